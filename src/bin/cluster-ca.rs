@@ -1,0 +1,3 @@
+//! The certificate authority's command line.
+
+fn main() {}

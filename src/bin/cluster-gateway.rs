@@ -1,0 +1,3 @@
+//! The mutual-TLS gateway.
+
+fn main() {}

@@ -1,0 +1,489 @@
+//! Files that appear whole or not at all, are private from their first byte, and are read with care.
+//!
+//! Writing is in steps, so that a caller can make many files durable at once: [`Staged::create`]
+//! writes a temporary file beside its final place, [`Staged::sync`] (or one [`sync_filesystem`] for
+//! a batch) makes it durable, [`Staged::place`] renames it, [`sync_directory`] makes the name
+//! durable. A crash leaves either nothing, a temporary file whose name says whose it is, or the
+//! whole file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, OFlags, RenameFlags};
+
+use crate::secret::Secret;
+
+/// The most a configuration, certificate or key file may hold; a trust bundle of a thousand roots
+/// is smaller.
+pub const SMALL_FILE: u64 = 4 << 20;
+
+/// The most a CRL file may hold: room for some ten million entries.
+pub const CRL_FILE: u64 = 1 << 30;
+
+/// Reads a regular file of at most `limit` bytes; symbolic links are followed.
+///
+/// # Errors
+/// [`FileError`]: missing, not readable, not a regular file, or larger than `limit`.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let mut file = open_regular(path)?;
+    read_all(&mut file, path, limit)
+}
+
+/// Reads a file that holds a secret: like [`read`], but refused when anybody but its owner could
+/// read it, or when it belongs to somebody other than this user or root.
+///
+/// What is checked is the file that was opened, not its name, so that it can't be swapped between
+/// the check and the read.
+///
+/// # Errors
+/// [`FileError`], above all [`FileError::Exposed`] and [`FileError::ForeignOwner`].
+pub fn read_private(path: &Path) -> Result<Secret, FileError> {
+    let mut file = open_regular(path)?;
+    let metadata = file.metadata().map_err(|source| FileError::io("read", path, source))?;
+    check_owner_only(path, &metadata)?;
+    read_all(&mut file, path, SMALL_FILE).map(Secret::new)
+}
+
+/// Refuses a directory that anybody but its owner may enter or write to.
+///
+/// # Errors
+/// [`FileError`]: missing, not a directory, exposed, or someone else's.
+pub fn check_private_directory(path: &Path) -> Result<(), FileError> {
+    let metadata = fs::metadata(path).map_err(|source| FileError::io("open", path, source))?;
+    if !metadata.is_dir() {
+        return Err(FileError::NotADirectory { path: path.to_owned() });
+    }
+    check_owner_only(path, &metadata)
+}
+
+fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Exposed {
+            path: path.to_owned(),
+            mode,
+            wanted: if metadata.is_dir() { 0o700 } else { 0o600 },
+        });
+    }
+    let owner = metadata.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(FileError::ForeignOwner { path: path.to_owned(), owner });
+    }
+    Ok(())
+}
+
+fn open_regular(path: &Path) -> Result<File, FileError> {
+    // Without O_NONBLOCK, opening a FIFO that someone put there would wait for ever.
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .map_err(|source| FileError::io("read", path, source))?;
+    let metadata = file.metadata().map_err(|source| FileError::io("read", path, source))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile { path: path.to_owned() });
+    }
+    Ok(file)
+}
+
+fn read_all(file: &mut File, path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let length = file.metadata().map(|m| m.len()).unwrap_or_default();
+    if length > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    // One allocation of the right size: a secret must not leave copies behind in a growing buffer.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default().saturating_add(1));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FileError::io("read", path, source))?;
+    if bytes.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Makes `path` and what is missing above it, each directory 0700; one that is there is left as it is.
+///
+/// # Errors
+/// [`FileError`] when it cannot be made.
+pub fn make_private_directory(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FileError::io("make the directory", path, source))
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The owner alone: 0600.
+    Private,
+    /// Everybody: 0644, whatever the umask, because it is meant to be copied around.
+    Public,
+}
+
+/// Whether a file may take another's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Refused when anything, a dangling link included, is there.
+    New,
+    /// Replaces what is there in one step.
+    Replace,
+}
+
+/// A file that is written but not yet in its place; dropped unplaced, it is removed.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: PathBuf,
+    destination: PathBuf,
+    placed: bool,
+}
+
+impl Staged {
+    /// Writes `contents` to [`Staged::temporary_path`] of `destination` and `tag`.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing is left behind.
+    pub fn create(destination: &Path, tag: &str, access: Access, contents: &[u8]) -> Result<Self, FileError> {
+        let temporary = Self::temporary_path(destination, tag);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(|source| FileError::io("write", &temporary, source))?;
+        // From here on, dropping `staged` removes the file.
+        let staged = Self { temporary, destination: destination.to_owned(), placed: false };
+        file.write_all(contents)
+            .and_then(|()| match access {
+                Access::Private => Ok(()),
+                Access::Public => file.set_permissions(fs::Permissions::from_mode(0o644)),
+            })
+            .map_err(|source| FileError::io("write", destination, source))?;
+        Ok(staged)
+    }
+
+    /// Takes up a temporary file that an earlier process left, if it is there.
+    #[must_use]
+    pub fn adopt(destination: &Path, tag: &str) -> Option<Self> {
+        let temporary = Self::temporary_path(destination, tag);
+        temporary.is_file().then(|| Self { temporary, destination: destination.to_owned(), placed: false })
+    }
+
+    /// `DIR/.NAME.TAG.tmp` for `DIR/NAME`: found again after a crash by whoever knows the tag.
+    #[must_use]
+    pub fn temporary_path(destination: &Path, tag: &str) -> PathBuf {
+        let name = destination.file_name().unwrap_or_default().to_string_lossy();
+        destination.with_file_name(format!(".{name}.{tag}.tmp"))
+    }
+
+    /// Makes the contents durable.
+    ///
+    /// # Errors
+    /// [`FileError`] when the disk refuses.
+    pub fn sync(&self) -> Result<(), FileError> {
+        File::open(&self.temporary)
+            .and_then(|file| file.sync_all())
+            .map_err(|source| FileError::io("write", &self.destination, source))
+    }
+
+    /// Renames the file into its place; [`sync_directory`] makes that durable.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] under [`Placement::New`], or what the disk says; the file is then removed.
+    pub fn place(mut self, placement: Placement) -> Result<(), FileError> {
+        let renamed = match placement {
+            Placement::Replace => fs::rename(&self.temporary, &self.destination),
+            Placement::New => rename_new(&self.temporary, &self.destination),
+        };
+        match renamed {
+            Ok(()) => {
+                self.placed = true;
+                Ok(())
+            }
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(FileError::Exists { path: self.destination.clone() })
+            }
+            Err(source) => Err(FileError::io("write", &self.destination, source)),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.placed {
+            // Best effort: what stays is found by its name when the home is opened again.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some network file systems know no RENAME_NOREPLACE; a hard link refuses to replace everywhere.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        other => other.map_err(io::Error::from),
+    }
+}
+
+/// Writes one file durably: staged, synced, placed, its directory synced.
+///
+/// # Errors
+/// [`FileError`]; the old file, if any, is then still there whole.
+pub fn write(path: &Path, access: Access, placement: Placement, contents: &[u8]) -> Result<(), FileError> {
+    if placement == Placement::New && occupied(path) {
+        return Err(FileError::Exists { path: path.to_owned() });
+    }
+    let tag = std::process::id().to_string();
+    // A process that had this number and crashed in the middle may have left its file.
+    drop(Staged::adopt(path, &tag));
+    let staged = Staged::create(path, &tag, access, contents)?;
+    staged.sync()?;
+    staged.place(placement)?;
+    sync_directory(parent(path))
+}
+
+/// Whether anything has this name, a dangling symbolic link included.
+#[must_use]
+pub fn occupied(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// The directory that holds `path`.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// [`FileError`] when the disk refuses.
+pub fn sync_directory(path: &Path) -> Result<(), FileError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| FileError::io("write to", path, source))
+}
+
+/// Makes everything durable that was written to the file system of `path`: one call for a batch.
+///
+/// # Errors
+/// [`FileError`] when the disk refuses.
+pub fn sync_filesystem(path: &Path) -> Result<(), FileError> {
+    File::open(path)
+        .and_then(|directory| rustix::fs::syncfs(&directory).map_err(io::Error::from))
+        .map_err(|source| FileError::io("write to", path, source))
+}
+
+/// The right to change what is in a directory, held by one process at a time.
+///
+/// It is a `flock` on the directory itself: no file of its own that could be left behind, and a
+/// crash releases it.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Waits up to `patience` for whoever holds the lock.
+    ///
+    /// # Errors
+    /// [`FileError::Locked`] when the wait was in vain.
+    pub fn acquire(path: &Path, patience: Duration) -> Result<Self, FileError> {
+        let directory = File::open(path).map_err(|source| FileError::io("open", path, source))?;
+        let begin = Instant::now();
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Self { _directory: directory }),
+                Err(fs::TryLockError::WouldBlock) if begin.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(fs::TryLockError::WouldBlock) => return Err(FileError::Locked { path: path.to_owned() }),
+                Err(fs::TryLockError::Error(source)) => return Err(FileError::io("lock", path, source)),
+            }
+        }
+    }
+}
+
+/// What can be wrong with a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// Something has the name already, and nothing is overwritten without being asked.
+    #[error("{} exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More people than the owner may read or enter it.
+    #[error("{} is open to others than its owner (mode {mode:04o})", path.display())]
+    Exposed {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode it should have.
+        wanted: u32,
+    },
+    /// It belongs to somebody else, who could change it at will.
+    #[error("{} belongs to another user (uid {owner})", path.display())]
+    ForeignOwner {
+        /// The file or directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// The operating system said no.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process is changing what is in the directory.
+    #[error("another process is working in {}", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory was expected.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// What is there instead.
+        path: PathBuf,
+    },
+    /// A regular file was expected.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// What is there instead.
+        path: PathBuf,
+    },
+    /// Larger than such a file can sensibly be.
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most it may hold.
+        limit: u64,
+    },
+}
+
+impl FileError {
+    fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Exists { .. } => "file.exists",
+            Self::Exposed { .. } => "file.exposed",
+            Self::ForeignOwner { .. } => "file.foreign_owner",
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "file.missing",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "file.disk_full",
+                io::ErrorKind::PermissionDenied => "file.permission",
+                io::ErrorKind::ReadOnlyFilesystem => "file.read_only",
+                _ => "file.io",
+            },
+            Self::Locked { .. } => "file.locked",
+            Self::NotADirectory { .. } => "file.not_a_directory",
+            Self::NotAFile { .. } => "file.not_a_file",
+            Self::TooLarge { .. } => "file.too_large",
+        }
+    }
+
+    /// Whether the file was simply not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.code() == "file.missing"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_private_file_is_private_and_a_public_one_public() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, crt) = (dir.path().join("a.key"), dir.path().join("a.crt"));
+        write(&key, Access::Private, Placement::New, b"k").unwrap();
+        write(&crt, Access::Public, Placement::New, b"c").unwrap();
+        assert_eq!((mode(&key), mode(&crt)), (0o600, 0o644));
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unasked_not_even_a_dangling_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.key");
+        std::os::unix::fs::symlink("/nonexistent/target", &path).unwrap();
+        assert_eq!(write(&path, Access::Private, Placement::New, b"x").unwrap_err().code(), "file.exists");
+        let staged = Staged::create(&path, "t", Access::Private, b"x").unwrap();
+        assert_eq!(staged.place(Placement::New).unwrap_err().code(), "file.exists");
+        assert_eq!(names(dir.path()), ["a.key"], "no temporary file stays");
+    }
+
+    #[test]
+    fn replacing_is_one_step_and_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.crt");
+        write(&path, Access::Public, Placement::New, b"old").unwrap();
+        write(&path, Access::Public, Placement::Replace, b"new").unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["a.crt"]);
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.key");
+        write(&path, Access::Private, Placement::New, b"k").unwrap();
+        assert_eq!(read_private(&path).unwrap().expose(), b"k");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(read_private(&path).unwrap_err().code(), "file.exposed");
+    }
+
+    #[test]
+    fn reading_is_bounded_and_never_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        fs::write(&path, [0; 11]).unwrap();
+        assert_eq!(read(&path, 10).unwrap_err().code(), "file.too_large");
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert_eq!(read(&fifo, 10).unwrap_err().code(), "file.not_a_file");
+        assert_eq!(read(dir.path(), 10).unwrap_err().code(), "file.not_a_file");
+        assert!(read(&dir.path().join("none"), 10).unwrap_err().is_missing());
+        assert_eq!(read(Path::new("/dev/zero"), 10).unwrap_err().code(), "file.not_a_file");
+    }
+
+    #[test]
+    fn one_holder_of_the_lock_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::acquire(dir.path(), Duration::ZERO).unwrap();
+        assert_eq!(DirectoryLock::acquire(dir.path(), Duration::ZERO).unwrap_err().code(), "file.locked");
+        drop(first);
+        assert!(DirectoryLock::acquire(dir.path(), Duration::ZERO).is_ok());
+    }
+}
