@@ -167,6 +167,12 @@ pub(super) fn parse_failure(error: &x509_parser::nom::Err<x509_parser::error::X5
     }
 }
 
+/// The type of the public key in a SubjectPublicKeyInfo, `None` for one that this project does not use.
+#[must_use]
+pub fn algorithm_of_public_key(public_key_info: &[u8]) -> Option<KeyAlgorithm> {
+    SubjectPublicKeyInfo::from_der(public_key_info).ok().and_then(|(_, key)| key_algorithm(&key))
+}
+
 /// The type of a public key, `None` for one that this project does not use.
 pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
     let oid = &key.algorithm.algorithm;

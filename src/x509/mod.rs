@@ -7,7 +7,7 @@ mod certificate;
 
 pub use certificate::{
     AuthorityKeyIdentifier, BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyUsage,
-    SubjectAltName,
+    SubjectAltName, algorithm_of_public_key,
 };
 
 use std::fmt;
