@@ -93,8 +93,8 @@ impl PrivateKey {
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
         let der = self.pair.serialized_der();
         let failed = |_| KeyError::Generate { algorithm: self.algorithm };
-        let length = pem_rfc7468::encapsulated_len(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der)
-            .map_err(|_| KeyError::Generate { algorithm: self.algorithm })?;
+        let length = pem_rfc7468::encapsulated_len(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der.len())
+            .map_err(failed)?;
         // Encoded in place: no intermediate text that would stay in memory.
         let mut pem = vec![0; length];
         pem_rfc7468::encode(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der, &mut pem).map_err(failed)?;
