@@ -6,10 +6,13 @@
 //! | layer | modules |
 //! |---|---|
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized |
-//! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read
+//! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read |
+//! | kept | [`store`] the inventory · [`audit`] the chain of what was done |
 
+pub mod audit;
 pub mod clock;
 pub mod files;
 pub mod identity;
 pub mod secret;
+pub mod store;
 pub mod x509;
