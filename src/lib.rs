@@ -6,11 +6,12 @@
 //! | layer | modules |
 //! |---|---|
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] files that people write, with lines for their mistakes |
-//! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read
+//! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read · [`profile`] what each role's certificate may be
 
 pub mod clock;
 pub mod files;
 pub mod identity;
+pub mod profile;
 pub mod secret;
 pub mod x509;
 pub mod yaml;

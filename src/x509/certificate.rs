@@ -351,6 +351,12 @@ impl KeyUsage {
         "decipher_only",
     ];
 
+    /// What a leaf's key does: sign handshakes. Critical.
+    pub const DIGITAL_SIGNATURE: Self = Self { critical: true, bits: 1 };
+
+    /// What an authority's key does: sign certificates and CRLs. Critical.
+    pub const KEY_CERT_SIGN_AND_CRL_SIGN: Self = Self { critical: true, bits: 1 << 5 | 1 << 6 };
+
     /// Whether `digitalSignature` is set.
     #[must_use]
     pub const fn digital_signature(self) -> bool {

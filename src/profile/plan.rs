@@ -1,0 +1,434 @@
+//! What is going to be signed, worked out from a profile and a request before anything is.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::judge::Mismatch;
+use super::{KeyRule, LeafProfile, RootProfile, ValidityRule};
+use crate::clock::{format_duration, rfc3339};
+use crate::identity::{CONTROL_SERVICE_DNS_NAME, ClusterName, Host, Identity, Name, Role};
+use crate::x509::{ExtendedKeyUsage, KeyAlgorithm, KeyUsage, Sha256, SubjectAltName};
+
+/// The most characters of a common name (RFC 5280, appendix A.1, `ub-common-name`).
+const COMMON_NAME_LIMIT: usize = 64;
+
+/// What may be asked for when a cluster's root is made.
+#[derive(Clone, Copy, Debug)]
+pub struct RootRequest<'a> {
+    /// The cluster's name.
+    pub cluster_name: &'a ClusterName,
+    /// The cluster's UUID.
+    pub cluster_uuid: Uuid,
+    /// The key type, if not the profile's default.
+    pub key_algorithm: Option<KeyAlgorithm>,
+    /// The validity, if not the profile's default.
+    pub validity: Option<Duration>,
+}
+
+/// What may be asked for when a certificate is issued.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafRequest<'a> {
+    /// Whom it is for.
+    pub identity: &'a Identity,
+    /// The cluster's UUID.
+    pub cluster_uuid: Uuid,
+    /// The hosts it serves as; a control service's own host comes first.
+    pub hosts: &'a [Host],
+    /// The key type, if not the profile's default. With a key that is there already, its type.
+    pub key_algorithm: Option<KeyAlgorithm>,
+    /// The validity, if not the profile's default.
+    pub validity: Option<Duration>,
+}
+
+/// What a root's certificate is going to say.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RootPlan {
+    /// Subject and issuer.
+    #[serde(flatten)]
+    pub subject: PlannedSubject,
+    /// The type of its key.
+    pub key_algorithm: KeyAlgorithm,
+    /// How many authorities may follow below it.
+    pub path_length: u32,
+    /// What its key may sign.
+    #[serde(serialize_with = "key_usage")]
+    pub key_usage: KeyUsage,
+    /// The first second in which it holds.
+    #[serde(serialize_with = "time")]
+    pub not_before: OffsetDateTime,
+    /// The last second in which it holds.
+    #[serde(serialize_with = "time")]
+    pub not_after: OffsetDateTime,
+    /// The digest of the profile that allowed it.
+    pub profile: Sha256,
+}
+
+/// What a leaf certificate is going to say.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LeafPlan {
+    /// Whom it is for.
+    #[serde(flatten, serialize_with = "identity")]
+    pub identity: Identity,
+    /// Its subject.
+    #[serde(flatten)]
+    pub subject: PlannedSubject,
+    /// The SPIFFE ID, then DNS names, then addresses, each once.
+    pub subject_alt_names: Vec<SubjectAltName>,
+    /// The type of its key.
+    pub key_algorithm: KeyAlgorithm,
+    /// What its key may sign.
+    #[serde(serialize_with = "key_usage")]
+    pub key_usage: KeyUsage,
+    /// What its key may be used for in TLS, the server's purpose first.
+    pub extended_key_usage: Vec<ExtendedKeyUsage>,
+    /// The first second in which it holds.
+    #[serde(serialize_with = "time")]
+    pub not_before: OffsetDateTime,
+    /// The last second in which it holds.
+    #[serde(serialize_with = "time")]
+    pub not_after: OffsetDateTime,
+    /// The digest of the profile that allowed it.
+    pub profile: Sha256,
+}
+
+/// A subject: one organizational unit, then one common name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedSubject {
+    /// The cluster's UUID.
+    pub organizational_unit: String,
+    /// The common name.
+    pub common_name: String,
+}
+
+impl RootProfile {
+    /// The root that this profile gives for `request` at `now`.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: the rule of the profile that the request breaks.
+    pub fn plan(&self, request: &RootRequest<'_>, now: OffsetDateTime) -> Result<RootPlan, PolicyError> {
+        let key_algorithm = self.key.choose(request.key_algorithm)?;
+        let (not_before, not_after) = self.validity.window(request.validity, now, None)?;
+        let common_name = self.common_name.of(request.cluster_name.as_str());
+        Ok(RootPlan {
+            subject: PlannedSubject::new(request.cluster_uuid, common_name)?,
+            key_algorithm,
+            path_length: self.path_length,
+            key_usage: KeyUsage::KEY_CERT_SIGN_AND_CRL_SIGN,
+            not_before,
+            not_after,
+            profile: self.origin.digest,
+        })
+    }
+}
+
+impl LeafProfile {
+    /// The certificate that this profile gives for `request` at `now`, under an issuer that ends at
+    /// `issuer_not_after`. A default validity is cut to the issuer's end; one that was asked for is not.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: the rule of the profile that the request breaks.
+    pub fn plan(
+        &self,
+        request: &LeafRequest<'_>,
+        now: OffsetDateTime,
+        issuer_not_after: OffsetDateTime,
+    ) -> Result<LeafPlan, PolicyError> {
+        let identity = request.identity;
+        if identity.role != self.role {
+            return Err(PolicyError::Role { profile: self.role, identity: identity.role });
+        }
+        let hosts = self.judge_hosts(identity, request.hosts)?;
+        let key_algorithm = self.key.choose(request.key_algorithm)?;
+        let (not_before, not_after) = self.validity.window(request.validity, now, Some(issuer_not_after))?;
+        let common_name = self.common_name.of(identity.name.as_str());
+        Ok(LeafPlan {
+            subject: PlannedSubject::new(request.cluster_uuid, common_name)?,
+            extended_key_usage: self.purposes.purposes(!hosts.is_empty()),
+            subject_alt_names: subject_alt_names(identity, &hosts),
+            identity: identity.clone(),
+            key_algorithm,
+            key_usage: KeyUsage::DIGITAL_SIGNATURE,
+            not_before,
+            not_after,
+            profile: self.origin.digest,
+        })
+    }
+
+    /// Whether a key that is there already, such as a certification request's, may be certified.
+    ///
+    /// # Errors
+    /// [`PolicyError::KeyAlgorithm`] when its type is weak, unknown or not allowed here.
+    pub fn judge_public_key(&self, key_algorithm: Option<KeyAlgorithm>) -> Result<KeyAlgorithm, PolicyError> {
+        match key_algorithm {
+            Some(known) => self.key.choose(Some(known)),
+            None => Err(self.key.refusal(None)),
+        }
+    }
+
+    /// The hosts, each once, if the certificate may name them all.
+    fn judge_hosts<'a>(&self, identity: &Identity, hosts: &'a [Host]) -> Result<Vec<&'a Host>, PolicyError> {
+        let own_comes_first = hosts.first().is_some_and(|host| Name::of_host(host) == identity.name);
+        if self.role == Role::ControlService && !own_comes_first {
+            return Err(PolicyError::OwnHost { name: identity.name.clone() });
+        }
+        let mut seen = HashSet::new();
+        let hosts: Vec<&Host> = hosts.iter().filter(|host| seen.insert(*host)).collect();
+        for host in &hosts {
+            if self.role != Role::ControlService && is_control_service(host) {
+                return Err(PolicyError::HostReserved { role: self.role });
+            }
+            if !self.hosts.as_ref().is_some_and(|rule| rule.allows(host)) {
+                return Err(PolicyError::HostNotAllowed { role: self.role, host: (*host).clone() });
+            }
+        }
+        let at_most = self.hosts.as_ref().map_or(0, |rule| rule.at_most());
+        if hosts.len() > at_most {
+            return Err(PolicyError::TooManyHosts { role: self.role, given: hosts.len(), at_most });
+        }
+        Ok(hosts)
+    }
+}
+
+fn is_control_service(host: &Host) -> bool {
+    matches!(host, Host::Dns(name) if name == CONTROL_SERVICE_DNS_NAME)
+}
+
+fn subject_alt_names(identity: &Identity, hosts: &[&Host]) -> Vec<SubjectAltName> {
+    let fixed = (identity.role == Role::ControlService).then_some(CONTROL_SERVICE_DNS_NAME);
+    let named = hosts.iter().filter(|host| !is_control_service(host)).filter_map(|host| match host {
+        Host::Dns(name) => Some(name.as_str()),
+        Host::Ip(_) => None,
+    });
+    let addresses = hosts.iter().filter_map(|host| match host {
+        Host::Ip(ip) => Some(SubjectAltName::Ip(*ip)),
+        Host::Dns(_) => None,
+    });
+    [SubjectAltName::Uri(identity.spiffe_id())]
+        .into_iter()
+        .chain(fixed.into_iter().chain(named).map(|name| SubjectAltName::Dns(name.to_owned())))
+        .chain(addresses)
+        .collect()
+}
+
+impl PlannedSubject {
+    fn new(cluster_uuid: Uuid, common_name: String) -> Result<Self, PolicyError> {
+        let length = common_name.chars().count();
+        if length > COMMON_NAME_LIMIT {
+            return Err(PolicyError::CommonName { common_name, length, at_most: COMMON_NAME_LIMIT });
+        }
+        Ok(Self { organizational_unit: cluster_uuid.hyphenated().to_string(), common_name })
+    }
+}
+
+/// As a certificate's subject reads; neither part can hold what would be escaped there.
+impl fmt::Display for PlannedSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OU={}, CN={}", self.organizational_unit, self.common_name)
+    }
+}
+
+impl KeyRule {
+    fn choose(&self, wanted: Option<KeyAlgorithm>) -> Result<KeyAlgorithm, PolicyError> {
+        match wanted {
+            None => Ok(self.default),
+            Some(wanted) if self.algorithms.contains(&wanted) => Ok(wanted),
+            Some(wanted) => Err(self.refusal(Some(wanted))),
+        }
+    }
+
+    fn refusal(&self, given: Option<KeyAlgorithm>) -> PolicyError {
+        PolicyError::KeyAlgorithm { given, allowed: self.algorithms.clone() }
+    }
+}
+
+impl ValidityRule {
+    /// The first and the last second of a certificate made at `now`, whole seconds as X.509 has them.
+    fn window(
+        &self,
+        wanted: Option<Duration>,
+        now: OffsetDateTime,
+        issuer_not_after: Option<OffsetDateTime>,
+    ) -> Result<(OffsetDateTime, OffsetDateTime), PolicyError> {
+        let Self { minimum, default, maximum, backdate } = *self;
+        if let Some(given) = wanted
+            && !(minimum..=maximum).contains(&given)
+        {
+            return Err(PolicyError::Validity { given, minimum, maximum });
+        }
+        let now = now.replace_nanosecond(0).unwrap_or(now);
+        let end = |validity| now.checked_add(validity).filter(|end| end.year() <= 9999);
+        let not_before = now.checked_sub(backdate).ok_or(PolicyError::Calendar)?;
+        let not_after = end(wanted.unwrap_or(default)).ok_or(PolicyError::Calendar)?;
+        let Some(issuer_not_after) = issuer_not_after.filter(|issuer| *issuer < not_after) else {
+            return Ok((not_before, not_after));
+        };
+        let shortest = end(minimum).ok_or(PolicyError::Calendar)?;
+        if wanted.is_some() {
+            Err(PolicyError::OutlivesIssuer { not_after, issuer_not_after })
+        } else if shortest > issuer_not_after {
+            Err(PolicyError::OutlivesIssuer { not_after: shortest, issuer_not_after })
+        } else {
+            Ok((not_before, issuer_not_after))
+        }
+    }
+}
+
+fn identity<S: Serializer>(identity: &Identity, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        role: Role,
+        name: &'a Name,
+        spiffe_id: String,
+    }
+    Fields { role: identity.role, name: &identity.name, spiffe_id: identity.spiffe_id() }
+        .serialize(serializer)
+}
+
+fn key_usage<S: Serializer>(usage: &KeyUsage, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(usage.names())
+}
+
+fn time<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+/// The rule of a profile that a request or a certificate breaks.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A certification request that asks to become an authority.
+    #[error("the request asks for a certificate authority; only the cluster's root is one")]
+    AsksCa,
+    /// A certification request that asks for names beyond what is going to be signed.
+    #[error("the request asks for {}, which it is not given", list(names))]
+    AsksSan {
+        /// The names.
+        names: Vec<SubjectAltName>,
+    },
+    /// A time that X.509 cannot write.
+    #[error("the certificate would end after the year 9999")]
+    Calendar,
+    /// A common name that does not fit.
+    #[error("the common name `{common_name}` has {length} characters; {at_most} is the most")]
+    CommonName {
+        /// The common name.
+        common_name: String,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        at_most: usize,
+    },
+    /// A host that the profile does not allow.
+    #[error("the profile of {role} does not allow the host {host}")]
+    HostNotAllowed {
+        /// The role.
+        role: Role,
+        /// The host.
+        host: Host,
+    },
+    /// The name that only control services bear.
+    #[error("a {role} may not be called {CONTROL_SERVICE_DNS_NAME}: the name is reserved")]
+    HostReserved {
+        /// The role.
+        role: Role,
+    },
+    /// A key type that the profile does not allow.
+    #[error(
+        "{} is not allowed; allowed are {}",
+        given.map_or_else(|| "a weak or unknown key type".to_owned(), |given| given.to_string()),
+        list(allowed)
+    )]
+    KeyAlgorithm {
+        /// The key type; `None` for one that this project never uses.
+        given: Option<KeyAlgorithm>,
+        /// Those that are allowed.
+        allowed: Vec<KeyAlgorithm>,
+    },
+    /// What was signed is not what was planned.
+    #[error("the certificate is not what was planned: {}", list(mismatches))]
+    Mismatch {
+        /// Each field that differs.
+        mismatches: Vec<Mismatch>,
+    },
+    /// It would hold longer than the key that vouches for it.
+    #[error(
+        "a certificate until {} would outlive its issuer, which ends {}",
+        rfc3339(*not_after),
+        rfc3339(*issuer_not_after)
+    )]
+    OutlivesIssuer {
+        /// When it would end; the earliest allowed, if no validity was asked for.
+        not_after: OffsetDateTime,
+        /// When its issuer ends.
+        issuer_not_after: OffsetDateTime,
+    },
+    /// A control service whose certificate would not name its own host first.
+    #[error("the certificate of control-service {name} must name that host first")]
+    OwnHost {
+        /// The control service.
+        name: Name,
+    },
+    /// An identity of one role and the profile of another.
+    #[error("an identity of role {identity} does not go by the profile of {profile}")]
+    Role {
+        /// The role of the profile.
+        profile: Role,
+        /// The role of the identity.
+        identity: Role,
+    },
+    /// More hosts than the profile allows.
+    #[error("{given} hosts were given; the profile of {role} allows {at_most}")]
+    TooManyHosts {
+        /// The role.
+        role: Role,
+        /// How many were given, each counted once.
+        given: usize,
+        /// How many are allowed.
+        at_most: usize,
+    },
+    /// A validity outside the profile's bounds.
+    #[error(
+        "a validity of {} is outside what the profile allows, {} to {}",
+        format_duration(*given),
+        format_duration(*minimum),
+        format_duration(*maximum)
+    )]
+    Validity {
+        /// What was asked for.
+        given: Duration,
+        /// The shortest allowed.
+        minimum: Duration,
+        /// The longest allowed.
+        maximum: Duration,
+    },
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl PolicyError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AsksCa => "policy.request_asks_ca",
+            Self::AsksSan { .. } => "policy.request_asks_san",
+            Self::Calendar => "policy.calendar",
+            Self::CommonName { .. } => "policy.common_name",
+            Self::HostNotAllowed { .. } => "policy.host_not_allowed",
+            Self::HostReserved { .. } => "policy.host_reserved",
+            Self::KeyAlgorithm { .. } => "policy.key_algorithm",
+            Self::Mismatch { .. } => "policy.mismatch",
+            Self::OutlivesIssuer { .. } => "policy.outlives_issuer",
+            Self::OwnHost { .. } => "policy.own_host",
+            Self::Role { .. } => "policy.role",
+            Self::TooManyHosts { .. } => "policy.too_many_hosts",
+            Self::Validity { .. } => "policy.validity",
+        }
+    }
+}
