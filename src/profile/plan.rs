@@ -331,7 +331,9 @@ pub enum PolicyError {
         host: Host,
     },
     /// The name that only control services bear.
-    #[error("a {role} may not be called {CONTROL_SERVICE_DNS_NAME}: the name is reserved")]
+    #[error(
+        "the host name {CONTROL_SERVICE_DNS_NAME} is reserved for control services; {role} may not have it"
+    )]
     HostReserved {
         /// The role.
         role: Role,
@@ -373,7 +375,7 @@ pub enum PolicyError {
         name: Name,
     },
     /// An identity of one role and the profile of another.
-    #[error("an identity of role {identity} does not go by the profile of {profile}")]
+    #[error("the profile of {profile} does not apply to an identity of role {identity}")]
     Role {
         /// The role of the profile.
         profile: Role,
@@ -430,5 +432,191 @@ impl PolicyError {
             Self::TooManyHosts { .. } => "policy.too_many_hosts",
             Self::Validity { .. } => "policy.validity",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::parse_time;
+    use crate::profile::ProfileSet;
+
+    const NODE: &str = "spiffe://prod/node-agent/6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e";
+    const USER: &str = "spiffe://prod/api-user/alice";
+
+    fn now() -> OffsetDateTime {
+        parse_time("2027-01-01T00:00:00.75Z").unwrap()
+    }
+
+    /// A plan by the built-in profiles, its request changed by `change`, under a root of ten years.
+    fn plan(
+        identity: &str,
+        hosts: &[&str],
+        change: impl FnOnce(&mut LeafRequest<'_>),
+    ) -> Result<LeafPlan, PolicyError> {
+        plan_under(now() + Duration::days(3650), identity, hosts, change)
+    }
+
+    fn plan_under(
+        issuer_not_after: OffsetDateTime,
+        identity: &str,
+        hosts: &[&str],
+        change: impl FnOnce(&mut LeafRequest<'_>),
+    ) -> Result<LeafPlan, PolicyError> {
+        let identity: Identity = identity.parse().unwrap();
+        let hosts: Vec<Host> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let mut request = LeafRequest {
+            identity: &identity,
+            cluster_uuid: Uuid::from_u128(7),
+            hosts: &hosts,
+            key_algorithm: None,
+            validity: None,
+        };
+        change(&mut request);
+        let profiles = ProfileSet::built_in().unwrap();
+        profiles.leaf(request.identity.role).plan(&request, now(), issuer_not_after)
+    }
+
+    fn names(plan: &LeafPlan) -> Vec<String> {
+        plan.subject_alt_names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_control_service_has_its_fixed_name_and_every_host_once() {
+        let id = "spiffe://prod/control-service/api.example.com";
+        let hosts =
+            ["api.example.com", "10.0.0.1", "b.example.com", "API.example.com", "::1", "control-service"];
+        let plan = plan(id, &hosts, |_| {}).unwrap();
+        assert_eq!(
+            names(&plan),
+            [
+                "URI:spiffe://prod/control-service/api.example.com",
+                "DNS:control-service",
+                "DNS:api.example.com",
+                "DNS:b.example.com",
+                "IP:10.0.0.1",
+                "IP:::1"
+            ]
+        );
+        assert_eq!(plan.subject.to_string(), "OU=00000000-0000-0000-0000-000000000007, CN=control-service");
+        assert_eq!(plan.extended_key_usage, [ExtendedKeyUsage::ServerAuth, ExtendedKeyUsage::ClientAuth]);
+    }
+
+    #[test]
+    fn a_control_service_names_its_own_host_first() {
+        let id = "spiffe://prod/control-service/api.example.com";
+        for hosts in [&[][..], &["b.example.com"], &["b.example.com", "api.example.com"]] {
+            assert_eq!(plan(id, hosts, |_| {}).unwrap_err().code(), "policy.own_host");
+        }
+        let v6 = plan("spiffe://prod/control-service/--1.ipv6-literal.net", &["::1"], |_| {}).unwrap();
+        assert_eq!(names(&v6)[2], "IP:::1");
+    }
+
+    #[test]
+    fn a_node_serves_only_with_a_host() {
+        let plain = plan(NODE, &[], |_| {}).unwrap();
+        assert_eq!(plain.extended_key_usage, [ExtendedKeyUsage::ClientAuth]);
+        assert_eq!(names(&plain), [format!("URI:{NODE}")]);
+        let serving = plan(NODE, &["n1.example.com"], |_| {}).unwrap();
+        assert_eq!(serving.extended_key_usage, [ExtendedKeyUsage::ServerAuth, ExtendedKeyUsage::ClientAuth]);
+    }
+
+    #[test]
+    fn a_user_has_a_name_and_nothing_else() {
+        let plan = plan(USER, &[], |_| {}).unwrap();
+        assert_eq!(names(&plan), [format!("URI:{USER}")]);
+        assert_eq!(plan.subject.common_name, "user-alice");
+        assert_eq!(plan.extended_key_usage, [ExtendedKeyUsage::ClientAuth]);
+        assert_eq!(plan.not_before, parse_time("2026-12-31T23:55:00Z").unwrap());
+        assert_eq!(plan.not_after, parse_time("2027-04-01T00:00:00Z").unwrap());
+        let json = serde_json::to_value(&plan).unwrap();
+        for (key, value) in [
+            ("role", "api-user"),
+            ("name", "alice"),
+            ("spiffe_id", USER),
+            ("common_name", "user-alice"),
+            ("key_algorithm", "ecdsa-p256"),
+            ("not_after", "2027-04-01T00:00:00Z"),
+        ] {
+            assert_eq!(json[key], value, "{json}");
+        }
+        assert_eq!(json["key_usage"][0], "digital_signature");
+    }
+
+    #[test]
+    fn what_the_profile_does_not_allow_is_refused() {
+        let days = |days| move |request: &mut LeafRequest<'_>| request.validity = Some(Duration::days(days));
+        let many = ["a", "b", "c", "d", "e"];
+        for (refused, code) in [
+            (plan(USER, &["a"], |_| {}), "policy.host_not_allowed"),
+            (plan(NODE, &["control-service"], |_| {}), "policy.host_reserved"),
+            (plan(NODE, &["Control-Service"], |_| {}), "policy.host_reserved"),
+            (plan(NODE, &many, |_| {}), "policy.too_many_hosts"),
+            (plan(USER, &[], days(366)), "policy.validity"),
+            (plan(USER, &[], days(0)), "policy.validity"),
+            (plan(USER, &[], days(-1)), "policy.validity"),
+        ] {
+            assert_eq!(refused.unwrap_err().code(), code);
+        }
+        assert!(plan(NODE, &["a", "b", "c", "d", "A", "d"], |_| {}).is_ok(), "a host counts once");
+        assert!(plan(USER, &[], days(365)).is_ok());
+    }
+
+    #[test]
+    fn a_profile_serves_its_own_role_only() {
+        let identity: Identity = NODE.parse().unwrap();
+        let request = LeafRequest {
+            identity: &identity,
+            cluster_uuid: Uuid::nil(),
+            hosts: &[],
+            key_algorithm: None,
+            validity: None,
+        };
+        let profiles = ProfileSet::built_in().unwrap();
+        let refused = profiles.leaf(Role::ApiUser).plan(&request, now(), now() + Duration::days(999));
+        assert_eq!(refused.unwrap_err().code(), "policy.role");
+    }
+
+    #[test]
+    fn no_leaf_outlives_its_issuer() {
+        let end = parse_time("2027-01-31T00:00:00Z").unwrap();
+        let asked = |validity| move |request: &mut LeafRequest<'_>| request.validity = Some(validity);
+        assert_eq!(plan_under(end, USER, &[], |_| {}).unwrap().not_after, end, "a default is cut");
+        assert_eq!(plan_under(end, USER, &[], asked(Duration::days(30))).unwrap().not_after, end);
+        let refused = plan_under(end, USER, &[], asked(Duration::days(31))).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "a certificate until 2027-02-01T00:00:00Z would outlive its issuer, which ends 2027-01-31T00:00:00Z"
+        );
+        for too_soon in [now() + Duration::minutes(4), now(), now() - Duration::days(1)] {
+            let refused = plan_under(too_soon, USER, &[], |_| {}).unwrap_err();
+            assert_eq!(refused.code(), "policy.outlives_issuer");
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_written_is_refused() {
+        let profiles = ProfileSet::built_in().unwrap();
+        let cluster_name = "prod".parse().unwrap();
+        let request = RootRequest {
+            cluster_name: &cluster_name,
+            cluster_uuid: Uuid::nil(),
+            key_algorithm: None,
+            validity: None,
+        };
+        let late = parse_time("9999-12-01").unwrap();
+        assert_eq!(profiles.root().plan(&request, late).unwrap_err().code(), "policy.calendar");
+        assert!(profiles.root().plan(&request, now()).is_ok());
+    }
+
+    #[test]
+    fn a_weak_or_unknown_key_is_refused() {
+        let profiles = ProfileSet::built_in().unwrap();
+        let user = profiles.leaf(Role::ApiUser);
+        assert_eq!(user.judge_public_key(None).unwrap_err().code(), "policy.key_algorithm");
+        assert_eq!(user.judge_public_key(Some(KeyAlgorithm::Rsa2048)), Ok(KeyAlgorithm::Rsa2048));
+        let strict = KeyRule { default: KeyAlgorithm::Ed25519, algorithms: vec![KeyAlgorithm::Ed25519] };
+        let refused = strict.choose(Some(KeyAlgorithm::Rsa2048)).unwrap_err();
+        assert_eq!(refused.to_string(), "rsa-2048 is not allowed; allowed are ed25519");
     }
 }

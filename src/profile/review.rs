@@ -22,7 +22,7 @@ use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
 use crate::yaml::{Document, Place, Problem};
 
 /// The version of the profiles' form that this program reads.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The most that a certificate may be back-dated.
 const BACKDATE_LIMIT: Duration = Duration::hours(1);
@@ -172,7 +172,7 @@ impl<'a> Review<'a> {
     }
 
     fn spiffe_id(&mut self, template: &str, role: Role) {
-        let wanted = format!("spiffe://{{trust_domain}}/{role}/{{name}}");
+        let wanted = spiffe_id_template(role);
         if template != wanted {
             let place = self.at("subject_alt_name").at("uri");
             self.refuse(&place, format_args!("`{template}` must be `{wanted}`"));
@@ -185,7 +185,7 @@ impl<'a> Review<'a> {
             if !names.is_empty() {
                 self.refuse(
                     &place,
-                    format_args!("a {role} has no fixed DNS name; list allowed ones in `hosts`"),
+                    format_args!("{role} has no fixed DNS name; list allowed ones in `hosts`"),
                 );
             }
         } else if names != [CONTROL_SERVICE_DNS_NAME] {
@@ -197,12 +197,12 @@ impl<'a> Review<'a> {
         let place = self.at("subject_alt_name").at("hosts");
         let Some(file) = file else {
             if role == Role::ControlService {
-                self.refuse(&place, "missing: a control-service is named for a host");
+                self.refuse(&place, "missing: control-service is named for a host");
             }
             return None;
         };
         if role == Role::ApiUser {
-            self.refuse(&place, "an api-user has no host");
+            self.refuse(&place, "api-user has no host");
         }
         if !(1..=HOSTS_LIMIT).contains(&file.at_most) {
             self.refuse(
@@ -252,7 +252,7 @@ impl<'a> Review<'a> {
             self.refuse(
                 &self.at("validity").at("backdate"),
                 format_args!(
-                    "{} is more than {} allowed",
+                    "{} is more than the {} allowed",
                     file.backdate,
                     clock::format_duration(BACKDATE_LIMIT)
                 ),
@@ -294,15 +294,15 @@ impl<'a> Review<'a> {
         let serves = always.contains(&ExtendedKeyUsage::ServerAuth);
         let calls = always.contains(&ExtendedKeyUsage::ClientAuth);
         match role {
-            Role::ControlService if !serves => self.refuse(&at_always, "a control-service needs server_auth"),
+            Role::ControlService if !serves => self.refuse(&at_always, "control-service needs server_auth"),
             Role::NodeAgent | Role::ApiUser if !calls => {
                 self.refuse(&at_always, format_args!("{role} needs client_auth"));
             }
             Role::NodeAgent if serves => self.refuse(
                 &at_always,
-                "a node-agent has server_auth only with a host it serves on: put it in `with_hosts`",
+                "node-agent has server_auth only with a host it serves on: put it in `with_hosts`",
             ),
-            Role::ApiUser if serves => self.refuse(&at_always, "an api-user never has server_auth"),
+            Role::ApiUser if serves => self.refuse(&at_always, "api-user never has server_auth"),
             _ => {}
         }
         let useful = match role {
@@ -342,16 +342,17 @@ impl<'a> Review<'a> {
         if !(file.after > 0.0 && file.after < 1.0) {
             self.refuse(&place.at("after"), format_args!("{} is not between 0 and 1", file.after));
         }
-        let key = match file.key.as_str() {
-            "rekey" => RenewalKey::Rekey,
-            "same_key" => RenewalKey::SameKey,
-            other => {
-                self.refuse(&place.at("key"), format_args!("`{other}` is neither rekey nor same_key"));
-                return None;
-            }
-        };
-        Some(RenewalRule { after: file.after, key })
+        let key = [RenewalKey::Rekey, RenewalKey::SameKey].into_iter().find(|key| key.as_str() == file.key);
+        if key.is_none() {
+            self.refuse(&place.at("key"), format_args!("`{}` is neither rekey nor same_key", file.key));
+        }
+        Some(RenewalRule { after: file.after, key: key? })
     }
+}
+
+/// The one form of a SPIFFE ID: the gateway decides on it, so no profile may change it.
+pub(super) fn spiffe_id_template(role: Role) -> String {
+    format!("spiffe://{{trust_domain}}/{role}/{NAME_PLACEHOLDER}")
 }
 
 fn purpose(text: &str) -> Result<ExtendedKeyUsage, String> {

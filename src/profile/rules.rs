@@ -4,10 +4,8 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
 use time::{Duration, OffsetDateTime};
 
-use crate::clock;
 use crate::identity::Host;
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
 
@@ -15,7 +13,7 @@ use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
 pub(super) const NAME_PLACEHOLDER: &str = "{name}";
 
 /// The common name of a subject, with `{name}` where the identity's name goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonName(pub(super) String);
 
 impl CommonName {
@@ -27,7 +25,7 @@ impl CommonName {
 }
 
 /// Which key types are allowed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRule {
     /// The one that is used when none is asked for.
     pub(super) default: KeyAlgorithm,
@@ -50,19 +48,15 @@ impl KeyRule {
 }
 
 /// How long a certificate may hold: minimum ≤ default ≤ maximum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidityRule {
     /// The shortest that may be asked for.
-    #[serde(serialize_with = "duration")]
     pub(super) minimum: Duration,
     /// What is given when nothing is asked for.
-    #[serde(serialize_with = "duration")]
     pub(super) default: Duration,
     /// The longest that may be asked for.
-    #[serde(serialize_with = "duration")]
     pub(super) maximum: Duration,
     /// How far before the present a certificate begins.
-    #[serde(serialize_with = "duration")]
     pub(super) backdate: Duration,
 }
 
@@ -86,16 +80,11 @@ impl ValidityRule {
     }
 }
 
-fn duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&clock::format_duration(*duration))
-}
-
 /// Which hosts a request may name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRule {
     pub(super) at_most: usize,
     pub(super) dns: Vec<DnsPattern>,
-    #[serde(serialize_with = "networks")]
     pub(super) ip: Vec<IpNet>,
 }
 
@@ -114,10 +103,6 @@ impl HostRule {
             Host::Ip(ip) => self.ip.iter().any(|network| network.contains(ip)),
         }
     }
-}
-
-fn networks<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(networks.iter().map(IpNet::to_string))
 }
 
 /// A set of DNS names.
@@ -168,14 +153,8 @@ impl fmt::Display for DnsPattern {
     }
 }
 
-impl Serialize for DnsPattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// What a certificate's key may be used for in TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurposeRule {
     /// In every certificate.
     pub(super) always: Vec<ExtendedKeyUsage>,
@@ -195,7 +174,7 @@ impl PurposeRule {
 }
 
 /// When and how a certificate is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalRule {
     /// The part of its validity, between 0 and 1, after which it is due.
     pub(super) after: f64,
@@ -218,13 +197,23 @@ impl RenewalRule {
 }
 
 /// What becomes of the key when a certificate is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalKey {
     /// A new key is made.
     Rekey,
     /// The certificate is renewed for the key it has.
     SameKey,
+}
+
+impl RenewalKey {
+    /// The word for it in profiles.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rekey => "rekey",
+            Self::SameKey => "same_key",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +238,25 @@ mod tests {
         }
         for text in ["", "*.", "**", "a.*.b", "*a.b", "*.*.b", "10.0.0.1", "*.10.0.0.1", "a b", ".a", "a."] {
             assert!(DnsPattern::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_allowed_by_its_own_kind_of_rule() {
+        let rule = HostRule {
+            at_most: 1,
+            dns: vec![DnsPattern::Below("example.com".to_owned())],
+            ip: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        };
+        for (host, allowed) in [
+            ("a.example.com", true),
+            ("example.org", false),
+            ("10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("fd00::1", true),
+            ("::1", false),
+        ] {
+            assert_eq!(rule.allows(&host.parse().unwrap()), allowed, "{host}");
         }
     }
 
