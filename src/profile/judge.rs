@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::plan::{LeafPlan, PlannedSubject, PolicyError, RootPlan};
+use super::{LeafPlan, PlannedSubject, PolicyError, RootPlan};
 use crate::clock::rfc3339;
 use crate::x509::{
     BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyAlgorithm, KeyUsage,
@@ -241,6 +241,8 @@ mod tests {
     use time::Duration;
     use uuid::Uuid;
 
+    type Change = fn(&mut CertificateParams);
+
     fn root_plan() -> RootPlan {
         let cluster_name = "prod".parse().unwrap();
         let request = RootRequest {
@@ -328,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_leaf_that_differs_in_any_field_is_kept_back() {
-        let changes: [(&str, fn(&mut CertificateParams)); 17] = [
+        let changes: [(&str, Change); 17] = [
             ("subject", |p| p.distinguished_name.push(DnType::CommonName, "user-alice")),
             ("subject", |p| p.distinguished_name.push(DnType::OrganizationName, "x")),
             ("not_before", |p| p.not_before -= Duration::SECOND),
@@ -362,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_root_that_differs_in_any_field_is_kept_back() {
-        let changes: [(&[&str], fn(&mut CertificateParams)); 5] = [
+        let changes: [(&[&str], Change); 5] = [
             (&["subject", "issuer"], |p| p.distinguished_name.push(DnType::CommonName, "other")),
             (&["key_usage"], |p| p.key_usages.truncate(1)),
             (&["basic_constraints"], |p| p.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(1))),

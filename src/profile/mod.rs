@@ -11,6 +11,7 @@
 
 mod judge;
 mod plan;
+mod policy;
 mod review;
 mod rules;
 mod schema;
@@ -18,7 +19,8 @@ mod set;
 mod view;
 
 pub use judge::{Asked, Mismatch};
-pub use plan::{LeafPlan, LeafRequest, PolicyError, RootPlan, RootRequest};
+pub use plan::{LeafPlan, LeafRequest, PlannedSubject, RootPlan, RootRequest};
+pub use policy::PolicyError;
 pub use rules::{CommonName, HostRule, KeyRule, PurposeRule, RenewalKey, RenewalRule, ValidityRule};
 pub use set::{ProfileError, ProfileSet};
 

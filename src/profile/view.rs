@@ -12,6 +12,7 @@ use super::{KeyRule, LeafProfile, Origin, ROOT, RootProfile, ValidityRule, revie
 use crate::clock::format_duration;
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Role};
 use crate::x509::KeyUsage;
+use crate::yaml;
 
 /// The profile as its file would have it, after where it came from.
 #[derive(Serialize)]
@@ -37,14 +38,14 @@ impl Serialize for LeafProfile {
 /// The profile as YAML that could stand in `ca-templates/`.
 impl fmt::Display for RootProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_yaml::to_string(&RootFile::from(self)).map_err(|_| fmt::Error)?)
+        yaml::write(&RootFile::from(self), f)
     }
 }
 
 /// The profile as YAML that could stand in `ca-templates/`.
 impl fmt::Display for LeafProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_yaml::to_string(&LeafFile::from(self)).map_err(|_| fmt::Error)?)
+        yaml::write(&LeafFile::from(self), f)
     }
 }
 
