@@ -13,6 +13,7 @@
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
 pub mod audit;
+pub mod ca;
 pub mod clock;
 pub mod files;
 
