@@ -276,7 +276,7 @@ impl Inventory {
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         schema::migrate(&transaction)?;
         Transaction::new(transaction, provenance)?.initialize(cluster, root)?.commit()?;
-        use_write_ahead_log(&sql)?;
+        prepare_for_writing(&sql)?;
         Ok(Self { sql })
     }
 
@@ -291,7 +291,7 @@ impl Inventory {
             schema::migrate(&transaction)?;
             transaction.commit()?;
         }
-        use_write_ahead_log(&sql)?;
+        prepare_for_writing(&sql)?;
         Ok(Self { sql })
     }
 
@@ -371,16 +371,19 @@ fn connect(target: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     sql.busy_timeout(PATIENCE)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // The cache is sized for the indexes of a million certificates, where serial numbers fall at random.
-    sql.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; PRAGMA cache_size = -131072;")?;
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    sql.execute_batch("PRAGMA cell_size_check = ON")?;
     sql.set_prepared_statement_cache_capacity(32);
     Ok(sql)
 }
 
-/// With a log, readers see the last commit while the next one is written. It is taken into the
-/// database when it has grown to 32 MiB, and when the last process closes it.
-fn use_write_ahead_log(sql: &Connection) -> Result<(), StoreError> {
-    Ok(sql.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 8192;")?)
+/// Readers see the last commit while the next one goes to the log, which is taken into the database
+/// when it has grown to 32 MiB and when the last process closes it. The cache is sized for the indexes
+/// of a million certificates, where serial numbers and node names fall at random.
+fn prepare_for_writing(sql: &Connection) -> Result<(), StoreError> {
+    Ok(sql.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -131072;",
+    )?)
 }
 
 fn log_is_empty(database: &Path) -> bool {

@@ -225,7 +225,7 @@ impl Inventory {
     }
 }
 
-pub(super) fn find_sql() -> String {
+fn find_sql() -> String {
     format!("SELECT {} FROM certificate WHERE serial = ?1 ORDER BY issuer", row::RECORD)
 }
 
@@ -236,7 +236,7 @@ fn find_identity_sql() -> String {
 /// `INDEXED BY` here and below: a statement that could not use the index is an error, not a slow answer.
 fn pending_sql(which: &'static str) -> String {
     format!(
-        "SELECT {} FROM certificate INDEXED BY certificate_pending WHERE placed = 0 AND {which} ORDER BY id",
+        "SELECT {} FROM certificate INDEXED BY certificate_pending WHERE placed = 0 AND {which} ORDER BY issue_entry, id",
         row::RECORD
     )
 }
@@ -288,7 +288,7 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
         .is_some_and(|pattern| pattern.starts_with(|c: char| c.is_ascii_alphanumeric()));
     // The order is the index's own, so that nothing is sorted and the first row comes at once.
     let (index, order) = if names_have_a_prefix {
-        ("INDEXED BY certificate_by_name", "name, role, id")
+        ("INDEXED BY certificate_by_name", "name, role")
     } else if filter.expires_before.is_some() || filter.status == Some(Status::Expired) {
         ("INDEXED BY certificate_by_expiry", "not_after, id")
     } else {
@@ -300,4 +300,66 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
     };
     let conditions = conditions.join(" AND ");
     (format!("SELECT {} FROM certificate {index} WHERE {conditions} ORDER BY {order}", row::RECORD), values)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::store::schema;
+
+    const NOW: OffsetDateTime = datetime!(2027-01-31 12:00 UTC);
+
+    #[test]
+    fn questions_are_answered_through_indexes() {
+        let mut sql = rusqlite::Connection::open_in_memory().unwrap();
+        let transaction = sql.transaction().unwrap();
+        schema::migrate(&transaction).unwrap();
+        let plan = |question: &str| {
+            let mut statement = transaction.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+            let values = std::iter::repeat_n("al*", statement.parameter_count());
+            let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+            rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+        };
+        let named = Filter { name: Some("al*".to_owned()), ..Filter::default() };
+        let expiring = Filter { expires_before: Some(NOW), ..Filter::default() };
+        for (question, expected) in [
+            (find_sql(), "INDEX sqlite_autoindex_certificate_1 (serial=?)"),
+            (find_identity_sql(), "INDEX certificate_by_name (name=? AND role=?)"),
+            (pending_sql("issue_entry IS NULL"), "INDEX certificate_pending (issue_entry=?)"),
+            (pending_sql("issue_entry IS NOT NULL"), "INDEX certificate_pending"),
+            (revoked_sql(), "COVERING INDEX certificate_revoked (issuer=?)"),
+            (list_sql(&named, NOW).0, "INDEX certificate_by_name (name>? AND name<?)"),
+            (list_sql(&expiring, NOW).0, "INDEX certificate_by_expiry (not_after<?)"),
+            (COUNTS.to_owned(), "INDEX certificate_by_expiry (not_after>?)"),
+        ] {
+            let plan = plan(&question);
+            assert!(plan.contains(expected), "{question}\n{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{question}\n{plan}");
+        }
+    }
+
+    #[test]
+    fn every_filter_has_a_plan_that_sorts_nothing() {
+        let mut sql = rusqlite::Connection::open_in_memory().unwrap();
+        let transaction = sql.transaction().unwrap();
+        schema::migrate(&transaction).unwrap();
+        for name in [None, Some("al*"), Some("*"), Some("")] {
+            for status in Status::ALL.into_iter().map(Some).chain([None]) {
+                for expires_before in [None, Some(NOW)] {
+                    for role in [None, Some(Role::ApiUser)] {
+                        let filter = Filter { role, name: name.map(str::to_owned), status, expires_before };
+                        let (question, values) = list_sql(&filter, NOW);
+                        let mut statement =
+                            transaction.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+                        let steps = statement.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
+                        for step in steps.map(|step: rusqlite::Result<String>| step.unwrap()) {
+                            assert!(!step.contains("TEMP B-TREE"), "{question}: {step}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

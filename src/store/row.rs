@@ -73,7 +73,7 @@ fn issuer_state(word: &str) -> Result<IssuerState, UnknownWord> {
 struct UnknownWord;
 
 /// The columns of `certificate` that [`record`] reads.
-pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS issuer, serial, \
+pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
      role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
      fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry";
 
@@ -152,7 +152,8 @@ pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
 /// JSON in the one spelling that was hashed.
 fn json(text: &str) -> Result<serde_json::Value, Box<dyn Error + Send + Sync>> {
     let value: serde_json::Value = serde_json::from_str(text)?;
-    if value.to_string() == text { Ok(value) } else { Err("it is not spelled as it was written".into()) }
+    let spelling = value.to_string();
+    if spelling == text { Ok(value) } else { Err("it is not spelled as it was written".into()) }
 }
 
 /// A number as SQLite has it: signed.

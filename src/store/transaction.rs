@@ -395,3 +395,36 @@ fn existing(sql: &Connection, issuer_id: i64, serial_number: SerialNumber) -> Re
     let mut rows = statement.query(params![issuer_id, serial_number.to_octets()])?;
     rows.next()?.map_or(Err(StoreError::UnknownSerial { serial_number }), row::record)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ErrorCode;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn no_row_is_committed_without_its_audit_entry() {
+        let mut sql = Connection::open_in_memory().unwrap();
+        let transaction = sql.transaction().unwrap();
+        schema::migrate(&transaction).unwrap();
+        let actor = "alice".parse().unwrap();
+        let provenance = Provenance { at: OffsetDateTime::UNIX_EPOCH, actor, reason: None };
+        let untold = Transaction::new(transaction, &provenance).unwrap();
+        untold
+            .sql
+            .execute_batch(
+                "INSERT INTO issuer (key_id, certificate, state) VALUES (x'01', x'', 'active');
+                 INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, reserved_at,
+                     reserve_entry) VALUES (1, x'01', 'api-user', 'alice', x'', x'', 0, 1);",
+            )
+            .unwrap();
+        match untold.commit().unwrap_err() {
+            StoreError::Database { source } => {
+                assert_eq!(source.sqlite_error_code(), Some(ErrorCode::ConstraintViolation));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
