@@ -4,11 +4,19 @@
 //! one. `x509_parser`, `pem` and `webpki` are known to this module only.
 
 mod certificate;
+pub(crate) mod der;
+pub mod pem;
+mod signed;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod trust;
 
 pub use certificate::{
     AuthorityKeyIdentifier, BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyUsage,
     SubjectAltName,
 };
+pub use signed::SignatureError;
+pub(crate) use signed::Signed;
 
 use std::fmt;
 use std::str::FromStr;
@@ -242,6 +250,14 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum X509Error {
+    /// One of several objects in a file cannot be read.
+    #[error("block {index} of the file cannot be read")]
+    Block {
+        /// Its place among the blocks, from 1.
+        index: usize,
+        /// Why.
+        source: Box<X509Error>,
+    },
     /// Not 64 hexadecimal digits.
     #[error("not a SHA-256 digest: 64 hexadecimal digits were expected")]
     Digest,
@@ -261,9 +277,41 @@ pub enum X509Error {
         /// Where it went wrong.
         why: String,
     },
+    /// Nothing of what was expected is in the file.
+    #[error("there is no {wanted} in the file")]
+    NoBlock {
+        /// What was expected.
+        wanted: &'static str,
+    },
+    /// A PEM block is damaged.
+    #[error("PEM block {index} cannot be read: {why}")]
+    Pem {
+        /// Its place among the blocks, from 1.
+        index: usize,
+        /// Where it went wrong.
+        why: &'static str,
+    },
+    /// A private key, which does not belong into such a file.
+    #[error("block {index} of the file is a private key where a {wanted} was expected")]
+    PrivateKey {
+        /// Its place among the blocks, from 1.
+        index: usize,
+        /// What was expected.
+        wanted: &'static str,
+    },
     /// Not a serial number: hexadecimal, positive, at most 20 octets.
     #[error("not a serial number: 1 to 40 hexadecimal digits, not all zero, were expected")]
     SerialNumber,
+    /// Something else than was expected.
+    #[error("block {index} of the file is a `{label}` where a {wanted} was expected")]
+    UnexpectedBlock {
+        /// Its place among the blocks, from 1.
+        index: usize,
+        /// What it is.
+        label: String,
+        /// What was expected.
+        wanted: &'static str,
+    },
 }
 
 impl X509Error {
@@ -271,10 +319,15 @@ impl X509Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Block { source, .. } => source.code(),
             Self::Digest => "x509.digest",
             Self::KeyAlgorithm { .. } => "x509.key_algorithm",
             Self::Malformed { .. } => "x509.malformed",
+            Self::NoBlock { .. } => "x509.no_block",
+            Self::Pem { .. } => "x509.pem",
+            Self::PrivateKey { .. } => "x509.private_key",
             Self::SerialNumber => "x509.serial_number",
+            Self::UnexpectedBlock { .. } => "x509.unexpected_block",
         }
     }
 }

@@ -1,0 +1,138 @@
+//! The little DER (X.690) that `x509_parser` does not offer: elements one after the other, without
+//! an allocation, however large the file; a CRL of a million entries is read with it.
+
+/// Tags (X.680, section 8.6) in the form that stands in the file.
+pub(crate) mod tag {
+    pub(crate) const BOOLEAN: u8 = 0x01;
+    pub(crate) const INTEGER: u8 = 0x02;
+    pub(crate) const BIT_STRING: u8 = 0x03;
+    pub(crate) const OCTET_STRING: u8 = 0x04;
+    pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+    pub(crate) const ENUMERATED: u8 = 0x0a;
+    pub(crate) const UTC_TIME: u8 = 0x17;
+    pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+    pub(crate) const SEQUENCE: u8 = 0x30;
+    /// `[0]`, constructed.
+    pub(crate) const CONTEXT_0: u8 = 0xa0;
+}
+
+/// One element: its tag, its content, and both with the length between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Element<'a> {
+    pub(crate) tag: u8,
+    pub(crate) raw: &'a [u8],
+    pub(crate) content: &'a [u8],
+}
+
+/// Reads elements one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The one element that `bytes` is, of the given tag.
+    pub(crate) fn whole(bytes: &'a [u8], tag: u8) -> Result<&'a [u8], DerError> {
+        let mut reader = Self::new(bytes);
+        let content = reader.expect(tag)?;
+        reader.end().map(|()| content)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next element, whatever it is.
+    pub(crate) fn element(&mut self) -> Result<Element<'a>, DerError> {
+        let (&[tag, first], mut rest) = self.rest.split_first_chunk().ok_or(DerError::Truncated)?;
+        if tag & 0x1f == 0x1f {
+            return Err(DerError::Tag);
+        }
+        let length = if first < 0x80 {
+            usize::from(first)
+        } else {
+            let octets = usize::from(first & 0x7f);
+            let (digits, after) = rest.split_at_checked(octets).ok_or(DerError::Truncated)?;
+            rest = after;
+            long_length(digits)?
+        };
+        let (content, after) = rest.split_at_checked(length).ok_or(DerError::Truncated)?;
+        let (raw, _) = self.rest.split_at(self.rest.len() - after.len());
+        self.rest = after;
+        Ok(Element { tag, raw, content })
+    }
+
+    /// The content of the next element, which must have this tag.
+    pub(crate) fn expect(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
+        match self.element()? {
+            element if element.tag == tag => Ok(element.content),
+            _ => Err(DerError::Tag),
+        }
+    }
+
+    /// The next element if it has one of these tags.
+    pub(crate) fn optional(&mut self, tags: &[u8]) -> Result<Option<Element<'a>>, DerError> {
+        match self.rest.first() {
+            Some(next) if tags.contains(next) => self.element().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Nothing may follow.
+    pub(crate) fn end(&self) -> Result<(), DerError> {
+        if self.is_empty() { Ok(()) } else { Err(DerError::Trailing) }
+    }
+}
+
+/// A length of more than one octet: definite, in the fewest octets, at most four.
+fn long_length(digits: &[u8]) -> Result<usize, DerError> {
+    match digits {
+        [] | [0, ..] | [_, _, _, _, _, ..] => Err(DerError::Length),
+        [short] if *short < 0x80 => Err(DerError::Length),
+        digits => Ok(digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit))),
+    }
+}
+
+/// Why bytes are not the DER they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DerError {
+    #[error("a length is not written as DER has it")]
+    Length,
+    #[error("an element is of another type than expected")]
+    Tag,
+    #[error("there are bytes after it")]
+    Trailing,
+    #[error("it ends too early")]
+    Truncated,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_in_order() {
+        let mut reader = Reader::new(&[0x02, 1, 5, 0x30, 0x81, 0x80]);
+        assert_eq!(reader.optional(&[tag::SEQUENCE]).unwrap().map(|e| e.tag), None);
+        assert_eq!(reader.expect(tag::INTEGER).unwrap(), [5]);
+        assert_eq!(reader.element().unwrap_err(), DerError::Truncated);
+        let long = [&[0x30, 0x81, 0x80], [0_u8; 128].as_slice()].concat();
+        assert_eq!(Reader::whole(&long, tag::SEQUENCE).unwrap().len(), 128);
+    }
+
+    #[test]
+    fn a_length_has_one_spelling() {
+        for bytes in [
+            [0x30, 0x80, 0, 0, 0, 0, 0].as_slice(),
+            &[0x30, 0x81, 1, 0],
+            &[0x30, 0x82, 0, 1, 0],
+            &[0x30, 0x85, 1, 0, 0, 0, 0],
+        ] {
+            assert_eq!(Reader::new(bytes).element().unwrap_err(), DerError::Length, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A public key infrastructure made afresh for each test.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+};
+use rustls_pki_types::CertificateDer;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::Certificate;
+use super::pem::pem;
+use super::trust::TrustBundle;
+
+/// The moment at which every test takes place.
+pub(crate) const fn now() -> OffsetDateTime {
+    datetime!(2030-06-01 12:00 UTC)
+}
+
+/// Parameters of an authority such as the design wants it, valid a year each way.
+pub(crate) fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = now() - Duration::days(365);
+    params.not_after = now() + Duration::days(365);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// Parameters of a client's certificate with this serial number, valid a month each way.
+pub(crate) fn client(serial: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "user-alice");
+    params.serial_number = Some(serial.into());
+    params.not_before = now() - Duration::days(30);
+    params.not_after = now() + Duration::days(30);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// A self-signed root.
+pub(crate) struct Root(pub(crate) CertifiedIssuer<'static, KeyPair>);
+
+impl Root {
+    pub(crate) fn new(name: &str) -> Self {
+        Self::with(authority(name))
+    }
+
+    pub(crate) fn with(params: CertificateParams) -> Self {
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn der(&self) -> &[u8] {
+        self.0.der()
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        pem("CERTIFICATE", self.der())
+    }
+
+    pub(crate) fn certificate(&self) -> Certificate {
+        Certificate::from_der(self.der()).unwrap()
+    }
+
+    pub(crate) fn bundle(&self) -> TrustBundle {
+        TrustBundle::from_pem(self.pem().as_bytes(), now()).unwrap()
+    }
+
+    pub(crate) fn issue(&self, params: &CertificateParams) -> CertificateDer<'static> {
+        params.signed_by(&KeyPair::generate().unwrap(), &self.0).unwrap().der().clone()
+    }
+
+    /// A CRL of this root: number, revoked serial numbers, `thisUpdate`; `nextUpdate` ten days on.
+    pub(crate) fn crl(&self, number: u64, revoked: &[u64], this_update: OffsetDateTime) -> Vec<u8> {
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update: this_update + Duration::days(10),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(|serial| revoke(*serial, None)).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        self.sign_crl(&params)
+    }
+
+    pub(crate) fn sign_crl(&self, params: &CertificateRevocationListParams) -> Vec<u8> {
+        params.signed_by(&self.0).unwrap().der().to_vec()
+    }
+}
+
+pub(crate) fn revoke(serial: u64, reason: Option<rcgen::RevocationReason>) -> RevokedCertParams {
+    RevokedCertParams {
+        serial_number: serial.into(),
+        revocation_time: now() - Duration::days(1),
+        reason_code: reason,
+        invalidity_date: None,
+    }
+}
