@@ -403,7 +403,9 @@ mod tests {
     #[test]
     fn every_byte_is_either_kept_or_refused_never_changed() {
         for byte in 0..=u8::MAX {
-            for text in [format!("/a{}b", char::from(byte)), format!("/a%{byte:02X}b"), format!("/%{byte:02x}")] {
+            for text in
+                [format!("/a{}b", char::from(byte)), format!("/a%{byte:02X}b"), format!("/%{byte:02x}")]
+            {
                 if let Ok(path) = RequestPath::parse(&text) {
                     assert_eq!(path.as_str(), text);
                     assert_eq!(path.segments().count(), 1 + text[1..].matches('/').count());
