@@ -1,0 +1,4 @@
+//! The gateway: who may make which call, and what the service behind it is told about the caller.
+
+pub mod path;
+pub mod policy;
