@@ -310,3 +310,21 @@ pub enum ForwardError {
     #[error("the caller's body stopped in the middle")]
     UploadTimeout,
 }
+
+impl ForwardError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BodyBroken { .. } => "request.body_broken",
+            Self::BodyTooLarge => "request.body_too_large",
+            Self::Closed => "upstream.closed",
+            Self::Connect { .. } => "upstream.connect",
+            Self::ConnectTimeout => "upstream.connect_timeout",
+            Self::ResponseTimeout => "upstream.response_timeout",
+            Self::Unanswered { .. } => "upstream.unanswered",
+            Self::Unreadable { .. } => "upstream.unreadable",
+            Self::UploadTimeout => "request.body_timeout",
+        }
+    }
+}

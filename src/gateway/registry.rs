@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::caller::{Caller, CutReason};
+use super::peer::Peer;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,13 +25,40 @@ pub enum Order {
     Cut(CutReason),
 }
 
+/// Why an open connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CutReason {
+    /// Its certificate, or an issuer's, is past its end.
+    CertificateExpired,
+    /// Its certificate, or an issuer's, has been revoked.
+    CertificateRevoked,
+    /// The gateway stops, and the time to finish is over.
+    Shutdown,
+    /// What is trusted has changed, and it is not among it any more.
+    TrustChanged,
+}
+
+impl CutReason {
+    /// The stable code of this reason.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::CertificateExpired => "connection.certificate_expired",
+            Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::Shutdown => "connection.shutdown",
+            Self::TrustChanged => "connection.trust_changed",
+        }
+    }
+}
+
 /// One open, authenticated connection.
 #[derive(Debug)]
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
     /// Who is at the other end.
-    pub caller: Arc<Caller>,
+    pub peer: Arc<Peer>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -79,7 +106,7 @@ impl Session {
 #[derive(Debug)]
 pub struct Opening {
     /// Who is at the other end.
-    pub caller: Arc<Caller>,
+    pub peer: Arc<Peer>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -113,7 +140,7 @@ impl Registry {
     pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Registration {
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            caller: opening.caller,
+            peer: opening.peer,
             remote: opening.remote,
             tls_version: opening.tls_version,
             protocol: opening.protocol,
@@ -122,7 +149,7 @@ impl Registry {
             ordered: Notify::new(),
         });
         if let Some(shard) = self.shards.get(worker) {
-            lock(shard).insert((session.caller.expires, session.id), Arc::clone(&session));
+            lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
         }
         Registration { registry: Arc::clone(self), worker, session }
     }
@@ -144,7 +171,7 @@ impl Registry {
         for shard in &self.shards {
             let expired = lock(shard)
                 .values()
-                .take_while(|session| session.caller.expires < now)
+                .take_while(|session| session.peer.expires < now)
                 .cloned()
                 .collect::<Vec<_>>();
             cut.extend(
@@ -180,7 +207,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(shard) = self.registry.shards.get(self.worker) {
-            lock(shard).remove(&(self.session.caller.expires, self.session.id));
+            lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
     }
 }

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
 use super::log::AccessLog;
+use super::policy::{Denial, RuleId};
 use super::registry::Session;
 use super::request_id::RequestId;
 use crate::clock::Clock;
@@ -23,7 +25,7 @@ use crate::x509::{SerialNumber, Sha256};
 const LONGEST: usize = 1_024;
 
 /// Where lines go and what time they bear.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Telemetry {
     /// The log itself.
     pub log: Arc<AccessLog>,
@@ -89,14 +91,14 @@ pub struct HandshakeRefused<'a> {
 /// What became of a request so far.
 #[derive(Debug)]
 pub struct RequestRecord {
-    telemetry: Telemetry,
+    telemetry: Arc<Telemetry>,
     session: Arc<Session>,
     id: RequestId,
     method: Method,
-    path: String,
+    target: Option<PathAndQuery>,
     begun: Instant,
     decision: &'static str,
-    rule: Option<Arc<str>>,
+    rule: Option<RuleId>,
     upstream: Option<Arc<str>>,
     status: Option<StatusCode>,
     reason: Option<&'static str>,
@@ -107,13 +109,13 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Opens the record of a request of `session`.
-    pub fn begin(telemetry: &Telemetry, session: &Arc<Session>, id: RequestId, method: &Method, path: &str) -> Self {
+    pub fn begin(telemetry: &Arc<Telemetry>, session: &Arc<Session>, id: RequestId, method: &Method, uri: &Uri) -> Self {
         Self {
-            telemetry: telemetry.clone(),
+            telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
             id,
             method: method.clone(),
-            path: shortened(path).to_owned(),
+            target: uri.path_and_query().cloned(),
             begun: Instant::now(),
             decision: "none",
             rule: None,
@@ -132,15 +134,16 @@ impl RequestRecord {
     }
 
     /// The policy lets it through, by `rule`.
-    pub fn permitted(&mut self, rule: &Arc<str>) {
+    pub fn permitted(&mut self, rule: RuleId) {
         self.decision = "permit";
-        self.rule = Some(Arc::clone(rule));
+        self.rule = Some(rule);
     }
 
-    /// The policy refuses it, by `rule` if one was met.
-    pub fn denied(&mut self, rule: Option<&Arc<str>>) {
+    /// The policy refuses it, for a reason.
+    pub fn denied(&mut self, denial: Denial) {
         self.decision = "deny";
-        self.rule = rule.cloned();
+        self.rule = denial.rule;
+        self.fail(denial.reason.code());
     }
 
     /// It is on its way to `upstream`.
@@ -180,9 +183,10 @@ impl RequestRecord {
                 session: self.session.id,
                 caller: CallerFields::of(&self.session),
                 method: shortened(self.method.as_str()),
-                path: &self.path,
+                // Without the query, which is where secrets are put.
+                path: self.target.as_ref().map(|target| shortened(target.path())),
                 decision: self.decision,
-                rule: self.rule.as_deref(),
+                rule: self.rule.map(Rule),
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,
@@ -220,9 +224,9 @@ struct RequestLine<'a> {
     #[serde(flatten)]
     caller: CallerFields<'a>,
     method: &'a str,
-    path: &'a str,
+    path: Option<&'a str>,
     decision: &'static str,
-    rule: Option<&'a str>,
+    rule: Option<Rule>,
     upstream: Option<&'a str>,
     status: Option<u16>,
     reason: Option<&'static str>,
@@ -263,13 +267,22 @@ impl<'a> CallerFields<'a> {
     fn of(session: &'a Session) -> Self {
         Self {
             remote: session.remote,
-            role: session.caller.identity.role,
-            name: &session.caller.identity.name,
-            serial_number: session.caller.serial_number,
+            role: session.peer.identity.role,
+            name: &session.peer.identity.name,
+            serial_number: session.peer.serial_number,
             tls_version: session.tls_version,
             alpn: session.protocol,
             resumed: session.resumed,
         }
+    }
+}
+
+/// A rule as it is named to people.
+struct Rule(RuleId);
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 
