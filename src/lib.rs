@@ -6,13 +6,13 @@
 //! | layer | modules |
 //! |---|---|
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized |
-//! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read |
-//! | faces | [`gateway`] who may make which call |
+//! | domain | [`identity`] cluster, role and name · [`revocation`] who has been revoked · [`x509`] certificates, requests and CRLs, read; chains, verified |
 //! | faces | [`gateway`] who may call, and how |
 
 pub mod clock;
 pub mod files;
 pub mod gateway;
 pub mod identity;
+pub mod revocation;
 pub mod secret;
 pub mod x509;

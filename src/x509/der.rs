@@ -12,8 +12,12 @@ pub(crate) mod tag {
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
-    /// `[0]`, constructed.
+    /// `[0]` around another element.
     pub(crate) const CONTEXT_0: u8 = 0xa0;
+    /// `[0]` in the place of a plain type's tag.
+    pub(crate) const CONTEXT_0_PRIMITIVE: u8 = 0x80;
+    /// `[4]` in the place of a plain type's tag.
+    pub(crate) const CONTEXT_4_PRIMITIVE: u8 = 0x84;
 }
 
 /// One element: its tag, its content, and both with the length between them.
@@ -98,16 +102,27 @@ fn long_length(digits: &[u8]) -> Result<usize, DerError> {
 }
 
 /// Why bytes are not the DER they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DerError {
-    #[error("a length is not written as DER has it")]
+    /// A length that DER writes otherwise.
     Length,
-    #[error("an element is of another type than expected")]
+    /// An element of another type than expected.
     Tag,
-    #[error("there are bytes after it")]
+    /// Bytes after the end.
     Trailing,
-    #[error("it ends too early")]
+    /// The end before the end.
     Truncated,
+}
+
+impl DerError {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Length => "a length is not written as DER has it",
+            Self::Tag => "an element is of another type than expected",
+            Self::Trailing => "there are bytes after it",
+            Self::Truncated => "it ends too early",
+        }
+    }
 }
 
 #[cfg(test)]

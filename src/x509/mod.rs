@@ -4,7 +4,8 @@
 //! one. `x509_parser`, `pem` and `webpki` are known to this module only.
 
 mod certificate;
-pub(crate) mod der;
+pub mod crl;
+mod der;
 pub mod pem;
 mod signed;
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub use certificate::{
     SubjectAltName,
 };
 pub use signed::SignatureError;
-pub(crate) use signed::Signed;
+use signed::Signed;
 
 use std::fmt;
 use std::str::FromStr;

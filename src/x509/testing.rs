@@ -2,13 +2,14 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SigningKey,
 };
 use rustls_pki_types::CertificateDer;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::Certificate;
+use super::der::{Reader, tag};
 use super::pem::pem;
 use super::trust::TrustBundle;
 
@@ -93,6 +94,37 @@ impl Root {
     pub(crate) fn sign_crl(&self, params: &CertificateRevocationListParams) -> Vec<u8> {
         params.signed_by(&self.0).unwrap().der().to_vec()
     }
+
+    /// Something signed by this root, with the elements of its body changed and signed anew.
+    pub(crate) fn resign(&self, der: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
+        let mut outer = Reader::new(Reader::whole(der, tag::SEQUENCE).unwrap());
+        let mut body = Reader::new(outer.expect(tag::SEQUENCE).unwrap());
+        let algorithm = outer.element().unwrap().raw;
+        let mut elements = Vec::new();
+        while !body.is_empty() {
+            elements.push(body.element().unwrap().raw.to_vec());
+        }
+        change(&mut elements);
+        let body = encode(tag::SEQUENCE, &elements.concat());
+        let signature = self.0.key().sign(&body).unwrap();
+        let bits = encode(tag::BIT_STRING, &[&[0], signature.as_slice()].concat());
+        encode(tag::SEQUENCE, &[body.as_slice(), algorithm, &bits].concat())
+    }
+}
+
+/// The DER of one element.
+pub(crate) fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let digits = &length[length.iter().position(|octet| *octet != 0).unwrap_or(7)..];
+    let mut der = vec![tag];
+    if let [short @ 0..=0x7f] = digits {
+        der.push(*short);
+    } else {
+        der.push(0x80 | u8::try_from(digits.len()).unwrap());
+        der.extend_from_slice(digits);
+    }
+    der.extend_from_slice(content);
+    der
 }
 
 pub(crate) fn revoke(serial: u64, reason: Option<rcgen::RevocationReason>) -> RevokedCertParams {

@@ -217,7 +217,7 @@ fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, 
         return Err(AnchorFault::NotSelfIssued);
     }
     Signed::from_der(&certificate.der)
-        .map_err(|error| AnchorFault::Unreadable { why: error.to_string() })?
+        .map_err(|error| AnchorFault::Unreadable { why: error.as_str().to_owned() })?
         .verify(&certificate.public_key_info)
         .map_err(AnchorFault::Signature)?;
     Ok(own)
