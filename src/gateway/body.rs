@@ -221,7 +221,7 @@ impl Drop for ResponseBody {
 fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::strip_trailers(&mut trailers);
+            headers::trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -39,7 +39,7 @@ impl Http {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle)
+            .header_read_timeout(limits.idle_timeout)
             .max_header_size(limits.header_bytes)
             .max_headers(limits.header_fields)
             .max_buf_size(limits.header_bytes.max(64 << 10));
@@ -53,7 +53,7 @@ impl Http {
             .max_send_buf_size(128 << 10)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256)
-            .keep_alive_interval(limits.idle)
+            .keep_alive_interval(limits.idle_timeout)
             .keep_alive_timeout(Duration::from_secs(10));
         Self { http1, http2 }
     }

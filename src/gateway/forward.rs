@@ -11,7 +11,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -20,6 +21,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
 use super::body::{RequestBody, Upload};
+use super::policy::Terms;
 
 /// How many idle connections a worker keeps to an upstream.
 const MOST_IDLE: usize = 256;
@@ -72,14 +74,15 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` and waits for the head of the response. The lease goes with the body of the
-    /// response; dropped, it closes the connection.
+    /// Sends a request that the policy permits and waits for the head of the response. The lease goes
+    /// with the body of the response; dropped, it closes the connection.
     ///
     /// # Errors
     /// [`ForwardError`] when there is no response.
     pub async fn send(
         self: &Arc<Self>,
         worker: usize,
+        _permission: Terms,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), ForwardError> {
         let upload = request.body().upload();
@@ -90,7 +93,10 @@ impl Upstream {
             };
             let spare = idle_since.filter(|since| since.elapsed() > FRESH).and_then(|_| copy_of(&request));
             match self.exchange(connection, request, &upload).await {
-                Ok((response, connection)) => {
+                Ok((mut response, connection)) => {
+                    check_framing(&response)?;
+                    *response.version_mut() = Version::HTTP_11;
+                    response.extensions_mut().clear();
                     let lease = Lease { upstream: Arc::clone(self), worker, connection, upload };
                     return Ok((response, lease));
                 }
@@ -193,6 +199,23 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
+/// Refuses a response whose end could be read in two ways, and one that leaves HTTP.
+fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
+    let lengths = response.headers().get_all(CONTENT_LENGTH).iter().count();
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let why = match (codings.next(), codings.next()) {
+        _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => "it switches protocols unasked",
+        (Some(_), _) if lengths > 0 => "it has both a Transfer-Encoding and a Content-Length",
+        (Some(coding), None) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            "its Transfer-Encoding is not `chunked`"
+        }
+        (Some(_), Some(_)) => "it has more than one Transfer-Encoding",
+        _ if lengths > 1 => "it has more than one Content-Length",
+        _ => return Ok(()),
+    };
+    Err(ForwardError::Ambiguous { why })
+}
+
 /// One connection to an upstream; dropped, it is closed.
 struct Connection {
     sender: SendRequest<RequestBody>,
@@ -270,6 +293,12 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
+    /// The response could be read in more than one way.
+    #[error("the upstream's answer is refused: {why}")]
+    Ambiguous {
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The caller's body failed on the way.
     #[error("the caller's body ended early")]
     BodyBroken {
@@ -316,6 +345,7 @@ impl ForwardError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Ambiguous { .. } => "upstream.ambiguous",
             Self::BodyBroken { .. } => "request.body_broken",
             Self::BodyTooLarge => "request.body_too_large",
             Self::Closed => "upstream.closed",

@@ -3,7 +3,6 @@
 
 use time::OffsetDateTime;
 
-use super::headers::IdentityHeaders;
 use crate::identity::Identity;
 use crate::x509::SerialNumber;
 use crate::x509::trust::VerifiedChain;
@@ -19,6 +18,4 @@ pub struct Peer {
     pub expires: OffsetDateTime,
     /// What its identity rests on.
     pub chain: VerifiedChain,
-    /// What the service behind is told about it.
-    pub headers: IdentityHeaders,
 }

@@ -11,7 +11,6 @@ use super::framing::FramingError;
 use super::path::PathError;
 use super::policy::Denial;
 use super::telemetry::RequestRecord;
-use crate::clock::EntropyError;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +31,6 @@ pub enum Problem {
     /// The policy refuses the call.
     #[error("{}", .0.reason)]
     Denied(Denial),
-    /// No request number could be made.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
     /// There is no response from the upstream.
     #[error(transparent)]
     Forward(#[from] ForwardError),
@@ -83,7 +79,6 @@ impl Problem {
             }
             Self::Cut { .. } => StatusCode::UNAUTHORIZED,
             Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::Entropy(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Forward(ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
@@ -104,7 +99,6 @@ impl Problem {
             Self::BodyTooLarge { .. } => "request.body_too_large",
             Self::Cut { reason } => reason,
             Self::Denied(denial) => denial.reason.code(),
-            Self::Entropy(error) => error.code(),
             Self::Forward(error) => error.code(),
             Self::Framing(error) => error.code(),
             Self::MethodNotAllowed => "request.method_not_allowed",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 use serde::{Serialize, Serializer};
 
-use crate::clock::{Entropy, EntropyError};
+use crate::clock::Entropy;
 
 /// The number of one request, 32 hexadecimal digits when written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,18 +62,18 @@ impl RequestIds {
         Self { entropy, ready: Mutex::default() }
     }
 
-    /// The next number.
-    ///
-    /// # Errors
-    /// [`EntropyError`] when the generator fails.
-    pub fn next(&self) -> Result<RequestId, EntropyError> {
+    /// The next number. A generator that fails makes it all zeros: a request is not refused for want
+    /// of a number.
+    pub fn next(&self) -> RequestId {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if ready.is_empty() {
             let mut random = [0; 64 * 16];
-            self.entropy.fill(&mut random)?;
-            ready.extend_from_slice(random.as_chunks().0);
+            match self.entropy.fill(&mut random) {
+                Ok(()) => ready.extend_from_slice(random.as_chunks().0),
+                Err(error) => tracing::error!(%error, "a request has no number"),
+            }
         }
-        ready.pop().map(RequestId::of).ok_or(EntropyError)
+        RequestId::of(ready.pop().unwrap_or_default())
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     fn numbers_are_32_hexadecimal_digits_and_never_repeat() {
         let ids = RequestIds::new(Arc::new(SystemEntropy));
         let some: std::collections::HashSet<_> =
-            (0..1_000).map(|_| ids.next().unwrap().as_str().to_owned()).collect();
+            (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(some.len(), 1_000);
         assert!(some.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
     }

@@ -84,7 +84,8 @@ impl Policy {
 /// is ever sent upstream.
 pub const RESERVED: &str = "/.well-known/cluster";
 
-fn is_reserved(path: &str) -> bool {
+/// Whether `path` is [`RESERVED`] or below it.
+pub(super) fn is_reserved(path: &str) -> bool {
     path.strip_prefix(RESERVED).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
