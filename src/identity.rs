@@ -5,6 +5,10 @@
 //! look again. The rules are narrower than the standards allow: a name that could be read in two
 //! ways (case, Unicode look-alikes, separators, addresses written like host names) is refused.
 
+mod certificate;
+
+pub use certificate::{IdentityRefusal, RuleBroken, role_rules};
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -313,6 +317,16 @@ impl Identity {
     #[must_use]
     pub fn spiffe_id(&self) -> String {
         self.to_string()
+    }
+
+    /// The subject's common name, in Flocker's form.
+    #[must_use]
+    pub fn common_name(&self) -> String {
+        match self.role {
+            Role::ControlService => CONTROL_SERVICE_DNS_NAME.to_owned(),
+            Role::NodeAgent => format!("node-{}", self.name),
+            Role::ApiUser => format!("user-{}", self.name),
+        }
     }
 }
 

@@ -85,7 +85,6 @@ impl RevocationSet {
 
     /// Where a chain stands at `at`: every certificate of it is looked up. A revocation counts
     /// whatever else is missing.
-    #[must_use]
     pub fn standing(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Standing {
         let mut standing = Standing::Good;
         for link in &chain.links {

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, SubjectAlternativeName};
 use x509_parser::oid_registry::{
     OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, OID_X509_COMMON_NAME,
     OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME, OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT,
@@ -103,8 +103,8 @@ impl Certificate {
                     return Err(malformed(format!("the extension {} cannot be read", extension.oid)));
                 }
                 ParsedExtension::SubjectAlternativeName(names) => {
-                    certificate.subject_alt_names =
-                        names.general_names.iter().map(SubjectAltName::read).collect();
+                    certificate.subject_alt_names = SubjectAltName::read_all(names)
+                        .ok_or_else(|| malformed("an alternative name cannot be read".to_owned()))?;
                 }
                 ParsedExtension::KeyUsage(usage) => {
                     certificate.key_usage =
@@ -282,12 +282,19 @@ pub enum SubjectAltName {
     Ip(IpAddr),
     /// `uniformResourceIdentifier`.
     Uri(String),
-    /// Any other kind, or one that does not parse: what it is, for showing.
+    /// Any other kind: what it is, for showing.
     Other(String),
 }
 
 impl SubjectAltName {
-    pub(super) fn read(name: &GeneralName<'_>) -> Self {
+    /// All names of the extension; `None` when one cannot be read, since nobody knows what another
+    /// program would take it for.
+    pub(super) fn read_all(names: &SubjectAlternativeName<'_>) -> Option<Vec<Self>> {
+        let readable = !names.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..)));
+        readable.then(|| names.general_names.iter().map(Self::read).collect())
+    }
+
+    fn read(name: &GeneralName<'_>) -> Self {
         match name {
             GeneralName::DNSName(name) => Self::Dns((*name).to_owned()),
             GeneralName::URI(uri) => Self::Uri((*uri).to_owned()),

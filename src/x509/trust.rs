@@ -553,6 +553,8 @@ mod tests {
         NameConstraints, SanType,
     };
 
+    type Change = fn(&mut CertificateParams);
+
     fn bundle_code(pem: &str) -> &'static str {
         TrustBundle::from_pem(pem.as_bytes(), now()).unwrap_err().code()
     }
@@ -585,23 +587,19 @@ mod tests {
     #[test]
     fn an_unfit_root_is_refused_by_its_fault() {
         use time::Duration;
-        for (code, change) in [
-            (
-                "trust.expired",
-                Box::new(|p: &mut CertificateParams| p.not_after = now() - Duration::SECOND)
-                    as Box<dyn FnOnce(&mut CertificateParams)>,
-            ),
-            ("trust.not_yet_valid", Box::new(|p| p.not_before = now() + Duration::SECOND)),
-            ("trust.not_an_authority", Box::new(|p| p.is_ca = IsCa::ExplicitNoCa)),
-            ("trust.key_usage", Box::new(|p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign])),
-            ("trust.key_usage", Box::new(|p| p.key_usages = vec![KeyUsagePurpose::CrlSign])),
-            ("trust.key_usage", Box::new(|p| p.key_usages.clear())),
-            (
-                "trust.unknown_critical_extension",
-                Box::new(|p| p.custom_extensions.push(critical(&[1, 3, 6, 1, 4, 1, 99999, 1]))),
-            ),
-        ] {
-            assert_eq!(refused_root(change), code);
+        let cases: &[(&str, Change)] = &[
+            ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
+            ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
+            ("trust.not_an_authority", |p| p.is_ca = IsCa::ExplicitNoCa),
+            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
+            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+            ("trust.key_usage", |p| p.key_usages.clear()),
+            ("trust.unknown_critical_extension", |p| {
+                p.custom_extensions.push(critical(&[1, 3, 6, 1, 4, 1, 99999, 1]))
+            }),
+        ];
+        for (code, change) in cases {
+            assert_eq!(refused_root(change), *code);
         }
         let (root, other) = (Root::new("root"), Root::new("root"));
         let cross =
@@ -662,25 +660,21 @@ mod tests {
     fn a_chain_that_breaks_a_rule_is_refused_by_that_rule() {
         use time::Duration;
         let root = Root::new("root");
-        for (code, change) in [
-            (
-                "chain.expired",
-                Box::new(|p: &mut CertificateParams| p.not_after = now() - Duration::SECOND)
-                    as Box<dyn FnOnce(&mut CertificateParams)>,
-            ),
-            ("chain.not_yet_valid", Box::new(|p| p.not_before = now() + Duration::SECOND)),
-            ("chain.wrong_purpose", Box::new(|p| p.extended_key_usages.clear())),
-            ("chain.wrong_purpose", Box::new(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any])),
-            ("chain.key_usage", Box::new(|p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment])),
-            ("chain.ca_as_leaf", Box::new(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
-            (
-                "chain.unsupported_extension",
-                Box::new(|p| p.custom_extensions.push(critical(&[1, 3, 6, 1, 4, 1, 99999, 1]))),
-            ),
-        ] {
+        let cases: &[(&str, Change)] = &[
+            ("chain.expired", |p| p.not_after = now() - Duration::SECOND),
+            ("chain.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
+            ("chain.wrong_purpose", |p| p.extended_key_usages.clear()),
+            ("chain.wrong_purpose", |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]),
+            ("chain.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyEncipherment]),
+            ("chain.ca_as_leaf", |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+            ("chain.unsupported_extension", |p| {
+                p.custom_extensions.push(critical(&[1, 3, 6, 1, 4, 1, 99999, 1]))
+            }),
+        ];
+        for (code, change) in cases {
             let mut params = client(7);
             change(&mut params);
-            assert_eq!(verdict(&root.bundle(), &root.issue(&params), Purpose::Client), code);
+            assert_eq!(verdict(&root.bundle(), &root.issue(&params), Purpose::Client), *code);
         }
         let leaf = root.issue(&client(7));
         assert_eq!(verdict(&Root::new("other").bundle(), &leaf, Purpose::Client), "chain.unknown_issuer");
