@@ -25,6 +25,12 @@ use super::worker::Worker;
 /// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// How many fields the header of a request may have.
+const HEADER_FIELDS: usize = 128;
+
+/// How many requests a caller may have under way on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
 /// How HTTP is spoken with callers; one for all connections of a worker.
 #[derive(Debug)]
 pub struct Http {
@@ -41,12 +47,12 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.idle_timeout)
             .max_header_size(limits.header_bytes)
-            .max_headers(limits.header_fields)
+            .max_headers(HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams)
+            .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(256 << 10)
             .initial_connection_window_size(512 << 10)

@@ -26,6 +26,9 @@ use super::policy::Terms;
 /// How many idle connections a worker keeps to an upstream.
 const MOST_IDLE: usize = 256;
 
+/// How long an unused connection is kept: less than the 60 s after which most servers close theirs.
+const IDLE: Duration = Duration::from_secs(45);
+
 /// A connection that was used within this time is taken to be alive.
 const FRESH: Duration = Duration::from_millis(500);
 
@@ -39,8 +42,6 @@ pub struct Deadlines {
     pub connect: Duration,
     /// For the response to begin, from the last byte of the request.
     pub response: Duration,
-    /// How long an unused connection is kept.
-    pub idle: Duration,
 }
 
 /// A service behind the gateway.
@@ -156,7 +157,7 @@ impl Upstream {
         let mut idle = self.idle(worker)?;
         // The one used last is the likeliest to be alive, and lets the others grow old enough to close.
         while let Some(last) = idle.pop_back() {
-            if last.connection.sender.is_ready() && last.since.elapsed() < self.deadlines.idle {
+            if last.connection.sender.is_ready() && last.since.elapsed() < IDLE {
                 return Some(last);
             }
         }
@@ -175,7 +176,7 @@ impl Upstream {
     pub fn close_idle(&self, worker: usize) {
         if let Some(mut idle) = self.idle(worker) {
             while idle.front().is_some_and(|oldest| {
-                oldest.connection.sender.is_closed() || oldest.since.elapsed() >= self.deadlines.idle
+                oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE
             }) {
                 idle.pop_front();
             }

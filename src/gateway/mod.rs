@@ -142,12 +142,8 @@ impl Gateway {
     /// [`GatewayError`]; then nothing runs.
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
-        let state = State::load(config, options.every_upstream, workers, options.clock.as_ref(), 1)?;
-        let listeners = bind(config.listen, workers)?;
-        let address = listeners
-            .first()
-            .and_then(|listener| listener.local_addr().ok())
-            .unwrap_or(config.listen);
+        let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
+        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
@@ -160,34 +156,29 @@ impl Gateway {
             phase: watch::Sender::new(Phase::Serving),
         });
         let mut threads = Vec::with_capacity(workers + 1);
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
-            threads.push(spawn(&format!("worker-{index}"), async move {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => worker.run(listener, phase).await,
-                    Err(error) => tracing::error!(%error, "a worker cannot listen"),
-                }
-            })?);
+            threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
         }
         threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
-        Ok(Running { address, shared, threads })
+        Ok(Running { addresses, shared, threads })
     }
 }
 
 /// A gateway that runs.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Running {
-    /// The address it listens on, with the real port where 0 was asked for.
+    /// The addresses it listens on, with the real port where 0 was asked for.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.
@@ -212,7 +203,7 @@ impl Running {
 
 /// As many as the machine has processors, unless the configuration says otherwise.
 fn workers(config: &Config) -> usize {
-    config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// A thread with a runtime of its own that runs `task`.
@@ -235,19 +226,29 @@ fn spawn(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<
     Ok(thread)
 }
 
-/// One listening socket a worker, all on the same address: the kernel spreads the connections.
-fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, GatewayError> {
-    let failed = |source| GatewayError::Bind { address, source };
-    // Without SO_REUSEPORT, which would let a second gateway take half of the connections of the first.
-    drop(socket(address, false).map_err(failed)?);
-    let mut listeners = Vec::with_capacity(workers);
-    let mut actual = address;
-    for _ in 0..workers {
-        let listener = socket(actual, true).map_err(failed)?;
-        actual = listener.local_addr().map_err(failed)?;
-        listeners.push(listener);
+/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+struct Sockets {
+    addresses: Vec<SocketAddr>,
+    of_workers: Vec<Vec<TcpListener>>,
+}
+
+fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+    let mut sockets =
+        Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
+    for &address in addresses {
+        let failed = |source| GatewayError::Bind { address, source };
+        // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
+        // connections.
+        drop(socket(address, false).map_err(failed)?);
+        let mut actual = address;
+        for listeners in &mut sockets.of_workers {
+            let listener = socket(actual, true).map_err(failed)?;
+            actual = listener.local_addr().map_err(failed)?;
+            listeners.push(listener);
+        }
+        sockets.addresses.push(actual);
     }
-    Ok(listeners)
+    Ok(sockets)
 }
 
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

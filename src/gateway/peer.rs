@@ -19,3 +19,11 @@ pub struct Peer {
     /// What its identity rests on.
     pub chain: VerifiedChain,
 }
+
+impl Peer {
+    /// Whether `at` lies within the validity of its certificate and every issuer's.
+    #[must_use]
+    pub fn is_valid_at(&self, at: OffsetDateTime) -> bool {
+        self.chain.leaf.not_before <= at && at <= self.expires
+    }
+}

@@ -64,7 +64,7 @@ async fn answer(
         return own::resource(&connection.session, &head.method, path.path()).map(Answer::Own);
     }
     let (upstream, terms) = decide(connection, &head, &path, record)?;
-    let at_most = connection.worker.gateway.limits.body_bytes;
+    let at_most = connection.worker.gateway.limits.request_body;
     if body.size_hint().lower() > at_most {
         return Err(Problem::BodyTooLarge { at_most });
     }

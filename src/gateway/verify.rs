@@ -6,8 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -17,14 +15,13 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use time::OffsetDateTime;
 
-use super::headers::IdentityHeaders;
 use super::peer::Peer;
 use super::registry::CutReason;
 use crate::clock::rfc3339;
-use crate::identity::{CertificateIdentityError, Identity, TrustDomain};
-use crate::revocation::{RevocationReason, RevocationSet, Standing};
+use crate::identity::{Identity, IdentityRefusal, TrustDomain};
+use crate::revocation::{Crl, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
-use crate::x509::{SerialNumber, Sha256};
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
 /// How many verified chains are remembered.
 const REMEMBERED: usize = 16_384;
@@ -33,7 +30,8 @@ const REMEMBERED: usize = 16_384;
 #[derive(Debug)]
 pub struct PeerVerifier {
     trust: TrustBundle,
-    revocation: RevocationSet,
+    /// `None` where the configuration says so in words.
+    revocation: Option<RevocationSet>,
     trust_domain: TrustDomain,
     known: Mutex<HashMap<Sha256, Arc<Peer>>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -45,7 +43,7 @@ impl PeerVerifier {
     #[must_use]
     pub fn new(
         trust: TrustBundle,
-        revocation: RevocationSet,
+        revocation: Option<RevocationSet>,
         trust_domain: TrustDomain,
         provider: &CryptoProvider,
     ) -> Self {
@@ -73,16 +71,13 @@ impl PeerVerifier {
         at: OffsetDateTime,
     ) -> Result<Arc<Peer>, PeerError> {
         let fingerprint = Sha256::of(leaf);
-        if let Some(peer) = self.known(&fingerprint)
-            && self.stands(&peer, at).is_ok()
-        {
-            return Ok(peer);
+        if let Some(peer) = self.known(&fingerprint, at) {
+            return self.check_revocation(&peer.chain, at).map(|()| peer);
         }
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
         let identity = Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
         let peer = Arc::new(Peer {
-            headers: IdentityHeaders::new(&identity, &chain),
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
             identity,
@@ -92,7 +87,8 @@ impl PeerVerifier {
         Ok(peer)
     }
 
-    /// Whether a caller that was let in, perhaps under an earlier state, still may be here.
+    /// Whether a caller that was let in, perhaps under an earlier state, still may be here. A CRL that
+    /// has expired since is no reason to go: it keeps new callers out.
     ///
     /// # Errors
     /// Why not.
@@ -100,35 +96,43 @@ impl PeerVerifier {
         if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none() {
             return Err(CutReason::TrustChanged);
         }
-        self.stands(peer, at)
-    }
-
-    fn stands(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
-        if at > peer.expires || at < peer.chain.leaf.not_before {
+        if !peer.is_valid_at(at) {
             return Err(CutReason::CertificateExpired);
         }
-        self.check_revocation(&peer.chain, at).map_err(|_| CutReason::CertificateRevoked)
+        match self.check_revocation(&peer.chain, at) {
+            Ok(()) | Err(PeerError::CrlExpired { .. }) => Ok(()),
+            Err(_) => Err(CutReason::CertificateRevoked),
+        }
+    }
+
+    /// The CRLs in force.
+    pub fn crls(&self) -> impl Iterator<Item = &Crl> {
+        self.revocation.iter().flat_map(RevocationSet::crls)
     }
 
     fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
-        match self.revocation.status(chain, at) {
+        let Some(revocation) = &self.revocation else { return Ok(()) };
+        match revocation.standing(chain, at) {
             Standing::Good => Ok(()),
+            Standing::Expired { issuer, next_update } => Err(PeerError::CrlExpired { issuer, next_update }),
+            Standing::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
+            Standing::Revoked { link } => Err(PeerError::Revoked { serial_number: link.serial_number }),
         }
     }
 
-    fn known(&self, fingerprint: &Sha256) -> Option<Arc<Peer>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned()
+    /// The caller whose leaf was verified before, if all of its chain still holds at `at`.
+    fn known(&self, fingerprint: &Sha256, at: OffsetDateTime) -> Option<Arc<Peer>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(fingerprint).filter(|peer| peer.is_valid_at(at)).cloned()
     }
 
     fn remember(&self, fingerprint: Sha256, peer: &Arc<Peer>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only verified certificates get here, so that a stranger cannot push the others out.
+        // Only verified certificates get here: a stranger cannot push the others out.
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        if let Entry::Vacant(place) = known.entry(fingerprint) {
-            place.insert(Arc::clone(peer));
-        }
+        known.insert(fingerprint, Arc::clone(peer));
     }
 }
 
@@ -205,5 +209,73 @@ impl ClientCertVerifier for PeerVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Its certificate does not chain to the trust bundle.
+    #[error(transparent)]
+    Chain(ChainError),
+    /// The CRL that would tell is past its end.
+    #[error("the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))]
+    CrlExpired {
+        /// Whose CRL.
+        issuer: KeyIdentifier,
+        /// When its successor was due.
+        next_update: OffsetDateTime,
+    },
+    /// Its certificate has no identity in this cluster.
+    #[error(transparent)]
+    Identity(IdentityRefusal),
+    /// It presented none.
+    #[error("no certificate was presented")]
+    Missing,
+    /// There is no CRL that would tell.
+    #[error("there is no CRL of issuer {issuer}")]
+    NoCrl {
+        /// Whose.
+        issuer: KeyIdentifier,
+    },
+    /// Its certificate, or an issuer's, has been revoked.
+    #[error("the certificate {serial_number} has been revoked")]
+    Revoked {
+        /// Which.
+        serial_number: SerialNumber,
+    },
+}
+
+impl PeerError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Chain(error) => error.code(),
+            Self::CrlExpired { .. } => "revocation.crl_expired",
+            Self::Identity(error) => error.code(),
+            Self::Missing => "certificate.missing",
+            Self::NoCrl { .. } => "revocation.no_crl",
+            Self::Revoked { .. } => "revocation.revoked",
+        }
+    }
+
+    /// The same as rustls says it, so that the caller gets the alert that fits (RFC 8446, section 6.2).
+    fn to_rustls(&self) -> CertificateError {
+        match self {
+            Self::Chain(error) => match error {
+                ChainError::BadSignature => CertificateError::BadSignature,
+                ChainError::Expired { .. } => CertificateError::Expired,
+                ChainError::Malformed(_) => CertificateError::BadEncoding,
+                ChainError::NotYetValid { .. } => CertificateError::NotValidYet,
+                ChainError::UnsupportedExtension => CertificateError::UnhandledCriticalExtension,
+                ChainError::WrongPurpose { .. } => CertificateError::InvalidPurpose,
+                _ => CertificateError::UnknownIssuer,
+            },
+            Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
+            Self::Identity(_) | Self::Missing => CertificateError::ApplicationVerificationFailure,
+            Self::Revoked { .. } => CertificateError::Revoked,
+        }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -28,6 +27,9 @@ use super::tls::{self, Protocol};
 use super::verify::{PeerError, Presented, observing};
 use super::{Phase, Shared};
 use crate::x509::{Certificate, Sha256};
+
+/// How many handshakes of one worker may be under way; further callers wait in the kernel's queue.
+const HANDSHAKES: usize = 512;
 
 /// How often connections to upstreams are looked over.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -61,24 +63,41 @@ impl Worker {
             index,
             http: Http::new(limits),
             request_ids: RequestIds::new(Arc::clone(&gateway.entropy)),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes.div_ceil(gateway.workers))),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             gateway,
         }
     }
 
     /// Accepts connections until the gateway drains, and serves them until it stops.
-    pub async fn run(self: Arc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+    pub async fn run(self: Arc<Self>, listeners: Vec<std::net::TcpListener>, mut phase: watch::Receiver<Phase>) {
+        for listener in listeners {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    tokio::spawn(Arc::clone(&self).accept(listener, phase.clone()));
+                }
+                Err(error) => tracing::error!(%error, "a worker cannot listen"),
+            }
+        }
         let mut housekeeping = interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
                 _ = housekeeping.tick() => {
                     for upstream in &self.gateway.state.load().upstreams {
                         upstream.close_idle(self.index);
                     }
                 }
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
                 (permit, accepted) = self.next(&listener) => match accepted {
                     Ok((stream, remote)) => self.take(permit, stream, remote),
                     // The one at the other end has gone already.
@@ -91,8 +110,6 @@ impl Worker {
             }
         }
         self.take_waiting(&listener).await;
-        drop(listener);
-        let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
     }
 
     /// The next connection, once there is room for its handshake: until then callers wait in the
@@ -146,7 +163,7 @@ impl Worker {
         // Without it, small records wait for the acknowledgement of those before.
         let _ = stream.set_nodelay(true);
         let accepting = TlsAcceptor::from(Arc::clone(&state.tls)).accept(stream).into_fallible();
-        let (result, presented) = observing(timeout(self.gateway.limits.handshake, accepting)).await;
+        let (result, presented) = observing(timeout(self.gateway.limits.handshake_timeout, accepting)).await;
         let stream = match result {
             Ok(Ok(stream)) => stream,
             Ok(Err((error, stream))) => {
