@@ -28,6 +28,7 @@ pub mod policy;
 pub mod problem;
 pub mod registry;
 pub mod request_id;
+pub mod run;
 pub mod service;
 pub mod state;
 pub mod telemetry;
@@ -91,7 +92,7 @@ pub struct Shared {
 }
 
 /// Where a gateway is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Connections are accepted.
     Serving,
@@ -99,6 +100,14 @@ pub enum Phase {
     Draining,
     /// Nothing runs any more.
     Stopped,
+}
+
+impl Phase {
+    /// Waits until the gateway is in `wanted` or past it.
+    async fn reached(wanted: Self, phase: &mut watch::Receiver<Self>) {
+        // The sender lives as long as anybody waits.
+        let _ = phase.wait_for(|phase| *phase >= wanted).await;
+    }
 }
 
 impl Shared {
@@ -191,7 +200,12 @@ impl Running {
         self.shared.phase.send_replace(Phase::Stopped);
     }
 
-    /// Waits until it has stopped.
+    /// Waits until nothing runs any more.
+    pub async fn stopped(&self) {
+        Phase::reached(Phase::Stopped, &mut self.shared.phase.subscribe()).await;
+    }
+
+    /// Waits until it has stopped, and for its threads.
     pub fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {

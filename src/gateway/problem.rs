@@ -10,6 +10,7 @@ use super::forward::ForwardError;
 use super::framing::FramingError;
 use super::path::PathError;
 use super::policy::Denial;
+use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
 
 /// Why a request is not answered with what was asked for.
@@ -116,12 +117,13 @@ impl Problem {
         if self.side() != Side::Downstream {
             log(&self, &record);
         }
+        let request_id = record.id();
         let body = ProblemBody {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: &self.to_string(),
             code: self.code(),
-            request_id: record.id().as_str(),
+            request_id,
         };
         let mut text = serde_json::to_vec(&body).unwrap_or_default();
         text.push(b'\n');
@@ -170,5 +172,5 @@ struct ProblemBody<'a> {
     status: u16,
     detail: &'a str,
     code: &'static str,
-    request_id: &'a str,
+    request_id: RequestId,
 }

@@ -34,6 +34,8 @@ pub struct State {
     pub policy: Policy,
     /// The services behind, as the policy numbers them.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The last second in which the gateway's own certificate and its issuers hold.
+    pub own_not_after: OffsetDateTime,
 }
 
 impl State {
@@ -60,7 +62,7 @@ impl State {
             }
         };
         let own = Own::load(config, &provider)?;
-        let trust_domain = own.check(&trust, revocation.as_ref(), config.trust_domain.as_ref(), at)?;
+        let (trust_domain, own_not_after) = own.check(&trust, revocation.as_ref(), config.trust_domain.as_ref(), at)?;
         let verifier = Arc::new(PeerVerifier::new(trust, revocation, trust_domain, &provider));
         let tls = tls::server_config(provider, own.certified, Arc::clone(&verifier), Arc::clone(clock))?;
         let upstreams = config.upstreams.iter().map(|upstream| {
@@ -73,14 +75,14 @@ impl State {
             Arc::new(Upstream::new(&upstream.name, &host, port, deadlines, workers))
         });
         let upstreams = upstreams.collect();
-        Ok(Self { generation, tls: Arc::new(tls), verifier, policy: config.policy.clone(), upstreams })
+        let policy = config.policy.clone();
+        Ok(Self { generation, tls: Arc::new(tls), verifier, policy, upstreams, own_not_after })
     }
 }
 
 /// The gateway's own certificate.
 struct Own {
     path: PathBuf,
-    chain: Vec<Certificate>,
     certified: rustls::sign::CertifiedKey,
 }
 
@@ -92,17 +94,18 @@ impl Own {
         let key = files::read_private(&config.identity.key)?;
         let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
         let certified = tls::certified_key(provider, der, &key)?;
-        Ok(Self { path, chain, certified })
+        Ok(Self { path, certified })
     }
 
-    /// Holds it to the rules; gives the trust domain, its own where none is configured.
+    /// Holds it to the rules; gives the trust domain, its own where none is configured, and
+    /// until when it holds.
     fn check(
         &self,
         trust: &TrustBundle,
         revocation: Option<&RevocationSet>,
         configured: Option<&TrustDomain>,
         at: OffsetDateTime,
-    ) -> Result<TrustDomain, StateError> {
+    ) -> Result<(TrustDomain, OffsetDateTime), StateError> {
         let refused = |why| StateError::OwnCertificate { path: self.path.clone(), why };
         let (leaf, intermediates) =
             self.certified.cert.split_first().ok_or_else(|| refused(OwnFault::Empty))?;
@@ -126,7 +129,7 @@ impl Own {
         if identity.role != Role::ControlService {
             return Err(refused(OwnFault::Role(identity.role)));
         }
-        Ok(trust_domain)
+        Ok((trust_domain, chain.expires))
     }
 }
 
@@ -155,10 +158,10 @@ fn load_crls(paths: &[PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Resu
     }
     let set = RevocationSet::from_pem(&all, trust, at)
         .map_err(|source| StateError::Crl { paths: paths.to_vec(), source })?;
-    match set.crls().find(|crl| crl.is_expired_at(at)) {
-        Some(expired) => Err(StateError::CrlExpired { next_update: expired.next_update }),
-        None => Ok(set),
+    if let Some(expired) = set.crls().find(|crl| crl.is_expired_at(at)) {
+        return Err(StateError::CrlExpired { next_update: expired.next_update });
     }
+    Ok(set)
 }
 
 /// Why a state cannot be built.
@@ -174,7 +177,7 @@ pub enum StateError {
         source: X509Error,
     },
     /// A CRL is not to be believed, or one is missing.
-    #[error("the CRL {} is refused", paths(paths))]
+    #[error("the CRL {} is refused", names(paths))]
     Crl {
         /// The files.
         paths: Vec<PathBuf>,
@@ -212,7 +215,7 @@ pub enum StateError {
     },
 }
 
-fn paths(paths: &[PathBuf]) -> String {
+fn names(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 

@@ -15,7 +15,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::body::Upload;
 use super::log::AccessLog;
 use super::policy::{Denial, RuleId};
-use super::registry::Session;
+use super::registry::{CutReason, Session};
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -40,11 +40,11 @@ impl Telemetry {
     }
 
     /// Writes the line of a connection that was cut while it was open.
-    pub fn connection_cut(&self, session: &Session, reason: &'static str) {
+    pub fn connection_cut(&self, session: &Session, reason: CutReason) {
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "connection_cut",
-            fields: CutLine { session: session.id, caller: CallerFields::of(session), reason },
+            fields: CutLine { session: session.id, caller: CallerFields::of(session), reason: reason.code() },
         });
     }
 

@@ -105,6 +105,12 @@ impl PeerVerifier {
         }
     }
 
+    /// The cluster whose callers are let in.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
     /// The CRLs in force.
     pub fn crls(&self) -> impl Iterator<Item = &Crl> {
         self.revocation.iter().flat_map(RevocationSet::crls)

@@ -36,14 +36,14 @@ pub async fn run(gateway: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+            () = Phase::reached(Phase::Draining, &mut phase) => break,
             _ = tick.tick() => cut_expired(&gateway),
             _ = reminder.tick() => warn_of_ageing_crls(&gateway, gateway.telemetry.clock.now()),
         }
     }
     tokio::select! {
         () = finish(&gateway) => {}
-        _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+        () = Phase::reached(Phase::Stopped, &mut phase) => {}
     }
     gateway.phase.send_replace(Phase::Stopped);
 }

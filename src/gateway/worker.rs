@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
+                () = Phase::reached(Phase::Stopped, &mut phase) => return,
                 _ = housekeeping.tick() => {
                     for upstream in &self.gateway.state.load().upstreams {
                         upstream.close_idle(self.index);
@@ -97,7 +97,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+                () = Phase::reached(Phase::Draining, &mut phase) => break,
                 (permit, accepted) = self.next(&listener) => match accepted {
                     Ok((stream, remote)) => self.take(permit, stream, remote),
                     // The one at the other end has gone already.
