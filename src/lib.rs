@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized |
+//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] files that people write, with lines for their mistakes |
 //! | domain | [`identity`] cluster, role and name · [`x509`] certificates, read |
 //! | faces | [`gateway`] who may make which call |
 //! | faces | [`gateway`] who may call, and how |
@@ -16,3 +16,4 @@ pub mod gateway;
 pub mod identity;
 pub mod secret;
 pub mod x509;
+pub mod yaml;
