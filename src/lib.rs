@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized |
+//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] files that people write, with lines for their mistakes |
 //! | domain | [`identity`] cluster, role and name · [`revocation`] who has been revoked · [`x509`] certificates, requests and CRLs, read; chains, verified |
 //! | faces | [`gateway`] who may call, and how |
 
@@ -16,3 +16,4 @@ pub mod identity;
 pub mod revocation;
 pub mod secret;
 pub mod x509;
+pub mod yaml;

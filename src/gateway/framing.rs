@@ -121,6 +121,12 @@ impl Host {
         self.value.to_str().ok().and_then(|text| text.get(..self.name_length)).unwrap_or_default()
     }
 
+    /// The port, if it was given.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether it is what a client named in its TLS handshake (RFC 6066, section 3), ignoring case and
     /// a dot at the end. An address is never named there.
     #[must_use]

@@ -99,7 +99,7 @@ pub struct Route {
     /// The methods it is for, exactly: GET does not include HEAD.
     pub methods: Methods,
     /// Who may; with nobody listed, the route closes its paths.
-    pub allow: Vec<Caller>,
+    pub allow: Vec<Allow>,
     /// Where the request goes.
     pub upstream: UpstreamId,
 }
@@ -107,7 +107,8 @@ pub struct Route {
 impl Route {
     fn admit(&self, caller: &Identity, path: &RequestPath) -> Result<(), DenyReason> {
         let mut reason = DenyReason::RoleNotAllowed;
-        for allowed in self.allow.iter().filter(|allowed| allowed.role == caller.role) {
+        let callers = self.allow.iter().flat_map(Allow::callers);
+        for allowed in callers.filter(|allowed| allowed.role == caller.role) {
             if allowed.name.covers(&caller.name, path) {
                 return Ok(());
             }
@@ -118,17 +119,48 @@ impl Route {
 
     /// Entries of `allow` that admit nobody whom another one does not admit anyway.
     fn redundant_callers(&self) -> impl Iterator<Item = PolicyError> {
-        self.allow.iter().enumerate().filter_map(|(entry, caller)| {
-            let other = self.allow.iter().enumerate().find_map(|(other, by)| {
-                // Of two that are alike, the later one is redundant.
-                (by.includes(caller) && (other < entry || !caller.includes(by))).then_some(other)
-            })?;
+        self.allow.iter().enumerate().filter_map(|(entry, allow)| {
+            // Of two that are alike, the later one is redundant.
+            let covers =
+                |(other, by): &(usize, &Allow)| by.includes(allow) && (*other < entry || !allow.includes(by));
+            let (other, _) = self.allow.iter().enumerate().find(covers)?;
             Some(PolicyError::RedundantCaller { rule: self.rule, entry, other })
         })
     }
 }
 
 /// One entry of a route's `allow`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// These callers.
+    Caller(Caller),
+    /// All callers of a group.
+    Group(Arc<Group>),
+}
+
+impl Allow {
+    fn callers(&self) -> &[Caller] {
+        match self {
+            Self::Caller(caller) => std::slice::from_ref(caller),
+            Self::Group(group) => &group.callers,
+        }
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
+    }
+}
+
+/// Callers who go by one name in several routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What routes call it.
+    pub name: String,
+    /// Who is in it.
+    pub callers: Vec<Caller>,
+}
+
+/// Callers of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The role a caller must have.
@@ -345,7 +377,7 @@ mod tests {
             rule: RuleId { index, line: index + 1 },
             path: path.parse().unwrap(),
             methods: methods.split(' ').map(|m| Methods::of(&m.parse().unwrap())).collect(),
-            allow: allow.to_vec(),
+            allow: allow.iter().cloned().map(Allow::Caller).collect(),
             upstream: UpstreamId(index),
         }))
     }
@@ -491,6 +523,27 @@ mod tests {
             assert_eq!(decide(&policy, &caller, "GET /x"), Err(DenyReason::NameMismatch));
         }
         assert_eq!(decide(&policy, "control-service/alice", "GET /x"), Err(DenyReason::RoleNotAllowed));
+    }
+
+    #[test]
+    fn a_group_admits_its_callers_only() {
+        let callers = vec![named(Role::ApiUser, "alice"), any(Role::ControlService)];
+        let group = Arc::new(Group { name: "operators".to_owned(), callers });
+        let route = |allow| Route {
+            rule: RuleId { index: 0, line: 1 },
+            path: "/x".parse().unwrap(),
+            methods: Methods::of(&Method::GET),
+            allow,
+            upstream: UpstreamId(0),
+        };
+        let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
+        assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
+        assert_eq!(decide(&policy, "control-service/host", "GET /x"), Ok(0));
+        assert_eq!(decide(&policy, "api-user/bob", "GET /x"), Err(DenyReason::NameMismatch));
+
+        let alice = Allow::Caller(named(Role::ApiUser, "alice"));
+        let errors = Policy::compile([route(vec![alice, Allow::Group(group)])]).unwrap_err();
+        assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
     }
 
     #[test]
