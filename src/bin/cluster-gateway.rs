@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cluster_ca::gateway::run::{self, Checked, RunError};
 use serde_json::json;
-use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Smallest and steadiest under many connections, and it gives memory back after a burst.
 #[global_allocator]
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        .with_max_level(if arguments.verbose { Level::DEBUG } else { Level::INFO })
+        .with_max_level(if arguments.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
         .init();
     match arguments.command {
         Command::Check { config, json } => check(&config, json),
@@ -127,7 +127,7 @@ fn causes(error: &RunError) -> Vec<String> {
     if let RunError::Configuration { problems, .. } = error {
         return problems.iter().map(ToString::to_string).collect();
     }
-    std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string).collect()
+    std::iter::successors(error.source(), |error| (*error).source()).map(ToString::to_string).collect()
 }
 
 /// What to do next, by the code of the error.
