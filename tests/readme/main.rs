@@ -48,7 +48,7 @@ fn session(blocks: &[Block<'_>]) -> String {
             }
         }
     }
-    script.push_str("kill $!\nwait\necho the README holds\n");
+    script.push_str("kill $!\nwait $!\necho the README holds\n");
     script
 }
 
