@@ -51,16 +51,18 @@ fn sweep(start: &Home, command: &[&str], next: impl Fn(&Home) -> bool) {
         "only {} points of {command:?} change the disk: is strace at work?",
         points.len()
     );
-    let mut told = 0;
-    for point in points {
+    let (mut killed, mut told) = (0, 0);
+    for point in &points {
         let home = start.duplicate();
-        if !strace::kill(&home.command(command), &point) {
+        if !strace::kill(&home.command(command), point) {
             // Two threads share the calls as they like; this time none of them came so far.
             continue;
         }
+        killed += 1;
         let aftermath = Aftermath::of(&home, BTreeSet::new());
         let by_then = next(&home);
         told += usize::from(aftermath.check(&home, "next", &point.to_string(), by_then));
     }
+    assert!(2 * killed > points.len(), "only {killed} of {} points of {command:?} were met", points.len());
     assert!(told > 0, "no kill of {command:?} left anything that the next command told of");
 }

@@ -12,7 +12,7 @@ fn python_completes_a_handshake_for_each_purpose_only() {
     judge(&[(Purpose::Client, "client"), (Purpose::Server, "server")], |cluster, leaf, side| {
         let find = |serves: bool| cluster.leaves.iter().find(|leaf| leaf.serves == serves && !leaf.revoked);
         let (server, client) = (find(true).expect("a server"), find(false).expect("a client"));
-        // A server is dialled by a name of its own; without one the purpose is what must refuse it.
+        // Any good certificate takes the other side.
         let (server, client) = if side == "client" { (server, leaf) } else { (leaf, client) };
         let host = if server.label.starts_with("create-node --san") {
             "node.example.com"
