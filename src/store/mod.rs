@@ -33,7 +33,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::audit::Provenance;
-use crate::files::{self, Access, FileError, Placement};
+use crate::files::{self, FileError};
 use crate::identity::{ClusterName, Name, Role, TrustDomain};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -281,7 +281,7 @@ impl Inventory {
         provenance: &Provenance,
     ) -> Result<Self, StoreError> {
         // SQLite would make it as open as the umask says; its other files take their mode from it.
-        files::write(path, Access::Private, Placement::New, &[])?;
+        files::create_private(path)?;
         Self::fill(path, cluster, root, provenance).inspect_err(|_| {
             // Best effort: what stays is an empty file, which is told from an inventory.
             let _ = fs::remove_file(path);
