@@ -156,6 +156,7 @@ pub enum Placement {
 pub struct Staged {
     temporary: PathBuf,
     destination: PathBuf,
+    /// Whether dropping it leaves the file system alone.
     placed: bool,
 }
 
@@ -229,6 +230,13 @@ impl Staged {
     }
 }
 
+impl Staged {
+    /// Leaves the temporary file where it is, for somebody to look after later.
+    pub fn leave(mut self) {
+        self.placed = true;
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.placed {
@@ -269,6 +277,14 @@ pub fn write(path: &Path, access: Access, placement: Placement, contents: &[u8])
 #[must_use]
 pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+/// An existing path as an absolute one without links, right wherever it is used from later.
+///
+/// # Errors
+/// [`FileError`] when it is not there.
+pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
+    fs::canonicalize(path).map_err(|source| FileError::io("open", path, source))
 }
 
 /// The directory that holds `path`.

@@ -1,19 +1,28 @@
 //! # cluster-ca
 //!
 //! A private certificate authority for the machines of one cluster, and the mutual-TLS gateway
-//! that enforces what it issued. This page is the map; imports point downward only.
+//! that enforces what it issued. This page is the map; imports point downward only, and a test
+//! (`tests/layers.rs`) holds them to it.
 //!
 //! | layer | modules |
 //! |---|---|
-//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] files that people write, with lines for their mistakes |
-//! | domain | [`identity`] cluster, role and name · [`revocation`] who has been revoked · [`x509`] certificates, requests and CRLs, read; chains, verified |
-//! | faces | [`gateway`] who may call, and how |
+//! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
+//! | what is done | [`ca`] initialize, issue, revoke, recover |
+//! | what is kept | [`keys`] private keys and what protects them · [`store`] the inventory · [`audit`] the chain of everything that was done |
+//! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
+//! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
+pub mod audit;
+pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod files;
 pub mod gateway;
 pub mod identity;
+pub mod keys;
+pub mod profile;
 pub mod revocation;
 pub mod secret;
+pub mod store;
 pub mod x509;
 pub mod yaml;

@@ -18,6 +18,14 @@ pub const LIMIT: u64 = 64 << 10;
 /// How deep mappings and sequences may lie in each other.
 const DEPTH_LIMIT: usize = 16;
 
+/// Writes `value` as YAML.
+///
+/// # Errors
+/// When `f` does not take it, or when YAML has no form for it.
+pub fn write<T: Serialize>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(&serde_yaml::to_string(value).map_err(|_| fmt::Error)?)
+}
+
 /// A YAML document that was read and whose structure is sound.
 #[derive(Clone, Debug)]
 pub struct Document {

@@ -1,3 +1,7 @@
-//! The certificate authority's command line.
+//! `cluster-ca`: the certificate authority's command line. All of it is in the library's `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cluster_ca::cli::main()
+}

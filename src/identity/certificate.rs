@@ -278,10 +278,9 @@ impl RuleBroken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::testing::{Root, authority, client};
+    use crate::x509::testing::{Root, authority, client, unknown_critical};
     use rcgen::{
-        CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-        KeyUsagePurpose, SanType,
+        CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
     };
 
     const ALICE: &str = "spiffe://prod/api-user/alice";
@@ -354,9 +353,10 @@ mod tests {
         let foreign = uri("spiffe://prod.example/api-user/alice");
         assert_eq!(refusal(|p| p.subject_alt_names = vec![foreign]), "identity.foreign_trust_domain");
         assert_eq!(refusal(|p| p.is_ca = authority("x").is_ca), "identity.ca_certificate");
-        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
-        extension.set_criticality(true);
-        assert_eq!(refusal(|p| p.custom_extensions = vec![extension]), "identity.unknown_critical_extension");
+        assert_eq!(
+            refusal(|p| p.custom_extensions = vec![unknown_critical()]),
+            "identity.unknown_critical_extension"
+        );
     }
 
     fn of_role(role: Role) -> (CertificateParams, Identity) {

@@ -1,10 +1,12 @@
 //! The CRLs in force, one for each issuer, and where a chain stands with them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use super::{Crl, CrlError};
+use crate::clock::rfc3339;
 use crate::x509::KeyIdentifier;
 use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::{Link, TrustBundle, VerifiedChain};
@@ -152,6 +154,19 @@ impl Standing {
             Self::Expired { .. } => "revocation.crl_expired",
             Self::NoCrl { .. } => "revocation.no_crl",
             Self::Revoked { .. } => "revocation.revoked",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good => write!(f, "not revoked"),
+            Self::Expired { issuer, next_update } => {
+                write!(f, "the CRL of issuer {issuer} should have been replaced by {}", rfc3339(*next_update))
+            }
+            Self::NoCrl { issuer } => write!(f, "there is no CRL of issuer {issuer}"),
+            Self::Revoked { link } => write!(f, "certificate {} is revoked", link.serial_number),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! One certificate, read: every field that a decision of ours rests on, owned and typed.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension, SubjectAlternativeName};
 use x509_parser::oid_registry::{
     OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, OID_X509_COMMON_NAME,
     OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME, OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT,
@@ -15,8 +13,11 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name, X509Version};
 
+use super::extensions::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName,
+};
 use super::{KeyAlgorithm, KeyIdentifier, SerialNumber, Sha256, X509Error};
 
 /// A certificate (RFC 5280, section 4), parsed; its signature is not judged here.
@@ -69,7 +70,8 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(malformed("there are bytes after it".to_owned()));
         }
-        let mut certificate = Self {
+        let extensions = Extensions::read(parsed.extensions()).map_err(malformed)?;
+        Ok(Self {
             der: CertificateDer::from(der.to_vec()),
             version: match parsed.version() {
                 X509Version::V1 => 1,
@@ -84,60 +86,18 @@ impl Certificate {
             not_after: parsed.validity().not_after.to_datetime(),
             public_key_info: parsed.public_key().raw.to_vec(),
             key_algorithm: key_algorithm(parsed.public_key()),
-            subject_alt_names: Vec::new(),
-            key_usage: None,
-            extended_key_usage: None,
-            basic_constraints: None,
-            subject_key_identifier: None,
-            authority_key_identifier: None,
-            unknown_critical_extensions: Vec::new(),
-        };
-        let mut seen = Vec::new();
-        for extension in parsed.extensions() {
-            if seen.contains(&&extension.oid) {
-                return Err(malformed(format!("the extension {} stands twice", extension.oid)));
-            }
-            seen.push(&extension.oid);
-            match extension.parsed_extension() {
-                ParsedExtension::ParseError { .. } => {
-                    return Err(malformed(format!("the extension {} cannot be read", extension.oid)));
-                }
-                ParsedExtension::SubjectAlternativeName(names) => {
-                    certificate.subject_alt_names = SubjectAltName::read_all(names)
-                        .ok_or_else(|| malformed("an alternative name cannot be read".to_owned()))?;
-                }
-                ParsedExtension::KeyUsage(usage) => {
-                    certificate.key_usage =
-                        Some(KeyUsage { critical: extension.critical, bits: usage.flags });
-                }
-                ParsedExtension::ExtendedKeyUsage(usage) => {
-                    certificate.extended_key_usage = Some(ExtendedKeyUsage::read(usage));
-                }
-                ParsedExtension::BasicConstraints(constraints) => {
-                    certificate.basic_constraints = Some(BasicConstraints {
-                        critical: extension.critical,
-                        ca: constraints.ca,
-                        path_length: constraints.path_len_constraint,
-                    });
-                }
-                ParsedExtension::SubjectKeyIdentifier(id) => {
-                    certificate.subject_key_identifier = Some(KeyIdentifier(id.0.to_vec()));
-                }
-                ParsedExtension::AuthorityKeyIdentifier(id) => {
-                    certificate.authority_key_identifier = Some(AuthorityKeyIdentifier {
-                        key_identifier: id.key_identifier.as_ref().map(|id| KeyIdentifier(id.0.to_vec())),
-                        names_issuer: id.authority_cert_issuer.is_some()
-                            || id.authority_cert_serial.is_some(),
-                    });
-                }
-                ParsedExtension::NameConstraints(_) => {}
-                _ if extension.critical => {
-                    certificate.unknown_critical_extensions.push(extension.oid.to_id_string());
-                }
-                _ => {}
-            }
-        }
-        Ok(certificate)
+            subject_alt_names: extensions.subject_alt_names,
+            key_usage: extensions.key_usage,
+            extended_key_usage: extensions.extended_key_usage,
+            basic_constraints: extensions.basic_constraints,
+            subject_key_identifier: extensions.subject_key_identifier,
+            authority_key_identifier: extensions.authority_key_identifier,
+            unknown_critical_extensions: extensions
+                .others
+                .into_iter()
+                .filter_map(|other| other.critical.then_some(other.oid))
+                .collect(),
+        })
     }
 
     /// SHA-256 of the DER: what tools show as the fingerprint.
@@ -167,6 +127,12 @@ pub(super) fn parse_failure(error: &x509_parser::nom::Err<x509_parser::error::X5
     }
 }
 
+/// The type of the public key in a SubjectPublicKeyInfo, `None` for one that this project does not use.
+#[must_use]
+pub fn algorithm_of_public_key(public_key_info: &[u8]) -> Option<KeyAlgorithm> {
+    SubjectPublicKeyInfo::from_der(public_key_info).ok().and_then(|(_, key)| key_algorithm(&key))
+}
+
 /// The type of a public key, `None` for one that this project does not use.
 pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
     let oid = &key.algorithm.algorithm;
@@ -174,8 +140,7 @@ pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorit
         return Some(KeyAlgorithm::Ed25519);
     }
     if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        let curve = key.algorithm.parameters.as_ref()?.as_oid().ok()?.to_id_string();
-        return match curve.as_str() {
+        return match algorithm_oid(&key.algorithm).as_str() {
             "1.2.840.10045.3.1.7" => Some(KeyAlgorithm::EcdsaP256),
             "1.3.132.0.34" => Some(KeyAlgorithm::EcdsaP384),
             _ => None,
@@ -192,6 +157,24 @@ pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorit
         };
     }
     None
+}
+
+/// A public key in words, one that this project does not use too: `rsa-1024`, or its identifier.
+pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
+    match (key_algorithm(key), key.parsed()) {
+        (Some(algorithm), _) => algorithm.to_string(),
+        (None, Ok(PublicKey::RSA(rsa))) => format!("rsa-{}", rsa.key_size()),
+        (None, _) => algorithm_oid(&key.algorithm),
+    }
+}
+
+/// What tells a kind of key from another: the curve's identifier where there is one, else the
+/// algorithm's.
+pub(super) fn algorithm_oid(algorithm: &AlgorithmIdentifier<'_>) -> String {
+    let parameters =
+        algorithm.parameters.as_ref().filter(|_| algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY);
+    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
+    curve.as_ref().unwrap_or(&algorithm.algorithm).to_id_string()
 }
 
 /// A subject or issuer name: its DER, for comparing, and what is looked for in it.
@@ -245,7 +228,7 @@ impl DistinguishedName {
 }
 
 /// One value as RFC 4514 escapes it, control and non-ASCII characters too: it goes into logs.
-fn escape(value: &str) -> String {
+pub(super) fn escape(value: &str) -> String {
     value
         .chars()
         .flat_map(|c| {
@@ -270,185 +253,6 @@ impl Serialize for DistinguishedName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-/// One subject alternative name (RFC 5280, section 4.2.1.6), exactly as it was typed: a DNS name
-/// inside a URI stays a URI.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SubjectAltName {
-    /// `dNSName`.
-    Dns(String),
-    /// `iPAddress`.
-    Ip(IpAddr),
-    /// `uniformResourceIdentifier`.
-    Uri(String),
-    /// Any other kind: what it is, for showing.
-    Other(String),
-}
-
-impl SubjectAltName {
-    /// All names of the extension; `None` when one cannot be read, since nobody knows what another
-    /// program would take it for.
-    pub(super) fn read_all(names: &SubjectAlternativeName<'_>) -> Option<Vec<Self>> {
-        let readable = !names.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..)));
-        readable.then(|| names.general_names.iter().map(Self::read).collect())
-    }
-
-    fn read(name: &GeneralName<'_>) -> Self {
-        match name {
-            GeneralName::DNSName(name) => Self::Dns((*name).to_owned()),
-            GeneralName::URI(uri) => Self::Uri((*uri).to_owned()),
-            GeneralName::IPAddress(octets) => {
-                match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
-                    (Ok(v4), _) => Self::Ip(v4.into()),
-                    (_, Ok(v6)) => Self::Ip(v6.into()),
-                    _ => Self::Other(format!("IP:#{}", super::hex(octets))),
-                }
-            }
-            GeneralName::RFC822Name(name) => Self::Other(format!("email:{}", escape(name))),
-            GeneralName::DirectoryName(name) => {
-                Self::Other(format!("DirName:{}", DistinguishedName::read(name)))
-            }
-            GeneralName::OtherName(oid, _) => Self::Other(format!("othername:{oid}")),
-            GeneralName::RegisteredID(oid) => Self::Other(format!("RID:{oid}")),
-            GeneralName::Invalid(tag, _) => Self::Other(format!("invalid (tag {})", tag.0)),
-            GeneralName::X400Address(_) => Self::Other("X400Name".to_owned()),
-            GeneralName::EDIPartyName(_) => Self::Other("EdiPartyName".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for SubjectAltName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) => write!(f, "DNS:{}", escape(name)),
-            Self::Ip(ip) => write!(f, "IP:{ip}"),
-            Self::Uri(uri) => write!(f, "URI:{}", escape(uri)),
-            Self::Other(text) => f.write_str(text),
-        }
-    }
-}
-
-impl Serialize for SubjectAltName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Key usage (RFC 5280, section 4.2.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyUsage {
-    /// Whether the extension is marked critical.
-    pub critical: bool,
-    /// Bit 0 is `digitalSignature`, and so on in the standard's order.
-    pub bits: u16,
-}
-
-impl KeyUsage {
-    /// The standard's words, in its order.
-    const NAMES: [&'static str; 9] = [
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    ];
-
-    /// Whether `digitalSignature` is set.
-    #[must_use]
-    pub const fn digital_signature(self) -> bool {
-        self.bits & 1 != 0
-    }
-
-    /// Whether `keyCertSign` is set.
-    #[must_use]
-    pub const fn key_cert_sign(self) -> bool {
-        self.bits & 1 << 5 != 0
-    }
-
-    /// Whether `cRLSign` is set.
-    #[must_use]
-    pub const fn crl_sign(self) -> bool {
-        self.bits & 1 << 6 != 0
-    }
-
-    /// The words of the bits that are set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .into_iter()
-            .enumerate()
-            .filter(move |(bit, _)| self.bits & 1 << bit != 0)
-            .map(|(_, name)| name)
-    }
-}
-
-/// One purpose (RFC 5280, section 4.2.1.12).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ExtendedKeyUsage {
-    /// TLS client authentication.
-    ClientAuth,
-    /// TLS server authentication.
-    ServerAuth,
-    /// Any other purpose: its dotted identifier.
-    Other(String),
-}
-
-impl ExtendedKeyUsage {
-    fn read(usage: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Self> {
-        let named = [
-            (usage.any, "2.5.29.37.0"),
-            (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
-            (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
-            (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
-            (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
-        ];
-        let ours = [(usage.server_auth, Self::ServerAuth), (usage.client_auth, Self::ClientAuth)];
-        ours.into_iter()
-            .filter_map(|(set, purpose)| set.then_some(purpose))
-            .chain(named.into_iter().filter(|(set, _)| *set).map(|(_, oid)| Self::Other(oid.to_owned())))
-            .chain(usage.other.iter().map(|oid| Self::Other(oid.to_id_string())))
-            .collect()
-    }
-}
-
-impl fmt::Display for ExtendedKeyUsage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::ClientAuth => "client_auth",
-            Self::ServerAuth => "server_auth",
-            Self::Other(oid) => oid,
-        })
-    }
-}
-
-impl Serialize for ExtendedKeyUsage {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Basic constraints (RFC 5280, section 4.2.1.9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct BasicConstraints {
-    /// Whether the extension is marked critical.
-    pub critical: bool,
-    /// Whether the subject is a certificate authority.
-    pub ca: bool,
-    /// How many more authorities may follow below it.
-    pub path_length: Option<u32>,
-}
-
-/// Authority key identifier (RFC 5280, section 4.2.1.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorityKeyIdentifier {
-    /// The identifier of the issuer's key.
-    pub key_identifier: Option<KeyIdentifier>,
-    /// Whether it also names the issuer's certificate, which this project never does.
-    pub names_issuer: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! X.509 as RFC 5280 has it, read-only: certificates, requests, PEM, and checking a chain.
+//! X.509 as RFC 5280 has it, read-only: certificates, requests, CRLs, the files they come in, and
+//! checking a chain.
 //!
 //! What a certificate says is parsed once into owned, typed fields; nothing here makes or signs
 //! one. `x509_parser`, `pem` and `webpki` are known to this module only.
@@ -6,16 +7,20 @@
 mod certificate;
 pub mod crl;
 mod der;
+mod extensions;
+pub mod inspect;
 pub mod pem;
+mod reason;
+mod request;
 mod signed;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trust;
 
-pub use certificate::{
-    AuthorityKeyIdentifier, BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyUsage,
-    SubjectAltName,
-};
+pub use certificate::{Certificate, DistinguishedName, algorithm_of_public_key};
+pub use extensions::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
+pub use reason::{RevocationReason, UnknownReason};
+pub use request::{CertificationRequest, RequestError};
 pub use signed::SignatureError;
 use signed::Signed;
 

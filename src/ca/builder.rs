@@ -1,0 +1,181 @@
+//! From a plan to signed bytes: the only place that fills rcgen's parameters.
+//!
+//! rcgen's defaults are not ours (a validity of 2,000 years, a serial number derived from the key, no
+//! authority key identifier), so every field is set here.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
+    SanType, SigningKey,
+};
+use time::OffsetDateTime;
+
+use crate::keys::PrivateKey;
+use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
+use crate::x509::{Certificate, ExtendedKeyUsage, SerialNumber, SubjectAltName};
+
+use super::CaError;
+
+/// Signs the certificate of `plan` for `public_key`, reads it back and judges it again: what leaves
+/// here is what the profile allowed, whatever the layers between did.
+pub(super) fn sign_leaf(
+    plan: &LeafPlan,
+    serial_number: SerialNumber,
+    public_key: &impl PublicKeyData,
+    root: &Certificate,
+    issuer: &Issuer<'_, impl SigningKey>,
+) -> Result<Certificate, CaError> {
+    let mut params = parameters(serial_number, plan.not_before, plan.not_after);
+    params.distinguished_name = subject(&plan.subject);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        plan.extended_key_usage.iter().map(purpose).collect::<Result<_, CaError>>()?;
+    params.subject_alt_names = plan.subject_alt_names.iter().map(san).collect::<Result<_, CaError>>()?;
+    let signed = params.signed_by(public_key, issuer).map_err(signing_failed)?;
+    let certificate = Certificate::from_der(signed.der())?;
+    plan.judge(&certificate)?;
+    let issued_by_root = certificate.issuer == root.subject
+        && certificate.serial_number == serial_number
+        && certificate.public_key_info == public_key.subject_public_key_info()
+        && certificate.authority_key_identifier.as_ref().and_then(|aki| aki.key_identifier.as_ref())
+            == root.subject_key_identifier.as_ref();
+    if issued_by_root {
+        Ok(certificate)
+    } else {
+        Err(CaError::Signing { why: "what was signed is not what was asked for".to_owned() })
+    }
+}
+
+/// Signs the root of `plan` with its own key, reads it back and judges it.
+pub(super) fn sign_root(
+    plan: &RootPlan,
+    serial_number: SerialNumber,
+    key: &PrivateKey,
+) -> Result<Certificate, CaError> {
+    let mut params = parameters(serial_number, plan.not_before, plan.not_after);
+    params.distinguished_name = subject(&plan.subject);
+    let path_length = u8::try_from(plan.path_length).map_err(|_| CaError::Signing {
+        why: format!("a path length of {} cannot be written", plan.path_length),
+    })?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let signed = params.self_signed(key).map_err(signing_failed)?;
+    let certificate = Certificate::from_der(signed.der())?;
+    plan.judge(&certificate)?;
+    Ok(certificate)
+}
+
+/// One entry of a revocation list.
+pub(super) struct RevokedEntry {
+    pub(super) serial_number: SerialNumber,
+    pub(super) at: OffsetDateTime,
+    pub(super) reason: crate::revocation::RevocationReason,
+}
+
+/// Signs a complete revocation list.
+pub(super) fn sign_crl(
+    number: u64,
+    this_update: OffsetDateTime,
+    next_update: OffsetDateTime,
+    revoked: impl IntoIterator<Item = RevokedEntry>,
+    issuer: &Issuer<'_, impl SigningKey>,
+) -> Result<Vec<u8>, CaError> {
+    let revoked_certs = revoked
+        .into_iter()
+        .map(|entry| RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(entry.serial_number.as_be_bytes()),
+            revocation_time: entry.at,
+            reason_code: Some(reason(entry.reason)),
+            invalidity_date: None,
+        })
+        .collect();
+    let params = CertificateRevocationListParams {
+        this_update,
+        next_update,
+        crl_number: rcgen::SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).map(|crl| crl.der().to_vec()).map_err(signing_failed)
+}
+
+fn parameters(
+    serial_number: SerialNumber,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(rcgen::SerialNumber::from_slice(serial_number.as_be_bytes()));
+    params.not_before = not_before;
+    params.not_after = not_after;
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = Vec::new();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = Vec::new();
+    params.extended_key_usages = Vec::new();
+    params.name_constraints = None;
+    params.crl_distribution_points = Vec::new();
+    params.custom_extensions = Vec::new();
+    params.use_authority_key_identifier_extension = true;
+    // SHA-256 of the key, cut to 160 bits: RFC 7093, section 2, method 1.
+    params.key_identifier_method = KeyIdMethod::Sha256;
+    params
+}
+
+fn subject(planned: &PlannedSubject) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationalUnitName, planned.organizational_unit.as_str());
+    name.push(DnType::CommonName, planned.common_name.as_str());
+    name
+}
+
+fn purpose(purpose: &ExtendedKeyUsage) -> Result<ExtendedKeyUsagePurpose, CaError> {
+    match purpose {
+        ExtendedKeyUsage::ClientAuth => Ok(ExtendedKeyUsagePurpose::ClientAuth),
+        ExtendedKeyUsage::ServerAuth => Ok(ExtendedKeyUsagePurpose::ServerAuth),
+        ExtendedKeyUsage::Other(oid) => {
+            Err(CaError::Signing { why: format!("the purpose {oid} is not issued") })
+        }
+    }
+}
+
+fn san(name: &SubjectAltName) -> Result<SanType, CaError> {
+    let ascii = |text: &str| text.try_into().map_err(signing_failed);
+    match name {
+        SubjectAltName::Dns(name) => Ok(SanType::DnsName(ascii(name)?)),
+        SubjectAltName::Uri(uri) => Ok(SanType::URI(ascii(uri)?)),
+        SubjectAltName::Ip(ip) => Ok(SanType::IpAddress(*ip)),
+        SubjectAltName::Other(text) => {
+            Err(CaError::Signing { why: format!("the name {text} is not issued") })
+        }
+    }
+}
+
+fn reason(reason: crate::revocation::RevocationReason) -> rcgen::RevocationReason {
+    use crate::revocation::RevocationReason as Ours;
+    use rcgen::RevocationReason as Theirs;
+    match reason {
+        Ours::Unspecified => Theirs::Unspecified,
+        Ours::KeyCompromise => Theirs::KeyCompromise,
+        Ours::CaCompromise => Theirs::CaCompromise,
+        Ours::AffiliationChanged => Theirs::AffiliationChanged,
+        Ours::Superseded => Theirs::Superseded,
+        Ours::CessationOfOperation => Theirs::CessationOfOperation,
+        Ours::CertificateHold => Theirs::CertificateHold,
+        Ours::RemoveFromCrl => Theirs::RemoveFromCrl,
+        Ours::PrivilegeWithdrawn => Theirs::PrivilegeWithdrawn,
+        Ours::AaCompromise => Theirs::AaCompromise,
+    }
+}
+
+/// A key that is certified without being here.
+pub(super) fn public_key(public_key_info: &[u8]) -> Result<rcgen::SubjectPublicKeyInfo, CaError> {
+    rcgen::SubjectPublicKeyInfo::from_der(public_key_info).map_err(signing_failed)
+}
+
+/// The one translation of rcgen's errors.
+pub(super) fn signing_failed(error: rcgen::Error) -> CaError {
+    CaError::Signing { why: error.to_string() }
+}

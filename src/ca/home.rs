@@ -1,0 +1,101 @@
+//! The CA's home: one private directory, and the names of the files in it.
+//!
+//! Nothing else in the program knows these names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::files::{self, DirectoryLock};
+
+use super::CaError;
+
+/// How long a command waits for another one that is changing the same home.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The directory that holds a cluster's CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    directory: PathBuf,
+}
+
+impl Home {
+    /// The home at `directory`, which need not exist yet.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        // An empty path means the current directory, as it does to every other tool.
+        Self { directory: if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory } }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The trust bundle, public: copied to every machine.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.join("cluster.crt")
+    }
+
+    /// The root's private key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.directory.join("cluster.key")
+    }
+
+    /// The current revocation list.
+    #[must_use]
+    pub fn crl(&self) -> PathBuf {
+        self.directory.join("cluster.crl")
+    }
+
+    /// The inventory.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.directory.join("ca.db")
+    }
+
+    /// Where issued pairs go unless told otherwise.
+    #[must_use]
+    pub fn issued(&self) -> PathBuf {
+        self.directory.join("issued")
+    }
+
+    /// Checks that this is a cluster's home which nobody else can enter.
+    ///
+    /// # Errors
+    /// [`CaError::HomeMissing`] where there is no cluster, or what is wrong with the directory.
+    pub(super) fn check(&self) -> Result<(), CaError> {
+        if !self.database().is_file() {
+            return Err(CaError::HomeMissing { directory: self.directory.clone() });
+        }
+        files::check_private_directory(&self.directory)?;
+        Ok(())
+    }
+
+    /// Makes the directory ready for `initialize`: made if it is missing, closed to others if it is
+    /// still empty, refused if it is in use for anything and open to others.
+    pub(super) fn prepare(&self) -> Result<(), CaError> {
+        files::make_private_directory(&self.directory)?;
+        if files::check_private_directory(&self.directory).is_ok() {
+            return Ok(());
+        }
+        let unusable = || CaError::HomeExposed { directory: self.directory.clone() };
+        let empty = fs::read_dir(&self.directory).is_ok_and(|mut entries| entries.next().is_none());
+        if !empty {
+            return Err(unusable());
+        }
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&self.directory, private).map_err(|_| unusable())?;
+        files::check_private_directory(&self.directory)?;
+        Ok(())
+    }
+
+    /// The right to change this home, for as long as the value lives.
+    pub(super) fn lock(&self) -> Result<DirectoryLock, CaError> {
+        Ok(DirectoryLock::acquire(&self.directory, PATIENCE)?)
+    }
+}

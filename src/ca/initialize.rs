@@ -1,0 +1,226 @@
+//! Making a cluster: everything is made under temporary names, made durable, and renamed, the
+//! inventory last. A home without its inventory is not a home yet.
+
+use std::path::PathBuf;
+
+use rcgen::Issuer;
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::files::{self, Access, Placement, Staged};
+use crate::identity::{ClusterName, TrustDomain};
+use crate::keys::PrivateKey;
+use crate::profile::{ProfileSet, RootRequest};
+use crate::store::{self, Inventory};
+use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
+
+use super::{CaError, Context, Home, builder, crl, random_uuid};
+
+/// What marks the temporary files of a home in the making.
+const TAG: &str = "initialize";
+
+/// A cluster that somebody wants.
+#[derive(Clone, Debug)]
+pub struct NewCluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Its trust domain; the name, where it can be one, otherwise.
+    pub trust_domain: Option<TrustDomain>,
+    /// The type of the root's key; the profile's first otherwise.
+    pub key_algorithm: Option<KeyAlgorithm>,
+    /// How long the root holds; the profile's default otherwise.
+    pub validity: Option<Duration>,
+}
+
+/// A cluster that was made.
+#[derive(Debug, Serialize)]
+pub struct Initialized {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// The trust bundle, to be copied to every machine.
+    pub certificate: PathBuf,
+    /// The root's private key.
+    pub key: PathBuf,
+    /// The revocation list, still empty.
+    pub crl: PathBuf,
+    /// The inventory.
+    pub database: PathBuf,
+    /// The root's serial number.
+    pub serial_number: SerialNumber,
+    /// The identifier of the root's key.
+    pub key_identifier: KeyIdentifier,
+    /// The type of the root's key.
+    pub key_algorithm: KeyAlgorithm,
+    /// When the root begins to hold.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    /// When the root ceases to hold.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// When the revocation list must be replaced.
+    #[serde(with = "time::serde::rfc3339")]
+    pub crl_next_update: OffsetDateTime,
+}
+
+/// Makes the root of a new cluster, an empty revocation list and an inventory in `home`.
+///
+/// # Errors
+/// [`CaError::HomeOccupied`] when any of them is there, before anything is made; [`CaError::TrustDomain`]
+/// when the name cannot be a trust domain and none was given.
+pub fn initialize(
+    home: &Home,
+    wanted: &NewCluster,
+    profiles: &ProfileSet,
+    context: &Context,
+) -> Result<Initialized, CaError> {
+    let trust_domain = match &wanted.trust_domain {
+        Some(given) => given.clone(),
+        None => wanted
+            .name
+            .as_str()
+            .parse()
+            .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
+    };
+    home.prepare()?;
+    let _lock = home.lock()?;
+    resume_or_sweep(home)?;
+    refuse_occupied(home)?;
+
+    let uuid = random_uuid(context.entropy.as_ref())?;
+    let provenance = context.provenance(None);
+    let plan = profiles.root().plan(
+        &RootRequest {
+            cluster_name: &wanted.name,
+            cluster_uuid: uuid,
+            key_algorithm: wanted.key_algorithm,
+            validity: wanted.validity,
+        },
+        provenance.at,
+    )?;
+    let key = PrivateKey::generate(plan.key_algorithm)?;
+    let serial_number = SerialNumber::random(context.entropy.as_ref())?;
+    let root = builder::sign_root(&plan, serial_number, &key)?;
+
+    let staged_database = Staged::temporary_path(&home.database(), TAG);
+    let facts = store::Cluster {
+        name: wanted.name.clone(),
+        uuid,
+        trust_domain: trust_domain.clone(),
+        created_at: provenance.at,
+    };
+    let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
+    let made = fill(home, &mut inventory, &root, &key, &provenance);
+    // Closing takes the log into the database, so that one file is all there is to rename.
+    drop(inventory);
+    let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
+    place(home, staged)?;
+
+    Ok(Initialized {
+        cluster: facts.name,
+        uuid,
+        trust_domain,
+        certificate: home.certificate(),
+        key: home.key(),
+        crl: home.crl(),
+        database: home.database(),
+        serial_number,
+        key_identifier: root.subject_key_identifier.clone().unwrap_or(KeyIdentifier(Vec::new())),
+        key_algorithm: plan.key_algorithm,
+        not_before: root.not_before,
+        not_after: root.not_after,
+        crl_next_update,
+    })
+}
+
+/// The first revocation list, recorded, and the three files beside the inventory, staged and durable.
+fn fill(
+    home: &Home,
+    inventory: &mut Inventory,
+    root: &crate::x509::Certificate,
+    key: &PrivateKey,
+    provenance: &crate::audit::Provenance,
+) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
+    let key_pem = key.to_pem()?;
+    let signer = Issuer::from_ca_cert_der(&root.der, PrivateKey::from_pem(&key_pem)?)
+        .map_err(builder::signing_failed)?;
+    let issuer = inventory.active_issuer()?.key_id;
+    let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
+    let (crl, current) = crl::first_crl(number, provenance.at, root, &signer)?;
+    transaction.record_crl(&issuer, &current)?.commit()?;
+
+    let certificate = pem::pem(pem::Kind::Certificate.label(), &root.der);
+    let staged = vec![
+        Staged::create(&home.key(), TAG, Access::Private, key_pem.expose())?,
+        Staged::create(&home.certificate(), TAG, Access::Public, certificate.as_bytes())?,
+        Staged::create(&home.crl(), TAG, Access::Public, crl.as_bytes())?,
+    ];
+    for file in &staged {
+        file.sync()?;
+    }
+    Ok((staged, current.next_update))
+}
+
+/// Gives every file its name, the inventory last: it makes the directory a home.
+fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
+    files::sync_directory(home.directory())?;
+    for file in staged {
+        file.place(Placement::New)?;
+    }
+    if let Some(database) = Staged::adopt(&home.database(), TAG) {
+        database.place(Placement::New)?;
+    }
+    Ok(files::sync_directory(home.directory())?)
+}
+
+/// What an `initialize` that ended early left: finished, when its files had begun to get their
+/// names, so that the key is not lost; else removed, since nobody ever saw them.
+fn resume_or_sweep(home: &Home) -> Result<(), CaError> {
+    if home.database().exists() {
+        return Ok(());
+    }
+    let destinations = [home.key(), home.certificate(), home.crl()];
+    let staged: Vec<Staged> = destinations.iter().filter_map(|path| Staged::adopt(path, TAG)).collect();
+    let staged_database = Staged::temporary_path(&home.database(), TAG);
+    let in_place = destinations.iter().filter(|path| files::occupied(path)).count();
+    if in_place > 0 && in_place + staged.len() == destinations.len() && staged_database.is_file() {
+        place(home, staged)?;
+        return Err(CaError::InitializeResumed { directory: home.directory().to_owned() });
+    }
+    if in_place == 0 {
+        drop(staged);
+        remove_database(&staged_database);
+    } else {
+        staged.into_iter().for_each(Staged::leave);
+    }
+    Ok(())
+}
+
+/// Removes an inventory that nobody uses, with SQLite's files beside it; best effort, since what stays
+/// is swept by the next `initialize`.
+fn remove_database(path: &std::path::Path) {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = std::fs::remove_file(PathBuf::from(name));
+    }
+}
+
+fn refuse_occupied(home: &Home) -> Result<(), CaError> {
+    let files = [
+        ("cluster.crt", home.certificate()),
+        ("cluster.key", home.key()),
+        ("cluster.crl", home.crl()),
+        ("ca.db", home.database()),
+    ];
+    let there: Vec<&'static str> =
+        files.iter().filter(|(_, path)| files::occupied(path)).map(|(name, _)| *name).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(CaError::HomeOccupied { directory: home.directory().to_owned(), files: there })
+}

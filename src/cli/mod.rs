@@ -1,0 +1,241 @@
+//! The command line of `cluster-ca`: the whole command tree, one line each.
+//!
+//! A command is a struct with its arguments and a `run` that returns a value; [`report`] prints it.
+//! Nothing below this module knows of arguments, terminals or exit codes.
+
+mod actor;
+mod audit;
+mod create;
+mod initialize;
+mod list;
+mod look;
+mod profiles;
+mod report;
+mod revoke;
+mod shell;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::ca::{Authority, Context, Home};
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::profile::ProfileSet;
+
+use report::{CommandResult, Failure, Format};
+
+/// A private certificate authority for the machines of one cluster.
+///
+/// Make the cluster's root once, issue a certificate to every control service, node and API user,
+/// hand the files over by scp, and let cluster-gateway check who calls.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cluster-ca",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  cluster-ca initialize prod
+  cluster-ca create-control api.example.com --san 10.0.0.5
+  cluster-ca create-node --count 3
+  cluster-ca create-api-user alice
+  cluster-ca revoke api-user/alice --reason key-compromise
+
+Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files or database, 4 network or KMS."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The CA's home directory
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CLUSTER_CA_HOME",
+        default_value = ".",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    home: PathBuf,
+
+    /// Print one JSON object: {"ok": true, "result": ...} or {"ok": false, "error": ...}
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    quiet: bool,
+
+    /// Say more, on stderr: what is opened, and how long it takes
+    #[arg(long, short, global = true)]
+    verbose: bool,
+
+    /// Profiles to use instead of the built-in ones
+    #[arg(long, global = true, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new cluster: root certificate, key, empty revocation list and inventory
+    Initialize(initialize::Initialize),
+
+    /// Issue a certificate for a control service
+    #[command(visible_alias = "create-control-certificate")]
+    CreateControl(create::CreateControl),
+
+    /// Issue certificates for node agents
+    #[command(visible_alias = "create-node-certificate")]
+    CreateNode(create::CreateNode),
+
+    /// Issue certificates for API users
+    #[command(visible_alias = "create-api-certificate")]
+    CreateApiUser(create::CreateApiUser),
+
+    /// List the certificates of this cluster
+    List(list::List),
+
+    /// Show all that is known of one certificate
+    Show(list::Show),
+
+    /// Revoke a certificate and rewrite the revocation list
+    Revoke(revoke::Revoke),
+
+    /// Say what is in certificate, request, revocation list and key files
+    Inspect(look::Inspect),
+
+    /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
+    Verify(look::Verify),
+
+    /// The profiles that decide what is issued
+    #[command(subcommand)]
+    Profiles(profiles::Profiles),
+
+    /// The record of everything that was done
+    #[command(subcommand)]
+    Audit(audit::Audit),
+
+    /// Print a completion script for a shell
+    Completions(shell::Completions),
+
+    /// Print the manual page
+    Man(shell::Man),
+}
+
+/// What every command is given.
+pub(crate) struct Session {
+    global: Global,
+    context: Context,
+}
+
+impl Session {
+    fn home(&self) -> Home {
+        Home::new(&self.global.home)
+    }
+
+    fn profiles(&self) -> Result<ProfileSet, Failure> {
+        Ok(match &self.global.templates {
+            Some(directory) => ProfileSet::load(directory)?,
+            None => ProfileSet::built_in()?,
+        })
+    }
+
+    /// Something worth knowing that is neither result nor error.
+    fn note(&self, text: impl std::fmt::Display) {
+        if !self.global.quiet {
+            eprintln!("note: {text}");
+        }
+    }
+
+    /// Something that only `--verbose` shows.
+    fn detail(&self, text: impl std::fmt::Display) {
+        if self.global.verbose {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Tells which cluster is open, what an earlier run had left half done in it, and what became of that.
+    fn tell_opened(&self, authority: &Authority) {
+        let cluster = authority.cluster();
+        self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
+        for found in authority.recovered() {
+            self.note(found);
+        }
+    }
+}
+
+/// Runs `cluster-ca` with these arguments, the program's name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&arguments, &error),
+    };
+    let format = match (cli.global.json, cli.global.quiet) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Quiet,
+        _ => Format::Text,
+    };
+    let session = Session { global: cli.global, context };
+    report::finish(format, cli.command.run(&session))
+}
+
+/// The command tree, for parsing, completions and the manual page.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+impl Command {
+    fn run(self, session: &Session) -> CommandResult {
+        match self {
+            Self::Initialize(command) => command.run(session),
+            Self::CreateControl(command) => command.run(session),
+            Self::CreateNode(command) => command.run(session),
+            Self::CreateApiUser(command) => command.run(session),
+            Self::List(command) => command.run(session),
+            Self::Show(command) => command.run(session),
+            Self::Revoke(command) => command.run(session),
+            Self::Inspect(command) => command.run(),
+            Self::Verify(command) => command.run(session),
+            Self::Profiles(command) => command.run(session),
+            Self::Audit(command) => command.run(session),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+        }
+    }
+}
+
+/// Arguments that make no sense: clap's own words for people, the envelope for programs.
+fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        let failure = Failure::new("usage.arguments", message).with_hint("see cluster-ca --help");
+        return report::finish(Format::Json, Err(failure));
+    }
+    // Nobody is left to tell when this fails.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Runs `cluster-ca` as a process: real arguments, clock, randomness and user.
+#[must_use]
+pub fn main() -> ExitCode {
+    let context = Context {
+        clock: std::sync::Arc::new(SystemClock),
+        entropy: std::sync::Arc::new(SystemEntropy),
+        actor: actor::current(),
+    };
+    run(std::env::args_os(), context)
+}

@@ -1,0 +1,287 @@
+//! What people and programs see: the one place that prints a result or an error, as text or as
+//! JSON, and picks the exit code.
+//!
+//! Commands return values; errors state facts. Advice is added here, by the error's stable code, so
+//! that the library never tells anybody which command to type.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::files;
+
+/// What a command gives back: `Display` for people, `Serialize` for programs.
+pub(super) trait Outcome: fmt::Display {
+    /// The `result` of the JSON envelope.
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error>;
+
+    /// The exit code; a check that found something returns 1 and is no error.
+    fn exit_code(&self) -> u8 {
+        0
+    }
+
+    /// Bytes to write as they are, whatever the format asked for: shell completions, a man page.
+    fn raw(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// A command's outcome, boxed so that every command has the same type.
+pub(super) type CommandResult = Result<Box<dyn Outcome>, Failure>;
+
+/// Any value that can be shown and serialized, with exit code 0.
+pub(super) struct Shown<T>(pub(super) T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: fmt::Display + Serialize> Outcome for Shown<T> {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(&self.0)
+    }
+}
+
+/// A path as the user would type it: relative where it lies below the current directory.
+pub(super) fn typed(path: &Path) -> String {
+    let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
+    let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
+    below.strip_prefix(".").unwrap_or(below).display().to_string()
+}
+
+/// How results are to be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs: one object, `{"ok": …}`.
+    Json,
+    /// Nothing but errors.
+    Quiet,
+}
+
+/// An error on its way to the user: its code, its words, its causes.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: &'static str,
+    message: String,
+    causes: Vec<String>,
+    /// Advice that needs facts of the case; the table in [`hint`] gives the rest.
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// An error that only the command line knows of.
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// From an error of the library and its stable code.
+    pub(super) fn of(code: &'static str, error: &dyn std::error::Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        Self { code, message: error.to_string(), causes, hint: None }
+    }
+
+    /// With advice for this very case.
+    #[must_use]
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With the file that it is about.
+    #[must_use]
+    pub(super) fn about(mut self, file: &Path) -> Self {
+        self.message = format!("{}: {}", file.display(), self.message);
+        self
+    }
+
+    /// With what else is wrong.
+    #[must_use]
+    pub(super) fn with_causes(mut self, causes: Vec<String>) -> Self {
+        self.causes = causes;
+        self
+    }
+
+    fn hint(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| hint(self.code))
+    }
+
+    /// Exit codes as the README's table has them.
+    fn exit_code(&self) -> u8 {
+        match self.code {
+            "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
+            code => match code.split_once('.').map_or(code, |(module, _)| module) {
+                "usage" | "name" | "input" => 2,
+                "file" | "store" | "system" => 3,
+                "kms" | "network" => 4,
+                _ => 1,
+            },
+        }
+    }
+}
+
+/// Turns the library's errors into failures: each has a stable code of its own.
+macro_rules! failure_from {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(error.code(), &error)
+            }
+        }
+    )+};
+}
+
+failure_from!(
+    crate::ca::CaError,
+    crate::clock::EntropyError,
+    crate::clock::TimeTextError,
+    crate::files::FileError,
+    crate::identity::IdentityError,
+    crate::profile::ProfileError,
+    crate::store::StoreError,
+    crate::x509::RequestError,
+    crate::x509::X509Error,
+);
+
+/// What to do next, by error code.
+pub(super) fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "file.exists" => {
+            "nothing was overwritten; move the file away, or choose another place with --output DIR"
+        }
+        "file.exposed" => "close it to others: chmod 0700 for a directory, chmod 0600 for a key",
+        "file.foreign_owner" => "run as the owner, or chown it to yourself",
+        "file.disk_full" | "store.disk_full" => {
+            "make room on the file system and run the command again; nothing half-written was kept"
+        }
+        "file.read_only" | "store.read_only" => {
+            "the file system is read-only; work in a home that can be written to (--home DIR)"
+        }
+        "file.locked" => "wait until it has finished, or see who it is: fuser -v DIRECTORY",
+        "home.missing" => "make one with `cluster-ca initialize NAME`, or say where it is with --home DIR",
+        "home.occupied" => {
+            "choose an empty directory with --home DIR, or go on with the cluster that is here"
+        }
+        "home.exposed_directory" => {
+            "choose an empty or new directory with --home DIR, or close this one: chmod 0700"
+        }
+        "home.key_mismatch" => {
+            "put back the cluster.key and cluster.crt that belong together; nothing was signed"
+        }
+        "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
+        "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
+        "key.encrypted" => "an unencrypted key was expected here",
+        "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
+        "policy.outlives_issuer" => "ask for a shorter --validity",
+        "policy.key_algorithm" => "choose one of those that `cluster-ca profiles show ROLE` lists",
+        "request.bad_signature" => "make the request again with the key it is for: openssl req -new -key KEY",
+        "chain.expired" => "issue a new one; to judge as of an earlier time, use --at TIME",
+        "chain.not_yet_valid" => {
+            "check the clock of this machine, or judge as of a later time with --at TIME"
+        }
+        "chain.unknown_issuer" | "chain.bad_signature" => {
+            "another cluster's root signed it, or nobody's; issue one in this cluster"
+        }
+        "chain.wrong_purpose" => "it is of a role that is not used for this; issue one of the right role",
+        "chain.wrong_name" => "issue one that names this host: cluster-ca create-control HOST --san NAME",
+        "identity.foreign_trust_domain" => "it belongs to another cluster; issue one in this cluster",
+        "revocation.revoked" => "it is out for good; issue a new one if its holder is still to be let in",
+        "revocation.crl_expired" | "crl.not_yet_valid" => "write a fresh list: any `cluster-ca revoke` does",
+        "verify.not_in_inventory" => {
+            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
+        }
+        "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
+        "audit.broken_chain" | "store.unrecorded" => {
+            "somebody changed ca.db by other means; compare it with a backup"
+        }
+        "ca.unknown_certificate" => "see what there is: cluster-ca list",
+        "ca.ambiguous" => "name one of them by its serial number",
+        _ => return None,
+    })
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: &'a str,
+    message: &'a str,
+    causes: &'a [String],
+    hint: Option<&'a str>,
+}
+
+/// Prints what a command came to and says with which code to exit.
+pub(super) fn finish(format: Format, result: CommandResult) -> ExitCode {
+    match result.and_then(|outcome| print(format, outcome.as_ref())) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            print_failure(format, &failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = match (outcome.raw(), format) {
+        (Some(bytes), _) => stdout.write_all(bytes),
+        (None, Format::Quiet) => Ok(()),
+        (None, Format::Text) => write!(stdout, "{outcome}"),
+        (None, Format::Json) => {
+            let result = outcome.json().map_err(|error| Failure::of("system.json", &error))?;
+            let envelope = Envelope { ok: true, result: Some(result), error: None };
+            serde_json::to_writer(&mut stdout, &envelope)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(stdout))
+        }
+    };
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(outcome.exit_code()),
+        // Whoever read our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome.exit_code()),
+        Err(error) => Err(Failure::of("file.stdout", &error)),
+    }
+}
+
+fn print_failure(format: Format, failure: &Failure) {
+    // Nobody is left to tell when these fail.
+    if format == Format::Json {
+        let error = ErrorBody {
+            code: failure.code,
+            message: &failure.message,
+            causes: &failure.causes,
+            hint: failure.hint(),
+        };
+        let envelope = Envelope { ok: false, result: None, error: Some(error) };
+        if let Ok(text) = serde_json::to_string(&envelope) {
+            let _ = writeln!(io::stdout(), "{text}");
+        }
+        return;
+    }
+    let mut text = format!("error: {} [{}]\n", failure.message, failure.code);
+    for cause in &failure.causes {
+        text.push_str(&format!("caused by: {cause}\n"));
+    }
+    if let Some(hint) = failure.hint() {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}

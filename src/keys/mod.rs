@@ -1,0 +1,251 @@
+//! Private keys: making them, writing and reading them, signing with them.
+//!
+//! A key in memory is zeroized when it is dropped and never shown. What protects it at rest is this
+//! module's business alone: whoever needs a key says which file and gets a [`PrivateKey`], whatever
+//! the file holds.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use rcgen::{
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    SignatureAlgorithm, SigningKey,
+};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use zeroize::Zeroize;
+
+use crate::files::{self, FileError};
+use crate::secret::Secret;
+use crate::x509::KeyAlgorithm;
+
+/// The label of an unencrypted PKCS#8 key in PEM (RFC 7468, section 10).
+const PKCS8_LABEL: &str = "PRIVATE KEY";
+
+/// A private key with its public half.
+pub struct PrivateKey {
+    pair: rcgen::KeyPair,
+    algorithm: KeyAlgorithm,
+}
+
+impl PrivateKey {
+    /// Makes a new key with the crypto library's own generator.
+    ///
+    /// # Errors
+    /// [`KeyError::Generate`] when the library cannot.
+    pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
+        let rsa = |size| rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+        let pair = match algorithm {
+            KeyAlgorithm::EcdsaP256 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            KeyAlgorithm::EcdsaP384 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            KeyAlgorithm::Ed25519 => return Self::generate_ed25519(),
+            KeyAlgorithm::Rsa2048 => rsa(RsaKeySize::_2048),
+            KeyAlgorithm::Rsa3072 => rsa(RsaKeySize::_3072),
+            KeyAlgorithm::Rsa4096 => rsa(RsaKeySize::_4096),
+        };
+        pair.map(|pair| Self { pair, algorithm }).map_err(|_| KeyError::Generate { algorithm })
+    }
+
+    /// Version 1 of PKCS#8, which every tool reads; rcgen would write version 2, which OpenSSL 3 refuses.
+    fn generate_ed25519() -> Result<Self, KeyError> {
+        let failed = |_| KeyError::Generate { algorithm: KeyAlgorithm::Ed25519 };
+        let document = Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(failed)?;
+        Self::from_pkcs8(document.as_ref())
+    }
+
+    /// Reads an unencrypted private key in DER: PKCS#8 (RFC 5958), SEC 1 or PKCS#1.
+    ///
+    /// # Errors
+    /// [`KeyError::Unsupported`] for anything else, and for a key type that this project does not use.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        let pair = rcgen::KeyPair::try_from(der).map_err(|_| KeyError::Unsupported)?;
+        let algorithm = algorithm_of(&pair).ok_or(KeyError::Unsupported)?;
+        Ok(Self { pair, algorithm })
+    }
+
+    /// Reads an unencrypted private key in PEM; anything around the one block is refused.
+    ///
+    /// # Errors
+    /// [`KeyError`] for text that is no key, an encrypted key, or an unsupported type.
+    pub fn from_pem(pem: &Secret) -> Result<Self, KeyError> {
+        let text = pem.expose();
+        let mut der = zeroize::Zeroizing::new(vec![0; text.len()]);
+        let (label, der) = pem_rfc7468::decode(text, &mut der).map_err(|_| KeyError::NotPem)?;
+        match label {
+            PKCS8_LABEL | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_pkcs8(der),
+            "ENCRYPTED PRIVATE KEY" => Err(KeyError::Encrypted),
+            _ => Err(KeyError::NotPem),
+        }
+    }
+
+    /// Reads the key in a file that its owner alone may read.
+    ///
+    /// # Errors
+    /// [`KeyError`] for a file that is missing, exposed, or holds no key that can be opened.
+    pub fn open(path: &Path) -> Result<Self, KeyError> {
+        Self::from_pem(&files::read_private(path)?)
+    }
+
+    /// The key as unencrypted PKCS#8 in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError::Generate`] when the key cannot be encoded, which no key of ours causes.
+    pub fn to_pem(&self) -> Result<Secret, KeyError> {
+        let der = self.pair.serialized_der();
+        let failed = |_| KeyError::Generate { algorithm: self.algorithm };
+        let length = pem_rfc7468::encapsulated_len(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der.len())
+            .map_err(failed)?;
+        // Encoded in place: no intermediate text that would stay in memory.
+        let mut pem = vec![0; length];
+        pem_rfc7468::encode(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der, &mut pem).map_err(failed)?;
+        Ok(Secret::new(pem))
+    }
+
+    /// The key as unencrypted PKCS#8 in DER, for a TLS library.
+    #[must_use]
+    pub fn to_pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.pair.serialize_der())
+    }
+
+    /// What kind of key it is.
+    #[must_use]
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// DER of the public half's SubjectPublicKeyInfo, to be compared with a certificate's.
+    #[must_use]
+    pub fn public_key_info(&self) -> Vec<u8> {
+        self.pair.subject_public_key_info()
+    }
+}
+
+fn algorithm_of(pair: &rcgen::KeyPair) -> Option<KeyAlgorithm> {
+    let algorithm = rcgen::KeyPair::algorithm(pair);
+    if algorithm == &PKCS_ECDSA_P256_SHA256 {
+        Some(KeyAlgorithm::EcdsaP256)
+    } else if algorithm == &PKCS_ECDSA_P384_SHA384 {
+        Some(KeyAlgorithm::EcdsaP384)
+    } else if algorithm == &rcgen::PKCS_ED25519 {
+        Some(KeyAlgorithm::Ed25519)
+    } else {
+        // The certificate view tells RSA sizes apart; it is the one place that knows how.
+        crate::x509::algorithm_of_public_key(&pair.subject_public_key_info())
+    }
+}
+
+impl PublicKeyData for PrivateKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.pair.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        rcgen::KeyPair::algorithm(&self.pair)
+    }
+}
+
+impl SigningKey for PrivateKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.pair.sign(message)
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        self.pair.zeroize();
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({}, …)", self.algorithm)
+    }
+}
+
+/// Why a private key could not be made or opened. Never says anything about its contents.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The key is encrypted with a passphrase.
+    #[error("the private key is encrypted")]
+    Encrypted,
+    /// The file could not be read, or should not be used as it is.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The crypto library could not make the key.
+    #[error("cannot make a key of type {algorithm}")]
+    Generate {
+        /// The type asked for.
+        algorithm: KeyAlgorithm,
+    },
+    /// Not one private key in PEM.
+    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` was expected")]
+    NotPem,
+    /// Not a key of a type that this project uses, or a damaged one.
+    #[error(
+        "the private key is damaged or of a type that is not supported (P-256, P-384, Ed25519, RSA 2048, 3072, 4096 are)"
+    )]
+    Unsupported,
+}
+
+impl KeyError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Encrypted => "key.encrypted",
+            Self::File(error) => error.code(),
+            Self::Generate { .. } => "key.generate",
+            Self::NotPem => "key.not_pem",
+            Self::Unsupported => "key.unsupported",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_type_reads_back_as_it_was_written() {
+        for algorithm in KeyAlgorithm::ALL {
+            let key = PrivateKey::generate(algorithm).unwrap();
+            let again = PrivateKey::from_pem(&key.to_pem().unwrap()).unwrap();
+            assert_eq!(again.algorithm(), algorithm);
+            assert_eq!(again.public_key_info(), key.public_key_info());
+        }
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        assert_eq!(format!("{key:?}"), "PrivateKey(ecdsa-p256, …)");
+    }
+
+    #[test]
+    fn what_is_not_exactly_one_open_key_is_refused() {
+        let refused =
+            |text: &str| PrivateKey::from_pem(&Secret::new(text.as_bytes().to_vec())).unwrap_err().code();
+        assert_eq!(refused(""), "key.not_pem");
+        assert_eq!(refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "key.not_pem");
+        assert_eq!(
+            refused("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            "key.unsupported"
+        );
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert_eq!(refused(encrypted), "key.encrypted");
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_not_opened() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.key");
+        let key = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        std::fs::write(&path, key.to_pem().unwrap().expose()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(PrivateKey::open(&path).unwrap_err().code(), "file.exposed");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(PrivateKey::open(&path).is_ok());
+    }
+}

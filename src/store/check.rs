@@ -1,0 +1,64 @@
+//! Whether the rows are what the audit chain says they are.
+
+use rusqlite::TransactionBehavior;
+
+use super::{Inventory, Record, StoreError, transaction};
+use crate::audit::{Action, Entry, Head, Outcome};
+
+impl Inventory {
+    /// Checks the audit chain, and every certificate and revocation against it, so that a change made
+    /// outside this program is noticed; the end of the chain is the answer.
+    ///
+    /// Whoever can write the file can write the chain anew; that shows against a [`Head`] noted elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], [`StoreError::Unaccounted`], or what the
+    /// database says.
+    pub fn check_against_audit(&self) -> Result<Head, StoreError> {
+        // All that follows sees the same state, whatever is written meanwhile.
+        let snapshot = rusqlite::Transaction::new_unchecked(&self.sql, TransactionBehavior::Deferred)?;
+        let mut head = Head::EMPTY;
+        let mut accounted = 0;
+        self.audit_entries(0, |entry| {
+            head.follow(&entry)?;
+            accounted += self.check_entry(&entry)?;
+            Ok::<_, StoreError>(())
+        })?;
+        // Each entry accounts for at most one issue or revocation, and none is accounted for twice:
+        // where the numbers differ, there are rows that no entry told of.
+        let recorded: i64 = snapshot.query_row(
+            "SELECT (SELECT count(*) FROM certificate WHERE issue_entry IS NOT NULL) \
+                  + (SELECT count(*) FROM certificate WHERE revoked_at IS NOT NULL)",
+            [],
+            |row| row.get(0),
+        )?;
+        match recorded.unsigned_abs().saturating_sub(accounted) {
+            0 => Ok(head),
+            certificates => Err(StoreError::Unaccounted { certificates }),
+        }
+    }
+
+    /// How many of the recorded issues and revocations this entry tells of: one, or none when it is about
+    /// something else.
+    fn check_entry(&self, entry: &Entry) -> Result<u64, StoreError> {
+        let agrees: fn(&Record, &Entry) -> bool = match (entry.event.action, entry.event.outcome) {
+            (Action::CertificateIssue, Outcome::Success) => |record, entry| {
+                record.issue.is_some_and(|issue| issue.entry == entry.seq)
+                    && entry.event.details == transaction::issue_details(record)
+            },
+            (Action::CertificateRevoke, Outcome::Success) => |record, entry| {
+                record.revocation.is_some_and(|revocation| revocation.entry == entry.seq)
+                    && entry.event.details == transaction::revocation_details(record)
+            },
+            _ => return Ok(0),
+        };
+        let target = &entry.event.target;
+        let serial_number = target.rsplit('/').next().and_then(|serial| serial.parse().ok());
+        let records = serial_number.map_or(Ok(Vec::new()), |serial| self.find(serial))?;
+        if records.iter().any(|record| transaction::target(record) == *target && agrees(record, entry)) {
+            Ok(1)
+        } else {
+            Err(StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
+        }
+    }
+}

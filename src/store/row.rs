@@ -1,0 +1,220 @@
+//! Rows as domain types: the one place that says which column is what.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rusqlite::Row;
+use rusqlite::types::FromSql;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Cluster, CurrentCrl, Intent, Issue, Issuer, IssuerState, Record, Revocation, RevokedCertificate,
+    StoreError,
+};
+use crate::audit::{Entry, Event, Provenance};
+use crate::identity::{Name, Role};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
+
+/// The columns that [`cluster`] reads.
+pub(super) const CLUSTER: &str = "id, name, uuid, trust_domain, created_at";
+
+pub(super) fn cluster(row: &Row<'_>) -> Result<Cluster, StoreError> {
+    let mut columns = Columns::new("cluster", row)?;
+    Ok(Cluster {
+        name: columns.parse(|text: String| text.parse())?,
+        uuid: columns.parse(|bytes: [u8; 16]| Ok::<_, uuid::Error>(Uuid::from_bytes(bytes)))?,
+        trust_domain: columns.parse(|text: String| text.parse())?,
+        created_at: columns.time()?,
+    })
+}
+
+/// The columns that [`issuer`] reads.
+pub(super) const ISSUER: &str = "id, key_id, certificate, state, next_crl_number, crl_number, crl_this_update, crl_next_update, crl_sha256";
+
+pub(super) fn issuer(row: &Row<'_>) -> Result<Issuer, StoreError> {
+    let mut columns = Columns::new("issuer", row)?;
+    Ok(Issuer {
+        key_id: KeyIdentifier(columns.next()?),
+        certificate: columns.parse(|der: Vec<u8>| Certificate::from_der(&der))?,
+        state: columns.parse(|word: String| issuer_state(&word))?,
+        next_crl_number: columns.optional_number()?.unwrap_or_default(),
+        crl: match columns.optional_number()? {
+            None => None,
+            Some(number) => Some(CurrentCrl {
+                number,
+                this_update: columns.time()?,
+                next_update: columns.time()?,
+                sha256: Sha256(columns.next()?),
+            }),
+        },
+    })
+}
+
+pub(super) const fn issuer_state_word(state: IssuerState) -> &'static str {
+    match state {
+        IssuerState::Staged => "staged",
+        IssuerState::Active => "active",
+        IssuerState::Retired => "retired",
+    }
+}
+
+fn issuer_state(word: &str) -> Result<IssuerState, UnknownWord> {
+    [IssuerState::Staged, IssuerState::Active, IssuerState::Retired]
+        .into_iter()
+        .find(|state| issuer_state_word(*state) == word)
+        .ok_or(UnknownWord)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the word is not known")]
+struct UnknownWord;
+
+/// The columns of `certificate` that [`record`] reads.
+pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
+     role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
+     fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry";
+
+pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
+    let mut columns = Columns::new("certificate", row)?;
+    let issuer = KeyIdentifier(columns.next()?);
+    let serial_number = columns.serial_number()?;
+    let role: Role = columns.parse(|text: String| text.parse())?;
+    Ok(Record {
+        issuer,
+        intent: Intent {
+            serial_number,
+            role,
+            name: columns.parse(|text: String| Name::parse(role, &text))?,
+            profile: Sha256(columns.next()?),
+            certificate_path: path(columns.next()?),
+            key_path: columns.next::<Option<_>>()?.map(path),
+        },
+        reserved_at: columns.time()?,
+        reserve_entry: columns.number()?,
+        issue: match columns.optional_number()? {
+            None => columns.skip(5),
+            Some(entry) => Some(Issue {
+                entry,
+                not_before: columns.time()?,
+                not_after: columns.time()?,
+                fingerprint: Sha256(columns.next()?),
+                public_key: Sha256(columns.next()?),
+                placed: columns.next()?,
+            }),
+        },
+        revocation: match columns.optional_time()? {
+            None => None,
+            Some(at) => Some(Revocation { at, reason: columns.next()?, entry: columns.number()? }),
+        },
+    })
+}
+
+fn path(bytes: Vec<u8>) -> PathBuf {
+    OsString::from_vec(bytes).into()
+}
+
+/// The columns of `certificate` that [`revoked`] reads, all of them in `certificate_revoked`.
+pub(super) const REVOKED: &str = "id, serial, revoked_at, revocation_reason, not_after";
+
+pub(super) fn revoked(row: &Row<'_>) -> Result<RevokedCertificate, StoreError> {
+    let mut columns = Columns::new("certificate", row)?;
+    Ok(RevokedCertificate {
+        serial_number: columns.serial_number()?,
+        revoked_at: columns.time()?,
+        reason: columns.next()?,
+        not_after: columns.time()?,
+    })
+}
+
+/// The columns that [`entry`] reads and an insertion fills, in this order.
+pub(super) const ENTRY: &str = "seq, at, actor, action, target, outcome, reason, details, previous, hash";
+
+pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let mut columns = Columns::new("audit", row)?;
+    Ok(Entry {
+        seq: u64::try_from(columns.id).map_err(|e| columns.corrupt(e))?,
+        event: {
+            let (at, actor) = (columns.time()?, columns.parse(|text: String| text.parse())?);
+            let action = columns.parse(|text: String| text.parse())?;
+            let target = columns.next()?;
+            let outcome = columns.parse(|text: String| text.parse())?;
+            let provenance = Provenance { at, actor, reason: columns.next()? };
+            Event { provenance, action, target, outcome, details: columns.parse(|text: String| json(&text))? }
+        },
+        previous: Sha256(columns.next()?),
+        hash: Sha256(columns.next()?),
+    })
+}
+
+/// JSON in the one spelling that was hashed.
+fn json(text: &str) -> Result<serde_json::Value, Box<dyn Error + Send + Sync>> {
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    let spelling = value.to_string();
+    if spelling == text { Ok(value) } else { Err("it is not spelled as it was written".into()) }
+}
+
+/// A number as SQLite has it: signed.
+pub(super) fn to_integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The columns of one row, read from left to right; the first one is the row's number.
+struct Columns<'a> {
+    row: &'a Row<'a>,
+    table: &'static str,
+    id: i64,
+    index: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn new(table: &'static str, row: &'a Row<'a>) -> Result<Self, StoreError> {
+        Ok(Self { row, table, id: row.get(0)?, index: 0 })
+    }
+
+    fn next<T: FromSql>(&mut self) -> Result<T, StoreError> {
+        self.index += 1;
+        self.row.get(self.index).map_err(|e| self.corrupt(e))
+    }
+
+    fn parse<T: FromSql, U, E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        read: impl FnOnce(T) -> Result<U, E>,
+    ) -> Result<U, StoreError> {
+        let value = self.next()?;
+        read(value).map_err(|e| self.corrupt(e))
+    }
+
+    fn time(&mut self) -> Result<OffsetDateTime, StoreError> {
+        self.parse(OffsetDateTime::from_unix_timestamp)
+    }
+
+    fn optional_time(&mut self) -> Result<Option<OffsetDateTime>, StoreError> {
+        self.parse(|seconds: Option<i64>| seconds.map(OffsetDateTime::from_unix_timestamp).transpose())
+    }
+
+    fn number(&mut self) -> Result<u64, StoreError> {
+        self.parse(|number: i64| u64::try_from(number))
+    }
+
+    fn optional_number(&mut self) -> Result<Option<u64>, StoreError> {
+        self.parse(|number: Option<i64>| number.map(u64::try_from).transpose())
+    }
+
+    /// Only the 20 octets that [`SerialNumber::to_octets`] writes: another spelling is never found again.
+    fn serial_number(&mut self) -> Result<SerialNumber, StoreError> {
+        self.parse(|octets: [u8; 20]| SerialNumber::from_be_bytes(&octets))
+    }
+
+    fn skip<T>(&mut self, columns: usize) -> Option<T> {
+        self.index += columns;
+        None
+    }
+
+    fn corrupt(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+        let column = self.row.as_ref().column_name(self.index).unwrap_or_default().to_owned();
+        StoreError::Corrupt { table: self.table, row: self.id, column, source: source.into() }
+    }
+}

@@ -1,0 +1,430 @@
+//! Changes, each with the audit entry that tells of it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, ffi, named_params, params};
+use serde_json::{Value, json};
+
+use super::{Cluster, CurrentCrl, Intent, IssuerState, Record, StoreError, row};
+use crate::audit::{Action, Event, Head, Outcome, Provenance};
+use crate::clock::rfc3339;
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
+
+/// Changes that happen together or not at all.
+///
+/// Each step takes the transaction and gives it back: after a refused step there is none left to
+/// commit. Each step appends its own audit entries, so that no change goes untold.
+#[derive(Debug)]
+#[must_use = "nothing happens before `commit`"]
+pub struct Transaction<'a> {
+    sql: rusqlite::Transaction<'a>,
+    chain: Chain,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(sql: rusqlite::Transaction<'a>, provenance: &Provenance) -> Result<Self, StoreError> {
+        let chain = Chain { head: head(&sql)?, provenance: provenance.clone() };
+        Ok(Self { sql, chain })
+    }
+
+    pub(super) fn initialize(self, cluster: &Cluster, root: &Certificate) -> Result<Self, StoreError> {
+        let key_id = root.subject_key_identifier.as_ref().ok_or(StoreError::NoKeyIdentifier)?;
+        self.sql.execute(
+            "INSERT INTO cluster (id, name, uuid, trust_domain, created_at) VALUES (1, ?1, ?2, ?3, ?4)",
+            params![
+                cluster.name.as_str(),
+                cluster.uuid.as_bytes(),
+                cluster.trust_domain.as_str(),
+                cluster.created_at.unix_timestamp(),
+            ],
+        )?;
+        self.sql.execute(
+            "INSERT INTO issuer (key_id, certificate, state) VALUES (?1, ?2, ?3)",
+            params![key_id.0, root.der.as_ref(), row::issuer_state_word(IssuerState::Active)],
+        )?;
+        let details = json!({
+            "uuid": cluster.uuid.to_string(),
+            "trust_domain": cluster.trust_domain,
+            "issuer": key_id,
+            "fingerprint": root.fingerprint(),
+        });
+        self.record(Action::ClusterInitialize, cluster.name.to_string(), Outcome::Success, details)
+    }
+
+    /// Sets serial numbers aside for certificates about to be signed: one audit entry for all.
+    ///
+    /// # Errors
+    /// [`StoreError::DuplicateSerial`], [`StoreError::UnknownIssuer`], or what the database says.
+    pub fn reserve(self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let octets = |path: &Path| path.as_os_str().as_bytes().to_owned();
+        for intent in intents {
+            self.sql
+                .prepare_cached(
+                    "INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, key_path, \
+                     reserved_at, reserve_entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .execute(params![
+                    issuer_id,
+                    intent.serial_number.to_octets(),
+                    intent.role.as_str(),
+                    intent.name.as_str(),
+                    intent.profile.0,
+                    octets(&intent.certificate_path),
+                    intent.key_path.as_deref().map(octets),
+                    self.chain.provenance.at.unix_timestamp(),
+                    self.chain.next(),
+                ])
+                .map_err(|error| match error.sqlite_error() {
+                    Some(e) if e.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE => {
+                        StoreError::DuplicateSerial { serial_number: intent.serial_number }
+                    }
+                    _ => error.into(),
+                })?;
+        }
+        let serial_numbers: Vec<_> = intents.iter().map(|intent| intent.serial_number).collect();
+        let details = json!({ "serial_numbers": serial_numbers });
+        self.record(Action::CertificateReserve, issuer.to_string(), Outcome::Success, details)
+    }
+
+    /// Records certificates signed under reserved serial numbers, an audit entry each; what is recorded
+    /// is what the certificates say.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSerial`], [`StoreError::NotReserved`], [`StoreError::UnknownIssuer`], or what
+    /// the database says.
+    pub fn issue(mut self, issuer: &KeyIdentifier, issued: &[Certificate]) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let update = format!(
+            "UPDATE certificate SET not_before = :not_before, not_after = :not_after, \
+             fingerprint = :fingerprint, public_key = :public_key, issue_entry = :entry \
+             WHERE issuer = :issuer AND serial = :serial AND issue_entry IS NULL RETURNING {}",
+            row::RECORD
+        );
+        for certificate in issued {
+            let mut update = self.sql.prepare_cached(&update)?;
+            let mut rows = update.query(named_params! {
+                ":not_before": certificate.not_before.unix_timestamp(),
+                ":not_after": certificate.not_after.unix_timestamp(),
+                ":fingerprint": certificate.fingerprint().0,
+                ":public_key": Sha256::of(&certificate.public_key_info).0,
+                ":entry": self.chain.next(),
+                ":issuer": issuer_id,
+                ":serial": certificate.serial_number.to_octets(),
+            })?;
+            let Some(row) = rows.next()? else {
+                let serial_number =
+                    existing(&self.sql, issuer_id, certificate.serial_number)?.intent.serial_number;
+                return Err(StoreError::NotReserved { serial_number });
+            };
+            let (id, record) = (row.get::<_, i64>(0)?, row::record(row)?);
+            self.sql
+                .prepare_cached("INSERT INTO certificate_der (id, der) VALUES (?1, ?2)")?
+                .execute(params![id, certificate.der.as_ref()])?;
+            self.chain.append(
+                &self.sql,
+                Action::CertificateIssue,
+                target(&record),
+                Outcome::Success,
+                issue_details(&record),
+            )?;
+        }
+        Ok(self)
+    }
+
+    /// Revokes a certificate from the time of this transaction on; `reason` is a reason code (RFC 5280,
+    /// section 5.3.1).
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSerial`], [`StoreError::NotIssued`], [`StoreError::AlreadyRevoked`],
+    /// [`StoreError::UnknownIssuer`], or what the database says.
+    pub fn revoke(
+        mut self,
+        issuer: &KeyIdentifier,
+        serial_number: SerialNumber,
+        reason: u8,
+    ) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let changed = self
+            .sql
+            .prepare_cached(
+                "UPDATE certificate SET revoked_at = ?1, revocation_reason = ?2, revocation_entry = ?3 \
+                 WHERE issuer = ?4 AND serial = ?5 AND issue_entry IS NOT NULL AND revoked_at IS NULL",
+            )?
+            .execute(params![
+                self.chain.provenance.at.unix_timestamp(),
+                reason,
+                self.chain.next(),
+                issuer_id,
+                serial_number.to_octets(),
+            ])?;
+        let record = existing(&self.sql, issuer_id, serial_number)?;
+        if changed == 0 {
+            return Err(match record.revocation {
+                Some(revocation) => {
+                    StoreError::AlreadyRevoked { serial_number, at: revocation.at, reason: revocation.reason }
+                }
+                None => StoreError::NotIssued { serial_number },
+            });
+        }
+        self.chain.append(
+            &self.sql,
+            Action::CertificateRevoke,
+            target(&record),
+            Outcome::Success,
+            revocation_details(&record),
+        )?;
+        Ok(self)
+    }
+
+    /// Sets the next CRL number aside for a CRL about to be signed. Once committed it never comes again,
+    /// whether the CRL does or not.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownIssuer`], or what the database says.
+    pub fn reserve_crl_number(self, issuer: &KeyIdentifier) -> Result<(Self, u64), StoreError> {
+        let number: u64 = self
+            .sql
+            .prepare_cached(
+                "UPDATE issuer SET next_crl_number = next_crl_number + 1 WHERE key_id = ?1 \
+                 RETURNING next_crl_number - 1",
+            )?
+            .query_row([&issuer.0], |row| row.get::<_, i64>(0))
+            .optional()?
+            .and_then(|number| u64::try_from(number).ok())
+            .ok_or_else(|| StoreError::UnknownIssuer { key_id: issuer.clone() })?;
+        let details = json!({ "crl_number": number });
+        let transaction = self.record(Action::CrlReserve, issuer.to_string(), Outcome::Success, details)?;
+        Ok((transaction, number))
+    }
+
+    /// Records a CRL signed under a reserved number as the issuer's newest.
+    ///
+    /// # Errors
+    /// [`StoreError::CrlNumber`] when the number is not reserved or not newer than the last one,
+    /// [`StoreError::UnknownIssuer`], or what the database says.
+    pub fn record_crl(self, issuer: &KeyIdentifier, crl: &CurrentCrl) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let changed = self
+            .sql
+            .prepare_cached(
+                "UPDATE issuer SET crl_number = ?1, crl_this_update = ?2, crl_next_update = ?3, crl_sha256 = ?4 \
+                 WHERE id = ?5 AND next_crl_number > ?1 AND (crl_number IS NULL OR crl_number < ?1)",
+            )?
+            .execute(params![
+                row::to_integer(crl.number),
+                crl.this_update.unix_timestamp(),
+                crl.next_update.unix_timestamp(),
+                crl.sha256.0,
+                issuer_id,
+            ])?;
+        if changed == 0 {
+            return Err(StoreError::CrlNumber { number: crl.number });
+        }
+        let details = json!({
+            "crl_number": crl.number,
+            "this_update": rfc3339(crl.this_update),
+            "next_update": rfc3339(crl.next_update),
+            "sha256": crl.sha256,
+        });
+        self.record(Action::CrlPublish, issuer.to_string(), Outcome::Success, details)
+    }
+
+    /// Closes what a crashed process left open: a reservation that will never be used, or an issued
+    /// certificate whose files were looked after. `found` says what was found and done.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the database says.
+    pub fn settle(
+        self,
+        issuer: &KeyIdentifier,
+        serial_number: SerialNumber,
+        found: &str,
+    ) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let record = existing(&self.sql, issuer_id, serial_number)?;
+        self.sql
+            .prepare_cached("UPDATE certificate SET placed = 1 WHERE issuer = ?1 AND serial = ?2")?
+            .execute(params![issuer_id, serial_number.to_octets()])?;
+        let details = json!({ "found": found });
+        self.record(Action::CertificateRecover, target(&record), Outcome::Success, details)
+    }
+
+    /// Records something that changed nothing in the inventory.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn record(
+        mut self,
+        action: Action,
+        target: String,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        self.chain.append(&self.sql, action, target, outcome, details)?;
+        Ok(self)
+    }
+
+    /// Makes the changes durable; the answer is the end of the audit chain with them.
+    ///
+    /// # Errors
+    /// What the database says; then nothing was changed.
+    pub fn commit(self) -> Result<Head, StoreError> {
+        self.sql.commit()?;
+        Ok(self.chain.head)
+    }
+}
+
+/// The end of the audit chain within a transaction, and what all of its entries say.
+#[derive(Debug)]
+struct Chain {
+    head: Head,
+    provenance: Provenance,
+}
+
+impl Chain {
+    /// The number of the next entry, for the row that it tells of.
+    fn next(&self) -> i64 {
+        row::to_integer(self.head.seq).saturating_add(1)
+    }
+
+    fn append(
+        &mut self,
+        sql: &Connection,
+        action: Action,
+        target: String,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<(), StoreError> {
+        let provenance = self.provenance.clone();
+        let entry = self.head.append(Event { provenance, action, target, outcome, details });
+        let Event { provenance, action, target, outcome, details } = &entry.event;
+        sql.prepare_cached(
+            "INSERT INTO audit (seq, at, actor, action, target, outcome, reason, details, previous, hash) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            row::to_integer(entry.seq),
+            provenance.at.unix_timestamp(),
+            provenance.actor.as_str(),
+            action.as_str(),
+            target,
+            outcome.as_str(),
+            provenance.reason,
+            details.to_string(),
+            entry.previous.0,
+            entry.hash.0,
+        ])?;
+        Ok(())
+    }
+}
+
+/// The end of the audit chain as it is kept.
+pub(super) fn head(sql: &Connection) -> Result<Head, StoreError> {
+    let last = format!("SELECT {} FROM audit ORDER BY seq DESC LIMIT 1", row::ENTRY);
+    let mut statement = sql.prepare_cached(&last)?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok(Head::EMPTY) };
+    let entry = row::entry(row)?;
+    Ok(Head { seq: entry.seq, hash: entry.hash })
+}
+
+/// See [`super::Inventory::mark_placed`].
+pub(super) fn mark_placed(
+    sql: &Connection,
+    issuer: &KeyIdentifier,
+    placed: &[SerialNumber],
+) -> Result<(), StoreError> {
+    let issuer_id = issuer_id(sql, issuer)?;
+    for serial_number in placed {
+        let changed = sql
+            .prepare_cached(
+                "UPDATE certificate SET placed = 1 WHERE issuer = ?1 AND serial = ?2 AND issue_entry IS NOT NULL",
+            )?
+            .execute(params![issuer_id, serial_number.to_octets()])?;
+        if changed == 0 {
+            let serial_number = existing(sql, issuer_id, *serial_number)?.intent.serial_number;
+            return Err(StoreError::NotIssued { serial_number });
+        }
+    }
+    Ok(())
+}
+
+/// What the audit chain calls a certificate.
+pub(super) fn target(record: &Record) -> String {
+    format!("{}/{}", record.issuer, record.intent.serial_number)
+}
+
+/// What the audit chain says of a certificate's issue; made from the row, so that it can be compared
+/// with the row at any time.
+pub(super) fn issue_details(record: &Record) -> Value {
+    let Some(issue) = &record.issue else { return Value::Null };
+    json!({
+        "role": record.intent.role,
+        "name": record.intent.name,
+        "profile": record.intent.profile,
+        "not_before": rfc3339(issue.not_before),
+        "not_after": rfc3339(issue.not_after),
+        "fingerprint": issue.fingerprint,
+        "public_key": issue.public_key,
+    })
+}
+
+/// What the audit chain says of a certificate's revocation; see [`issue_details`].
+pub(super) fn revocation_details(record: &Record) -> Value {
+    let Some(revocation) = &record.revocation else { return Value::Null };
+    json!({
+        "role": record.intent.role,
+        "name": record.intent.name,
+        "revoked_at": rfc3339(revocation.at),
+        "reason_code": revocation.reason,
+    })
+}
+
+fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
+    sql.prepare_cached("SELECT id FROM issuer WHERE key_id = ?1")?
+        .query_row([&issuer.0], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| StoreError::UnknownIssuer { key_id: issuer.clone() })
+}
+
+fn existing(sql: &Connection, issuer_id: i64, serial_number: SerialNumber) -> Result<Record, StoreError> {
+    let select = format!("SELECT {} FROM certificate WHERE issuer = ?1 AND serial = ?2", row::RECORD);
+    let mut statement = sql.prepare_cached(&select)?;
+    let mut rows = statement.query(params![issuer_id, serial_number.to_octets()])?;
+    rows.next()?.map_or(Err(StoreError::UnknownSerial { serial_number }), row::record)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ErrorCode;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn no_row_is_committed_without_its_audit_entry() {
+        let mut sql = Connection::open_in_memory().unwrap();
+        let transaction = sql.transaction().unwrap();
+        schema::migrate(&transaction).unwrap();
+        let actor = "alice".parse().unwrap();
+        let provenance = Provenance { at: OffsetDateTime::UNIX_EPOCH, actor, reason: None };
+        let untold = Transaction::new(transaction, &provenance).unwrap();
+        untold
+            .sql
+            .execute_batch(
+                "INSERT INTO issuer (key_id, certificate, state) VALUES (x'01', x'', 'active');
+                 INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, reserved_at,
+                     reserve_entry) VALUES (1, x'01', 'api-user', 'alice', x'', x'', 0, 1);",
+            )
+            .unwrap();
+        match untold.commit().unwrap_err() {
+            StoreError::Database { source } => {
+                assert_eq!(source.sqlite_error_code(), Some(ErrorCode::ConstraintViolation));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}

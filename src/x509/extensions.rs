@@ -1,0 +1,267 @@
+//! The extensions of a certificate (RFC 5280, section 4.2), as they stand in it or are asked for in
+//! a request.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use x509_parser::extensions::{GeneralName, ParsedExtension, SubjectAlternativeName, X509Extension};
+
+use super::certificate::escape;
+use super::{DistinguishedName, KeyIdentifier, hex};
+
+/// All extensions, each at most once.
+#[derive(Debug, Default)]
+pub(super) struct Extensions {
+    pub(super) subject_alt_names: Vec<SubjectAltName>,
+    pub(super) key_usage: Option<KeyUsage>,
+    pub(super) extended_key_usage: Option<Vec<ExtendedKeyUsage>>,
+    pub(super) basic_constraints: Option<BasicConstraints>,
+    pub(super) subject_key_identifier: Option<KeyIdentifier>,
+    pub(super) authority_key_identifier: Option<AuthorityKeyIdentifier>,
+    /// Those that are none of the above; name constraints, which webpki checks, are left out.
+    pub(super) others: Vec<OtherExtension>,
+}
+
+/// An extension that this project does not read.
+#[derive(Debug)]
+pub(super) struct OtherExtension {
+    pub(super) oid: String,
+    pub(super) critical: bool,
+}
+
+impl Extensions {
+    /// Reads them all; the error says which one is in the way.
+    pub(super) fn read(list: &[X509Extension<'_>]) -> Result<Self, String> {
+        let mut extensions = Self::default();
+        let mut seen = Vec::with_capacity(list.len());
+        for extension in list {
+            if seen.contains(&&extension.oid) {
+                return Err(format!("the extension {} stands twice", extension.oid));
+            }
+            seen.push(&extension.oid);
+            match extension.parsed_extension() {
+                ParsedExtension::ParseError { .. } => {
+                    return Err(format!("the extension {} cannot be read", extension.oid));
+                }
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    extensions.subject_alt_names =
+                        SubjectAltName::read_all(names).ok_or("an alternative name cannot be read")?;
+                }
+                ParsedExtension::KeyUsage(usage) => {
+                    extensions.key_usage = Some(KeyUsage { critical: extension.critical, bits: usage.flags });
+                }
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    extensions.extended_key_usage = Some(ExtendedKeyUsage::read(usage));
+                }
+                ParsedExtension::BasicConstraints(constraints) => {
+                    extensions.basic_constraints = Some(BasicConstraints {
+                        critical: extension.critical,
+                        ca: constraints.ca,
+                        path_length: constraints.path_len_constraint,
+                    });
+                }
+                ParsedExtension::SubjectKeyIdentifier(id) => {
+                    extensions.subject_key_identifier = Some(KeyIdentifier(id.0.to_vec()));
+                }
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    extensions.authority_key_identifier = Some(AuthorityKeyIdentifier {
+                        key_identifier: id.key_identifier.as_ref().map(|id| KeyIdentifier(id.0.to_vec())),
+                        names_issuer: id.authority_cert_issuer.is_some()
+                            || id.authority_cert_serial.is_some(),
+                    });
+                }
+                ParsedExtension::NameConstraints(_) => {}
+                _ => extensions
+                    .others
+                    .push(OtherExtension { oid: extension.oid.to_id_string(), critical: extension.critical }),
+            }
+        }
+        Ok(extensions)
+    }
+}
+
+/// One subject alternative name (RFC 5280, section 4.2.1.6), exactly as it was typed: a DNS name
+/// inside a URI stays a URI.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectAltName {
+    /// `dNSName`.
+    Dns(String),
+    /// `iPAddress`.
+    Ip(IpAddr),
+    /// `uniformResourceIdentifier`.
+    Uri(String),
+    /// Any other kind: what it is, for showing.
+    Other(String),
+}
+
+impl SubjectAltName {
+    /// All names of the extension; `None` when one cannot be read, since nobody knows what another
+    /// program would take it for.
+    pub(super) fn read_all(names: &SubjectAlternativeName<'_>) -> Option<Vec<Self>> {
+        let readable = !names.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..)));
+        readable.then(|| names.general_names.iter().map(Self::read).collect())
+    }
+
+    fn read(name: &GeneralName<'_>) -> Self {
+        match name {
+            GeneralName::DNSName(name) => Self::Dns((*name).to_owned()),
+            GeneralName::URI(uri) => Self::Uri((*uri).to_owned()),
+            GeneralName::IPAddress(octets) => {
+                match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets)) {
+                    (Ok(v4), _) => Self::Ip(v4.into()),
+                    (_, Ok(v6)) => Self::Ip(v6.into()),
+                    _ => Self::Other(format!("IP:#{}", hex(octets))),
+                }
+            }
+            GeneralName::RFC822Name(name) => Self::Other(format!("email:{}", escape(name))),
+            GeneralName::DirectoryName(name) => {
+                Self::Other(format!("DirName:{}", DistinguishedName::read(name)))
+            }
+            GeneralName::OtherName(oid, _) => Self::Other(format!("othername:{oid}")),
+            GeneralName::RegisteredID(oid) => Self::Other(format!("RID:{oid}")),
+            GeneralName::Invalid(tag, _) => Self::Other(format!("invalid (tag {})", tag.0)),
+            GeneralName::X400Address(_) => Self::Other("X400Name".to_owned()),
+            GeneralName::EDIPartyName(_) => Self::Other("EdiPartyName".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for SubjectAltName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "DNS:{}", escape(name)),
+            Self::Ip(ip) => write!(f, "IP:{ip}"),
+            Self::Uri(uri) => write!(f, "URI:{}", escape(uri)),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Serialize for SubjectAltName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Key usage (RFC 5280, section 4.2.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// Whether the extension is marked critical.
+    pub critical: bool,
+    /// Bit 0 is `digitalSignature`, and so on in the standard's order.
+    pub bits: u16,
+}
+
+impl KeyUsage {
+    /// The standard's words, in its order.
+    const NAMES: [&'static str; 9] = [
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    ];
+
+    /// What a leaf's key does: sign handshakes. Critical.
+    pub const DIGITAL_SIGNATURE: Self = Self { critical: true, bits: 1 };
+
+    /// What an authority's key does: sign certificates and CRLs. Critical.
+    pub const KEY_CERT_SIGN_AND_CRL_SIGN: Self = Self { critical: true, bits: 1 << 5 | 1 << 6 };
+
+    /// Whether `digitalSignature` is set.
+    #[must_use]
+    pub const fn digital_signature(self) -> bool {
+        self.bits & 1 != 0
+    }
+
+    /// Whether `keyCertSign` is set.
+    #[must_use]
+    pub const fn key_cert_sign(self) -> bool {
+        self.bits & 1 << 5 != 0
+    }
+
+    /// Whether `cRLSign` is set.
+    #[must_use]
+    pub const fn crl_sign(self) -> bool {
+        self.bits & 1 << 6 != 0
+    }
+
+    /// The words of the bits that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter(move |(bit, _)| self.bits & 1 << bit != 0)
+            .map(|(_, name)| name)
+    }
+}
+
+/// One purpose (RFC 5280, section 4.2.1.12).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ExtendedKeyUsage {
+    /// TLS client authentication.
+    ClientAuth,
+    /// TLS server authentication.
+    ServerAuth,
+    /// Any other purpose: its dotted identifier.
+    Other(String),
+}
+
+impl ExtendedKeyUsage {
+    fn read(usage: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Self> {
+        let named = [
+            (usage.any, "2.5.29.37.0"),
+            (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
+            (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
+            (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
+            (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
+        ];
+        let ours = [(usage.server_auth, Self::ServerAuth), (usage.client_auth, Self::ClientAuth)];
+        ours.into_iter()
+            .filter_map(|(set, purpose)| set.then_some(purpose))
+            .chain(named.into_iter().filter(|(set, _)| *set).map(|(_, oid)| Self::Other(oid.to_owned())))
+            .chain(usage.other.iter().map(|oid| Self::Other(oid.to_id_string())))
+            .collect()
+    }
+}
+
+impl fmt::Display for ExtendedKeyUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClientAuth => "client_auth",
+            Self::ServerAuth => "server_auth",
+            Self::Other(oid) => oid,
+        })
+    }
+}
+
+impl Serialize for ExtendedKeyUsage {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Basic constraints (RFC 5280, section 4.2.1.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BasicConstraints {
+    /// Whether the extension is marked critical.
+    pub critical: bool,
+    /// Whether the subject is a certificate authority.
+    pub ca: bool,
+    /// How many more authorities may follow below it.
+    pub path_length: Option<u32>,
+}
+
+/// Authority key identifier (RFC 5280, section 4.2.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityKeyIdentifier {
+    /// The identifier of the issuer's key.
+    pub key_identifier: Option<KeyIdentifier>,
+    /// Whether it also names the issuer's certificate, which this project never does.
+    pub names_issuer: bool,
+}

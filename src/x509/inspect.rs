@@ -1,0 +1,384 @@
+//! What is in a file, for people: any of the things this project reads, PEM or DER.
+//!
+//! Nothing is verified here but a request's own signature, and of a private key nothing is read but
+//! its kind.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+use super::certificate::{algorithm_oid, key_description};
+use super::crl::{CertificateList, CrlFault, Entry};
+use super::der::{DerError, Reader, tag};
+use super::pem::{Kind, blocks, is_der};
+use super::{
+    Certificate, CertificationRequest, ExtendedKeyUsage, KeyUsage, RequestError, RevocationReason, Sha256,
+    SubjectAltName, X509Error,
+};
+use crate::clock::rfc3339;
+
+/// How many entries of a CRL are shown.
+const ENTRIES_SHOWN: usize = 20;
+
+/// One thing found in a file: its kind, and what there is to know about it, in the order in which a
+/// person wants to read it. It serializes as one flat object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// `certificate`, `certification request`, `CRL`, `private key`, or the label of a PEM block
+    /// that is none of them.
+    pub kind: String,
+    facts: Vec<(&'static str, Fact)>,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Fact {
+    Flag(bool),
+    Number(u64),
+    Text(String),
+    List(Vec<String>),
+}
+
+/// Looks into a file.
+///
+/// # Errors
+/// [`X509Error`] when there is nothing in it that is known, or a PEM block is damaged. A block that
+/// is whole but whose content cannot be read is shown with the reason.
+pub fn inspect(bytes: &[u8]) -> Result<Vec<Inspected>, X509Error> {
+    const NOTHING: X509Error = X509Error::NoBlock { wanted: "certificate, request, CRL or key" };
+    if is_der(bytes) {
+        return bare(bytes).map(|found| vec![found]).ok_or(NOTHING);
+    }
+    let blocks = blocks(bytes)?;
+    if blocks.is_empty() {
+        return Err(NOTHING);
+    }
+    let found = blocks.iter().map(|block| match Kind::of_label(&block.label) {
+        Some(Kind::Certificate) => certificate(block.der()).unwrap_or_else(unreadable(Kind::Certificate)),
+        Some(Kind::CertificationRequest) => {
+            request(block.der()).unwrap_or_else(unreadable(Kind::CertificationRequest))
+        }
+        Some(Kind::Crl) => crl(block.der()).unwrap_or_else(unreadable(Kind::Crl)),
+        None if block.is_private_key() => {
+            let mut key = private_key(block.der()).unwrap_or_else(|| Inspected::new("private key"));
+            if block.encrypted {
+                key.facts = vec![("encrypted", Fact::Flag(true))];
+            }
+            key
+        }
+        None => Inspected::new(&block.label.escape_debug().to_string()),
+    });
+    Ok(found.collect())
+}
+
+/// DER without a label: whatever it parses as.
+fn bare(der: &[u8]) -> Option<Inspected> {
+    certificate(der).ok().or_else(|| crl(der).ok()).or_else(|| request(der).ok()).or_else(|| private_key(der))
+}
+
+fn unreadable<E: std::error::Error>(kind: Kind) -> impl Fn(E) -> Inspected {
+    move |error| {
+        let why = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        Inspected::new(kind.as_str()).text("unreadable", why)
+    }
+}
+
+fn certificate(der: &[u8]) -> Result<Inspected, X509Error> {
+    let certificate = Certificate::from_der(der)?;
+    let authority = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
+    let mut found = Inspected::new(Kind::Certificate.as_str())
+        .text("subject", &certificate.subject)
+        .text("issuer", &certificate.issuer)
+        .text("serial_number", certificate.serial_number)
+        .text("not_before", rfc3339(certificate.not_before))
+        .text("not_after", rfc3339(certificate.not_after))
+        .text("key", public_key(&certificate.public_key_info))
+        .names(&certificate.subject_alt_names)
+        .usages(certificate.key_usage, certificate.extended_key_usage.as_deref())
+        .flag("ca", certificate.is_ca());
+    if let Some(length) = certificate.basic_constraints.and_then(|constraints| constraints.path_length) {
+        found = found.number("path_length", length.into());
+    }
+    if let Some(id) = &certificate.subject_key_identifier {
+        found = found.text("subject_key_identifier", id);
+    }
+    if let Some(id) = authority {
+        found = found.text("authority_key_identifier", id);
+    }
+    Ok(found
+        .list("unknown_critical_extensions", certificate.unknown_critical_extensions.clone())
+        .text("fingerprint_sha256", certificate.fingerprint()))
+}
+
+fn request(der: &[u8]) -> Result<Inspected, RequestError> {
+    let request = CertificationRequest::from_der(der)?;
+    Ok(Inspected::new(Kind::CertificationRequest.as_str())
+        .text("subject", &request.subject)
+        .text("key", request.key_algorithm)
+        .names(&request.subject_alt_names)
+        .usages(request.key_usage, request.extended_key_usage.as_deref())
+        .flag("asks_ca", request.asks_ca)
+        .list("other_extensions", request.other_extensions)
+        .text("fingerprint_sha256", Sha256::of(der)))
+}
+
+fn crl(der: &[u8]) -> Result<Inspected, CrlFault> {
+    let list = CertificateList::from_der(der)?;
+    let (mut count, mut shown) = (0_usize, Vec::new());
+    for entry in list.entries() {
+        let entry = entry?;
+        if shown.len() < ENTRIES_SHOWN {
+            shown.push(revoked(&entry)?);
+        }
+        count += 1;
+    }
+    Ok(Inspected::new(Kind::Crl.as_str())
+        .text("issuer", &list.issuer)
+        .text("crl_number", list.number)
+        .text("this_update", rfc3339(list.this_update))
+        .text("next_update", rfc3339(list.next_update))
+        .text("authority_key_identifier", &list.authority_key_identifier)
+        .number("entries", u64::try_from(count).unwrap_or(u64::MAX))
+        .list(if count > ENTRIES_SHOWN { "first_entries" } else { "revoked" }, shown)
+        .text("fingerprint_sha256", Sha256::of(der)))
+}
+
+fn revoked(entry: &Entry<'_>) -> Result<String, CrlFault> {
+    let reason = entry.reason_code.map_or_else(
+        || RevocationReason::Unspecified.to_string(),
+        |code| RevocationReason::from_code(code).map_or_else(|| format!("reason {code}"), |r| r.to_string()),
+    );
+    Ok(format!("{} {} {reason}", entry.serial_number, rfc3339(entry.revoked_at()?)))
+}
+
+/// The kind of a private key: PKCS#8 plain or encrypted, PKCS#1 or SEC 1. The key itself is not
+/// looked at.
+fn private_key(der: &[u8]) -> Option<Inspected> {
+    let key = Inspected::new("private key");
+    let (algorithm, encrypted) = private_key_algorithm(der).ok()?;
+    Some(match algorithm {
+        Some(algorithm) => key.text("algorithm", algorithm).flag("encrypted", encrypted),
+        None => key.flag("encrypted", encrypted),
+    })
+}
+
+fn private_key_algorithm(der: &[u8]) -> Result<(Option<String>, bool), DerError> {
+    let mut fields = Reader::new(Reader::whole(der, tag::SEQUENCE)?);
+    let first = fields.element()?;
+    let second = fields.element()?;
+    match (first.tag, second.tag) {
+        (tag::SEQUENCE, tag::OCTET_STRING) => Ok((None, true)),
+        (tag::INTEGER, tag::INTEGER) => Ok((Some("rsa".to_owned()), false)),
+        (tag::INTEGER, tag::OCTET_STRING) => Ok((Some("ecdsa".to_owned()), false)),
+        (tag::INTEGER, tag::SEQUENCE) => Ok((key_kind(second.raw), false)),
+        _ => Err(DerError::Tag),
+    }
+}
+
+fn key_kind(algorithm: &[u8]) -> Option<String> {
+    let (_, algorithm) = AlgorithmIdentifier::from_der(algorithm).ok()?;
+    let oid = algorithm_oid(&algorithm);
+    Some(match oid.as_str() {
+        "1.2.840.10045.3.1.7" => "ecdsa-p256".to_owned(),
+        "1.3.132.0.34" => "ecdsa-p384".to_owned(),
+        "1.3.101.112" => "ed25519".to_owned(),
+        "1.2.840.113549.1.1.1" => "rsa".to_owned(),
+        _ => oid,
+    })
+}
+
+fn public_key(info: &[u8]) -> String {
+    SubjectPublicKeyInfo::from_der(info)
+        .map_or_else(|_| "unreadable".to_owned(), |(_, key)| key_description(&key))
+}
+
+impl Inspected {
+    fn new(kind: &str) -> Self {
+        Self { kind: kind.to_owned(), facts: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, fact: Fact) -> Self {
+        self.facts.push((name, fact));
+        self
+    }
+
+    fn text(self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.with(name, Fact::Text(value.to_string()))
+    }
+
+    fn flag(self, name: &'static str, value: bool) -> Self {
+        self.with(name, Fact::Flag(value))
+    }
+
+    fn number(self, name: &'static str, value: u64) -> Self {
+        self.with(name, Fact::Number(value))
+    }
+
+    fn list(self, name: &'static str, values: Vec<String>) -> Self {
+        if values.is_empty() { self } else { self.with(name, Fact::List(values)) }
+    }
+
+    fn names(self, names: &[SubjectAltName]) -> Self {
+        self.list("subject_alt_names", names.iter().map(ToString::to_string).collect())
+    }
+
+    fn usages(self, usage: Option<KeyUsage>, extended: Option<&[ExtendedKeyUsage]>) -> Self {
+        let usage = usage.map(|usage| usage.names().map(str::to_owned).collect());
+        let extended = extended.map(|purposes| purposes.iter().map(ToString::to_string).collect());
+        self.list("key_usage", usage.unwrap_or_default())
+            .list("extended_key_usage", extended.unwrap_or_default())
+    }
+}
+
+impl Serialize for Inspected {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.facts.len() + 1))?;
+        map.serialize_entry("kind", &self.kind)?;
+        for (name, fact) in &self.facts {
+            map.serialize_entry(name, fact)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Display for Inspected {
+    /// The kind, then a line a fact, values aligned, further values of a list below the first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        f.write_str(&self.kind)?;
+        for (name, fact) in &self.facts {
+            let name = name.replace('_', " ");
+            match fact {
+                Fact::Flag(flag) => write!(f, "\n  {name:width$}  {}", if *flag { "yes" } else { "no" })?,
+                Fact::Number(number) => write!(f, "\n  {name:width$}  {number}")?,
+                Fact::Text(text) => write!(f, "\n  {name:width$}  {text}")?,
+                Fact::List(values) => {
+                    for (index, value) in values.iter().enumerate() {
+                        let name = if index == 0 { name.as_str() } else { "" };
+                        write!(f, "\n  {name:width$}  {value}")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::pem::pem;
+    use crate::x509::testing::{Root, client, now};
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    fn one(bytes: &[u8]) -> Inspected {
+        inspect(bytes).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_certificate_is_shown_line_by_line() {
+        let root = Root::new("root");
+        let mut params = client(7);
+        params.subject_alt_names = vec![
+            SanType::URI("spiffe://prod/api-user/alice".try_into().unwrap()),
+            SanType::DnsName("a.example".try_into().unwrap()),
+        ];
+        let found = one(&root.issue(&params));
+        let text = found.to_string();
+        for line in [
+            "certificate",
+            "  subject                   CN=user-alice",
+            "  issuer                    CN=root",
+            "  serial number             00000000000000000000000000000007",
+            "  not after                 2030-07-01T12:00:00Z",
+            "  key                       ecdsa-p256",
+            "  subject alt names         URI:spiffe://prod/api-user/alice",
+            "                            DNS:a.example",
+            "  key usage                 digital_signature",
+            "  ca                        no",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
+        }
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(json["kind"], "certificate");
+        assert_eq!(json["ca"], false);
+        assert_eq!(json["subject_alt_names"][1], "DNS:a.example");
+    }
+
+    #[test]
+    fn a_crl_shows_its_first_entries_and_how_many_there_are() {
+        let root = Root::new("root");
+        let serials: Vec<u64> = (1..=30).collect();
+        let json = serde_json::to_value(one(&root.crl(3, &serials, now()))).unwrap();
+        assert_eq!((&json["crl_number"], &json["entries"]), (&"3".into(), &30.into()));
+        assert_eq!(json["first_entries"].as_array().unwrap().len(), 20);
+        assert_eq!(
+            json["first_entries"][0],
+            "00000000000000000000000000000001 2030-05-31T12:00:00Z unspecified"
+        );
+    }
+
+    #[test]
+    fn of_a_private_key_only_the_kind_is_shown() {
+        let (key, rsa) =
+            (KeyPair::generate().unwrap(), KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap());
+        let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        for (bytes, algorithm) in [
+            (key.serialize_pem().into_bytes(), "ecdsa-p256"),
+            (key.serialize_der(), "ecdsa-p256"),
+            (ed25519.serialize_der(), "ed25519"),
+            (rsa.serialize_der(), "rsa"),
+        ] {
+            let text = one(&bytes).to_string();
+            assert_eq!(text, format!("private key\n  algorithm  {algorithm}\n  encrypted  no"));
+        }
+        let encrypted = pem("ENCRYPTED PRIVATE KEY", &[0x30, 6, 0x30, 1, 5, 4, 1, 9]);
+        assert_eq!(one(encrypted.as_bytes()).to_string(), "private key\n  encrypted  yes");
+        let legacy =
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----";
+        assert_eq!(one(legacy.as_bytes()).to_string(), "private key\n  encrypted  yes");
+    }
+
+    #[test]
+    fn everything_in_a_file_is_shown() {
+        let root = Root::new("root");
+        let key = KeyPair::generate().unwrap();
+        let request = CertificateParams::default().serialize_request(&key).unwrap();
+        let file = [
+            root.pem(),
+            pem("X509 CRL", &root.crl(1, &[], now())),
+            request.pem().unwrap(),
+            key.serialize_pem(),
+            pem("SOMETHING ELSE", b"x"),
+            pem("CERTIFICATE", b"x"),
+        ]
+        .concat();
+        let found = inspect(file.as_bytes()).unwrap();
+        let kinds: Vec<_> = found.iter().map(|found| found.kind.as_str()).collect();
+        let wanted =
+            ["certificate", "CRL", "certification request", "private key", "SOMETHING ELSE", "certificate"];
+        assert_eq!(kinds, wanted);
+        assert!(found[5].to_string().contains("unreadable"));
+        for nothing in [&b""[..], b"hello", &[0x30, 0]] {
+            assert_eq!(inspect(nothing).unwrap_err().code(), "x509.no_block");
+        }
+        assert_eq!(one(request.der()).kind, "certification request");
+    }
+
+    #[test]
+    fn damaged_files_never_panic() {
+        let root = Root::new("root");
+        let key = KeyPair::generate().unwrap().serialize_der();
+        for whole in [root.der().to_vec(), root.pem().into_bytes(), root.crl(1, &[7], now()), key] {
+            for at in 0..whole.len() {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 0x21;
+                let _ = inspect(&flipped).map(|found| found.len());
+                let _ = inspect(&whole[..at]).map(|found| found.len());
+            }
+        }
+    }
+}
