@@ -17,8 +17,9 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
+use super::handshake::Admitted;
 use super::headers::IdentityHeaders;
-use super::registry::{Order, Registration, Session};
+use super::registry::{Order, Session};
 use super::service;
 use super::tls::Protocol;
 use super::worker::Worker;
@@ -79,12 +80,8 @@ pub struct Connection {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(
-    connection: Connection,
-    registration: Registration,
-    stream: TlsStream<TcpStream>,
-    protocol: Protocol,
-) {
+pub async fn serve(admitted: Admitted) {
+    let Admitted { connection, registration, stream, protocol } = admitted;
     let worker = Arc::clone(&connection.worker);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection.session)));
     let service = Requests(Arc::new(connection));

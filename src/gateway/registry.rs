@@ -4,7 +4,7 @@
 //! the gateway's state changed in between: whoever swaps the state and then sweeps misses nobody.
 //! Nothing here knows why a connection should end; the caller's verdict says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::activity::Activity;
 use super::peer::Peer;
 use super::tls::Protocol;
+use crate::identity::Identity;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,18 +134,31 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
+    /// How many connections an identity has, whatever its certificates.
+    of_identities: Mutex<HashMap<Identity, usize>>,
+    most_of_identity: usize,
 }
 
 impl Registry {
-    /// An empty registry for `workers` workers.
+    /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
+    /// connections.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Mutex::default()).collect(), next_id: AtomicU64::new(1) }
+    pub fn new(workers: usize, most_of_identity: usize) -> Self {
+        Self {
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+            next_id: AtomicU64::new(1),
+            of_identities: Mutex::default(),
+            most_of_identity,
+        }
     }
 
-    /// Registers a connection of worker `worker` until the returned guard is dropped.
+    /// Registers a connection of worker `worker` until the returned guard is dropped; `None` when its
+    /// identity has as many as it may have.
     #[must_use]
-    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Registration {
+    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
+        if !self.count(&opening.peer.identity) {
+            return None;
+        }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer: opening.peer,
@@ -159,7 +173,29 @@ impl Registry {
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
         }
-        Registration { registry: Arc::clone(self), worker, session }
+        Some(Registration { registry: Arc::clone(self), worker, session })
+    }
+
+    fn count(&self, identity: &Identity) -> bool {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count >= self.most_of_identity => return false,
+            Some(count) => *count += 1,
+            None => {
+                of_identities.insert(identity.clone(), 1);
+            }
+        }
+        true
+    }
+
+    fn discount(&self, identity: &Identity) {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                of_identities.remove(identity);
+            }
+        }
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
@@ -207,6 +243,7 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
+        self.registry.discount(&self.session.peer.identity);
     }
 }
 
