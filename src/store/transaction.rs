@@ -246,6 +246,47 @@ impl<'a> Transaction<'a> {
         self.record(Action::CertificateRecover, target(&record), Outcome::Success, details)
     }
 
+    /// Records that the private key of a certificate is not kept here any more; `details` say why it
+    /// need not be.
+    ///
+    /// # Errors
+    /// [`StoreError::NoKey`], [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the
+    /// database says.
+    pub fn forget_key(
+        self,
+        issuer: &KeyIdentifier,
+        serial_number: SerialNumber,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let changed = self
+            .sql
+            .prepare_cached(
+                "UPDATE certificate SET key_path = NULL, key_forgotten_entry = ?1 \
+                 WHERE issuer = ?2 AND serial = ?3 AND issue_entry IS NOT NULL AND key_path IS NOT NULL",
+            )?
+            .execute(params![self.chain.next(), issuer_id, serial_number.to_octets()])?;
+        let record = existing(&self.sql, issuer_id, serial_number)?;
+        if changed == 0 {
+            return Err(StoreError::NoKey { serial_number });
+        }
+        self.record(Action::KeyForget, target(&record), Outcome::Success, details)
+    }
+
+    /// Records something that happened to one certificate and changed nothing in the inventory.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn note(
+        self,
+        action: Action,
+        record: &Record,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        self.record(action, target(record), outcome, details)
+    }
+
     /// Records something that changed nothing in the inventory.
     ///
     /// # Errors
