@@ -48,11 +48,8 @@ impl FromStr for Destination {
     type Err = DestinationError;
 
     fn from_str(text: &str) -> Result<Self, DestinationError> {
-        let refused = |part, why| DestinationError {
-            given: text.escape_default().take(200).collect(),
-            part,
-            why,
-        };
+        let refused =
+            |part, why| DestinationError { given: text.escape_default().take(200).collect(), part, why };
         let (machine, directory) = text
             .split_once(":/")
             .map(|(machine, below)| (machine, format!("/{below}")))
@@ -127,7 +124,11 @@ impl fmt::Display for Destination {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        if self.host.contains(':') { write!(f, "[{}]", self.host)? } else { f.write_str(&self.host)? }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?
+        } else {
+            f.write_str(&self.host)?
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }

@@ -94,8 +94,7 @@ impl Hosts {
 
 /// All that is wrong with an entry, or what it says.
 fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
-    let identity =
-        identity(&entry.identity).map_err(|error| place.at("identity").problem(error));
+    let identity = identity(&entry.identity).map_err(|error| place.at("identity").problem(error));
     let destination = entry.to.parse::<Destination>().map_err(|error| place.at("to").problem(error));
     let stem = entry.stem.as_deref().map(str::parse::<FileStem>).transpose();
     let stem = stem.map_err(|error| place.at("as").problem(error));
@@ -204,7 +203,9 @@ mod tests {
   - {identity: api-user/a, to: 'b:/c'}
   - {identity: api-user/d, to: 'b:/c'}
 ";
-        assert!(problems(text)[0].starts_with("hosts.yaml:3: deliveries[1].to: files called user go to b:/c"));
+        assert!(
+            problems(text)[0].starts_with("hosts.yaml:3: deliveries[1].to: files called user go to b:/c")
+        );
         let apart = text.replace("d, to: 'b:/c'", "d, to: 'b:/c', as: d");
         assert!(Hosts::parse("hosts.yaml", apart.as_bytes()).is_ok());
     }

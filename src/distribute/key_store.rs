@@ -31,7 +31,11 @@ impl Password {
     pub fn new(secret: Secret) -> Result<Self, KeyStoreError> {
         let bytes = secret.expose();
         let printable = bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
-        if printable && (8..=1024).contains(&bytes.len()) { Ok(Self(secret)) } else { Err(KeyStoreError::Password) }
+        if printable && (8..=1024).contains(&bytes.len()) {
+            Ok(Self(secret))
+        } else {
+            Err(KeyStoreError::Password)
+        }
     }
 
     /// The password is ASCII, hence UTF-8.

@@ -100,8 +100,7 @@ impl Package {
         crl: Arc<[u8]>,
     ) -> Self {
         let public = |name: String, contents| PackedFile { name, contents: Contents::Public(contents) };
-        let key =
-            key.map(|key| PackedFile { name: format!("{stem}.key"), contents: Contents::Private(key) });
+        let key = key.map(|key| PackedFile { name: format!("{stem}.key"), contents: Contents::Private(key) });
         // The key first: whoever sees the certificate finds its key beside it.
         let files = key.into_iter().chain([
             public(format!("{stem}.crt"), certificate.into()),

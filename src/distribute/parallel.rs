@@ -44,9 +44,14 @@ mod tests {
     fn every_job_is_run_once_and_reported() {
         let jobs: Vec<usize> = (0..100).collect();
         let mut results = vec![None; jobs.len()];
-        in_parallel(&jobs, NonZeroUsize::new(7).unwrap(), |job| job * 2, |at, result| {
-            assert!(results[at].replace(result).is_none());
-        });
+        in_parallel(
+            &jobs,
+            NonZeroUsize::new(7).unwrap(),
+            |job| job * 2,
+            |at, result| {
+                assert!(results[at].replace(result).is_none());
+            },
+        );
         assert!(results.iter().enumerate().all(|(at, result)| *result == Some(at * 2)));
     }
 
@@ -55,7 +60,12 @@ mod tests {
         let barrier = Barrier::new(3);
         let mut count = 0;
         // Ends only if three jobs are under way together.
-        in_parallel(&[(); 6], NonZeroUsize::new(3).unwrap(), |()| drop(barrier.wait()), |_, ()| count += 1);
+        in_parallel(
+            &[(); 6],
+            NonZeroUsize::new(3).unwrap(),
+            |()| barrier.wait().is_leader(),
+            |_, _| count += 1,
+        );
         assert_eq!(count, 6);
     }
 }

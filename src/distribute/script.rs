@@ -113,7 +113,9 @@ mod tests {
         let package = super::super::package::testing::package();
         let destination = "node1:/etc/cluster".parse().unwrap();
         let script = script(&package, &destination, None, "tag");
-        assert!(script.contains("files='node.key:600:8 node.crt:644:16 cluster.crt:644:11 cluster.crl:644:0'"));
+        assert!(
+            script.contains("files='node.key:600:8 node.crt:644:16 cluster.crt:644:11 cluster.crl:644:0'")
+        );
         for file in package.files().iter().filter(|file| !file.bytes().is_empty()) {
             assert!(!script.contains(std::str::from_utf8(file.bytes()).unwrap().trim()));
         }

@@ -10,7 +10,7 @@ use super::StoreError;
 const APPLICATION_ID: i32 = 0x636c_6361;
 
 /// What each version adds to the one before it; the first makes the tables.
-const VERSIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const VERSIONS: [&str; 1] = [include_str!("schema-1.sql")];
 
 /// Whether the database has the present version; an older one needs [`migrate`].
 ///
