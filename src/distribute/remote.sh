@@ -2,8 +2,8 @@
 #
 # Before this come the lines that set `directory`, `tag`, `files` (NAME:MODE:BYTES ...) and `reload`.
 # Standard input goes on with the files' bytes, one file after the other, then one line: `place`.
-# Standard output says, each on a line that begins with the tag: `staged`, followed by the bytes of the
-# files as they are on the disk; `placed`; `reloaded STATUS`; or `failed WHY`.
+# Standard output says, each on a line that begins with the tag: `begun`; `staged`, followed by the bytes
+# of the files as they are on the disk; `placed`; `reloaded STATUS`; or `failed WHY`.
 
 umask 077
 LC_ALL=C
@@ -22,6 +22,11 @@ look_at() {
     temporary=$directory/.$name.$tag.tmp
     former=$directory/.$name.$tag.old
     final=$directory/$name
+}
+
+# One file or directory where sync knows how, else everything.
+make_durable() {
+    sync "$1" 2>/dev/null || sync
 }
 
 tidy() {
@@ -74,6 +79,7 @@ stage() {
         missing=$((size - there))
     done
     chmod "$mode" "$temporary" || fail write
+    make_durable "$temporary"
 }
 
 # The old file under another name, so that all of them can be brought back.
@@ -100,6 +106,7 @@ bring_back() {
 
 trap 'tidy; exit 1' HUP INT PIPE TERM
 
+say begun
 prepare_directory
 # What a machine that lost its power in the middle was left with.
 find "$directory" -type f -name '.*.cluster-ca-*' -mtime +0 -exec rm -f {} + 2>/dev/null
@@ -107,7 +114,6 @@ for file in $files; do
     look_at "$file"
     stage
 done
-sync
 
 say staged
 for file in $files; do
@@ -131,7 +137,7 @@ for file in $files; do
     }
 done
 tidy
-sync
+make_durable "$directory"
 say placed
 
 trap - HUP INT PIPE TERM

@@ -5,13 +5,14 @@
 //! the package is ever an argument, here or there.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -111,12 +112,15 @@ impl Ssh {
         entropy.fill(&mut random)?;
         let tag = format!("cluster-ca-{}", hex(&random));
         let script = script(package, destination, reload, &tag);
-        let mut ssh = Command::new(&self.program)
-            .args(self.arguments(destination))
-            .arg(remote_command(script.len()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments(destination)).arg(remote_command(script.len()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if !self.may_ask {
+            // So that it can be ended with the proxies that it started. One that asks on the terminal
+            // has to stay in the terminal's own group.
+            command.process_group(0);
+        }
+        let mut ssh = command
             .spawn()
             .map_err(|source| DeliveryError::NoSsh { program: self.program.clone(), source })?;
         let (Some(input), Some(output), Some(complaints)) =
@@ -125,17 +129,17 @@ impl Ssh {
             return Err(DeliveryError::Cut { words: Words::default() });
         };
         let complaints = listen(complaints);
-        let watchdog = Watchdog::watch(&ssh, self.patience);
-        let mut talk = Talk { input, output, tag, sent_off: false };
+        let watchdog = Watchdog::watch(&ssh, !self.may_ask, self.patience);
+        let mut talk = Talk { input, output, tag, reached: Reached::Nothing };
         let said = talk.hold(&script, package, reload.is_some());
-        let sent_off = talk.sent_off;
+        let reached = talk.reached;
         // Closes both pipes: an unfinished script notices, tidies up and ends.
         drop(talk);
         // The end of its complaints is its own end; the watchdog still watches.
         let words = complaints.recv_timeout(self.patience + LAST_WORDS).unwrap_or_default();
         let late = watchdog.call_off();
         let status = ssh.wait().ok();
-        said.map_err(|ended| ended.explain(words, status, late.then_some(self.patience), sent_off))
+        said.map_err(|ended| ended.explain(words, status, late.then_some(self.patience), reached))
     }
 }
 
@@ -153,7 +157,7 @@ fn listen(mut complaints: ChildStderr) -> mpsc::Receiver<Words> {
     heard
 }
 
-/// Ends a process that takes too long.
+/// Ends a process that takes too long, or all of its group.
 struct Watchdog {
     cancel: mpsc::Sender<()>,
     watching: thread::JoinHandle<bool>,
@@ -162,14 +166,15 @@ struct Watchdog {
 impl Watchdog {
     /// Watches `child`, which must not be waited for before the watch is called off: its number could
     /// be another's by then.
-    fn watch(child: &Child, patience: Duration) -> Self {
+    fn watch(child: &Child, group: bool, patience: Duration) -> Self {
         let (cancel, cancelled) = mpsc::channel();
         let pid = Pid::from_child(child);
         let watching = thread::spawn(move || {
             let late = cancelled.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
             if late {
+                let end = if group { kill_process_group } else { kill_process };
                 // It may have ended by itself just now.
-                let _ = kill_process(pid, Signal::TERM);
+                let _ = end(pid, Signal::TERM);
             }
             late
         });
@@ -188,8 +193,18 @@ struct Talk {
     input: ChildStdin,
     output: ChildStdout,
     tag: String,
-    /// Whether the far side was told to put the files in their places.
-    sent_off: bool,
+    reached: Reached,
+}
+
+/// How far a delivery came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// Nobody has answered.
+    Nothing,
+    /// The script runs over there.
+    Script,
+    /// The script was told to put the files in their places.
+    Verdict,
 }
 
 /// How a conversation ended early.
@@ -207,6 +222,8 @@ impl Talk {
         // When the far side gives up early it says why on its output: that is listened to even when
         // not everything could be sent.
         let _ = self.send(script, package);
+        self.expect("begun")?;
+        self.reached = Reached::Script;
         self.expect("staged")?;
         for file in package.files() {
             self.compare(file.bytes()).map_err(|ended| match ended {
@@ -214,7 +231,7 @@ impl Talk {
                 other => other,
             })?;
         }
-        self.sent_off = true;
+        self.reached = Reached::Verdict;
         self.input.write_all(b"place\n").and_then(|()| self.input.flush()).map_err(|_| Ended::Silent)?;
         self.expect("placed")?;
         let reload_status = match reload {
@@ -291,7 +308,7 @@ impl Ended {
         words: Words,
         status: Option<ExitStatus>,
         late: Option<Duration>,
-        sent_off: bool,
+        reached: Reached,
     ) -> DeliveryError {
         match self {
             Self::Differs(file) => DeliveryError::Differs { file },
@@ -299,10 +316,10 @@ impl Ended {
                 Some(fault) => DeliveryError::Refused { fault, words },
                 None => DeliveryError::Cut { words },
             },
-            Self::Silent if sent_off => DeliveryError::Unsure { words },
-            Self::Silent => match (late, status.and_then(|status| status.code())) {
-                (Some(patience), _) => DeliveryError::Timeout { seconds: patience.as_secs(), words },
-                (None, Some(SSH_FAILED)) => refused_by_ssh(words),
+            Self::Silent => match (reached, late, status.and_then(|status| status.code())) {
+                (Reached::Verdict, _, _) => DeliveryError::Unsure { words },
+                (_, Some(patience), _) => DeliveryError::Timeout { seconds: patience.as_secs(), words },
+                (Reached::Nothing, None, Some(SSH_FAILED)) => refused_by_ssh(words),
                 _ => DeliveryError::Cut { words },
             },
         }

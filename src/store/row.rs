@@ -65,7 +65,7 @@ struct UnknownWord;
 pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
      role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
      fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry, \
-     key_forgotten_entry";
+     forget_entry";
 
 pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
     let mut columns = Columns::new("certificate", row)?;

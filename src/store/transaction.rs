@@ -253,24 +253,22 @@ impl<'a> Transaction<'a> {
     /// [`StoreError::NoKey`], [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the
     /// database says.
     pub fn forget_key(
-        self,
+        mut self,
         issuer: &KeyIdentifier,
         serial_number: SerialNumber,
         details: Value,
     ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
-        let changed = self
-            .sql
-            .prepare_cached(
-                "UPDATE certificate SET key_path = NULL, key_forgotten_entry = ?1 \
-                 WHERE issuer = ?2 AND serial = ?3 AND issue_entry IS NOT NULL AND key_path IS NOT NULL",
-            )?
-            .execute(params![self.chain.next(), issuer_id, serial_number.to_octets()])?;
-        let record = existing(&self.sql, issuer_id, serial_number)?;
-        if changed == 0 {
+        let (id, record) = existing(&self.sql, issuer_id, serial_number)?;
+        if record.issue.is_none() || record.intent.key_path.is_none() {
             return Err(StoreError::NoKey { serial_number });
         }
-        self.record(Action::KeyForget, target(&record), Outcome::Success, details)
+        let entry = row::to_integer(self.head.next_seq());
+        self.append(Action::KeyForget, target(&record), Outcome::Success, details)?;
+        self.sql
+            .prepare_cached("UPDATE certificate SET key_path = NULL, forget_entry = ?1 WHERE id = ?2")?
+            .execute(params![entry, id])?;
+        Ok(self)
     }
 
     /// Records something that happened to one certificate and changed nothing in the inventory.
