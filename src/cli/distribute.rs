@@ -22,7 +22,7 @@ use crate::files;
 use crate::store::Record;
 
 use super::Session;
-use super::report::{CommandResult, Failure, Outcome, Shown};
+use super::report::{CommandResult, Failure, Outcome, Shown, typed};
 
 /// The arguments of `distribute`.
 #[derive(Debug, Args)]
@@ -352,7 +352,7 @@ impl fmt::Display for Report {
             writeln!(f, "  reloaded     {reload}")?;
         }
         if let Some(key) = &self.key_forgotten {
-            writeln!(f, "  key          removed here: {}", key.display())?;
+            writeln!(f, "  key          removed here: {}", typed(key))?;
         }
         Ok(())
     }
