@@ -470,8 +470,8 @@ pub enum DeliveryError {
         #[source]
         words: Words,
     },
-    /// The machine could not be reached.
-    #[error("the machine cannot be reached")]
+    /// The machine could not be reached, or was lost before it had said anything.
+    #[error("the connection to the machine failed; nothing was changed there")]
     Unreachable {
         /// What was said.
         #[source]
