@@ -83,7 +83,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rustix", &["cli/actor", "files"]),
-    ("rustls", &["gateway/state", "gateway/tls", "gateway/verify", "gateway/worker"]),
+    ("rustls", &["gateway/handshake", "gateway/state", "gateway/tls", "gateway/verify", "gateway/worker"]),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
