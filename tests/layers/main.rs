@@ -93,7 +93,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
     ("tokio", &["gateway"]),
-    ("tokio-rustls", &["gateway/connection", "gateway/worker"]),
+    ("tokio-rustls", &["gateway/connection", "gateway/handshake", "gateway/worker"]),
     ("tracing", &["gateway"]),
     ("tracing-subscriber", &["bin/cluster-gateway"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "profile", "store"]),
