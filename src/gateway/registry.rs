@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use super::headers::AddressHeaders;
 use super::peer::Peer;
 use super::tls::Protocol;
 use crate::identity::Identity;
@@ -73,6 +74,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// What the service behind is told about where the caller connects from.
+    pub address: AddressHeaders,
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
@@ -166,6 +169,7 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            address: AddressHeaders::new(opening.remote.ip()),
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
