@@ -263,3 +263,86 @@ fn tell<'a>(
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, client, now};
+    use crate::x509::trust::Purpose;
+    use rcgen::SanType;
+    use time::Duration;
+
+    /// A caller whose certificate ends so long from now.
+    fn peer(name: &str, expires: Duration) -> Arc<Peer> {
+        let root = Root::new("root");
+        let mut params = client(7);
+        params.not_after = now() + expires;
+        params.subject_alt_names =
+            vec![SanType::URI(format!("spiffe://prod/api-user/{name}").try_into().unwrap())];
+        let chain = root.bundle().verify(&root.issue(&params), &[], Purpose::Client, now()).unwrap();
+        let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
+        let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
+        let serial_number = chain.leaf.serial_number;
+        Arc::new(Peer { identity, serial_number, expires: chain.expires, headers, chain })
+    }
+
+    fn opening(peer: &Arc<Peer>) -> Opening {
+        Opening {
+            peer: Arc::clone(peer),
+            remote: "192.0.2.1:5000".parse().unwrap(),
+            tls_version: "1.3",
+            protocol: Protocol::Http1,
+            resumed: false,
+        }
+    }
+
+    #[test]
+    fn an_order_is_never_taken_back() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let session = registration.session();
+        let cut = Order::Cut(CutReason::CertificateRevoked);
+        assert!(session.tell(Order::Drain) && session.tell(cut));
+        assert!(!session.tell(cut) && !session.tell(Order::Drain) && !session.tell(Order::Serve));
+        assert_eq!(session.order(), cut);
+    }
+
+    #[test]
+    fn a_sweep_reaches_exactly_those_it_is_for() {
+        let registry = Arc::new(Registry::new(2, 10));
+        let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
+        let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
+            .map(|(w, p)| registry.register(w, opening(p)).unwrap())
+            .into();
+        let verdict = |session: &Session| match session.peer.identity.name.as_str() {
+            "alice" => Order::Cut(CutReason::CertificateRevoked),
+            _ => Order::Serve,
+        };
+        assert_eq!(registry.sweep(verdict).len(), 2);
+        assert_eq!(registry.sweep(verdict).len(), 0, "nobody is told twice");
+        assert_eq!(open[2].session().order(), Order::Serve);
+        drop(open);
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn connections_are_cut_once_their_certificate_has_ended() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
+        let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
+        assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
+        let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
+        assert_eq!(cut.iter().map(|session| session.peer.expires).collect::<Vec<_>>(), [short.expires]);
+    }
+
+    #[test]
+    fn an_identity_is_counted_across_workers_and_certificates() {
+        let registry = Arc::new(Registry::new(2, 2));
+        let first = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let _second = registry.register(1, opening(&peer("alice", Duration::HOUR))).unwrap();
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_none());
+        assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
+        drop(first);
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
+}

@@ -82,7 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pem-rfc7468", &["keys"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["cli/actor", "files"]),
+    ("rustix", &["cli/actor", "files", "gateway/run"]),
     ("rustls", &["gateway/handshake", "gateway/state", "gateway/tls", "gateway/verify"]),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
     ("serde", ANYWHERE),
