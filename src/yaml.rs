@@ -313,9 +313,9 @@ fn found<E: fmt::Display>(step: Result<Option<Option<usize>>, E>) -> Option<Opti
         Ok(found) => found,
         Err(refusal) => {
             let text = refusal.to_string();
-            let after = text.rsplit_once(" at line ").map(|(_, after)| after);
-            let digits = after.and_then(|after| after.split(' ').next());
-            Some(digits.and_then(|digits| digits.parse().ok()))
+            let line = text.rsplit_once(" at line ").and_then(|(_, line)| line.split(' ').next());
+            // What begins the file is said to be at a position, not on a line.
+            Some(line.map_or(Some(1), |digits| digits.parse().ok()))
         }
     }
 }
@@ -469,6 +469,7 @@ last: 1
         ] {
             assert_eq!(place.line(), Some(line), "{place}");
         }
+        assert_eq!(parse("x: 1").unwrap().at("x").line(), Some(1));
         assert_eq!(parse("[]").unwrap().root().line(), None);
         assert_eq!(parse("\nx").unwrap().root().line(), Some(2));
     }

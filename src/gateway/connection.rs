@@ -76,6 +76,8 @@ pub struct Connection {
     pub session: Arc<Session>,
     /// What the service behind is told about the caller.
     pub identity: IdentityHeaders,
+    /// The host that every request must be for, if the caller named one in its handshake.
+    pub required_host: Option<Box<str>>,
 }
 
 /// Serves a connection until it ends.

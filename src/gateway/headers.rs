@@ -39,7 +39,7 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 
 /// What an upstream is told about a caller: worked out once for a connection, set on each request.
 #[derive(Clone, Debug)]
-pub struct IdentityHeaders([(HeaderName, HeaderValue); 9]);
+pub struct IdentityHeaders(Box<[(HeaderName, HeaderValue)]>);
 
 impl IdentityHeaders {
     /// The fields for the holder of `certificate`, whose verified identity is `caller`, at `address`.
@@ -52,28 +52,43 @@ impl IdentityHeaders {
         certificate: &Certificate,
         address: IpAddr,
     ) -> Result<Self, InvalidHeaderValue> {
-        let address = address.to_canonical();
-        let forwarded = match address {
-            IpAddr::V4(v4) => format!("for={v4};proto=https"),
-            IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
-        };
-        Ok(Self([
+        let who = [
             (CLIENT_CERT, format!(":{}:", BASE64_STANDARD.encode(&certificate.der)).try_into()?),
             (X_FORWARDED_CLIENT_CERT, client_cert_details(caller, certificate).try_into()?),
             (X_CLUSTER_ID, caller.to_string().try_into()?),
             (X_CLUSTER_NAME, HeaderValue::from_str(caller.name.as_str())?),
             (X_CLUSTER_ROLE, HeaderValue::from_static(caller.role.as_str())),
             (X_CLUSTER_SERIAL, certificate.serial_number.to_string().try_into()?),
-            (FORWARDED, forwarded.try_into()?),
-            (X_FORWARDED_FOR, address.to_string().try_into()?),
-            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
-        ]))
+        ];
+        Ok(Self(who.into_iter().chain(connection_fields(address)?).collect()))
+    }
+
+    /// The fields for a caller at `address` who has presented no certificate: nothing says who it is.
+    ///
+    /// # Errors
+    /// None in practice: every address can be written.
+    pub fn without_certificate(address: IpAddr) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self(connection_fields(address)?.into()))
     }
 
     /// The fields, in the order in which they are set.
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.iter()
     }
+}
+
+/// How and from where a caller connected.
+fn connection_fields(address: IpAddr) -> Result<[(HeaderName, HeaderValue); 3], InvalidHeaderValue> {
+    let address = address.to_canonical();
+    let forwarded = match address {
+        IpAddr::V4(v4) => format!("for={v4};proto=https"),
+        IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
+    };
+    Ok([
+        (FORWARDED, forwarded.try_into()?),
+        (X_FORWARDED_FOR, address.to_string().try_into()?),
+        (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
+    ])
 }
 
 /// The value of `X-Forwarded-Client-Cert`: one element, its subject quoted.

@@ -7,8 +7,8 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`peer`], [`tls`], [`verify`] |
+//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
@@ -21,6 +21,7 @@ pub mod demo;
 pub mod forward;
 pub mod framing;
 pub mod headers;
+pub mod identify;
 pub mod log;
 pub mod own;
 pub mod path;
@@ -30,6 +31,7 @@ pub mod problem;
 pub mod registry;
 pub mod request_id;
 pub mod run;
+pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod telemetry;
@@ -118,7 +120,8 @@ impl Shared {
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
-            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
+            && let Some(peer) = &session.peer
+            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
             && session.tell(Order::Cut(reason))
         {
             self.telemetry.connection_cut(session, reason);
@@ -153,7 +156,7 @@ impl Gateway {
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
         let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
-        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
@@ -250,16 +253,17 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
+/// connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
     of_workers: Vec<Vec<TcpListener>>,
 }
 
-fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
     let mut sockets =
         Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for &address in addresses {
+    for address in addresses {
         let failed = |source| GatewayError::Bind { address, source };
         // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
         // connections.

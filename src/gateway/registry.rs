@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 
 use super::activity::Activity;
@@ -57,13 +57,13 @@ impl CutReason {
     }
 }
 
-/// One open, authenticated connection.
+/// One open connection.
 #[derive(Debug)]
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -79,6 +79,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// The last second in which what it stands on holds; without a certificate, the end of time.
+    #[must_use]
+    pub fn expires(&self) -> OffsetDateTime {
+        self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
+    }
+
     /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
@@ -112,8 +118,8 @@ impl Session {
 /// What is known of a connection when its handshake is done.
 #[derive(Debug)]
 pub struct Opening {
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -157,7 +163,7 @@ impl Registry {
             ordered: Notify::new(),
         });
         if let Some(shard) = self.shards.get(worker) {
-            lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
+            lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
         }
         Registration { registry: Arc::clone(self), worker, session }
     }
@@ -174,7 +180,7 @@ impl Registry {
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let expired = |session: &&Arc<Session>| session.peer.expires < now;
+        let expired = |session: &&Arc<Session>| session.expires() < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
         self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
     }
@@ -205,7 +211,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(shard) = self.registry.shards.get(self.worker) {
-            lock(shard).remove(&(self.session.peer.expires, self.session.id));
+            lock(shard).remove(&(self.session.expires(), self.session.id));
         }
     }
 }

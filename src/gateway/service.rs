@@ -59,6 +59,9 @@ async fn answer(
     }
     let (head, body) = request.into_parts();
     let host = framing::check(&head)?;
+    if connection.required_host.as_ref().is_some_and(|required| !host.agrees_with(required)) {
+        return Err(Problem::Misdirected);
+    }
     let path = RequestPath::from_uri(&head.uri)?;
     if policy::is_reserved(path.path()) {
         return own::resource(&connection.session, &head.method, path.path()).map(Answer::Own);
@@ -84,7 +87,8 @@ fn decide(
     record: &mut RequestRecord,
 ) -> Result<(Arc<Upstream>, Terms), Problem> {
     let state = connection.worker.gateway.state.load();
-    match state.policy.decide(&connection.session.peer.identity, &head.method, path) {
+    let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
+    match state.policy.decide(caller, &head.method, path) {
         Decision::Permit(terms) => {
             record.permitted(terms.rule());
             let upstream = state.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;

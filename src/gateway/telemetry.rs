@@ -267,9 +267,12 @@ struct MalformedLine<'a> {
 #[derive(Serialize)]
 struct CallerFields<'a> {
     remote: SocketAddr,
-    role: Role,
-    name: &'a Name,
-    serial_number: SerialNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial_number: Option<SerialNumber>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -277,11 +280,12 @@ struct CallerFields<'a> {
 
 impl<'a> CallerFields<'a> {
     fn of(session: &'a Session) -> Self {
+        let peer = session.peer.as_ref();
         Self {
             remote: session.remote,
-            role: session.peer.identity.role,
-            name: &session.peer.identity.name,
-            serial_number: session.peer.serial_number,
+            role: peer.map(|peer| peer.identity.role),
+            name: peer.map(|peer| &peer.identity.name),
+            serial_number: peer.map(|peer| peer.serial_number),
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,

@@ -16,12 +16,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::config::{ClientCertificate, Listener};
 use super::connection::{Connection, Http, serve};
 use super::headers::IdentityHeaders;
 use super::peer::Peer;
 use super::registry::{CutReason, Opening, Order, Registration};
 use super::request_id::RequestIds;
-use super::state::State;
+use super::server_name;
+use super::state::{Entry, State};
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
 use super::verify::{PeerError, Presented, observing};
@@ -74,10 +76,10 @@ impl Worker {
         listeners: Vec<std::net::TcpListener>,
         mut phase: watch::Receiver<Phase>,
     ) {
-        for listener in listeners {
+        for (index, listener) in listeners.into_iter().enumerate() {
             match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    tokio::spawn(Arc::clone(&self).accept(listener, phase.clone()));
+                Ok(socket) => {
+                    tokio::spawn(Arc::clone(&self).accept(index, socket, phase.clone()));
                 }
                 Err(error) => tracing::error!(%error, "a worker cannot listen"),
             }
@@ -116,13 +118,19 @@ impl Worker {
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+    /// Accepts connections at `socket`, which is the listener of this number.
+    async fn accept(
+        self: Arc<Self>,
+        listener: usize,
+        socket: TcpListener,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         loop {
             tokio::select! {
                 biased;
                 () = Phase::reached(Phase::Draining, &mut phase) => break,
-                (permit, accepted) = self.next(&listener) => match accepted {
-                    Ok((stream, remote)) => self.take(permit, stream, remote),
+                (permit, accepted) = self.next(&socket) => match accepted {
+                    Ok((stream, remote)) => self.take(listener, permit, stream, remote),
                     // The one at the other end has gone already.
                     Err(error) if is_of_one_connection(&error) => {}
                     Err(error) => {
@@ -132,38 +140,44 @@ impl Worker {
                 }
             }
         }
-        self.take_waiting(&listener).await;
+        self.take_waiting(listener, &socket).await;
     }
 
     /// The next connection, once there is room for its handshake: until then callers wait in the
     /// kernel's queue, where they cost nothing.
     async fn next(
         &self,
-        listener: &TcpListener,
+        socket: &TcpListener,
     ) -> (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr)>) {
         let permit = Arc::clone(&self.handshakes).acquire_owned().await.ok();
-        (permit, listener.accept().await)
+        (permit, socket.accept().await)
     }
 
     /// Takes the connections that the kernel has accepted already: closing the socket would reset them.
-    async fn take_waiting(self: &Arc<Self>, listener: &TcpListener) {
+    async fn take_waiting(self: &Arc<Self>, listener: usize, socket: &TcpListener) {
         std::future::poll_fn(|cx| {
-            while let Poll::Ready(Ok((stream, remote))) = listener.poll_accept(cx) {
-                self.take(None, stream, remote);
+            while let Poll::Ready(Ok((stream, remote))) = socket.poll_accept(cx) {
+                self.take(listener, None, stream, remote);
             }
             Poll::Ready(())
         })
         .await;
     }
 
-    fn take(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
+    fn take(
+        self: &Arc<Self>,
+        listener: usize,
+        permit: Option<OwnedSemaphorePermit>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) {
         let Some(slot) = Slot::take(&self.gateway) else {
             self.refuse(remote, "connection.limit", "too many connections are open", None, Instant::now());
             return;
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = worker.admit(stream, remote).await;
+            let admitted = worker.admit(listener, stream, remote).await;
             drop(permit);
             if let Some((connection, registration, stream, protocol)) = admitted {
                 // A task of its own: the one that made the handshake is several times as large.
@@ -178,14 +192,16 @@ impl Worker {
     /// Makes the handshake, and registers whom it lets in.
     async fn admit(
         self: &Arc<Self>,
+        listener: usize,
         stream: TcpStream,
         remote: SocketAddr,
     ) -> Option<(Connection, Registration, TlsStream<TcpStream>, Protocol)> {
         let begun = Instant::now();
         let state = self.gateway.state.load_full();
+        let Entry { listener, tls } = state.entries.get(listener)?;
         // Without it, small records wait for the acknowledgement of those before.
         let _ = stream.set_nodelay(true);
-        let accepting = TlsAcceptor::from(Arc::clone(&state.tls)).accept(stream).into_fallible();
+        let accepting = TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible();
         let (result, presented) = observing(timeout(self.gateway.limits.handshake_timeout, accepting)).await;
         let stream = match result {
             Ok(Ok(stream)) => stream,
@@ -212,7 +228,7 @@ impl Worker {
         // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
         // itself: with Nagle's algorithm, the first request waits for it.
         let _ = SockRef::from(tcp).set_tcp_quickack(true);
-        let peer = match self.peer(&state, presented, tls) {
+        let peer = match self.peer(&state, *listener, presented, tls) {
             Ok(peer) => peer,
             Err(refusal) => {
                 self.refuse(remote, refusal.code(), &with_causes(&refusal), None, begun);
@@ -220,7 +236,11 @@ impl Worker {
             }
         };
         let protocol = Protocol::of(tls);
-        let identity = match IdentityHeaders::new(&peer.identity, &peer.chain.leaf, remote.ip()) {
+        let identity = match &peer {
+            Some(peer) => IdentityHeaders::new(&peer.identity, &peer.chain.leaf, remote.ip()),
+            None => IdentityHeaders::without_certificate(remote.ip()),
+        };
+        let identity = match identity {
             Ok(identity) => identity,
             Err(_) => {
                 let detail = "the certificate has something that no header can carry";
@@ -228,6 +248,7 @@ impl Worker {
                 return None;
             }
         };
+        let required_host = server_name::required_host(tls);
         let opening = Opening {
             peer,
             remote,
@@ -238,23 +259,31 @@ impl Worker {
         let registration = self.gateway.registry.register(self.index, opening);
         self.gateway.settle(registration.session(), state.generation);
         let session = Arc::clone(registration.session());
-        Some((Connection { worker: Arc::clone(self), session, identity }, registration, stream, protocol))
+        let connection = Connection { worker: Arc::clone(self), session, identity, required_host };
+        Some((connection, registration, stream, protocol))
     }
 
     /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake
-    /// had no need of it, as it finds now.
+    /// had no need of it, as it finds now. Nobody, where the listener lets callers without a certificate
+    /// in.
     fn peer(
         &self,
         state: &State,
+        listener: Listener,
         presented: Option<Presented>,
         tls: &rustls::ServerConnection,
-    ) -> Result<Arc<Peer>, PeerError> {
+    ) -> Result<Option<Arc<Peer>>, PeerError> {
         if let Some(presented) = presented {
-            return presented.verdict;
+            return presented.verdict.map(Some);
         }
-        let (leaf, intermediates) =
-            tls.peer_certificates().and_then(<[_]>::split_first).ok_or(PeerError::Missing)?;
-        state.verifier.judge(leaf, intermediates, self.gateway.telemetry.clock.now())
+        let Some((leaf, intermediates)) = tls.peer_certificates().and_then(<[_]>::split_first) else {
+            return match listener.client_certificate {
+                ClientCertificate::Optional => Ok(None),
+                ClientCertificate::Required => Err(PeerError::Missing),
+            };
+        };
+        let now = self.gateway.telemetry.clock.now();
+        state.verifier.judge(leaf, intermediates, listener.identity_form, now).map(Some)
     }
 
     fn refuse(

@@ -10,22 +10,34 @@ use crate::gateway::policy::{
 };
 use crate::identity::{Name, Role};
 
-/// Compiles the policy; upstreams and groups that no route uses are problems too.
-pub(super) fn read(
-    routes: &Item<'_>,
-    groups: Option<&Item<'_>>,
-    upstreams: &[(&str, Item<'_>)],
-) -> Option<Policy> {
+/// What the routes of any policy of one configuration rest on.
+pub(super) struct Ground<'a> {
+    upstreams: Vec<Declared<'a, ()>>,
+    /// Whether a listener lets callers without a certificate in.
+    anyone: bool,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(upstreams: &[(&'a str, Item<'a>)], anyone: bool) -> Self {
+        Self { upstreams: upstreams.iter().cloned().map(Declared::upstream).collect(), anyone }
+    }
+
+    /// Reports every upstream that no route read so far uses.
+    pub(super) fn report_unused(&self) {
+        self.upstreams.iter().for_each(Declared::report_unused);
+    }
+}
+
+/// Compiles a policy; groups that no route uses are problems too.
+pub(super) fn read(routes: &Item<'_>, groups: Option<&Item<'_>>, ground: &Ground<'_>) -> Option<Policy> {
     let groups: Vec<_> = groups.map(Item::named).into_iter().flatten().map(Declared::group).collect();
-    let upstreams: Vec<_> = upstreams.iter().cloned().map(Declared::upstream).collect();
     let items = routes.list()?;
     if items.is_empty() {
         routes.report(ConfigError::NoRoutes);
     }
-    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, &upstreams));
+    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, ground));
     let compiled: Vec<Option<Route>> = compiled.collect();
     groups.iter().for_each(Declared::report_unused);
-    upstreams.iter().for_each(Declared::report_unused);
     // Rules are judged against each other even when one of them could not be read.
     let whole = compiled.iter().all(Option::is_some);
     match Policy::compile(compiled.into_iter().flatten()) {
@@ -90,17 +102,18 @@ fn route(
     item: &Item<'_>,
     index: usize,
     groups: &[Declared<'_, Arc<Group>>],
-    upstreams: &[Declared<'_, ()>],
+    ground: &Ground<'_>,
 ) -> Option<Route> {
     let mut fields = item.fields()?;
     let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
     let methods = fields.required("methods").and_then(|item| methods(&item));
     let allowed = fields.required("allow").and_then(|item| {
         let entries = item.list()?;
-        let allowed: Vec<_> = entries.iter().map(|item| allow(item, path.as_ref(), groups)).collect();
+        let allowed: Vec<_> =
+            entries.iter().map(|item| allow(item, path.as_ref(), groups, ground.anyone)).collect();
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
-    let upstream = fields.required("upstream").and_then(|item| find(upstreams, "upstream", &item));
+    let upstream = fields.required("upstream").and_then(|item| find(&ground.upstreams, "upstream", &item));
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
@@ -139,7 +152,19 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
     }
 }
 
-fn allow(item: &Item<'_>, path: Option<&Template>, groups: &[Declared<'_, Arc<Group>>]) -> Option<Allow> {
+fn allow(
+    item: &Item<'_>,
+    path: Option<&Template>,
+    groups: &[Declared<'_, Arc<Group>>],
+    anyone: bool,
+) -> Option<Allow> {
+    if !item.is_mapping() {
+        return item.read(|text| match text {
+            "anyone" if anyone => Ok(Allow::Anyone),
+            "anyone" => Err(ConfigError::NobodyIsAnyone),
+            _ => Err(ConfigError::RoleOrGroup),
+        });
+    }
     let mut fields = item.fields()?;
     let (group, role, name) = (fields.optional("group"), fields.optional("role"), fields.optional("name"));
     fields.finish();

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use http::Method;
 
 use super::*;
+use crate::gateway::identify::IdentityForm;
 use crate::gateway::path::RequestPath;
 use crate::gateway::policy::{Decision, DenyReason};
 
@@ -46,7 +47,14 @@ fn changed(from: &str, to: &str) -> Result<Config, Vec<String>> {
 #[test]
 fn the_example_is_read_with_its_defaults() {
     let config = parse(TEXT).unwrap();
-    assert_eq!(config.listen, ["127.0.0.1:4523".parse().unwrap()]);
+    assert_eq!(
+        config.listen,
+        [Listener {
+            address: "127.0.0.1:4523".parse().unwrap(),
+            client_certificate: ClientCertificate::Required,
+            identity_form: IdentityForm::Spiffe,
+        }]
+    );
     assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
     assert!(matches!(&config.trust.revocation, Revocation::Crls(files) if files[0].ends_with("cluster.crl")));
     assert_eq!(
@@ -71,7 +79,7 @@ fn the_example_decides_as_it_says() {
     let policy = parse(TEXT).unwrap().policy;
     let decide = |caller: &str, method: Method, path: &str| {
         let caller = format!("spiffe://prod/{caller}").parse().unwrap();
-        match policy.decide(&caller, &method, &RequestPath::parse(path).unwrap()) {
+        match policy.decide(Some(&caller), &method, &RequestPath::parse(path).unwrap()) {
             Decision::Permit(terms) => Ok(terms.rule().line),
             Decision::Deny(denial) => Err(denial.reason),
         }
@@ -156,6 +164,53 @@ fn each_mistake_is_told_with_its_line() {
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
         ("127.0.0.1:4523", "4523", "1: listen: text was expected, found the number 4523"),
         ("127.0.0.1:4523", "", "1: listen: text was expected, found nothing"),
+        ("127.0.0.1:4523", "{ client_certificate: optional }", "1: listen: `address` is missing"),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", client_certificate: none }",
+            "1: listen.client_certificate: `none`: either `optional` or `required` was expected",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", client_certificate: optional }",
+            "1: listen: callers without a certificate are let in, but no route is for `anyone`",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: cn }",
+            "1: listen.caller_identity: `cn`: either `flocker` or `spiffe` was expected",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: flocker }",
+            "1: listen: `caller_identity: flocker` needs the UUID of the `cluster`",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: flocker, cluster: prod }",
+            "1: listen.cluster: `prod` is not a cluster's UUID, in lower case and with hyphens",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }",
+            "1: listen.cluster: only `caller_identity: flocker` reads it",
+        ),
+        ("cluster.crl }", "cluster.crl, issuers: {} }", "3: trust.issuers: no issuer is given"),
+        (
+            "cluster.crl }",
+            "cluster.crl, issuers: { \"CN=users\": [api-user] } }",
+            "3: trust.issuers.CN=users: not a key identifier: pairs of hexadecimal digits were expected",
+        ),
+        (
+            "cluster.crl }",
+            "cluster.crl, issuers: { \"AB:CD\": [api-user], abcd: [] } }",
+            "3: trust.issuers.abcd: this stands twice",
+        ),
+        (
+            "allow: [{ role: node-agent, name: \"{name}\" }]",
+            "allow: [anyone]",
+            "7: routes[0].allow[0]: no listener lets callers without a certificate in: one must say `client_certificate: optional`",
+        ),
         (
             "gateway.crt",
             "none.crt",
@@ -293,12 +348,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "role: node-agent, ",
             "",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, ",
             "role: node-agent, group: x, ",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, name",

@@ -57,9 +57,13 @@ impl Policy {
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
-    /// Whether `caller` may make this call.
-    pub fn decide(&self, caller: &Identity, method: &Method, path: &RequestPath) -> Decision {
-        let nowhere = |reason| Decision::Deny(Denial { reason, rule: None });
+    /// Whether `caller`, nobody where no certificate was presented, may make this call.
+    pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
+        let nowhere = |reason| {
+            // Who has not said who it is learns nothing of what there is.
+            let reason = if caller.is_some() { reason } else { DenyReason::CertificateMissing };
+            Decision::Deny(Denial { reason, rule: None })
+        };
         if is_reserved(path.path()) {
             return nowhere(DenyReason::NoRoute);
         }
@@ -105,7 +109,11 @@ pub struct Route {
 }
 
 impl Route {
-    fn admit(&self, caller: &Identity, path: &RequestPath) -> Result<(), DenyReason> {
+    fn admit(&self, caller: Option<&Identity>, path: &RequestPath) -> Result<(), DenyReason> {
+        if self.is_for_anyone() {
+            return Ok(());
+        }
+        let caller = caller.ok_or(DenyReason::CertificateMissing)?;
         let mut reason = DenyReason::RoleNotAllowed;
         let callers = self.allow.iter().flat_map(Allow::callers);
         for allowed in callers.filter(|allowed| allowed.role == caller.role) {
@@ -115,6 +123,12 @@ impl Route {
             reason = DenyReason::NameMismatch;
         }
         Err(reason)
+    }
+
+    /// Whether callers without a certificate may, too.
+    #[must_use]
+    pub fn is_for_anyone(&self) -> bool {
+        self.allow.contains(&Allow::Anyone)
     }
 
     /// Entries of `allow` that admit nobody whom another one does not admit anyway.
@@ -132,6 +146,8 @@ impl Route {
 /// One entry of a route's `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
+    /// Everyone, also without a certificate.
+    Anyone,
     /// These callers.
     Caller(Caller),
     /// All callers of a group.
@@ -141,13 +157,16 @@ pub enum Allow {
 impl Allow {
     fn callers(&self) -> &[Caller] {
         match self {
+            Self::Anyone => &[],
             Self::Caller(caller) => std::slice::from_ref(caller),
             Self::Group(group) => &group.callers,
         }
     }
 
     fn includes(&self, other: &Self) -> bool {
-        other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
+        *self == Self::Anyone
+            || *other != Self::Anyone
+                && other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
     }
 }
 
@@ -265,6 +284,9 @@ pub struct Denial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DenyReason {
+    /// The caller has not said who it is, and the route is not for anyone.
+    #[error("this takes a client certificate")]
+    CertificateMissing,
     /// Routes are for this path, but none for this method.
     #[error("no route allows this method on this path")]
     MethodNotAllowed,
@@ -284,6 +306,7 @@ impl DenyReason {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::CertificateMissing => "certificate.missing",
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
@@ -392,7 +415,7 @@ mod tests {
         let caller = format!("spiffe://prod/{caller}").parse().unwrap();
         let (method, path) = request.split_once(' ').unwrap();
         let path = RequestPath::parse(path).unwrap();
-        match policy.decide(&caller, &method.parse().unwrap(), &path) {
+        match policy.decide(Some(&caller), &method.parse().unwrap(), &path) {
             Decision::Permit(terms) => {
                 assert_eq!(terms.rule().index, terms.upstream().0);
                 Ok(terms.rule().index)
@@ -550,7 +573,7 @@ mod tests {
     fn a_denial_names_its_rule() {
         let caller = "spiffe://prod/api-user/alice".parse().unwrap();
         let path = RequestPath::parse(&format!("/v1/nodes/{NODE}")).unwrap();
-        let Decision::Deny(denial) = example().decide(&caller, &Method::GET, &path) else {
+        let Decision::Deny(denial) = example().decide(Some(&caller), &Method::GET, &path) else {
             panic!("permitted");
         };
         assert_eq!(denial.rule.unwrap().to_string(), "routes[1] (line 2)");
