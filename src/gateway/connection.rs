@@ -17,8 +17,8 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
-use super::headers::IdentityHeaders;
-use super::registry::{Order, Registration, Session};
+use super::handshake::Admitted;
+use super::registry::{Order, Session};
 use super::service;
 use super::tls::Protocol;
 use super::worker::Worker;
@@ -74,19 +74,13 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
-    /// What the service behind is told about the caller.
-    pub identity: IdentityHeaders,
     /// The host that every request must be for, if the caller named one in its handshake.
     pub required_host: Option<Box<str>>,
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(
-    connection: Connection,
-    registration: Registration,
-    stream: TlsStream<TcpStream>,
-    protocol: Protocol,
-) {
+pub async fn serve(admitted: Admitted) {
+    let Admitted { connection, registration, stream, protocol } = admitted;
     let worker = Arc::clone(&connection.worker);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection.session)));
     let service = Requests(Arc::new(connection));

@@ -12,6 +12,7 @@ use super::path::PathError;
 use super::policy::{Denial, DenyReason};
 use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
+use super::with_causes;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -172,14 +173,7 @@ pub fn own_response(
 }
 
 fn log(problem: &Problem, record: &RequestRecord) {
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(problem);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{problem}{causes}");
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
 }
 
 #[derive(Serialize)]

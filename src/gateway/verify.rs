@@ -18,6 +18,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 use time::OffsetDateTime;
 
 use super::config::{ClientCertificate, Listener};
+use super::headers::IdentityHeaders;
 use super::identify::{IdentityForm, IssuerRoles};
 use super::peer::Peer;
 use super::registry::CutReason;
@@ -88,8 +89,10 @@ impl PeerVerifier {
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
         let identity = self.identify(&chain, form)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
             form,
+            headers,
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
             identity,
@@ -295,6 +298,9 @@ pub enum PeerError {
         /// Which.
         serial_number: SerialNumber,
     },
+    /// Its certificate has something that the service behind could not be told.
+    #[error("the certificate has something that no header can carry")]
+    Unspeakable,
 }
 
 impl PeerError {
@@ -309,6 +315,7 @@ impl PeerError {
             Self::Missing => "certificate.missing",
             Self::NoCrl { .. } => "revocation.no_crl",
             Self::Revoked { .. } => "revocation.revoked",
+            Self::Unspeakable => "certificate.unspeakable",
         }
     }
 
@@ -325,7 +332,7 @@ impl PeerError {
                 _ => CertificateError::UnknownIssuer,
             },
             Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
-            Self::Identity(_) | Self::IssuerRole { .. } | Self::Missing => {
+            Self::Identity(_) | Self::IssuerRole { .. } | Self::Missing | Self::Unspeakable => {
                 CertificateError::ApplicationVerificationFailure
             }
             Self::Revoked { .. } => CertificateError::Revoked,
