@@ -56,7 +56,7 @@ use self::config::{Config, Limits};
 use self::log::AccessLog;
 use self::registry::{Order, Registry, Session};
 use self::state::{State, StateError};
-use self::telemetry::Telemetry;
+use self::telemetry::{ShadowDifferences, Telemetry};
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -163,7 +163,11 @@ impl Gateway {
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
+            telemetry: Arc::new(Telemetry {
+                log: Arc::new(log),
+                clock: options.clock,
+                shadow: ShadowDifferences::default(),
+            }),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
@@ -194,6 +198,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What is counted and told.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
     }
 
     /// How many connections are open, those in their handshake included.

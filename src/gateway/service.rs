@@ -88,7 +88,11 @@ fn decide(
 ) -> Result<(Arc<Upstream>, Terms), Problem> {
     let state = connection.worker.gateway.state.load();
     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-    match state.policy.decide(caller, &head.method, path) {
+    let decision = state.policy.decide(caller, &head.method, path);
+    if let Some(shadow) = &state.shadow {
+        record.compared(decision.verdict(), shadow.decide(caller, &head.method, path).verdict());
+    }
+    match decision {
         Decision::Permit(terms) => {
             record.permitted(terms.rule());
             let upstream = state.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;

@@ -36,6 +36,8 @@ pub struct State {
     pub verifier: Arc<PeerVerifier>,
     /// Who may make which call.
     pub policy: Policy,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Policy>,
     /// The services behind, as the policy numbers them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The last second in which the gateway's own certificate and its issuers hold.
@@ -101,7 +103,8 @@ impl State {
         });
         let upstreams = upstreams.collect();
         let policy = config.policy.clone();
-        Ok(Self { generation, entries, verifier, policy, upstreams, own_not_after })
+        let shadow = config.shadow.as_ref().map(|shadow| shadow.policy.clone());
+        Ok(Self { generation, entries, verifier, policy, shadow, upstreams, own_not_after })
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     /// The keys of `trust` beside the bundle.
     pub(crate) trust: String,
     pub(crate) routes: &'static str,
+    /// More files, with what is in them.
+    pub(crate) files: &'static [(&'static str, &'static str)],
     pub(crate) threads: usize,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -70,6 +72,7 @@ impl Setup {
             listen: "127.0.0.1:0",
             trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
+            files: &[],
             threads: 2,
             clock: Arc::new(SystemClock),
         }
@@ -87,6 +90,7 @@ impl Setup {
         if let Some(crl) = &self.crl {
             write("cluster.crl", crl);
         }
+        self.files.iter().for_each(|(name, text)| write(name, text));
         self.own.write(directory, "gateway");
         let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
         write(

@@ -20,6 +20,7 @@ mod headers;
 mod identity;
 mod life;
 mod paths;
+mod policy;
 mod process;
 mod upstream;
 mod upstreams;

@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 mod reader;
 mod routes;
+mod shadow;
 
 pub use limits::Limits;
 pub use listen::{ClientCertificate, Listener};
@@ -45,6 +46,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Who may make which call.
     pub policy: Policy,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Shadow>,
     /// How much of anything.
     pub limits: Limits,
     /// Where a line for each request goes.
@@ -102,6 +105,15 @@ impl Upstream {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     /// The default of [`Upstream::response_timeout`].
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// A policy that is tried beside the one in force.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The file of its routes and groups.
+    pub path: PathBuf,
+    /// The policy itself.
+    pub policy: Policy,
 }
 
 /// Where a line for each request goes.
@@ -162,6 +174,10 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let open = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
     let ground = Ground::new(services.as_deref().unwrap_or_default(), listen.iter().any(open));
     let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &ground));
+    let shadow = match fields.optional("policy") {
+        Some(item) => shadow::read(&item, base, &ground).map(Some),
+        None => Some(None),
+    };
     ground.report_unused();
     if let (Some(item), Some(policy)) = (&listen_item, &policy)
         && listen.iter().any(open)
@@ -184,6 +200,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         trust_domain,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
+        shadow: shadow?,
         limits,
         access_log: access_log?,
         threads,
@@ -322,6 +339,8 @@ enum ConfigError {
     Cluster { given: String },
     #[error("only `caller_identity: flocker` reads it")]
     ClusterUnused,
+    #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
+    Condition { given: String },
     #[error("a whole number from 1 to 1000000 was expected")]
     Count,
     #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
@@ -340,6 +359,8 @@ enum ConfigError {
     NoAddress,
     #[error("`caller_identity: flocker` needs the UUID of the `cluster`")]
     NoCluster,
+    #[error("no condition is given")]
+    NoConditions,
     #[error("`crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`")]
     NoCrl,
     #[error("no file is given")]
@@ -350,6 +371,8 @@ enum ConfigError {
     NoMethods,
     #[error("no route is given, so that nobody could do anything")]
     NoRoutes,
+    #[error("no value is given")]
+    NoValues,
     #[error("the path has no variable of this name")]
     NoVariable,
     #[error("callers without a certificate are let in, but no route is for `anyone`")]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::ConfigError;
 use super::reader::Item;
 use crate::gateway::policy::{
-    Allow, Caller, Group, Methods, NameRule, Policy, Route, RuleId, Template, UpstreamId, Variable,
+    Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Route, RuleId, Template, UpstreamId,
+    Variable, Wanted,
 };
 use crate::identity::{Name, Role};
 
@@ -107,6 +108,10 @@ fn route(
     let mut fields = item.fields()?;
     let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
     let methods = fields.required("methods").and_then(|item| methods(&item));
+    let query = match fields.optional("query") {
+        Some(item) => query(&item),
+        None => Some(QueryRule::default()),
+    };
     let allowed = fields.required("allow").and_then(|item| {
         let entries = item.list()?;
         let allowed: Vec<_> =
@@ -119,6 +124,7 @@ fn route(
         rule: RuleId { index, line: item.line() },
         path: path?,
         methods: methods?,
+        query: query?,
         allow: allowed?,
         upstream: UpstreamId(upstream?.0),
     })
@@ -150,6 +156,40 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
         None if known(&upper).is_some() => Err(ConfigError::MethodCase { given: text.to_owned(), upper }),
         None => Err(ConfigError::Method { given: text.to_owned() }),
     }
+}
+
+/// Conditions by the names of their parameters: `absent`, `present`, or a list of values.
+fn query(item: &Item<'_>) -> Option<QueryRule> {
+    let mut rule = QueryRule::default();
+    let mut whole = true;
+    let conditions = item.named();
+    if conditions.is_empty() {
+        item.report(ConfigError::NoConditions);
+    }
+    for (parameter, item) in conditions {
+        let added = wanted(&item).map(|wanted| rule.add(parameter, wanted));
+        if let Some(Err(error)) = &added {
+            item.report(error);
+        }
+        whole &= matches!(added, Some(Ok(())));
+    }
+    whole.then_some(rule)
+}
+
+fn wanted(item: &Item<'_>) -> Option<Wanted> {
+    if !item.is_list() {
+        return item.read(|text| match text {
+            "absent" => Ok(Wanted::Absent),
+            "present" => Ok(Wanted::Present),
+            _ => Err(ConfigError::Condition { given: text.to_owned() }),
+        });
+    }
+    let items = item.list()?;
+    if items.is_empty() {
+        item.report(ConfigError::NoValues);
+    }
+    let values: Vec<_> = items.iter().map(|item| item.text().map(str::to_owned)).collect();
+    values.into_iter().collect::<Option<_>>().map(Wanted::OneOf)
 }
 
 fn allow(

@@ -195,6 +195,42 @@ fn each_mistake_is_told_with_its_line() {
             "{ address: \"127.0.0.1:1\", cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }",
             "1: listen.cluster: only `caller_identity: flocker` reads it",
         ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: {}",
+            "8: routes[1].query: no condition is given",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { force: never }",
+            "8: routes[1].query.force: `never`: either `absent`, `present` or a list of values was expected",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { mode: [] }",
+            "8: routes[1].query.mode: no value is given",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { mode: [1] }",
+            "8: routes[1].query.mode[0]: text was expected, found the number 1",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { \"mode[]\": absent }",
+            "8: routes[1].query.mode[]: the name of a parameter has 1 to 64 letters, digits, `-`, `.` and `_`",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { a_b: absent, A-B: present }",
+            "8: routes[1].query.A-B: another condition is for this parameter, or for one that some servers take for the same",
+        ),
+        ("listen:", "policy: {}\nlisten:", "1: policy: `shadow` is missing"),
+        (
+            "listen:",
+            "policy: { shadow: none.yaml }\nlisten:",
+            "1: policy.shadow: cannot read HOME/none.yaml: No such file or directory (os error 2)",
+        ),
         ("cluster.crl }", "cluster.crl, issuers: {} }", "3: trust.issuers: no issuer is given"),
         (
             "cluster.crl }",
@@ -379,7 +415,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "\"/v1/**\", methods: [GET, POST]",
             "\"/v1/nodes/*/**\", methods: [PUT]",
-            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7)",
+            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7), and a query can be for both",
         ),
         ("path: \"/v1/**\", ", "", "8: routes[1]: `path` is missing"),
         (
@@ -478,4 +514,41 @@ fn an_empty_list_of_routes_is_told() {
             "gateway.yaml:6: routes: no route is given, so that nobody could do anything",
         ]
     );
+}
+
+#[test]
+fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
+    let tried = |shadow: &str| {
+        let home = home();
+        std::fs::write(home.path().join("new.yaml"), shadow).unwrap();
+        let text = format!("policy: {{ shadow: new.yaml }}\n{TEXT}");
+        Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
+            let shown =
+                |problem: &Problem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
+            problems.iter().map(shown).collect::<Vec<_>>()
+        })
+    };
+    let good = "groups:\n  g: [{ role: api-user }]\nroutes:\n  - { path: /x, methods: [GET], allow: [{ group: g }], upstream: api }\n";
+    let shadow = tried(good).unwrap().shadow.unwrap();
+    assert!(shadow.path.ends_with("new.yaml"));
+    assert_eq!(shadow.policy.routes().next().unwrap().rule.line, 4);
+    for (from, to, problem) in [
+        (
+            "upstream: api",
+            "upstream: new",
+            "HOME/new.yaml:4: routes[0].upstream: no upstream is called `new`",
+        ),
+        ("{ group: g }", "{ role: api-user }", "HOME/new.yaml:2: groups.g: no route uses it"),
+        (
+            "groups:",
+            "limits: {}\ngroups:",
+            "HOME/new.yaml:1: limits: unknown key; the keys here are groups, routes",
+        ),
+        ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
+        (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),
+    ] {
+        let problems = tried(&good.replace(from, to)).unwrap_err();
+        assert!(problems.iter().any(|told| told.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
+        assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
+    }
 }

@@ -8,14 +8,20 @@
 //! more specific than `{variable}` and `*` (which are alike: giving a segment a name changes no
 //! decision), these than `**`, and a path that ends than one that goes on in `**`.
 //!
+//! Several routes may be for the same paths and methods, told apart by what they ask of the query; the
+//! strictest that the query fulfils decides. When it fulfils none of them, the call is denied: neither
+//! here does it fall through to a broader path.
+//!
 //! Nothing here does input or output, or knows the time: the same engine serves a request, a shadow
 //! policy and an explanation offline.
 
 mod methods;
+mod query;
 mod template;
 mod tree;
 
 pub use methods::Methods;
+pub use query::{QueryError, QueryRule, Wanted};
 pub use template::{Template, TemplateError, Variable};
 
 use std::fmt;
@@ -59,23 +65,46 @@ impl Policy {
 
     /// Whether `caller`, nobody where no certificate was presented, may make this call.
     pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
-        let nowhere = |reason| {
+        let deny = |reason, rule| {
             // Who has not said who it is learns nothing of what there is.
             let reason = if caller.is_some() { reason } else { DenyReason::CertificateMissing };
-            Decision::Deny(Denial { reason, rule: None })
+            Decision::Deny(Denial { reason, rule })
         };
         if is_reserved(path.path()) {
-            return nowhere(DenyReason::NoRoute);
+            return deny(DenyReason::NoRoute, None);
         }
-        let methods = Methods::of(method);
-        let Some(route) = self.root.find(path, |route| route.methods.intersects(methods)) else {
+        let mut routes = self.routes_for(method, path).peekable();
+        let Some(strictest) = routes.peek().map(|route| route.rule) else {
             let known = self.root.find(path, |_| true).is_some();
-            return nowhere(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute });
+            return deny(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }, None);
+        };
+        let Some(route) = routes.find(|route| route.query.admits(path.query())) else {
+            return deny(DenyReason::QueryNotAllowed, Some(strictest));
         };
         match route.admit(caller, path) {
             Ok(()) => Decision::Permit(Terms { rule: route.rule, upstream: route.upstream }),
-            Err(reason) => Decision::Deny(Denial { reason, rule: Some(route.rule) }),
+            Err(reason) => deny(reason, Some(route.rule)),
         }
+    }
+
+    /// Whether the decision on such a call depends on its query.
+    #[must_use]
+    pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
+        self.routes_for(method, path).any(|route| !route.query.is_empty())
+    }
+
+    /// The route of this number.
+    #[must_use]
+    pub fn route(&self, rule: RuleId) -> Option<&Route> {
+        self.routes().find(|route| route.rule == rule)
+    }
+
+    /// The routes for the most specific of all paths, those with the strictest query first.
+    fn routes_for(&self, method: &Method, path: &RequestPath) -> impl Iterator<Item = &Route> {
+        let methods = Methods::of(method);
+        let fits = move |route: &Route| route.methods.intersects(methods);
+        let routes = self.root.find(path, fits).unwrap_or_default();
+        routes.iter().map(AsRef::as_ref).filter(move |route| fits(route))
     }
 
     /// The routes as they were given.
@@ -102,6 +131,8 @@ pub struct Route {
     pub path: Template,
     /// The methods it is for, exactly: GET does not include HEAD.
     pub methods: Methods,
+    /// What it asks of the query.
+    pub query: QueryRule,
     /// Who may; with nobody listed, the route closes its paths.
     pub allow: Vec<Allow>,
     /// Where the request goes.
@@ -249,6 +280,70 @@ pub enum Decision {
     Deny(Denial),
 }
 
+impl Decision {
+    /// What it comes to, without the permission: for telling and comparing.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Permit(terms) => Verdict::Permit { rule: terms.rule, upstream: terms.upstream },
+            Self::Deny(denial) => Verdict::Deny(*denial),
+        }
+    }
+}
+
+/// What a decision comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call may not be made.
+    Deny(Denial),
+    /// It may.
+    Permit {
+        /// The rule that permits it.
+        rule: RuleId,
+        /// Where it goes.
+        upstream: UpstreamId,
+    },
+}
+
+impl Verdict {
+    /// Whether the caller, or the service behind, would notice that it is the other one.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Permit { upstream, .. }, Self::Permit { upstream: theirs, .. }) => upstream != theirs,
+            (Self::Deny(_), Self::Deny(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// `permit` or `deny`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deny(_) => "deny",
+            Self::Permit { .. } => "permit",
+        }
+    }
+
+    /// The rule that decides; none where no rule is for such a request.
+    #[must_use]
+    pub const fn rule(&self) -> Option<RuleId> {
+        match self {
+            Self::Deny(denial) => denial.rule,
+            Self::Permit { rule, .. } => Some(*rule),
+        }
+    }
+
+    /// Why not; none for a permission.
+    #[must_use]
+    pub const fn reason(&self) -> Option<DenyReason> {
+        match self {
+            Self::Deny(denial) => Some(denial.reason),
+            Self::Permit { .. } => None,
+        }
+    }
+}
+
 /// A permission for one request. Only [`Policy::decide`] makes one and it cannot be copied: what sends
 /// a request upstream takes it, so that nothing is sent that was not judged.
 #[derive(Debug, PartialEq, Eq)]
@@ -296,6 +391,9 @@ pub enum DenyReason {
     /// No route is for this path.
     #[error("no route is for this path")]
     NoRoute,
+    /// Routes are for this path and method, but none for this query.
+    #[error("no route on this path allows this query")]
+    QueryNotAllowed,
     /// The caller's role may not.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
@@ -310,6 +408,7 @@ impl DenyReason {
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
+            Self::QueryNotAllowed => "policy.query_not_allowed",
             Self::RoleNotAllowed => "policy.role_not_allowed",
         }
     }
@@ -320,7 +419,7 @@ impl DenyReason {
 #[non_exhaustive]
 pub enum PolicyError {
     /// Two routes, equally specific, for the same requests.
-    #[error("the same paths and methods ({methods}) as {other}")]
+    #[error("the same paths and methods ({methods}) as {other}, and a query can be for both")]
     Conflict {
         /// The later route.
         rule: RuleId,
@@ -400,6 +499,7 @@ mod tests {
             rule: RuleId { index, line: index + 1 },
             path: path.parse().unwrap(),
             methods: methods.split(' ').map(|m| Methods::of(&m.parse().unwrap())).collect(),
+            query: QueryRule::default(),
             allow: allow.iter().cloned().map(Allow::Caller).collect(),
             upstream: UpstreamId(index),
         }))
@@ -556,6 +656,7 @@ mod tests {
             rule: RuleId { index: 0, line: 1 },
             path: "/x".parse().unwrap(),
             methods: Methods::of(&Method::GET),
+            query: QueryRule::default(),
             allow,
             upstream: UpstreamId(0),
         };
@@ -589,6 +690,115 @@ mod tests {
         assert_eq!(decide(&policy, "api-user/a", "GET /.well-known/clusters"), Ok(0));
     }
 
+    /// Routes for GET and DELETE on `/x` with these conditions, permitted to users.
+    fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
+        let mut routes = Vec::new();
+        for (index, conditions) in queries.iter().enumerate() {
+            let mut query = QueryRule::default();
+            for (parameter, wanted) in *conditions {
+                query.add(parameter, wanted.clone()).unwrap();
+            }
+            routes.push(Route {
+                rule: RuleId { index, line: index + 1 },
+                path: "/x".parse().unwrap(),
+                methods: Methods::of(&Method::GET).or(Methods::of(&Method::DELETE)),
+                query,
+                allow: vec![Allow::Caller(any(Role::ApiUser))],
+                upstream: UpstreamId(index),
+            });
+        }
+        let everything = Route {
+            rule: RuleId { index: 9, line: 10 },
+            path: "/**".parse().unwrap(),
+            methods: Methods::of(&Method::GET),
+            query: QueryRule::default(),
+            allow: vec![Allow::Caller(any(Role::ApiUser))],
+            upstream: UpstreamId(9),
+        };
+        routes.push(everything);
+        Policy::compile(routes)
+    }
+
+    #[test]
+    fn the_strictest_query_that_is_fulfilled_decides() {
+        let one = |value: &str| Wanted::OneOf(vec![value.to_owned()]);
+        let policy = by_query(&[
+            &[],
+            &[("force", Wanted::Absent)],
+            &[("force", Wanted::Absent), ("mode", one("a"))],
+            &[("force", one("1")), ("mode", one("a"))],
+        ])
+        .unwrap();
+        for (query, index) in [
+            ("", 1),
+            ("?mode=b", 1),
+            ("?mode=a", 2),
+            ("?force=1&mode=a", 3),
+            ("?force=1", 0),
+            ("?force=2&mode=a", 0),
+        ] {
+            assert_eq!(decide(&policy, "api-user/alice", &format!("DELETE /x{query}")), Ok(index), "{query}");
+        }
+        assert!(policy.depends_on_query(&Method::GET, &RequestPath::parse("/x").unwrap()));
+        assert!(!policy.depends_on_query(&Method::GET, &RequestPath::parse("/y").unwrap()));
+    }
+
+    #[test]
+    fn a_broader_path_never_opens_what_a_query_closes() {
+        let policy = by_query(&[&[("force", Wanted::Absent)]]).unwrap();
+        assert_eq!(decide(&policy, "api-user/alice", "GET /x?y=1"), Ok(0));
+        assert_eq!(decide(&policy, "api-user/alice", "GET /x?force"), Err(DenyReason::QueryNotAllowed));
+        assert_eq!(decide(&policy, "api-user/alice", "GET /z?force"), Ok(9));
+    }
+
+    #[test]
+    fn queries_that_overlap_or_leave_nothing_are_errors() {
+        let message = |queries: &[&[(&str, Wanted)]]| {
+            by_query(queries).unwrap_err().iter().map(|e| format!("{}: {e}", e.rule())).collect::<Vec<_>>()
+        };
+        let (absent, present) = (Wanted::Absent, Wanted::Present);
+        assert_eq!(
+            message(&[&[("p", absent.clone())], &[("q", absent.clone())]]),
+            [
+                "routes[1] (line 2): the same paths and methods (GET, DELETE) as routes[0] (line 1), and a query can be for both"
+            ]
+        );
+        assert_eq!(
+            message(&[&[("p", absent.clone())], &[], &[("p", present)]]),
+            [
+                "routes[1] (line 2): no request with GET, DELETE reaches this route: more specific ones take them all"
+            ]
+        );
+    }
+
+    #[test]
+    fn who_has_no_certificate_reaches_only_what_is_for_anyone() {
+        let route = |index, path: &str, allow| Route {
+            rule: RuleId { index, line: index + 1 },
+            path: path.parse().unwrap(),
+            methods: Methods::of(&Method::GET),
+            query: QueryRule::default(),
+            allow,
+            upstream: UpstreamId(0),
+        };
+        let user = Allow::Caller(any(Role::ApiUser));
+        let policy =
+            Policy::compile([route(0, "/open", vec![Allow::Anyone]), route(1, "/**", vec![user.clone()])])
+                .unwrap();
+        let verdict = |method: Method, path: &str| {
+            policy.decide(None, &method, &RequestPath::parse(path).unwrap()).verdict()
+        };
+        assert_eq!(verdict(Method::GET, "/open").as_str(), "permit");
+        for (method, path) in
+            [(Method::GET, "/x"), (Method::GET, "/open/"), (Method::PUT, "/open"), (Method::GET, RESERVED)]
+        {
+            assert_eq!(verdict(method, path).reason(), Some(DenyReason::CertificateMissing), "{path}");
+        }
+        assert_eq!(decide(&policy, &format!("node-agent/{NODE}"), "GET /open"), Ok(0));
+        let errors = Policy::compile([route(0, "/open", vec![user, Allow::Anyone])]).unwrap_err();
+        assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
+    }
+
     #[test]
     fn rules_that_can_never_apply_are_errors() {
         let user: &[Caller] = &[any(Role::ApiUser)];
@@ -597,7 +807,9 @@ mod tests {
         };
         assert_eq!(
             message(&[("GET PUT", "/a/{x}", user), ("POST", "/a/*", user), ("GET PUT POST", "/a/*", user)]),
-            ["routes[2] (line 3): the same paths and methods (GET, PUT) as routes[0] (line 1)"]
+            [
+                "routes[2] (line 3): the same paths and methods (GET, PUT) as routes[0] (line 1), and a query can be for both"
+            ]
         );
         assert_eq!(
             message(&[
