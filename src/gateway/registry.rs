@@ -221,17 +221,17 @@ impl Registry {
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
         self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
         self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
         let expired = |session: &&Arc<Session>| session.expires() < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
         self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
@@ -242,6 +242,15 @@ impl Registry {
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
+}
+
+/// A connection that was told something new.
+#[derive(Debug)]
+pub struct Told {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// What it was told.
+    pub order: Order,
 }
 
 /// A registered connection; dropped, it is registered no more.
@@ -272,8 +281,12 @@ impl Drop for Registration {
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
     verdict: &impl Fn(&Session) -> Order,
-) -> Vec<Arc<Session>> {
-    sessions.filter(|session| session.tell(verdict(session))).cloned().collect()
+) -> Vec<Told> {
+    let tell = |session: &Arc<Session>| {
+        let order = verdict(session);
+        session.tell(order).then(|| Told { session: Arc::clone(session), order })
+    };
+    sessions.filter_map(tell).collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that
@@ -351,7 +364,7 @@ mod tests {
         let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
         assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
         let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
-        assert_eq!(cut.iter().map(|session| session.expires()).collect::<Vec<_>>(), [short.expires]);
+        assert_eq!(cut.iter().map(|told| told.session.expires()).collect::<Vec<_>>(), [short.expires]);
     }
 
     #[test]

@@ -83,7 +83,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rustix", &["cli/actor", "files", "gateway/run"]),
-    ("rustls", &["gateway/handshake", "gateway/state", "gateway/tls", "gateway/verify"]),
+    (
+        "rustls",
+        &["gateway/handshake", "gateway/server_name", "gateway/state", "gateway/tls", "gateway/verify"],
+    ),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
