@@ -64,10 +64,14 @@ pub struct Provenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
+    /// A certificate was put on hold: revoked for the time being.
+    CertificateHold,
     /// A certificate was signed and recorded.
     CertificateIssue,
     /// The work of a process that crashed was finished or undone.
     CertificateRecover,
+    /// A certificate that was on hold holds again.
+    CertificateRelease,
     /// Serial numbers were set aside for certificates about to be signed.
     CertificateReserve,
     /// A certificate was revoked.
@@ -82,9 +86,11 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::CertificateHold,
         Self::CertificateIssue,
         Self::CertificateRecover,
+        Self::CertificateRelease,
         Self::CertificateReserve,
         Self::CertificateRevoke,
         Self::ClusterInitialize,
@@ -96,8 +102,10 @@ impl Action {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateHold => "certificate.hold",
             Self::CertificateIssue => "certificate.issue",
             Self::CertificateRecover => "certificate.recover",
+            Self::CertificateRelease => "certificate.release",
             Self::CertificateReserve => "certificate.reserve",
             Self::CertificateRevoke => "certificate.revoke",
             Self::ClusterInitialize => "cluster.initialize",

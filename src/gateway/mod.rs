@@ -221,7 +221,10 @@ fn workers(config: &Config) -> usize {
 }
 
 /// A thread with a runtime of its own that runs `task`.
-fn spawn(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, GatewayError> {
+fn spawn(
+    name: &str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, GatewayError> {
     let failed = |source| GatewayError::Thread { source };
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new()

@@ -36,7 +36,11 @@ pub struct Telemetry {
 impl Telemetry {
     /// Writes the line of a refused handshake.
     pub fn handshake_refused(&self, refused: &HandshakeRefused<'_>) {
-        self.log.append(&Timed { time: Timestamp(self.clock.now()), event: "handshake_refused", fields: refused });
+        self.log.append(&Timed {
+            time: Timestamp(self.clock.now()),
+            event: "handshake_refused",
+            fields: refused,
+        });
     }
 
     /// Writes the line of a connection that was cut while it was open.
@@ -109,7 +113,13 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Opens the record of a request of `session`.
-    pub fn begin(telemetry: &Arc<Telemetry>, session: &Arc<Session>, id: RequestId, method: &Method, uri: &Uri) -> Self {
+    pub fn begin(
+        telemetry: &Arc<Telemetry>,
+        session: &Arc<Session>,
+        id: RequestId,
+        method: &Method,
+        uri: &Uri,
+    ) -> Self {
         Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),

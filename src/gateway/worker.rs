@@ -69,7 +69,11 @@ impl Worker {
     }
 
     /// Accepts connections until the gateway drains, and serves them until it stops.
-    pub async fn run(self: Arc<Self>, listeners: Vec<std::net::TcpListener>, mut phase: watch::Receiver<Phase>) {
+    pub async fn run(
+        self: Arc<Self>,
+        listeners: Vec<std::net::TcpListener>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         for listener in listeners {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
