@@ -311,7 +311,7 @@ pub fn write(path: &Path, access: Access, placement: Placement, contents: &[u8])
     write_with(path, access, placement, |file| file.write_all(contents))
 }
 
-/// [`write`] for contents that `fill` writes, so that they need not be in memory as a whole.
+/// [`write()`] for contents that `fill` writes, so that they need not be in memory as a whole.
 ///
 /// # Errors
 /// [`FileError`]; the old file, if any, is then still there whole.

@@ -104,6 +104,21 @@ impl Cluster {
         if candidates.is_empty() { Err(CaError::UnknownCertificate { target }) } else { Ok(candidates) }
     }
 
+    /// Every certificate of an identity that is on hold, or was.
+    ///
+    /// # Errors
+    /// [`CaError::NotOnHold`] when there is none, or what [`Cluster::generations`] says.
+    pub fn held_generations(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
+        let generations = self.generations(role, name)?;
+        let newest = generations.first().map(|record| record.intent.serial_number);
+        let held = |record: &Record| record.is_on_hold() || record.release_entry.is_some();
+        let held: Vec<_> = generations.into_iter().filter(held).collect();
+        match newest {
+            Some(serial_number) if held.is_empty() => Err(CaError::NotOnHold { serial_number }),
+            _ => Ok(held),
+        }
+    }
+
     /// Every certificate for the key of this SubjectPublicKeyInfo (DER).
     ///
     /// # Errors
@@ -184,26 +199,33 @@ impl Authority {
         Ok((revoked, crl))
     }
 
-    /// Lets a certificate that is on hold hold again, and takes it out of the revocation list. One that
-    /// was released before stays so.
+    /// Lets certificates that are on hold hold again, and takes them out of the revocation list. Those
+    /// that were released before stay so.
     ///
     /// # Errors
-    /// [`CaError::NotOnHold`], or what [`Authority::revoke`] says.
+    /// [`CaError::NotOnHold`] for one that never was, before anything is changed; or what
+    /// [`Authority::revoke`] says.
     pub fn release(
         &mut self,
-        record: &Record,
+        records: &[Record],
         comment: Option<&str>,
-    ) -> Result<(Released, PublishedCrl), CaError> {
-        let serial_number = record.intent.serial_number;
-        let already = record.revocation.is_none() && record.release_entry.is_some();
-        if !already && !record.is_on_hold() {
-            return Err(CaError::NotOnHold { serial_number });
+    ) -> Result<(Vec<Released>, PublishedCrl), CaError> {
+        let mut released = Vec::with_capacity(records.len());
+        let mut changes = Vec::new();
+        for record in records {
+            let serial_number = record.intent.serial_number;
+            let already = record.revocation.is_none() && record.release_entry.is_some();
+            if record.is_on_hold() {
+                changes.push(record.id());
+            } else if !already {
+                return Err(CaError::NotOnHold { serial_number });
+            }
+            let (role, name) = (record.intent.role, record.intent.name.clone());
+            released.push(Released { serial_number, role, name, already });
         }
-        let changes = if already { Vec::new() } else { vec![record.id()] };
         let crl = self
             .change(&changes, comment, |transaction, id| transaction.release(&id.issuer, id.serial_number))?;
-        let (role, name) = (record.intent.role, record.intent.name.clone());
-        Ok((Released { serial_number, role, name, already }, crl))
+        Ok((released, crl))
     }
 
     /// Records changes in one transaction and writes the list that tells of them; without changes,

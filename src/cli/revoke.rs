@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::ca::{Authority, Bulk, Cluster, PublishedCrl, Released, Revoked, Target};
 use crate::clock::{parse_time, rfc3339};
-use crate::identity::Role;
+use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::store::Record;
 use crate::x509::SerialNumber;
@@ -117,13 +117,11 @@ impl Revoke {
     fn records(&self, cluster: &Cluster) -> Result<Vec<Record>, Failure> {
         if let Some(target) = &self.target {
             let target = input::target(target)?;
-            return match target {
-                Target::Identity(role, name) if self.all_generations => Ok(cluster.generations(role, &name)?),
-                _ if self.all_generations => {
-                    Err(Failure::new("usage.target", "--all-generations takes an identity, ROLE/NAME"))
-                }
-                target => Ok(vec![cluster.find_to_revoke(&target)?]),
-            };
+            if self.all_generations {
+                let (role, name) = identity(target)?;
+                return Ok(cluster.generations(role, &name)?);
+            }
+            return Ok(vec![cluster.find_to_revoke(&target)?]);
         }
         if let Some(file) = &self.file {
             let targets =
@@ -182,23 +180,32 @@ struct Ended {
 
 impl Outcome for Ended {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        #[derive(Serialize)]
-        struct One<'a> {
-            #[serde(flatten)]
-            certificate: &'a Revoked,
-            #[serde(flatten)]
-            crl: &'a PublishedCrl,
-        }
-        #[derive(Serialize)]
-        struct Many<'a> {
-            certificates: &'a [Revoked],
-            #[serde(flatten)]
-            crl: &'a PublishedCrl,
-        }
-        match self.certificates.as_slice() {
-            [certificate] if !self.many => serde_json::to_value(One { certificate, crl: &self.crl }),
-            certificates => serde_json::to_value(Many { certificates, crl: &self.crl }),
-        }
+        json(&self.certificates, &self.crl, self.many)
+    }
+}
+
+/// One object for a certificate that was asked for by itself, an array within it for many.
+fn json<T: Serialize>(
+    certificates: &[T],
+    crl: &PublishedCrl,
+    many: bool,
+) -> Result<serde_json::Value, serde_json::Error> {
+    #[derive(Serialize)]
+    struct One<'a, T> {
+        #[serde(flatten)]
+        certificate: &'a T,
+        #[serde(flatten)]
+        crl: &'a PublishedCrl,
+    }
+    #[derive(Serialize)]
+    struct Many<'a, T> {
+        certificates: &'a [T],
+        #[serde(flatten)]
+        crl: &'a PublishedCrl,
+    }
+    match certificates {
+        [certificate] if !many => serde_json::to_value(One { certificate, crl }),
+        certificates => serde_json::to_value(Many { certificates, crl }),
     }
 }
 
@@ -243,6 +250,10 @@ pub(super) struct Hold {
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 
+    /// Every certificate that the identity ROLE/NAME ever had
+    #[arg(long)]
+    all_generations: bool,
+
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
@@ -252,41 +263,76 @@ impl Hold {
     pub(super) fn hold(self, session: &Session) -> CommandResult {
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.tell_opened(&authority);
-        let record = authority.cluster().find_to_revoke(&input::target(&self.target)?)?;
-        if let Some(revocation) = record.revocation.filter(|_| !record.is_on_hold()) {
-            let since = rfc3339(revocation.at);
-            let message = format!("certificate {} was revoked for good on {since}", serial_number(&record));
-            return Err(Failure::new("ca.revoked_for_good", message));
-        }
+        let cluster = authority.cluster();
+        let records = match self.identity()? {
+            Some((role, name)) => cluster.generations(role, &name)?,
+            None => vec![holdable(cluster.find_to_revoke(&input::target(&self.target)?)?)?],
+        };
         let hold = RevocationReason::CertificateHold;
-        let (certificates, crl) = authority.revoke(&[record], hold, self.comment.as_deref())?;
-        Ok(Box::new(Ended { certificates, crl, many: false }))
+        let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
+        Ok(Box::new(Ended { certificates, crl, many: self.all_generations }))
     }
 
     pub(super) fn release(self, session: &Session) -> CommandResult {
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.tell_opened(&authority);
-        let record = authority.cluster().find_to_release(&input::target(&self.target)?)?;
-        let (certificate, crl) = authority.release(&record, self.comment.as_deref())?;
-        Ok(Box::new(Shown(HoldsAgain { certificate, crl })))
+        let cluster = authority.cluster();
+        let records = match self.identity()? {
+            Some((role, name)) => cluster.held_generations(role, &name)?,
+            None => vec![cluster.find_to_release(&input::target(&self.target)?)?],
+        };
+        let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
+        Ok(Box::new(HoldAgain { certificates, crl, many: self.all_generations }))
+    }
+
+    /// The identity, when all of its certificates are meant.
+    fn identity(&self) -> Result<Option<(Role, Name)>, Failure> {
+        if self.all_generations { identity(input::target(&self.target)?).map(Some) } else { Ok(None) }
     }
 }
 
-/// What was released.
-#[derive(Serialize)]
-struct HoldsAgain {
-    #[serde(flatten)]
-    certificate: Released,
-    #[serde(flatten)]
-    crl: PublishedCrl,
+/// The identity that a target is, for `--all-generations`.
+fn identity(target: Target) -> Result<(Role, Name), Failure> {
+    match target {
+        Target::Identity(role, name) => Ok((role, name)),
+        Target::Certificate(_) | Target::Serial(_) => {
+            Err(Failure::new("usage.target", "--all-generations takes an identity, ROLE/NAME"))
+        }
+    }
 }
 
-impl fmt::Display for HoldsAgain {
+/// What is revoked for good cannot be put on hold: that would say it may come back.
+fn holdable(record: Record) -> Result<Record, Failure> {
+    match record.revocation {
+        Some(revocation) if !record.is_on_hold() => {
+            let since = rfc3339(revocation.at);
+            let message = format!("certificate {} was revoked for good on {since}", serial_number(&record));
+            Err(Failure::new("ca.revoked_for_good", message))
+        }
+        _ => Ok(record),
+    }
+}
+
+/// What was released; one that was asked for by itself is told in full.
+struct HoldAgain {
+    certificates: Vec<Released>,
+    crl: PublishedCrl,
+    many: bool,
+}
+
+impl Outcome for HoldAgain {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        json(&self.certificates, &self.crl, self.many)
+    }
+}
+
+impl fmt::Display for HoldAgain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Released { serial_number, role, name, already } = &self.certificate;
-        let what = if *already { "Was released already" } else { "Released" };
-        writeln!(f, "{what}: {role}/{name}")?;
-        writeln!(f, "  serial       {serial_number}")?;
-        write_crl(&self.crl, !already, f)
+        for Released { serial_number, role, name, already } in &self.certificates {
+            let what = if *already { "Was released already" } else { "Released" };
+            writeln!(f, "{what}: {role}/{name}")?;
+            writeln!(f, "  serial       {serial_number}")?;
+        }
+        write_crl(&self.crl, self.certificates.iter().any(|one| !one.already), f)
     }
 }
