@@ -142,8 +142,9 @@ impl Authority {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Fulfilled>, CaError> {
         self.check_root_is_valid()?;
-        let output = prepare_output(output)?;
+        let output = files::absolute(output)?;
         let jobs = self.jobs(profiles, orders, &output)?;
+        files::make_private_directory(&output)?;
         self.run(jobs, reason, progress)
     }
 
@@ -160,15 +161,15 @@ impl Authority {
             .iter()
             .map(|order| {
                 let [certificate_path, key_path] = pair_paths(output, order.role, &order.name);
+                if !taken.insert(certificate_path.clone()) {
+                    return Err(CaError::OrderedTwice { role: order.role, name: order.name.clone() });
+                }
                 let makes_key = matches!(order.key, KeySource::Generate(_));
                 let key_path = makes_key.then_some(key_path);
                 for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
                     if files::occupied(path) {
                         return Err(files::FileError::Exists { path: path.clone() }.into());
                     }
-                }
-                if !taken.insert(certificate_path.clone()) {
-                    return Err(CaError::OrderedTwice { role: order.role, name: order.name.clone() });
                 }
                 Ok(Job {
                     key: Cow::Borrowed(&order.key),
@@ -198,11 +199,4 @@ fn asked(request: &CertificationRequest) -> Asked<'_> {
         key_usage: request.key_usage,
         extended_key_usage: request.extended_key_usage.as_deref(),
     }
-}
-
-/// The output directory, made if it is missing, as a path that stays right wherever a later command
-/// is run from.
-pub(super) fn prepare_output(output: &Path) -> Result<PathBuf, CaError> {
-    files::make_private_directory(output)?;
-    Ok(files::absolute(output)?)
 }

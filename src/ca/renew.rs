@@ -245,7 +245,7 @@ impl Authority {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Vec<Renewed>, Vec<NotRenewed>), CaError> {
         self.check_root_is_valid()?;
-        let output = renewal.output.as_deref().map(issue::prepare_output).transpose()?;
+        let output = renewal.output.as_deref().map(files::absolute).transpose()?;
         let renewal = Renewal { output, ..renewal.clone() };
         let now = self.cluster.context.now();
         let (jobs, refused) = self.cluster.renewal_jobs(profiles, records, &renewal, now);

@@ -1,24 +1,26 @@
 //! The gateway: who may make which call, and what the service behind it is told about the caller.
 //!
-//! One connection, in order: [`worker`] accepts it and makes the handshake, in which [`verify`] judges
-//! the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
+//! One connection, in order: [`worker`] accepts it; [`handshake`] makes it one of TLS, in which [`verify`]
+//! judges the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
 //! [`service`]: framing, path, policy, limits, headers, [`forward`]. What the judging rests on is one
 //! immutable [`state`], swapped whole.
 //!
 //! | part | modules |
 //! |---|---|
 //! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`peer`], [`tls`], [`verify`] |
-//! | running | [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
+//! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
+//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
 
+pub mod activity;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod forward;
 pub mod framing;
+pub mod handshake;
 pub mod headers;
 pub mod log;
 pub mod own;
@@ -37,10 +39,11 @@ pub mod verify;
 pub mod warden;
 pub mod worker;
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -156,7 +159,7 @@ impl Gateway {
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
-            registry: Arc::new(Registry::new(workers)),
+            registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
             telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
             entropy: options.entropy,
             limits: config.limits.clone(),
@@ -188,6 +191,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// How many connections are open, those in their handshake included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.
@@ -280,6 +289,12 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// An error and its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Why a gateway does not start.

@@ -12,6 +12,7 @@ use super::path::PathError;
 use super::policy::Denial;
 use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
+use super::with_causes;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +129,10 @@ impl Problem {
         let mut text = serde_json::to_vec(&body).unwrap_or_default();
         text.push(b'\n');
         let mut response = own_response(status, "application/problem+json", text.into(), method, record);
+        if matches!(self, Self::Framing(_)) {
+            // Nobody can say where the next request begins.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if matches!(self, Self::MethodNotAllowed) {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
@@ -156,14 +161,7 @@ pub fn own_response(
 }
 
 fn log(problem: &Problem, record: &RequestRecord) {
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(problem);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{problem}{causes}");
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,7 @@
 //! the gateway's state changed in between: whoever swaps the state and then sweeps misses nobody.
 //! Nothing here knows why a connection should end; the caller's verdict says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use super::activity::Activity;
 use super::peer::Peer;
+use super::tls::Protocol;
+use crate::identity::Identity;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,8 @@ pub enum CutReason {
     CertificateExpired,
     /// Its certificate, or an issuer's, has been revoked.
     CertificateRevoked,
+    /// The header of a request did not come to its end in time.
+    HeaderTimeout,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
     /// What is trusted has changed, and it is not among it any more.
@@ -46,6 +51,7 @@ impl CutReason {
         match self {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::HeaderTimeout => "connection.header_timeout",
             Self::Shutdown => "connection.shutdown",
             Self::TrustChanged => "connection.trust_changed",
         }
@@ -64,9 +70,11 @@ pub struct Session {
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// Whether it is used.
+    pub activity: Activity,
     order: Mutex<Order>,
     ordered: Notify,
 }
@@ -112,7 +120,7 @@ pub struct Opening {
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
 }
@@ -126,18 +134,31 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
+    /// How many connections an identity has, whatever its certificates.
+    of_identities: Mutex<HashMap<Identity, usize>>,
+    most_of_identity: usize,
 }
 
 impl Registry {
-    /// An empty registry for `workers` workers.
+    /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
+    /// connections.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Mutex::default()).collect(), next_id: AtomicU64::new(1) }
+    pub fn new(workers: usize, most_of_identity: usize) -> Self {
+        Self {
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+            next_id: AtomicU64::new(1),
+            of_identities: Mutex::default(),
+            most_of_identity,
+        }
     }
 
-    /// Registers a connection of worker `worker` until the returned guard is dropped.
+    /// Registers a connection of worker `worker` until the returned guard is dropped; `None` when its
+    /// identity has as many as it may have.
     #[must_use]
-    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Registration {
+    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
+        if !self.count(&opening.peer.identity) {
+            return None;
+        }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer: opening.peer,
@@ -145,40 +166,53 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
         }
-        Registration { registry: Arc::clone(self), worker, session }
+        Some(Registration { registry: Arc::clone(self), worker, session })
+    }
+
+    fn count(&self, identity: &Identity) -> bool {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count >= self.most_of_identity => return false,
+            Some(count) => *count += 1,
+            None => {
+                of_identities.insert(identity.clone(), 1);
+            }
+        }
+        true
+    }
+
+    fn discount(&self, identity: &Identity) {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                of_identities.remove(identity);
+            }
+        }
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
     pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
-        let mut told = Vec::new();
-        for shard in &self.shards {
-            // The verdict is reached outside the lock: a worker is not held up by a long list.
-            let sessions: Vec<_> = lock(shard).values().cloned().collect();
-            told.extend(sessions.into_iter().filter(|session| session.tell(verdict(session))));
-        }
-        told
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    }
+
+    /// The same for the connections of one worker.
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let mut cut = Vec::new();
-        for shard in &self.shards {
-            let expired = lock(shard)
-                .values()
-                .take_while(|session| session.peer.expires < now)
-                .cloned()
-                .collect::<Vec<_>>();
-            cut.extend(
-                expired.into_iter().filter(|session| session.tell(Order::Cut(CutReason::CertificateExpired))),
-            );
-        }
-        cut
+        let expired = |session: &&Arc<Session>| session.peer.expires < now;
+        let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
     }
 
     /// How many connections are open.
@@ -209,7 +243,15 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
+        self.registry.discount(&self.session.peer.identity);
     }
+}
+
+fn tell<'a>(
+    sessions: impl Iterator<Item = &'a Arc<Session>>,
+    verdict: &impl Fn(&Session) -> Order,
+) -> Vec<Arc<Session>> {
+    sessions.filter(|session| session.tell(verdict(session))).cloned().collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that

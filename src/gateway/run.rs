@@ -159,11 +159,10 @@ impl RunError {
     /// Whether the machine is in the way (a file, an address), rather than a rule.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        use super::state::StateError;
         match self {
             Self::AccessLog { .. } | Self::Environment { .. } => true,
             Self::Configuration { .. } => false,
-            Self::Gateway(GatewayError::State(error)) => matches!(error, StateError::File(_)),
+            Self::Gateway(GatewayError::State(error)) => error.is_environment(),
             Self::Gateway(_) => true,
         }
     }

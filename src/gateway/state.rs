@@ -17,6 +17,7 @@ use super::verify::PeerVerifier;
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
+use crate::keys::{KeyError, PrivateKey};
 use crate::revocation::{CrlError, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, TrustError};
 use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
@@ -92,7 +93,8 @@ impl Own {
         let path = config.identity.certificate.clone();
         let chain = pem::certificates(&files::read(&path, SMALL_FILE)?)
             .map_err(|source| StateError::Certificate { path: path.clone(), source })?;
-        let key = files::read_private(&config.identity.key)?;
+        let key = PrivateKey::open(&config.identity.key)
+            .map_err(|source| StateError::Key { path: config.identity.key.clone(), source })?;
         let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
         let certified = tls::certified_key(provider, der, &key)?;
         Ok(Self { path, certified })
@@ -198,6 +200,14 @@ pub enum StateError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The gateway's own key cannot be opened.
+    #[error("the gateway's key {} cannot be opened", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: KeyError,
+    },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
     OwnCertificate {
@@ -233,10 +243,17 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
+            Self::Key { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
             Self::Trust { source, .. } => source.code(),
         }
+    }
+
+    /// Whether a file is in the way, rather than what is in it.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Key { source: KeyError::File(_), .. })
     }
 }
 

@@ -120,6 +120,7 @@ impl RequestRecord {
         method: &Method,
         uri: &Uri,
     ) -> Self {
+        session.activity.request_begins();
         Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
@@ -182,6 +183,7 @@ impl RequestRecord {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
+        self.session.activity.request_ends();
         if !complete {
             self.fail("downstream.aborted");
         }
@@ -281,7 +283,7 @@ impl<'a> CallerFields<'a> {
             name: &session.peer.identity.name,
             serial_number: session.peer.serial_number,
             tls_version: session.tls_version,
-            alpn: session.protocol,
+            alpn: session.protocol.as_str(),
             resumed: session.resumed,
         }
     }
