@@ -93,8 +93,8 @@ impl fmt::Display for Recovered {
 
 /// What a crash left of one file.
 enum Fate {
-    /// It has its name.
-    Arrived,
+    /// It has its name; what it took the place of may still be there under the temporary name.
+    Arrived(Option<Staged>),
     /// Something else has its name.
     Blocked(Staged),
     /// It is not there.
@@ -102,6 +102,19 @@ enum Fate {
     /// It can have its name.
     Waiting(Staged),
 }
+
+impl Fate {
+    fn staged(self) -> Option<Staged> {
+        match self {
+            Self::Arrived(staged) => staged,
+            Self::Blocked(staged) | Self::Waiting(staged) => Some(staged),
+            Self::Lost => None,
+        }
+    }
+}
+
+/// Whether a file is what belongs to a certificate.
+type IsIts = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
     /// Looks after everything that is open; called once, when the home is opened for writing.
@@ -148,39 +161,41 @@ impl Authority {
         let key = intent.key_path.as_ref().filter(|_| moves_key).map(|path| self.cluster.locate(path));
         let certificate = self.cluster.locate(&intent.certificate_path);
 
-        let placement = if old.is_some() { Placement::Replace } else { Placement::New };
         let tag = serial_number.to_string();
-        let key = key.map(|path| (fate(&path, &tag, &new, old.as_ref(), on_disk::is_key_of), path));
-        let fate = fate(&certificate, &tag, &new, old.as_ref(), on_disk::is_certificate);
-        match (key, (fate, certificate.clone())) {
+        let found = |path: PathBuf, is_its: IsIts| (fate(&path, &tag, &new, old.as_ref(), is_its), path);
+        let mut pair = Vec::new();
+        pair.extend(key.map(|path| found(path, on_disk::is_key_of)));
+        pair.push(found(certificate, on_disk::is_certificate));
+
+        let first =
+            |is: fn(&Fate) -> bool| pair.iter().find(|(fate, _)| is(fate)).map(|(_, path)| path.clone());
+        if let Some(path) = first(|fate| matches!(fate, Fate::Blocked(_))) {
             // Not settled: it is looked after again when the way is free.
-            (Some((Fate::Blocked(blocked), path)), (other, _))
-            | (Some((other, _)), (Fate::Blocked(blocked), path)) => {
-                leave([Fate::Blocked(blocked), other]);
-                Ok(Some(Recovered::Blocked { serial_number, path }))
-            }
-            (None, (Fate::Blocked(blocked), path)) => {
-                blocked.leave();
-                Ok(Some(Recovered::Blocked { serial_number, path }))
-            }
-            // What is left of the pair is of no use without the other.
-            (Some((Fate::Lost, path)), _) | (_, (Fate::Lost, path)) => {
-                self.settle(record, "issued, a file was not found")?;
-                Ok(Some(Recovered::Lost { serial_number, path }))
-            }
-            (Some((Fate::Waiting(key), _)), (Fate::Waiting(certificate), _)) => {
-                Pair { key: Some(key), certificate, placement }.place()?;
-                self.placed(record).map(Some)
-            }
-            (Some((Fate::Waiting(waiting), _)), _) | (_, (Fate::Waiting(waiting), _)) => {
-                waiting.place(placement)?;
-                self.placed(record).map(Some)
-            }
-            (_, (Fate::Arrived, _)) => {
-                self.settle(record, "issued, its files are in their places")?;
-                Ok(None)
-            }
+            pair.into_iter().filter_map(|(fate, _)| fate.staged()).for_each(Staged::leave);
+            return Ok(Some(Recovered::Blocked { serial_number, path }));
         }
+        if let Some(path) = first(|fate| matches!(fate, Fate::Lost)) {
+            // What is left of the pair is of no use without the other; dropped, it is removed.
+            drop(pair);
+            self.settle(record, "issued, a file was not found")?;
+            return Ok(Some(Recovered::Lost { serial_number, path }));
+        }
+        if pair.iter().all(|(fate, _)| matches!(fate, Fate::Arrived(None))) {
+            self.settle(record, "issued, its files are in their places")?;
+            return Ok(None);
+        }
+        let placement = if old.is_some() { Placement::Replace } else { Placement::New };
+        let mut waiting = pair.into_iter().filter_map(|(fate, _)| match fate {
+            Fate::Waiting(staged) => Some(staged),
+            Fate::Arrived(_) | Fate::Blocked(_) | Fate::Lost => None,
+        });
+        match (waiting.next(), waiting.next()) {
+            (Some(key), Some(certificate)) => Pair { key: Some(key), certificate, placement }.place()?,
+            (Some(one), None) => one.place(placement)?,
+            (None, _) => {}
+        }
+        drop(waiting);
+        self.placed(record).map(Some)
     }
 
     fn placed(&mut self, record: &Record) -> Result<Recovered, CaError> {
@@ -204,17 +219,10 @@ impl Authority {
 }
 
 /// What a crash left of the file at `path` that belongs to `new`, where one of `old` may be.
-fn fate(
-    path: &Path,
-    tag: &str,
-    new: &Certificate,
-    old: Option<&Certificate>,
-    is_its: fn(&Path, &Certificate) -> bool,
-) -> Fate {
+fn fate(path: &Path, tag: &str, new: &Certificate, old: Option<&Certificate>, is_its: IsIts) -> Fate {
     let staged = Staged::adopt(path, tag);
     if is_its(path, new) {
-        // Under the temporary name is what it took the place of; dropped, it is removed.
-        return Fate::Arrived;
+        return Fate::Arrived(staged);
     }
     match staged {
         Some(staged) if !files::occupied(path) || old.is_some_and(|old| is_its(path, old)) => {
@@ -222,13 +230,5 @@ fn fate(
         }
         Some(staged) => Fate::Blocked(staged),
         None => Fate::Lost,
-    }
-}
-
-fn leave(fates: [Fate; 2]) {
-    for fate in fates {
-        if let Fate::Blocked(staged) | Fate::Waiting(staged) = fate {
-            staged.leave();
-        }
     }
 }

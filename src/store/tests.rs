@@ -404,7 +404,8 @@ fn fractions_of_a_second_are_not_kept() {
     home.add(1, "alice", NOW);
     let issuer = home.issuer.clone();
     let provenance = Provenance { at: NOW + time::Duration::MILLISECOND * 999, ..provenance() };
-    let revoked = home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), 1).unwrap();
+    let revoked =
+        home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), KeyCompromise).unwrap();
     revoked.commit().unwrap();
     assert_eq!(home.one(1).revocation.unwrap().at, NOW);
     assert_eq!(home.inventory.check_against_audit().unwrap().seq, 4);
