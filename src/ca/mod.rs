@@ -9,20 +9,24 @@ mod batch;
 mod builder;
 mod crl;
 mod crl_der;
+mod handover;
 mod home;
 mod initialize;
 mod issue;
 mod on_disk;
 mod recover;
+mod registrar;
 mod renew;
 mod revoke;
 mod verify;
 
 pub use crl::{PublishedCrl, Stale};
+pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
 pub use recover::Recovered;
+pub use registrar::Registrar;
 pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 pub use revoke::{Bulk, Released, Revoked};
 pub use verify::{BrokenRule, Expectation, Verdict};
@@ -360,6 +364,14 @@ pub enum CaError {
     /// A file could not be read, written, or should not be used as it is.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file of a certificate, or of its key, holds another one than was recorded.
+    #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
+    FileForeign {
+        /// The file.
+        path: PathBuf,
+        /// The certificate that it should belong to.
+        serial_number: SerialNumber,
+    },
     /// A directory that is in use already and that others can enter.
     #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
     HomeExposed {
@@ -420,14 +432,6 @@ pub enum CaError {
         /// The certificate's file.
         certificate: PathBuf,
     },
-    /// Where a renewed file should go, there is something else than the old one.
-    #[error("{} is not what was issued with certificate {serial_number}", path.display())]
-    NotItsFile {
-        /// The file.
-        path: PathBuf,
-        /// The certificate's serial number.
-        serial_number: SerialNumber,
-    },
     /// There is nothing to release.
     #[error("certificate {serial_number} is not on hold")]
     NotOnHold {
@@ -437,6 +441,18 @@ pub enum CaError {
     /// No certificate was given.
     #[error("there is no certificate to verify")]
     NothingToVerify,
+    /// The certificate is not good for use.
+    #[error("certificate {serial_number} of {role}/{name} is {status}")]
+    NotValid {
+        /// Its serial number.
+        serial_number: SerialNumber,
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+        /// What it is instead.
+        status: Status,
+    },
     /// One batch orders the same identity twice.
     #[error("{role}/{name} is asked for twice")]
     OrderedTwice {
@@ -532,6 +548,7 @@ impl CaError {
             Self::CrlNotWritten { .. } => "ca.crl_not_written",
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
+            Self::FileForeign { .. } => "ca.file_foreign",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
             Self::HomeOccupied { .. } => "home.occupied",
@@ -541,9 +558,9 @@ impl CaError {
             Self::Key(error) => error.code(),
             Self::KeyElsewhere { .. } => "ca.key_elsewhere",
             Self::KeyMismatch { .. } => "home.key_mismatch",
-            Self::NotItsFile { .. } => "ca.not_its_file",
             Self::NotOnHold { .. } => "ca.not_on_hold",
             Self::NothingToVerify => "ca.nothing_to_verify",
+            Self::NotValid { .. } => "ca.not_valid",
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),

@@ -147,7 +147,7 @@ impl Cluster {
             role: intent.role,
             name: intent.name.clone(),
             hosts: hosts_of(&old, &intent.name)?,
-            key: key_source(record, &old, &renewal.key)?,
+            key: self.key_source(record, &old, &renewal.key)?,
             validity: renewal.validity,
         };
         let planned = self.plan_one(profiles, &order, now)?;
@@ -166,18 +166,39 @@ impl Cluster {
         })
     }
 
+    fn key_source(&self, record: &Record, old: &Certificate, key: &RenewedKey) -> Result<KeySource, CaError> {
+        let serial_number = old.serial_number;
+        match key {
+            RenewedKey::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
+            RenewedKey::New(_) if !self.made_the_key(record)? => Err(CaError::KeyElsewhere { serial_number }),
+            RenewedKey::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
+            RenewedKey::Request(request) if request.public_key_info == old.public_key_info => {
+                Err(CaError::SameKey { serial_number })
+            }
+            RenewedKey::Request(request) => Ok(KeySource::Request(request.clone())),
+        }
+    }
+
+    /// Whether a key of this line was made here, be it that it was delivered and removed since.
+    fn made_the_key(&self, record: &Record) -> Result<bool, CaError> {
+        let made = |one: &Record| one.intent.key_path.is_some() || one.key_forgotten.is_some();
+        Ok(made(record) || self.inventory.lineage(&record.id())?.iter().any(made))
+    }
+
     /// The old pair's places, provided that what is there is the old pair.
     fn old_files(&self, record: &Record, old: &Certificate, key: &KeySource) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let certificate = self.locate(&record.intent.certificate_path);
         let key_path = match key {
-            KeySource::Generate(_) | KeySource::Certified(_) => recorded_key,
+            // One that was delivered and removed left its place.
+            KeySource::Generate(_) => Some(recorded_key.unwrap_or_else(|| certificate.with_extension("key"))),
+            KeySource::Certified(_) => recorded_key,
             KeySource::Request(_) => None,
         };
         let serial_number = old.serial_number;
         let check = |path: &Path, is_its: fn(&Path, &Certificate) -> bool| {
             if files::occupied(path) && !is_its(path, old) {
-                return Err(CaError::NotItsFile { path: path.to_owned(), serial_number });
+                return Err(CaError::FileForeign { path: path.to_owned(), serial_number });
             }
             Ok(())
         };
@@ -267,21 +288,6 @@ struct Files {
     certificate: PathBuf,
     key: Option<PathBuf>,
     placement: Placement,
-}
-
-fn key_source(record: &Record, old: &Certificate, key: &RenewedKey) -> Result<KeySource, CaError> {
-    let serial_number = old.serial_number;
-    match key {
-        RenewedKey::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
-        RenewedKey::New(_) if record.intent.key_path.is_none() => {
-            Err(CaError::KeyElsewhere { serial_number })
-        }
-        RenewedKey::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
-        RenewedKey::Request(request) if request.public_key_info == old.public_key_info => {
-            Err(CaError::SameKey { serial_number })
-        }
-        RenewedKey::Request(request) => Ok(KeySource::Request(request.clone())),
-    }
 }
 
 /// The hosts that a certificate was issued for, its own first: what its order said.

@@ -5,12 +5,15 @@
 
 mod actor;
 mod audit;
+mod bundle;
 mod create;
 mod crl;
+mod distribute;
 mod initialize;
 mod input;
 mod list;
 mod look;
+mod password;
 mod profiles;
 mod progress;
 mod renew;
@@ -130,6 +133,11 @@ enum Command {
     /// The revocation list
     #[command(subcommand)]
     Crl(crl::Crl),
+    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
+    Distribute(distribute::Distribute),
+
+    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
+    Bundle(bundle::Bundle),
 
     /// Say what is in certificate, request, revocation list and key files
     Inspect(look::Inspect),
@@ -231,6 +239,8 @@ impl Command {
             Self::Hold(command) => command.hold(session),
             Self::Release(command) => command.release(session),
             Self::Crl(command) => command.run(session),
+            Self::Distribute(command) => command.run(session),
+            Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
             Self::Profiles(command) => command.run(session),

@@ -149,7 +149,7 @@ pub struct Intent {
     pub profile: Sha256,
     /// Where its file will be.
     pub certificate_path: PathBuf,
-    /// Where its key's file will be; `None` when the key stays with whoever asked.
+    /// Where its key's file will be; `None` when the key stays with whoever asked, or was forgotten.
     pub key_path: Option<PathBuf>,
     /// The certificate that it takes the place of; `None` for the first of an identity.
     pub supersedes: Option<CertificateId>,
@@ -174,6 +174,8 @@ pub struct Record {
     pub release_entry: Option<u64>,
     /// The certificate that took its place; `None` while it is the newest of its line.
     pub superseded_by: Option<CertificateId>,
+    /// The audit entry of the removal of its private key; `None` unless that was made here and removed.
+    pub key_forgotten: Option<u64>,
 }
 
 impl Record {

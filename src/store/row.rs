@@ -66,6 +66,7 @@ struct UnknownWord;
 pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
      role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
      fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry, \
+     forget_entry, \
      (SELECT key_id FROM certificate AS old JOIN issuer ON issuer.id = old.issuer WHERE old.id = certificate.supersedes), \
      (SELECT serial FROM certificate AS old WHERE old.id = certificate.supersedes), \
      (SELECT key_id FROM certificate AS new JOIN issuer ON issuer.id = new.issuer \
@@ -103,6 +104,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         },
         revocation: None,
         release_entry: None,
+        key_forgotten: None,
         superseded_by: None,
     };
     match columns.optional_time()? {
@@ -115,6 +117,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
             record.release_entry = columns.optional_number()?;
         }
     }
+    record.key_forgotten = columns.optional_number()?;
     record.intent.supersedes = columns.optional_certificate_id()?;
     record.superseded_by = columns.optional_certificate_id()?;
     Ok(record)

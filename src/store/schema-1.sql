@@ -41,6 +41,7 @@ CREATE TABLE issuer (
 -- revoked_at. The entries of the audit chain that tell of these steps come before the row's change;
 -- revocation_entry names the last that put it on hold, released or revoked it. (Were they allowed to come
 -- later in the transaction, each would make SQLite search this table for them.)
+-- Where there is a forget_entry, the private key was delivered and removed here.
 CREATE TABLE certificate (
     id                INTEGER PRIMARY KEY,
     issuer            INTEGER NOT NULL REFERENCES issuer,
@@ -62,6 +63,7 @@ CREATE TABLE certificate (
     revoked_at        INTEGER,
     revocation_reason INTEGER,
     revocation_entry  INTEGER REFERENCES audit,
+    forget_entry      INTEGER REFERENCES audit,
     UNIQUE (serial, issuer),
     CHECK ((issue_entry IS NULL) = (not_before IS NULL)
        AND (issue_entry IS NULL) = (not_after IS NULL)
@@ -70,6 +72,7 @@ CREATE TABLE certificate (
     CHECK ((revoked_at IS NULL) = (revocation_reason IS NULL)
        AND (revoked_at IS NULL OR revocation_entry IS NOT NULL)),
     CHECK (issue_entry IS NOT NULL OR revocation_entry IS NULL),
+    CHECK (forget_entry IS NULL OR key_path IS NULL),
     CHECK (supersedes < id)
 ) STRICT;
 

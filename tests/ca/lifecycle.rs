@@ -180,7 +180,7 @@ fn all_that_are_due_are_renewed_once_and_what_cannot_be_keeps_nobody() {
     assert_eq!(renewed.exit, Some(1), "one could not be renewed");
     let result = &renewed.json()["result"];
     assert_eq!(result["renewed"].as_array().map(Vec::len), Some(12));
-    assert_eq!(result["not_renewed"][0]["code"], "ca.not_its_file");
+    assert_eq!(result["not_renewed"][0]["code"], "ca.file_foreign");
     assert_eq!(fs::read(home.path("issued/user-alice.crt")).expect("it"), b"something else");
     let again = home.run(&["--json", "renew", due[0], due[1], "--role", "node-agent"]).result();
     assert_eq!(again["renewed"].as_array().map(Vec::len), Some(0), "what was renewed is not due");

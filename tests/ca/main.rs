@@ -7,6 +7,7 @@
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
 //! | [`crl`] | the revocation list is complete, dated, numbered, renewed in time, and read by others |
+//! | [`distribute`] a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 
@@ -17,7 +18,11 @@ mod cli;
 mod concurrency;
 mod crash;
 mod crl;
+mod distribute;
+#[path = "../common/eventually.rs"]
+mod eventually;
 #[path = "../common/home.rs"]
 mod home;
 mod interop;
 mod lifecycle;
+mod namespace;

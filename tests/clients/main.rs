@@ -2,7 +2,7 @@
 //! its echo service, and curl, Python, Java and OpenSSL as its callers. Each caller is let in with a good
 //! certificate, told apart by role, and kept out with a revoked one and with none.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
