@@ -134,7 +134,9 @@ fn causes(error: &RunError) -> Vec<String> {
 fn hint(error: &RunError) -> Option<&'static str> {
     Some(match error.code() {
         "gateway.bind" => "stop what listens there, or choose another `listen` address",
-        "revocation.crl_expired" => "run `cluster-ca crl` on the CA's machine and copy the new cluster.crl here",
+        "revocation.crl_expired" => {
+            "run `cluster-ca crl` on the CA's machine and copy the new cluster.crl here"
+        }
         "revocation.missing_for_issuer" => "copy the cluster.crl that belongs to this cluster.crt here",
         "own_certificate.role" => "use a certificate that `cluster-ca create-control` made",
         "chain.unknown_issuer" | "chain.bad_signature" => {

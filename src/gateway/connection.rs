@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
 use super::headers::IdentityHeaders;
@@ -39,13 +40,14 @@ pub struct Http {
 }
 
 impl Http {
-    /// HTTP within `limits`.
+    /// HTTP within `limits`. How long a caller may take is watched by the worker, and not by a timer of
+    /// hyper's for each request.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle_timeout)
+            .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
             .max_headers(HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
@@ -84,7 +86,7 @@ pub async fn serve(
     protocol: Protocol,
 ) {
     let worker = Arc::clone(&connection.worker);
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection.session)));
     let service = Requests(Arc::new(connection));
     let session = registration.session();
     let ended = match protocol {
@@ -122,7 +124,7 @@ trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
 
-type Io = TokioIo<TlsStream<TcpStream>>;
+type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
 
 impl Drainable for http1::Connection<Io, Requests> {
     fn drain(self: Pin<&mut Self>) {

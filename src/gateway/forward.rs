@@ -175,9 +175,10 @@ impl Upstream {
     /// Closes the connections of `worker` that have been idle for too long.
     pub fn close_idle(&self, worker: usize) {
         if let Some(mut idle) = self.idle(worker) {
-            while idle.front().is_some_and(|oldest| {
-                oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE
-            }) {
+            while idle
+                .front()
+                .is_some_and(|oldest| oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE)
+            {
                 idle.pop_front();
             }
         }

@@ -100,7 +100,8 @@ impl Shared {
             let (lost, closed) = (std::mem::take(&mut pending.lost), pending.closed);
             drop(pending);
             if lost > 0 {
-                lines.extend_from_slice(format!("{{\"event\":\"lines_lost\",\"count\":{lost}}}\n").as_bytes());
+                lines
+                    .extend_from_slice(format!("{{\"event\":\"lines_lost\",\"count\":{lost}}}\n").as_bytes());
                 tracing::warn!(lost, "the access log's reader is too slow: lines were lost");
             }
             if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {

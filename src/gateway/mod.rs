@@ -9,10 +9,11 @@
 //! |---|---|
 //! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
 //! | TLS | [`peer`], [`tls`], [`verify`] |
-//! | running | [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
+//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
 
+pub mod activity;
 pub mod body;
 pub mod config;
 pub mod connection;
@@ -40,7 +41,7 @@ pub mod worker;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -190,6 +191,12 @@ impl Running {
         &self.addresses
     }
 
+    /// How many connections are open, those in their handshake included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
     /// Stops accepting and lets what runs come to its end; does not wait.
     pub fn drain(&self) {
         self.shared.drain();
@@ -221,7 +228,10 @@ fn workers(config: &Config) -> usize {
 }
 
 /// A thread with a runtime of its own that runs `task`.
-fn spawn(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, GatewayError> {
+fn spawn(
+    name: &str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, GatewayError> {
     let failed = |source| GatewayError::Thread { source };
     let (ready, started) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new()

@@ -57,7 +57,7 @@ impl<'a> WhoAmI<'a> {
             not_before: rfc3339(leaf.not_before),
             not_after: rfc3339(leaf.not_after),
             tls_version: session.tls_version,
-            alpn: session.protocol,
+            alpn: session.protocol.as_str(),
             resumed: session.resumed,
         }
     }

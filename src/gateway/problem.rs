@@ -128,6 +128,10 @@ impl Problem {
         let mut text = serde_json::to_vec(&body).unwrap_or_default();
         text.push(b'\n');
         let mut response = own_response(status, "application/problem+json", text.into(), method, record);
+        if matches!(self, Self::Framing(_)) {
+            // Nobody can say where the next request begins.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if matches!(self, Self::MethodNotAllowed) {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }

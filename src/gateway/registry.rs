@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+use super::activity::Activity;
 use super::peer::Peer;
+use super::tls::Protocol;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,8 @@ pub enum CutReason {
     CertificateExpired,
     /// Its certificate, or an issuer's, has been revoked.
     CertificateRevoked,
+    /// The header of a request did not come to its end in time.
+    HeaderTimeout,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
     /// What is trusted has changed, and it is not among it any more.
@@ -46,6 +50,7 @@ impl CutReason {
         match self {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::HeaderTimeout => "connection.header_timeout",
             Self::Shutdown => "connection.shutdown",
             Self::TrustChanged => "connection.trust_changed",
         }
@@ -64,9 +69,11 @@ pub struct Session {
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// Whether it is used.
+    pub activity: Activity,
     order: Mutex<Order>,
     ordered: Notify,
 }
@@ -112,7 +119,7 @@ pub struct Opening {
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
 }
@@ -145,6 +152,7 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
         });
@@ -156,29 +164,19 @@ impl Registry {
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
     pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
-        let mut told = Vec::new();
-        for shard in &self.shards {
-            // The verdict is reached outside the lock: a worker is not held up by a long list.
-            let sessions: Vec<_> = lock(shard).values().cloned().collect();
-            told.extend(sessions.into_iter().filter(|session| session.tell(verdict(session))));
-        }
-        told
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    }
+
+    /// The same for the connections of one worker.
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let mut cut = Vec::new();
-        for shard in &self.shards {
-            let expired = lock(shard)
-                .values()
-                .take_while(|session| session.peer.expires < now)
-                .cloned()
-                .collect::<Vec<_>>();
-            cut.extend(
-                expired.into_iter().filter(|session| session.tell(Order::Cut(CutReason::CertificateExpired))),
-            );
-        }
-        cut
+        let expired = |session: &&Arc<Session>| session.peer.expires < now;
+        let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
     }
 
     /// How many connections are open.
@@ -210,6 +208,13 @@ impl Drop for Registration {
             lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
     }
+}
+
+fn tell<'a>(
+    sessions: impl Iterator<Item = &'a Arc<Session>>,
+    verdict: &impl Fn(&Session) -> Order,
+) -> Vec<Arc<Session>> {
+    sessions.filter(|session| session.tell(verdict(session))).cloned().collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that

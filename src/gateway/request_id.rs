@@ -85,8 +85,7 @@ mod tests {
     #[test]
     fn numbers_are_32_hexadecimal_digits_and_never_repeat() {
         let ids = RequestIds::new(Arc::new(SystemEntropy));
-        let some: std::collections::HashSet<_> =
-            (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
+        let some: std::collections::HashSet<_> = (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(some.len(), 1_000);
         assert!(some.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
     }

@@ -27,8 +27,7 @@ pub fn run(
 ) -> Result<(), RunError> {
     let config = load(path)?;
     let environment = |source| RunError::Environment { source };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     let every_upstream = match with_demo_upstream {
         true => Some(demo::start().map_err(environment)?),
         false => None,

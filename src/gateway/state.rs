@@ -62,7 +62,8 @@ impl State {
             }
         };
         let own = Own::load(config, &provider)?;
-        let (trust_domain, own_not_after) = own.check(&trust, revocation.as_ref(), config.trust_domain.as_ref(), at)?;
+        let (trust_domain, own_not_after) =
+            own.check(&trust, revocation.as_ref(), config.trust_domain.as_ref(), at)?;
         let verifier = Arc::new(PeerVerifier::new(trust, revocation, trust_domain, &provider));
         let tls = tls::server_config(provider, own.certified, Arc::clone(&verifier), Arc::clone(clock))?;
         let upstreams = config.upstreams.iter().map(|upstream| {
@@ -148,7 +149,11 @@ fn load_trust(path: &Path, at: OffsetDateTime) -> Result<TrustBundle, StateError
         .map_err(|source| StateError::Trust { path: path.to_owned(), source })
 }
 
-fn load_crls(paths: &[PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Result<RevocationSet, StateError> {
+fn load_crls(
+    paths: &[PathBuf],
+    trust: &TrustBundle,
+    at: OffsetDateTime,
+) -> Result<RevocationSet, StateError> {
     let mut all = Vec::new();
     for path in paths {
         if !all.is_empty() {

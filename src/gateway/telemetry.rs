@@ -36,7 +36,11 @@ pub struct Telemetry {
 impl Telemetry {
     /// Writes the line of a refused handshake.
     pub fn handshake_refused(&self, refused: &HandshakeRefused<'_>) {
-        self.log.append(&Timed { time: Timestamp(self.clock.now()), event: "handshake_refused", fields: refused });
+        self.log.append(&Timed {
+            time: Timestamp(self.clock.now()),
+            event: "handshake_refused",
+            fields: refused,
+        });
     }
 
     /// Writes the line of a connection that was cut while it was open.
@@ -109,7 +113,14 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Opens the record of a request of `session`.
-    pub fn begin(telemetry: &Arc<Telemetry>, session: &Arc<Session>, id: RequestId, method: &Method, uri: &Uri) -> Self {
+    pub fn begin(
+        telemetry: &Arc<Telemetry>,
+        session: &Arc<Session>,
+        id: RequestId,
+        method: &Method,
+        uri: &Uri,
+    ) -> Self {
+        session.activity.request_begins();
         Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
@@ -172,6 +183,7 @@ impl RequestRecord {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
+        self.session.activity.request_ends();
         if !complete {
             self.fail("downstream.aborted");
         }
@@ -271,7 +283,7 @@ impl<'a> CallerFields<'a> {
             name: &session.peer.identity.name,
             serial_number: session.peer.serial_number,
             tls_version: session.tls_version,
-            alpn: session.protocol,
+            alpn: session.protocol.as_str(),
             resumed: session.resumed,
         }
     }

@@ -38,7 +38,8 @@ pub fn certified_key(
     key: &Secret,
 ) -> Result<CertifiedKey, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| TlsError::KeyUnreadable)?;
-    let key = provider.key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
+    let key =
+        provider.key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),

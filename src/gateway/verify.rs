@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
@@ -47,9 +49,10 @@ impl PeerVerifier {
         trust_domain: TrustDomain,
         provider: &CryptoProvider,
     ) -> Self {
-        let root_subjects = trust.anchors().iter().map(|anchor| {
-            DistinguishedName::from(anchor.certificate.subject.der.clone())
-        });
+        let root_subjects = trust
+            .anchors()
+            .iter()
+            .map(|anchor| DistinguishedName::from(anchor.certificate.subject.der.clone()));
         Self {
             root_subjects: root_subjects.collect(),
             trust,
@@ -76,7 +79,8 @@ impl PeerVerifier {
         }
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
-        let identity = Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let identity =
+            Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
         let peer = Arc::new(Peer {
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
@@ -93,7 +97,8 @@ impl PeerVerifier {
     /// # Errors
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
-        if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none() {
+        if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none()
+        {
             return Err(CutReason::TrustChanged);
         }
         if !peer.is_valid_at(at) {

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{Connection, Http, serve};
 use super::headers::IdentityHeaders;
 use super::peer::Peer;
-use super::registry::Opening;
+use super::registry::{CutReason, Opening, Order, Registration};
 use super::request_id::RequestIds;
 use super::state::State;
 use super::telemetry::{HandshakeRefused, micros_since};
@@ -31,8 +31,8 @@ use crate::x509::{Certificate, Sha256};
 /// How many handshakes of one worker may be under way; further callers wait in the kernel's queue.
 const HANDSHAKES: usize = 512;
 
-/// How often connections to upstreams are looked over.
-const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How often idle connections are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -69,7 +69,11 @@ impl Worker {
     }
 
     /// Accepts connections until the gateway drains, and serves them until it stops.
-    pub async fn run(self: Arc<Self>, listeners: Vec<std::net::TcpListener>, mut phase: watch::Receiver<Phase>) {
+    pub async fn run(
+        self: Arc<Self>,
+        listeners: Vec<std::net::TcpListener>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         for listener in listeners {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
@@ -84,12 +88,31 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = Phase::reached(Phase::Stopped, &mut phase) => return,
-                _ = housekeeping.tick() => {
-                    for upstream in &self.gateway.state.load().upstreams {
-                        upstream.close_idle(self.index);
-                    }
-                }
+                _ = housekeeping.tick() => self.keep_house(),
             }
+        }
+    }
+
+    /// Ends what has been idle for too long, on both sides.
+    fn keep_house(&self) {
+        let limits = &self.gateway.limits;
+        let told = self.gateway.registry.sweep_worker(self.index, |session| {
+            let overdue = session.activity.header().is_some_and(|header| header >= limits.header_timeout);
+            if overdue && session.protocol == Protocol::Http1 {
+                Order::Cut(CutReason::HeaderTimeout)
+            } else if session.activity.idle().is_some_and(|idle| idle >= limits.idle_timeout) {
+                Order::Drain
+            } else {
+                Order::Serve
+            }
+        });
+        for session in told {
+            if let Order::Cut(reason) = session.order() {
+                self.gateway.telemetry.connection_cut(&session, reason);
+            }
+        }
+        for upstream in &self.gateway.state.load().upstreams {
+            upstream.close_idle(self.index);
         }
     }
 
@@ -157,7 +180,7 @@ impl Worker {
         self: &Arc<Self>,
         stream: TcpStream,
         remote: SocketAddr,
-    ) -> Option<(Connection, super::registry::Registration, TlsStream<TcpStream>, Protocol)> {
+    ) -> Option<(Connection, Registration, TlsStream<TcpStream>, Protocol)> {
         let begun = Instant::now();
         let state = self.gateway.state.load_full();
         // Without it, small records wait for the acknowledgement of those before.
@@ -209,7 +232,7 @@ impl Worker {
             peer,
             remote,
             tls_version: tls::version(tls),
-            protocol: protocol.as_str(),
+            protocol,
             resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         };
         let registration = self.gateway.registry.register(self.index, opening);
@@ -264,7 +287,7 @@ struct Slot(Arc<Shared>);
 
 impl Slot {
     fn take(gateway: &Arc<Shared>) -> Option<Self> {
-        let taken = gateway.connections.fetch_add(1, Ordering::Relaxed);
+        let taken = gateway.connections.fetch_add(1, Relaxed);
         let slot = Self(Arc::clone(gateway));
         (taken < gateway.limits.connections).then_some(slot)
     }
@@ -272,7 +295,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -216,10 +216,7 @@ async fn tls_1_2_is_served_with_aead_and_a_certificate() {
     let user = gateway.user();
     let mut stream =
         gateway.connect_with(Some(&user), &["http/1.1"], &[&rustls::version::TLS12]).await.unwrap();
-    stream
-        .write_all(b"GET /v1/x HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     patiently(stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -303,8 +300,7 @@ fn a_gateway_without_a_current_crl_does_not_start() {
     };
     let missing = code(|setup| setup.crl = Some(String::new()));
     assert!(missing.1.contains("cluster.crl"), "{}", missing.1);
-    let expired =
-        code(|setup| setup.crl = Some(setup.cluster.crl_until(1, &[], now() - Duration::SECOND)));
+    let expired = code(|setup| setup.crl = Some(setup.cluster.crl_until(1, &[], now() - Duration::SECOND)));
     assert_eq!(expired.0.code(), "revocation.crl_expired");
     let foreign = code(|setup| setup.crl = Some(Cluster::new("prod").crl(1, &[])));
     assert!(foreign.1.contains("cluster.crl"), "{}", foreign.1);

@@ -46,6 +46,7 @@ pub(crate) struct Setup {
     /// More lines of the configuration.
     pub(crate) more: &'static str,
     pub(crate) routes: &'static str,
+    pub(crate) threads: usize,
 }
 
 impl Setup {
@@ -59,6 +60,7 @@ impl Setup {
             upstream_options: "",
             more: "",
             routes: ROUTES,
+            threads: 2,
         }
     }
 
@@ -83,8 +85,8 @@ impl Setup {
                  identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
                  trust: {{ bundle: cluster.crt, crl: cluster.crl }}\n\
                  upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
-                 threads: 2\n{}\nroutes:{}",
-                self.upstream_options, self.more, self.routes
+                 threads: {}\n{}\nroutes:{}",
+                self.upstream_options, self.threads, self.more, self.routes
             ),
         );
     }

@@ -20,3 +20,4 @@ mod headers;
 mod life;
 mod process;
 mod upstream;
+mod upstreams;
