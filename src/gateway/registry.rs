@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::activity::Activity;
 use super::peer::Peer;
@@ -75,21 +77,53 @@ pub struct Session {
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
+    /// For the connection's own task.
     ordered: Notify,
+    /// For every request that is under way.
+    changed: Notify,
+    /// When the reason to cut it was noticed.
+    cut_since: OnceLock<Instant>,
+    ended: AtomicBool,
 }
 
 impl Session {
-    /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
+    /// Tells the connection what to do, for a reason that was noticed at `noticed`; weaker than what it
+    /// was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
-    pub fn tell(&self, order: Order) -> bool {
+    pub fn tell(&self, order: Order, noticed: Instant) -> bool {
         let mut current = lock(&self.order);
         let stronger = order > *current;
         if stronger {
+            if let Order::Cut(_) = order {
+                // The first reason counts.
+                let _ = self.cut_since.set(noticed);
+            }
             *current = order;
+            drop(current);
             self.ordered.notify_one();
+            self.changed.notify_waiters();
         }
         stronger
+    }
+
+    /// Why it is cut, and since when that is known.
+    pub fn cut(&self) -> Option<(CutReason, Instant)> {
+        match self.order() {
+            Order::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing goes over the connection any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Is done when the connection is told something, or the gateway's state has changed, after this
+    /// call, whenever it is polled.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// What the connection has been told last.
@@ -155,6 +189,9 @@ impl Registry {
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
+            changed: Notify::new(),
+            cut_since: OnceLock::new(),
+            ended: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
@@ -163,20 +200,31 @@ impl Registry {
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), noticed, &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
-        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) {
+        if let Some(shard) = self.shards.get(worker) {
+            tell(lock(shard).values(), Instant::now(), &verdict);
+        }
     }
 
-    /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
+    /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`.
+    pub fn cut_expired(&self, now: OffsetDateTime) {
         let expired = |session: &&Arc<Session>| session.peer.expires < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
+        for shard in &self.shards {
+            tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
+        }
+    }
+
+    /// Wakes every request that is under way, so that it looks at the gateway's state again.
+    pub fn announce_change(&self) {
+        for shard in &self.shards {
+            lock(shard).values().for_each(|session| session.changed.notify_waiters());
+        }
     }
 
     /// How many connections are open.
@@ -207,14 +255,16 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
+        self.session.ended.store(true, Ordering::Release);
     }
 }
 
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
+    noticed: Instant,
     verdict: &impl Fn(&Session) -> Order,
 ) -> Vec<Arc<Session>> {
-    sessions.filter(|session| session.tell(verdict(session))).cloned().collect()
+    sessions.filter(|session| session.tell(verdict(session), noticed)).cloned().collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that

@@ -53,7 +53,7 @@ async fn finish(gateway: &Shared) {
     let deadline = Instant::now() + gateway.limits.drain_timeout;
     while gateway.connections.load(Ordering::Relaxed) > 0 {
         if Instant::now() >= deadline {
-            let cut = gateway.registry.sweep(|_| Order::Cut(CutReason::Shutdown));
+            let cut = gateway.registry.sweep(std::time::Instant::now(), |_| Order::Cut(CutReason::Shutdown));
             tracing::warn!(connections = cut.len(), "the time to finish is over: connections are cut");
             sleep(FAREWELL).await;
             return;
@@ -64,9 +64,7 @@ async fn finish(gateway: &Shared) {
 }
 
 fn cut_expired(gateway: &Shared) {
-    for session in gateway.registry.cut_expired(gateway.telemetry.clock.now()) {
-        gateway.telemetry.connection_cut(&session, CutReason::CertificateExpired);
-    }
+    gateway.registry.cut_expired(gateway.telemetry.clock.now());
 }
 
 fn warn_of_ageing_crls(gateway: &Shared, now: OffsetDateTime) {

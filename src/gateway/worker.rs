@@ -19,13 +19,13 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{Connection, Http, serve};
 use super::headers::IdentityHeaders;
 use super::peer::Peer;
-use super::registry::{CutReason, Opening, Order, Registration};
+use super::registry::{CutReason, Opening, Order};
 use super::request_id::RequestIds;
 use super::state::State;
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
 use super::verify::{PeerError, Presented, observing};
-use super::{Phase, Shared};
+use super::{Phase, Shared, with_causes};
 use crate::x509::{Certificate, Sha256};
 
 /// How many handshakes of one worker may be under way; further callers wait in the kernel's queue.
@@ -96,7 +96,7 @@ impl Worker {
     /// Ends what has been idle for too long, on both sides.
     fn keep_house(&self) {
         let limits = &self.gateway.limits;
-        let told = self.gateway.registry.sweep_worker(self.index, |session| {
+        self.gateway.registry.sweep_worker(self.index, |session| {
             let overdue = session.activity.header().is_some_and(|header| header >= limits.header_timeout);
             if overdue && session.protocol == Protocol::Http1 {
                 Order::Cut(CutReason::HeaderTimeout)
@@ -106,11 +106,6 @@ impl Worker {
                 Order::Serve
             }
         });
-        for session in told {
-            if let Order::Cut(reason) = session.order() {
-                self.gateway.telemetry.connection_cut(&session, reason);
-            }
-        }
         for upstream in &self.gateway.state.load().upstreams {
             upstream.close_idle(self.index);
         }
@@ -163,14 +158,11 @@ impl Worker {
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = worker.admit(stream, remote).await;
+            let admitted = worker.admit(stream, remote, slot).await;
             drop(permit);
-            if let Some((connection, registration, stream, protocol)) = admitted {
+            if let Some((connection, stream)) = admitted {
                 // A task of its own: the one that made the handshake is several times as large.
-                tokio::spawn(async move {
-                    serve(connection, registration, stream, protocol).await;
-                    drop(slot);
-                });
+                tokio::spawn(serve(connection, stream));
             }
         });
     }
@@ -180,7 +172,8 @@ impl Worker {
         self: &Arc<Self>,
         stream: TcpStream,
         remote: SocketAddr,
-    ) -> Option<(Connection, Registration, TlsStream<TcpStream>, Protocol)> {
+        slot: Slot,
+    ) -> Option<(Connection, TlsStream<TcpStream>)> {
         let begun = Instant::now();
         let state = self.gateway.state.load_full();
         // Without it, small records wait for the acknowledgement of those before.
@@ -219,7 +212,6 @@ impl Worker {
                 return None;
             }
         };
-        let protocol = Protocol::of(tls);
         let identity = match IdentityHeaders::new(&peer.identity, &peer.chain.leaf, remote.ip()) {
             Ok(identity) => identity,
             Err(_) => {
@@ -232,13 +224,13 @@ impl Worker {
             peer,
             remote,
             tls_version: tls::version(tls),
-            protocol,
+            protocol: Protocol::of(tls),
             resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         };
         let registration = self.gateway.registry.register(self.index, opening);
         self.gateway.settle(registration.session(), state.generation);
         let session = Arc::clone(registration.session());
-        Some((Connection { worker: Arc::clone(self), session, identity }, registration, stream, protocol))
+        Some((Connection { worker: Arc::clone(self), session, identity, registration, slot }, stream))
     }
 
     /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake
@@ -283,7 +275,7 @@ impl Worker {
 
 /// One of the connections that may be open; dropped, it is free again.
 #[derive(Debug)]
-struct Slot(Arc<Shared>);
+pub struct Slot(Arc<Shared>);
 
 impl Slot {
     fn take(gateway: &Arc<Shared>) -> Option<Self> {
@@ -327,15 +319,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
     )
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -48,6 +48,11 @@ impl<'a> Item<'a> {
         self.place.line().unwrap_or(1)
     }
 
+    /// Whether it is text.
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_string()
+    }
+
     /// It as text.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.as_str().or_else(|| self.is_not("text"))

@@ -101,6 +101,10 @@ fn route(
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
     let upstream = fields.required("upstream").and_then(|item| find(upstreams, "upstream", &item));
+    let websocket = match fields.optional("upgrade") {
+        Some(item) => item.read(websocket),
+        None => Some(false),
+    };
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
@@ -108,7 +112,16 @@ fn route(
         methods: methods?,
         allow: allowed?,
         upstream: UpstreamId(upstream?.0),
+        websocket: websocket?,
     })
+}
+
+/// The one protocol that a connection may change to: in others, requests could be hidden.
+fn websocket(text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "websocket" => Ok(true),
+        _ => Err(ConfigError::Upgrade { given: text.to_owned() }),
+    }
 }
 
 fn methods(item: &Item<'_>) -> Option<Methods> {
@@ -158,7 +171,8 @@ fn allow(item: &Item<'_>, path: Option<&Template>, groups: &[Declared<'_, Arc<Gr
     }
 }
 
-fn member(item: &Item<'_>) -> Option<Caller> {
+/// A caller who is named outside of any route.
+pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     let mut fields = item.fields()?;
     let (role, name) = (fields.required("role"), fields.optional("name"));
     fields.finish();

@@ -48,7 +48,9 @@ fn the_example_is_read_with_its_defaults() {
     let config = parse(TEXT).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:4523".parse().unwrap()]);
     assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
-    assert!(matches!(&config.trust.revocation, Revocation::Crls(files) if files[0].ends_with("cluster.crl")));
+    assert!(
+        matches!(&config.trust.revocation, Revocation::Crls { paths, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
+    );
     assert_eq!(
         config.upstreams,
         [Upstream {
@@ -140,7 +142,7 @@ threads: 2
     assert_eq!(changed("listen:", "access_log: off\nlisten:").unwrap().access_log, AccessLog::Off);
     assert_eq!(changed("listen:", "access_log: stdout\nlisten:").unwrap().access_log, AccessLog::Stdout);
     let two = changed("crl: cluster.crl", "crl: [cluster.crl, gateway.crt]").unwrap();
-    assert!(matches!(two.trust.revocation, Revocation::Crls(files) if files.len() == 2));
+    assert!(matches!(two.trust.revocation, Revocation::Crls { paths, .. } if paths.len() == 2));
 }
 
 #[test]

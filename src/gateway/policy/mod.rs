@@ -69,7 +69,11 @@ impl Policy {
             return nowhere(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute });
         };
         match route.admit(caller, path) {
-            Ok(()) => Decision::Permit(Terms { rule: route.rule, upstream: route.upstream }),
+            Ok(()) => Decision::Permit(Terms {
+                rule: route.rule,
+                upstream: route.upstream,
+                websocket: route.websocket,
+            }),
             Err(reason) => Decision::Deny(Denial { reason, rule: Some(route.rule) }),
         }
     }
@@ -102,6 +106,8 @@ pub struct Route {
     pub allow: Vec<Allow>,
     /// Where the request goes.
     pub upstream: UpstreamId,
+    /// Whether a connection may become a WebSocket here.
+    pub websocket: bool,
 }
 
 impl Route {
@@ -170,6 +176,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether `caller` is one of them, wherever it calls.
+    #[must_use]
+    pub fn is(&self, caller: &Identity) -> bool {
+        self.role == caller.role
+            && match &self.name {
+                NameRule::Any => true,
+                NameRule::Bound(_) => false,
+                NameRule::Exactly(name) => *name == caller.name,
+            }
+    }
+
     fn includes(&self, other: &Self) -> bool {
         self.role == other.role
             && match (&self.name, &other.name) {
@@ -236,6 +253,7 @@ pub enum Decision {
 pub struct Terms {
     rule: RuleId,
     upstream: UpstreamId,
+    websocket: bool,
 }
 
 impl Terms {
@@ -249,6 +267,12 @@ impl Terms {
     #[must_use]
     pub const fn upstream(&self) -> UpstreamId {
         self.upstream
+    }
+
+    /// Whether the connection may become a WebSocket.
+    #[must_use]
+    pub const fn websocket(&self) -> bool {
+        self.websocket
     }
 }
 
@@ -274,9 +298,15 @@ pub enum DenyReason {
     /// No route is for this path.
     #[error("no route is for this path")]
     NoRoute,
+    /// Only an operator may.
+    #[error("only an operator may do this")]
+    NotAnOperator,
     /// The caller's role may not.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
+    /// The call may be made, but no WebSocket of it.
+    #[error("no WebSocket is allowed on this route")]
+    WebSocket,
 }
 
 impl DenyReason {
@@ -287,7 +317,9 @@ impl DenyReason {
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
+            Self::NotAnOperator => "policy.not_an_operator",
             Self::RoleNotAllowed => "policy.role_not_allowed",
+            Self::WebSocket => "policy.websocket",
         }
     }
 }
@@ -379,6 +411,7 @@ mod tests {
             methods: methods.split(' ').map(|m| Methods::of(&m.parse().unwrap())).collect(),
             allow: allow.iter().cloned().map(Allow::Caller).collect(),
             upstream: UpstreamId(index),
+            websocket: false,
         }))
     }
 
@@ -535,6 +568,7 @@ mod tests {
             methods: Methods::of(&Method::GET),
             allow,
             upstream: UpstreamId(0),
+            websocket: false,
         };
         let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
         assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));

@@ -1,0 +1,115 @@
+//! Sessions that may be resumed (RFC 8446, section 2.2; RFC 5246, section 7.4.1.2), and the judgement
+//! that each passes first.
+//!
+//! rustls resumes whatever its storage hands out and verifies nothing again. So the storage hands out
+//! only what would be let in at this moment: the chain is judged by the very verifier that judges full
+//! handshakes, and the proof of the key must be recent and made under the same trust anchors. Whoever
+//! fails is not resumed but makes a full handshake, where the verifier says why to him and to the log.
+//! A session stores when the key was proved, not when it was last resumed: chains of sessions end too.
+//!
+//! Sessions stay here; a ticket is only a number. Where no certificate was verified, nothing is stored.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::server::StoresServerSessions;
+use zeroize::Zeroizing;
+
+use super::verify::{PeerVerifier, Proof};
+use crate::clock::Clock;
+
+/// How many sessions are stored; the oldest make room.
+const MOST: usize = 16_384;
+
+/// The sessions of all states of a process.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<Stored>);
+
+#[derive(Default)]
+struct Stored {
+    sessions: HashMap<Vec<u8>, Session>,
+    /// In the order in which they came; some are gone.
+    numbers: VecDeque<Vec<u8>>,
+}
+
+#[derive(Clone)]
+struct Session {
+    secrets: Zeroizing<Vec<u8>>,
+    proof: Arc<Proof>,
+}
+
+impl Sessions {
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stored {
+    fn insert(&mut self, number: Vec<u8>, session: Session) {
+        while self.numbers.len() >= MOST
+            && let Some(oldest) = self.numbers.pop_front()
+        {
+            self.sessions.remove(&oldest);
+        }
+        self.numbers.push_back(number.clone());
+        self.sessions.insert(number, session);
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sessions", self.sessions.len())
+    }
+}
+
+/// The sessions as one state sees them.
+#[derive(Debug)]
+pub struct Resumable {
+    /// All of them.
+    pub sessions: Arc<Sessions>,
+    /// Who judges.
+    pub verifier: Arc<PeerVerifier>,
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+    /// How old the proof of the key may be.
+    pub max_age: Duration,
+}
+
+impl Resumable {
+    /// The secrets of `session`, if its owner would be let in now.
+    fn judge(&self, session: Session) -> Option<Vec<u8>> {
+        let Session { mut secrets, proof } = session;
+        let now = self.clock.now();
+        let fresh = proof.at <= now && now - proof.at < self.max_age;
+        if !fresh || proof.anchors != self.verifier.trust().fingerprint() {
+            return None;
+        }
+        let (leaf, intermediates) = proof.chain.split_first()?;
+        self.verifier.judge(leaf, intermediates, now).ok()?;
+        Proof::of_this_handshake(proof.clone());
+        Some(std::mem::take(&mut *secrets))
+    }
+}
+
+impl StoresServerSessions for Resumable {
+    fn put(&self, number: Vec<u8>, secrets: Vec<u8>) -> bool {
+        let Some(proof) = Proof::made() else { return false };
+        self.sessions.stored().insert(number, Session { secrets: Zeroizing::new(secrets), proof });
+        true
+    }
+
+    fn get(&self, number: &[u8]) -> Option<Vec<u8>> {
+        let session = self.sessions.stored().sessions.get(number).cloned()?;
+        self.judge(session)
+    }
+
+    fn take(&self, number: &[u8]) -> Option<Vec<u8>> {
+        let session = self.sessions.stored().sessions.remove(number)?;
+        self.judge(session)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
