@@ -230,12 +230,17 @@ impl Head {
     /// The end of the chain without entries.
     pub const EMPTY: Self = Self { seq: 0, hash: Sha256([0; 32]) };
 
+    /// The place that the next entry will have.
+    #[must_use]
+    pub const fn next_seq(self) -> u64 {
+        self.seq.saturating_add(1)
+    }
+
     /// Makes `event` the next entry and moves on to it.
     #[must_use = "the entry must be kept: the next one builds on it"]
     pub fn append(&mut self, mut event: Event) -> Entry {
         event.provenance.at = whole_second(event.provenance.at);
-        let mut entry =
-            Entry { seq: self.seq.saturating_add(1), event, previous: self.hash, hash: Sha256([0; 32]) };
+        let mut entry = Entry { seq: self.next_seq(), event, previous: self.hash, hash: Sha256([0; 32]) };
         entry.hash = entry.digest();
         *self = Self { seq: entry.seq, hash: entry.hash };
         entry
@@ -246,7 +251,7 @@ impl Head {
     /// # Errors
     /// [`BrokenChain`] saying what is wrong with it.
     pub fn follow(&mut self, entry: &Entry) -> Result<(), BrokenChain> {
-        let expected = self.seq.saturating_add(1);
+        let expected = self.next_seq();
         let broken = |seq, why| Err(BrokenChain { seq, why });
         if entry.seq > expected {
             return broken(expected, Break::Missing);

@@ -223,8 +223,8 @@ impl Common {
         for certificate in &fulfilled {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(
-                    "the request asked for another {}; the profile decides",
-                    mismatch.field
+                    "the request asks for {} {}; the profile decides, and it is {}",
+                    mismatch.field, mismatch.found, mismatch.planned
                 ));
             }
         }

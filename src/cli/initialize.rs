@@ -41,6 +41,10 @@ impl Initialize {
             validity: self.validity,
         };
         let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)?;
+        if made.swept {
+            session
+                .note("an earlier initialize ended before its cluster was whole; what it left was removed");
+        }
         Ok(Box::new(Shown(Made(made))))
     }
 }

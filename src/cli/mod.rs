@@ -1,6 +1,6 @@
 //! The command line of `cluster-ca`: the whole command tree, one line each.
 //!
-//! A command is a struct with its arguments and a `run` that returns a value; [`report`] prints it.
+//! A command is a struct with its arguments and a `run` that returns a value; `report` prints it.
 //! Nothing below this module knows of arguments, terminals or exit codes.
 
 mod actor;
@@ -219,8 +219,10 @@ impl Command {
 fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        // The first paragraph; usage and tips follow.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
         let failure = Failure::new("usage.arguments", message).with_hint("see cluster-ca --help");
         return report::finish(Format::Json, Err(failure));
     }

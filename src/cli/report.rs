@@ -23,7 +23,7 @@ pub(super) trait Outcome: fmt::Display {
         0
     }
 
-    /// Bytes to write as they are, whatever the format asked for: shell completions, a man page.
+    /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
     }
@@ -186,6 +186,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "policy.outlives_issuer" => "ask for a shorter --validity",
         "policy.key_algorithm" => "choose one of those that `cluster-ca profiles show ROLE` lists",
         "request.bad_signature" => "make the request again with the key it is for: openssl req -new -key KEY",
+        "trust.expired" | "trust.not_yet_valid" => {
+            "the root does not hold then; choose another time with --at TIME"
+        }
         "chain.expired" => "issue a new one; to judge as of an earlier time, use --at TIME",
         "chain.not_yet_valid" => {
             "check the clock of this machine, or judge as of a later time with --at TIME"
@@ -202,7 +205,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
         }
         "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
-        "audit.broken_chain" | "store.unrecorded" => {
+        "audit.broken" | "store.corrupt" | "store.inconsistent" => {
             "somebody changed ca.db by other means; compare it with a backup"
         }
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
@@ -242,16 +245,16 @@ pub(super) fn finish(format: Format, result: CommandResult) -> ExitCode {
 fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
     let written = match (outcome.raw(), format) {
-        (Some(bytes), _) => stdout.write_all(bytes),
-        (None, Format::Quiet) => Ok(()),
-        (None, Format::Text) => write!(stdout, "{outcome}"),
-        (None, Format::Json) => {
+        (_, Format::Json) => {
             let result = outcome.json().map_err(|error| Failure::of("system.json", &error))?;
             let envelope = Envelope { ok: true, result: Some(result), error: None };
             serde_json::to_writer(&mut stdout, &envelope)
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(stdout))
         }
+        (Some(bytes), _) => stdout.write_all(bytes),
+        (None, Format::Quiet) => Ok(()),
+        (None, Format::Text) => write!(stdout, "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),

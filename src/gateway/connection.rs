@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
-use super::headers::IdentityHeaders;
+use super::handshake::Admitted;
 use super::registry::{Order, Registration, Session};
 use super::service;
 use super::tls::Protocol;
@@ -74,8 +74,6 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
-    /// What the service behind is told about the caller.
-    pub identity: IdentityHeaders,
     /// Keeps it registered: until its last request has ended, or the tunnel that it became.
     pub registration: Registration,
     /// Its place among those that may be open.
@@ -91,7 +89,8 @@ impl Drop for Connection {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(connection: Connection, stream: TlsStream<TcpStream>) {
+pub async fn serve(admitted: Admitted) {
+    let Admitted { connection, stream } = admitted;
     let worker = Arc::clone(&connection.worker);
     let session = Arc::clone(&connection.session);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&session)));

@@ -33,7 +33,7 @@ impl Exchange {
             // Before anything is looked at: what changes afterwards is not missed.
             let changed = connection.session.changed();
             if let Order::Cut(reason) = connection.session.order() {
-                return Problem::Cut { reason: reason.code() };
+                return Problem::Cut(reason);
             }
             {
                 let state = connection.worker.gateway.state.load();

@@ -1,14 +1,14 @@
 //! The gateway: who may make which call, and what the service behind it is told about the caller.
 //!
-//! One connection, in order: [`worker`] accepts it and makes the handshake, in which [`verify`] judges
-//! the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
+//! One connection, in order: [`worker`] accepts it; [`handshake`] makes it one of TLS, in which [`verify`]
+//! judges the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
 //! [`service`]: framing, path, policy, limits, headers, [`forward`]. What the judging rests on is one
 //! immutable [`state`], swapped whole.
 //!
 //! | part | modules |
 //! |---|---|
 //! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`peer`], [`tls`], [`verify`] |
+//! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
@@ -21,6 +21,7 @@ pub mod demo;
 pub mod exchange;
 pub mod forward;
 pub mod framing;
+pub mod handshake;
 pub mod headers;
 pub mod log;
 pub mod own;
@@ -45,6 +46,7 @@ pub mod warden;
 pub mod watch;
 pub mod worker;
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -173,7 +175,7 @@ impl Gateway {
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
-            registry: Arc::new(Registry::new(workers)),
+            registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
             telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
             entropy: options.entropy,
             limits: config.limits.clone(),
@@ -282,18 +284,6 @@ fn spawn(
     Ok(thread)
 }
 
-/// An error and what caused it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
@@ -331,6 +321,12 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// An error and its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Why a gateway does not start.

@@ -10,9 +10,11 @@ use super::forward::ForwardError;
 use super::framing::FramingError;
 use super::path::PathError;
 use super::policy::Denial;
+use super::registry::CutReason;
 use super::reload::PushError;
 use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
+use super::with_causes;
 use crate::revocation::CrlError;
 use crate::x509::KeyIdentifier;
 use crate::x509::crl::CrlNumber;
@@ -31,11 +33,8 @@ pub enum Problem {
         at_most: u64,
     },
     /// The connection is being cut.
-    #[error("the connection is being closed: {reason}")]
-    Cut {
-        /// The code of the reason.
-        reason: &'static str,
-    },
+    #[error("the connection is being closed: {}", .0.code())]
+    Cut(CutReason),
     /// The policy refuses the call.
     #[error("{}", .0.reason)]
     Denied(Denial),
@@ -94,7 +93,9 @@ impl Problem {
             Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::BodyBroken | Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -126,7 +127,7 @@ impl Problem {
         match self {
             Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::Cut { reason } => reason,
+            Self::Cut(reason) => reason.code(),
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),
             Self::Framing(error) => error.code(),
@@ -204,12 +205,7 @@ pub fn own_response(
 }
 
 fn log(problem: &Problem, record: &RequestRecord) {
-    tracing::warn!(
-        request_id = record.id().as_str(),
-        code = problem.code(),
-        "{}",
-        super::with_causes(problem)
-    );
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
 }
 
 #[derive(Serialize)]

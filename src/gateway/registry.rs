@@ -4,7 +4,7 @@
 //! the gateway's state changed in between: whoever swaps the state and then sweeps misses nobody.
 //! Nothing here knows why a connection should end; the caller's verdict says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::activity::Activity;
+use super::headers::AddressHeaders;
 use super::peer::Peer;
 use super::tls::Protocol;
+use crate::identity::Identity;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +76,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// What the service behind is told about where the caller connects from.
+    pub address: AddressHeaders,
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
@@ -167,18 +171,31 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
+    /// How many connections an identity has, whatever its certificates.
+    of_identities: Mutex<HashMap<Identity, usize>>,
+    most_of_identity: usize,
 }
 
 impl Registry {
-    /// An empty registry for `workers` workers.
+    /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
+    /// connections.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Mutex::default()).collect(), next_id: AtomicU64::new(1) }
+    pub fn new(workers: usize, most_of_identity: usize) -> Self {
+        Self {
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+            next_id: AtomicU64::new(1),
+            of_identities: Mutex::default(),
+            most_of_identity,
+        }
     }
 
-    /// Registers a connection of worker `worker` until the returned guard is dropped.
+    /// Registers a connection of worker `worker` until the returned guard is dropped; `None` when its
+    /// identity has as many as it may have.
     #[must_use]
-    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Registration {
+    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
+        if !self.count(&opening.peer.identity) {
+            return None;
+        }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer: opening.peer,
@@ -186,6 +203,7 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            address: AddressHeaders::new(opening.remote.ip()),
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
@@ -196,7 +214,29 @@ impl Registry {
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
         }
-        Registration { registry: Arc::clone(self), worker, session }
+        Some(Registration { registry: Arc::clone(self), worker, session })
+    }
+
+    fn count(&self, identity: &Identity) -> bool {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count >= self.most_of_identity => return false,
+            Some(count) => *count += 1,
+            None => {
+                of_identities.insert(identity.clone(), 1);
+            }
+        }
+        true
+    }
+
+    fn discount(&self, identity: &Identity) {
+        let mut of_identities = lock(&self.of_identities);
+        match of_identities.get_mut(identity) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                of_identities.remove(identity);
+            }
+        }
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
@@ -211,13 +251,13 @@ impl Registry {
         }
     }
 
-    /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`.
-    pub fn cut_expired(&self, now: OffsetDateTime) {
+    /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
         let expired = |session: &&Arc<Session>| session.peer.expires < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
-        for shard in &self.shards {
-            tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
-        }
+        let tell =
+            |shard: &Mutex<Shard>| tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
+        self.shards.iter().flat_map(tell).collect()
     }
 
     /// Wakes every request that is under way, so that it looks at the gateway's state again.
@@ -255,6 +295,7 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.peer.expires, self.session.id));
         }
+        self.registry.discount(&self.session.peer.identity);
         self.session.ended.store(true, Ordering::Release);
     }
 }
@@ -271,4 +312,91 @@ fn tell<'a>(
 /// a panic could break.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, client, now};
+    use crate::x509::trust::Purpose;
+    use rcgen::SanType;
+    use time::Duration;
+
+    /// A caller whose certificate ends so long from now.
+    fn peer(name: &str, expires: Duration) -> Arc<Peer> {
+        let root = Root::new("root");
+        let mut params = client(7);
+        params.not_after = now() + expires;
+        params.subject_alt_names =
+            vec![SanType::URI(format!("spiffe://prod/api-user/{name}").try_into().unwrap())];
+        let chain = root.bundle().verify(&root.issue(&params), &[], Purpose::Client, now()).unwrap();
+        let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
+        let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
+        let serial_number = chain.leaf.serial_number;
+        Arc::new(Peer { identity, serial_number, expires: chain.expires, headers, chain })
+    }
+
+    fn opening(peer: &Arc<Peer>) -> Opening {
+        Opening {
+            peer: Arc::clone(peer),
+            remote: "192.0.2.1:5000".parse().unwrap(),
+            tls_version: "1.3",
+            protocol: Protocol::Http1,
+            resumed: false,
+        }
+    }
+
+    #[test]
+    fn an_order_is_never_taken_back() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let session = registration.session();
+        let cut = Order::Cut(CutReason::CertificateRevoked);
+        assert!(session.tell(Order::Drain, Instant::now()) && session.tell(cut, Instant::now()));
+        assert!(
+            !session.tell(cut, Instant::now())
+                && !session.tell(Order::Drain, Instant::now())
+                && !session.tell(Order::Serve, Instant::now())
+        );
+        assert_eq!(session.order(), cut);
+    }
+
+    #[test]
+    fn a_sweep_reaches_exactly_those_it_is_for() {
+        let registry = Arc::new(Registry::new(2, 10));
+        let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
+        let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
+            .map(|(w, p)| registry.register(w, opening(p)).unwrap())
+            .into();
+        let verdict = |session: &Session| match session.peer.identity.name.as_str() {
+            "alice" => Order::Cut(CutReason::CertificateRevoked),
+            _ => Order::Serve,
+        };
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 2);
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 0, "nobody is told twice");
+        assert_eq!(open[2].session().order(), Order::Serve);
+        drop(open);
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn connections_are_cut_once_their_certificate_has_ended() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
+        let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
+        assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
+        let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
+        assert_eq!(cut.iter().map(|session| session.peer.expires).collect::<Vec<_>>(), [short.expires]);
+    }
+
+    #[test]
+    fn an_identity_is_counted_across_workers_and_certificates() {
+        let registry = Arc::new(Registry::new(2, 2));
+        let first = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let _second = registry.register(1, opening(&peer("alice", Duration::HOUR))).unwrap();
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_none());
+        assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
+        drop(first);
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
 }

@@ -69,7 +69,7 @@ async fn answer(
     record: &mut RequestRecord,
 ) -> Result<Answer, Problem> {
     if let Order::Cut(reason) = connection.session.order() {
-        return Err(Problem::Cut { reason: reason.code() });
+        return Err(Problem::Cut(reason));
     }
     let downstream = tunnel::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
@@ -151,7 +151,8 @@ fn to_upstream(
     body: RequestBody,
     record: &RequestRecord,
 ) -> Request<RequestBody> {
-    headers::to_upstream(&mut head.headers, host, &connection.identity);
+    let session = &connection.session;
+    headers::to_upstream(&mut head.headers, host, &session.peer.headers, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said in words, since hyper takes a GET without a length for one without a body.

@@ -19,6 +19,7 @@ use super::verify::{Crls, PeerError, PeerVerifier};
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
+use crate::keys::{KeyError, PrivateKey};
 use crate::revocation::{Crl, CrlError, RevocationSet};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, TrustError};
 use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
@@ -235,7 +236,8 @@ impl OwnCertificate {
         let path = files.certificate.clone();
         let chain = pem::certificates(&files::read(&path, SMALL_FILE)?)
             .map_err(|source| StateError::Certificate { path: path.clone(), source })?;
-        let key = files::read_private(&files.key)?;
+        let key = PrivateKey::open(&files.key)
+            .map_err(|source| StateError::Key { path: files.key.clone(), source })?;
         let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
         let certified = Arc::new(tls::certified_key(der, &key)?);
         match chain.into_iter().next() {
@@ -333,6 +335,14 @@ pub enum StateError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The gateway's own key cannot be opened.
+    #[error("the gateway's key {} cannot be opened", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: KeyError,
+    },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
     OwnCertificate {
@@ -368,6 +378,7 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
+            Self::Key { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
             Self::Trust { source, .. } => source.code(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -16,7 +15,7 @@ use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, 
 use super::resumption::Resumable;
 use super::verify::PeerVerifier;
 use crate::clock::Clock;
-use crate::secret::Secret;
+use crate::keys::PrivateKey;
 
 /// HTTP/2, as ALPN names it.
 const H2: &[u8] = b"h2";
@@ -33,8 +32,13 @@ pub fn provider() -> CryptoProvider {
 ///
 /// # Errors
 /// [`TlsError`] when the key cannot be read or is another certificate's.
-pub fn certified_key(chain: Vec<CertificateDer<'static>>, key: &Secret) -> Result<CertifiedKey, TlsError> {
-    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| TlsError::KeyUnreadable)?;
+pub fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKey,
+) -> Result<CertifiedKey, TlsError> {
+    // Whatever form the key came in: PKCS#8, SEC 1 or PKCS#1.
+    let der = key.to_pkcs8().secret_pkcs8_der().to_vec();
+    let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
     let key =
         provider().key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
     let certified = CertifiedKey::new(chain, key);
@@ -158,8 +162,8 @@ pub enum TlsError {
     /// The key is another certificate's.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
-    /// Not a private key in PEM.
-    #[error("the private key cannot be read: an unencrypted PKCS#8, SEC1 or PKCS#1 key in PEM is expected")]
+    /// A private key in a form that TLS does not take.
+    #[error("the private key is neither PKCS#8 nor SEC 1 nor PKCS#1")]
     KeyUnreadable,
     /// A private key of a kind that cannot be used.
     #[error("the private key cannot be used")]

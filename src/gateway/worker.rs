@@ -8,25 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::connection::{Connection, Http, serve};
-use super::headers::IdentityHeaders;
-use super::peer::Peer;
-use super::registry::{CutReason, Opening, Order};
+use super::connection::{Http, serve};
+use super::handshake::{Refusal, admit};
+use super::registry::{CutReason, Order};
 use super::request_id::RequestIds;
-use super::state::State;
-use super::telemetry::{HandshakeRefused, micros_since};
-use super::tls::{self, Protocol};
-use super::verify::{PeerError, Presented, observing};
-use super::{Phase, Shared, with_causes};
-use crate::x509::{Certificate, Sha256};
+use super::tls::Protocol;
+use super::{Phase, Shared};
 
 /// How many handshakes of one worker may be under way; further callers wait in the kernel's queue.
 const HANDSHAKES: usize = 512;
@@ -36,9 +27,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a refused caller may take to read why.
-const LINGER: Duration = Duration::from_millis(500);
 
 /// A thread of the gateway.
 #[derive(Debug)]
@@ -153,122 +141,18 @@ impl Worker {
 
     fn take(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
         let Some(slot) = Slot::take(&self.gateway) else {
-            self.refuse(remote, "connection.limit", "too many connections are open", None, Instant::now());
+            let refusal = Refusal::new("connection.limit", "as many connections are open as there may be");
+            refusal.log(&self.gateway, remote, Instant::now());
             return;
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = worker.admit(stream, remote, slot).await;
+            let admitted = admit(&worker, stream, remote, slot).await;
             drop(permit);
-            if let Some((connection, stream)) = admitted {
+            if let Some(admitted) = admitted {
                 // A task of its own: the one that made the handshake is several times as large.
-                tokio::spawn(serve(connection, stream));
+                tokio::spawn(serve(admitted));
             }
-        });
-    }
-
-    /// Makes the handshake, and registers whom it lets in.
-    async fn admit(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        remote: SocketAddr,
-        slot: Slot,
-    ) -> Option<(Connection, TlsStream<TcpStream>)> {
-        let begun = Instant::now();
-        let state = self.gateway.state.load_full();
-        // Without it, small records wait for the acknowledgement of those before.
-        let _ = stream.set_nodelay(true);
-        let accepting = TlsAcceptor::from(Arc::clone(&state.tls)).accept(stream).into_fallible();
-        let (result, presented) = observing(timeout(self.gateway.limits.handshake_timeout, accepting)).await;
-        let stream = match result {
-            Ok(Ok(stream)) => stream,
-            Ok(Err((error, stream))) => {
-                match &presented {
-                    Some(Presented { verdict: Err(refusal), .. }) => {
-                        self.refuse(remote, refusal.code(), &with_causes(refusal), presented.as_ref(), begun);
-                    }
-                    _ => {
-                        let (code, detail) = tls::handshake_failure(&error);
-                        self.refuse(remote, code, &detail, presented.as_ref(), begun);
-                    }
-                }
-                linger(stream).await;
-                return None;
-            }
-            Err(_) => {
-                let detail = "the handshake took too long";
-                self.refuse(remote, "tls.timeout", detail, presented.as_ref(), begun);
-                return None;
-            }
-        };
-        let (tcp, tls) = stream.get_ref();
-        // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
-        // itself: with Nagle's algorithm, the first request waits for it.
-        let _ = SockRef::from(tcp).set_tcp_quickack(true);
-        let peer = match self.peer(&state, presented, tls) {
-            Ok(peer) => peer,
-            Err(refusal) => {
-                self.refuse(remote, refusal.code(), &with_causes(&refusal), None, begun);
-                return None;
-            }
-        };
-        let identity = match IdentityHeaders::new(&peer.identity, &peer.chain.leaf, remote.ip()) {
-            Ok(identity) => identity,
-            Err(_) => {
-                let detail = "the certificate has something that no header can carry";
-                self.refuse(remote, "certificate.unspeakable", detail, None, begun);
-                return None;
-            }
-        };
-        let opening = Opening {
-            peer,
-            remote,
-            tls_version: tls::version(tls),
-            protocol: Protocol::of(tls),
-            resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-        };
-        let registration = self.gateway.registry.register(self.index, opening);
-        self.gateway.settle(registration.session(), state.generation);
-        let session = Arc::clone(registration.session());
-        Some((Connection { worker: Arc::clone(self), session, identity, registration, slot }, stream))
-    }
-
-    /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake
-    /// had no need of it, as it finds now.
-    fn peer(
-        &self,
-        state: &State,
-        presented: Option<Presented>,
-        tls: &rustls::ServerConnection,
-    ) -> Result<Arc<Peer>, PeerError> {
-        if let Some(presented) = presented {
-            return presented.verdict;
-        }
-        let (leaf, intermediates) =
-            tls.peer_certificates().and_then(<[_]>::split_first).ok_or(PeerError::Missing)?;
-        state.verifier.judge(leaf, intermediates, self.gateway.telemetry.clock.now())
-    }
-
-    fn refuse(
-        &self,
-        remote: SocketAddr,
-        reason: &'static str,
-        detail: &str,
-        presented: Option<&Presented>,
-        begun: Instant,
-    ) {
-        let leaf = presented.map(|presented| &presented.leaf);
-        let certificate = leaf.and_then(|leaf| Certificate::from_der(leaf).ok());
-        let bounded = |text: String| text.chars().take(1_024).collect();
-        self.gateway.telemetry.handshake_refused(&HandshakeRefused {
-            remote,
-            reason,
-            detail,
-            subject: certificate.as_ref().map(|certificate| bounded(certificate.subject.to_string())),
-            issuer: certificate.as_ref().map(|certificate| bounded(certificate.issuer.to_string())),
-            serial_number: certificate.as_ref().map(|certificate| certificate.serial_number),
-            fingerprint: leaf.map(|leaf| Sha256::of(leaf)),
-            duration_us: micros_since(begun),
         });
     }
 }
@@ -289,22 +173,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
     }
-}
-
-/// Ends a connection such that the alert arrives: closing it with bytes unread would send a reset, and
-/// the reset would overtake what was written.
-async fn linger(mut stream: TcpStream) {
-    let _ = timeout(LINGER, async {
-        stream.shutdown().await?;
-        let mut waste = [0; 1_024];
-        for _ in 0..64 {
-            if stream.read(&mut waste).await? == 0 {
-                break;
-            }
-        }
-        Ok::<_, io::Error>(())
-    })
-    .await;
 }
 
 /// Errors of `accept` that belong to the connection that was waiting, not to the socket (accept(2)).

@@ -53,19 +53,8 @@ pub(super) fn issuer(row: &Row<'_>) -> Result<Issuer, StoreError> {
     })
 }
 
-pub(super) const fn issuer_state_word(state: IssuerState) -> &'static str {
-    match state {
-        IssuerState::Staged => "staged",
-        IssuerState::Active => "active",
-        IssuerState::Retired => "retired",
-    }
-}
-
 fn issuer_state(word: &str) -> Result<IssuerState, UnknownWord> {
-    [IssuerState::Staged, IssuerState::Active, IssuerState::Retired]
-        .into_iter()
-        .find(|state| issuer_state_word(*state) == word)
-        .ok_or(UnknownWord)
+    IssuerState::ALL.into_iter().find(|state| state.as_str() == word).ok_or(UnknownWord)
 }
 
 #[derive(Debug, thiserror::Error)]

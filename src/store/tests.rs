@@ -188,6 +188,8 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
     assert_eq!(codes(&path), ["store.foreign"; 2]);
 
     let home = Home::new();
+    home.tamper("PRAGMA user_version = 0");
+    assert_eq!(Inventory::open_reader(&home.path()).unwrap_err().code(), "store.older");
     home.tamper("PRAGMA user_version = 99");
     assert_eq!(codes(&home.path()), ["store.newer"; 2]);
 }
@@ -375,6 +377,35 @@ fn a_commit_does_not_wait_for_a_listing() {
         })
         .unwrap();
     assert_eq!(seen, 1, "the listing is of the moment it began");
+}
+
+#[test]
+fn writers_take_turns_on_one_chain() {
+    let mut home = Home::new();
+    let (issuer, path) = (home.issuer.clone(), home.path());
+    let mut other = Inventory::open_writer(&path).unwrap();
+    home.add(1, "alice", NOW);
+    other.begin(&provenance()).unwrap().reserve(&issuer, &[intent(2, "bob")]).unwrap().commit().unwrap();
+    home.issue(&[certificate(2, NOW)]).unwrap();
+    assert_eq!(other.check_against_audit().unwrap(), home.inventory.audit_head().unwrap());
+
+    other.sql.busy_timeout(Duration::ZERO).unwrap();
+    let first = home.begin();
+    assert_eq!(other.begin(&provenance()).unwrap_err().code(), "store.busy");
+    drop(first);
+    assert!(other.begin(&provenance()).is_ok());
+}
+
+#[test]
+fn fractions_of_a_second_are_not_kept() {
+    let mut home = Home::new();
+    home.add(1, "alice", NOW);
+    let issuer = home.issuer.clone();
+    let provenance = Provenance { at: NOW + time::Duration::MILLISECOND * 999, ..provenance() };
+    let revoked = home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), 1).unwrap();
+    revoked.commit().unwrap();
+    assert_eq!(home.one(1).revocation.unwrap().at, NOW);
+    assert_eq!(home.inventory.check_against_audit().unwrap().seq, 4);
 }
 
 #[test]

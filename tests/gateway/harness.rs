@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use cluster_ca::clock::{SystemClock, SystemEntropy};
+use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
 use http::{HeaderMap, Request, StatusCode};
@@ -15,8 +16,10 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -47,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) more: &'static str,
     pub(crate) routes: &'static str,
     pub(crate) threads: usize,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Setup {
@@ -61,6 +65,7 @@ impl Setup {
             more: "",
             routes: ROUTES,
             threads: 2,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -93,11 +98,11 @@ impl Setup {
 
     /// Starts it.
     pub(crate) fn start(self) -> TestGateway {
-        self.try_start().map_err(|(error, _)| error).expect("the gateway starts")
+        self.try_start().map_err(|failed| failed.0).expect("the gateway starts")
     }
 
     /// Starts it, or gives the reason with its whole chain of causes.
-    pub(crate) fn try_start(self) -> Result<TestGateway, (GatewayError, String)> {
+    pub(crate) fn try_start(self) -> Result<TestGateway, Box<(GatewayError, String)>> {
         let directory = tempfile::tempdir().unwrap();
         self.write(directory.path());
         let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
@@ -105,7 +110,7 @@ impl Setup {
         let started = Gateway::start(
             &config,
             Options {
-                clock: Arc::new(SystemClock),
+                clock: self.clock,
                 entropy: Arc::new(SystemEntropy),
                 access_log: Box::new(log.clone()),
                 every_upstream: None,
@@ -121,7 +126,7 @@ impl Setup {
             }),
             Err(error) => {
                 let text = words(&error);
-                Err((error, text))
+                Err(Box::new((error, text)))
             }
         }
     }
@@ -261,20 +266,27 @@ impl TestGateway {
         let connection = tokio::spawn(connection);
         let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
         connection.abort();
+        let _ = connection.await;
         answer
     }
 
     /// One request over HTTP/2 on a connection of its own.
     pub(crate) async fn call_h2(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
+        let (mut sender, connection) = self.open_h2(leaf).await;
+        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
+        connection.abort();
+        let _ = connection.await;
+        answer
+    }
+
+    /// An HTTP/2 connection, and the task that runs it.
+    pub(crate) async fn open_h2(&self, leaf: &Leaf) -> (Calls, JoinHandle<hyper::Result<()>>) {
         let stream = self.connect(Some(leaf), &["h2"]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let io = TokioIo::new(stream);
-        let (mut sender, connection) =
+        let (sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
-        connection.abort();
-        answer
+        (sender, tokio::spawn(connection))
     }
 
     pub(crate) async fn get(&self, leaf: &Leaf, path: &str) -> Answer {
@@ -290,6 +302,9 @@ impl Drop for TestGateway {
         }
     }
 }
+
+/// Calls on an HTTP/2 connection.
+pub(crate) type Calls = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
 pub(crate) type Tls = TlsStream<TcpStream>;
 
@@ -348,6 +363,23 @@ pub(crate) async fn read_until(stream: &mut (impl AsyncReadExt + Unpin), wanted:
 /// What a future gives, or a failure when it takes too long.
 pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// A clock that can be moved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MovedClock(Arc<AtomicI64>);
+
+impl MovedClock {
+    /// Moves it this far from the machine's.
+    pub(crate) fn set(&self, by: Duration) {
+        self.0.store(by.whole_seconds(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> OffsetDateTime {
+        SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// What was written to the access log.

@@ -1,12 +1,14 @@
 //! The life of a gateway and of its connections: logs, expiry, drain, limits.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::now;
 use crate::eventually::eventually;
-use crate::harness::{Setup, TestGateway, patiently, read_until, request};
+use crate::harness::{Calls, MovedClock, Setup, TestGateway, patiently, read_until, request};
 use crate::upstreams::scripted;
 
 #[tokio::test]
@@ -56,6 +58,63 @@ async fn a_connection_ends_with_its_certificate() {
     let line = gateway.line("connection_cut", |_| true);
     assert_eq!(line["reason"], "connection.certificate_expired");
     assert_eq!(line["serial_number"], short.serial_number());
+}
+
+#[tokio::test]
+async fn a_crl_that_expires_keeps_new_callers_out_and_leaves_the_others() {
+    let mut setup = Setup::new();
+    let clock = MovedClock::default();
+    setup.clock = Arc::new(clock.clone());
+    setup.crl = Some(setup.cluster.crl_until(1, &[], now() + Duration::hours(2)));
+    let gateway = setup.start();
+    let user = gateway.user();
+    let mut open = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    let call = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
+    open.write_all(call).await.unwrap();
+    read_until(&mut open, "body_too_large_to_echo").await;
+    clock.set(Duration::hours(3));
+    gateway.refused(Some(&user)).await;
+    assert_eq!(gateway.refusal(), "revocation.crl_expired");
+    open.write_all(call).await.unwrap();
+    read_until(&mut open, "body_too_large_to_echo").await;
+    clock.set(Duration::ZERO);
+    assert_eq!(gateway.get(&user, "/v1/x").await.status, 200, "a clock set right sets it right");
+}
+
+#[tokio::test]
+async fn a_remembered_certificate_is_refused_once_it_has_expired() {
+    let clock = MovedClock::default();
+    let mut setup = Setup { clock: Arc::new(clock.clone()), ..Setup::new() };
+    setup.crl = Some(setup.cluster.crl_until(1, &[], now() + Duration::days(90)));
+    let gateway = setup.start();
+    let user = gateway.user();
+    for _ in 0..2 {
+        assert_eq!(gateway.get(&user, "/v1/x").await.status, 200);
+    }
+    for (by, reason) in [(31, "chain.expired"), (-2, "chain.not_yet_valid")] {
+        clock.set(Duration::days(by));
+        gateway.refused(Some(&user)).await;
+        gateway.line("handshake_refused", |line| line["reason"] == reason);
+    }
+}
+
+#[tokio::test]
+async fn one_identity_has_no_more_connections_than_it_may() {
+    let gateway = Setup { more: "limits: { connections_per_identity: 1 }\n", ..Setup::new() }.start();
+    let user = gateway.user();
+    let mut held = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    held.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    read_until(&mut held, "body_too_large_to_echo").await;
+    // Another certificate of the same identity counts as well, another identity does not.
+    let mut over = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+    let mut nothing = Vec::new();
+    let _ = patiently(over.read_to_end(&mut nothing)).await;
+    assert!(nothing.is_empty());
+    assert_eq!(gateway.refusal(), "connection.identity_limit");
+    assert_eq!(gateway.get(&gateway.cluster.leaf("api-user", "bob"), "/v1/x").await.status, 200);
+    drop(held);
+    eventually("room again", || (gateway.running().open_connections() == 0).then_some(()));
+    assert_eq!(gateway.get(&user, "/v1/x").await.status, 200);
 }
 
 #[tokio::test]
@@ -136,9 +195,9 @@ async fn a_drain_ends_at_its_deadline() {
     gateway.running().drain();
     gateway.join();
     drop(upstream_side);
-    let mut rest = Vec::new();
-    let _ = patiently(busy.read_to_end(&mut rest)).await;
-    assert!(rest.is_empty());
+    let mut rest = String::new();
+    let _ = patiently(busy.read_to_string(&mut rest)).await;
+    assert!(rest.starts_with("HTTP/1.1 503 ") && rest.contains("connection.shutdown"), "{rest}");
 }
 
 #[tokio::test]
@@ -154,13 +213,44 @@ async fn http2_requests_on_one_connection_do_not_wait_for_each_other() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
     });
     let gateway = Setup::in_front_of(upstream).start();
-    let io = hyper_util::rt::TokioIo::new(gateway.connect(Some(&gateway.user()), &["h2"]).await.unwrap());
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    tokio::spawn(connection);
+    let (sender, _connection) = gateway.open_h2(&gateway.user()).await;
     let call = |path| sender.clone().send_request(crate::harness::request_h2("GET", path, ""));
     let slow = tokio::spawn(call("/v1/slow"));
     assert_eq!(patiently(call("/v1/quick")).await.unwrap().status(), 200);
     go_on.send(()).unwrap();
     assert_eq!(patiently(slow).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_cut_ends_every_stream_of_an_http2_connection() {
+    let (sender, held) = std::sync::mpsc::channel();
+    let upstream = scripted(move |_, stream| sender.send(stream).unwrap());
+    let clock = MovedClock::default();
+    let gateway = Setup { clock: Arc::new(clock.clone()), ..Setup::in_front_of(upstream) }.start();
+    let short = gateway.cluster.leaf_with("api-user", "alice", |params| {
+        params.not_after = now() + Duration::HOUR;
+    });
+    let (calls, connection) = gateway.open_h2(&short).await;
+    let other = gateway.cluster.leaf("api-user", "bob");
+    let (other_calls, other_connection) = gateway.open_h2(&other).await;
+    let call = |sender: &Calls| {
+        tokio::spawn(sender.clone().send_request(crate::harness::request_h2("GET", "/v1/x", "")))
+    };
+    let running: Vec<_> = (0..100).map(|_| call(&calls)).collect();
+    let untouched = call(&other_calls);
+    let upstream_sides: Vec<_> =
+        patiently(tokio::task::spawn_blocking(move || (0..101).map(|_| held.recv().unwrap()).collect()))
+            .await
+            .unwrap();
+    clock.set(Duration::hours(2));
+    for call in running {
+        // Told why, or ended before that.
+        if let Ok(answer) = patiently(call).await.unwrap() {
+            assert_eq!(answer.status(), 401);
+        }
+    }
+    let _ = patiently(connection).await;
+    gateway.line("connection_cut", |line| line["name"] == "alice" && line["alpn"] == "h2");
+    assert!(!untouched.is_finished() && !other_connection.is_finished());
+    let _: Vec<std::net::TcpStream> = upstream_sides;
 }
