@@ -121,6 +121,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
+            "profile.directory" => 3,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::server::StoresServerSessions;
-use zeroize::Zeroizing;
 
 use super::verify::{PeerVerifier, Proof};
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 /// How many sessions are stored; the oldest make room.
 const MOST: usize = 16_384;
@@ -28,14 +28,13 @@ pub struct Sessions(Mutex<Stored>);
 
 #[derive(Default)]
 struct Stored {
-    sessions: HashMap<Vec<u8>, Session>,
+    sessions: HashMap<Vec<u8>, Arc<Session>>,
     /// In the order in which they came; some are gone.
     numbers: VecDeque<Vec<u8>>,
 }
 
-#[derive(Clone)]
 struct Session {
-    secrets: Zeroizing<Vec<u8>>,
+    secrets: Secret,
     proof: Arc<Proof>,
 }
 
@@ -53,7 +52,7 @@ impl Stored {
             self.sessions.remove(&oldest);
         }
         self.numbers.push_back(number.clone());
-        self.sessions.insert(number, session);
+        self.sessions.insert(number, Arc::new(session));
     }
 }
 
@@ -78,8 +77,8 @@ pub struct Resumable {
 
 impl Resumable {
     /// The secrets of `session`, if its owner would be let in now.
-    fn judge(&self, session: Session) -> Option<Vec<u8>> {
-        let Session { mut secrets, proof } = session;
+    fn judge(&self, session: &Session) -> Option<Vec<u8>> {
+        let proof = &session.proof;
         let now = self.clock.now();
         let fresh = proof.at <= now && now - proof.at < self.max_age;
         if !fresh || proof.anchors != self.verifier.trust().fingerprint() {
@@ -87,26 +86,26 @@ impl Resumable {
         }
         let (leaf, intermediates) = proof.chain.split_first()?;
         self.verifier.judge(leaf, intermediates, now).ok()?;
-        Proof::of_this_handshake(proof.clone());
-        Some(std::mem::take(&mut *secrets))
+        Proof::of_this_handshake(Arc::clone(proof));
+        Some(session.secrets.expose().to_vec())
     }
 }
 
 impl StoresServerSessions for Resumable {
     fn put(&self, number: Vec<u8>, secrets: Vec<u8>) -> bool {
         let Some(proof) = Proof::made() else { return false };
-        self.sessions.stored().insert(number, Session { secrets: Zeroizing::new(secrets), proof });
+        self.sessions.stored().insert(number, Session { secrets: Secret::new(secrets), proof });
         true
     }
 
     fn get(&self, number: &[u8]) -> Option<Vec<u8>> {
         let session = self.sessions.stored().sessions.get(number).cloned()?;
-        self.judge(session)
+        self.judge(&session)
     }
 
     fn take(&self, number: &[u8]) -> Option<Vec<u8>> {
         let session = self.sessions.stored().sessions.remove(number)?;
-        self.judge(session)
+        self.judge(&session)
     }
 
     fn can_cache(&self) -> bool {

@@ -122,7 +122,7 @@ impl Setup {
                 address: running.addresses()[0],
                 running: Some(running),
                 log,
-                _directory: directory,
+                directory,
             }),
             Err(error) => {
                 let text = words(&error);
@@ -144,7 +144,7 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     running: Option<Running>,
     log: Lines,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl TestGateway {
@@ -155,6 +155,18 @@ impl TestGateway {
 
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Replaces one of its files in one step, as our own tools do.
+    pub(crate) fn replace(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let fresh = self.path(&format!(".{name}.tmp"));
+        std::fs::write(&fresh, contents).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
     }
 
     /// Waits until it has stopped by itself.
