@@ -15,9 +15,15 @@ mod eventually;
 mod harness;
 
 mod access;
+mod cutoff;
 mod framing;
 mod headers;
 mod life;
 mod process;
+mod push;
+mod reload;
+mod resumption;
+mod revocation;
+mod upgrade;
 mod upstream;
 mod upstreams;
