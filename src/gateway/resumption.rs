@@ -187,7 +187,7 @@ mod tests {
             stored.insert(number.to_be_bytes().to_vec(), session);
         }
         assert_eq!((stored.sessions.len(), stored.numbers.len()), (MOST, MOST));
-        assert!(!stored.sessions.contains_key(&9_usize.to_be_bytes().to_vec()));
-        assert!(stored.sessions.contains_key(&10_usize.to_be_bytes().to_vec()));
+        assert!(!stored.sessions.contains_key(9_usize.to_be_bytes().as_slice()));
+        assert!(stored.sessions.contains_key(10_usize.to_be_bytes().as_slice()));
     }
 }

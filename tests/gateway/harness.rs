@@ -183,6 +183,12 @@ impl TestGateway {
         serde_json::to_value(self.running().status()).unwrap()
     }
 
+    /// Waits until this CRL is in force.
+    pub(crate) fn wait_for_crl(&self, number: u64) {
+        let number = Value::from(number.to_string());
+        eventually("the CRL is in force", || (self.status()["crl"][0]["number"] == number).then_some(()));
+    }
+
     /// Waits until it has put another state in force than that of `generation`.
     pub(crate) fn wait_for_change(&self, generation: u64) {
         eventually("a new state", || (self.status()["generation"] != generation).then_some(()));
