@@ -11,13 +11,14 @@
 //! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
-//! | trying it out | [`demo`] |
+//! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod explain;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
@@ -30,6 +31,7 @@ pub mod peer;
 pub mod policy;
 pub mod problem;
 pub mod registry;
+pub mod replay;
 pub mod request_id;
 pub mod run;
 pub mod server_name;

@@ -132,7 +132,7 @@ impl Setup {
                 address: running.addresses()[0],
                 running: Some(running),
                 log,
-                _directory: directory,
+                directory,
             }),
             Err(error) => {
                 let text = words(&error);
@@ -154,7 +154,7 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     running: Option<Running>,
     log: Lines,
-    _directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl TestGateway {

@@ -15,6 +15,7 @@ mod eventually;
 mod harness;
 
 mod access;
+mod explain;
 mod framing;
 mod headers;
 mod identity;
