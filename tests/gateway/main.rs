@@ -12,6 +12,7 @@
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod frames;
 mod harness;
 
 mod access;
