@@ -19,6 +19,7 @@ mod access;
 mod explain;
 mod framing;
 mod headers;
+mod hello;
 mod identity;
 mod life;
 mod paths;
