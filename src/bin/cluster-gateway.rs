@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cluster_ca::clock::{Clock, SystemClock, parse_time};
-use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain};
+use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::replay::replay;
 use cluster_ca::gateway::run::{self, RunError};
 use serde::Serialize;
@@ -56,7 +55,7 @@ enum Command {
         #[arg(long, value_name = "METHOD PATH")]
         request: RequestLine,
         /// The time at which to judge, RFC 3339; now, unless given.
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         at: Option<OffsetDateTime>,
         /// The listener that is called; the first that fits, unless given.
         #[arg(long, value_name = "ADDRESS")]
@@ -103,7 +102,6 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Check { config, json } => print(&run::check(&config), json, |_| true),
         Command::Explain { config, cert, request, at, listener, from, json } => {
-            let at = at.unwrap_or_else(|| SystemClock.now());
             let question = Question { certificate: cert, request, at, listener, from };
             print(&explain(&config, &question), json, Explanation::is_permit)
         }

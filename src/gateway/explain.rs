@@ -21,7 +21,7 @@ use super::run::{RunError, load, load_state};
 use super::state::State;
 use super::verify::PeerError;
 use super::with_causes;
-use crate::clock::rfc3339;
+use crate::clock::{Clock, SystemClock, TimeTextError, parse_time, rfc3339};
 use crate::files::{self, SMALL_FILE};
 use crate::identity::Identity;
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
@@ -33,12 +33,20 @@ pub struct Question {
     pub certificate: Option<PathBuf>,
     /// What it asks for.
     pub request: RequestLine,
-    /// When.
-    pub at: OffsetDateTime,
+    /// When; now, unless given.
+    pub at: Option<OffsetDateTime>,
     /// The listener that it calls; without it, the first that would let it in.
     pub listener: Option<SocketAddr>,
     /// The address that it calls from.
     pub from: IpAddr,
+}
+
+/// Reads a moment as people write it.
+///
+/// # Errors
+/// [`TimeTextError`] saying what was expected.
+pub fn moment(text: &str) -> Result<OffsetDateTime, TimeTextError> {
+    parse_time(text)
 }
 
 /// A method and a path with its query, as in `PUT /v1/nodes/7?x=1`.
@@ -80,9 +88,10 @@ pub fn explain(config: &Path, question: &Question) -> Result<Explanation, RunErr
     let state = load_state(&config)?;
     let chain = question.certificate.as_deref().map(read_chain).transpose()?;
     let listener = listener(&config, question)?;
+    let at = question.at.unwrap_or_else(|| SystemClock.now());
     let mut explanation = Explanation {
         request: question.request.to_string(),
-        at: rfc3339(question.at),
+        at: rfc3339(at),
         listener: listener.address,
         certificate: chain.as_deref().and_then(<[_]>::first).map(CertificateFacts::of),
         steps: Vec::new(),
@@ -95,7 +104,7 @@ pub fn explain(config: &Path, question: &Question) -> Result<Explanation, RunErr
         headers: Vec::new(),
         shadow: None,
     };
-    if let Ok(peer) = explanation.handshake(&state, listener, chain.as_deref(), question.at) {
+    if let Ok(peer) = explanation.handshake(&state, listener, chain.as_deref(), at) {
         explanation.identity = peer.as_ref().map(|peer| peer.identity.to_string());
         explanation.ask(&config, &state, peer.as_deref(), question);
     }

@@ -5,6 +5,7 @@ use http::Method;
 use serde::Serialize;
 
 use super::peer::Peer;
+use super::policy::Denial;
 use super::problem::Problem;
 use super::registry::Session;
 use crate::clock::rfc3339;
@@ -14,9 +15,9 @@ use crate::x509::{SerialNumber, Sha256};
 /// The resource at `path`, which is below [`RESERVED`](super::policy::RESERVED), as JSON.
 ///
 /// # Errors
-/// [`Problem::CertificateMissing`], [`Problem::NotFound`] and [`Problem::MethodNotAllowed`].
+/// [`Problem::Denied`] to a caller without a certificate, [`Problem::NotFound`] and [`Problem::MethodNotAllowed`].
 pub fn resource(session: &Session, method: &Method, path: &str) -> Result<Bytes, Problem> {
-    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
+    let peer = session.peer.as_deref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     let value = match path.strip_prefix(super::policy::RESERVED) {
         Some("/whoami") => WhoAmI::of(session, peer),
         _ => return Err(Problem::NotFound),

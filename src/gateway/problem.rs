@@ -24,9 +24,6 @@ pub enum Problem {
         /// How many bytes it takes.
         at_most: u64,
     },
-    /// The caller has no certificate, and what it asks for is not for anyone.
-    #[error("this takes a client certificate")]
-    CertificateMissing,
     /// The connection is being cut.
     #[error("the connection is being closed: {reason}")]
     Cut {
@@ -85,7 +82,7 @@ impl Problem {
             Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::CertificateMissing | Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::Cut { .. } => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
             }
@@ -109,7 +106,6 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::CertificateMissing => "certificate.missing",
             Self::Cut { reason } => reason,
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),
