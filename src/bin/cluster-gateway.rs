@@ -1,13 +1,19 @@
 //! The mutual-TLS gateway's command line.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cluster_ca::gateway::run::{self, Checked, RunError};
+use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
+use cluster_ca::gateway::replay::replay;
+use cluster_ca::gateway::run::{self, RunError};
+use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Smallest and steadiest under many connections, and it gives memory back after a burst.
@@ -36,6 +42,43 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explain, without a connection, what the gateway makes of a certificate and a request: exit code 0
+    /// when the request reaches the service behind, 1 when it does not.
+    Explain {
+        /// The configuration, YAML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The caller's certificate, its issuers after it; without it, a caller that presents none.
+        #[arg(long, value_name = "FILE")]
+        cert: Option<PathBuf>,
+        /// Method and path, such as 'PUT /v1/nodes/7'.
+        #[arg(long, value_name = "METHOD PATH")]
+        request: RequestLine,
+        /// The time at which to judge, RFC 3339; now, unless given.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<OffsetDateTime>,
+        /// The listener that is called; the first that fits, unless given.
+        #[arg(long, value_name = "ADDRESS")]
+        listener: Option<SocketAddr>,
+        /// The address that the caller calls from.
+        #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+        from: IpAddr,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what another configuration would have decided otherwise about the requests in an access log:
+    /// exit code 1 when there is anything.
+    Replay {
+        /// The access log; `-` for standard input.
+        access_log: PathBuf,
+        /// The other configuration, YAML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Serve until SIGTERM.
     Run {
         /// The configuration, YAML.
@@ -57,7 +100,14 @@ fn main() -> ExitCode {
         .with_max_level(if arguments.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
         .init();
     match arguments.command {
-        Command::Check { config, json } => check(&config, json),
+        Command::Check { config, json } => print(&run::check(&config), json, |_| true),
+        Command::Explain { config, cert, request, at, listener, from, json } => {
+            let question = Question { certificate: cert, request, at, listener, from };
+            print(&explain(&config, &question), json, Explanation::is_permit)
+        }
+        Command::Replay { access_log, config, json } => {
+            print(&replay(&access_log, &config), json, |replay| replay.changed == 0)
+        }
         Command::Run { config, demo_upstream } => {
             let ran = run::run(&config, demo_upstream, |addresses| {
                 for address in addresses {
@@ -72,33 +122,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(config: &Path, as_json: bool) -> ExitCode {
-    let checked = run::check(config);
-    let text = match &checked {
-        _ if as_json => format!("{:#}\n", envelope(&checked)),
-        Ok(checked) => describe(checked),
+/// Prints a result, as text or in the envelope; the exit code is 1 for one that is not `good`.
+fn print<T: Serialize + Display>(
+    result: &Result<T, RunError>,
+    as_json: bool,
+    good: impl Fn(&T) -> bool,
+) -> ExitCode {
+    let text = match result {
+        _ if as_json => format!("{:#}\n", envelope(result)),
+        Ok(value) => value.to_string(),
         Err(error) => return fail(error),
     };
     // A reader that has gone away has seen enough.
     let _ = io::stdout().write_all(text.as_bytes());
-    checked.as_ref().err().map_or(ExitCode::SUCCESS, exit_code)
+    match result {
+        Ok(value) => ExitCode::from(u8::from(!good(value))),
+        Err(error) => exit_code(error),
+    }
 }
 
-fn describe(checked: &Checked) -> String {
-    let crl = checked.crl_next_update.as_deref().map_or_else(
-        || "revocation is disabled".to_owned(),
-        |next_update| format!("the CRL holds until {next_update}"),
-    );
-    format!(
-        "The configuration is good: {} route(s) to {} upstream(s) for callers of {}.\n\
-         The gateway's certificate holds until {}; {crl}.\n",
-        checked.routes, checked.upstreams, checked.trust_domain, checked.certificate_not_after,
-    )
-}
-
-fn envelope(checked: &Result<Checked, RunError>) -> serde_json::Value {
-    match checked {
-        Ok(checked) => json!({ "ok": true, "result": checked }),
+fn envelope<T: Serialize>(result: &Result<T, RunError>) -> serde_json::Value {
+    match result {
+        Ok(value) => json!({ "ok": true, "result": value }),
         Err(error) => json!({ "ok": false, "error": {
             "code": error.code(),
             "message": error.to_string(),
@@ -121,7 +166,7 @@ fn fail(error: &RunError) -> ExitCode {
 
 fn exit_code(error: &RunError) -> ExitCode {
     ExitCode::from(match error.code() {
-        "file.exposed" | "file.foreign_owner" | "gateway.configuration" => 1,
+        "file.exposed" | "file.foreign_owner" | "gateway.configuration" | "gateway.no_listener" => 1,
         code if code.starts_with("file.") || code.starts_with("gateway.") => 3,
         _ => 1,
     })

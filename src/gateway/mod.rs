@@ -11,7 +11,7 @@
 //! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
-//! | trying it out | [`demo`] |
+//! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
 pub mod body;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod exchange;
+pub mod explain;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
@@ -33,6 +34,7 @@ pub mod problem;
 pub mod pushed;
 pub mod registry;
 pub mod reload;
+pub mod replay;
 pub mod request_id;
 pub mod resumption;
 pub mod run;

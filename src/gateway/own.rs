@@ -45,7 +45,7 @@ pub async fn answer(
     record: &mut RequestRecord,
 ) -> Result<Bytes, Problem> {
     let session = &connection.session;
-    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
+    let peer = session.peer.as_deref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     match path.strip_prefix(RESERVED) {
         Some("/whoami") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;

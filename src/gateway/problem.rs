@@ -32,9 +32,6 @@ pub enum Problem {
         /// How many bytes it takes.
         at_most: u64,
     },
-    /// The caller has no certificate, and what it asks for is not for anyone.
-    #[error("this takes a client certificate")]
-    CertificateMissing,
     /// The connection is being cut.
     #[error("the connection is being closed: {}", .0.code())]
     Cut(CutReason),
@@ -101,7 +98,7 @@ impl Problem {
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::CertificateMissing | Self::Cut(_) => StatusCode::UNAUTHORIZED,
+            Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
             }
@@ -137,7 +134,6 @@ impl Problem {
         match self {
             Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::CertificateMissing => "certificate.missing",
             Self::Cut(reason) => reason.code(),
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),

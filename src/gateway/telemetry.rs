@@ -23,7 +23,7 @@ use crate::identity::{Name, Role};
 use crate::x509::{SerialNumber, Sha256};
 
 /// The longest text from outside that a line repeats.
-const LONGEST: usize = 1_024;
+pub const LONGEST: usize = 1_024;
 
 /// Where lines go and what time they bear.
 #[derive(Debug)]

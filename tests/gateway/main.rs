@@ -12,12 +12,15 @@
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod frames;
 mod harness;
 
 mod access;
 mod cutoff;
+mod explain;
 mod framing;
 mod headers;
+mod hello;
 mod identity;
 mod life;
 mod paths;
