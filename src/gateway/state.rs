@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
+use super::assertion::{AssertionError, Assertions};
 use super::config::{self, Config, IdentityFiles, Resumption, Revocation};
 use super::forward::{Deadlines, Upstream};
 use super::policy::{Caller, Policy};
@@ -39,6 +40,8 @@ pub struct State {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Who may push CRLs and ask for the status.
     pub operators: Vec<Caller>,
+    /// What signs for the services behind; `None` where nothing is signed.
+    pub assertions: Option<Arc<Assertions>>,
     /// The gateway's own certificate.
     pub own: OwnCertificate,
     /// Where pushed CRLs are kept.
@@ -95,6 +98,7 @@ impl Loader {
                 policy: Arc::clone(&previous.policy),
                 upstreams: previous.upstreams.clone(),
                 operators: previous.operators.clone(),
+                assertions: previous.assertions.clone(),
                 own: previous.own.clone(),
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
@@ -127,6 +131,10 @@ impl Loader {
             Some(configured) => configured.clone(),
             None => own.claimed_trust_domain()?,
         };
+        let assertions = config.assertion.as_ref().map(|assertion| {
+            let previous = previous.and_then(|previous| previous.assertions.as_deref());
+            Assertions::load(assertion, &trust_domain, previous, at).map(Arc::new)
+        });
         self.build(
             previous,
             Parts {
@@ -134,6 +142,7 @@ impl Loader {
                 policy: Arc::new(config.policy.clone()),
                 upstreams: self.upstreams(config, previous),
                 operators: config.operators.clone(),
+                assertions: assertions.transpose()?,
                 own,
                 pushed,
                 files: config.files(),
@@ -178,6 +187,7 @@ impl Loader {
             policy: parts.policy,
             upstreams: parts.upstreams,
             operators: parts.operators,
+            assertions: parts.assertions,
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
@@ -209,6 +219,7 @@ struct Parts {
     policy: Arc<Policy>,
     upstreams: Vec<Arc<Upstream>>,
     operators: Vec<Caller>,
+    assertions: Option<Arc<Assertions>>,
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
@@ -310,6 +321,9 @@ fn load_crls(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
+    /// The key that signs for the services behind cannot be used.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The gateway's own certificate cannot be read.
     #[error("the gateway's certificate {} cannot be read", path.display())]
     Certificate {
@@ -374,6 +388,7 @@ impl StateError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
             Self::Certificate { source, .. } => source.code(),
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
+use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
-use super::log::AccessLog;
+use super::log::LineLog;
+use super::metrics::{Finished, Metrics};
 use super::policy::{Denial, RuleId};
 use super::registry::{CutReason, Session};
+use super::rejected::Rejected;
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -27,25 +30,44 @@ const LONGEST: usize = 1_024;
 /// Where lines go and what time they bear.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// The log itself.
-    pub log: Arc<AccessLog>,
+    /// The access log.
+    pub log: LineLog,
     /// The time of a line.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The last refused handshakes.
+    pub rejected: Rejected,
 }
 
 impl Telemetry {
-    /// Writes the line of a refused handshake.
-    pub fn handshake_refused(&self, refused: &HandshakeRefused<'_>) {
-        self.log.append(&Timed {
-            time: Timestamp(self.clock.now()),
-            event: "handshake_refused",
-            fields: refused,
-        });
+    /// Tells into `log`, by `clock`, of what `workers` workers do.
+    #[must_use]
+    pub fn new(log: LineLog, clock: Arc<dyn Clock>, workers: usize) -> Self {
+        Self { log, clock, metrics: Metrics::new(workers), rejected: Rejected::default() }
+    }
+
+    /// Counts a handshake that let a caller in.
+    pub fn handshake_accepted(&self, session: &Session) {
+        let peer = &session.peer;
+        self.metrics.handshake_accepted(session.resumed, Some((&peer.identity, peer.expires)));
+    }
+
+    /// Writes the line of a refused handshake, and keeps it.
+    pub fn handshake_refused(&self, refused: HandshakeRefused) {
+        let time = Timestamp(self.clock.now());
+        self.log.append(&Timed { time, event: "handshake_refused", fields: &refused });
+        self.metrics.handshake_refused(refused.reason);
+        self.rejected.keep(time, refused);
     }
 
     /// Writes the line of a connection that has been cut while it was open, when nothing goes over it any
     /// more; `delay` is the time since the reason was noticed.
     pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
+        self.metrics.connection_cut(reason.code());
+        if reason == CutReason::CertificateRevoked {
+            self.metrics.revocation_took(delay);
+        }
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "connection_cut",
@@ -53,13 +75,14 @@ impl Telemetry {
                 session: session.id,
                 caller: CallerFields::of(session),
                 reason: reason.code(),
-                delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+                delay_us: micros(delay),
             },
         });
     }
 
     /// Writes the line of bytes that are no request; no record exists for them.
     pub fn request_malformed(&self, session: &Session, detail: &str) {
+        self.metrics.request_malformed();
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "request_malformed",
@@ -74,14 +97,14 @@ impl Telemetry {
 }
 
 /// Why a handshake ended without a connection, and what the other side presented.
-#[derive(Debug, Serialize)]
-pub struct HandshakeRefused<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct HandshakeRefused {
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The stable code of the reason.
     pub reason: &'static str,
     /// The reason in words.
-    pub detail: &'a str,
+    pub detail: String,
     /// Subject of the certificate that was presented, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -96,6 +119,9 @@ pub struct HandshakeRefused<'a> {
     pub fingerprint: Option<Sha256>,
     /// How long it took.
     pub duration_us: u64,
+    /// The certificate itself; the log does without.
+    #[serde(skip)]
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// What became of a request so far.
@@ -201,6 +227,19 @@ impl RequestRecord {
         if !complete {
             self.fail("downstream.aborted");
         }
+        let duration = self.begun.elapsed();
+        self.telemetry.metrics.request_finished(
+            self.session.worker,
+            &Finished {
+                role: Some(self.session.peer.identity.role),
+                decision: self.decision,
+                rule: self.rule,
+                status: self.status,
+                duration,
+                upstream: self.upstream.as_ref(),
+                reason: self.reason,
+            },
+        );
         self.telemetry.log.append(&Timed {
             time: Timestamp(self.telemetry.clock.now()),
             event: "request",
@@ -218,7 +257,7 @@ impl RequestRecord {
                 reason: self.reason,
                 bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()) + self.bytes_up,
                 bytes_out: self.bytes_out,
-                duration_us: micros_since(self.begun),
+                duration_us: micros(duration),
             },
         });
     }
@@ -232,7 +271,11 @@ impl Drop for RequestRecord {
 
 /// Microseconds since `begun`.
 pub fn micros_since(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    micros(begun.elapsed())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Serialize)]
@@ -314,7 +357,8 @@ impl Serialize for Rule {
 }
 
 /// A time with milliseconds, RFC 3339, UTC.
-struct Timestamp(OffsetDateTime);
+#[derive(Clone, Copy, Debug)]
+pub struct Timestamp(OffsetDateTime);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -75,7 +75,9 @@ impl PeerVerifier {
         self.check_revocation(&chain, at)?;
         let identity =
             Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
-        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf)
+            .and_then(|headers| headers.with_chain(&chain.intermediates))
+            .map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
             headers,
             serial_number: chain.leaf.serial_number,

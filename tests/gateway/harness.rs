@@ -48,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) upstream_options: &'static str,
     /// More lines of the configuration.
     pub(crate) more: &'static str,
+    /// The keys of `trust` beside the bundle.
+    pub(crate) trust: String,
     pub(crate) routes: &'static str,
     pub(crate) threads: usize,
     pub(crate) clock: Arc<dyn Clock>,
@@ -63,6 +65,7 @@ impl Setup {
             upstream: None,
             upstream_options: "",
             more: "",
+            trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
             threads: 2,
             clock: Arc::new(SystemClock),
@@ -88,10 +91,10 @@ impl Setup {
             &format!(
                 "listen: 127.0.0.1:0\n\
                  identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
-                 trust: {{ bundle: cluster.crt, crl: cluster.crl }}\n\
+                 trust: {{ bundle: cluster.crt, {} }}\n\
                  upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
                  threads: {}\n{}\nroutes:{}",
-                self.upstream_options, self.threads, self.more, self.routes
+                self.trust, self.upstream_options, self.threads, self.more, self.routes
             ),
         );
     }

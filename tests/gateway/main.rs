@@ -15,9 +15,12 @@ mod eventually;
 mod harness;
 
 mod access;
+mod admin;
+mod assertion;
 mod framing;
 mod headers;
 mod life;
+mod metrics;
 mod process;
 mod upstream;
 mod upstreams;
