@@ -68,6 +68,7 @@ use self::log::LineLog;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
 use self::state::{Loader, State, StateError};
+use self::status::Status;
 use self::telemetry::Telemetry;
 use self::watch::Files;
 use self::worker::Worker;
@@ -251,6 +252,12 @@ impl Running {
     /// [`ReloadError`]; then nothing has changed.
     pub fn reload(&self) -> Result<(), ReloadError> {
         self.shared.reload(Trigger::Admin).map(drop)
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.

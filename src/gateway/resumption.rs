@@ -112,3 +112,82 @@ impl StoresServerSessions for Resumable {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::gateway::verify::observing;
+    use crate::x509::testing::{Root, client, now};
+    use rustls::server::danger::ClientCertVerifier;
+
+    fn resumable(root: &Root, clock: FixedClock, max_age: Duration) -> Resumable {
+        let verifier = Arc::new(PeerVerifier::new(root.bundle(), None, "prod".parse().unwrap()));
+        Resumable { sessions: Arc::default(), verifier, clock: Arc::new(clock), max_age }
+    }
+
+    /// Stores a session after a handshake in which a certificate of `root` was verified.
+    fn store(resumable: &Resumable, root: &Root, number: &[u8]) -> bool {
+        let mut params = client(7);
+        params.subject_alt_names =
+            vec![rcgen::SanType::URI("spiffe://prod/api-user/alice".try_into().unwrap())];
+        let leaf = root.issue(&params);
+        let at = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(
+            now().unix_timestamp().try_into().unwrap(),
+        ));
+        let handshake = async {
+            resumable.verifier.verify_client_cert(&leaf, &[], at).unwrap();
+            resumable.put(number.to_vec(), b"secrets".to_vec())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(observing(handshake)).0
+    }
+
+    #[test]
+    fn t19_nothing_is_stored_where_no_certificate_was_verified() {
+        let root = Root::new("root");
+        let resumable = resumable(&root, FixedClock(now()), Duration::MAX);
+        assert!(!resumable.put(b"1".to_vec(), b"secrets".to_vec()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outside =
+            runtime.block_on(observing(async { resumable.put(b"1".to_vec(), b"secrets".to_vec()) }));
+        assert!(!outside.0);
+        assert_eq!(resumable.get(b"1"), None);
+    }
+
+    #[test]
+    fn a_ticket_is_taken_once_and_a_session_number_as_long_as_it_lasts() {
+        let root = Root::new("root");
+        let resumable = resumable(&root, FixedClock(now()), Duration::from_secs(1));
+        assert!(store(&resumable, &root, b"1"));
+        assert_eq!(resumable.get(b"1").unwrap(), b"secrets");
+        assert_eq!(resumable.take(b"1").unwrap(), b"secrets");
+        assert_eq!((resumable.take(b"1"), resumable.get(b"1")), (None, None));
+    }
+
+    #[test]
+    fn a_proof_that_is_too_old_or_from_the_future_counts_for_nothing() {
+        let root = Root::new("root");
+        let hour = Duration::from_secs(3_600);
+        for (later, resumes) in [(0, true), (3_599, true), (3_600, false), (-1, false)] {
+            let clock = FixedClock(now() + time::Duration::seconds(later));
+            let resumable = resumable(&root, clock, hour);
+            store(&resumable, &root, b"1");
+            assert_eq!(resumable.get(b"1").is_some(), resumes, "{later}");
+        }
+    }
+
+    #[test]
+    fn old_sessions_make_room() {
+        let root = Root::new("root");
+        let mut stored = Stored::default();
+        let proof = Arc::new(Proof { chain: Vec::new(), at: now(), anchors: root.bundle().fingerprint() });
+        for number in 0..MOST + 10 {
+            let session = Session { secrets: Secret::new(Vec::new()), proof: Arc::clone(&proof) };
+            stored.insert(number.to_be_bytes().to_vec(), session);
+        }
+        assert_eq!((stored.sessions.len(), stored.numbers.len()), (MOST, MOST));
+        assert!(!stored.sessions.contains_key(&9_usize.to_be_bytes().to_vec()));
+        assert!(stored.sessions.contains_key(&10_usize.to_be_bytes().to_vec()));
+    }
+}

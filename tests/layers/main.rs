@@ -36,6 +36,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "ca",
         &["audit", "clock", "files", "identity", "keys", "profile", "revocation", "secret", "store", "x509"],
     ),
+    ("distribute", &["clock", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // Faces.
     ("gateway", &["clock", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     (
@@ -44,6 +45,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "audit",
             "ca",
             "clock",
+            "distribute",
             "files",
             "identity",
             "keys",
@@ -90,11 +92,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("ipnet", &["profile"]),
     ("notify", &["gateway/watch"]),
+    ("p12-keystore", &["distribute/key_store"]),
     ("pem", &["x509"]),
     ("pem-rfc7468", &["keys"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["cli/actor", "files", "gateway/admin", "gateway/run"]),
+    ("rpassword", &["cli/password"]),
+    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/run"]),
     (
         "rustls",
         &["gateway/handshake", "gateway/resumption", "gateway/state", "gateway/tls", "gateway/verify"],
@@ -104,6 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
     ("socket2", &["gateway"]),
+    ("tar", &["distribute/archive"]),
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
@@ -114,7 +119,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("uuid", &["ca", "cli", "gateway", "identity", "profile", "store"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),
-    ("zeroize", &["keys", "secret", "x509"]),
+    ("zeroize", &["distribute/ssh", "keys", "secret", "x509"]),
 ];
 
 /// What the repository's top level holds, besides dot-files and the build's `target`.

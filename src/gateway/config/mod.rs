@@ -375,7 +375,7 @@ enum ConfigError {
     UrlScheme,
     #[error("the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`")]
     UpstreamName,
-    #[error("a group cannot name its callers by a variable of a path")]
+    #[error("only a route can name its callers by a variable of its path")]
     VariableInGroup,
 }
 
