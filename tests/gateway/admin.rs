@@ -140,14 +140,7 @@ async fn where_no_gateway_answers_the_command_says_so() {
 async fn what_is_no_request_is_refused_in_words() {
     let gateway = administered();
     let long = "x".repeat(10_000);
-    for line in [
-        "",
-        "{}",
-        "status",
-        "{\"command\":\"status\",\"x\":1}",
-        "{\"command\":\"close\",\"serial_number\":\"zz\"}",
-        &long,
-    ] {
+    for line in ["", "{}", "status", "{\"command\":\"close\",\"serial_number\":\"zz\"}", &long] {
         let mut stream = UnixStream::connect(gateway.path("admin.sock")).unwrap();
         // Of what is too long, the rest is never read.
         let _ = stream.write_all(format!("{line}\n").as_bytes());
@@ -172,10 +165,10 @@ async fn another_user_is_not_answered() {
     };
     open(&directory, 0o755);
     open(&gateway.path("admin.sock"), 0o666);
-    let script = "import socket,sys;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);\
-                  s.send(b'{\"command\":\"status\"}\\n');print(s.recv(4096).decode())";
+    let script = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(shift) or die $!;
+                    print $s qq({"command":"status"}\n); print <$s>;"#;
     let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", script])
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", script])
         .arg(gateway.path("admin.sock"))
         .output()
         .unwrap();

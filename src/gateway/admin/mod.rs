@@ -21,7 +21,7 @@ const LONGEST_REQUEST: u64 = 4_096;
 
 /// What a gateway can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     /// Ends the open connections under the certificate of this number.
     Close {

@@ -59,9 +59,9 @@ async fn accept(gateway: &Arc<Shared>, socket: &AdminSocket) -> io::Result<()> {
 async fn converse(gateway: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let caller = stream.peer_cred()?.uid();
     let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    timeout(PATIENCE, (&mut stream).take(LONGEST_REQUEST).read_line(&mut line)).await??;
     let answer = if may_ask(caller, geteuid().as_raw()) {
-        let mut line = String::new();
-        timeout(PATIENCE, (&mut stream).take(LONGEST_REQUEST).read_line(&mut line)).await??;
         match serde_json::from_str(&line) {
             Ok(request) => answer(gateway, request).await,
             Err(error) => refused("admin.request", &error.to_string(), &[]),
