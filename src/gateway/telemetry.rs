@@ -22,7 +22,7 @@ use super::rejected::Rejected;
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
-use crate::x509::{SerialNumber, Sha256};
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
 /// The longest text from outside that a line repeats.
 const LONGEST: usize = 1_024;
@@ -328,6 +328,8 @@ struct CallerFields<'a> {
     role: Role,
     name: &'a Name,
     serial_number: SerialNumber,
+    /// The key that signed its certificate: serial numbers are unique under one key.
+    issuer_key: Option<&'a KeyIdentifier>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -340,6 +342,7 @@ impl<'a> CallerFields<'a> {
             role: session.peer.identity.role,
             name: &session.peer.identity.name,
             serial_number: session.peer.serial_number,
+            issuer_key: session.peer.chain.links.first().map(|link| &link.issuer),
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,

@@ -14,8 +14,8 @@ pub(crate) enum Command {
     /// Close the open connections under one certificate; to keep the caller out, revoke it.
     Close {
         /// The certificate's serial number.
-        #[arg(value_name = "SERIAL", value_parser = parse_serial_number)]
-        serial_number: String,
+        #[arg(value_name = "SERIAL", value_parser = Request::close)]
+        request: Request,
         #[command(flatten)]
         which: Which,
     },
@@ -43,13 +43,9 @@ pub(crate) struct Which {
     json: bool,
 }
 
-fn parse_serial_number(text: &str) -> Result<String, cluster_ca::x509::X509Error> {
-    text.parse().map(|number: cluster_ca::x509::SerialNumber| number.to_string())
-}
-
 pub(crate) fn run(command: Command) -> ExitCode {
     let (request, which) = match command {
-        Command::Close { serial_number, which } => (Request::Close { serial_number }, which),
+        Command::Close { request, which } => (request, which),
         Command::Rejected(which) => (Request::Rejected, which),
         Command::Reload(which) => (Request::Reload, which),
         Command::Sessions(which) => (Request::Sessions, which),

@@ -13,6 +13,8 @@ pub use socket::{AdminSocket, SocketError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::x509::{SerialNumber, X509Error};
+
 /// Where the socket is, where nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/cluster-gateway.sock";
 
@@ -36,4 +38,15 @@ pub enum Request {
     Sessions,
     /// How it is.
     Status,
+}
+
+impl Request {
+    /// To close the connections under the certificate of this number.
+    ///
+    /// # Errors
+    /// [`X509Error`] when it is no serial number.
+    pub fn close(serial_number: &str) -> Result<Self, X509Error> {
+        let serial_number: SerialNumber = serial_number.parse()?;
+        Ok(Self::Close { serial_number: serial_number.to_string() })
+    }
 }
