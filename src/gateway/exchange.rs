@@ -39,7 +39,7 @@ impl Exchange {
                 let state = connection.worker.gateway.state.load();
                 if state.generation != generation {
                     generation = state.generation;
-                    let caller = &connection.session.peer.identity;
+                    let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
                     match state.policy.decide(caller, &method, &path) {
                         Decision::Permit(terms) if tunnel && !terms.websocket() => {
                             let (reason, rule) = (DenyReason::WebSocket, Some(terms.rule()));

@@ -7,8 +7,8 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`telemetry`] |
 //! | trying it out | [`demo`] |
@@ -25,6 +25,7 @@ pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
+pub mod identify;
 pub mod log;
 pub mod metrics;
 pub mod own;
@@ -39,6 +40,7 @@ pub mod reload;
 pub mod request_id;
 pub mod resumption;
 pub mod run;
+pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod status;
@@ -140,7 +142,8 @@ impl Shared {
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
-            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
+            && let Some(peer) = &session.peer
+            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
         {
             session.tell(Order::Cut(reason), Instant::now());
         }
@@ -177,7 +180,7 @@ impl Gateway {
         let files = Files::new(&config.files());
         let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
         let state = loader.first(config)?;
-        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
         let metrics = config.metrics.map(listen).transpose()?;
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -233,6 +236,12 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// What is counted and told.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
     }
 
     /// How many connections are open, those in their handshake included.
@@ -313,16 +322,17 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
+/// connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
     of_workers: Vec<Vec<TcpListener>>,
 }
 
-fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
     let mut sockets =
         Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for &address in addresses {
+    for address in addresses {
         let failed = |source| GatewayError::Bind { address, source };
         // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
         // connections.

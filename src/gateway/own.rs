@@ -1,5 +1,5 @@
-//! What the gateway answers by itself: to every authenticated caller who he is, to operators how it is,
-//! and what a CRL that they push has done.
+//! What the gateway answers by itself: to every caller with a certificate who he is, to operators how it
+//! is, and what a CRL that they push has done.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::Shared;
 use super::connection::Connection;
 use super::forward::ForwardError;
+use super::peer::Peer;
 use super::policy::{Denial, DenyReason, RESERVED};
 use super::problem::Problem;
 use super::registry::Session;
@@ -38,8 +39,8 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Answers a request for `path`, which is below [`RESERVED`], with JSON.
 ///
 /// # Errors
-/// [`Problem`]: there is no such resource, it is not asked for so, the caller is no operator, or the CRL
-/// is refused.
+/// [`Problem`]: the caller has no certificate, there is no such resource, it is not asked for so, the
+/// caller is no operator, or the CRL is refused.
 pub async fn answer(
     connection: &Arc<Connection>,
     method: &Method,
@@ -48,10 +49,11 @@ pub async fn answer(
     record: &mut RequestRecord,
 ) -> Result<Bytes, Problem> {
     let session = &connection.session;
+    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
     match path.strip_prefix(RESERVED) {
         Some("/whoami") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-            Ok(json(&WhoAmI::of(session)))
+            Ok(json(&WhoAmI::of(session, peer)))
         }
         Some("/jwks") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
@@ -59,12 +61,12 @@ pub async fn answer(
         }
         Some("/status") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-            check_operator(connection, record)?;
+            check_operator(connection, peer, record)?;
             Ok(json(&Status::of(&connection.worker.gateway)))
         }
         Some("/crl") => {
             check_method(method, &[Method::PUT], "PUT")?;
-            check_operator(connection, record)?;
+            check_operator(connection, peer, record)?;
             push(connection, body).await
         }
         _ => Err(Problem::NotFound),
@@ -83,9 +85,9 @@ fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Res
 }
 
 /// By the configuration in force now.
-fn check_operator(connection: &Connection, record: &mut RequestRecord) -> Result<(), Problem> {
-    let caller = &connection.session.peer.identity;
-    if connection.worker.gateway.state.load().operators.iter().any(|operator| operator.is(caller)) {
+fn check_operator(connection: &Connection, peer: &Peer, record: &mut RequestRecord) -> Result<(), Problem> {
+    let state = connection.worker.gateway.state.load();
+    if state.operators.iter().any(|operator| operator.is(&peer.identity)) {
         return Ok(());
     }
     let denial = Denial { reason: DenyReason::NotAnOperator, rule: None };
@@ -159,9 +161,9 @@ struct WhoAmI<'a> {
 }
 
 impl<'a> WhoAmI<'a> {
-    fn of(session: &'a Session) -> Self {
-        let identity = &session.peer.identity;
-        let leaf = &session.peer.chain.leaf;
+    fn of(session: &'a Session, peer: &'a Peer) -> Self {
+        let Peer { identity, chain, .. } = peer;
+        let leaf = &chain.leaf;
         Self {
             role: identity.role,
             name: &identity.name,

@@ -10,7 +10,7 @@ use super::body::ResponseBody;
 use super::forward::ForwardError;
 use super::framing::FramingError;
 use super::path::PathError;
-use super::policy::Denial;
+use super::policy::{Denial, DenyReason};
 use super::registry::CutReason;
 use super::reload::PushError;
 use super::request_id::RequestId;
@@ -36,6 +36,9 @@ pub enum Problem {
         /// How many bytes it takes.
         at_most: u64,
     },
+    /// The caller has no certificate, and what it asks for is not for anyone.
+    #[error("this takes a client certificate")]
+    CertificateMissing,
     /// The connection is being cut.
     #[error("the connection is being closed: {}", .0.code())]
     Cut(CutReason),
@@ -57,6 +60,9 @@ pub enum Problem {
         /// What it takes.
         allow: &'static str,
     },
+    /// The request is for another host than the one that the caller named in its handshake.
+    #[error("the request is for another host than the TLS connection")]
+    Misdirected,
     /// The gateway has no such resource.
     #[error("the gateway has no such resource")]
     NotFound,
@@ -99,7 +105,10 @@ impl Problem {
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Cut(_) => StatusCode::UNAUTHORIZED,
+            Self::CertificateMissing | Self::Cut(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::BodyBroken | Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -110,6 +119,7 @@ impl Problem {
             Self::Framing(error) => error.status(),
             Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Path(error) => error.status(),
             Self::Push(error) => match error {
@@ -132,12 +142,14 @@ impl Problem {
             Self::Assertion(error) => error.code(),
             Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
+            Self::CertificateMissing => "certificate.missing",
             Self::Cut(reason) => reason.code(),
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),
             Self::Framing(error) => error.code(),
             Self::Internal => "gateway.internal",
             Self::MethodNotAllowed { .. } => "request.method_not_allowed",
+            Self::Misdirected => "request.misdirected",
             Self::NotFound => "request.not_found",
             Self::Path(error) => error.code(),
             Self::Push(error) => error.code(),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Shared;
-use super::config::{AccessLog, Config, Limits};
+use super::config::{AccessLog, Config, Limits, Listener};
 use super::registry::{Order, Session};
 use super::state::{Loader, State, StateError};
 use crate::clock::rfc3339;
@@ -144,7 +144,7 @@ fn as_rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Res
 /// What was bound, started or set up once.
 #[derive(Debug, PartialEq, Eq)]
 struct Fixed {
-    listen: Vec<SocketAddr>,
+    listen: Vec<Listener>,
     threads: Option<NonZeroUsize>,
     limits: Limits,
     access_log: AccessLog,
@@ -286,10 +286,11 @@ impl Shared {
         let state = Arc::new(next);
         self.state.store(Arc::clone(&state));
         let now = self.telemetry.clock.now();
-        let cut = self.registry.sweep(noticed, |session| match state.verifier.recheck(&session.peer, now) {
-            Ok(()) => Order::Serve,
-            Err(reason) => Order::Cut(reason),
-        });
+        let verdict = |session: &Session| match &session.peer {
+            Some(peer) => state.verifier.recheck(peer, now).map_or_else(Order::Cut, |()| Order::Serve),
+            None => Order::Serve,
+        };
+        let cut = self.registry.sweep(noticed, verdict);
         // The requests that are under way ask the new policy whether they may go on.
         self.registry.announce_change();
         Change { state, cut }

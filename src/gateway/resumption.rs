@@ -3,8 +3,8 @@
 //!
 //! rustls resumes whatever its storage hands out and verifies nothing again. So the storage hands out
 //! only what would be let in at this moment: the chain is judged by the very verifier that judges full
-//! handshakes, and the proof of the key must be recent and made under the same trust anchors. Whoever
-//! fails is not resumed but makes a full handshake, where the verifier says why to him and to the log.
+//! handshakes, and the proof of the key must be recent and made under the same trust anchors, at the same
+//! listener. Whoever fails is not resumed but makes a full handshake, where the verifier says why to him and to the log.
 //! A session stores when the key was proved, not when it was last resumed: chains of sessions end too.
 //!
 //! Sessions stay here; a ticket is only a number. Where no certificate was verified, nothing is stored.
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustls::server::StoresServerSessions;
 
+use super::config::Listener;
 use super::verify::{PeerVerifier, Proof};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -35,6 +36,7 @@ struct Stored {
 
 struct Session {
     secrets: Secret,
+    listener: Listener,
     proof: Arc<Proof>,
 }
 
@@ -69,6 +71,8 @@ pub struct Resumable {
     pub sessions: Arc<Sessions>,
     /// Who judges.
     pub verifier: Arc<PeerVerifier>,
+    /// The listener that callers come to.
+    pub listener: Listener,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
     /// How old the proof of the key may be.
@@ -81,11 +85,12 @@ impl Resumable {
         let proof = &session.proof;
         let now = self.clock.now();
         let fresh = proof.at <= now && now - proof.at < self.max_age;
-        if !fresh || proof.anchors != self.verifier.trust().fingerprint() {
+        let same = proof.anchors == self.verifier.trust().fingerprint() && session.listener == self.listener;
+        if !fresh || !same {
             return None;
         }
         let (leaf, intermediates) = proof.chain.split_first()?;
-        self.verifier.judge(leaf, intermediates, now).ok()?;
+        self.verifier.judge(leaf, intermediates, self.listener.identity_form, now).ok()?;
         Proof::of_this_handshake(Arc::clone(proof));
         Some(session.secrets.expose().to_vec())
     }
@@ -94,7 +99,8 @@ impl Resumable {
 impl StoresServerSessions for Resumable {
     fn put(&self, number: Vec<u8>, secrets: Vec<u8>) -> bool {
         let Some(proof) = Proof::made() else { return false };
-        self.sessions.stored().insert(number, Session { secrets: Secret::new(secrets), proof });
+        let session = Session { secrets: Secret::new(secrets), listener: self.listener, proof };
+        self.sessions.stored().insert(number, session);
         true
     }
 
@@ -117,13 +123,30 @@ impl StoresServerSessions for Resumable {
 mod tests {
     use super::*;
     use crate::clock::FixedClock;
-    use crate::gateway::verify::observing;
+    use crate::gateway::config::ClientCertificate;
+    use crate::gateway::identify::{IdentityForm, IssuerRoles};
+    use crate::gateway::verify::{ListenerVerifier, observing};
     use crate::x509::testing::{Root, client, now};
     use rustls::server::danger::ClientCertVerifier;
 
     fn resumable(root: &Root, clock: FixedClock, max_age: Duration) -> Resumable {
-        let verifier = Arc::new(PeerVerifier::new(root.bundle(), None, "prod".parse().unwrap()));
-        Resumable { sessions: Arc::default(), verifier, clock: Arc::new(clock), max_age }
+        let trust_domain = "prod".parse().unwrap();
+        let verifier = Arc::new(PeerVerifier::new(root.bundle(), None, trust_domain, IssuerRoles::default()));
+        Resumable {
+            sessions: Arc::default(),
+            verifier,
+            listener: listener(1),
+            clock: Arc::new(clock),
+            max_age,
+        }
+    }
+
+    fn listener(port: u16) -> Listener {
+        Listener {
+            address: ([127, 0, 0, 1], port).into(),
+            client_certificate: ClientCertificate::default(),
+            identity_form: IdentityForm::default(),
+        }
     }
 
     /// Stores a session after a handshake in which a certificate of `root` was verified.
@@ -136,7 +159,8 @@ mod tests {
             now().unix_timestamp().try_into().unwrap(),
         ));
         let handshake = async {
-            resumable.verifier.verify_client_cert(&leaf, &[], at).unwrap();
+            let (verifier, listener) = (Arc::clone(&resumable.verifier), resumable.listener);
+            ListenerVerifier { verifier, listener }.verify_client_cert(&leaf, &[], at).unwrap();
             resumable.put(number.to_vec(), b"secrets".to_vec())
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -166,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn t18_a_session_is_resumed_at_its_own_listener_only() {
+        let root = Root::new("root");
+        let here = resumable(&root, FixedClock(now()), Duration::MAX);
+        store(&here, &root, b"1");
+        let sessions = Arc::clone(&here.sessions);
+        let (verifier, clock) = (Arc::clone(&here.verifier), Arc::clone(&here.clock));
+        let there = Resumable { sessions, verifier, listener: listener(2), clock, max_age: Duration::MAX };
+        assert_eq!((there.get(b"1"), here.get(b"1").is_some()), (None, true));
+    }
+
+    #[test]
     fn a_proof_that_is_too_old_or_from_the_future_counts_for_nothing() {
         let root = Root::new("root");
         let hour = Duration::from_secs(3_600);
@@ -183,11 +218,12 @@ mod tests {
         let mut stored = Stored::default();
         let proof = Arc::new(Proof { chain: Vec::new(), at: now(), anchors: root.bundle().fingerprint() });
         for number in 0..MOST + 10 {
-            let session = Session { secrets: Secret::new(Vec::new()), proof: Arc::clone(&proof) };
+            let secrets = Secret::new(Vec::new());
+            let session = Session { secrets, listener: listener(1), proof: Arc::clone(&proof) };
             stored.insert(number.to_be_bytes().to_vec(), session);
         }
         assert_eq!((stored.sessions.len(), stored.numbers.len()), (MOST, MOST));
-        assert!(!stored.sessions.contains_key(&9_usize.to_be_bytes().to_vec()));
-        assert!(stored.sessions.contains_key(&10_usize.to_be_bytes().to_vec()));
+        assert!(!stored.sessions.contains_key(9_usize.to_be_bytes().as_slice()));
+        assert!(stored.sessions.contains_key(10_usize.to_be_bytes().as_slice()));
     }
 }

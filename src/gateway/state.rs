@@ -10,13 +10,15 @@ use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
 use super::assertion::{AssertionError, Assertions};
-use super::config::{self, Config, IdentityFiles, Resumption, Revocation};
+use super::config::{self, Config, IdentityFiles, Listener, Resumption, Revocation};
 use super::forward::{Deadlines, Upstream};
+use super::identify::IdentityForm;
 use super::policy::{Caller, Policy};
 use super::pushed::PushedCrls;
 use super::resumption::{Resumable, Sessions};
+use super::server_name::OwnNames;
 use super::tls::{self, TlsError};
-use super::verify::{Crls, PeerError, PeerVerifier};
+use super::verify::{Crls, ListenerVerifier, PeerError, PeerVerifier};
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
@@ -30,12 +32,14 @@ use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
 pub struct State {
     /// Counts the states of this process, from 1.
     pub generation: u64,
-    /// How connections are accepted.
-    pub tls: Arc<ServerConfig>,
+    /// How connections are accepted, for each listener of the configuration in its order.
+    pub entries: Vec<Entry>,
     /// Whom to let in.
     pub verifier: Arc<PeerVerifier>,
     /// Who may make which call.
     pub policy: Arc<Policy>,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Arc<Policy>>,
     /// The services behind, as the policy numbers them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Who may push CRLs and ask for the status.
@@ -49,6 +53,15 @@ pub struct State {
     /// The files that it was loaded from.
     pub files: Vec<PathBuf>,
     resumption: Resumption,
+}
+
+/// How connections are accepted at one listener.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is asked of callers there.
+    pub listener: Listener,
+    /// The same, for rustls.
+    pub tls: Arc<ServerConfig>,
 }
 
 /// Builds states: what is the same for all states of a process.
@@ -89,13 +102,13 @@ impl Loader {
     /// # Errors
     /// [`StateError`] when our own certificate does not hold under them.
     pub fn with_revocation(&self, previous: &State, crls: Crls) -> Result<State, StateError> {
-        let verifier = &previous.verifier;
-        let trust = verifier.trust().clone();
         self.build(
             Some(previous),
             Parts {
-                verifier: PeerVerifier::new(trust, Some(crls), verifier.trust_domain().clone()),
+                listeners: previous.entries.iter().map(|entry| entry.listener).collect(),
+                verifier: previous.verifier.with_revocation(crls),
                 policy: Arc::clone(&previous.policy),
+                shadow: previous.shadow.clone(),
                 upstreams: previous.upstreams.clone(),
                 operators: previous.operators.clone(),
                 assertions: previous.assertions.clone(),
@@ -138,8 +151,14 @@ impl Loader {
         self.build(
             previous,
             Parts {
-                verifier: PeerVerifier::new(trust, crls, trust_domain),
+                listeners: match previous {
+                    // They are bound, and a listener is known by its number.
+                    Some(previous) => previous.entries.iter().map(|entry| entry.listener).collect(),
+                    None => config.listen.clone(),
+                },
+                verifier: PeerVerifier::new(trust, crls, trust_domain, config.trust.issuers.clone()),
                 policy: Arc::new(config.policy.clone()),
+                shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
                 upstreams: self.upstreams(config, previous),
                 operators: config.operators.clone(),
                 assertions: assertions.transpose()?,
@@ -159,7 +178,7 @@ impl Loader {
         {
             return Err(StateError::CrlExpired { next_update: expired.next_update });
         }
-        match parts.own.check(&parts.verifier, at) {
+        match parts.own.check(&parts.verifier, &parts.listeners, at) {
             // Or else whoever has stolen our certificate could keep out the CRL that ends it.
             Err(error)
                 if previous.is_some_and(|previous| parts.has_the_certificate_and_trust_of(previous)) =>
@@ -169,22 +188,30 @@ impl Loader {
             checked => checked?,
         }
         let verifier = Arc::new(parts.verifier);
-        let resumable = match parts.resumption {
-            Resumption::Disabled => None,
-            Resumption::MaxAge(max_age) => Some(Resumable {
-                sessions: Arc::clone(&self.sessions),
-                verifier: Arc::clone(&verifier),
-                clock: Arc::clone(&self.clock),
-                max_age,
-            }),
+        let entry = |listener: Listener| {
+            let accepts = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
+            let resumable = match parts.resumption {
+                Resumption::Disabled => None,
+                Resumption::MaxAge(max_age) => Some(Resumable {
+                    sessions: Arc::clone(&self.sessions),
+                    verifier: Arc::clone(&verifier),
+                    listener,
+                    clock: Arc::clone(&self.clock),
+                    max_age,
+                }),
+            };
+            let own = OwnNames::new(Arc::clone(&parts.own.certified), &parts.own.leaf);
+            let tls = tls::server_config(own, accepts, Arc::clone(&self.clock), resumable)?;
+            Ok(Entry { listener, tls: Arc::new(tls) })
         };
-        let certified = parts.own.certified.clone();
-        let tls = tls::server_config(certified, Arc::clone(&verifier), Arc::clone(&self.clock), resumable)?;
+        let entries =
+            parts.listeners.iter().map(|listener| entry(*listener)).collect::<Result<_, TlsError>>()?;
         Ok(State {
             generation: previous.map_or(1, |previous| previous.generation + 1),
-            tls: Arc::new(tls),
+            entries,
             verifier,
             policy: parts.policy,
+            shadow: parts.shadow,
             upstreams: parts.upstreams,
             operators: parts.operators,
             assertions: parts.assertions,
@@ -215,8 +242,10 @@ impl Loader {
 
 /// What a state is made of, before it has been checked.
 struct Parts {
+    listeners: Vec<Listener>,
     verifier: PeerVerifier,
     policy: Arc<Policy>,
+    shadow: Option<Arc<Policy>>,
     upstreams: Vec<Arc<Upstream>>,
     operators: Vec<Caller>,
     assertions: Option<Arc<Assertions>>,
@@ -258,7 +287,12 @@ impl OwnCertificate {
     }
 
     /// Holds it to the rules.
-    fn check(&self, verifier: &PeerVerifier, at: OffsetDateTime) -> Result<(), StateError> {
+    fn check(
+        &self,
+        verifier: &PeerVerifier,
+        listeners: &[Listener],
+        at: OffsetDateTime,
+    ) -> Result<(), StateError> {
         let (leaf, intermediates) =
             self.certified.cert.split_first().ok_or_else(|| self.refused(OwnFault::Empty))?;
         let chain = verifier
@@ -273,12 +307,27 @@ impl OwnCertificate {
             Err(PeerError::Revoked { .. }) => return Err(self.refused(OwnFault::Revoked)),
             Err(_) => return Err(self.refused(OwnFault::RevocationUnknown)),
         }
-        let identity = Identity::of_certificate(&chain.leaf, verifier.trust_domain())
+        let identity = self
+            .identity(&chain.leaf, listeners, verifier.trust_domain())
             .map_err(|source| self.refused(OwnFault::Identity(source)))?;
         match identity.role {
             Role::ControlService => Ok(()),
             role => Err(self.refused(OwnFault::Role(role))),
         }
+    }
+
+    /// Whose it is, in the first form that a listener reads and that it has.
+    fn identity(
+        &self,
+        leaf: &Certificate,
+        listeners: &[Listener],
+        trust_domain: &TrustDomain,
+    ) -> Result<Identity, IdentityRefusal> {
+        let found = IdentityForm::Spiffe.read(leaf, trust_domain);
+        let forms = listeners.iter().map(|listener| listener.identity_form);
+        forms.fold(found, |found, form| {
+            found.or_else(|refusal| form.read(leaf, trust_domain).map_err(|_| refusal))
+        })
     }
 
     /// The trust domain in its one URI.

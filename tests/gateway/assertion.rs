@@ -198,7 +198,7 @@ async fn the_authorities_between_caller_and_root_are_told_as_far_as_they_are_ver
     let unrelated = setup.cluster.intermediate("unrelated");
     let chain = [unrelated.der().clone(), users.der().clone()];
     let leaf = Leaf::signed(&leaf_params("prod", "api-user", "alice"), &users, &chain);
-    (setup.crls, setup.more) = ("", "revocation: disabled");
+    (setup.trust, setup.more) = (String::new(), "revocation: disabled");
     let gateway = setup.start();
     let seen = gateway.get(&leaf, "/v1/x").await.json();
     assert_eq!(seen["headers"]["client-cert-chain"], format!(":{}:", BASE64_STANDARD.encode(users.der())));

@@ -95,26 +95,30 @@ async fn a_change_of_a_file_is_noticed_however_it_is_made() {
     let setup = Setup::new();
     let gateway = setup.start();
     let crl = gateway.path("cluster.crl");
-    let changes: [(&str, &dyn Fn(&str)); 4] = [
-        ("renamed over", &|text| gateway.replace("cluster.crl", text)),
-        ("truncated and written in two pieces", &|text| {
+    let changes: [&dyn Fn(&str); 4] = [
+        // Renamed over.
+        &|text| gateway.replace("cluster.crl", text),
+        // Truncated, and written in two pieces.
+        &|text| {
             use std::io::Write;
             let mut file = std::fs::File::create(&crl).unwrap();
             file.write_all(&text.as_bytes()[..100]).unwrap();
             file.flush().unwrap();
             file.write_all(&text.as_bytes()[100..]).unwrap();
-        }),
-        ("made a link", &|text| {
+        },
+        // Made a link.
+        &|text| {
             std::fs::create_dir(gateway.path("elsewhere")).unwrap();
             std::fs::write(gateway.path("elsewhere/a.crl"), text).unwrap();
             symlink("elsewhere/a.crl", gateway.path("link")).unwrap();
             std::fs::rename(gateway.path("link"), &crl).unwrap();
-        }),
-        ("written where the link leads", &|text| std::fs::write(&crl, text).unwrap()),
+        },
+        // Written where the link leads.
+        &|text| std::fs::write(&crl, text).unwrap(),
     ];
-    for (number, (how, change)) in (2..).zip(changes) {
+    for (number, change) in (2..).zip(changes) {
         change(&gateway.cluster.crl(number, &[]));
-        eventually(how, || (gateway.status()["crl"][0]["number"] == number.to_string()).then_some(()));
+        gateway.wait_for_crl(number);
     }
 }
 
@@ -132,9 +136,9 @@ async fn a_directory_swapped_behind_links_is_noticed() {
     publish("..1", &gateway.cluster.crl(2, &[]));
     symlink("..data/cluster.crl", gateway.path("link")).unwrap();
     std::fs::rename(gateway.path("link"), gateway.path("cluster.crl")).unwrap();
-    eventually("the first", || (gateway.status()["crl"][0]["number"] == "2").then_some(()));
+    gateway.wait_for_crl(2);
     publish("..2", &gateway.cluster.crl(3, &[]));
-    eventually("the second", || (gateway.status()["crl"][0]["number"] == "3").then_some(()));
+    gateway.wait_for_crl(3);
 }
 
 #[tokio::test]
@@ -145,5 +149,5 @@ async fn a_file_that_comes_late_is_waited_for() {
     let failed = || gateway.status()["reload"]["last_error"]["code"] == "gateway.configuration";
     eventually("it is not there", || failed().then_some(()));
     std::fs::write(gateway.path("late.crl"), gateway.cluster.crl(9, &[])).unwrap();
-    eventually("it is taken", || (gateway.status()["crl"][0]["number"] == "9").then_some(()));
+    gateway.wait_for_crl(9);
 }

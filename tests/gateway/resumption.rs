@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use rcgen::SanType;
 use serde_json::Value;
 use time::Duration;
 
@@ -57,9 +58,11 @@ impl<'a> Client<'a> {
             .stderr(Stdio::piped())
             .spawn()
             .expect("openssl is installed");
-        let request = b"GET /.well-known/cluster/whoami HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n";
+        let host = more.iter().skip_while(|option| **option != "-servername").nth(1).unwrap_or(&"g");
+        let request =
+            format!("GET /.well-known/cluster/whoami HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         // A caller who is refused may find the pipe closed.
-        let _ = child.stdin.as_mut().unwrap().write_all(request);
+        let _ = child.stdin.as_mut().unwrap().write_all(request.as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let said = text(&output.stdout) + &text(&output.stderr);
@@ -195,7 +198,12 @@ fn t17_whose_anchor_is_trusted_no_more_does_not_resume() {
 #[test]
 fn t18_a_session_is_resumed_under_its_own_server_name_only() {
     for version in VERSIONS {
-        let gateway = TestGateway::start();
+        let mut setup = Setup::new();
+        setup.own = setup.cluster.leaf_with("control-service", "127.0.0.1", |params| {
+            let names = ["one.example", "two.example"].map(|name| SanType::DnsName(name.try_into().unwrap()));
+            params.subject_alt_names.extend(names);
+        });
+        let gateway = setup.start();
         let client = Client::new(&gateway, &gateway.user(), version);
         let named = |offer, keep, name| client.call_with(offer, keep, &["-servername", name]);
         named(None, "a", "one.example").is_judged_anew();

@@ -105,9 +105,9 @@ async fn t11_a_certificate_issued_again_with_the_same_key_is_another_one() {
 async fn every_issuer_has_a_crl_of_its_own_in_a_file_of_its_own() {
     let (mut setup, second) = (Setup::new(), Cluster::new("prod"));
     setup.bundle = Some(setup.cluster.bundle() + &second.bundle());
-    setup.crls = "[cluster.crl, second.crl]";
+    setup.trust = "crl: [cluster.crl, second.crl]".to_owned();
     let (good, revoked) = (second.leaf("api-user", "bob"), second.leaf("api-user", "mallory"));
-    setup.more_files = vec![("second.crl", second.crl(1, &[&revoked]))];
+    setup.files = vec![("second.crl", second.crl(1, &[&revoked]))];
     let gateway = setup.start();
     assert_eq!(gateway.get(&gateway.user(), "/v1/x").await.status, 200);
     assert_eq!(gateway.get(&good, "/v1/x").await.status, 200);
@@ -126,7 +126,7 @@ async fn every_issuer_has_a_crl_of_its_own_in_a_file_of_its_own() {
 async fn a_crl_past_its_end_counts_as_long_as_the_configuration_says() {
     let clock = MovedClock::default();
     let mut setup = Setup { clock: Arc::new(clock.clone()), ..Setup::new() };
-    setup.crls = "cluster.crl, crl_staleness: { grace: 2d }";
+    setup.trust.push_str(", crl_staleness: { grace: 2d }");
     setup.crl = Some(setup.cluster.crl_until(1, &[], now() + Duration::hours(2)));
     let gateway = setup.start();
     let user = gateway.user();

@@ -111,7 +111,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/run"]),
     (
         "rustls",
-        &["gateway/handshake", "gateway/resumption", "gateway/state", "gateway/tls", "gateway/verify"],
+        &[
+            "gateway/handshake",
+            "gateway/resumption",
+            "gateway/server_name",
+            "gateway/state",
+            "gateway/tls",
+            "gateway/verify",
+        ],
     ),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
     ("serde", ANYWHERE),

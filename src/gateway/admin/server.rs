@@ -99,7 +99,7 @@ async fn answer(gateway: &Arc<Shared>, request: Request) -> Value {
 
 async fn close(gateway: &Shared, serial_number: SerialNumber) -> Closed {
     let verdict = |session: &Session| {
-        if session.peer.serial_number == serial_number {
+        if session.peer.as_ref().is_some_and(|peer| peer.serial_number == serial_number) {
             Order::Cut(CutReason::Operator)
         } else {
             Order::Serve
@@ -159,13 +159,9 @@ struct Reloaded {
 struct SessionLine<'a> {
     session: u64,
     remote: String,
-    role: Role,
-    name: &'a Name,
-    serial_number: SerialNumber,
-    /// The last second in which its certificate and every issuer of it hold.
-    expires: String,
-    /// Until then.
-    seconds_left: i64,
+    /// Who is at the other end; nobody knows of a caller without a certificate.
+    #[serde(flatten)]
+    caller: Option<CallerFields<'a>>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -174,17 +170,30 @@ struct SessionLine<'a> {
     requests_running: u32,
 }
 
+#[derive(Serialize)]
+struct CallerFields<'a> {
+    role: Role,
+    name: &'a Name,
+    serial_number: SerialNumber,
+    /// The last second in which its certificate and every issuer of it hold.
+    expires: String,
+    /// Until then.
+    seconds_left: i64,
+}
+
 impl<'a> SessionLine<'a> {
     fn of(session: &'a Session, now: time::OffsetDateTime) -> Self {
-        let peer = &session.peer;
-        Self {
-            session: session.id,
-            remote: session.remote.to_string(),
+        let caller = session.peer.as_ref().map(|peer| CallerFields {
             role: peer.identity.role,
             name: &peer.identity.name,
             serial_number: peer.serial_number,
             expires: rfc3339(peer.expires),
             seconds_left: (peer.expires - now).whole_seconds(),
+        });
+        Self {
+            session: session.id,
+            remote: session.remote.to_string(),
+            caller,
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,

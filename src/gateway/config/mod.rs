@@ -6,13 +6,17 @@
 //! key and bundle fit each other is not judged here.
 
 mod assertion;
+mod issuers;
 mod limits;
+mod listen;
 mod reader;
 mod routes;
+mod shadow;
 mod trust;
 
 pub use assertion::Assertion;
 pub use limits::Limits;
+pub use listen::{ClientCertificate, Listener};
 pub use trust::{Resumption, Revocation, Trust};
 
 use std::net::SocketAddr;
@@ -23,8 +27,9 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use self::reader::{Item, Problems};
+use self::routes::Ground;
 use super::framing::Host;
-use super::policy::{Caller, Policy};
+use super::policy::{Caller, Policy, Route};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
 use crate::identity::TrustDomain;
@@ -36,7 +41,7 @@ pub struct Config {
     /// The file that it was read from, to be read again on a reload.
     pub path: Option<PathBuf>,
     /// Where to listen; at least one address, none twice.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listener>,
     /// The gateway's own certificate and key.
     pub identity: IdentityFiles,
     /// Whom to believe.
@@ -53,6 +58,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Who may make which call.
     pub policy: Policy,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Shadow>,
     /// How much of anything.
     pub limits: Limits,
     /// What the services behind are told in a form that they can verify; without it, nothing is signed.
@@ -98,6 +105,15 @@ impl Upstream {
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 }
 
+/// A policy that is tried beside the one in force.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The file of its routes and groups.
+    pub path: PathBuf,
+    /// The policy itself.
+    pub policy: Policy,
+}
+
 /// Where a line for each request goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessLog {
@@ -133,6 +149,7 @@ impl Config {
         if let Revocation::Crls { paths, .. } = &trust.revocation {
             files.extend(paths.iter().cloned());
         }
+        files.extend(self.shadow.iter().map(|shadow| shadow.path.clone()));
         files
     }
 
@@ -158,7 +175,8 @@ impl Config {
 /// Reads all of it; what is missing from the result was reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let mut fields = root.fields()?;
-    let listen = fields.required("listen").map(|item| listen(&item)).unwrap_or_default();
+    let listen_item = fields.required("listen");
+    let listen = listen_item.as_ref().map(listen::listeners).unwrap_or_default();
     let identity = fields.required("identity").and_then(|item| identity(&item, base));
     let disabled = fields.optional("revocation");
     let trust = fields.required("trust").and_then(|item| Trust::read(&item, disabled.as_ref(), base));
@@ -177,16 +195,27 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let services = fields.required("upstreams").map(|item| item.named());
     let upstreams = services.iter().flatten().map(upstream).collect::<Vec<_>>();
     let groups = fields.optional("groups");
-    let policy = fields
-        .required("routes")
-        .and_then(|item| routes::read(&item, groups.as_ref(), services.as_deref().unwrap_or_default()));
+    let open = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
+    let ground = Ground::new(services.as_deref().unwrap_or_default(), listen.iter().any(open));
+    let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &ground));
+    let shadow = match fields.optional("policy") {
+        Some(item) => shadow::read(&item, base, &ground).map(Some),
+        None => Some(None),
+    };
+    ground.report_unused();
+    if let (Some(item), Some(policy)) = (&listen_item, &policy)
+        && listen.iter().any(open)
+        && !policy.routes().any(Route::is_for_anyone)
+    {
+        item.report(ConfigError::NothingForAnyone);
+    }
     let limits = fields.optional("limits").map(|item| Limits::read(&item)).unwrap_or_default();
     let access_log = match fields.optional("access_log") {
         Some(item) => access_log(&item, base),
         None => Some(AccessLog::default()),
     };
     let assertion = fields.optional("assertion").and_then(|item| Assertion::read(&item, base));
-    let metrics = fields.optional("metrics").and_then(|item| item.read(address));
+    let metrics = fields.optional("metrics").and_then(|item| item.read(listen::address));
     let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads =
         fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
@@ -202,6 +231,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         state_directory,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
+        shadow: shadow?,
         limits,
         assertion,
         access_log: access_log?,
@@ -209,26 +239,6 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         admin,
         threads,
     })
-}
-
-fn listen(item: &Item<'_>) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    let items = item.one_or_more();
-    if items.is_empty() {
-        item.report(ConfigError::NoAddress);
-    }
-    for item in items {
-        let Some(address) = item.read(address) else { continue };
-        if addresses.contains(&address) {
-            item.report(ConfigError::Repeated);
-        }
-        addresses.push(address);
-    }
-    addresses
-}
-
-fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() })
 }
 
 fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
@@ -323,8 +333,18 @@ enum ConfigError {
     Address { given: String },
     #[error("from 1s to 10m is possible")]
     AssertionLifetime,
+    #[error("`{given}`: either `flocker` or `spiffe` was expected")]
+    CallerIdentity { given: String },
     #[error("1 to 255 visible ASCII characters were expected")]
     Claim,
+    #[error("`{given}`: either `optional` or `required` was expected")]
+    ClientCertificate { given: String },
+    #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]
+    Cluster { given: String },
+    #[error("only `caller_identity: flocker` reads it")]
+    ClusterUnused,
+    #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
+    Condition { given: String },
     #[error("a whole number from 1 to 1000000 was expected")]
     Count,
     #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
@@ -341,23 +361,35 @@ enum ConfigError {
     NeverPassed { method: &'static str },
     #[error("no address is given")]
     NoAddress,
+    #[error("`caller_identity: flocker` needs the UUID of the `cluster`")]
+    NoCluster,
+    #[error("no condition is given")]
+    NoConditions,
     #[error("`crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`")]
     NoCrl,
     #[error("no file is given")]
     NoFile,
+    #[error("no issuer is given")]
+    NoIssuers,
     #[error("no method is given")]
     NoMethods,
     #[error("no route is given, so that nobody could do anything")]
     NoRoutes,
     #[error("a CRL that an operator pushes must outlive a restart: `state_directory` says where to keep it")]
     NoStateDirectory,
+    #[error("no value is given")]
+    NoValues,
     #[error("the path has no variable of this name")]
     NoVariable,
+    #[error("callers without a certificate are let in, but no route is for `anyone`")]
+    NothingForAnyone,
     #[error("`{given}`: the only word for it is `disabled`")]
     OnlyDisabled { given: String },
     #[error("this stands twice")]
     Repeated,
-    #[error("either a `role`, with or without a `name`, or a `group` was expected")]
+    #[error("no listener lets callers without a certificate in: one must say `client_certificate: optional`")]
+    NobodyIsAnyone,
+    #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
     RoleOrGroup,
     #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
     Size { given: String },

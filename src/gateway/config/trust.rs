@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration, file};
+use super::{ConfigError, duration, file, issuers};
 use crate::files;
+use crate::gateway::identify::IssuerRoles;
 
 /// What callers' certificates are verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Trust {
     pub bundle: PathBuf,
     /// What is revoked.
     pub revocation: Revocation,
+    /// Which issuer may vouch for which roles.
+    pub issuers: IssuerRoles,
 }
 
 /// Where to learn which certificates are revoked.
@@ -52,6 +55,10 @@ impl Trust {
         let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
         let crl = fields.optional("crl");
         let staleness = fields.optional("crl_staleness");
+        let issuers = match fields.optional("issuers") {
+            Some(item) => issuers::read(&item),
+            None => Some(IssuerRoles::default()),
+        };
         fields.finish();
         let revocation = match (crl, disabled) {
             (Some(crl), None) => {
@@ -69,7 +76,7 @@ impl Trust {
                 None
             }
         };
-        Some(Self { bundle: bundle?, revocation: revocation? })
+        Some(Self { bundle: bundle?, revocation: revocation?, issuers: issuers? })
     }
 }
 

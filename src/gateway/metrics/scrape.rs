@@ -29,6 +29,14 @@ impl Metrics {
         of_requests(&mut text, metrics.requests());
         of_events(&mut text, &metrics.events());
         of_state(&mut text, &state, now);
+        let shadow = &gateway.telemetry.shadow;
+        text.begin(
+            "shadow_differences_total",
+            Kind::Counter,
+            "Requests that the policy that is tried would have treated otherwise.",
+        )
+        .sample(&[("would", &"deny")], shadow.denied.load(Ordering::Relaxed))
+        .sample(&[("would", &"permit")], shadow.permitted.load(Ordering::Relaxed));
         text.begin(
             "client_certificate_seconds_left",
             Kind::Gauge,
