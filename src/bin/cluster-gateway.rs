@@ -1,14 +1,19 @@
 //! The mutual-TLS gateway's command line.
 
+#[path = "cluster-gateway/admin.rs"]
+mod admin;
+
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
+use cluster_ca::gateway::log::LineLog;
 use cluster_ca::gateway::replay::replay;
 use cluster_ca::gateway::run::{self, RunError};
 use serde::Serialize;
@@ -33,6 +38,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Admin(admin::Command),
     /// Check a configuration and every file that it names, and tell all problems at once.
     Check {
         /// The configuration, YAML.
@@ -93,32 +100,63 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_max_level(if arguments.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
-        .init();
     match arguments.command {
-        Command::Check { config, json } => print(&run::check(&config), json, |_| true),
+        Command::Admin(command) => admin::run(command),
+        Command::Check { config, json } => {
+            say_on(io::stderr, arguments.verbose);
+            print(&run::check(&config), json, |_| true)
+        }
         Command::Explain { config, cert, request, at, listener, from, json } => {
+            say_on(io::stderr, arguments.verbose);
             let question = Question { certificate: cert, request, at, listener, from };
             print(&explain(&config, &question), json, Explanation::is_permit)
         }
         Command::Replay { access_log, config, json } => {
+            say_on(io::stderr, arguments.verbose);
             print(&replay(&access_log, &config), json, |replay| replay.changed == 0)
         }
         Command::Run { config, demo_upstream } => {
+            let said = match LineLog::start("standard-error", Box::new(io::stderr())) {
+                Ok(said) => Arc::new(said),
+                Err(source) => return fail(&RunError::Environment { source }),
+            };
+            let writer = Arc::clone(&said);
+            say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
             let ran = run::run(&config, demo_upstream, |addresses| {
                 for address in addresses {
                     eprintln!("listening on {address}");
                 }
             });
+            said.close();
             match ran {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error),
             }
         }
+    }
+}
+
+/// Where everything goes that is said along the way.
+fn say_on<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose: bool) {
+    tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
+        .init();
+}
+
+/// Standard error of a gateway that serves: no request waits for whoever reads it.
+struct Said(Arc<LineLog>);
+
+impl Write for Said {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.append_text(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -167,7 +205,7 @@ fn fail(error: &RunError) -> ExitCode {
 fn exit_code(error: &RunError) -> ExitCode {
     ExitCode::from(match error.code() {
         "file.exposed" | "file.foreign_owner" | "gateway.configuration" | "gateway.no_listener" => 1,
-        code if code.starts_with("file.") || code.starts_with("gateway.") => 3,
+        code if code.starts_with("admin.") || code.starts_with("file.") || code.starts_with("gateway.") => 3,
         _ => 1,
     })
 }
@@ -182,6 +220,10 @@ fn causes(error: &RunError) -> Vec<String> {
 /// What to do next, by the code of the error.
 fn hint(error: &RunError) -> Option<&'static str> {
     Some(match error.code() {
+        "admin.in_use" => "stop the gateway that listens there, or choose another `admin` socket",
+        "admin.occupied" | "admin.open_directory" => {
+            "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway"
+        }
         "chain.expired" => "issue a new certificate for the gateway with `cluster-ca create-control`",
         "chain.unknown_issuer" | "chain.bad_signature" => {
             "the gateway's certificate and `trust.bundle` must come from the same cluster"

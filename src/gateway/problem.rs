@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::assertion::AssertionError;
 use super::body::ResponseBody;
 use super::forward::ForwardError;
 use super::framing::FramingError;
@@ -23,6 +24,9 @@ use crate::x509::crl::CrlNumber;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// What the service behind is told about the caller cannot be signed.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The caller's body failed on the way.
     #[error("the body ended early")]
     BodyBroken,
@@ -110,7 +114,7 @@ impl Problem {
             }
             Self::Forward(_) => StatusCode::BAD_GATEWAY,
             Self::Framing(error) => error.status(),
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -132,6 +136,7 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
             Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
             Self::Cut(reason) => reason.code(),

@@ -16,6 +16,8 @@ mod frames;
 mod harness;
 
 mod access;
+mod admin;
+mod assertion;
 mod cutoff;
 mod explain;
 mod framing;
@@ -23,6 +25,7 @@ mod headers;
 mod hello;
 mod identity;
 mod life;
+mod metrics;
 mod paths;
 mod policy;
 mod process;
