@@ -36,7 +36,7 @@ use report::{CommandResult, Failure, Format};
 /// A private certificate authority for the machines of one cluster.
 ///
 /// Make the cluster's root once, issue a certificate to every control service, node and API user,
-/// hand the files over by scp, and let cluster-gateway check who calls.
+/// carry the files to them by ssh, and let cluster-gateway check who calls.
 #[derive(Debug, Parser)]
 #[command(
     name = "cluster-ca",

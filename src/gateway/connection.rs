@@ -74,6 +74,8 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
+    /// The host that every request must be for, if the caller named one in its handshake.
+    pub required_host: Option<Box<str>>,
 }
 
 /// Serves a connection until it ends.

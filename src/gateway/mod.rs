@@ -7,8 +7,8 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
+//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
@@ -22,6 +22,7 @@ pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
+pub mod identify;
 pub mod log;
 pub mod own;
 pub mod path;
@@ -31,6 +32,7 @@ pub mod problem;
 pub mod registry;
 pub mod request_id;
 pub mod run;
+pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod telemetry;
@@ -54,7 +56,7 @@ use self::config::{Config, Limits};
 use self::log::AccessLog;
 use self::registry::{Order, Registry, Session};
 use self::state::{State, StateError};
-use self::telemetry::Telemetry;
+use self::telemetry::{ShadowDifferences, Telemetry};
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -120,7 +122,8 @@ impl Shared {
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
-            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
+            && let Some(peer) = &session.peer
+            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
             && session.tell(Order::Cut(reason))
         {
             self.telemetry.connection_cut(session, reason);
@@ -155,12 +158,16 @@ impl Gateway {
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
         let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
-        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
+            telemetry: Arc::new(Telemetry {
+                log: Arc::new(log),
+                clock: options.clock,
+                shadow: ShadowDifferences::default(),
+            }),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
@@ -191,6 +198,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What is counted and told.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
     }
 
     /// How many connections are open, those in their handshake included.
@@ -252,16 +265,17 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
+/// connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
     of_workers: Vec<Vec<TcpListener>>,
 }
 
-fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
     let mut sockets =
         Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for &address in addresses {
+    for address in addresses {
         let failed = |source| GatewayError::Bind { address, source };
         // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
         // connections.

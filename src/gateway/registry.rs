@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 
 use super::activity::Activity;
@@ -59,13 +59,13 @@ impl CutReason {
     }
 }
 
-/// One open, authenticated connection.
+/// One open connection.
 #[derive(Debug)]
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -83,6 +83,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// The last second in which what it stands on holds; without a certificate, the end of time.
+    #[must_use]
+    pub fn expires(&self) -> OffsetDateTime {
+        self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
+    }
+
     /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
@@ -116,8 +122,8 @@ impl Session {
 /// What is known of a connection when its handshake is done.
 #[derive(Debug)]
 pub struct Opening {
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -137,20 +143,27 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
-    /// How many connections an identity has, whatever its certificates.
-    of_identities: Mutex<HashMap<Identity, usize>>,
+    counts: Mutex<Counts>,
     most_of_identity: usize,
+}
+
+/// How many connections there are, whatever the certificates.
+#[derive(Debug, Default)]
+struct Counts {
+    of_identities: HashMap<Identity, usize>,
+    /// Of all callers without a certificate together.
+    of_nobody: usize,
 }
 
 impl Registry {
     /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
-    /// connections.
+    /// connections; callers without a certificate count as one.
     #[must_use]
     pub fn new(workers: usize, most_of_identity: usize) -> Self {
         Self {
             shards: (0..workers).map(|_| Mutex::default()).collect(),
             next_id: AtomicU64::new(1),
-            of_identities: Mutex::default(),
+            counts: Mutex::default(),
             most_of_identity,
         }
     }
@@ -159,7 +172,7 @@ impl Registry {
     /// identity has as many as it may have.
     #[must_use]
     pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
-        if !self.count(&opening.peer.identity) {
+        if !self.count(opening.peer.as_ref().map(|peer| &peer.identity)) {
             return None;
         }
         let session = Arc::new(Session {
@@ -175,30 +188,35 @@ impl Registry {
             ordered: Notify::new(),
         });
         if let Some(shard) = self.shards.get(worker) {
-            lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
+            lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
         }
         Some(Registration { registry: Arc::clone(self), worker, session })
     }
 
-    fn count(&self, identity: &Identity) -> bool {
-        let mut of_identities = lock(&self.of_identities);
-        match of_identities.get_mut(identity) {
-            Some(count) if *count >= self.most_of_identity => return false,
-            Some(count) => *count += 1,
-            None => {
-                of_identities.insert(identity.clone(), 1);
-            }
+    fn count(&self, identity: Option<&Identity>) -> bool {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let count = match identity {
+            Some(identity) => of_identities.get_mut(identity),
+            None => Some(of_nobody),
+        };
+        match (count, identity) {
+            (Some(count), _) if *count >= self.most_of_identity => return false,
+            (Some(count), _) => *count += 1,
+            (None, Some(identity)) => drop(of_identities.insert(identity.clone(), 1)),
+            (None, None) => {}
         }
         true
     }
 
-    fn discount(&self, identity: &Identity) {
-        let mut of_identities = lock(&self.of_identities);
+    fn discount(&self, identity: Option<&Identity>) {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let Some(identity) = identity else {
+            *of_nobody = of_nobody.saturating_sub(1);
+            return;
+        };
         match of_identities.get_mut(identity) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                of_identities.remove(identity);
-            }
+            _ => drop(of_identities.remove(identity)),
         }
     }
 
@@ -214,7 +232,7 @@ impl Registry {
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
-        let expired = |session: &&Arc<Session>| session.peer.expires < now;
+        let expired = |session: &&Arc<Session>| session.expires() < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
         self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
     }
@@ -254,9 +272,9 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(shard) = self.registry.shards.get(self.worker) {
-            lock(shard).remove(&(self.session.peer.expires, self.session.id));
+            lock(shard).remove(&(self.session.expires(), self.session.id));
         }
-        self.registry.discount(&self.session.peer.identity);
+        self.registry.discount(self.session.peer.as_ref().map(|peer| &peer.identity));
     }
 }
 
@@ -296,12 +314,13 @@ mod tests {
         let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
         let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
         let serial_number = chain.leaf.serial_number;
-        Arc::new(Peer { identity, serial_number, expires: chain.expires, headers, chain })
+        let form = super::super::identify::IdentityForm::Spiffe;
+        Arc::new(Peer { identity, form, serial_number, expires: chain.expires, headers, chain })
     }
 
     fn opening(peer: &Arc<Peer>) -> Opening {
         Opening {
-            peer: Arc::clone(peer),
+            peer: Some(Arc::clone(peer)),
             remote: "192.0.2.1:5000".parse().unwrap(),
             tls_version: "1.3",
             protocol: Protocol::Http1,
@@ -327,7 +346,7 @@ mod tests {
         let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
             .map(|(w, p)| registry.register(w, opening(p)).unwrap())
             .into();
-        let verdict = |session: &Session| match session.peer.identity.name.as_str() {
+        let verdict = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
             "alice" => Order::Cut(CutReason::CertificateRevoked),
             _ => Order::Serve,
         };
@@ -345,7 +364,7 @@ mod tests {
         let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
         assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
         let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
-        assert_eq!(cut.iter().map(|told| told.session.peer.expires).collect::<Vec<_>>(), [short.expires]);
+        assert_eq!(cut.iter().map(|told| told.session.expires()).collect::<Vec<_>>(), [short.expires]);
     }
 
     #[test]

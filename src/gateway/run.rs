@@ -75,7 +75,7 @@ pub fn check(path: &Path) -> Result<Checked, RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let state = State::load(&config, None, 1, &clock, 1).map_err(GatewayError::from)?;
     Ok(Checked {
-        listen: config.listen,
+        listen: config.listen.iter().map(|listener| listener.address).collect(),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),

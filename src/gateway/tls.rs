@@ -8,11 +8,12 @@ use std::time::Duration;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
 
-use super::verify::PeerVerifier;
+use super::server_name::OwnNames;
+use super::verify::ListenerVerifier;
 use crate::clock::Clock;
 use crate::keys::PrivateKey;
 
@@ -57,15 +58,15 @@ pub fn certified_key(
 /// [`TlsError`] when rustls refuses the combination.
 pub fn server_config(
     provider: CryptoProvider,
-    certified: CertifiedKey,
-    verifier: Arc<PeerVerifier>,
+    own: OwnNames,
+    verifier: ListenerVerifier,
     clock: Arc<dyn Clock>,
 ) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_details(Arc::new(provider), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|source| TlsError::Configuration { source })?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(own));
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -127,6 +128,13 @@ pub fn handshake_failure(error: &io::Error) -> (&'static str, String) {
             "tls.own_certificate_refused"
         }
         Error::AlertReceived(_) => "tls.alert_received",
+        // Only our resolver of certificates finds none, and only for this reason.
+        Error::General(text) if text == "no server certificate chain resolved" => {
+            return (
+                "tls.unknown_server_name",
+                "the gateway's certificate does not have the name asked for".to_owned(),
+            );
+        }
         Error::InvalidMessage(_) => "tls.malformed",
         Error::NoCertificatesPresented => "certificate.missing",
         Error::PeerIncompatible(_) => "tls.incompatible",

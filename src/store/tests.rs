@@ -284,6 +284,27 @@ fn a_certificate_is_revoked_once_and_only_if_issued() {
 }
 
 #[test]
+fn a_key_is_forgotten_once_and_only_if_it_was_kept() {
+    let mut home = Home::new();
+    home.reserve(&[intent(2, "bob")]).unwrap();
+    home.add(1, "alice", NOW);
+    let issuer = home.issuer.clone();
+    let forget = |home: &mut Home, number| {
+        let details = serde_json::json!({});
+        home.begin().forget_key(&issuer, serial(number), details).and_then(Transaction::commit)
+    };
+    forget(&mut home, 1).unwrap();
+    let record = home.one(1);
+    assert_eq!(record.intent.key_path, None);
+    let entry = home.entries().pop().unwrap();
+    assert_eq!((record.key_forgotten, entry.event.action), (Some(entry.seq), Action::KeyForget));
+    assert_eq!(forget(&mut home, 1).unwrap_err().code(), "store.no_key");
+    assert_eq!(forget(&mut home, 2).unwrap_err().code(), "store.no_key", "reserved only");
+    assert_eq!(forget(&mut home, 3).unwrap_err().code(), "store.unknown_serial");
+    home.inventory.check_against_audit().unwrap();
+}
+
+#[test]
 fn revoked_certificates_come_in_the_order_of_their_serial_numbers() {
     let mut home = Home::new();
     for (number, name) in [(9, "i"), (3, "c"), (200, "z")] {

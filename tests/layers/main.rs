@@ -87,7 +87,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rpassword", &["cli/password"]),
     ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/run"]),
-    ("rustls", &["gateway/handshake", "gateway/state", "gateway/tls", "gateway/verify"]),
+    (
+        "rustls",
+        &["gateway/handshake", "gateway/server_name", "gateway/state", "gateway/tls", "gateway/verify"],
+    ),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
