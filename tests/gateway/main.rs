@@ -15,6 +15,7 @@ mod eventually;
 mod harness;
 
 mod access;
+mod cutoff;
 mod framing;
 mod headers;
 mod identity;
@@ -22,5 +23,10 @@ mod life;
 mod paths;
 mod policy;
 mod process;
+mod push;
+mod reload;
+mod resumption;
+mod revocation;
+mod upgrade;
 mod upstream;
 mod upstreams;
