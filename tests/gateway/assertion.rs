@@ -2,9 +2,9 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cluster_ca::x509::Sha256;
 use http::HeaderValue;
@@ -38,6 +38,18 @@ fn claims(token: &str) -> Value {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
+/// A Python that has PyJWT. Asked for before there is an assertion: an assertion does not live as long as
+/// an installation takes.
+fn python() -> &'static str {
+    static PYTHON: LazyLock<String> = LazyLock::new(|| {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/python-tools");
+        let made = Command::new(tools).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    });
+    &PYTHON
+}
+
 /// Verifies assertions as a service in Python would, with PyJWT: each `(token, audience)` gives its claims,
 /// or the name of the error.
 fn verified_by_pyjwt(keys: &Value, tokens: &[(&str, &str)]) -> Vec<Value> {
@@ -56,11 +68,7 @@ def verify(token, audience):
         return type(error).__name__
 json.dump([verify(token, audience) for token, audience in asked["tokens"]], sys.stdout)
 "#;
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let tools = Command::new(root.join("scripts/python-tools")).output().unwrap();
-    assert!(tools.status.success(), "{}", String::from_utf8_lossy(&tools.stderr));
-    let python = String::from_utf8(tools.stdout).unwrap();
-    let mut python = Command::new(python.trim())
+    let mut python = Command::new(python())
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -75,6 +83,7 @@ json.dump([verify(token, audience) for token, audience in asked["tokens"]], sys.
 
 #[tokio::test]
 async fn another_implementation_verifies_who_calls_and_for_what() {
+    python();
     let gateway = signing(SIGNED);
     let user = gateway.user();
     let answer = gateway.get(&user, "/v1/things?colour=red").await;
@@ -145,6 +154,7 @@ async fn nothing_is_signed_and_no_key_published_unasked() {
 
 #[tokio::test]
 async fn a_replaced_key_is_published_as_long_as_anything_holds_that_it_signed() {
+    python();
     let clock = MovedClock::default();
     let gateway = Setup { more: SIGNED, clock: Arc::new(clock.clone()), ..Setup::new() }.start();
     let user = gateway.user();
