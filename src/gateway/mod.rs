@@ -18,6 +18,7 @@ pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod exchange;
 pub mod explain;
 pub mod forward;
 pub mod framing;
@@ -30,17 +31,23 @@ pub mod path;
 pub mod peer;
 pub mod policy;
 pub mod problem;
+pub mod pushed;
 pub mod registry;
+pub mod reload;
 pub mod replay;
 pub mod request_id;
+pub mod resumption;
 pub mod run;
 pub mod server_name;
 pub mod service;
 pub mod state;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
+pub mod tunnel;
 pub mod verify;
 pub mod warden;
+pub mod watch;
 pub mod worker;
 
 use std::error::Error;
@@ -49,16 +56,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use self::config::{Config, Limits};
 use self::log::AccessLog;
 use self::registry::{Order, Registry, Session};
-use self::state::{State, StateError};
+use self::reload::{Changes, ReloadError, Trigger};
+use self::state::{Loader, State, StateError};
+use self::status::Status;
 use self::telemetry::{ShadowDifferences, Telemetry};
+use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -95,7 +106,11 @@ pub struct Shared {
     /// How many connections there are, those in their handshake included.
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
-    pub phase: watch::Sender<Phase>,
+    pub phase: tokio::sync::watch::Sender<Phase>,
+    /// What changes the state.
+    pub changes: Changes,
+    /// Told when everything is to be loaded again.
+    pub reload_wanted: Notify,
 }
 
 /// Where a gateway is in its life.
@@ -111,7 +126,7 @@ pub enum Phase {
 
 impl Phase {
     /// Waits until the gateway is in `wanted` or past it.
-    async fn reached(wanted: Self, phase: &mut watch::Receiver<Self>) {
+    async fn reached(wanted: Self, phase: &mut tokio::sync::watch::Receiver<Self>) {
         // The sender lives as long as anybody waits.
         let _ = phase.wait_for(|phase| *phase >= wanted).await;
     }
@@ -126,12 +141,11 @@ impl Shared {
         if state.generation != generation
             && let Some(peer) = &session.peer
             && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
-            && session.tell(Order::Cut(reason))
         {
-            self.telemetry.connection_cut(session, reason);
+            session.tell(Order::Cut(reason), Instant::now());
         }
         if *self.phase.borrow() != Phase::Serving {
-            session.tell(Order::Drain);
+            session.tell(Order::Drain, Instant::now());
         }
     }
 
@@ -144,7 +158,7 @@ impl Shared {
             }
             serving
         });
-        self.registry.sweep(|_| Order::Drain);
+        self.registry.sweep(Instant::now(), |_| Order::Drain);
     }
 }
 
@@ -159,7 +173,10 @@ impl Gateway {
     /// [`GatewayError`]; then nothing runs.
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
-        let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
+        // Before they are loaded: what changes in the meantime is a change.
+        let files = Files::new(&config.files());
+        let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
+        let state = loader.first(config)?;
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
@@ -174,15 +191,18 @@ impl Gateway {
             limits: config.limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: tokio::sync::watch::Sender::new(Phase::Serving),
+            changes: Changes::new(loader, config),
+            reload_wanted: Notify::new(),
         });
-        let mut threads = Vec::with_capacity(workers + 1);
+        let mut threads = Vec::with_capacity(workers + 2);
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
             threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
         }
         threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
+        threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
         Ok(Running { addresses, shared, threads })
     }
 }
@@ -212,6 +232,25 @@ impl Running {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Loads everything again, as SIGHUP does; does not wait.
+    pub fn want_reload(&self) {
+        self.shared.reload_wanted.notify_one();
+    }
+
+    /// Loads everything again.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then nothing has changed.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        self.shared.reload(Trigger::Admin).map(drop)
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
@@ -16,7 +16,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::body::Upload;
 use super::log::AccessLog;
 use super::policy::{Denial, DenyReason, RuleId, Verdict};
-use super::registry::{CutReason, Order, Session, Told};
+use super::registry::{CutReason, Session};
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -55,21 +55,18 @@ impl Telemetry {
         });
     }
 
-    /// Writes the line of each connection that was cut while it was open.
-    pub fn connections_cut(&self, told: &[Told]) {
-        for Told { session, order } in told {
-            if let Order::Cut(reason) = order {
-                self.connection_cut(session, *reason);
-            }
-        }
-    }
-
-    /// Writes the line of a connection that was cut while it was open.
-    pub fn connection_cut(&self, session: &Session, reason: CutReason) {
+    /// Writes the line of a connection that has been cut while it was open, when nothing goes over it any
+    /// more; `delay` is the time since the reason was noticed.
+    pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "connection_cut",
-            fields: CutLine { session: session.id, caller: CallerFields::of(session), reason: reason.code() },
+            fields: CutLine {
+                session: session.id,
+                caller: CallerFields::of(session),
+                reason: reason.code(),
+                delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+            },
         });
     }
 
@@ -129,6 +126,7 @@ pub struct RequestRecord {
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     upload: Option<Arc<Upload>>,
+    bytes_up: u64,
     bytes_out: u64,
     written: bool,
 }
@@ -157,6 +155,7 @@ impl RequestRecord {
             status: None,
             reason: None,
             upload: None,
+            bytes_up: 0,
             bytes_out: 0,
             written: false,
         }
@@ -213,6 +212,12 @@ impl RequestRecord {
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
+    /// Bytes have passed through a tunnel, `up` to the upstream and `down` to the caller.
+    pub fn tunnelled(&mut self, up: u64, down: u64) {
+        self.bytes_up = up;
+        self.bytes_out = self.bytes_out.saturating_add(down);
+    }
+
     /// Writes the line; `complete` says whether all of the response went out.
     pub fn finish(&mut self, complete: bool) {
         if std::mem::replace(&mut self.written, true) {
@@ -240,7 +245,7 @@ impl RequestRecord {
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,
-                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()) + self.bytes_up,
                 bytes_out: self.bytes_out,
                 duration_us: micros_since(self.begun),
             },
@@ -297,6 +302,7 @@ struct CutLine<'a> {
     #[serde(flatten)]
     caller: CallerFields<'a>,
     reason: &'static str,
+    delay_us: u64,
 }
 
 #[derive(Serialize)]

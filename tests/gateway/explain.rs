@@ -74,10 +74,10 @@ async fn the_explanation_is_what_the_gateway_does() {
         (Some(&several), "GET /v1/x"),
     ] {
         let cert = leaf.map(|leaf| {
-            leaf.write(gateway.directory.path(), "caller");
+            leaf.write(gateway.directory(), "caller");
             "caller.crt"
         });
-        let (code, said) = explain(gateway.directory.path(), cert, line, &[]);
+        let (code, said) = explain(gateway.directory(), cert, line, &[]);
         assert_eq!(code == 0, said["decision"] == "permit", "{said}");
         agrees(&gateway, leaf, line, &said).await;
     }
@@ -163,9 +163,10 @@ fn an_explanation_goes_step_by_step_and_ends_where_it_fails() {
 fn an_explanation_tells_what_a_policy_that_is_tried_would_do() {
     let setup = Setup {
         more: "policy: { shadow: new.yaml }",
-        files: &[(
+        files: vec![(
             "new.yaml",
-            "routes:\n  - { path: /v2, methods: [GET], allow: [{ role: api-user }], upstream: api }\n",
+            "routes:\n  - { path: /v2, methods: [GET], allow: [{ role: api-user }], upstream: api }\n"
+                .to_owned(),
         )],
         ..Setup::new()
     };
@@ -195,11 +196,11 @@ async fn a_log_is_replayed_against_another_policy() {
     gateway.line("handshake_refused", |_| true);
     let lines: Vec<String> = gateway.lines().iter().map(|line| line.to_string()).collect();
     let log = format!("{}\nnot JSON \u{1b}\n{{}}\n[1]\n", lines.join("\n"));
-    std::fs::write(gateway.directory.path().join("access.log"), log).unwrap();
+    std::fs::write(gateway.directory().join("access.log"), log).unwrap();
     let replay = |routes: &'static str| {
         let directory = tempfile::tempdir().unwrap();
         Setup { routes, ..Setup::new() }.write(directory.path());
-        let log = gateway.directory.path().join("access.log");
+        let log = gateway.directory().join("access.log");
         let (code, said, err) =
             run(directory.path(), &["replay", log.to_str().unwrap(), "--config", "gateway.yaml", "--json"]);
         let said: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{err}"));

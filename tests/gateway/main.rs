@@ -16,6 +16,7 @@ mod frames;
 mod harness;
 
 mod access;
+mod cutoff;
 mod explain;
 mod framing;
 mod headers;
@@ -25,5 +26,10 @@ mod life;
 mod paths;
 mod policy;
 mod process;
+mod push;
+mod reload;
+mod resumption;
+mod revocation;
+mod upgrade;
 mod upstream;
 mod upstreams;

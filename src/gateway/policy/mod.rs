@@ -84,7 +84,11 @@ impl Policy {
             return deny(DenyReason::QueryNotAllowed, Some(strictest));
         };
         match route.admit(caller, path) {
-            Ok(()) => Decision::Permit(Terms { rule: route.rule, upstream: route.upstream }),
+            Ok(()) => Decision::Permit(Terms {
+                rule: route.rule,
+                upstream: route.upstream,
+                websocket: route.websocket,
+            }),
             Err(reason) => deny(reason, Some(route.rule)),
         }
     }
@@ -139,6 +143,8 @@ pub struct Route {
     pub allow: Vec<Allow>,
     /// Where the request goes.
     pub upstream: UpstreamId,
+    /// Whether a connection may become a WebSocket here.
+    pub websocket: bool,
 }
 
 impl Route {
@@ -222,6 +228,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether `caller` is one of them, wherever it calls.
+    #[must_use]
+    pub fn is(&self, caller: &Identity) -> bool {
+        self.role == caller.role
+            && match &self.name {
+                NameRule::Any => true,
+                NameRule::Bound(_) => false,
+                NameRule::Exactly(name) => *name == caller.name,
+            }
+    }
+
     fn includes(&self, other: &Self) -> bool {
         self.role == other.role
             && match (&self.name, &other.name) {
@@ -352,6 +369,7 @@ impl Verdict {
 pub struct Terms {
     rule: RuleId,
     upstream: UpstreamId,
+    websocket: bool,
 }
 
 impl Terms {
@@ -365,6 +383,12 @@ impl Terms {
     #[must_use]
     pub const fn upstream(&self) -> UpstreamId {
         self.upstream
+    }
+
+    /// Whether the connection may become a WebSocket.
+    #[must_use]
+    pub const fn websocket(&self) -> bool {
+        self.websocket
     }
 }
 
@@ -398,12 +422,18 @@ pub enum DenyReason {
     /// No route is for this path.
     #[error("no route is for this path")]
     NoRoute,
+    /// Only an operator may.
+    #[error("only an operator may do this")]
+    NotAnOperator,
     /// Routes are for this path and method, but none for this query.
     #[error("no route on this path allows this query")]
     QueryNotAllowed,
     /// The caller's role may not.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
+    /// The call may be made, but no WebSocket of it.
+    #[error("no WebSocket is allowed on this route")]
+    WebSocket,
 }
 
 impl DenyReason {
@@ -415,8 +445,10 @@ impl DenyReason {
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
+            Self::NotAnOperator => "policy.not_an_operator",
             Self::QueryNotAllowed => "policy.query_not_allowed",
             Self::RoleNotAllowed => "policy.role_not_allowed",
+            Self::WebSocket => "policy.websocket",
         }
     }
 }
