@@ -50,7 +50,7 @@ enum Command {
         json: bool,
     },
     /// Explain, without a connection, what the gateway makes of a certificate and a request: exit code 0
-    /// when the request reaches the service behind, 1 when it does not.
+    /// when the request may be made, 1 when it may not.
     Explain {
         /// The configuration, YAML.
         #[arg(long, value_name = "FILE")]

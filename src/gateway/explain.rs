@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::config::{ClientCertificate, Config, Listener};
 use super::framing::{self, Host};
 use super::headers::{self, AddressHeaders};
+use super::own::Resource;
 use super::path::{PathError, RequestPath};
 use super::peer::Peer;
 use super::policy::{self, Policy, Verdict};
@@ -236,7 +237,7 @@ pub struct ShadowFacts {
 }
 
 impl Explanation {
-    /// Whether the request reaches the service behind.
+    /// Whether the request is answered as it asks, by the service behind or the gateway itself.
     #[must_use]
     pub fn is_permit(&self) -> bool {
         self.decision == "permit"
@@ -312,10 +313,18 @@ impl Explanation {
         };
         self.good("request", "its path can be read in one way only");
         let caller = peer.map(|peer| &peer.identity);
-        if caller.is_some() && policy::is_reserved(path.path()) {
-            self.status = Some(StatusCode::OK.as_u16());
-            self.decision = "permit";
-            self.good("policy", "the gateway itself answers here");
+        if policy::is_reserved(path.path()) {
+            match Resource::requested(state, caller, method, path.path()) {
+                Ok(_) => {
+                    self.decision = "permit";
+                    self.status = Some(StatusCode::OK.as_u16());
+                    self.good("resource", "the gateway itself answers here");
+                }
+                Err(problem) => {
+                    self.status = Some(problem.status().as_u16());
+                    self.bad("resource", problem.code(), problem);
+                }
+            }
             return;
         }
         let verdict = state.policy.decide(caller, method, &path).verdict();

@@ -209,9 +209,14 @@ impl TestGateway {
         result
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.as_ref().unwrap().path()
+    }
+
     /// The path of one of its files.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
-        self.directory.as_ref().unwrap().path().join(name)
+        self.directory().join(name)
     }
 
     /// Replaces one of its files in one step, as our own tools do.
