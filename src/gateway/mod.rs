@@ -8,9 +8,10 @@
 //! | part | modules |
 //! |---|---|
 //! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
-//! | telling | [`log`], [`telemetry`] |
+//! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
+//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | telling | [`log`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`] |
 
 pub mod activity;
