@@ -7,25 +7,29 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
-//! | telling | [`log`], [`status`], [`telemetry`] |
-//! | trying it out | [`demo`] |
+//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
+//! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
+pub mod admin;
+pub mod assertion;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod exchange;
+pub mod explain;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
 pub mod identify;
 pub mod log;
+pub mod metrics;
 pub mod own;
 pub mod path;
 pub mod peer;
@@ -33,7 +37,9 @@ pub mod policy;
 pub mod problem;
 pub mod pushed;
 pub mod registry;
+pub mod rejected;
 pub mod reload;
+pub mod replay;
 pub mod request_id;
 pub mod resumption;
 pub mod run;
@@ -61,13 +67,14 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
+use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
-use self::log::AccessLog;
+use self::log::LineLog;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
 use self::state::{Loader, State, StateError};
 use self::status::Status;
-use self::telemetry::{ShadowDifferences, Telemetry};
+use self::telemetry::Telemetry;
 use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
@@ -177,15 +184,15 @@ impl Gateway {
         let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
         let state = loader.first(config)?;
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
-        let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
+        let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
+        let metrics = config.metrics.map(listen).transpose()?;
+        let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        let log = LineLog::start("access-log", options.access_log)
+            .map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry {
-                log: Arc::new(log),
-                clock: options.clock,
-                shadow: ShadowDifferences::default(),
-            }),
+            telemetry: Arc::new(Telemetry::new(log, options.clock, workers)),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
@@ -202,7 +209,13 @@ impl Gateway {
         }
         threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
         threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
-        Ok(Running { addresses, shared, threads })
+        if let Some(socket) = admin {
+            threads.push(spawn("admin", admin::run(Arc::clone(&shared), socket))?);
+        }
+        if let Some(listener) = metrics {
+            threads.push(spawn("metrics", metrics::listener::run(Arc::clone(&shared), listener))?);
+        }
+        Ok(Running { addresses, metrics: metrics_address, shared, threads })
     }
 }
 
@@ -210,6 +223,7 @@ impl Gateway {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -219,6 +233,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address that metrics are fetched at, if they are.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// What is counted and told.
@@ -331,6 +351,11 @@ fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<S
     Ok(sockets)
 }
 
+/// A listening socket that nobody else has.
+fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    socket(address, false).map_err(|source| GatewayError::Bind { address, source })
+}
+
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -355,6 +380,9 @@ fn with_causes(error: &dyn Error) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -379,6 +407,7 @@ impl GatewayError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Admin(error) => error.code(),
             Self::Bind { .. } => "gateway.bind",
             Self::State(error) => error.code(),
             Self::Thread { .. } => "gateway.thread",

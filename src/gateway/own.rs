@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
+use super::Shared;
 use super::connection::Connection;
 use super::forward::ForwardError;
 use super::peer::Peer;
@@ -22,6 +23,9 @@ use super::telemetry::RequestRecord;
 use crate::clock::rfc3339;
 use crate::identity::{Name, Role, TrustDomain};
 use crate::x509::{SerialNumber, Sha256};
+
+/// Where the keys of assertions are published.
+pub const JWKS: &str = "/.well-known/cluster/jwks";
 
 /// How long a pushed CRL may take to arrive.
 const UPLOAD: Duration = Duration::from_secs(60);
@@ -45,11 +49,15 @@ pub async fn answer(
     record: &mut RequestRecord,
 ) -> Result<Bytes, Problem> {
     let session = &connection.session;
-    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
+    let peer = session.peer.as_deref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     match path.strip_prefix(RESERVED) {
         Some("/whoami") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
             Ok(json(&WhoAmI::of(session, peer)))
+        }
+        Some("/jwks") => {
+            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
+            jwks(&connection.worker.gateway).ok_or(Problem::NotFound)
         }
         Some("/status") => {
             check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
@@ -63,6 +71,13 @@ pub async fn answer(
         }
         _ => Err(Problem::NotFound),
     }
+}
+
+/// The keys that assertions can be verified with (RFC 7517); `None` where none are made.
+pub fn jwks(gateway: &Shared) -> Option<Bytes> {
+    let state = gateway.state.load();
+    let assertions = state.assertions.as_ref()?;
+    Some(json(&assertions.jwks(gateway.telemetry.clock.now())))
 }
 
 fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Result<(), Problem> {

@@ -12,14 +12,20 @@
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod frames;
 mod harness;
 
 mod access;
+mod admin;
+mod assertion;
 mod cutoff;
+mod explain;
 mod framing;
 mod headers;
+mod hello;
 mod identity;
 mod life;
+mod metrics;
 mod paths;
 mod policy;
 mod process;

@@ -114,6 +114,28 @@ fn a_second_signal_does_not_wait() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_keeps_neither_requests_nor_the_end_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    // Each request is a line on standard output and one on standard error, and a pipe holds 64 KiB.
+    let (mut child, address, _said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "%{http_code} "])
+        .args(["--cacert", "cluster.crt", "--cert", "alice.crt", "--key", "alice.key"])
+        .args(["--output", "/dev/null", &format!("https://{address}/v1/[1-500]")])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.matches("502").count(), 500, "{said} {}", String::from_utf8_lossy(&output.stderr));
+    terminate(&child);
+    let status = eventually("the process ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn check_says_that_all_is_well_or_everything_that_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let mut setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };

@@ -66,13 +66,13 @@ const ANYWHERE: &[&str] = &[""];
 /// Each dependency and its rooms: a module, a directory or one file, below `src` and without `.rs`.
 const CRATES: &[(&str, &[&str])] = &[
     ("arc-swap", &["gateway"]),
-    ("aws-lc-rs", &["clock", "keys", "x509"]),
+    ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "x509"]),
     ("base64", &["gateway", "x509"]),
     ("bytes", &["gateway"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
-    ("comfy-table", &["cli"]),
+    ("comfy-table", &["cli", "gateway/admin/text"]),
     ("http", &["gateway"]),
     ("http-body", &["gateway/body"]),
     ("http-body-util", &["gateway"]),
@@ -83,12 +83,22 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/connection",
             "gateway/demo",
             "gateway/forward",
+            "gateway/metrics/listener",
             "gateway/own",
             "gateway/service",
             "gateway/tunnel",
         ],
     ),
-    ("hyper-util", &["gateway/connection", "gateway/demo", "gateway/forward", "gateway/tunnel"]),
+    (
+        "hyper-util",
+        &[
+            "gateway/connection",
+            "gateway/demo",
+            "gateway/forward",
+            "gateway/metrics/listener",
+            "gateway/tunnel",
+        ],
+    ),
     ("indicatif", &["cli"]),
     ("ipnet", &["profile"]),
     ("notify", &["gateway/watch"]),
@@ -98,7 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rpassword", &["cli/password"]),
-    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/run"]),
+    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/run"]),
     (
         "rustls",
         &[

@@ -126,14 +126,28 @@ limits:
   header_bytes: 64KiB
   request_body: 1GiB
 access_log: access.log
+assertion: { issuer: "https://gateway.example", audience: things, lifetime: 1m, key: gateway.key }
+metrics: 127.0.0.1:9523
+admin: admin.sock
 threads: 2
 "#;
     let config = parse(text).unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.trust.revocation, Revocation::Disabled);
-    assert_eq!(config.trust_domain.unwrap().as_str(), "prod.example");
+    assert_eq!(config.trust_domain.as_ref().unwrap().as_str(), "prod.example");
     assert_eq!(config.resumption, Resumption::MaxAge(Duration::from_secs(3_600)));
     assert_eq!(config.operators.len(), 2);
+    let assertion = config.assertion.clone().unwrap();
+    assert_eq!(
+        (assertion.issuer.as_deref(), assertion.lifetime),
+        (Some("https://gateway.example"), Duration::from_secs(60))
+    );
+    assert!(config.files().contains(&assertion.key.unwrap()), "a new key is noticed");
+    let defaults = changed("listen:", "assertion: {}\nlisten:").unwrap().assertion.unwrap();
+    assert_eq!((defaults.issuer, defaults.audience, defaults.key), (None, None, None));
+    assert_eq!(defaults.lifetime, Duration::from_secs(30));
+    assert_eq!(config.metrics, Some("127.0.0.1:9523".parse().unwrap()));
+    assert!(config.admin.as_ref().unwrap().ends_with("admin.sock"));
     let disabled = changed("listen:", "resumption: disabled\nlisten:").unwrap();
     assert_eq!(disabled.resumption, Resumption::Disabled);
     let staleness = |text: &str| {
@@ -178,6 +192,27 @@ fn each_mistake_is_told_with_its_line() {
             "127.0.0.1:4523",
             "localhost",
             "1: listen: `localhost` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523",
+        ),
+        (
+            "listen:",
+            "assertion: { lifetime: 1h }\nlisten:",
+            "1: assertion.lifetime: from 1s to 10m is possible",
+        ),
+        (
+            "listen:",
+            "assertion: { issuer: \"a b\" }\nlisten:",
+            "1: assertion.issuer: 1 to 255 visible ASCII characters were expected",
+        ),
+        (
+            "listen:",
+            "assertion: { key: exposed.key }\nlisten:",
+            "1: assertion.key: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        ("listen:", "metrics: 9523\nlisten:", "1: metrics: text was expected, found the number 9523"),
+        (
+            "listen:",
+            "admin: none/admin.sock\nlisten:",
+            "1: admin: cannot open HOME/none: No such file or directory (os error 2)",
         ),
         ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
