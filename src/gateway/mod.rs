@@ -8,9 +8,10 @@
 //! | part | modules |
 //! |---|---|
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
-//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`telemetry`] |
+//! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
+//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;

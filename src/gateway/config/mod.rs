@@ -139,11 +139,13 @@ impl Config {
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
-    /// The files whose change is a reason to load everything again: its own, and those it names.
+    /// The files whose change is a reason to load everything again: its own, and those it names. None
+    /// where it was not read from a file, since then nothing can be loaded again.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let Self { path, identity, trust, assertion, .. } = self;
-        let mut files: Vec<_> = path.iter().cloned().collect();
+        let Some(path) = path else { return Vec::new() };
+        let mut files = vec![path.clone()];
         files.extend(assertion.as_ref().and_then(|assertion| assertion.key.clone()));
         files.extend([&identity.certificate, &identity.key, &trust.bundle].map(PathBuf::clone));
         if let Revocation::Crls { paths, .. } = &trust.revocation {
