@@ -13,6 +13,7 @@ mod issue;
 mod recover;
 mod registrar;
 mod revoke;
+mod rollback;
 mod verify;
 
 pub use handover::{HandOver, TrustFiles};
@@ -39,6 +40,7 @@ use crate::keys::{KeyError, PrivateKey};
 use crate::profile::{PolicyError, ProfileError};
 use crate::revocation::CrlError;
 use crate::store::{self, Inventory, Record, Status, StoreError};
+use crate::x509::crl::CrlNumber;
 use crate::x509::trust::{TrustBundle, TrustError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, X509Error};
 
@@ -242,6 +244,7 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(builder::signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
+        authority.refuse_older_inventory()?;
         authority.recovered = authority.recover()?;
         Ok(authority)
     }
@@ -329,6 +332,18 @@ pub enum CaError {
     InitializeResumed {
         /// The directory.
         directory: PathBuf,
+    },
+    /// The home's inventory does not know of the home's own revocation list.
+    #[error("{} is older than {}: it knows of CRL {last}, and the file is CRL {number}", inventory.display(), crl.display())]
+    InventoryBehind {
+        /// The inventory's file.
+        inventory: PathBuf,
+        /// The list's file.
+        crl: PathBuf,
+        /// The list's number.
+        number: CrlNumber,
+        /// The highest number that the inventory knows of.
+        last: u64,
     },
     /// A private key could not be opened or made.
     #[error(transparent)]
@@ -423,6 +438,7 @@ impl CaError {
             Self::HomeOccupied { .. } => "home.occupied",
             Self::Identity(error) => error.code(),
             Self::InitializeResumed { .. } => "home.initialize_resumed",
+            Self::InventoryBehind { .. } => "home.inventory_behind",
             Self::Key(error) => error.code(),
             Self::KeyMismatch { .. } => "home.key_mismatch",
             Self::NothingToVerify => "ca.nothing_to_verify",
