@@ -155,6 +155,11 @@ impl ResponseBody {
         Self { content: Content::Own((!text.is_empty()).then_some(text)), record }
     }
 
+    /// Why it does not come to its end, for the record.
+    pub fn fail(&mut self, reason: &'static str) {
+        self.record.fail(reason);
+    }
+
     /// What the upstream sends on the connection of `lease`.
     pub fn upstream(incoming: Incoming, lease: Lease, record: RequestRecord) -> Self {
         Self { content: Content::Upstream { incoming, lease: Some(lease) }, record }
@@ -238,6 +243,9 @@ pub enum BodyError {
         /// What hyper says.
         source: hyper::Error,
     },
+    /// The upstream sent nothing more for too long.
+    #[error("the upstream stopped in the middle of the body")]
+    Silent,
     /// More bytes than the route takes.
     #[error("the body is larger than {at_most} bytes")]
     TooLarge {
@@ -258,6 +266,7 @@ impl BodyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Downstream { .. } => "body.downstream",
+            Self::Silent => "body.silent",
             Self::TooLarge { .. } => "body.too_large",
             Self::Upstream { .. } => "body.upstream",
         }

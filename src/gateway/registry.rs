@@ -41,6 +41,8 @@ pub enum CutReason {
     HeaderTimeout,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
+    /// The caller did not take its responses.
+    Stalled,
     /// What is trusted has changed, and it is not among it any more.
     TrustChanged,
 }
@@ -54,6 +56,7 @@ impl CutReason {
             Self::CertificateRevoked => "connection.certificate_revoked",
             Self::HeaderTimeout => "connection.header_timeout",
             Self::Shutdown => "connection.shutdown",
+            Self::Stalled => "connection.stalled",
             Self::TrustChanged => "connection.trust_changed",
         }
     }

@@ -74,7 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("comfy-table", &["cli"]),
     ("http", &["gateway"]),
-    ("http-body", &["gateway/body"]),
+    ("http-body", &["gateway/body", "gateway/pace"]),
     ("http-body-util", &["gateway"]),
     ("hyper", &["gateway/body", "gateway/connection", "gateway/demo", "gateway/forward", "gateway/service"]),
     ("hyper-util", &["gateway/connection", "gateway/demo", "gateway/forward"]),
