@@ -9,7 +9,7 @@
 //! |---|---|
 //! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
 //! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
+//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
 
@@ -24,6 +24,7 @@ pub mod handshake;
 pub mod headers;
 pub mod log;
 pub mod own;
+pub mod pace;
 pub mod path;
 pub mod peer;
 pub mod policy;
@@ -43,7 +44,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
     pub phase: watch::Sender<Phase>,
+    /// Whether a part that cannot be done without has panicked.
+    pub panicked: AtomicBool,
 }
 
 /// Where a gateway is in its life.
@@ -166,14 +169,15 @@ impl Gateway {
             workers,
             connections: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),
+            panicked: AtomicBool::new(false),
         });
         let mut threads = Vec::with_capacity(workers + 1);
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
-            threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
+            threads.push(spawn(&format!("worker-{index}"), &shared, worker.run(listeners, phase))?);
         }
-        threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
+        threads.push(spawn("warden", &shared, warden::run(Arc::clone(&shared)))?);
         Ok(Running { addresses, shared, threads })
     }
 }
@@ -215,12 +219,15 @@ impl Running {
     }
 
     /// Waits until it has stopped, and for its threads.
-    pub fn join(self) {
+    ///
+    /// # Errors
+    /// [`GatewayError::Panicked`] when that is why it stopped.
+    pub fn join(self) -> Result<(), GatewayError> {
         for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the gateway panicked");
-            }
+            // A panic has been noted by whoever watched over it.
+            let _ = thread.join();
         }
+        if self.shared.panicked.load(Ordering::Relaxed) { Err(GatewayError::Panicked) } else { Ok(()) }
     }
 }
 
@@ -229,18 +236,44 @@ fn workers(config: &Config) -> usize {
     config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
+/// Stops the gateway when a panic drops it: one that accepts no more, or no longer sees what expires, must
+/// not look as if it were well.
+#[derive(Debug)]
+pub struct StopOnPanic(Arc<Shared>);
+
+impl StopOnPanic {
+    /// Watches over the scope that it is in.
+    #[must_use]
+    pub const fn new(gateway: Arc<Shared>) -> Self {
+        Self(gateway)
+    }
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a part of the gateway panicked that it cannot do without: it stops");
+            self.0.panicked.store(true, Ordering::Relaxed);
+            self.0.phase.send_replace(Phase::Stopped);
+        }
+    }
+}
+
 /// A thread with a runtime of its own that runs `task`.
 fn spawn(
     name: &str,
+    gateway: &Arc<Shared>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> Result<JoinHandle<()>, GatewayError> {
     let failed = |source| GatewayError::Thread { source };
     let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let stop_on_panic = StopOnPanic::new(Arc::clone(gateway));
     let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(()));
+                let _stop_on_panic = stop_on_panic;
                 runtime.block_on(task);
             }
             Err(error) => {
@@ -309,6 +342,9 @@ pub enum GatewayError {
         /// What the system says.
         source: io::Error,
     },
+    /// A part that it cannot do without panicked while it served.
+    #[error("a part of the gateway panicked, and it was stopped")]
+    Panicked,
     /// What the configuration names is not there, or does not fit.
     #[error(transparent)]
     State(#[from] StateError),
@@ -326,6 +362,7 @@ impl GatewayError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bind { .. } => "gateway.bind",
+            Self::Panicked => "gateway.panicked",
             Self::State(error) => error.code(),
             Self::Thread { .. } => "gateway.thread",
         }

@@ -159,7 +159,12 @@ impl TestGateway {
 
     /// Waits until it has stopped by itself.
     pub(crate) fn join(&mut self) {
-        self.running.take().unwrap().join();
+        self.try_join().expect("no part of it panicked");
+    }
+
+    /// The same, for one that may have had to.
+    pub(crate) fn try_join(&mut self) -> Result<(), GatewayError> {
+        self.running.take().unwrap().join()
     }
 
     pub(crate) fn user(&self) -> Leaf {
@@ -298,7 +303,7 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop();
-            running.join();
+            let _ = running.join();
         }
     }
 }

@@ -18,6 +18,8 @@ mod access;
 mod framing;
 mod headers;
 mod life;
+mod panics;
 mod process;
+mod stall;
 mod upstream;
 mod upstreams;
