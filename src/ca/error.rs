@@ -115,6 +115,18 @@ pub enum CaError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The home's inventory does not know of the home's own revocation list.
+    #[error("{} is older than {}: it knows of CRL {last}, and the file is CRL {number}", inventory.display(), crl.display())]
+    InventoryBehind {
+        /// The inventory's file.
+        inventory: PathBuf,
+        /// The list's file.
+        crl: PathBuf,
+        /// The list's number.
+        number: CrlNumber,
+        /// The highest number that the inventory knows of.
+        last: u64,
+    },
     /// A private key could not be opened or made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -255,6 +267,7 @@ impl CaError {
             Self::Identity(error) => error.code(),
             Self::IdentityRevoked { .. } => "ca.identity_revoked",
             Self::InitializeResumed { .. } => "home.initialize_resumed",
+            Self::InventoryBehind { .. } => "home.inventory_behind",
             Self::Key(error) => error.code(),
             Self::KeyElsewhere { .. } => "ca.key_elsewhere",
             Self::KeyMismatch { .. } => "home.key_mismatch",

@@ -19,6 +19,7 @@ mod recover;
 mod registrar;
 mod renew;
 mod revoke;
+mod rollback;
 mod verify;
 
 pub use crl::{PublishedCrl, Stale};
@@ -294,6 +295,7 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(builder::signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
+        authority.refuse_older_inventory()?;
         authority.recovered = authority.recover()?;
         Ok(authority)
     }

@@ -174,6 +174,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "file.disk_full" | "store.disk_full" => {
             "make room on the file system and run the command again; nothing half-written was kept"
         }
+        "file.permission" => "run as the owner of the file, or make the directory one that you can write to",
         "file.read_only" | "store.read_only" => {
             "the file system is read-only; work in a home that can be written to (--home DIR)"
         }
@@ -184,6 +185,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.exposed_directory" => {
             "choose an empty or new directory with --home DIR, or close this one: chmod 0700"
+        }
+        "home.inventory_behind" => {
+            "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest"
         }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
 //! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
@@ -31,6 +31,7 @@ pub mod identify;
 pub mod log;
 pub mod metrics;
 pub mod own;
+pub mod pace;
 pub mod path;
 pub mod peer;
 pub mod policy;
@@ -59,7 +60,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -113,6 +114,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
     pub phase: tokio::sync::watch::Sender<Phase>,
+    /// Whether a part that cannot be done without has panicked.
+    pub panicked: AtomicBool,
     /// What changes the state.
     pub changes: Changes,
     /// Told when everything is to be loaded again.
@@ -198,6 +201,7 @@ impl Gateway {
             workers,
             connections: AtomicUsize::new(0),
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
+            panicked: AtomicBool::new(false),
             changes: Changes::new(loader, config),
             reload_wanted: Notify::new(),
         });
@@ -205,15 +209,15 @@ impl Gateway {
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
-            threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
+            threads.push(spawn(&format!("worker-{index}"), &shared, worker.run(listeners, phase))?);
         }
-        threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
-        threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
+        threads.push(spawn("warden", &shared, warden::run(Arc::clone(&shared)))?);
+        threads.push(spawn("watch", &shared, watch::run(Arc::clone(&shared), files))?);
         if let Some(socket) = admin {
-            threads.push(spawn("admin", admin::run(Arc::clone(&shared), socket))?);
+            threads.push(spawn("admin", &shared, admin::run(Arc::clone(&shared), socket))?);
         }
         if let Some(listener) = metrics {
-            threads.push(spawn("metrics", metrics::listener::run(Arc::clone(&shared), listener))?);
+            threads.push(spawn("metrics", &shared, metrics::listener::run(Arc::clone(&shared), listener))?);
         }
         Ok(Running { addresses, metrics: metrics_address, shared, threads })
     }
@@ -288,12 +292,15 @@ impl Running {
     }
 
     /// Waits until it has stopped, and for its threads.
-    pub fn join(self) {
+    ///
+    /// # Errors
+    /// [`GatewayError::Panicked`] when that is why it stopped.
+    pub fn join(self) -> Result<(), GatewayError> {
         for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the gateway panicked");
-            }
+            // A panic has been noted by whoever watched over it.
+            let _ = thread.join();
         }
+        if self.shared.panicked.load(Ordering::Relaxed) { Err(GatewayError::Panicked) } else { Ok(()) }
     }
 }
 
@@ -302,18 +309,44 @@ fn workers(config: &Config) -> usize {
     config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
+/// Stops the gateway when a panic drops it: one that accepts no more, or no longer sees what expires, must
+/// not look as if it were well.
+#[derive(Debug)]
+pub struct StopOnPanic(Arc<Shared>);
+
+impl StopOnPanic {
+    /// Watches over the scope that it is in.
+    #[must_use]
+    pub const fn new(gateway: Arc<Shared>) -> Self {
+        Self(gateway)
+    }
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a part of the gateway panicked that it cannot do without: it stops");
+            self.0.panicked.store(true, Ordering::Relaxed);
+            self.0.phase.send_replace(Phase::Stopped);
+        }
+    }
+}
+
 /// A thread with a runtime of its own that runs `task`.
 fn spawn(
     name: &str,
+    gateway: &Arc<Shared>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> Result<JoinHandle<()>, GatewayError> {
     let failed = |source| GatewayError::Thread { source };
     let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let stop_on_panic = StopOnPanic::new(Arc::clone(gateway));
     let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(()));
+                let _stop_on_panic = stop_on_panic;
                 runtime.block_on(task);
             }
             Err(error) => {
@@ -391,6 +424,9 @@ pub enum GatewayError {
         /// What the system says.
         source: io::Error,
     },
+    /// A part that it cannot do without panicked while it served.
+    #[error("a part of the gateway panicked, and it was stopped")]
+    Panicked,
     /// What the configuration names is not there, or does not fit.
     #[error(transparent)]
     State(#[from] StateError),
@@ -409,6 +445,7 @@ impl GatewayError {
         match self {
             Self::Admin(error) => error.code(),
             Self::Bind { .. } => "gateway.bind",
+            Self::Panicked => "gateway.panicked",
             Self::State(error) => error.code(),
             Self::Thread { .. } => "gateway.thread",
         }

@@ -45,6 +45,8 @@ pub enum CutReason {
     Operator,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
+    /// The caller did not take its responses.
+    Stalled,
     /// What is trusted has changed, and it is not among it any more.
     TrustChanged,
 }
@@ -59,6 +61,7 @@ impl CutReason {
             Self::HeaderTimeout => "connection.header_timeout",
             Self::Operator => "connection.operator",
             Self::Shutdown => "connection.shutdown",
+            Self::Stalled => "connection.stalled",
             Self::TrustChanged => "connection.trust_changed",
         }
     }

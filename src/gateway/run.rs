@@ -30,8 +30,8 @@ pub fn run(
     with_demo_upstream: bool,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
-    let config = load(path)?;
-    raise_descriptor_limit(config.limits.connections);
+    let mut config = load(path)?;
+    config.limits.connections = within_descriptor_limit(config.limits.connections);
     let environment = |source| RunError::Environment { source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     let every_upstream = match with_demo_upstream {
@@ -67,8 +67,7 @@ pub fn run(
             shut_down(&running);
         }
     });
-    running.join();
-    Ok(())
+    Ok(running.join()?)
 }
 
 /// Reads the configuration in `path` and everything it names, and says what it comes to. Nothing is
@@ -117,9 +116,10 @@ pub struct Checked {
     pub crl_next_update: Option<String>,
 }
 
-/// Asks for as many descriptors as the system gives: each connection takes two, its own and the one to
-/// the service behind.
-fn raise_descriptor_limit(connections: usize) {
+/// Asks for as many descriptors as the system gives, and says how many connections fit: each takes two,
+/// its own and the one to the service behind. Whoever fills up what is there must not take those to the
+/// service from the others.
+fn within_descriptor_limit(connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
     let reachable = maximum.unwrap_or(u64::MAX).min(wanted);
@@ -128,9 +128,17 @@ fn raise_descriptor_limit(connections: usize) {
     {
         tracing::warn!(%error, "the limit of open descriptors cannot be raised");
     }
-    if reachable < wanted {
-        tracing::warn!(limit = reachable, wanted, "fewer connections fit than the configuration allows");
+    if reachable == wanted {
+        return connections;
     }
+    let fitting = usize::try_from((reachable - (reachable / 4).min(256)) / 2).unwrap_or(usize::MAX).max(1);
+    tracing::warn!(
+        descriptors = reachable,
+        wanted,
+        connections = fitting,
+        "fewer connections fit than the configuration allows"
+    );
+    fitting
 }
 
 impl fmt::Display for Checked {

@@ -14,8 +14,11 @@ fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
 
 /// Starts it and waits until it says where it listens.
 fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, impl Read + use<>) {
-    let mut child =
-        gateway(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    start_command(gateway(directory, arguments))
+}
+
+fn start_command(mut command: Command) -> (Child, String, impl Read + use<>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("listening on ") {
@@ -186,4 +189,39 @@ fn an_address_that_is_taken_is_an_error_with_a_hint() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("error: cannot listen on 127.0.0.1:") && said.contains("hint: "), "{said}");
+}
+
+#[test]
+fn callers_who_take_every_descriptor_cost_the_others_nothing_once_they_are_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        upstream: Some("127.0.0.1:1".parse().unwrap()),
+        more: "limits: { handshake_timeout: 1s }\n",
+        ..Setup::new()
+    };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let program = env!("CARGO_BIN_EXE_cluster-gateway");
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64; exec \"$0\" run --config gateway.yaml --demo-upstream", program])
+        .current_dir(directory.path())
+        .stdin(Stdio::null());
+    let (mut child, address, _said) = start_command(limited);
+    let call = || {
+        let output = Command::new("curl")
+            .args(["--silent", "--max-time", "5", "--cacert", "cluster.crt", "--cert", "alice.crt"])
+            .args(["--key", "alice.key", &format!("https://{address}/v1/things")])
+            .current_dir(directory.path())
+            .output();
+        output.unwrap().status.success()
+    };
+    assert!(call());
+    // Nobody of them says a word.
+    let crowd: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    eventually("an answer in spite of the crowd", || call().then_some(()));
+    drop(crowd);
+    eventually("an answer after the crowd has gone", || call().then_some(()));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

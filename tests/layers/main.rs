@@ -74,7 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("comfy-table", &["cli", "gateway/admin/text"]),
     ("http", &["gateway"]),
-    ("http-body", &["gateway/body"]),
+    ("http-body", &["gateway/body", "gateway/pace"]),
     ("http-body-util", &["gateway"]),
     (
         "hyper",

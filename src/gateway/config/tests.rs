@@ -122,6 +122,7 @@ limits:
   handshake_timeout: 1s
   header_timeout: 2s
   idle_timeout: 3m
+  stall_timeout: 20s
   drain_timeout: 4h
   header_bytes: 64KiB
   request_body: 1GiB
@@ -171,6 +172,7 @@ threads: 2
             handshake_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(180),
+            stall_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(14_400),
             header_bytes: 65_536,
             request_body: 1 << 30,
@@ -500,7 +502,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",
