@@ -143,6 +143,8 @@ threads: 2
         (assertion.issuer.as_deref(), assertion.lifetime),
         (Some("https://gateway.example"), Duration::from_secs(60))
     );
+    assert!(config.files().is_empty(), "what was not read from a file is not loaded again");
+    let config = Config { path: Some("gateway.yaml".into()), ..config };
     assert!(config.files().contains(&assertion.key.unwrap()), "a new key is noticed");
     let defaults = changed("listen:", "assertion: {}\nlisten:").unwrap().assertion.unwrap();
     assert_eq!((defaults.issuer, defaults.audience, defaults.key), (None, None, None));
