@@ -18,9 +18,7 @@ mod cluster;
 mod gateway;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-use tokio::time::sleep;
+use std::time::Instant;
 
 use crate::caller::{Caller, Keep, Sessions};
 use crate::cluster::{Cluster, Leaf};
@@ -212,7 +210,6 @@ async fn reload() -> Vec<Figure> {
         for number in 2..=101 {
             gateway.replace("cluster.crl", &cluster.crl(number, &[]));
             gateway.wait_for_crl(number).await;
-            sleep(Duration::from_millis(5)).await;
         }
         stop.set(true);
     };
