@@ -85,11 +85,18 @@ fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(), FileErro
             wanted: if metadata.is_dir() { 0o700 } else { 0o600 },
         });
     }
-    let owner = metadata.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(FileError::ForeignOwner { path: path.to_owned(), owner });
+    if owned_by_user_or_root(metadata) {
+        Ok(())
+    } else {
+        Err(FileError::ForeignOwner { path: path.to_owned(), owner: metadata.uid() })
     }
-    Ok(())
+}
+
+/// Whether a file belongs to whoever runs this process, or to root, who could change it anyway.
+#[must_use]
+pub fn owned_by_user_or_root(metadata: &fs::Metadata) -> bool {
+    let owner = metadata.uid();
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
 fn open_regular(path: &Path) -> Result<File, FileError> {

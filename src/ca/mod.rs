@@ -6,6 +6,8 @@
 
 mod builder;
 mod crl;
+pub mod doctor;
+mod forecast;
 mod home;
 mod initialize;
 mod issue;
@@ -13,6 +15,7 @@ mod recover;
 mod revoke;
 mod verify;
 
+pub use forecast::{Breakage, Forecast, Gauges, Outage};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};

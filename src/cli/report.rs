@@ -205,6 +205,28 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
         }
         "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
+        "doctor.bundle_lacks_root" => "put back the cluster.crt of this cluster: `cluster-ca restore` has it",
+        "doctor.clock_behind" => {
+            "set this machine's clock before anything is issued: certificates would be dated in the past"
+        }
+        "doctor.crl_differs" | "doctor.crl_incomplete" => {
+            "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish"
+        }
+        "doctor.crl_ends_soon" => "write a fresh list and give it to every gateway: cluster-ca crl publish",
+        "doctor.crl_owed" | "doctor.leftover" | "doctor.reserved" | "doctor.unplaced" => {
+            "cluster-ca doctor --fix does it"
+        }
+        "doctor.key_without_certificate" => {
+            "fetch the certificate with `cluster-ca show`, or remove the key if nobody uses it"
+        }
+        "doctor.leftover_of_issued" => {
+            "it may be the only copy of its key: move it to its name, or revoke the certificate and remove it"
+        }
+        "doctor.pair_mismatch" => "put back the files that belong together, or issue the certificate anew",
+        "doctor.unknown_certificate" => {
+            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
+        }
+        "doctor.writable" => "close it to others: chmod 0644",
         "audit.broken" | "store.corrupt" | "store.inconsistent" => {
             "somebody changed ca.db by other means; compare it with a backup"
         }

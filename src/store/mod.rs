@@ -10,6 +10,7 @@
 
 mod check;
 mod error;
+mod forecast;
 mod query;
 mod row;
 mod schema;

@@ -6,6 +6,8 @@
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
+//! | [`doctor`] | everything wrong with a home is named, and mended where that is safe |
+//! | [`forecast`] | what breaks first is told before it does |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
@@ -14,6 +16,14 @@ mod bad_input;
 mod cli;
 mod concurrency;
 mod crash;
+mod doctor;
+mod forecast;
 #[path = "../common/home.rs"]
 mod home;
 mod interop;
+
+/// The time, in whole seconds.
+fn now() -> time::OffsetDateTime {
+    let now = cluster_ca::clock::Clock::now(&cluster_ca::clock::SystemClock);
+    now.replace_nanosecond(0).expect("a whole second")
+}
