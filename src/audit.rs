@@ -64,6 +64,10 @@ pub struct Provenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
+    /// A certificate was put into one file, with its key if it is here, to be handed over.
+    CertificateBundle,
+    /// A certificate was copied to a machine, with its key if it is here.
+    CertificateDeliver,
     /// A certificate was signed and recorded.
     CertificateIssue,
     /// The work of a process that crashed was finished or undone.
@@ -78,11 +82,15 @@ pub enum Action {
     CrlPublish,
     /// A CRL number was set aside for a CRL about to be signed.
     CrlReserve,
+    /// The private key of a certificate, delivered before, was removed here.
+    KeyForget,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
+        Self::CertificateBundle,
+        Self::CertificateDeliver,
         Self::CertificateIssue,
         Self::CertificateRecover,
         Self::CertificateReserve,
@@ -90,12 +98,15 @@ impl Action {
         Self::ClusterInitialize,
         Self::CrlPublish,
         Self::CrlReserve,
+        Self::KeyForget,
     ];
 
     /// The stable word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateBundle => "certificate.bundle",
+            Self::CertificateDeliver => "certificate.deliver",
             Self::CertificateIssue => "certificate.issue",
             Self::CertificateRecover => "certificate.recover",
             Self::CertificateReserve => "certificate.reserve",
@@ -103,6 +114,7 @@ impl Action {
             Self::ClusterInitialize => "cluster.initialize",
             Self::CrlPublish => "crl.publish",
             Self::CrlReserve => "crl.reserve",
+            Self::KeyForget => "key.forget",
         }
     }
 }

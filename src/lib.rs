@@ -7,8 +7,8 @@
 //! | layer | modules |
 //! |---|---|
 //! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
-//! | what is done | [`ca`] initialize, issue, revoke, recover |
-//! | what is kept | [`keys`] private keys and what protects them · [`store`] the inventory · [`audit`] the chain of everything that was done |
+//! | what is done | [`ca`] initialize, issue, revoke, recover · [`distribute`] files carried to where they are used |
+//! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
 //! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
@@ -16,12 +16,14 @@ pub mod audit;
 pub mod ca;
 pub mod cli;
 pub mod clock;
+pub mod distribute;
 pub mod files;
 pub mod gateway;
 pub mod identity;
 pub mod keys;
 pub mod profile;
 pub mod revocation;
+pub mod sealed;
 pub mod secret;
 pub mod store;
 pub mod x509;

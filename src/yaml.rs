@@ -39,9 +39,17 @@ impl Document {
     /// # Errors
     /// A [`Problem`] when they are not one sound document of at most [`LIMIT`] bytes.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Problem> {
+        Self::parse_within(LIMIT, file, bytes)
+    }
+
+    /// Like [`Document::parse`], for what may be longer than a page.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the bytes are not one sound document of at most `limit` bytes.
+    pub fn parse_within(limit: u64, file: &str, bytes: &[u8]) -> Result<Self, Problem> {
         let problem = |message| Problem::new(file, None, message);
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > LIMIT) {
-            return Err(problem(&format!("the file is larger than {} KiB", LIMIT >> 10)));
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
+            return Err(problem(&format!("the file is larger than {} KiB", limit >> 10)));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8 text"))?;
         let document = Self { file: file.to_owned(), text: text.to_owned() };

@@ -5,12 +5,15 @@
 
 mod actor;
 mod audit;
+mod bundle;
 mod create;
+mod distribute;
 mod doctor;
 mod forecast;
 mod initialize;
 mod list;
 mod look;
+mod password;
 mod profiles;
 mod report;
 mod revoke;
@@ -113,6 +116,12 @@ enum Command {
 
     /// Revoke a certificate and rewrite the revocation list
     Revoke(revoke::Revoke),
+
+    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
+    Distribute(distribute::Distribute),
+
+    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
+    Bundle(bundle::Bundle),
 
     /// Say what is in certificate, request, revocation list and key files
     Inspect(look::Inspect),
@@ -223,6 +232,8 @@ impl Command {
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
+            Self::Distribute(command) => command.run(session),
+            Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
             Self::Doctor(command) => command.run(session),

@@ -66,7 +66,7 @@ pub(super) enum Format {
 }
 
 /// An error on its way to the user: its code, its words, its causes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     code: &'static str,
     message: String,
@@ -101,8 +101,14 @@ impl Failure {
 
     /// With the file that it is about.
     #[must_use]
-    pub(super) fn about(mut self, file: &Path) -> Self {
-        self.message = format!("{}: {}", file.display(), self.message);
+    pub(super) fn about(self, file: &Path) -> Self {
+        self.at(file.display())
+    }
+
+    /// With the place that it is about.
+    #[must_use]
+    pub(super) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
         self
     }
 
@@ -118,13 +124,14 @@ impl Failure {
     }
 
     /// Exit codes as the README's table has them.
-    fn exit_code(&self) -> u8 {
+    pub(super) fn exit_code(&self) -> u8 {
         match self.code {
-            "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
+            "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
+            "profile.directory" => 3,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
-                "kms" | "network" => 4,
+                "kms" | "network" | "remote" => 4,
                 _ => 1,
             },
         }
@@ -146,6 +153,8 @@ failure_from!(
     crate::ca::CaError,
     crate::clock::EntropyError,
     crate::clock::TimeTextError,
+    crate::distribute::HostsError,
+    crate::distribute::KeyStoreError,
     crate::files::FileError,
     crate::identity::IdentityError,
     crate::profile::ProfileError,
@@ -230,6 +239,27 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "audit.broken" | "store.corrupt" | "store.inconsistent" => {
             "somebody changed ca.db by other means; compare it with a backup"
         }
+        "ca.not_valid" => "issue a new one; what is revoked or expired is not handed over",
+        "ca.file_foreign" => "put the files back that belong to it, or issue a new one",
+        "store.no_key" => "it was made elsewhere, or removed here after it was delivered",
+        "network.cut" | "network.timeout" | "network.unreachable" => {
+            "the machine has its old files; run the command again when `ssh` reaches it"
+        }
+        "network.unsure" => "run the command again: it puts the same files there",
+        "network.denied" => "let `ssh` log in there: its key or agent, or USER@ in the destination",
+        "network.host_key_unknown" => {
+            "log in there once by hand with `ssh`, and compare the key's fingerprint"
+        }
+        "network.host_key_changed" => {
+            "nothing was sent; find out whether the machine was replaced before removing its old key with ssh-keygen -R"
+        }
+        "remote.write" | "remote.place" | "remote.read" => {
+            "the machine has its old files; look at its disk and its permissions"
+        }
+        "remote.shared_directory" => "choose a directory that is for these files alone, such as /etc/cluster",
+        "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
+        "remote.reload" => "look at the service there; the new files stay in their places",
+        "system.ssh" => "install OpenSSH's client",
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
         "ca.ambiguous" => "name one of them by its serial number",
         _ => return None,
@@ -251,6 +281,27 @@ struct ErrorBody<'a> {
     message: &'a str,
     causes: &'a [String],
     hint: Option<&'a str>,
+}
+
+impl<'a> From<&'a Failure> for ErrorBody<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self { code: failure.code, message: &failure.message, causes: &failure.causes, hint: failure.hint() }
+    }
+}
+
+/// As one of several things that a command came to.
+impl Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ErrorBody::from(self).serialize(serializer)
+    }
+}
+
+/// In one line, or one and its causes: without advice.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code)?;
+        self.causes.iter().try_for_each(|cause| write!(f, "\n           caused by: {cause}"))
+    }
 }
 
 /// Prints what a command came to and says with which code to exit.
@@ -289,13 +340,7 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
 fn print_failure(format: Format, failure: &Failure) {
     // Nobody is left to tell when these fail.
     if format == Format::Json {
-        let error = ErrorBody {
-            code: failure.code,
-            message: &failure.message,
-            causes: &failure.causes,
-            hint: failure.hint(),
-        };
-        let envelope = Envelope { ok: false, result: None, error: Some(error) };
+        let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
         if let Ok(text) = serde_json::to_string(&envelope) {
             let _ = writeln!(io::stdout(), "{text}");
         }

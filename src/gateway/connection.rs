@@ -18,7 +18,6 @@ use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
 use super::handshake::Admitted;
-use super::headers::IdentityHeaders;
 use super::registry::{Order, Session};
 use super::service;
 use super::tls::Protocol;
@@ -75,8 +74,6 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
-    /// What the service behind is told about the caller.
-    pub identity: IdentityHeaders,
 }
 
 /// Serves a connection until it ends.

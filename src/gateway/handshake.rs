@@ -15,7 +15,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Connection;
-use super::headers::IdentityHeaders;
 use super::peer::Peer;
 use super::registry::{Opening, Registration};
 use super::state::State;
@@ -78,9 +77,6 @@ async fn attempt(
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
     let peer = peer(&state, presented, tls, gateway)?;
     let protocol = Protocol::of(tls);
-    let identity = IdentityHeaders::new(&peer.identity, &peer.chain.leaf, remote.ip()).map_err(|_| {
-        Refusal::new("certificate.unspeakable", "the certificate has something that no header can carry")
-    })?;
     let opening = Opening {
         peer,
         remote,
@@ -93,7 +89,7 @@ async fn attempt(
     })?;
     gateway.settle(registration.session(), state.generation);
     let session = Arc::clone(registration.session());
-    let connection = Connection { worker: Arc::clone(worker), session, identity };
+    let connection = Connection { worker: Arc::clone(worker), session };
     Ok(Admitted { connection, registration, stream, protocol })
 }
 

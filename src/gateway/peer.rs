@@ -3,6 +3,7 @@
 
 use time::OffsetDateTime;
 
+use super::headers::IdentityHeaders;
 use crate::identity::Identity;
 use crate::x509::SerialNumber;
 use crate::x509::trust::VerifiedChain;
@@ -18,6 +19,8 @@ pub struct Peer {
     pub expires: OffsetDateTime,
     /// What its identity rests on.
     pub chain: VerifiedChain,
+    /// What the service behind is told about it.
+    pub headers: IdentityHeaders,
 }
 
 impl Peer {

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use super::headers::AddressHeaders;
 use super::peer::Peer;
 use super::tls::Protocol;
 use crate::identity::Identity;
@@ -73,6 +74,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// What the service behind is told about where the caller connects from.
+    pub address: AddressHeaders,
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
@@ -166,6 +169,7 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            address: AddressHeaders::new(opening.remote.ip()),
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
@@ -199,17 +203,17 @@ impl Registry {
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
         self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
         self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
         let expired = |session: &&Arc<Session>| session.peer.expires < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
         self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
@@ -220,6 +224,15 @@ impl Registry {
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
+}
+
+/// A connection that was told something new.
+#[derive(Debug)]
+pub struct Told {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// What it was told.
+    pub order: Order,
 }
 
 /// A registered connection; dropped, it is registered no more.
@@ -250,12 +263,99 @@ impl Drop for Registration {
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
     verdict: &impl Fn(&Session) -> Order,
-) -> Vec<Arc<Session>> {
-    sessions.filter(|session| session.tell(verdict(session))).cloned().collect()
+) -> Vec<Told> {
+    let tell = |session: &Arc<Session>| {
+        let order = verdict(session);
+        session.tell(order).then(|| Told { session: Arc::clone(session), order })
+    };
+    sessions.filter_map(tell).collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that
 /// a panic could break.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, client, now};
+    use crate::x509::trust::Purpose;
+    use rcgen::SanType;
+    use time::Duration;
+
+    /// A caller whose certificate ends so long from now.
+    fn peer(name: &str, expires: Duration) -> Arc<Peer> {
+        let root = Root::new("root");
+        let mut params = client(7);
+        params.not_after = now() + expires;
+        params.subject_alt_names =
+            vec![SanType::URI(format!("spiffe://prod/api-user/{name}").try_into().unwrap())];
+        let chain = root.bundle().verify(&root.issue(&params), &[], Purpose::Client, now()).unwrap();
+        let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
+        let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
+        let serial_number = chain.leaf.serial_number;
+        Arc::new(Peer { identity, serial_number, expires: chain.expires, headers, chain })
+    }
+
+    fn opening(peer: &Arc<Peer>) -> Opening {
+        Opening {
+            peer: Arc::clone(peer),
+            remote: "192.0.2.1:5000".parse().unwrap(),
+            tls_version: "1.3",
+            protocol: Protocol::Http1,
+            resumed: false,
+        }
+    }
+
+    #[test]
+    fn an_order_is_never_taken_back() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let session = registration.session();
+        let cut = Order::Cut(CutReason::CertificateRevoked);
+        assert!(session.tell(Order::Drain) && session.tell(cut));
+        assert!(!session.tell(cut) && !session.tell(Order::Drain) && !session.tell(Order::Serve));
+        assert_eq!(session.order(), cut);
+    }
+
+    #[test]
+    fn a_sweep_reaches_exactly_those_it_is_for() {
+        let registry = Arc::new(Registry::new(2, 10));
+        let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
+        let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
+            .map(|(w, p)| registry.register(w, opening(p)).unwrap())
+            .into();
+        let verdict = |session: &Session| match session.peer.identity.name.as_str() {
+            "alice" => Order::Cut(CutReason::CertificateRevoked),
+            _ => Order::Serve,
+        };
+        assert_eq!(registry.sweep(verdict).len(), 2);
+        assert_eq!(registry.sweep(verdict).len(), 0, "nobody is told twice");
+        assert_eq!(open[2].session().order(), Order::Serve);
+        drop(open);
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn connections_are_cut_once_their_certificate_has_ended() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
+        let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
+        assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
+        let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
+        assert_eq!(cut.iter().map(|told| told.session.peer.expires).collect::<Vec<_>>(), [short.expires]);
+    }
+
+    #[test]
+    fn an_identity_is_counted_across_workers_and_certificates() {
+        let registry = Arc::new(Registry::new(2, 2));
+        let first = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let _second = registry.register(1, opening(&peer("alice", Duration::HOUR))).unwrap();
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_none());
+        assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
+        drop(first);
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
 }

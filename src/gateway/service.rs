@@ -106,7 +106,8 @@ fn to_upstream(
     body: RequestBody,
     record: &RequestRecord,
 ) -> Request<RequestBody> {
-    headers::to_upstream(&mut head.headers, host, &connection.identity);
+    let session = &connection.session;
+    headers::to_upstream(&mut head.headers, host, &session.peer.headers, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said in words, since hyper takes a GET without a length for one without a body.

@@ -249,12 +249,6 @@ impl StateError {
             Self::Trust { source, .. } => source.code(),
         }
     }
-
-    /// Whether a file is in the way, rather than what is in it.
-    #[must_use]
-    pub fn is_environment(&self) -> bool {
-        matches!(self, Self::File(_) | Self::Key { source: KeyError::File(_), .. })
-    }
 }
 
 /// What is wrong with the gateway's own certificate.

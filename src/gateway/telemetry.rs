@@ -15,7 +15,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use super::body::Upload;
 use super::log::AccessLog;
 use super::policy::{Denial, RuleId};
-use super::registry::{CutReason, Session};
+use super::registry::{CutReason, Order, Session, Told};
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -41,6 +41,15 @@ impl Telemetry {
             event: "handshake_refused",
             fields: refused,
         });
+    }
+
+    /// Writes the line of each connection that was cut while it was open.
+    pub fn connections_cut(&self, told: &[Told]) {
+        for Told { session, order } in told {
+            if let Order::Cut(reason) = order {
+                self.connection_cut(session, *reason);
+            }
+        }
     }
 
     /// Writes the line of a connection that was cut while it was open.

@@ -17,6 +17,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use time::OffsetDateTime;
 
+use super::headers::IdentityHeaders;
 use super::peer::Peer;
 use super::registry::CutReason;
 use crate::clock::rfc3339;
@@ -81,7 +82,9 @@ impl PeerVerifier {
         self.check_revocation(&chain, at)?;
         let identity =
             Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
+            headers,
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
             identity,
@@ -256,6 +259,9 @@ pub enum PeerError {
         /// Which.
         serial_number: SerialNumber,
     },
+    /// Its certificate has something that the service behind could not be told.
+    #[error("the certificate has something that no header can carry")]
+    Unspeakable,
 }
 
 impl PeerError {
@@ -269,6 +275,7 @@ impl PeerError {
             Self::Missing => "certificate.missing",
             Self::NoCrl { .. } => "revocation.no_crl",
             Self::Revoked { .. } => "revocation.revoked",
+            Self::Unspeakable => "certificate.unspeakable",
         }
     }
 
@@ -285,7 +292,9 @@ impl PeerError {
                 _ => CertificateError::UnknownIssuer,
             },
             Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
-            Self::Identity(_) | Self::Missing => CertificateError::ApplicationVerificationFailure,
+            Self::Identity(_) | Self::Missing | Self::Unspeakable => {
+                CertificateError::ApplicationVerificationFailure
+            }
             Self::Revoked { .. } => CertificateError::Revoked,
         }
     }

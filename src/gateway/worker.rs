@@ -19,8 +19,9 @@ use super::request_id::RequestIds;
 use super::tls::Protocol;
 use super::{Phase, Shared};
 
-/// How many handshakes of one worker may be under way; further callers wait in the kernel's queue.
-const HANDSHAKES: usize = 512;
+/// How many handshakes of one worker may be under way; further callers wait in the kernel's queue. It is
+/// large because a caller who says nothing holds one of them until the deadline.
+const HANDSHAKES: usize = 4_096;
 
 /// How often idle connections are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -94,11 +95,7 @@ impl Worker {
                 Order::Serve
             }
         });
-        for session in told {
-            if let Order::Cut(reason) = session.order() {
-                self.gateway.telemetry.connection_cut(&session, reason);
-            }
-        }
+        self.gateway.telemetry.connections_cut(&told);
         for upstream in &self.gateway.state.load().upstreams {
             upstream.close_idle(self.index);
         }

@@ -133,7 +133,7 @@ pub struct Intent {
     pub profile: Sha256,
     /// Where its file will be.
     pub certificate_path: PathBuf,
-    /// Where its key's file will be; `None` when the key stays with whoever asked.
+    /// Where its key's file will be; `None` when the key stays with whoever asked, or was forgotten.
     pub key_path: Option<PathBuf>,
 }
 
@@ -152,6 +152,8 @@ pub struct Record {
     pub issue: Option<Issue>,
     /// Its revocation; `None` unless it is revoked.
     pub revocation: Option<Revocation>,
+    /// The audit entry of the removal of its private key; `None` unless that was made here and removed.
+    pub key_forgotten: Option<u64>,
 }
 
 impl Record {

@@ -246,6 +246,45 @@ impl<'a> Transaction<'a> {
         self.record(Action::CertificateRecover, target(&record), Outcome::Success, details)
     }
 
+    /// Records that the private key of a certificate is not kept here any more; `details` say why it
+    /// need not be.
+    ///
+    /// # Errors
+    /// [`StoreError::NoKey`], [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the
+    /// database says.
+    pub fn forget_key(
+        mut self,
+        issuer: &KeyIdentifier,
+        serial_number: SerialNumber,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let (id, record) = existing(&self.sql, issuer_id, serial_number)?;
+        if record.issue.is_none() || record.intent.key_path.is_none() {
+            return Err(StoreError::NoKey { serial_number });
+        }
+        let entry = row::to_integer(self.head.next_seq());
+        self.append(Action::KeyForget, target(&record), Outcome::Success, details)?;
+        self.sql
+            .prepare_cached("UPDATE certificate SET key_path = NULL, forget_entry = ?1 WHERE id = ?2")?
+            .execute(params![entry, id])?;
+        Ok(self)
+    }
+
+    /// Records something that happened to one certificate and changed nothing in the inventory.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn note(
+        self,
+        action: Action,
+        record: &Record,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        self.record(action, target(record), outcome, details)
+    }
+
     /// Records something that changed nothing in the inventory.
     ///
     /// # Errors

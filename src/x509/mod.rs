@@ -59,6 +59,12 @@ impl KeyAlgorithm {
     pub const ALL: [Self; 6] =
         [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
+    /// Whether it is RSA, of whatever size.
+    #[must_use]
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+
     /// The word for it on the command line and in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

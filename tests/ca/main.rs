@@ -6,6 +6,7 @@
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
+//! | [`distribute`] | a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
 //! | [`doctor`] | everything wrong with a home is named, and mended where that is safe |
 //! | [`forecast`] | what breaks first is told before it does |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
@@ -16,11 +17,15 @@ mod bad_input;
 mod cli;
 mod concurrency;
 mod crash;
+mod distribute;
 mod doctor;
+#[path = "../common/eventually.rs"]
+mod eventually;
 mod forecast;
 #[path = "../common/home.rs"]
 mod home;
 mod interop;
+mod namespace;
 
 /// The time, in whole seconds.
 fn now() -> time::OffsetDateTime {

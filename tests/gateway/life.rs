@@ -184,6 +184,32 @@ async fn a_drain_lets_running_requests_end_and_takes_no_others() {
 }
 
 #[tokio::test]
+async fn a_drain_lets_http2_requests_end_too() {
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let (arrived, seen) = std::sync::mpsc::channel();
+    let upstream = scripted(move |_, mut stream| {
+        use std::io::Write;
+        crate::upstreams::read_request(&mut stream);
+        arrived.send(()).unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    });
+    let mut gateway = Setup::in_front_of(upstream).start();
+    let (mut calls, connection) = gateway.open_h2(&gateway.user()).await;
+    let call = || crate::harness::request_h2("GET", "/v1/x", "");
+    let running = tokio::spawn(calls.send_request(call()));
+    patiently(tokio::task::spawn_blocking(move || seen.recv().unwrap())).await.unwrap();
+    gateway.running().drain();
+    eventually("nobody is accepted", || std::net::TcpStream::connect(gateway.address).err());
+    go_on.send(()).unwrap();
+    assert_eq!(patiently(running).await.unwrap().unwrap().status(), 200);
+    patiently(connection).await.unwrap().unwrap();
+    assert!(calls.send_request(call()).await.is_err(), "the connection has ended");
+    gateway.join();
+}
+
+#[tokio::test]
 async fn a_drain_ends_at_its_deadline() {
     let (sender, held) = std::sync::mpsc::channel();
     let upstream = scripted(move |_, stream| sender.send(stream).unwrap());

@@ -31,11 +31,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &["clock", "files", "identity", "x509"]),
     ("store", &["audit", "clock", "files", "identity", "profile", "revocation", "x509"]),
     ("keys", &["clock", "files", "secret", "x509"]),
+    ("sealed", &["clock", "secret"]),
     // What is done.
     (
         "ca",
         &["audit", "clock", "files", "identity", "keys", "profile", "revocation", "secret", "store", "x509"],
     ),
+    ("distribute", &["clock", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // Faces.
     ("gateway", &["clock", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     (
@@ -44,6 +46,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "audit",
             "ca",
             "clock",
+            "distribute",
             "files",
             "identity",
             "keys",
@@ -64,8 +67,8 @@ const ANYWHERE: &[&str] = &[""];
 /// Each dependency and its rooms: a module, a directory or one file, below `src` and without `.rs`.
 const CRATES: &[(&str, &[&str])] = &[
     ("arc-swap", &["gateway"]),
-    ("aws-lc-rs", &["clock", "keys", "x509"]),
-    ("base64", &["gateway", "x509"]),
+    ("aws-lc-rs", &["clock", "keys", "sealed", "x509"]),
+    ("base64", &["gateway", "sealed", "x509"]),
     ("bytes", &["gateway"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
@@ -78,28 +81,33 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper-util", &["gateway/connection", "gateway/demo", "gateway/forward"]),
     ("indicatif", &["cli"]),
     ("ipnet", &["profile"]),
+    ("p12-keystore", &["distribute/key_store"]),
     ("pem", &["x509"]),
     ("pem-rfc7468", &["keys"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
-    ("rustix", &["cli/actor", "files"]),
-    ("rustls", &["gateway/state", "gateway/tls", "gateway/verify", "gateway/worker"]),
+    ("rpassword", &["cli/password"]),
+    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/run"]),
+    ("rustls", &["gateway/handshake", "gateway/state", "gateway/tls", "gateway/verify"]),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
+    // The key of a backup is made from a passphrase; the one crypto library has no scrypt.
+    ("scrypt", &["sealed"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
     ("socket2", &["gateway"]),
+    ("tar", &["distribute/archive"]),
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
     ("tokio", &["gateway"]),
-    ("tokio-rustls", &["gateway/connection", "gateway/worker"]),
+    ("tokio-rustls", &["gateway/connection", "gateway/handshake"]),
     ("tracing", &["gateway"]),
     ("tracing-subscriber", &["bin/cluster-gateway"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "profile", "store"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),
-    ("zeroize", &["keys", "secret", "x509"]),
+    ("zeroize", &["distribute/ssh", "keys", "sealed", "secret", "x509"]),
 ];
 
 /// What the repository's top level holds, besides dot-files and the build's `target`.

@@ -3,6 +3,8 @@
 //! The session has mount and network namespaces of its own: the machines of the examples are one real
 //! sshd on loopback, their `/etc/cluster` is a directory that nobody else sees, and port 4523 is free.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::files::{self, DirectoryLock, FileError};

@@ -10,30 +10,11 @@ use std::process::Command;
 
 use crate::crash::aftermath::{Aftermath, reserved};
 use crate::home::Home;
-
-const INSIDE: &str = "CLUSTER_CA_TEST_INSIDE_NAMESPACE";
+use crate::namespace;
 
 /// Runs the test `name` of this module again in a mount namespace of its own; true there.
 fn inside_a_namespace(name: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let module = module_path!().split_once("::").expect("a module").1;
-    let unprivileged = !rustix::process::geteuid().is_root();
-    let output = Command::new("unshare")
-        .arg("--mount")
-        .args(unprivileged.then_some("--map-root-user"))
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", "--nocapture", &format!("{module}::{name}")])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare is needed (scripts/test)");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "in a mount namespace (root needed): {said}"
-    );
-    false
+    namespace::is_inside(module_path!(), name)
 }
 
 /// A home on a file system of its own, of 4 MiB.

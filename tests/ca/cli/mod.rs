@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::home::{Finished, Home, cluster_ca};
 
 /// Every command, in an order in which each can succeed in a fresh home.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 21] = [
     &["initialize", "prod"],
     &["create-control", "api.example.com", "--san", "10.0.0.1"],
     &["create-node"],
@@ -24,6 +24,8 @@ const COMMANDS: [&[&str]; 19] = [
     &["show", "api-user/alice"],
     &["inspect", "cluster.crt", "cluster.crl", "issued/user-alice.crt", "issued/user-alice.key"],
     &["verify", "issued/user-alice.crt"],
+    &["distribute", "api-user/alice", "--to", "root@node1:/etc/cluster", "--dry-run"],
+    &["bundle", "api-user/alice"],
     &["revoke", "api-user/alice"],
     &["profiles", "list"],
     &["profiles", "show", "api-user"],

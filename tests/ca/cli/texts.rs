@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "initialize",
     "create-control",
     "create-node",
@@ -15,6 +15,8 @@ const COMMANDS: [&str; 13] = [
     "list",
     "show",
     "revoke",
+    "distribute",
+    "bundle",
     "inspect",
     "verify",
     "profiles",

@@ -22,7 +22,7 @@ const PURPOSES: [(Purpose, &str); 6] = [
 fn nss_accepts_each_certificate_for_its_purpose_only() {
     let mut databases: HashMap<&str, Database> = HashMap::new();
     judge(&PURPOSES, |cluster, leaf, usage| {
-        if !is_known_to_nss(cluster, leaf) || is_old_key_exchange(leaf, usage) {
+        if !is_known_to_nss(cluster, leaf) {
             return expected(leaf, usage);
         }
         let database = databases.entry(cluster.root_key_type).or_insert_with(|| Database::new(cluster));
@@ -34,12 +34,6 @@ fn nss_accepts_each_certificate_for_its_purpose_only() {
 /// The NSS of Debian 12 (3.87) has no Ed25519 in certificates; it came with 3.99.
 fn is_known_to_nss(cluster: &Cluster, leaf: &Leaf) -> bool {
     cluster.root_key_type != "ed25519" && leaf.key_type != "ed25519"
-}
-
-/// `certutil -u V` takes an RSA server for one that decrypts the client's secret, which TLS 1.3 and the
-/// AEAD suites of 1.2 never do: it wants keyEncipherment, and our leaves have digitalSignature alone.
-fn is_old_key_exchange(leaf: &Leaf, usage: &str) -> bool {
-    usage == "V" && leaf.key_type.starts_with("rsa")
 }
 
 /// The answer that leaves a certificate out of the judgement.
