@@ -253,6 +253,17 @@ impl Drop for Staged {
     }
 }
 
+/// Renames a file that is whole and durable to a name that nothing has yet.
+///
+/// # Errors
+/// [`FileError::Exists`], or what the disk says.
+pub fn place_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    rename_new(from, to).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: to.to_owned() },
+        _ => FileError::io("write", to, source),
+    })
+}
+
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some network file systems know no RENAME_NOREPLACE; a hard link refuses to replace everywhere.

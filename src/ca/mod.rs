@@ -4,6 +4,7 @@
 //! the root's key. Everything about the directory itself is in [`Home`]. Nothing here prints, asks,
 //! or knows that there is a network.
 
+pub mod backup;
 mod builder;
 mod crl;
 pub mod doctor;

@@ -5,6 +5,7 @@
 
 mod actor;
 mod audit;
+mod backup;
 mod bundle;
 mod create;
 mod distribute;
@@ -132,6 +133,12 @@ enum Command {
     /// Look over the whole home, and repair what is safe to repair
     Doctor(doctor::Doctor),
 
+    /// Put the whole home into one file that a password opens, while others work; or check such a file
+    Backup(backup::Backup),
+
+    /// Put a backup back, without forgetting a revocation
+    Restore(backup::Restore),
+
     /// Say what breaks first, and when; exit code 1 when something does
     Forecast(forecast::Forecast),
 
@@ -236,6 +243,8 @@ impl Command {
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
+            Self::Backup(command) => command.run(session),
+            Self::Restore(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
             Self::Forecast(command) => command.run(session),
             Self::Profiles(command) => command.run(session),

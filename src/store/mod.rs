@@ -12,8 +12,10 @@ mod check;
 mod error;
 mod forecast;
 mod query;
+mod reconcile;
 mod row;
 mod schema;
+mod snapshot;
 mod transaction;
 
 pub use error::StoreError;

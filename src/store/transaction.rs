@@ -18,8 +18,8 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 #[derive(Debug)]
 #[must_use = "nothing happens before `commit`"]
 pub struct Transaction<'a> {
-    sql: rusqlite::Transaction<'a>,
-    head: Head,
+    pub(super) sql: rusqlite::Transaction<'a>,
+    pub(super) head: Head,
     provenance: Provenance,
 }
 
@@ -310,7 +310,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes the entry that tells of a change; its number is for the row that is about to change.
-    fn append(
+    pub(super) fn append(
         &mut self,
         action: Action,
         target: String,
@@ -403,7 +403,7 @@ pub(super) fn revocation_details(record: &Record) -> Value {
     })
 }
 
-fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
+pub(super) fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
     sql.prepare_cached("SELECT id FROM issuer WHERE key_id = ?1")?
         .query_row([&issuer.0], |row| row.get(0))
         .optional()?
@@ -411,7 +411,7 @@ fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError
 }
 
 /// The row of a serial number and its id.
-fn existing(
+pub(super) fn existing(
     sql: &Connection,
     issuer_id: i64,
     serial_number: SerialNumber,

@@ -2,6 +2,7 @@
 //!
 //! | module | what it promises |
 //! |---|---|
+//! | [`backup`] | a backup is whole or refused, and comes back without forgetting a revocation |
 //! | [`bad_input`] | every mistake is refused with a clear error, and nothing is lost |
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
@@ -13,6 +14,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod backup;
 mod bad_input;
 mod cli;
 mod concurrency;

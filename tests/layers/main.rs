@@ -35,7 +35,19 @@ const MODULES: &[(&str, &[&str])] = &[
     // What is done.
     (
         "ca",
-        &["audit", "clock", "files", "identity", "keys", "profile", "revocation", "secret", "store", "x509"],
+        &[
+            "audit",
+            "clock",
+            "files",
+            "identity",
+            "keys",
+            "profile",
+            "revocation",
+            "sealed",
+            "secret",
+            "store",
+            "x509",
+        ],
     ),
     ("distribute", &["clock", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // Faces.
@@ -96,7 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
     ("socket2", &["gateway"]),
-    ("tar", &["distribute/archive"]),
+    ("tar", &["ca/backup", "distribute/archive"]),
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),

@@ -182,7 +182,8 @@ impl Mend {
 
     fn sweep(&self) -> Result<(), FileError> {
         let Self::Sweep(path) = self else { return Ok(()) };
-        match fs::remove_file(path) {
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match removed {
             // Whoever it belonged to has come back for it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| FileError::Io { doing: "remove", path: path.clone(), source }),
