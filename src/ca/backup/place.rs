@@ -101,13 +101,18 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
 
 /// Removes what an earlier restore staged and never committed; nothing of it was ever used.
 pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
-    let ending = format!(".{TAG}.tmp");
+    let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
     for directory in [home.directory().to_owned(), home.issued()] {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_ours = |name: &str| name.starts_with('.') && name.contains(&ending);
-            if is_ours(&name) {
-                remove(&entry.path())?;
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            if name.starts_with(&scratch) && name.ends_with(".tmp") && path.is_dir() {
+                fs::remove_dir_all(&path).map_err(|source| FileError::Io {
+                    doing: "remove",
+                    path,
+                    source,
+                })?;
+            } else if name.starts_with('.') && name.ends_with(&ending) {
+                remove(&path)?;
             }
         }
     }
