@@ -1,23 +1,29 @@
-//! What is done: a cluster's root made, certificates issued and revoked, revocation lists written.
+//! What is done: a cluster's root made, certificates issued, renewed and revoked, revocation lists
+//! written.
 //!
 //! [`Cluster`] looks at a home without changing it; [`Authority`] holds the right to change it and
 //! the root's key. Everything about the directory itself is in [`Home`]. Nothing here prints, asks,
 //! or knows that there is a network.
 
 pub mod backup;
+mod batch;
 mod builder;
 mod crl;
+mod crl_der;
 pub mod doctor;
 mod forecast;
 mod handover;
 mod home;
 mod initialize;
 mod issue;
+mod on_disk;
 mod recover;
 mod registrar;
+mod renew;
 mod revoke;
 mod verify;
 
+pub use crl::{PublishedCrl, Stale};
 pub use forecast::{Breakage, Forecast, Gauges, Outage};
 pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
@@ -25,10 +31,11 @@ pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
 pub use recover::Recovered;
 pub use registrar::Registrar;
-pub use revoke::Revoked;
+pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+pub use revoke::{Bulk, Released, Revoked};
 pub use verify::{BrokenRule, Expectation, Verdict};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::Issuer;
@@ -41,10 +48,11 @@ use crate::files::{self, DirectoryLock, FileError};
 use crate::identity::{IdentityError, Name, Role, TrustDomain};
 use crate::keys::{KeyError, PrivateKey};
 use crate::profile::{PolicyError, ProfileError};
-use crate::revocation::CrlError;
+use crate::revocation::{CrlError, RevocationReason};
 use crate::store::{self, Inventory, Record, Status, StoreError};
+use crate::x509::crl::CrlNumber;
 use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{Certificate, KeyIdentifier, SerialNumber, X509Error};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, X509Error};
 
 /// What everything here is given: the time, randomness, and who acts.
 #[derive(Clone, Debug)]
@@ -83,6 +91,8 @@ pub fn random_uuid(entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
 #[derive(Debug)]
 pub struct Cluster {
     home: Home,
+    /// The home as an absolute path: what the inventory's paths are relative to.
+    location: PathBuf,
     context: Context,
     inventory: Inventory,
     facts: store::Cluster,
@@ -105,6 +115,7 @@ impl Cluster {
         let active = inventory.active_issuer()?;
         Ok(Self {
             home: home.clone(),
+            location: files::absolute(home.directory())?,
             context: context.clone(),
             inventory,
             facts,
@@ -145,12 +156,35 @@ impl Cluster {
         Ok(TrustBundle::from_pem(&files::read(&self.home.certificate(), files::SMALL_FILE)?, at)?)
     }
 
+    /// Where a file is that the inventory names: below the home, wherever the home is now, or at an
+    /// absolute path.
+    #[must_use]
+    pub fn locate(&self, recorded: &Path) -> PathBuf {
+        self.location.join(recorded)
+    }
+
+    /// An absolute path as the inventory names it, so that a home can be moved with all that is in it.
+    fn recorded(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.location).unwrap_or(path).to_owned()
+    }
+
     /// Finds the one certificate that `target` names.
+    ///
+    /// A name stands for its one certificate that was not renewed, if several for the one among them
+    /// that holds.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], or [`CaError::Ambiguous`] with the candidates.
     pub fn find(&self, target: &Target) -> Result<Record, CaError> {
-        only(target, self.candidates(target)?)
+        let now = self.context.now();
+        let mut candidates = self.candidates(target)?;
+        if let Target::Identity(..) = target {
+            candidates.retain(|record| record.superseded_by.is_none());
+            if candidates.iter().any(|record| record.status(now) == Status::Valid) {
+                candidates.retain(|record| record.status(now) == Status::Valid);
+            }
+        }
+        only(target, candidates)
     }
 
     /// Every certificate that `target` names, newest first; reserved ones only by serial number.
@@ -160,6 +194,12 @@ impl Cluster {
     pub fn candidates(&self, target: &Target) -> Result<Vec<Record>, CaError> {
         Ok(match target {
             Target::Serial(serial_number) => self.inventory.find(*serial_number)?,
+            Target::Certificate(certificate) => {
+                let fingerprint = certificate.fingerprint();
+                let mut records = self.inventory.find(certificate.serial_number)?;
+                records.retain(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
+                records
+            }
             Target::Identity(role, name) => {
                 let mut records = self.inventory.find_identity(*role, name)?;
                 records.retain(|record| record.issue.is_some());
@@ -184,13 +224,25 @@ fn only(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError>
     }
 }
 
-/// How a person names a certificate: by serial number, or by role and name.
+/// How a person names a certificate: by serial number, by role and name, or by having it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// The certificate itself.
+    Certificate(Box<Certificate>),
     /// `0123…`: hexadecimal, with or without colons.
     Serial(SerialNumber),
     /// `api-user/alice`.
     Identity(Role, Name),
+}
+
+impl Target {
+    fn serial_number(&self) -> Option<SerialNumber> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate.serial_number),
+            Self::Serial(serial_number) => Some(*serial_number),
+            Self::Identity(..) => None,
+        }
+    }
 }
 
 impl std::str::FromStr for Target {
@@ -210,6 +262,7 @@ impl std::str::FromStr for Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Certificate(certificate) => write!(f, "{}", certificate.serial_number),
             Self::Serial(serial_number) => write!(f, "{serial_number}"),
             Self::Identity(role, name) => write!(f, "{role}/{name}"),
         }
@@ -272,14 +325,6 @@ impl Authority {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {
-    /// The certificate was revoked before.
-    #[error("certificate {serial_number} was revoked already, on {}", rfc3339(*at))]
-    AlreadyRevoked {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// When.
-        at: OffsetDateTime,
-    },
     /// The name fits several certificates.
     #[error("{target} fits {} certificates: {}", candidates.len(), candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Ambiguous {
@@ -291,6 +336,32 @@ pub enum CaError {
     /// A revocation list does not hold.
     #[error(transparent)]
     Crl(#[from] CrlError),
+    /// The list lacks what is revoked.
+    #[error("CRL {number} lacks {missing} certificates that are revoked")]
+    CrlIncomplete {
+        /// The list's number.
+        number: CrlNumber,
+        /// How many it lacks.
+        missing: u64,
+    },
+    /// It is not the list that was recorded last.
+    #[error("{} is CRL {number}, not the one that the inventory recorded last{}", path.display(), recorded.map(|number| format!(", CRL {number}")).unwrap_or_default())]
+    CrlNotRecorded {
+        /// The file.
+        path: PathBuf,
+        /// The number of the list in it.
+        number: CrlNumber,
+        /// The number of the one that was recorded.
+        recorded: Option<u64>,
+    },
+    /// What was done is recorded; the list that tells of it could not be written.
+    #[error("all is recorded, but CRL {number} could not be written")]
+    CrlNotWritten {
+        /// The list's number.
+        number: u64,
+        /// Why not.
+        source: FileError,
+    },
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -328,6 +399,20 @@ pub enum CaError {
     /// Not a name.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The identity does not hold any more, and is not renewed.
+    #[error("{role}/{name} is not renewed: certificate {serial_number} was revoked on {} ({reason})", rfc3339(*at))]
+    IdentityRevoked {
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+        /// The certificate that is revoked: the one to be renewed, or the newest of the identity.
+        serial_number: SerialNumber,
+        /// Since when.
+        at: OffsetDateTime,
+        /// Why.
+        reason: RevocationReason,
+    },
     /// An `initialize` that had ended early was finished instead of begun anew.
     #[error("an earlier initialize in {} had ended early; its cluster is complete now and nothing else was made", directory.display())]
     InitializeResumed {
@@ -337,6 +422,12 @@ pub enum CaError {
     /// A private key could not be opened or made.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The key was made elsewhere, so that nobody here can make its successor.
+    #[error("the key of certificate {serial_number} was not made here")]
+    KeyElsewhere {
+        /// The certificate's serial number.
+        serial_number: SerialNumber,
+    },
     /// The key and the certificate in the home do not belong together.
     #[error("{} is not the key of the root in {}", key.display(), certificate.display())]
     KeyMismatch {
@@ -344,6 +435,12 @@ pub enum CaError {
         key: PathBuf,
         /// The certificate's file.
         certificate: PathBuf,
+    },
+    /// There is nothing to release.
+    #[error("certificate {serial_number} is not on hold")]
+    NotOnHold {
+        /// Its serial number.
+        serial_number: SerialNumber,
     },
     /// No certificate was given.
     #[error("there is no certificate to verify")]
@@ -374,11 +471,29 @@ pub enum CaError {
     /// The profiles break a rule.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A root cannot be on the list that it signs.
+    #[error("certificate {serial_number} is the cluster's root: a root cannot revoke itself")]
+    RootOnOwnCrl {
+        /// Its serial number.
+        serial_number: SerialNumber,
+    },
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
     RootExpired {
         /// Its last second.
         not_after: OffsetDateTime,
+    },
+    /// The request is for the key that the certificate has already.
+    #[error("the request is for the key that certificate {serial_number} has already")]
+    SameKey {
+        /// The certificate's serial number.
+        serial_number: SerialNumber,
+    },
+    /// More than one list where one was expected.
+    #[error("{} does not hold exactly one revocation list", path.display())]
+    SeveralCrls {
+        /// The file.
+        path: PathBuf,
     },
     /// The signing library failed, or what it signed is not what was asked for.
     #[error("cannot sign: {why}")]
@@ -389,6 +504,14 @@ pub enum CaError {
     /// The inventory refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another certificate took its place already.
+    #[error("certificate {serial_number} was renewed already: certificate {by} took its place")]
+    Superseded {
+        /// Its serial number.
+        serial_number: SerialNumber,
+        /// The serial number of the one that took its place.
+        by: SerialNumber,
+    },
     /// The root or the trust bundle is not fit to be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -406,6 +529,12 @@ pub enum CaError {
         /// What was asked for.
         target: Target,
     },
+    /// Nothing was issued for that key.
+    #[error("no certificate was issued for the key with SHA-256 {public_key}")]
+    UnknownKey {
+        /// The digest of its SubjectPublicKeyInfo.
+        public_key: Sha256,
+    },
     /// Not the X.509 it should be.
     #[error(transparent)]
     X509(#[from] X509Error),
@@ -416,9 +545,11 @@ impl CaError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::AlreadyRevoked { .. } => "ca.already_revoked",
             Self::Ambiguous { .. } => "ca.ambiguous",
             Self::Crl(error) => error.code(),
+            Self::CrlIncomplete { .. } => "ca.crl_incomplete",
+            Self::CrlNotRecorded { .. } => "ca.crl_not_recorded",
+            Self::CrlNotWritten { .. } => "ca.crl_not_written",
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::FileForeign { .. } => "ca.file_foreign",
@@ -426,20 +557,28 @@ impl CaError {
             Self::HomeMissing { .. } => "home.missing",
             Self::HomeOccupied { .. } => "home.occupied",
             Self::Identity(error) => error.code(),
+            Self::IdentityRevoked { .. } => "ca.identity_revoked",
             Self::InitializeResumed { .. } => "home.initialize_resumed",
             Self::Key(error) => error.code(),
+            Self::KeyElsewhere { .. } => "ca.key_elsewhere",
             Self::KeyMismatch { .. } => "home.key_mismatch",
+            Self::NotOnHold { .. } => "ca.not_on_hold",
             Self::NothingToVerify => "ca.nothing_to_verify",
             Self::NotValid { .. } => "ca.not_valid",
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
             Self::RootExpired { .. } => "home.root_expired",
+            Self::RootOnOwnCrl { .. } => "ca.root_on_own_crl",
+            Self::SameKey { .. } => "ca.same_key",
+            Self::SeveralCrls { .. } => "ca.several_crls",
             Self::Signing { .. } => "ca.signing",
             Self::Store(error) => error.code(),
+            Self::Superseded { .. } => "ca.superseded",
             Self::Trust(error) => error.code(),
             Self::TrustDomain { .. } => "name.trust_domain",
             Self::UnknownCertificate { .. } => "ca.unknown_certificate",
+            Self::UnknownKey { .. } => "ca.unknown_key",
             Self::X509(error) => error.code(),
         }
     }

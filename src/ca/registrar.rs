@@ -61,12 +61,12 @@ impl Registrar {
     pub fn forget_key(
         &mut self,
         record: &Record,
-        mut details: serde_json::Map<String, Value>,
+        details: Value,
         reason: Option<&str>,
     ) -> Result<PathBuf, CaError> {
         let serial_number = record.intent.serial_number;
-        let path = record.intent.key_path.clone().ok_or(StoreError::NoKey { serial_number })?;
-        details.insert("key".to_owned(), path.to_string_lossy().into());
+        let path = record.intent.key_path.as_deref().ok_or(StoreError::NoKey { serial_number })?;
+        let path = self.cluster.locate(path);
         // Under the lock: what was read earlier may have been replaced by a newer pair since.
         let public_key = Sha256::of(&PrivateKey::open(&path)?.public_key_info());
         if record.issue.is_none_or(|issue| issue.public_key != public_key) {
@@ -74,7 +74,7 @@ impl Registrar {
         }
         let provenance = self.cluster.context.provenance(reason);
         let transaction = self.cluster.inventory.begin(&provenance)?;
-        let transaction = transaction.forget_key(&record.issuer, serial_number, details.into())?;
+        let transaction = transaction.forget_key(&record.issuer, serial_number, details)?;
         fs::remove_file(&path).map_err(|source| FileError::Io {
             doing: "remove",
             path: path.clone(),

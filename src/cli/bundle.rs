@@ -18,7 +18,7 @@ use crate::x509::pem;
 
 use super::Session;
 use super::password::PasswordSource;
-use super::report::{CommandResult, Failure, Shown};
+use super::report::{CommandResult, Failure, Shown, typed};
 
 /// What the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,7 +79,7 @@ struct Made {
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Bundled {}/{}", self.identity.role, self.identity.name)?;
-        writeln!(f, "  bundle       {}  (0600)", self.bundle.display())?;
+        writeln!(f, "  bundle       {}  (0600)", typed(&self.bundle))?;
         writeln!(f, "  serial       {}", self.serial_number)?;
         if !self.has_key {
             writeln!(f, "  key          not in it: it is not kept here")?;

@@ -2,7 +2,7 @@
 //! they are used.
 //!
 //! A [`Package`] is the files of one identity under the names that its service expects. [`Ssh`] puts
-//! it on a machine, [`Hosts`] says which machines there are, [`archive()`] and [`key_store`] make one
+//! it on a machine, [`Hosts`] says which machines there are, [`archive()`] and [`key_store()`] make one
 //! file of it to hand over. Where the files come from and what is noted of them is decided by the
 //! caller: nothing here knows the CA's home.
 

@@ -51,6 +51,9 @@ pub struct Delivered {
     /// The exit status of the reload command, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_status: Option<u8>,
+    /// What was said there, mostly by the reload command.
+    #[serde(skip)]
+    pub words: Words,
 }
 
 /// One file of it.
@@ -139,6 +142,7 @@ impl Ssh {
         let words = complaints.recv_timeout(self.patience + LAST_WORDS).unwrap_or_default();
         let late = watchdog.call_off();
         let status = ssh.wait().ok();
+        let said = said.map(|delivered| Delivered { words: words.clone(), ..delivered });
         said.map_err(|ended| ended.explain(words, status, late.then_some(self.patience), reached))
     }
 }
@@ -243,7 +247,7 @@ impl Talk {
             mode: format!("{:04o}", file.mode()),
             sha256: (file.access() == crate::files::Access::Public).then(|| Sha256::of(file.bytes())),
         });
-        Ok(Delivered { files: files.collect(), reload_status })
+        Ok(Delivered { files: files.collect(), reload_status, words: Words::default() })
     }
 
     fn send(&mut self, script: &str, package: &Package) -> io::Result<()> {
@@ -466,8 +470,8 @@ pub enum DeliveryError {
         #[source]
         words: Words,
     },
-    /// The machine could not be reached.
-    #[error("the machine cannot be reached")]
+    /// The machine could not be reached, or was lost before it had said anything.
+    #[error("the connection to the machine failed; nothing was changed there")]
     Unreachable {
         /// What was said.
         #[source]

@@ -14,14 +14,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::config::{ClientCertificate, Listener};
 use super::connection::Connection;
 use super::peer::Peer;
-use super::registry::{Opening, Registration};
-use super::state::State;
+use super::registry::Opening;
+use super::server_name;
+use super::state::{Entry, State};
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
 use super::verify::{PeerError, Presented, observing};
-use super::worker::Worker;
+use super::worker::{Slot, Worker};
 use super::{Shared, with_causes};
 use crate::x509::{Certificate, Sha256};
 
@@ -32,18 +34,22 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct Admitted {
     /// What its requests share.
     pub connection: Connection,
-    /// Its place in the registry.
-    pub registration: Registration,
     /// The connection itself.
     pub stream: TlsStream<TcpStream>,
-    /// The application protocol that was agreed.
-    pub protocol: Protocol,
 }
 
 /// Makes the handshake and registers whom it lets in; whom it does not, the log names.
-pub async fn admit(worker: &Arc<Worker>, stream: TcpStream, remote: SocketAddr) -> Option<Admitted> {
+///
+/// `listener` is the number of the listener at which the caller came.
+pub async fn admit(
+    worker: &Arc<Worker>,
+    listener: usize,
+    stream: TcpStream,
+    remote: SocketAddr,
+    slot: Slot,
+) -> Option<Admitted> {
     let begun = Instant::now();
-    match attempt(worker, stream, remote).await {
+    match attempt(worker, listener, stream, remote, slot).await {
         Ok(admitted) => Some(admitted),
         Err(refusal) => {
             refusal.log(&worker.gateway, remote, begun);
@@ -57,14 +63,22 @@ pub async fn admit(worker: &Arc<Worker>, stream: TcpStream, remote: SocketAddr) 
 
 async fn attempt(
     worker: &Arc<Worker>,
+    listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
+    slot: Slot,
 ) -> Result<Admitted, Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
+    let Some(Entry { listener, tls }) = state.entries.get(listener) else {
+        return Err(Refusal::new(
+            "connection.listener_removed",
+            "the configuration has this listener no more",
+        ));
+    };
     // Without it, small records wait for the acknowledgement of those before.
     let _ = stream.set_nodelay(true);
-    let accepting = TlsAcceptor::from(Arc::clone(&state.tls)).accept(stream).into_fallible();
+    let accepting = TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible();
     let (result, presented) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
     let stream = match result {
         Ok(Ok(stream)) => stream,
@@ -75,13 +89,13 @@ async fn attempt(
     // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
     // itself: with Nagle's algorithm, the first request waits for it.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
-    let peer = peer(&state, presented, tls, gateway)?;
-    let protocol = Protocol::of(tls);
+    let peer = peer(&state, *listener, presented, tls, gateway)?;
+    let required_host = server_name::required_host(tls);
     let opening = Opening {
         peer,
         remote,
         tls_version: tls::version(tls),
-        protocol,
+        protocol: Protocol::of(tls),
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
     };
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
@@ -89,26 +103,34 @@ async fn attempt(
     })?;
     gateway.settle(registration.session(), state.generation);
     let session = Arc::clone(registration.session());
-    let connection = Connection { worker: Arc::clone(worker), session };
-    Ok(Admitted { connection, registration, stream, protocol })
+    let connection = Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
+    Ok(Admitted { connection, stream })
 }
 
 /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had
-/// no need of it (a session resumed), as it finds now.
+/// no need of it (a session resumed), as it finds now. Nobody, where the listener lets callers without a
+/// certificate in.
 fn peer(
     state: &State,
+    listener: Listener,
     presented: Option<Presented>,
     tls: &ServerConnection,
     gateway: &Shared,
-) -> Result<Arc<Peer>, Box<Refusal>> {
+) -> Result<Option<Arc<Peer>>, Box<Refusal>> {
     if let Some(Presented { verdict: Ok(peer), .. }) = presented {
-        return Ok(peer);
+        return Ok(Some(peer));
     }
     let Some((leaf, intermediates)) = tls.peer_certificates().and_then(<[_]>::split_first) else {
-        return Err(Refusal::new(PeerError::Missing.code(), PeerError::Missing.to_string()));
+        return match listener.client_certificate {
+            ClientCertificate::Optional => Ok(None),
+            ClientCertificate::Required => {
+                Err(Refusal::new(PeerError::Missing.code(), PeerError::Missing.to_string()))
+            }
+        };
     };
-    let verdict = state.verifier.judge(leaf, intermediates, gateway.telemetry.clock.now());
-    verdict.map_err(|error| {
+    let now = gateway.telemetry.clock.now();
+    let verdict = state.verifier.judge(leaf, intermediates, listener.identity_form, now);
+    verdict.map(Some).map_err(|error| {
         let mut refusal = Refusal::new(error.code(), with_causes(&error));
         refusal.leaf = Some(leaf.clone().into_owned());
         refusal

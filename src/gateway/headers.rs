@@ -94,11 +94,18 @@ fn client_cert_details(caller: &Identity, certificate: &Certificate) -> String {
 }
 
 /// Makes of a request's header what is sent to the service behind.
-pub fn to_upstream(headers: &mut HeaderMap, host: &Host, caller: &IdentityHeaders, address: &AddressHeaders) {
+///
+/// Of a caller without a certificate, nothing says who it is.
+pub fn to_upstream(
+    headers: &mut HeaderMap,
+    host: &Host,
+    caller: Option<&IdentityHeaders>,
+    address: &AddressHeaders,
+) {
     let trailers = accepts_trailers(headers);
     remove_what_must_not_pass(headers);
     join_cookies(headers);
-    headers.reserve(caller.0.len() + address.0.len() + 5);
+    headers.reserve(14);
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
     if trailers {
@@ -107,7 +114,7 @@ pub fn to_upstream(headers: &mut HeaderMap, host: &Host, caller: &IdentityHeader
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    for (name, value) in caller.iter().chain(&address.0) {
+    for (name, value) in caller.into_iter().flat_map(IdentityHeaders::iter).chain(&address.0) {
         headers.insert(name, value.clone());
     }
 }
@@ -280,7 +287,7 @@ mod tests {
         let mut headers = header(lines);
         let host = Host::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
         let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
-        to_upstream(&mut headers, &host, &caller_headers("user-alice").0, &address);
+        to_upstream(&mut headers, &host, Some(&caller_headers("user-alice").0), &address);
         headers
     }
 

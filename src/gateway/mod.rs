@@ -7,8 +7,8 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`tls`], [`verify`] |
+//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
@@ -18,25 +18,34 @@ pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod exchange;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
+pub mod identify;
 pub mod log;
 pub mod own;
 pub mod path;
 pub mod peer;
 pub mod policy;
 pub mod problem;
+pub mod pushed;
 pub mod registry;
+pub mod reload;
 pub mod request_id;
+pub mod resumption;
 pub mod run;
+pub mod server_name;
 pub mod service;
 pub mod state;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
+pub mod tunnel;
 pub mod verify;
 pub mod warden;
+pub mod watch;
 pub mod worker;
 
 use std::error::Error;
@@ -45,16 +54,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use self::config::{Config, Limits};
 use self::log::AccessLog;
 use self::registry::{Order, Registry, Session};
-use self::state::{State, StateError};
-use self::telemetry::Telemetry;
+use self::reload::{Changes, ReloadError, Trigger};
+use self::state::{Loader, State, StateError};
+use self::status::Status;
+use self::telemetry::{ShadowDifferences, Telemetry};
+use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -91,7 +104,11 @@ pub struct Shared {
     /// How many connections there are, those in their handshake included.
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
-    pub phase: watch::Sender<Phase>,
+    pub phase: tokio::sync::watch::Sender<Phase>,
+    /// What changes the state.
+    pub changes: Changes,
+    /// Told when everything is to be loaded again.
+    pub reload_wanted: Notify,
 }
 
 /// Where a gateway is in its life.
@@ -107,7 +124,7 @@ pub enum Phase {
 
 impl Phase {
     /// Waits until the gateway is in `wanted` or past it.
-    async fn reached(wanted: Self, phase: &mut watch::Receiver<Self>) {
+    async fn reached(wanted: Self, phase: &mut tokio::sync::watch::Receiver<Self>) {
         // The sender lives as long as anybody waits.
         let _ = phase.wait_for(|phase| *phase >= wanted).await;
     }
@@ -120,13 +137,13 @@ impl Shared {
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
-            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
-            && session.tell(Order::Cut(reason))
+            && let Some(peer) = &session.peer
+            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
         {
-            self.telemetry.connection_cut(session, reason);
+            session.tell(Order::Cut(reason), Instant::now());
         }
         if *self.phase.borrow() != Phase::Serving {
-            session.tell(Order::Drain);
+            session.tell(Order::Drain, Instant::now());
         }
     }
 
@@ -139,7 +156,7 @@ impl Shared {
             }
             serving
         });
-        self.registry.sweep(|_| Order::Drain);
+        self.registry.sweep(Instant::now(), |_| Order::Drain);
     }
 }
 
@@ -154,26 +171,36 @@ impl Gateway {
     /// [`GatewayError`]; then nothing runs.
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
-        let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
-        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        // Before they are loaded: what changes in the meantime is a change.
+        let files = Files::new(&config.files());
+        let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
+        let state = loader.first(config)?;
+        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
+            telemetry: Arc::new(Telemetry {
+                log: Arc::new(log),
+                clock: options.clock,
+                shadow: ShadowDifferences::default(),
+            }),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: tokio::sync::watch::Sender::new(Phase::Serving),
+            changes: Changes::new(loader, config),
+            reload_wanted: Notify::new(),
         });
-        let mut threads = Vec::with_capacity(workers + 1);
+        let mut threads = Vec::with_capacity(workers + 2);
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
             threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
         }
         threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
+        threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
         Ok(Running { addresses, shared, threads })
     }
 }
@@ -193,10 +220,35 @@ impl Running {
         &self.addresses
     }
 
+    /// What is counted and told.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
+    }
+
     /// How many connections are open, those in their handshake included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Loads everything again, as SIGHUP does; does not wait.
+    pub fn want_reload(&self) {
+        self.shared.reload_wanted.notify_one();
+    }
+
+    /// Loads everything again.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then nothing has changed.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        self.shared.reload(Trigger::Admin).map(drop)
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.
@@ -252,16 +304,17 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
+/// connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
     of_workers: Vec<Vec<TcpListener>>,
 }
 
-fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
     let mut sockets =
         Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for &address in addresses {
+    for address in addresses {
         let failed = |source| GatewayError::Bind { address, source };
         // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
         // connections.

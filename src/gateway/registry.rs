@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::activity::Activity;
 use super::headers::AddressHeaders;
@@ -59,13 +61,13 @@ impl CutReason {
     }
 }
 
-/// One open, authenticated connection.
+/// One open connection.
 #[derive(Debug)]
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -79,21 +81,59 @@ pub struct Session {
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
+    /// For the connection's own task.
     ordered: Notify,
+    /// For every request that is under way.
+    changed: Notify,
+    /// When the reason to cut it was noticed.
+    cut_since: OnceLock<Instant>,
+    ended: AtomicBool,
 }
 
 impl Session {
-    /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
+    /// The last second in which what it stands on holds; without a certificate, the end of time.
+    #[must_use]
+    pub fn expires(&self) -> OffsetDateTime {
+        self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
+    }
+
+    /// Tells the connection what to do, for a reason that was noticed at `noticed`; weaker than what it
+    /// was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
-    pub fn tell(&self, order: Order) -> bool {
+    pub fn tell(&self, order: Order, noticed: Instant) -> bool {
         let mut current = lock(&self.order);
         let stronger = order > *current;
         if stronger {
+            if let Order::Cut(_) = order {
+                // The first reason counts.
+                let _ = self.cut_since.set(noticed);
+            }
             *current = order;
+            drop(current);
             self.ordered.notify_one();
+            self.changed.notify_waiters();
         }
         stronger
+    }
+
+    /// Why it is cut, and since when that is known.
+    pub fn cut(&self) -> Option<(CutReason, Instant)> {
+        match self.order() {
+            Order::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing goes over the connection any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Is done when the connection is told something, or the gateway's state has changed, after this
+    /// call, whenever it is polled.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// What the connection has been told last.
@@ -116,8 +156,8 @@ impl Session {
 /// What is known of a connection when its handshake is done.
 #[derive(Debug)]
 pub struct Opening {
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
@@ -137,20 +177,27 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
-    /// How many connections an identity has, whatever its certificates.
-    of_identities: Mutex<HashMap<Identity, usize>>,
+    counts: Mutex<Counts>,
     most_of_identity: usize,
+}
+
+/// How many connections there are, whatever the certificates.
+#[derive(Debug, Default)]
+struct Counts {
+    of_identities: HashMap<Identity, usize>,
+    /// Of all callers without a certificate together.
+    of_nobody: usize,
 }
 
 impl Registry {
     /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
-    /// connections.
+    /// connections; callers without a certificate count as one.
     #[must_use]
     pub fn new(workers: usize, most_of_identity: usize) -> Self {
         Self {
             shards: (0..workers).map(|_| Mutex::default()).collect(),
             next_id: AtomicU64::new(1),
-            of_identities: Mutex::default(),
+            counts: Mutex::default(),
             most_of_identity,
         }
     }
@@ -159,7 +206,7 @@ impl Registry {
     /// identity has as many as it may have.
     #[must_use]
     pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
-        if !self.count(&opening.peer.identity) {
+        if !self.count(opening.peer.as_ref().map(|peer| &peer.identity)) {
             return None;
         }
         let session = Arc::new(Session {
@@ -173,50 +220,69 @@ impl Registry {
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
+            changed: Notify::new(),
+            cut_since: OnceLock::new(),
+            ended: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
-            lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
+            lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
         }
         Some(Registration { registry: Arc::clone(self), worker, session })
     }
 
-    fn count(&self, identity: &Identity) -> bool {
-        let mut of_identities = lock(&self.of_identities);
-        match of_identities.get_mut(identity) {
-            Some(count) if *count >= self.most_of_identity => return false,
-            Some(count) => *count += 1,
-            None => {
-                of_identities.insert(identity.clone(), 1);
-            }
+    fn count(&self, identity: Option<&Identity>) -> bool {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let count = match identity {
+            Some(identity) => of_identities.get_mut(identity),
+            None => Some(of_nobody),
+        };
+        match (count, identity) {
+            (Some(count), _) if *count >= self.most_of_identity => return false,
+            (Some(count), _) => *count += 1,
+            (None, Some(identity)) => drop(of_identities.insert(identity.clone(), 1)),
+            (None, None) => {}
         }
         true
     }
 
-    fn discount(&self, identity: &Identity) {
-        let mut of_identities = lock(&self.of_identities);
+    fn discount(&self, identity: Option<&Identity>) {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let Some(identity) = identity else {
+            *of_nobody = of_nobody.saturating_sub(1);
+            return;
+        };
         match of_identities.get_mut(identity) {
             Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                of_identities.remove(identity);
-            }
+            _ => drop(of_identities.remove(identity)),
         }
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), noticed, &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
-        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) {
+        if let Some(shard) = self.shards.get(worker) {
+            tell(lock(shard).values(), Instant::now(), &verdict);
+        }
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
-        let expired = |session: &&Arc<Session>| session.peer.expires < now;
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
+        let expired = |session: &&Arc<Session>| session.expires() < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
+        let tell =
+            |shard: &Mutex<Shard>| tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
+        self.shards.iter().flat_map(tell).collect()
+    }
+
+    /// Wakes every request that is under way, so that it looks at the gateway's state again.
+    pub fn announce_change(&self) {
+        for shard in &self.shards {
+            lock(shard).values().for_each(|session| session.changed.notify_waiters());
+        }
     }
 
     /// How many connections are open.
@@ -224,15 +290,6 @@ impl Registry {
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
-}
-
-/// A connection that was told something new.
-#[derive(Debug)]
-pub struct Told {
-    /// The connection.
-    pub session: Arc<Session>,
-    /// What it was told.
-    pub order: Order,
 }
 
 /// A registered connection; dropped, it is registered no more.
@@ -254,21 +311,19 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(shard) = self.registry.shards.get(self.worker) {
-            lock(shard).remove(&(self.session.peer.expires, self.session.id));
+            lock(shard).remove(&(self.session.expires(), self.session.id));
         }
-        self.registry.discount(&self.session.peer.identity);
+        self.registry.discount(self.session.peer.as_ref().map(|peer| &peer.identity));
+        self.session.ended.store(true, Ordering::Release);
     }
 }
 
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
+    noticed: Instant,
     verdict: &impl Fn(&Session) -> Order,
-) -> Vec<Told> {
-    let tell = |session: &Arc<Session>| {
-        let order = verdict(session);
-        session.tell(order).then(|| Told { session: Arc::clone(session), order })
-    };
-    sessions.filter_map(tell).collect()
+) -> Vec<Arc<Session>> {
+    sessions.filter(|session| session.tell(verdict(session), noticed)).cloned().collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that
@@ -296,12 +351,13 @@ mod tests {
         let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
         let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
         let serial_number = chain.leaf.serial_number;
-        Arc::new(Peer { identity, serial_number, expires: chain.expires, headers, chain })
+        let form = super::super::identify::IdentityForm::Spiffe;
+        Arc::new(Peer { identity, form, serial_number, expires: chain.expires, headers, chain })
     }
 
     fn opening(peer: &Arc<Peer>) -> Opening {
         Opening {
-            peer: Arc::clone(peer),
+            peer: Some(Arc::clone(peer)),
             remote: "192.0.2.1:5000".parse().unwrap(),
             tls_version: "1.3",
             protocol: Protocol::Http1,
@@ -315,8 +371,12 @@ mod tests {
         let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
         let session = registration.session();
         let cut = Order::Cut(CutReason::CertificateRevoked);
-        assert!(session.tell(Order::Drain) && session.tell(cut));
-        assert!(!session.tell(cut) && !session.tell(Order::Drain) && !session.tell(Order::Serve));
+        assert!(session.tell(Order::Drain, Instant::now()) && session.tell(cut, Instant::now()));
+        assert!(
+            !session.tell(cut, Instant::now())
+                && !session.tell(Order::Drain, Instant::now())
+                && !session.tell(Order::Serve, Instant::now())
+        );
         assert_eq!(session.order(), cut);
     }
 
@@ -327,12 +387,12 @@ mod tests {
         let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
             .map(|(w, p)| registry.register(w, opening(p)).unwrap())
             .into();
-        let verdict = |session: &Session| match session.peer.identity.name.as_str() {
+        let verdict = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
             "alice" => Order::Cut(CutReason::CertificateRevoked),
             _ => Order::Serve,
         };
-        assert_eq!(registry.sweep(verdict).len(), 2);
-        assert_eq!(registry.sweep(verdict).len(), 0, "nobody is told twice");
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 2);
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 0, "nobody is told twice");
         assert_eq!(open[2].session().order(), Order::Serve);
         drop(open);
         assert_eq!(registry.open(), 0);
@@ -345,7 +405,7 @@ mod tests {
         let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
         assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
         let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
-        assert_eq!(cut.iter().map(|told| told.session.peer.expires).collect::<Vec<_>>(), [short.expires]);
+        assert_eq!(cut.iter().map(|session| session.expires()).collect::<Vec<_>>(), [short.expires]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::{AccessLog, Config};
-use super::state::State;
+use super::state::Loader;
 use super::{Gateway, GatewayError, Options, demo};
 use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
 use crate::yaml::Problem;
@@ -36,10 +36,10 @@ pub fn run(
         false => None,
     };
     // Listened for before anything is served: a signal that comes early is not lost.
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hang_up) = {
         let _entered = runtime.enter();
         let listen = |kind| signal(kind).map_err(environment);
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?)
     };
     let running = Gateway::start(
         &config,
@@ -53,10 +53,13 @@ pub fn run(
     started(running.addresses());
     runtime.block_on(async {
         for shut_down in [super::Running::drain, super::Running::stop] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = running.stopped() => break,
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    () = running.stopped() => return,
+                    _ = hang_up.recv() => running.want_reload(),
+                }
             }
             shut_down(&running);
         }
@@ -73,13 +76,13 @@ pub fn run(
 pub fn check(path: &Path) -> Result<Checked, RunError> {
     let config = load(path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let state = State::load(&config, None, 1, &clock, 1).map_err(GatewayError::from)?;
+    let state = Loader::new(clock, None, 1).first(&config).map_err(GatewayError::from)?;
     Ok(Checked {
-        listen: config.listen,
+        listen: config.listen.iter().map(|listener| listener.address).collect(),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),
-        certificate_not_after: rfc3339(state.own_not_after),
+        certificate_not_after: rfc3339(state.own.leaf.not_after),
         crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
     })
 }

@@ -5,7 +5,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
@@ -14,8 +15,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
 use super::log::AccessLog;
-use super::policy::{Denial, RuleId};
-use super::registry::{CutReason, Order, Session, Told};
+use super::policy::{Denial, DenyReason, RuleId, Verdict};
+use super::registry::{CutReason, Session};
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -31,6 +32,17 @@ pub struct Telemetry {
     pub log: Arc<AccessLog>,
     /// The time of a line.
     pub clock: Arc<dyn Clock>,
+    /// What the policy that is tried would have done otherwise.
+    pub shadow: ShadowDifferences,
+}
+
+/// How many requests the policy that is tried would have treated otherwise than the one in force.
+#[derive(Debug, Default)]
+pub struct ShadowDifferences {
+    /// It would have denied them.
+    pub denied: AtomicU64,
+    /// It would have permitted them, or sent them elsewhere.
+    pub permitted: AtomicU64,
 }
 
 impl Telemetry {
@@ -43,21 +55,18 @@ impl Telemetry {
         });
     }
 
-    /// Writes the line of each connection that was cut while it was open.
-    pub fn connections_cut(&self, told: &[Told]) {
-        for Told { session, order } in told {
-            if let Order::Cut(reason) = order {
-                self.connection_cut(session, *reason);
-            }
-        }
-    }
-
-    /// Writes the line of a connection that was cut while it was open.
-    pub fn connection_cut(&self, session: &Session, reason: CutReason) {
+    /// Writes the line of a connection that has been cut while it was open, when nothing goes over it any
+    /// more; `delay` is the time since the reason was noticed.
+    pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "connection_cut",
-            fields: CutLine { session: session.id, caller: CallerFields::of(session), reason: reason.code() },
+            fields: CutLine {
+                session: session.id,
+                caller: CallerFields::of(session),
+                reason: reason.code(),
+                delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+            },
         });
     }
 
@@ -112,10 +121,12 @@ pub struct RequestRecord {
     begun: Instant,
     decision: &'static str,
     rule: Option<RuleId>,
+    shadow: Option<Verdict>,
     upstream: Option<Arc<str>>,
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     upload: Option<Arc<Upload>>,
+    bytes_up: u64,
     bytes_out: u64,
     written: bool,
 }
@@ -139,10 +150,12 @@ impl RequestRecord {
             begun: Instant::now(),
             decision: "none",
             rule: None,
+            shadow: None,
             upstream: None,
             status: None,
             reason: None,
             upload: None,
+            bytes_up: 0,
             bytes_out: 0,
             written: false,
         }
@@ -166,6 +179,18 @@ impl RequestRecord {
         self.fail(denial.reason.code());
     }
 
+    /// The policy in force has come to `verdict`, and the one that is tried to `shadow`, which is told
+    /// where it makes a difference.
+    pub fn compared(&mut self, verdict: Verdict, shadow: Verdict) {
+        if !shadow.differs_from(&verdict) {
+            return;
+        }
+        let ShadowDifferences { denied, permitted } = &self.telemetry.shadow;
+        let count = if matches!(shadow, Verdict::Deny(_)) { denied } else { permitted };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.shadow = Some(shadow);
+    }
+
     /// It is on its way to `upstream`.
     pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>) {
         self.upstream = Some(Arc::clone(upstream));
@@ -185,6 +210,12 @@ impl RequestRecord {
     /// `bytes` more of the response's body are on their way.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Bytes have passed through a tunnel, `up` to the upstream and `down` to the caller.
+    pub fn tunnelled(&mut self, up: u64, down: u64) {
+        self.bytes_up = up;
+        self.bytes_out = self.bytes_out.saturating_add(down);
     }
 
     /// Writes the line; `complete` says whether all of the response went out.
@@ -208,10 +239,13 @@ impl RequestRecord {
                 path: self.target.as_ref().map(|target| shortened(target.path())),
                 decision: self.decision,
                 rule: self.rule.map(Rule),
+                shadow_decision: self.shadow.map(|shadow| shadow.as_str()),
+                shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(Rule),
+                shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(DenyReason::code),
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,
-                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()) + self.bytes_up,
                 bytes_out: self.bytes_out,
                 duration_us: micros_since(self.begun),
             },
@@ -248,6 +282,12 @@ struct RequestLine<'a> {
     path: Option<&'a str>,
     decision: &'static str,
     rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_decision: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_reason: Option<&'static str>,
     upstream: Option<&'a str>,
     status: Option<u16>,
     reason: Option<&'static str>,
@@ -262,6 +302,7 @@ struct CutLine<'a> {
     #[serde(flatten)]
     caller: CallerFields<'a>,
     reason: &'static str,
+    delay_us: u64,
 }
 
 #[derive(Serialize)]
@@ -276,9 +317,12 @@ struct MalformedLine<'a> {
 #[derive(Serialize)]
 struct CallerFields<'a> {
     remote: SocketAddr,
-    role: Role,
-    name: &'a Name,
-    serial_number: SerialNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial_number: Option<SerialNumber>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -286,11 +330,12 @@ struct CallerFields<'a> {
 
 impl<'a> CallerFields<'a> {
     fn of(session: &'a Session) -> Self {
+        let peer = session.peer.as_ref();
         Self {
             remote: session.remote,
-            role: session.peer.identity.role,
-            name: &session.peer.identity.name,
-            serial_number: session.peer.serial_number,
+            role: peer.map(|peer| peer.identity.role),
+            name: peer.map(|peer| &peer.identity.name),
+            serial_number: peer.map(|peer| peer.serial_number),
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,

@@ -9,19 +9,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use time::OffsetDateTime;
 
+use super::config::{ClientCertificate, Listener};
 use super::headers::IdentityHeaders;
+use super::identify::{IdentityForm, IssuerRoles};
 use super::peer::Peer;
 use super::registry::CutReason;
 use crate::clock::rfc3339;
-use crate::identity::{Identity, IdentityRefusal, TrustDomain};
+use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
 use crate::revocation::{Crl, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
@@ -34,21 +34,23 @@ const REMEMBERED: usize = 16_384;
 pub struct PeerVerifier {
     trust: TrustBundle,
     /// `None` where the configuration says so in words.
-    revocation: Option<RevocationSet>,
+    revocation: Option<Crls>,
     trust_domain: TrustDomain,
+    issuers: IssuerRoles,
     known: Mutex<HashMap<Sha256, Arc<Peer>>>,
     algorithms: WebPkiSupportedAlgorithms,
     root_subjects: Vec<DistinguishedName>,
 }
 
 impl PeerVerifier {
-    /// Lets in whoever chains to `trust`, is not in `revocation` and belongs to `trust_domain`.
+    /// Lets in whoever chains to `trust`, is not in `revocation`, belongs to `trust_domain` and has a role
+    /// for which `issuers` lets its issuer vouch.
     #[must_use]
     pub fn new(
         trust: TrustBundle,
-        revocation: Option<RevocationSet>,
+        revocation: Option<Crls>,
         trust_domain: TrustDomain,
-        provider: &CryptoProvider,
+        issuers: IssuerRoles,
     ) -> Self {
         let root_subjects = trust
             .anchors()
@@ -59,12 +61,14 @@ impl PeerVerifier {
             trust,
             revocation,
             trust_domain,
+            issuers,
             known: Mutex::default(),
-            algorithms: provider.signature_verification_algorithms,
+            algorithms: super::tls::provider().signature_verification_algorithms,
         }
     }
 
-    /// Judges the certificate that a caller presents, or presented when its session began.
+    /// Judges the certificate that a caller presents, or presented when its session began; its identity is
+    /// read in `form`.
     ///
     /// # Errors
     /// [`PeerError`] with the first rule that it breaks.
@@ -72,18 +76,19 @@ impl PeerVerifier {
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        form: IdentityForm,
         at: OffsetDateTime,
     ) -> Result<Arc<Peer>, PeerError> {
         let fingerprint = Sha256::of(leaf);
-        if let Some(peer) = self.known(&fingerprint, at) {
+        if let Some(peer) = self.known(&fingerprint, at).filter(|peer| peer.form == form) {
             return self.check_revocation(&peer.chain, at).map(|()| peer);
         }
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
-        let identity =
-            Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let identity = self.identify(&chain, form)?;
         let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
+            form,
             headers,
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
@@ -100,7 +105,9 @@ impl PeerVerifier {
     /// # Errors
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
-        if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none()
+        let same = |identity| identity == peer.identity;
+        if self.trust.anchor(&peer.chain.anchor).is_none()
+            || !self.identify(&peer.chain, peer.form).is_ok_and(same)
         {
             return Err(CutReason::TrustChanged);
         }
@@ -119,15 +126,46 @@ impl PeerVerifier {
         &self.trust_domain
     }
 
-    /// The CRLs in force.
-    pub fn crls(&self) -> impl Iterator<Item = &Crl> {
-        self.revocation.iter().flat_map(RevocationSet::crls)
+    /// The roots that are trusted.
+    #[must_use]
+    pub const fn trust(&self) -> &TrustBundle {
+        &self.trust
     }
 
-    fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
-        let Some(revocation) = &self.revocation else { return Ok(()) };
-        match revocation.standing(chain, at) {
+    /// What is revoked; `None` where the configuration says so in words.
+    #[must_use]
+    pub const fn revocation(&self) -> Option<&Crls> {
+        self.revocation.as_ref()
+    }
+
+    /// The same with other CRLs.
+    #[must_use]
+    pub fn with_revocation(&self, crls: Crls) -> Self {
+        Self::new(self.trust.clone(), Some(crls), self.trust_domain.clone(), self.issuers.clone())
+    }
+
+    /// The CRLs in force.
+    pub fn crls(&self) -> impl Iterator<Item = &Crl> {
+        self.revocation.iter().flat_map(|crls| crls.set.crls())
+    }
+
+    /// Whose the leaf of `chain` is, and whether its issuers may say so.
+    fn identify(&self, chain: &VerifiedChain, form: IdentityForm) -> Result<Identity, PeerError> {
+        let identity = form.read(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let role = identity.role;
+        self.issuers.check(chain, role).map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
+        Ok(identity)
+    }
+
+    /// Whether every certificate of `chain` is known not to be revoked.
+    ///
+    /// # Errors
+    /// [`PeerError`] when one is, or nobody knows.
+    pub fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
+        let Some(crls) = &self.revocation else { return Ok(()) };
+        match crls.set.standing(chain, at) {
             Standing::Good => Ok(()),
+            Standing::Expired { next_update, .. } if !crls.is_stale(next_update, at) => Ok(()),
             Standing::Expired { issuer, next_update } => Err(PeerError::CrlExpired { issuer, next_update }),
             Standing::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
             Standing::Revoked { link } => Err(PeerError::Revoked { serial_number: link.serial_number }),
@@ -150,6 +188,23 @@ impl PeerVerifier {
     }
 }
 
+/// The CRLs in force, and how long they are relied on.
+#[derive(Clone, Debug)]
+pub struct Crls {
+    /// One for each issuer.
+    pub set: RevocationSet,
+    /// How long after its end each is still relied on.
+    pub grace: time::Duration,
+}
+
+impl Crls {
+    /// Whether a CRL that was to be replaced by `next_update` is relied on no more at `at`.
+    #[must_use]
+    pub fn is_stale(&self, next_update: OffsetDateTime, at: OffsetDateTime) -> bool {
+        next_update.saturating_add(self.grace) <= at
+    }
+}
+
 /// What a caller presented in its handshake, and what we made of it.
 #[derive(Debug)]
 pub struct Presented {
@@ -159,7 +214,35 @@ pub struct Presented {
     pub verdict: Result<Arc<Peer>, PeerError>,
 }
 
+/// A proof that a caller holds the key of its certificate: made in a full handshake, and stored with
+/// the sessions that follow from it.
+#[derive(Debug)]
+pub struct Proof {
+    /// The certificates that it presented, the leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// When.
+    pub at: OffsetDateTime,
+    /// The [`TrustBundle::fingerprint`] that it was verified under.
+    pub anchors: Sha256,
+}
+
+impl Proof {
+    /// What the handshake that is being polled rests on.
+    pub fn of_this_handshake(proof: Arc<Self>) {
+        let _ = PROOF.try_with(|made| made.replace(Some(proof)));
+    }
+
+    /// What the handshake that is being polled rests on, if anything does so far.
+    #[must_use]
+    pub fn made() -> Option<Arc<Self>> {
+        PROOF.try_with(|made| made.borrow().clone()).ok().flatten()
+    }
+}
+
 tokio::task_local! {
+    /// What the sessions of the handshake that is being polled will rest on; see `PRESENTED`.
+    static PROOF: RefCell<Option<Arc<Proof>>>;
+
     /// Where the verifier of the handshake that is being polled leaves what it saw. rustls calls the
     /// verifier from within the poll of its connection's future and tells it nothing about the
     /// connection, and forgets a certificate that was refused.
@@ -168,17 +251,29 @@ tokio::task_local! {
 
 /// Runs a handshake, and gives what the caller presented beside its result.
 pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Presented>) {
-    PRESENTED
-        .scope(RefCell::new(None), async {
-            let result = handshake.await;
-            (result, PRESENTED.with(RefCell::take))
-        })
-        .await
+    let observed = async {
+        let result = handshake.await;
+        (result, PRESENTED.with(RefCell::take))
+    };
+    PROOF.scope(RefCell::default(), PRESENTED.scope(RefCell::default(), observed)).await
 }
 
-impl ClientCertVerifier for PeerVerifier {
+/// The verifier as rustls asks for it, with what one listener wants.
+#[derive(Debug)]
+pub struct ListenerVerifier {
+    /// Whom the gateway lets in.
+    pub verifier: Arc<PeerVerifier>,
+    /// Where.
+    pub listener: Listener,
+}
+
+impl ClientCertVerifier for ListenerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.listener.client_certificate == ClientCertificate::Required
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.root_subjects
+        &self.verifier.root_subjects
     }
 
     fn verify_client_cert(
@@ -191,7 +286,16 @@ impl ClientCertVerifier for PeerVerifier {
             .ok()
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
-        let verdict = self.judge(end_entity, intermediates, at);
+        let verdict = self.verifier.judge(end_entity, intermediates, self.listener.identity_form, at);
+        // Sessions are stored when the handshake has ended, and then the key has been proved too.
+        Proof::of_this_handshake(Arc::new(Proof {
+            chain: std::iter::once(end_entity)
+                .chain(intermediates)
+                .map(|der| der.clone().into_owned())
+                .collect(),
+            at,
+            anchors: self.verifier.trust.fingerprint(),
+        }));
         let result = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(error) => Err(error.to_rustls().into()),
@@ -209,7 +313,7 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.verifier.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -218,11 +322,11 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.verifier.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.verifier.algorithms.supported_schemes()
     }
 }
 
@@ -244,6 +348,14 @@ pub enum PeerError {
     /// Its certificate has no identity in this cluster.
     #[error(transparent)]
     Identity(IdentityRefusal),
+    /// An authority above it may not vouch for its role.
+    #[error("issuer {issuer} may not vouch for the role {role}")]
+    IssuerRole {
+        /// Which authority.
+        issuer: KeyIdentifier,
+        /// The role.
+        role: Role,
+    },
     /// It presented none.
     #[error("no certificate was presented")]
     Missing,
@@ -272,6 +384,7 @@ impl PeerError {
             Self::Chain(error) => error.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::Identity(error) => error.code(),
+            Self::IssuerRole { .. } => "identity.issuer_role",
             Self::Missing => "certificate.missing",
             Self::NoCrl { .. } => "revocation.no_crl",
             Self::Revoked { .. } => "revocation.revoked",
@@ -292,7 +405,7 @@ impl PeerError {
                 _ => CertificateError::UnknownIssuer,
             },
             Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
-            Self::Identity(_) | Self::Missing | Self::Unspeakable => {
+            Self::Identity(_) | Self::IssuerRole { .. } | Self::Missing | Self::Unspeakable => {
                 CertificateError::ApplicationVerificationFailure
             }
             Self::Revoked { .. } => CertificateError::Revoked,

@@ -63,10 +63,10 @@ impl Worker {
         listeners: Vec<std::net::TcpListener>,
         mut phase: watch::Receiver<Phase>,
     ) {
-        for listener in listeners {
+        for (index, listener) in listeners.into_iter().enumerate() {
             match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    tokio::spawn(Arc::clone(&self).accept(listener, phase.clone()));
+                Ok(socket) => {
+                    tokio::spawn(Arc::clone(&self).accept(index, socket, phase.clone()));
                 }
                 Err(error) => tracing::error!(%error, "a worker cannot listen"),
             }
@@ -85,7 +85,7 @@ impl Worker {
     /// Ends what has been idle for too long, on both sides.
     fn keep_house(&self) {
         let limits = &self.gateway.limits;
-        let told = self.gateway.registry.sweep_worker(self.index, |session| {
+        self.gateway.registry.sweep_worker(self.index, |session| {
             let overdue = session.activity.header().is_some_and(|header| header >= limits.header_timeout);
             if overdue && session.protocol == Protocol::Http1 {
                 Order::Cut(CutReason::HeaderTimeout)
@@ -95,19 +95,24 @@ impl Worker {
                 Order::Serve
             }
         });
-        self.gateway.telemetry.connections_cut(&told);
         for upstream in &self.gateway.state.load().upstreams {
             upstream.close_idle(self.index);
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+    /// Accepts connections at `socket`, which is the listener of this number.
+    async fn accept(
+        self: Arc<Self>,
+        listener: usize,
+        socket: TcpListener,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         loop {
             tokio::select! {
                 biased;
                 () = Phase::reached(Phase::Draining, &mut phase) => break,
-                (permit, accepted) = self.next(&listener) => match accepted {
-                    Ok((stream, remote)) => self.take(permit, stream, remote),
+                (permit, accepted) = self.next(&socket) => match accepted {
+                    Ok((stream, remote)) => self.take(listener, permit, stream, remote),
                     // The one at the other end has gone already.
                     Err(error) if is_of_one_connection(&error) => {}
                     Err(error) => {
@@ -117,31 +122,37 @@ impl Worker {
                 }
             }
         }
-        self.take_waiting(&listener).await;
+        self.take_waiting(listener, &socket).await;
     }
 
     /// The next connection, once there is room for its handshake: until then callers wait in the
     /// kernel's queue, where they cost nothing.
     async fn next(
         &self,
-        listener: &TcpListener,
+        socket: &TcpListener,
     ) -> (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr)>) {
         let permit = Arc::clone(&self.handshakes).acquire_owned().await.ok();
-        (permit, listener.accept().await)
+        (permit, socket.accept().await)
     }
 
     /// Takes the connections that the kernel has accepted already: closing the socket would reset them.
-    async fn take_waiting(self: &Arc<Self>, listener: &TcpListener) {
+    async fn take_waiting(self: &Arc<Self>, listener: usize, socket: &TcpListener) {
         std::future::poll_fn(|cx| {
-            while let Poll::Ready(Ok((stream, remote))) = listener.poll_accept(cx) {
-                self.take(None, stream, remote);
+            while let Poll::Ready(Ok((stream, remote))) = socket.poll_accept(cx) {
+                self.take(listener, None, stream, remote);
             }
             Poll::Ready(())
         })
         .await;
     }
 
-    fn take(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
+    fn take(
+        self: &Arc<Self>,
+        listener: usize,
+        permit: Option<OwnedSemaphorePermit>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) {
         let Some(slot) = Slot::take(&self.gateway) else {
             let refusal = Refusal::new("connection.limit", "as many connections are open as there may be");
             refusal.log(&self.gateway, remote, Instant::now());
@@ -149,14 +160,11 @@ impl Worker {
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = admit(&worker, stream, remote).await;
+            let admitted = admit(&worker, listener, stream, remote, slot).await;
             drop(permit);
             if let Some(admitted) = admitted {
                 // A task of its own: the one that made the handshake is several times as large.
-                tokio::spawn(async move {
-                    serve(admitted).await;
-                    drop(slot);
-                });
+                tokio::spawn(serve(admitted));
             }
         });
     }
@@ -164,7 +172,7 @@ impl Worker {
 
 /// One of the connections that may be open; dropped, it is free again.
 #[derive(Debug)]
-struct Slot(Arc<Shared>);
+pub struct Slot(Arc<Shared>);
 
 impl Slot {
     fn take(gateway: &Arc<Shared>) -> Option<Self> {

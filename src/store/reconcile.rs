@@ -3,14 +3,24 @@
 use rusqlite::params;
 use time::OffsetDateTime;
 
-use super::transaction::{existing, issuer_id, revocation_details, target};
-use super::{Intent, Revocation, StoreError, Transaction, row};
-use crate::audit::{Action, Outcome};
+use super::transaction::{existing, issuer_id, mark_placed, supersedable};
+use super::{Intent, Record, Revocation, StoreError, Transaction, row};
+use crate::audit::Action;
+use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
+
+impl Record {
+    /// Whether it says of its certificate what a revocation for this reason would say, or more.
+    #[must_use]
+    pub fn tells(&self, reason: RevocationReason) -> bool {
+        self.revocation.is_some() && (!self.is_on_hold() || reason == RevocationReason::CertificateHold)
+    }
+}
 
 impl Transaction<'_> {
     /// Records a certificate that was issued elsewhere under the same issuer. Its files are not looked
-    /// after: they are wherever they were written then.
+    /// after: they are wherever they were written then. It keeps its place in the line of an identity
+    /// where that place is free.
     ///
     /// # Errors
     /// [`StoreError::DuplicateSerial`], [`StoreError::UnknownIssuer`], or what the database says.
@@ -20,40 +30,35 @@ impl Transaction<'_> {
         intent: &Intent,
         certificate: &Certificate,
     ) -> Result<Self, StoreError> {
-        let adopted = self
-            .reserve(issuer, std::slice::from_ref(intent))?
-            .issue(issuer, std::slice::from_ref(certificate))?;
-        super::transaction::mark_placed(&adopted.sql, issuer, &[intent.serial_number])?;
+        let supersedes = intent.supersedes.clone().filter(|old| supersedable(&self.sql, old).is_ok());
+        let intent = Intent { supersedes, ..intent.clone() };
+        let adopted = self.reserve(issuer, &[intent])?.issue(issuer, std::slice::from_ref(certificate))?;
+        mark_placed(&adopted.sql, issuer, &[certificate.serial_number])?;
         Ok(adopted)
     }
 
-    /// Records that a certificate was revoked at `at`, unless it is recorded as revoked already; the
-    /// reason is a reason code (RFC 5280, section 5.3.1).
+    /// Records that a certificate was revoked at `at`, unless that is told already; a hold becomes what
+    /// followed it.
     ///
     /// # Errors
     /// [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the database says.
     pub fn adopt_revocation(
-        mut self,
+        self,
         issuer: &KeyIdentifier,
         serial_number: SerialNumber,
         at: OffsetDateTime,
-        reason: u8,
+        reason: RevocationReason,
     ) -> Result<Self, StoreError> {
         let (id, mut record) = existing(&self.sql, issuer_id(&self.sql, issuer)?, serial_number)?;
-        if record.revocation.is_some() {
+        if record.tells(reason) {
             return Ok(self);
         }
-        let revocation = Revocation { at, reason, entry: self.head.next_seq() };
-        record.revocation = Some(revocation);
-        let details = revocation_details(&record);
-        self.append(Action::CertificateRevoke, target(&record), Outcome::Success, details)?;
-        self.sql
-            .prepare_cached(
-                "UPDATE certificate SET revoked_at = ?1, revocation_reason = ?2, revocation_entry = ?3 \
-                 WHERE id = ?4",
-            )?
-            .execute(params![at.unix_timestamp(), reason, row::to_integer(revocation.entry), id])?;
-        Ok(self)
+        record.revocation = Some(Revocation { at, reason, entry: self.head.next_seq() });
+        let action = match reason {
+            RevocationReason::CertificateHold => Action::CertificateHold,
+            _ => Action::CertificateRevoke,
+        };
+        self.set_revocation(id, &record, action)
     }
 
     /// Makes sure that the next CRL has a number above `seen`.

@@ -48,8 +48,16 @@ pub(crate) struct Setup {
     pub(crate) upstream_options: &'static str,
     /// More lines of the configuration.
     pub(crate) more: &'static str,
+    /// Where it listens.
+    pub(crate) listen: &'static str,
+    /// The keys of `trust` beside the bundle.
+    pub(crate) trust: String,
     pub(crate) routes: &'static str,
+    /// More files, with what is in them.
+    pub(crate) files: Vec<(&'static str, String)>,
     pub(crate) threads: usize,
+    /// What is in `cluster.crt`; without it, the root of `cluster`.
+    pub(crate) bundle: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -63,8 +71,12 @@ impl Setup {
             upstream: None,
             upstream_options: "",
             more: "",
+            listen: "127.0.0.1:0",
+            trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
+            files: Vec::new(),
             threads: 2,
+            bundle: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -77,21 +89,23 @@ impl Setup {
     /// Writes every file into `directory`; the configuration is `gateway.yaml`.
     pub(crate) fn write(&self, directory: &std::path::Path) {
         let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
-        write("cluster.crt", &self.cluster.bundle());
+        write("cluster.crt", self.bundle.as_ref().unwrap_or(&self.cluster.bundle()));
         if let Some(crl) = &self.crl {
             write("cluster.crl", crl);
         }
+        self.files.iter().for_each(|(name, text)| write(name, text));
         self.own.write(directory, "gateway");
+        std::fs::create_dir_all(directory.join("state")).unwrap();
         let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
         write(
             "gateway.yaml",
             &format!(
-                "listen: 127.0.0.1:0\n\
+                "listen: {}\n\
                  identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
-                 trust: {{ bundle: cluster.crt, crl: cluster.crl }}\n\
+                 trust: {{ bundle: cluster.crt, {} }}\n\
                  upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
                  threads: {}\n{}\nroutes:{}",
-                self.upstream_options, self.threads, self.more, self.routes
+                self.listen, self.trust, self.upstream_options, self.threads, self.more, self.routes
             ),
         );
     }
@@ -105,30 +119,7 @@ impl Setup {
     pub(crate) fn try_start(self) -> Result<TestGateway, Box<(GatewayError, String)>> {
         let directory = tempfile::tempdir().unwrap();
         self.write(directory.path());
-        let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
-        let log = Lines::default();
-        let started = Gateway::start(
-            &config,
-            Options {
-                clock: self.clock,
-                entropy: Arc::new(SystemEntropy),
-                access_log: Box::new(log.clone()),
-                every_upstream: None,
-            },
-        );
-        match started {
-            Ok(running) => Ok(TestGateway {
-                cluster: self.cluster,
-                address: running.addresses()[0],
-                running: Some(running),
-                log,
-                _directory: directory,
-            }),
-            Err(error) => {
-                let text = words(&error);
-                Err(Box::new((error, text)))
-            }
-        }
+        TestGateway::of(self.cluster, self.clock, directory)
     }
 }
 
@@ -143,8 +134,9 @@ pub(crate) struct TestGateway {
     pub(crate) cluster: Cluster,
     pub(crate) address: SocketAddr,
     running: Option<Running>,
+    clock: Arc<dyn Clock>,
     log: Lines,
-    _directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl TestGateway {
@@ -153,8 +145,89 @@ impl TestGateway {
         Setup::new().start()
     }
 
+    fn of(
+        cluster: Cluster,
+        clock: Arc<dyn Clock>,
+        directory: tempfile::TempDir,
+    ) -> Result<Self, Box<(GatewayError, String)>> {
+        let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
+        let log = Lines::default();
+        let options = Options {
+            clock: Arc::clone(&clock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: Box::new(log.clone()),
+            every_upstream: None,
+        };
+        let running = Gateway::start(&config, options).map_err(|error| {
+            let text = words(&error);
+            Box::new((error, text))
+        })?;
+        let address = running.addresses()[0];
+        Ok(Self { cluster, address, clock, running: Some(running), log, directory: Some(directory) })
+    }
+
+    /// Another process with the same files, after this one.
+    pub(crate) fn restart(mut self) -> Self {
+        let running = self.running.take().unwrap();
+        running.stop();
+        running.join();
+        let cluster = std::mem::replace(&mut self.cluster, Cluster::new("gone"));
+        Self::of(cluster, Arc::clone(&self.clock), self.directory.take().unwrap())
+            .map_err(|failed| failed.0)
+            .expect("the gateway starts again")
+    }
+
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::to_value(self.running().status()).unwrap()
+    }
+
+    /// Waits until this CRL is in force.
+    pub(crate) fn wait_for_crl(&self, number: u64) {
+        let number = Value::from(number.to_string());
+        eventually("the CRL is in force", || (self.status()["crl"][0]["number"] == number).then_some(()));
+    }
+
+    /// Waits until it has put another state in force than that of `generation`.
+    pub(crate) fn wait_for_change(&self, generation: u64) {
+        eventually("a new state", || (self.status()["generation"] != generation).then_some(()));
+    }
+
+    /// Loads everything again; the code of the error when that fails, and then nothing has changed.
+    pub(crate) fn reload(&self) -> Result<(), &'static str> {
+        let before = self.status();
+        let result = self.running().reload().map_err(|error| error.code());
+        let after = self.status();
+        assert_eq!(before["generation"] == after["generation"], result.is_err());
+        if let Err(code) = result {
+            assert_eq!(after["reload"]["last_error"]["code"], code, "{after}");
+        }
+        result
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.as_ref().unwrap().path().join(name)
+    }
+
+    /// Replaces one of its files in one step, as our own tools do.
+    pub(crate) fn replace(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let fresh = self.path(&format!(".{name}.tmp"));
+        std::fs::write(&fresh, contents).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
+    }
+
+    /// The same for a file that nobody else may read.
+    pub(crate) fn replace_private(&self, name: &str, contents: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let fresh = self.path(&format!(".{name}.tmp"));
+        std::fs::write(&fresh, contents).unwrap();
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
     }
 
     /// Waits until it has stopped by itself.
@@ -201,9 +274,23 @@ impl TestGateway {
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> io::Result<Tls> {
         let config = self.client_config(leaf, alpn, versions);
+        self.connect_as(config, ServerName::from(self.address.ip())).await
+    }
+
+    /// A TLS connection to the host of this name.
+    pub(crate) async fn connect_named(
+        &self,
+        leaf: Option<&Leaf>,
+        alpn: &[&str],
+        name: &str,
+    ) -> io::Result<Tls> {
+        let config = self.client_config(leaf, alpn, rustls::DEFAULT_VERSIONS);
+        self.connect_as(config, ServerName::try_from(name.to_owned()).unwrap()).await
+    }
+
+    async fn connect_as(&self, config: ClientConfig, name: ServerName<'static>) -> io::Result<Tls> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::from(self.address.ip());
         patiently(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }
 
@@ -234,13 +321,9 @@ impl TestGateway {
     }
 
     /// Sends bytes as they are, and reads until the gateway closes the connection.
-    pub(crate) async fn raw(&self, leaf: &Leaf, bytes: impl AsRef<[u8]>) -> String {
-        let mut stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
-        stream.write_all(bytes.as_ref()).await.unwrap();
-        let mut answer = Vec::new();
-        // The end may come as a reset, after the answer.
-        let _ = patiently(stream.read_to_end(&mut answer)).await;
-        String::from_utf8_lossy(&answer).into_owned()
+    pub(crate) async fn raw(&self, leaf: impl Into<Option<&Leaf>>, bytes: impl AsRef<[u8]>) -> String {
+        let stream = self.connect(leaf.into(), &["http/1.1"]).await.unwrap();
+        raw_on(stream, bytes).await
     }
 
     /// Tries to call, and gives what the caller sees of the refusal.
@@ -259,8 +342,8 @@ impl TestGateway {
     }
 
     /// One request over HTTP/1.1 on a connection of its own.
-    pub(crate) async fn call(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
-        let stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
+    pub(crate) async fn call(&self, leaf: impl Into<Option<&Leaf>>, request: Request<Full<Bytes>>) -> Answer {
+        let stream = self.connect(leaf.into(), &["http/1.1"]).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -271,25 +354,20 @@ impl TestGateway {
     }
 
     /// One request over HTTP/2 on a connection of its own.
-    pub(crate) async fn call_h2(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
-        let (mut sender, connection) = self.open_h2(leaf).await;
-        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
-        connection.abort();
-        let _ = connection.await;
-        answer
+    pub(crate) async fn call_h2(
+        &self,
+        leaf: impl Into<Option<&Leaf>>,
+        request: Request<Full<Bytes>>,
+    ) -> Answer {
+        call_h2_on(self.connect(leaf.into(), &["h2"]).await.unwrap(), request).await
     }
 
     /// An HTTP/2 connection, and the task that runs it.
     pub(crate) async fn open_h2(&self, leaf: &Leaf) -> (Calls, JoinHandle<hyper::Result<()>>) {
-        let stream = self.connect(Some(leaf), &["h2"]).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-        let io = TokioIo::new(stream);
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        (sender, tokio::spawn(connection))
+        open_h2_on(self.connect(Some(leaf), &["h2"]).await.unwrap()).await
     }
 
-    pub(crate) async fn get(&self, leaf: &Leaf, path: &str) -> Answer {
+    pub(crate) async fn get(&self, leaf: impl Into<Option<&Leaf>>, path: &str) -> Answer {
         self.call(leaf, get(path)).await
     }
 }
@@ -307,6 +385,31 @@ impl Drop for TestGateway {
 pub(crate) type Calls = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
 pub(crate) type Tls = TlsStream<TcpStream>;
+
+/// One request over HTTP/2 on this connection.
+pub(crate) async fn call_h2_on(stream: Tls, request: Request<Full<Bytes>>) -> Answer {
+    let (mut sender, connection) = open_h2_on(stream).await;
+    let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
+    connection.abort();
+    let _ = connection.await;
+    answer
+}
+
+async fn open_h2_on(stream: Tls) -> (Calls, JoinHandle<hyper::Result<()>>) {
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let io = TokioIo::new(stream);
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+/// Sends bytes as they are on this connection, and reads until the gateway closes it.
+pub(crate) async fn raw_on(mut stream: Tls, bytes: impl AsRef<[u8]>) -> String {
+    stream.write_all(bytes.as_ref()).await.unwrap();
+    let mut answer = Vec::new();
+    // The end may come as a reset, after the answer.
+    let _ = patiently(stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
 
 /// A GET for HTTP/1.1.
 pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {

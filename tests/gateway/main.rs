@@ -15,9 +15,18 @@ mod eventually;
 mod harness;
 
 mod access;
+mod cutoff;
 mod framing;
 mod headers;
+mod identity;
 mod life;
+mod paths;
+mod policy;
 mod process;
+mod push;
+mod reload;
+mod resumption;
+mod revocation;
+mod upgrade;
 mod upstream;
 mod upstreams;

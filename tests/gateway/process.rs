@@ -27,7 +27,11 @@ fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, imp
 }
 
 fn terminate(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    signal(child, "-TERM");
+}
+
+fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
@@ -59,6 +63,29 @@ fn it_serves_curl_and_ends_on_sigterm() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{log}");
     assert_eq!((&lines[0]["alpn"], &lines[1]["alpn"]), (&"http/1.1".into(), &"h2".into()));
+}
+
+#[test]
+fn a_hang_up_loads_everything_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let mut said = BufReader::new(said).lines();
+    let mut until =
+        |wanted: &str| said.find(|line| line.as_ref().unwrap().contains(wanted)).unwrap().unwrap();
+    signal(&child, "-HUP");
+    assert!(until("loaded again").contains("generation=2"));
+    std::fs::write(directory.path().join("cluster.crl"), "").unwrap();
+    signal(&child, "-HUP");
+    assert!(until("stays in force").contains("x509.no_block"));
+    let config = std::fs::read_to_string(directory.path().join("gateway.yaml")).unwrap();
+    std::fs::write(directory.path().join("cluster.crl"), setup.cluster.crl(2, &[])).unwrap();
+    std::fs::write(directory.path().join("gateway.yaml"), config.replace("threads: 2", "threads: 1"))
+        .unwrap();
+    assert!(until("only a restart").contains("key=\"threads\""));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -161,6 +161,7 @@ async fn an_upstream_that_answers_early_is_not_used_again() {
 async fn a_caller_who_goes_away_takes_the_upstream_request_along() {
     let (sender, ended) = channel();
     let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
         let mut some = [0; 1_024];
         while matches!(stream.read(&mut some), Ok(length) if length > 0) {}

@@ -43,8 +43,10 @@ impl List {
 /// What a restored inventory has to take in before it may be used.
 #[derive(Default)]
 pub(super) struct Forgotten {
-    certificates: BTreeMap<SerialNumber, (KeyIdentifier, Intent, Certificate)>,
-    revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, u8)>,
+    /// The oldest first, as far as that is known.
+    certificates: Vec<(KeyIdentifier, Intent, Certificate)>,
+    serial_numbers: BTreeSet<SerialNumber>,
+    revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, RevocationReason)>,
 }
 
 impl Forgotten {
@@ -65,11 +67,10 @@ impl Forgotten {
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
             if record.issue.is_some() && known.is_none() {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
-                let adopted = (record.issuer.clone(), record.intent, certificate);
-                self.certificates.insert(serial_number, adopted);
+                self.find(record.issuer.clone(), record.intent, certificate);
             }
             if let Some(revocation) = record.revocation
-                && known.is_none_or(|known| known.revocation.is_none())
+                && known.is_none_or(|known| !known.tells(revocation.reason))
             {
                 let told = (record.issuer, revocation.at, revocation.reason);
                 self.revocations.insert(serial_number, told);
@@ -106,10 +107,11 @@ impl Forgotten {
                 name: identity.name,
                 // By which profile it was issued is not known any more.
                 profile: Sha256([0; 32]),
+                supersedes: None,
                 key_path: key_path.exists().then_some(key_path),
                 certificate_path: path,
             };
-            self.certificates.entry(serial_number).or_insert((chain.anchor, intent, certificate));
+            self.find(chain.anchor, intent, certificate);
         }
         Ok(())
     }
@@ -127,17 +129,18 @@ impl Forgotten {
             if !list.crl.contains(&serial_number) {
                 continue;
             }
+            let reason = entry.reason_code.and_then(RevocationReason::from_code);
+            let reason = reason.unwrap_or(RevocationReason::Unspecified);
             let records = restored.find(serial_number)?;
             match records.iter().find(|record| record.issuer == *issuer) {
-                Some(record) if record.revocation.is_some() => continue,
+                Some(record) if record.tells(reason) => continue,
                 Some(record) if record.issue.is_some() => {}
-                _ if self.certificates.contains_key(&serial_number) => {}
+                _ if self.serial_numbers.contains(&serial_number) => {}
                 _ => {
                     unknown.insert(serial_number);
                     continue;
                 }
             }
-            let reason = entry.reason_code.unwrap_or(RevocationReason::Unspecified.code());
             let told = (issuer.clone(), entry.revoked_at()?, reason);
             self.revocations.entry(serial_number).or_insert(told);
         }
@@ -151,9 +154,15 @@ impl Forgotten {
         }
     }
 
+    fn find(&mut self, issuer: KeyIdentifier, intent: Intent, certificate: Certificate) {
+        if self.serial_numbers.insert(intent.serial_number) {
+            self.certificates.push((issuer, intent, certificate));
+        }
+    }
+
     /// Records all of it.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
-        for (issuer, intent, certificate) in self.certificates.values() {
+        for (issuer, intent, certificate) in &self.certificates {
             transaction = transaction.adopt(issuer, intent, certificate)?;
         }
         for (serial_number, (issuer, at, reason)) in &self.revocations {

@@ -12,6 +12,7 @@ use crate::revocation::{Crl, RevocationSet};
 use crate::store::{Filter, Issuer, Record, Status, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
+use super::super::crl::GRACE;
 use super::{CaError, Cluster, Mend, Round, Severity};
 
 /// From how long before its end on a revocation list is told of.
@@ -55,10 +56,8 @@ impl Round<'_> {
             self.error("doctor.crl_differs", &message);
         }
         let mut missing = 0_u64;
-        cluster.inventory.revoked(&issuer.key_id, |revoked| {
-            // One that has expired since may have left the list (RFC 5280, section 3.3).
-            let owed = revoked.not_after >= list.this_update && !list.contains(&revoked.serial_number);
-            missing += u64::from(owed);
+        cluster.inventory.revoked(&issuer.key_id, list.this_update - GRACE, |revoked| {
+            missing += u64::from(!list.contains(&revoked.serial_number));
             Ok::<_, StoreError>(())
         })?;
         if missing > 0 {

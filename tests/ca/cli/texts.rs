@@ -7,14 +7,19 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 20] = [
     "initialize",
     "create-control",
     "create-node",
     "create-api-user",
     "list",
     "show",
+    "renew",
+    "rekey",
     "revoke",
+    "hold",
+    "release",
+    "crl",
     "distribute",
     "bundle",
     "inspect",
@@ -74,8 +79,7 @@ Next: cluster-ca create-control HOST    (the name or address that clients will u
   hosts        control-service, api.example.com, 10.0.0.1
   valid until  [TIME]
 
-Next: scp issued/control-api.example.com.crt issued/control-api.example.com.key cluster.crt \
-             root@api.example.com:/etc/cluster/
+Next: cluster-ca distribute control-service/api.example.com --to root@api.example.com:/etc/cluster
 ",
         ),
         (
@@ -87,7 +91,7 @@ Next: scp issued/control-api.example.com.crt issued/control-api.example.com.key 
   identity     spiffe://prod/api-user/alice
   valid until  [TIME]
 
-Next: scp issued/user-alice.crt issued/user-alice.key cluster.crt root@HOST:/etc/cluster/
+Next: cluster-ca bundle api-user/alice
 ",
         ),
         (

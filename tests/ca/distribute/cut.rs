@@ -141,9 +141,9 @@ fn cut_everywhere(direction: usize) {
         }
         *codes.entry(code.unwrap_or_default()).or_default() += 1;
     }
-    for code in ["network.unreachable", "network.cut"] {
-        assert!(codes.contains_key(code), "{codes:?}");
-    }
+    assert!(codes.contains_key("network.unreachable"), "{codes:?}");
+    // What the machine said before the cut arrived here; on the way there it may not have spoken yet.
+    assert!(direction == 0 || codes.contains_key("network.cut"), "{codes:?}");
 }
 
 #[test]

@@ -56,7 +56,11 @@ fn the_summary_says_in_words_who_was_left_out() {
     let finished = crate::home::Finished::from(output);
     assert_eq!(finished.exit, Some(4));
     assert!(finished.stdout.contains(&format!("delivered  api-user/alice  {to}\n")), "{}", finished.stdout);
-    assert!(finished.stdout.contains("FAILED     api-user/alice  down:/x/y: the machine cannot be reached"));
+    assert!(
+        finished
+            .stdout
+            .contains("FAILED     api-user/alice  down:/x/y: the connection to the machine failed")
+    );
     assert!(finished.stdout.ends_with("\n1 delivered, 1 failed\n"), "{}", finished.stdout);
 }
 

@@ -191,8 +191,10 @@ fn a_machine_that_takes_too_long_is_left() {
 fn a_failed_reload_is_said_and_takes_nothing_back() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
-    let refusal = deliver(&machine, &home, &to, &["--reload", "exit 3", "--forget-key"]).refusal();
+    let refusal =
+        deliver(&machine, &home, &to, &["--reload", "echo no such unit; exit 3", "--forget-key"]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.reload", 4));
+    assert_eq!(refusal.causes, ["no such unit"]);
     assert_eq!(names(&machine, "cluster").len(), 4);
     assert!(home.path("issued/user-alice.key").exists(), "the key is kept until all is well");
     let [(outcome, details)] = &deliveries(&home)[..] else { panic!("one entry") };

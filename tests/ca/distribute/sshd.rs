@@ -109,12 +109,13 @@ impl Machine {
     /// What is in a directory of the machine: mode and contents by name; empty when it is not there.
     pub(crate) fn files(&self, directory: &str) -> BTreeMap<String, (u32, Vec<u8>)> {
         let Ok(entries) = fs::read_dir(self.path(directory)) else { return BTreeMap::new() };
+        // A temporary file may be gone between two looks.
         let look = |entry: fs::DirEntry| {
+            let mode = entry.metadata().ok()?.mode() & 0o7777;
             let name = entry.file_name().into_string().expect("a name");
-            let mode = entry.metadata().expect("metadata").mode() & 0o7777;
-            (name, (mode, fs::read(entry.path()).unwrap_or_default()))
+            Some((name, (mode, fs::read(entry.path()).unwrap_or_default())))
         };
-        entries.map(|entry| look(entry.expect("an entry"))).collect()
+        entries.filter_map(|entry| look(entry.expect("an entry"))).collect()
     }
 
     pub(crate) fn mode(&self, directory: &str) -> u32 {
