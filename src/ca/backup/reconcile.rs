@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 
 use super::BackupError;
 use super::unpack::Judged;
-use crate::ca::Home;
 use crate::files;
 use crate::identity::Identity;
 use crate::revocation::{Crl, RevocationReason};
@@ -80,9 +79,10 @@ impl Forgotten {
         Ok(())
     }
 
-    /// The certificates in a directory that the cluster's root signed and `restored` does not know.
+    /// The certificates in a directory, absolute as `home` is, that the cluster's root signed and `restored` does not know.
     pub(super) fn find_in_directory(
         &mut self,
+        home: &Path,
         restored: &Judged,
         directory: &Path,
     ) -> Result<(), BackupError> {
@@ -101,6 +101,7 @@ impl Forgotten {
                 continue;
             }
             let key_path = path.with_extension("key");
+            let recorded = |path: PathBuf| path.strip_prefix(home).map(Path::to_owned).unwrap_or(path);
             let intent = Intent {
                 serial_number,
                 role: identity.role,
@@ -108,8 +109,8 @@ impl Forgotten {
                 // By which profile it was issued is not known any more.
                 profile: Sha256([0; 32]),
                 supersedes: None,
-                key_path: key_path.exists().then_some(key_path),
-                certificate_path: path,
+                key_path: key_path.exists().then(|| recorded(key_path)),
+                certificate_path: recorded(path.clone()),
             };
             self.find(chain.anchor, intent, certificate);
         }
@@ -170,11 +171,6 @@ impl Forgotten {
         }
         Ok(transaction)
     }
-}
-
-/// Where certificates lie that may have been issued since: the home's own, and those that were named.
-pub(super) fn directories(home: &Home, named: &[PathBuf]) -> Vec<PathBuf> {
-    std::iter::once(home.issued()).chain(named.iter().cloned()).collect()
 }
 
 fn read_certificate(path: &Path) -> Option<Certificate> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::place::{self, Scratch, TAG};
-use super::reconcile::{Forgotten, List, directories};
+use super::reconcile::{Forgotten, List};
 use super::unpack::{Judged, unpack, unreadable};
 use super::{BackupError, Manifest, Part};
 use crate::audit::{Action, Outcome};
@@ -222,8 +222,9 @@ fn reconcile(
         if let Some(existing) = existing {
             forgotten.find_in_inventory(&judged.inventory, existing)?;
         }
-        for directory in directories(home, wanted.certificates) {
-            forgotten.find_in_directory(judged, &directory)?;
+        let location = files::absolute(home.directory())?;
+        for directory in [home.issued()].iter().chain(wanted.certificates) {
+            forgotten.find_in_directory(&location, judged, &files::absolute(directory)?)?;
         }
         for list in &lists {
             forgotten.find_in_list(&judged.inventory, list)?;

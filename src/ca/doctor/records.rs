@@ -82,9 +82,10 @@ impl Round<'_> {
                 self.look_at_chain(cluster, bundle, &record)?;
             }
             let intent = &record.intent;
-            if record.issue.is_some_and(|issue| issue.placed) && !intent.certificate_path.exists() {
+            let path = cluster.locate(&intent.certificate_path);
+            if record.issue.is_some_and(|issue| issue.placed) && !path.exists() {
                 missing += 1;
-                first_missing.get_or_insert_with(|| intent.certificate_path.clone());
+                first_missing.get_or_insert(path);
             }
             if self.profiles.leaf(intent.role).origin().digest != intent.profile {
                 *outdated.entry(intent.role).or_default() += 1;
