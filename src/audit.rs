@@ -86,13 +86,15 @@ pub enum Action {
     CrlPublish,
     /// A CRL number was set aside for a CRL about to be signed.
     CrlReserve,
+    /// The home was put back from a backup.
+    HomeRestore,
     /// The private key of a certificate, delivered before, was removed here.
     KeyForget,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -104,6 +106,7 @@ impl Action {
         Self::ClusterInitialize,
         Self::CrlPublish,
         Self::CrlReserve,
+        Self::HomeRestore,
         Self::KeyForget,
     ];
 
@@ -122,6 +125,7 @@ impl Action {
             Self::ClusterInitialize => "cluster.initialize",
             Self::CrlPublish => "crl.publish",
             Self::CrlReserve => "crl.reserve",
+            Self::HomeRestore => "home.restore",
             Self::KeyForget => "key.forget",
         }
     }

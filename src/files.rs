@@ -85,11 +85,18 @@ fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(), FileErro
             wanted: if metadata.is_dir() { 0o700 } else { 0o600 },
         });
     }
-    let owner = metadata.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(FileError::ForeignOwner { path: path.to_owned(), owner });
+    if owned_by_user_or_root(metadata) {
+        Ok(())
+    } else {
+        Err(FileError::ForeignOwner { path: path.to_owned(), owner: metadata.uid() })
     }
-    Ok(())
+}
+
+/// Whether a file belongs to whoever runs this process, or to root, who could change it anyway.
+#[must_use]
+pub fn owned_by_user_or_root(metadata: &fs::Metadata) -> bool {
+    let owner = metadata.uid();
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }
 
 fn open_regular(path: &Path) -> Result<File, FileError> {
@@ -266,6 +273,17 @@ impl Drop for Staged {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Renames a file that is whole and durable to a name that nothing has yet.
+///
+/// # Errors
+/// [`FileError::Exists`], or what the disk says.
+pub fn place_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    rename_new(from, to).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: to.to_owned() },
+        _ => FileError::io("write", to, source),
+    })
 }
 
 /// Replaces two files that belong together. The second follows the first at once; if it cannot, the

@@ -25,7 +25,7 @@ use super::{Authority, CaError, Cluster};
 const VALIDITY: Duration = Duration::days(180);
 
 /// How long a list still names an expired certificate, for machines whose clock is behind.
-const GRACE: Duration = Duration::HOUR;
+pub(super) const GRACE: Duration = Duration::HOUR;
 
 /// A list that is in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::files::{self, DirectoryLock, FileError};
 
-use super::CaError;
+use super::{CaError, backup};
 
 /// How long a command waits for another one that is changing the same home.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +70,10 @@ impl Home {
     /// # Errors
     /// [`CaError::HomeMissing`] where there is no cluster, or what is wrong with the directory.
     pub(super) fn check(&self) -> Result<(), CaError> {
+        if backup::is_interrupted(self) {
+            // Taking the lock finishes it.
+            drop(self.lock()?);
+        }
         let database = self.database();
         match fs::metadata(&database) {
             Ok(metadata) if metadata.is_file() => Ok(files::check_private_directory(&self.directory)?),
@@ -99,8 +103,11 @@ impl Home {
         Ok(())
     }
 
-    /// The right to change this home, for as long as the value lives.
+    /// The right to change this home, for as long as the value lives. A restore that was interrupted
+    /// is finished first.
     pub(super) fn lock(&self) -> Result<DirectoryLock, CaError> {
-        Ok(DirectoryLock::acquire(&self.directory, PATIENCE)?)
+        let lock = DirectoryLock::acquire(&self.directory, PATIENCE)?;
+        backup::finish_interrupted(self, &lock)?;
+        Ok(lock)
     }
 }

@@ -5,11 +5,14 @@
 //! the root's key. Everything about the directory itself is in [`Home`]. Nothing here prints, asks,
 //! or knows that there is a network.
 
+pub mod backup;
 mod batch;
 mod builder;
 mod crl;
 mod crl_der;
+pub mod doctor;
 mod error;
+mod forecast;
 mod handover;
 mod home;
 mod initialize;
@@ -24,6 +27,7 @@ mod verify;
 
 pub use crl::{PublishedCrl, Stale};
 pub use error::CaError;
+pub use forecast::{Breakage, Forecast, Gauges, Outage};
 pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};

@@ -5,10 +5,13 @@
 
 mod actor;
 mod audit;
+mod backup;
 mod bundle;
 mod create;
 mod crl;
 mod distribute;
+mod doctor;
+mod forecast;
 mod initialize;
 mod input;
 mod list;
@@ -24,11 +27,13 @@ mod shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use time::OffsetDateTime;
 
 use crate::ca::{Authority, Context, Home};
-use crate::clock::{SystemClock, SystemEntropy};
+use crate::clock::{FixedClock, SystemClock, SystemEntropy};
 use crate::profile::ProfileSet;
 
 use report::{CommandResult, Failure, Format};
@@ -145,6 +150,18 @@ enum Command {
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
     Verify(look::Verify),
 
+    /// Look over the whole home, and repair what is safe to repair
+    Doctor(doctor::Doctor),
+
+    /// Put the whole home into one file that a password opens, while others work; or check such a file
+    Backup(backup::Backup),
+
+    /// Put a backup back, without forgetting a revocation
+    Restore(backup::Restore),
+
+    /// Say what breaks first, and when; exit code 1 when something does
+    Forecast(forecast::Forecast),
+
     /// The profiles that decide what is issued
     #[command(subcommand)]
     Profiles(profiles::Profiles),
@@ -176,6 +193,14 @@ impl Session {
             Some(directory) => ProfileSet::load(directory)?,
             None => ProfileSet::built_in()?,
         })
+    }
+
+    /// The context as of `at` instead of now, where a time was given.
+    fn context_at(&self, at: Option<OffsetDateTime>) -> Context {
+        match at {
+            Some(at) => Context { clock: Arc::new(FixedClock(at)), ..self.context.clone() },
+            None => self.context.clone(),
+        }
     }
 
     /// Something worth knowing that is neither result nor error.
@@ -243,6 +268,10 @@ impl Command {
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
+            Self::Backup(command) => command.run(session),
+            Self::Restore(command) => command.run(session),
+            Self::Doctor(command) => command.run(session),
+            Self::Forecast(command) => command.run(session),
             Self::Profiles(command) => command.run(session),
             Self::Audit(command) => command.run(session),
             Self::Completions(command) => command.run(),
@@ -270,10 +299,7 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
 /// Runs `cluster-ca` as a process: real arguments, clock, randomness and user.
 #[must_use]
 pub fn main() -> ExitCode {
-    let context = Context {
-        clock: std::sync::Arc::new(SystemClock),
-        entropy: std::sync::Arc::new(SystemEntropy),
-        actor: actor::current(),
-    };
+    let context =
+        Context { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), actor: actor::current() };
     run(std::env::args_os(), context)
 }

@@ -15,14 +15,14 @@ use super::report::Failure;
 /// More than this is no password.
 const LONGEST: usize = 4096;
 
-/// Where the password of a key store comes from, unless it is asked for.
+/// Where the password of a key store or a backup comes from, unless it is asked for.
 #[derive(Debug, Args)]
 pub(super) struct PasswordSource {
-    /// Read the password of the key store from the first line of this file (0600)
+    /// Read the password from the first line of this file (0600)
     #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
     password_file: Option<PathBuf>,
 
-    /// Read the password of the key store from this open file descriptor
+    /// Read the password from this open file descriptor
     #[arg(long, value_name = "FD")]
     password_fd: Option<u32>,
 }
@@ -31,6 +31,14 @@ impl PasswordSource {
     /// Whether anything was said of a password.
     pub(super) fn is_given(&self) -> bool {
         self.password_file.is_some() || self.password_fd.is_some()
+    }
+
+    /// The password of something that has one: from the file or descriptor, or asked for.
+    pub(super) fn enter(&self, what: &str) -> Result<Secret, Failure> {
+        match (&self.password_file, self.password_fd) {
+            (None, None) => ask(what, &format!("Password of {what}: ")),
+            _ => self.choose(what),
+        }
     }
 
     /// A new password: from the file or descriptor, or asked for twice.
@@ -44,22 +52,24 @@ impl PasswordSource {
 }
 
 fn ask_twice(what: &str) -> Result<Secret, Failure> {
+    let first = ask(what, &format!("Password of {what}: "))?;
+    if ask(what, "The same again: ")?.expose() == first.expose() {
+        Ok(first)
+    } else {
+        Err(Failure::new("usage.password", "the two passwords are not the same"))
+    }
+}
+
+/// Asks on the terminal; nobody is asked when nobody sits there.
+fn ask(what: &str, prompt: &str) -> Result<Secret, Failure> {
     if !io::stdin().is_terminal() {
         let message = format!("{what} needs a password, and there is nobody to ask for one");
         return Err(Failure::new("usage.password", message)
             .with_hint("give it with --password-file FILE or --password-fd FD"));
     }
-    let ask = |prompt: &str| {
-        rpassword::prompt_password(prompt)
-            .map(|text| Secret::new(text.into_bytes()))
-            .map_err(|error| Failure::of("system.terminal", &error))
-    };
-    let first = ask(&format!("Password of {what}: "))?;
-    if ask("The same again: ")?.expose() == first.expose() {
-        Ok(first)
-    } else {
-        Err(Failure::new("usage.password", "the two passwords are not the same"))
-    }
+    rpassword::prompt_password(prompt)
+        .map(|text| Secret::new(text.into_bytes()))
+        .map_err(|error| Failure::of("system.terminal", &error))
 }
 
 fn read_descriptor(descriptor: u32) -> Result<Secret, Failure> {

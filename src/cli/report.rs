@@ -151,6 +151,7 @@ macro_rules! failure_from {
 
 failure_from!(
     crate::ca::CaError,
+    crate::ca::backup::BackupError,
     crate::clock::EntropyError,
     crate::clock::TimeTextError,
     crate::distribute::HostsError,
@@ -233,6 +234,44 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
         }
         "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
+        "backup.crl_differs" => "see what is wrong with the home first: cluster-ca doctor",
+        "backup.format" => "use the version of cluster-ca that made it, or a newer one",
+        "restore.forgets" => {
+            "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed"
+        }
+        "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
+        "restore.revoked_unknown" => {
+            "give the directories of their certificates with --certificates DIR; nothing was changed"
+        }
+        "restore.unrevokes" => {
+            "take a newer backup, or take in what was revoked since with --reconcile (and --crl FILE for a gateway's list); nothing was changed"
+        }
+        "sealed.altered" => "the file was damaged or changed: take another copy of it; nothing was changed",
+        "sealed.weak_passphrase" => {
+            "take several random words: whoever has the file guesses as long as they like"
+        }
+        "doctor.bundle_lacks_root" => "put back the cluster.crt of this cluster: `cluster-ca restore` has it",
+        "doctor.clock_behind" => {
+            "set this machine's clock before anything is issued: certificates would be dated in the past"
+        }
+        "doctor.crl_differs" | "doctor.crl_incomplete" => {
+            "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish"
+        }
+        "doctor.crl_ends_soon" => "write a fresh list and give it to every gateway: cluster-ca crl publish",
+        "doctor.crl_owed" | "doctor.leftover" | "doctor.reserved" | "doctor.unplaced" => {
+            "cluster-ca doctor --fix does it"
+        }
+        "doctor.key_without_certificate" => {
+            "fetch the certificate with `cluster-ca show`, or remove the key if nobody uses it"
+        }
+        "doctor.leftover_of_issued" => {
+            "it may be the only copy of its key: move it to its name, or revoke the certificate and remove it"
+        }
+        "doctor.pair_mismatch" => "put back the files that belong together, or issue the certificate anew",
+        "doctor.unknown_certificate" => {
+            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
+        }
+        "doctor.writable" => "close it to others: chmod 0644",
         "audit.broken" | "store.corrupt" | "store.inconsistent" => {
             "somebody changed ca.db by other means; compare it with a backup"
         }

@@ -10,9 +10,12 @@
 
 mod check;
 mod error;
+mod forecast;
 mod query;
+mod reconcile;
 mod row;
 mod schema;
+mod snapshot;
 mod transaction;
 
 pub use error::StoreError;

@@ -253,7 +253,7 @@ impl Inventory {
         Ok(all)
     }
 
-    fn stream<T, E: From<StoreError>>(
+    pub(super) fn stream<T, E: From<StoreError>>(
         &self,
         sql: &str,
         values: impl Params,

@@ -21,8 +21,8 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 #[derive(Debug)]
 #[must_use = "nothing happens before `commit`"]
 pub struct Transaction<'a> {
-    sql: rusqlite::Transaction<'a>,
-    head: Head,
+    pub(super) sql: rusqlite::Transaction<'a>,
+    pub(super) head: Head,
     provenance: Provenance,
 }
 
@@ -184,7 +184,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Tells how it stands with a revocation, and makes it so.
-    fn set_revocation(mut self, id: i64, record: &Record, action: Action) -> Result<Self, StoreError> {
+    pub(super) fn set_revocation(
+        mut self,
+        id: i64,
+        record: &Record,
+        action: Action,
+    ) -> Result<Self, StoreError> {
         let details = revocation_details(record);
         let entry = self.append(action, target(record), Outcome::Success, details)?;
         self.sql
@@ -336,7 +341,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes the entry that tells of a change; its number is for the row that is about to change.
-    fn append(
+    pub(super) fn append(
         &mut self,
         action: Action,
         target: String,
@@ -442,7 +447,7 @@ pub(super) fn revocation_details(record: &Record) -> Value {
 }
 
 /// The row of a certificate whose place another one may take.
-fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64, StoreError> {
+pub(super) fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64, StoreError> {
     let issuer_id = issuer_id(sql, &old.issuer)?;
     sql.prepare_cached(
         "SELECT id FROM certificate WHERE issuer = ?1 AND serial = ?2 AND issue_entry IS NOT NULL \
@@ -454,7 +459,7 @@ fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64, StoreError
     .ok_or(StoreError::NotSupersedable { serial_number: old.serial_number })
 }
 
-fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
+pub(super) fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
     sql.prepare_cached("SELECT id FROM issuer WHERE key_id = ?1")?
         .query_row([&issuer.0], |row| row.get(0))
         .optional()?
@@ -462,7 +467,7 @@ fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError
 }
 
 /// The row of a serial number and its id.
-fn existing(
+pub(super) fn existing(
     sql: &Connection,
     issuer_id: i64,
     serial_number: SerialNumber,

@@ -258,6 +258,16 @@ impl CrlNumber {
     }
 }
 
+impl CrlNumber {
+    /// The number, unless it is larger than any that this project gives.
+    #[must_use]
+    pub fn to_u64(self) -> Option<u64> {
+        let [high @ .., _, _, _, _, _, _, _, _] = self.0;
+        let low = self.0.last_chunk::<8>().copied().map(u64::from_be_bytes)?;
+        (high == [0; 12]).then_some(low)
+    }
+}
+
 impl From<u64> for CrlNumber {
     fn from(number: u64) -> Self {
         let mut padded = [0; 20];

@@ -2,27 +2,39 @@
 //!
 //! | module | what it promises |
 //! |---|---|
+//! | [`backup`] | a backup is whole or refused, and comes back without forgetting a revocation |
 //! | [`bad_input`] | every mistake is refused with a clear error, and nothing is lost |
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
 //! | [`crl`] | the revocation list is complete, dated, numbered, renewed in time, and read by others |
-//! | [`distribute`] a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
+//! | [`distribute`] | a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
+//! | [`doctor`] | everything wrong with a home is named, and mended where that is safe |
+//! | [`forecast`] | what breaks first is told before it does |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod backup;
 mod bad_input;
 mod cli;
 mod concurrency;
 mod crash;
 mod crl;
 mod distribute;
+mod doctor;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod forecast;
 #[path = "../common/home.rs"]
 mod home;
 mod interop;
 mod lifecycle;
 mod namespace;
+
+/// The time, in whole seconds.
+fn now() -> time::OffsetDateTime {
+    let now = cluster_ca::clock::Clock::now(&cluster_ca::clock::SystemClock);
+    now.replace_nanosecond(0).expect("a whole second")
+}

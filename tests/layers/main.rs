@@ -31,10 +31,23 @@ const MODULES: &[(&str, &[&str])] = &[
     ("audit", &["clock", "files", "identity", "x509"]),
     ("store", &["audit", "clock", "files", "identity", "profile", "revocation", "x509"]),
     ("keys", &["clock", "files", "secret", "x509"]),
+    ("sealed", &["clock", "secret"]),
     // What is done.
     (
         "ca",
-        &["audit", "clock", "files", "identity", "keys", "profile", "revocation", "secret", "store", "x509"],
+        &[
+            "audit",
+            "clock",
+            "files",
+            "identity",
+            "keys",
+            "profile",
+            "revocation",
+            "sealed",
+            "secret",
+            "store",
+            "x509",
+        ],
     ),
     ("distribute", &["clock", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // Faces.
@@ -66,8 +79,8 @@ const ANYWHERE: &[&str] = &[""];
 /// Each dependency and its rooms: a module, a directory or one file, below `src` and without `.rs`.
 const CRATES: &[(&str, &[&str])] = &[
     ("arc-swap", &["gateway"]),
-    ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "x509"]),
-    ("base64", &["gateway", "x509"]),
+    ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "sealed", "x509"]),
+    ("base64", &["gateway", "sealed", "x509"]),
     ("bytes", &["gateway"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
@@ -121,11 +134,13 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("rustls-pki-types", &["ca", "gateway", "keys", "revocation", "x509"]),
+    // The key of a backup is made from a passphrase; the one crypto library has no scrypt.
+    ("scrypt", &["sealed"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
     ("socket2", &["gateway"]),
-    ("tar", &["distribute/archive"]),
+    ("tar", &["ca/backup", "distribute/archive"]),
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
@@ -136,7 +151,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("uuid", &["ca", "cli", "gateway", "identity", "profile", "store"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),
-    ("zeroize", &["distribute/ssh", "keys", "secret", "x509"]),
+    ("zeroize", &["distribute/ssh", "keys", "sealed", "secret", "x509"]),
 ];
 
 /// What the repository's top level holds, besides dot-files and the build's `target`.

@@ -4,7 +4,7 @@
 //! that changes the disk, for every N, so that each state between two such calls is met once.
 
 pub(crate) mod aftermath;
-mod strace;
+pub(crate) mod strace;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -41,6 +41,16 @@ fn revoke_killed_at_any_point_leaves_a_list_that_agrees_with_the_record() {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);
     sweep(&home, &["revoke", "api-user/alice"], |_| false);
+}
+
+/// The points at which `command`, run in a copy of `start`, changes the disk.
+pub(crate) fn points(start: &Home, command: &[&str]) -> Vec<strace::Point> {
+    strace::record(&start.duplicate().command(command)).points()
+}
+
+/// Runs `command` in `home` and kills it at `point`; false when it ended before.
+pub(crate) fn killed_at(home: &Home, command: &[&str], point: &strace::Point) -> bool {
+    strace::kill(&home.command(command), point)
 }
 
 #[test]
@@ -97,7 +107,7 @@ fn publishing_killed_at_any_point_never_uses_a_number_twice() {
 /// Kills `command` at every point in a fresh copy of `start`, lets `next` do what a user would and say
 /// whether it was told of something, and checks what is left.
 fn sweep(start: &Home, command: &[&str], next: impl Fn(&Home) -> bool) {
-    let points = strace::record(&start.duplicate().command(command)).points();
+    let points = points(start, command);
     assert!(
         points.len() > 10,
         "only {} points of {command:?} change the disk: is strace at work?",

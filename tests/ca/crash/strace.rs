@@ -15,7 +15,7 @@ const MOST_OF_A_KIND: usize = 64;
 
 /// The Nth call of a kind, counted in each thread.
 #[derive(Clone, Debug)]
-pub(super) struct Point {
+pub(crate) struct Point {
     call: String,
     nth: usize,
 }

@@ -1,0 +1,191 @@
+//! Making a backup: a snapshot of the inventory and the files that belong to it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tar::{EntryType, Header};
+
+use super::place::Scratch;
+use super::{BackupError, FORMAT, Manifest, Part};
+use crate::ca::{Cluster, Context};
+use crate::files::{self, Access, FileError};
+use crate::sealed::Sealer;
+use crate::secret::Secret;
+use crate::store::Inventory;
+use crate::x509::{Sha256, pem};
+
+/// How often a snapshot is taken again, because the revocation list was replaced meanwhile, before the
+/// next one is taken while nobody else can write.
+const TRIES: u32 = 3;
+
+/// A backup that was made.
+#[derive(Debug, Serialize)]
+pub struct BackedUp {
+    /// Its file.
+    pub file: PathBuf,
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// The files in it.
+    pub files: Vec<String>,
+}
+
+/// Writes a backup of the whole home to `file`, which must not exist; with the issued pairs that lie in
+/// `issued/`, where that is wanted.
+///
+/// # Errors
+/// [`BackupError`]; then there is no file.
+pub fn back_up(
+    cluster: &Cluster,
+    file: &Path,
+    passphrase: &Secret,
+    with_issued: bool,
+    context: &Context,
+) -> Result<BackedUp, BackupError> {
+    if files::occupied(file) {
+        return Err(FileError::Exists { path: file.to_owned() }.into());
+    }
+    let scratch = Scratch::beside(file, context)?;
+    let snapshot = scratch.directory().join("ca.db");
+    let crl = settled_snapshot(cluster, &snapshot)?;
+    let manifest = manifest(&Inventory::open_reader(&snapshot)?, context)?;
+
+    let target = scratch.directory().join("backup");
+    files::create_private(&target)?;
+    let sink =
+        OpenOptions::new().write(true).open(&target).map_err(|source| io_error("write", file, source))?;
+    let mut tar = tar::Builder::new(Sealer::new(sink, passphrase, context.entropy.as_ref())?);
+    let files = Writer { tar: &mut tar, manifest: &manifest, files: Vec::new() }.write_all(
+        cluster,
+        &snapshot,
+        &crl,
+        with_issued,
+    )?;
+    tar.into_inner()
+        .and_then(Sealer::finish)
+        .and_then(|sink| sink.sync_all())
+        .map_err(|source| io_error("write", file, source))?;
+    scratch.deliver("backup", file)?;
+    Ok(BackedUp { file: file.to_owned(), manifest, files })
+}
+
+/// Takes a snapshot to which the revocation list on disk belongs; the answer is the list.
+fn settled_snapshot(cluster: &Cluster, snapshot: &Path) -> Result<Vec<u8>, BackupError> {
+    for _ in 0..TRIES {
+        if let Some(crl) = snapshot_with_crl(cluster, snapshot)? {
+            return Ok(crl);
+        }
+    }
+    let _lock = cluster.home.lock()?;
+    match snapshot_with_crl(cluster, snapshot)? {
+        Some(crl) => Ok(crl),
+        None => Err(BackupError::CrlDiffers { path: cluster.home.crl() }),
+    }
+}
+
+fn snapshot_with_crl(cluster: &Cluster, snapshot: &Path) -> Result<Option<Vec<u8>>, BackupError> {
+    if files::occupied(snapshot) {
+        fs::remove_file(snapshot).map_err(|source| io_error("remove", snapshot, source))?;
+    }
+    cluster.inventory.snapshot(snapshot)?;
+    let crl = files::read(&cluster.home.crl(), files::CRL_FILE)?;
+    let on_disk = pem::blocks_of(pem::Kind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
+    let issuer = Inventory::open_reader(snapshot)?.active_issuer()?;
+    // One that is owed is written anew when the home is opened, before anybody could miss it.
+    let settled = issuer.owes_crl() || issuer.crl.map(|crl| crl.sha256) == on_disk;
+    Ok(settled.then_some(crl))
+}
+
+fn manifest(snapshot: &Inventory, context: &Context) -> Result<Manifest, BackupError> {
+    let (facts, head) = (snapshot.cluster()?, snapshot.audit_head()?);
+    let counts = snapshot.counts(context.now())?;
+    Ok(Manifest {
+        format: FORMAT,
+        cluster: facts.name.to_string(),
+        uuid: facts.uuid,
+        made_at: context.now(),
+        crl_number: snapshot.active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default(),
+        certificates: counts.valid + counts.expired + counts.revoked,
+        audit_head: (head.seq, head.hash.to_string()),
+    })
+}
+
+/// Writes parts one after the other, and notes which.
+struct Writer<'a, W: Write> {
+    tar: &'a mut tar::Builder<W>,
+    manifest: &'a Manifest,
+    files: Vec<String>,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn write_all(
+        mut self,
+        cluster: &Cluster,
+        snapshot: &Path,
+        crl: &[u8],
+        with_issued: bool,
+    ) -> Result<Vec<String>, BackupError> {
+        let home = &cluster.home;
+        let text =
+            serde_json::to_vec(self.manifest).map_err(|error| io_error("write", snapshot, error.into()))?;
+        self.write_bytes(&Part::Manifest, &text)?;
+        self.write_file(&Part::Database, snapshot)?;
+        self.write_bytes(&Part::Key, files::read_private(&home.key())?.expose())?;
+        self.write_bytes(&Part::Certificate, &files::read(&home.certificate(), files::SMALL_FILE)?)?;
+        self.write_bytes(&Part::Crl, crl)?;
+        self.write_directory(home.directory(), Part::Settings)?;
+        if with_issued {
+            self.write_directory(&home.issued(), Part::Issued)?;
+        }
+        Ok(self.files)
+    }
+
+    /// Every file of a directory that is a part of the kind that `part` makes of its name.
+    fn write_directory(&mut self, directory: &Path, part: fn(String) -> Part) -> Result<(), BackupError> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        for name in names {
+            let part = part(name.clone());
+            if Part::of_name(&part.name()).as_ref() == Some(&part) {
+                self.write_bytes(&part, &files::read(&directory.join(name), files::SMALL_FILE)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_file(&mut self, part: &Part, path: &Path) -> Result<(), BackupError> {
+        let file = File::open(path).map_err(|source| io_error("read", path, source))?;
+        let size = file.metadata().map_err(|source| io_error("read", path, source))?.len();
+        self.write(part, size, file)
+    }
+
+    fn write_bytes(&mut self, part: &Part, bytes: &[u8]) -> Result<(), BackupError> {
+        self.write(part, u64::try_from(bytes.len()).unwrap_or(u64::MAX), bytes)
+    }
+
+    fn write(&mut self, part: &Part, size: u64, contents: impl Read) -> Result<(), BackupError> {
+        let name = part.name();
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(if part.access() == Access::Private { 0o600 } else { 0o644 });
+        header.set_mtime(u64::try_from(self.manifest.made_at.unix_timestamp()).unwrap_or_default());
+        header.set_size(size);
+        self.tar
+            .append_data(&mut header, &name, contents)
+            .map_err(|source| io_error("write", Path::new(&name), source))?;
+        self.files.push(name);
+        Ok(())
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path, source: io::Error) -> BackupError {
+    FileError::Io { doing, path: path.to_owned(), source }.into()
+}

@@ -1,0 +1,137 @@
+//! Where files wait before they are in their places, and the one step that puts all of a backup there.
+//!
+//! Every file is staged and durable beside its place. Then a journal that names them is written: from that
+//! moment on the home is the restored one, and whoever opens it first finishes the renames. Before that
+//! moment it is the old one, whatever lies beside it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{BackupError, Part};
+use crate::ca::{Context, Home};
+use crate::files::{self, Access, DirectoryLock, FileError, Placement, Staged};
+
+/// What marks the temporary files of a restore.
+pub(super) const TAG: &str = "restore";
+
+/// The journal's name in the home.
+const JOURNAL: &str = ".restore";
+
+/// A private directory beside a file, removed with all that is in it when it is dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// `.NAME.RANDOM.tmp` beside `file`.
+    pub(super) fn beside(file: &Path, context: &Context) -> Result<Self, BackupError> {
+        let mut random = [0; 8];
+        context.entropy.fill(&mut random)?;
+        let path = Staged::temporary_path(file, &crate::x509::hex(&random));
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|source| FileError::Io {
+            doing: "make the directory",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.0
+    }
+
+    /// Gives a file in it, which is durable already, its place; nothing is replaced.
+    pub(super) fn deliver(&self, name: &str, file: &Path) -> Result<(), FileError> {
+        files::place_new(&self.0.join(name), file)?;
+        files::sync_directory(files::parent(file))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: what stays is private, and its name says that it is temporary.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether the renames of a restore were begun and not finished.
+pub(in crate::ca) fn is_interrupted(home: &Home) -> bool {
+    files::occupied(&home.directory().join(JOURNAL))
+}
+
+/// Makes the staged parts the home's, in one step that a crash either finishes or undoes.
+pub(super) fn commit(home: &Home, parts: &[Part], lock: &DirectoryLock) -> Result<(), FileError> {
+    for part in parts {
+        if let Some(staged) = Staged::adopt(&part.path(home), TAG) {
+            staged.sync()?;
+            staged.leave();
+        }
+    }
+    if home.issued().is_dir() {
+        files::sync_directory(&home.issued())?;
+    }
+    files::sync_directory(home.directory())?;
+    let names: String = parts.iter().map(|part| part.name() + "\n").collect();
+    files::write(&home.directory().join(JOURNAL), Access::Private, Placement::Replace, names.as_bytes())?;
+    finish_interrupted(home, lock)
+}
+
+/// Finishes the renames of a restore that was interrupted, if there is one. The lock shows that nobody
+/// else is at work in the home.
+pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> Result<(), FileError> {
+    let journal = home.directory().join(JOURNAL);
+    if !files::occupied(&journal) {
+        return Ok(());
+    }
+    let names = files::read(&journal, files::CRL_FILE)?;
+    for part in String::from_utf8_lossy(&names).lines().filter_map(Part::of_name) {
+        let Some(staged) = Staged::adopt(&part.path(home), TAG) else { continue };
+        if part == Part::Database {
+            remove_log(&home.database())?;
+        }
+        staged.place(Placement::Replace)?;
+    }
+    if home.issued().is_dir() {
+        files::sync_directory(&home.issued())?;
+    }
+    files::sync_directory(home.directory())?;
+    remove(&journal)?;
+    files::sync_directory(home.directory())
+}
+
+/// Removes what an earlier restore staged and never committed; nothing of it was ever used.
+pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
+    let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
+    for directory in [home.directory().to_owned(), home.issued()] {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            if name.starts_with(&scratch) && name.ends_with(".tmp") && path.is_dir() {
+                fs::remove_dir_all(&path).map_err(|source| FileError::Io {
+                    doing: "remove",
+                    path,
+                    source,
+                })?;
+            } else if name.starts_with('.') && name.ends_with(&ending) {
+                remove(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The log of an inventory that is about to be replaced: SQLite would take it for the new one's.
+fn remove_log(database: &Path) -> Result<(), FileError> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        remove(Path::new(&name))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| FileError::Io { doing: "remove", path: path.to_owned(), source }),
+    }
+}

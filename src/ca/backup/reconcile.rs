@@ -1,0 +1,180 @@
+//! What a restore would forget, found in what is still there: another inventory, revocation lists, issued
+//! certificates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use super::BackupError;
+use super::unpack::Judged;
+use crate::files;
+use crate::identity::Identity;
+use crate::revocation::{Crl, RevocationReason};
+use crate::store::{Filter, Intent, Inventory, StoreError, Transaction};
+use crate::x509::crl::CertificateList;
+use crate::x509::trust::{Purpose, TrustBundle};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
+
+/// A revocation list that the cluster's root signed.
+pub(super) struct List {
+    pub(super) crl: Crl,
+    der: Vec<u8>,
+}
+
+impl List {
+    /// The lists in a file; an error when one of them is not the cluster's.
+    pub(super) fn read(
+        path: &Path,
+        trust: &TrustBundle,
+        at: OffsetDateTime,
+    ) -> Result<Vec<Self>, BackupError> {
+        let bytes = files::read(path, files::CRL_FILE)?;
+        let blocks = pem::blocks_of(pem::Kind::Crl, &bytes)?;
+        let read = |block: &pem::Block| {
+            Ok(Self { crl: Crl::verify(block.der(), trust, at)?, der: block.der().to_vec() })
+        };
+        blocks.iter().map(read).collect()
+    }
+}
+
+/// What a restored inventory has to take in before it may be used.
+#[derive(Default)]
+pub(super) struct Forgotten {
+    /// The oldest first, as far as that is known.
+    certificates: Vec<(KeyIdentifier, Intent, Certificate)>,
+    serial_numbers: BTreeSet<SerialNumber>,
+    revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, RevocationReason)>,
+}
+
+impl Forgotten {
+    /// How many certificates and how many revocations.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
+        (count(self.certificates.len()), count(self.revocations.len()))
+    }
+
+    /// What `other` knows and `restored` does not.
+    pub(super) fn find_in_inventory(
+        &mut self,
+        restored: &Inventory,
+        other: &Inventory,
+    ) -> Result<(), BackupError> {
+        other.list(&Filter::default(), OffsetDateTime::UNIX_EPOCH, |record| {
+            let serial_number = record.intent.serial_number;
+            let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
+            if record.issue.is_some() && known.is_none() {
+                let certificate = other.certificate(&record.issuer, serial_number)?;
+                self.find(record.issuer.clone(), record.intent, certificate);
+            }
+            if let Some(revocation) = record.revocation
+                && known.is_none_or(|known| !known.tells(revocation.reason))
+            {
+                let told = (record.issuer, revocation.at, revocation.reason);
+                self.revocations.insert(serial_number, told);
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(())
+    }
+
+    /// The certificates in a directory, absolute as `home` is, that the cluster's root signed and `restored` does not know.
+    pub(super) fn find_in_directory(
+        &mut self,
+        home: &Path,
+        restored: &Judged,
+        directory: &Path,
+    ) -> Result<(), BackupError> {
+        let trust_domain = restored.inventory.cluster()?.trust_domain;
+        for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let Some(certificate) = read_certificate(&path) else { continue };
+            let serial_number = certificate.serial_number;
+            // Whether it holds today does not matter: whether this root signed it does.
+            let verified =
+                restored.trust.verify(&certificate.der, &[], Purpose::Client, certificate.not_before);
+            let (Ok(chain), Ok(identity)) = (verified, Identity::of_certificate(&certificate, &trust_domain))
+            else {
+                continue;
+            };
+            if !restored.inventory.find(serial_number)?.is_empty() {
+                continue;
+            }
+            let key_path = path.with_extension("key");
+            let recorded = |path: PathBuf| path.strip_prefix(home).map(Path::to_owned).unwrap_or(path);
+            let intent = Intent {
+                serial_number,
+                role: identity.role,
+                name: identity.name,
+                // By which profile it was issued is not known any more.
+                profile: Sha256([0; 32]),
+                supersedes: None,
+                key_path: key_path.exists().then(|| recorded(key_path)),
+                certificate_path: recorded(path.clone()),
+            };
+            self.find(chain.anchor, intent, certificate);
+        }
+        Ok(())
+    }
+
+    /// What a list revokes and `restored` does not. Certificates must have been found before.
+    ///
+    /// # Errors
+    /// [`BackupError::RevokedUnknown`] for those that nobody here knows.
+    pub(super) fn find_in_list(&mut self, restored: &Inventory, list: &List) -> Result<(), BackupError> {
+        let mut unknown = BTreeSet::new();
+        let issuer = &list.crl.issuer;
+        for entry in CertificateList::from_der(&list.der)?.entries() {
+            let entry = entry?;
+            let serial_number = entry.serial_number;
+            if !list.crl.contains(&serial_number) {
+                continue;
+            }
+            let reason = entry.reason_code.and_then(RevocationReason::from_code);
+            let reason = reason.unwrap_or(RevocationReason::Unspecified);
+            let records = restored.find(serial_number)?;
+            match records.iter().find(|record| record.issuer == *issuer) {
+                Some(record) if record.tells(reason) => continue,
+                Some(record) if record.issue.is_some() => {}
+                _ if self.serial_numbers.contains(&serial_number) => {}
+                _ => {
+                    unknown.insert(serial_number);
+                    continue;
+                }
+            }
+            let told = (issuer.clone(), entry.revoked_at()?, reason);
+            self.revocations.entry(serial_number).or_insert(told);
+        }
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(BackupError::RevokedUnknown {
+                number: list.crl.number,
+                serial_numbers: unknown.into_iter().collect(),
+            })
+        }
+    }
+
+    fn find(&mut self, issuer: KeyIdentifier, intent: Intent, certificate: Certificate) {
+        if self.serial_numbers.insert(intent.serial_number) {
+            self.certificates.push((issuer, intent, certificate));
+        }
+    }
+
+    /// Records all of it.
+    pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
+        for (issuer, intent, certificate) in &self.certificates {
+            transaction = transaction.adopt(issuer, intent, certificate)?;
+        }
+        for (serial_number, (issuer, at, reason)) in &self.revocations {
+            transaction = transaction.adopt_revocation(issuer, *serial_number, *at, *reason)?;
+        }
+        Ok(transaction)
+    }
+}
+
+fn read_certificate(path: &Path) -> Option<Certificate> {
+    path.extension().filter(|extension| *extension == "crt")?;
+    let bytes = files::read(path, files::SMALL_FILE).ok()?;
+    pem::certificates(&bytes).ok()?.into_iter().next()
+}

@@ -1,0 +1,186 @@
+//! What lies in the home's directories: modes, temporary files that were left, pairs without a record.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirEntry};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::files::{self, DirectoryLock, FileError};
+use crate::keys::PrivateKey;
+use crate::x509::{Certificate, SerialNumber, pem};
+
+use super::{CaError, Cluster, Mend, Round, Severity};
+
+/// What marks a temporary file in its name.
+const TEMPORARY: &str = ".tmp";
+
+impl Round<'_> {
+    /// Who else may read or change what is in the home.
+    pub(super) fn look_at_modes(&mut self) {
+        self.look_at_mode(self.home.directory(), 0o700, "file.exposed");
+        for private in [self.home.key(), self.home.database()] {
+            self.look_at_mode(&private, 0o600, "file.exposed");
+        }
+        for public in [self.home.certificate(), self.home.crl()] {
+            self.look_at_mode(&public, 0o644, "doctor.writable");
+        }
+        if self.home.issued().is_dir() {
+            self.look_at_mode(&self.home.issued(), 0o700, "file.exposed");
+        }
+    }
+
+    /// Finds a file whose mode grants more than `wanted`, or that belongs to somebody else. A link is
+    /// not followed: what it leads to is not ours to change.
+    fn look_at_mode(&mut self, path: &Path, wanted: u32, code: &'static str) {
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(source) => {
+                let error = FileError::Io { doing: "open", path: path.to_owned(), source };
+                return self.error(error.code(), &format_args!("{} cannot be looked at", path.display()));
+            }
+        };
+        let mode = metadata.mode() & 0o7777;
+        if mode & !wanted != 0 && !metadata.is_symlink() {
+            let mend = Mend::Close(path.to_owned(), mode & wanted);
+            let what = if code == "file.exposed" {
+                "open to others than its owner"
+            } else {
+                "open to changes by others"
+            };
+            let message = format_args!("{} is {what} (mode {mode:04o})", path.display());
+            self.find(Severity::Error, code, &message, Some(mend));
+        }
+        if !files::owned_by_user_or_root(&metadata) {
+            let owner = metadata.uid();
+            self.error("file.foreign_owner", &FileError::ForeignOwner { path: path.to_owned(), owner });
+        }
+    }
+
+    /// What a process that ended early left. While another process is at work this cannot be told from
+    /// what it is just making, so it is left alone.
+    pub(super) fn look_at_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+        let Ok(_lock) = DirectoryLock::acquire(self.home.directory(), Duration::ZERO) else {
+            self.note("doctor.busy", &"another process is at work: what is unfinished was not looked at");
+            return Ok(());
+        };
+        let inventory = &cluster.inventory;
+        let (reserved, unplaced) = (inventory.reserved()?, inventory.unplaced()?);
+        let pending: BTreeSet<SerialNumber> =
+            reserved.iter().chain(&unplaced).map(|record| record.intent.serial_number).collect();
+        for (records, code, what) in [
+            (&reserved, "doctor.reserved", "was reserved and never signed"),
+            (&unplaced, "doctor.unplaced", "was signed, but its files may not be in their places"),
+        ] {
+            for record in records {
+                let intent = &record.intent;
+                let message =
+                    format_args!("{}/{} ({}) {what}", intent.role, intent.name, intent.serial_number);
+                self.find(Severity::Warning, code, &message, Some(Mend::Recover));
+            }
+        }
+        for directory in [self.home.directory().to_owned(), self.home.issued()] {
+            for path in entries(&directory).map(|entry| entry.path()).filter(|path| is_temporary(path)) {
+                self.look_at_leftover(cluster, &path, &pending)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A temporary file: swept unless a certificate was issued under the serial number that tags it,
+    /// since it may then be the only copy of that certificate's key.
+    fn look_at_leftover(
+        &mut self,
+        cluster: &Cluster,
+        path: &Path,
+        pending: &BTreeSet<SerialNumber>,
+    ) -> Result<(), CaError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tag = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit('.').next()).unwrap_or_default();
+        let serial_number: Option<SerialNumber> = tag.parse().ok();
+        if serial_number.is_some_and(|serial_number| pending.contains(&serial_number)) {
+            // Told already, by its record.
+            return Ok(());
+        }
+        let issued = match serial_number {
+            Some(serial_number) => {
+                cluster.inventory.find(serial_number)?.iter().any(|record| record.issue.is_some())
+            }
+            None => false,
+        };
+        if issued {
+            let message =
+                format_args!("{} belongs to an issued certificate and was never placed", path.display());
+            self.warn("doctor.leftover_of_issued", &message);
+        } else {
+            let message = format_args!("{} was left by a process that ended early", path.display());
+            self.find(Severity::Warning, "doctor.leftover", &message, Some(Mend::Sweep(path.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Every file in `issued/`: keys that others can read, keys without certificates, certificates that
+    /// the inventory does not know, pairs that do not belong together.
+    pub(super) fn look_at_issued(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+        for entry in entries(&self.home.issued()) {
+            let path = entry.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("key") => {
+                    self.look_at_mode(&path, 0o600, "file.exposed");
+                    if !path.with_extension("crt").exists() {
+                        let message = format_args!("{} has no certificate beside it", path.display());
+                        self.warn("doctor.key_without_certificate", &message);
+                    }
+                }
+                Some("crt") => self.look_at_certificate(cluster, &path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_certificate(&mut self, cluster: &Cluster, path: &Path) -> Result<(), CaError> {
+        let certificate = match read_certificate(path) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                self.warn(error.code(), &format_args!("{}: {error}", path.display()));
+                return Ok(());
+            }
+        };
+        let fingerprint = certificate.fingerprint();
+        let records = cluster.inventory.find(certificate.serial_number)?;
+        if !records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint)) {
+            let message = format_args!("the inventory does not know the certificate in {}", path.display());
+            self.error("doctor.unknown_certificate", &message);
+        }
+        let key_path = path.with_extension("key");
+        if key_path.exists() {
+            match PrivateKey::open(&key_path) {
+                Ok(key) if key.public_key_info() == certificate.public_key_info => {}
+                Ok(_) => {
+                    let message = format_args!("{} is not the key of {}", key_path.display(), path.display());
+                    self.error("doctor.pair_mismatch", &message);
+                }
+                // Its mode is looked at with the key.
+                Err(error) if error.code() == "file.exposed" => {}
+                Err(error) => self.warn(error.code(), &format_args!("{}: {error}", key_path.display())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is in a directory, in no order; nothing when it is not there.
+fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(TEMPORARY)
+}
+
+fn read_certificate(path: &Path) -> Result<Certificate, CaError> {
+    let certificates = pem::certificates(&files::read(path, files::SMALL_FILE)?)?;
+    certificates.into_iter().next().ok_or(CaError::NothingToVerify)
+}

@@ -1,0 +1,138 @@
+//! What the inventory says, held against the trust bundle, the revocation list and the profiles.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use time::Duration;
+
+use crate::clock::rfc3339;
+use crate::files;
+use crate::identity::Role;
+use crate::revocation::{Crl, RevocationSet};
+use crate::store::{Filter, Issuer, Record, Status, StoreError};
+use crate::x509::trust::{Purpose, TrustBundle};
+
+use super::super::crl::GRACE;
+use super::{CaError, Cluster, Mend, Round, Severity};
+
+/// From how long before its end on a revocation list is told of.
+const CRL_WARNING: Duration = Duration::days(30);
+
+impl Round<'_> {
+    /// The list on disk: whole, current, and saying what the inventory says.
+    pub(super) fn look_at_crl(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
+        let read = files::read(&self.home.crl(), files::CRL_FILE)
+            .map_err(CaError::from)
+            .and_then(|bytes| Ok(RevocationSet::from_pem(&bytes, bundle, self.now)?));
+        let lists = match read {
+            Ok(lists) => lists,
+            Err(error) => {
+                self.fault(error.code(), Some(&self.home.crl()), &error);
+                return Ok(());
+            }
+        };
+        for issuer in cluster.inventory.issuers()? {
+            if let Some(list) = lists.crl(&issuer.key_id) {
+                self.look_at_list(cluster, &issuer, list)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_list(&mut self, cluster: &Cluster, issuer: &Issuer, list: &Crl) -> Result<(), CaError> {
+        let (number, end) = (list.number, rfc3339(list.next_update));
+        if list.is_expired_at(self.now) {
+            self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
+        } else if list.is_expired_at(self.now + CRL_WARNING) {
+            self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} ends at {end}"));
+        }
+        if issuer.owes_crl() {
+            let message = "a CRL was to be written and was not: cluster.crl may be behind the inventory";
+            self.find(Severity::Error, "doctor.crl_owed", &message, Some(Mend::Recover));
+        } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != list.sha256) {
+            let recorded = issuer.crl.map(|recorded| recorded.number).unwrap_or_default();
+            let message =
+                format_args!("cluster.crl is CRL {number}, and not CRL {recorded} as it was recorded");
+            self.error("doctor.crl_differs", &message);
+        }
+        let mut missing = 0_u64;
+        cluster.inventory.revoked(&issuer.key_id, list.this_update - GRACE, |revoked| {
+            missing += u64::from(!list.contains(&revoked.serial_number));
+            Ok::<_, StoreError>(())
+        })?;
+        if missing > 0 {
+            let message =
+                format_args!("{missing} revoked certificates are not in cluster.crl (CRL {number})");
+            self.error("doctor.crl_incomplete", &message);
+        }
+        Ok(())
+    }
+
+    /// Every certificate that holds: its chain, its file, its profile.
+    pub(super) fn look_at_records(
+        &mut self,
+        cluster: &Cluster,
+        bundle: Option<&TrustBundle>,
+    ) -> Result<(), CaError> {
+        let mut outdated: BTreeMap<Role, u64> = BTreeMap::new();
+        let (mut missing, mut first_missing): (u64, Option<PathBuf>) = (0, None);
+        let valid = Filter { status: Some(Status::Valid), ..Filter::default() };
+        cluster.inventory.list(&valid, self.now, |record| {
+            if let Some(bundle) = bundle {
+                self.look_at_chain(cluster, bundle, &record)?;
+            }
+            let intent = &record.intent;
+            let path = cluster.locate(&intent.certificate_path);
+            if record.issue.is_some_and(|issue| issue.placed) && !path.exists() {
+                missing += 1;
+                first_missing.get_or_insert(path);
+            }
+            if self.profiles.leaf(intent.role).origin().digest != intent.profile {
+                *outdated.entry(intent.role).or_default() += 1;
+            }
+            self.found.certificates += 1;
+            (self.progress)(1);
+            Ok::<_, CaError>(())
+        })?;
+        if let Some(first) = first_missing {
+            // In most cases they were handed over and removed.
+            let message = format_args!(
+                "{missing} certificates that hold are not where they were written, such as {}",
+                first.display()
+            );
+            self.note("doctor.file_missing", &message);
+        }
+        for (role, count) in outdated {
+            let message = format_args!(
+                "{count} {role} certificates that hold were issued under another profile than today's"
+            );
+            self.note("doctor.profile_changed", &message);
+        }
+        Ok(())
+    }
+
+    fn look_at_chain(
+        &mut self,
+        cluster: &Cluster,
+        bundle: &TrustBundle,
+        record: &Record,
+    ) -> Result<(), CaError> {
+        let intent = &record.intent;
+        let certificate = match cluster.inventory.certificate(&record.issuer, intent.serial_number) {
+            Ok(certificate) => certificate,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                self.fault(error.code(), None, &error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // One that begins later is judged as of its beginning.
+        let at = self.now.max(certificate.not_before);
+        // Every role calls; those that serve do both.
+        if let Err(error) = bundle.verify(&certificate.der, &[], Purpose::Client, at) {
+            let message = format_args!("{}/{} ({}): {error}", intent.role, intent.name, intent.serial_number);
+            self.error(error.code(), &message);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! `backup` and `restore`: a home in one sealed file, and back.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::ca::backup::{self, BackedUp, Manifest, Restored};
+use crate::ca::{Authority, Cluster};
+use crate::clock::rfc3339;
+
+use super::Session;
+use super::password::PasswordSource;
+use super::report::{CommandResult, Shown, typed};
+
+/// The arguments of `backup`.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The file to write; it must not exist
+    file: PathBuf,
+
+    /// Check a backup instead of making one: that the password opens it and that all of it is there and
+    /// belongs together
+    #[arg(long, conflicts_with = "with_issued")]
+    verify: bool,
+
+    /// Also the certificates and keys in issued/
+    #[arg(long)]
+    with_issued: bool,
+
+    #[command(flatten)]
+    password: PasswordSource,
+}
+
+/// The arguments of `restore`.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The backup
+    file: PathBuf,
+
+    /// Take in what happened since: from the inventory, the revocation list and issued/ in the home, and
+    /// from --crl and --certificates
+    #[arg(long)]
+    reconcile: bool,
+
+    /// A newer revocation list to take in, such as a gateway's; can be repeated
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+
+    /// A directory of certificates that may have been issued since the backup; can be repeated
+    #[arg(long, value_name = "DIR", requires = "reconcile")]
+    certificates: Vec<PathBuf>,
+
+    #[command(flatten)]
+    password: PasswordSource,
+}
+
+impl Backup {
+    pub(super) fn run(self, session: &Session) -> CommandResult {
+        if self.verify {
+            let password = self.password.enter("the backup")?;
+            let manifest = backup::verify_backup(&self.file, &password, &session.context)?;
+            return Ok(Box::new(Shown(Sound { file: self.file, manifest })));
+        }
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let password = self.password.choose("the backup")?;
+        let made = backup::back_up(&cluster, &self.file, &password, self.with_issued, &session.context)?;
+        Ok(Box::new(Shown(Made(made))))
+    }
+}
+
+impl Restore {
+    pub(super) fn run(self, session: &Session) -> CommandResult {
+        let password = self.password.enter("the backup")?;
+        let home = session.home();
+        let wanted = backup::Restore {
+            file: &self.file,
+            passphrase: &password,
+            reconcile: self.reconcile,
+            crls: &self.crl,
+            certificates: &self.certificates,
+        };
+        let restored = backup::restore(&home, &wanted, &session.context)?;
+        // Opening it writes the list that is owed; the home is whole without that, too.
+        match Authority::open(&home, &session.context) {
+            Ok(authority) => session.tell_opened(&authority),
+            Err(error) => session.note(format_args!(
+                "the home is restored, but could not be opened yet ({error}); the next issuing command \
+                 writes the revocation list that it owes"
+            )),
+        }
+        Ok(Box::new(Shown(PutBack(restored))))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Made(BackedUp);
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackedUp { file, manifest, files } = &self.0;
+        writeln!(f, "Made the backup {}", typed(file))?;
+        manifest_text(manifest, f)?;
+        writeln!(f, "  files         {}", files.len())?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "Next: cluster-ca backup --verify {}    (then keep it elsewhere, away from its password)",
+            typed(file)
+        )
+    }
+}
+
+/// A backup in order.
+#[derive(Serialize)]
+struct Sound {
+    file: PathBuf,
+    #[serde(flatten)]
+    manifest: Manifest,
+}
+
+impl fmt::Display for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The backup {} is whole", typed(&self.file))?;
+        manifest_text(&self.manifest, f)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct PutBack(Restored);
+
+impl fmt::Display for PutBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let restored = &self.0;
+        writeln!(f, "Restored {}", typed(&restored.home))?;
+        manifest_text(&restored.manifest, f)?;
+        writeln!(f, "  put back      {}", restored.files.join(", "))?;
+        if restored.kept_inventory {
+            writeln!(f, "  inventory     the one that was there stays: it has all of the backup, and more")?;
+        }
+        if restored.adopted + restored.revocations > 0 {
+            writeln!(
+                f,
+                "  taken in      {} certificates and {} revocations that the backup does not know",
+                restored.adopted, restored.revocations
+            )?;
+        }
+        writeln!(f)?;
+        writeln!(f, "Next: cluster-ca doctor    (then copy cluster.crl to every gateway)")
+    }
+}
+
+fn manifest_text(manifest: &Manifest, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "  cluster       {} ({})", manifest.cluster, manifest.uuid)?;
+    writeln!(f, "  made at       {}", rfc3339(manifest.made_at))?;
+    writeln!(f, "  certificates  {}", manifest.certificates)?;
+    writeln!(f, "  CRL           number {}", manifest.crl_number)
+}

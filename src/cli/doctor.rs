@@ -1,0 +1,122 @@
+//! `doctor`: the whole home looked over, and repaired where that is safe.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::ca::doctor::{Examination, Finding, Severity, examine, repair};
+use crate::clock::parse_time;
+
+use super::Session;
+use super::report::{CommandResult, Outcome, hint};
+
+/// The arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Repair what can be repaired without losing anything: modes, leftovers, an owed revocation
+    /// list, files that were not placed
+    #[arg(long)]
+    fix: bool,
+
+    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "fix")]
+    at: Option<OffsetDateTime>,
+}
+
+impl Doctor {
+    pub(super) fn run(self, session: &Session) -> CommandResult {
+        let (home, profiles) = (session.home(), session.profiles()?);
+        let context = session.context_at(self.at);
+        let look = if self.fix { repair } else { examine };
+        let examination = look(&home, &profiles, &context, &|_| {})?;
+        for recovered in &examination.recovered {
+            session.note(recovered);
+        }
+        Ok(Box::new(Diagnosis { examination, fix: self.fix }))
+    }
+}
+
+struct Diagnosis {
+    examination: Examination,
+    fix: bool,
+}
+
+/// A finding with what to do about it.
+#[derive(Serialize)]
+struct Advised<'a> {
+    #[serde(flatten)]
+    finding: &'a Finding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+impl<'a> From<&'a Finding> for Advised<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self { finding, remedy: remedy(finding) }
+    }
+}
+
+/// What to do about it; a note asks for nothing.
+fn remedy(finding: &Finding) -> Option<&'static str> {
+    match finding.severity {
+        Severity::Note => None,
+        _ => hint(finding.code).or(Some(
+            "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
+        )),
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    healthy: bool,
+    certificates: u64,
+    findings: Vec<Advised<'a>>,
+    repaired: &'a [Finding],
+}
+
+impl Outcome for Diagnosis {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(Body {
+            healthy: self.examination.is_healthy(),
+            certificates: self.examination.certificates,
+            findings: self.examination.findings.iter().map(Advised::from).collect(),
+            repaired: &self.examination.repaired,
+        })
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.examination.is_healthy())
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Examination { findings, repaired, certificates, .. } = &self.examination;
+        for finding in repaired {
+            writeln!(f, "repaired: {} [{}]", finding.message, finding.code)?;
+        }
+        for finding in findings {
+            let word = match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Note => "note",
+            };
+            writeln!(f, "{word}: {} [{}]", finding.message, finding.code)?;
+            if let Some(remedy) = remedy(finding) {
+                writeln!(f, "  remedy: {remedy}")?;
+            }
+        }
+        if self.examination.is_healthy() {
+            return writeln!(f, "Healthy: {certificates} valid certificates, and everything agrees");
+        }
+        if !self.fix && findings.iter().any(Finding::is_mendable) {
+            writeln!(
+                f,
+                "\nNext: cluster-ca doctor --fix    (repairs what can be repaired without losing anything)"
+            )?;
+        }
+        Ok(())
+    }
+}
