@@ -78,11 +78,21 @@ pub enum Action {
     CrlPublish,
     /// A CRL number was set aside for a CRL about to be signed.
     CrlReserve,
+    /// A private key was protected with a passphrase.
+    KeyProtect,
+    /// The passphrase was taken off a private key.
+    KeyUnprotect,
+    /// A private key's data key was wrapped anew.
+    KmsRewrap,
+    /// A key management service was configured, or a private key wrapped by one.
+    KmsSet,
+    /// A private key was taken out of a key management service's protection, or the service forgotten.
+    KmsUnset,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::CertificateIssue,
         Self::CertificateRecover,
         Self::CertificateReserve,
@@ -90,6 +100,11 @@ impl Action {
         Self::ClusterInitialize,
         Self::CrlPublish,
         Self::CrlReserve,
+        Self::KeyProtect,
+        Self::KeyUnprotect,
+        Self::KmsRewrap,
+        Self::KmsSet,
+        Self::KmsUnset,
     ];
 
     /// The stable word for it.
@@ -103,6 +118,11 @@ impl Action {
             Self::ClusterInitialize => "cluster.initialize",
             Self::CrlPublish => "crl.publish",
             Self::CrlReserve => "crl.reserve",
+            Self::KeyProtect => "key.protect",
+            Self::KeyUnprotect => "key.unprotect",
+            Self::KmsRewrap => "kms.rewrap",
+            Self::KmsSet => "kms.set",
+            Self::KmsUnset => "kms.unset",
         }
     }
 }

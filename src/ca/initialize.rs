@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::files::{self, Access, Placement, Staged};
 use crate::identity::{ClusterName, TrustDomain};
-use crate::keys::PrivateKey;
+use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, judge_new_passphrase};
 use crate::profile::{ProfileSet, RootRequest};
+use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
 
@@ -21,7 +22,7 @@ use super::{CaError, Context, Home, builder, crl, random_uuid};
 const TAG: &str = "initialize";
 
 /// A cluster that somebody wants.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewCluster {
     /// Its name.
     pub name: ClusterName,
@@ -31,6 +32,8 @@ pub struct NewCluster {
     pub key_algorithm: Option<KeyAlgorithm>,
     /// How long the root holds; the profile's default otherwise.
     pub validity: Option<Duration>,
+    /// The passphrase that protects the root's key; none: only its file does.
+    pub passphrase: Option<Secret>,
 }
 
 /// A cluster that was made.
@@ -46,6 +49,8 @@ pub struct Initialized {
     pub certificate: PathBuf,
     /// The root's private key.
     pub key: PathBuf,
+    /// What protects it.
+    pub key_protection: Protection,
     /// The revocation list, still empty.
     pub crl: PathBuf,
     /// The inventory.
@@ -86,6 +91,9 @@ pub fn initialize(
             .parse()
             .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
     };
+    if let Some(passphrase) = &wanted.passphrase {
+        judge_new_passphrase(passphrase)?;
+    }
     home.prepare()?;
     let _lock = home.lock()?;
     resume_or_sweep(home)?;
@@ -114,7 +122,11 @@ pub fn initialize(
         created_at: provenance.at,
     };
     let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
-    let made = fill(home, &mut inventory, &root, &key, &provenance);
+    let protection = wanted.passphrase.as_ref().map_or(NewProtection::None, NewProtection::Passphrase);
+    let key_protection = if wanted.passphrase.is_some() { Protection::Passphrase } else { Protection::None };
+    let made = KeyFile::seal(&key, uuid, protection)
+        .map_err(CaError::from)
+        .and_then(|key_file| fill(home, &mut inventory, &root, key, key_file, &provenance));
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
     let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
@@ -126,6 +138,7 @@ pub fn initialize(
         trust_domain,
         certificate: home.certificate(),
         key: home.key(),
+        key_protection,
         crl: home.crl(),
         database: home.database(),
         serial_number,
@@ -142,12 +155,11 @@ fn fill(
     home: &Home,
     inventory: &mut Inventory,
     root: &crate::x509::Certificate,
-    key: &PrivateKey,
+    key: PrivateKey,
+    key_file: KeyFile,
     provenance: &crate::audit::Provenance,
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
-    let key_pem = key.to_pem()?;
-    let signer = Issuer::from_ca_cert_der(&root.der, PrivateKey::from_pem(&key_pem)?)
-        .map_err(builder::signing_failed)?;
+    let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(builder::signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;
     let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
     let (crl, current) = crl::first_crl(number, provenance.at, root, &signer)?;
@@ -155,7 +167,7 @@ fn fill(
 
     let certificate = pem::pem(pem::Kind::Certificate.label(), &root.der);
     let staged = vec![
-        Staged::create(&home.key(), TAG, Access::Private, key_pem.expose())?,
+        Staged::create(&home.key(), TAG, Access::Private, key_file.into_contents()?.expose())?,
         Staged::create(&home.certificate(), TAG, Access::Public, certificate.as_bytes())?,
         Staged::create(&home.crl(), TAG, Access::Public, crl.as_bytes())?,
     ];

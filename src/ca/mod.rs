@@ -9,6 +9,7 @@ mod crl;
 mod home;
 mod initialize;
 mod issue;
+mod protect;
 mod recover;
 mod revoke;
 mod verify;
@@ -16,6 +17,7 @@ mod verify;
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
+pub use protect::Protected;
 pub use recover::Recovered;
 pub use revoke::Revoked;
 pub use verify::{BrokenRule, Expectation, Verdict};
@@ -31,14 +33,14 @@ use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError, rfc3339};
 use crate::files::{self, DirectoryLock, FileError};
 use crate::identity::{IdentityError, Name, Role, TrustDomain};
-use crate::keys::{KeyError, PrivateKey};
+use crate::keys::{KeyError, PrivateKey, Protection, Unlock};
 use crate::profile::{PolicyError, ProfileError};
 use crate::revocation::CrlError;
 use crate::store::{self, Inventory, Record, StoreError};
 use crate::x509::trust::{TrustBundle, TrustError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, X509Error};
 
-/// What everything here is given: the time, randomness, and who acts.
+/// What everything here is given: the time, randomness, who acts, and what opens keys.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time.
@@ -47,6 +49,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// Who acts, for the audit chain.
     pub actor: Actor,
+    /// What opens the root's key, where more than its file protects it.
+    pub unlock: Arc<dyn Unlock>,
 }
 
 impl Context {
@@ -226,7 +230,7 @@ impl Authority {
         home.check()?;
         let lock = home.lock()?;
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
-        let key = PrivateKey::open(&home.key())?;
+        let key = PrivateKey::unlock(&home.key(), context.unlock.as_ref())?;
         let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };
         if key.public_key_info() != cluster.root.public_key_info {
             return Err(mismatch());
@@ -346,6 +350,14 @@ pub enum CaError {
     /// The profiles break a rule.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A key is protected by something else than what was asked for assumes.
+    #[error("{} has this protection: {by}", path.display())]
+    Protected {
+        /// The key's file.
+        path: PathBuf,
+        /// What protects it.
+        by: Protection,
+    },
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
     RootExpired {
@@ -404,6 +416,11 @@ impl CaError {
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
+            Self::Protected { by, .. } => match by {
+                Protection::Kms { .. } => "key.protected_by_kms",
+                Protection::None => "key.not_protected",
+                Protection::Passphrase => "key.protected_by_passphrase",
+            },
             Self::RootExpired { .. } => "home.root_expired",
             Self::Signing { .. } => "ca.signing",
             Self::Store(error) => error.code(),

@@ -8,6 +8,7 @@ use time::Duration;
 
 use crate::ca::{self, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
+use crate::keys::Protection;
 use crate::x509::KeyAlgorithm;
 
 use super::Session;
@@ -30,15 +31,25 @@ pub(super) struct Initialize {
     /// How long the root holds, such as 10y [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     validity: Option<Duration>,
+
+    /// Ask for a passphrase that protects the root's key; --passphrase-file and --passphrase-fd do
+    /// the same without asking
+    #[arg(long)]
+    ask_passphrase: bool,
 }
 
 impl Initialize {
     pub(super) fn run(self, session: &Session) -> CommandResult {
+        let passphrase = match session.passphrase().given()? {
+            None if self.ask_passphrase => Some(session.passphrase().choose(&session.home().key())?),
+            given => given,
+        };
         let wanted = NewCluster {
             name: self.name.parse()?,
             trust_domain: self.trust_domain.map(|given| given.parse()).transpose()?,
             key_algorithm: self.key_type,
             validity: self.validity,
+            passphrase,
         };
         let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)?;
         Ok(Box::new(Shown(Made(made))))
@@ -54,7 +65,7 @@ impl fmt::Display for Made {
         let made = &self.0;
         writeln!(f, "Made the cluster {} (trust domain {})", made.cluster, made.trust_domain)?;
         writeln!(f, "  certificate  {}  (public: copy it to every machine)", made.certificate.display())?;
-        writeln!(f, "  key          {}  (0600; whoever reads it controls the cluster)", made.key.display())?;
+        writeln!(f, "  key          {}  ({})", made.key.display(), caution(&made.key_protection))?;
         writeln!(
             f,
             "  CRL          {}  (empty; until {})",
@@ -66,5 +77,13 @@ impl fmt::Display for Made {
         writeln!(f, "  valid until  {}", rfc3339(made.not_after))?;
         writeln!(f)?;
         writeln!(f, "Next: cluster-ca create-control HOST    (the name or address that clients will use)")
+    }
+}
+
+/// What to know about the root's key.
+fn caution(protection: &Protection) -> &'static str {
+    match protection {
+        Protection::None => "0600; whoever reads it controls the cluster",
+        _ => "protected by the passphrase; without it nothing can be issued any more",
     }
 }

@@ -7,24 +7,29 @@ mod actor;
 mod audit;
 mod create;
 mod initialize;
+mod key;
 mod list;
 mod look;
 mod profiles;
 mod report;
 mod revoke;
 mod shell;
+mod unlock;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ca::{Authority, Context, Home};
 use crate::clock::{SystemClock, SystemEntropy};
+use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
 
 use report::{CommandResult, Failure, Format};
+use unlock::{Keyring, PassphraseSource};
 
 /// A private certificate authority for the machines of one cluster.
 ///
@@ -82,6 +87,9 @@ struct Global {
     /// Profiles to use instead of the built-in ones
     #[arg(long, global = true, value_name = "DIR")]
     templates: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: PassphraseSource,
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +117,10 @@ enum Command {
 
     /// Revoke a certificate and rewrite the revocation list
     Revoke(revoke::Revoke),
+
+    /// What protects the root's private key, or another one
+    #[command(subcommand)]
+    Key(key::Key),
 
     /// Say what is in certificate, request, revocation list and key files
     Inspect(look::Inspect),
@@ -140,6 +152,10 @@ pub(crate) struct Session {
 impl Session {
     fn home(&self) -> Home {
         Home::new(&self.global.home)
+    }
+
+    fn passphrase(&self) -> &PassphraseSource {
+        &self.global.passphrase
     }
 
     fn profiles(&self) -> Result<ProfileSet, Failure> {
@@ -177,6 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
+    let context = Context { unlock: Arc::new(Keyring::new(cli.global.passphrase.clone())), ..context };
     let session = Session { global: cli.global, context };
     report::finish(format, cli.command.run(&session))
 }
@@ -196,6 +213,7 @@ impl Command {
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
+            Self::Key(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
             Self::Profiles(command) => command.run(session),
@@ -224,9 +242,10 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
 #[must_use]
 pub fn main() -> ExitCode {
     let context = Context {
-        clock: std::sync::Arc::new(SystemClock),
-        entropy: std::sync::Arc::new(SystemEntropy),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
         actor: actor::current(),
+        unlock: Arc::new(NothingToUnlockWith),
     };
     run(std::env::args_os(), context)
 }

@@ -138,6 +138,7 @@ failure_from!(
     crate::clock::TimeTextError,
     crate::files::FileError,
     crate::identity::IdentityError,
+    crate::keys::KeyError,
     crate::profile::ProfileError,
     crate::store::StoreError,
     crate::x509::RequestError,
@@ -171,6 +172,22 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
         "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
+        "key.envelope_damaged" | "key.envelope_unreadable" => {
+            "put back the key file from a backup; an envelope opens only as it was written"
+        }
+        "key.envelope_version" => "use the version of cluster-ca that wrote the file, or a newer one",
+        "key.not_protected" => "protect it with: cluster-ca key protect",
+        "key.passphrase_needed" => {
+            "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal"
+        }
+        "key.protected_by_kms" => "see cluster-ca kms show; cluster-ca kms unset ends it",
+        "key.protected_by_passphrase" => "change it with: cluster-ca key change-passphrase",
+        "key.unsupported_encryption" => {
+            "write it anew: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW"
+        }
+        "key.weak_passphrase" => {
+            "take several random words: whoever steals the file guesses as long as they like"
+        }
         "key.encrypted" => "an unencrypted key was expected here",
         "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
         "policy.outlives_issuer" => "ask for a shorter --validity",

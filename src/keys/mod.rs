@@ -2,7 +2,20 @@
 //!
 //! A key in memory is zeroized when it is dropped and never shown. What protects it at rest is this
 //! module's business alone: whoever needs a key says which file and gets a [`PrivateKey`], whatever
-//! the file holds.
+//! the file holds ([`KeyFile`]), with what their [`Unlock`] supplies.
+
+mod envelope;
+mod error;
+mod file;
+pub mod kms;
+mod passphrase;
+mod unlock;
+
+pub use envelope::{DataKey, Envelope};
+pub use error::KeyError;
+pub use file::{KeyFile, NewProtection, Protection};
+pub use passphrase::judge_new_passphrase;
+pub use unlock::{NothingToUnlockWith, Unlock};
 
 use std::fmt;
 use std::path::Path;
@@ -15,7 +28,7 @@ use rcgen::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroize;
 
-use crate::files::{self, FileError};
+use crate::files;
 use crate::secret::Secret;
 use crate::x509::KeyAlgorithm;
 
@@ -78,7 +91,8 @@ impl PrivateKey {
         }
     }
 
-    /// Reads the key in a file that its owner alone may read.
+    /// Reads the unencrypted key in a file that its owner alone may read; see [`PrivateKey::unlock`]
+    /// for one that may be protected by more.
     ///
     /// # Errors
     /// [`KeyError`] for a file that is missing, exposed, or holds no key that can be opened.
@@ -159,46 +173,6 @@ impl Drop for PrivateKey {
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrivateKey({}, …)", self.algorithm)
-    }
-}
-
-/// Why a private key could not be made or opened. Never says anything about its contents.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The key is encrypted with a passphrase.
-    #[error("the private key is encrypted")]
-    Encrypted,
-    /// The file could not be read, or should not be used as it is.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The crypto library could not make the key.
-    #[error("cannot make a key of type {algorithm}")]
-    Generate {
-        /// The type asked for.
-        algorithm: KeyAlgorithm,
-    },
-    /// Not one private key in PEM.
-    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` was expected")]
-    NotPem,
-    /// Not a key of a type that this project uses, or a damaged one.
-    #[error(
-        "the private key is damaged or of a type that is not supported (P-256, P-384, Ed25519, RSA 2048, 3072, 4096 are)"
-    )]
-    Unsupported,
-}
-
-impl KeyError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Encrypted => "key.encrypted",
-            Self::File(error) => error.code(),
-            Self::Generate { .. } => "key.generate",
-            Self::NotPem => "key.not_pem",
-            Self::Unsupported => "key.unsupported",
-        }
     }
 }
 

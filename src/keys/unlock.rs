@@ -1,0 +1,41 @@
+//! What opens a protected key: supplied by whoever runs the program, asked for only when needed.
+
+use std::fmt;
+use std::path::Path;
+
+use super::KeyError;
+use super::envelope::Envelope;
+use super::kms::{KeyWrap, KmsError};
+use crate::secret::Secret;
+
+/// Supplies passphrases and key management services, each only when a key file needs it.
+pub trait Unlock: fmt::Debug + Send + Sync {
+    /// The passphrase of the key in `path`.
+    ///
+    /// # Errors
+    /// [`KeyError::PassphraseNeeded`] when there is none to be had.
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError>;
+
+    /// The service that wrapped the data key of `envelope`.
+    ///
+    /// # Errors
+    /// [`KmsError::NotConfigured`] when none is known here.
+    fn key_wrap(&self, envelope: &Envelope) -> Result<Box<dyn KeyWrap>, KmsError>;
+}
+
+/// Opens nothing: for keys that nothing protects but their file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingToUnlockWith;
+
+impl Unlock for NothingToUnlockWith {
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
+        Err(KeyError::PassphraseNeeded { path: path.to_owned() })
+    }
+
+    fn key_wrap(&self, envelope: &Envelope) -> Result<Box<dyn KeyWrap>, KmsError> {
+        Err(KmsError::NotConfigured {
+            kms: envelope.wrapped().kms(),
+            key: envelope.wrapped().key().to_owned(),
+        })
+    }
+}
