@@ -32,6 +32,14 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_all(&mut file, path, limit)
 }
 
+/// Refuses what [`read`] could not open: missing, not readable, or not a regular file.
+///
+/// # Errors
+/// [`FileError`].
+pub fn check_readable(path: &Path) -> Result<(), FileError> {
+    open_regular(path).map(drop)
+}
+
 /// Reads a file that holds a secret: like [`read`], but refused when anybody but its owner could
 /// read it, or when it belongs to somebody other than this user or root.
 ///
@@ -47,16 +55,25 @@ pub fn read_private(path: &Path) -> Result<Secret, FileError> {
     read_all(&mut file, path, SMALL_FILE).map(Secret::new)
 }
 
+/// Refuses what is not a directory.
+///
+/// # Errors
+/// [`FileError`]: missing, or something else.
+pub fn check_directory(path: &Path) -> Result<(), FileError> {
+    directory(path).map(drop)
+}
+
 /// Refuses a directory that anybody but its owner may enter or write to.
 ///
 /// # Errors
 /// [`FileError`]: missing, not a directory, exposed, or someone else's.
 pub fn check_private_directory(path: &Path) -> Result<(), FileError> {
+    check_owner_only(path, &directory(path)?)
+}
+
+fn directory(path: &Path) -> Result<fs::Metadata, FileError> {
     let metadata = fs::metadata(path).map_err(|source| FileError::io("open", path, source))?;
-    if !metadata.is_dir() {
-        return Err(FileError::NotADirectory { path: path.to_owned() });
-    }
-    check_owner_only(path, &metadata)
+    if metadata.is_dir() { Ok(metadata) } else { Err(FileError::NotADirectory { path: path.to_owned() }) }
 }
 
 fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {

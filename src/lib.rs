@@ -17,7 +17,7 @@ pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod files;
-
+pub mod gateway;
 pub mod identity;
 pub mod keys;
 pub mod profile;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +19,7 @@ use crate::identity::{Host, Name, Role};
 use crate::x509::{CertificationRequest, KeyAlgorithm};
 
 use super::Session;
-use super::report::{CommandResult, Failure, Outcome};
+use super::report::{CommandResult, Failure, Outcome, typed};
 
 /// More than this in one command is a mistake, not a cluster.
 const AT_MOST: usize = 1_000_000;
@@ -207,16 +208,18 @@ impl Common {
             .collect::<Vec<_>>();
         if self.dry_run {
             let cluster = ca::Cluster::open(&session.home(), &session.context)?;
-            return Ok(Box::new(Made::new(cluster.plan(&profiles, &orders)?, many, plan_text)));
+            return Ok(Box::new(WouldSign { all: cluster.plan(&profiles, &orders)?, many }));
         }
         let home = session.home();
         let output = self.output.unwrap_or_else(|| home.issued());
         let mut authority = Authority::open(&home, &session.context)?;
-        session.note_recovered(&authority);
+        session.tell_opened(&authority);
         let progress = progress_bar(orders.len(), session);
+        let begin = Instant::now();
         let fulfilled = authority
             .issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| progress.inc(count))?;
         progress.finish_and_clear();
+        session.detail(format_args!("issued {} in {:.1?}", fulfilled.len(), begin.elapsed()));
         for certificate in &fulfilled {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(
@@ -225,65 +228,71 @@ impl Common {
                 ));
             }
         }
-        let bundle = home.certificate();
-        Ok(Box::new(Made::new(fulfilled, many, move |one, f| issued_text(one, &bundle, f))))
+        Ok(Box::new(Issued { all: fulfilled, many, bundle: home.certificate() }))
     }
 }
 
-/// One thing or many, each with its text: a single one is a JSON object, many are an array.
-struct Made<T, W> {
-    all: Vec<T>,
+/// What was issued; one that was asked for by itself is told in full.
+struct Issued {
+    all: Vec<Fulfilled>,
     many: bool,
-    write: W,
+    bundle: PathBuf,
 }
 
-impl<T, W> Made<T, W>
-where
-    T: Serialize,
-    W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
-{
-    fn new(all: Vec<T>, many: bool, write: W) -> Self {
-        Self { all, many, write }
-    }
-}
-
-impl<T, W> fmt::Display for Made<T, W>
-where
-    T: Serialize,
-    W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
-{
+impl fmt::Display for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 3;
-        for one in self.all.iter().take(SHOWN) {
-            (self.write)(one, f)?;
+        if let ([one], false) = (self.all.as_slice(), self.many) {
+            return issued_text(one, &self.bundle, f);
         }
-        match self.all.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => {
-                writeln!(f, "\nand {more} more ({} in all); `cluster-ca list` shows them", self.all.len())
-            }
+        for one in &self.all {
+            writeln!(f, "{}  {}", one.serial_number, typed(&one.certificate))?;
         }
+        writeln!(f, "\nIssued {} certificates, each with its key (0600) beside it", self.all.len())?;
+        writeln!(
+            f,
+            "\nNext: copy each pair and {} to its machine; `cluster-ca show SERIAL` tells more of one",
+            typed(&self.bundle)
+        )
     }
 }
 
-impl<T, W> Outcome for Made<T, W>
-where
-    T: Serialize,
-    W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
-{
+impl Outcome for Issued {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        match self.all.as_slice() {
-            [one] if !self.many => serde_json::to_value(one),
-            all => serde_json::to_value(all),
-        }
+        one_or_many(&self.all, self.many)
+    }
+}
+
+/// What would be signed.
+struct WouldSign {
+    all: Vec<Planned>,
+    many: bool,
+}
+
+impl fmt::Display for WouldSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.iter().try_for_each(|planned| plan_text(planned, f))
+    }
+}
+
+impl Outcome for WouldSign {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        one_or_many(&self.all, self.many)
+    }
+}
+
+/// An object for one that was asked for by itself, an array for many, be it many of one.
+fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value, serde_json::Error> {
+    match all {
+        [one] if !many => serde_json::to_value(one),
+        all => serde_json::to_value(all),
     }
 }
 
 fn issued_text(issued: &Fulfilled, bundle: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "Issued {}/{}", issued.role, issued.name)?;
-    writeln!(f, "  certificate  {}", issued.certificate.display())?;
+    writeln!(f, "  certificate  {}", typed(&issued.certificate))?;
     match &issued.key {
-        Some(key) => writeln!(f, "  key          {}  (0600)", key.display())?,
+        Some(key) => writeln!(f, "  key          {}  (0600)", typed(key))?,
         None => writeln!(f, "  key          stays where the request was made")?,
     }
     writeln!(f, "  serial       {}", issued.serial_number)?;
@@ -293,13 +302,13 @@ fn issued_text(issued: &Fulfilled, bundle: &Path, f: &mut fmt::Formatter<'_>) ->
     }
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
     let files = [Some(&issued.certificate), issued.key.as_ref()];
-    let files: Vec<String> = files.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    let files: Vec<String> = files.into_iter().flatten().map(|path| typed(path)).collect();
     let host = match issued.role {
         Role::ControlService => issued.name.as_str(),
         Role::NodeAgent => "NODE",
         Role::ApiUser => "HOST",
     };
-    writeln!(f, "\nNext: scp {} {} root@{host}:/etc/cluster/", files.join(" "), bundle.display())
+    writeln!(f, "\nNext: scp {} {} root@{host}:/etc/cluster/", files.join(" "), typed(bundle))
 }
 
 fn plan_text(planned: &Planned, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use crate::keys::Protection;
 use crate::x509::KeyAlgorithm;
 
 use super::Session;
-use super::report::{CommandResult, Shown};
+use super::report::{CommandResult, Shown, typed};
 
 /// The arguments of `initialize`.
 #[derive(Debug, Args)]
@@ -64,15 +64,10 @@ impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let made = &self.0;
         writeln!(f, "Made the cluster {} (trust domain {})", made.cluster, made.trust_domain)?;
-        writeln!(f, "  certificate  {}  (public: copy it to every machine)", made.certificate.display())?;
-        writeln!(f, "  key          {}  ({})", made.key.display(), caution(&made.key_protection))?;
-        writeln!(
-            f,
-            "  CRL          {}  (empty; until {})",
-            made.crl.display(),
-            rfc3339(made.crl_next_update)
-        )?;
-        writeln!(f, "  inventory    {}", made.database.display())?;
+        writeln!(f, "  certificate  {}  (public: copy it to every machine)", typed(&made.certificate))?;
+        writeln!(f, "  key          {}  ({})", typed(&made.key), caution(&made.key_protection))?;
+        writeln!(f, "  CRL          {}  (empty; until {})", typed(&made.crl), rfc3339(made.crl_next_update))?;
+        writeln!(f, "  inventory    {}", typed(&made.database))?;
         writeln!(f, "  root         {}, serial {}", made.key_algorithm, made.serial_number)?;
         writeln!(f, "  valid until  {}", rfc3339(made.not_after))?;
         writeln!(f)?;

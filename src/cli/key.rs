@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::ca::{Authority, Protected};
+use crate::ca::Protected;
 use crate::keys::{KeyFile, Protection};
 
 use super::Session;
-use super::report::{CommandResult, Shown};
+use super::report::{CommandResult, Shown, typed};
 use super::unlock::NewPassphraseSource;
 
 /// The commands about a private key's protection.
@@ -54,24 +54,18 @@ impl Key {
             }
             Self::Protect(key) => {
                 let path = path(key);
-                let mut authority = open(session)?;
+                let mut authority = session.authority()?;
                 authority.protect_key(&path, &session.passphrase().choose(&path)?)?
             }
-            Self::Unprotect(key) => open(session)?.unprotect_key(&path(key))?,
+            Self::Unprotect(key) => session.authority()?.unprotect_key(&path(key))?,
             Self::ChangePassphrase(change) => {
                 let path = path(change.key);
-                let mut authority = open(session)?;
+                let mut authority = session.authority()?;
                 authority.change_passphrase(&path, &change.new.choose(&path)?)?
             }
         };
         Ok(Box::new(Shown(Changed(changed))))
     }
-}
-
-fn open(session: &Session) -> Result<Authority, super::report::Failure> {
-    let authority = Authority::open(&session.home(), &session.context)?;
-    session.note_recovered(&authority);
-    Ok(authority)
 }
 
 #[derive(Serialize)]
@@ -83,7 +77,7 @@ struct Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.key.display())?;
+        writeln!(f, "{}", typed(&self.key))?;
         writeln!(f, "  protection  {}", self.protection)
     }
 }
@@ -95,7 +89,7 @@ struct Changed(Protected);
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Protected { key, before, after } = &self.0;
-        writeln!(f, "{}", key.display())?;
+        writeln!(f, "{}", typed(key))?;
         writeln!(f, "  protection  {after}  (before: {before})")?;
         if *after == Protection::None {
             writeln!(f, "  weaker now  whoever reads the file, or a backup of it, has the key")

@@ -168,7 +168,7 @@ impl fmt::Display for Known {
             writeln!(f, "  key          {key}")?;
         }
         match &self.contents {
-            Some(contents) => write!(f, "\n{contents}"),
+            Some(contents) => writeln!(f, "\n{contents}"),
             None => writeln!(f, "  never signed: serial number {} stays unused", row.serial_number),
         }
     }

@@ -49,7 +49,7 @@ impl fmt::Display for InspectedFiles {
                 if index > 0 {
                     writeln!(f)?;
                 }
-                write!(f, "{contents}")?;
+                writeln!(f, "{contents}")?;
             }
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Verify {
         let Some(worst) = verdict.broken.first() else {
             return Ok(Box::new(Shown(Good(verdict))));
         };
-        let message = format!("{} is refused: {} [{}]", self.file.display(), worst.message, worst.code);
+        let message = format!("{} is refused: {}", self.file.display(), worst.message);
         let others = verdict.broken.iter().skip(1).map(|rule| format!("{} [{}]", rule.message, rule.code));
         let failure = Failure::new(worst.code, message).with_causes(others.collect());
         Err(match hint(worst.code) {

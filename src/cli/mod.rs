@@ -80,7 +80,7 @@ struct Global {
     #[arg(long, short, global = true, conflicts_with = "json")]
     quiet: bool,
 
-    /// Say more, on stderr: what is opened, how long it took
+    /// Say more, on stderr: what is opened, and how long it takes
     #[arg(long, short, global = true)]
     verbose: bool,
 
@@ -172,8 +172,24 @@ impl Session {
         }
     }
 
-    /// What an earlier run had left half done, and what became of it.
-    fn note_recovered(&self, authority: &Authority) {
+    /// Something that only `--verbose` shows.
+    fn detail(&self, text: impl std::fmt::Display) {
+        if self.global.verbose {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Opens the home for changes and tells what there is to tell.
+    fn authority(&self) -> Result<Authority, Failure> {
+        let authority = Authority::open(&self.home(), &self.context)?;
+        self.tell_opened(&authority);
+        Ok(authority)
+    }
+
+    /// Tells which cluster is open, what an earlier run had left half done in it, and what became of that.
+    fn tell_opened(&self, authority: &Authority) {
+        let cluster = authority.cluster();
+        self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
         for found in authority.recovered() {
             self.note(found);
         }

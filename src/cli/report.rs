@@ -6,9 +6,12 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
+
+use crate::files;
 
 /// What a command gives back: `Display` for people, `Serialize` for programs.
 pub(super) trait Outcome: fmt::Display {
@@ -42,6 +45,13 @@ impl<T: fmt::Display + Serialize> Outcome for Shown<T> {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(&self.0)
     }
+}
+
+/// A path as the user would type it: relative where it lies below the current directory.
+pub(super) fn typed(path: &Path) -> String {
+    let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
+    let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
+    below.strip_prefix(".").unwrap_or(below).display().to_string()
 }
 
 /// How results are to be printed.
@@ -91,7 +101,7 @@ impl Failure {
 
     /// With the file that it is about.
     #[must_use]
-    pub(super) fn about(mut self, file: &std::path::Path) -> Self {
+    pub(super) fn about(mut self, file: &Path) -> Self {
         self.message = format!("{}: {}", file.display(), self.message);
         self
     }
@@ -193,6 +203,25 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "policy.outlives_issuer" => "ask for a shorter --validity",
         "policy.key_algorithm" => "choose one of those that `cluster-ca profiles show ROLE` lists",
         "request.bad_signature" => "make the request again with the key it is for: openssl req -new -key KEY",
+        "chain.expired" => "issue a new one; to judge as of an earlier time, use --at TIME",
+        "chain.not_yet_valid" => {
+            "check the clock of this machine, or judge as of a later time with --at TIME"
+        }
+        "chain.unknown_issuer" | "chain.bad_signature" => {
+            "another cluster's root signed it, or nobody's; issue one in this cluster"
+        }
+        "chain.wrong_purpose" => "it is of a role that is not used for this; issue one of the right role",
+        "chain.wrong_name" => "issue one that names this host: cluster-ca create-control HOST --san NAME",
+        "identity.foreign_trust_domain" => "it belongs to another cluster; issue one in this cluster",
+        "revocation.revoked" => "it is out for good; issue a new one if its holder is still to be let in",
+        "revocation.crl_expired" | "crl.not_yet_valid" => "write a fresh list: any `cluster-ca revoke` does",
+        "verify.not_in_inventory" => {
+            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
+        }
+        "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
+        "audit.broken_chain" | "store.unrecorded" => {
+            "somebody changed ca.db by other means; compare it with a backup"
+        }
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
         "ca.ambiguous" => "name one of them by its serial number",
         _ => return None,

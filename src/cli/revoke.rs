@@ -10,7 +10,7 @@ use crate::clock::rfc3339;
 use crate::revocation::RevocationReason;
 
 use super::Session;
-use super::report::{CommandResult, Shown};
+use super::report::{CommandResult, Failure, Shown, typed};
 
 /// The arguments of `revoke`.
 #[derive(Debug, Args)]
@@ -34,10 +34,10 @@ impl Revoke {
         let target: Target = self.target.parse()?;
         if !RevocationReason::FOR_LEAVES.contains(&self.reason) {
             let message = format!("{} is not a reason for revoking a leaf certificate", self.reason);
-            return Err(super::report::Failure::new("usage.reason", message));
+            return Err(Failure::new("usage.reason", message));
         }
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.note_recovered(&authority);
+        session.tell_opened(&authority);
         Ok(Box::new(Shown(Ended(authority.revoke(&target, self.reason, self.comment.as_deref())?))))
     }
 }
@@ -54,12 +54,12 @@ impl fmt::Display for Ended {
         writeln!(
             f,
             "  CRL          {}  (number {}, until {})",
-            ended.crl.display(),
+            typed(&ended.crl),
             ended.crl_number,
             rfc3339(ended.next_update)
         )?;
         writeln!(f)?;
         writeln!(f, "Next: copy the CRL to every gateway, for example")?;
-        writeln!(f, "  scp {} root@GATEWAY:/etc/cluster/", ended.crl.display())
+        writeln!(f, "  scp {} root@GATEWAY:/etc/cluster/", typed(&ended.crl))
     }
 }

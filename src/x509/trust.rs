@@ -129,15 +129,17 @@ impl TrustBundle {
         // From the anchor down to the leaf, so that each link knows the key that signed it.
         let mut links = Vec::with_capacity(1);
         let mut issuer = anchor.key_identifier.clone();
+        let mut expires = leaf.not_after.min(anchor.certificate.not_after);
         for intermediate in path.intermediate_certificates().rev() {
             let certificate = Certificate::from_der(&intermediate.der()).map_err(ChainError::Malformed)?;
             let next = self.intermediate_key(&certificate)?;
             links.push(Link { issuer, serial_number: certificate.serial_number });
+            expires = expires.min(certificate.not_after);
             issuer = next;
         }
         links.push(Link { issuer, serial_number: leaf.serial_number });
         links.reverse();
-        Ok(VerifiedChain { leaf, links, anchor: anchor.key_identifier.clone() })
+        Ok(VerifiedChain { leaf, links, anchor: anchor.key_identifier.clone(), expires })
     }
 
     /// The identifier of an intermediate authority's key. It may not bear that of an anchor whose
@@ -223,6 +225,8 @@ pub struct VerifiedChain {
     pub links: Vec<Link>,
     /// The key of the anchor that the path ends at.
     pub anchor: KeyIdentifier,
+    /// The last second in which every certificate of it holds, the anchor's included.
+    pub expires: OffsetDateTime,
 }
 
 /// One certificate of a chain, as a CRL names it.

@@ -1,0 +1,265 @@
+//! Bodies on their way through: passed on chunk by chunk, counted, never gathered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::forward::Lease;
+use super::headers;
+use super::telemetry::RequestRecord;
+
+/// How far the body of a request has come; shared between the side that reads and the side that waits.
+#[derive(Debug)]
+pub struct Upload {
+    begun: Instant,
+    bytes: AtomicU64,
+    last_progress: AtomicU64,
+    finished: AtomicBool,
+    over_limit: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Upload {
+    /// How many bytes of the body have been read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it has been handed on.
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Whether it turned out larger than it may be.
+    pub fn is_over_limit(&self) -> bool {
+        self.over_limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller's side of it failed.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// When the last byte of it came, or the request itself.
+    pub fn last_progress(&self) -> Instant {
+        self.begun + Duration::from_micros(self.last_progress.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self, bytes: usize) -> u64 {
+        let elapsed = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_progress.store(elapsed, Ordering::Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+}
+
+/// The body of a request on its way upstream.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None` once it is known that nothing comes.
+    incoming: Option<Incoming>,
+    upload: Arc<Upload>,
+    at_most: u64,
+}
+
+impl RequestBody {
+    /// Passes `incoming` on, at most `at_most` bytes of it.
+    pub fn new(incoming: Incoming, at_most: u64) -> Self {
+        let upload = Upload {
+            begun: Instant::now(),
+            bytes: AtomicU64::new(0),
+            last_progress: AtomicU64::new(0),
+            finished: AtomicBool::new(incoming.is_end_stream()),
+            over_limit: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        };
+        Self { incoming: Some(incoming), upload: Arc::new(upload), at_most }
+    }
+
+    /// A body without a byte that shares the account of this one, which has none either.
+    pub fn empty_copy(&self) -> Self {
+        Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0 }
+    }
+
+    /// How far it has come, also after it has been handed over.
+    pub fn upload(&self) -> Arc<Upload> {
+        Arc::clone(&self.upload)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(source)) => {
+                self.upload.broken.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(BodyError::Downstream { source })));
+            }
+            None => {
+                self.upload.finished.store(true, Ordering::Relaxed);
+                return Poll::Ready(None);
+            }
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if self.upload.advance(length) > self.at_most {
+            self.upload.over_limit.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(BodyError::TooLarge { at_most: self.at_most })));
+        }
+        if self.is_end_stream() {
+            self.upload.finished.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// The body of a response on its way downstream; its end, or its loss, ends the request's record.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    record: RequestRecord,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The gateway's own words.
+    Own(Option<Bytes>),
+    /// What the upstream sends, with the connection it comes on.
+    Upstream { incoming: Incoming, lease: Option<Lease> },
+}
+
+impl ResponseBody {
+    /// The gateway's own words.
+    pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
+        let text = text.into();
+        Self { content: Content::Own((!text.is_empty()).then_some(text)), record }
+    }
+
+    /// What the upstream sends on the connection of `lease`.
+    pub fn upstream(incoming: Incoming, lease: Lease, record: RequestRecord) -> Self {
+        Self { content: Content::Upstream { incoming, lease: Some(lease) }, record }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Content::Upstream { incoming, .. } => match ready!(Pin::new(incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => Some(Ok(without_reserved_trailers(frame))),
+                Some(Err(source)) => {
+                    this.record.fail("upstream.body");
+                    Some(Err(BodyError::Upstream { source }))
+                }
+                None => None,
+            },
+        };
+        if let Some(Ok(frame)) = &frame {
+            this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(text) => text.is_none(),
+            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(u64::MAX)))
+            }
+            Content::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let complete = self.is_end_stream();
+        if let Content::Upstream { lease, .. } = &mut self.content
+            && let Some(lease) = lease.take()
+            && complete
+        {
+            lease.give_back();
+        }
+        self.record.finish(complete);
+    }
+}
+
+/// Trailers are headers too: what may not be said in front may not be said behind.
+fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The caller's connection failed, or what it sent is no body.
+    #[error("the caller's body ended early")]
+    Downstream {
+        /// What hyper says.
+        source: hyper::Error,
+    },
+    /// More bytes than the route takes.
+    #[error("the body is larger than {at_most} bytes")]
+    TooLarge {
+        /// How many it takes.
+        at_most: u64,
+    },
+    /// The upstream's connection failed, or what it sent is no body.
+    #[error("the upstream's body ended early")]
+    Upstream {
+        /// What hyper says.
+        source: hyper::Error,
+    },
+}
+
+impl BodyError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Downstream { .. } => "body.downstream",
+            Self::TooLarge { .. } => "body.too_large",
+            Self::Upstream { .. } => "body.upstream",
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How much of anything one gateway, one caller or one request may take.
+
+use std::time::Duration;
+
+use super::reader::Item;
+use super::{ConfigError, duration};
+
+/// The limits; each has a default that is safe on a small machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, those in their handshake included.
+    pub connections: usize,
+    /// Open connections of one identity.
+    pub connections_per_identity: usize,
+    /// From accepting a connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request to the end of its header.
+    pub header_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long requests may go on after the gateway was told to stop.
+    pub drain_timeout: Duration,
+    /// Bytes of a request's header.
+    pub header_bytes: usize,
+    /// Bytes of a request's body.
+    pub request_body: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_identity: 1_000,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            header_bytes: 32 << 10,
+            request_body: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Less than what hyper needs to read a request line, or more than a header can sensibly be.
+    const HEADER_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
+
+    /// The limits that are given, the defaults elsewhere.
+    pub(super) fn read(item: &Item<'_>) -> Self {
+        let mut limits = Self::default();
+        let Some(mut fields) = item.fields() else { return limits };
+        set(&mut limits.connections, fields.optional("connections").and_then(|item| count(&item)));
+        set(
+            &mut limits.connections_per_identity,
+            fields.optional("connections_per_identity").and_then(|item| count(&item)),
+        );
+        for (limit, key) in [
+            (&mut limits.handshake_timeout, "handshake_timeout"),
+            (&mut limits.header_timeout, "header_timeout"),
+            (&mut limits.idle_timeout, "idle_timeout"),
+            (&mut limits.drain_timeout, "drain_timeout"),
+        ] {
+            set(limit, fields.optional(key).and_then(|item| item.read(duration)));
+        }
+        if let Some(item) = fields.optional("header_bytes")
+            && let Some(bytes) = size(&item)
+        {
+            match usize::try_from(bytes) {
+                Ok(fits) if Self::HEADER_BYTES.contains(&bytes) => limits.header_bytes = fits,
+                _ => item.report(ConfigError::HeaderBytes),
+            }
+        }
+        set(&mut limits.request_body, fields.optional("request_body").and_then(|item| size(&item)));
+        fields.finish();
+        limits
+    }
+}
+
+fn set<T>(limit: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *limit = given;
+    }
+}
+
+/// A number of things, at least one.
+pub(super) fn count(item: &Item<'_>) -> Option<usize> {
+    match usize::try_from(item.number()?) {
+        Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
+        _ => {
+            item.report(ConfigError::Count);
+            None
+        }
+    }
+}
+
+/// A number of bytes: `64KiB`, `10MiB`.
+fn size(item: &Item<'_>) -> Option<u64> {
+    item.read(|text| {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+        let bytes = units.into_iter().find_map(|(unit, shift)| {
+            let number = text.strip_suffix(unit)?;
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+            number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(1 << shift)
+        });
+        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Size { given: text.to_owned() })
+    })
+}

@@ -1,0 +1,365 @@
+//! The gateway's configuration: YAML in, a [`Config`] that cannot be wrong out, or every problem with
+//! its line.
+//!
+//! An unknown key is a problem, and so is what can have no effect: a route that no request reaches, an
+//! upstream or group that no route uses. Relative paths are relative to the file. Whether certificate,
+//! key and bundle fit each other is not judged here.
+
+mod limits;
+mod reader;
+mod routes;
+
+pub use limits::Limits;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use self::reader::{Item, Problems};
+use super::framing::Host;
+use super::policy::Policy;
+use crate::clock::{TimeTextError, parse_duration};
+use crate::files::{self, FileError};
+use crate::identity::TrustDomain;
+use crate::yaml::{Document, LIMIT, Problem};
+
+/// Everything a gateway is told when it starts or reloads.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; at least one address, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// The gateway's own certificate and key.
+    pub identity: IdentityFiles,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// The cluster; without it, that of the gateway's own certificate.
+    pub trust_domain: Option<TrustDomain>,
+    /// The services behind; an [`UpstreamId`](super::policy::UpstreamId) is a position here.
+    pub upstreams: Vec<Upstream>,
+    /// Who may make which call.
+    pub policy: Policy,
+    /// How much of anything.
+    pub limits: Limits,
+    /// Where a line for each request goes.
+    pub access_log: AccessLog,
+    /// How many threads serve; without it, one for each processor.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// The files of a certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The certificate, its issuers after it if there are any.
+    pub certificate: PathBuf,
+    /// The private key, which nobody but its owner may read.
+    pub key: PathBuf,
+}
+
+/// What callers' certificates are verified with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The file of the trust anchors.
+    pub bundle: PathBuf,
+    /// What is revoked.
+    pub revocation: Revocation,
+}
+
+/// Where to learn which certificates are revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// From these CRL files; at least one.
+    Crls(Vec<PathBuf>),
+    /// Nowhere: the configuration says `revocation: disabled`.
+    Disabled,
+}
+
+/// One service behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// What routes call it.
+    pub name: String,
+    /// Its host name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How long connecting to it may take.
+    pub connect_timeout: Duration,
+    /// From the end of a request to the header of its response.
+    pub response_timeout: Duration,
+}
+
+impl Upstream {
+    /// The default of [`Upstream::connect_timeout`].
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The default of [`Upstream::response_timeout`].
+    pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// Where a line for each request goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    /// To a file, at its end.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    #[default]
+    Stdout,
+}
+
+impl Config {
+    /// Reads the configuration in a file.
+    ///
+    /// # Errors
+    /// Every [`Problem`], in the order of the file.
+    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
+        let file = path.display().to_string();
+        let bytes = files::read(path, LIMIT)
+            .map_err(|error| vec![Problem::new(&file, None, &reader::Chain(&error).to_string())])?;
+        Self::parse(&file, &bytes, files::parent(path))
+    }
+
+    /// Reads a configuration from `bytes`, which messages call `file`; `base` is what its relative paths
+    /// are relative to.
+    ///
+    /// # Errors
+    /// Every [`Problem`], in the order of the file.
+    pub fn parse(file: &str, bytes: &[u8], base: &Path) -> Result<Self, Vec<Problem>> {
+        let alone = |problem| vec![problem];
+        let document = Document::parse(file, bytes).map_err(alone)?;
+        let value = document.deserialize().map_err(alone)?;
+        let problems = Problems::default();
+        let config = read(&Item::new(&value, document.root(), &problems), base);
+        let problems = problems.into_sorted();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Reads all of it; what is missing from the result was reported.
+fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
+    let mut fields = root.fields()?;
+    let listen = fields.required("listen").map(|item| listen(&item)).unwrap_or_default();
+    let identity = fields.required("identity").and_then(|item| identity(&item, base));
+    let disabled = fields.optional("revocation");
+    let trust = fields.required("trust").and_then(|item| trust(&item, disabled.as_ref(), base));
+    let trust_domain = fields.optional("trust_domain").and_then(|item| item.read(str::parse));
+    let services = fields.required("upstreams").map(|item| item.named());
+    let upstreams = services.iter().flatten().map(upstream).collect::<Vec<_>>();
+    let groups = fields.optional("groups");
+    let policy = fields
+        .required("routes")
+        .and_then(|item| routes::read(&item, groups.as_ref(), services.as_deref().unwrap_or_default()));
+    let limits = fields.optional("limits").map(|item| Limits::read(&item)).unwrap_or_default();
+    let access_log = match fields.optional("access_log") {
+        Some(item) => access_log(&item, base),
+        None => Some(AccessLog::default()),
+    };
+    let threads =
+        fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
+    fields.finish();
+    Some(Config {
+        listen,
+        identity: identity?,
+        trust: trust?,
+        trust_domain,
+        upstreams: upstreams.into_iter().collect::<Option<_>>()?,
+        policy: policy?,
+        limits,
+        access_log: access_log?,
+        threads,
+    })
+}
+
+fn listen(item: &Item<'_>) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    let items = item.one_or_more();
+    if items.is_empty() {
+        item.report(ConfigError::NoAddress);
+    }
+    for item in items {
+        let address = |text: &str| text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() });
+        let Some(address) = item.read(address) else { continue };
+        if addresses.contains(&address) {
+            item.report(ConfigError::Repeated);
+        }
+        addresses.push(address);
+    }
+    addresses
+}
+
+fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
+    let mut fields = item.fields()?;
+    let certificate =
+        fields.required("certificate").and_then(|item| file(&item, base, files::check_readable));
+    let private = |path: &Path| files::read_private(path).map(drop);
+    let key = fields.required("key").and_then(|item| file(&item, base, private));
+    fields.finish();
+    Some(IdentityFiles { certificate: certificate?, key: key? })
+}
+
+fn trust(item: &Item<'_>, revocation: Option<&Item<'_>>, base: &Path) -> Option<Trust> {
+    let mut fields = item.fields()?;
+    let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
+    let crl = fields.optional("crl");
+    fields.finish();
+    let revocation = match (crl, revocation) {
+        (Some(crl), None) => crls(&crl, base),
+        (None, Some(revocation)) => revocation.read(disabled),
+        (Some(_), Some(revocation)) => {
+            revocation.report(ConfigError::DisabledWithCrl);
+            None
+        }
+        (None, None) => {
+            item.report(ConfigError::NoCrl);
+            None
+        }
+    };
+    Some(Trust { bundle: bundle?, revocation: revocation? })
+}
+
+fn crls(item: &Item<'_>, base: &Path) -> Option<Revocation> {
+    let items = item.one_or_more();
+    if items.is_empty() {
+        item.report(ConfigError::NoFile);
+        return None;
+    }
+    let paths: Vec<_> = items.iter().map(|item| file(item, base, files::check_readable)).collect();
+    paths.into_iter().collect::<Option<_>>().map(Revocation::Crls)
+}
+
+fn disabled(text: &str) -> Result<Revocation, ConfigError> {
+    match text {
+        "disabled" => Ok(Revocation::Disabled),
+        _ => Err(ConfigError::Revocation { given: text.to_owned() }),
+    }
+}
+
+fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        item.report(ConfigError::UpstreamName);
+    }
+    let mut fields = item.fields()?;
+    let url = fields.required("url").and_then(|item| item.read(url));
+    let mut timeout = |key, default| match fields.optional(key) {
+        Some(item) => item.read(duration),
+        None => Some(default),
+    };
+    let connect_timeout = timeout("connect_timeout", Upstream::CONNECT_TIMEOUT);
+    let response_timeout = timeout("response_timeout", Upstream::RESPONSE_TIMEOUT);
+    fields.finish();
+    let (host, port) = url?;
+    Some(Upstream {
+        name: (*name).to_owned(),
+        host,
+        port,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+    })
+}
+
+/// Host and port of `http://HOST:PORT`.
+fn url(text: &str) -> Result<(String, u16), ConfigError> {
+    let wrong = || ConfigError::Url { given: text.to_owned() };
+    if text.starts_with("https://") {
+        return Err(ConfigError::UrlScheme);
+    }
+    let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let value = HeaderValue::from_str(authority).map_err(|_| wrong())?;
+    let host = Host::parse(&value).map_err(|_| wrong())?;
+    let port = host.port().unwrap_or(80);
+    if port == 0 {
+        return Err(wrong());
+    }
+    Ok((host.name().trim_matches(['[', ']']).to_owned(), port))
+}
+
+fn access_log(item: &Item<'_>, base: &Path) -> Option<AccessLog> {
+    match item.text()? {
+        "stdout" => Some(AccessLog::Stdout),
+        "off" => Some(AccessLog::Off),
+        _ => {
+            let in_directory = |path: &Path| files::check_directory(files::parent(path));
+            file(item, base, in_directory).map(AccessLog::File)
+        }
+    }
+}
+
+/// The path of a file that passes `check`.
+fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), FileError>) -> Option<PathBuf> {
+    if item.text()?.is_empty() {
+        item.report(ConfigError::NoFile);
+        return None;
+    }
+    item.read(|text| {
+        let path = base.join(text);
+        check(&path).map(|()| path)
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, TimeTextError> {
+    parse_duration(text).map(time::Duration::unsigned_abs)
+}
+
+/// The rules of the configuration that are not another module's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum ConfigError {
+    #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
+    Address { given: String },
+    #[error("a whole number from 1 to 1000000 was expected")]
+    Count,
+    #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
+    DisabledWithCrl,
+    #[error("from 8KiB to 1MiB is possible")]
+    HeaderBytes,
+    #[error(
+        "`{given}` is not a method that a route can be for; those are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS"
+    )]
+    Method { given: String },
+    #[error("`{given}`: methods are written in upper case: {upper}")]
+    MethodCase { given: String, upper: String },
+    #[error("{method} is never passed on")]
+    NeverPassed { method: &'static str },
+    #[error("no address is given")]
+    NoAddress,
+    #[error("`crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`")]
+    NoCrl,
+    #[error("no file is given")]
+    NoFile,
+    #[error("no method is given")]
+    NoMethods,
+    #[error("no route is given, so that nobody could do anything")]
+    NoRoutes,
+    #[error("the path has no variable of this name")]
+    NoVariable,
+    #[error("this stands twice")]
+    Repeated,
+    #[error("`{given}`: the only word for it is `disabled`")]
+    Revocation { given: String },
+    #[error("either a `role`, with or without a `name`, or a `group` was expected")]
+    RoleOrGroup,
+    #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
+    Size { given: String },
+    #[error("no {what} is called `{name}`")]
+    Undeclared { what: &'static str, name: String },
+    #[error("no route uses it")]
+    Unused,
+    #[error("`{given}` is not `http://HOST:PORT`; a path, a query or user information cannot be given")]
+    Url { given: String },
+    #[error("https to an upstream is not supported: write http, to a service on this machine or network")]
+    UrlScheme,
+    #[error("the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`")]
+    UpstreamName,
+    #[error("a group cannot name its callers by a variable of a path")]
+    VariableInGroup,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Taking values out of a YAML document with every mistake told, not the first alone.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+
+use serde_yaml::{Mapping, Value};
+
+use crate::yaml::{Place, Problem};
+
+/// What was found wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    fn push(&self, problem: Problem) {
+        self.0.borrow_mut().push(problem);
+    }
+
+    /// All of them, in the order of the file.
+    pub(super) fn into_sorted(self) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        problems
+    }
+}
+
+/// A value and where it stands. Every way to read it reports what is wrong and gives `None` or nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Item<'a> {
+    value: &'a Value,
+    place: Place<'a>,
+    problems: &'a Problems,
+}
+
+impl<'a> Item<'a> {
+    pub(super) const fn new(value: &'a Value, place: Place<'a>, problems: &'a Problems) -> Self {
+        Self { value, place, problems }
+    }
+
+    /// Reports that something is wrong with it.
+    pub(super) fn report(&self, message: impl fmt::Display) {
+        self.problems.push(self.place.problem(message));
+    }
+
+    /// The line it is on.
+    pub(super) fn line(&self) -> usize {
+        self.place.line().unwrap_or(1)
+    }
+
+    /// It as text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.value.as_str().or_else(|| self.is_not("text"))
+    }
+
+    /// It as text that `parse` understands.
+    pub(super) fn read<T, E: Error>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        parse(self.text()?).map_err(|error| self.report(Chain(&error))).ok()
+    }
+
+    /// It as a whole number.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.value.as_u64().or_else(|| self.is_not("a whole number"))
+    }
+
+    /// Its elements, as a list.
+    pub(super) fn list(&self) -> Option<Vec<Self>> {
+        let list = self.value.as_sequence().or_else(|| self.is_not("a list"))?;
+        Some(list.iter().enumerate().map(|(index, value)| self.part(value, index)).collect())
+    }
+
+    /// Its elements as a list, or itself.
+    pub(super) fn one_or_more(&self) -> Vec<Self> {
+        let list = if self.value.is_sequence() { self.list() } else { None };
+        list.unwrap_or_else(|| vec![self.clone()])
+    }
+
+    /// What it says under names that are not ours to choose.
+    pub(super) fn named(&self) -> Vec<(&'a str, Self)> {
+        let Some(mapping) = self.mapping() else { return Vec::new() };
+        let named = |(key, value): (&'a Value, &'a Value)| {
+            let key = key.as_str()?;
+            Some((key, self.part(value, key)))
+        };
+        mapping.iter().filter_map(named).collect()
+    }
+
+    /// What it says under names that are.
+    pub(super) fn fields(&self) -> Option<Fields<'a>> {
+        let mapping = self.mapping()?;
+        Some(Fields { item: self.clone(), mapping, known: Vec::new() })
+    }
+
+    fn mapping(&self) -> Option<&'a Mapping> {
+        self.value.as_mapping().or_else(|| self.is_not("a mapping"))
+    }
+
+    fn part(&self, value: &'a Value, step: impl Into<crate::yaml::Step>) -> Self {
+        Self { value, place: self.place.at(step), problems: self.problems }
+    }
+
+    fn is_not<T>(&self, wanted: &str) -> Option<T> {
+        let found = match self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(value) => format!("`{value}`"),
+            Value::Number(number) => format!("the number {number}"),
+            Value::String(_) => "text".to_owned(),
+            Value::Sequence(_) => "a list".to_owned(),
+            Value::Mapping(_) => "a mapping".to_owned(),
+            Value::Tagged(_) => "a tag".to_owned(),
+        };
+        self.report(format_args!("{wanted} was expected, found {found}"));
+        None
+    }
+}
+
+/// A mapping of which some keys are known.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    item: Item<'a>,
+    mapping: &'a Mapping,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// What is under `key`, if anything.
+    pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
+        self.known.push(key);
+        self.mapping.get(key).map(|value| self.item.part(value, key))
+    }
+
+    /// What is under `key`.
+    pub(super) fn required(&mut self, key: &'static str) -> Option<Item<'a>> {
+        let item = self.optional(key);
+        if item.is_none() {
+            self.item.report(format_args!("`{key}` is missing"));
+        }
+        item
+    }
+
+    /// Reports every key that was never asked for.
+    pub(super) fn finish(self) {
+        for key in self.mapping.keys() {
+            let key = key.as_str().unwrap_or_default();
+            if !self.known.contains(&key) {
+                let place = self.item.place.at(key);
+                let known = self.known.join(", ");
+                self.item
+                    .problems
+                    .push(place.problem(format_args!("unknown key; the keys here are {known}")));
+            }
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) struct Chain<'a>(pub(super) &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

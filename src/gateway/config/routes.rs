@@ -1,0 +1,181 @@
+//! From the `groups` and `routes` of the configuration to a policy.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::ConfigError;
+use super::reader::Item;
+use crate::gateway::policy::{
+    Allow, Caller, Group, Methods, NameRule, Policy, Route, RuleId, Template, UpstreamId, Variable,
+};
+use crate::identity::{Name, Role};
+
+/// Compiles the policy; upstreams and groups that no route uses are problems too.
+pub(super) fn read(
+    routes: &Item<'_>,
+    groups: Option<&Item<'_>>,
+    upstreams: &[(&str, Item<'_>)],
+) -> Option<Policy> {
+    let groups: Vec<_> = groups.map(Item::named).into_iter().flatten().map(Declared::group).collect();
+    let upstreams: Vec<_> = upstreams.iter().cloned().map(Declared::upstream).collect();
+    let items = routes.list()?;
+    if items.is_empty() {
+        routes.report(ConfigError::NoRoutes);
+    }
+    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, &upstreams));
+    let compiled: Vec<Option<Route>> = compiled.collect();
+    groups.iter().for_each(Declared::report_unused);
+    upstreams.iter().for_each(Declared::report_unused);
+    // Rules are judged against each other even when one of them could not be read.
+    let whole = compiled.iter().all(Option::is_some);
+    match Policy::compile(compiled.into_iter().flatten()) {
+        Ok(policy) => whole.then_some(policy),
+        Err(errors) => {
+            for error in errors {
+                items.get(error.rule().index).unwrap_or(routes).report(error);
+            }
+            None
+        }
+    }
+}
+
+/// Something that routes refer to by name.
+struct Declared<'a, T> {
+    name: &'a str,
+    value: T,
+    item: Item<'a>,
+    used: Cell<bool>,
+}
+
+impl<'a> Declared<'a, Arc<Group>> {
+    fn group((name, item): (&'a str, Item<'a>)) -> Self {
+        let members = item.list().unwrap_or_default();
+        let callers = members.iter().filter_map(member).collect();
+        let value = Arc::new(Group { name: name.to_owned(), callers });
+        Self { name, value, item, used: Cell::default() }
+    }
+}
+
+impl<'a> Declared<'a, ()> {
+    fn upstream((name, item): (&'a str, Item<'a>)) -> Self {
+        Self { name, value: (), item, used: Cell::default() }
+    }
+}
+
+impl<T> Declared<'_, T> {
+    fn report_unused(&self) {
+        if !self.used.get() {
+            self.item.report(ConfigError::Unused);
+        }
+    }
+}
+
+/// The one that `item` names, which is thereby used.
+fn find<'d, T>(
+    declared: &'d [Declared<'_, T>],
+    what: &'static str,
+    item: &Item<'_>,
+) -> Option<(usize, &'d T)> {
+    let name = item.text()?;
+    let found = declared.iter().enumerate().find(|(_, declared)| declared.name == name);
+    let Some((index, found)) = found else {
+        item.report(ConfigError::Undeclared { what, name: name.to_owned() });
+        return None;
+    };
+    found.used.set(true);
+    Some((index, &found.value))
+}
+
+fn route(
+    item: &Item<'_>,
+    index: usize,
+    groups: &[Declared<'_, Arc<Group>>],
+    upstreams: &[Declared<'_, ()>],
+) -> Option<Route> {
+    let mut fields = item.fields()?;
+    let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
+    let methods = fields.required("methods").and_then(|item| methods(&item));
+    let allowed = fields.required("allow").and_then(|item| {
+        let entries = item.list()?;
+        let allowed: Vec<_> = entries.iter().map(|item| allow(item, path.as_ref(), groups)).collect();
+        allowed.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let upstream = fields.required("upstream").and_then(|item| find(upstreams, "upstream", &item));
+    fields.finish();
+    Some(Route {
+        rule: RuleId { index, line: item.line() },
+        path: path?,
+        methods: methods?,
+        allow: allowed?,
+        upstream: UpstreamId(upstream?.0),
+    })
+}
+
+fn methods(item: &Item<'_>) -> Option<Methods> {
+    let items = item.list()?;
+    if items.is_empty() {
+        item.report(ConfigError::NoMethods);
+    }
+    let mut methods = Methods::default();
+    for item in items {
+        let Some(method) = item.read(method) else { continue };
+        if methods.intersects(method) {
+            item.report(ConfigError::Repeated);
+        }
+        methods = methods.or(method);
+    }
+    Some(methods)
+}
+
+fn method(text: &str) -> Result<Methods, ConfigError> {
+    let known = |text: &str| Methods::ALL.iter().find(|method| method.as_str() == text);
+    let upper = text.to_ascii_uppercase();
+    match known(text) {
+        Some(method) => Ok(Methods::of(method)),
+        None if upper == "CONNECT" => Err(ConfigError::NeverPassed { method: "CONNECT" }),
+        None if upper == "TRACE" => Err(ConfigError::NeverPassed { method: "TRACE" }),
+        None if known(&upper).is_some() => Err(ConfigError::MethodCase { given: text.to_owned(), upper }),
+        None => Err(ConfigError::Method { given: text.to_owned() }),
+    }
+}
+
+fn allow(item: &Item<'_>, path: Option<&Template>, groups: &[Declared<'_, Arc<Group>>]) -> Option<Allow> {
+    let mut fields = item.fields()?;
+    let (group, role, name) = (fields.optional("group"), fields.optional("role"), fields.optional("name"));
+    fields.finish();
+    match (group, role, name) {
+        (Some(group), None, None) => {
+            find(groups, "group", &group).map(|(_, group)| Allow::Group(Arc::clone(group)))
+        }
+        (None, Some(role), name) => {
+            let bind = |name: &str| path.map(|path| path.variable(name).ok_or(ConfigError::NoVariable));
+            caller(&role, name.as_ref(), bind).map(Allow::Caller)
+        }
+        _ => {
+            item.report(ConfigError::RoleOrGroup);
+            None
+        }
+    }
+}
+
+fn member(item: &Item<'_>) -> Option<Caller> {
+    let mut fields = item.fields()?;
+    let (role, name) = (fields.required("role"), fields.optional("name"));
+    fields.finish();
+    caller(&role?, name.as_ref(), |_| Some(Err(ConfigError::VariableInGroup)))
+}
+
+/// `bind` finds a variable; nothing where the path, and thereby what it binds, could not be read.
+fn caller(
+    role: &Item<'_>,
+    name: Option<&Item<'_>>,
+    bind: impl Fn(&str) -> Option<Result<Variable, ConfigError>>,
+) -> Option<Caller> {
+    let role: Role = role.read(str::parse)?;
+    let Some(item) = name else { return Some(Caller { role, name: NameRule::Any }) };
+    let name = match item.text()?.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+        Some(variable) => NameRule::Bound(bind(variable)?.map_err(|error| item.report(error)).ok()?),
+        None => NameRule::Exactly(item.read(|text| Name::parse(role, text))?),
+    };
+    Some(Caller { role, name })
+}

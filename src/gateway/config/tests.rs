@@ -1,0 +1,426 @@
+//! Each mistake with the message and the line that a person sees.
+
+use std::os::unix::fs::PermissionsExt;
+
+use http::Method;
+
+use super::*;
+use crate::gateway::path::RequestPath;
+use crate::gateway::policy::{Decision, DenyReason};
+
+const TEXT: &str = r#"listen: 127.0.0.1:4523
+identity: { certificate: gateway.crt, key: gateway.key }
+trust: { bundle: cluster.crt, crl: cluster.crl }
+upstreams:
+  api: { url: "http://127.0.0.1:8080" }
+routes:
+  - { path: "/v1/nodes/{name}/**", methods: [GET, PUT], allow: [{ role: node-agent, name: "{name}" }], upstream: api }
+  - { path: "/v1/**", methods: [GET, POST], allow: [{ role: api-user }, { role: control-service }], upstream: api }
+"#;
+
+/// A directory with the files that [`TEXT`] names.
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["gateway.crt", "gateway.key", "cluster.crt", "cluster.crl", "exposed.key"] {
+        std::fs::write(home.path().join(name), "").unwrap();
+        let mode = if name == "gateway.key" { 0o600 } else { 0o644 };
+        std::fs::set_permissions(home.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    home
+}
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    let home = home();
+    Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
+        let shown = |problem: &Problem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
+        problems.iter().map(shown).collect()
+    })
+}
+
+/// The example with one place changed.
+fn changed(from: &str, to: &str) -> Result<Config, Vec<String>> {
+    assert!(TEXT.contains(from), "{from}");
+    parse(&TEXT.replacen(from, to, 1))
+}
+
+#[test]
+fn the_example_is_read_with_its_defaults() {
+    let config = parse(TEXT).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:4523".parse().unwrap()]);
+    assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
+    assert!(matches!(&config.trust.revocation, Revocation::Crls(files) if files[0].ends_with("cluster.crl")));
+    assert_eq!(
+        config.upstreams,
+        [Upstream {
+            name: "api".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+        }]
+    );
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!((config.access_log, config.threads, config.trust_domain), (AccessLog::Stdout, None, None));
+    let rules: Vec<_> = config.policy.routes().map(|route| route.rule.to_string()).collect();
+    assert_eq!(rules, ["routes[0] (line 7)", "routes[1] (line 8)"]);
+}
+
+#[test]
+fn the_example_decides_as_it_says() {
+    const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
+    let policy = parse(TEXT).unwrap().policy;
+    let decide = |caller: &str, method: Method, path: &str| {
+        let caller = format!("spiffe://prod/{caller}").parse().unwrap();
+        match policy.decide(&caller, &method, &RequestPath::parse(path).unwrap()) {
+            Decision::Permit(terms) => Ok(terms.rule().line),
+            Decision::Deny(denial) => Err(denial.reason),
+        }
+    };
+    let own = format!("/v1/nodes/{NODE}/state");
+    assert_eq!(decide(&format!("node-agent/{NODE}"), Method::PUT, &own), Ok(7));
+    assert_eq!(
+        decide(&format!("node-agent/{NODE}"), Method::PUT, "/v1/nodes/7"),
+        Err(DenyReason::NameMismatch)
+    );
+    assert_eq!(decide("api-user/alice", Method::GET, "/v1/volumes"), Ok(8));
+    assert_eq!(decide("api-user/alice", Method::GET, &own), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide("api-user/alice", Method::DELETE, "/v1/volumes"), Err(DenyReason::MethodNotAllowed));
+}
+
+#[test]
+fn everything_that_can_be_said_is_read() {
+    let text = r#"
+listen: [127.0.0.1:0, "[::1]:4523"]
+identity: { certificate: gateway.crt, key: gateway.key }
+trust: { bundle: cluster.crt }
+revocation: disabled
+trust_domain: prod.example
+upstreams:
+  api: { url: "http://[::1]:8080/", connect_timeout: 1s, response_timeout: 5m }
+  web: { url: "http://web.internal" }
+groups:
+  operators: [{ role: api-user, name: alice }, { role: control-service, name: 10.0.0.1 }]
+routes:
+  - { path: /v1/, methods: [GET], allow: [{ group: operators }, { role: api-user, name: bob }], upstream: web }
+  - { path: /v1/closed, methods: [DELETE], allow: [], upstream: api }
+limits:
+  connections: 5
+  connections_per_identity: 2
+  handshake_timeout: 1s
+  header_timeout: 2s
+  idle_timeout: 3m
+  drain_timeout: 4h
+  header_bytes: 64KiB
+  request_body: 1GiB
+access_log: access.log
+threads: 2
+"#;
+    let config = parse(text).unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.trust.revocation, Revocation::Disabled);
+    assert_eq!(config.trust_domain.unwrap().as_str(), "prod.example");
+    assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 8080));
+    assert_eq!(config.upstreams[0].response_timeout, Duration::from_secs(300));
+    assert_eq!((config.upstreams[1].host.as_str(), config.upstreams[1].port), ("web.internal", 80));
+    assert_eq!(
+        config.limits,
+        Limits {
+            connections: 5,
+            connections_per_identity: 2,
+            handshake_timeout: Duration::from_secs(1),
+            header_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(180),
+            drain_timeout: Duration::from_secs(14_400),
+            header_bytes: 65_536,
+            request_body: 1 << 30,
+        }
+    );
+    assert!(matches!(config.access_log, AccessLog::File(path) if path.ends_with("access.log")));
+    assert_eq!(config.threads.unwrap().get(), 2);
+    assert_eq!(changed("listen:", "access_log: off\nlisten:").unwrap().access_log, AccessLog::Off);
+    assert_eq!(changed("listen:", "access_log: stdout\nlisten:").unwrap().access_log, AccessLog::Stdout);
+    let two = changed("crl: cluster.crl", "crl: [cluster.crl, gateway.crt]").unwrap();
+    assert!(matches!(two.trust.revocation, Revocation::Crls(files) if files.len() == 2));
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line() {
+    for (from, to, problem) in [
+        ("listen: ", "lisen: ", "1: `listen` is missing"),
+        (
+            "127.0.0.1:4523",
+            "localhost",
+            "1: listen: `localhost` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523",
+        ),
+        ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
+        ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
+        ("127.0.0.1:4523", "4523", "1: listen: text was expected, found the number 4523"),
+        ("127.0.0.1:4523", "", "1: listen: text was expected, found nothing"),
+        (
+            "gateway.crt",
+            "none.crt",
+            "2: identity.certificate: cannot read HOME/none.crt: No such file or directory (os error 2)",
+        ),
+        ("gateway.crt", "\"\"", "2: identity.certificate: no file is given"),
+        ("gateway.crt", ".", "2: identity.certificate: HOME/. is not a regular file"),
+        (
+            "gateway.key",
+            "exposed.key",
+            "2: identity.key: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        (", key: gateway.key", "", "2: identity: `key` is missing"),
+        (
+            "gateway.key }",
+            "gateway.key, pin: 1 }",
+            "2: identity.pin: unknown key; the keys here are certificate, key",
+        ),
+        (
+            "{ certificate: gateway.crt, key: gateway.key }",
+            "gateway.pem",
+            "2: identity: a mapping was expected, found text",
+        ),
+        (
+            "bundle: cluster.crt",
+            "bundle: /none/cluster.crt",
+            "3: trust.bundle: cannot read /none/cluster.crt: No such file or directory (os error 2)",
+        ),
+        (
+            ", crl: cluster.crl",
+            "",
+            "3: trust: `crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`",
+        ),
+        ("crl: cluster.crl", "crl: []", "3: trust.crl: no file is given"),
+        (
+            "crl: cluster.crl",
+            "crl: none.crl",
+            "3: trust.crl: cannot read HOME/none.crl: No such file or directory (os error 2)",
+        ),
+        (
+            "upstreams:",
+            "revocation: disabled\nupstreams:",
+            "4: revocation: revocation is disabled, yet `trust` has a `crl`: leave one of them away",
+        ),
+        (", crl: cluster.crl }", " }\nrevocation: false", "4: revocation: text was expected, found `false`"),
+        (
+            ", crl: cluster.crl }",
+            " }\nrevocation: none",
+            "4: revocation: `none`: the only word for it is `disabled`",
+        ),
+        (
+            "upstreams:",
+            "trust_domain: Prod\nupstreams:",
+            "4: trust_domain: the trust domain `Prod` has the character `P`; allowed are lower-case letters, digits and -._",
+        ),
+        (
+            "api: {",
+            "Api: {",
+            "5: upstreams.Api: the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`",
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "https://127.0.0.1:8080",
+            "5: upstreams.api.url: https to an upstream is not supported: write http, to a service on this machine or network",
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "http://h/v1",
+            "5: upstreams.api.url: `http://h/v1` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "http://u@h",
+            "5: upstreams.api.url: `http://u@h` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "http://h?q",
+            "5: upstreams.api.url: `http://h?q` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+        ),
+        (
+            "http://127.0.0.1:8080",
+            "127.0.0.1:8080",
+            "5: upstreams.api.url: `127.0.0.1:8080` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+        ),
+        (
+            "8080\" }",
+            "8080\", connect_timeout: 5 }",
+            "5: upstreams.api.connect_timeout: text was expected, found the number 5",
+        ),
+        (
+            "8080\" }",
+            "8080\", connect_timeout: 5sec }",
+            "5: upstreams.api.connect_timeout: `5sec` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 90d",
+        ),
+        ("8080\" }", "8080\" }\n  web: { url: \"http://h\" }", "6: upstreams.web: no route uses it"),
+        ("/v1/nodes/{name}/**", "v1", "7: routes[0].path: the path does not begin with `/`"),
+        ("/v1/nodes/{name}/**", "/v1/../{name}", "7: routes[0].path: the path has a `.` or `..` segment"),
+        ("/v1/nodes/{name}/**", "/v1/**/{name}", "7: routes[0].path: `**` must be the last segment"),
+        (
+            "/v1/nodes/{name}/**",
+            "/v1/nodes/{id}/**",
+            "7: routes[0].allow[0].name: the path has no variable of this name",
+        ),
+        (
+            "/v1/nodes/{name}/**",
+            "/.well-known/cluster/{name}",
+            "7: routes[0]: the gateway itself answers at /.well-known/cluster",
+        ),
+        (
+            "[GET, PUT]",
+            "[get, PUT]",
+            "7: routes[0].methods[0]: `get`: methods are written in upper case: GET",
+        ),
+        (
+            "[GET, PUT]",
+            "[GET, BREW]",
+            "7: routes[0].methods[1]: `BREW` is not a method that a route can be for; those are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS",
+        ),
+        ("[GET, PUT]", "[CONNECT]", "7: routes[0].methods[0]: CONNECT is never passed on"),
+        ("[GET, PUT]", "[GET, TRACE]", "7: routes[0].methods[1]: TRACE is never passed on"),
+        ("[GET, PUT]", "[GET, GET]", "7: routes[0].methods[1]: this stands twice"),
+        ("[GET, PUT]", "[]", "7: routes[0].methods: no method is given"),
+        ("[GET, PUT]", "GET", "7: routes[0].methods: a list was expected, found text"),
+        (
+            "role: node-agent",
+            "role: agent",
+            "7: routes[0].allow[0].role: `agent` is not a role: the roles are control-service, node-agent and api-user",
+        ),
+        (
+            "name: \"{name}\"",
+            "name: node-7",
+            "7: routes[0].allow[0].name: `node-7` is not the name of a node-agent",
+        ),
+        (
+            "role: node-agent, ",
+            "",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+        ),
+        (
+            "role: node-agent, ",
+            "role: node-agent, group: x, ",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+        ),
+        (
+            "role: node-agent, name",
+            "role: node-agent, naem",
+            "7: routes[0].allow[0].naem: unknown key; the keys here are group, role, name",
+        ),
+        (
+            "role: node-agent, name: \"{name}\"",
+            "group: ops",
+            "7: routes[0].allow[0].group: no group is called `ops`",
+        ),
+        ("routes:", "groups: { ops: [{ role: api-user }] }\nroutes:", "6: groups.ops: no route uses it"),
+        (
+            "upstream: api }\n  -",
+            "upstream: apj }\n  -",
+            "7: routes[0].upstream: no upstream is called `apj`",
+        ),
+        (
+            "{ role: control-service }]",
+            "{ role: api-user, name: bob }]",
+            "8: routes[1]: allow[1] admits nobody whom allow[0] does not",
+        ),
+        (
+            "\"/v1/**\", methods: [GET, POST]",
+            "\"/v1/nodes/*/**\", methods: [PUT]",
+            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7)",
+        ),
+        ("path: \"/v1/**\", ", "", "8: routes[1]: `path` is missing"),
+        (
+            "listen:",
+            "limits: { connections: 0 }\nlisten:",
+            "1: limits.connections: a whole number from 1 to 1000000 was expected",
+        ),
+        (
+            "listen:",
+            "limits: { connections: -1 }\nlisten:",
+            "1: limits.connections: a whole number was expected, found the number -1",
+        ),
+        (
+            "listen:",
+            "limits: { idle_timeout: 0s }\nlisten:",
+            "1: limits.idle_timeout: `0s` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 90d",
+        ),
+        (
+            "listen:",
+            "limits: { header_bytes: 1KiB }\nlisten:",
+            "1: limits.header_bytes: from 8KiB to 1MiB is possible",
+        ),
+        (
+            "listen:",
+            "limits: { request_body: 1MB }\nlisten:",
+            "1: limits.request_body: `1MB` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB",
+        ),
+        (
+            "listen:",
+            "limits: { speed: 1 }\nlisten:",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, drain_timeout, header_bytes, request_body",
+        ),
+        ("listen:", "threads: 0\nlisten:", "1: threads: a whole number from 1 to 1000000 was expected"),
+        (
+            "listen:",
+            "access_log: none/access.log\nlisten:",
+            "1: access_log: cannot open HOME/none: No such file or directory (os error 2)",
+        ),
+        ("listen:", "listen: x\nlisten:", "1: the key `listen` stands twice"),
+    ] {
+        let problems = changed(from, to).unwrap_err();
+        assert!(problems.contains(&format!("gateway.yaml:{problem}")), "{problem}\n{problems:#?}");
+        // A misspelt key is both unknown and missing, a misspelt upstream is also not there for its routes.
+        let also = matches!(to, "lisen: " | "Api: {");
+        assert!(problems.len() == 1 || also, "{problems:#?}");
+    }
+}
+
+#[test]
+fn every_problem_is_told_at_once_in_the_order_of_the_file() {
+    let text = r#"listen: nowhere
+identity: { certificate: none.crt, key: exposed.key, extra: 1 }
+trust: { bundle: cluster.crt, crl: cluster.crl }
+upstreams:
+  api: { url: "ftp://h" }
+routes:
+  - { path: "/a", methods: [GET], allow: [{ role: api-user }], upstream: api }
+  - { path: "/a", methods: [get, POST], allow: [{ role: api-user }], upstream: none }
+  - { path: "/a", methods: [GET], allow: [{ role: king }], upstream: api }
+unknown: 1
+"#;
+    let lines = |problems: Vec<String>| -> Vec<String> {
+        problems.iter().map(|problem| problem.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(
+        lines(parse(text).unwrap_err()),
+        [
+            "gateway.yaml:1 listen",
+            "gateway.yaml:2 identity.certificate",
+            "gateway.yaml:2 identity.key",
+            "gateway.yaml:2 identity.extra",
+            "gateway.yaml:5 upstreams.api.url",
+            "gateway.yaml:8 routes[1].methods[0]",
+            "gateway.yaml:8 routes[1].upstream",
+            "gateway.yaml:9 routes[2].allow[0].role",
+            "gateway.yaml:10 unknown",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_no_configuration() {
+    for text in ["", "# nothing\n", "[]", "x", "{}", "\0", "a: [", "listen: !x y"] {
+        assert!(parse(text).is_err(), "{text:?}");
+    }
+    assert!(Config::load(Path::new("/none/gateway.yaml")).unwrap_err()[0].message.starts_with("cannot read"));
+}
+
+#[test]
+fn an_empty_list_of_routes_is_told() {
+    let (before, _) = TEXT.split_once("routes:").unwrap();
+    assert_eq!(
+        parse(&format!("{before}routes: []\n")).unwrap_err(),
+        [
+            "gateway.yaml:5: upstreams.api: no route uses it",
+            "gateway.yaml:6: routes: no route is given, so that nobody could do anything",
+        ]
+    );
+}

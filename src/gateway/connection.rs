@@ -1,0 +1,151 @@
+//! One authenticated connection: HTTP/1.1 or HTTP/2, as ALPN agreed, until its end or an order to end.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use super::body::ResponseBody;
+use super::config::Limits;
+use super::headers::IdentityHeaders;
+use super::registry::{Order, Registration, Session};
+use super::service;
+use super::tls::Protocol;
+use super::worker::Worker;
+
+/// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// How many fields the header of a request may have.
+const HEADER_FIELDS: usize = 128;
+
+/// How many requests a caller may have under way on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
+/// How HTTP is spoken with callers; one for all connections of a worker.
+#[derive(Debug)]
+pub struct Http {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Http {
+    /// HTTP within `limits`.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle_timeout)
+            .max_header_size(limits.header_bytes)
+            .max_headers(HEADER_FIELDS)
+            .max_buf_size(limits.header_bytes.max(64 << 10));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(512 << 10)
+            .max_send_buf_size(128 << 10)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(256)
+            .keep_alive_interval(limits.idle_timeout)
+            .keep_alive_timeout(Duration::from_secs(10));
+        Self { http1, http2 }
+    }
+}
+
+/// Everything that the requests of one connection share.
+#[derive(Debug)]
+pub struct Connection {
+    /// The worker that it runs on.
+    pub worker: Arc<Worker>,
+    /// The session, as it is registered.
+    pub session: Arc<Session>,
+    /// What the service behind is told about the caller.
+    pub identity: IdentityHeaders,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(
+    connection: Connection,
+    registration: Registration,
+    stream: TlsStream<TcpStream>,
+    protocol: Protocol,
+) {
+    let worker = Arc::clone(&connection.worker);
+    let io = TokioIo::new(stream);
+    let service = Requests(Arc::new(connection));
+    let session = registration.session();
+    let ended = match protocol {
+        Protocol::Http1 => drive(worker.http.http1.serve_connection(io, service), session).await,
+        Protocol::Http2 => drive(worker.http.http2.serve_connection(io, service), session).await,
+    };
+    if let Err(error) = ended
+        && error.is_parse()
+    {
+        worker.gateway.telemetry.request_malformed(session, &error.to_string());
+    }
+}
+
+/// Runs a connection; an order comes between any two of its steps.
+async fn drive(connection: impl Drainable, session: &Session) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let mut heeded = Order::Serve;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            order = session.ordered_beyond(heeded) => heeded = order,
+        }
+        connection.as_mut().drain();
+        if matches!(heeded, Order::Cut(_)) {
+            break;
+        }
+    }
+    // What still runs gets no further than this; dropping the connection resets it.
+    timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+}
+
+/// A connection that can be told to take no further requests.
+trait Drainable: Future<Output = hyper::Result<()>> {
+    fn drain(self: Pin<&mut Self>);
+}
+
+type Io = TokioIo<TlsStream<TcpStream>>;
+
+impl Drainable for http1::Connection<Io, Requests> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Drainable for http2::Connection<Io, Requests, TokioExecutor> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The requests of one connection, as hyper hands them over.
+struct Requests(Arc<Connection>);
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.0);
+        Box::pin(async move { Ok(service::respond(&connection, request).await) })
+    }
+}

@@ -1,0 +1,318 @@
+//! The gateway: who may make which call, and what the service behind it is told about the caller.
+//!
+//! One connection, in order: [`worker`] accepts it and makes the handshake, in which [`verify`] judges
+//! the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
+//! [`service`]: framing, path, policy, limits, headers, [`forward`]. What the judging rests on is one
+//! immutable [`state`], swapped whole.
+//!
+//! | part | modules |
+//! |---|---|
+//! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
+//! | TLS | [`peer`], [`tls`], [`verify`] |
+//! | running | [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
+//! | telling | [`log`], [`telemetry`] |
+//! | trying it out | [`demo`] |
+
+pub mod body;
+pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod forward;
+pub mod framing;
+pub mod headers;
+pub mod log;
+pub mod own;
+pub mod path;
+pub mod peer;
+pub mod policy;
+pub mod problem;
+pub mod registry;
+pub mod request_id;
+pub mod run;
+pub mod service;
+pub mod state;
+pub mod telemetry;
+pub mod tls;
+pub mod verify;
+pub mod warden;
+pub mod worker;
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+use self::config::{Config, Limits};
+use self::log::AccessLog;
+use self::registry::{Order, Registry, Session};
+use self::state::{State, StateError};
+use self::telemetry::Telemetry;
+use self::worker::Worker;
+use crate::clock::{Clock, Entropy};
+
+/// How many callers may wait in the kernel's queue of one socket.
+const BACKLOG: i32 = 1_024;
+
+/// What a gateway is started with, beside its configuration.
+pub struct Options {
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+    /// Where request numbers come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the access log goes.
+    pub access_log: Box<dyn Write + Send>,
+    /// An address that stands in for every configured upstream.
+    pub every_upstream: Option<SocketAddr>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What every judgement rests on.
+    pub state: ArcSwap<State>,
+    /// The open connections.
+    pub registry: Arc<Registry>,
+    /// Where everything is told.
+    pub telemetry: Arc<Telemetry>,
+    /// Where request numbers come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// How much of anything there may be.
+    pub limits: Limits,
+    /// How many workers there are.
+    pub workers: usize,
+    /// How many connections there are, those in their handshake included.
+    pub connections: AtomicUsize,
+    /// Where the gateway is in its life.
+    pub phase: watch::Sender<Phase>,
+}
+
+/// Where a gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Connections are accepted.
+    Serving,
+    /// Those that are open finish what they do.
+    Draining,
+    /// Nothing runs any more.
+    Stopped,
+}
+
+impl Phase {
+    /// Waits until the gateway is in `wanted` or past it.
+    async fn reached(wanted: Self, phase: &mut watch::Receiver<Self>) {
+        // The sender lives as long as anybody waits.
+        let _ = phase.wait_for(|phase| *phase >= wanted).await;
+    }
+}
+
+impl Shared {
+    /// Judges a connection again that was registered just now, if anything has changed since
+    /// `generation`, under which its handshake was judged: whoever changes it sweeps the registry
+    /// afterwards, and so finds every connection that does not find the change here.
+    pub fn settle(&self, session: &Session, generation: u64) {
+        let state = self.state.load();
+        if state.generation != generation
+            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
+            && session.tell(Order::Cut(reason))
+        {
+            self.telemetry.connection_cut(session, reason);
+        }
+        if *self.phase.borrow() != Phase::Serving {
+            session.tell(Order::Drain);
+        }
+    }
+
+    /// Stops accepting, and tells every connection to finish.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Draining;
+            }
+            serving
+        });
+        self.registry.sweep(|_| Order::Drain);
+    }
+}
+
+/// The gateway, not yet running.
+#[derive(Debug)]
+pub struct Gateway;
+
+impl Gateway {
+    /// Loads everything that `config` names, binds, and starts serving.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; then nothing runs.
+    pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
+        let workers = workers(config);
+        let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
+        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
+        let shared = Arc::new(Shared {
+            state: ArcSwap::from_pointee(state),
+            registry: Arc::new(Registry::new(workers)),
+            telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
+            entropy: options.entropy,
+            limits: config.limits.clone(),
+            workers,
+            connections: AtomicUsize::new(0),
+            phase: watch::Sender::new(Phase::Serving),
+        });
+        let mut threads = Vec::with_capacity(workers + 1);
+        for (index, listeners) in of_workers.into_iter().enumerate() {
+            let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
+            let phase = shared.phase.subscribe();
+            threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
+        }
+        threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
+        Ok(Running { addresses, shared, threads })
+    }
+}
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// The addresses it listens on, with the real port where 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting and lets what runs come to its end; does not wait.
+    pub fn drain(&self) {
+        self.shared.drain();
+    }
+
+    /// Ends at once, whatever runs.
+    pub fn stop(&self) {
+        self.shared.phase.send_replace(Phase::Stopped);
+    }
+
+    /// Waits until nothing runs any more.
+    pub async fn stopped(&self) {
+        Phase::reached(Phase::Stopped, &mut self.shared.phase.subscribe()).await;
+    }
+
+    /// Waits until it has stopped, and for its threads.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the gateway panicked");
+            }
+        }
+    }
+}
+
+/// As many as the machine has processors, unless the configuration says otherwise.
+fn workers(config: &Config) -> usize {
+    config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// A thread with a runtime of its own that runs `task`.
+fn spawn(
+    name: &str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, GatewayError> {
+    let failed = |source| GatewayError::Thread { source };
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                let _ = ready.send(Ok(()));
+                runtime.block_on(task);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        })
+        .map_err(failed)?;
+    started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended"))).map_err(failed)?;
+    Ok(thread)
+}
+
+/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+struct Sockets {
+    addresses: Vec<SocketAddr>,
+    of_workers: Vec<Vec<TcpListener>>,
+}
+
+fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+    let mut sockets =
+        Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
+    for &address in addresses {
+        let failed = |source| GatewayError::Bind { address, source };
+        // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
+        // connections.
+        drop(socket(address, false).map_err(failed)?);
+        let mut actual = address;
+        for listeners in &mut sockets.of_workers {
+            let listener = socket(actual, true).map_err(failed)?;
+            actual = listener.local_addr().map_err(failed)?;
+            listeners.push(listener);
+        }
+        sockets.addresses.push(actual);
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    if address.is_ipv6() {
+        // A second spelling of IPv4 addresses would get past what is configured for them.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What the configuration names is not there, or does not fit.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system has no thread to give.
+    #[error("cannot start a thread")]
+    Thread {
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl GatewayError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "gateway.bind",
+            Self::State(error) => error.code(),
+            Self::Thread { .. } => "gateway.thread",
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A set of request methods.
+
+use std::fmt;
+
+use http::Method;
+
+/// The methods that a route can be for (RFC 9110, section 9, and RFC 5789); CONNECT and TRACE, which
+/// a gateway must not pass on, are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Methods(u8);
+
+impl Methods {
+    /// Every one that exists, in the order they are shown.
+    pub const ALL: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+
+    /// The set of this one method; empty for one that no route can be for. Methods are case-sensitive.
+    #[must_use]
+    pub fn of(method: &Method) -> Self {
+        Self::ALL.iter().position(|known| known == method).map_or(Self(0), |bit| Self(1 << bit))
+    }
+
+    /// Whether both sets have a method in common.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether there is none in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The methods that are in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The methods that are in either set.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl FromIterator<Self> for Methods {
+    fn from_iter<I: IntoIterator<Item = Self>>(sets: I) -> Self {
+        sets.into_iter().fold(Self::default(), Self::or)
+    }
+}
+
+impl fmt::Display for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> =
+            Self::ALL.iter().filter(|method| self.intersects(Self::of(method))).map(Method::as_str).collect();
+        f.pad(&names.join(", "))
+    }
+}

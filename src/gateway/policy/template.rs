@@ -1,0 +1,200 @@
+//! The paths that a route is for, as a person writes them: `/v1/nodes/{name}/**`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::gateway::path::{self, PathError, RequestPath};
+
+/// A pattern of paths.
+///
+/// | written | stands for |
+/// |---|---|
+/// | `nodes` | this segment, in whichever allowed spelling it comes |
+/// | `{name}` | one segment that is not empty, and whose value a rule can ask for |
+/// | `*` | one segment that is not empty |
+/// | `**` | whatever follows, nothing included; only at the end |
+///
+/// A slash at the end counts: `/v1` and `/v1/` are two paths, and `/v1/**` stands for both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// One segment of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// This text, its escapes decoded.
+    Literal(String),
+    /// One segment, with its name if it has one.
+    Any(Option<String>),
+    /// Everything from here on.
+    Rest,
+}
+
+impl Template {
+    /// The template as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The variable that is written `{name}`.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<Variable> {
+        let named = |segment: &Segment| matches!(segment, Segment::Any(Some(given)) if given == name);
+        self.segments.iter().position(named).map(|segment| Variable { segment })
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let below_root = text.strip_prefix('/').ok_or(PathError::NotOriginForm)?;
+        let parts: Vec<_> = below_root.split('/').collect();
+        let mut segments = Vec::with_capacity(parts.len());
+        for (position, part) in parts.iter().enumerate() {
+            let last = position + 1 == parts.len();
+            if part.is_empty() && !last {
+                return Err(PathError::EmptySegment.into());
+            }
+            let segment = Segment::read(part)?;
+            if segment == Segment::Rest && !last {
+                return Err(TemplateError::RestNotLast);
+            }
+            if let Segment::Any(Some(name)) = &segment
+                && segments.contains(&segment)
+            {
+                return Err(TemplateError::RepeatedVariable { name: name.clone() });
+            }
+            segments.push(segment);
+        }
+        Ok(Self { text: text.to_owned(), segments })
+    }
+}
+
+impl Segment {
+    fn read(text: &str) -> Result<Self, TemplateError> {
+        match text {
+            "**" => return Ok(Self::Rest),
+            "*" => return Ok(Self::Any(None)),
+            _ => {}
+        }
+        if let Some(name) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+            let word =
+                |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            return if name.starts_with(|c: char| c.is_ascii_lowercase()) && word(name) {
+                Ok(Self::Any(Some(name.to_owned())))
+            } else {
+                Err(TemplateError::Variable { name: name.escape_debug().take(80).collect() })
+            };
+        }
+        if text.contains(['*', '{', '}']) {
+            return Err(TemplateError::PartOfSegment { segment: text.escape_debug().take(80).collect() });
+        }
+        path::check_segment(text)?;
+        let literal = String::from_utf8(path::decoded(text).collect()).map_err(|_| PathError::NotUtf8)?;
+        Ok(Self::Literal(literal))
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// A `{variable}` of a template: which segment it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    segment: usize,
+}
+
+impl Variable {
+    /// What stands there in a path that the template stands for.
+    #[must_use]
+    pub fn value_in(self, path: &RequestPath) -> Option<&str> {
+        path.segments().nth(self.segment)
+    }
+}
+
+/// Why a text is not a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// A wildcard or variable with something beside it.
+    #[error("`{segment}`: `*`, `**` and `{{variable}}` each fill a whole segment")]
+    PartOfSegment {
+        /// The segment.
+        segment: String,
+    },
+    /// No request path can have this form.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The same variable twice.
+    #[error("the variable `{{{name}}}` stands twice")]
+    RepeatedVariable {
+        /// The variable.
+        name: String,
+    },
+    /// Something after `**`.
+    #[error("`**` must be the last segment")]
+    RestNotLast,
+    /// Not the name of a variable.
+    #[error("`{{{name}}}`: a variable has lower-case letters, digits and `_`, and begins with a letter")]
+    Variable {
+        /// What was given.
+        name: String,
+    },
+}
+
+impl TemplateError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PartOfSegment { .. } => "template.part_of_segment",
+            Self::Path(error) => error.code(),
+            Self::RepeatedVariable { .. } => "template.repeated_variable",
+            Self::RestNotLast => "template.rest_not_last",
+            Self::Variable { .. } => "template.variable",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_written_as_it_was_read() {
+        for text in ["/", "/**", "/v1/nodes/{name}/**", "/v1/*/x", "/v1/", "/caf%C3%A9/{a}/{b_2}", "/x:y"] {
+            assert_eq!(text.parse::<Template>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_template_that_no_path_can_match_is_refused() {
+        for (text, message) in [
+            ("v1", "the path does not begin with `/`"),
+            ("", "the path does not begin with `/`"),
+            ("/a//b", "the path has an empty segment (`//`)"),
+            ("/a/../b", "the path has a `.` or `..` segment"),
+            ("/a%2fb", "the path has an encoded slash or backslash"),
+            ("/a?b", "the path has the byte 0x3F, which must be percent-encoded"),
+            ("/café", "the path has the byte 0xC3, which must be percent-encoded"),
+            ("/**/b", "`**` must be the last segment"),
+            ("/**/", "`**` must be the last segment"),
+            ("/a*", "`a*`: `*`, `**` and `{variable}` each fill a whole segment"),
+            ("/***", "`***`: `*`, `**` and `{variable}` each fill a whole segment"),
+            ("/x-{id}", "`x-{id}`: `*`, `**` and `{variable}` each fill a whole segment"),
+            ("/{", "`{`: `*`, `**` and `{variable}` each fill a whole segment"),
+            ("/{a}/{a}", "the variable `{a}` stands twice"),
+            ("/{}", "`{}`: a variable has lower-case letters, digits and `_`, and begins with a letter"),
+            ("/{A}", "`{A}`: a variable has lower-case letters, digits and `_`, and begins with a letter"),
+        ] {
+            assert_eq!(text.parse::<Template>().unwrap_err().to_string(), message, "{text}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A request that is not answered with what was asked for: whose fault it is, its status, and the few
+//! fixed words that the caller gets (RFC 9457). The causes are for the log.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::body::ResponseBody;
+use super::forward::ForwardError;
+use super::framing::FramingError;
+use super::path::PathError;
+use super::policy::Denial;
+use super::request_id::RequestId;
+use super::telemetry::RequestRecord;
+
+/// Why a request is not answered with what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The body is larger than the route takes.
+    #[error("the body is larger than {at_most} bytes")]
+    BodyTooLarge {
+        /// How many bytes it takes.
+        at_most: u64,
+    },
+    /// The connection is being cut.
+    #[error("the connection is being closed: {reason}")]
+    Cut {
+        /// The code of the reason.
+        reason: &'static str,
+    },
+    /// The policy refuses the call.
+    #[error("{}", .0.reason)]
+    Denied(Denial),
+    /// There is no response from the upstream.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The message could be read in more than one way.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// One of the gateway's own resources is not asked for so.
+    #[error("this resource takes GET and HEAD only")]
+    MethodNotAllowed,
+    /// The gateway has no such resource.
+    #[error("the gateway has no such resource")]
+    NotFound,
+    /// The path could be read in more than one way.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// Whose fault a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's.
+    Downstream,
+    /// The gateway's own.
+    Internal,
+    /// The service's behind.
+    Upstream,
+}
+
+impl Problem {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self.status() {
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Side::Upstream,
+            status if status.is_server_error() => Side::Internal,
+            _ => Side::Downstream,
+        }
+    }
+
+    /// The status that the caller gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
+            Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Forward(ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Forward(_) => StatusCode::BAD_GATEWAY,
+            Self::Framing(error) => error.status(),
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Path(error) => error.status(),
+        }
+    }
+
+    /// The stable code, in the log and in the body.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BodyTooLarge { .. } => "request.body_too_large",
+            Self::Cut { reason } => reason,
+            Self::Denied(denial) => denial.reason.code(),
+            Self::Forward(error) => error.code(),
+            Self::Framing(error) => error.code(),
+            Self::MethodNotAllowed => "request.method_not_allowed",
+            Self::NotFound => "request.not_found",
+            Self::Path(error) => error.code(),
+        }
+    }
+
+    /// The response that says so; `record` is finished when it has gone out.
+    #[must_use]
+    pub fn into_response(self, method: &Method, mut record: RequestRecord) -> Response<ResponseBody> {
+        let status = self.status();
+        record.answered(status);
+        record.fail(self.code());
+        if self.side() != Side::Downstream {
+            log(&self, &record);
+        }
+        let request_id = record.id();
+        let body = ProblemBody {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &self.to_string(),
+            code: self.code(),
+            request_id,
+        };
+        let mut text = serde_json::to_vec(&body).unwrap_or_default();
+        text.push(b'\n');
+        let mut response = own_response(status, "application/problem+json", text.into(), method, record);
+        if matches!(self, Self::MethodNotAllowed) {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+/// A response in the gateway's own words.
+pub fn own_response(
+    status: StatusCode,
+    content_type: &'static str,
+    text: Bytes,
+    method: &Method,
+    record: RequestRecord,
+) -> Response<ResponseBody> {
+    let length = HeaderValue::from(text.len());
+    // To HEAD, everything but the body.
+    let text = if method == Method::HEAD { Bytes::new() } else { text };
+    let mut response = Response::new(ResponseBody::own(text, record));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(problem: &Problem, record: &RequestRecord) {
+    let mut causes = String::new();
+    let mut source = std::error::Error::source(problem);
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{problem}{causes}");
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: RequestId,
+}

@@ -1,0 +1,170 @@
+//! The gateway as a process: configuration in, serving until a signal.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::config::{AccessLog, Config};
+use super::state::State;
+use super::{Gateway, GatewayError, Options, demo};
+use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
+use crate::yaml::Problem;
+
+/// Serves what the configuration in `path` says, until SIGTERM or SIGINT; a second signal ends it at
+/// once. `started` is told the addresses once connections are accepted.
+///
+/// # Errors
+/// [`RunError`]; then nothing was served.
+pub fn run(
+    path: &Path,
+    with_demo_upstream: bool,
+    started: impl FnOnce(&[SocketAddr]),
+) -> Result<(), RunError> {
+    let config = load(path)?;
+    let environment = |source| RunError::Environment { source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
+    let every_upstream = match with_demo_upstream {
+        true => Some(demo::start().map_err(environment)?),
+        false => None,
+    };
+    // Listened for before anything is served: a signal that comes early is not lost.
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        let listen = |kind| signal(kind).map_err(environment);
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+    };
+    let running = Gateway::start(
+        &config,
+        Options {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: open(&config.access_log)?,
+            every_upstream,
+        },
+    )?;
+    started(running.addresses());
+    runtime.block_on(async {
+        for shut_down in [super::Running::drain, super::Running::stop] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = running.stopped() => break,
+            }
+            shut_down(&running);
+        }
+    });
+    running.join();
+    Ok(())
+}
+
+/// Reads the configuration in `path` and everything it names, and says what it comes to. Nothing is
+/// served.
+///
+/// # Errors
+/// [`RunError`] with every problem of the configuration, or the first of the files it names.
+pub fn check(path: &Path) -> Result<Checked, RunError> {
+    let config = load(path)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = State::load(&config, None, 1, &clock, 1).map_err(GatewayError::from)?;
+    Ok(Checked {
+        listen: config.listen,
+        trust_domain: state.verifier.trust_domain().to_string(),
+        routes: config.policy.routes().len(),
+        upstreams: config.upstreams.len(),
+        certificate_not_after: rfc3339(state.own_not_after),
+        crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
+    })
+}
+
+/// What a configuration without a problem comes to.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+    /// Whose callers it lets in.
+    pub trust_domain: String,
+    /// How many routes there are.
+    pub routes: usize,
+    /// How many services are behind it.
+    pub upstreams: usize,
+    /// Until when its own certificate holds.
+    pub certificate_not_after: String,
+    /// When the first of its CRLs ends; none where revocation is disabled.
+    pub crl_next_update: Option<String>,
+}
+
+fn load(path: &Path) -> Result<Config, RunError> {
+    Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+}
+
+fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
+    Ok(match access_log {
+        AccessLog::File(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            Box::new(file.map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
+        }
+        AccessLog::Off => Box::new(io::sink()),
+        AccessLog::Stdout => Box::new(io::stdout()),
+    })
+}
+
+/// Why a gateway does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The access log cannot be written.
+    #[error("cannot open the access log {}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The configuration has problems.
+    #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// All of them, in the order of the file.
+        problems: Vec<Problem>,
+    },
+    /// The system does not give what a process needs.
+    #[error("the gateway cannot run here")]
+    Environment {
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It does not start.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+impl RunError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AccessLog { .. } => "gateway.access_log",
+            Self::Configuration { .. } => "gateway.configuration",
+            Self::Environment { .. } => "gateway.environment",
+            Self::Gateway(error) => error.code(),
+        }
+    }
+
+    /// Whether the machine is in the way (a file, an address), rather than a rule.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        use super::state::StateError;
+        match self {
+            Self::AccessLog { .. } | Self::Environment { .. } => true,
+            Self::Configuration { .. } => false,
+            Self::Gateway(GatewayError::State(error)) => matches!(error, StateError::File(_)),
+            Self::Gateway(_) => true,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What is said about each request and each refused handshake, whatever became of it.
+//!
+//! A record is opened when the request arrives and written when it is finished or dropped, so that a
+//! caller who goes away in the middle leaves a line too.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+use serde::{Serialize, Serializer};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use super::body::Upload;
+use super::log::AccessLog;
+use super::policy::{Denial, RuleId};
+use super::registry::{CutReason, Session};
+use super::request_id::RequestId;
+use crate::clock::Clock;
+use crate::identity::{Name, Role};
+use crate::x509::{SerialNumber, Sha256};
+
+/// The longest text from outside that a line repeats.
+const LONGEST: usize = 1_024;
+
+/// Where lines go and what time they bear.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// The log itself.
+    pub log: Arc<AccessLog>,
+    /// The time of a line.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Telemetry {
+    /// Writes the line of a refused handshake.
+    pub fn handshake_refused(&self, refused: &HandshakeRefused<'_>) {
+        self.log.append(&Timed {
+            time: Timestamp(self.clock.now()),
+            event: "handshake_refused",
+            fields: refused,
+        });
+    }
+
+    /// Writes the line of a connection that was cut while it was open.
+    pub fn connection_cut(&self, session: &Session, reason: CutReason) {
+        self.log.append(&Timed {
+            time: Timestamp(self.clock.now()),
+            event: "connection_cut",
+            fields: CutLine { session: session.id, caller: CallerFields::of(session), reason: reason.code() },
+        });
+    }
+
+    /// Writes the line of bytes that are no request; no record exists for them.
+    pub fn request_malformed(&self, session: &Session, detail: &str) {
+        self.log.append(&Timed {
+            time: Timestamp(self.clock.now()),
+            event: "request_malformed",
+            fields: MalformedLine {
+                session: session.id,
+                caller: CallerFields::of(session),
+                reason: "request.malformed",
+                detail: shortened(detail),
+            },
+        });
+    }
+}
+
+/// Why a handshake ended without a connection, and what the other side presented.
+#[derive(Debug, Serialize)]
+pub struct HandshakeRefused<'a> {
+    /// The address at the other end.
+    pub remote: SocketAddr,
+    /// The stable code of the reason.
+    pub reason: &'static str,
+    /// The reason in words.
+    pub detail: &'a str,
+    /// Subject of the certificate that was presented, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Who it says issued it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Its serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial_number: Option<SerialNumber>,
+    /// SHA-256 of its DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Sha256>,
+    /// How long it took.
+    pub duration_us: u64,
+}
+
+/// What became of a request so far.
+#[derive(Debug)]
+pub struct RequestRecord {
+    telemetry: Arc<Telemetry>,
+    session: Arc<Session>,
+    id: RequestId,
+    method: Method,
+    target: Option<PathAndQuery>,
+    begun: Instant,
+    decision: &'static str,
+    rule: Option<RuleId>,
+    upstream: Option<Arc<str>>,
+    status: Option<StatusCode>,
+    reason: Option<&'static str>,
+    upload: Option<Arc<Upload>>,
+    bytes_out: u64,
+    written: bool,
+}
+
+impl RequestRecord {
+    /// Opens the record of a request of `session`.
+    pub fn begin(
+        telemetry: &Arc<Telemetry>,
+        session: &Arc<Session>,
+        id: RequestId,
+        method: &Method,
+        uri: &Uri,
+    ) -> Self {
+        Self {
+            telemetry: Arc::clone(telemetry),
+            session: Arc::clone(session),
+            id,
+            method: method.clone(),
+            target: uri.path_and_query().cloned(),
+            begun: Instant::now(),
+            decision: "none",
+            rule: None,
+            upstream: None,
+            status: None,
+            reason: None,
+            upload: None,
+            bytes_out: 0,
+            written: false,
+        }
+    }
+
+    /// The number of the request, for headers and error bodies.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// The policy lets it through, by `rule`.
+    pub fn permitted(&mut self, rule: RuleId) {
+        self.decision = "permit";
+        self.rule = Some(rule);
+    }
+
+    /// The policy refuses it, for a reason.
+    pub fn denied(&mut self, denial: Denial) {
+        self.decision = "deny";
+        self.rule = denial.rule;
+        self.fail(denial.reason.code());
+    }
+
+    /// It is on its way to `upstream`.
+    pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>) {
+        self.upstream = Some(Arc::clone(upstream));
+        self.upload = Some(upload);
+    }
+
+    /// The status that it is answered with.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// Why it did not go as asked; the first reason stands.
+    pub fn fail(&mut self, reason: &'static str) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// `bytes` more of the response's body are on their way.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Writes the line; `complete` says whether all of the response went out.
+    pub fn finish(&mut self, complete: bool) {
+        if std::mem::replace(&mut self.written, true) {
+            return;
+        }
+        if !complete {
+            self.fail("downstream.aborted");
+        }
+        self.telemetry.log.append(&Timed {
+            time: Timestamp(self.telemetry.clock.now()),
+            event: "request",
+            fields: RequestLine {
+                request_id: self.id,
+                session: self.session.id,
+                caller: CallerFields::of(&self.session),
+                method: shortened(self.method.as_str()),
+                // Without the query, which is where secrets are put.
+                path: self.target.as_ref().map(|target| shortened(target.path())),
+                decision: self.decision,
+                rule: self.rule.map(Rule),
+                upstream: self.upstream.as_deref(),
+                status: self.status.map(|status| status.as_u16()),
+                reason: self.reason,
+                bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+                bytes_out: self.bytes_out,
+                duration_us: micros_since(self.begun),
+            },
+        });
+    }
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        self.finish(false);
+    }
+}
+
+/// Microseconds since `begun`.
+pub fn micros_since(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[derive(Serialize)]
+struct Timed<T> {
+    time: Timestamp,
+    event: &'static str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+struct RequestLine<'a> {
+    request_id: RequestId,
+    session: u64,
+    #[serde(flatten)]
+    caller: CallerFields<'a>,
+    method: &'a str,
+    path: Option<&'a str>,
+    decision: &'static str,
+    rule: Option<Rule>,
+    upstream: Option<&'a str>,
+    status: Option<u16>,
+    reason: Option<&'static str>,
+    bytes_in: u64,
+    bytes_out: u64,
+    duration_us: u64,
+}
+
+#[derive(Serialize)]
+struct CutLine<'a> {
+    session: u64,
+    #[serde(flatten)]
+    caller: CallerFields<'a>,
+    reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct MalformedLine<'a> {
+    session: u64,
+    #[serde(flatten)]
+    caller: CallerFields<'a>,
+    reason: &'static str,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct CallerFields<'a> {
+    remote: SocketAddr,
+    role: Role,
+    name: &'a Name,
+    serial_number: SerialNumber,
+    tls_version: &'static str,
+    alpn: &'static str,
+    resumed: bool,
+}
+
+impl<'a> CallerFields<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self {
+            remote: session.remote,
+            role: session.peer.identity.role,
+            name: &session.peer.identity.name,
+            serial_number: session.peer.serial_number,
+            tls_version: session.tls_version,
+            alpn: session.protocol,
+            resumed: session.resumed,
+        }
+    }
+}
+
+/// A rule as it is named to people.
+struct Rule(RuleId);
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A time with milliseconds, RFC 3339, UTC.
+struct Timestamp(OffsetDateTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = self.0.to_offset(UtcOffset::UTC);
+        let time = time.replace_millisecond(time.millisecond()).unwrap_or(time);
+        serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
+    }
+}
+
+/// Text from outside, bounded; what is dangerous in it is escaped by JSON.
+fn shortened(text: &str) -> &str {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => text.get(..end).unwrap_or_default(),
+        None => text,
+    }
+}

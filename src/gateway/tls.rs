@@ -1,0 +1,185 @@
+//! TLS as the gateway speaks it (RFC 8446; RFC 5246 with AEAD suites only): one immutable configuration
+//! per state, and the words for a handshake that failed.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::TimeProvider;
+use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
+
+use super::verify::PeerVerifier;
+use crate::clock::Clock;
+use crate::secret::Secret;
+
+/// HTTP/2, as ALPN names it.
+const H2: &[u8] = b"h2";
+/// HTTP/1.1, as ALPN names it.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The cryptography of every connection: aws-lc-rs, X25519MLKEM768 preferred.
+#[must_use]
+pub fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
+
+/// The gateway's own certificate with its key.
+///
+/// # Errors
+/// [`TlsError`] when the key cannot be read or is another certificate's.
+pub fn certified_key(
+    provider: &CryptoProvider,
+    chain: Vec<CertificateDer<'static>>,
+    key: &Secret,
+) -> Result<CertifiedKey, TlsError> {
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| TlsError::KeyUnreadable)?;
+    let key =
+        provider.key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(TlsError::KeyMismatch),
+        Err(source) => Err(TlsError::KeyUnusable { source }),
+    }
+}
+
+/// The configuration under which connections are accepted.
+///
+/// Sessions are not resumed: a resumed one never meets the verifier.
+///
+/// # Errors
+/// [`TlsError`] when rustls refuses the combination.
+pub fn server_config(
+    provider: CryptoProvider,
+    certified: CertifiedKey,
+    verifier: Arc<PeerVerifier>,
+    clock: Arc<dyn Clock>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_details(Arc::new(provider), Arc::new(TlsClock(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|source| TlsError::Configuration { source })?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.cert_decompressors = Vec::new();
+    Ok(config)
+}
+
+/// The application protocol that ALPN agreed on, HTTP/1.1 where the caller asked for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
+
+impl Protocol {
+    /// What was agreed on `connection`.
+    #[must_use]
+    pub fn of(connection: &ServerConnection) -> Self {
+        if connection.alpn_protocol() == Some(H2) { Self::Http2 } else { Self::Http1 }
+    }
+
+    /// Its name in ALPN.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
+/// The version that was agreed on `connection`.
+#[must_use]
+pub fn version(connection: &ServerConnection) -> &'static str {
+    match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "unknown",
+    }
+}
+
+/// Why a handshake failed, when it was not for the caller's certificate: a stable code, and words.
+#[must_use]
+pub fn handshake_failure(error: &io::Error) -> (&'static str, String) {
+    use rustls::Error;
+    let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                ("tls.closed", "the caller closed the connection in the middle of the handshake".to_owned())
+            }
+            _ => ("tls.connection", error.to_string()),
+        };
+    };
+    let code = match cause {
+        Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate) => {
+            "tls.own_certificate_refused"
+        }
+        Error::AlertReceived(_) => "tls.alert_received",
+        Error::InvalidMessage(_) => "tls.malformed",
+        Error::NoCertificatesPresented => "certificate.missing",
+        Error::PeerIncompatible(_) => "tls.incompatible",
+        Error::PeerMisbehaved(_) => "tls.misbehaved",
+        Error::InvalidCertificate(_) => "certificate.proof",
+        _ => "tls.failed",
+    };
+    (code, cause.to_string())
+}
+
+/// Our clock, as rustls asks for it.
+#[derive(Debug)]
+struct TlsClock(Arc<dyn Clock>);
+
+impl TimeProvider for TlsClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.now().unix_timestamp()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// rustls refuses the combination.
+    #[error("TLS cannot be configured")]
+    Configuration {
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// The key is another certificate's.
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+    /// Not a private key in PEM.
+    #[error("the private key cannot be read: an unencrypted PKCS#8, SEC1 or PKCS#1 key in PEM is expected")]
+    KeyUnreadable,
+    /// A private key of a kind that cannot be used.
+    #[error("the private key cannot be used")]
+    KeyUnusable {
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+impl TlsError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Configuration { .. } => "tls.configuration",
+            Self::KeyMismatch => "tls.key_mismatch",
+            Self::KeyUnreadable => "tls.key_unreadable",
+            Self::KeyUnusable { .. } => "tls.key_unusable",
+        }
+    }
+}

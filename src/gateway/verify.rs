@@ -1,0 +1,292 @@
+//! Judging a caller's certificate: chain, revocation, identity, in this order.
+//!
+//! A chain that has been verified is remembered by its leaf, so that a caller who comes back costs no
+//! signature check of ours; its validity and revocation are looked at every time. The proof that the
+//! caller holds the key is TLS's, made anew in every full handshake and never remembered.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use time::OffsetDateTime;
+
+use super::peer::Peer;
+use super::registry::CutReason;
+use crate::clock::rfc3339;
+use crate::identity::{Identity, IdentityRefusal, TrustDomain};
+use crate::revocation::{Crl, RevocationSet, Standing};
+use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
+
+/// How many verified chains are remembered.
+const REMEMBERED: usize = 16_384;
+
+/// Whom the gateway lets in.
+#[derive(Debug)]
+pub struct PeerVerifier {
+    trust: TrustBundle,
+    /// `None` where the configuration says so in words.
+    revocation: Option<RevocationSet>,
+    trust_domain: TrustDomain,
+    known: Mutex<HashMap<Sha256, Arc<Peer>>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    root_subjects: Vec<DistinguishedName>,
+}
+
+impl PeerVerifier {
+    /// Lets in whoever chains to `trust`, is not in `revocation` and belongs to `trust_domain`.
+    #[must_use]
+    pub fn new(
+        trust: TrustBundle,
+        revocation: Option<RevocationSet>,
+        trust_domain: TrustDomain,
+        provider: &CryptoProvider,
+    ) -> Self {
+        let root_subjects = trust
+            .anchors()
+            .iter()
+            .map(|anchor| DistinguishedName::from(anchor.certificate.subject.der.clone()));
+        Self {
+            root_subjects: root_subjects.collect(),
+            trust,
+            revocation,
+            trust_domain,
+            known: Mutex::default(),
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+
+    /// Judges the certificate that a caller presents, or presented when its session began.
+    ///
+    /// # Errors
+    /// [`PeerError`] with the first rule that it breaks.
+    pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        at: OffsetDateTime,
+    ) -> Result<Arc<Peer>, PeerError> {
+        let fingerprint = Sha256::of(leaf);
+        if let Some(peer) = self.known(&fingerprint, at) {
+            return self.check_revocation(&peer.chain, at).map(|()| peer);
+        }
+        let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
+        self.check_revocation(&chain, at)?;
+        let identity =
+            Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let peer = Arc::new(Peer {
+            serial_number: chain.leaf.serial_number,
+            expires: chain.expires,
+            identity,
+            chain,
+        });
+        self.remember(fingerprint, &peer);
+        Ok(peer)
+    }
+
+    /// Whether a caller that was let in, perhaps under an earlier state, still may be here. A CRL that
+    /// has expired since is no reason to go: it keeps new callers out.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
+        if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none()
+        {
+            return Err(CutReason::TrustChanged);
+        }
+        if !peer.is_valid_at(at) {
+            return Err(CutReason::CertificateExpired);
+        }
+        match self.check_revocation(&peer.chain, at) {
+            Ok(()) | Err(PeerError::CrlExpired { .. }) => Ok(()),
+            Err(_) => Err(CutReason::CertificateRevoked),
+        }
+    }
+
+    /// The cluster whose callers are let in.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The CRLs in force.
+    pub fn crls(&self) -> impl Iterator<Item = &Crl> {
+        self.revocation.iter().flat_map(RevocationSet::crls)
+    }
+
+    fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
+        let Some(revocation) = &self.revocation else { return Ok(()) };
+        match revocation.standing(chain, at) {
+            Standing::Good => Ok(()),
+            Standing::Expired { issuer, next_update } => Err(PeerError::CrlExpired { issuer, next_update }),
+            Standing::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
+            Standing::Revoked { link } => Err(PeerError::Revoked { serial_number: link.serial_number }),
+        }
+    }
+
+    /// The caller whose leaf was verified before, if all of its chain still holds at `at`.
+    fn known(&self, fingerprint: &Sha256, at: OffsetDateTime) -> Option<Arc<Peer>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(fingerprint).filter(|peer| peer.is_valid_at(at)).cloned()
+    }
+
+    fn remember(&self, fingerprint: Sha256, peer: &Arc<Peer>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only verified certificates get here: a stranger cannot push the others out.
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(fingerprint, Arc::clone(peer));
+    }
+}
+
+/// What a caller presented in its handshake, and what we made of it.
+#[derive(Debug)]
+pub struct Presented {
+    /// The leaf, byte for byte as it came.
+    pub leaf: CertificateDer<'static>,
+    /// The verdict.
+    pub verdict: Result<Arc<Peer>, PeerError>,
+}
+
+tokio::task_local! {
+    /// Where the verifier of the handshake that is being polled leaves what it saw. rustls calls the
+    /// verifier from within the poll of its connection's future and tells it nothing about the
+    /// connection, and forgets a certificate that was refused.
+    static PRESENTED: RefCell<Option<Presented>>;
+}
+
+/// Runs a handshake, and gives what the caller presented beside its result.
+pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Presented>) {
+    PRESENTED
+        .scope(RefCell::new(None), async {
+            let result = handshake.await;
+            (result, PRESENTED.with(RefCell::take))
+        })
+        .await
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.root_subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let at = i64::try_from(now.as_secs())
+            .ok()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .ok_or(rustls::Error::FailedToGetCurrentTime)?;
+        let verdict = self.judge(end_entity, intermediates, at);
+        let result = match &verdict {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(error) => Err(error.to_rustls().into()),
+        };
+        // A handshake outside of `observing` has nobody to ask what was presented.
+        let _ = PRESENTED.try_with(|presented| {
+            presented.replace(Some(Presented { leaf: end_entity.clone().into_owned(), verdict }));
+        });
+        result
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Its certificate does not chain to the trust bundle.
+    #[error(transparent)]
+    Chain(ChainError),
+    /// The CRL that would tell is past its end.
+    #[error("the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))]
+    CrlExpired {
+        /// Whose CRL.
+        issuer: KeyIdentifier,
+        /// When its successor was due.
+        next_update: OffsetDateTime,
+    },
+    /// Its certificate has no identity in this cluster.
+    #[error(transparent)]
+    Identity(IdentityRefusal),
+    /// It presented none.
+    #[error("no certificate was presented")]
+    Missing,
+    /// There is no CRL that would tell.
+    #[error("there is no CRL of issuer {issuer}")]
+    NoCrl {
+        /// Whose.
+        issuer: KeyIdentifier,
+    },
+    /// Its certificate, or an issuer's, has been revoked.
+    #[error("the certificate {serial_number} has been revoked")]
+    Revoked {
+        /// Which.
+        serial_number: SerialNumber,
+    },
+}
+
+impl PeerError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Chain(error) => error.code(),
+            Self::CrlExpired { .. } => "revocation.crl_expired",
+            Self::Identity(error) => error.code(),
+            Self::Missing => "certificate.missing",
+            Self::NoCrl { .. } => "revocation.no_crl",
+            Self::Revoked { .. } => "revocation.revoked",
+        }
+    }
+
+    /// The same as rustls says it, so that the caller gets the alert that fits (RFC 8446, section 6.2).
+    fn to_rustls(&self) -> CertificateError {
+        match self {
+            Self::Chain(error) => match error {
+                ChainError::BadSignature => CertificateError::BadSignature,
+                ChainError::Expired { .. } => CertificateError::Expired,
+                ChainError::Malformed(_) => CertificateError::BadEncoding,
+                ChainError::NotYetValid { .. } => CertificateError::NotValidYet,
+                ChainError::UnsupportedExtension => CertificateError::UnhandledCriticalExtension,
+                ChainError::WrongPurpose { .. } => CertificateError::InvalidPurpose,
+                _ => CertificateError::UnknownIssuer,
+            },
+            Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
+            Self::Identity(_) | Self::Missing => CertificateError::ApplicationVerificationFailure,
+            Self::Revoked { .. } => CertificateError::Revoked,
+        }
+    }
+}

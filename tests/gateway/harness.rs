@@ -1,0 +1,364 @@
+//! A gateway in this process, and callers for it.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use cluster_ca::clock::{SystemClock, SystemEntropy};
+use cluster_ca::gateway::config::Config;
+use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::cluster::{Cluster, Leaf};
+use crate::eventually::{PATIENCE, eventually};
+
+/// The node that the tests call by.
+pub(crate) const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
+
+const ROUTES: &str = r#"
+  - { path: "/v1/nodes/{name}/**", methods: [GET, PUT], allow: [{ role: node-agent, name: "{name}" }], upstream: api }
+  - { path: "/v1/**", methods: [GET, HEAD, POST, PUT, DELETE], allow: [{ role: api-user }, { role: control-service }], upstream: api }
+"#;
+
+/// What a gateway is made of, before it starts.
+pub(crate) struct Setup {
+    pub(crate) cluster: Cluster,
+    /// What is in `cluster.crl`; `None` leaves the file away.
+    pub(crate) crl: Option<String>,
+    /// The gateway's own certificate.
+    pub(crate) own: Leaf,
+    /// Where the requests go; `None` is the echo service.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// More lines of the upstream's configuration.
+    pub(crate) upstream_options: &'static str,
+    /// More lines of the configuration.
+    pub(crate) more: &'static str,
+    pub(crate) routes: &'static str,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let cluster = Cluster::new("prod");
+        Self {
+            crl: Some(cluster.crl(1, &[])),
+            own: cluster.leaf("control-service", "127.0.0.1"),
+            cluster,
+            upstream: None,
+            upstream_options: "",
+            more: "",
+            routes: ROUTES,
+        }
+    }
+
+    /// Requests go to `upstream`.
+    pub(crate) fn in_front_of(upstream: SocketAddr) -> Self {
+        Self { upstream: Some(upstream), ..Self::new() }
+    }
+
+    /// Writes every file into `directory`; the configuration is `gateway.yaml`.
+    pub(crate) fn write(&self, directory: &std::path::Path) {
+        let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
+        write("cluster.crt", &self.cluster.bundle());
+        if let Some(crl) = &self.crl {
+            write("cluster.crl", crl);
+        }
+        self.own.write(directory, "gateway");
+        let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
+        write(
+            "gateway.yaml",
+            &format!(
+                "listen: 127.0.0.1:0\n\
+                 identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
+                 trust: {{ bundle: cluster.crt, crl: cluster.crl }}\n\
+                 upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
+                 threads: 2\n{}\nroutes:{}",
+                self.upstream_options, self.more, self.routes
+            ),
+        );
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> TestGateway {
+        self.try_start().map_err(|(error, _)| error).expect("the gateway starts")
+    }
+
+    /// Starts it, or gives the reason with its whole chain of causes.
+    pub(crate) fn try_start(self) -> Result<TestGateway, (GatewayError, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        self.write(directory.path());
+        let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
+        let log = Lines::default();
+        let started = Gateway::start(
+            &config,
+            Options {
+                clock: Arc::new(SystemClock),
+                entropy: Arc::new(SystemEntropy),
+                access_log: Box::new(log.clone()),
+                every_upstream: None,
+            },
+        );
+        match started {
+            Ok(running) => Ok(TestGateway {
+                cluster: self.cluster,
+                address: running.addresses()[0],
+                running: Some(running),
+                log,
+                _directory: directory,
+            }),
+            Err(error) => {
+                let text = words(&error);
+                Err((error, text))
+            }
+        }
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// A gateway that runs until it is dropped.
+pub(crate) struct TestGateway {
+    pub(crate) cluster: Cluster,
+    pub(crate) address: SocketAddr,
+    running: Option<Running>,
+    log: Lines,
+    _directory: tempfile::TempDir,
+}
+
+impl TestGateway {
+    /// The usual one, in front of the echo service.
+    pub(crate) fn start() -> Self {
+        Setup::new().start()
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    /// Waits until it has stopped by itself.
+    pub(crate) fn join(&mut self) {
+        self.running.take().unwrap().join();
+    }
+
+    pub(crate) fn user(&self) -> Leaf {
+        self.cluster.leaf("api-user", "alice")
+    }
+
+    pub(crate) fn node(&self) -> Leaf {
+        self.cluster.leaf("node-agent", NODE)
+    }
+
+    /// The first line of the access log with this event that `is_it`.
+    pub(crate) fn line(&self, event: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        eventually(&format!("a line with the event {event}"), || {
+            self.lines().into_iter().find(|line| line["event"] == event && is_it(line))
+        })
+    }
+
+    /// Every line so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let bytes = self.log.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The reason that the access log has for the only refused handshake.
+    pub(crate) fn refusal(&self) -> String {
+        self.line("handshake_refused", |_| true)["reason"].as_str().unwrap().to_owned()
+    }
+
+    /// A TLS connection, which in TLS 1.3 stands before the gateway has judged the certificate.
+    pub(crate) async fn connect(&self, leaf: Option<&Leaf>, alpn: &[&str]) -> io::Result<Tls> {
+        self.connect_with(leaf, alpn, rustls::DEFAULT_VERSIONS).await
+    }
+
+    pub(crate) async fn connect_with(
+        &self,
+        leaf: Option<&Leaf>,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> io::Result<Tls> {
+        let config = self.client_config(leaf, alpn, versions);
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(self.address.ip());
+        patiently(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+    }
+
+    /// How a caller speaks TLS; it presents whatever it is told to, with whatever key.
+    pub(crate) fn client_config(
+        &self,
+        leaf: Option<&Leaf>,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.cluster.root.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match leaf {
+            Some(leaf) => {
+                let key = provider.key_provider.load_private_key(leaf.key()).unwrap();
+                let presented = SingleCertAndKey::from(CertifiedKey::new(leaf.chain.clone(), key));
+                builder.with_client_cert_resolver(Arc::new(presented))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
+    /// Sends bytes as they are, and reads until the gateway closes the connection.
+    pub(crate) async fn raw(&self, leaf: &Leaf, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        let mut answer = Vec::new();
+        // The end may come as a reset, after the answer.
+        let _ = patiently(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Tries to call, and gives what the caller sees of the refusal.
+    pub(crate) async fn refused(&self, leaf: Option<&Leaf>) -> String {
+        let attempt = async {
+            let mut stream = self.connect(leaf, &["http/1.1"]).await?;
+            stream.write_all(b"GET /.well-known/cluster/whoami HTTP/1.1\r\nhost: gateway\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, io::Error>(answer)
+        };
+        match patiently(attempt).await {
+            Ok(answer) => panic!("it was let in: {answer}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// One request over HTTP/1.1 on a connection of its own.
+    pub(crate) async fn call(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
+        let stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
+        connection.abort();
+        answer
+    }
+
+    /// One request over HTTP/2 on a connection of its own.
+    pub(crate) async fn call_h2(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
+        let stream = self.connect(Some(leaf), &["h2"]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
+        connection.abort();
+        answer
+    }
+
+    pub(crate) async fn get(&self, leaf: &Leaf, path: &str) -> Answer {
+        self.call(leaf, get(path)).await
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+            running.join();
+        }
+    }
+}
+
+pub(crate) type Tls = TlsStream<TcpStream>;
+
+/// A GET for HTTP/1.1.
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
+    request("GET", path, "")
+}
+
+/// A request for HTTP/1.1.
+pub(crate) fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri(path).header("host", "gateway").body(Full::from(body)).unwrap()
+}
+
+/// The same for HTTP/2, where the host is in the target.
+pub(crate) fn request_h2(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let uri = format!("https://gateway{path}");
+    Request::builder().method(method).uri(uri).body(Full::from(body)).unwrap()
+}
+
+/// A response, all of it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    async fn of(response: http::Response<hyper::body::Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = patiently(body.collect()).await.unwrap().to_bytes();
+        Self { status: head.status, headers: head.headers, body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().unwrap()
+    }
+}
+
+/// Reads until `wanted` has come; gives everything so far.
+pub(crate) async fn read_until(stream: &mut (impl AsyncReadExt + Unpin), wanted: &str) -> String {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(wanted) {
+        let mut some = [0; 4_096];
+        let length = patiently(stream.read(&mut some)).await.unwrap();
+        assert!(length > 0, "ended before {wanted:?}: {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&some[..length]);
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+/// What a future gives, or a failure when it takes too long.
+pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// What was written to the access log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! Keys that a stolen disk does not give away, with the real binary and real key management servers.
+//!
+//! | module | what it promises |
+//! |---|---|
+//! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+#[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
+#[path = "../common/home.rs"]
+mod home;
+mod passphrase;
