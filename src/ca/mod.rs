@@ -9,6 +9,7 @@ mod crl;
 mod home;
 mod initialize;
 mod issue;
+mod kms;
 mod protect;
 mod recover;
 mod revoke;
@@ -17,7 +18,8 @@ mod verify;
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
-pub use protect::Protected;
+pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
+pub use protect::{Custody, Protected};
 pub use recover::Recovered;
 pub use revoke::Revoked;
 pub use verify::{BrokenRule, Expectation, Verdict};
@@ -33,6 +35,7 @@ use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError, rfc3339};
 use crate::files::{self, DirectoryLock, FileError};
 use crate::identity::{IdentityError, Name, Role, TrustDomain};
+use crate::keys::kms::KmsError;
 use crate::keys::{KeyError, PrivateKey, Protection, Unlock};
 use crate::profile::{PolicyError, ProfileError};
 use crate::revocation::CrlError;
@@ -333,6 +336,18 @@ pub enum CaError {
         /// The certificate's file.
         certificate: PathBuf,
     },
+    /// Keys are wrapped that nothing could open any more.
+    #[error("{} private keys are wrapped by the key management service: {}", keys.len(), keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join(", "))]
+    KeysWrapped {
+        /// Their files.
+        keys: Vec<PathBuf>,
+    },
+    /// A key management service could not be used.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
+    /// No key management service is configured.
+    #[error("no key management service is configured")]
+    NoKms,
     /// No certificate was given.
     #[error("there is no certificate to verify")]
     NothingToVerify,
@@ -412,6 +427,9 @@ impl CaError {
             Self::InitializeResumed { .. } => "home.initialize_resumed",
             Self::Key(error) => error.code(),
             Self::KeyMismatch { .. } => "home.key_mismatch",
+            Self::KeysWrapped { .. } => "ca.keys_wrapped",
+            Self::Kms(error) => error.code(),
+            Self::NoKms => "ca.no_kms",
             Self::NothingToVerify => "ca.nothing_to_verify",
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),

@@ -1,5 +1,7 @@
-//! Protecting a private key anew: sealed in its new form and tried, recorded, and only then put in
-//! the place of the old one.
+//! What protects private keys: the right to change it, and passphrases put on, changed, taken off.
+//!
+//! A key is sealed in its new form and tried, the change is recorded, and only then the new file
+//! takes the place of the old one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +9,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::audit::{Action, Outcome};
-use crate::files::{self, Access, Placement, Staged};
-use crate::keys::{KeyFile, NewProtection, Protection};
+use crate::files::{self, Access, DirectoryLock, Placement, Staged};
+use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
+use crate::store::Inventory;
 
-use super::{Authority, CaError};
+use super::{CaError, Cluster, Context, Home};
 
 /// What marks the temporary file of a key that is being protected anew.
 const TAG: &str = "protect";
+
+/// The right to change what protects the keys of a home. One process at a time has it. The root's
+/// key is opened only when it is the one to be changed.
+pub struct Custody {
+    pub(super) cluster: Cluster,
+    _lock: DirectoryLock,
+}
 
 /// A key whose protection was changed.
 #[derive(Debug, Serialize)]
@@ -27,78 +37,96 @@ pub struct Protected {
     pub after: Protection,
 }
 
-impl Authority {
+impl Custody {
+    /// Takes the lock of the home.
+    ///
+    /// # Errors
+    /// [`CaError`], as [`Cluster::open`].
+    pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
+        home.check()?;
+        let lock = home.lock()?;
+        let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
+        Ok(Self { cluster, _lock: lock })
+    }
+
     /// Protects the key in `path`, which only its file's mode protects, with a passphrase.
     ///
     /// # Errors
-    /// [`CaError::Protected`] when it is protected by more already, or as [`Authority::seal`].
-    pub fn protect_key(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
+    /// [`CaError::Protected`] when it is protected by more already, [`CaError::Key`], or what the files
+    /// and the inventory say; the key is then as it was.
+    pub fn protect(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
         refuse_unless(path, &Protection::None)?;
-        self.seal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
+        self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
     /// Takes the passphrase off the key in `path`.
     ///
     /// # Errors
-    /// [`CaError::Protected`] when it has none, or as [`Authority::seal`].
-    pub fn unprotect_key(&mut self, path: &Path) -> Result<Protected, CaError> {
+    /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
+    pub fn unprotect(&mut self, path: &Path) -> Result<Protected, CaError> {
         refuse_unless(path, &Protection::Passphrase)?;
-        self.seal(path, NewProtection::None, Action::KeyUnprotect)
+        self.reseal(path, NewProtection::None, Action::KeyUnprotect)
     }
 
     /// Gives the key in `path` another passphrase.
     ///
     /// # Errors
-    /// [`CaError::Protected`] when it has none, or as [`Authority::seal`].
+    /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
     pub fn change_passphrase(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
         refuse_unless(path, &Protection::Passphrase)?;
-        self.seal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
+        self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Gives the key in `path` another protection. The file holds either the old form or the new one,
-    /// whole, at every moment.
-    ///
-    /// # Errors
-    /// [`CaError::Key`] when the key does not open or cannot be sealed, or what the files and the
-    /// inventory say; the key is then as it was.
-    pub(super) fn seal(
+    /// Opens the key in `path` and gives it another protection.
+    pub(super) fn reseal(
         &mut self,
         path: &Path,
         protection: NewProtection<'_>,
         action: Action,
     ) -> Result<Protected, CaError> {
+        let old = KeyFile::read(path)?;
+        let key = old.open(path, self.cluster.context.unlock.as_ref())?;
+        self.check_root_key(path, &key)?;
+        let new = KeyFile::seal(&key, self.cluster.facts.uuid, protection)?;
+        self.replace(path, &old, new, action)
+    }
+
+    /// Puts a key file in the place of the old one, recorded first. The file holds either the old form
+    /// or the new one, whole, at every moment.
+    pub(super) fn replace(
+        &mut self,
+        path: &Path,
+        old: &KeyFile,
+        new: KeyFile,
+        action: Action,
+    ) -> Result<Protected, CaError> {
         // To replace a symbolic link would leave the old key where the link points to.
         let path = files::absolute(path)?;
-        let old = KeyFile::read(&path)?;
-        let cluster = self.cluster.facts.uuid;
-        let new = if files::absolute(&self.cluster.home.key())? == path {
-            KeyFile::seal(self.signer.key(), cluster, protection)?
-        } else {
-            let key = old.open(&path, self.cluster.context.unlock.as_ref())?;
-            KeyFile::seal(&key, cluster, protection)?
-        };
         let (before, after) = (old.protection(), new.protection());
-        self.replace_key_file(&path, new, action, json!({ "before": &before, "after": &after }))?;
+        // A run that ended early may have left its file; the lock of the home keeps others away.
+        drop(Staged::adopt(&path, TAG));
+        let staged = Staged::create(&path, TAG, Access::Private, new.into_contents()?.expose())?;
+        staged.sync()?;
+        self.record(action, path.display().to_string(), json!({ "before": &before, "after": &after }))?;
+        staged.place(Placement::Replace)?;
+        files::sync_directory(files::parent(&path))?;
         Ok(Protected { key: path, before, after })
     }
 
-    /// Puts a key file in the place of the one at `path`, recorded first.
-    pub(super) fn replace_key_file(
-        &mut self,
-        path: &Path,
-        new: KeyFile,
-        action: Action,
-        details: Value,
-    ) -> Result<(), CaError> {
-        // A run that ended early may have left its file; the lock of the home keeps others away.
-        drop(Staged::adopt(path, TAG));
-        let staged = Staged::create(path, TAG, Access::Private, new.into_contents()?.expose())?;
-        staged.sync()?;
+    pub(super) fn record(&mut self, action: Action, target: String, details: Value) -> Result<(), CaError> {
         let provenance = self.cluster.context.provenance(None);
         let transaction = self.cluster.inventory.begin(&provenance)?;
-        transaction.record(action, path.display().to_string(), Outcome::Success, details)?.commit()?;
-        staged.place(Placement::Replace)?;
-        Ok(files::sync_directory(files::parent(path))?)
+        transaction.record(action, target, Outcome::Success, details)?.commit()?;
+        Ok(())
+    }
+
+    fn check_root_key(&self, path: &Path, key: &PrivateKey) -> Result<(), CaError> {
+        let home = &self.cluster.home;
+        let is_root = files::absolute(path)? == files::absolute(&home.key())?;
+        if is_root && key.public_key_info() != self.cluster.root.public_key_info {
+            return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
+        }
+        Ok(())
     }
 }
 

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::ca::Protected;
+use crate::ca::{Custody, Protected};
 use crate::keys::{KeyFile, Protection};
 
 use super::Session;
-use super::report::{CommandResult, Shown, typed};
+use super::report::{CommandResult, Failure, Shown, typed};
 use super::unlock::NewPassphraseSource;
 
 /// The commands about a private key's protection.
@@ -54,18 +54,21 @@ impl Key {
             }
             Self::Protect(key) => {
                 let path = path(key);
-                let mut authority = session.authority()?;
-                authority.protect_key(&path, &session.passphrase().choose(&path)?)?
+                custody(session)?.protect(&path, &session.passphrase().choose(&path)?)?
             }
-            Self::Unprotect(key) => session.authority()?.unprotect_key(&path(key))?,
+            Self::Unprotect(key) => custody(session)?.unprotect(&path(key))?,
             Self::ChangePassphrase(change) => {
                 let path = path(change.key);
-                let mut authority = session.authority()?;
-                authority.change_passphrase(&path, &change.new.choose(&path)?)?
+                custody(session)?.change_passphrase(&path, &change.new.choose(&path)?)?
             }
         };
         Ok(Box::new(Shown(Changed(changed))))
     }
+}
+
+/// Opens the home to change what protects its keys.
+pub(super) fn custody(session: &Session) -> Result<Custody, Failure> {
+    Ok(Custody::open(&session.home(), &session.context)?)
 }
 
 #[derive(Serialize)]

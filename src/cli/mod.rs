@@ -5,9 +5,11 @@
 
 mod actor;
 mod audit;
+mod ca_cert;
 mod create;
 mod initialize;
 mod key;
+mod kms;
 mod list;
 mod look;
 mod profiles;
@@ -122,6 +124,13 @@ enum Command {
     #[command(subcommand)]
     Key(key::Key),
 
+    /// The key management service that wraps private keys: Vault, OpenBao
+    Kms(kms::Kms),
+
+    /// The CA that the certificates of key management services must come from
+    #[command(subcommand)]
+    CaCert(ca_cert::CaCert),
+
     /// Say what is in certificate, request, revocation list and key files
     Inspect(look::Inspect),
 
@@ -179,13 +188,6 @@ impl Session {
         }
     }
 
-    /// Opens the home for changes and tells what there is to tell.
-    fn authority(&self) -> Result<Authority, Failure> {
-        let authority = Authority::open(&self.home(), &self.context)?;
-        self.tell_opened(&authority);
-        Ok(authority)
-    }
-
     /// Tells which cluster is open, what an earlier run had left half done in it, and what became of that.
     fn tell_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
@@ -209,8 +211,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
-    let context = Context { unlock: Arc::new(Keyring::new(cli.global.passphrase.clone())), ..context };
-    let session = Session { global: cli.global, context };
+    let keyring = Keyring::new(cli.global.passphrase.clone(), Home::new(&cli.global.home).kms());
+    let session = Session { context: Context { unlock: Arc::new(keyring), ..context }, global: cli.global };
     report::finish(format, cli.command.run(&session))
 }
 
@@ -230,6 +232,8 @@ impl Command {
             Self::Show(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
             Self::Key(command) => command.run(session),
+            Self::Kms(command) => command.run(session),
+            Self::CaCert(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
             Self::Profiles(command) => command.run(session),

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use clap::Args;
 
 use crate::files;
-use crate::keys::kms::{KeyWrap, KmsError};
-use crate::keys::{Envelope, KeyError, NothingToUnlockWith, Unlock};
+use crate::keys::kms::{Configuration, KmsError};
+use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
 /// More than this is no passphrase.
@@ -73,11 +73,13 @@ pub(super) struct Keyring {
     source: PassphraseSource,
     /// What was read from the source: a descriptor can be read only once.
     given: Mutex<Option<Secret>>,
+    /// Where the key management services are configured.
+    kms: PathBuf,
 }
 
 impl Keyring {
-    pub(super) fn new(source: PassphraseSource) -> Self {
-        Self { source, given: Mutex::new(None) }
+    pub(super) fn new(source: PassphraseSource, kms: PathBuf) -> Self {
+        Self { source, given: Mutex::new(None), kms }
     }
 }
 
@@ -93,8 +95,12 @@ impl Unlock for Keyring {
         }
     }
 
-    fn key_wrap(&self, envelope: &Envelope) -> Result<Box<dyn KeyWrap>, KmsError> {
-        NothingToUnlockWith.key_wrap(envelope)
+    fn kms(&self) -> Result<Configuration, KmsError> {
+        let mut configuration = Configuration::load(&self.kms)?;
+        for (missing, credential) in configuration.missing_credentials() {
+            *credential = super::kms::credential(&missing)?;
+        }
+        Ok(configuration)
     }
 }
 
@@ -108,13 +114,17 @@ fn ask_twice(path: &Path) -> Result<Secret, KeyError> {
     Err(KeyError::PassphraseUnreadable { from: "the terminal".to_owned(), source })
 }
 
-/// Asks on the terminal; nobody is asked when nobody sits there.
 fn ask(path: &Path, prompt: &str) -> Result<Secret, KeyError> {
-    if !io::stdin().is_terminal() {
-        return Err(KeyError::PassphraseNeeded { path: path.to_owned() });
+    match ask_for(prompt) {
+        Some(Ok(text)) => Ok(Secret::new(text.into_bytes())),
+        Some(Err(source)) => Err(KeyError::PassphraseUnreadable { from: "the terminal".to_owned(), source }),
+        None => Err(KeyError::PassphraseNeeded { path: path.to_owned() }),
     }
-    let unreadable = |source| KeyError::PassphraseUnreadable { from: "the terminal".to_owned(), source };
-    rpassword::prompt_password(prompt).map(|text| Secret::new(text.into_bytes())).map_err(unreadable)
+}
+
+/// Asks for a secret on the terminal; none when nobody sits there.
+pub(super) fn ask_for(prompt: &str) -> Option<io::Result<String>> {
+    io::stdin().is_terminal().then(|| rpassword::prompt_password(prompt))
 }
 
 fn read_descriptor(fd: u32) -> Result<Secret, KeyError> {

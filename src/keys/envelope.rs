@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::kms::{KeyWrap, Rewrap, Wrapped};
+use super::kms::{KeyWrap, KmsError, Rewrap, Wrapped};
 use super::{KeyError, PrivateKey};
 use crate::x509::Sha256;
 
@@ -85,7 +85,7 @@ impl Envelope {
     /// [`KeyError::Seal`], or what the service says.
     pub fn seal(key: &PrivateKey, cluster: Uuid, kms: &dyn KeyWrap) -> Result<Self, KeyError> {
         let data_key = DataKey::random()?;
-        let key_id = Sha256::of(&key.public_key_info());
+        let key_id = key.key_id();
         let context = context(VERSION, cluster, &key_id);
         let pkcs8 = key.pair.serialized_der();
         let mut ciphertext = Vec::with_capacity(pkcs8.len() + AES_256_GCM.tag_len());
@@ -99,41 +99,54 @@ impl Envelope {
         Ok(Self { cluster_ca_envelope: VERSION, cluster, key_id, wrapped, nonce, ciphertext })
     }
 
-    /// Opens the key; `kms` unwraps the data key.
+    /// Opens the key with its data key.
     ///
     /// # Errors
-    /// [`KeyError::EnvelopeDamaged`], or what the service says.
-    pub fn open(&self, kms: &dyn KeyWrap) -> Result<PrivateKey, KeyError> {
-        let context = self.context();
-        let data_key = kms.unwrap_key(&self.wrapped, &context)?;
+    /// [`KeyError::EnvelopeDamaged`].
+    pub fn open(&self, data_key: &DataKey) -> Result<PrivateKey, KeyError> {
         let damaged = |_| KeyError::EnvelopeDamaged;
         let nonce = Nonce::try_assume_unique_for_key(&self.nonce).map_err(damaged)?;
         let mut text = Zeroizing::new(self.ciphertext.clone());
         let pkcs8 = RandomizedNonceKey::new(&AES_256_GCM, data_key.expose())
-            .and_then(|cipher| cipher.open_in_place(nonce, Aad::from(&context), &mut text))
+            .and_then(|cipher| cipher.open_in_place(nonce, Aad::from(&self.context()), &mut text))
             .map_err(damaged)?;
         let key = PrivateKey::from_pkcs8(pkcs8)?;
-        if Sha256::of(&key.public_key_info()) == self.key_id {
-            Ok(key)
-        } else {
-            Err(KeyError::EnvelopeDamaged)
+        if key.key_id() == self.key_id { Ok(key) } else { Err(KeyError::EnvelopeDamaged) }
+    }
+
+    /// The data key, unwrapped by `kms`.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn data_key(&self, kms: &dyn KeyWrap) -> Result<DataKey, KmsError> {
+        kms.unwrap_key(&self.wrapped, &self.context())
+    }
+
+    /// The same sealed key with its data key wrapped by `kms`, unwrapped again to be sure that it can
+    /// be. The key itself is not opened.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn moved(&self, data_key: &DataKey, kms: &dyn KeyWrap) -> Result<Self, KeyError> {
+        self.tried(kms.wrap_key(data_key, &self.context())?, kms)
+    }
+
+    /// The same sealed key with its data key wrapped under the newest version of the service's key,
+    /// which the service does without showing the data key. None: it is wrapped so already.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn rewrapped(&self, kms: &dyn KeyWrap) -> Result<Option<Self>, KeyError> {
+        match kms.rewrap_key(&self.wrapped)? {
+            Rewrap::Current => Ok(None),
+            Rewrap::Done(wrapped) => self.tried(wrapped, kms).map(Some),
         }
     }
 
-    /// The same sealed key with its data key wrapped anew: by `from` itself, where `to` is the same
-    /// service and can do so without showing the data key, else unwrapped by `from` and wrapped by `to`.
-    /// The key itself is not opened. None: it is wrapped as newly as can be already.
-    ///
-    /// # Errors
-    /// What the services say.
-    pub fn rewrap(&self, from: &dyn KeyWrap, to: &dyn KeyWrap) -> Result<Option<Self>, KeyError> {
-        let context = self.context();
-        let wrapped = match to.rewrap_key(&self.wrapped)? {
-            Rewrap::Current => return Ok(None),
-            Rewrap::Done(wrapped) => wrapped,
-            Rewrap::Foreign => to.wrap_key(&from.unwrap_key(&self.wrapped, &context)?, &context)?,
-        };
-        Ok(Some(Self { wrapped, ..self.clone() }))
+    fn tried(&self, wrapped: Wrapped, kms: &dyn KeyWrap) -> Result<Self, KeyError> {
+        let moved = Self { wrapped, ..self.clone() };
+        moved.open(&moved.data_key(kms)?)?;
+        Ok(moved)
     }
 
     /// How the data key is wrapped.
@@ -149,7 +162,8 @@ impl Envelope {
     }
 
     /// Whether a file is meant to be an envelope.
-    pub(super) fn is_like(bytes: &[u8]) -> bool {
+    #[must_use]
+    pub fn is_like(bytes: &[u8]) -> bool {
         bytes.trim_ascii_start().first() == Some(&b'{')
     }
 
@@ -207,7 +221,7 @@ pub(super) mod base64_text {
 mod tests {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-    use super::super::kms::{KmsError, TransitCiphertext};
+    use super::super::kms::TransitCiphertext;
     use super::*;
     use crate::x509::KeyAlgorithm;
 
@@ -222,6 +236,10 @@ mod tests {
     }
 
     impl KeyWrap for Glass {
+        fn check(&self) -> Result<(), KmsError> {
+            Ok(())
+        }
+
         fn wrap_key(&self, data_key: &DataKey, _: &[u8]) -> Result<Wrapped, KmsError> {
             Ok(self.write(data_key.expose()))
         }
@@ -230,8 +248,8 @@ mod tests {
             let Wrapped::Vault(wrapped) = wrapped;
             let bytes =
                 wrapped.ciphertext.rsplit(':').next().and_then(|text| BASE64_STANDARD.decode(text).ok());
-            let missing = KmsError::NotConfigured { kms: "vault", key: wrapped.key.clone() };
-            bytes.and_then(|bytes| DataKey::from_bytes(&bytes)).ok_or(missing)
+            let key = bytes.and_then(|bytes| DataKey::from_bytes(&bytes));
+            key.ok_or_else(|| KmsError::NotConfigured { kms: "vault", key: wrapped.key.clone() })
         }
 
         fn rewrap_key(&self, wrapped: &Wrapped) -> Result<Rewrap, KmsError> {
@@ -254,7 +272,10 @@ mod tests {
             let (key, envelope) = sealed(algorithm);
             let again = Envelope::parse(envelope.to_text().unwrap().as_bytes()).unwrap();
             assert_eq!(again, envelope);
-            assert_eq!(again.open(&Glass(1)).unwrap().public_key_info(), key.public_key_info());
+            assert_eq!(
+                again.open(&again.data_key(&Glass(1)).unwrap()).unwrap().public_key_info(),
+                key.public_key_info()
+            );
         }
     }
 
@@ -265,7 +286,7 @@ mod tests {
         let altered = |change: &dyn Fn(&mut Envelope)| {
             let mut copy = envelope.clone();
             change(&mut copy);
-            copy.open(&Glass(1)).unwrap_err().code()
+            copy.open(&copy.data_key(&Glass(1)).unwrap()).unwrap_err().code()
         };
         assert_eq!(altered(&|e| e.cluster_ca_envelope = 2), "key.envelope_damaged");
         assert_eq!(altered(&|e| e.cluster = Uuid::from_u128(8)), "key.envelope_damaged");
@@ -297,9 +318,12 @@ mod tests {
     #[test]
     fn rewrapping_changes_the_wrapping_alone() {
         let (key, envelope) = sealed(KeyAlgorithm::EcdsaP256);
-        assert!(envelope.rewrap(&Glass(1), &Glass(1)).unwrap().is_none(), "current already");
-        let again = envelope.rewrap(&Glass(1), &Glass(2)).unwrap().unwrap();
+        assert!(envelope.rewrapped(&Glass(1)).unwrap().is_none(), "current already");
+        let again = envelope.rewrapped(&Glass(2)).unwrap().unwrap();
         assert_eq!((again.wrapped().version(), &again.ciphertext), (Some(2), &envelope.ciphertext));
-        assert_eq!(again.open(&Glass(2)).unwrap().public_key_info(), key.public_key_info());
+        assert_eq!(
+            again.open(&again.data_key(&Glass(2)).unwrap()).unwrap().public_key_info(),
+            key.public_key_info()
+        );
     }
 }

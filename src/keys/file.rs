@@ -109,7 +109,7 @@ impl KeyFile {
             }
             NewProtection::Kms(kms) => {
                 let envelope = Envelope::seal(key, cluster, kms)?;
-                let again = envelope.open(kms)?;
+                let again = envelope.open(&envelope.data_key(kms)?)?;
                 (Self::Envelope(Box::new(envelope)), again)
             }
         };
@@ -154,7 +154,7 @@ impl KeyFile {
                 let key = pkcs8.and_then(|pkcs8| PrivateKey::from_pkcs8(pkcs8.expose()).ok());
                 key.ok_or_else(|| KeyError::WrongPassphrase { path: path.to_owned() })
             }
-            Self::Envelope(envelope) => envelope.open(unlock.key_wrap(envelope)?.as_ref()),
+            Self::Envelope(envelope) => envelope.open(&unlock.kms()?.data_key(envelope)?),
         }
     }
 }

@@ -30,7 +30,7 @@ use zeroize::Zeroize;
 
 use crate::files;
 use crate::secret::Secret;
-use crate::x509::KeyAlgorithm;
+use crate::x509::{KeyAlgorithm, Sha256};
 
 /// The label of an unencrypted PKCS#8 key in PEM (RFC 7468, section 10).
 const PKCS8_LABEL: &str = "PRIVATE KEY";
@@ -131,6 +131,12 @@ impl PrivateKey {
     #[must_use]
     pub fn public_key_info(&self) -> Vec<u8> {
         self.pair.subject_public_key_info()
+    }
+
+    /// What identifies the key pair: SHA-256 of the public half's SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn key_id(&self) -> Sha256 {
+        Sha256::of(&self.public_key_info())
     }
 }
 

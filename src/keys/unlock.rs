@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::KeyError;
-use super::envelope::Envelope;
-use super::kms::{KeyWrap, KmsError};
+use super::kms::{Configuration, KmsError};
 use crate::secret::Secret;
 
 /// Supplies passphrases and key management services, each only when a key file needs it.
@@ -16,11 +15,11 @@ pub trait Unlock: fmt::Debug + Send + Sync {
     /// [`KeyError::PassphraseNeeded`] when there is none to be had.
     fn passphrase(&self, path: &Path) -> Result<Secret, KeyError>;
 
-    /// The service that wrapped the data key of `envelope`.
+    /// The key management services that may have wrapped a data key, with their secrets.
     ///
     /// # Errors
-    /// [`KmsError::NotConfigured`] when none is known here.
-    fn key_wrap(&self, envelope: &Envelope) -> Result<Box<dyn KeyWrap>, KmsError>;
+    /// What keeps the configuration from being read.
+    fn kms(&self) -> Result<Configuration, KmsError>;
 }
 
 /// Opens nothing: for keys that nothing protects but their file.
@@ -32,10 +31,7 @@ impl Unlock for NothingToUnlockWith {
         Err(KeyError::PassphraseNeeded { path: path.to_owned() })
     }
 
-    fn key_wrap(&self, envelope: &Envelope) -> Result<Box<dyn KeyWrap>, KmsError> {
-        Err(KmsError::NotConfigured {
-            kms: envelope.wrapped().kms(),
-            key: envelope.wrapped().key().to_owned(),
-        })
+    fn kms(&self) -> Result<Configuration, KmsError> {
+        Ok(Configuration::default())
     }
 }

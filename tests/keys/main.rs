@@ -3,6 +3,7 @@
 //! | module | what it promises |
 //! |---|---|
 //! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
+//! | [`vault`] | keys wrapped by an OpenBao open with it alone, and every trouble of it has its words |
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +13,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bao;
 #[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
 #[path = "../common/home.rs"]
 mod home;
 mod passphrase;
+mod vault;

@@ -1,15 +1,39 @@
 //! Key management services: what wraps the data key of an envelope.
+//!
+//! | file | what |
+//! |---|---|
+//! | `configuration` | which services are used, as it is kept in one private file |
+//! | `names` | addresses, keys, mounts and namespaces that cannot be wrong |
+//! | `trust` | whose server certificates are believed |
+//! | `http`, `vault` | Vault's Transit engine over HTTPS, OpenBao's too |
 
+mod configuration;
 mod error;
+mod http;
+mod names;
+mod trust;
+mod vault;
 
+pub use configuration::{
+    AppRole, Configuration, Credential, Missing, SECRET_ID, Service, TOKEN, VaultCredentials, VaultService,
+};
 pub use error::KmsError;
+pub use names::{KeyName, MountPath, Namespace, VaultAddress};
+pub use trust::ca_fingerprints;
+pub use vault::Transit;
 
 use serde::{Deserialize, Serialize};
 
 use super::envelope::DataKey;
 
-/// A service that wraps data keys with a key that never leaves it.
+/// A service that wraps data keys with a key of its own, which never leaves it.
 pub trait KeyWrap {
+    /// Whether the service can be reached and its key may be used to wrap.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    fn check(&self) -> Result<(), KmsError>;
+
     /// Wraps a data key. `context` is what the envelope binds; a service that can, binds it too.
     ///
     /// # Errors
@@ -29,6 +53,23 @@ pub trait KeyWrap {
     fn rewrap_key(&self, wrapped: &Wrapped) -> Result<Rewrap, KmsError>;
 }
 
+/// Wraps and unwraps a data key of no use: everything that will be asked of the service, tried before
+/// anything depends on it.
+///
+/// # Errors
+/// [`KmsError`].
+pub fn try_out(kms: &dyn KeyWrap, address: &str) -> Result<(), KmsError> {
+    kms.check()?;
+    let random = || DataKey::random().map_err(|_| KmsError::Random);
+    let (data_key, context) = (random()?, random()?);
+    let wrapped = kms.wrap_key(&data_key, context.expose())?;
+    let again = kms.unwrap_key(&wrapped, context.expose())?;
+    if again.expose() == data_key.expose() {
+        return Ok(());
+    }
+    Err(KmsError::RoundTrip { address: address.to_owned() })
+}
+
 /// What became of a data key that was to be wrapped anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rewrap {
@@ -36,8 +77,6 @@ pub enum Rewrap {
     Current,
     /// It is wrapped under the newest version now.
     Done(Wrapped),
-    /// The service cannot do it alone: the data key must be unwrapped and wrapped.
-    Foreign,
 }
 
 /// A wrapped data key and what its service needs to unwrap it.

@@ -1,0 +1,444 @@
+//! `kms set|show|unset|rewrap`: the key management service that wraps private keys.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
+use crate::keys::Protection;
+use crate::keys::kms::{
+    self, AppRole, Configuration, Credential, KeyName, KmsError, Missing, MountPath, Namespace, Service,
+    VaultAddress, VaultCredentials, VaultService,
+};
+
+use super::Session;
+use super::key::custody;
+use super::report::{CommandResult, Failure, Outcome, Shown, typed};
+use super::unlock::ask_for;
+
+/// Supplies the token of a Vault where no file does.
+const TOKEN_VARIABLE: &str = "CLUSTER_CA_KMS_TOKEN";
+
+/// Supplies the secret id of an AppRole where no file does.
+const SECRET_ID_VARIABLE: &str = "CLUSTER_CA_KMS_SECRET_ID";
+
+/// `kms`, alone or with one of its commands.
+#[derive(Debug, Args)]
+pub(super) struct Kms {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Wrap private keys with a key of this service; again: move them to it
+    #[command(subcommand)]
+    Set(Set),
+    /// Show the service and the keys that it wraps (also `kms` alone)
+    Show(Show),
+    /// Stop using the service
+    Unset(Unset),
+    /// Wrap keys anew after the service's key was rotated
+    Rewrap(Rewrap),
+}
+
+#[derive(Debug, Subcommand)]
+enum Set {
+    /// The Transit engine of a HashiCorp Vault or an OpenBao
+    Vault(SetVault),
+}
+
+/// `kms set vault`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The token, or the secret id of the role, is read from its file, from CLUSTER_CA_KMS_TOKEN or
+CLUSTER_CA_KMS_SECRET_ID, or asked for. The server's certificate must come from the CA that
+`cluster-ca ca-cert set` names, or else from one that the system believes.
+
+The policy that the token needs, for the key ca-key:
+  path \"transit/keys/ca-key\"    { capabilities = [\"read\"] }
+  path \"transit/encrypt/ca-key\" { capabilities = [\"update\"] }
+  path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
+  path \"transit/rewrap/ca-key\"  { capabilities = [\"update\"] }")]
+struct SetVault {
+    /// Where the Vault is, such as https://vault.example.com:8200
+    address: VaultAddress,
+
+    /// The name of the wrapping key in the Transit engine
+    #[arg(value_name = "KEY-IDENTIFIER")]
+    key: KeyName,
+
+    /// Read the token from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", conflicts_with = "role_id")]
+    token_file: Option<PathBuf>,
+
+    /// Log in with this role of the AppRole method, instead of with a token
+    #[arg(long, value_name = "ID")]
+    role_id: Option<String>,
+
+    /// Read the role's secret id from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", requires = "role_id")]
+    secret_id_file: Option<PathBuf>,
+
+    /// The namespace of the engine and of the login
+    #[arg(long)]
+    namespace: Option<Namespace>,
+
+    /// Where the Transit engine is mounted
+    #[arg(long, value_name = "PATH", default_value = "transit")]
+    transit_path: MountPath,
+
+    /// Where the AppRole method is mounted below auth/
+    #[arg(long, value_name = "PATH", default_value = "approle")]
+    auth_path: MountPath,
+
+    /// Keep neither token nor secret id: each run reads it from the environment or asks
+    #[arg(long)]
+    do_not_keep_secrets: bool,
+
+    /// Wrap only the private key in this file, with this key of its own (needs --role-id)
+    #[arg(long = "for", value_name = "FILE", requires = "role_id", conflicts_with_all = ["convert", "token_file"])]
+    own: Option<PathBuf>,
+
+    /// Also move the keys that have a service of their own
+    #[arg(long = "convert-to-cluster-key")]
+    convert: bool,
+}
+
+/// `kms show`.
+#[derive(Debug, Default, Args)]
+struct Show {
+    /// Also try whether the service can be reached, logged in to, and asked to wrap and unwrap
+    #[arg(long)]
+    check: bool,
+}
+
+/// `kms unset`.
+#[derive(Debug, Args)]
+struct Unset {
+    /// Even though keys are wrapped: protect them by --passphrase-file or --passphrase-fd instead, or
+    /// by nothing but the mode of their files
+    #[arg(long)]
+    allow_downgrade: bool,
+}
+
+/// `kms rewrap`.
+#[derive(Debug, Args)]
+struct Rewrap {
+    /// The UID of the key that takes the old one's place (KMIP only, and needed there)
+    #[arg(long, value_name = "UID")]
+    new_key_uid: Option<String>,
+
+    /// Also the keys that have a service of their own
+    #[arg(long)]
+    all: bool,
+}
+
+impl Kms {
+    pub(super) fn run(self, session: &Session) -> CommandResult {
+        match self.command.unwrap_or(Command::Show(Show::default())) {
+            Command::Set(Set::Vault(set)) => set.run(session),
+            Command::Show(show) => show.run(session),
+            Command::Unset(unset) => unset.run(session),
+            Command::Rewrap(rewrap) => rewrap.run(session),
+        }
+    }
+}
+
+impl SetVault {
+    fn run(self, session: &Session) -> CommandResult {
+        let address = self.address.to_string();
+        let read = |file: Option<PathBuf>, what| match file {
+            Some(file) => Credential::from_file(&file).map(Some),
+            None => credential(&Missing { what, address: address.clone() }),
+        };
+        let credentials = match self.role_id {
+            None => VaultCredentials::Token(read(self.token_file, kms::TOKEN)?),
+            Some(role_id) => VaultCredentials::AppRole(AppRole {
+                auth_path: self.auth_path,
+                role_id,
+                secret_id: read(self.secret_id_file, kms::SECRET_ID)?,
+            }),
+        };
+        let service = Service::Vault(VaultService {
+            address: self.address,
+            key: self.key,
+            namespace: self.namespace,
+            transit_path: self.transit_path,
+            credentials,
+        });
+        let secrets = if self.do_not_keep_secrets { Secrets::NotKept } else { Secrets::Kept };
+        set(session, &service, secrets, self.own, self.convert)
+    }
+}
+
+/// Sets a service, whatever kind it is.
+fn set(
+    session: &Session,
+    service: &Service,
+    secrets: Secrets,
+    own: Option<PathBuf>,
+    convert: bool,
+) -> CommandResult {
+    let mut custody = custody(session)?;
+    let keys = match own {
+        Some(key) => vec![custody.set_kms_of(&key, service, secrets)?],
+        None => custody.set_kms(service, secrets, convert)?,
+    };
+    Ok(Box::new(Shown(WasSet { service: Facts::of(service, secrets == Secrets::Kept), keys })))
+}
+
+impl Show {
+    fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let stored = Configuration::load(&session.home().kms())?;
+        if self.check {
+            let configured = session.context.unlock.kms()?;
+            for service in configured.cluster.iter().chain(configured.own.values()) {
+                kms::try_out(configured.connect(service)?.as_ref(), service.address())?;
+            }
+        }
+        let keys = cluster.wrapped_keys()?;
+        let wrapped = keys.into_iter().map(|(key, envelope)| {
+            let own = stored.own.get(&envelope.key_id().to_string());
+            Wrapped {
+                key,
+                own_service: own.map(|own| Facts::of(own, own.has_secrets())),
+                protection: crate::keys::KeyFile::Envelope(Box::new(envelope)).protection(),
+            }
+        });
+        Ok(Box::new(Shown(State {
+            checked: self.check,
+            service: stored.cluster.as_ref().map(|service| Facts::of(service, service.has_secrets())),
+            moving_from: stored
+                .previous
+                .iter()
+                .map(|service| Facts::of(service, service.has_secrets()))
+                .collect(),
+            wrapped: wrapped.collect(),
+        })))
+    }
+}
+
+impl Unset {
+    fn run(self, session: &Session) -> CommandResult {
+        let passphrase = session.passphrase().given()?;
+        let instead = match &passphrase {
+            _ if !self.allow_downgrade => None,
+            Some(passphrase) => Some(Instead::Passphrase(passphrase)),
+            None => Some(Instead::Nothing),
+        };
+        Ok(Box::new(Shown(Ended { keys: custody(session)?.unset_kms(instead)? })))
+    }
+}
+
+impl Rewrap {
+    fn run(self, session: &Session) -> CommandResult {
+        let kind = Configuration::load(&session.home().kms())?.cluster.map(|service| service.kms());
+        match (kind, &self.new_key_uid) {
+            (Some("vault"), Some(_)) => {
+                return Err(Failure::new("usage.new_key_uid", "--new-key-uid is not for Vault, which rotates a key under its name")
+                    .with_hint("rotate the key in Vault (bao write -f transit/keys/KEY/rotate), then: cluster-ca kms rewrap"));
+            }
+            (Some("kmip"), None) => {
+                return Err(Failure::new(
+                    "usage.new_key_uid",
+                    "KMIP needs --new-key-uid: a rotated key has another UID there",
+                )
+                .with_hint(
+                    "make and activate a new key in the KMS, keep the old one, and give the new UID",
+                ));
+            }
+            _ => {}
+        }
+        let keys = custody(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
+        Ok(Box::new(Rotated { keys }))
+    }
+}
+
+/// A secret that is kept nowhere: from the environment, or asked for; none when nobody is there.
+///
+/// # Errors
+/// [`KmsError::CredentialMissing`].
+pub(super) fn credential(missing: &Missing) -> Result<Option<Credential>, KmsError> {
+    let variable = if missing.what == kms::TOKEN { TOKEN_VARIABLE } else { SECRET_ID_VARIABLE };
+    let given = std::env::var(variable).ok().filter(|text| !text.is_empty());
+    let asked = || ask_for(&format!("The {} for {}: ", missing.what, missing.address)).and_then(Result::ok);
+    match given.or_else(asked) {
+        Some(text) if Credential::is_sound(&text) => Ok(Some(Credential::new(text))),
+        _ => Err(KmsError::CredentialMissing { what: missing.what, address: missing.address.clone() }),
+    }
+}
+
+/// A service as it is shown: without its secrets.
+#[derive(Serialize)]
+struct Facts {
+    kms: &'static str,
+    address: String,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    login: &'static str,
+    secrets_kept: bool,
+}
+
+impl Facts {
+    fn of(service: &Service, secrets_kept: bool) -> Self {
+        let (namespace, login) = match service {
+            Service::Vault(vault) => (
+                vault.namespace.as_ref().map(ToString::to_string),
+                match vault.credentials {
+                    VaultCredentials::AppRole(_) => "approle",
+                    VaultCredentials::Token(_) => "token",
+                },
+            ),
+        };
+        Self {
+            kms: service.kms(),
+            address: service.address().to_owned(),
+            key: service.key().to_owned(),
+            namespace,
+            login,
+            secrets_kept,
+        }
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  service      {} at {}", self.kms, self.address)?;
+        writeln!(f, "  key          {}", self.key)?;
+        if let Some(namespace) = &self.namespace {
+            writeln!(f, "  namespace    {namespace}")?;
+        }
+        let kept = if self.secrets_kept { "kept in kms.json (0600)" } else { "not kept" };
+        writeln!(f, "  login        {}, its secret {kept}", self.login)
+    }
+}
+
+#[derive(Serialize)]
+struct WasSet {
+    #[serde(flatten)]
+    service: Facts,
+    keys: Vec<Rewrapped>,
+}
+
+impl fmt::Display for WasSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Private keys are wrapped by a key management service")?;
+        write!(f, "{}", self.service)?;
+        write_keys(f, &self.keys)?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "Without that key nothing opens these private keys: see that the service and its key are backed up."
+        )?;
+        writeln!(f, "Copies of them made before now are not protected by it.")
+    }
+}
+
+fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Rewrapped]) -> fmt::Result {
+    for Rewrapped { key, outcome } in keys {
+        let key = typed(key);
+        match outcome {
+            RewrapOutcome::AlreadyCurrent => writeln!(f, "  {key}  already current")?,
+            RewrapOutcome::Failed { code, message } => writeln!(f, "  {key}  failed: {message} [{code}]")?,
+            RewrapOutcome::Rewrapped { after } => writeln!(f, "  {key}  wrapped by {after}")?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct State {
+    service: Option<Facts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moving_from: Vec<Facts>,
+    wrapped: Vec<Wrapped>,
+    checked: bool,
+}
+
+#[derive(Serialize)]
+struct Wrapped {
+    key: PathBuf,
+    #[serde(flatten)]
+    protection: Protection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_service: Option<Facts>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.service {
+            None => writeln!(f, "No key management service wraps the keys of this cluster")?,
+            Some(service) => write!(f, "Private keys are wrapped by a key management service\n{service}")?,
+        }
+        for service in &self.moving_from {
+            writeln!(f, "On the way from (run `kms set` or `kms rewrap` again to finish)")?;
+            write!(f, "{service}")?;
+        }
+        for wrapped in &self.wrapped {
+            let own = if wrapped.own_service.is_some() { "its own " } else { "" };
+            writeln!(f, "  {}  wrapped by {own}{}", typed(&wrapped.key), wrapped.protection)?;
+        }
+        if self.checked {
+            writeln!(f, "  checked      reached, logged in, wrapped and unwrapped")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Ended {
+    keys: Vec<Protected>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "No key management service wraps the keys of this cluster any more")?;
+        for Protected { key, after, .. } in &self.keys {
+            writeln!(f, "  {}  protection: {after}", typed(key))?;
+        }
+        if self.keys.iter().any(|key| key.after == Protection::None) {
+            writeln!(f, "  weaker now   whoever reads one of these files, or a backup of it, has the key")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Rotated {
+    keys: Vec<Rewrapped>,
+}
+
+impl Rotated {
+    fn count(&self, which: impl Fn(&RewrapOutcome) -> bool) -> usize {
+        self.keys.iter().filter(|key| which(&key.outcome)).count()
+    }
+}
+
+impl fmt::Display for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_keys(f, &self.keys)?;
+        writeln!(
+            f,
+            "{} rewrapped, {} already current, {} failed",
+            self.count(|outcome| matches!(outcome, RewrapOutcome::Rewrapped { .. })),
+            self.count(|outcome| matches!(outcome, RewrapOutcome::AlreadyCurrent)),
+            self.count(|outcome| matches!(outcome, RewrapOutcome::Failed { .. })),
+        )
+    }
+}
+
+impl Outcome for Rotated {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    /// As a service that is not available: what failed is to be tried again.
+    fn exit_code(&self) -> u8 {
+        if self.count(|outcome| matches!(outcome, RewrapOutcome::Failed { .. })) == 0 { 0 } else { 4 }
+    }
+}
