@@ -1,16 +1,17 @@
 //! `kms set|show|unset|rewrap`: the key management service that wraps private keys.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
+use crate::files;
 use crate::keys::Protection;
 use crate::keys::kms::{
-    self, AppRole, Configuration, Credential, KeyName, KmsError, Missing, MountPath, Namespace, Service,
-    VaultAddress, VaultCredentials, VaultService,
+    self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, KmsError, Missing,
+    MountPath, Namespace, Service, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
 };
 
 use super::Session;
@@ -48,6 +49,38 @@ enum Command {
 enum Set {
     /// The Transit engine of a HashiCorp Vault or an OpenBao
     Vault(SetVault),
+    /// A KMIP server (1.2 to 2.x)
+    Kmip(SetKmip),
+}
+
+/// `kms set kmip`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key must be an active AES key whose usage mask allows Encrypt and Decrypt, and the client
+certificate must belong to an identity that may use it. Certificate and key are kept in kms.json (0600).")]
+struct SetKmip {
+    /// Where the server is: HOST:PORT (the port of KMIP is 5696)
+    address: KmipAddress,
+
+    /// The UID of the wrapping key
+    #[arg(value_name = "KEY-IDENTIFIER")]
+    key: UniqueIdentifier,
+
+    /// The certificate by which the server knows this CA, in PEM
+    #[arg(long, value_name = "FILE")]
+    client_cert: PathBuf,
+
+    /// Its private key, in PEM (0600)
+    #[arg(long, value_name = "FILE")]
+    client_key: PathBuf,
+
+    /// The CA that the server's certificate comes from, instead of the one that `ca-cert set` names
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
+    /// Also move the keys that have a service of their own
+    #[arg(long = "convert-to-cluster-key")]
+    convert: bool,
 }
 
 /// `kms set vault`.
@@ -139,6 +172,7 @@ struct Rewrap {
 impl Kms {
     pub(super) fn run(self, session: &Session) -> CommandResult {
         match self.command.unwrap_or(Command::Show(Show::default())) {
+            Command::Set(Set::Kmip(set)) => set.run(session),
             Command::Set(Set::Vault(set)) => set.run(session),
             Command::Show(show) => show.run(session),
             Command::Unset(unset) => unset.run(session),
@@ -172,6 +206,25 @@ impl SetVault {
         let secrets = if self.do_not_keep_secrets { Secrets::NotKept } else { Secrets::Kept };
         set(session, &service, secrets, self.own, self.convert)
     }
+}
+
+impl SetKmip {
+    fn run(self, session: &Session) -> CommandResult {
+        let service = Service::Kmip(KmipService {
+            address: self.address,
+            key: self.key,
+            client_certificate: text_of(&self.client_cert)?,
+            client_key: Credential::from_pem_file(&self.client_key)?,
+            ca_certificate: self.ca_cert.as_deref().map(text_of).transpose()?,
+        });
+        set(session, &service, Secrets::Kept, None, self.convert)
+    }
+}
+
+/// A public PEM file as text.
+fn text_of(file: &Path) -> Result<String, Failure> {
+    let not_pem = |_| Failure::new("x509.pem", format!("{} is not PEM", file.display()));
+    String::from_utf8(files::read(file, files::SMALL_FILE)?).map_err(not_pem)
 }
 
 /// Sets a service, whatever kind it is.
@@ -287,6 +340,7 @@ struct Facts {
 impl Facts {
     fn of(service: &Service, secrets_kept: bool) -> Self {
         let (namespace, login) = match service {
+            Service::Kmip(_) => (None, "client certificate"),
             Service::Vault(vault) => (
                 vault.namespace.as_ref().map(ToString::to_string),
                 match vault.credentials {

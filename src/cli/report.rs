@@ -122,7 +122,7 @@ impl Failure {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
             "kms.address" | "kms.name" => 2,
-            "kms.ca_certificate" | "kms.configuration" | "kms.not_configured" => 1,
+            "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
             "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
@@ -209,10 +209,16 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "ca.no_service_ca" => {
             "the CAs that the system believes are used; set one: cluster-ca ca-cert set FILE"
         }
-        "kms.address" => "give it as https://HOST:8200",
+        "kms.address" => "give a Vault as https://HOST:8200, a KMIP server as HOST:5696",
         "kms.certificate_untrusted" => {
             "set the CA that the server's certificate comes from: cluster-ca ca-cert set FILE"
         }
+        "kms.client_certificate" => "give --client-cert and --client-key that belong together, both in PEM",
+        "kms.client_certificate_refused" => {
+            "see that it is registered at the server, not expired, and allows clientAuth"
+        }
+        "kms.operation_missing" => "choose a server, or a profile of it, that encrypts and decrypts",
+        "kms.too_old" => "update the server to KMIP 1.2 or later",
         "kms.configuration" => {
             "put kms.json back from a backup, or set the service again: cluster-ca kms set"
         }
@@ -226,7 +232,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "kms.key_missing" => {
             "see that the name, the namespace and --transit-path are right; a deleted key is lost"
         }
-        "kms.key_unfit" => "make one that encrypts: bao write -f transit/keys/KEY type=aes256-gcm96",
+        "kms.key_unfit" => {
+            "make one that encrypts (Vault: bao write -f transit/keys/KEY; KMIP: AES, activated, usage mask Encrypt and Decrypt)"
+        }
         "kms.key_version_refused" => {
             "lower the key's min_decryption_version in the service, then: cluster-ca kms rewrap"
         }

@@ -245,7 +245,7 @@ mod tests {
         }
 
         fn unwrap_key(&self, wrapped: &Wrapped, _: &[u8]) -> Result<DataKey, KmsError> {
-            let Wrapped::Vault(wrapped) = wrapped;
+            let Wrapped::Vault(wrapped) = wrapped else { panic!() };
             let bytes =
                 wrapped.ciphertext.rsplit(':').next().and_then(|text| BASE64_STANDARD.decode(text).ok());
             let key = bytes.and_then(|bytes| DataKey::from_bytes(&bytes));

@@ -34,7 +34,7 @@ pub enum Protection {
         /// The kind of service.
         kms: &'static str,
         /// The service's name for the wrapping key.
-        key: String,
+        wrapping_key: String,
         /// The version of the wrapping key, where the service tells.
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
@@ -59,8 +59,10 @@ pub enum NewProtection<'a> {
 impl std::fmt::Display for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Kms { kms, key, version: None } => write!(f, "{kms} key {key}"),
-            Self::Kms { kms, key, version: Some(version) } => write!(f, "{kms} key {key}, version {version}"),
+            Self::Kms { kms, wrapping_key, version: None } => write!(f, "{kms} key {wrapping_key}"),
+            Self::Kms { kms, wrapping_key, version: Some(version) } => {
+                write!(f, "{kms} key {wrapping_key}, version {version}")
+            }
             Self::None => f.write_str("none but the file's mode"),
             Self::Passphrase => f.write_str("passphrase"),
         }
@@ -136,7 +138,7 @@ impl KeyFile {
             Self::Passphrase(_) => Protection::Passphrase,
             Self::Envelope(envelope) => Protection::Kms {
                 kms: envelope.wrapped().kms(),
-                key: envelope.wrapped().key().to_owned(),
+                wrapping_key: envelope.wrapped().key().to_owned(),
                 version: envelope.wrapped().version(),
             },
         }

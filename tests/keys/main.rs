@@ -2,6 +2,7 @@
 //!
 //! | module | what it promises |
 //! |---|---|
+//! | [`kmip`] | the same with a KMIP server of each version, and with hostile ones |
 //! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
 //! | [`vault`] | keys wrapped by an OpenBao open with it alone, and every trouble of it has its words |
 
@@ -17,5 +18,7 @@ mod bao;
 #[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
 #[path = "../common/home.rs"]
 mod home;
+mod kmip;
+mod kmip_server;
 mod passphrase;
 mod vault;

@@ -69,7 +69,9 @@ fn a_wrapped_root_signs_and_its_file_gives_nothing_away() {
     assert_eq!((&shown["checked"], &shown["wrapped"][0]["version"]), (&true.into(), &1.into()));
     let said = home.run(&["kms"]);
     assert!(said.stdout.contains(&bao.address) && said.stdout.contains("cluster.key"), "{said:?}");
-    assert_eq!(home.ok(&["key", "show"])["protection"], "kms");
+    let key = home.ok(&["key", "show"]);
+    assert_eq!((&key["protection"], &key["wrapping_key"]), (&"kms".into(), &"ca-key".into()));
+    assert_eq!(key["key"], home.path("cluster.key").to_str().unwrap());
     // Its token is nowhere but in the private file.
     let token = fs::read_to_string(token).unwrap();
     for output in [said, home.run(&["audit", "list"]), home.run(&["--json", "kms", "show"])] {

@@ -8,10 +8,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::kmip::Kmip;
 use super::trust::Trust;
 use super::vault::Transit;
-use super::{KeyName, KeyWrap, KmsError, MountPath, Namespace, VaultAddress, Wrapped};
+use super::{
+    KeyName, KeyWrap, KmipAddress, KmsError, MountPath, Namespace, UniqueIdentifier, VaultAddress, Wrapped,
+};
 use crate::files::{self, Access, Placement};
+use crate::keys::PrivateKey;
 use crate::keys::envelope::{DataKey, Envelope};
 use crate::x509::Sha256;
 
@@ -42,8 +46,27 @@ pub struct Configuration {
 #[serde(tag = "kms", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Service {
+    /// A KMIP server.
+    Kmip(KmipService),
     /// The Transit engine of a Vault or an OpenBao.
     Vault(VaultService),
+}
+
+/// A key of a KMIP server, and how to get at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmipService {
+    /// Where the server is.
+    pub address: KmipAddress,
+    /// The UID of the wrapping key.
+    pub key: UniqueIdentifier,
+    /// The certificate chain by which the server knows us, in PEM.
+    pub client_certificate: String,
+    /// Its private key, in PEM.
+    pub client_key: Credential,
+    /// The CA that this server's certificate must come from, in PEM; that of all services otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificate: Option<String>,
 }
 
 /// A key of a Transit engine, and how to get at it.
@@ -115,6 +138,18 @@ impl Credential {
             Ok(text) if Self::is_sound(text) => Ok(Self::new(text.to_owned())),
             _ => Err(KmsError::CredentialUnreadable { path: path.to_owned() }),
         }
+    }
+
+    /// A private key in PEM, from a file that its owner alone may read.
+    ///
+    /// # Errors
+    /// [`KmsError::File`], and [`KmsError::ClientCertificate`] for anything but one private key.
+    pub fn from_pem_file(path: &Path) -> Result<Self, KmsError> {
+        let contents = files::read_private(path)?;
+        let bad = |why: String| KmsError::ClientCertificate { why };
+        PrivateKey::from_pem(&contents).map_err(|error| bad(error.to_string()))?;
+        let text = std::str::from_utf8(contents.expose()).map_err(|error| bad(error.to_string()))?;
+        Ok(Self::new(text.to_owned()))
     }
 
     /// The secret itself, for the call that needs it.
@@ -205,9 +240,11 @@ impl Configuration {
     /// # Errors
     /// [`KmsError::CaCertificate`], [`KmsError::CredentialMissing`].
     pub fn connect(&self, service: &Service) -> Result<Box<dyn KeyWrap>, KmsError> {
-        let trust = Trust::from_pem(self.ca_certificate.as_deref())?;
+        let trust =
+            |own: Option<&String>| Trust::from_pem(own.or(self.ca_certificate.as_ref()).map(String::as_str));
         match service {
-            Service::Vault(vault) => Ok(Box::new(Transit::new(vault, &trust)?)),
+            Service::Kmip(kmip) => Ok(Box::new(Kmip::new(kmip, &trust(kmip.ca_certificate.as_ref())?)?)),
+            Service::Vault(vault) => Ok(Box::new(Transit::new(vault, &trust(None)?)?)),
         }
     }
 
@@ -215,6 +252,7 @@ impl Configuration {
     pub fn missing_credentials(&mut self) -> impl Iterator<Item = (Missing, &mut Option<Credential>)> {
         let services = self.cluster.iter_mut().chain(&mut self.previous).chain(self.own.values_mut());
         services.filter_map(|service| match service {
+            Service::Kmip(_) => None,
             Service::Vault(vault) => {
                 let address = vault.address.to_string();
                 match &mut vault.credentials {
@@ -249,6 +287,7 @@ impl Service {
     #[must_use]
     pub fn kms(&self) -> &'static str {
         match self {
+            Self::Kmip(_) => "kmip",
             Self::Vault(_) => "vault",
         }
     }
@@ -257,6 +296,7 @@ impl Service {
     #[must_use]
     pub fn address(&self) -> &str {
         match self {
+            Self::Kmip(kmip) => kmip.address.as_str(),
             Self::Vault(vault) => vault.address.as_str(),
         }
     }
@@ -265,6 +305,7 @@ impl Service {
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
+            Self::Kmip(kmip) => kmip.key.as_str(),
             Self::Vault(vault) => vault.key.as_str(),
         }
     }
@@ -280,6 +321,7 @@ impl Service {
     #[must_use]
     pub fn has_secrets(&self) -> bool {
         match self {
+            Self::Kmip(_) => true,
             Self::Vault(vault) => match &vault.credentials {
                 VaultCredentials::AppRole(role) => role.secret_id.is_some(),
                 VaultCredentials::Token(token) => token.is_some(),
@@ -294,6 +336,7 @@ impl Service {
     pub fn with_key(&self, key: &str) -> Result<Self, KmsError> {
         let mut copy = self.clone();
         match &mut copy {
+            Self::Kmip(kmip) => kmip.key = key.parse()?,
             Self::Vault(vault) => vault.key = key.parse()?,
         }
         Ok(copy)
@@ -304,6 +347,8 @@ impl Service {
     pub fn without_secrets(&self) -> Self {
         let mut copy = self.clone();
         match &mut copy {
+            // A client certificate is of no use without its key: it is kept, or the service is not.
+            Self::Kmip(_) => {}
             Self::Vault(vault) => match &mut vault.credentials {
                 VaultCredentials::AppRole(role) => role.secret_id = None,
                 VaultCredentials::Token(token) => *token = None,

@@ -32,6 +32,18 @@ pub enum KmsError {
         /// What is wrong with it.
         why: String,
     },
+    /// The certificate or key by which a KMIP server should know us is not usable.
+    #[error("the client certificate and key cannot be used: {why}")]
+    ClientCertificate {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// The server does not accept our certificate.
+    #[error("{address} does not accept the client certificate")]
+    ClientCertificateRefused {
+        /// The service.
+        address: String,
+    },
     /// The configuration cannot be read.
     #[error("the configuration of the key management services cannot be read: {why}")]
     Configuration {
@@ -143,6 +155,14 @@ pub enum KmsError {
         /// The wrapping key.
         key: String,
     },
+    /// The server does not do what wrapping needs.
+    #[error("{address} has no operation {operation}")]
+    OperationMissing {
+        /// The service.
+        address: String,
+        /// What it does not do.
+        operation: &'static str,
+    },
     /// The service's answer is not what its protocol says.
     #[error("{address} gave an answer that cannot be read: {why}")]
     Protocol {
@@ -186,6 +206,14 @@ pub enum KmsError {
         /// The service's words.
         messages: Vec<String>,
     },
+    /// The server speaks no version of KMIP that is spoken here.
+    #[error("{address} speaks no version of KMIP from 1.2 to 2.x (it offers: {})", if offered.is_empty() { "none".to_owned() } else { offered.join(", ") })]
+    TooOld {
+        /// The service.
+        address: String,
+        /// What it speaks.
+        offered: Vec<String>,
+    },
     /// The service could not be reached, or did not answer in time.
     #[error("{address} cannot be reached")]
     Unavailable {
@@ -212,6 +240,8 @@ impl KmsError {
             Self::Address { .. } => "kms.address",
             Self::CaCertificate { .. } => "kms.ca_certificate",
             Self::CertificateUntrusted { .. } => "kms.certificate_untrusted",
+            Self::ClientCertificate { .. } => "kms.client_certificate",
+            Self::ClientCertificateRefused { .. } => "kms.client_certificate_refused",
             Self::Configuration { .. } => "kms.configuration",
             Self::CredentialMissing { .. } => "kms.credential_missing",
             Self::CredentialUnreadable { .. } => "kms.credential_unreadable",
@@ -226,12 +256,14 @@ impl KmsError {
             Self::Name { .. } => "kms.name",
             Self::NamespaceMissing { .. } => "kms.namespace_missing",
             Self::NotConfigured { .. } => "kms.not_configured",
+            Self::OperationMissing { .. } => "kms.operation_missing",
             Self::Protocol { .. } => "kms.protocol",
             Self::Random => "system.entropy",
             Self::Refused { .. } => "kms.refused",
             Self::RoundTrip { .. } => "kms.round_trip",
             Self::Sealed { .. } => "kms.sealed",
             Self::TokenRefused { .. } => "kms.token_refused",
+            Self::TooOld { .. } => "kms.too_old",
             Self::Unavailable { .. } => "kms.unavailable",
         }
     }

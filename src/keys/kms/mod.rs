@@ -6,25 +6,29 @@
 //! | `names` | addresses, keys, mounts and namespaces that cannot be wrong |
 //! | `trust` | whose server certificates are believed |
 //! | `http`, `vault` | Vault's Transit engine over HTTPS, OpenBao's too |
+//! | `kmip` | KMIP servers over mutual TLS |
 
 mod configuration;
 mod error;
 mod http;
+mod kmip;
 mod names;
 mod trust;
 mod vault;
 
 pub use configuration::{
-    AppRole, Configuration, Credential, Missing, SECRET_ID, Service, TOKEN, VaultCredentials, VaultService,
+    AppRole, Configuration, Credential, KmipService, Missing, SECRET_ID, Service, TOKEN, VaultCredentials,
+    VaultService,
 };
 pub use error::KmsError;
-pub use names::{KeyName, MountPath, Namespace, VaultAddress};
+pub use kmip::Kmip;
+pub use names::{KeyName, KmipAddress, MountPath, Namespace, UniqueIdentifier, VaultAddress};
 pub use trust::ca_fingerprints;
 pub use vault::Transit;
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::DataKey;
+use super::envelope::{DataKey, base64_text};
 
 /// A service that wraps data keys with a key of its own, which never leaves it.
 pub trait KeyWrap {
@@ -84,8 +88,42 @@ pub enum Rewrap {
 #[serde(tag = "kms", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Wrapped {
+    /// By a KMIP server.
+    Kmip(KmipCiphertext),
     /// By Vault's Transit engine.
     Vault(TransitCiphertext),
+}
+
+/// A data key that a KMIP server encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmipCiphertext {
+    /// The UID of the wrapping key.
+    pub key: String,
+    /// The version of the protocol that it was encrypted under.
+    pub protocol: String,
+    /// How.
+    pub mode: KmipMode,
+    /// The initialization vector or nonce.
+    #[serde(with = "base64_text")]
+    pub iv: Vec<u8>,
+    /// The encrypted data key.
+    #[serde(with = "base64_text")]
+    pub ciphertext: Vec<u8>,
+}
+
+/// How a KMIP server encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KmipMode {
+    /// AES-CBC with PKCS #5 padding; the envelope itself tells whether anything was altered.
+    Cbc,
+    /// AES-GCM, bound to the envelope.
+    Gcm {
+        /// The authentication tag.
+        #[serde(with = "base64_text")]
+        tag: Vec<u8>,
+    },
 }
 
 /// A data key that Vault's Transit engine encrypted.
@@ -111,6 +149,7 @@ impl Wrapped {
     #[must_use]
     pub fn kms(&self) -> &'static str {
         match self {
+            Self::Kmip(_) => "kmip",
             Self::Vault(_) => "vault",
         }
     }
@@ -119,6 +158,7 @@ impl Wrapped {
     #[must_use]
     pub fn key(&self) -> &str {
         match self {
+            Self::Kmip(wrapped) => &wrapped.key,
             Self::Vault(wrapped) => &wrapped.key,
         }
     }
@@ -127,6 +167,7 @@ impl Wrapped {
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         match self {
+            Self::Kmip(_) => None,
             Self::Vault(wrapped) => wrapped.version(),
         }
     }

@@ -1,5 +1,5 @@
-//! What a Vault is asked for by: each name is checked once, when it is read, because it becomes
-//! part of a URL or a header.
+//! What services are found and asked for by: each name is checked once, when it is read, because it
+//! becomes part of a URL, a header or a message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -61,6 +61,23 @@ macro_rules! checked_text {
 }
 
 checked_text!(
+    /// The unique identifier that a KMIP server gave a key.
+    UniqueIdentifier,
+    |text: &str| check(
+        "UID",
+        text,
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()),
+        "printable ASCII without spaces",
+    )
+);
+
+checked_text!(
+    /// The address of a KMIP server: `HOST:PORT`.
+    KmipAddress,
+    kmip_address
+);
+
+checked_text!(
     /// The name of a key in the Transit engine.
     KeyName,
     |text: &str| check("key", text, is_segment(text), "letters, digits, `_`, `-` and `.`")
@@ -119,10 +136,45 @@ fn vault_address(text: &str) -> Result<String, KmsError> {
     if authority.as_str().contains('@') {
         return Err(wrong("it must not hold a user name or password"));
     }
+    if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+        return Err(wrong("what follows its host is not a port"));
+    }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
         return Err(wrong("it must end after the host and the port"));
     }
     Ok(text.to_owned())
+}
+
+fn kmip_address(text: &str) -> Result<String, KmsError> {
+    let wrong = |why| KmsError::Address { given: shown(text), why };
+    let (host, port) =
+        text.rsplit_once(':').ok_or_else(|| wrong("it must be HOST:PORT; the port of KMIP is 5696"))?;
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(wrong("it must end with a port; the port of KMIP is 5696"));
+    }
+    if rustls_pki_types::ServerName::try_from(unbracketed(host)).is_err() {
+        return Err(wrong("its host is neither a name nor an IP address"));
+    }
+    Ok(text.to_owned())
+}
+
+/// An IPv6 address without its brackets.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+impl KmipAddress {
+    /// The host, an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        unbracketed(self.0.rsplit_once(':').map_or("", |(host, _)| host))
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
 }
 
 /// What was given, cut and made printable for a message.
@@ -156,6 +208,20 @@ mod tests {
         ] {
             let error = read(bad).unwrap_err();
             assert_eq!(error.code(), "kms.address", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_kmip_server_is_a_host_and_a_port() {
+        let read = |text: &str| {
+            text.parse::<KmipAddress>().map(|address| (address.host().to_owned(), address.port()))
+        };
+        assert_eq!(read("kms.example.com:5696").unwrap(), ("kms.example.com".to_owned(), 5696));
+        assert_eq!(read("[::1]:5696").unwrap(), ("::1".to_owned(), 5696));
+        for bad in
+            ["", "kms", "kms:", "kms:0", "kms:99999", ":5696", "https://kms:5696", "a b:5696", "kms:5696/x"]
+        {
+            assert_eq!(read(bad).unwrap_err().code(), "kms.address", "{bad}");
         }
     }
 
