@@ -64,6 +64,10 @@ pub struct Provenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
+    /// A certificate was put into one file, with its key if it is here, to be handed over.
+    CertificateBundle,
+    /// A certificate was copied to a machine, with its key if it is here.
+    CertificateDeliver,
     /// A certificate was signed and recorded.
     CertificateIssue,
     /// The work of a process that crashed was finished or undone.
@@ -78,6 +82,8 @@ pub enum Action {
     CrlPublish,
     /// A CRL number was set aside for a CRL about to be signed.
     CrlReserve,
+    /// The private key of a certificate, delivered before, was removed here.
+    KeyForget,
     /// A private key was protected with a passphrase.
     KeyProtect,
     /// The passphrase was taken off a private key.
@@ -92,7 +98,9 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
+        Self::CertificateBundle,
+        Self::CertificateDeliver,
         Self::CertificateIssue,
         Self::CertificateRecover,
         Self::CertificateReserve,
@@ -100,6 +108,7 @@ impl Action {
         Self::ClusterInitialize,
         Self::CrlPublish,
         Self::CrlReserve,
+        Self::KeyForget,
         Self::KeyProtect,
         Self::KeyUnprotect,
         Self::KmsRewrap,
@@ -111,6 +120,8 @@ impl Action {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateBundle => "certificate.bundle",
+            Self::CertificateDeliver => "certificate.deliver",
             Self::CertificateIssue => "certificate.issue",
             Self::CertificateRecover => "certificate.recover",
             Self::CertificateReserve => "certificate.reserve",
@@ -118,6 +129,7 @@ impl Action {
             Self::ClusterInitialize => "cluster.initialize",
             Self::CrlPublish => "crl.publish",
             Self::CrlReserve => "crl.reserve",
+            Self::KeyForget => "key.forget",
             Self::KeyProtect => "key.protect",
             Self::KeyUnprotect => "key.unprotect",
             Self::KmsRewrap => "kms.rewrap",
@@ -250,12 +262,17 @@ impl Head {
     /// The end of the chain without entries.
     pub const EMPTY: Self = Self { seq: 0, hash: Sha256([0; 32]) };
 
+    /// The place that the next entry will have.
+    #[must_use]
+    pub const fn next_seq(self) -> u64 {
+        self.seq.saturating_add(1)
+    }
+
     /// Makes `event` the next entry and moves on to it.
     #[must_use = "the entry must be kept: the next one builds on it"]
     pub fn append(&mut self, mut event: Event) -> Entry {
         event.provenance.at = whole_second(event.provenance.at);
-        let mut entry =
-            Entry { seq: self.seq.saturating_add(1), event, previous: self.hash, hash: Sha256([0; 32]) };
+        let mut entry = Entry { seq: self.next_seq(), event, previous: self.hash, hash: Sha256([0; 32]) };
         entry.hash = entry.digest();
         *self = Self { seq: entry.seq, hash: entry.hash };
         entry
@@ -266,7 +283,7 @@ impl Head {
     /// # Errors
     /// [`BrokenChain`] saying what is wrong with it.
     pub fn follow(&mut self, entry: &Entry) -> Result<(), BrokenChain> {
-        let expected = self.seq.saturating_add(1);
+        let expected = self.next_seq();
         let broken = |seq, why| Err(BrokenChain { seq, why });
         if entry.seq > expected {
             return broken(expected, Break::Missing);

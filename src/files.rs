@@ -256,7 +256,26 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes an empty file that is its owner's alone, for a program that fills files in its own way.
+///
+/// # Errors
+/// [`FileError::Exists`] when anything, a dangling link included, has the name.
+pub fn create_private(path: &Path) -> Result<(), FileError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(FileError::Exists { path: path.to_owned() })
+        }
+        Err(source) => Err(FileError::io("write", path, source)),
+    }
+}
+
+/// What marks the temporary file of [`write()`].
+const WRITE_TAG: &str = "new";
+
 /// Writes one file durably: staged, synced, placed, its directory synced.
+///
+/// For a file that one process at a time writes: the next write removes what a crash has left.
 ///
 /// # Errors
 /// [`FileError`]; the old file, if any, is then still there whole.
@@ -264,10 +283,8 @@ pub fn write(path: &Path, access: Access, placement: Placement, contents: &[u8])
     if placement == Placement::New && occupied(path) {
         return Err(FileError::Exists { path: path.to_owned() });
     }
-    let tag = std::process::id().to_string();
-    // A process that had this number and crashed in the middle may have left its file.
-    drop(Staged::adopt(path, &tag));
-    let staged = Staged::create(path, &tag, access, contents)?;
+    drop(Staged::adopt(path, WRITE_TAG));
+    let staged = Staged::create(path, WRITE_TAG, access, contents)?;
     staged.sync()?;
     staged.place(placement)?;
     sync_directory(parent(path))
@@ -279,12 +296,16 @@ pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// An existing path as an absolute one without links, right wherever it is used from later.
+/// A path as an absolute one, right wherever it is used from later, and without links if it exists.
 ///
 /// # Errors
-/// [`FileError`] when it is not there.
+/// [`FileError`] when it cannot be followed.
 pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
-    fs::canonicalize(path).map_err(|source| FileError::io("open", path, source))
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path),
+        other => other,
+    }
+    .map_err(|source| FileError::io("open", path, source))
 }
 
 /// What is in a directory, in the order of the names; nothing when there is no such directory.

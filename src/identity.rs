@@ -6,6 +6,7 @@
 //! ways (case, Unicode look-alikes, separators, addresses written like host names) is refused.
 
 mod certificate;
+mod flocker;
 
 pub use certificate::{IdentityRefusal, RuleBroken, role_rules};
 

@@ -4,13 +4,12 @@
 //! tags, no aliases that blow up. [`Document::deserialize`] gives its values; a rule that a value
 //! breaks is reported at its [`Place`]. What the values mean is not known here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::Serialize;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// The most bytes that a document may have; also the limit to read its file with.
 pub const LIMIT: u64 = 64 << 10;
@@ -31,6 +30,8 @@ pub fn write<T: Serialize>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result
 pub struct Document {
     file: String,
     text: String,
+    /// The line of each place, found when the first one is asked for.
+    lines: OnceLock<HashMap<Vec<Step>, usize>>,
 }
 
 impl Document {
@@ -39,12 +40,20 @@ impl Document {
     /// # Errors
     /// A [`Problem`] when they are not one sound document of at most [`LIMIT`] bytes.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Problem> {
+        Self::parse_within(LIMIT, file, bytes)
+    }
+
+    /// Like [`Document::parse`], for what may be longer than a page.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the bytes are not one sound document of at most `limit` bytes.
+    pub fn parse_within(limit: u64, file: &str, bytes: &[u8]) -> Result<Self, Problem> {
         let problem = |message| Problem::new(file, None, message);
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > LIMIT) {
-            return Err(problem(&format!("the file is larger than {} KiB", LIMIT >> 10)));
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
+            return Err(problem(&format!("the file is larger than {} KiB", limit >> 10)));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8 text"))?;
-        let document = Self { file: file.to_owned(), text: text.to_owned() };
+        let document = Self { file: file.to_owned(), text: text.to_owned(), lines: OnceLock::new() };
         // Without aliases, a value takes at least a byte: more values than bytes are a bomb.
         let mut left = text.len().saturating_add(1);
         Sound { depth: DEPTH_LIMIT, left: &mut left }
@@ -72,6 +81,16 @@ impl Document {
         self.root().at(key)
     }
 
+    fn lines(&self) -> &HashMap<Vec<Step>, usize> {
+        self.lines.get_or_init(|| {
+            let mut lines = HashMap::new();
+            let walk = Lines { path: &mut Vec::new(), lines: &mut lines };
+            let first = found(walk.deserialize(serde_yaml::Deserializer::from_str(&self.text)).map(Some));
+            lines.extend(first.flatten().map(|line| (Vec::new(), line)));
+            lines
+        })
+    }
+
     fn translate(&self, error: &serde_yaml::Error) -> Problem {
         let mut message = error.to_string();
         let location = error.location();
@@ -84,7 +103,7 @@ impl Document {
 }
 
 /// One step from a value into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// To the value of a key.
     Key(String),
@@ -125,13 +144,11 @@ impl Place<'_> {
     /// The line it is on, counted from one. What is not there is on the line of what it belongs to.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
+        let lines = self.document.lines();
         let mut steps = self.steps.as_slice();
         loop {
-            // The parser gives lines with its errors only. So it is sent along the path by a type that
-            // refuses what stands at its end.
-            let deserializer = serde_yaml::Deserializer::from_str(&self.document.text);
-            if let Err(error) = (Locate { steps }).deserialize(deserializer) {
-                return error.location().map(|location| location.line());
+            if let Some(line) = lines.get(steps) {
+                return Some(*line);
             }
             steps = steps.split_last()?.1;
         }
@@ -277,111 +294,106 @@ impl<'de> Visitor<'de> for Sound<'_> {
     }
 }
 
-/// Goes along `steps` and refuses what stands at their end, the key if it has one; succeeds when
-/// nothing stands there. Everything is read to its end: what is left unread is an error elsewhere.
-struct Locate<'a> {
-    steps: &'a [Step],
+/// Walks a whole document and takes down where everything stands.
+///
+/// The parser gives lines with its errors only. So every key and every single value is refused once it
+/// has been read, the line is taken from the refusal, and the walk goes on. Mappings and sequences
+/// cannot be refused without losing the way; they stand where the first thing in them does.
+struct Lines<'a> {
+    path: &'a mut Vec<Step>,
+    lines: &'a mut HashMap<Vec<Step>, usize>,
 }
 
-impl<'de> DeserializeSeed<'de> for Locate<'_> {
-    type Value = ();
+impl Lines<'_> {
+    fn inner(&mut self) -> Lines<'_> {
+        Lines { path: self.path, lines: self.lines }
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.steps.split_first() {
-            None => deserializer.deserialize_any(Here),
-            Some((Step::Key(key), rest)) => deserializer.deserialize_map(LocateKey { key, rest }),
-            Some((Step::Index(index), rest)) => {
-                deserializer.deserialize_seq(LocateElement { index: *index, rest })
-            }
+    fn take_down(&mut self, line: Option<usize>) {
+        self.lines.extend(line.map(|line| (self.path.clone(), line)));
+    }
+}
+
+/// What a step of [`Lines`] found: the line of a mapping or sequence, or of the refusal of anything else;
+/// `None` when nothing was there.
+fn found<E: fmt::Display>(step: Result<Option<Option<usize>>, E>) -> Option<Option<usize>> {
+    match step {
+        Ok(found) => found,
+        Err(refusal) => {
+            let text = refusal.to_string();
+            let line = text.rsplit_once(" at line ").and_then(|(_, line)| line.split(' ').next());
+            // What begins the file is said to be at a position, not on a line.
+            Some(line.map_or(Some(1), |digits| digits.parse().ok()))
         }
     }
 }
 
-/// Refuses every value.
-struct Here;
+impl<'de> DeserializeSeed<'de> for Lines<'_> {
+    type Value = Option<usize>;
 
-impl Visitor<'_> for Here {
-    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Lines<'_> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("nothing here")
     }
-}
 
-struct LocateKey<'a> {
-    key: &'a str,
-    rest: &'a [Step],
-}
-
-impl<'de> Visitor<'de> for LocateKey<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping")
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut first = None;
+        let mut key = String::new();
+        while let Some(line) = found(map.next_key_seed(Key(&mut key)).map(|end| end.map(|()| None))) {
+            first = first.or(line);
+            self.path.push(Step::Key(std::mem::take(&mut key)));
+            self.take_down(line);
+            // The value of a key is where the key is.
+            let _ = map.next_value_seed(self.inner());
+            self.path.pop();
+        }
+        Ok(first)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(found) = map.next_key_seed(MatchKey { key: self.key, refuse: self.rest.is_empty() })? {
-            if found {
-                map.next_value_seed(Locate { steps: self.rest })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut first = None;
+        for index in 0.. {
+            self.path.push(Step::Index(index));
+            let line = found(sequence.next_element_seed(self.inner()));
+            self.take_down(line.flatten());
+            self.path.pop();
+            match line {
+                Some(line) => first = first.or(line),
+                None => break,
             }
         }
-        Ok(())
+        Ok(first)
     }
 }
 
-/// Says whether a key is the one looked for, or refuses it when the path ends with it.
-struct MatchKey<'a> {
-    key: &'a str,
-    refuse: bool,
-}
+/// Takes a key down and refuses it.
+struct Key<'a>(&'a mut String);
 
-impl<'de> DeserializeSeed<'de> for MatchKey<'_> {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for MatchKey<'_> {
-    type Value = bool;
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        match key == self.key {
-            true if self.refuse => Err(E::custom("here")),
-            found => Ok(found),
-        }
-    }
-}
-
-struct LocateElement<'a> {
-    index: usize,
-    rest: &'a [Step],
-}
-
-impl<'de> Visitor<'de> for LocateElement<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        for _ in 0..self.index {
-            if sequence.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(());
-            }
-        }
-        sequence.next_element_seed(Locate { steps: self.rest })?;
-        while sequence.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<(), E> {
+        key.clone_into(self.0);
+        Err(E::custom("here"))
     }
 }
 
@@ -446,6 +458,28 @@ last: 1
         ] {
             assert_eq!(place.line(), Some(line), "{place}");
         }
+    }
+
+    #[test]
+    fn lines_are_found_beside_what_has_none_of_its_own() {
+        let text = "a: &x { b: 1,\n c: [] }\nd:\n  - []\n  - {}\n  - 1\n  - null\n  - ~\ne: *x\nf: true\ng:\nh: 1.5\n";
+        let document = parse(text).unwrap();
+        for (place, line) in [
+            (document.at("a").at("c").at(0), 2),
+            (document.at("d").at(0), 3),
+            (document.at("d").at(1), 3),
+            (document.at("d").at(2), 6),
+            (document.at("d").at(4), 8),
+            (document.at("e").at("b"), 1),
+            (document.at("f"), 10),
+            (document.at("g"), 11),
+            (document.at("h"), 12),
+        ] {
+            assert_eq!(place.line(), Some(line), "{place}");
+        }
+        assert_eq!(parse("x: 1").unwrap().at("x").line(), Some(1));
+        assert_eq!(parse("[]").unwrap().root().line(), None);
+        assert_eq!(parse("\nx").unwrap().root().line(), Some(2));
     }
 
     #[test]

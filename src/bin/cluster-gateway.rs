@@ -120,7 +120,11 @@ fn fail(error: &RunError) -> ExitCode {
 }
 
 fn exit_code(error: &RunError) -> ExitCode {
-    ExitCode::from(if error.is_environment() { 3 } else { 1 })
+    ExitCode::from(match error.code() {
+        "file.exposed" | "file.foreign_owner" | "gateway.configuration" => 1,
+        code if code.starts_with("file.") || code.starts_with("gateway.") => 3,
+        _ => 1,
+    })
 }
 
 fn causes(error: &RunError) -> Vec<String> {
@@ -133,16 +137,22 @@ fn causes(error: &RunError) -> Vec<String> {
 /// What to do next, by the code of the error.
 fn hint(error: &RunError) -> Option<&'static str> {
     Some(match error.code() {
-        "gateway.bind" => "stop what listens there, or choose another `listen` address",
-        "revocation.crl_expired" => {
-            "run `cluster-ca crl` on the CA's machine and copy the new cluster.crl here"
-        }
-        "revocation.missing_for_issuer" => "copy the cluster.crl that belongs to this cluster.crt here",
-        "own_certificate.role" => "use a certificate that `cluster-ca create-control` made",
+        "chain.expired" => "issue a new certificate for the gateway with `cluster-ca create-control`",
         "chain.unknown_issuer" | "chain.bad_signature" => {
             "the gateway's certificate and `trust.bundle` must come from the same cluster"
         }
-        "chain.expired" => "issue a new certificate for the gateway with `cluster-ca create-control`",
+        "crl.bad_signature" | "crl.missing_for_issuer" | "crl.unknown_issuer" => {
+            "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home"
+        }
+        "file.exposed" => "close it to others: chmod 0600",
+        "file.foreign_owner" => "run as the owner, or chown it to yourself",
+        "gateway.bind" => "stop what listens there, or choose another `listen` address",
+        "own_certificate.revoked" | "own_certificate.role" => {
+            "use a certificate that `cluster-ca create-control` made"
+        }
+        "revocation.crl_expired" => {
+            "write a fresh list on the CA's machine (any `cluster-ca revoke` does), and copy cluster.crl here"
+        }
         "tls.key_mismatch" => "`identity.certificate` and `identity.key` must be written by the same command",
         _ => return None,
     })

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
-use crate::x509::{Certificate, ExtendedKeyUsage, SerialNumber, SubjectAltName};
+use crate::x509::{Certificate, ExtendedKeyUsage, KeyUsage, SerialNumber, SubjectAltName};
 
 use super::CaError;
 
@@ -28,7 +28,7 @@ pub(super) fn sign_leaf(
     let mut params = parameters(serial_number, plan.not_before, plan.not_after);
     params.distinguished_name = subject(&plan.subject);
     params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.key_usages = key_usages(plan.key_usage);
     params.extended_key_usages =
         plan.extended_key_usage.iter().map(purpose).collect::<Result<_, CaError>>()?;
     params.subject_alt_names = plan.subject_alt_names.iter().map(san).collect::<Result<_, CaError>>()?;
@@ -59,7 +59,7 @@ pub(super) fn sign_root(
         why: format!("a path length of {} cannot be written", plan.path_length),
     })?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.key_usages = key_usages(plan.key_usage);
     let signed = params.self_signed(key).map_err(signing_failed)?;
     let certificate = Certificate::from_der(signed.der())?;
     plan.judge(&certificate)?;
@@ -129,6 +129,19 @@ fn subject(planned: &PlannedSubject) -> DistinguishedName {
     name.push(DnType::OrganizationalUnitName, planned.organizational_unit.as_str());
     name.push(DnType::CommonName, planned.common_name.as_str());
     name
+}
+
+/// The bits that plans have; whether all of them got in is judged afterwards.
+fn key_usages(usage: KeyUsage) -> Vec<KeyUsagePurpose> {
+    [
+        (usage.digital_signature(), KeyUsagePurpose::DigitalSignature),
+        (usage.key_encipherment(), KeyUsagePurpose::KeyEncipherment),
+        (usage.key_cert_sign(), KeyUsagePurpose::KeyCertSign),
+        (usage.crl_sign(), KeyUsagePurpose::CrlSign),
+    ]
+    .into_iter()
+    .filter_map(|(set, purpose)| set.then_some(purpose))
+    .collect()
 }
 
 fn purpose(purpose: &ExtendedKeyUsage) -> Result<ExtendedKeyUsagePurpose, CaError> {

@@ -70,6 +70,9 @@ pub struct Initialized {
     /// When the revocation list must be replaced.
     #[serde(with = "time::serde::rfc3339")]
     pub crl_next_update: OffsetDateTime,
+    /// Whether the temporary files of an `initialize` that ended early were removed.
+    #[serde(skip)]
+    pub swept: bool,
 }
 
 /// Makes the root of a new cluster, an empty revocation list and an inventory in `home`.
@@ -96,7 +99,7 @@ pub fn initialize(
     }
     home.prepare()?;
     let _lock = home.lock()?;
-    resume_or_sweep(home)?;
+    let swept = resume_or_sweep(home)?;
     refuse_occupied(home)?;
 
     let uuid = random_uuid(context.entropy.as_ref())?;
@@ -147,6 +150,7 @@ pub fn initialize(
         not_before: root.not_before,
         not_after: root.not_after,
         crl_next_update,
+        swept,
     })
 }
 
@@ -190,10 +194,10 @@ fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
 }
 
 /// What an `initialize` that ended early left: finished, when its files had begun to get their
-/// names, so that the key is not lost; else removed, since nobody ever saw them.
-fn resume_or_sweep(home: &Home) -> Result<(), CaError> {
+/// names, so that the key is not lost; else removed, since nobody ever saw them, which is then true.
+fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
     if home.database().exists() {
-        return Ok(());
+        return Ok(false);
     }
     let destinations = [home.key(), home.certificate(), home.crl()];
     let staged: Vec<Staged> = destinations.iter().filter_map(|path| Staged::adopt(path, TAG)).collect();
@@ -203,13 +207,14 @@ fn resume_or_sweep(home: &Home) -> Result<(), CaError> {
         place(home, staged)?;
         return Err(CaError::InitializeResumed { directory: home.directory().to_owned() });
     }
-    if in_place == 0 {
-        drop(staged);
-        remove_database(&staged_database);
-    } else {
+    if in_place > 0 {
         staged.into_iter().for_each(Staged::leave);
+        return Ok(false);
     }
-    Ok(())
+    let swept = !staged.is_empty() || staged_database.exists();
+    drop(staged);
+    remove_database(&staged_database);
+    Ok(swept)
 }
 
 /// Removes an inventory that nobody uses, with SQLite's files beside it; best effort, since what stays

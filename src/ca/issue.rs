@@ -164,8 +164,9 @@ impl Authority {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Fulfilled>, CaError> {
         self.check_root_is_valid()?;
-        let output = prepare_output(output)?;
+        let output = files::absolute(output)?;
         let mut jobs = self.jobs(profiles, orders, &output)?;
+        files::make_private_directory(&output)?;
         let mut fulfilled = Vec::with_capacity(jobs.len());
         while !jobs.is_empty() {
             let rest = jobs.split_off(jobs.len().min(BATCH));
@@ -354,13 +355,6 @@ fn asked(request: &CertificationRequest) -> Asked<'_> {
         key_usage: request.key_usage,
         extended_key_usage: request.extended_key_usage.as_deref(),
     }
-}
-
-/// The output directory, made if it is missing, as a path that stays right wherever a later command
-/// is run from.
-fn prepare_output(output: &Path) -> Result<PathBuf, CaError> {
-    files::make_private_directory(output)?;
-    Ok(files::absolute(output)?)
 }
 
 /// A few files one by one, many by one call for the whole file system.

@@ -6,21 +6,25 @@
 
 mod builder;
 mod crl;
+mod handover;
 mod home;
 mod initialize;
 mod issue;
 mod kms;
 mod protect;
 mod recover;
+mod registrar;
 mod revoke;
 mod verify;
 
+pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
 pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
 pub use protect::{Custody, Protected};
 pub use recover::Recovered;
+pub use registrar::Registrar;
 pub use revoke::Revoked;
 pub use verify::{BrokenRule, Expectation, Verdict};
 
@@ -39,7 +43,7 @@ use crate::keys::kms::KmsError;
 use crate::keys::{KeyError, PrivateKey, Protection, Unlock};
 use crate::profile::{PolicyError, ProfileError};
 use crate::revocation::CrlError;
-use crate::store::{self, Inventory, Record, StoreError};
+use crate::store::{self, Inventory, Record, Status, StoreError};
 use crate::x509::trust::{TrustBundle, TrustError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, X509Error};
 
@@ -296,6 +300,14 @@ pub enum CaError {
     /// A file could not be read, written, or should not be used as it is.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file of a certificate, or of its key, holds another one than was recorded.
+    #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
+    FileForeign {
+        /// The file.
+        path: PathBuf,
+        /// The certificate that it should belong to.
+        serial_number: SerialNumber,
+    },
     /// A directory that is in use already and that others can enter.
     #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
     HomeExposed {
@@ -351,6 +363,18 @@ pub enum CaError {
     /// No certificate was given.
     #[error("there is no certificate to verify")]
     NothingToVerify,
+    /// The certificate is not good for use.
+    #[error("certificate {serial_number} of {role}/{name} is {status}")]
+    NotValid {
+        /// Its serial number.
+        serial_number: SerialNumber,
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+        /// What it is instead.
+        status: Status,
+    },
     /// One batch orders the same identity twice.
     #[error("{role}/{name} is asked for twice")]
     OrderedTwice {
@@ -420,6 +444,7 @@ impl CaError {
             Self::Crl(error) => error.code(),
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
+            Self::FileForeign { .. } => "ca.file_foreign",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
             Self::HomeOccupied { .. } => "home.occupied",
@@ -431,6 +456,7 @@ impl CaError {
             Self::Kms(error) => error.code(),
             Self::NoKms => "ca.no_kms",
             Self::NothingToVerify => "ca.nothing_to_verify",
+            Self::NotValid { .. } => "ca.not_valid",
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),

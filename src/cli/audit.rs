@@ -52,6 +52,17 @@ struct Row {
     hash: String,
 }
 
+impl Row {
+    /// Whom or what it is about, in the words a person knows: a certificate by its role and name.
+    fn subject(&self) -> String {
+        let detail = |key| self.details.get(key).and_then(Value::as_str);
+        match (detail("role"), detail("name"), self.target.rsplit_once('/')) {
+            (Some(role), Some(name), Some((_, serial_number))) => format!("{role}/{name} ({serial_number})"),
+            _ => self.target.clone(),
+        }
+    }
+}
+
 impl From<Entry> for Row {
     fn from(entry: Entry) -> Self {
         let event = entry.event;
@@ -76,7 +87,7 @@ struct Listing(Vec<Row>);
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.0 {
-            write!(f, "{:>6}  {}  {}  {:20} {}", row.seq, row.at, row.actor, row.action, row.target)?;
+            write!(f, "{:>6}  {}  {}  {:20} {}", row.seq, row.at, row.actor, row.action, row.subject())?;
             match &row.reason {
                 Some(reason) => writeln!(f, "  ({})", reason.escape_debug())?,
                 None => writeln!(f)?,

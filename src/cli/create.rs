@@ -223,12 +223,12 @@ impl Common {
         for certificate in &fulfilled {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(
-                    "the request asked for another {}; the profile decides",
-                    mismatch.field
+                    "the request asks for {} {}; the profile decides, and it is {}",
+                    mismatch.field, mismatch.found, mismatch.planned
                 ));
             }
         }
-        Ok(Box::new(Issued { all: fulfilled, many, bundle: home.certificate() }))
+        Ok(Box::new(Issued { all: fulfilled, many }))
     }
 }
 
@@ -236,13 +236,12 @@ impl Common {
 struct Issued {
     all: Vec<Fulfilled>,
     many: bool,
-    bundle: PathBuf,
 }
 
 impl fmt::Display for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let ([one], false) = (self.all.as_slice(), self.many) {
-            return issued_text(one, &self.bundle, f);
+            return issued_text(one, f);
         }
         for one in &self.all {
             writeln!(f, "{}  {}", one.serial_number, typed(&one.certificate))?;
@@ -250,8 +249,7 @@ impl fmt::Display for Issued {
         writeln!(f, "\nIssued {} certificates, each with its key (0600) beside it", self.all.len())?;
         writeln!(
             f,
-            "\nNext: copy each pair and {} to its machine; `cluster-ca show SERIAL` tells more of one",
-            typed(&self.bundle)
+            "\nNext: cluster-ca distribute --all    (hosts.yaml says where to: cluster-ca distribute --help)"
         )
     }
 }
@@ -288,7 +286,7 @@ fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value,
     }
 }
 
-fn issued_text(issued: &Fulfilled, bundle: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "Issued {}/{}", issued.role, issued.name)?;
     writeln!(f, "  certificate  {}", typed(&issued.certificate))?;
     match &issued.key {
@@ -301,14 +299,13 @@ fn issued_text(issued: &Fulfilled, bundle: &Path, f: &mut fmt::Formatter<'_>) ->
         writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
     }
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
-    let files = [Some(&issued.certificate), issued.key.as_ref()];
-    let files: Vec<String> = files.into_iter().flatten().map(|path| typed(path)).collect();
-    let host = match issued.role {
-        Role::ControlService => issued.name.as_str(),
+    let (role, name) = (issued.role, &issued.name);
+    let host = match role {
+        Role::ControlService => name.as_str(),
         Role::NodeAgent => "NODE",
-        Role::ApiUser => "HOST",
+        Role::ApiUser => return writeln!(f, "\nNext: cluster-ca bundle {role}/{name}"),
     };
-    writeln!(f, "\nNext: scp {} {} root@{host}:/etc/cluster/", files.join(" "), typed(bundle))
+    writeln!(f, "\nNext: cluster-ca distribute {role}/{name} --to root@{host}:/etc/cluster")
 }
 
 fn plan_text(planned: &Planned, f: &mut fmt::Formatter<'_>) -> fmt::Result {

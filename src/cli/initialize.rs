@@ -40,7 +40,7 @@ pub(super) struct Initialize {
 
 impl Initialize {
     pub(super) fn run(self, session: &Session) -> CommandResult {
-        let passphrase = match session.passphrase().given()? {
+        let passphrase = match session.passphrase().given(&session.home().key())? {
             None if self.ask_passphrase => Some(session.passphrase().choose(&session.home().key())?),
             given => given,
         };
@@ -52,6 +52,10 @@ impl Initialize {
             passphrase,
         };
         let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)?;
+        if made.swept {
+            session
+                .note("an earlier initialize ended before its cluster was whole; what it left was removed");
+        }
         Ok(Box::new(Shown(Made(made))))
     }
 }

@@ -17,7 +17,7 @@ use crate::keys::kms::{
 use super::Session;
 use super::key::custody;
 use super::report::{CommandResult, Failure, Outcome, Shown, typed};
-use super::unlock::ask_for;
+use super::secrets;
 
 /// Supplies the token of a Vault where no file does.
 const TOKEN_VARIABLE: &str = "CLUSTER_CA_KMS_TOKEN";
@@ -277,7 +277,7 @@ impl Show {
 
 impl Unset {
     fn run(self, session: &Session) -> CommandResult {
-        let passphrase = session.passphrase().given()?;
+        let passphrase = session.passphrase().given(&session.home().key())?;
         let instead = match &passphrase {
             _ if !self.allow_downgrade => None,
             Some(passphrase) => Some(Instead::Passphrase(passphrase)),
@@ -318,7 +318,10 @@ impl Rewrap {
 pub(super) fn credential(missing: &Missing) -> Result<Option<Credential>, KmsError> {
     let variable = if missing.what == kms::TOKEN { TOKEN_VARIABLE } else { SECRET_ID_VARIABLE };
     let given = std::env::var(variable).ok().filter(|text| !text.is_empty());
-    let asked = || ask_for(&format!("The {} for {}: ", missing.what, missing.address)).and_then(Result::ok);
+    let asked = || {
+        let secret = secrets::ask(&format!("The {} for {}: ", missing.what, missing.address)).ok()?;
+        String::from_utf8(secret.expose().to_vec()).ok()
+    };
     match given.or_else(asked) {
         Some(text) if Credential::is_sound(&text) => Ok(Some(Credential::new(text))),
         _ => Err(KmsError::CredentialMissing { what: missing.what, address: missing.address.clone() }),

@@ -142,6 +142,8 @@ struct Known {
     row: Row,
     fingerprint: Option<String>,
     profile: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_forgotten_at: Option<String>,
     reserved_at: String,
     issued_by: Option<String>,
     why: Option<String>,
@@ -164,8 +166,10 @@ impl fmt::Display for Known {
         writeln!(f, "  reserved     {}", self.reserved_at)?;
         writeln!(f, "  profile      sha256:{}", self.profile)?;
         writeln!(f, "  certificate  {}", row.certificate)?;
-        if let Some(key) = &row.key {
-            writeln!(f, "  key          {key}")?;
+        match (&row.key, &self.key_forgotten_at) {
+            (Some(key), _) => writeln!(f, "  key          {key}")?,
+            (None, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
+            (None, None) => writeln!(f, "  key          not here: made elsewhere")?,
         }
         match &self.contents {
             Some(contents) => writeln!(f, "\n{contents}"),
@@ -182,6 +186,8 @@ impl Show {
         let record = cluster.find(&target)?;
         let entry = record.issue.map_or(record.reserve_entry, |issue| issue.entry);
         let provenance = cluster.inventory().audit_entry(entry)?.map(|entry| entry.event.provenance);
+        let forgotten =
+            record.key_forgotten.map(|entry| cluster.inventory().audit_entry(entry)).transpose()?;
         let contents = match record.issue {
             Some(_) => {
                 let certificate =
@@ -194,6 +200,7 @@ impl Show {
             row: Row::new(&record, &cluster, now),
             fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),
             profile: record.intent.profile.to_string(),
+            key_forgotten_at: forgotten.flatten().map(|entry| rfc3339(entry.event.provenance.at)),
             reserved_at: rfc3339(record.reserved_at),
             issued_by: provenance.as_ref().map(|provenance| provenance.actor.to_string()),
             why: provenance.and_then(|provenance| provenance.reason),

@@ -1,20 +1,24 @@
 //! The command line of `cluster-ca`: the whole command tree, one line each.
 //!
-//! A command is a struct with its arguments and a `run` that returns a value; [`report`] prints it.
+//! A command is a struct with its arguments and a `run` that returns a value; `report` prints it.
 //! Nothing below this module knows of arguments, terminals or exit codes.
 
 mod actor;
 mod audit;
+mod bundle;
 mod ca_cert;
 mod create;
+mod distribute;
 mod initialize;
 mod key;
 mod kms;
 mod list;
 mod look;
+mod password;
 mod profiles;
 mod report;
 mod revoke;
+mod secrets;
 mod shell;
 mod unlock;
 
@@ -36,7 +40,7 @@ use unlock::{Keyring, PassphraseSource};
 /// A private certificate authority for the machines of one cluster.
 ///
 /// Make the cluster's root once, issue a certificate to every control service, node and API user,
-/// hand the files over by scp, and let cluster-gateway check who calls.
+/// carry the files to them by ssh, and let cluster-gateway check who calls.
 #[derive(Debug, Parser)]
 #[command(
     name = "cluster-ca",
@@ -130,6 +134,11 @@ enum Command {
     /// The CA that the certificates of key management services must come from
     #[command(subcommand)]
     CaCert(ca_cert::CaCert),
+    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
+    Distribute(distribute::Distribute),
+
+    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
+    Bundle(bundle::Bundle),
 
     /// Say what is in certificate, request, revocation list and key files
     Inspect(look::Inspect),
@@ -234,6 +243,8 @@ impl Command {
             Self::Key(command) => command.run(session),
             Self::Kms(command) => command.run(session),
             Self::CaCert(command) => command.run(session),
+            Self::Distribute(command) => command.run(session),
+            Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
             Self::Profiles(command) => command.run(session),
@@ -248,8 +259,10 @@ impl Command {
 fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
+        // The first paragraph; usage and tips follow.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
         let failure = Failure::new("usage.arguments", message).with_hint("see cluster-ca --help");
         return report::finish(Format::Json, Err(failure));
     }

@@ -23,7 +23,7 @@ pub(super) trait Outcome: fmt::Display {
         0
     }
 
-    /// Bytes to write as they are, whatever the format asked for: shell completions, a man page.
+    /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
     }
@@ -66,7 +66,7 @@ pub(super) enum Format {
 }
 
 /// An error on its way to the user: its code, its words, its causes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     code: &'static str,
     message: String,
@@ -101,8 +101,14 @@ impl Failure {
 
     /// With the file that it is about.
     #[must_use]
-    pub(super) fn about(mut self, file: &Path) -> Self {
-        self.message = format!("{}: {}", file.display(), self.message);
+    pub(super) fn about(self, file: &Path) -> Self {
+        self.at(file.display())
+    }
+
+    /// With the place that it is about.
+    #[must_use]
+    pub(super) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
         self
     }
 
@@ -118,16 +124,17 @@ impl Failure {
     }
 
     /// Exit codes as the README's table has them.
-    fn exit_code(&self) -> u8 {
+    pub(super) fn exit_code(&self) -> u8 {
         match self.code {
-            "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
+            "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
+            "profile.directory" => 3,
             "kms.address" | "kms.name" => 2,
             "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
             "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
-                "kms" | "network" => 4,
+                "kms" | "network" | "remote" => 4,
                 _ => 1,
             },
         }
@@ -149,6 +156,8 @@ failure_from!(
     crate::ca::CaError,
     crate::clock::EntropyError,
     crate::clock::TimeTextError,
+    crate::distribute::HostsError,
+    crate::distribute::KeyStoreError,
     crate::files::FileError,
     crate::identity::IdentityError,
     crate::keys::KeyError,
@@ -256,6 +265,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "policy.outlives_issuer" => "ask for a shorter --validity",
         "policy.key_algorithm" => "choose one of those that `cluster-ca profiles show ROLE` lists",
         "request.bad_signature" => "make the request again with the key it is for: openssl req -new -key KEY",
+        "trust.expired" | "trust.not_yet_valid" => {
+            "the root does not hold then; choose another time with --at TIME"
+        }
         "chain.expired" => "issue a new one; to judge as of an earlier time, use --at TIME",
         "chain.not_yet_valid" => {
             "check the clock of this machine, or judge as of a later time with --at TIME"
@@ -272,9 +284,30 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
         }
         "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
-        "audit.broken_chain" | "store.unrecorded" => {
+        "audit.broken" | "store.corrupt" | "store.inconsistent" => {
             "somebody changed ca.db by other means; compare it with a backup"
         }
+        "ca.not_valid" => "issue a new one; what is revoked or expired is not handed over",
+        "ca.file_foreign" => "put the files back that belong to it, or issue a new one",
+        "store.no_key" => "it was made elsewhere, or removed here after it was delivered",
+        "network.cut" | "network.timeout" | "network.unreachable" => {
+            "the machine has its old files; run the command again when `ssh` reaches it"
+        }
+        "network.unsure" => "run the command again: it puts the same files there",
+        "network.denied" => "let `ssh` log in there: its key or agent, or USER@ in the destination",
+        "network.host_key_unknown" => {
+            "log in there once by hand with `ssh`, and compare the key's fingerprint"
+        }
+        "network.host_key_changed" => {
+            "nothing was sent; find out whether the machine was replaced before removing its old key with ssh-keygen -R"
+        }
+        "remote.write" | "remote.place" | "remote.read" => {
+            "the machine has its old files; look at its disk and its permissions"
+        }
+        "remote.shared_directory" => "choose a directory that is for these files alone, such as /etc/cluster",
+        "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
+        "remote.reload" => "look at the service there; the new files stay in their places",
+        "system.ssh" => "install OpenSSH's client",
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
         "ca.ambiguous" => "name one of them by its serial number",
         _ => return None,
@@ -298,6 +331,27 @@ struct ErrorBody<'a> {
     hint: Option<&'a str>,
 }
 
+impl<'a> From<&'a Failure> for ErrorBody<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self { code: failure.code, message: &failure.message, causes: &failure.causes, hint: failure.hint() }
+    }
+}
+
+/// As one of several things that a command came to.
+impl Serialize for Failure {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ErrorBody::from(self).serialize(serializer)
+    }
+}
+
+/// In one line, or one and its causes: without advice.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code)?;
+        self.causes.iter().try_for_each(|cause| write!(f, "\n           caused by: {cause}"))
+    }
+}
+
 /// Prints what a command came to and says with which code to exit.
 pub(super) fn finish(format: Format, result: CommandResult) -> ExitCode {
     match result.and_then(|outcome| print(format, outcome.as_ref())) {
@@ -312,16 +366,16 @@ pub(super) fn finish(format: Format, result: CommandResult) -> ExitCode {
 fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
     let written = match (outcome.raw(), format) {
-        (Some(bytes), _) => stdout.write_all(bytes),
-        (None, Format::Quiet) => Ok(()),
-        (None, Format::Text) => write!(stdout, "{outcome}"),
-        (None, Format::Json) => {
+        (_, Format::Json) => {
             let result = outcome.json().map_err(|error| Failure::of("system.json", &error))?;
             let envelope = Envelope { ok: true, result: Some(result), error: None };
             serde_json::to_writer(&mut stdout, &envelope)
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(stdout))
         }
+        (Some(bytes), _) => stdout.write_all(bytes),
+        (None, Format::Quiet) => Ok(()),
+        (None, Format::Text) => write!(stdout, "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),
@@ -334,13 +388,7 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
 fn print_failure(format: Format, failure: &Failure) {
     // Nobody is left to tell when these fail.
     if format == Format::Json {
-        let error = ErrorBody {
-            code: failure.code,
-            message: &failure.message,
-            causes: &failure.causes,
-            hint: failure.hint(),
-        };
-        let envelope = Envelope { ok: false, result: None, error: Some(error) };
+        let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
         if let Ok(text) = serde_json::to_string(&envelope) {
             let _ = writeln!(io::stdout(), "{text}");
         }

@@ -1,20 +1,15 @@
-//! What opens a protected key, as the person at the command line supplies it: a passphrase from a
-//! file, a file descriptor or a prompt. Never from the arguments, which every process may read.
+//! What opens a protected key, as the person at the command line supplies it.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::Args;
 
-use crate::files;
 use crate::keys::kms::{Configuration, KmsError};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
-/// More than this is no passphrase.
-const LONGEST: u64 = 4096;
+use super::secrets::{self, SecretError};
 
 /// Where the passphrase of a key comes from, unless it is asked for.
 #[derive(Clone, Debug, Args)]
@@ -42,19 +37,25 @@ pub(super) struct NewPassphraseSource {
 
 impl PassphraseSource {
     /// The passphrase from the file or descriptor; none when neither was given.
-    pub(super) fn given(&self) -> Result<Option<Secret>, KeyError> {
+    fn read(&self) -> Result<Option<Secret>, SecretError> {
         match (&self.passphrase_file, self.passphrase_fd) {
-            (Some(file), _) => first_line(files::read_private(file)?, &file.display().to_string()).map(Some),
-            (None, Some(fd)) => read_descriptor(fd).map(Some),
+            (Some(file), _) => secrets::from_file(file).map(Some),
+            (None, Some(descriptor)) => secrets::from_descriptor(descriptor).map(Some),
             (None, None) => Ok(None),
         }
     }
 
+    /// The passphrase of the key in `path` from the file or descriptor; none when neither was given.
+    pub(super) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
+        self.read().map_err(|error| passphrase_error(path, error))
+    }
+
     /// A passphrase to protect a key with: from the file or descriptor, or asked for twice.
     pub(super) fn choose(&self, path: &Path) -> Result<Secret, KeyError> {
-        match self.given()? {
+        match self.given(path)? {
             Some(passphrase) => Ok(passphrase),
-            None => ask_twice(path),
+            None => secrets::ask_twice(&format!("New passphrase of {}: ", path.display()))
+                .map_err(|error| passphrase_error(path, error)),
         }
     }
 }
@@ -87,11 +88,12 @@ impl Unlock for Keyring {
     fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
         let mut given = self.given.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if given.is_none() {
-            *given = self.source.given()?;
+            *given = self.source.given(path)?;
         }
         match given.as_ref() {
             Some(passphrase) => Ok(Secret::new(passphrase.expose().to_vec())),
-            None => ask(path, &format!("Passphrase of {}: ", path.display())),
+            None => secrets::ask(&format!("Passphrase of {}: ", path.display()))
+                .map_err(|error| passphrase_error(path, error)),
         }
     }
 
@@ -104,45 +106,11 @@ impl Unlock for Keyring {
     }
 }
 
-fn ask_twice(path: &Path) -> Result<Secret, KeyError> {
-    let first = ask(path, &format!("New passphrase of {}: ", path.display()))?;
-    let second = ask(path, "The same again: ")?;
-    if first.expose() == second.expose() {
-        return Ok(first);
+/// The words of the key that it is about.
+fn passphrase_error(path: &Path, error: SecretError) -> KeyError {
+    match error {
+        SecretError::File(error) => error.into(),
+        SecretError::Nobody => KeyError::PassphraseNeeded { path: path.to_owned() },
+        SecretError::Unreadable { from, source } => KeyError::PassphraseUnreadable { from, source },
     }
-    let source = io::Error::new(io::ErrorKind::InvalidInput, "the two are not the same");
-    Err(KeyError::PassphraseUnreadable { from: "the terminal".to_owned(), source })
-}
-
-fn ask(path: &Path, prompt: &str) -> Result<Secret, KeyError> {
-    match ask_for(prompt) {
-        Some(Ok(text)) => Ok(Secret::new(text.into_bytes())),
-        Some(Err(source)) => Err(KeyError::PassphraseUnreadable { from: "the terminal".to_owned(), source }),
-        None => Err(KeyError::PassphraseNeeded { path: path.to_owned() }),
-    }
-}
-
-/// Asks for a secret on the terminal; none when nobody sits there.
-pub(super) fn ask_for(prompt: &str) -> Option<io::Result<String>> {
-    io::stdin().is_terminal().then(|| rpassword::prompt_password(prompt))
-}
-
-fn read_descriptor(fd: u32) -> Result<Secret, KeyError> {
-    let from = format!("file descriptor {fd}");
-    let unreadable = |source| KeyError::PassphraseUnreadable { from: from.clone(), source };
-    let file = File::open(format!("/proc/self/fd/{fd}")).map_err(unreadable)?;
-    // One allocation: no copies stay behind in a growing buffer.
-    let mut bytes = Vec::with_capacity(usize::try_from(LONGEST).unwrap_or_default());
-    file.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
-    first_line(Secret::new(bytes), &from)
-}
-
-fn first_line(secret: Secret, from: &str) -> Result<Secret, KeyError> {
-    let line = secret.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "its first line is empty");
-        return Err(KeyError::PassphraseUnreadable { from: from.to_owned(), source });
-    }
-    Ok(Secret::new(line.to_vec()))
 }

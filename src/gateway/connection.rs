@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
-use super::headers::IdentityHeaders;
-use super::registry::{Order, Registration, Session};
+use super::handshake::Admitted;
+use super::registry::{Order, Session};
 use super::service;
 use super::tls::Protocol;
 use super::worker::Worker;
@@ -39,13 +40,14 @@ pub struct Http {
 }
 
 impl Http {
-    /// HTTP within `limits`.
+    /// HTTP within `limits`. How long a caller may take is watched by the worker, and not by a timer of
+    /// hyper's for each request.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle_timeout)
+            .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
             .max_headers(HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
@@ -72,19 +74,15 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
-    /// What the service behind is told about the caller.
-    pub identity: IdentityHeaders,
+    /// The host that every request must be for, if the caller named one in its handshake.
+    pub required_host: Option<Box<str>>,
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(
-    connection: Connection,
-    registration: Registration,
-    stream: TlsStream<TcpStream>,
-    protocol: Protocol,
-) {
+pub async fn serve(admitted: Admitted) {
+    let Admitted { connection, registration, stream, protocol } = admitted;
     let worker = Arc::clone(&connection.worker);
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection.session)));
     let service = Requests(Arc::new(connection));
     let session = registration.session();
     let ended = match protocol {
@@ -122,7 +120,7 @@ trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
 
-type Io = TokioIo<TlsStream<TcpStream>>;
+type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
 
 impl Drainable for http1::Connection<Io, Requests> {
     fn drain(self: Pin<&mut Self>) {

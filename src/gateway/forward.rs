@@ -17,6 +17,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
@@ -259,7 +260,9 @@ impl Lease {
             upstream.put_idle(worker, connection);
             return;
         }
-        tokio::spawn(async move {
+        // A response may be dropped because the runtime ends.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
             if let Ok(Ok(())) = timeout(SETTLE, connection.sender.ready()).await {
                 upstream.put_idle(worker, connection);
             }

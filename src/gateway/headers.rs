@@ -37,26 +37,17 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// How the caller connected: always `https`.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What an upstream is told about a caller: worked out once for a connection, set on each request.
+/// What an upstream is told about a caller: worked out once for a certificate, set on each request.
 #[derive(Clone, Debug)]
-pub struct IdentityHeaders([(HeaderName, HeaderValue); 9]);
+pub struct IdentityHeaders([(HeaderName, HeaderValue); 6]);
 
 impl IdentityHeaders {
-    /// The fields for the holder of `certificate`, whose verified identity is `caller`, at `address`.
+    /// The fields for the holder of `certificate`, whose verified identity is `caller`.
     ///
     /// # Errors
     /// [`InvalidHeaderValue`] when the certificate has something that no field can carry; such a caller
     /// is to be refused.
-    pub fn new(
-        caller: &Identity,
-        certificate: &Certificate,
-        address: IpAddr,
-    ) -> Result<Self, InvalidHeaderValue> {
-        let address = address.to_canonical();
-        let forwarded = match address {
-            IpAddr::V4(v4) => format!("for={v4};proto=https"),
-            IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
-        };
+    pub fn new(caller: &Identity, certificate: &Certificate) -> Result<Self, InvalidHeaderValue> {
         Ok(Self([
             (CLIENT_CERT, format!(":{}:", BASE64_STANDARD.encode(&certificate.der)).try_into()?),
             (X_FORWARDED_CLIENT_CERT, client_cert_details(caller, certificate).try_into()?),
@@ -64,15 +55,35 @@ impl IdentityHeaders {
             (X_CLUSTER_NAME, HeaderValue::from_str(caller.name.as_str())?),
             (X_CLUSTER_ROLE, HeaderValue::from_static(caller.role.as_str())),
             (X_CLUSTER_SERIAL, certificate.serial_number.to_string().try_into()?),
-            (FORWARDED, forwarded.try_into()?),
-            (X_FORWARDED_FOR, address.to_string().try_into()?),
-            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
         ]))
     }
 
     /// The fields, in the order in which they are set.
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.iter()
+    }
+}
+
+/// What an upstream is told about where a caller connects from: worked out once for a connection.
+#[derive(Clone, Debug)]
+pub struct AddressHeaders([(HeaderName, HeaderValue); 3]);
+
+impl AddressHeaders {
+    /// The fields for a caller at `address`.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let forwarded = match address {
+            IpAddr::V4(v4) => format!("for={v4};proto=https"),
+            IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
+        };
+        // `unknown` is what RFC 7239, section 6 has for it; no address needs it.
+        let value = |text: String| text.try_into().unwrap_or(HeaderValue::from_static("unknown"));
+        Self([
+            (FORWARDED, value(forwarded)),
+            (X_FORWARDED_FOR, value(address.to_string())),
+            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
+        ])
     }
 }
 
@@ -83,11 +94,18 @@ fn client_cert_details(caller: &Identity, certificate: &Certificate) -> String {
 }
 
 /// Makes of a request's header what is sent to the service behind.
-pub fn to_upstream(headers: &mut HeaderMap, host: &Host, caller: &IdentityHeaders) {
+///
+/// Of a caller without a certificate, nothing says who it is.
+pub fn to_upstream(
+    headers: &mut HeaderMap,
+    host: &Host,
+    caller: Option<&IdentityHeaders>,
+    address: &AddressHeaders,
+) {
     let trailers = accepts_trailers(headers);
     remove_what_must_not_pass(headers);
     join_cookies(headers);
-    headers.reserve(caller.0.len() + 4);
+    headers.reserve(14);
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
     if trailers {
@@ -96,7 +114,7 @@ pub fn to_upstream(headers: &mut HeaderMap, host: &Host, caller: &IdentityHeader
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    for (name, value) in caller.iter() {
+    for (name, value) in caller.into_iter().flat_map(IdentityHeaders::iter).chain(&address.0) {
         headers.insert(name, value.clone());
     }
 }
@@ -193,6 +211,7 @@ fn must_not_pass(name: &HeaderName) -> bool {
             "x-forwarded-*",
             "x-real-ip",
             "x-remote-*",
+            "x-request-id",
             "x-ssl-*",
             // These make some frameworks see another method, path or host than the one judged.
             "x-envoy-original-path",
@@ -244,7 +263,7 @@ mod tests {
 
     const CALLER: &str = "spiffe://prod/api-user/alice";
 
-    fn caller_headers(common_name: &str, address: &str) -> (IdentityHeaders, Certificate) {
+    fn caller_headers(common_name: &str) -> (IdentityHeaders, Certificate) {
         let mut params = CertificateParams::default();
         params.serial_number = Some(vec![7].into());
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -252,7 +271,7 @@ mod tests {
         let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
         let certificate = Certificate::from_der(&der).unwrap();
         let caller = CALLER.parse().unwrap();
-        let headers = IdentityHeaders::new(&caller, &certificate, address.parse().unwrap()).unwrap();
+        let headers = IdentityHeaders::new(&caller, &certificate).unwrap();
         (headers, certificate)
     }
 
@@ -267,7 +286,8 @@ mod tests {
     fn sent_upstream(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = header(lines);
         let host = Host::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
-        to_upstream(&mut headers, &host, &caller_headers("user-alice", "192.0.2.1").0);
+        let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
+        to_upstream(&mut headers, &host, Some(&caller_headers("user-alice").0), &address);
         headers
     }
 
@@ -348,6 +368,8 @@ mod tests {
             "X-Method-Override",
             "X-Original-URL",
             "X-Rewrite-URL",
+            "X-Request-Id",
+            "X_Request_Id",
             "Content_Length",
             "Transfer.Encoding",
             "transfer_encoding",
@@ -373,7 +395,7 @@ mod tests {
             ("client-certainty", "x"),
             ("x-client-version", "1"),
             ("x-clusters", "x"),
-            ("x_request_id", "7"),
+            ("x_correlation_id", "7"),
             ("forwarded-by", "x"),
             ("x-ssl", "x"),
             ("trailer", "grpc-status"),
@@ -452,7 +474,7 @@ mod tests {
 
     #[test]
     fn the_certificate_is_told_in_both_standard_forms() {
-        let (headers, certificate) = caller_headers("user-alice", "192.0.2.1");
+        let (headers, certificate) = caller_headers("user-alice");
         let value = |name| headers.iter().find(|(n, _)| *n == name).unwrap().1.to_str().unwrap().to_owned();
         let encoded = value(CLIENT_CERT);
         let inner = encoded.strip_prefix(':').unwrap().strip_suffix(':').unwrap();
@@ -467,7 +489,7 @@ mod tests {
     fn a_subject_cannot_end_its_quotes() {
         for name in ["a\";URI=spiffe://prod/control-service/x", "a\\", "a\r\nX-Cluster-Role: x", "é\u{202e}"]
         {
-            let (headers, _) = caller_headers(name, "192.0.2.1");
+            let (headers, _) = caller_headers(name);
             let value = headers.0[1].1.to_str().unwrap();
             let mut rest = value.split_once("Subject=\"").unwrap().1.chars();
             while let Some(c) = rest.next() {
@@ -483,9 +505,9 @@ mod tests {
 
     #[test]
     fn an_address_is_written_as_the_standard_asks() {
-        let forwarded = |address| {
-            let headers = caller_headers("x", address).0;
-            [6, 7].map(|at| headers.0[at].1.to_str().unwrap().to_owned())
+        let forwarded = |address: &str| {
+            let headers = AddressHeaders::new(address.parse().unwrap());
+            [0, 1].map(|at| headers.0[at].1.to_str().unwrap().to_owned())
         };
         assert_eq!(forwarded("2001:db8::1"), ["for=\"[2001:db8::1]\";proto=https", "2001:db8::1"]);
         assert_eq!(forwarded("::ffff:192.0.2.1"), ["for=192.0.2.1;proto=https", "192.0.2.1"]);

@@ -85,6 +85,7 @@ impl Shared {
 
     fn write_all(&self, mut out: Box<dyn Write + Send>) {
         let mut lines = Vec::new();
+        let mut failing = false;
         loop {
             let mut pending = self.pending();
             while pending.lines.is_empty() && !pending.closed {
@@ -104,9 +105,13 @@ impl Shared {
                     .extend_from_slice(format!("{{\"event\":\"lines_lost\",\"count\":{lost}}}\n").as_bytes());
                 tracing::warn!(lost, "the access log's reader is too slow: lines were lost");
             }
-            if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
-                tracing::warn!(%error, "the access log cannot be written");
+            let written = out.write_all(&lines).and_then(|()| out.flush());
+            match &written {
+                Err(error) if !failing => tracing::error!(%error, "the access log cannot be written"),
+                Ok(()) if failing => tracing::info!("the access log is written again"),
+                _ => {}
             }
+            failing = written.is_err();
             if closed {
                 return;
             }

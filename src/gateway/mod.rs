@@ -1,25 +1,28 @@
 //! The gateway: who may make which call, and what the service behind it is told about the caller.
 //!
-//! One connection, in order: [`worker`] accepts it and makes the handshake, in which [`verify`] judges
-//! the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
+//! One connection, in order: [`worker`] accepts it; [`handshake`] makes it one of TLS, in which [`verify`]
+//! judges the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
 //! [`service`]: framing, path, policy, limits, headers, [`forward`]. What the judging rests on is one
 //! immutable [`state`], swapped whole.
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`path`], [`policy`] |
-//! | TLS | [`peer`], [`tls`], [`verify`] |
-//! | running | [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
+//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
+//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
 //! | telling | [`log`], [`telemetry`] |
 //! | trying it out | [`demo`] |
 
+pub mod activity;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod forward;
 pub mod framing;
+pub mod handshake;
 pub mod headers;
+pub mod identify;
 pub mod log;
 pub mod own;
 pub mod path;
@@ -29,6 +32,7 @@ pub mod problem;
 pub mod registry;
 pub mod request_id;
 pub mod run;
+pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod telemetry;
@@ -37,10 +41,11 @@ pub mod verify;
 pub mod warden;
 pub mod worker;
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -51,7 +56,7 @@ use self::config::{Config, Limits};
 use self::log::AccessLog;
 use self::registry::{Order, Registry, Session};
 use self::state::{State, StateError};
-use self::telemetry::Telemetry;
+use self::telemetry::{ShadowDifferences, Telemetry};
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -117,7 +122,8 @@ impl Shared {
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
-            && let Err(reason) = state.verifier.recheck(&session.peer, self.telemetry.clock.now())
+            && let Some(peer) = &session.peer
+            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
             && session.tell(Order::Cut(reason))
         {
             self.telemetry.connection_cut(session, reason);
@@ -152,12 +158,16 @@ impl Gateway {
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
         let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
-        let Sockets { addresses, of_workers } = bind(&config.listen, workers)?;
+        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
-            registry: Arc::new(Registry::new(workers)),
-            telemetry: Arc::new(Telemetry { log: Arc::new(log), clock: options.clock }),
+            registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
+            telemetry: Arc::new(Telemetry {
+                log: Arc::new(log),
+                clock: options.clock,
+                shadow: ShadowDifferences::default(),
+            }),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
@@ -188,6 +198,18 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What is counted and told.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
+    }
+
+    /// How many connections are open, those in their handshake included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.
@@ -243,16 +265,17 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, and the kernel spreads the connections.
+/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
+/// connections.
 struct Sockets {
     addresses: Vec<SocketAddr>,
     of_workers: Vec<Vec<TcpListener>>,
 }
 
-fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Sockets, GatewayError> {
+fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
     let mut sockets =
         Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for &address in addresses {
+    for address in addresses {
         let failed = |source| GatewayError::Bind { address, source };
         // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
         // connections.
@@ -280,6 +303,12 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// An error and its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Why a gateway does not start.

@@ -1,9 +1,10 @@
-//! What the gateway answers by itself, to every authenticated caller.
+//! What the gateway answers by itself, to every caller with a certificate.
 
 use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
+use super::peer::Peer;
 use super::problem::Problem;
 use super::registry::Session;
 use crate::clock::rfc3339;
@@ -13,10 +14,11 @@ use crate::x509::{SerialNumber, Sha256};
 /// The resource at `path`, which is below [`RESERVED`](super::policy::RESERVED), as JSON.
 ///
 /// # Errors
-/// [`Problem::NotFound`] and [`Problem::MethodNotAllowed`].
+/// [`Problem::CertificateMissing`], [`Problem::NotFound`] and [`Problem::MethodNotAllowed`].
 pub fn resource(session: &Session, method: &Method, path: &str) -> Result<Bytes, Problem> {
+    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
     let value = match path.strip_prefix(super::policy::RESERVED) {
-        Some("/whoami") => WhoAmI::of(session),
+        Some("/whoami") => WhoAmI::of(session, peer),
         _ => return Err(Problem::NotFound),
     };
     if !matches!(*method, Method::GET | Method::HEAD) {
@@ -44,9 +46,9 @@ struct WhoAmI<'a> {
 }
 
 impl<'a> WhoAmI<'a> {
-    fn of(session: &'a Session) -> Self {
-        let identity = &session.peer.identity;
-        let leaf = &session.peer.chain.leaf;
+    fn of(session: &'a Session, peer: &'a Peer) -> Self {
+        let Peer { identity, chain, .. } = peer;
+        let leaf = &chain.leaf;
         Self {
             role: identity.role,
             name: &identity.name,
@@ -57,7 +59,7 @@ impl<'a> WhoAmI<'a> {
             not_before: rfc3339(leaf.not_before),
             not_after: rfc3339(leaf.not_after),
             tls_version: session.tls_version,
-            alpn: session.protocol,
+            alpn: session.protocol.as_str(),
             resumed: session.resumed,
         }
     }

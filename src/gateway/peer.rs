@@ -3,6 +3,8 @@
 
 use time::OffsetDateTime;
 
+use super::headers::IdentityHeaders;
+use super::identify::IdentityForm;
 use crate::identity::Identity;
 use crate::x509::SerialNumber;
 use crate::x509::trust::VerifiedChain;
@@ -10,14 +12,18 @@ use crate::x509::trust::VerifiedChain;
 /// An authenticated caller.
 #[derive(Debug)]
 pub struct Peer {
-    /// Role and name, from the one URI of the verified leaf.
+    /// Role and name, from the verified leaf.
     pub identity: Identity,
+    /// Where in the leaf they were read.
+    pub form: IdentityForm,
     /// The serial number of its certificate.
     pub serial_number: SerialNumber,
     /// The last second in which its certificate and every issuer of it hold.
     pub expires: OffsetDateTime,
     /// What its identity rests on.
     pub chain: VerifiedChain,
+    /// What the service behind is told about it.
+    pub headers: IdentityHeaders,
 }
 
 impl Peer {

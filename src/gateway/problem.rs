@@ -9,9 +9,10 @@ use super::body::ResponseBody;
 use super::forward::ForwardError;
 use super::framing::FramingError;
 use super::path::PathError;
-use super::policy::Denial;
+use super::policy::{Denial, DenyReason};
 use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
+use super::with_causes;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum Problem {
         /// How many bytes it takes.
         at_most: u64,
     },
+    /// The caller has no certificate, and what it asks for is not for anyone.
+    #[error("this takes a client certificate")]
+    CertificateMissing,
     /// The connection is being cut.
     #[error("the connection is being closed: {reason}")]
     Cut {
@@ -41,6 +45,9 @@ pub enum Problem {
     /// One of the gateway's own resources is not asked for so.
     #[error("this resource takes GET and HEAD only")]
     MethodNotAllowed,
+    /// The request is for another host than the one that the caller named in its handshake.
+    #[error("the request is for another host than the TLS connection")]
+    Misdirected,
     /// The gateway has no such resource.
     #[error("the gateway has no such resource")]
     NotFound,
@@ -78,7 +85,10 @@ impl Problem {
             Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::CertificateMissing | Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
@@ -88,6 +98,7 @@ impl Problem {
             Self::Forward(_) => StatusCode::BAD_GATEWAY,
             Self::Framing(error) => error.status(),
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Path(error) => error.status(),
         }
@@ -98,11 +109,13 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BodyTooLarge { .. } => "request.body_too_large",
+            Self::CertificateMissing => "certificate.missing",
             Self::Cut { reason } => reason,
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),
             Self::Framing(error) => error.code(),
             Self::MethodNotAllowed => "request.method_not_allowed",
+            Self::Misdirected => "request.misdirected",
             Self::NotFound => "request.not_found",
             Self::Path(error) => error.code(),
         }
@@ -128,6 +141,10 @@ impl Problem {
         let mut text = serde_json::to_vec(&body).unwrap_or_default();
         text.push(b'\n');
         let mut response = own_response(status, "application/problem+json", text.into(), method, record);
+        if matches!(self, Self::Framing(_)) {
+            // Nobody can say where the next request begins.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if matches!(self, Self::MethodNotAllowed) {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
@@ -156,14 +173,7 @@ pub fn own_response(
 }
 
 fn log(problem: &Problem, record: &RequestRecord) {
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(problem);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{problem}{causes}");
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
 }
 
 #[derive(Serialize)]

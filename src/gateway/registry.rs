@@ -4,15 +4,19 @@
 //! the gateway's state changed in between: whoever swaps the state and then sweeps misses nobody.
 //! Nothing here knows why a connection should end; the caller's verdict says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 
+use super::activity::Activity;
+use super::headers::AddressHeaders;
 use super::peer::Peer;
+use super::tls::Protocol;
+use crate::identity::Identity;
 
 /// What a connection has been told to do; a later order never takes back an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +37,8 @@ pub enum CutReason {
     CertificateExpired,
     /// Its certificate, or an issuer's, has been revoked.
     CertificateRevoked,
+    /// The header of a request did not come to its end in time.
+    HeaderTimeout,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
     /// What is trusted has changed, and it is not among it any more.
@@ -46,32 +52,43 @@ impl CutReason {
         match self {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::HeaderTimeout => "connection.header_timeout",
             Self::Shutdown => "connection.shutdown",
             Self::TrustChanged => "connection.trust_changed",
         }
     }
 }
 
-/// One open, authenticated connection.
+/// One open connection.
 #[derive(Debug)]
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
+    /// What the service behind is told about where the caller connects from.
+    pub address: AddressHeaders,
+    /// Whether it is used.
+    pub activity: Activity,
     order: Mutex<Order>,
     ordered: Notify,
 }
 
 impl Session {
+    /// The last second in which what it stands on holds; without a certificate, the end of time.
+    #[must_use]
+    pub fn expires(&self) -> OffsetDateTime {
+        self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
+    }
+
     /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
@@ -105,14 +122,14 @@ impl Session {
 /// What is known of a connection when its handshake is done.
 #[derive(Debug)]
 pub struct Opening {
-    /// Who is at the other end.
-    pub peer: Arc<Peer>,
+    /// Who is at the other end; `None` for a caller without a certificate.
+    pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The TLS version that was agreed.
     pub tls_version: &'static str,
     /// The application protocol that was agreed by ALPN.
-    pub protocol: &'static str,
+    pub protocol: Protocol,
     /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
 }
@@ -126,18 +143,38 @@ type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
+    counts: Mutex<Counts>,
+    most_of_identity: usize,
+}
+
+/// How many connections there are, whatever the certificates.
+#[derive(Debug, Default)]
+struct Counts {
+    of_identities: HashMap<Identity, usize>,
+    /// Of all callers without a certificate together.
+    of_nobody: usize,
 }
 
 impl Registry {
-    /// An empty registry for `workers` workers.
+    /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
+    /// connections; callers without a certificate count as one.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self { shards: (0..workers).map(|_| Mutex::default()).collect(), next_id: AtomicU64::new(1) }
+    pub fn new(workers: usize, most_of_identity: usize) -> Self {
+        Self {
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
+            next_id: AtomicU64::new(1),
+            counts: Mutex::default(),
+            most_of_identity,
+        }
     }
 
-    /// Registers a connection of worker `worker` until the returned guard is dropped.
+    /// Registers a connection of worker `worker` until the returned guard is dropped; `None` when its
+    /// identity has as many as it may have.
     #[must_use]
-    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Registration {
+    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
+        if !self.count(opening.peer.as_ref().map(|peer| &peer.identity)) {
+            return None;
+        }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             peer: opening.peer,
@@ -145,40 +182,59 @@ impl Registry {
             tls_version: opening.tls_version,
             protocol: opening.protocol,
             resumed: opening.resumed,
+            address: AddressHeaders::new(opening.remote.ip()),
+            activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
         });
         if let Some(shard) = self.shards.get(worker) {
-            lock(shard).insert((session.peer.expires, session.id), Arc::clone(&session));
+            lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
         }
-        Registration { registry: Arc::clone(self), worker, session }
+        Some(Registration { registry: Arc::clone(self), worker, session })
+    }
+
+    fn count(&self, identity: Option<&Identity>) -> bool {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let count = match identity {
+            Some(identity) => of_identities.get_mut(identity),
+            None => Some(of_nobody),
+        };
+        match (count, identity) {
+            (Some(count), _) if *count >= self.most_of_identity => return false,
+            (Some(count), _) => *count += 1,
+            (None, Some(identity)) => drop(of_identities.insert(identity.clone(), 1)),
+            (None, None) => {}
+        }
+        true
+    }
+
+    fn discount(&self, identity: Option<&Identity>) {
+        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
+        let Some(identity) = identity else {
+            *of_nobody = of_nobody.saturating_sub(1);
+            return;
+        };
+        match of_identities.get_mut(identity) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(of_identities.remove(identity)),
+        }
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
-        let mut told = Vec::new();
-        for shard in &self.shards {
-            // The verdict is reached outside the lock: a worker is not held up by a long list.
-            let sessions: Vec<_> = lock(shard).values().cloned().collect();
-            told.extend(sessions.into_iter().filter(|session| session.tell(verdict(session))));
-        }
-        told
+    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    }
+
+    /// The same for the connections of one worker.
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
+        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let mut cut = Vec::new();
-        for shard in &self.shards {
-            let expired = lock(shard)
-                .values()
-                .take_while(|session| session.peer.expires < now)
-                .cloned()
-                .collect::<Vec<_>>();
-            cut.extend(
-                expired.into_iter().filter(|session| session.tell(Order::Cut(CutReason::CertificateExpired))),
-            );
-        }
-        cut
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
+        let expired = |session: &&Arc<Session>| session.expires() < now;
+        let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
     }
 
     /// How many connections are open.
@@ -186,6 +242,15 @@ impl Registry {
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
+}
+
+/// A connection that was told something new.
+#[derive(Debug)]
+pub struct Told {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// What it was told.
+    pub order: Order,
 }
 
 /// A registered connection; dropped, it is registered no more.
@@ -207,13 +272,109 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(shard) = self.registry.shards.get(self.worker) {
-            lock(shard).remove(&(self.session.peer.expires, self.session.id));
+            lock(shard).remove(&(self.session.expires(), self.session.id));
         }
+        self.registry.discount(self.session.peer.as_ref().map(|peer| &peer.identity));
     }
+}
+
+fn tell<'a>(
+    sessions: impl Iterator<Item = &'a Arc<Session>>,
+    verdict: &impl Fn(&Session) -> Order,
+) -> Vec<Told> {
+    let tell = |session: &Arc<Session>| {
+        let order = verdict(session);
+        session.tell(order).then(|| Told { session: Arc::clone(session), order })
+    };
+    sessions.filter_map(tell).collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that
 /// a panic could break.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, client, now};
+    use crate::x509::trust::Purpose;
+    use rcgen::SanType;
+    use time::Duration;
+
+    /// A caller whose certificate ends so long from now.
+    fn peer(name: &str, expires: Duration) -> Arc<Peer> {
+        let root = Root::new("root");
+        let mut params = client(7);
+        params.not_after = now() + expires;
+        params.subject_alt_names =
+            vec![SanType::URI(format!("spiffe://prod/api-user/{name}").try_into().unwrap())];
+        let chain = root.bundle().verify(&root.issue(&params), &[], Purpose::Client, now()).unwrap();
+        let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
+        let headers = super::super::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
+        let serial_number = chain.leaf.serial_number;
+        let form = super::super::identify::IdentityForm::Spiffe;
+        Arc::new(Peer { identity, form, serial_number, expires: chain.expires, headers, chain })
+    }
+
+    fn opening(peer: &Arc<Peer>) -> Opening {
+        Opening {
+            peer: Some(Arc::clone(peer)),
+            remote: "192.0.2.1:5000".parse().unwrap(),
+            tls_version: "1.3",
+            protocol: Protocol::Http1,
+            resumed: false,
+        }
+    }
+
+    #[test]
+    fn an_order_is_never_taken_back() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let session = registration.session();
+        let cut = Order::Cut(CutReason::CertificateRevoked);
+        assert!(session.tell(Order::Drain) && session.tell(cut));
+        assert!(!session.tell(cut) && !session.tell(Order::Drain) && !session.tell(Order::Serve));
+        assert_eq!(session.order(), cut);
+    }
+
+    #[test]
+    fn a_sweep_reaches_exactly_those_it_is_for() {
+        let registry = Arc::new(Registry::new(2, 10));
+        let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
+        let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
+            .map(|(w, p)| registry.register(w, opening(p)).unwrap())
+            .into();
+        let verdict = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
+            "alice" => Order::Cut(CutReason::CertificateRevoked),
+            _ => Order::Serve,
+        };
+        assert_eq!(registry.sweep(verdict).len(), 2);
+        assert_eq!(registry.sweep(verdict).len(), 0, "nobody is told twice");
+        assert_eq!(open[2].session().order(), Order::Serve);
+        drop(open);
+        assert_eq!(registry.open(), 0);
+    }
+
+    #[test]
+    fn connections_are_cut_once_their_certificate_has_ended() {
+        let registry = Arc::new(Registry::new(1, 10));
+        let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
+        let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
+        assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
+        let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
+        assert_eq!(cut.iter().map(|told| told.session.expires()).collect::<Vec<_>>(), [short.expires]);
+    }
+
+    #[test]
+    fn an_identity_is_counted_across_workers_and_certificates() {
+        let registry = Arc::new(Registry::new(2, 2));
+        let first = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let _second = registry.register(1, opening(&peer("alice", Duration::HOUR))).unwrap();
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_none());
+        assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
+        drop(first);
+        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
 }

@@ -3,9 +3,11 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +28,7 @@ pub fn run(
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
     let config = load(path)?;
+    raise_descriptor_limit(config.limits.connections);
     let environment = |source| RunError::Environment { source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     let every_upstream = match with_demo_upstream {
@@ -72,7 +75,7 @@ pub fn check(path: &Path) -> Result<Checked, RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let state = State::load(&config, None, 1, &clock, 1).map_err(GatewayError::from)?;
     Ok(Checked {
-        listen: config.listen,
+        listen: config.listen.iter().map(|listener| listener.address).collect(),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),
@@ -98,6 +101,22 @@ pub struct Checked {
     pub crl_next_update: Option<String>,
 }
 
+/// Asks for as many descriptors as the system gives: each connection takes two, its own and the one to
+/// the service behind.
+fn raise_descriptor_limit(connections: usize) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
+    let reachable = maximum.unwrap_or(u64::MAX).min(wanted);
+    if current.is_some_and(|current| current < reachable)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum })
+    {
+        tracing::warn!(%error, "the limit of open descriptors cannot be raised");
+    }
+    if reachable < wanted {
+        tracing::warn!(limit = reachable, wanted, "fewer connections fit than the configuration allows");
+    }
+}
+
 fn load(path: &Path) -> Result<Config, RunError> {
     Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
@@ -105,7 +124,8 @@ fn load(path: &Path) -> Result<Config, RunError> {
 fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
     Ok(match access_log {
         AccessLog::File(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
+            // Who calls when is nobody's business but its readers'.
+            let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
             Box::new(file.map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
         }
         AccessLog::Off => Box::new(io::sink()),
@@ -153,18 +173,6 @@ impl RunError {
             Self::Configuration { .. } => "gateway.configuration",
             Self::Environment { .. } => "gateway.environment",
             Self::Gateway(error) => error.code(),
-        }
-    }
-
-    /// Whether the machine is in the way (a file, an address), rather than a rule.
-    #[must_use]
-    pub fn is_environment(&self) -> bool {
-        use super::state::StateError;
-        match self {
-            Self::AccessLog { .. } | Self::Environment { .. } => true,
-            Self::Configuration { .. } => false,
-            Self::Gateway(GatewayError::State(error)) => matches!(error, StateError::File(_)),
-            Self::Gateway(_) => true,
         }
     }
 }

@@ -59,6 +59,9 @@ async fn answer(
     }
     let (head, body) = request.into_parts();
     let host = framing::check(&head)?;
+    if connection.required_host.as_ref().is_some_and(|required| !host.agrees_with(required)) {
+        return Err(Problem::Misdirected);
+    }
     let path = RequestPath::from_uri(&head.uri)?;
     if policy::is_reserved(path.path()) {
         return own::resource(&connection.session, &head.method, path.path()).map(Answer::Own);
@@ -84,7 +87,12 @@ fn decide(
     record: &mut RequestRecord,
 ) -> Result<(Arc<Upstream>, Terms), Problem> {
     let state = connection.worker.gateway.state.load();
-    match state.policy.decide(&connection.session.peer.identity, &head.method, path) {
+    let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
+    let decision = state.policy.decide(caller, &head.method, path);
+    if let Some(shadow) = &state.shadow {
+        record.compared(decision.verdict(), shadow.decide(caller, &head.method, path).verdict());
+    }
+    match decision {
         Decision::Permit(terms) => {
             record.permitted(terms.rule());
             let upstream = state.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;
@@ -106,7 +114,9 @@ fn to_upstream(
     body: RequestBody,
     record: &RequestRecord,
 ) -> Request<RequestBody> {
-    headers::to_upstream(&mut head.headers, host, &connection.identity);
+    let session = &connection.session;
+    let caller = session.peer.as_ref().map(|peer| &peer.headers);
+    headers::to_upstream(&mut head.headers, host, caller, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said in words, since hyper takes a GET without a length for one without a body.

@@ -7,16 +7,20 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
-use super::config::{Config, Revocation};
+use super::config::{Config, Listener, Revocation};
 use super::forward::{Deadlines, Upstream};
+use super::identify::IdentityForm;
 use super::policy::Policy;
+use super::server_name::OwnNames;
 use super::tls::{self, TlsError};
-use super::verify::PeerVerifier;
+use super::verify::{ListenerVerifier, PeerVerifier};
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
+use crate::keys::{KeyError, PrivateKey};
 use crate::revocation::{CrlError, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, TrustError};
 use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
@@ -26,16 +30,27 @@ use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
 pub struct State {
     /// Counts the states of this process.
     pub generation: u64,
-    /// How connections are accepted.
-    pub tls: Arc<ServerConfig>,
+    /// How connections are accepted, for each listener of the configuration in its order.
+    pub entries: Vec<Entry>,
     /// Whom to let in.
     pub verifier: Arc<PeerVerifier>,
     /// Who may make which call.
     pub policy: Policy,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Policy>,
     /// The services behind, as the policy numbers them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The last second in which the gateway's own certificate and its issuers hold.
     pub own_not_after: OffsetDateTime,
+}
+
+/// How connections are accepted at one listener.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is asked of callers there.
+    pub listener: Listener,
+    /// The same, for rustls; sessions are never shared between listeners.
+    pub tls: Arc<ServerConfig>,
 }
 
 impl State {
@@ -62,10 +77,21 @@ impl State {
             }
         };
         let own = Own::load(config, &provider)?;
-        let (trust_domain, own_not_after) =
-            own.check(&trust, revocation.as_ref(), config.trust_domain.as_ref(), at)?;
-        let verifier = Arc::new(PeerVerifier::new(trust, revocation, trust_domain, &provider));
-        let tls = tls::server_config(provider, own.certified, Arc::clone(&verifier), Arc::clone(clock))?;
+        let (trust_domain, own_not_after) = own.check(&trust, revocation.as_ref(), config, at)?;
+        let verifier = Arc::new(PeerVerifier::new(
+            trust,
+            revocation,
+            trust_domain,
+            config.trust.issuers.clone(),
+            &provider,
+        ));
+        let entries = config.listen.iter().map(|&listener| {
+            let verifier = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
+            let own = OwnNames::new(Arc::clone(&own.certified), &own.leaf);
+            let tls = tls::server_config(provider.clone(), own, verifier, Arc::clone(clock))?;
+            Ok(Entry { listener, tls: Arc::new(tls) })
+        });
+        let entries = entries.collect::<Result<_, TlsError>>()?;
         let upstreams = config.upstreams.iter().map(|upstream| {
             let (host, port) = match every_upstream {
                 Some(address) => (address.ip().to_string(), address.port()),
@@ -77,14 +103,16 @@ impl State {
         });
         let upstreams = upstreams.collect();
         let policy = config.policy.clone();
-        Ok(Self { generation, tls: Arc::new(tls), verifier, policy, upstreams, own_not_after })
+        let shadow = config.shadow.as_ref().map(|shadow| shadow.policy.clone());
+        Ok(Self { generation, entries, verifier, policy, shadow, upstreams, own_not_after })
     }
 }
 
 /// The gateway's own certificate.
 struct Own {
     path: PathBuf,
-    certified: rustls::sign::CertifiedKey,
+    certified: Arc<CertifiedKey>,
+    leaf: Certificate,
 }
 
 impl Own {
@@ -92,10 +120,14 @@ impl Own {
         let path = config.identity.certificate.clone();
         let chain = pem::certificates(&files::read(&path, SMALL_FILE)?)
             .map_err(|source| StateError::Certificate { path: path.clone(), source })?;
-        let key = files::read_private(&config.identity.key)?;
+        let key = PrivateKey::open(&config.identity.key)
+            .map_err(|source| StateError::Key { path: config.identity.key.clone(), source })?;
         let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
-        let certified = tls::certified_key(provider, der, &key)?;
-        Ok(Self { path, certified })
+        let certified = Arc::new(tls::certified_key(provider, der, &key)?);
+        match chain.into_iter().next() {
+            Some(leaf) => Ok(Self { path, certified, leaf }),
+            None => Err(StateError::OwnCertificate { path, why: OwnFault::Empty }),
+        }
     }
 
     /// Holds it to the rules; gives the trust domain, its own where none is configured, and
@@ -104,7 +136,7 @@ impl Own {
         &self,
         trust: &TrustBundle,
         revocation: Option<&RevocationSet>,
-        configured: Option<&TrustDomain>,
+        config: &Config,
         at: OffsetDateTime,
     ) -> Result<(TrustDomain, OffsetDateTime), StateError> {
         let refused = |why| StateError::OwnCertificate { path: self.path.clone(), why };
@@ -121,17 +153,30 @@ impl Own {
                 Standing::NoCrl { .. } => return Err(refused(OwnFault::RevocationUnknown)),
             }
         }
-        let trust_domain = match configured {
+        let trust_domain = match &config.trust_domain {
             Some(configured) => configured.clone(),
             None => claimed_trust_domain(&chain.leaf).map_err(refused)?,
         };
-        let identity = Identity::of_certificate(&chain.leaf, &trust_domain)
+        let identity = own_identity(&chain.leaf, config, &trust_domain)
             .map_err(|source| refused(OwnFault::Identity(source)))?;
         if identity.role != Role::ControlService {
             return Err(refused(OwnFault::Role(identity.role)));
         }
         Ok((trust_domain, chain.expires))
     }
+}
+
+/// Our own identity, in the first form that a listener reads and that our certificate has.
+fn own_identity(
+    leaf: &Certificate,
+    config: &Config,
+    trust_domain: &TrustDomain,
+) -> Result<Identity, IdentityRefusal> {
+    let found = IdentityForm::Spiffe.read(leaf, trust_domain);
+    let forms = config.listen.iter().map(|listener| listener.identity_form);
+    forms.fold(found, |found, form| {
+        found.or_else(|refusal| form.read(leaf, trust_domain).map_err(|_| refusal))
+    })
 }
 
 /// The trust domain in the one URI of a certificate.
@@ -198,6 +243,14 @@ pub enum StateError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The gateway's own key cannot be opened.
+    #[error("the gateway's key {} cannot be opened", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: KeyError,
+    },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
     OwnCertificate {
@@ -233,6 +286,7 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
+            Self::Key { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
             Self::Trust { source, .. } => source.code(),

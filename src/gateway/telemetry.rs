@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::uri::PathAndQuery;
@@ -14,8 +15,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
 use super::log::AccessLog;
-use super::policy::{Denial, RuleId};
-use super::registry::{CutReason, Session};
+use super::policy::{Denial, DenyReason, RuleId, Verdict};
+use super::registry::{CutReason, Order, Session, Told};
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
@@ -31,6 +32,17 @@ pub struct Telemetry {
     pub log: Arc<AccessLog>,
     /// The time of a line.
     pub clock: Arc<dyn Clock>,
+    /// What the policy that is tried would have done otherwise.
+    pub shadow: ShadowDifferences,
+}
+
+/// How many requests the policy that is tried would have treated otherwise than the one in force.
+#[derive(Debug, Default)]
+pub struct ShadowDifferences {
+    /// It would have denied them.
+    pub denied: AtomicU64,
+    /// It would have permitted them, or sent them elsewhere.
+    pub permitted: AtomicU64,
 }
 
 impl Telemetry {
@@ -41,6 +53,15 @@ impl Telemetry {
             event: "handshake_refused",
             fields: refused,
         });
+    }
+
+    /// Writes the line of each connection that was cut while it was open.
+    pub fn connections_cut(&self, told: &[Told]) {
+        for Told { session, order } in told {
+            if let Order::Cut(reason) = order {
+                self.connection_cut(session, *reason);
+            }
+        }
     }
 
     /// Writes the line of a connection that was cut while it was open.
@@ -103,6 +124,7 @@ pub struct RequestRecord {
     begun: Instant,
     decision: &'static str,
     rule: Option<RuleId>,
+    shadow: Option<Verdict>,
     upstream: Option<Arc<str>>,
     status: Option<StatusCode>,
     reason: Option<&'static str>,
@@ -120,6 +142,7 @@ impl RequestRecord {
         method: &Method,
         uri: &Uri,
     ) -> Self {
+        session.activity.request_begins();
         Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
@@ -129,6 +152,7 @@ impl RequestRecord {
             begun: Instant::now(),
             decision: "none",
             rule: None,
+            shadow: None,
             upstream: None,
             status: None,
             reason: None,
@@ -154,6 +178,18 @@ impl RequestRecord {
         self.decision = "deny";
         self.rule = denial.rule;
         self.fail(denial.reason.code());
+    }
+
+    /// The policy in force has come to `verdict`, and the one that is tried to `shadow`, which is told
+    /// where it makes a difference.
+    pub fn compared(&mut self, verdict: Verdict, shadow: Verdict) {
+        if !shadow.differs_from(&verdict) {
+            return;
+        }
+        let ShadowDifferences { denied, permitted } = &self.telemetry.shadow;
+        let count = if matches!(shadow, Verdict::Deny(_)) { denied } else { permitted };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.shadow = Some(shadow);
     }
 
     /// It is on its way to `upstream`.
@@ -182,6 +218,7 @@ impl RequestRecord {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
+        self.session.activity.request_ends();
         if !complete {
             self.fail("downstream.aborted");
         }
@@ -197,6 +234,9 @@ impl RequestRecord {
                 path: self.target.as_ref().map(|target| shortened(target.path())),
                 decision: self.decision,
                 rule: self.rule.map(Rule),
+                shadow_decision: self.shadow.map(|shadow| shadow.as_str()),
+                shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(Rule),
+                shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(DenyReason::code),
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,
@@ -237,6 +277,12 @@ struct RequestLine<'a> {
     path: Option<&'a str>,
     decision: &'static str,
     rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_decision: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_rule: Option<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_reason: Option<&'static str>,
     upstream: Option<&'a str>,
     status: Option<u16>,
     reason: Option<&'static str>,
@@ -265,9 +311,12 @@ struct MalformedLine<'a> {
 #[derive(Serialize)]
 struct CallerFields<'a> {
     remote: SocketAddr,
-    role: Role,
-    name: &'a Name,
-    serial_number: SerialNumber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial_number: Option<SerialNumber>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -275,13 +324,14 @@ struct CallerFields<'a> {
 
 impl<'a> CallerFields<'a> {
     fn of(session: &'a Session) -> Self {
+        let peer = session.peer.as_ref();
         Self {
             remote: session.remote,
-            role: session.peer.identity.role,
-            name: &session.peer.identity.name,
-            serial_number: session.peer.serial_number,
+            role: peer.map(|peer| peer.identity.role),
+            name: peer.map(|peer| &peer.identity.name),
+            serial_number: peer.map(|peer| peer.serial_number),
             tls_version: session.tls_version,
-            alpn: session.protocol,
+            alpn: session.protocol.as_str(),
             resumed: session.resumed,
         }
     }

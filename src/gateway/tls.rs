@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
 
-use super::verify::PeerVerifier;
+use super::server_name::OwnNames;
+use super::verify::ListenerVerifier;
 use crate::clock::Clock;
-use crate::secret::Secret;
+use crate::keys::PrivateKey;
 
 /// HTTP/2, as ALPN names it.
 const H2: &[u8] = b"h2";
@@ -35,9 +35,11 @@ pub fn provider() -> CryptoProvider {
 pub fn certified_key(
     provider: &CryptoProvider,
     chain: Vec<CertificateDer<'static>>,
-    key: &Secret,
+    key: &PrivateKey,
 ) -> Result<CertifiedKey, TlsError> {
-    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| TlsError::KeyUnreadable)?;
+    // Whatever form the key came in: PKCS#8, SEC 1 or PKCS#1.
+    let der = key.to_pkcs8().secret_pkcs8_der().to_vec();
+    let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
     let key =
         provider.key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
     let certified = CertifiedKey::new(chain, key);
@@ -56,15 +58,15 @@ pub fn certified_key(
 /// [`TlsError`] when rustls refuses the combination.
 pub fn server_config(
     provider: CryptoProvider,
-    certified: CertifiedKey,
-    verifier: Arc<PeerVerifier>,
+    own: OwnNames,
+    verifier: ListenerVerifier,
     clock: Arc<dyn Clock>,
 ) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_details(Arc::new(provider), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|source| TlsError::Configuration { source })?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(own));
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -126,6 +128,13 @@ pub fn handshake_failure(error: &io::Error) -> (&'static str, String) {
             "tls.own_certificate_refused"
         }
         Error::AlertReceived(_) => "tls.alert_received",
+        // Only our resolver of certificates finds none, and only for this reason.
+        Error::General(text) if text == "no server certificate chain resolved" => {
+            return (
+                "tls.unknown_server_name",
+                "the gateway's certificate does not have the name asked for".to_owned(),
+            );
+        }
         Error::InvalidMessage(_) => "tls.malformed",
         Error::NoCertificatesPresented => "certificate.missing",
         Error::PeerIncompatible(_) => "tls.incompatible",
@@ -160,8 +169,8 @@ pub enum TlsError {
     /// The key is another certificate's.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
-    /// Not a private key in PEM.
-    #[error("the private key cannot be read: an unencrypted PKCS#8, SEC1 or PKCS#1 key in PEM is expected")]
+    /// A private key in a form that TLS does not take.
+    #[error("the private key is neither PKCS#8 nor SEC 1 nor PKCS#1")]
     KeyUnreadable,
     /// A private key of a kind that cannot be used.
     #[error("the private key cannot be used")]

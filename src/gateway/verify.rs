@@ -17,10 +17,13 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use time::OffsetDateTime;
 
+use super::config::{ClientCertificate, Listener};
+use super::headers::IdentityHeaders;
+use super::identify::{IdentityForm, IssuerRoles};
 use super::peer::Peer;
 use super::registry::CutReason;
 use crate::clock::rfc3339;
-use crate::identity::{Identity, IdentityRefusal, TrustDomain};
+use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
 use crate::revocation::{Crl, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
@@ -35,18 +38,21 @@ pub struct PeerVerifier {
     /// `None` where the configuration says so in words.
     revocation: Option<RevocationSet>,
     trust_domain: TrustDomain,
+    issuers: IssuerRoles,
     known: Mutex<HashMap<Sha256, Arc<Peer>>>,
     algorithms: WebPkiSupportedAlgorithms,
     root_subjects: Vec<DistinguishedName>,
 }
 
 impl PeerVerifier {
-    /// Lets in whoever chains to `trust`, is not in `revocation` and belongs to `trust_domain`.
+    /// Lets in whoever chains to `trust`, is not in `revocation`, belongs to `trust_domain` and has a role
+    /// for which `issuers` lets its issuer vouch.
     #[must_use]
     pub fn new(
         trust: TrustBundle,
         revocation: Option<RevocationSet>,
         trust_domain: TrustDomain,
+        issuers: IssuerRoles,
         provider: &CryptoProvider,
     ) -> Self {
         let root_subjects = trust
@@ -58,12 +64,14 @@ impl PeerVerifier {
             trust,
             revocation,
             trust_domain,
+            issuers,
             known: Mutex::default(),
             algorithms: provider.signature_verification_algorithms,
         }
     }
 
-    /// Judges the certificate that a caller presents, or presented when its session began.
+    /// Judges the certificate that a caller presents, or presented when its session began; its identity is
+    /// read in `form`.
     ///
     /// # Errors
     /// [`PeerError`] with the first rule that it breaks.
@@ -71,17 +79,20 @@ impl PeerVerifier {
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        form: IdentityForm,
         at: OffsetDateTime,
     ) -> Result<Arc<Peer>, PeerError> {
         let fingerprint = Sha256::of(leaf);
-        if let Some(peer) = self.known(&fingerprint, at) {
+        if let Some(peer) = self.known(&fingerprint, at).filter(|peer| peer.form == form) {
             return self.check_revocation(&peer.chain, at).map(|()| peer);
         }
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
-        let identity =
-            Identity::of_certificate(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let identity = self.identify(&chain, form)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
+            form,
+            headers,
             serial_number: chain.leaf.serial_number,
             expires: chain.expires,
             identity,
@@ -97,7 +108,9 @@ impl PeerVerifier {
     /// # Errors
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
-        if peer.identity.trust_domain != self.trust_domain || self.trust.anchor(&peer.chain.anchor).is_none()
+        let same = |identity| identity == peer.identity;
+        if self.trust.anchor(&peer.chain.anchor).is_none()
+            || !self.identify(&peer.chain, peer.form).is_ok_and(same)
         {
             return Err(CutReason::TrustChanged);
         }
@@ -119,6 +132,14 @@ impl PeerVerifier {
     /// The CRLs in force.
     pub fn crls(&self) -> impl Iterator<Item = &Crl> {
         self.revocation.iter().flat_map(RevocationSet::crls)
+    }
+
+    /// Whose the leaf of `chain` is, and whether its issuers may say so.
+    fn identify(&self, chain: &VerifiedChain, form: IdentityForm) -> Result<Identity, PeerError> {
+        let identity = form.read(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
+        let role = identity.role;
+        self.issuers.check(chain, role).map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
+        Ok(identity)
     }
 
     fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
@@ -173,9 +194,22 @@ pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Pres
         .await
 }
 
-impl ClientCertVerifier for PeerVerifier {
+/// The verifier as rustls asks for it, with what one listener wants.
+#[derive(Debug)]
+pub struct ListenerVerifier {
+    /// Whom the gateway lets in.
+    pub verifier: Arc<PeerVerifier>,
+    /// Where.
+    pub listener: Listener,
+}
+
+impl ClientCertVerifier for ListenerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.listener.client_certificate == ClientCertificate::Required
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.root_subjects
+        &self.verifier.root_subjects
     }
 
     fn verify_client_cert(
@@ -188,7 +222,7 @@ impl ClientCertVerifier for PeerVerifier {
             .ok()
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
-        let verdict = self.judge(end_entity, intermediates, at);
+        let verdict = self.verifier.judge(end_entity, intermediates, self.listener.identity_form, at);
         let result = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(error) => Err(error.to_rustls().into()),
@@ -206,7 +240,7 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.verifier.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -215,11 +249,11 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.verifier.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.verifier.algorithms.supported_schemes()
     }
 }
 
@@ -241,6 +275,14 @@ pub enum PeerError {
     /// Its certificate has no identity in this cluster.
     #[error(transparent)]
     Identity(IdentityRefusal),
+    /// An authority above it may not vouch for its role.
+    #[error("issuer {issuer} may not vouch for the role {role}")]
+    IssuerRole {
+        /// Which authority.
+        issuer: KeyIdentifier,
+        /// The role.
+        role: Role,
+    },
     /// It presented none.
     #[error("no certificate was presented")]
     Missing,
@@ -256,6 +298,9 @@ pub enum PeerError {
         /// Which.
         serial_number: SerialNumber,
     },
+    /// Its certificate has something that the service behind could not be told.
+    #[error("the certificate has something that no header can carry")]
+    Unspeakable,
 }
 
 impl PeerError {
@@ -266,9 +311,11 @@ impl PeerError {
             Self::Chain(error) => error.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::Identity(error) => error.code(),
+            Self::IssuerRole { .. } => "identity.issuer_role",
             Self::Missing => "certificate.missing",
             Self::NoCrl { .. } => "revocation.no_crl",
             Self::Revoked { .. } => "revocation.revoked",
+            Self::Unspeakable => "certificate.unspeakable",
         }
     }
 
@@ -285,7 +332,9 @@ impl PeerError {
                 _ => CertificateError::UnknownIssuer,
             },
             Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
-            Self::Identity(_) | Self::Missing => CertificateError::ApplicationVerificationFailure,
+            Self::Identity(_) | Self::IssuerRole { .. } | Self::Missing | Self::Unspeakable => {
+                CertificateError::ApplicationVerificationFailure
+            }
             Self::Revoked { .. } => CertificateError::Revoked,
         }
     }

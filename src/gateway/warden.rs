@@ -64,9 +64,8 @@ async fn finish(gateway: &Shared) {
 }
 
 fn cut_expired(gateway: &Shared) {
-    for session in gateway.registry.cut_expired(gateway.telemetry.clock.now()) {
-        gateway.telemetry.connection_cut(&session, CutReason::CertificateExpired);
-    }
+    let told = gateway.registry.cut_expired(gateway.telemetry.clock.now());
+    gateway.telemetry.connections_cut(&told);
 }
 
 fn warn_of_ageing_crls(gateway: &Shared, now: OffsetDateTime) {

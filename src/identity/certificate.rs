@@ -19,15 +19,7 @@ impl Identity {
         certificate: &Certificate,
         trust_domain: &TrustDomain,
     ) -> Result<Self, IdentityRefusal> {
-        if certificate.version != 3 {
-            return Err(IdentityRefusal::Version { version: certificate.version });
-        }
-        if certificate.is_ca() {
-            return Err(IdentityRefusal::CaCertificate);
-        }
-        if let Some(oid) = certificate.unknown_critical_extensions.first() {
-            return Err(IdentityRefusal::UnknownCriticalExtension { oid: oid.clone() });
-        }
+        check_is_leaf(certificate)?;
         let mut uris = certificate.subject_alt_names.iter().filter_map(|name| match name {
             SubjectAltName::Uri(uri) => Some(uri),
             _ => None,
@@ -49,6 +41,20 @@ impl Identity {
     }
 }
 
+/// Refuses what is no leaf, or says something critical that is not understood.
+pub(super) fn check_is_leaf(certificate: &Certificate) -> Result<(), IdentityRefusal> {
+    if certificate.version != 3 {
+        return Err(IdentityRefusal::Version { version: certificate.version });
+    }
+    if certificate.is_ca() {
+        return Err(IdentityRefusal::CaCertificate);
+    }
+    match certificate.unknown_critical_extensions.first() {
+        Some(oid) => Err(IdentityRefusal::UnknownCriticalExtension { oid: oid.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Why a certificate has no identity in this cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +62,18 @@ pub enum IdentityRefusal {
     /// It is a certificate authority's.
     #[error("it is a certificate authority's certificate")]
     CaCertificate,
+    /// Its common name is none of Flocker's.
+    #[error("its common name is not `control-service`, `node-UUID` or `user-NAME`")]
+    CommonName,
+    /// Its URI is another identity than its subject.
+    #[error("a URI among its subject alternative names is not the identity in its subject")]
+    Contradicted,
+    /// Its organizational unit is another cluster.
+    #[error("its organizational unit is not the cluster {expected}")]
+    ForeignCluster {
+        /// Whose it should be.
+        expected: Uuid,
+    },
     /// It is another cluster's.
     #[error("it belongs to the trust domain {found}, not {expected}")]
     ForeignTrustDomain {
@@ -64,12 +82,20 @@ pub enum IdentityRefusal {
         /// Whose it should be.
         expected: TrustDomain,
     },
-    /// Its URI is no identity.
-    #[error("the URI in it is not a cluster identity")]
+    /// Its URI, or its subject, is no identity.
+    #[error("what should be its identity is none")]
     Malformed(#[source] IdentityError),
     /// It has no URI among its alternative names.
     #[error("it has no URI among its subject alternative names")]
     NoUri,
+    /// An attribute of its subject is missing, or stands more than once.
+    #[error("its subject has {count} attributes of the kind {what}, where exactly one must be")]
+    NotOne {
+        /// Which attribute.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
     /// It has more than one, and nobody could say which counts.
     #[error("it has {count} URIs among its subject alternative names, where exactly one must be")]
     SeveralUris {
@@ -96,9 +122,13 @@ impl IdentityRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::CaCertificate => "identity.ca_certificate",
+            Self::CommonName => "identity.common_name",
+            Self::Contradicted => "identity.contradicted",
+            Self::ForeignCluster { .. } => "identity.foreign_cluster",
             Self::ForeignTrustDomain { .. } => "identity.foreign_trust_domain",
             Self::Malformed(_) => "identity.malformed",
             Self::NoUri => "identity.no_uri",
+            Self::NotOne { .. } => "identity.not_one",
             Self::SeveralUris { .. } => "identity.several_uris",
             Self::UnknownCriticalExtension { .. } => "identity.unknown_critical_extension",
             Self::Version { .. } => "identity.version",

@@ -144,13 +144,14 @@ impl LeafProfile {
         let key_algorithm = self.key.choose(request.key_algorithm)?;
         let (not_before, not_after) = self.validity.window(request.validity, now, Some(issuer_not_after))?;
         let common_name = self.common_name.of(identity.name.as_str());
+        let extended_key_usage = self.purposes.purposes(!hosts.is_empty());
         Ok(LeafPlan {
             subject: PlannedSubject::new(request.cluster_uuid, common_name)?,
-            extended_key_usage: self.purposes.purposes(!hosts.is_empty()),
+            key_usage: key_usage_for(key_algorithm, &extended_key_usage),
+            extended_key_usage,
             subject_alt_names: subject_alt_names(identity, &hosts),
             identity: identity.clone(),
             key_algorithm,
-            key_usage: KeyUsage::DIGITAL_SIGNATURE,
             not_before,
             not_after,
             profile: self.origin.digest,
@@ -189,6 +190,16 @@ impl LeafProfile {
             return Err(PolicyError::TooManyHosts { role: self.role, given: hosts.len(), at_most });
         }
         Ok(hosts)
+    }
+}
+
+/// Signing, which is all that our TLS needs; NSS takes an RSA server's certificate only if the key may
+/// also encipher (RFC 5246, section 7.4.2, for the RSA key exchange that nobody here speaks).
+fn key_usage_for(key_algorithm: KeyAlgorithm, purposes: &[ExtendedKeyUsage]) -> KeyUsage {
+    if key_algorithm.is_rsa() && purposes.contains(&ExtendedKeyUsage::ServerAuth) {
+        KeyUsage::DIGITAL_SIGNATURE_AND_KEY_ENCIPHERMENT
+    } else {
+        KeyUsage::DIGITAL_SIGNATURE
     }
 }
 

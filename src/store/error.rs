@@ -118,6 +118,12 @@ pub enum StoreError {
     /// No issuer signs now.
     #[error("the inventory has no active issuer")]
     NoActiveIssuer,
+    /// No private key of the certificate is kept here.
+    #[error("no private key is kept for certificate {serial_number}")]
+    NoKey {
+        /// The certificate's serial number.
+        serial_number: SerialNumber,
+    },
     /// The issuer's certificate names no key.
     #[error("the issuer's certificate has no subject key identifier")]
     NoKeyIdentifier,
@@ -191,6 +197,7 @@ impl StoreError {
             Self::Missing { .. } => "store.missing",
             Self::Newer { .. } => "store.newer",
             Self::NoActiveIssuer => "store.no_active_issuer",
+            Self::NoKey { .. } => "store.no_key",
             Self::NoKeyIdentifier => "store.no_key_identifier",
             Self::NotIssued { .. } => "store.not_issued",
             Self::NotReserved { .. } => "store.not_reserved",

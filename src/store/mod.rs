@@ -20,6 +20,7 @@ pub use query::{Filter, RevokedCertificate};
 pub use transaction::Transaction;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,7 +33,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::audit::Provenance;
-use crate::files::{self, Access, FileError, Placement};
+use crate::files::{self, FileError};
 use crate::identity::{ClusterName, Name, Role, TrustDomain};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -84,6 +85,27 @@ pub enum IssuerState {
     Retired,
 }
 
+impl IssuerState {
+    /// Every state, in the order of a rotation.
+    pub const ALL: [Self; 3] = [Self::Staged, Self::Active, Self::Retired];
+
+    /// The word for it in the inventory, on the command line and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl fmt::Display for IssuerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What is known of an issuer's newest CRL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CurrentCrl {
@@ -110,7 +132,7 @@ pub struct Intent {
     pub profile: Sha256,
     /// Where its file will be.
     pub certificate_path: PathBuf,
-    /// Where its key's file will be; `None` when the key stays with whoever asked.
+    /// Where its key's file will be; `None` when the key stays with whoever asked, or was forgotten.
     pub key_path: Option<PathBuf>,
 }
 
@@ -129,6 +151,8 @@ pub struct Record {
     pub issue: Option<Issue>,
     /// Its revocation; `None` unless it is revoked.
     pub revocation: Option<Revocation>,
+    /// The audit entry of the removal of its private key; `None` unless that was made here and removed.
+    pub key_forgotten: Option<u64>,
 }
 
 impl Record {
@@ -219,8 +243,8 @@ impl serde::Serialize for Status {
     }
 }
 
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
@@ -259,7 +283,7 @@ impl Inventory {
         provenance: &Provenance,
     ) -> Result<Self, StoreError> {
         // SQLite would make it as open as the umask says; its other files take their mode from it.
-        files::write(path, Access::Private, Placement::New, &[])?;
+        files::create_private(path)?;
         Self::fill(path, cluster, root, provenance).inspect_err(|_| {
             // Best effort: what stays is an empty file, which is told from an inventory.
             let _ = fs::remove_file(path);
@@ -372,6 +396,8 @@ fn connect(target: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    // One plan a statement, whatever its values: else SQLite plans many of them anew for each use.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     sql.execute_batch("PRAGMA cell_size_check = ON")?;
     sql.set_prepared_statement_cache_capacity(32);
     Ok(sql)

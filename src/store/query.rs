@@ -94,8 +94,8 @@ impl Inventory {
         self.collect(&pending_sql("issue_entry IS NOT NULL"), [], row::record)
     }
 
-    /// Hands the certificates that match `filter` to `each`, one by one: by name for a filter by name that
-    /// begins with a letter or digit, else by expiry for one by expiry, else the oldest first.
+    /// Hands the certificates that match `filter` to `each`, one by one: by name for a pattern that begins
+    /// with a letter or digit, else by expiry for one by expiry, else the oldest first.
     ///
     /// # Errors
     /// What the database says, or the first error of `each`, which ends the listing.
@@ -258,9 +258,15 @@ const COUNTS: &str = "SELECT \
 fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE"];
     let mut values = Vec::new();
+    let prefix =
+        filter.name.as_deref().and_then(|pattern| pattern.split(['*', '?', '[']).next()).unwrap_or_default();
     if let Some(pattern) = &filter.name {
         conditions.push("name GLOB ?");
         values.push(Value::from(pattern.clone()));
+    }
+    if !prefix.is_empty() {
+        conditions.push("name >= ? AND name < ?");
+        values.extend([Value::from(prefix.to_owned()), Value::from(format!("{prefix}{}", char::MAX))]);
     }
     if let Some(role) = filter.role {
         conditions.push("role = ?");
@@ -282,12 +288,8 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
         values.push(Value::from(now.unix_timestamp()));
     }
 
-    let names_have_a_prefix = filter
-        .name
-        .as_deref()
-        .is_some_and(|pattern| pattern.starts_with(|c: char| c.is_ascii_alphanumeric()));
     // The order is the index's own, so that nothing is sorted and the first row comes at once.
-    let (index, order) = if names_have_a_prefix {
+    let (index, order) = if !prefix.is_empty() {
         ("INDEXED BY certificate_by_name", "name, role")
     } else if filter.expires_before.is_some() || filter.status == Some(Status::Expired) {
         ("INDEXED BY certificate_by_expiry", "not_after, id")

@@ -53,19 +53,8 @@ pub(super) fn issuer(row: &Row<'_>) -> Result<Issuer, StoreError> {
     })
 }
 
-pub(super) const fn issuer_state_word(state: IssuerState) -> &'static str {
-    match state {
-        IssuerState::Staged => "staged",
-        IssuerState::Active => "active",
-        IssuerState::Retired => "retired",
-    }
-}
-
 fn issuer_state(word: &str) -> Result<IssuerState, UnknownWord> {
-    [IssuerState::Staged, IssuerState::Active, IssuerState::Retired]
-        .into_iter()
-        .find(|state| issuer_state_word(*state) == word)
-        .ok_or(UnknownWord)
+    IssuerState::ALL.into_iter().find(|state| state.as_str() == word).ok_or(UnknownWord)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +64,8 @@ struct UnknownWord;
 /// The columns of `certificate` that [`record`] reads.
 pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
      role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
-     fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry";
+     fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry, \
+     forget_entry";
 
 pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
     let mut columns = Columns::new("certificate", row)?;
@@ -106,9 +96,10 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
             }),
         },
         revocation: match columns.optional_time()? {
-            None => None,
+            None => columns.skip(2),
             Some(at) => Some(Revocation { at, reason: columns.next()?, entry: columns.number()? }),
         },
+        key_forgotten: columns.optional_number()?,
     })
 }
 

@@ -38,7 +38,9 @@ CREATE TABLE issuer (
 ) STRICT;
 
 -- A row is reserved until it has an issue_entry, then issued; it is revoked when it has a revoked_at.
--- The entries of the audit chain that tell of these steps are named and must be there at commit.
+-- The entries of the audit chain that tell of these steps come before the row's change. (Were they
+-- allowed to come later in the transaction, each would make SQLite search this table for them.)
+-- Where there is a forget_entry, the private key was delivered and removed here.
 CREATE TABLE certificate (
     id                INTEGER PRIMARY KEY,
     issuer            INTEGER NOT NULL REFERENCES issuer,
@@ -49,16 +51,17 @@ CREATE TABLE certificate (
     certificate_path  BLOB    NOT NULL,
     key_path          BLOB,
     reserved_at       INTEGER NOT NULL,
-    reserve_entry     INTEGER NOT NULL REFERENCES audit DEFERRABLE INITIALLY DEFERRED,
+    reserve_entry     INTEGER NOT NULL REFERENCES audit,
     not_before        INTEGER,
     not_after         INTEGER,
     fingerprint       BLOB,
     public_key        BLOB,
-    issue_entry       INTEGER REFERENCES audit DEFERRABLE INITIALLY DEFERRED,
+    issue_entry       INTEGER REFERENCES audit,
     placed            INTEGER NOT NULL DEFAULT 0,
     revoked_at        INTEGER,
     revocation_reason INTEGER,
-    revocation_entry  INTEGER REFERENCES audit DEFERRABLE INITIALLY DEFERRED,
+    revocation_entry  INTEGER REFERENCES audit,
+    forget_entry      INTEGER REFERENCES audit,
     UNIQUE (serial, issuer),
     CHECK ((issue_entry IS NULL) = (not_before IS NULL)
        AND (issue_entry IS NULL) = (not_after IS NULL)
@@ -66,7 +69,8 @@ CREATE TABLE certificate (
        AND (issue_entry IS NULL) = (public_key IS NULL)),
     CHECK ((revoked_at IS NULL) = (revocation_reason IS NULL)
        AND (revoked_at IS NULL OR revocation_entry IS NOT NULL)),
-    CHECK (issue_entry IS NOT NULL OR revoked_at IS NULL)
+    CHECK (issue_entry IS NOT NULL OR revoked_at IS NULL),
+    CHECK (forget_entry IS NULL OR key_path IS NULL)
 ) STRICT;
 
 CREATE INDEX certificate_by_name ON certificate (name, role);

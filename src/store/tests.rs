@@ -188,6 +188,8 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
     assert_eq!(codes(&path), ["store.foreign"; 2]);
 
     let home = Home::new();
+    home.tamper("PRAGMA user_version = 0");
+    assert_eq!(Inventory::open_reader(&home.path()).unwrap_err().code(), "store.older");
     home.tamper("PRAGMA user_version = 99");
     assert_eq!(codes(&home.path()), ["store.newer"; 2]);
 }
@@ -277,6 +279,27 @@ fn a_certificate_is_revoked_once_and_only_if_issued() {
     }
     assert_eq!(home.revoke(2, 1).unwrap_err().code(), "store.not_issued");
     assert_eq!(home.revoke(3, 1).unwrap_err().code(), "store.unknown_serial");
+}
+
+#[test]
+fn a_key_is_forgotten_once_and_only_if_it_was_kept() {
+    let mut home = Home::new();
+    home.reserve(&[intent(2, "bob")]).unwrap();
+    home.add(1, "alice", NOW);
+    let issuer = home.issuer.clone();
+    let forget = |home: &mut Home, number| {
+        let details = serde_json::json!({});
+        home.begin().forget_key(&issuer, serial(number), details).and_then(Transaction::commit)
+    };
+    forget(&mut home, 1).unwrap();
+    let record = home.one(1);
+    assert_eq!(record.intent.key_path, None);
+    let entry = home.entries().pop().unwrap();
+    assert_eq!((record.key_forgotten, entry.event.action), (Some(entry.seq), Action::KeyForget));
+    assert_eq!(forget(&mut home, 1).unwrap_err().code(), "store.no_key");
+    assert_eq!(forget(&mut home, 2).unwrap_err().code(), "store.no_key", "reserved only");
+    assert_eq!(forget(&mut home, 3).unwrap_err().code(), "store.unknown_serial");
+    home.inventory.check_against_audit().unwrap();
 }
 
 #[test]
@@ -375,6 +398,35 @@ fn a_commit_does_not_wait_for_a_listing() {
         })
         .unwrap();
     assert_eq!(seen, 1, "the listing is of the moment it began");
+}
+
+#[test]
+fn writers_take_turns_on_one_chain() {
+    let mut home = Home::new();
+    let (issuer, path) = (home.issuer.clone(), home.path());
+    let mut other = Inventory::open_writer(&path).unwrap();
+    home.add(1, "alice", NOW);
+    other.begin(&provenance()).unwrap().reserve(&issuer, &[intent(2, "bob")]).unwrap().commit().unwrap();
+    home.issue(&[certificate(2, NOW)]).unwrap();
+    assert_eq!(other.check_against_audit().unwrap(), home.inventory.audit_head().unwrap());
+
+    other.sql.busy_timeout(Duration::ZERO).unwrap();
+    let first = home.begin();
+    assert_eq!(other.begin(&provenance()).unwrap_err().code(), "store.busy");
+    drop(first);
+    assert!(other.begin(&provenance()).is_ok());
+}
+
+#[test]
+fn fractions_of_a_second_are_not_kept() {
+    let mut home = Home::new();
+    home.add(1, "alice", NOW);
+    let issuer = home.issuer.clone();
+    let provenance = Provenance { at: NOW + time::Duration::MILLISECOND * 999, ..provenance() };
+    let revoked = home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), 1).unwrap();
+    revoked.commit().unwrap();
+    assert_eq!(home.one(1).revocation.unwrap().at, NOW);
+    assert_eq!(home.inventory.check_against_audit().unwrap().seq, 4);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, ffi, named_params, params};
+use rusqlite::{Connection, OptionalExtension, ffi, params};
 use serde_json::{Value, json};
 
-use super::{Cluster, CurrentCrl, Intent, IssuerState, Record, StoreError, row};
+use super::{Cluster, CurrentCrl, Intent, Issue, IssuerState, Record, Revocation, StoreError, row};
 use crate::audit::{Action, Event, Head, Outcome, Provenance};
 use crate::clock::rfc3339;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
@@ -19,13 +19,13 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 #[must_use = "nothing happens before `commit`"]
 pub struct Transaction<'a> {
     sql: rusqlite::Transaction<'a>,
-    chain: Chain,
+    head: Head,
+    provenance: Provenance,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(sql: rusqlite::Transaction<'a>, provenance: &Provenance) -> Result<Self, StoreError> {
-        let chain = Chain { head: head(&sql)?, provenance: provenance.clone() };
-        Ok(Self { sql, chain })
+        Ok(Self { head: head(&sql)?, sql, provenance: provenance.clone() })
     }
 
     pub(super) fn initialize(self, cluster: &Cluster, root: &Certificate) -> Result<Self, StoreError> {
@@ -41,7 +41,7 @@ impl<'a> Transaction<'a> {
         )?;
         self.sql.execute(
             "INSERT INTO issuer (key_id, certificate, state) VALUES (?1, ?2, ?3)",
-            params![key_id.0, root.der.as_ref(), row::issuer_state_word(IssuerState::Active)],
+            params![key_id.0, root.der.as_ref(), IssuerState::Active.as_str()],
         )?;
         let details = json!({
             "uuid": cluster.uuid.to_string(),
@@ -56,8 +56,11 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// [`StoreError::DuplicateSerial`], [`StoreError::UnknownIssuer`], or what the database says.
-    pub fn reserve(self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
+    pub fn reserve(mut self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
+        let serial_numbers: Vec<_> = intents.iter().map(|intent| intent.serial_number).collect();
+        let details = json!({ "serial_numbers": serial_numbers });
+        let entry = self.append(Action::CertificateReserve, issuer.to_string(), Outcome::Success, details)?;
         let octets = |path: &Path| path.as_os_str().as_bytes().to_owned();
         for intent in intents {
             self.sql
@@ -73,8 +76,8 @@ impl<'a> Transaction<'a> {
                     intent.profile.0,
                     octets(&intent.certificate_path),
                     intent.key_path.as_deref().map(octets),
-                    self.chain.provenance.at.unix_timestamp(),
-                    self.chain.next(),
+                    self.provenance.at.unix_timestamp(),
+                    row::to_integer(entry),
                 ])
                 .map_err(|error| match error.sqlite_error() {
                     Some(e) if e.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE => {
@@ -83,9 +86,7 @@ impl<'a> Transaction<'a> {
                     _ => error.into(),
                 })?;
         }
-        let serial_numbers: Vec<_> = intents.iter().map(|intent| intent.serial_number).collect();
-        let details = json!({ "serial_numbers": serial_numbers });
-        self.record(Action::CertificateReserve, issuer.to_string(), Outcome::Success, details)
+        Ok(self)
     }
 
     /// Records certificates signed under reserved serial numbers, an audit entry each; what is recorded
@@ -96,39 +97,38 @@ impl<'a> Transaction<'a> {
     /// the database says.
     pub fn issue(mut self, issuer: &KeyIdentifier, issued: &[Certificate]) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
-        let update = format!(
-            "UPDATE certificate SET not_before = :not_before, not_after = :not_after, \
-             fingerprint = :fingerprint, public_key = :public_key, issue_entry = :entry \
-             WHERE issuer = :issuer AND serial = :serial AND issue_entry IS NULL RETURNING {}",
-            row::RECORD
-        );
         for certificate in issued {
-            let mut update = self.sql.prepare_cached(&update)?;
-            let mut rows = update.query(named_params! {
-                ":not_before": certificate.not_before.unix_timestamp(),
-                ":not_after": certificate.not_after.unix_timestamp(),
-                ":fingerprint": certificate.fingerprint().0,
-                ":public_key": Sha256::of(&certificate.public_key_info).0,
-                ":entry": self.chain.next(),
-                ":issuer": issuer_id,
-                ":serial": certificate.serial_number.to_octets(),
-            })?;
-            let Some(row) = rows.next()? else {
-                let serial_number =
-                    existing(&self.sql, issuer_id, certificate.serial_number)?.intent.serial_number;
+            let serial_number = certificate.serial_number;
+            let (id, mut record) = existing(&self.sql, issuer_id, serial_number)?;
+            if record.issue.is_some() {
                 return Err(StoreError::NotReserved { serial_number });
+            }
+            let issue = Issue {
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+                fingerprint: certificate.fingerprint(),
+                public_key: Sha256::of(&certificate.public_key_info),
+                placed: false,
+                entry: self.head.next_seq(),
             };
-            let (id, record) = (row.get::<_, i64>(0)?, row::record(row)?);
+            record.issue = Some(issue);
+            self.append(Action::CertificateIssue, target(&record), Outcome::Success, issue_details(&record))?;
+            self.sql
+                .prepare_cached(
+                    "UPDATE certificate SET not_before = ?1, not_after = ?2, fingerprint = ?3, public_key = ?4, \
+                     issue_entry = ?5 WHERE id = ?6",
+                )?
+                .execute(params![
+                    issue.not_before.unix_timestamp(),
+                    issue.not_after.unix_timestamp(),
+                    issue.fingerprint.0,
+                    issue.public_key.0,
+                    row::to_integer(issue.entry),
+                    id,
+                ])?;
             self.sql
                 .prepare_cached("INSERT INTO certificate_der (id, der) VALUES (?1, ?2)")?
                 .execute(params![id, certificate.der.as_ref()])?;
-            self.chain.append(
-                &self.sql,
-                Action::CertificateIssue,
-                target(&record),
-                Outcome::Success,
-                issue_details(&record),
-            )?;
         }
         Ok(self)
     }
@@ -146,35 +146,32 @@ impl<'a> Transaction<'a> {
         reason: u8,
     ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
-        let changed = self
-            .sql
-            .prepare_cached(
-                "UPDATE certificate SET revoked_at = ?1, revocation_reason = ?2, revocation_entry = ?3 \
-                 WHERE issuer = ?4 AND serial = ?5 AND issue_entry IS NOT NULL AND revoked_at IS NULL",
-            )?
-            .execute(params![
-                self.chain.provenance.at.unix_timestamp(),
-                reason,
-                self.chain.next(),
-                issuer_id,
-                serial_number.to_octets(),
-            ])?;
-        let record = existing(&self.sql, issuer_id, serial_number)?;
-        if changed == 0 {
-            return Err(match record.revocation {
-                Some(revocation) => {
-                    StoreError::AlreadyRevoked { serial_number, at: revocation.at, reason: revocation.reason }
-                }
-                None => StoreError::NotIssued { serial_number },
-            });
+        let (id, mut record) = existing(&self.sql, issuer_id, serial_number)?;
+        if let Some(Revocation { at, reason, .. }) = record.revocation {
+            return Err(StoreError::AlreadyRevoked { serial_number, at, reason });
         }
-        self.chain.append(
-            &self.sql,
+        if record.issue.is_none() {
+            return Err(StoreError::NotIssued { serial_number });
+        }
+        let revocation = Revocation { at: self.provenance.at, reason, entry: self.head.next_seq() };
+        record.revocation = Some(revocation);
+        self.append(
             Action::CertificateRevoke,
             target(&record),
             Outcome::Success,
             revocation_details(&record),
         )?;
+        self.sql
+            .prepare_cached(
+                "UPDATE certificate SET revoked_at = ?1, revocation_reason = ?2, revocation_entry = ?3 \
+                 WHERE id = ?4",
+            )?
+            .execute(params![
+                revocation.at.unix_timestamp(),
+                revocation.reason,
+                row::to_integer(revocation.entry),
+                id,
+            ])?;
         Ok(self)
     }
 
@@ -243,12 +240,49 @@ impl<'a> Transaction<'a> {
         found: &str,
     ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
-        let record = existing(&self.sql, issuer_id, serial_number)?;
-        self.sql
-            .prepare_cached("UPDATE certificate SET placed = 1 WHERE issuer = ?1 AND serial = ?2")?
-            .execute(params![issuer_id, serial_number.to_octets()])?;
+        let (id, record) = existing(&self.sql, issuer_id, serial_number)?;
+        self.sql.prepare_cached("UPDATE certificate SET placed = 1 WHERE id = ?1")?.execute([id])?;
         let details = json!({ "found": found });
         self.record(Action::CertificateRecover, target(&record), Outcome::Success, details)
+    }
+
+    /// Records that the private key of a certificate is not kept here any more; `details` say why it
+    /// need not be.
+    ///
+    /// # Errors
+    /// [`StoreError::NoKey`], [`StoreError::UnknownSerial`], [`StoreError::UnknownIssuer`], or what the
+    /// database says.
+    pub fn forget_key(
+        mut self,
+        issuer: &KeyIdentifier,
+        serial_number: SerialNumber,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let (id, record) = existing(&self.sql, issuer_id, serial_number)?;
+        if record.issue.is_none() || record.intent.key_path.is_none() {
+            return Err(StoreError::NoKey { serial_number });
+        }
+        let entry = row::to_integer(self.head.next_seq());
+        self.append(Action::KeyForget, target(&record), Outcome::Success, details)?;
+        self.sql
+            .prepare_cached("UPDATE certificate SET key_path = NULL, forget_entry = ?1 WHERE id = ?2")?
+            .execute(params![entry, id])?;
+        Ok(self)
+    }
+
+    /// Records something that happened to one certificate and changed nothing in the inventory.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn note(
+        self,
+        action: Action,
+        record: &Record,
+        outcome: Outcome,
+        details: Value,
+    ) -> Result<Self, StoreError> {
+        self.record(action, target(record), outcome, details)
     }
 
     /// Records something that changed nothing in the inventory.
@@ -262,7 +296,7 @@ impl<'a> Transaction<'a> {
         outcome: Outcome,
         details: Value,
     ) -> Result<Self, StoreError> {
-        self.chain.append(&self.sql, action, target, outcome, details)?;
+        self.append(action, target, outcome, details)?;
         Ok(self)
     }
 
@@ -272,39 +306,26 @@ impl<'a> Transaction<'a> {
     /// What the database says; then nothing was changed.
     pub fn commit(self) -> Result<Head, StoreError> {
         self.sql.commit()?;
-        Ok(self.chain.head)
-    }
-}
-
-/// The end of the audit chain within a transaction, and what all of its entries say.
-#[derive(Debug)]
-struct Chain {
-    head: Head,
-    provenance: Provenance,
-}
-
-impl Chain {
-    /// The number of the next entry, for the row that it tells of.
-    fn next(&self) -> i64 {
-        row::to_integer(self.head.seq).saturating_add(1)
+        Ok(self.head)
     }
 
+    /// Writes the entry that tells of a change; its number is for the row that is about to change.
     fn append(
         &mut self,
-        sql: &Connection,
         action: Action,
         target: String,
         outcome: Outcome,
         details: Value,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let provenance = self.provenance.clone();
         let entry = self.head.append(Event { provenance, action, target, outcome, details });
         let Event { provenance, action, target, outcome, details } = &entry.event;
-        sql.prepare_cached(
-            "INSERT INTO audit (seq, at, actor, action, target, outcome, reason, details, previous, hash) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(params![
+        self.sql
+            .prepare_cached(
+                "INSERT INTO audit (seq, at, actor, action, target, outcome, reason, details, previous, hash) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
             row::to_integer(entry.seq),
             provenance.at.unix_timestamp(),
             provenance.actor.as_str(),
@@ -316,7 +337,7 @@ impl Chain {
             entry.previous.0,
             entry.hash.0,
         ])?;
-        Ok(())
+        Ok(entry.seq)
     }
 }
 
@@ -344,8 +365,8 @@ pub(super) fn mark_placed(
             )?
             .execute(params![issuer_id, serial_number.to_octets()])?;
         if changed == 0 {
-            let serial_number = existing(sql, issuer_id, *serial_number)?.intent.serial_number;
-            return Err(StoreError::NotIssued { serial_number });
+            let (_, record) = existing(sql, issuer_id, *serial_number)?;
+            return Err(StoreError::NotIssued { serial_number: record.intent.serial_number });
         }
     }
     Ok(())
@@ -389,11 +410,17 @@ fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError
         .ok_or_else(|| StoreError::UnknownIssuer { key_id: issuer.clone() })
 }
 
-fn existing(sql: &Connection, issuer_id: i64, serial_number: SerialNumber) -> Result<Record, StoreError> {
+/// The row of a serial number and its id.
+fn existing(
+    sql: &Connection,
+    issuer_id: i64,
+    serial_number: SerialNumber,
+) -> Result<(i64, Record), StoreError> {
     let select = format!("SELECT {} FROM certificate WHERE issuer = ?1 AND serial = ?2", row::RECORD);
     let mut statement = sql.prepare_cached(&select)?;
     let mut rows = statement.query(params![issuer_id, serial_number.to_octets()])?;
-    rows.next()?.map_or(Err(StoreError::UnknownSerial { serial_number }), row::record)
+    let row = rows.next()?.ok_or(StoreError::UnknownSerial { serial_number })?;
+    Ok((row.get(0)?, row::record(row)?))
 }
 
 #[cfg(test)]
@@ -405,26 +432,21 @@ mod tests {
     use crate::store::schema;
 
     #[test]
-    fn no_row_is_committed_without_its_audit_entry() {
+    fn no_row_changes_before_its_audit_entry() {
         let mut sql = Connection::open_in_memory().unwrap();
         let transaction = sql.transaction().unwrap();
         schema::migrate(&transaction).unwrap();
         let actor = "alice".parse().unwrap();
         let provenance = Provenance { at: OffsetDateTime::UNIX_EPOCH, actor, reason: None };
-        let untold = Transaction::new(transaction, &provenance).unwrap();
-        untold
+        let transaction = Transaction::new(transaction, &provenance).unwrap();
+        let untold = transaction
             .sql
             .execute_batch(
                 "INSERT INTO issuer (key_id, certificate, state) VALUES (x'01', x'', 'active');
                  INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, reserved_at,
                      reserve_entry) VALUES (1, x'01', 'api-user', 'alice', x'', x'', 0, 1);",
             )
-            .unwrap();
-        match untold.commit().unwrap_err() {
-            StoreError::Database { source } => {
-                assert_eq!(source.sqlite_error_code(), Some(ErrorCode::ConstraintViolation));
-            }
-            other => panic!("{other}"),
-        }
+            .unwrap_err();
+        assert_eq!(untold.sqlite_error_code(), Some(ErrorCode::ConstraintViolation));
     }
 }

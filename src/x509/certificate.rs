@@ -13,7 +13,9 @@ use x509_parser::oid_registry::{
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name, X509Version};
+use x509_parser::x509::{
+    AlgorithmIdentifier, AttributeTypeAndValue, SubjectPublicKeyInfo, X509Name, X509Version,
+};
 
 use super::extensions::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName,
@@ -191,9 +193,12 @@ pub struct DistinguishedName {
 
 impl DistinguishedName {
     pub(super) fn read(name: &X509Name<'_>) -> Self {
-        let all = |oid| {
-            name.iter_by_oid(oid).filter_map(|attribute| attribute.as_str().ok()).map(str::to_owned).collect()
+        // One in an encoding that is not read is kept too, so that it counts.
+        let value = |attribute: &AttributeTypeAndValue<'_>| match attribute.as_str() {
+            Ok(text) => text.to_owned(),
+            Err(_) => format!("#{}", super::hex(attribute.as_slice())),
         };
+        let all = |oid| name.iter_by_oid(oid).map(value).collect();
         let text = name
             .iter_attributes()
             .map(|attribute| {

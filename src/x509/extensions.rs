@@ -170,6 +170,9 @@ impl KeyUsage {
     /// What a leaf's key does: sign handshakes. Critical.
     pub const DIGITAL_SIGNATURE: Self = Self { critical: true, bits: 1 };
 
+    /// What an RSA server's key does for verifiers that still expect it to decrypt as well. Critical.
+    pub const DIGITAL_SIGNATURE_AND_KEY_ENCIPHERMENT: Self = Self { critical: true, bits: 1 | 1 << 2 };
+
     /// What an authority's key does: sign certificates and CRLs. Critical.
     pub const KEY_CERT_SIGN_AND_CRL_SIGN: Self = Self { critical: true, bits: 1 << 5 | 1 << 6 };
 
@@ -177,6 +180,12 @@ impl KeyUsage {
     #[must_use]
     pub const fn digital_signature(self) -> bool {
         self.bits & 1 != 0
+    }
+
+    /// Whether `keyEncipherment` is set.
+    #[must_use]
+    pub const fn key_encipherment(self) -> bool {
+        self.bits & 1 << 2 != 0
     }
 
     /// Whether `keyCertSign` is set.

@@ -59,6 +59,12 @@ impl KeyAlgorithm {
     pub const ALL: [Self; 6] =
         [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
+    /// Whether it is RSA, of whatever size.
+    #[must_use]
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+
     /// The word for it on the command line and in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -183,6 +189,17 @@ impl fmt::Display for KeyIdentifier {
     }
 }
 
+impl FromStr for KeyIdentifier {
+    type Err = X509Error;
+
+    /// Reads hexadecimal digits in either case, with or without a colon between all pairs.
+    fn from_str(text: &str) -> Result<Self, X509Error> {
+        let whole = !text.contains(':') || text.split(':').all(|pair| pair.len() == 2);
+        let bytes = unhex(&text.replace(':', "")).filter(|bytes| whole && !bytes.is_empty());
+        bytes.map(Self).ok_or(X509Error::KeyIdentifier)
+    }
+}
+
 impl fmt::Debug for KeyIdentifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyIdentifier({self})")
@@ -281,6 +298,9 @@ pub enum X509Error {
         /// What was given.
         given: String,
     },
+    /// Not hexadecimal digits.
+    #[error("not a key identifier: pairs of hexadecimal digits were expected")]
+    KeyIdentifier,
     /// The bytes are not the DER of a `what`.
     #[error("not a {what}: {why}")]
     Malformed {
@@ -334,6 +354,7 @@ impl X509Error {
             Self::Block { source, .. } => source.code(),
             Self::Digest => "x509.digest",
             Self::KeyAlgorithm { .. } => "x509.key_algorithm",
+            Self::KeyIdentifier => "x509.key_identifier",
             Self::Malformed { .. } => "x509.malformed",
             Self::NoBlock { .. } => "x509.no_block",
             Self::Pem { .. } => "x509.pem",
@@ -366,6 +387,16 @@ mod tests {
             assert!(text.parse::<SerialNumber>().is_err(), "{text}");
         }
         assert_eq!(SerialNumber::from_be_bytes(&[0, 0x80]).unwrap().as_be_bytes(), [0x80]);
+    }
+
+    #[test]
+    fn key_identifiers_are_read_as_tools_print_them() {
+        for text in ["01ab", "01AB", "01:AB", "01:ab"] {
+            assert_eq!(text.parse::<KeyIdentifier>().unwrap().to_string(), "01ab");
+        }
+        for text in ["", ":", "1", "01:", "0:1ab", "01ab:cd", "xy", "CN=users", " 01"] {
+            assert!(text.parse::<KeyIdentifier>().is_err(), "{text}");
+        }
     }
 
     #[test]

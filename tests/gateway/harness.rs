@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use cluster_ca::clock::{SystemClock, SystemEntropy};
+use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
 use http::{HeaderMap, Request, StatusCode};
@@ -15,8 +16,10 @@ use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -45,7 +48,15 @@ pub(crate) struct Setup {
     pub(crate) upstream_options: &'static str,
     /// More lines of the configuration.
     pub(crate) more: &'static str,
+    /// Where it listens.
+    pub(crate) listen: &'static str,
+    /// The keys of `trust` beside the bundle.
+    pub(crate) trust: String,
     pub(crate) routes: &'static str,
+    /// More files, with what is in them.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    pub(crate) threads: usize,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Setup {
@@ -58,7 +69,12 @@ impl Setup {
             upstream: None,
             upstream_options: "",
             more: "",
+            listen: "127.0.0.1:0",
+            trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
+            files: &[],
+            threads: 2,
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -74,28 +90,29 @@ impl Setup {
         if let Some(crl) = &self.crl {
             write("cluster.crl", crl);
         }
+        self.files.iter().for_each(|(name, text)| write(name, text));
         self.own.write(directory, "gateway");
         let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
         write(
             "gateway.yaml",
             &format!(
-                "listen: 127.0.0.1:0\n\
+                "listen: {}\n\
                  identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
-                 trust: {{ bundle: cluster.crt, crl: cluster.crl }}\n\
+                 trust: {{ bundle: cluster.crt, {} }}\n\
                  upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
-                 threads: 2\n{}\nroutes:{}",
-                self.upstream_options, self.more, self.routes
+                 threads: {}\n{}\nroutes:{}",
+                self.listen, self.trust, self.upstream_options, self.threads, self.more, self.routes
             ),
         );
     }
 
     /// Starts it.
     pub(crate) fn start(self) -> TestGateway {
-        self.try_start().map_err(|(error, _)| error).expect("the gateway starts")
+        self.try_start().map_err(|failed| failed.0).expect("the gateway starts")
     }
 
     /// Starts it, or gives the reason with its whole chain of causes.
-    pub(crate) fn try_start(self) -> Result<TestGateway, (GatewayError, String)> {
+    pub(crate) fn try_start(self) -> Result<TestGateway, Box<(GatewayError, String)>> {
         let directory = tempfile::tempdir().unwrap();
         self.write(directory.path());
         let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
@@ -103,7 +120,7 @@ impl Setup {
         let started = Gateway::start(
             &config,
             Options {
-                clock: Arc::new(SystemClock),
+                clock: self.clock,
                 entropy: Arc::new(SystemEntropy),
                 access_log: Box::new(log.clone()),
                 every_upstream: None,
@@ -119,7 +136,7 @@ impl Setup {
             }),
             Err(error) => {
                 let text = words(&error);
-                Err((error, text))
+                Err(Box::new((error, text)))
             }
         }
     }
@@ -194,9 +211,23 @@ impl TestGateway {
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> io::Result<Tls> {
         let config = self.client_config(leaf, alpn, versions);
+        self.connect_as(config, ServerName::from(self.address.ip())).await
+    }
+
+    /// A TLS connection to the host of this name.
+    pub(crate) async fn connect_named(
+        &self,
+        leaf: Option<&Leaf>,
+        alpn: &[&str],
+        name: &str,
+    ) -> io::Result<Tls> {
+        let config = self.client_config(leaf, alpn, rustls::DEFAULT_VERSIONS);
+        self.connect_as(config, ServerName::try_from(name.to_owned()).unwrap()).await
+    }
+
+    async fn connect_as(&self, config: ClientConfig, name: ServerName<'static>) -> io::Result<Tls> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::from(self.address.ip());
         patiently(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }
 
@@ -227,13 +258,9 @@ impl TestGateway {
     }
 
     /// Sends bytes as they are, and reads until the gateway closes the connection.
-    pub(crate) async fn raw(&self, leaf: &Leaf, bytes: impl AsRef<[u8]>) -> String {
-        let mut stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
-        stream.write_all(bytes.as_ref()).await.unwrap();
-        let mut answer = Vec::new();
-        // The end may come as a reset, after the answer.
-        let _ = patiently(stream.read_to_end(&mut answer)).await;
-        String::from_utf8_lossy(&answer).into_owned()
+    pub(crate) async fn raw(&self, leaf: impl Into<Option<&Leaf>>, bytes: impl AsRef<[u8]>) -> String {
+        let stream = self.connect(leaf.into(), &["http/1.1"]).await.unwrap();
+        raw_on(stream, bytes).await
     }
 
     /// Tries to call, and gives what the caller sees of the refusal.
@@ -252,30 +279,32 @@ impl TestGateway {
     }
 
     /// One request over HTTP/1.1 on a connection of its own.
-    pub(crate) async fn call(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
-        let stream = self.connect(Some(leaf), &["http/1.1"]).await.unwrap();
+    pub(crate) async fn call(&self, leaf: impl Into<Option<&Leaf>>, request: Request<Full<Bytes>>) -> Answer {
+        let stream = self.connect(leaf.into(), &["http/1.1"]).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
         let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
         connection.abort();
+        let _ = connection.await;
         answer
     }
 
     /// One request over HTTP/2 on a connection of its own.
-    pub(crate) async fn call_h2(&self, leaf: &Leaf, request: Request<Full<Bytes>>) -> Answer {
-        let stream = self.connect(Some(leaf), &["h2"]).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-        let io = TokioIo::new(stream);
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
-        connection.abort();
-        answer
+    pub(crate) async fn call_h2(
+        &self,
+        leaf: impl Into<Option<&Leaf>>,
+        request: Request<Full<Bytes>>,
+    ) -> Answer {
+        call_h2_on(self.connect(leaf.into(), &["h2"]).await.unwrap(), request).await
     }
 
-    pub(crate) async fn get(&self, leaf: &Leaf, path: &str) -> Answer {
+    /// An HTTP/2 connection, and the task that runs it.
+    pub(crate) async fn open_h2(&self, leaf: &Leaf) -> (Calls, JoinHandle<hyper::Result<()>>) {
+        open_h2_on(self.connect(Some(leaf), &["h2"]).await.unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, leaf: impl Into<Option<&Leaf>>, path: &str) -> Answer {
         self.call(leaf, get(path)).await
     }
 }
@@ -289,7 +318,35 @@ impl Drop for TestGateway {
     }
 }
 
+/// Calls on an HTTP/2 connection.
+pub(crate) type Calls = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
 pub(crate) type Tls = TlsStream<TcpStream>;
+
+/// One request over HTTP/2 on this connection.
+pub(crate) async fn call_h2_on(stream: Tls, request: Request<Full<Bytes>>) -> Answer {
+    let (mut sender, connection) = open_h2_on(stream).await;
+    let answer = Answer::of(patiently(sender.send_request(request)).await.unwrap()).await;
+    connection.abort();
+    let _ = connection.await;
+    answer
+}
+
+async fn open_h2_on(stream: Tls) -> (Calls, JoinHandle<hyper::Result<()>>) {
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let io = TokioIo::new(stream);
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+/// Sends bytes as they are on this connection, and reads until the gateway closes it.
+pub(crate) async fn raw_on(mut stream: Tls, bytes: impl AsRef<[u8]>) -> String {
+    stream.write_all(bytes.as_ref()).await.unwrap();
+    let mut answer = Vec::new();
+    // The end may come as a reset, after the answer.
+    let _ = patiently(stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
 
 /// A GET for HTTP/1.1.
 pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
@@ -346,6 +403,23 @@ pub(crate) async fn read_until(stream: &mut (impl AsyncReadExt + Unpin), wanted:
 /// What a future gives, or a failure when it takes too long.
 pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// A clock that can be moved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MovedClock(Arc<AtomicI64>);
+
+impl MovedClock {
+    /// Moves it this far from the machine's.
+    pub(crate) fn set(&self, by: Duration) {
+        self.0.store(by.whole_seconds(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> OffsetDateTime {
+        SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// What was written to the access log.

@@ -1,1 +1,118 @@
+//! What the service behind is told, and what nobody else can make it believe.
 
+use http::Request;
+use http_body_util::Full;
+
+use crate::harness::{Setup, TestGateway, get, request};
+use crate::upstreams::answering;
+
+#[tokio::test]
+async fn what_a_caller_says_about_itself_never_passes() {
+    let gateway = TestGateway::start();
+    let user = gateway.user();
+    let names = [
+        "x-cluster-role",
+        "X-Cluster-Role",
+        "X_CLUSTER_ROLE",
+        "x.cluster.role",
+        "x-cluster_name",
+        "x-forwarded-client-cert",
+        "x_forwarded_client_cert",
+        "client-cert",
+        "Client_Cert",
+        "client-cert-chain",
+        "x-ssl-client-verify",
+        "ssl-client-cert",
+        "x-client-role",
+        "x-authenticated-user",
+        "x.authenticated.user",
+        "x-forwarded-for",
+        "forwarded",
+        "x-real-ip",
+        "x-http-method-override",
+        "x-request-id",
+    ];
+    for name in names {
+        let mut call = get("/v1/x");
+        for value in ["admin", "", "a, b"] {
+            call.headers_mut()
+                .append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let seen = gateway.call(&user, call).await.json();
+        let text = seen["headers"].to_string();
+        assert!(!text.contains("admin"), "{name}: {text}");
+        assert_eq!(seen["headers"]["x-cluster-role"], "api-user", "{name}");
+        assert_eq!(seen["headers"]["x-cluster-name"], "alice", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_field_cannot_take_away_what_we_say() {
+    let gateway = TestGateway::start();
+    let user = gateway.user();
+    let call = "GET /v1/x HTTP/1.1\r\nhost: g\r\nx-hop: 1\r\nconnection: close, x-cluster-role\r\n\
+                connection: client-cert, x-hop\r\n\r\n";
+    let answer = gateway.raw(&user, call).await;
+    assert!(answer.contains(r#""x-cluster-role": "api-user""#), "{answer}");
+    assert!(answer.contains(r#""client-cert": ":"#), "{answer}");
+    assert!(!answer.contains("x-hop"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_connection_after_another_tells_of_its_own_caller() {
+    let gateway = TestGateway::start();
+    for name in ["alice", "bob", "carol"] {
+        let leaf = gateway.cluster.leaf("api-user", name);
+        assert_eq!(gateway.get(&leaf, "/v1/x").await.json()["headers"]["x-cluster-name"], name);
+    }
+}
+
+#[tokio::test]
+async fn trailers_cannot_say_who_is_calling() {
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let gateway = Setup::in_front_of(upstream).start();
+    let call = "POST /v1/x HTTP/1.1\r\nhost: g\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+                trailer: x-checksum, x-cluster-role, x_cluster_role\r\n\r\n5\r\nhello\r\n0\r\n\
+                x-checksum: 1\r\nx-cluster-role: admin\r\nx_cluster_role: admin\r\n\r\n";
+    gateway.raw(&gateway.user(), call).await;
+    let seen = requests.recv().unwrap();
+    assert!(seen.contains("x-checksum: 1"), "{seen}");
+    assert!(!seen.contains("admin"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_response_keeps_its_fields_and_loses_those_of_the_hop() {
+    let (upstream, _requests) = answering(
+        "HTTP/1.1 201 Made Up\r\ncontent-length: 2\r\nkeep-alive: timeout=5\r\nconnection: x-hop\r\nx-hop: 1\r\n\
+         x-cluster-role: forged\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-request-id: theirs\r\n\r\nok",
+    );
+    let gateway = Setup::in_front_of(upstream).start();
+    let answer = gateway.call(&gateway.user(), get("/v1/x")).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
+    for name in ["keep-alive", "x-hop", "x-cluster-role", "connection"] {
+        assert!(!answer.headers.contains_key(name), "{name}: {answer:?}");
+    }
+    assert_eq!(answer.headers.get_all("x-request-id").iter().count(), 1);
+    assert_ne!(answer.header("x-request-id"), "theirs");
+}
+
+#[tokio::test]
+async fn head_and_empty_responses_have_no_body() {
+    let (upstream, _requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+    let gateway = Setup::in_front_of(upstream).start();
+    let user = gateway.user();
+    let call = || Request::builder().method("HEAD").header("host", "g");
+    let answer = gateway.call(&user, call().uri("/v1/x").body(Full::default()).unwrap()).await;
+    assert_eq!((answer.header("content-length"), answer.body.len()), ("5", 0));
+    let answer = gateway.call_h2(&user, call().uri("https://g/v1/x").body(Full::default()).unwrap()).await;
+    assert_eq!((answer.header("content-length"), answer.body.len()), ("5", 0));
+
+    let (upstream, _requests) = answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let gateway = Setup::in_front_of(upstream).start();
+    let user = gateway.user();
+    let answer = gateway.call(&user, request("DELETE", "/v1/x", "")).await;
+    assert_eq!(answer.status, 204);
+    assert!(!answer.headers.contains_key("content-length"), "{answer:?}");
+    assert_eq!(gateway.line("request", |line| line["status"] == 204)["reason"], serde_json::Value::Null);
+}

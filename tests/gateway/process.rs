@@ -1,1 +1,140 @@
+//! The program itself: what it prints, how it ends.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::eventually::eventually;
+use crate::harness::Setup;
+
+fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// Starts it and waits until it says where it listens.
+fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, impl Read + use<>) {
+    let mut child =
+        gateway(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("listening on ") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it ended without listening");
+    }
+    let address = line.trim_start_matches("listening on ").trim().to_owned();
+    (child, address, said)
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn it_serves_curl_and_ends_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let (mut child, address, _said) =
+        start(directory.path(), &["run", "--config", "gateway.yaml", "--demo-upstream"]);
+    for version in ["--http1.1", "--http2"] {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--max-time", "20", version])
+            .args(["--cacert", "cluster.crt", "--cert", "alice.crt", "--key", "alice.key"])
+            .args(["--data", "hello", &format!("https://{address}/v1/things")])
+            .current_dir(directory.path())
+            .output()
+            .expect("curl is installed");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
+        let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&seen["body"], &seen["headers"]["x-cluster-name"]), (&"hello".into(), &"alice".into()));
+    }
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut log = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert_eq!((&lines[0]["alpn"], &lines[1]["alpn"]), (&"http/1.1".into(), &"h2".into()));
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let upstream = crate::upstreams::scripted(|_, mut stream| {
+        let mut waste = [0; 1_024];
+        while matches!(stream.read(&mut waste), Ok(length) if length > 0) {}
+    });
+    let setup = Setup::in_front_of(upstream);
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let (mut child, address, _said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let mut curl = Command::new("curl")
+        .args(["--silent", "--max-time", "60", "--cacert", "cluster.crt", "--cert", "alice.crt"])
+        .args(["--key", "alice.key", &format!("https://{address}/v1/things")])
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the process ends, the request still running", || {
+        terminate(&child);
+        child.try_wait().unwrap()
+    });
+    assert!(!curl.wait().unwrap().success());
+}
+
+#[test]
+fn check_says_that_all_is_well_or_everything_that_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    let check = |more: &[&str]| {
+        let arguments = [&["check", "--config", "gateway.yaml"], more].concat();
+        let output = gateway(directory.path(), &arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, _) = check(&[]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("2 route(s) to 1 upstream(s) for callers of prod"), "{said}");
+    let (_, said, _) = check(&["--json"]);
+    let envelope: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&envelope["ok"], &envelope["result"]["routes"]), (&true.into(), &2.into()));
+
+    std::fs::remove_file(directory.path().join("cluster.crl")).unwrap();
+    let (code, _, said) = check(&[]);
+    assert!(code == Some(1) || code == Some(3), "{said}");
+    assert!(said.starts_with("error: ") && said.contains("cluster.crl"), "{said}");
+
+    setup.crl = Some(setup.cluster.crl_until(1, &[], crate::cluster::now() - time::Duration::DAY / 2));
+    setup.write(directory.path());
+    let (code, _, said) = check(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("expired") && said.contains("hint: "), "{said}");
+
+    let mut file =
+        std::fs::OpenOptions::new().append(true).open(directory.path().join("gateway.yaml")).unwrap();
+    writeln!(file, "\nunknown: 1\nlimit: 2").unwrap();
+    let (code, said, _) = check(&["--json"]);
+    let envelope: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &envelope["ok"]), (Some(1), &false.into()));
+    assert_eq!(envelope["error"]["causes"].as_array().unwrap().len(), 2, "{said}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error_with_a_hint() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    let path = directory.path().join("gateway.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string())).unwrap();
+    let output = gateway(directory.path(), &["run", "--config", "gateway.yaml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("error: cannot listen on 127.0.0.1:") && said.contains("hint: "), "{said}");
+}

@@ -1,1 +1,214 @@
+//! The way to the service behind: streams, failures, connections used again.
 
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Setup, TestGateway, get, read_until, request, request_h2};
+use crate::upstreams::{answering, read_request, scripted};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn bodies_stream_both_ways() {
+    // Answers with the first chunk before the second has been sent, and so on.
+    let upstream = scripted(|_, mut stream| {
+        let mut seen = String::new();
+        let mut until = |wanted: &str, stream: &mut std::net::TcpStream| {
+            while !seen.contains(wanted) {
+                let mut some = [0; 1_024];
+                let length = stream.read(&mut some).unwrap();
+                seen.push_str(&String::from_utf8_lossy(&some[..length]));
+            }
+        };
+        until("first", &mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\necho 1\r\n").unwrap();
+        until("second", &mut stream);
+        stream.write_all(b"6\r\necho 2\r\n0\r\n\r\n").unwrap();
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+    stream
+        .write_all(b"POST /v1/x HTTP/1.1\r\nhost: g\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        .await
+        .unwrap();
+    read_until(&mut stream, "echo 1").await;
+    stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+    read_until(&mut stream, "echo 2\r\n0\r\n\r\n").await;
+    let line = gateway.line("request", |_| true);
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&11.into(), &12.into()));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_continue_before_the_call_is_permitted() {
+    let (upstream, requests) = answering(OK);
+    let gateway = Setup::in_front_of(upstream).start();
+    let user = gateway.user();
+    let head = |path: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: g\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
+    };
+    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    stream.write_all(head("/v1/x").as_bytes()).await.unwrap();
+    let seen = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(seen.starts_with("HTTP/1.1 100 "), "{seen}");
+    stream.write_all(b"hello").await.unwrap();
+    assert!(read_until(&mut stream, "ok").await.starts_with("HTTP/1.1 200 "));
+    let sent = requests.recv().unwrap();
+    assert!(!sent.contains("expect") && sent.ends_with("hello"), "{sent}");
+
+    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    stream.write_all(head("/v2/x").as_bytes()).await.unwrap();
+    let seen = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(seen.starts_with("HTTP/1.1 403 "), "{seen}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_502() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Setup::in_front_of(closed).start();
+    for answer in [
+        gateway.get(&gateway.user(), "/v1/x").await,
+        gateway.call_h2(&gateway.user(), request_h2("POST", "/v1/x", "hello")).await,
+    ] {
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (502, &"upstream.connect".into()));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_is_504() {
+    let (sender, held) = channel();
+    let upstream = scripted(move |_, stream| sender.send(stream).unwrap());
+    let setup = Setup { upstream_options: ", response_timeout: 1s", ..Setup::in_front_of(upstream) };
+    let gateway = setup.start();
+    let answer = gateway.call(&gateway.user(), request("POST", "/v1/x", "hello")).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (504, &"upstream.response_timeout".into()));
+    drop(held);
+}
+
+#[tokio::test]
+async fn an_answer_that_could_be_read_in_two_ways_is_502() {
+    for (answer, code) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "upstream.ambiguous",
+        ),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok", "upstream.ambiguous"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", "upstream.ambiguous"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "upstream.unreadable"),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            "upstream.ambiguous",
+        ),
+        ("HTTP/1.1 2000 OK\r\n\r\n", "upstream.unreadable"),
+        ("HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n", "upstream.unreadable"),
+        ("nonsense\r\n\r\n", "upstream.unreadable"),
+    ] {
+        let (upstream, _requests) = answering(answer);
+        let gateway = Setup::in_front_of(upstream).start();
+        let seen = gateway.get(&gateway.user(), "/v1/x").await;
+        assert_eq!((seen.status.as_u16(), &seen.json()["code"]), (502, &code.into()), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let upstream = scripted(move |_, mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        while read_request(&mut stream).is_some() {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    let gateway = one_thread(Setup::in_front_of(upstream)).start();
+    for _ in 0..5 {
+        assert_eq!(gateway.call(&gateway.user(), request("POST", "/v1/x", "hello")).await.body, "ok");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+/// With one worker there is one pool.
+fn one_thread(setup: Setup) -> Setup {
+    Setup { threads: 1, ..setup }
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_early_is_not_used_again() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let upstream = scripted(move |_, mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let mut some = [0; 1_024];
+        while matches!(stream.read(&mut some), Ok(length) if length > 0) {
+            if some.starts_with(b"POST") || some.starts_with(b"GET") {
+                let _ = stream.write_all(OK.as_bytes());
+            }
+        }
+    });
+    let gateway = one_thread(Setup::in_front_of(upstream)).start();
+    let user = gateway.user();
+    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    stream.write_all(b"POST /v1/x HTTP/1.1\r\nhost: g\r\ncontent-length: 5\r\n\r\nhel").await.unwrap();
+    read_until(&mut stream, "ok").await;
+    assert_eq!(gateway.get(&user, "/v1/x").await.body, "ok");
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_takes_the_upstream_request_along() {
+    let (sender, ended) = channel();
+    let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
+        let mut some = [0; 1_024];
+        while matches!(stream.read(&mut some), Ok(length) if length > 0) {}
+        sender.send(()).unwrap();
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    read_until(&mut stream, "hello").await;
+    drop(stream);
+    ended.recv_timeout(crate::eventually::PATIENCE).unwrap();
+    let line = gateway.line("request", |_| true);
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"downstream.aborted".into()));
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_breaks_the_response_off() {
+    let upstream = scripted(|_, mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let answer = gateway.raw(&gateway.user(), "GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(gateway.line("request", |_| true)["reason"], "upstream.body");
+}
+
+#[tokio::test]
+async fn a_dead_idle_connection_costs_no_request() {
+    // Each connection answers once, says nothing of closing, and closes.
+    let upstream = scripted(|_, mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(OK.as_bytes());
+    });
+    let gateway = one_thread(Setup::in_front_of(upstream)).start();
+    let user = gateway.user();
+    for _ in 0..20 {
+        assert_eq!(gateway.call(&user, get("/v1/x")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_echo_service_says_what_it_got() {
+    let gateway = TestGateway::start();
+    let seen = gateway.call(&gateway.user(), request("PUT", "/v1/x/y?z", "text")).await.json();
+    assert_eq!(
+        (&seen["method"], &seen["path"], &seen["body"]),
+        (&"PUT".into(), &"/v1/x/y?z".into(), &"text".into())
+    );
+}

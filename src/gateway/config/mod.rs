@@ -5,13 +5,16 @@
 //! upstream or group that no route uses. Relative paths are relative to the file. Whether certificate,
 //! key and bundle fit each other is not judged here.
 
+mod issuers;
 mod limits;
+mod listen;
 mod reader;
 mod routes;
+mod shadow;
 
 pub use limits::Limits;
+pub use listen::{ClientCertificate, Listener};
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,8 +22,10 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use self::reader::{Item, Problems};
+use self::routes::Ground;
 use super::framing::Host;
-use super::policy::Policy;
+use super::identify::IssuerRoles;
+use super::policy::{Policy, Route};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
 use crate::identity::TrustDomain;
@@ -30,7 +35,7 @@ use crate::yaml::{Document, LIMIT, Problem};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; at least one address, none twice.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listener>,
     /// The gateway's own certificate and key.
     pub identity: IdentityFiles,
     /// Whom to believe.
@@ -41,6 +46,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Who may make which call.
     pub policy: Policy,
+    /// A policy that is asked too, and not heeded.
+    pub shadow: Option<Shadow>,
     /// How much of anything.
     pub limits: Limits,
     /// Where a line for each request goes.
@@ -65,6 +72,8 @@ pub struct Trust {
     pub bundle: PathBuf,
     /// What is revoked.
     pub revocation: Revocation,
+    /// Which issuer may vouch for which roles.
+    pub issuers: IssuerRoles,
 }
 
 /// Where to learn which certificates are revoked.
@@ -96,6 +105,15 @@ impl Upstream {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     /// The default of [`Upstream::response_timeout`].
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+/// A policy that is tried beside the one in force.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The file of its routes and groups.
+    pub path: PathBuf,
+    /// The policy itself.
+    pub policy: Policy,
 }
 
 /// Where a line for each request goes.
@@ -144,7 +162,8 @@ impl Config {
 /// Reads all of it; what is missing from the result was reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let mut fields = root.fields()?;
-    let listen = fields.required("listen").map(|item| listen(&item)).unwrap_or_default();
+    let listen_item = fields.required("listen");
+    let listen = listen_item.as_ref().map(listen::listeners).unwrap_or_default();
     let identity = fields.required("identity").and_then(|item| identity(&item, base));
     let disabled = fields.optional("revocation");
     let trust = fields.required("trust").and_then(|item| trust(&item, disabled.as_ref(), base));
@@ -152,9 +171,20 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let services = fields.required("upstreams").map(|item| item.named());
     let upstreams = services.iter().flatten().map(upstream).collect::<Vec<_>>();
     let groups = fields.optional("groups");
-    let policy = fields
-        .required("routes")
-        .and_then(|item| routes::read(&item, groups.as_ref(), services.as_deref().unwrap_or_default()));
+    let open = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
+    let ground = Ground::new(services.as_deref().unwrap_or_default(), listen.iter().any(open));
+    let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &ground));
+    let shadow = match fields.optional("policy") {
+        Some(item) => shadow::read(&item, base, &ground).map(Some),
+        None => Some(None),
+    };
+    ground.report_unused();
+    if let (Some(item), Some(policy)) = (&listen_item, &policy)
+        && listen.iter().any(open)
+        && !policy.routes().any(Route::is_for_anyone)
+    {
+        item.report(ConfigError::NothingForAnyone);
+    }
     let limits = fields.optional("limits").map(|item| Limits::read(&item)).unwrap_or_default();
     let access_log = match fields.optional("access_log") {
         Some(item) => access_log(&item, base),
@@ -170,27 +200,11 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         trust_domain,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
+        shadow: shadow?,
         limits,
         access_log: access_log?,
         threads,
     })
-}
-
-fn listen(item: &Item<'_>) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    let items = item.one_or_more();
-    if items.is_empty() {
-        item.report(ConfigError::NoAddress);
-    }
-    for item in items {
-        let address = |text: &str| text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() });
-        let Some(address) = item.read(address) else { continue };
-        if addresses.contains(&address) {
-            item.report(ConfigError::Repeated);
-        }
-        addresses.push(address);
-    }
-    addresses
 }
 
 fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
@@ -207,6 +221,10 @@ fn trust(item: &Item<'_>, revocation: Option<&Item<'_>>, base: &Path) -> Option<
     let mut fields = item.fields()?;
     let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
     let crl = fields.optional("crl");
+    let issuers = match fields.optional("issuers") {
+        Some(item) => issuers::read(&item),
+        None => Some(IssuerRoles::default()),
+    };
     fields.finish();
     let revocation = match (crl, revocation) {
         (Some(crl), None) => crls(&crl, base),
@@ -220,7 +238,7 @@ fn trust(item: &Item<'_>, revocation: Option<&Item<'_>>, base: &Path) -> Option<
             None
         }
     };
-    Some(Trust { bundle: bundle?, revocation: revocation? })
+    Some(Trust { bundle: bundle?, revocation: revocation?, issuers: issuers? })
 }
 
 fn crls(item: &Item<'_>, base: &Path) -> Option<Revocation> {
@@ -313,6 +331,16 @@ fn duration(text: &str) -> Result<Duration, TimeTextError> {
 enum ConfigError {
     #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
     Address { given: String },
+    #[error("`{given}`: either `flocker` or `spiffe` was expected")]
+    CallerIdentity { given: String },
+    #[error("`{given}`: either `optional` or `required` was expected")]
+    ClientCertificate { given: String },
+    #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]
+    Cluster { given: String },
+    #[error("only `caller_identity: flocker` reads it")]
+    ClusterUnused,
+    #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
+    Condition { given: String },
     #[error("a whole number from 1 to 1000000 was expected")]
     Count,
     #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
@@ -329,21 +357,33 @@ enum ConfigError {
     NeverPassed { method: &'static str },
     #[error("no address is given")]
     NoAddress,
+    #[error("`caller_identity: flocker` needs the UUID of the `cluster`")]
+    NoCluster,
+    #[error("no condition is given")]
+    NoConditions,
     #[error("`crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`")]
     NoCrl,
     #[error("no file is given")]
     NoFile,
+    #[error("no issuer is given")]
+    NoIssuers,
     #[error("no method is given")]
     NoMethods,
     #[error("no route is given, so that nobody could do anything")]
     NoRoutes,
+    #[error("no value is given")]
+    NoValues,
     #[error("the path has no variable of this name")]
     NoVariable,
+    #[error("callers without a certificate are let in, but no route is for `anyone`")]
+    NothingForAnyone,
     #[error("this stands twice")]
     Repeated,
     #[error("`{given}`: the only word for it is `disabled`")]
     Revocation { given: String },
-    #[error("either a `role`, with or without a `name`, or a `group` was expected")]
+    #[error("no listener lets callers without a certificate in: one must say `client_certificate: optional`")]
+    NobodyIsAnyone,
+    #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
     RoleOrGroup,
     #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
     Size { given: String },

@@ -10,17 +10,17 @@ use crate::yaml::{Place, Problem};
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    own: RefCell<Vec<Problem>>,
+    of_named_files: RefCell<Vec<Problem>>,
+}
 
 impl Problems {
-    fn push(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
-    }
-
-    /// All of them, in the order of the file.
+    /// All of them, in the order of the file; those of the files that it names come last.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.own.into_inner();
         problems.sort_by_key(|problem| problem.line);
+        problems.append(&mut self.of_named_files.into_inner());
         problems
     }
 }
@@ -40,12 +40,27 @@ impl<'a> Item<'a> {
 
     /// Reports that something is wrong with it.
     pub(super) fn report(&self, message: impl fmt::Display) {
-        self.problems.push(self.place.problem(message));
+        self.problems.own.borrow_mut().push(self.place.problem(message));
+    }
+
+    /// Reports what is wrong in the file that it names.
+    pub(super) fn report_of_file(&self, mut problems: Vec<Problem>) {
+        self.problems.of_named_files.borrow_mut().append(&mut problems);
     }
 
     /// The line it is on.
     pub(super) fn line(&self) -> usize {
         self.place.line().unwrap_or(1)
+    }
+
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_sequence()
+    }
+
+    /// Whether it is a mapping.
+    pub(super) fn is_mapping(&self) -> bool {
+        self.value.is_mapping()
     }
 
     /// It as text.
@@ -71,7 +86,7 @@ impl<'a> Item<'a> {
 
     /// Its elements as a list, or itself.
     pub(super) fn one_or_more(&self) -> Vec<Self> {
-        let list = if self.value.is_sequence() { self.list() } else { None };
+        let list = if self.is_list() { self.list() } else { None };
         list.unwrap_or_else(|| vec![self.clone()])
     }
 
@@ -143,11 +158,9 @@ impl<'a> Fields<'a> {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();
             if !self.known.contains(&key) {
-                let place = self.item.place.at(key);
                 let known = self.known.join(", ");
-                self.item
-                    .problems
-                    .push(place.problem(format_args!("unknown key; the keys here are {known}")));
+                let unknown = self.item.part(self.item.value, key);
+                unknown.report(format_args!("unknown key; the keys here are {known}"));
             }
         }
     }

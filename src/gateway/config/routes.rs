@@ -6,26 +6,39 @@ use std::sync::Arc;
 use super::ConfigError;
 use super::reader::Item;
 use crate::gateway::policy::{
-    Allow, Caller, Group, Methods, NameRule, Policy, Route, RuleId, Template, UpstreamId, Variable,
+    Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Route, RuleId, Template, UpstreamId,
+    Variable, Wanted,
 };
 use crate::identity::{Name, Role};
 
-/// Compiles the policy; upstreams and groups that no route uses are problems too.
-pub(super) fn read(
-    routes: &Item<'_>,
-    groups: Option<&Item<'_>>,
-    upstreams: &[(&str, Item<'_>)],
-) -> Option<Policy> {
+/// What the routes of any policy of one configuration rest on.
+pub(super) struct Ground<'a> {
+    upstreams: Vec<Declared<'a, ()>>,
+    /// Whether a listener lets callers without a certificate in.
+    anyone: bool,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(upstreams: &[(&'a str, Item<'a>)], anyone: bool) -> Self {
+        Self { upstreams: upstreams.iter().cloned().map(Declared::upstream).collect(), anyone }
+    }
+
+    /// Reports every upstream that no route read so far uses.
+    pub(super) fn report_unused(&self) {
+        self.upstreams.iter().for_each(Declared::report_unused);
+    }
+}
+
+/// Compiles a policy; groups that no route uses are problems too.
+pub(super) fn read(routes: &Item<'_>, groups: Option<&Item<'_>>, ground: &Ground<'_>) -> Option<Policy> {
     let groups: Vec<_> = groups.map(Item::named).into_iter().flatten().map(Declared::group).collect();
-    let upstreams: Vec<_> = upstreams.iter().cloned().map(Declared::upstream).collect();
     let items = routes.list()?;
     if items.is_empty() {
         routes.report(ConfigError::NoRoutes);
     }
-    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, &upstreams));
+    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, ground));
     let compiled: Vec<Option<Route>> = compiled.collect();
     groups.iter().for_each(Declared::report_unused);
-    upstreams.iter().for_each(Declared::report_unused);
     // Rules are judged against each other even when one of them could not be read.
     let whole = compiled.iter().all(Option::is_some);
     match Policy::compile(compiled.into_iter().flatten()) {
@@ -90,22 +103,28 @@ fn route(
     item: &Item<'_>,
     index: usize,
     groups: &[Declared<'_, Arc<Group>>],
-    upstreams: &[Declared<'_, ()>],
+    ground: &Ground<'_>,
 ) -> Option<Route> {
     let mut fields = item.fields()?;
     let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
     let methods = fields.required("methods").and_then(|item| methods(&item));
+    let query = match fields.optional("query") {
+        Some(item) => query(&item),
+        None => Some(QueryRule::default()),
+    };
     let allowed = fields.required("allow").and_then(|item| {
         let entries = item.list()?;
-        let allowed: Vec<_> = entries.iter().map(|item| allow(item, path.as_ref(), groups)).collect();
+        let allowed: Vec<_> =
+            entries.iter().map(|item| allow(item, path.as_ref(), groups, ground.anyone)).collect();
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
-    let upstream = fields.required("upstream").and_then(|item| find(upstreams, "upstream", &item));
+    let upstream = fields.required("upstream").and_then(|item| find(&ground.upstreams, "upstream", &item));
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
         path: path?,
         methods: methods?,
+        query: query?,
         allow: allowed?,
         upstream: UpstreamId(upstream?.0),
     })
@@ -139,7 +158,53 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
     }
 }
 
-fn allow(item: &Item<'_>, path: Option<&Template>, groups: &[Declared<'_, Arc<Group>>]) -> Option<Allow> {
+/// Conditions by the names of their parameters: `absent`, `present`, or a list of values.
+fn query(item: &Item<'_>) -> Option<QueryRule> {
+    let mut rule = QueryRule::default();
+    let mut whole = true;
+    let conditions = item.named();
+    if conditions.is_empty() {
+        item.report(ConfigError::NoConditions);
+    }
+    for (parameter, item) in conditions {
+        let added = wanted(&item).map(|wanted| rule.add(parameter, wanted));
+        if let Some(Err(error)) = &added {
+            item.report(error);
+        }
+        whole &= matches!(added, Some(Ok(())));
+    }
+    whole.then_some(rule)
+}
+
+fn wanted(item: &Item<'_>) -> Option<Wanted> {
+    if !item.is_list() {
+        return item.read(|text| match text {
+            "absent" => Ok(Wanted::Absent),
+            "present" => Ok(Wanted::Present),
+            _ => Err(ConfigError::Condition { given: text.to_owned() }),
+        });
+    }
+    let items = item.list()?;
+    if items.is_empty() {
+        item.report(ConfigError::NoValues);
+    }
+    let values: Vec<_> = items.iter().map(|item| item.text().map(str::to_owned)).collect();
+    values.into_iter().collect::<Option<_>>().map(Wanted::OneOf)
+}
+
+fn allow(
+    item: &Item<'_>,
+    path: Option<&Template>,
+    groups: &[Declared<'_, Arc<Group>>],
+    anyone: bool,
+) -> Option<Allow> {
+    if !item.is_mapping() {
+        return item.read(|text| match text {
+            "anyone" if anyone => Ok(Allow::Anyone),
+            "anyone" => Err(ConfigError::NobodyIsAnyone),
+            _ => Err(ConfigError::RoleOrGroup),
+        });
+    }
     let mut fields = item.fields()?;
     let (group, role, name) = (fields.optional("group"), fields.optional("role"), fields.optional("name"));
     fields.finish();

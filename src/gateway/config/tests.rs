@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use http::Method;
 
 use super::*;
+use crate::gateway::identify::IdentityForm;
 use crate::gateway::path::RequestPath;
 use crate::gateway::policy::{Decision, DenyReason};
 
@@ -46,7 +47,14 @@ fn changed(from: &str, to: &str) -> Result<Config, Vec<String>> {
 #[test]
 fn the_example_is_read_with_its_defaults() {
     let config = parse(TEXT).unwrap();
-    assert_eq!(config.listen, ["127.0.0.1:4523".parse().unwrap()]);
+    assert_eq!(
+        config.listen,
+        [Listener {
+            address: "127.0.0.1:4523".parse().unwrap(),
+            client_certificate: ClientCertificate::Required,
+            identity_form: IdentityForm::Spiffe,
+        }]
+    );
     assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
     assert!(matches!(&config.trust.revocation, Revocation::Crls(files) if files[0].ends_with("cluster.crl")));
     assert_eq!(
@@ -71,7 +79,7 @@ fn the_example_decides_as_it_says() {
     let policy = parse(TEXT).unwrap().policy;
     let decide = |caller: &str, method: Method, path: &str| {
         let caller = format!("spiffe://prod/{caller}").parse().unwrap();
-        match policy.decide(&caller, &method, &RequestPath::parse(path).unwrap()) {
+        match policy.decide(Some(&caller), &method, &RequestPath::parse(path).unwrap()) {
             Decision::Permit(terms) => Ok(terms.rule().line),
             Decision::Deny(denial) => Err(denial.reason),
         }
@@ -156,6 +164,89 @@ fn each_mistake_is_told_with_its_line() {
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
         ("127.0.0.1:4523", "4523", "1: listen: text was expected, found the number 4523"),
         ("127.0.0.1:4523", "", "1: listen: text was expected, found nothing"),
+        ("127.0.0.1:4523", "{ client_certificate: optional }", "1: listen: `address` is missing"),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", client_certificate: none }",
+            "1: listen.client_certificate: `none`: either `optional` or `required` was expected",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", client_certificate: optional }",
+            "1: listen: callers without a certificate are let in, but no route is for `anyone`",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: cn }",
+            "1: listen.caller_identity: `cn`: either `flocker` or `spiffe` was expected",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: flocker }",
+            "1: listen: `caller_identity: flocker` needs the UUID of the `cluster`",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", caller_identity: flocker, cluster: prod }",
+            "1: listen.cluster: `prod` is not a cluster's UUID, in lower case and with hyphens",
+        ),
+        (
+            "127.0.0.1:4523",
+            "{ address: \"127.0.0.1:1\", cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }",
+            "1: listen.cluster: only `caller_identity: flocker` reads it",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: {}",
+            "8: routes[1].query: no condition is given",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { force: never }",
+            "8: routes[1].query.force: `never`: either `absent`, `present` or a list of values was expected",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { mode: [] }",
+            "8: routes[1].query.mode: no value is given",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { mode: [1] }",
+            "8: routes[1].query.mode[0]: text was expected, found the number 1",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { \"mode[]\": absent }",
+            "8: routes[1].query.mode[]: the name of a parameter has 1 to 64 letters, digits, `-`, `.` and `_`",
+        ),
+        (
+            "methods: [GET, POST]",
+            "methods: [GET, POST], query: { a_b: absent, A-B: present }",
+            "8: routes[1].query.A-B: another condition is for this parameter, or for one that some servers take for the same",
+        ),
+        ("listen:", "policy: {}\nlisten:", "1: policy: `shadow` is missing"),
+        (
+            "listen:",
+            "policy: { shadow: none.yaml }\nlisten:",
+            "1: policy.shadow: cannot read HOME/none.yaml: No such file or directory (os error 2)",
+        ),
+        ("cluster.crl }", "cluster.crl, issuers: {} }", "3: trust.issuers: no issuer is given"),
+        (
+            "cluster.crl }",
+            "cluster.crl, issuers: { \"CN=users\": [api-user] } }",
+            "3: trust.issuers.CN=users: not a key identifier: pairs of hexadecimal digits were expected",
+        ),
+        (
+            "cluster.crl }",
+            "cluster.crl, issuers: { \"AB:CD\": [api-user], abcd: [] } }",
+            "3: trust.issuers.abcd: this stands twice",
+        ),
+        (
+            "allow: [{ role: node-agent, name: \"{name}\" }]",
+            "allow: [anyone]",
+            "7: routes[0].allow[0]: no listener lets callers without a certificate in: one must say `client_certificate: optional`",
+        ),
         (
             "gateway.crt",
             "none.crt",
@@ -293,12 +384,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "role: node-agent, ",
             "",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, ",
             "role: node-agent, group: x, ",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, name",
@@ -324,7 +415,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "\"/v1/**\", methods: [GET, POST]",
             "\"/v1/nodes/*/**\", methods: [PUT]",
-            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7)",
+            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7), and a query can be for both",
         ),
         ("path: \"/v1/**\", ", "", "8: routes[1]: `path` is missing"),
         (
@@ -423,4 +514,41 @@ fn an_empty_list_of_routes_is_told() {
             "gateway.yaml:6: routes: no route is given, so that nobody could do anything",
         ]
     );
+}
+
+#[test]
+fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
+    let tried = |shadow: &str| {
+        let home = home();
+        std::fs::write(home.path().join("new.yaml"), shadow).unwrap();
+        let text = format!("policy: {{ shadow: new.yaml }}\n{TEXT}");
+        Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
+            let shown =
+                |problem: &Problem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
+            problems.iter().map(shown).collect::<Vec<_>>()
+        })
+    };
+    let good = "groups:\n  g: [{ role: api-user }]\nroutes:\n  - { path: /x, methods: [GET], allow: [{ group: g }], upstream: api }\n";
+    let shadow = tried(good).unwrap().shadow.unwrap();
+    assert!(shadow.path.ends_with("new.yaml"));
+    assert_eq!(shadow.policy.routes().next().unwrap().rule.line, 4);
+    for (from, to, problem) in [
+        (
+            "upstream: api",
+            "upstream: new",
+            "HOME/new.yaml:4: routes[0].upstream: no upstream is called `new`",
+        ),
+        ("{ group: g }", "{ role: api-user }", "HOME/new.yaml:2: groups.g: no route uses it"),
+        (
+            "groups:",
+            "limits: {}\ngroups:",
+            "HOME/new.yaml:1: limits: unknown key; the keys here are groups, routes",
+        ),
+        ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
+        (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),
+    ] {
+        let problems = tried(&good.replace(from, to)).unwrap_err();
+        assert!(problems.iter().any(|told| told.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
+        assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
+    }
 }

@@ -8,14 +8,20 @@
 //! more specific than `{variable}` and `*` (which are alike: giving a segment a name changes no
 //! decision), these than `**`, and a path that ends than one that goes on in `**`.
 //!
+//! Several routes may be for the same paths and methods, told apart by what they ask of the query; the
+//! strictest that the query fulfils decides. When it fulfils none of them, the call is denied: neither
+//! here does it fall through to a broader path.
+//!
 //! Nothing here does input or output, or knows the time: the same engine serves a request, a shadow
 //! policy and an explanation offline.
 
 mod methods;
+mod query;
 mod template;
 mod tree;
 
 pub use methods::Methods;
+pub use query::{QueryError, QueryRule, Wanted};
 pub use template::{Template, TemplateError, Variable};
 
 use std::fmt;
@@ -57,21 +63,48 @@ impl Policy {
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
-    /// Whether `caller` may make this call.
-    pub fn decide(&self, caller: &Identity, method: &Method, path: &RequestPath) -> Decision {
-        let nowhere = |reason| Decision::Deny(Denial { reason, rule: None });
+    /// Whether `caller`, nobody where no certificate was presented, may make this call.
+    pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
+        let deny = |reason, rule| {
+            // Who has not said who it is learns nothing of what there is.
+            let reason = if caller.is_some() { reason } else { DenyReason::CertificateMissing };
+            Decision::Deny(Denial { reason, rule })
+        };
         if is_reserved(path.path()) {
-            return nowhere(DenyReason::NoRoute);
+            return deny(DenyReason::NoRoute, None);
         }
-        let methods = Methods::of(method);
-        let Some(route) = self.root.find(path, |route| route.methods.intersects(methods)) else {
+        let mut routes = self.routes_for(method, path).peekable();
+        let Some(strictest) = routes.peek().map(|route| route.rule) else {
             let known = self.root.find(path, |_| true).is_some();
-            return nowhere(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute });
+            return deny(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }, None);
+        };
+        let Some(route) = routes.find(|route| route.query.admits(path.query())) else {
+            return deny(DenyReason::QueryNotAllowed, Some(strictest));
         };
         match route.admit(caller, path) {
             Ok(()) => Decision::Permit(Terms { rule: route.rule, upstream: route.upstream }),
-            Err(reason) => Decision::Deny(Denial { reason, rule: Some(route.rule) }),
+            Err(reason) => deny(reason, Some(route.rule)),
         }
+    }
+
+    /// Whether the decision on such a call depends on its query.
+    #[must_use]
+    pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
+        self.routes_for(method, path).any(|route| !route.query.is_empty())
+    }
+
+    /// The route of this number.
+    #[must_use]
+    pub fn route(&self, rule: RuleId) -> Option<&Route> {
+        self.routes().find(|route| route.rule == rule)
+    }
+
+    /// The routes for the most specific of all paths, those with the strictest query first.
+    fn routes_for(&self, method: &Method, path: &RequestPath) -> impl Iterator<Item = &Route> {
+        let methods = Methods::of(method);
+        let fits = move |route: &Route| route.methods.intersects(methods);
+        let routes = self.root.find(path, fits).unwrap_or_default();
+        routes.iter().map(AsRef::as_ref).filter(move |route| fits(route))
     }
 
     /// The routes as they were given.
@@ -98,6 +131,8 @@ pub struct Route {
     pub path: Template,
     /// The methods it is for, exactly: GET does not include HEAD.
     pub methods: Methods,
+    /// What it asks of the query.
+    pub query: QueryRule,
     /// Who may; with nobody listed, the route closes its paths.
     pub allow: Vec<Allow>,
     /// Where the request goes.
@@ -105,7 +140,11 @@ pub struct Route {
 }
 
 impl Route {
-    fn admit(&self, caller: &Identity, path: &RequestPath) -> Result<(), DenyReason> {
+    fn admit(&self, caller: Option<&Identity>, path: &RequestPath) -> Result<(), DenyReason> {
+        if self.is_for_anyone() {
+            return Ok(());
+        }
+        let caller = caller.ok_or(DenyReason::CertificateMissing)?;
         let mut reason = DenyReason::RoleNotAllowed;
         let callers = self.allow.iter().flat_map(Allow::callers);
         for allowed in callers.filter(|allowed| allowed.role == caller.role) {
@@ -115,6 +154,12 @@ impl Route {
             reason = DenyReason::NameMismatch;
         }
         Err(reason)
+    }
+
+    /// Whether callers without a certificate may, too.
+    #[must_use]
+    pub fn is_for_anyone(&self) -> bool {
+        self.allow.contains(&Allow::Anyone)
     }
 
     /// Entries of `allow` that admit nobody whom another one does not admit anyway.
@@ -132,6 +177,8 @@ impl Route {
 /// One entry of a route's `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
+    /// Everyone, also without a certificate.
+    Anyone,
     /// These callers.
     Caller(Caller),
     /// All callers of a group.
@@ -141,13 +188,16 @@ pub enum Allow {
 impl Allow {
     fn callers(&self) -> &[Caller] {
         match self {
+            Self::Anyone => &[],
             Self::Caller(caller) => std::slice::from_ref(caller),
             Self::Group(group) => &group.callers,
         }
     }
 
     fn includes(&self, other: &Self) -> bool {
-        other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
+        *self == Self::Anyone
+            || *other != Self::Anyone
+                && other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
     }
 }
 
@@ -230,6 +280,70 @@ pub enum Decision {
     Deny(Denial),
 }
 
+impl Decision {
+    /// What it comes to, without the permission: for telling and comparing.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Permit(terms) => Verdict::Permit { rule: terms.rule, upstream: terms.upstream },
+            Self::Deny(denial) => Verdict::Deny(*denial),
+        }
+    }
+}
+
+/// What a decision comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call may not be made.
+    Deny(Denial),
+    /// It may.
+    Permit {
+        /// The rule that permits it.
+        rule: RuleId,
+        /// Where it goes.
+        upstream: UpstreamId,
+    },
+}
+
+impl Verdict {
+    /// Whether the caller, or the service behind, would notice that it is the other one.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Permit { upstream, .. }, Self::Permit { upstream: theirs, .. }) => upstream != theirs,
+            (Self::Deny(_), Self::Deny(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// `permit` or `deny`.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deny(_) => "deny",
+            Self::Permit { .. } => "permit",
+        }
+    }
+
+    /// The rule that decides; none where no rule is for such a request.
+    #[must_use]
+    pub const fn rule(&self) -> Option<RuleId> {
+        match self {
+            Self::Deny(denial) => denial.rule,
+            Self::Permit { rule, .. } => Some(*rule),
+        }
+    }
+
+    /// Why not; none for a permission.
+    #[must_use]
+    pub const fn reason(&self) -> Option<DenyReason> {
+        match self {
+            Self::Deny(denial) => Some(denial.reason),
+            Self::Permit { .. } => None,
+        }
+    }
+}
+
 /// A permission for one request. Only [`Policy::decide`] makes one and it cannot be copied: what sends
 /// a request upstream takes it, so that nothing is sent that was not judged.
 #[derive(Debug, PartialEq, Eq)]
@@ -265,6 +379,9 @@ pub struct Denial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DenyReason {
+    /// The caller has not said who it is, and the route is not for anyone.
+    #[error("this takes a client certificate")]
+    CertificateMissing,
     /// Routes are for this path, but none for this method.
     #[error("no route allows this method on this path")]
     MethodNotAllowed,
@@ -274,6 +391,9 @@ pub enum DenyReason {
     /// No route is for this path.
     #[error("no route is for this path")]
     NoRoute,
+    /// Routes are for this path and method, but none for this query.
+    #[error("no route on this path allows this query")]
+    QueryNotAllowed,
     /// The caller's role may not.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
@@ -284,9 +404,11 @@ impl DenyReason {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
+            Self::CertificateMissing => "certificate.missing",
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
+            Self::QueryNotAllowed => "policy.query_not_allowed",
             Self::RoleNotAllowed => "policy.role_not_allowed",
         }
     }
@@ -297,7 +419,7 @@ impl DenyReason {
 #[non_exhaustive]
 pub enum PolicyError {
     /// Two routes, equally specific, for the same requests.
-    #[error("the same paths and methods ({methods}) as {other}")]
+    #[error("the same paths and methods ({methods}) as {other}, and a query can be for both")]
     Conflict {
         /// The later route.
         rule: RuleId,
@@ -357,260 +479,4 @@ impl PolicyError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
-    const OTHER: &str = "9d1c1f0e-5b5a-4c3e-8b1e-0a0b0c0d0e0f";
-
-    fn any(role: Role) -> Caller {
-        Caller { role, name: NameRule::Any }
-    }
-
-    fn named(role: Role, name: &str) -> Caller {
-        Caller { role, name: NameRule::Exactly(Name::parse(role, name).unwrap()) }
-    }
-
-    /// Routes with their position as line and as upstream.
-    fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError>> {
-        Policy::compile(routes.iter().enumerate().map(|(index, (methods, path, allow))| Route {
-            rule: RuleId { index, line: index + 1 },
-            path: path.parse().unwrap(),
-            methods: methods.split(' ').map(|m| Methods::of(&m.parse().unwrap())).collect(),
-            allow: allow.iter().cloned().map(Allow::Caller).collect(),
-            upstream: UpstreamId(index),
-        }))
-    }
-
-    fn bound(template: &str) -> Caller {
-        let variable = template.parse::<Template>().unwrap().variable("name").unwrap();
-        Caller { role: Role::NodeAgent, name: NameRule::Bound(variable) }
-    }
-
-    /// The route that permits, or the reason.
-    fn decide(policy: &Policy, caller: &str, request: &str) -> Result<usize, DenyReason> {
-        let caller = format!("spiffe://prod/{caller}").parse().unwrap();
-        let (method, path) = request.split_once(' ').unwrap();
-        let path = RequestPath::parse(path).unwrap();
-        match policy.decide(&caller, &method.parse().unwrap(), &path) {
-            Decision::Permit(terms) => {
-                assert_eq!(terms.rule().index, terms.upstream().0);
-                Ok(terms.rule().index)
-            }
-            Decision::Deny(denial) => Err(denial.reason),
-        }
-    }
-
-    fn example() -> Policy {
-        let nodes = "/v1/nodes/{name}/**";
-        compile(&[
-            ("GET POST", "/v1/**", &[any(Role::ApiUser), any(Role::ControlService)]),
-            ("GET PUT", nodes, &[bound(nodes)]),
-        ])
-        .unwrap()
-    }
-
-    #[test]
-    fn a_node_reaches_its_own_paths_only() {
-        let policy = example();
-        let node = format!("node-agent/{NODE}");
-        for below in ["", "/", "/state", "/state/x?y=/v1/nodes"] {
-            assert_eq!(decide(&policy, &node, &format!("PUT /v1/nodes/{NODE}{below}")), Ok(1), "{below}");
-        }
-        for name in [OTHER, &NODE.to_uppercase(), &NODE[1..], "x", &format!("{NODE}%20")] {
-            let request = format!("PUT /v1/nodes/{name}/state");
-            assert_eq!(decide(&policy, &node, &request), Err(DenyReason::NameMismatch), "{name}");
-        }
-        assert_eq!(decide(&policy, &node, "GET /v1/nodes"), Err(DenyReason::RoleNotAllowed));
-    }
-
-    #[test]
-    fn a_broader_route_never_opens_what_a_narrower_one_closes() {
-        let policy = example();
-        let narrower = format!("GET /v1/nodes/{NODE}/state");
-        assert_eq!(decide(&policy, "api-user/alice", &narrower), Err(DenyReason::RoleNotAllowed));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /v1/volumes"), Ok(0));
-        // The narrower route is not for POST, so that the broader one is the most specific.
-        assert_eq!(decide(&policy, "api-user/alice", &format!("POST /v1/nodes/{NODE}/state")), Ok(0));
-    }
-
-    #[test]
-    fn what_no_route_names_is_denied() {
-        let policy = example();
-        for request in ["GET /", "GET /v2", "GET /V1/x", "GET /v1x", "GET /v"] {
-            assert_eq!(decide(&policy, "api-user/alice", request), Err(DenyReason::NoRoute), "{request}");
-        }
-        for method in ["DELETE", "HEAD", "OPTIONS", "get", "Get", "TRACE", "CONNECT", "BREW"] {
-            let request = format!("{method} /v1/volumes");
-            assert_eq!(decide(&policy, "api-user/alice", &request), Err(DenyReason::MethodNotAllowed));
-            assert_eq!(decide(&policy, "api-user/alice", &format!("{method} /")), Err(DenyReason::NoRoute));
-        }
-        assert_eq!(decide(&Policy::default(), "api-user/alice", "GET /"), Err(DenyReason::NoRoute));
-    }
-
-    #[test]
-    fn a_route_that_lists_nobody_closes_its_paths() {
-        let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)]), ("GET", "/internal/**", &[])]).unwrap();
-        assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /internal"), Err(DenyReason::RoleNotAllowed));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /internal/x"), Err(DenyReason::RoleNotAllowed));
-    }
-
-    #[test]
-    fn the_most_specific_route_decides_whatever_the_order() {
-        let user: &[Caller] = &[any(Role::ApiUser)];
-        let paths = ["/a/b", "/a/*", "/a/b/**", "/a/**", "/{x}/b", "/a/", "/*/**", "/a/*/c/{d}", "/**"];
-        let expected = [
-            ("/a/b", "/a/b"),
-            ("/a/b/", "/a/b/**"),
-            ("/a/b/c/d", "/a/b/**"),
-            ("/a/x", "/a/*"),
-            ("/a/x/", "/a/**"),
-            ("/a/x/c/d", "/a/*/c/{d}"),
-            ("/a/x/c/", "/a/**"),
-            ("/a", "/a/**"),
-            ("/a/", "/a/"),
-            ("/x/b", "/{x}/b"),
-            ("/x/c", "/*/**"),
-            ("/x", "/*/**"),
-            ("/", "/**"),
-        ];
-        for turn in 0..paths.len() {
-            let mut turned = paths;
-            turned.rotate_left(turn);
-            for order in [turned, {
-                turned.reverse();
-                turned
-            }] {
-                let routes: Vec<_> = order.iter().map(|path| ("GET", *path, user)).collect();
-                let policy = compile(&routes).unwrap();
-                for (path, route) in expected {
-                    let decided = decide(&policy, "api-user/alice", &format!("GET {path}"));
-                    assert_eq!(decided.map(|index| order[index]), Ok(route), "{path} in {order:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_more_specific_beginning_that_leads_nowhere_is_taken_back() {
-        let user: &[Caller] = &[any(Role::ApiUser)];
-        let policy = compile(&[("GET", "/a/b/c", user), ("GET", "/*/b/d", user), ("PUT", "/a/b/d", user)]);
-        assert_eq!(decide(&policy.unwrap(), "api-user/alice", "GET /a/b/d"), Ok(1));
-    }
-
-    #[test]
-    fn an_escaped_spelling_meets_the_same_route() {
-        let policy = compile(&[
-            ("GET", "/users/*", &[any(Role::ApiUser)]),
-            ("GET", "/users/@me", &[]),
-            ("GET", "/caf%C3%A9", &[any(Role::ApiUser)]),
-        ])
-        .unwrap();
-        assert_eq!(decide(&policy, "api-user/alice", "GET /users/@me"), Err(DenyReason::RoleNotAllowed));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /users/%40me"), Err(DenyReason::RoleNotAllowed));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /users/%40you"), Ok(0));
-        assert_eq!(decide(&policy, "api-user/alice", "GET /caf%C3%A9"), Ok(2));
-    }
-
-    #[test]
-    fn a_name_is_compared_whole() {
-        let policy =
-            compile(&[("GET", "/x", &[named(Role::ApiUser, "alice"), any(Role::NodeAgent)])]).unwrap();
-        assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
-        for other in ["alic", "alice2", "bob"] {
-            let caller = format!("api-user/{other}");
-            assert_eq!(decide(&policy, &caller, "GET /x"), Err(DenyReason::NameMismatch));
-        }
-        assert_eq!(decide(&policy, "control-service/alice", "GET /x"), Err(DenyReason::RoleNotAllowed));
-    }
-
-    #[test]
-    fn a_group_admits_its_callers_only() {
-        let callers = vec![named(Role::ApiUser, "alice"), any(Role::ControlService)];
-        let group = Arc::new(Group { name: "operators".to_owned(), callers });
-        let route = |allow| Route {
-            rule: RuleId { index: 0, line: 1 },
-            path: "/x".parse().unwrap(),
-            methods: Methods::of(&Method::GET),
-            allow,
-            upstream: UpstreamId(0),
-        };
-        let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
-        assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
-        assert_eq!(decide(&policy, "control-service/host", "GET /x"), Ok(0));
-        assert_eq!(decide(&policy, "api-user/bob", "GET /x"), Err(DenyReason::NameMismatch));
-
-        let alice = Allow::Caller(named(Role::ApiUser, "alice"));
-        let errors = Policy::compile([route(vec![alice, Allow::Group(group)])]).unwrap_err();
-        assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
-    }
-
-    #[test]
-    fn a_denial_names_its_rule() {
-        let caller = "spiffe://prod/api-user/alice".parse().unwrap();
-        let path = RequestPath::parse(&format!("/v1/nodes/{NODE}")).unwrap();
-        let Decision::Deny(denial) = example().decide(&caller, &Method::GET, &path) else {
-            panic!("permitted");
-        };
-        assert_eq!(denial.rule.unwrap().to_string(), "routes[1] (line 2)");
-        assert_eq!(denial.reason.code(), "policy.role_not_allowed");
-    }
-
-    #[test]
-    fn nothing_below_the_gateways_own_path_is_sent_upstream() {
-        let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)])]).unwrap();
-        for path in [RESERVED, "/.well-known/cluster/", "/.well-known/cluster/whoami"] {
-            assert_eq!(decide(&policy, "api-user/a", &format!("GET {path}")), Err(DenyReason::NoRoute));
-        }
-        assert_eq!(decide(&policy, "api-user/a", "GET /.well-known/clusters"), Ok(0));
-    }
-
-    #[test]
-    fn rules_that_can_never_apply_are_errors() {
-        let user: &[Caller] = &[any(Role::ApiUser)];
-        let message = |routes: &[(&str, &str, &[Caller])]| {
-            compile(routes).unwrap_err().iter().map(|e| format!("{}: {e}", e.rule())).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            message(&[("GET PUT", "/a/{x}", user), ("POST", "/a/*", user), ("GET PUT POST", "/a/*", user)]),
-            ["routes[2] (line 3): the same paths and methods (GET, PUT) as routes[0] (line 1)"]
-        );
-        assert_eq!(
-            message(&[
-                ("GET HEAD", "/a/**", user),
-                ("GET HEAD", "/a", user),
-                ("GET", "/a/", user),
-                ("GET HEAD", "/a/*/**", user),
-            ]),
-            ["routes[0] (line 1): no request with GET reaches this route: more specific ones take them all"]
-        );
-        assert_eq!(
-            message(&[("GET", "/a", &[any(Role::ApiUser), named(Role::ApiUser, "alice")])]),
-            ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
-        );
-        assert_eq!(
-            message(&[("GET", "/a", &[named(Role::ApiUser, "alice"), any(Role::ApiUser)])]),
-            ["routes[0] (line 1): allow[0] admits nobody whom allow[1] does not"]
-        );
-        assert_eq!(
-            message(&[("GET", "/a", &[any(Role::ApiUser), any(Role::ApiUser)])]),
-            ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
-        );
-        assert_eq!(
-            message(&[("GET", "/.well-known/cluster/whoami", user)]),
-            ["routes[0] (line 1): the gateway itself answers at /.well-known/cluster"]
-        );
-    }
-
-    #[test]
-    fn routes_that_only_overlap_are_no_errors() {
-        let user: &[Caller] = &[any(Role::ApiUser)];
-        for (one, other) in
-            [("/a/**", "/a"), ("/a/**", "/a/*/**"), ("/*/b", "/a/*"), ("/a", "/a/"), ("/**", "/")]
-        {
-            assert!(compile(&[("GET", one, user), ("GET", other, user)]).is_ok(), "{one} {other}");
-        }
-        assert!(compile(&[("GET", "/a", user), ("HEAD", "/a", user)]).is_ok());
-    }
-}
+mod tests;

@@ -10,13 +10,14 @@ use crate::gateway::path::{self, RequestPath};
 /// What may follow one beginning of a path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    /// Routes whose template ends here; no two share a method.
+    /// Routes whose template ends here. Of two that share a method, no query is for both, or the stricter
+    /// one stands first.
     end: Vec<Arc<Route>>,
     /// Children for one segment each, sorted; the empty one is for a slash at the end.
     literals: Vec<(String, Node)>,
     /// The child for any segment but an empty one.
     any: Option<Box<Node>>,
-    /// Routes whose template goes on in `**`; no two share a method.
+    /// Routes whose template goes on in `**`, in the same order.
     rest: Vec<Arc<Route>>,
 }
 
@@ -36,13 +37,19 @@ impl Node {
             };
         }
         let routes = if open { &mut node.rest } else { &mut node.end };
-        for other in routes.iter() {
+        let mut place = routes.len();
+        for (position, other) in routes.iter().enumerate() {
             let methods = other.methods.and(route.methods);
-            if !methods.is_empty() {
-                return Err(PolicyError::Conflict { rule: route.rule, other: other.rule, methods });
+            if methods.is_empty() || route.query.excludes(&other.query) {
+                continue;
+            }
+            match (route.query.implies(&other.query), other.query.implies(&route.query)) {
+                (true, false) => place = place.min(position),
+                (false, true) => {}
+                _ => return Err(PolicyError::Conflict { rule: route.rule, other: other.rule, methods }),
             }
         }
-        routes.push(Arc::clone(route));
+        routes.insert(place, Arc::clone(route));
         Ok(())
     }
 
@@ -58,8 +65,8 @@ impl Node {
         &mut self.literals[position].1
     }
 
-    /// The most specific route for `path` that is `wanted`.
-    pub(super) fn find(&self, path: &RequestPath, wanted: impl Fn(&Route) -> bool) -> Option<&Route> {
+    /// The routes of the most specific template for `path` of which one is `wanted`.
+    pub(super) fn find(&self, path: &RequestPath, wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
         self.find_below(Some(path.below_root()), &wanted)
     }
 
@@ -67,9 +74,9 @@ impl Node {
     ///
     /// Each node stands for one beginning of a template, so that it is visited at most once, and the
     /// order of the visits is the order of specificity.
-    fn find_below(&self, below: Option<&str>, wanted: &impl Fn(&Route) -> bool) -> Option<&Route> {
+    fn find_below(&self, below: Option<&str>, wanted: &impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
         let found = match below {
-            None => first(&self.end, wanted),
+            None => with_any(&self.end, wanted),
             Some(below) => {
                 let (segment, below) = match below.split_once('/') {
                     Some((segment, below)) => (segment, Some(below)),
@@ -81,7 +88,7 @@ impl Node {
                 })
             }
         };
-        found.or_else(|| first(&self.rest, wanted))
+        found.or_else(|| with_any(&self.rest, wanted))
     }
 
     fn literal(&self, segment: &str) -> Option<&Self> {
@@ -92,16 +99,20 @@ impl Node {
         self.literals.get(found).map(|(_, node)| node)
     }
 
-    /// Finds the routes that never see a request of one of their methods. Only `**` can be hidden: the
-    /// others stand for a path that no more specific one stands for.
+    /// Finds the routes that never see a request of one of their methods: because stricter ones take every
+    /// query, or, for `**`, because more specific ones take every path. The others stand for a path that
+    /// no more specific one stands for.
     pub(super) fn find_unreachable(&self, errors: &mut Vec<PolicyError>) {
-        let hidden = self.taken_without_rest();
-        for route in &self.rest {
-            let methods = route.methods.and(hidden);
-            if !methods.is_empty() {
-                errors.push(PolicyError::Unreachable { rule: route.rule, methods });
+        let mut report = |routes: &[Arc<Route>], hidden: Methods| {
+            for (position, route) in routes.iter().enumerate() {
+                let methods = route.methods.and(hidden).or(taken_by_stricter(routes, position));
+                if !methods.is_empty() {
+                    errors.push(PolicyError::Unreachable { rule: route.rule, methods });
+                }
             }
-        }
+        };
+        report(&self.end, Methods::default());
+        report(&self.rest, self.taken_without_rest());
         self.literals.iter().for_each(|(_, node)| node.find_unreachable(errors));
         if let Some(node) = &self.any {
             node.find_unreachable(errors);
@@ -120,8 +131,22 @@ impl Node {
     }
 }
 
-fn first(routes: &[Arc<Route>], wanted: impl Fn(&Route) -> bool) -> Option<&Route> {
-    routes.iter().map(AsRef::as_ref).find(|route| wanted(route))
+fn with_any(routes: &[Arc<Route>], wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
+    routes.iter().any(|route| wanted(route)).then_some(routes)
+}
+
+/// The methods of the route at `position` for which the stricter routes before it take every query.
+fn taken_by_stricter(routes: &[Arc<Route>], position: usize) -> Methods {
+    let Some((route, before)) = routes.get(..=position).and_then(<[_]>::split_last) else {
+        return Methods::default();
+    };
+    let escapes = |method: Methods| {
+        let stricter =
+            before.iter().filter(|other| other.methods.intersects(method)).map(|other| &other.query);
+        route.query.escapes(&stricter.collect::<Vec<_>>())
+    };
+    let methods = Methods::ALL.iter().map(Methods::of).filter(|method| route.methods.intersects(*method));
+    methods.filter(|method| !escapes(*method)).collect()
 }
 
 fn methods(routes: &[Arc<Route>]) -> Methods {

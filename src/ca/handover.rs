@@ -1,0 +1,96 @@
+//! What leaves the home: a certificate with its key, and what every machine of the cluster trusts.
+//!
+//! Nothing is handed over that a gateway would refuse: the files are checked against the inventory
+//! and against each other when they are read.
+
+use std::sync::Arc;
+
+use crate::files;
+use crate::keys::{KeyError, PrivateKey};
+use crate::revocation::RevocationSet;
+use crate::secret::Secret;
+use crate::store::{Record, Status};
+use crate::x509::{Certificate, pem};
+
+use super::{CaError, Cluster, Target};
+
+/// A certificate that may be handed over, as its files have it.
+#[derive(Debug)]
+pub struct HandOver {
+    /// What the inventory knows of it.
+    pub record: Record,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The certificate's file, PEM.
+    pub certificate_pem: Vec<u8>,
+    /// The private key's file, PEM; `None` when the key is not here.
+    pub key_pem: Option<Secret>,
+}
+
+/// What every machine of the cluster needs besides its own certificate.
+#[derive(Clone, Debug)]
+pub struct TrustFiles {
+    /// The trust bundle's file.
+    pub bundle: Arc<[u8]>,
+    /// The revocation list's file.
+    pub crl: Arc<[u8]>,
+}
+
+impl Cluster {
+    /// Reads the certificate that `target` names, and its key; of several valid ones of a name, the
+    /// newest.
+    ///
+    /// # Errors
+    /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for one that is revoked or expired,
+    /// [`CaError::FileForeign`], or what the files say.
+    pub fn hand_over(&self, target: &Target) -> Result<HandOver, CaError> {
+        let record = self.to_hand_over(target)?;
+        let serial_number = record.intent.serial_number;
+        let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
+        let path = &record.intent.certificate_path;
+        let foreign = |path: &std::path::Path| CaError::FileForeign { path: path.to_owned(), serial_number };
+        let certificate_pem = files::read(path, files::SMALL_FILE)?;
+        if pem::certificates(&certificate_pem)?.first() != Some(&certificate) {
+            return Err(foreign(path));
+        }
+        let key_pem = match &record.intent.key_path {
+            None => None,
+            Some(path) => {
+                let key_pem = files::read_private(path).map_err(KeyError::from)?;
+                if PrivateKey::from_pem(&key_pem)?.public_key_info() != certificate.public_key_info {
+                    return Err(foreign(path));
+                }
+                Some(key_pem)
+            }
+        };
+        Ok(HandOver { record, certificate, certificate_pem, key_pem })
+    }
+
+    fn to_hand_over(&self, target: &Target) -> Result<Record, CaError> {
+        let now = self.context.now();
+        let candidates = self.candidates(target)?;
+        let valid = candidates.iter().find(|record| record.status(now) == Status::Valid);
+        match valid.or(candidates.first()) {
+            None => Err(CaError::UnknownCertificate { target: target.clone() }),
+            Some(record) if record.status(now) == Status::Valid => Ok(record.clone()),
+            Some(record) => Err(CaError::NotValid {
+                serial_number: record.intent.serial_number,
+                role: record.intent.role,
+                name: record.intent.name.clone(),
+                status: record.status(now),
+            }),
+        }
+    }
+
+    /// Reads the trust bundle and the revocation list.
+    ///
+    /// # Errors
+    /// [`CaError`] when one of them is missing, or is not what a gateway would take.
+    pub fn trust_files(&self) -> Result<TrustFiles, CaError> {
+        let now = self.context.now();
+        let crl = files::read(&self.home.crl(), files::CRL_FILE)?;
+        RevocationSet::from_pem(&crl, &self.trust_bundle(now)?, now)?;
+        let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
+        Ok(TrustFiles { bundle: bundle.into(), crl: crl.into() })
+    }
+}

@@ -1,0 +1,185 @@
+//! What a delivery came to, or would come to: one, or many with a summary.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::distribute::{Delivered, DeliveryError, Destination};
+
+use super::super::report::{CommandResult, Failure, Outcome, Shown, typed};
+use super::{Job, Ready};
+
+/// What became of one delivery.
+#[derive(Serialize)]
+pub(super) struct Report {
+    identity: String,
+    destination: Destination,
+    delivered: Option<Delivered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_forgotten: Option<PathBuf>,
+    #[serde(rename = "error", skip_serializing_if = "Option::is_none")]
+    failure: Option<Failure>,
+}
+
+impl Report {
+    /// Of a delivery that is still to be made, unless it was refused here.
+    pub(super) fn begin(job: &Job, refused: Option<&Failure>) -> Self {
+        Self {
+            identity: job.target.to_string(),
+            destination: job.destination.clone(),
+            delivered: None,
+            reload: job.reload.as_ref().map(|reload| reload.as_str().to_owned()),
+            key_forgotten: None,
+            failure: refused.cloned(),
+        }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// A delivery is made when it arrived, the service took it up, and it was noted.
+    pub(super) fn delivery_ended(
+        &mut self,
+        ended: Result<Delivered, DeliveryError>,
+        noted: Result<(), Failure>,
+    ) {
+        let failure = match ended {
+            Err(error) => Some(Failure::of(error.code(), &error)),
+            Ok(delivered) => {
+                let status = delivered.reload_status.filter(|status| *status != 0);
+                let words = delivered.words.to_string();
+                self.delivered = Some(delivered);
+                status.map(|status| {
+                    let message =
+                        format!("the files are in their places, but the reload command ended with {status}");
+                    Failure::new("remote.reload", message).with_causes(vec![words])
+                })
+            }
+        };
+        self.failure = failure.map(|failure| failure.at(&self.destination)).or(noted.err());
+    }
+
+    pub(super) fn key_forgotten(&mut self, forgotten: &Result<PathBuf, Failure>) {
+        match forgotten {
+            Ok(path) => self.key_forgotten = Some(path.clone()),
+            Err(failure) => self.failure = Some(failure.clone()),
+        }
+    }
+
+    /// As the outcome of a command that made this one delivery.
+    pub(super) fn into_result(self) -> CommandResult {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(Box::new(Shown(self))),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Delivered {} to {}", self.identity, self.destination)?;
+        for file in self.delivered.iter().flat_map(|delivered| &delivered.files) {
+            writeln!(f, "  {}         {}", file.mode, file.name)?;
+        }
+        writeln!(f, "  compared     what arrived with what was sent, before it took its place")?;
+        if let Some(reload) = &self.reload {
+            writeln!(f, "  reloaded     {reload}")?;
+        }
+        if let Some(key) = &self.key_forgotten {
+            writeln!(f, "  key          removed here: {}", typed(key))?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of many.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Summary(pub(super) Vec<Report>);
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for report in &self.0 {
+            match &report.failure {
+                None => write!(f, "delivered  {}  {}", report.identity, report.destination)?,
+                Some(failure) => write!(f, "FAILED     {}  {failure}", report.identity)?,
+            }
+            writeln!(f, "{}", if report.key_forgotten.is_some() { "  (key removed here)" } else { "" })?;
+        }
+        let failed = self.0.iter().filter(|report| report.has_failed()).count();
+        writeln!(f, "\n{} delivered, {failed} failed", self.0.len().saturating_sub(failed))
+    }
+}
+
+impl Outcome for Summary {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.0.iter().filter_map(|report| report.failure.as_ref()).map(Failure::exit_code).max().unwrap_or(0)
+    }
+}
+
+/// A delivery that would be made.
+#[derive(Serialize)]
+pub(super) struct Plan {
+    identity: String,
+    serial_number: String,
+    destination: Destination,
+    files: Vec<PlannedFile>,
+    reload: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PlannedFile {
+    name: String,
+    mode: String,
+    bytes: usize,
+}
+
+impl Plan {
+    pub(super) fn of(ready: &Ready<'_>) -> Self {
+        let files = ready.package.files().iter().map(|file| PlannedFile {
+            name: file.name.clone(),
+            mode: format!("{:04o}", file.mode()),
+            bytes: file.bytes().len(),
+        });
+        Self {
+            identity: ready.job.target.to_string(),
+            serial_number: ready.record.intent.serial_number.to_string(),
+            destination: ready.job.destination.clone(),
+            files: files.collect(),
+            reload: ready.job.reload.as_ref().map(|reload| reload.as_str().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Would deliver {} to {} (nobody was connected to)", self.identity, self.destination)?;
+        writeln!(f, "  serial       {}", self.serial_number)?;
+        for file in &self.files {
+            writeln!(f, "  {}         {}, {} bytes", file.mode, file.name, file.bytes)?;
+        }
+        match &self.reload {
+            Some(reload) => writeln!(f, "  then         {reload}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Deliveries that would be made.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Plans(pub(super) Vec<Plan>);
+
+impl fmt::Display for Plans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|plan| plan.fmt(f))
+    }
+}

@@ -1,0 +1,47 @@
+//! Where the password of a key store comes from: a file, a file descriptor, or the person at the terminal.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::secret::Secret;
+
+use super::report::Failure;
+use super::secrets::{self, SecretError};
+
+/// Where the password of a key store comes from, unless it is asked for.
+#[derive(Debug, Args)]
+pub(super) struct PasswordSource {
+    /// Read the password of the key store from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
+    password_file: Option<PathBuf>,
+
+    /// Read the password of the key store from this open file descriptor
+    #[arg(long, value_name = "FD")]
+    password_fd: Option<u32>,
+}
+
+impl PasswordSource {
+    /// Whether anything was said of a password.
+    pub(super) fn is_given(&self) -> bool {
+        self.password_file.is_some() || self.password_fd.is_some()
+    }
+
+    /// A new password: from the file or descriptor, or asked for twice.
+    pub(super) fn choose(&self, what: &str) -> Result<Secret, Failure> {
+        let secret = match (&self.password_file, self.password_fd) {
+            (Some(file), _) => secrets::from_file(file),
+            (None, Some(descriptor)) => secrets::from_descriptor(descriptor),
+            (None, None) => secrets::ask_twice(&format!("Password of {what}: ")),
+        };
+        secret.map_err(|error| match error {
+            SecretError::File(error) => error.into(),
+            SecretError::Nobody => {
+                let message = format!("{what} needs a password, and there is nobody to ask for one");
+                Failure::new("usage.password", message)
+                    .with_hint("give it with --password-file FILE or --password-fd FD")
+            }
+            unreadable @ SecretError::Unreadable { .. } => Failure::of("usage.password", &unreadable),
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! One tar file to hand over: the package, and a few lines that say what to do with it.
+
+use std::io;
+
+use tar::{Builder, EntryType, Header};
+use time::OffsetDateTime;
+
+use super::package::{FileStem, Package};
+use crate::clock::rfc3339;
+use crate::identity::{Identity, Role};
+use crate::secret::Secret;
+
+/// Size of tar's blocks: a header is one, contents are filled up to whole ones.
+const BLOCK: usize = 512;
+
+/// The package as a tar, all of it in one directory `name`; `readme` comes first, so that it is what a
+/// listing begins with.
+///
+/// # Errors
+/// When a name or a size does not fit the format, which none of ours does.
+pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) -> io::Result<Secret> {
+    let files = [("README", 0o644, readme.as_bytes())]
+        .into_iter()
+        .chain(package.files().iter().map(|file| (file.name.as_str(), file.mode(), file.bytes())));
+    // Room for all of it from the start: a buffer that grows would leave copies of the key behind.
+    let blocks = files.clone().map(|(_, _, bytes)| 1 + bytes.len().div_ceil(BLOCK)).sum::<usize>();
+    let mut tar = Builder::new(Vec::with_capacity((blocks + 3) * BLOCK));
+    let seconds = u64::try_from(at.unix_timestamp()).unwrap_or_default();
+    let header = |kind, mode, size: usize| {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_mtime(seconds);
+        header.set_size(u64::try_from(size).unwrap_or(u64::MAX));
+        header
+    };
+    tar.append_data(&mut header(EntryType::Directory, 0o700, 0), format!("{name}/"), io::empty())?;
+    for (file, mode, bytes) in files {
+        let mut header = header(EntryType::Regular, mode, bytes.len());
+        tar.append_data(&mut header, format!("{name}/{file}"), bytes)?;
+    }
+    tar.into_inner().map(Secret::new)
+}
+
+/// Three lines for whoever is handed the archive.
+#[must_use]
+pub fn readme(identity: &Identity, stem: &FileStem, not_after: OffsetDateTime, package: &Package) -> String {
+    let keep = if package.has_key() {
+        format!("Keep {stem}.key to yourself, mode 0600 in a directory of mode 0700; nobody else needs it.")
+    } else {
+        format!("{stem}.crt goes with the private key that its certificate was requested with.")
+    };
+    let usage = match identity.role {
+        Role::ApiUser => format!(
+            "Call the API: curl --cacert cluster.crt --cert {stem}.crt --key {stem}.key https://HOST/"
+        ),
+        Role::ControlService | Role::NodeAgent => format!(
+            "Configure the service with {stem}.crt and {stem}.key, trust in cluster.crt, and revocation by cluster.crl."
+        ),
+    };
+    format!("This is {identity}, valid until {}.\n{keep}\n{usage}\n", rfc3339(not_after))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use time::macros::datetime;
+
+    use super::super::package::testing::package;
+    use super::*;
+
+    #[test]
+    fn an_archive_has_the_files_with_their_modes_in_one_directory() {
+        let bytes = archive("node-1", "read me\n", &package(), datetime!(2027-01-31 0:00 UTC)).unwrap();
+        let mut entries = Vec::new();
+        for entry in tar::Archive::new(bytes.expose()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            entries.push((path, entry.header().mode().unwrap(), text));
+        }
+        let expected = [
+            ("node-1/", 0o700, ""),
+            ("node-1/README", 0o644, "read me\n"),
+            ("node-1/node.key", 0o600, "the key\n"),
+            ("node-1/node.crt", 0o644, "the certificate\n"),
+            ("node-1/cluster.crt", 0o644, "the bundle\n"),
+            ("node-1/cluster.crl", 0o644, ""),
+        ];
+        assert_eq!(entries, expected.map(|(path, mode, text)| (path.to_owned(), mode, text.to_owned())));
+    }
+
+    #[test]
+    fn a_readme_has_three_lines() {
+        for identity in ["spiffe://prod/api-user/alice", "spiffe://prod/control-service/api.example.com"] {
+            let identity: Identity = identity.parse().unwrap();
+            let stem = FileStem::of_role(identity.role);
+            let text = readme(&identity, &stem, datetime!(2027-01-31 0:00 UTC), &package());
+            assert_eq!(text.lines().count(), 3, "{text}");
+        }
+    }
+}

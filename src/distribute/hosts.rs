@@ -1,0 +1,212 @@
+//! `hosts.yaml`: which identity's files go where.
+//!
+//! ```yaml
+//! deliveries:
+//!   - identity: control-service/api.example.com
+//!     to: root@api.example.com:/etc/cluster
+//!     reload: systemctl reload control-service
+//!   - identity: api-user/plugin
+//!     to: root@api.example.com:/etc/cluster
+//!     as: plugin
+//! ```
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use super::destination::Destination;
+use super::package::FileStem;
+use super::script::ReloadCommand;
+use crate::identity::{IdentityError, Name, Role};
+use crate::yaml::{Document, Place, Problem};
+
+/// The files of one identity on their way to one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The role.
+    pub role: Role,
+    /// The name within the role.
+    pub name: Name,
+    /// Where to.
+    pub destination: Destination,
+    /// What the certificate and its key are called there.
+    pub stem: FileStem,
+    /// What runs there afterwards.
+    pub reload: Option<ReloadCommand>,
+}
+
+/// Every delivery of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts(Vec<Delivery>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostsFile {
+    deliveries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    identity: String,
+    to: String,
+    #[serde(rename = "as")]
+    stem: Option<String>,
+    reload: Option<String>,
+}
+
+impl Hosts {
+    /// The most bytes that the file may have: some ten thousand deliveries.
+    pub const LIMIT: u64 = 2 << 20;
+
+    /// Reads the file, which messages call `file`.
+    ///
+    /// # Errors
+    /// [`HostsError`] with all that is wrong, each with its line.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, HostsError> {
+        let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(HostsError::one)?;
+        let HostsFile { deliveries } = document.deserialize().map_err(HostsError::one)?;
+        let mut problems = Vec::new();
+        let mut taken = HashSet::new();
+        let mut read = Vec::with_capacity(deliveries.len());
+        for (index, entry) in deliveries.iter().enumerate() {
+            let place = document.at("deliveries").at(index);
+            match delivery(entry, &place) {
+                Ok(delivery) if taken.insert((delivery.destination.clone(), delivery.stem.clone())) => {
+                    read.push(delivery);
+                }
+                Ok(delivery) => problems.push(place.at("to").problem(format_args!(
+                    "files called {} go to {} twice: tell them apart with `as`",
+                    delivery.stem, delivery.destination
+                ))),
+                Err(wrong) => problems.extend(wrong),
+            }
+        }
+        if problems.is_empty() { Ok(Self(read)) } else { Err(HostsError { problems }) }
+    }
+
+    /// Every delivery, in the order of the file.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.0
+    }
+}
+
+/// All that is wrong with an entry, or what it says.
+fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
+    let identity = identity(&entry.identity).map_err(|error| place.at("identity").problem(error));
+    let destination = entry.to.parse::<Destination>().map_err(|error| place.at("to").problem(error));
+    let stem = entry.stem.as_deref().map(str::parse::<FileStem>).transpose();
+    let stem = stem.map_err(|error| place.at("as").problem(error));
+    let reload = entry.reload.as_deref().map(str::parse::<ReloadCommand>).transpose();
+    let reload = reload.map_err(|error| place.at("reload").problem(error));
+    match (identity, destination, stem, reload) {
+        (Ok((role, name)), Ok(destination), Ok(stem), Ok(reload)) => {
+            let stem = stem.unwrap_or_else(|| FileStem::of_role(role));
+            Ok(Delivery { role, name, destination, stem, reload })
+        }
+        (identity, destination, stem, reload) => {
+            Err([identity.err(), destination.err(), stem.err(), reload.err()].into_iter().flatten().collect())
+        }
+    }
+}
+
+/// `ROLE/NAME`.
+fn identity(text: &str) -> Result<(Role, Name), IdentityError> {
+    let (role, name) = text.split_once('/').unwrap_or((text, ""));
+    let role = role.parse()?;
+    Ok((role, Name::parse(role, name)?))
+}
+
+/// What is wrong with a `hosts.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the list of hosts cannot be used{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+pub struct HostsError {
+    /// Each problem, with its file and line.
+    pub problems: Vec<Problem>,
+}
+
+impl HostsError {
+    fn one(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "input.hosts"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let error = Hosts::parse("hosts.yaml", text.as_bytes()).unwrap_err();
+        error.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn deliveries_are_read_in_their_order() {
+        let hosts = Hosts::parse(
+            "hosts.yaml",
+            b"deliveries:
+  - identity: control-service/api.example.com
+    to: root@api.example.com:/etc/cluster
+    reload: systemctl reload control-service
+  - identity: api-user/plugin
+    to: root@api.example.com:/etc/cluster
+    as: plugin
+",
+        )
+        .unwrap();
+        let [service, plugin] = hosts.deliveries() else { panic!("{hosts:?}") };
+        assert_eq!((service.role, service.stem.as_str()), (Role::ControlService, "control-service"));
+        assert_eq!(service.reload.as_ref().unwrap().as_str(), "systemctl reload control-service");
+        assert_eq!((plugin.name.as_str(), plugin.stem.as_str()), ("plugin", "plugin"));
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = "deliveries:
+  - identity: api-user/Alice
+    to: node1
+  - identity: alice
+    to: -oProxyCommand=id:/etc/cluster
+    as: cluster
+    reload: \"a\\nb\"
+";
+        let problems = problems(text);
+        let at = |index: usize, start: &str| assert!(problems[index].starts_with(start), "{problems:?}");
+        at(0, "hosts.yaml:2: deliveries[0].identity: ");
+        at(1, "hosts.yaml:3: deliveries[0].to: ");
+        at(2, "hosts.yaml:4: deliveries[1].identity: ");
+        at(3, "hosts.yaml:5: deliveries[1].to: ");
+        at(4, "hosts.yaml:6: deliveries[1].as: ");
+        at(5, "hosts.yaml:7: deliveries[1].reload: ");
+        assert_eq!(problems.len(), 6);
+    }
+
+    #[test]
+    fn an_unknown_or_missing_key_is_refused() {
+        let unknown = "deliveries:\n  - identity: api-user/a\n    to: b:/c\n    relaod: x\n";
+        assert!(problems(unknown)[0].contains("unknown field `relaod`"), "{:?}", problems(unknown));
+        assert!(problems(unknown)[0].starts_with("hosts.yaml:4:"), "{:?}", problems(unknown));
+        assert!(problems("deliveries:\n  - to: b:/c\n")[0].contains("identity"));
+        assert!(problems("hosts: []\n")[0].contains("unknown field"));
+    }
+
+    #[test]
+    fn two_pairs_cannot_have_one_name_in_one_place() {
+        let text = "deliveries:
+  - {identity: api-user/a, to: 'b:/c'}
+  - {identity: api-user/d, to: 'b:/c'}
+";
+        assert!(
+            problems(text)[0].starts_with("hosts.yaml:3: deliveries[1].to: files called user go to b:/c")
+        );
+        let apart = text.replace("d, to: 'b:/c'", "d, to: 'b:/c', as: d");
+        assert!(Hosts::parse("hosts.yaml", apart.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,143 @@
+//! Whether a connection is used: what tells an idle caller, and one that never finishes its header, from
+//! one at work. A worker looks at all of its connections every second, which costs less than a timer
+//! for each request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::registry::Session;
+
+/// What happens on one connection. Its times are milliseconds since it was opened.
+#[derive(Debug)]
+pub struct Activity {
+    opened: Instant,
+    /// Requests that are being answered.
+    running: AtomicU32,
+    /// When the last one ended.
+    quiet_since: AtomicU64,
+    /// When the first byte came after that; 0 while there was none.
+    header_since: AtomicU64,
+}
+
+impl Activity {
+    /// A connection opened just now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            running: AtomicU32::new(0),
+            quiet_since: AtomicU64::new(0),
+            header_since: AtomicU64::new(0),
+        }
+    }
+
+    /// The header of a request is complete.
+    pub fn request_begins(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.header_since.store(0, Ordering::Relaxed);
+    }
+
+    /// A request has been answered, or given up.
+    pub fn request_ends(&self) {
+        self.quiet_since.store(self.now(), Ordering::Relaxed);
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Bytes came from the caller.
+    fn bytes_come(&self) {
+        if self.running.load(Ordering::Relaxed) == 0 && self.header_since.load(Ordering::Relaxed) == 0 {
+            self.header_since.store(self.now().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// How long nothing has been asked for; `None` while a request runs.
+    #[must_use]
+    pub fn idle(&self) -> Option<Duration> {
+        (self.running.load(Ordering::Relaxed) == 0)
+            .then(|| self.since(self.quiet_since.load(Ordering::Relaxed)))
+    }
+
+    /// How long the header of a request has been coming; `None` while none is.
+    #[must_use]
+    pub fn header(&self) -> Option<Duration> {
+        match self.header_since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(self.since(since)),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn since(&self, then: u64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(then))
+    }
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stream that notes in its session's activity when bytes come.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
+    session: Arc<Session>,
+}
+
+impl<S> Watched<S> {
+    /// Watches `stream` for `session`.
+    pub const fn new(stream: S, session: Arc<Session>) -> Self {
+        Self { stream, session }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.session.activity.bytes_come();
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

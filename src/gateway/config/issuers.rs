@@ -1,0 +1,31 @@
+//! From `trust.issuers` to the roles that each issuer may vouch for.
+
+use super::ConfigError;
+use super::reader::Item;
+use crate::gateway::identify::IssuerRoles;
+use crate::identity::Role;
+use crate::x509::KeyIdentifier;
+
+/// Reads a mapping of key identifiers to lists of roles.
+pub(super) fn read(item: &Item<'_>) -> Option<IssuerRoles> {
+    let named = item.named();
+    if named.is_empty() {
+        item.report(ConfigError::NoIssuers);
+    }
+    let mut issuers: Vec<(KeyIdentifier, Vec<Role>)> = Vec::with_capacity(named.len());
+    for (name, item) in named {
+        match name.parse() {
+            Ok(issuer) if issuers.iter().any(|(other, _)| *other == issuer) => {
+                item.report(ConfigError::Repeated)
+            }
+            Ok(issuer) => issuers.push((issuer, roles(&item)?)),
+            Err(error) => item.report(error),
+        }
+    }
+    (!issuers.is_empty()).then(|| IssuerRoles::new(issuers))
+}
+
+fn roles(item: &Item<'_>) -> Option<Vec<Role>> {
+    let roles = item.list()?.into_iter().map(|item| item.read(str::parse));
+    roles.collect()
+}

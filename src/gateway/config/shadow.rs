@@ -1,0 +1,44 @@
+//! A policy in a file of its own: the `routes` and `groups` that are tried beside those in force.
+
+use std::path::Path;
+
+use super::reader::{Item, Problems};
+use super::routes::{self, Ground};
+use super::{Shadow, file};
+use crate::files;
+use crate::gateway::policy::Policy;
+use crate::yaml::{Document, LIMIT, Problem};
+
+/// Reads the file that `policy.shadow` names; its problems are told with its own lines.
+pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<Shadow> {
+    let mut fields = item.fields()?;
+    let shadow = fields.required("shadow");
+    fields.finish();
+    let shadow = shadow?;
+    let mut bytes = Vec::new();
+    let read = |path: &Path| files::read(path, LIMIT).map(|read| bytes = read);
+    let path = file(&shadow, base, read)?;
+    match policy(&path.display().to_string(), &bytes, ground) {
+        Ok(policy) => Some(Shadow { path, policy }),
+        Err(problems) => {
+            shadow.report_of_file(problems);
+            None
+        }
+    }
+}
+
+fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Problem>> {
+    let alone = |problem| vec![problem];
+    let document = Document::parse(file, bytes).map_err(alone)?;
+    let value = document.deserialize().map_err(alone)?;
+    let problems = Problems::default();
+    let root = Item::new(&value, document.root(), &problems);
+    let policy = root.fields().and_then(|mut fields| {
+        let groups = fields.optional("groups");
+        let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), ground));
+        fields.finish();
+        policy
+    });
+    let problems = problems.into_sorted();
+    policy.filter(|_| problems.is_empty()).ok_or(problems)
+}

@@ -1,0 +1,368 @@
+//! The promises of the policy engine.
+
+use super::*;
+
+const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
+const OTHER: &str = "9d1c1f0e-5b5a-4c3e-8b1e-0a0b0c0d0e0f";
+
+fn any(role: Role) -> Caller {
+    Caller { role, name: NameRule::Any }
+}
+
+fn named(role: Role, name: &str) -> Caller {
+    Caller { role, name: NameRule::Exactly(Name::parse(role, name).unwrap()) }
+}
+
+/// Routes with their position as line and as upstream.
+fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError>> {
+    Policy::compile(routes.iter().enumerate().map(|(index, (methods, path, allow))| Route {
+        rule: RuleId { index, line: index + 1 },
+        path: path.parse().unwrap(),
+        methods: methods.split(' ').map(|m| Methods::of(&m.parse().unwrap())).collect(),
+        query: QueryRule::default(),
+        allow: allow.iter().cloned().map(Allow::Caller).collect(),
+        upstream: UpstreamId(index),
+    }))
+}
+
+fn bound(template: &str) -> Caller {
+    let variable = template.parse::<Template>().unwrap().variable("name").unwrap();
+    Caller { role: Role::NodeAgent, name: NameRule::Bound(variable) }
+}
+
+/// The route that permits, or the reason.
+fn decide(policy: &Policy, caller: &str, request: &str) -> Result<usize, DenyReason> {
+    let caller = format!("spiffe://prod/{caller}").parse().unwrap();
+    let (method, path) = request.split_once(' ').unwrap();
+    let path = RequestPath::parse(path).unwrap();
+    match policy.decide(Some(&caller), &method.parse().unwrap(), &path) {
+        Decision::Permit(terms) => {
+            assert_eq!(terms.rule().index, terms.upstream().0);
+            Ok(terms.rule().index)
+        }
+        Decision::Deny(denial) => Err(denial.reason),
+    }
+}
+
+fn example() -> Policy {
+    let nodes = "/v1/nodes/{name}/**";
+    compile(&[
+        ("GET POST", "/v1/**", &[any(Role::ApiUser), any(Role::ControlService)]),
+        ("GET PUT", nodes, &[bound(nodes)]),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn a_node_reaches_its_own_paths_only() {
+    let policy = example();
+    let node = format!("node-agent/{NODE}");
+    for below in ["", "/", "/state", "/state/x?y=/v1/nodes"] {
+        assert_eq!(decide(&policy, &node, &format!("PUT /v1/nodes/{NODE}{below}")), Ok(1), "{below}");
+    }
+    for name in [OTHER, &NODE.to_uppercase(), &NODE[1..], "x", &format!("{NODE}%20")] {
+        let request = format!("PUT /v1/nodes/{name}/state");
+        assert_eq!(decide(&policy, &node, &request), Err(DenyReason::NameMismatch), "{name}");
+    }
+    assert_eq!(decide(&policy, &node, "GET /v1/nodes"), Err(DenyReason::RoleNotAllowed));
+}
+
+#[test]
+fn a_broader_route_never_opens_what_a_narrower_one_closes() {
+    let policy = example();
+    let narrower = format!("GET /v1/nodes/{NODE}/state");
+    assert_eq!(decide(&policy, "api-user/alice", &narrower), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /v1/volumes"), Ok(0));
+    // The narrower route is not for POST, so that the broader one is the most specific.
+    assert_eq!(decide(&policy, "api-user/alice", &format!("POST /v1/nodes/{NODE}/state")), Ok(0));
+}
+
+#[test]
+fn what_no_route_names_is_denied() {
+    let policy = example();
+    for request in ["GET /", "GET /v2", "GET /V1/x", "GET /v1x", "GET /v"] {
+        assert_eq!(decide(&policy, "api-user/alice", request), Err(DenyReason::NoRoute), "{request}");
+    }
+    for method in ["DELETE", "HEAD", "OPTIONS", "get", "Get", "TRACE", "CONNECT", "BREW"] {
+        let request = format!("{method} /v1/volumes");
+        assert_eq!(decide(&policy, "api-user/alice", &request), Err(DenyReason::MethodNotAllowed));
+        assert_eq!(decide(&policy, "api-user/alice", &format!("{method} /")), Err(DenyReason::NoRoute));
+    }
+    assert_eq!(decide(&Policy::default(), "api-user/alice", "GET /"), Err(DenyReason::NoRoute));
+}
+
+#[test]
+fn a_route_that_lists_nobody_closes_its_paths() {
+    let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)]), ("GET", "/internal/**", &[])]).unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /internal"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /internal/x"), Err(DenyReason::RoleNotAllowed));
+}
+
+#[test]
+fn the_most_specific_route_decides_whatever_the_order() {
+    let user: &[Caller] = &[any(Role::ApiUser)];
+    let paths = ["/a/b", "/a/*", "/a/b/**", "/a/**", "/{x}/b", "/a/", "/*/**", "/a/*/c/{d}", "/**"];
+    let expected = [
+        ("/a/b", "/a/b"),
+        ("/a/b/", "/a/b/**"),
+        ("/a/b/c/d", "/a/b/**"),
+        ("/a/x", "/a/*"),
+        ("/a/x/", "/a/**"),
+        ("/a/x/c/d", "/a/*/c/{d}"),
+        ("/a/x/c/", "/a/**"),
+        ("/a", "/a/**"),
+        ("/a/", "/a/"),
+        ("/x/b", "/{x}/b"),
+        ("/x/c", "/*/**"),
+        ("/x", "/*/**"),
+        ("/", "/**"),
+    ];
+    for turn in 0..paths.len() {
+        let mut turned = paths;
+        turned.rotate_left(turn);
+        for order in [turned, {
+            turned.reverse();
+            turned
+        }] {
+            let routes: Vec<_> = order.iter().map(|path| ("GET", *path, user)).collect();
+            let policy = compile(&routes).unwrap();
+            for (path, route) in expected {
+                let decided = decide(&policy, "api-user/alice", &format!("GET {path}"));
+                assert_eq!(decided.map(|index| order[index]), Ok(route), "{path} in {order:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_more_specific_beginning_that_leads_nowhere_is_taken_back() {
+    let user: &[Caller] = &[any(Role::ApiUser)];
+    let policy = compile(&[("GET", "/a/b/c", user), ("GET", "/*/b/d", user), ("PUT", "/a/b/d", user)]);
+    assert_eq!(decide(&policy.unwrap(), "api-user/alice", "GET /a/b/d"), Ok(1));
+}
+
+#[test]
+fn an_escaped_spelling_meets_the_same_route() {
+    let policy = compile(&[
+        ("GET", "/users/*", &[any(Role::ApiUser)]),
+        ("GET", "/users/@me", &[]),
+        ("GET", "/caf%C3%A9", &[any(Role::ApiUser)]),
+    ])
+    .unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /users/@me"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /users/%40me"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /users/%40you"), Ok(0));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /caf%C3%A9"), Ok(2));
+}
+
+#[test]
+fn a_name_is_compared_whole() {
+    let policy = compile(&[("GET", "/x", &[named(Role::ApiUser, "alice"), any(Role::NodeAgent)])]).unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
+    for other in ["alic", "alice2", "bob"] {
+        let caller = format!("api-user/{other}");
+        assert_eq!(decide(&policy, &caller, "GET /x"), Err(DenyReason::NameMismatch));
+    }
+    assert_eq!(decide(&policy, "control-service/alice", "GET /x"), Err(DenyReason::RoleNotAllowed));
+}
+
+#[test]
+fn a_group_admits_its_callers_only() {
+    let callers = vec![named(Role::ApiUser, "alice"), any(Role::ControlService)];
+    let group = Arc::new(Group { name: "operators".to_owned(), callers });
+    let route = |allow| Route {
+        rule: RuleId { index: 0, line: 1 },
+        path: "/x".parse().unwrap(),
+        methods: Methods::of(&Method::GET),
+        query: QueryRule::default(),
+        allow,
+        upstream: UpstreamId(0),
+    };
+    let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
+    assert_eq!(decide(&policy, "control-service/host", "GET /x"), Ok(0));
+    assert_eq!(decide(&policy, "api-user/bob", "GET /x"), Err(DenyReason::NameMismatch));
+
+    let alice = Allow::Caller(named(Role::ApiUser, "alice"));
+    let errors = Policy::compile([route(vec![alice, Allow::Group(group)])]).unwrap_err();
+    assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
+}
+
+#[test]
+fn a_denial_names_its_rule() {
+    let caller = "spiffe://prod/api-user/alice".parse().unwrap();
+    let path = RequestPath::parse(&format!("/v1/nodes/{NODE}")).unwrap();
+    let Decision::Deny(denial) = example().decide(Some(&caller), &Method::GET, &path) else {
+        panic!("permitted");
+    };
+    assert_eq!(denial.rule.unwrap().to_string(), "routes[1] (line 2)");
+    assert_eq!(denial.reason.code(), "policy.role_not_allowed");
+}
+
+#[test]
+fn nothing_below_the_gateways_own_path_is_sent_upstream() {
+    let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)])]).unwrap();
+    for path in [RESERVED, "/.well-known/cluster/", "/.well-known/cluster/whoami"] {
+        assert_eq!(decide(&policy, "api-user/a", &format!("GET {path}")), Err(DenyReason::NoRoute));
+    }
+    assert_eq!(decide(&policy, "api-user/a", "GET /.well-known/clusters"), Ok(0));
+}
+
+/// Routes for GET and DELETE on `/x` with these conditions, permitted to users.
+fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
+    let mut routes = Vec::new();
+    for (index, conditions) in queries.iter().enumerate() {
+        let mut query = QueryRule::default();
+        for (parameter, wanted) in *conditions {
+            query.add(parameter, wanted.clone()).unwrap();
+        }
+        routes.push(Route {
+            rule: RuleId { index, line: index + 1 },
+            path: "/x".parse().unwrap(),
+            methods: Methods::of(&Method::GET).or(Methods::of(&Method::DELETE)),
+            query,
+            allow: vec![Allow::Caller(any(Role::ApiUser))],
+            upstream: UpstreamId(index),
+        });
+    }
+    let everything = Route {
+        rule: RuleId { index: 9, line: 10 },
+        path: "/**".parse().unwrap(),
+        methods: Methods::of(&Method::GET),
+        query: QueryRule::default(),
+        allow: vec![Allow::Caller(any(Role::ApiUser))],
+        upstream: UpstreamId(9),
+    };
+    routes.push(everything);
+    Policy::compile(routes)
+}
+
+#[test]
+fn the_strictest_query_that_is_fulfilled_decides() {
+    let one = |value: &str| Wanted::OneOf(vec![value.to_owned()]);
+    let policy = by_query(&[
+        &[],
+        &[("force", Wanted::Absent)],
+        &[("force", Wanted::Absent), ("mode", one("a"))],
+        &[("force", one("1")), ("mode", one("a"))],
+    ])
+    .unwrap();
+    for (query, index) in [
+        ("", 1),
+        ("?mode=b", 1),
+        ("?mode=a", 2),
+        ("?force=1&mode=a", 3),
+        ("?force=1", 0),
+        ("?force=2&mode=a", 0),
+    ] {
+        assert_eq!(decide(&policy, "api-user/alice", &format!("DELETE /x{query}")), Ok(index), "{query}");
+    }
+    assert!(policy.depends_on_query(&Method::GET, &RequestPath::parse("/x").unwrap()));
+    assert!(!policy.depends_on_query(&Method::GET, &RequestPath::parse("/y").unwrap()));
+}
+
+#[test]
+fn a_broader_path_never_opens_what_a_query_closes() {
+    let policy = by_query(&[&[("force", Wanted::Absent)]]).unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /x?y=1"), Ok(0));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /x?force"), Err(DenyReason::QueryNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /z?force"), Ok(9));
+}
+
+#[test]
+fn queries_that_overlap_or_leave_nothing_are_errors() {
+    let message = |queries: &[&[(&str, Wanted)]]| {
+        by_query(queries).unwrap_err().iter().map(|e| format!("{}: {e}", e.rule())).collect::<Vec<_>>()
+    };
+    let (absent, present) = (Wanted::Absent, Wanted::Present);
+    assert_eq!(
+        message(&[&[("p", absent.clone())], &[("q", absent.clone())]]),
+        [
+            "routes[1] (line 2): the same paths and methods (GET, DELETE) as routes[0] (line 1), and a query can be for both"
+        ]
+    );
+    assert_eq!(
+        message(&[&[("p", absent.clone())], &[], &[("p", present)]]),
+        [
+            "routes[1] (line 2): no request with GET, DELETE reaches this route: more specific ones take them all"
+        ]
+    );
+}
+
+#[test]
+fn who_has_no_certificate_reaches_only_what_is_for_anyone() {
+    let route = |index, path: &str, allow| Route {
+        rule: RuleId { index, line: index + 1 },
+        path: path.parse().unwrap(),
+        methods: Methods::of(&Method::GET),
+        query: QueryRule::default(),
+        allow,
+        upstream: UpstreamId(0),
+    };
+    let user = Allow::Caller(any(Role::ApiUser));
+    let policy =
+        Policy::compile([route(0, "/open", vec![Allow::Anyone]), route(1, "/**", vec![user.clone()])])
+            .unwrap();
+    let verdict = |method: Method, path: &str| {
+        policy.decide(None, &method, &RequestPath::parse(path).unwrap()).verdict()
+    };
+    assert_eq!(verdict(Method::GET, "/open").as_str(), "permit");
+    for (method, path) in
+        [(Method::GET, "/x"), (Method::GET, "/open/"), (Method::PUT, "/open"), (Method::GET, RESERVED)]
+    {
+        assert_eq!(verdict(method, path).reason(), Some(DenyReason::CertificateMissing), "{path}");
+    }
+    assert_eq!(decide(&policy, &format!("node-agent/{NODE}"), "GET /open"), Ok(0));
+    let errors = Policy::compile([route(0, "/open", vec![user, Allow::Anyone])]).unwrap_err();
+    assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
+}
+
+#[test]
+fn rules_that_can_never_apply_are_errors() {
+    let user: &[Caller] = &[any(Role::ApiUser)];
+    let message = |routes: &[(&str, &str, &[Caller])]| {
+        compile(routes).unwrap_err().iter().map(|e| format!("{}: {e}", e.rule())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        message(&[("GET PUT", "/a/{x}", user), ("POST", "/a/*", user), ("GET PUT POST", "/a/*", user)]),
+        [
+            "routes[2] (line 3): the same paths and methods (GET, PUT) as routes[0] (line 1), and a query can be for both"
+        ]
+    );
+    assert_eq!(
+        message(&[
+            ("GET HEAD", "/a/**", user),
+            ("GET HEAD", "/a", user),
+            ("GET", "/a/", user),
+            ("GET HEAD", "/a/*/**", user),
+        ]),
+        ["routes[0] (line 1): no request with GET reaches this route: more specific ones take them all"]
+    );
+    assert_eq!(
+        message(&[("GET", "/a", &[any(Role::ApiUser), named(Role::ApiUser, "alice")])]),
+        ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
+    );
+    assert_eq!(
+        message(&[("GET", "/a", &[named(Role::ApiUser, "alice"), any(Role::ApiUser)])]),
+        ["routes[0] (line 1): allow[0] admits nobody whom allow[1] does not"]
+    );
+    assert_eq!(
+        message(&[("GET", "/a", &[any(Role::ApiUser), any(Role::ApiUser)])]),
+        ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
+    );
+    assert_eq!(
+        message(&[("GET", "/.well-known/cluster/whoami", user)]),
+        ["routes[0] (line 1): the gateway itself answers at /.well-known/cluster"]
+    );
+}
+
+#[test]
+fn routes_that_only_overlap_are_no_errors() {
+    let user: &[Caller] = &[any(Role::ApiUser)];
+    for (one, other) in [("/a/**", "/a"), ("/a/**", "/a/*/**"), ("/*/b", "/a/*"), ("/a", "/a/"), ("/**", "/")]
+    {
+        assert!(compile(&[("GET", one, user), ("GET", other, user)]).is_ok(), "{one} {other}");
+    }
+    assert!(compile(&[("GET", "/a", user), ("HEAD", "/a", user)]).is_ok());
+}

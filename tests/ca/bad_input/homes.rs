@@ -1,0 +1,123 @@
+//! Homes that are not fit to sign from, and files that are in the way.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::refused_without_a_trace;
+use crate::home::Home;
+
+const ISSUE: [&str; 2] = ["create-api-user", "bob"];
+
+#[test]
+fn a_home_without_a_cluster_is_said_and_stays_empty() {
+    for arguments in [
+        &ISSUE[..],
+        &["create-node"],
+        &["create-control", "api"],
+        &["list"],
+        &["revoke", "api-user/bob"],
+        &["audit", "verify"],
+    ] {
+        let home = Home::empty();
+        let refusal = home.refused(arguments);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "home.missing"), "{arguments:?}: {refusal:?}");
+        assert!(refusal.hint.contains("initialize"), "{refusal:?}");
+        assert!(home.contents().is_empty(), "{arguments:?} left files");
+    }
+    let gone = Home::empty();
+    fs::remove_dir(gone.path("")).expect("removed");
+    assert_eq!(gone.refused(&["list"]).code, "home.missing");
+}
+
+#[test]
+fn a_home_that_has_any_file_of_a_cluster_is_not_initialized_over() {
+    for file in ["cluster.crt", "cluster.key", "cluster.crl", "ca.db"] {
+        let home = Home::empty();
+        home.write(file, "somebody's");
+        let before = home.contents();
+        let refusal = home.refused(&["initialize", "prod"]);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "home.occupied"), "{file}: {refusal:?}");
+        assert!(refusal.message.contains(file), "{refusal:?}");
+        assert_eq!(home.contents(), before, "{file}");
+    }
+    let home = Home::initialized();
+    refused_without_a_trace(&home, &["initialize", "prod"], 1, "home.occupied");
+}
+
+#[test]
+fn a_key_that_is_not_the_certificates_signs_nothing() {
+    for file in ["cluster.key", "cluster.crt"] {
+        let (home, other) = (Home::initialized(), Home::initialized());
+        fs::copy(other.path(file), home.path(file)).expect("a copy");
+        refused_without_a_trace(&home, &ISSUE, 1, "home.key_mismatch");
+    }
+}
+
+#[test]
+fn loose_permissions_are_refused() {
+    let home = Home::initialized();
+    for mode in [0o640, 0o604, 0o660, 0o622] {
+        fs::set_permissions(home.path("cluster.key"), Permissions::from_mode(mode)).expect("chmod");
+        let refusal = refused_without_a_trace(&home, &ISSUE, 1, "file.exposed");
+        assert!(refusal.hint.contains("0600"), "{refusal:?}");
+    }
+    fs::set_permissions(home.path("cluster.key"), Permissions::from_mode(0o600)).expect("chmod");
+    for mode in [0o750, 0o701, 0o777] {
+        fs::set_permissions(home.path(""), Permissions::from_mode(mode)).expect("chmod");
+        let refusal = home.refused(&ISSUE);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "file.exposed"), "{refusal:?}");
+    }
+    fs::set_permissions(home.path(""), Permissions::from_mode(0o700)).expect("chmod");
+    home.ok(&ISSUE);
+}
+
+#[test]
+fn files_that_are_damaged_or_missing_are_named() {
+    for (file, contents) in [
+        ("cluster.key", &b""[..]),
+        ("cluster.key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+        ("cluster.crt", b""),
+        ("cluster.crt", b"\xff\x00"),
+    ] {
+        let home = Home::initialized();
+        home.write(file, contents);
+        let before = home.state();
+        let refusal = home.refused(&ISSUE);
+        assert!([1, 3].contains(&refusal.exit), "{refusal:?}");
+        assert!(home.state() == before, "{file}");
+    }
+    for file in ["cluster.key", "cluster.crt"] {
+        let home = Home::initialized();
+        fs::remove_file(home.path(file)).expect("removed");
+        let refusal = refused_without_a_trace(&home, &ISSUE, 3, "file.missing");
+        assert!(refusal.message.contains(file), "{refusal:?}");
+    }
+    for contents in [&b"not a database, but long enough to be taken for the start of one"[..], b""] {
+        let home = Home::initialized();
+        home.write("ca.db", contents);
+        let before = home.contents();
+        let refusal = home.refused(&ISSUE);
+        assert!(refusal.code.starts_with("store.") && refusal.exit == 3, "{refusal:?}");
+        assert_eq!(home.contents(), before);
+    }
+}
+
+#[test]
+fn nothing_that_exists_is_overwritten() {
+    for name in ["user-bob.crt", "user-bob.key"] {
+        let home = Home::initialized();
+        home.ok(&["create-api-user", "alice"]);
+        home.write(&format!("issued/{name}"), "somebody's");
+        let refusal = refused_without_a_trace(&home, &ISSUE, 1, "file.exists");
+        assert!(refusal.message.contains(name) && refusal.hint.contains("--output"), "{refusal:?}");
+        fs::remove_file(home.path("issued").join(name)).expect("removed");
+        symlink("/nowhere", home.path("issued").join(name)).expect("a link");
+        refused_without_a_trace(&home, &ISSUE, 1, "file.exists");
+    }
+    let home = Home::initialized();
+    home.write("issued", "not a directory");
+    let before = home.state();
+    let refusal = home.refused(&ISSUE);
+    assert!(refusal.code.starts_with("file.") && refusal.message.contains("issued"), "{refusal:?}");
+    assert!(home.state() == before);
+}

@@ -1,0 +1,184 @@
+//! The very words that people see after success, and the pages that help them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::run_inside;
+use crate::home::{Finished, Home, cluster_ca};
+
+const COMMANDS: [&str; 15] = [
+    "initialize",
+    "create-control",
+    "create-node",
+    "create-api-user",
+    "list",
+    "show",
+    "revoke",
+    "distribute",
+    "bundle",
+    "inspect",
+    "verify",
+    "profiles",
+    "audit",
+    "completions",
+    "man",
+];
+
+/// `text` with what differs from run to run in brackets: serial numbers, digests and times.
+fn filtered(text: &str) -> String {
+    let is_time =
+        |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes().get(10) == Some(&b'T');
+    let is_hex = |word: &str, length| word.len() == length && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut filtered = String::new();
+    for piece in
+        text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, ',' | ')' | ':' | '(') && c != ':')
+    {
+        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let replaced = match word {
+            word if is_time(word) => "[TIME]",
+            word if is_hex(word, 32) => "[SERIAL]",
+            word if is_hex(word, 64) => "[DIGEST]",
+            word => word,
+        };
+        filtered.push_str(replaced);
+        filtered.push_str(&piece[word.len()..]);
+    }
+    filtered
+}
+
+#[test]
+fn success_says_what_where_until_when_and_what_next() {
+    let home = Home::empty();
+    for (command, expected) in [
+        (
+            &["initialize", "prod"][..],
+            "Made the cluster prod (trust domain prod)
+  certificate  cluster.crt  (public: copy it to every machine)
+  key          cluster.key  (0600; whoever reads it controls the cluster)
+  CRL          cluster.crl  (empty; until [TIME])
+  inventory    ca.db
+  root         ecdsa-p256, serial [SERIAL]
+  valid until  [TIME]
+
+Next: cluster-ca create-control HOST    (the name or address that clients will use)
+",
+        ),
+        (
+            &["create-control", "api.example.com", "--san", "10.0.0.1"],
+            "Issued control-service/api.example.com
+  certificate  issued/control-api.example.com.crt
+  key          issued/control-api.example.com.key  (0600)
+  serial       [SERIAL]
+  identity     spiffe://prod/control-service/api.example.com
+  hosts        control-service, api.example.com, 10.0.0.1
+  valid until  [TIME]
+
+Next: cluster-ca distribute control-service/api.example.com --to root@api.example.com:/etc/cluster
+",
+        ),
+        (
+            &["create-api-user", "alice"],
+            "Issued api-user/alice
+  certificate  issued/user-alice.crt
+  key          issued/user-alice.key  (0600)
+  serial       [SERIAL]
+  identity     spiffe://prod/api-user/alice
+  valid until  [TIME]
+
+Next: cluster-ca bundle api-user/alice
+",
+        ),
+        (
+            &["revoke", "api-user/alice", "--reason", "key-compromise"],
+            "Revoked api-user/alice (key-compromise)
+  serial       [SERIAL]
+  CRL          cluster.crl  (number 2, until [TIME])
+
+Next: copy the CRL to every gateway, for example
+  scp cluster.crl root@GATEWAY:/etc/cluster/
+",
+        ),
+        (
+            &["list"],
+            "STATUS   ROLE             NAME             SERIAL                            VALID UNTIL
+valid    control-service  api.example.com  [SERIAL]  [TIME]
+revoked  api-user         alice            [SERIAL]  [TIME]
+",
+        ),
+    ] {
+        let finished = run_inside(&home, command);
+        assert_eq!((finished.exit, finished.stderr.as_str()), (Some(0), ""), "{command:?}");
+        assert_eq!(filtered(&finished.stdout), expected, "{command:?}");
+    }
+}
+
+#[test]
+fn advice_is_for_errors_that_there_are() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let report = fs::read_to_string(source.join("cli/report.rs")).expect("the report");
+    let advice = report.split_once("fn hint(").and_then(|(_, rest)| rest.split_once("_ => return None"));
+    let advised: Vec<&str> = advice.expect("the table of advice").0.split('"').skip(1).step_by(2).collect();
+    let is_code = |text: &&&str| text.contains('.') && !text.contains(' ');
+    let mut rest = String::new();
+    let mut open = vec![source];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path()),
+            );
+        } else if !path.ends_with("cli/report.rs") {
+            rest.push_str(&fs::read_to_string(path).expect("source"));
+        }
+    }
+    let codes: Vec<&&str> = advised.iter().filter(is_code).collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        assert!(rest.contains(&format!("\"{code}\"")), "no error has the code {code}");
+    }
+}
+
+fn said(arguments: &[&str]) -> String {
+    let finished = Finished::from(cluster_ca().args(arguments).output().expect("cluster-ca starts"));
+    assert_eq!((finished.exit, finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    finished.stdout
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let overview = said(&["--help"]);
+    for command in COMMANDS {
+        assert!(
+            overview.lines().any(|line| line.trim_start().starts_with(command)),
+            "{command} is not in --help"
+        );
+        let help = said(&[command, "--help"]);
+        assert!(help.contains(&format!("Usage: cluster-ca {command}")), "{help}");
+        assert!(said(&["man", command]).contains(".SH NAME"), "{command}");
+    }
+    let listed = overview.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    for line in listed
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+    {
+        let command = line.split_whitespace().next().expect("a command");
+        assert!(command == "help" || COMMANDS.contains(&command), "{command} has no test here");
+    }
+    assert!(said(&["--version"]).starts_with("cluster-ca "));
+    assert!(said(&["man"]).starts_with(".ie") || said(&["man"]).contains(".TH cluster-ca"));
+}
+
+#[test]
+fn completions_are_there_for_every_shell_and_name_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = said(&["completions", shell]);
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+        }
+    }
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().expect("bash starts");
+    let mut script = bash.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut script, said(&["completions", "bash"]).as_bytes()).expect("bash reads");
+    drop(script);
+    assert!(bash.wait().expect("bash ends").success(), "bash cannot read its completions");
+}

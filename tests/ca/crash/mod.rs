@@ -1,0 +1,68 @@
+//! A process killed at any point leaves a home that the next command puts in order.
+//!
+//! The kills are real: `strace` ends the process with SIGKILL as it enters the Nth call of each kind
+//! that changes the disk, for every N, so that each state between two such calls is met once.
+
+pub(crate) mod aftermath;
+mod strace;
+
+use std::collections::BTreeSet;
+
+use crate::home::Home;
+use aftermath::Aftermath;
+
+#[test]
+fn initialize_killed_at_any_point_can_be_run_again() {
+    sweep(&Home::empty(), &["initialize", "prod"], |home| {
+        // Nothing counted yet, or it is finished now, or it was whole.
+        let again = home.run(&["--json", "initialize", "prod"]);
+        if again.exit == Some(0) {
+            return !again.stderr.is_empty();
+        }
+        let code = again.refusal().code;
+        assert!(["home.occupied", "home.initialize_resumed"].contains(&code.as_str()), "{again:?}");
+        code == "home.initialize_resumed"
+    });
+}
+
+#[test]
+fn create_api_user_killed_at_any_point_leaves_a_whole_pair_or_none() {
+    sweep(&Home::initialized(), &["create-api-user", "alice"], |_| false);
+}
+
+#[test]
+fn create_node_killed_at_any_point_of_a_batch_leaves_whole_pairs_or_none() {
+    sweep(&Home::initialized(), &["create-node", "--count", "5"], |_| false);
+}
+
+#[test]
+fn revoke_killed_at_any_point_leaves_a_list_that_agrees_with_the_record() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    sweep(&home, &["revoke", "api-user/alice"], |_| false);
+}
+
+/// Kills `command` at every point in a fresh copy of `start`, lets `next` do what a user would and say
+/// whether it was told of something, and checks what is left.
+fn sweep(start: &Home, command: &[&str], next: impl Fn(&Home) -> bool) {
+    let points = strace::record(&start.duplicate().command(command)).points();
+    assert!(
+        points.len() > 10,
+        "only {} points of {command:?} change the disk: is strace at work?",
+        points.len()
+    );
+    let (mut killed, mut told) = (0, 0);
+    for point in &points {
+        let home = start.duplicate();
+        if !strace::kill(&home.command(command), point) {
+            // Two threads share the calls as they like; this time none of them came so far.
+            continue;
+        }
+        killed += 1;
+        let aftermath = Aftermath::of(&home, BTreeSet::new());
+        let by_then = next(&home);
+        told += usize::from(aftermath.check(&home, "next", &point.to_string(), by_then));
+    }
+    assert!(2 * killed > points.len(), "only {killed} of {} points of {command:?} were met", points.len());
+    assert!(told > 0, "no kill of {command:?} left anything that the next command told of");
+}

@@ -1,0 +1,217 @@
+//! One file to hand over, read by the programs that it is for.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::home::Home;
+
+use super::with_alice;
+
+const PASSWORD: &str = "correct horse: battery 'staple'";
+
+/// A file that only its owner reads, with the password in its first line.
+fn password_file(home: &Home) -> PathBuf {
+    let path = home.write("password", format!("{PASSWORD}\n"));
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// What a program says, which has to succeed.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error} (scripts/test)"));
+    let words =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {words}");
+    words
+}
+
+#[test]
+fn a_tar_has_everything_and_is_its_owners_alone() {
+    let home = with_alice();
+    let file = home.path("alice.tar");
+    let made = home.ok(&["bundle", "api-user/alice", "--output", text(&file)]);
+    assert_eq!((&made["format"], &made["has_key"]), (&"tar".into(), &true.into()));
+    assert_eq!(fs::metadata(&file).expect("metadata").mode() & 0o777, 0o600);
+    let unpacked = home.path("unpacked");
+    fs::create_dir(&unpacked).expect("a directory");
+    said(Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(&unpacked));
+    let inside = unpacked.join("user-alice");
+    let mode = |name: &str| fs::metadata(inside.join(name)).expect(name).mode() & 0o777;
+    assert_eq!((mode(""), mode("user.key")), (0o700, 0o600));
+    for (name, original) in [
+        ("user.key", "issued/user-alice.key"),
+        ("user.crt", "issued/user-alice.crt"),
+        ("cluster.crt", "cluster.crt"),
+        ("cluster.crl", "cluster.crl"),
+    ] {
+        assert_eq!(fs::read(inside.join(name)).expect(name), fs::read(home.path(original)).expect(original));
+    }
+    let readme = fs::read_to_string(inside.join("README")).expect("README");
+    assert!(readme.lines().count() == 3 && readme.contains("spiffe://prod/api-user/alice"), "{readme}");
+
+    let again = home.refused(&["bundle", "api-user/alice", "--output", text(&file)]);
+    assert_eq!((again.code.as_str(), again.exit), ("file.exists", 1));
+    let entries = home.ok(&["audit", "list"]);
+    let last = entries.as_array().and_then(|entries| entries.last()).expect("an entry");
+    assert_eq!((&last["action"], &last["details"]["with_key"]), (&"certificate.bundle".into(), &true.into()));
+}
+
+#[test]
+fn a_key_store_is_read_by_openssl_java_and_nss() {
+    let home = Home::initialized();
+    let password = password_file(&home);
+    let key_types = ["ecdsa-p256", "ecdsa-p384", "ed25519", "rsa-2048"];
+    for key_type in key_types {
+        home.ok(&["create-api-user", key_type, "--key-type", key_type]);
+        let file = home.path(format!("{key_type}.p12"));
+        let target = format!("api-user/{key_type}");
+        home.ok(&[
+            "bundle",
+            &target,
+            "--format",
+            "p12",
+            "--output",
+            text(&file),
+            "--password-file",
+            text(&password),
+        ]);
+        assert_eq!(fs::metadata(&file).expect("metadata").mode() & 0o777, 0o600);
+        openssl_reads(&home, &file, &password, key_type);
+        java_reads(&file, &password, key_type);
+        // The NSS of Debian 12 (3.87) has no Ed25519; it came with 3.99.
+        if key_type != "ed25519" {
+            nss_reads(&home, &file, &password, key_type);
+        }
+    }
+}
+
+fn openssl_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
+    let pass = format!("file:{}", password.display());
+    let facts =
+        said(Command::new("openssl").args(["pkcs12", "-info", "-noout", "-passin", &pass, "-in"]).arg(file));
+    assert!(facts.contains("MAC: sha256") && facts.contains("AES-256-CBC"), "{facts}");
+    assert!(facts.contains("PRF hmacWithSHA256"), "{facts}");
+    let read = |what: &[&str]| {
+        said(
+            Command::new("openssl")
+                .args(["pkcs12", "-passin", &pass, "-noenc"])
+                .args(what)
+                .arg("-in")
+                .arg(file),
+        )
+    };
+    let certificates = read(&["-nokeys"]);
+    assert_eq!(certificates.matches("BEGIN CERTIFICATE").count(), 2, "leaf and root: {certificates}");
+    // The key that comes out is the one that went in.
+    let pem = home.path(format!("{key_type}.pem"));
+    fs::write(&pem, read(&["-nocerts"])).expect("a file");
+    let public = |path: &Path| said(Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(path));
+    assert_eq!(public(&pem), public(&home.path(format!("issued/user-{key_type}.key"))));
+}
+
+fn java_reads(file: &Path, password: &Path, key_type: &str) {
+    let listing = said(
+        Command::new("keytool")
+            .args(["-list", "-v", "-storetype", "PKCS12", "-storepass:file"])
+            .arg(password)
+            .arg("-keystore")
+            .arg(file),
+    );
+    assert!(listing.contains("PrivateKeyEntry") && listing.contains("chain length: 2"), "{listing}");
+    assert!(listing.contains(&format!("user-{key_type}")), "{listing}");
+}
+
+fn nss_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
+    let database = home.path(format!("nss-{key_type}"));
+    fs::create_dir(&database).expect("a directory");
+    let database = format!("sql:{}", database.display());
+    said(Command::new("certutil").args(["-N", "--empty-password", "-d", &database]));
+    said(Command::new("pk12util").args(["-d", &database, "-w"]).arg(password).arg("-i").arg(file));
+    let keys = said(Command::new("certutil").args(["-K", "-d", &database]));
+    assert!(keys.contains(&format!("user-{key_type}")), "{keys}");
+}
+
+#[test]
+fn a_key_store_without_a_good_password_is_refused() {
+    let home = with_alice();
+    let file = home.path("alice.p12");
+    let bundle = ["bundle", "api-user/alice", "--format", "p12", "--output", text(&file)];
+    let refused = |more: &[&str]| {
+        let refusal = home.refused(&[&bundle, more].concat());
+        (refusal.code.clone(), refusal.exit)
+    };
+    assert_eq!(refused(&[]), ("usage.password".to_owned(), 2));
+    for weak in ["", "\n", "short\n", "pässwörter\n"] {
+        let path = home.write("weak", weak);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
+        assert_eq!(refused(&["--password-file", text(&path)]), ("input.password".to_owned(), 2), "{weak:?}");
+    }
+    let open = home.write("open", PASSWORD);
+    fs::set_permissions(&open, Permissions::from_mode(0o644)).expect("a mode");
+    assert_eq!(refused(&["--password-file", text(&open)]), ("file.exposed".to_owned(), 1));
+    assert_eq!(refused(&["--password-fd", "99"]), ("file.descriptor".to_owned(), 3));
+    assert!(!file.exists());
+    let tar = home.refused(&["bundle", "api-user/alice", "--password-file", text(&open)]);
+    assert_eq!(tar.code, "usage.password");
+}
+
+#[test]
+fn a_password_comes_through_a_descriptor() {
+    let home = with_alice();
+    let file = home.path("alice.p12");
+    let bundle = format!(
+        "exec '{}' --home '{}' bundle api-user/alice --format p12 -o '{}' --password-fd 3 3<'{}'",
+        env!("CARGO_BIN_EXE_cluster-ca"),
+        home.path("").display(),
+        file.display(),
+        password_file(&home).display()
+    );
+    said(Command::new("sh").args(["-c", &bundle]));
+    let pass = format!("file:{}", home.path("password").display());
+    said(Command::new("openssl").args(["pkcs12", "-noout", "-passin", &pass, "-in"]).arg(&file));
+}
+
+#[test]
+fn a_bundle_without_its_key_says_so() {
+    let home = with_alice();
+    said(Command::new("openssl").current_dir(home.path("")).args([
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-noenc",
+        "-subj",
+        "/CN=user-bob",
+        "-keyout",
+        "bob.key",
+        "-out",
+        "bob.csr",
+    ]));
+    home.ok(&["create-api-user", "bob", "--csr", text(&home.path("bob.csr"))]);
+    let file = home.path("bob.tar");
+    let made = home.ok(&["bundle", "api-user/bob", "--output", text(&file)]);
+    assert_eq!(made["has_key"], false);
+    let listing = said(Command::new("tar").arg("-tf").arg(&file));
+    assert!(!listing.contains(".key") && listing.contains("user-bob/user.crt"), "{listing}");
+    let password = password_file(&home);
+    let p12 = home.path("bob.p12");
+    let refusal = home.refused(&[
+        "bundle",
+        "api-user/bob",
+        "--format",
+        "p12",
+        "-o",
+        text(&p12),
+        "--password-file",
+        text(&password),
+    ]);
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("bundle.no_key", 1));
+}

@@ -1,0 +1,315 @@
+//! What leaves the home, and what arrives: against a real sshd, and read by other programs.
+
+mod bundle;
+mod cut;
+mod fleet;
+mod sshd;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::home::Home;
+use crate::namespace;
+use sshd::{Login, Machine};
+
+/// A home with the API user alice.
+pub(super) fn with_alice() -> Home {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    home
+}
+
+fn deliver(machine: &Machine, home: &Home, to: &str, more: &[&str]) -> crate::home::Finished {
+    machine.run(home, &[&["distribute", "api-user/alice", "--to", to], more].concat())
+}
+
+/// The names in a directory of the machine.
+fn names(machine: &Machine, directory: &str) -> Vec<String> {
+    machine.files(directory).into_keys().collect()
+}
+
+/// The audit entries of deliveries: outcome and details.
+fn deliveries(home: &Home) -> Vec<(String, Value)> {
+    let entries = home.ok(&["audit", "list"]);
+    let entries = entries.as_array().expect("entries").iter();
+    entries
+        .filter(|entry| entry["action"] == "certificate.deliver")
+        .map(|entry| (entry["outcome"].as_str().expect("text").to_owned(), entry["details"].clone()))
+        .collect()
+}
+
+#[test]
+fn every_file_arrives_with_its_mode_and_its_contents() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "etc/cluster");
+    let report = deliver(&machine, &home, &to, &[]).result();
+    assert_eq!(machine.mode("etc/cluster"), 0o700);
+    let here = |name: &str| fs::read(home.path(name)).expect("a file");
+    let expected = [
+        ("cluster.crl", (0o644, here("cluster.crl"))),
+        ("cluster.crt", (0o644, here("cluster.crt"))),
+        ("user.crt", (0o644, here("issued/user-alice.crt"))),
+        ("user.key", (0o600, here("issued/user-alice.key"))),
+    ];
+    assert_eq!(machine.files("etc/cluster"), expected.map(|(name, file)| (name.to_owned(), file)).into());
+    assert_eq!(report["identity"], "api-user/alice");
+    assert_eq!(report["destination"], to.as_str());
+    let files = report["delivered"]["files"].as_array().expect("files");
+    assert_eq!(files.iter().filter(|file| file["sha256"].is_string()).count(), 3, "not of the key: {report}");
+    let [(outcome, details)] = &deliveries(&home)[..] else { panic!("one entry") };
+    assert_eq!((outcome.as_str(), &details["destination"]), ("success", &json!(to)));
+    assert_eq!(details["with_key"], true);
+    home.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn files_have_the_names_that_the_service_is_configured_with() {
+    let (machine, home) = (Machine::start(), with_alice());
+    home.ok(&["create-control", "api.example.com"]);
+    let node = home.ok(&["create-node"])["name"].as_str().expect("a name").to_owned();
+    let to = machine.destination("node1", "cluster");
+    machine.run(&home, &["distribute", "control-service/api.example.com", "--to", &to]).result();
+    machine.run(&home, &["distribute", &format!("node-agent/{node}"), "--to", &to]).result();
+    deliver(&machine, &home, &to, &["--as", "plugin"]).result();
+    let expected = [
+        "cluster.crl",
+        "cluster.crt",
+        "control-service.crt",
+        "control-service.key",
+        "node.crt",
+        "node.key",
+        "plugin.crt",
+        "plugin.key",
+    ];
+    assert_eq!(names(&machine, "cluster"), expected);
+}
+
+#[test]
+fn nothing_of_the_package_is_ever_an_argument() {
+    let (machine, home) = (Machine::with_login(Login::Chatty), with_alice());
+    let to = machine.destination("node1", "cluster");
+    // A login shell that talks does not disturb, not even with words like ours.
+    deliver(&machine, &home, &to, &["--reload", "true 'secret reload'"]).result();
+    let arguments = fs::read_to_string(machine.path("arguments")).expect("the arguments of ssh");
+    let commands = fs::read_to_string(machine.path("commands")).expect("the commands over there");
+    assert_eq!(commands.lines().count(), 1, "{commands}");
+    assert!(commands.starts_with("exec sh -c 'eval \"$(dd bs=1 count="), "{commands}");
+    for said in [arguments, commands] {
+        for secret in ["BEGIN", "PRIVATE", "secret reload", "/cluster", "user.key"] {
+            assert!(!said.contains(secret), "{secret}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_open_directory_of_its_own_is_closed() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let own = machine.path("cluster");
+    fs::create_dir(&own).expect("a directory");
+    fs::write(own.join("agent.yml"), "version: 1\n").expect("a file");
+    fs::set_permissions(&own, Permissions::from_mode(0o755)).expect("a mode");
+    deliver(&machine, &home, &machine.destination("node1", "cluster"), &[]).result();
+    assert_eq!(machine.mode("cluster"), 0o700);
+    assert_eq!(fs::read(own.join("agent.yml")).expect("still there"), b"version: 1\n");
+}
+
+#[test]
+fn a_directory_that_others_use_is_not_touched() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let shared = machine.path("etc");
+    fs::create_dir_all(shared.join("other")).expect("directories");
+    for mode in [0o755, 0o1777, 0o2750] {
+        fs::set_permissions(&shared, Permissions::from_mode(mode)).expect("a mode");
+        let refusal = deliver(&machine, &home, &machine.destination("node1", "etc"), &[]).refusal();
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.shared_directory", 4), "{refusal:?}");
+        assert_eq!((machine.mode("etc"), names(&machine, "etc")), (mode, vec!["other".to_owned()]));
+    }
+    if rustix::process::geteuid().is_root() {
+        let foreign = machine.path("foreign");
+        fs::create_dir(&foreign).expect("a directory");
+        std::os::unix::fs::chown(&foreign, Some(1), None).expect("root");
+        let refusal = deliver(&machine, &home, &machine.destination("node1", "foreign"), &[]).refusal();
+        assert_eq!(refusal.code, "remote.foreign_owner");
+        assert!(names(&machine, "foreign").is_empty());
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_keeps_all_the_old_files() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "cluster");
+    deliver(&machine, &home, &to, &[]).result();
+    fs::remove_file(machine.path("cluster/cluster.crl")).expect("a file");
+    fs::create_dir(machine.path("cluster/cluster.crl")).expect("a directory");
+    fs::write(machine.path("cluster/user.crt"), "old").expect("a file");
+    let before = machine.files("cluster");
+    let reload = format!("touch {}", machine.path("reloaded").display());
+    let refusal = deliver(&machine, &home, &to, &["--reload", &reload]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.occupied", 4));
+    assert_eq!(machine.files("cluster"), before);
+    assert!(!machine.path("reloaded").exists(), "no reload without new files");
+}
+
+#[test]
+fn a_machine_that_is_down_or_denies_access_is_named() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let refusal = deliver(&machine, &home, "down:/etc/cluster", &[]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("network.unreachable", 4));
+    assert!(refusal.words().contains("Connection refused"), "{refusal:?}");
+    fs::write(machine.path("authorized_keys"), "").expect("a file");
+    let refusal = deliver(&machine, &home, &machine.destination("node1", "cluster"), &[]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("network.denied", 4));
+    let outcomes: Vec<_> =
+        deliveries(&home).into_iter().map(|(outcome, details)| (outcome, details["error"].clone())).collect();
+    let failed = |code: &str| ("failure".to_owned(), json!(code));
+    assert_eq!(outcomes, [failed("network.unreachable"), failed("network.denied")]);
+}
+
+#[test]
+fn a_changed_or_unknown_host_key_is_sent_nothing() {
+    let (machine, home) = (Machine::start(), with_alice());
+    for (name, code) in [("changed", "network.host_key_changed"), ("unknown", "network.host_key_unknown")] {
+        let refusal = deliver(&machine, &home, &machine.destination(name, "cluster"), &[]).refusal();
+        assert_eq!((refusal.code.as_str(), refusal.exit), (code, 4), "{refusal:?}");
+    }
+    assert!(!machine.path("cluster").exists());
+}
+
+#[test]
+fn a_machine_that_takes_too_long_is_left() {
+    let (machine, home) = (Machine::start(), with_alice());
+    machine.configure_client("Host silent\n ProxyCommand sleep 60\n");
+    let refusal = deliver(&machine, &home, "silent:/etc/cluster", &["--timeout", "1s"]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("network.timeout", 4), "{refusal:?}");
+}
+
+#[test]
+fn a_failed_reload_is_said_and_takes_nothing_back() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "cluster");
+    let refusal =
+        deliver(&machine, &home, &to, &["--reload", "echo no such unit; exit 3", "--forget-key"]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.reload", 4));
+    assert_eq!(refusal.causes, ["no such unit"]);
+    assert_eq!(names(&machine, "cluster").len(), 4);
+    assert!(home.path("issued/user-alice.key").exists(), "the key is kept until all is well");
+    let [(outcome, details)] = &deliveries(&home)[..] else { panic!("one entry") };
+    assert_eq!((outcome.as_str(), &details["reload_status"]), ("success", &json!(3)));
+}
+
+#[test]
+fn a_full_disk_over_there_keeps_the_old_files() {
+    if !namespace::is_inside(module_path!(), "a_full_disk_over_there_keeps_the_old_files") {
+        return;
+    }
+    let (machine, home) = (Machine::start(), with_alice());
+    let disk = machine.path("disk");
+    fs::create_dir(&disk).expect("a directory");
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"]).arg(&disk);
+    assert!(mount.status().expect("mount starts").success(), "mount needs root");
+    let to = machine.destination("node1", "disk");
+    deliver(&machine, &home, &to, &[]).result();
+    let before = machine.files("disk");
+    let mut refusals = 0;
+    for pages in 0..6 {
+        let ballast = disk.join("ballast");
+        let _ = fs::remove_file(&ballast);
+        fill(&disk, &ballast, pages);
+        let finished = deliver(&machine, &home, &to, &["--reload", "exit 9"]);
+        fs::remove_file(&ballast).expect("the ballast");
+        assert_eq!(machine.files("disk"), before, "{pages} pages: {finished:?}");
+        let refusal = finished.refusal();
+        if refusal.code == "remote.reload" {
+            break;
+        }
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.write", 4), "{pages} pages: {refusal:?}");
+        refusals += 1;
+    }
+    let _ = Command::new("umount").arg(&disk).status();
+    assert!((1..6).contains(&refusals), "{refusals} of 6 found the disk full");
+}
+
+/// Leaves room for `pages` pages of 4 KiB.
+fn fill(disk: &Path, ballast: &Path, pages: u64) {
+    let room = rustix::fs::statvfs(disk).expect("statvfs").f_bavail;
+    let bytes = usize::try_from(room.saturating_sub(pages) * 4096).expect("a small disk");
+    fs::write(ballast, vec![0; bytes]).expect("there is room");
+}
+
+#[test]
+fn a_delivered_key_can_be_forgotten_and_stays_where_it_was_delivered() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "cluster");
+    let report = deliver(&machine, &home, &to, &["--forget-key"]).result();
+    let key = home.path("issued/user-alice.key");
+    assert!(!key.exists() && report["key_forgotten"].is_string(), "{report}");
+    let shown = home.ok(&["show", "api-user/alice"]);
+    assert!(shown["key"].is_null() && shown["key_forgotten_at"].is_string(), "{shown}");
+    let entries = home.ok(&["audit", "list"]);
+    let last = entries.as_array().and_then(|entries| entries.last()).expect("an entry");
+    assert_eq!((&last["action"], &last["details"]["destinations"]), (&json!("key.forget"), &json!([to])));
+    home.ok(&["audit", "verify"]);
+
+    let there = machine.files("cluster")["user.key"].clone();
+    fs::remove_file(machine.path("cluster/user.crt")).expect("a file");
+    deliver(&machine, &home, &to, &[]).result();
+    let files = machine.files("cluster");
+    assert_eq!((&files["user.key"], files.len()), (&there, 4), "the certificate comes again, the key stays");
+    let refusal = deliver(&machine, &home, &to, &["--forget-key"]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("store.no_key", 1));
+}
+
+#[test]
+fn what_no_gateway_would_take_is_not_handed_over() {
+    let (machine, home) = (Machine::start(), with_alice());
+    home.ok(&["create-api-user", "bob"]);
+    let to = machine.destination("node1", "cluster");
+    let refused = |target: &str| machine.run(&home, &["distribute", target, "--to", &to]).refusal().code;
+    assert_eq!(refused("api-user/nobody"), "ca.unknown_certificate");
+    home.ok(&["revoke", "api-user/bob"]);
+    assert_eq!(refused("api-user/bob"), "ca.not_valid");
+    let key = home.path("issued/user-alice.key");
+    let own = fs::read(&key).expect("a key");
+    fs::copy(home.path("issued/user-bob.key"), &key).expect("a copy");
+    assert_eq!(refused("api-user/alice"), "ca.file_foreign");
+    fs::write(&key, own).expect("a key");
+    fs::copy(home.path("issued/user-bob.crt"), home.path("issued/user-alice.crt")).expect("a copy");
+    assert_eq!(refused("api-user/alice"), "ca.file_foreign");
+    assert!(!machine.path("cluster").exists());
+}
+
+#[test]
+fn what_could_be_an_option_or_a_command_is_refused_before_anything_runs() {
+    let (machine, home) = (Machine::start(), with_alice());
+    for to in [
+        "-oProxyCommand=id:/etc/cluster",
+        "node1:/etc/$(id)",
+        "a b@node1:/etc",
+        "node1:/etc/a\nb",
+        "node1:etc",
+    ] {
+        let finished = machine.run(&home, &["distribute", "api-user/alice", &format!("--to={to}")]);
+        assert_eq!(finished.exit, Some(2), "{to}: {finished:?}");
+    }
+    for stem in ["cluster", "../x", "-x", "a b"] {
+        let stem = format!("--as={stem}");
+        let finished = deliver(&machine, &home, "node1:/etc/cluster", &[stem.as_str()]);
+        assert_eq!(finished.exit, Some(2), "{stem}: {finished:?}");
+    }
+    assert!(!machine.path("arguments").exists(), "ssh was never run");
+}
+
+#[test]
+fn a_dry_run_connects_to_nobody() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let plan = deliver(&machine, &home, "down:/etc/cluster", &["--dry-run", "--reload", "true"]).result();
+    assert_eq!(plan["files"][0]["name"], "user.key");
+    assert_eq!(plan["reload"], "true");
+    assert!(!machine.path("arguments").exists(), "ssh was never run");
+    assert!(deliveries(&home).is_empty());
+}
