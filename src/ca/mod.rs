@@ -236,6 +236,7 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check()?;
         let lock = home.lock()?;
+        protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         let key = PrivateKey::unlock(&home.key(), context.unlock.as_ref())?;
         let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };

@@ -45,6 +45,7 @@ impl Custody {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check()?;
         let lock = home.lock()?;
+        sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })
     }
@@ -103,8 +104,7 @@ impl Custody {
         // To replace a symbolic link would leave the old key where the link points to.
         let path = files::absolute(path)?;
         let (before, after) = (old.protection(), new.protection());
-        // A run that ended early may have left its file; the lock of the home keeps others away.
-        drop(Staged::adopt(&path, TAG));
+        sweep(&path);
         let staged = Staged::create(&path, TAG, Access::Private, new.into_contents()?.expose())?;
         staged.sync()?;
         self.record(action, path.display().to_string(), json!({ "before": &before, "after": &after }))?;
@@ -127,6 +127,14 @@ impl Custody {
             return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }
         Ok(())
+    }
+}
+
+/// Removes what a run that ended early left beside a key: it may hold the key unprotected. The lock of
+/// the home keeps everybody else from being at work there.
+pub(super) fn sweep(path: &Path) {
+    if let Ok(path) = files::absolute(path) {
+        drop(Staged::adopt(&path, TAG));
     }
 }
 

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
 use crate::files;
-use crate::keys::Protection;
 use crate::keys::kms::{
     self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, KmsError, Missing,
     MountPath, Namespace, Service, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
 };
+use crate::keys::{KeyFile, Protection};
 
 use super::Session;
 use super::key::custody;
@@ -41,6 +41,8 @@ enum Command {
     Show(Show),
     /// Stop using the service
     Unset(Unset),
+    /// Write what opens one wrapped key, for the machine that uses it (a gateway)
+    Export(Export),
     /// Wrap keys anew after the service's key was rotated
     Rewrap(Rewrap),
 }
@@ -157,6 +159,16 @@ struct Unset {
     allow_downgrade: bool,
 }
 
+/// `kms export`.
+#[derive(Debug, Args)]
+struct Export {
+    /// The wrapped private key
+    key: PathBuf,
+
+    /// Where to write the configuration (0600); it holds the secrets of the key's service
+    output: PathBuf,
+}
+
 /// `kms rewrap`.
 #[derive(Debug, Args)]
 struct Rewrap {
@@ -176,6 +188,7 @@ impl Kms {
             Command::Set(Set::Vault(set)) => set.run(session),
             Command::Show(show) => show.run(session),
             Command::Unset(unset) => unset.run(session),
+            Command::Export(export) => export.run(session),
             Command::Rewrap(rewrap) => rewrap.run(session),
         }
     }
@@ -259,7 +272,7 @@ impl Show {
             Wrapped {
                 key,
                 own_service: own.map(|own| Facts::of(own, own.has_secrets())),
-                protection: crate::keys::KeyFile::Envelope(Box::new(envelope)).protection(),
+                protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
         Ok(Box::new(Shown(State {
@@ -284,6 +297,25 @@ impl Unset {
             None => Some(Instead::Nothing),
         };
         Ok(Box::new(Shown(Ended { keys: custody(session)?.unset_kms(instead)? })))
+    }
+}
+
+impl Export {
+    fn run(self, session: &Session) -> CommandResult {
+        let KeyFile::Envelope(envelope) = KeyFile::read(&self.key)? else {
+            return Err(Failure::new(
+                "key.not_wrapped",
+                "the private key is not wrapped by a key management service",
+            )
+            .about(&self.key));
+        };
+        let only = Configuration::load(&session.home().kms())?.only_for(&envelope)?;
+        if files::occupied(&self.output) {
+            return Err(files::FileError::Exists { path: self.output }.into());
+        }
+        only.store(&self.output)?;
+        let service = only.cluster.as_ref().map(|service| Facts::of(service, service.has_secrets()));
+        Ok(Box::new(Shown(Exported { configuration: self.output, key: self.key, service })))
     }
 }
 
@@ -444,6 +476,23 @@ impl fmt::Display for State {
             writeln!(f, "  checked      reached, logged in, wrapped and unwrapped")?;
         }
         Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    configuration: PathBuf,
+    key: PathBuf,
+    service: Option<Facts>,
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} opens {} and nothing else", typed(&self.configuration), typed(&self.key))?;
+        match &self.service {
+            Some(service) => write!(f, "{service}"),
+            None => Ok(()),
+        }
     }
 }
 

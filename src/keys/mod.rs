@@ -15,7 +15,7 @@ pub use envelope::{DataKey, Envelope};
 pub use error::KeyError;
 pub use file::{KeyFile, NewProtection, Protection};
 pub use passphrase::judge_new_passphrase;
-pub use unlock::{NothingToUnlockWith, Unlock};
+pub use unlock::{KmsFile, NothingToUnlockWith, Unlock};
 
 use std::fmt;
 use std::path::Path;

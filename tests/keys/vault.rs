@@ -5,7 +5,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use cluster_ca::keys::{KmsFile, PrivateKey};
 use serde_json::{Value, json};
 
 use crate::bao::{Bao, free_port};
@@ -390,6 +392,15 @@ fn a_key_of_its_own_is_wrapped_by_itself_until_it_is_converted() {
     assert_eq!(envelope(&key)["wrapped"]["key"], "gateway-key");
     assert_eq!(home.ok(&["kms", "show"])["wrapped"].as_array().unwrap().len(), 2);
 
+    // What the gateway's machine is given opens this key, and knows nothing of the cluster's.
+    let exported = home.path("gateway-kms.json");
+    home.ok(&["kms", "export", path, exported.to_str().unwrap()]);
+    assert!(!fs::read_to_string(&exported).unwrap().contains(fs::read_to_string(&token).unwrap().trim()));
+    assert_eq!(fs::metadata(&exported).unwrap().permissions().mode() & 0o777, 0o600);
+    PrivateKey::unlock(&key, &KmsFile::new(&exported)).unwrap();
+    let root = PrivateKey::unlock(&home.path("cluster.key"), &KmsFile::new(&exported)).unwrap_err();
+    assert_eq!(root.code(), "kms.not_configured");
+
     bao.post("transit/keys/gateway-key/rotate", json!({}));
     let cluster_only = home.ok(&["kms", "rewrap"]);
     assert_eq!(cluster_only["keys"].as_array().unwrap().len(), 1);
@@ -456,4 +467,63 @@ fn a_configuration_that_others_can_read_is_not_used() {
     let refusal = home.refused(&["create-api-user", "alice"]);
     assert_eq!(refusal.code, "kms.configuration");
     assert!(!refusal.words().contains("s.secret"), "{refusal:?}");
+}
+
+/// Kills a command at each of its system calls that change the disk, one after the other.
+fn killed_at_each_step(home: &Home, arguments: &[&str], check: impl Fn(&Home, usize)) -> usize {
+    const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,unlink,pwrite64,write";
+    for step in 1.. {
+        let copy = home.duplicate();
+        let command = copy.command(arguments);
+        let killed = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+            .arg(format!("inject={CALLS}:signal=SIGKILL:when={step}"))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        check(&copy, step);
+        if killed.success() {
+            return step;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_move_killed_at_any_step_leaves_a_key_that_opens_and_can_be_finished() {
+    let (bao, home, token) = wrapped();
+    bao.make_key("new-key");
+    let root = secret(&home, "root-token", "root");
+    let moving = ["kms", "set", "vault", &bao.address, "new-key", "--token-file", &root];
+    let steps = killed_at_each_step(&home, &moving, |copy, step| {
+        let finished = copy.run(&["--json", "create-api-user", "alice"]);
+        assert_eq!(finished.exit, Some(0), "step {step}: {finished:?}");
+        copy.ok(&moving);
+        assert_eq!(copy.ok(&["key", "show"])["wrapping_key"], "new-key", "step {step}");
+        assert!(!fs::read_to_string(copy.path("kms.json")).unwrap().contains("previous"), "step {step}");
+        let left: Vec<_> = copy
+            .contents()
+            .into_keys()
+            .filter(|path| path.to_string_lossy().contains("protect.tmp"))
+            .collect();
+        assert!(left.is_empty(), "step {step}: {left:?}");
+        copy.ok(&["audit", "verify"]);
+    });
+    assert!(steps > 10, "{steps} steps");
+    drop(token);
+}
+
+#[test]
+fn a_rewrap_killed_at_any_step_leaves_a_key_that_opens_and_can_be_resumed() {
+    let (bao, home, _) = wrapped();
+    bao.post("transit/keys/ca-key/rotate", json!({}));
+    killed_at_each_step(&home, &["kms", "rewrap"], |copy, step| {
+        let finished = copy.run(&["--json", "create-api-user", "alice"]);
+        assert_eq!(finished.exit, Some(0), "step {step}: {finished:?}");
+        copy.ok(&["kms", "rewrap"]);
+        assert_eq!(copy.ok(&["key", "show"])["version"], 2, "step {step}");
+    });
 }

@@ -235,6 +235,21 @@ impl Configuration {
         Err(first_error.unwrap_or_else(|| KmsError::not_configured(envelope.wrapped())))
     }
 
+    /// What opens one envelope and nothing else, for the machine on which it is to open.
+    ///
+    /// # Errors
+    /// [`KmsError::NotConfigured`] when no service here wrapped it.
+    pub fn only_for(&self, envelope: &Envelope) -> Result<Self, KmsError> {
+        let mut services = self.services_for(envelope.key_id());
+        let service = services.find(|service| service.wrapped(envelope.wrapped()));
+        let service = service.ok_or_else(|| KmsError::not_configured(envelope.wrapped()))?;
+        Ok(Self {
+            ca_certificate: self.ca_certificate.clone(),
+            cluster: Some(service.clone()),
+            ..Self::default()
+        })
+    }
+
     /// A client of `service`, with the trust that is configured here; nothing is sent yet.
     ///
     /// # Errors

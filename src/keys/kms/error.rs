@@ -233,6 +233,12 @@ impl KmsError {
         Self::NotConfigured { kms: wrapped.kms(), key: wrapped.key().to_owned() }
     }
 
+    /// Whether the same may well succeed later without anybody changing what is configured here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Sealed { .. } | Self::Unavailable { .. })
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {
