@@ -14,7 +14,7 @@ use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
 use super::builder::{self, RevokedEntry};
-use super::{Authority, CaError};
+use super::{Authority, CaError, explained};
 
 /// How long a list holds: an offline root must be able to rest; gateways are kept fresh by push.
 pub(super) const VALIDITY: Duration = Duration::days(180);
@@ -30,7 +30,8 @@ impl Authority {
         let this_update = provenance.at;
         let next_update = this_update + VALIDITY;
         let revoked = revoked_entries(&cluster.inventory, &cluster.issuer)?;
-        let der = builder::sign_crl(number, this_update, next_update, revoked, &self.signer)?;
+        let signed = builder::sign_crl(number, this_update, next_update, revoked, &self.signer);
+        let der = explained(self.signer.key(), signed)?;
         let current = judge(&der, &cluster.root, number, this_update, next_update)?;
         files::write(&cluster.home.crl(), Access::Public, Placement::Replace, encode(&der).as_bytes())?;
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;

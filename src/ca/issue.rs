@@ -25,7 +25,7 @@ use crate::profile::{Asked, LeafPlan, LeafRequest, Mismatch, ProfileSet};
 use crate::store::Intent;
 use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName, pem};
 
-use super::{Authority, CaError, Cluster, builder};
+use super::{Authority, CaError, Cluster, builder, explained};
 
 /// Certificates in one transaction: large enough that its two durable writes weigh little, small
 /// enough that a crash leaves few to name.
@@ -225,7 +225,8 @@ impl Authority {
         self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
 
         let desk = Desk { root: &self.cluster.root, signer: &self.signer };
-        let (certificates, staged) = desk.sign_all(&jobs, progress)?;
+        let signed = desk.sign_all(&jobs, progress);
+        let (certificates, staged) = explained(self.signer.key(), signed)?;
         make_durable(&staged, output)?;
 
         self.cluster.inventory.begin(&provenance)?.issue(&issuer, &certificates)?.commit()?;

@@ -105,7 +105,10 @@ impl Custody {
         self.record(Action::KmsSet, "cluster".to_owned(), described(service))?;
 
         let root = self.cluster.home.key();
-        let mut moved = vec![self.wrap_with(&root, wrap.as_ref(), service, Action::KmsSet)?];
+        let mut moved = Vec::new();
+        if files::occupied(&root) || configuration.signer.is_none() {
+            moved.push(self.wrap_with(&root, wrap.as_ref(), service, Action::KmsSet)?);
+        }
         for (key, envelope) in self.cluster.wrapped_keys()? {
             let own = configuration.own.contains_key(&envelope.key_id().to_string());
             if key != root && (convert || !own) {

@@ -238,7 +238,7 @@ impl Authority {
         let lock = home.lock()?;
         protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
-        let key = PrivateKey::unlock(&home.key(), context.unlock.as_ref())?;
+        let key = root_key(home, context.unlock.as_ref())?;
         let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };
         if key.public_key_info() != cluster.root.public_key_info {
             return Err(mismatch());
@@ -269,6 +269,27 @@ impl Authority {
     fn check_root_is_valid(&self) -> Result<(), CaError> {
         let (now, root) = (self.cluster.context.now(), &self.cluster.root);
         if root.is_valid_at(now) { Ok(()) } else { Err(CaError::RootExpired { not_after: root.not_after }) }
+    }
+}
+
+/// The root's key: in its file, or with the service that holds it.
+fn root_key(home: &Home, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
+    if !files::occupied(&home.key())
+        && let Some(held) = unlock.kms()?.root_key()?
+    {
+        return Ok(held);
+    }
+    PrivateKey::unlock(&home.key(), unlock)
+}
+
+/// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only
+/// says that it did not.
+fn explained<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
+    match result {
+        Err(CaError::Signing { why }) => {
+            Err(key.take_failure().map_or(CaError::Signing { why }, CaError::Kms))
+        }
+        other => other,
     }
 }
 

@@ -10,7 +10,8 @@ use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
 use crate::files;
 use crate::keys::kms::{
     self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, KmsError, Missing,
-    MountPath, Namespace, Service, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
+    MountPath, Namespace, Service, SigningService, UniqueIdentifier, VaultAddress, VaultCredentials,
+    VaultService,
 };
 use crate::keys::{KeyFile, Protection};
 
@@ -53,6 +54,34 @@ enum Set {
     Vault(SetVault),
     /// A KMIP server (1.2 to 2.x)
     Kmip(SetKmip),
+}
+
+/// How to get at a Vault.
+#[derive(Debug, Args)]
+pub(super) struct VaultAccess {
+    /// Read the token from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", conflicts_with = "role_id")]
+    token_file: Option<PathBuf>,
+
+    /// Log in with this role of the AppRole method, instead of with a token
+    #[arg(long, value_name = "ID")]
+    role_id: Option<String>,
+
+    /// Read the role's secret id from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", requires = "role_id")]
+    secret_id_file: Option<PathBuf>,
+
+    /// The namespace of the engine and of the login
+    #[arg(long)]
+    namespace: Option<Namespace>,
+
+    /// Where the Transit engine is mounted [default: transit]
+    #[arg(long, value_name = "PATH")]
+    transit_path: Option<MountPath>,
+
+    /// Where the AppRole method is mounted below auth/ [default: approle]
+    #[arg(long, value_name = "PATH")]
+    auth_path: Option<MountPath>,
 }
 
 /// `kms set kmip`.
@@ -105,29 +134,8 @@ struct SetVault {
     #[arg(value_name = "KEY-IDENTIFIER")]
     key: KeyName,
 
-    /// Read the token from the first line of this file (0600)
-    #[arg(long, value_name = "FILE", conflicts_with = "role_id")]
-    token_file: Option<PathBuf>,
-
-    /// Log in with this role of the AppRole method, instead of with a token
-    #[arg(long, value_name = "ID")]
-    role_id: Option<String>,
-
-    /// Read the role's secret id from the first line of this file (0600)
-    #[arg(long, value_name = "FILE", requires = "role_id")]
-    secret_id_file: Option<PathBuf>,
-
-    /// The namespace of the engine and of the login
-    #[arg(long)]
-    namespace: Option<Namespace>,
-
-    /// Where the Transit engine is mounted
-    #[arg(long, value_name = "PATH", default_value = "transit")]
-    transit_path: MountPath,
-
-    /// Where the AppRole method is mounted below auth/
-    #[arg(long, value_name = "PATH", default_value = "approle")]
-    auth_path: MountPath,
+    #[command(flatten)]
+    access: VaultAccess,
 
     /// Keep neither token nor secret id: each run reads it from the environment or asks
     #[arg(long)]
@@ -194,28 +202,38 @@ impl Kms {
     }
 }
 
-impl SetVault {
-    fn run(self, session: &Session) -> CommandResult {
-        let address = self.address.to_string();
+impl VaultAccess {
+    /// Whether anything was said of it.
+    pub(super) fn is_given(&self) -> bool {
+        self.token_file.is_some()
+            || self.role_id.is_some()
+            || self.namespace.is_some()
+            || self.transit_path.is_some()
+            || self.auth_path.is_some()
+    }
+
+    /// The service at `address` with its key, and the secret that logs in to it.
+    pub(super) fn service(self, address: VaultAddress, key: KeyName) -> Result<VaultService, Failure> {
         let read = |file: Option<PathBuf>, what| match file {
             Some(file) => Credential::from_file(&file).map(Some),
-            None => credential(&Missing { what, address: address.clone() }),
+            None => credential(&Missing { what, address: address.to_string() }),
         };
         let credentials = match self.role_id {
             None => VaultCredentials::Token(read(self.token_file, kms::TOKEN)?),
             Some(role_id) => VaultCredentials::AppRole(AppRole {
-                auth_path: self.auth_path,
+                auth_path: self.auth_path.map_or_else(|| "approle".parse(), Ok)?,
                 role_id,
                 secret_id: read(self.secret_id_file, kms::SECRET_ID)?,
             }),
         };
-        let service = Service::Vault(VaultService {
-            address: self.address,
-            key: self.key,
-            namespace: self.namespace,
-            transit_path: self.transit_path,
-            credentials,
-        });
+        let transit_path = self.transit_path.map_or_else(|| "transit".parse(), Ok)?;
+        Ok(VaultService { address, key, namespace: self.namespace, transit_path, credentials })
+    }
+}
+
+impl SetVault {
+    fn run(self, session: &Session) -> CommandResult {
+        let service = Service::Vault(self.access.service(self.address, self.key)?);
         let secrets = if self.do_not_keep_secrets { Secrets::NotKept } else { Secrets::Kept };
         set(session, &service, secrets, self.own, self.convert)
     }
@@ -235,7 +253,7 @@ impl SetKmip {
 }
 
 /// A public PEM file as text.
-fn text_of(file: &Path) -> Result<String, Failure> {
+pub(super) fn text_of(file: &Path) -> Result<String, Failure> {
     let not_pem = |_| Failure::new("x509.pem", format!("{} is not PEM", file.display()));
     String::from_utf8(files::read(file, files::SMALL_FILE)?).map_err(not_pem)
 }
@@ -262,6 +280,7 @@ impl Show {
         let stored = Configuration::load(&session.home().kms())?;
         if self.check {
             let configured = session.context.unlock.kms()?;
+            configured.root_key()?;
             for service in configured.cluster.iter().chain(configured.own.values()) {
                 kms::try_out(configured.connect(service)?.as_ref(), service.address())?;
             }
@@ -275,7 +294,11 @@ impl Show {
                 protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
+        let signer = stored.signer.map(|SigningService { vault, version }| {
+            format!("vault key {}, version {version}, at {}", vault.key, vault.address)
+        });
         Ok(Box::new(Shown(State {
+            signer,
             checked: self.check,
             service: stored.cluster.as_ref().map(|service| Facts::of(service, service.has_secrets())),
             moving_from: stored
@@ -442,6 +465,8 @@ fn write_keys(f: &mut fmt::Formatter<'_>, keys: &[Rewrapped]) -> fmt::Result {
 
 #[derive(Serialize)]
 struct State {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
     service: Option<Facts>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     moving_from: Vec<Facts>,
@@ -460,6 +485,9 @@ struct Wrapped {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(signer) = &self.signer {
+            writeln!(f, "The root's key is held by {signer}")?;
+        }
         match &self.service {
             None => writeln!(f, "No key management service wraps the keys of this cluster")?,
             Some(service) => write!(f, "Private keys are wrapped by a key management service\n{service}")?,

@@ -87,7 +87,7 @@ impl Envelope {
         let data_key = DataKey::random()?;
         let key_id = key.key_id();
         let context = context(VERSION, cluster, &key_id);
-        let pkcs8 = key.pair.serialized_der();
+        let pkcs8 = key.pair()?.serialized_der();
         let mut ciphertext = Vec::with_capacity(pkcs8.len() + AES_256_GCM.tag_len());
         ciphertext.extend_from_slice(pkcs8);
         // Encrypted in place, in a buffer with room for the tag: no plaintext is left behind.

@@ -40,6 +40,9 @@ pub enum KeyError {
         /// The type asked for.
         algorithm: KeyAlgorithm,
     },
+    /// The key is held by a service and never leaves it.
+    #[error("the private key is held by a service and never leaves it")]
+    Held,
     /// The key management service could not be used.
     #[error(transparent)]
     Kms(#[from] KmsError),
@@ -101,6 +104,7 @@ impl KeyError {
             Self::EnvelopeVersion { .. } => "key.envelope_version",
             Self::File(error) => error.code(),
             Self::Generate { .. } => "key.generate",
+            Self::Held => "key.held",
             Self::Kms(error) => error.code(),
             Self::NotPem => "key.not_pem",
             Self::PassphraseNeeded { .. } => "key.passphrase_needed",

@@ -105,7 +105,7 @@ impl KeyFile {
             }
             NewProtection::Passphrase(passphrase) => {
                 passphrase::judge_new_passphrase(passphrase)?;
-                let der = passphrase::encrypt(key.pair.serialized_der(), passphrase)?;
+                let der = passphrase::encrypt(key.pair()?.serialized_der(), passphrase)?;
                 let again = passphrase::decrypt(&der, passphrase)?.ok_or(KeyError::Seal)?;
                 (Self::Passphrase(der), PrivateKey::from_pkcs8(again.expose())?)
             }

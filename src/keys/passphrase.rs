@@ -165,7 +165,7 @@ mod tests {
 
     fn sealed(passphrase: &str) -> (PrivateKey, Vec<u8>) {
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
-        let der = encrypt(key.to_pkcs8().secret_pkcs8_der(), &secret(passphrase)).unwrap();
+        let der = encrypt(key.to_pkcs8().unwrap().secret_pkcs8_der(), &secret(passphrase)).unwrap();
         (key, der)
     }
 
@@ -173,7 +173,7 @@ mod tests {
     fn only_the_passphrase_that_sealed_it_opens_it() {
         let (key, der) = sealed("correct horse battery");
         let plain = decrypt(&der, &secret("correct horse battery")).unwrap().unwrap();
-        assert_eq!(plain.expose(), key.to_pkcs8().secret_pkcs8_der());
+        assert_eq!(plain.expose(), key.to_pkcs8().unwrap().secret_pkcs8_der());
         for wrong in ["", "correct horse batterx", "correct horse battery "] {
             let found = decrypt(&der, &secret(wrong)).unwrap();
             assert!(found.is_none_or(|text| PrivateKey::from_pkcs8(text.expose()).is_err()));

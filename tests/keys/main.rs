@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`kmip`] | the same with a KMIP server of each version, and with hostile ones |
 //! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
+//! | [`signer`] | a root whose key never leaves an OpenBao signs all that one in a file does |
 //! | [`vault`] | keys wrapped by an OpenBao open with it alone, and every trouble of it has its words |
 
 #![expect(
@@ -21,4 +22,5 @@ mod home;
 mod kmip;
 mod kmip_server;
 mod passphrase;
+mod signer;
 mod vault;

@@ -10,13 +10,14 @@ use zeroize::Zeroizing;
 
 use super::kmip::Kmip;
 use super::trust::Trust;
-use super::vault::Transit;
+use super::vault::{Transit, TransitSigner};
 use super::{
     KeyName, KeyWrap, KmipAddress, KmsError, MountPath, Namespace, UniqueIdentifier, VaultAddress, Wrapped,
 };
 use crate::files::{self, Access, Placement};
-use crate::keys::PrivateKey;
 use crate::keys::envelope::{DataKey, Envelope};
+use crate::keys::{KeyError, PrivateKey};
+use crate::secret::Secret;
 use crate::x509::Sha256;
 
 /// The present format.
@@ -36,6 +37,9 @@ pub struct Configuration {
     /// The services before that, for as long as keys are on their way from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Service>,
+    /// The service that holds the root's key itself, and signs by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SigningService>,
     /// Services of single keys, by the SHA-256 of their public half.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub own: BTreeMap<String, Service>,
@@ -50,6 +54,16 @@ pub enum Service {
     Kmip(KmipService),
     /// The Transit engine of a Vault or an OpenBao.
     Vault(VaultService),
+}
+
+/// A key of a Transit engine that signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningService {
+    /// The engine and its key.
+    pub vault: VaultService,
+    /// The version of the key: a rotation there makes another key, and the root has this one.
+    pub version: u64,
 }
 
 /// A key of a KMIP server, and how to get at it.
@@ -172,6 +186,7 @@ impl Default for Configuration {
             ca_certificate: None,
             cluster: None,
             previous: Vec::new(),
+            signer: None,
             own: BTreeMap::new(),
         }
     }
@@ -204,11 +219,20 @@ impl Configuration {
     /// # Errors
     /// [`KmsError::File`].
     pub fn store(&self, path: &Path) -> Result<(), KmsError> {
+        Ok(files::write(path, Access::Private, Placement::Replace, self.to_text()?.expose())?)
+    }
+
+    /// The configuration as it is written to its file.
+    ///
+    /// # Errors
+    /// [`KmsError::Configuration`] when it cannot be encoded, which no configuration of ours causes.
+    pub fn to_text(&self) -> Result<Secret, KmsError> {
         let unwritable = |error: serde_json::Error| KmsError::Configuration { why: error.to_string() };
-        let mut text = Zeroizing::new(Vec::with_capacity(64 << 10));
-        serde_json::to_writer_pretty(&mut *text, self).map_err(unwritable)?;
+        // One allocation: its secrets are not left behind in a smaller one.
+        let mut text = Vec::with_capacity(64 << 10);
+        serde_json::to_writer_pretty(&mut text, self).map_err(unwritable)?;
         text.push(b'\n');
-        Ok(files::write(path, Access::Private, Placement::Replace, &text)?)
+        Ok(Secret::new(text))
     }
 
     /// Every service in it that could have wrapped a key, the likeliest first.
@@ -259,27 +283,56 @@ impl Configuration {
             |own: Option<&String>| Trust::from_pem(own.or(self.ca_certificate.as_ref()).map(String::as_str));
         match service {
             Service::Kmip(kmip) => Ok(Box::new(Kmip::new(kmip, &trust(kmip.ca_certificate.as_ref())?)?)),
-            Service::Vault(vault) => Ok(Box::new(Transit::new(vault, &trust(None)?)?)),
+            Service::Vault(vault) => Ok(Box::new(self.transit(vault)?)),
         }
+    }
+
+    /// The root's key, where a service holds it.
+    ///
+    /// # Errors
+    /// [`KeyError::Kms`].
+    pub fn root_key(&self) -> Result<Option<PrivateKey>, KeyError> {
+        let Some(SigningService { vault, version }) = &self.signer else { return Ok(None) };
+        let signer = TransitSigner::new(self.transit(vault)?, Some(*version))?;
+        PrivateKey::held(Box::new(signer)).map(Some)
+    }
+
+    /// Makes `vault`'s key, in its newest version, the one that signs.
+    ///
+    /// # Errors
+    /// [`KmsError`] when it cannot be used.
+    pub fn sign_with(&mut self, vault: VaultService) -> Result<(), KmsError> {
+        let version = TransitSigner::new(self.transit(&vault)?, None)?.version();
+        self.signer = Some(SigningService { vault, version });
+        Ok(())
+    }
+
+    fn transit(&self, vault: &VaultService) -> Result<Transit, KmsError> {
+        Transit::new(vault, &Trust::from_pem(self.ca_certificate.as_deref())?)
     }
 
     /// Every secret that is needed and not kept, to be filled in.
     pub fn missing_credentials(&mut self) -> impl Iterator<Item = (Missing, &mut Option<Credential>)> {
         let services = self.cluster.iter_mut().chain(&mut self.previous).chain(self.own.values_mut());
-        services.filter_map(|service| match service {
+        let vaults = services.filter_map(|service| match service {
             Service::Kmip(_) => None,
-            Service::Vault(vault) => {
-                let address = vault.address.to_string();
-                match &mut vault.credentials {
-                    VaultCredentials::AppRole(AppRole { secret_id, .. }) => {
-                        secret_id.is_none().then_some((Missing { what: SECRET_ID, address }, secret_id))
-                    }
-                    VaultCredentials::Token(token) => {
-                        token.is_none().then_some((Missing { what: TOKEN, address }, token))
-                    }
-                }
+            Service::Vault(vault) => Some(vault),
+        });
+        vaults.chain(self.signer.as_mut().map(|signer| &mut signer.vault)).filter_map(VaultService::missing)
+    }
+}
+
+impl VaultService {
+    fn missing(&mut self) -> Option<(Missing, &mut Option<Credential>)> {
+        let address = self.address.to_string();
+        match &mut self.credentials {
+            VaultCredentials::AppRole(AppRole { secret_id, .. }) => {
+                secret_id.is_none().then_some((Missing { what: SECRET_ID, address }, secret_id))
             }
-        })
+            VaultCredentials::Token(token) => {
+                token.is_none().then_some((Missing { what: TOKEN, address }, token))
+            }
+        }
     }
 }
 

@@ -198,6 +198,9 @@ pub enum KmsError {
         /// The service.
         address: String,
     },
+    /// What the service signed is not verified by the key that it holds.
+    #[error("the signature that came back is not by the key that should have signed")]
+    Signature,
     /// The token does not hold any more, or never did.
     #[error("{address} does not accept the token{}", words(messages))]
     TokenRefused {
@@ -268,6 +271,7 @@ impl KmsError {
             Self::Refused { .. } => "kms.refused",
             Self::RoundTrip { .. } => "kms.round_trip",
             Self::Sealed { .. } => "kms.sealed",
+            Self::Signature => "kms.signature",
             Self::TokenRefused { .. } => "kms.token_refused",
             Self::TooOld { .. } => "kms.too_old",
             Self::Unavailable { .. } => "kms.unavailable",

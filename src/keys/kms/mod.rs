@@ -17,8 +17,8 @@ mod trust;
 mod vault;
 
 pub use configuration::{
-    AppRole, Configuration, Credential, KmipService, Missing, SECRET_ID, Service, TOKEN, VaultCredentials,
-    VaultService,
+    AppRole, Configuration, Credential, KmipService, Missing, SECRET_ID, Service, SigningService, TOKEN,
+    VaultCredentials, VaultService,
 };
 pub use error::KmsError;
 pub use kmip::Kmip;

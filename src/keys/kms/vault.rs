@@ -4,6 +4,7 @@
 //! key is always looked at first. `rewrap` cannot handle associated data, so what belongs together is
 //! bound in the envelope. A key that does not exist reads as "denied" where the policy does not name it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -17,6 +18,7 @@ use super::http::{Answer, Call, Https};
 use super::trust::Trust;
 use super::{KeyWrap, KmsError, Rewrap, TransitCiphertext, Wrapped};
 use crate::keys::envelope::DataKey;
+use crate::keys::held::DigestSigner;
 
 /// A key of a Transit engine.
 pub struct Transit {
@@ -59,6 +61,29 @@ struct KeyFacts {
     supports_decryption: bool,
     #[serde(default)]
     derived: bool,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// What is known of a key that signs.
+#[derive(Deserialize)]
+struct SigningKeyFacts {
+    latest_version: u64,
+    keys: BTreeMap<String, PublicHalf>,
+}
+
+#[derive(Deserialize)]
+struct PublicHalf {
+    public_key: String,
+}
+
+#[derive(Deserialize)]
+struct Signature {
+    signature: String,
 }
 
 #[derive(Deserialize)]
@@ -175,11 +200,11 @@ impl Transit {
     }
 
     /// What is known of the key; the one way to learn whether it is there.
-    fn key_facts(&self) -> Result<KeyFacts, KmsError> {
+    fn key_facts<T: DeserializeOwned>(&self) -> Result<T, KmsError> {
         let path = self.path("keys");
         let answer = self.call(&path, &Call::Get)?;
         match answer.status {
-            200 => Ok(self.read::<Data<KeyFacts>>(&answer)?.data),
+            200 => Ok(self.read::<Data<T>>(&answer)?.data),
             _ => Err(self.refusal(&path, "read", &answer)),
         }
     }
@@ -251,7 +276,7 @@ impl Transit {
 
 impl KeyWrap for Transit {
     fn check(&self) -> Result<(), KmsError> {
-        let facts = self.key_facts()?;
+        let facts = self.key_facts::<KeyFacts>()?;
         let unfit =
             |why| Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why });
         match facts {
@@ -281,12 +306,75 @@ impl KeyWrap for Transit {
 
     fn rewrap_key(&self, wrapped: &Wrapped) -> Result<Rewrap, KmsError> {
         let ciphertext = self.ciphertext_of(wrapped)?;
-        if wrapped.version() == Some(self.key_facts()?.latest_version) {
+        if wrapped.version() == Some(self.key_facts::<KeyFacts>()?.latest_version) {
             return Ok(Rewrap::Current);
         }
         let body = json!({ "ciphertext": ciphertext }).to_string();
         let renewed = self.post::<Ciphertext>("rewrap", body.as_bytes())?;
         Ok(Rewrap::Done(self.transit(renewed.ciphertext)))
+    }
+}
+
+/// One version of a key of a Transit engine that signs.
+pub(super) struct TransitSigner {
+    transit: Transit,
+    version: u64,
+}
+
+impl TransitSigner {
+    /// The signer of one version of the key; the newest when none is named.
+    pub(super) fn new(transit: Transit, version: Option<u64>) -> Result<Self, KmsError> {
+        let version = match version {
+            Some(version) => version,
+            None => transit.signing_key_facts()?.latest_version,
+        };
+        Ok(Self { transit, version })
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Transit {
+    fn signing_key_facts(&self) -> Result<SigningKeyFacts, KmsError> {
+        // Looked at twice, since a key that does not sign has no public halves to read.
+        let kind = self.key_facts::<Kind>()?.kind;
+        if kind == "ecdsa-p256" {
+            return self.key_facts();
+        }
+        let why = "its type is not ecdsa-p256";
+        Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why })
+    }
+}
+
+impl DigestSigner for TransitSigner {
+    fn public_key_info(&self) -> Result<Vec<u8>, KmsError> {
+        let transit = &self.transit;
+        let facts = transit.signing_key_facts()?;
+        let pem = facts.keys.get(&self.version.to_string()).map(|half| half.public_key.clone());
+        let missing = || KmsError::KeyMissing {
+            address: transit.address(),
+            key: format!("{}, version {}", transit.service.key, self.version),
+        };
+        let pem = pem.ok_or_else(missing)?;
+        let unreadable =
+            |_| KmsError::Protocol { address: transit.address(), why: "the public key in it cannot be read" };
+        pem_rfc7468::decode_vec(pem.trim().as_bytes()).map(|(_, der)| der).map_err(unreadable)
+    }
+
+    fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, KmsError> {
+        let body = json!({
+            "input": BASE64_STANDARD.encode(digest),
+            "prehashed": true,
+            "hash_algorithm": "sha2-256",
+            "marshaling_algorithm": "asn1",
+            "key_version": self.version,
+        });
+        let signed = self.transit.post::<Signature>("sign", body.to_string().as_bytes())?.signature;
+        let text = signed.rsplit(':').next().unwrap_or_default();
+        let why = "the signature in it is not base64";
+        BASE64_STANDARD.decode(text).map_err(|_| KmsError::Protocol { address: self.transit.address(), why })
     }
 }
 

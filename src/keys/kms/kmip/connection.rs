@@ -45,6 +45,7 @@ impl Endpoint {
             .collect();
         let key = PrivateKey::from_pem(&Secret::new(service.client_key.expose().as_bytes().to_vec()))
             .map_err(|error| bad(&error.to_string()))?;
+        let pkcs8 = key.to_pkcs8().map_err(|error| bad(&error.to_string()))?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(trust.anchors().iter().cloned());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -53,7 +54,7 @@ impl Endpoint {
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(&error.to_string()))?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key.to_pkcs8()))
+            .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(pkcs8))
             .map_err(|_| bad("the key is not the certificate's"))?;
         let name =
             ServerName::try_from(service.address.host().to_owned()).map_err(|_| KmsError::Address {
