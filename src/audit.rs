@@ -68,10 +68,14 @@ pub enum Action {
     CertificateBundle,
     /// A certificate was copied to a machine, with its key if it is here.
     CertificateDeliver,
+    /// A certificate was put on hold: revoked for the time being.
+    CertificateHold,
     /// A certificate was signed and recorded.
     CertificateIssue,
     /// The work of a process that crashed was finished or undone.
     CertificateRecover,
+    /// A certificate that was on hold holds again.
+    CertificateRelease,
     /// Serial numbers were set aside for certificates about to be signed.
     CertificateReserve,
     /// A certificate was revoked.
@@ -98,11 +102,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
+        Self::CertificateHold,
         Self::CertificateIssue,
         Self::CertificateRecover,
+        Self::CertificateRelease,
         Self::CertificateReserve,
         Self::CertificateRevoke,
         Self::ClusterInitialize,
@@ -122,8 +128,10 @@ impl Action {
         match self {
             Self::CertificateBundle => "certificate.bundle",
             Self::CertificateDeliver => "certificate.deliver",
+            Self::CertificateHold => "certificate.hold",
             Self::CertificateIssue => "certificate.issue",
             Self::CertificateRecover => "certificate.recover",
+            Self::CertificateRelease => "certificate.release",
             Self::CertificateReserve => "certificate.reserve",
             Self::CertificateRevoke => "certificate.revoke",
             Self::ClusterInitialize => "cluster.initialize",

@@ -166,6 +166,19 @@ impl Staged {
     /// # Errors
     /// [`FileError`]; nothing is left behind.
     pub fn create(destination: &Path, tag: &str, access: Access, contents: &[u8]) -> Result<Self, FileError> {
+        Self::create_with(destination, tag, access, |file| file.write_all(contents))
+    }
+
+    /// [`Staged::create`] for contents that `fill` writes, so that they need not be in memory as a whole.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing is left behind.
+    pub fn create_with(
+        destination: &Path,
+        tag: &str,
+        access: Access,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self, FileError> {
         let temporary = Self::temporary_path(destination, tag);
         let mut file = OpenOptions::new()
             .write(true)
@@ -175,7 +188,7 @@ impl Staged {
             .map_err(|source| FileError::io("write", &temporary, source))?;
         // From here on, dropping `staged` removes the file.
         let staged = Self { temporary, destination: destination.to_owned(), placed: false };
-        file.write_all(contents)
+        fill(&mut file)
             .and_then(|()| match access {
                 Access::Private => Ok(()),
                 Access::Public => file.set_permissions(fs::Permissions::from_mode(0o644)),
@@ -213,6 +226,10 @@ impl Staged {
     /// # Errors
     /// [`FileError::Exists`] under [`Placement::New`], or what the disk says; the file is then removed.
     pub fn place(mut self, placement: Placement) -> Result<(), FileError> {
+        self.rename(placement)
+    }
+
+    fn rename(&mut self, placement: Placement) -> Result<(), FileError> {
         let renamed = match placement {
             Placement::Replace => fs::rename(&self.temporary, &self.destination),
             Placement::New => rename_new(&self.temporary, &self.destination),
@@ -242,6 +259,36 @@ impl Drop for Staged {
         if !self.placed {
             // Best effort: what stays is found by its name when the home is opened again.
             let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Replaces two files that belong together. The second follows the first at once; if it cannot, the
+/// first is taken back, both stay under their temporary names, and the old two are whole.
+///
+/// A crash between the two renames leaves the first one's former contents under its temporary name:
+/// whoever adopts it must look at what it is.
+///
+/// # Errors
+/// What the disk says.
+pub fn replace_both(mut first: Staged, mut second: Staged) -> Result<(), FileError> {
+    let swap = |first: &Staged| {
+        rustix::fs::renameat_with(CWD, &first.temporary, CWD, &first.destination, RenameFlags::EXCHANGE)
+    };
+    if swap(&first).is_err() {
+        // Nothing is there to be taken back, or the file system cannot exchange names.
+        first.rename(Placement::Replace)?;
+        return second.place(Placement::Replace);
+    }
+    match second.rename(Placement::Replace) {
+        // Dropping the first removes what it has taken the place of.
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // Should this fail as well, the files are put right when they are looked after next.
+            let _ = swap(&first);
+            first.leave();
+            second.leave();
+            Err(error)
         }
     }
 }
@@ -280,11 +327,24 @@ const WRITE_TAG: &str = "new";
 /// # Errors
 /// [`FileError`]; the old file, if any, is then still there whole.
 pub fn write(path: &Path, access: Access, placement: Placement, contents: &[u8]) -> Result<(), FileError> {
+    write_with(path, access, placement, |file| file.write_all(contents))
+}
+
+/// [`write()`] for contents that `fill` writes, so that they need not be in memory as a whole.
+///
+/// # Errors
+/// [`FileError`]; the old file, if any, is then still there whole.
+pub fn write_with(
+    path: &Path,
+    access: Access,
+    placement: Placement,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
     if placement == Placement::New && occupied(path) {
         return Err(FileError::Exists { path: path.to_owned() });
     }
     drop(Staged::adopt(path, WRITE_TAG));
-    let staged = Staged::create(path, WRITE_TAG, access, contents)?;
+    let staged = Staged::create_with(path, WRITE_TAG, access, fill)?;
     staged.sync()?;
     staged.place(placement)?;
     sync_directory(parent(path))
@@ -296,16 +356,17 @@ pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// A path as an absolute one, right wherever it is used from later, and without links if it exists.
+/// A path as an absolute one, right wherever it is used from later, and without links as far as it exists.
 ///
 /// # Errors
 /// [`FileError`] when it cannot be followed.
 pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
-    match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path),
-        other => other,
+    match (fs::canonicalize(path), path.file_name()) {
+        (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(absolute(parent(path))?.join(name))
+        }
+        (resolved, _) => resolved.map_err(|source| FileError::io("open", path, source)),
     }
-    .map_err(|source| FileError::io("open", path, source))
 }
 
 /// What is in a directory, in the order of the names; nothing when there is no such directory.

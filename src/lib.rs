@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
-//! | what is done | [`ca`] initialize, issue, revoke, recover · [`distribute`] files carried to where they are used |
+//! | what is done | [`ca`] initialize, issue, renew, revoke, recover · [`distribute`] files carried to where they are used |
 //! | what is kept | [`keys`] private keys and what protects them · [`store`] the inventory · [`audit`] the chain of everything that was done |
 //! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |

@@ -4,10 +4,10 @@
 //! authority key identifier), so every field is set here.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
-    SanType, SigningKey,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SigningKey,
 };
+use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 use time::OffsetDateTime;
 
 use crate::keys::PrivateKey;
@@ -64,41 +64,6 @@ pub(super) fn sign_root(
     let certificate = Certificate::from_der(signed.der())?;
     plan.judge(&certificate)?;
     Ok(certificate)
-}
-
-/// One entry of a revocation list.
-pub(super) struct RevokedEntry {
-    pub(super) serial_number: SerialNumber,
-    pub(super) at: OffsetDateTime,
-    pub(super) reason: crate::revocation::RevocationReason,
-}
-
-/// Signs a complete revocation list.
-pub(super) fn sign_crl(
-    number: u64,
-    this_update: OffsetDateTime,
-    next_update: OffsetDateTime,
-    revoked: impl IntoIterator<Item = RevokedEntry>,
-    issuer: &Issuer<'_, impl SigningKey>,
-) -> Result<Vec<u8>, CaError> {
-    let revoked_certs = revoked
-        .into_iter()
-        .map(|entry| RevokedCertParams {
-            serial_number: rcgen::SerialNumber::from_slice(entry.serial_number.as_be_bytes()),
-            revocation_time: entry.at,
-            reason_code: Some(reason(entry.reason)),
-            invalidity_date: None,
-        })
-        .collect();
-    let params = CertificateRevocationListParams {
-        this_update,
-        next_update,
-        crl_number: rcgen::SerialNumber::from(number),
-        issuing_distribution_point: None,
-        revoked_certs,
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    params.signed_by(issuer).map(|crl| crl.der().to_vec()).map_err(signing_failed)
 }
 
 fn parameters(
@@ -166,21 +131,18 @@ fn san(name: &SubjectAltName) -> Result<SanType, CaError> {
     }
 }
 
-fn reason(reason: crate::revocation::RevocationReason) -> rcgen::RevocationReason {
-    use crate::revocation::RevocationReason as Ours;
-    use rcgen::RevocationReason as Theirs;
-    match reason {
-        Ours::Unspecified => Theirs::Unspecified,
-        Ours::KeyCompromise => Theirs::KeyCompromise,
-        Ours::CaCompromise => Theirs::CaCompromise,
-        Ours::AffiliationChanged => Theirs::AffiliationChanged,
-        Ours::Superseded => Theirs::Superseded,
-        Ours::CessationOfOperation => Theirs::CessationOfOperation,
-        Ours::CertificateHold => Theirs::CertificateHold,
-        Ours::RemoveFromCrl => Theirs::RemoveFromCrl,
-        Ours::PrivilegeWithdrawn => Theirs::PrivilegeWithdrawn,
-        Ours::AaCompromise => Theirs::AaCompromise,
-    }
+/// What the key's signatures are made with, as an AlgorithmIdentifier (DER, without tag and length).
+pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmIdentifier, CaError> {
+    let known = [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, alg_id::ECDSA_SHA256),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, alg_id::ECDSA_SHA384),
+        (&rcgen::PKCS_ED25519, alg_id::ED25519),
+        (&rcgen::PKCS_RSA_SHA256, alg_id::RSA_PKCS1_SHA256),
+    ];
+    let found = known.into_iter().find(|(algorithm, _)| key.algorithm() == *algorithm);
+    found.map(|(_, identifier)| identifier).ok_or_else(|| CaError::Signing {
+        why: "the key's signature algorithm is not one that revocation lists are signed with".to_owned(),
+    })
 }
 
 /// A key that is certified without being here.

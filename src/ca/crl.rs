@@ -3,39 +3,177 @@
 //! Its number is set aside durably first, so that a crash can waste a number but never use one
 //! twice (RFC 5280, section 5.2.3).
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{Issuer, SigningKey};
+use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::audit::Provenance;
 use crate::files::{self, Access, Placement};
-use crate::keys::PrivateKey;
-use crate::revocation::{Crl, RevocationReason};
-use crate::store::{CurrentCrl, Inventory, StoreError};
+use crate::revocation::Crl;
+use crate::store::{CurrentCrl, Inventory};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
-use super::builder::{self, RevokedEntry};
-use super::{Authority, CaError, explained};
+use super::crl_der::{CrlEntries, CrlHead};
+use super::{Authority, CaError, Cluster, explained};
 
-/// How long a list holds: an offline root must be able to rest; gateways are kept fresh by push.
-pub(super) const VALIDITY: Duration = Duration::days(180);
+/// How long a list holds unless somebody wished otherwise: an offline root must be able to rest;
+/// gateways are kept fresh by push.
+const VALIDITY: Duration = Duration::days(180);
+
+/// How long a list still names an expired certificate, for machines whose clock is behind.
+const GRACE: Duration = Duration::HOUR;
+
+/// A list that is in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublishedCrl {
+    /// Its file.
+    pub crl: PathBuf,
+    /// Its number.
+    pub crl_number: u64,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub this_update: OffsetDateTime,
+    /// When it must be replaced.
+    #[serde(with = "time::serde::rfc3339")]
+    pub next_update: OffsetDateTime,
+}
+
+/// Why a list must be made though nobody was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// It is past half of its life.
+    Aged,
+    /// There is no file.
+    Missing,
+    /// A process ended between setting its number aside and writing it.
+    Owed,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aged => "the revocation list was past half of its life",
+            Self::Missing => "the revocation list was not there",
+            Self::Owed => "an earlier run ended before its revocation list was written",
+        })
+    }
+}
 
 impl Authority {
+    /// Signs a new revocation list and puts it in its place. It holds as long as the one before it,
+    /// unless `validity` says otherwise; so will the next.
+    ///
+    /// # Errors
+    /// [`CaError`], above all [`CaError::CrlNotWritten`].
+    pub fn publish_crl(
+        &mut self,
+        validity: Option<Duration>,
+        reason: Option<&str>,
+    ) -> Result<PublishedCrl, CaError> {
+        self.check_root_is_valid()?;
+        let provenance = self.cluster.context.provenance(reason);
+        let transaction = self.cluster.inventory.begin(&provenance)?;
+        let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
+        transaction.commit()?;
+        self.write_crl(number, validity, &provenance)
+    }
+
     /// Signs the list under `number`, which is set aside already, and puts it in its place.
-    pub(super) fn publish_crl(
+    pub(super) fn write_crl(
         &mut self,
         number: u64,
+        validity: Option<Duration>,
         provenance: &Provenance,
-    ) -> Result<CurrentCrl, CaError> {
+    ) -> Result<PublishedCrl, CaError> {
         let cluster = &mut self.cluster;
-        let this_update = provenance.at;
-        let next_update = this_update + VALIDITY;
-        let revoked = revoked_entries(&cluster.inventory, &cluster.issuer)?;
-        let signed = builder::sign_crl(number, this_update, next_update, revoked, &self.signer);
-        let der = explained(self.signer.key(), signed)?;
-        let current = judge(&der, &cluster.root, number, this_update, next_update)?;
-        files::write(&cluster.home.crl(), Access::Public, Placement::Replace, encode(&der).as_bytes())?;
+        let last = cluster.inventory.active_issuer()?.crl;
+        let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
+        let entries = revoked_entries(&cluster.inventory, &cluster.issuer, last)?;
+        let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
+        let (der, current) = explained(self.signer.key(), signed)?;
+        let path = cluster.home.crl();
+        write(&path, &der).map_err(|source| CaError::CrlNotWritten { number, source })?;
+        drop(der);
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;
-        Ok(current)
+        Ok(cluster.published(&current))
+    }
+
+    /// Why the list must be made anew now, if it must.
+    pub(super) fn stale_crl(&self) -> Result<Option<Stale>, CaError> {
+        let issuer = self.cluster.inventory.active_issuer()?;
+        let now = self.cluster.context.now();
+        let half = |crl: CurrentCrl| crl.this_update + (crl.next_update - crl.this_update) / 2;
+        Ok(match issuer.crl {
+            // Nothing can be signed in the name of a root that is over; what there is stays.
+            _ if !self.cluster.root.is_valid_at(now) => None,
+            _ if issuer.owes_crl() => Some(Stale::Owed),
+            _ if !files::occupied(&self.cluster.home.crl()) => Some(Stale::Missing),
+            Some(crl) if half(crl) < now => Some(Stale::Aged),
+            _ => None,
+        })
+    }
+
+    /// The list in force; made anew when its file is not the one that the inventory knows.
+    pub(super) fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
+        let recorded = self.cluster.inventory.active_issuer()?.crl;
+        match recorded {
+            Some(recorded) if file_is(&self.cluster.home.crl(), &recorded.sha256) => {
+                Ok(self.cluster.published(&recorded))
+            }
+            _ => self.publish_crl(None, Some("the file was not the list that was recorded")),
+        }
+    }
+}
+
+impl Cluster {
+    fn published(&self, crl: &CurrentCrl) -> PublishedCrl {
+        PublishedCrl {
+            crl: self.home.crl(),
+            crl_number: crl.number,
+            this_update: crl.this_update,
+            next_update: crl.next_update,
+        }
+    }
+
+    /// A revocation list (PEM or DER), verified against the cluster's root, found to be the one that was
+    /// recorded last, and to have everything that is revoked; and its DER.
+    ///
+    /// # Errors
+    /// [`CaError::Crl`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`] when it is not.
+    pub fn verify_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
+        let (crl, der) = self.read_crl(path, at)?;
+        let recorded = self.inventory.active_issuer()?.crl;
+        if recorded.is_none_or(|recorded| recorded.sha256 != crl.sha256) {
+            let (path, recorded) = (path.to_owned(), recorded.map(|recorded| recorded.number));
+            return Err(CaError::CrlNotRecorded { path, number: crl.number, recorded });
+        }
+        let mut missing = 0;
+        self.inventory.revoked(&self.issuer, crl.this_update - GRACE, |revoked| {
+            missing += u64::from(!crl.contains(&revoked.serial_number));
+            Ok::<_, CaError>(())
+        })?;
+        match missing {
+            0 => Ok((crl, der)),
+            missing => Err(CaError::CrlIncomplete { number: crl.number, missing }),
+        }
+    }
+
+    /// A revocation list (PEM or DER) verified against the cluster's root, and its DER.
+    ///
+    /// # Errors
+    /// [`CaError::Crl`] when it does not hold.
+    pub fn read_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
+        let mut blocks = pem::blocks_of(pem::Kind::Crl, &files::read(path, files::CRL_FILE)?)?;
+        let block = match (blocks.pop(), blocks.is_empty()) {
+            (Some(block), true) => block,
+            _ => return Err(CaError::SeveralCrls { path: path.to_owned() }),
+        };
+        let crl = Crl::verify(block.der(), &self.trust_bundle(at)?, at)?;
+        Ok((crl, block.der().to_vec()))
     }
 }
 
@@ -44,41 +182,60 @@ pub(super) fn first_crl(
     number: u64,
     this_update: OffsetDateTime,
     root: &Certificate,
-    signer: &rcgen::Issuer<'_, PrivateKey>,
+    signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(String, CurrentCrl), CaError> {
-    let next_update = this_update + VALIDITY;
-    let der = builder::sign_crl(number, this_update, next_update, [], signer)?;
-    let current = judge(&der, root, number, this_update, next_update)?;
-    Ok((encode(&der), current))
+    let (der, current) = sign(CrlEntries::with_capacity(0), number, this_update, VALIDITY, root, signer)?;
+    Ok((pem::pem(pem::Kind::Crl.label(), &der), current))
 }
 
-fn encode(der: &[u8]) -> String {
-    pem::pem(pem::Kind::Crl.label(), der)
-}
-
-/// Reads the signed list back as a gateway would; what a gateway would refuse is never written.
-fn judge(
-    der: &[u8],
-    root: &Certificate,
+/// Signs a list and reads it back as a gateway would; what a gateway would refuse is never written.
+fn sign(
+    entries: CrlEntries,
     number: u64,
     this_update: OffsetDateTime,
-    next_update: OffsetDateTime,
-) -> Result<CurrentCrl, CaError> {
-    let bundle =
-        TrustBundle::from_pem(pem::pem(pem::Kind::Certificate.label(), &root.der).as_bytes(), this_update)?;
-    Crl::verify(der, &bundle, this_update)?;
-    Ok(CurrentCrl { number, this_update, next_update, sha256: Sha256::of(der) })
+    validity: Duration,
+    root: &Certificate,
+    signer: &Issuer<'_, impl SigningKey>,
+) -> Result<(Vec<u8>, CurrentCrl), CaError> {
+    let no_key_identifier = || CaError::Signing { why: "the root names no key".to_owned() };
+    let next_update = this_update + validity;
+    let head = CrlHead {
+        issuer: &root.subject.der,
+        authority_key_identifier: root.subject_key_identifier.as_ref().ok_or_else(no_key_identifier)?,
+        number,
+        this_update,
+        next_update,
+    };
+    let der = entries.sign(&head, signer.key())?;
+    let root = pem::pem(pem::Kind::Certificate.label(), &root.der);
+    let judged = Crl::verify(&der, &TrustBundle::from_pem(root.as_bytes(), this_update)?, this_update)?;
+    Ok((der, CurrentCrl { number, this_update, next_update, sha256: judged.sha256 }))
 }
 
-fn revoked_entries(inventory: &Inventory, issuer: &KeyIdentifier) -> Result<Vec<RevokedEntry>, CaError> {
-    let mut entries = Vec::new();
-    inventory.revoked(issuer, |revoked| {
-        entries.push(RevokedEntry {
-            serial_number: revoked.serial_number,
-            at: revoked.revoked_at,
-            reason: RevocationReason::from_code(revoked.reason).unwrap_or(RevocationReason::Unspecified),
-        });
-        Ok::<_, StoreError>(())
+/// Every certificate that is revoked, but for those that expired and were on a list made after that
+/// (RFC 5280, section 3.3).
+fn revoked_entries(
+    inventory: &Inventory,
+    issuer: &KeyIdentifier,
+    last: Option<CurrentCrl>,
+) -> Result<CrlEntries, CaError> {
+    let told_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| last.this_update - GRACE);
+    let expected = usize::try_from(inventory.count_revoked(issuer)?).unwrap_or_default();
+    let mut entries = CrlEntries::with_capacity(expected);
+    inventory.revoked(issuer, told_until, |revoked| {
+        entries.push(&revoked);
+        Ok::<_, CaError>(())
     })?;
     Ok(entries)
+}
+
+fn write(path: &Path, der: &[u8]) -> Result<(), files::FileError> {
+    files::write_with(path, Access::Public, Placement::Replace, |out| pem::write(pem::Kind::Crl, der, out))
+}
+
+fn file_is(path: &Path, sha256: &Sha256) -> bool {
+    files::read(path, files::CRL_FILE)
+        .ok()
+        .and_then(|bytes| pem::blocks_of(pem::Kind::Crl, &bytes).ok())
+        .is_some_and(|blocks| blocks.iter().map(|block| Sha256::of(block.der())).eq([*sha256]))
 }

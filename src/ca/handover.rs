@@ -47,18 +47,18 @@ impl Cluster {
         let record = self.to_hand_over(target)?;
         let serial_number = record.intent.serial_number;
         let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
-        let path = &record.intent.certificate_path;
+        let path = &self.locate(&record.intent.certificate_path);
         let foreign = |path: &std::path::Path| CaError::FileForeign { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
         if pem::certificates(&certificate_pem)?.first() != Some(&certificate) {
             return Err(foreign(path));
         }
-        let key_pem = match &record.intent.key_path {
+        let key_pem = match record.intent.key_path.as_deref().map(|path| self.locate(path)) {
             None => None,
             Some(path) => {
-                let key_pem = files::read_private(path).map_err(KeyError::from)?;
+                let key_pem = files::read_private(&path).map_err(KeyError::from)?;
                 if PrivateKey::from_pem(&key_pem)?.public_key_info() != certificate.public_key_info {
-                    return Err(foreign(path));
+                    return Err(foreign(&path));
                 }
                 Some(key_pem)
             }

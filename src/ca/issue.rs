@@ -1,35 +1,19 @@
-//! Issuing: from orders to certificates whose record is durable before anybody holds them.
-//!
-//! One batch runs in this order, and a crash after any step leaves what the next command can finish
-//! or name:
-//!
-//! 1. plan: every order is judged by its profile, every file name is free; nothing is made yet;
-//! 2. reserve: the serial numbers with their intent, one durable transaction;
-//! 3. sign: keys made, certificates signed, both written under temporary names, made durable;
-//! 4. commit: the certificates with their audit entries, one durable transaction;
-//! 5. place: the temporary files get their names.
+//! Issuing: orders judged by their profiles, and made into jobs for [`super::batch`].
 
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use rcgen::Issuer;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::files::{self, Access, Placement, Staged};
+use crate::files::{self, Placement};
 use crate::identity::{Host, Identity, Name, Role};
-use crate::keys::PrivateKey;
 use crate::profile::{Asked, LeafPlan, LeafRequest, Mismatch, ProfileSet};
-use crate::store::Intent;
-use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName, pem};
+use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber};
 
-use super::{Authority, CaError, Cluster, builder, explained};
-
-/// Certificates in one transaction: large enough that its two durable writes weigh little, small
-/// enough that a crash leaves few to name.
-const BATCH: usize = 1_000;
+use super::batch::Job;
+use super::{Authority, CaError, Cluster};
 
 /// One certificate that somebody asks for.
 #[derive(Clone, Debug)]
@@ -53,6 +37,8 @@ pub enum KeySource {
     Generate(Option<KeyAlgorithm>),
     /// Made elsewhere and never seen here: the request proves that its sender has it.
     Request(Box<CertificationRequest>),
+    /// That of an earlier certificate of the same identity.
+    Certified(Box<Certificate>),
 }
 
 /// What an order comes to under its profile, before anything is made.
@@ -94,15 +80,6 @@ pub struct Fulfilled {
     pub not_granted: Vec<Mismatch>,
 }
 
-/// One order on its way, with everything decided but the signature.
-struct Job<'a> {
-    order: &'a LeafOrder,
-    planned: Planned,
-    serial_number: SerialNumber,
-    certificate_path: PathBuf,
-    key_path: Option<PathBuf>,
-}
-
 impl Cluster {
     /// Judges orders by their profiles without making anything.
     ///
@@ -113,7 +90,7 @@ impl Cluster {
         orders.iter().map(|order| self.plan_one(profiles, order, now)).collect()
     }
 
-    fn plan_one(
+    pub(super) fn plan_one(
         &self,
         profiles: &ProfileSet,
         order: &LeafOrder,
@@ -128,6 +105,7 @@ impl Cluster {
         let key_algorithm = match &order.key {
             KeySource::Generate(algorithm) => *algorithm,
             KeySource::Request(request) => Some(profile.judge_public_key(Some(request.key_algorithm))?),
+            KeySource::Certified(certificate) => Some(profile.judge_public_key(certificate.key_algorithm)?),
         };
         let plan = profile.plan(
             &LeafRequest {
@@ -141,7 +119,7 @@ impl Cluster {
             self.root().not_after,
         )?;
         let not_granted = match &order.key {
-            KeySource::Generate(_) => Vec::new(),
+            KeySource::Generate(_) | KeySource::Certified(_) => Vec::new(),
             KeySource::Request(request) => plan.judge_request(&asked(request))?,
         };
         Ok(Planned { plan, not_granted })
@@ -165,15 +143,9 @@ impl Authority {
     ) -> Result<Vec<Fulfilled>, CaError> {
         self.check_root_is_valid()?;
         let output = files::absolute(output)?;
-        let mut jobs = self.jobs(profiles, orders, &output)?;
+        let jobs = self.jobs(profiles, orders, &output)?;
         files::make_private_directory(&output)?;
-        let mut fulfilled = Vec::with_capacity(jobs.len());
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(jobs.len().min(BATCH));
-            let batch = std::mem::replace(&mut jobs, rest);
-            fulfilled.extend(self.issue_batch(batch, &output, reason, progress)?);
-        }
-        Ok(fulfilled)
+        self.run(jobs, reason, progress)
     }
 
     /// Everything that can refuse an order, before the first key is made.
@@ -188,164 +160,35 @@ impl Authority {
         orders
             .iter()
             .map(|order| {
-                let stem = format!("{}{}", order.role.file_prefix(), order.name);
-                let certificate_path = output.join(format!("{stem}.crt"));
-                let key_path = output.join(format!("{stem}.key"));
-                if !taken.insert(stem) {
+                let [certificate_path, key_path] = pair_paths(output, order.role, &order.name);
+                if !taken.insert(certificate_path.clone()) {
                     return Err(CaError::OrderedTwice { role: order.role, name: order.name.clone() });
                 }
                 let makes_key = matches!(order.key, KeySource::Generate(_));
-                for path in [Some(&certificate_path), makes_key.then_some(&key_path)].into_iter().flatten() {
+                let key_path = makes_key.then_some(key_path);
+                for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
                     if files::occupied(path) {
                         return Err(files::FileError::Exists { path: path.clone() }.into());
                     }
                 }
                 Ok(Job {
-                    order,
+                    key: Cow::Borrowed(&order.key),
                     planned: self.cluster.plan_one(profiles, order, now)?,
                     serial_number: SerialNumber::random(self.cluster.context.entropy.as_ref())?,
                     certificate_path,
-                    key_path: makes_key.then_some(key_path),
+                    key_path,
+                    supersedes: None,
+                    placement: Placement::New,
                 })
             })
             .collect()
     }
-
-    /// One batch through steps 2 to 5.
-    fn issue_batch(
-        &mut self,
-        jobs: Vec<Job<'_>>,
-        output: &Path,
-        reason: Option<&str>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Fulfilled>, CaError> {
-        let provenance = self.cluster.context.provenance(reason);
-        let issuer = self.cluster.issuer.clone();
-        let intents: Vec<Intent> = jobs.iter().map(Job::intent).collect();
-        self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
-
-        let desk = Desk { root: &self.cluster.root, signer: &self.signer };
-        let signed = desk.sign_all(&jobs, progress);
-        let (certificates, staged) = explained(self.signer.key(), signed)?;
-        make_durable(&staged, output)?;
-
-        self.cluster.inventory.begin(&provenance)?.issue(&issuer, &certificates)?.commit()?;
-
-        place_all(staged, output)?;
-        let placed: Vec<SerialNumber> = jobs.iter().map(|job| job.serial_number).collect();
-        self.cluster.inventory.mark_placed(&issuer, &placed)?;
-        Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.fulfilled(certificate)).collect())
-    }
 }
 
-/// What signing needs, and may be shared between threads.
-#[derive(Clone, Copy)]
-struct Desk<'a> {
-    root: &'a Certificate,
-    signer: &'a Issuer<'static, PrivateKey>,
-}
-
-impl Desk<'_> {
-    /// Makes the keys and signs on every core; the order of the jobs is kept.
-    fn sign_all(
-        &self,
-        jobs: &[Job<'_>],
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<Staged>), CaError> {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = jobs.len().div_ceil(cores).max(1);
-        if jobs.len() == share {
-            return self.sign_share(jobs, progress);
-        }
-        thread::scope(|scope| {
-            let workers: Vec<_> =
-                jobs.chunks(share).map(|jobs| scope.spawn(move || self.sign_share(jobs, progress))).collect();
-            let (mut certificates, mut staged) =
-                (Vec::with_capacity(jobs.len()), Vec::with_capacity(2 * jobs.len()));
-            for worker in workers {
-                let stopped = |_| CaError::Signing { why: "a signing thread stopped".to_owned() };
-                let (some_certificates, some_staged) = worker.join().map_err(stopped)??;
-                certificates.extend(some_certificates);
-                staged.extend(some_staged);
-            }
-            Ok((certificates, staged))
-        })
-    }
-
-    fn sign_share(
-        &self,
-        jobs: &[Job<'_>],
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<Staged>), CaError> {
-        let (mut certificates, mut staged) =
-            (Vec::with_capacity(jobs.len()), Vec::with_capacity(2 * jobs.len()));
-        for job in jobs {
-            certificates.push(self.sign(job, &mut staged)?);
-            progress(1);
-        }
-        Ok((certificates, staged))
-    }
-
-    /// Signs one certificate and writes it, and its key if it is made here, under temporary names.
-    fn sign(&self, job: &Job<'_>, staged: &mut Vec<Staged>) -> Result<Certificate, CaError> {
-        let plan = &job.planned.plan;
-        let tag = job.serial_number.to_string();
-        let certificate = match (&job.order.key, &job.key_path) {
-            (KeySource::Generate(_), Some(key_path)) => {
-                let key = PrivateKey::generate(plan.key_algorithm)?;
-                let certificate = builder::sign_leaf(plan, job.serial_number, &key, self.root, self.signer)?;
-                // The key comes first: whoever sees the certificate finds its key beside it.
-                staged.push(Staged::create(key_path, &tag, Access::Private, key.to_pem()?.expose())?);
-                certificate
-            }
-            (KeySource::Generate(_), None) => {
-                return Err(CaError::Signing { why: "there is no place for the key".to_owned() });
-            }
-            (KeySource::Request(request), _) => {
-                let key = builder::public_key(&request.public_key_info)?;
-                builder::sign_leaf(plan, job.serial_number, &key, self.root, self.signer)?
-            }
-        };
-        let text = pem::pem(pem::Kind::Certificate.label(), &certificate.der);
-        staged.push(Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?);
-        Ok(certificate)
-    }
-}
-
-impl Job<'_> {
-    fn intent(&self) -> Intent {
-        Intent {
-            serial_number: self.serial_number,
-            role: self.order.role,
-            name: self.order.name.clone(),
-            profile: self.planned.plan.profile,
-            certificate_path: self.certificate_path.clone(),
-            key_path: self.key_path.clone(),
-        }
-    }
-
-    fn fulfilled(self, certificate: &Certificate) -> Fulfilled {
-        Fulfilled {
-            certificate: self.certificate_path,
-            key: self.key_path,
-            serial_number: self.serial_number,
-            role: self.order.role,
-            name: self.order.name.clone(),
-            spiffe_id: self.planned.plan.identity,
-            hosts: certificate
-                .subject_alt_names
-                .iter()
-                .filter_map(|name| match name {
-                    SubjectAltName::Dns(name) => Some(name.clone()),
-                    SubjectAltName::Ip(ip) => Some(ip.to_string()),
-                    SubjectAltName::Uri(_) | SubjectAltName::Other(_) => None,
-                })
-                .collect(),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            not_granted: self.planned.not_granted,
-        }
-    }
+/// Where the certificate and the key of an identity go in `directory`.
+pub(super) fn pair_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
+    let stem = format!("{}{name}", role.file_prefix());
+    ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }
 
 fn asked(request: &CertificationRequest) -> Asked<'_> {
@@ -356,26 +199,4 @@ fn asked(request: &CertificationRequest) -> Asked<'_> {
         key_usage: request.key_usage,
         extended_key_usage: request.extended_key_usage.as_deref(),
     }
-}
-
-/// A few files one by one, many by one call for the whole file system.
-fn make_durable(staged: &[Staged], output: &Path) -> Result<(), CaError> {
-    if staged.len() > 8 {
-        return Ok(files::sync_filesystem(output)?);
-    }
-    staged.iter().try_for_each(|file| Ok(file.sync()?))
-}
-
-/// Gives every file its name. One that cannot be placed does not keep the others from it; the record
-/// stays open, so that the next command says what became of it.
-fn place_all(staged: Vec<Staged>, output: &Path) -> Result<(), CaError> {
-    let mut first_failure = Ok(());
-    for file in staged {
-        let placed = file.place(Placement::New);
-        if first_failure.is_ok() {
-            first_failure = placed;
-        }
-    }
-    first_failure?;
-    Ok(files::sync_directory(output)?)
 }

@@ -1,22 +1,30 @@
-//! What is done: a cluster's root made, certificates issued and revoked, revocation lists written.
+//! What is done: a cluster's root made, certificates issued, renewed and revoked, revocation lists
+//! written.
 //!
 //! [`Cluster`] looks at a home without changing it; [`Authority`] holds the right to change it and
 //! the root's key. Everything about the directory itself is in [`Home`]. Nothing here prints, asks,
 //! or knows that there is a network.
 
+mod batch;
 mod builder;
 mod crl;
+mod crl_der;
+mod error;
 mod handover;
 mod home;
 mod initialize;
 mod issue;
 mod kms;
+mod on_disk;
 mod protect;
 mod recover;
 mod registrar;
+mod renew;
 mod revoke;
 mod verify;
 
+pub use crl::{PublishedCrl, Stale};
+pub use error::CaError;
 pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
@@ -25,10 +33,11 @@ pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
 pub use protect::{Custody, Protected};
 pub use recover::Recovered;
 pub use registrar::Registrar;
-pub use revoke::Revoked;
+pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+pub use revoke::{Bulk, Released, Revoked};
 pub use verify::{BrokenRule, Expectation, Verdict};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::Issuer;
@@ -36,16 +45,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::audit::{Actor, Provenance};
-use crate::clock::{Clock, Entropy, EntropyError, rfc3339};
-use crate::files::{self, DirectoryLock, FileError};
-use crate::identity::{IdentityError, Name, Role, TrustDomain};
-use crate::keys::kms::KmsError;
-use crate::keys::{KeyError, PrivateKey, Protection, Unlock};
-use crate::profile::{PolicyError, ProfileError};
-use crate::revocation::CrlError;
-use crate::store::{self, Inventory, Record, Status, StoreError};
-use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{Certificate, KeyIdentifier, SerialNumber, X509Error};
+use crate::clock::{Clock, Entropy, EntropyError};
+use crate::files::{self, DirectoryLock};
+use crate::identity::{Name, Role, TrustDomain};
+use crate::keys::{KeyError, PrivateKey, Unlock};
+use crate::store::{self, Inventory, Record, Status};
+use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 
 /// What everything here is given: the time, randomness, who acts, and what opens keys.
 #[derive(Clone, Debug)]
@@ -86,6 +92,8 @@ pub fn random_uuid(entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
 #[derive(Debug)]
 pub struct Cluster {
     home: Home,
+    /// The home as an absolute path: what the inventory's paths are relative to.
+    location: PathBuf,
     context: Context,
     inventory: Inventory,
     facts: store::Cluster,
@@ -108,6 +116,7 @@ impl Cluster {
         let active = inventory.active_issuer()?;
         Ok(Self {
             home: home.clone(),
+            location: files::absolute(home.directory())?,
             context: context.clone(),
             inventory,
             facts,
@@ -148,12 +157,35 @@ impl Cluster {
         Ok(TrustBundle::from_pem(&files::read(&self.home.certificate(), files::SMALL_FILE)?, at)?)
     }
 
+    /// Where a file is that the inventory names: below the home, wherever the home is now, or at an
+    /// absolute path.
+    #[must_use]
+    pub fn locate(&self, recorded: &Path) -> PathBuf {
+        self.location.join(recorded)
+    }
+
+    /// An absolute path as the inventory names it, so that a home can be moved with all that is in it.
+    fn recorded(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.location).unwrap_or(path).to_owned()
+    }
+
     /// Finds the one certificate that `target` names.
+    ///
+    /// A name stands for its one certificate that was not renewed, if several for the one among them
+    /// that holds.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], or [`CaError::Ambiguous`] with the candidates.
     pub fn find(&self, target: &Target) -> Result<Record, CaError> {
-        only(target, self.candidates(target)?)
+        let now = self.context.now();
+        let mut candidates = self.candidates(target)?;
+        if let Target::Identity(..) = target {
+            candidates.retain(|record| record.superseded_by.is_none());
+            if candidates.iter().any(|record| record.status(now) == Status::Valid) {
+                candidates.retain(|record| record.status(now) == Status::Valid);
+            }
+        }
+        only(target, candidates)
     }
 
     /// Every certificate that `target` names, newest first; reserved ones only by serial number.
@@ -163,6 +195,12 @@ impl Cluster {
     pub fn candidates(&self, target: &Target) -> Result<Vec<Record>, CaError> {
         Ok(match target {
             Target::Serial(serial_number) => self.inventory.find(*serial_number)?,
+            Target::Certificate(certificate) => {
+                let fingerprint = certificate.fingerprint();
+                let mut records = self.inventory.find(certificate.serial_number)?;
+                records.retain(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
+                records
+            }
             Target::Identity(role, name) => {
                 let mut records = self.inventory.find_identity(*role, name)?;
                 records.retain(|record| record.issue.is_some());
@@ -187,13 +225,25 @@ fn only(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError>
     }
 }
 
-/// How a person names a certificate: by serial number, or by role and name.
+/// How a person names a certificate: by serial number, by role and name, or by having it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// The certificate itself.
+    Certificate(Box<Certificate>),
     /// `0123…`: hexadecimal, with or without colons.
     Serial(SerialNumber),
     /// `api-user/alice`.
     Identity(Role, Name),
+}
+
+impl Target {
+    fn serial_number(&self) -> Option<SerialNumber> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate.serial_number),
+            Self::Serial(serial_number) => Some(*serial_number),
+            Self::Identity(..) => None,
+        }
+    }
 }
 
 impl std::str::FromStr for Target {
@@ -213,6 +263,7 @@ impl std::str::FromStr for Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Certificate(certificate) => write!(f, "{}", certificate.serial_number),
             Self::Serial(serial_number) => write!(f, "{serial_number}"),
             Self::Identity(role, name) => write!(f, "{role}/{name}"),
         }
@@ -290,210 +341,5 @@ fn explained<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaErr
             Err(key.take_failure().map_or(CaError::Signing { why }, CaError::Kms))
         }
         other => other,
-    }
-}
-
-/// Why the CA refused or failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaError {
-    /// The certificate was revoked before.
-    #[error("certificate {serial_number} was revoked already, on {}", rfc3339(*at))]
-    AlreadyRevoked {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// When.
-        at: OffsetDateTime,
-    },
-    /// The name fits several certificates.
-    #[error("{target} fits {} certificates: {}", candidates.len(), candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        target: Target,
-        /// The serial numbers of those it fits, newest first.
-        candidates: Vec<SerialNumber>,
-    },
-    /// A revocation list does not hold.
-    #[error(transparent)]
-    Crl(#[from] CrlError),
-    /// No randomness.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// A file could not be read, written, or should not be used as it is.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The file of a certificate, or of its key, holds another one than was recorded.
-    #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
-    FileForeign {
-        /// The file.
-        path: PathBuf,
-        /// The certificate that it should belong to.
-        serial_number: SerialNumber,
-    },
-    /// A directory that is in use already and that others can enter.
-    #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
-    HomeExposed {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// There is no cluster in the directory.
-    #[error("there is no cluster in {}", directory.display())]
-    HomeMissing {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// There is a cluster, or part of one, in the directory.
-    #[error("{} has already: {}", directory.display(), files.join(", "))]
-    HomeOccupied {
-        /// The directory.
-        directory: PathBuf,
-        /// Which of a cluster's files are there.
-        files: Vec<&'static str>,
-    },
-    /// Not a name.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// An `initialize` that had ended early was finished instead of begun anew.
-    #[error("an earlier initialize in {} had ended early; its cluster is complete now and nothing else was made", directory.display())]
-    InitializeResumed {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// A private key could not be opened or made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The key and the certificate in the home do not belong together.
-    #[error("{} is not the key of the root in {}", key.display(), certificate.display())]
-    KeyMismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        certificate: PathBuf,
-    },
-    /// Keys are wrapped that nothing could open any more.
-    #[error("{} private keys are wrapped by the key management service: {}", keys.len(), keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join(", "))]
-    KeysWrapped {
-        /// Their files.
-        keys: Vec<PathBuf>,
-    },
-    /// A key management service could not be used.
-    #[error(transparent)]
-    Kms(#[from] KmsError),
-    /// No key management service is configured.
-    #[error("no key management service is configured")]
-    NoKms,
-    /// No certificate was given.
-    #[error("there is no certificate to verify")]
-    NothingToVerify,
-    /// The certificate is not good for use.
-    #[error("certificate {serial_number} of {role}/{name} is {status}")]
-    NotValid {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// Its role.
-        role: Role,
-        /// Its name.
-        name: Name,
-        /// What it is instead.
-        status: Status,
-    },
-    /// One batch orders the same identity twice.
-    #[error("{role}/{name} is asked for twice")]
-    OrderedTwice {
-        /// The role.
-        role: Role,
-        /// The name.
-        name: Name,
-    },
-    /// A profile refuses it.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The profiles break a rule.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// A key is protected by something else than what was asked for assumes.
-    #[error("{} has this protection: {by}", path.display())]
-    Protected {
-        /// The key's file.
-        path: PathBuf,
-        /// What protects it.
-        by: Protection,
-    },
-    /// The root is past its end, or before its beginning.
-    #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
-    RootExpired {
-        /// Its last second.
-        not_after: OffsetDateTime,
-    },
-    /// The signing library failed, or what it signed is not what was asked for.
-    #[error("cannot sign: {why}")]
-    Signing {
-        /// The library's words.
-        why: String,
-    },
-    /// The inventory refused or failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The root or the trust bundle is not fit to be trusted.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// The cluster's name cannot be its trust domain.
-    #[error("the cluster name `{name}` is not a trust domain")]
-    TrustDomain {
-        /// The cluster's name.
-        name: String,
-        /// The rule it breaks.
-        source: IdentityError,
-    },
-    /// Nothing of that name or number was issued.
-    #[error("there is no certificate {target}")]
-    UnknownCertificate {
-        /// What was asked for.
-        target: Target,
-    },
-    /// Not the X.509 it should be.
-    #[error(transparent)]
-    X509(#[from] X509Error),
-}
-
-impl CaError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::AlreadyRevoked { .. } => "ca.already_revoked",
-            Self::Ambiguous { .. } => "ca.ambiguous",
-            Self::Crl(error) => error.code(),
-            Self::Entropy(error) => error.code(),
-            Self::File(error) => error.code(),
-            Self::FileForeign { .. } => "ca.file_foreign",
-            Self::HomeExposed { .. } => "home.exposed_directory",
-            Self::HomeMissing { .. } => "home.missing",
-            Self::HomeOccupied { .. } => "home.occupied",
-            Self::Identity(error) => error.code(),
-            Self::InitializeResumed { .. } => "home.initialize_resumed",
-            Self::Key(error) => error.code(),
-            Self::KeyMismatch { .. } => "home.key_mismatch",
-            Self::KeysWrapped { .. } => "ca.keys_wrapped",
-            Self::Kms(error) => error.code(),
-            Self::NoKms => "ca.no_kms",
-            Self::NothingToVerify => "ca.nothing_to_verify",
-            Self::NotValid { .. } => "ca.not_valid",
-            Self::OrderedTwice { .. } => "ca.ordered_twice",
-            Self::Policy(error) => error.code(),
-            Self::Profile(error) => error.code(),
-            Self::Protected { by, .. } => match by {
-                Protection::Kms { .. } => "key.protected_by_kms",
-                Protection::None => "key.not_protected",
-                Protection::Passphrase => "key.protected_by_passphrase",
-            },
-            Self::RootExpired { .. } => "home.root_expired",
-            Self::Signing { .. } => "ca.signing",
-            Self::Store(error) => error.code(),
-            Self::Trust(error) => error.code(),
-            Self::TrustDomain { .. } => "name.trust_domain",
-            Self::UnknownCertificate { .. } => "ca.unknown_certificate",
-            Self::X509(error) => error.code(),
-        }
     }
 }

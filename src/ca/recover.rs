@@ -7,13 +7,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::files::{self, FileError, Placement, Staged};
+use crate::files::{self, Placement, Staged};
 use crate::identity::{Name, Role};
-use crate::keys::PrivateKey;
 use crate::store::Record;
-use crate::x509::{Certificate, SerialNumber, pem};
+use crate::x509::{Certificate, SerialNumber};
 
-use super::{Authority, CaError};
+use super::batch::Pair;
+use super::{Authority, CaError, Stale, on_disk};
 
 /// One thing that an earlier process left, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,12 @@ pub enum Recovered {
         /// What is in the way.
         path: PathBuf,
     },
-    /// The revocation list was behind the inventory and was written again.
+    /// A revocation list was due and was written.
     CrlPublished {
         /// Its number.
         number: u64,
+        /// Why it was due.
+        because: Stale,
     },
     /// A recorded certificate's files are not where they were to be.
     Lost {
@@ -72,10 +74,9 @@ impl fmt::Display for Recovered {
                 "an earlier run could not place the files of certificate {serial_number}: {} is in the way; move it and run any issuing command",
                 path.display()
             ),
-            Self::CrlPublished { number } => write!(
-                f,
-                "an earlier run ended before its revocation list was written; CRL {number} is in its place now"
-            ),
+            Self::CrlPublished { number, because } => {
+                write!(f, "{because}; CRL {number} is in its place now")
+            }
             Self::Lost { serial_number, path } => write!(
                 f,
                 "an earlier run recorded certificate {serial_number}, but {} is not there; if you have not moved it, revoke the certificate",
@@ -90,14 +91,30 @@ impl fmt::Display for Recovered {
     }
 }
 
-/// What became of one file.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a crash left of one file.
 enum Fate {
-    Blocked,
+    /// It has its name; what it took the place of may still be there under the temporary name.
+    Arrived(Option<Staged>),
+    /// Something else has its name.
+    Blocked(Staged),
+    /// It is not there.
     Lost,
-    Placed,
-    WasThere,
+    /// It can have its name.
+    Waiting(Staged),
 }
+
+impl Fate {
+    fn staged(self) -> Option<Staged> {
+        match self {
+            Self::Arrived(staged) => staged,
+            Self::Blocked(staged) | Self::Waiting(staged) => Some(staged),
+            Self::Lost => None,
+        }
+    }
+}
+
+/// Whether a file is what belongs to a certificate.
+type IsIts = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
     /// Looks after everything that is open; called once, when the home is opened for writing.
@@ -109,14 +126,9 @@ impl Authority {
         for record in self.cluster.inventory.unplaced()? {
             found.extend(self.place_again(&record)?);
         }
-        if self.cluster.inventory.active_issuer()?.owes_crl() {
-            let provenance =
-                self.cluster.context.provenance(Some("the list was owed by a run that ended early"));
-            let (transaction, number) =
-                self.cluster.inventory.begin(&provenance)?.reserve_crl_number(&self.cluster.issuer)?;
-            transaction.commit()?;
-            self.publish_crl(number, &provenance)?;
-            found.push(Recovered::CrlPublished { number });
+        if let Some(because) = self.stale_crl()? {
+            let crl = self.publish_crl(None, Some(&because.to_string()))?;
+            found.push(Recovered::CrlPublished { number: crl.crl_number, because });
         }
         Ok(found)
     }
@@ -126,7 +138,7 @@ impl Authority {
         let tag = intent.serial_number.to_string();
         for path in intent.key_path.iter().chain([&intent.certificate_path]) {
             // Dropping what was staged removes it: a key that nobody certified has no use.
-            drop(Staged::adopt(path, &tag));
+            drop(Staged::adopt(&self.cluster.locate(path), &tag));
         }
         self.settle(record, "reserved and never signed")?;
         Ok(Recovered::Abandoned {
@@ -137,38 +149,65 @@ impl Authority {
     }
 
     fn place_again(&mut self, record: &Record) -> Result<Option<Recovered>, CaError> {
-        let intent = &record.intent;
-        let certificate = self.cluster.inventory.certificate(&record.issuer, intent.serial_number)?;
-        let tag = intent.serial_number.to_string();
-        let mut fates = Vec::new();
-        if let Some(path) = &intent.key_path {
-            fates.push((path, place_file(path, &tag, |path| is_key_of(path, &certificate))?));
-        }
-        let path = &intent.certificate_path;
-        fates.push((path, place_file(path, &tag, |path| holds(path, &certificate))?));
-
+        let (intent, inventory) = (&record.intent, &self.cluster.inventory);
         let serial_number = intent.serial_number;
-        let with =
-            |fate: Fate| fates.iter().find(|(_, found)| *found == fate).map(|(path, _)| (*path).clone());
-        if let Some(path) = with(Fate::Blocked) {
+        let new = inventory.certificate(&record.issuer, serial_number)?;
+        let old = match &intent.supersedes {
+            Some(old) => Some(inventory.certificate(&old.issuer, old.serial_number)?),
+            None => None,
+        };
+        // A certificate that was renewed for the key it has left the key alone.
+        let moves_key = old.as_ref().is_none_or(|old| old.public_key_info != new.public_key_info);
+        let key = intent.key_path.as_ref().filter(|_| moves_key).map(|path| self.cluster.locate(path));
+        let certificate = self.cluster.locate(&intent.certificate_path);
+
+        let tag = serial_number.to_string();
+        let found = |path: PathBuf, is_its: IsIts| (fate(&path, &tag, &new, old.as_ref(), is_its), path);
+        let mut pair = Vec::new();
+        pair.extend(key.map(|path| found(path, on_disk::is_key_of)));
+        pair.push(found(certificate, on_disk::is_certificate));
+
+        let first =
+            |is: fn(&Fate) -> bool| pair.iter().find(|(fate, _)| is(fate)).map(|(_, path)| path.clone());
+        if let Some(path) = first(|fate| matches!(fate, Fate::Blocked(_))) {
             // Not settled: it is looked after again when the way is free.
+            pair.into_iter().filter_map(|(fate, _)| fate.staged()).for_each(Staged::leave);
             return Ok(Some(Recovered::Blocked { serial_number, path }));
         }
-        if let Some(path) = with(Fate::Lost) {
+        if let Some(path) = first(|fate| matches!(fate, Fate::Lost)) {
+            // What is left of the pair is of no use without the other; dropped, it is removed.
+            drop(pair);
             self.settle(record, "issued, a file was not found")?;
             return Ok(Some(Recovered::Lost { serial_number, path }));
         }
-        let moved = with(Fate::Placed).is_some();
-        if moved {
-            files::sync_directory(files::parent(path))?;
+        if pair.iter().all(|(fate, _)| matches!(fate, Fate::Arrived(None))) {
+            self.settle(record, "issued, its files are in their places")?;
+            return Ok(None);
         }
+        let placement = if old.is_some() { Placement::Replace } else { Placement::New };
+        let mut waiting = pair.into_iter().filter_map(|(fate, _)| match fate {
+            Fate::Waiting(staged) => Some(staged),
+            Fate::Arrived(_) | Fate::Blocked(_) | Fate::Lost => None,
+        });
+        match (waiting.next(), waiting.next()) {
+            (Some(key), Some(certificate)) => Pair { key: Some(key), certificate, placement }.place()?,
+            (Some(one), None) => one.place(placement)?,
+            (None, _) => {}
+        }
+        drop(waiting);
+        self.placed(record).map(Some)
+    }
+
+    fn placed(&mut self, record: &Record) -> Result<Recovered, CaError> {
+        let certificate = self.cluster.locate(&record.intent.certificate_path);
+        files::sync_directory(files::parent(&certificate))?;
         self.settle(record, "issued, its files are in their places")?;
-        Ok(moved.then(|| Recovered::Placed {
-            role: intent.role,
-            name: intent.name.clone(),
-            serial_number,
-            certificate: intent.certificate_path.clone(),
-        }))
+        Ok(Recovered::Placed {
+            role: record.intent.role,
+            name: record.intent.name.clone(),
+            serial_number: record.intent.serial_number,
+            certificate,
+        })
     }
 
     fn settle(&mut self, record: &Record, found: &str) -> Result<(), CaError> {
@@ -179,25 +218,17 @@ impl Authority {
     }
 }
 
-fn place_file(path: &Path, tag: &str, is_ours: impl Fn(&Path) -> bool) -> Result<Fate, FileError> {
-    match Staged::adopt(path, tag) {
-        Some(staged) if files::occupied(path) => {
-            staged.leave();
-            Ok(Fate::Blocked)
-        }
-        Some(staged) => staged.place(Placement::New).map(|()| Fate::Placed),
-        None if is_ours(path) => Ok(Fate::WasThere),
-        None => Ok(Fate::Lost),
+/// What a crash left of the file at `path` that belongs to `new`, where one of `old` may be.
+fn fate(path: &Path, tag: &str, new: &Certificate, old: Option<&Certificate>, is_its: IsIts) -> Fate {
+    let staged = Staged::adopt(path, tag);
+    if is_its(path, new) {
+        return Fate::Arrived(staged);
     }
-}
-
-fn holds(path: &Path, certificate: &Certificate) -> bool {
-    files::read(path, files::SMALL_FILE)
-        .ok()
-        .and_then(|bytes| pem::certificates(&bytes).ok())
-        .is_some_and(|found| found.first() == Some(certificate))
-}
-
-fn is_key_of(path: &Path, certificate: &Certificate) -> bool {
-    PrivateKey::open(path).is_ok_and(|key| key.public_key_info() == certificate.public_key_info)
+    match staged {
+        Some(staged) if !files::occupied(path) || old.is_some_and(|old| is_its(path, old)) => {
+            Fate::Waiting(staged)
+        }
+        Some(staged) => Fate::Blocked(staged),
+        None => Fate::Lost,
+    }
 }

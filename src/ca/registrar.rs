@@ -65,7 +65,8 @@ impl Registrar {
         reason: Option<&str>,
     ) -> Result<PathBuf, CaError> {
         let serial_number = record.intent.serial_number;
-        let path = record.intent.key_path.clone().ok_or(StoreError::NoKey { serial_number })?;
+        let path = record.intent.key_path.as_deref().ok_or(StoreError::NoKey { serial_number })?;
+        let path = self.cluster.locate(path);
         // Under the lock: what was read earlier may have been replaced by a newer pair since.
         let public_key = Sha256::of(&PrivateKey::open(&path)?.public_key_info());
         if record.issue.is_none_or(|issue| issue.public_key != public_key) {

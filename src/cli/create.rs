@@ -2,24 +2,21 @@
 //! when they were fulfilled.
 
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use time::Duration;
 use uuid::Uuid;
 
 use crate::ca::{self, Authority, Fulfilled, KeySource, LeafOrder, Planned};
 use crate::clock::{parse_duration, rfc3339};
-use crate::files;
 use crate::identity::{Host, Name, Role};
 use crate::x509::{CertificationRequest, KeyAlgorithm};
 
-use super::Session;
 use super::report::{CommandResult, Failure, Outcome, typed};
+use super::{Session, input, progress};
 
 /// More than this in one command is a mistake, not a cluster.
 const AT_MOST: usize = 1_000_000;
@@ -146,7 +143,7 @@ impl CreateApiUser {
 
 /// User names, one a line; every bad one is reported, with its line.
 fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
-    let bytes = read_input(file)?;
+    let bytes = input::read(file)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new("input.not_text", format!("{} is not UTF-8 text", file.display())))?;
     let mut names = Vec::new();
@@ -175,19 +172,6 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
     Ok(names)
 }
 
-/// A file, or standard input for `-`.
-fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
-    if path != Path::new("-") {
-        return Ok(files::read(path, files::CRL_FILE)?);
-    }
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .take(files::CRL_FILE)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::of("file.stdin", &error))?;
-    Ok(bytes)
-}
-
 impl Common {
     /// The one path of all three commands; `identities` says for whom.
     fn run(
@@ -198,7 +182,9 @@ impl Common {
         identities: impl FnOnce(&Session) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
     ) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => KeySource::Request(Box::new(CertificationRequest::from_bytes(&read_input(file)?)?)),
+            Some(file) => {
+                KeySource::Request(Box::new(CertificationRequest::from_bytes(&input::read(file)?)?))
+            }
             None => KeySource::Generate(self.key_type),
         };
         let profiles = session.profiles()?;
@@ -214,11 +200,11 @@ impl Common {
         let output = self.output.unwrap_or_else(|| home.issued());
         let mut authority = Authority::open(&home, &session.context)?;
         session.tell_opened(&authority);
-        let progress = progress_bar(orders.len(), session);
+        let bar = progress::bar(orders.len(), session);
         let begin = Instant::now();
-        let fulfilled = authority
-            .issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| progress.inc(count))?;
-        progress.finish_and_clear();
+        let fulfilled =
+            authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count))?;
+        bar.finish_and_clear();
         session.detail(format_args!("issued {} in {:.1?}", fulfilled.len(), begin.elapsed()));
         for certificate in &fulfilled {
             for mismatch in &certificate.not_granted {
@@ -299,6 +285,11 @@ fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
     }
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
+    write_next(issued, f)
+}
+
+/// The command that carries a pair to where it is used.
+pub(super) fn write_next(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
     let host = match role {
         Role::ControlService => name.as_str(),
@@ -327,18 +318,4 @@ fn plan_text(planned: &Planned, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  not granted  the request says: {mismatch}")?;
     }
     Ok(())
-}
-
-fn progress_bar(count: usize, session: &Session) -> ProgressBar {
-    // indicatif itself draws nothing when stderr is no terminal.
-    if count < 100 || session.global.quiet || session.global.json {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {pos}/{len} certificates, {per_sec}, {eta} left")
-    {
-        bar.set_style(style);
-    }
-    bar
 }

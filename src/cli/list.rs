@@ -7,15 +7,16 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Cluster, Target};
-use crate::clock::{parse_duration, rfc3339};
+use crate::ca::Cluster;
+use crate::clock::{parse_duration, parse_time, rfc3339};
 use crate::identity::{Identity, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Filter, Record, Status, StoreError};
+use crate::x509::SerialNumber;
 use crate::x509::inspect::{Inspected, inspect};
 
-use super::Session;
 use super::report::{CommandResult, Shown};
+use super::{Session, input};
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
@@ -35,19 +36,35 @@ pub(super) struct List {
     /// Only valid ones that expire within this time, such as 30d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
+
+    /// Only those issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    issued_after: Option<OffsetDateTime>,
+
+    /// Only those issued before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    issued_before: Option<OffsetDateTime>,
+
+    /// Only those revoked for this reason, such as key-compromise or certificate-hold
+    #[arg(long)]
+    reason: Option<RevocationReason>,
+
+    /// Without those that were renewed
+    #[arg(long)]
+    newest: bool,
 }
 
 /// The arguments of `show`.
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The certificate: its serial number, or ROLE/NAME such as api-user/alice
-    #[arg(value_name = "SERIAL|ROLE/NAME")]
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 }
 
 /// One line of a listing.
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     status: Status,
     serial_number: String,
     role: Role,
@@ -61,6 +78,10 @@ struct Row {
     revoked_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<RevocationReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<SerialNumber>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<SerialNumber>,
 }
 
 impl Row {
@@ -77,31 +98,52 @@ impl Row {
             role: intent.role,
             name: intent.name.to_string(),
             spiffe_id: identity.to_string(),
-            certificate: intent.certificate_path.display().to_string(),
-            key: intent.key_path.as_ref().map(|path| path.display().to_string()),
+            certificate: cluster.locate(&intent.certificate_path).display().to_string(),
+            key: intent.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
             not_before: record.issue.map(|issue| rfc3339(issue.not_before)),
             not_after: record.issue.map(|issue| rfc3339(issue.not_after)),
             revoked_at: record.revocation.map(|revocation| rfc3339(revocation.at)),
-            reason: record.revocation.and_then(|revocation| RevocationReason::from_code(revocation.reason)),
+            reason: record.revocation.map(|revocation| revocation.reason),
+            supersedes: intent.supersedes.as_ref().map(|old| old.serial_number),
+            superseded_by: record.superseded_by.as_ref().map(|new| new.serial_number),
+        }
+    }
+
+    /// The status, and what a person would ask next.
+    fn status_text(&self) -> String {
+        match (self.status, self.reason, self.superseded_by) {
+            (Status::Revoked, Some(RevocationReason::CertificateHold), _) => "on-hold".to_owned(),
+            (Status::Valid, _, Some(_)) => "renewed".to_owned(),
+            (status, ..) => status.to_string(),
         }
     }
 }
 
+/// Certificates as a table.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Listing(Vec<Row>);
+pub(super) struct Listing(Vec<Row>);
 
-impl fmt::Display for Listing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Listing {
+    pub(super) fn new(records: &[Record], cluster: &Cluster, now: OffsetDateTime) -> Self {
+        Self(records.iter().map(|record| Row::new(record, cluster, now)).collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The first `count` lines, and how many there are beyond them.
+    pub(super) fn write_first(&self, count: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return writeln!(f, "No certificates.");
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["STATUS", "ROLE", "NAME", "SERIAL", "VALID UNTIL"]);
-        for row in &self.0 {
+        for row in self.0.iter().take(count) {
             table.add_row([
-                row.status.to_string(),
+                row.status_text(),
                 row.role.to_string(),
                 row.name.clone(),
                 row.serial_number.clone(),
@@ -111,7 +153,16 @@ impl fmt::Display for Listing {
         for line in table.to_string().lines() {
             writeln!(f, "{}", line.trim())?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(count) {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_first(usize::MAX, f)
     }
 }
 
@@ -125,6 +176,10 @@ impl List {
             // "Expires within" is about certificates that still hold.
             status: self.status.or(self.expires_within.map(|_| Status::Valid)),
             expires_before: self.expires_within.map(|within| now + within),
+            issued_after: self.issued_after,
+            issued_before: self.issued_before,
+            reason: self.reason,
+            newest: self.newest,
         };
         let mut rows = Vec::new();
         cluster.inventory().list(&filter, now, |record| {
@@ -147,6 +202,8 @@ struct Known {
     reserved_at: String,
     issued_by: Option<String>,
     why: Option<String>,
+    /// Its line of renewals, the oldest first; empty when it is alone.
+    lineage: Listing,
     #[serde(skip_serializing_if = "Option::is_none")]
     contents: Option<Inspected>,
 }
@@ -171,6 +228,11 @@ impl fmt::Display for Known {
             (None, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
             (None, None) => writeln!(f, "  key          not here: made elsewhere")?,
         }
+        for (index, one) in self.lineage.0.iter().enumerate() {
+            let label = if index == 0 { "lineage" } else { "" };
+            let this = if one.serial_number == row.serial_number { "  (this one)" } else { "" };
+            writeln!(f, "  {label:12} {}  {}{this}", one.serial_number, one.status_text())?;
+        }
         match &self.contents {
             Some(contents) => writeln!(f, "\n{contents}"),
             None => writeln!(f, "  never signed: serial number {} stays unused", row.serial_number),
@@ -182,8 +244,7 @@ impl Show {
     pub(super) fn run(self, session: &Session) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
-        let target: Target = self.target.parse()?;
-        let record = cluster.find(&target)?;
+        let record = cluster.find(&input::target(&self.target)?)?;
         let entry = record.issue.map_or(record.reserve_entry, |issue| issue.entry);
         let provenance = cluster.inventory().audit_entry(entry)?.map(|entry| entry.event.provenance);
         let forgotten =
@@ -196,7 +257,12 @@ impl Show {
             }
             None => None,
         };
+        let mut lineage = cluster.inventory().lineage(&record.id())?;
+        if lineage.len() == 1 {
+            lineage.clear();
+        }
         Ok(Box::new(Shown(Known {
+            lineage: Listing::new(&lineage, &cluster, now),
             row: Row::new(&record, &cluster, now),
             fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),
             profile: record.intent.profile.to_string(),

@@ -8,14 +8,18 @@ mod audit;
 mod bundle;
 mod ca_cert;
 mod create;
+mod crl;
 mod distribute;
 mod initialize;
+mod input;
 mod key;
 mod kms;
 mod list;
 mod look;
 mod password;
 mod profiles;
+mod progress;
+mod renew;
 mod report;
 mod revoke;
 mod secrets;
@@ -53,6 +57,7 @@ Examples:
   cluster-ca create-control api.example.com --san 10.0.0.5
   cluster-ca create-node --count 3
   cluster-ca create-api-user alice
+  cluster-ca renew --expires-within 30d
   cluster-ca revoke api-user/alice --reason key-compromise
 
 Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files or database, 4 network or KMS."
@@ -121,7 +126,13 @@ enum Command {
     /// Show all that is known of one certificate
     Show(list::Show),
 
-    /// Revoke a certificate and rewrite the revocation list
+    /// Renew certificates for the keys they have
+    Renew(renew::Renew),
+
+    /// Renew certificates for new keys
+    Rekey(renew::Rekey),
+
+    /// Revoke certificates and rewrite the revocation list
     Revoke(revoke::Revoke),
 
     /// What protects the root's private key, or another one
@@ -134,6 +145,15 @@ enum Command {
     /// The CA that the certificates of key management services must come from
     #[command(subcommand)]
     CaCert(ca_cert::CaCert),
+    /// Revoke a certificate for the time being
+    Hold(revoke::Hold),
+
+    /// Let a certificate that is on hold hold again
+    Release(revoke::Hold),
+
+    /// The revocation list
+    #[command(subcommand)]
+    Crl(crl::Crl),
     /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
     Distribute(distribute::Distribute),
 
@@ -239,10 +259,15 @@ impl Command {
             Self::CreateApiUser(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Show(command) => command.run(session),
+            Self::Renew(command) => command.run(session),
+            Self::Rekey(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
             Self::Key(command) => command.run(session),
             Self::Kms(command) => command.run(session),
             Self::CaCert(command) => command.run(session),
+            Self::Hold(command) => command.hold(session),
+            Self::Release(command) => command.release(session),
+            Self::Crl(command) => command.run(session),
             Self::Distribute(command) => command.run(session),
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),

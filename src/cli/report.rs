@@ -127,7 +127,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
-            "profile.directory" => 3,
+            "ca.crl_not_written" | "profile.directory" => 3,
             "kms.address" | "kms.name" => 2,
             "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
             "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
@@ -279,7 +279,22 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "chain.wrong_name" => "issue one that names this host: cluster-ca create-control HOST --san NAME",
         "identity.foreign_trust_domain" => "it belongs to another cluster; issue one in this cluster",
         "revocation.revoked" => "it is out for good; issue a new one if its holder is still to be let in",
-        "revocation.crl_expired" | "crl.not_yet_valid" => "write a fresh list: any `cluster-ca revoke` does",
+        "revocation.crl_expired" | "crl.not_yet_valid" => "write a fresh list: cluster-ca crl publish",
+        "ca.crl_not_recorded" | "ca.crl_incomplete" => {
+            "an older copy is in its place; write a fresh list: cluster-ca crl publish"
+        }
+        "ca.crl_not_written" => {
+            "make the directory writable; then any command that signs, such as cluster-ca crl publish, writes the list"
+        }
+        "ca.identity_revoked" => {
+            "if its holder is to be let in again, issue a new one with cluster-ca create-..."
+        }
+        "ca.key_elsewhere" => "have a new request made where the key is kept, and give it with --csr FILE",
+        "ca.root_on_own_crl" => {
+            "machines stop trusting a root when it is taken out of their cluster.crt, not by a list it signs"
+        }
+        "ca.same_key" => "make the request with a new key, or keep the key with cluster-ca renew",
+        "ca.superseded" => "renew the newest of its line; cluster-ca show SERIAL tells which",
         "verify.not_in_inventory" => {
             "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
         }
@@ -288,7 +303,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "somebody changed ca.db by other means; compare it with a backup"
         }
         "ca.not_valid" => "issue a new one; what is revoked or expired is not handed over",
-        "ca.file_foreign" => "put the files back that belong to it, or issue a new one",
+        "ca.file_foreign" => {
+            "nothing was touched; put the files back that belong to it, or issue a new one elsewhere with --output DIR"
+        }
         "store.no_key" => "it was made elsewhere, or removed here after it was delivered",
         "network.cut" | "network.timeout" | "network.unreachable" => {
             "the machine has its old files; run the command again when `ssh` reaches it"
@@ -309,7 +326,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "remote.reload" => "look at the service there; the new files stay in their places",
         "system.ssh" => "install OpenSSH's client",
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
-        "ca.ambiguous" => "name one of them by its serial number",
+        "ca.ambiguous" => {
+            "name one of them by its serial number; to revoke all that an identity has, --all-generations"
+        }
         _ => return None,
     })
 }

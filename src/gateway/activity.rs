@@ -56,6 +56,18 @@ impl Activity {
         }
     }
 
+    /// How long ago it was opened.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// How many requests are being answered.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
+    }
+
     /// How long nothing has been asked for; `None` while a request runs.
     #[must_use]
     pub fn idle(&self) -> Option<Duration> {

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::exchange::Exchange;
 use super::forward::Lease;
 use super::headers;
+use super::problem::Problem;
 use super::telemetry::RequestRecord;
 
 /// How far the body of a request has come; shared between the side that reads and the side that waits.
@@ -137,7 +139,8 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    record: RequestRecord,
+    /// `None` where something else ends it.
+    record: Option<RequestRecord>,
 }
 
 #[derive(Debug)]
@@ -145,19 +148,58 @@ enum Content {
     /// The gateway's own words.
     Own(Option<Bytes>),
     /// What the upstream sends, with the connection it comes on.
-    Upstream { incoming: Incoming, lease: Option<Lease> },
+    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Permission },
+}
+
+/// Whether a response may go on.
+enum Permission {
+    /// As it was judged; nobody has waited for it yet.
+    Judged(Exchange),
+    /// Whoever waits is woken when it ends.
+    Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
+}
+
+impl Permission {
+    /// Is ready when it has ended.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Problem> {
+        if let Self::Judged(exchange) = self {
+            *self = Self::Watched(Box::pin(exchange.clone().forbidden()));
+        }
+        match self {
+            Self::Watched(end) => end.as_mut().poll(cx),
+            Self::Judged(_) => Poll::Pending,
+        }
+    }
+}
+
+impl std::fmt::Debug for Permission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permission").finish_non_exhaustive()
+    }
 }
 
 impl ResponseBody {
     /// The gateway's own words.
     pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
         let text = text.into();
-        Self { content: Content::Own((!text.is_empty()).then_some(text)), record }
+        Self { content: Content::Own((!text.is_empty()).then_some(text)), record: Some(record) }
     }
 
-    /// What the upstream sends on the connection of `lease`.
-    pub fn upstream(incoming: Incoming, lease: Lease, record: RequestRecord) -> Self {
-        Self { content: Content::Upstream { incoming, lease: Some(lease) }, record }
+    /// Nothing, of a response that is not the end of its exchange.
+    pub const fn none() -> Self {
+        Self { content: Content::Own(None), record: None }
+    }
+
+    /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
+    pub fn upstream(incoming: Incoming, lease: Lease, exchange: Exchange, record: RequestRecord) -> Self {
+        let permission = Permission::Judged(exchange);
+        Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
+    }
+
+    fn fail(&mut self, reason: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.fail(reason);
+        }
     }
 }
 
@@ -170,21 +212,37 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = match &mut this.content {
-            Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Content::Upstream { incoming, .. } => match ready!(Pin::new(incoming).poll_frame(cx)) {
-                Some(Ok(frame)) => Some(Ok(without_reserved_trailers(frame))),
-                Some(Err(source)) => {
-                    this.record.fail("upstream.body");
-                    Some(Err(BodyError::Upstream { source }))
+        let (incoming, permission) = match &mut this.content {
+            Content::Own(text) => {
+                let text = text.take();
+                if let (Some(text), Some(record)) = (&text, &mut this.record) {
+                    record.sent(text.len());
                 }
-                None => None,
-            },
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
+            }
+            Content::Upstream { incoming, permission, .. } => (incoming, permission),
         };
-        if let Some(Ok(frame)) = &frame {
-            this.record.sent(frame.data_ref().map_or(0, Bytes::len));
+        let frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // A response that is here whole costs no waiting; every other one is watched.
+        if !incoming.is_end_stream()
+            && let Poll::Ready(problem) = permission.poll_end(cx)
+        {
+            this.fail(problem.code());
+            return Poll::Ready(Some(Err(BodyError::Forbidden { why: Box::new(problem) })));
         }
-        Poll::Ready(frame)
+        match ready!(frame) {
+            Some(Ok(frame)) => {
+                if let Some(record) = &mut this.record {
+                    record.sent(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+            }
+            Some(Err(source)) => {
+                this.fail("upstream.body");
+                Poll::Ready(Some(Err(BodyError::Upstream { source })))
+            }
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -213,7 +271,9 @@ impl Drop for ResponseBody {
         {
             lease.give_back();
         }
-        self.record.finish(complete);
+        if let Some(record) = &mut self.record {
+            record.finish(complete);
+        }
     }
 }
 
@@ -238,6 +298,13 @@ pub enum BodyError {
         /// What hyper says.
         source: hyper::Error,
     },
+    /// It may not go on.
+    #[error("the response may not go on")]
+    Forbidden {
+        /// Why.
+        #[source]
+        why: Box<Problem>,
+    },
     /// More bytes than the route takes.
     #[error("the body is larger than {at_most} bytes")]
     TooLarge {
@@ -258,6 +325,7 @@ impl BodyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Downstream { .. } => "body.downstream",
+            Self::Forbidden { why } => why.code(),
             Self::TooLarge { .. } => "body.too_large",
             Self::Upstream { .. } => "body.upstream",
         }

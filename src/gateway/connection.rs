@@ -18,13 +18,13 @@ use super::activity::Watched;
 use super::body::ResponseBody;
 use super::config::Limits;
 use super::handshake::Admitted;
-use super::registry::{Order, Session};
+use super::registry::{Order, Registration, Session};
 use super::service;
 use super::tls::Protocol;
-use super::worker::Worker;
+use super::worker::{Slot, Worker};
 
 /// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
-const FAREWELL: Duration = Duration::from_millis(100);
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// How many fields the header of a request may have.
 const HEADER_FIELDS: usize = 128;
@@ -76,23 +76,38 @@ pub struct Connection {
     pub session: Arc<Session>,
     /// The host that every request must be for, if the caller named one in its handshake.
     pub required_host: Option<Box<str>>,
+    /// Keeps it registered: until its last request has ended, or the tunnel that it became.
+    pub registration: Registration,
+    /// Its place among those that may be open.
+    pub slot: Slot,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some((reason, since)) = self.session.cut() {
+            self.worker.gateway.telemetry.connection_cut(&self.session, reason, since.elapsed());
+        }
+    }
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(admitted: Admitted) {
-    let Admitted { connection, registration, stream, protocol } = admitted;
+    let Admitted { connection, stream } = admitted;
     let worker = Arc::clone(&connection.worker);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection.session)));
+    let session = Arc::clone(&connection.session);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&session)));
     let service = Requests(Arc::new(connection));
-    let session = registration.session();
-    let ended = match protocol {
-        Protocol::Http1 => drive(worker.http.http1.serve_connection(io, service), session).await,
-        Protocol::Http2 => drive(worker.http.http2.serve_connection(io, service), session).await,
+    let ended = match session.protocol {
+        Protocol::Http1 => {
+            let connection = worker.http.http1.serve_connection(io, service).with_upgrades();
+            drive(connection, &session).await
+        }
+        Protocol::Http2 => drive(worker.http.http2.serve_connection(io, service), &session).await,
     };
     if let Err(error) = ended
         && error.is_parse()
     {
-        worker.gateway.telemetry.request_malformed(session, &error.to_string());
+        worker.gateway.telemetry.request_malformed(&session, &error.to_string());
     }
 }
 
@@ -122,7 +137,7 @@ trait Drainable: Future<Output = hyper::Result<()>> {
 
 type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
 
-impl Drainable for http1::Connection<Io, Requests> {
+impl Drainable for http1::UpgradeableConnection<Io, Requests> {
     fn drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

@@ -11,10 +11,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -23,6 +24,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::body::{RequestBody, Upload};
 use super::policy::Terms;
+use super::tunnel::is_websocket;
 
 /// How many idle connections a worker keeps to an upstream.
 const MOST_IDLE: usize = 256;
@@ -76,6 +78,15 @@ impl Upstream {
         }
     }
 
+    /// Whether it is the same service, waited for as long.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let key = |upstream: &Self| {
+            (Arc::clone(&upstream.name), upstream.host.clone(), upstream.port, upstream.deadlines)
+        };
+        key(self) == key(other)
+    }
+
     /// Sends a request that the policy permits and waits for the head of the response. The lease goes
     /// with the body of the response; dropped, it closes the connection.
     ///
@@ -86,7 +97,9 @@ impl Upstream {
         worker: usize,
         _permission: Terms,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    ) -> Result<Sent, ForwardError> {
+        // Nobody but us sets it.
+        let tunnel = request.headers().contains_key(UPGRADE);
         let upload = request.body().upload();
         loop {
             let (connection, idle_since) = match self.take_idle(worker) {
@@ -96,11 +109,18 @@ impl Upstream {
             let spare = idle_since.filter(|since| since.elapsed() > FRESH).and_then(|_| copy_of(&request));
             match self.exchange(connection, request, &upload).await {
                 Ok((mut response, connection)) => {
+                    let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        true if !tunnel || !is_websocket(response.headers()) => {
+                            return Err(ForwardError::Ambiguous { why: "it switches protocols unasked" });
+                        }
+                        true => Some(hyper::upgrade::on(&mut response)),
+                        false => None,
+                    };
                     check_framing(&response)?;
                     *response.version_mut() = Version::HTTP_11;
                     response.extensions_mut().clear();
                     let lease = Lease { upstream: Arc::clone(self), worker, connection, upload };
-                    return Ok((response, lease));
+                    return Ok(Sent { response, lease, upgrade });
                 }
                 Err(Failure::Unsent(unsent)) if idle_since.is_some() => request = *unsent,
                 Err(Failure::Unsent(_)) => return Err(ForwardError::Closed),
@@ -122,7 +142,7 @@ impl Upstream {
             .map_err(|source| ForwardError::Unreadable { source })?;
         let driver = tokio::spawn(async move {
             // The exchange that it breaks tells why; an idle connection that ends is no news.
-            let _ = driver.await;
+            let _ = driver.with_upgrades().await;
         });
         Ok(Connection { sender, driver: driver.abort_handle() })
     }
@@ -202,12 +222,11 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
-/// Refuses a response whose end could be read in two ways, and one that leaves HTTP.
+/// Refuses a response whose end could be read in two ways.
 fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
     let lengths = response.headers().get_all(CONTENT_LENGTH).iter().count();
     let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
     let why = match (codings.next(), codings.next()) {
-        _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => "it switches protocols unasked",
         (Some(_), _) if lengths > 0 => "it has both a Transfer-Encoding and a Content-Length",
         (Some(coding), None) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             "its Transfer-Encoding is not `chunked`"
@@ -217,6 +236,17 @@ fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
         _ => return Ok(()),
     };
     Err(ForwardError::Ambiguous { why })
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Sent {
+    /// The response.
+    pub response: Response<Incoming>,
+    /// The connection that its body comes on.
+    pub lease: Lease,
+    /// With a 101 that was asked for: that connection, once it is a tunnel.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 /// One connection to an upstream; dropped, it is closed.

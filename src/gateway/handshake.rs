@@ -17,13 +17,13 @@ use tokio_rustls::server::TlsStream;
 use super::config::{ClientCertificate, Listener};
 use super::connection::Connection;
 use super::peer::Peer;
-use super::registry::{Opening, Registration};
+use super::registry::Opening;
 use super::server_name;
 use super::state::{Entry, State};
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
 use super::verify::{PeerError, Presented, observing};
-use super::worker::Worker;
+use super::worker::{Slot, Worker};
 use super::{Shared, with_causes};
 use crate::x509::{Certificate, Sha256};
 
@@ -34,12 +34,8 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct Admitted {
     /// What its requests share.
     pub connection: Connection,
-    /// Its place in the registry.
-    pub registration: Registration,
     /// The connection itself.
     pub stream: TlsStream<TcpStream>,
-    /// The application protocol that was agreed.
-    pub protocol: Protocol,
 }
 
 /// Makes the handshake and registers whom it lets in; whom it does not, the log names.
@@ -50,9 +46,10 @@ pub async fn admit(
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
+    slot: Slot,
 ) -> Option<Admitted> {
     let begun = Instant::now();
-    match attempt(worker, listener, stream, remote).await {
+    match attempt(worker, listener, stream, remote, slot).await {
         Ok(admitted) => Some(admitted),
         Err(refusal) => {
             refusal.log(&worker.gateway, remote, begun);
@@ -69,6 +66,7 @@ async fn attempt(
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
+    slot: Slot,
 ) -> Result<Admitted, Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
@@ -93,21 +91,21 @@ async fn attempt(
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
     let peer = peer(&state, *listener, presented, tls, gateway)?;
     let required_host = server_name::required_host(tls);
-    let protocol = Protocol::of(tls);
     let opening = Opening {
         peer,
         remote,
         tls_version: tls::version(tls),
-        protocol,
+        protocol: Protocol::of(tls),
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
     };
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
         Refusal::new("connection.identity_limit", "the caller has as many connections open as it may have")
     })?;
+    gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
     let session = Arc::clone(registration.session());
-    let connection = Connection { worker: Arc::clone(worker), session, required_host };
-    Ok(Admitted { connection, registration, stream, protocol })
+    let connection = Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
+    Ok(Admitted { connection, stream })
 }
 
 /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had
@@ -178,20 +176,21 @@ impl Refusal {
         self
     }
 
-    /// Writes the line, with what is known of the certificate.
+    /// Tells of it, with what is known of the certificate.
     pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
         let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
         let certificate = certificate.as_ref();
         let bounded = |text: String| text.chars().take(1_024).collect();
-        gateway.telemetry.handshake_refused(&HandshakeRefused {
+        gateway.telemetry.handshake_refused(HandshakeRefused {
             remote,
             reason: self.code,
-            detail: &self.detail,
+            detail: self.detail.clone(),
             subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
             issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
             serial_number: certificate.map(|certificate| certificate.serial_number),
             fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
             duration_us: micros_since(begun),
+            certificate: self.leaf.clone(),
         });
     }
 }

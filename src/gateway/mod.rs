@@ -7,38 +7,51 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
 //! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
-//! | telling | [`log`], [`telemetry`] |
-//! | trying it out | [`demo`] |
+//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`telemetry`] |
+//! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
+pub mod admin;
+pub mod assertion;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod exchange;
+pub mod explain;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
 pub mod identify;
 pub mod log;
+pub mod metrics;
 pub mod own;
 pub mod path;
 pub mod peer;
 pub mod policy;
 pub mod problem;
+pub mod pushed;
 pub mod registry;
+pub mod rejected;
+pub mod reload;
+pub mod replay;
 pub mod request_id;
+pub mod resumption;
 pub mod run;
 pub mod server_name;
 pub mod service;
 pub mod state;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
+pub mod tunnel;
 pub mod verify;
 pub mod warden;
+pub mod watch;
 pub mod worker;
 
 use std::error::Error;
@@ -47,16 +60,21 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
+use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
-use self::log::AccessLog;
+use self::log::LineLog;
 use self::registry::{Order, Registry, Session};
-use self::state::{State, StateError};
-use self::telemetry::{ShadowDifferences, Telemetry};
+use self::reload::{Changes, ReloadError, Trigger};
+use self::state::{Loader, State, StateError};
+use self::status::Status;
+use self::telemetry::Telemetry;
+use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
 
@@ -93,7 +111,11 @@ pub struct Shared {
     /// How many connections there are, those in their handshake included.
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
-    pub phase: watch::Sender<Phase>,
+    pub phase: tokio::sync::watch::Sender<Phase>,
+    /// What changes the state.
+    pub changes: Changes,
+    /// Told when everything is to be loaded again.
+    pub reload_wanted: Notify,
 }
 
 /// Where a gateway is in its life.
@@ -109,7 +131,7 @@ pub enum Phase {
 
 impl Phase {
     /// Waits until the gateway is in `wanted` or past it.
-    async fn reached(wanted: Self, phase: &mut watch::Receiver<Self>) {
+    async fn reached(wanted: Self, phase: &mut tokio::sync::watch::Receiver<Self>) {
         // The sender lives as long as anybody waits.
         let _ = phase.wait_for(|phase| *phase >= wanted).await;
     }
@@ -124,12 +146,11 @@ impl Shared {
         if state.generation != generation
             && let Some(peer) = &session.peer
             && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
-            && session.tell(Order::Cut(reason))
         {
-            self.telemetry.connection_cut(session, reason);
+            session.tell(Order::Cut(reason), Instant::now());
         }
         if *self.phase.borrow() != Phase::Serving {
-            session.tell(Order::Drain);
+            session.tell(Order::Drain, Instant::now());
         }
     }
 
@@ -142,7 +163,7 @@ impl Shared {
             }
             serving
         });
-        self.registry.sweep(|_| Order::Drain);
+        self.registry.sweep(Instant::now(), |_| Order::Drain);
     }
 }
 
@@ -157,31 +178,43 @@ impl Gateway {
     /// [`GatewayError`]; then nothing runs.
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
-        let state = State::load(config, options.every_upstream, workers, &options.clock, 1)?;
+        // Before they are loaded: what changes in the meantime is a change.
+        let files = Files::new(&config.files());
+        let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
+        let state = loader.first(config)?;
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
-        let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
+        let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
+        let metrics = config.metrics.map(listen).transpose()?;
+        let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        let log = LineLog::start("access-log", options.access_log)
+            .map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry {
-                log: Arc::new(log),
-                clock: options.clock,
-                shadow: ShadowDifferences::default(),
-            }),
+            telemetry: Arc::new(Telemetry::new(log, options.clock, workers)),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: tokio::sync::watch::Sender::new(Phase::Serving),
+            changes: Changes::new(loader, config),
+            reload_wanted: Notify::new(),
         });
-        let mut threads = Vec::with_capacity(workers + 1);
+        let mut threads = Vec::with_capacity(workers + 2);
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
             threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
         }
         threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
-        Ok(Running { addresses, shared, threads })
+        threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
+        if let Some(socket) = admin {
+            threads.push(spawn("admin", admin::run(Arc::clone(&shared), socket))?);
+        }
+        if let Some(listener) = metrics {
+            threads.push(spawn("metrics", metrics::listener::run(Arc::clone(&shared), listener))?);
+        }
+        Ok(Running { addresses, metrics: metrics_address, shared, threads })
     }
 }
 
@@ -189,6 +222,7 @@ impl Gateway {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -198,6 +232,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address that metrics are fetched at, if they are.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// What is counted and told.
@@ -210,6 +250,25 @@ impl Running {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Loads everything again, as SIGHUP does; does not wait.
+    pub fn want_reload(&self) {
+        self.shared.reload_wanted.notify_one();
+    }
+
+    /// Loads everything again.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then nothing has changed.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        self.shared.reload(Trigger::Admin).map(drop)
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
     }
 
     /// Stops accepting and lets what runs come to its end; does not wait.
@@ -291,6 +350,11 @@ fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<S
     Ok(sockets)
 }
 
+/// A listening socket that nobody else has.
+fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    socket(address, false).map_err(|source| GatewayError::Bind { address, source })
+}
+
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -315,6 +379,9 @@ fn with_causes(error: &dyn Error) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -339,6 +406,7 @@ impl GatewayError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Admin(error) => error.code(),
             Self::Bind { .. } => "gateway.bind",
             Self::State(error) => error.code(),
             Self::Thread { .. } => "gateway.thread",

@@ -1,32 +1,147 @@
-//! What the gateway answers by itself, to every caller with a certificate.
+//! What the gateway answers by itself: to every caller with a certificate who he is, to operators how it
+//! is, and what a CRL that they push has done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
+use super::Shared;
+use super::connection::Connection;
+use super::forward::ForwardError;
 use super::peer::Peer;
+use super::policy::{Denial, DenyReason, RESERVED};
 use super::problem::Problem;
 use super::registry::Session;
+use super::status::{CrlStatus, Status};
+use super::telemetry::RequestRecord;
 use crate::clock::rfc3339;
 use crate::identity::{Name, Role, TrustDomain};
 use crate::x509::{SerialNumber, Sha256};
 
-/// The resource at `path`, which is below [`RESERVED`](super::policy::RESERVED), as JSON.
+/// Where the keys of assertions are published.
+pub const JWKS: &str = "/.well-known/cluster/jwks";
+
+/// How long a pushed CRL may take to arrive.
+const UPLOAD: Duration = Duration::from_secs(60);
+
+/// How long the answer to a push waits for the connections that it cuts.
+const CUT: Duration = Duration::from_secs(1);
+
+/// How often it looks whether they have ended.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Answers a request for `path`, which is below [`RESERVED`], with JSON.
 ///
 /// # Errors
-/// [`Problem::CertificateMissing`], [`Problem::NotFound`] and [`Problem::MethodNotAllowed`].
-pub fn resource(session: &Session, method: &Method, path: &str) -> Result<Bytes, Problem> {
-    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
-    let value = match path.strip_prefix(super::policy::RESERVED) {
-        Some("/whoami") => WhoAmI::of(session, peer),
-        _ => return Err(Problem::NotFound),
-    };
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Problem::MethodNotAllowed);
+/// [`Problem`]: the caller has no certificate, there is no such resource, it is not asked for so, the
+/// caller is no operator, or the CRL is refused.
+pub async fn answer(
+    connection: &Arc<Connection>,
+    method: &Method,
+    path: &str,
+    body: Incoming,
+    record: &mut RequestRecord,
+) -> Result<Bytes, Problem> {
+    let session = &connection.session;
+    let peer = session.peer.as_deref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
+    match path.strip_prefix(RESERVED) {
+        Some("/whoami") => {
+            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
+            Ok(json(&WhoAmI::of(session, peer)))
+        }
+        Some("/jwks") => {
+            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
+            jwks(&connection.worker.gateway).ok_or(Problem::NotFound)
+        }
+        Some("/status") => {
+            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
+            check_operator(connection, peer, record)?;
+            Ok(json(&Status::of(&connection.worker.gateway)))
+        }
+        Some("/crl") => {
+            check_method(method, &[Method::PUT], "PUT")?;
+            check_operator(connection, peer, record)?;
+            push(connection, body).await
+        }
+        _ => Err(Problem::NotFound),
     }
-    let mut text = serde_json::to_vec_pretty(&value).unwrap_or_default();
+}
+
+/// The keys that assertions can be verified with (RFC 7517); `None` where none are made.
+pub fn jwks(gateway: &Shared) -> Option<Bytes> {
+    let state = gateway.state.load();
+    let assertions = state.assertions.as_ref()?;
+    Some(json(&assertions.jwks(gateway.telemetry.clock.now())))
+}
+
+fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Result<(), Problem> {
+    if allowed.contains(method) { Ok(()) } else { Err(Problem::MethodNotAllowed { allow }) }
+}
+
+/// By the configuration in force now.
+fn check_operator(connection: &Connection, peer: &Peer, record: &mut RequestRecord) -> Result<(), Problem> {
+    let state = connection.worker.gateway.state.load();
+    if state.operators.iter().any(|operator| operator.is(&peer.identity)) {
+        return Ok(());
+    }
+    let denial = Denial { reason: DenyReason::NotAnOperator, rule: None };
+    record.denied(denial);
+    Err(Problem::Denied(denial))
+}
+
+/// Takes a CRL; the answer comes when every connection that it ends has ended.
+async fn push(connection: &Connection, body: Incoming) -> Result<Bytes, Problem> {
+    let gateway = Arc::clone(&connection.worker.gateway);
+    let at_most = gateway.limits.request_body;
+    let body = Limited::new(body, usize::try_from(at_most).unwrap_or(usize::MAX)).collect();
+    let body = match timeout(UPLOAD, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Problem::BodyTooLarge { at_most }),
+        Ok(Err(_)) => return Err(Problem::BodyBroken),
+        Err(_) => return Err(Problem::Forward(ForwardError::UploadTimeout)),
+    };
+    let noticed = Instant::now();
+    let change = tokio::task::spawn_blocking({
+        let gateway = Arc::clone(&gateway);
+        move || gateway.push(&body, noticed)
+    });
+    let change = change.await.map_err(|_| Problem::Internal)??;
+    let cut = change.map(|change| change.cut).unwrap_or_default();
+    let ended = |session: &Arc<Session>| session.has_ended() || session.id == connection.session.id;
+    while !cut.iter().all(ended) && noticed.elapsed() < CUT {
+        sleep(LOOK).await;
+    }
+    let state = gateway.state.load();
+    let now = gateway.telemetry.clock.now();
+    Ok(json(&Pushed {
+        generation: state.generation,
+        crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
+        connections_cut: cut.len(),
+        duration_us: super::telemetry::micros_since(noticed),
+    }))
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
-    Ok(text.into())
+    text.into()
+}
+
+/// What a push has come to.
+#[derive(Serialize)]
+struct Pushed {
+    generation: u64,
+    /// What is in force now.
+    crl: Vec<CrlStatus>,
+    connections_cut: usize,
+    /// From the last byte of the CRL to the end of those connections.
+    duration_us: u64,
 }
 
 /// A caller as the gateway sees it.

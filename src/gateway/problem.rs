@@ -5,34 +5,40 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::assertion::AssertionError;
 use super::body::ResponseBody;
 use super::forward::ForwardError;
 use super::framing::FramingError;
 use super::path::PathError;
 use super::policy::{Denial, DenyReason};
+use super::registry::CutReason;
+use super::reload::PushError;
 use super::request_id::RequestId;
 use super::telemetry::RequestRecord;
 use super::with_causes;
+use crate::revocation::CrlError;
+use crate::x509::KeyIdentifier;
+use crate::x509::crl::CrlNumber;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// What the service behind is told about the caller cannot be signed.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+    /// The caller's body failed on the way.
+    #[error("the body ended early")]
+    BodyBroken,
     /// The body is larger than the route takes.
     #[error("the body is larger than {at_most} bytes")]
     BodyTooLarge {
         /// How many bytes it takes.
         at_most: u64,
     },
-    /// The caller has no certificate, and what it asks for is not for anyone.
-    #[error("this takes a client certificate")]
-    CertificateMissing,
     /// The connection is being cut.
-    #[error("the connection is being closed: {reason}")]
-    Cut {
-        /// The code of the reason.
-        reason: &'static str,
-    },
+    #[error("the connection is being closed: {}", .0.code())]
+    Cut(CutReason),
     /// The policy refuses the call.
     #[error("{}", .0.reason)]
     Denied(Denial),
@@ -42,9 +48,15 @@ pub enum Problem {
     /// The message could be read in more than one way.
     #[error(transparent)]
     Framing(#[from] FramingError),
+    /// A task of ours panicked.
+    #[error("the gateway failed")]
+    Internal,
     /// One of the gateway's own resources is not asked for so.
-    #[error("this resource takes GET and HEAD only")]
-    MethodNotAllowed,
+    #[error("this resource takes {allow} only")]
+    MethodNotAllowed {
+        /// What it takes.
+        allow: &'static str,
+    },
     /// The request is for another host than the one that the caller named in its handshake.
     #[error("the request is for another host than the TLS connection")]
     Misdirected,
@@ -54,6 +66,9 @@ pub enum Problem {
     /// The path could be read in more than one way.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// A pushed CRL is not taken.
+    #[error(transparent)]
+    Push(#[from] PushError),
 }
 
 /// Whose fault a problem is.
@@ -85,22 +100,35 @@ impl Problem {
             Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            Self::CertificateMissing | Self::Cut { .. } => StatusCode::UNAUTHORIZED,
+            Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
             }
             Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Forward(ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::Forward(_) => StatusCode::BAD_GATEWAY,
             Self::Framing(error) => error.status(),
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Path(error) => error.status(),
+            Self::Push(error) => match error {
+                PushError::Crl(CrlError::Rollback { .. } | CrlError::NumberReused { .. })
+                | PushError::NoStateDirectory
+                | PushError::RevocationDisabled => StatusCode::CONFLICT,
+                PushError::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+                PushError::Unreadable { .. } => StatusCode::BAD_REQUEST,
+                PushError::Crl(_) | PushError::Stale { .. } | PushError::State(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+            },
         }
     }
 
@@ -108,16 +136,32 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
+            Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::CertificateMissing => "certificate.missing",
-            Self::Cut { reason } => reason,
+            Self::Cut(reason) => reason.code(),
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),
             Self::Framing(error) => error.code(),
-            Self::MethodNotAllowed => "request.method_not_allowed",
+            Self::Internal => "gateway.internal",
+            Self::MethodNotAllowed { .. } => "request.method_not_allowed",
             Self::Misdirected => "request.misdirected",
             Self::NotFound => "request.not_found",
             Self::Path(error) => error.code(),
+            Self::Push(error) => error.code(),
+        }
+    }
+
+    /// The two CRLs that are at odds, if that is the problem.
+    fn conflict(&self) -> Option<Conflict<'_>> {
+        match self {
+            Self::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
+                Some(Conflict { issuer, current: *current, offered: *offered })
+            }
+            Self::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
+                Some(Conflict { issuer, current: *number, offered: *number })
+            }
+            _ => None,
         }
     }
 
@@ -137,6 +181,7 @@ impl Problem {
             detail: &self.to_string(),
             code: self.code(),
             request_id,
+            conflict: self.conflict(),
         };
         let mut text = serde_json::to_vec(&body).unwrap_or_default();
         text.push(b'\n');
@@ -145,8 +190,8 @@ impl Problem {
             // Nobody can say where the next request begins.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Self::MethodNotAllowed) {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Self::MethodNotAllowed { allow } = self {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }
@@ -183,4 +228,14 @@ struct ProblemBody<'a> {
     detail: &'a str,
     code: &'static str,
     request_id: RequestId,
+    #[serde(flatten)]
+    conflict: Option<Conflict<'a>>,
+}
+
+/// Of which issuer, and the numbers of the CRL in force and of the one that was offered.
+#[derive(Serialize)]
+struct Conflict<'a> {
+    issuer: &'a KeyIdentifier,
+    current: CrlNumber,
+    offered: CrlNumber,
 }

@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::activity::Activity;
 use super::headers::AddressHeaders;
@@ -39,6 +41,8 @@ pub enum CutReason {
     CertificateRevoked,
     /// The header of a request did not come to its end in time.
     HeaderTimeout,
+    /// A person has closed it, on the admin socket.
+    Operator,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
     /// What is trusted has changed, and it is not among it any more.
@@ -53,6 +57,7 @@ impl CutReason {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
             Self::HeaderTimeout => "connection.header_timeout",
+            Self::Operator => "connection.operator",
             Self::Shutdown => "connection.shutdown",
             Self::TrustChanged => "connection.trust_changed",
         }
@@ -64,6 +69,8 @@ impl CutReason {
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
+    /// The worker that serves it.
+    pub worker: usize,
     /// Who is at the other end; `None` for a caller without a certificate.
     pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
@@ -79,7 +86,13 @@ pub struct Session {
     /// Whether it is used.
     pub activity: Activity,
     order: Mutex<Order>,
+    /// For the connection's own task.
     ordered: Notify,
+    /// For every request that is under way.
+    changed: Notify,
+    /// When the reason to cut it was noticed.
+    cut_since: OnceLock<Instant>,
+    ended: AtomicBool,
 }
 
 impl Session {
@@ -89,17 +102,43 @@ impl Session {
         self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
     }
 
-    /// Tells the connection what to do; weaker than what it was told before, it changes nothing.
+    /// Tells the connection what to do, for a reason that was noticed at `noticed`; weaker than what it
+    /// was told before, it changes nothing.
     ///
     /// Returns whether it changed anything.
-    pub fn tell(&self, order: Order) -> bool {
+    pub fn tell(&self, order: Order, noticed: Instant) -> bool {
         let mut current = lock(&self.order);
         let stronger = order > *current;
         if stronger {
+            if let Order::Cut(_) = order {
+                // The first reason counts.
+                let _ = self.cut_since.set(noticed);
+            }
             *current = order;
+            drop(current);
             self.ordered.notify_one();
+            self.changed.notify_waiters();
         }
         stronger
+    }
+
+    /// Why it is cut, and since when that is known.
+    pub fn cut(&self) -> Option<(CutReason, Instant)> {
+        match self.order() {
+            Order::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing goes over the connection any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Is done when the connection is told something, or the gateway's state has changed, after this
+    /// call, whenever it is polled.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// What the connection has been told last.
@@ -177,6 +216,7 @@ impl Registry {
         }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            worker,
             peer: opening.peer,
             remote: opening.remote,
             tls_version: opening.tls_version,
@@ -186,6 +226,9 @@ impl Registry {
             activity: Activity::new(),
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
+            changed: Notify::new(),
+            cut_since: OnceLock::new(),
+            ended: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
@@ -221,20 +264,40 @@ impl Registry {
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), &verdict)).collect()
+    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), noticed, &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) -> Vec<Told> {
-        self.shards.get(worker).map(|shard| tell(lock(shard).values(), &verdict)).unwrap_or_default()
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) {
+        if let Some(shard) = self.shards.get(worker) {
+            tell(lock(shard).values(), Instant::now(), &verdict);
+        }
     }
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
-    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Told> {
+    pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
         let expired = |session: &&Arc<Session>| session.expires() < now;
         let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values().take_while(expired), &cut)).collect()
+        let tell =
+            |shard: &Mutex<Shard>| tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
+        self.shards.iter().flat_map(tell).collect()
+    }
+
+    /// Wakes every request that is under way, so that it looks at the gateway's state again.
+    pub fn announce_change(&self) {
+        for shard in &self.shards {
+            lock(shard).values().for_each(|session| session.changed.notify_waiters());
+        }
+    }
+
+    /// The open connections, the oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let mut sessions: Vec<_> =
+            self.shards.iter().flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>()).collect();
+        sessions.sort_by_key(|session| session.id);
+        sessions
     }
 
     /// How many connections are open.
@@ -242,15 +305,6 @@ impl Registry {
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
-}
-
-/// A connection that was told something new.
-#[derive(Debug)]
-pub struct Told {
-    /// The connection.
-    pub session: Arc<Session>,
-    /// What it was told.
-    pub order: Order,
 }
 
 /// A registered connection; dropped, it is registered no more.
@@ -275,18 +329,16 @@ impl Drop for Registration {
             lock(shard).remove(&(self.session.expires(), self.session.id));
         }
         self.registry.discount(self.session.peer.as_ref().map(|peer| &peer.identity));
+        self.session.ended.store(true, Ordering::Release);
     }
 }
 
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
+    noticed: Instant,
     verdict: &impl Fn(&Session) -> Order,
-) -> Vec<Told> {
-    let tell = |session: &Arc<Session>| {
-        let order = verdict(session);
-        session.tell(order).then(|| Told { session: Arc::clone(session), order })
-    };
-    sessions.filter_map(tell).collect()
+) -> Vec<Arc<Session>> {
+    sessions.filter(|session| session.tell(verdict(session), noticed)).cloned().collect()
 }
 
 /// A panic in one connection must not end the others, and none of these locks guards an invariant that
@@ -334,8 +386,12 @@ mod tests {
         let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
         let session = registration.session();
         let cut = Order::Cut(CutReason::CertificateRevoked);
-        assert!(session.tell(Order::Drain) && session.tell(cut));
-        assert!(!session.tell(cut) && !session.tell(Order::Drain) && !session.tell(Order::Serve));
+        assert!(session.tell(Order::Drain, Instant::now()) && session.tell(cut, Instant::now()));
+        assert!(
+            !session.tell(cut, Instant::now())
+                && !session.tell(Order::Drain, Instant::now())
+                && !session.tell(Order::Serve, Instant::now())
+        );
         assert_eq!(session.order(), cut);
     }
 
@@ -350,8 +406,8 @@ mod tests {
             "alice" => Order::Cut(CutReason::CertificateRevoked),
             _ => Order::Serve,
         };
-        assert_eq!(registry.sweep(verdict).len(), 2);
-        assert_eq!(registry.sweep(verdict).len(), 0, "nobody is told twice");
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 2);
+        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 0, "nobody is told twice");
         assert_eq!(open[2].session().order(), Order::Serve);
         drop(open);
         assert_eq!(registry.open(), 0);
@@ -364,7 +420,7 @@ mod tests {
         let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
         assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
         let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
-        assert_eq!(cut.iter().map(|told| told.session.expires()).collect::<Vec<_>>(), [short.expires]);
+        assert_eq!(cut.iter().map(|session| session.expires()).collect::<Vec<_>>(), [short.expires]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The gateway as a process: configuration in, serving until a signal.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -11,10 +12,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::config::{AccessLog, Config};
-use super::state::State;
+use super::config::{AccessLog, ClientCertificate, Config, Listener};
+use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
 use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
+use crate::files::FileError;
+use crate::x509::X509Error;
 use crate::yaml::Problem;
 
 /// Serves what the configuration in `path` says, until SIGTERM or SIGINT; a second signal ends it at
@@ -36,10 +39,10 @@ pub fn run(
         false => None,
     };
     // Listened for before anything is served: a signal that comes early is not lost.
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hang_up) = {
         let _entered = runtime.enter();
         let listen = |kind| signal(kind).map_err(environment);
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?)
     };
     let running = Gateway::start(
         &config,
@@ -53,10 +56,13 @@ pub fn run(
     started(running.addresses());
     runtime.block_on(async {
         for shut_down in [super::Running::drain, super::Running::stop] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = running.stopped() => break,
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    () = running.stopped() => return,
+                    _ = hang_up.recv() => running.want_reload(),
+                }
             }
             shut_down(&running);
         }
@@ -72,14 +78,18 @@ pub fn run(
 /// [`RunError`] with every problem of the configuration, or the first of the files it names.
 pub fn check(path: &Path) -> Result<Checked, RunError> {
     let config = load(path)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let state = State::load(&config, None, 1, &clock, 1).map_err(GatewayError::from)?;
+    let state = load_state(&config)?;
+    let open = |listener: &&Listener| listener.client_certificate == ClientCertificate::Optional;
+    let for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());
     Ok(Checked {
         listen: config.listen.iter().map(|listener| listener.address).collect(),
+        open: config.listen.iter().filter(open).map(|listener| listener.address).collect(),
+        routes_for_anyone: for_anyone.map(|route| route.path.to_string()).collect(),
+        shadow_routes: config.shadow.as_ref().map(|shadow| shadow.policy.routes().len()),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),
-        certificate_not_after: rfc3339(state.own_not_after),
+        certificate_not_after: rfc3339(state.own.leaf.not_after),
         crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
     })
 }
@@ -89,6 +99,12 @@ pub fn check(path: &Path) -> Result<Checked, RunError> {
 pub struct Checked {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
+    /// Where it lets callers without a certificate in.
+    pub open: Vec<SocketAddr>,
+    /// The routes that those reach.
+    pub routes_for_anyone: Vec<String>,
+    /// How many routes there are in the policy that is tried.
+    pub shadow_routes: Option<usize>,
     /// Whose callers it lets in.
     pub trust_domain: String,
     /// How many routes there are.
@@ -117,8 +133,38 @@ fn raise_descriptor_limit(connections: usize) {
     }
 }
 
-fn load(path: &Path) -> Result<Config, RunError> {
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { routes, upstreams, trust_domain, certificate_not_after, .. } = self;
+        writeln!(
+            f,
+            "The configuration is good: {routes} route(s) to {upstreams} upstream(s) for callers of {trust_domain}."
+        )?;
+        write!(f, "The gateway's certificate holds until {certificate_not_after}; ")?;
+        match &self.crl_next_update {
+            Some(next_update) => writeln!(f, "the CRL holds until {next_update}.")?,
+            None => writeln!(f, "revocation is disabled.")?,
+        }
+        for address in &self.open {
+            let reached = self.routes_for_anyone.join(", ");
+            writeln!(f, "On {address}, callers without a certificate reach {reached}.")?;
+        }
+        if let Some(routes) = self.shadow_routes {
+            writeln!(f, "A policy of {routes} route(s) is tried beside it.")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the configuration in `path`.
+pub(super) fn load(path: &Path) -> Result<Config, RunError> {
     Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+}
+
+/// Loads everything that `config` names, as a gateway that starts now would.
+pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Loader::new(clock, None, 1).first(config).map_err(GatewayError::from)?)
 }
 
 fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
@@ -137,13 +183,21 @@ fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The access log cannot be written.
-    #[error("cannot open the access log {}", path.display())]
+    /// The access log cannot be written, or read.
+    #[error("cannot use the access log {}", path.display())]
     AccessLog {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A certificate to be judged is none.
+    #[error("the certificate {} cannot be read", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: X509Error,
     },
     /// The configuration has problems.
     #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
@@ -159,9 +213,18 @@ pub enum RunError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It does not start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The configuration has no such listener.
+    #[error("the gateway does not listen on {}", address.map_or_else(|| "any address".to_owned(), |address| address.to_string()))]
+    NoListener {
+        /// The address.
+        address: Option<SocketAddr>,
+    },
 }
 
 impl RunError {
@@ -170,9 +233,12 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::AccessLog { .. } => "gateway.access_log",
+            Self::Certificate { source, .. } => source.code(),
             Self::Configuration { .. } => "gateway.configuration",
             Self::Environment { .. } => "gateway.environment",
+            Self::File(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::NoListener { .. } => "gateway.no_listener",
         }
     }
 }

@@ -3,40 +3,53 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 
+use super::assertion::{AssertionError, Call, X_CLUSTER_ASSERTION};
 use super::body::{RequestBody, ResponseBody};
 use super::connection::Connection;
-use super::forward::{Lease, Upstream};
+use super::exchange::Exchange;
+use super::forward::{Lease, Sent, Upstream};
 use super::path::RequestPath;
 use super::policy::{self, Decision, Terms};
 use super::problem::{Problem, own_response};
 use super::registry::Order;
 use super::telemetry::RequestRecord;
-use super::{framing, headers, own};
+use super::tunnel::Ends;
+use super::{framing, headers, own, tunnel};
 
 /// The number of the request: ours alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers `request`; every request gets exactly one response and one line in the log.
-pub async fn respond(connection: &Connection, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
     let id = connection.worker.request_ids.next();
     let telemetry = &connection.worker.gateway.telemetry;
     let method = request.method().clone();
+    let upgrade = request.headers().contains_key(UPGRADE);
     let mut record = RequestRecord::begin(telemetry, &connection.session, id, &method, request.uri());
     let mut response = match answer(connection, request, &mut record).await {
         Ok(Answer::Own(text)) => {
             record.answered(StatusCode::OK);
             own_response(StatusCode::OK, "application/json", text, &method, record)
         }
-        Ok(Answer::Upstream(response, lease)) => {
+        Ok(Answer::Tunnel { response, ends, lease, exchange }) => {
             record.answered(response.status());
-            response.map(|body| ResponseBody::upstream(body, lease, record))
+            tokio::spawn(tunnel::run(ends, lease, exchange, record));
+            response.map(|_| ResponseBody::none())
+        }
+        Ok(Answer::Upstream { response, lease, exchange }) => {
+            record.answered(response.status());
+            response.map(|body| ResponseBody::upstream(body, lease, exchange, record))
         }
         Err(problem) => problem.into_response(&method, record),
     };
+    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What the caller has sent by now, taking its wish for granted, is no request.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.headers_mut().insert(X_REQUEST_ID, id.to_header());
     response
 }
@@ -45,18 +58,21 @@ pub async fn respond(connection: &Connection, request: Request<Incoming>) -> Res
 enum Answer {
     /// One of the gateway's own resources.
     Own(Bytes),
+    /// The 101 of the service behind, and what becomes of the two connections.
+    Tunnel { response: Response<Incoming>, ends: Ends, lease: Lease, exchange: Exchange },
     /// The response of the service behind, and the connection that its body comes on.
-    Upstream(Response<Incoming>, Lease),
+    Upstream { response: Response<Incoming>, lease: Lease, exchange: Exchange },
 }
 
 async fn answer(
-    connection: &Connection,
-    request: Request<Incoming>,
+    connection: &Arc<Connection>,
+    mut request: Request<Incoming>,
     record: &mut RequestRecord,
 ) -> Result<Answer, Problem> {
     if let Order::Cut(reason) = connection.session.order() {
-        return Err(Problem::Cut { reason: reason.code() });
+        return Err(Problem::Cut(reason));
     }
+    let downstream = tunnel::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let host = framing::check(&head)?;
     if connection.required_host.as_ref().is_some_and(|required| !host.agrees_with(required)) {
@@ -64,28 +80,52 @@ async fn answer(
     }
     let path = RequestPath::from_uri(&head.uri)?;
     if policy::is_reserved(path.path()) {
-        return own::resource(&connection.session, &head.method, path.path()).map(Answer::Own);
+        let text = own::answer(connection, &head.method, path.path(), body, record).await;
+        return text.map(Answer::Own);
     }
-    let (upstream, terms) = decide(connection, &head, &path, record)?;
+    let Permitted { upstream, terms, mut exchange } = decide(connection, &head, &path, record)?;
+    let downstream = downstream.filter(|_| terms.websocket());
+    exchange.tunnel = downstream.is_some();
     let at_most = connection.worker.gateway.limits.request_body;
     if body.size_hint().lower() > at_most {
         return Err(Problem::BodyTooLarge { at_most });
     }
     let body = RequestBody::new(body, at_most);
     record.forwarded(&upstream.name, body.upload());
-    let request = to_upstream(connection, head, &host, &path, body, record);
-    let (mut response, lease) = upstream.send(connection.worker.index, terms, request).await?;
+    let mut request = to_upstream(connection, head, &host, &path, body, record);
+    assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
+    if downstream.is_some() {
+        tunnel::announce(request.headers_mut());
+    }
+    let Sent { mut response, lease, upgrade } = tokio::select! {
+        biased;
+        sent = upstream.send(connection.worker.index, terms, request) => sent?,
+        problem = exchange.clone().forbidden() => return Err(problem),
+    };
     headers::to_downstream(response.headers_mut());
-    Ok(Answer::Upstream(response, lease))
+    match (downstream, upgrade) {
+        (Some(downstream), Some(upstream)) => {
+            tunnel::announce(response.headers_mut());
+            Ok(Answer::Tunnel { response, ends: Ends { downstream, upstream }, lease, exchange })
+        }
+        _ => Ok(Answer::Upstream { response, lease, exchange }),
+    }
+}
+
+/// What the policy makes of a request that it permits.
+struct Permitted {
+    upstream: Arc<Upstream>,
+    terms: Terms,
+    exchange: Exchange,
 }
 
 /// Asks the policy in force now, not the one of the connection's beginning.
 fn decide(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     head: &request::Parts,
     path: &RequestPath,
     record: &mut RequestRecord,
-) -> Result<(Arc<Upstream>, Terms), Problem> {
+) -> Result<Permitted, Problem> {
     let state = connection.worker.gateway.state.load();
     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
     let decision = state.policy.decide(caller, &head.method, path);
@@ -96,7 +136,14 @@ fn decide(
         Decision::Permit(terms) => {
             record.permitted(terms.rule());
             let upstream = state.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;
-            Ok((Arc::clone(upstream), terms))
+            let exchange = Exchange {
+                connection: Arc::clone(connection),
+                method: head.method.clone(),
+                path: path.clone(),
+                tunnel: false,
+                generation: state.generation,
+            };
+            Ok(Permitted { upstream: Arc::clone(upstream), terms, exchange })
         }
         Decision::Deny(denial) => {
             record.denied(denial);
@@ -128,4 +175,24 @@ fn to_upstream(
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = head.headers;
     request
+}
+
+/// Signs who calls, where the service behind is to have it signed; without it, nothing is sent there.
+fn assert_caller(
+    connection: &Connection,
+    request: &mut Request<RequestBody>,
+    host: &framing::Host,
+    path: &RequestPath,
+    upstream: &str,
+    record: &RequestRecord,
+) -> Result<(), AssertionError> {
+    let gateway = &connection.worker.gateway;
+    let state = gateway.state.load();
+    let Some(assertions) = &state.assertions else { return Ok(()) };
+    let call = Call { id: record.id(), method: request.method(), host, path, upstream };
+    // Of a caller that nobody knows, nothing can be said.
+    let Some(caller) = &connection.session.peer else { return Ok(()) };
+    let assertion = assertions.sign(caller, &call, gateway.telemetry.clock.now())?;
+    request.headers_mut().insert(X_CLUSTER_ASSERTION, assertion);
+    Ok(())
 }

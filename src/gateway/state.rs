@@ -6,42 +6,53 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
-use super::config::{Config, Listener, Revocation};
+use super::assertion::{AssertionError, Assertions};
+use super::config::{self, Config, IdentityFiles, Listener, Resumption, Revocation};
 use super::forward::{Deadlines, Upstream};
 use super::identify::IdentityForm;
-use super::policy::Policy;
+use super::policy::{Caller, Policy};
+use super::pushed::PushedCrls;
+use super::resumption::{Resumable, Sessions};
 use super::server_name::OwnNames;
 use super::tls::{self, TlsError};
-use super::verify::{ListenerVerifier, PeerVerifier};
+use super::verify::{Crls, ListenerVerifier, PeerError, PeerVerifier};
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
 use crate::keys::{KeyError, PrivateKey};
-use crate::revocation::{CrlError, RevocationSet, Standing};
+use crate::revocation::{Crl, CrlError, RevocationSet};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, TrustError};
 use crate::x509::{Certificate, SubjectAltName, X509Error, pem};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
 pub struct State {
-    /// Counts the states of this process.
+    /// Counts the states of this process, from 1.
     pub generation: u64,
     /// How connections are accepted, for each listener of the configuration in its order.
     pub entries: Vec<Entry>,
     /// Whom to let in.
     pub verifier: Arc<PeerVerifier>,
     /// Who may make which call.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// A policy that is asked too, and not heeded.
-    pub shadow: Option<Policy>,
+    pub shadow: Option<Arc<Policy>>,
     /// The services behind, as the policy numbers them.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The last second in which the gateway's own certificate and its issuers hold.
-    pub own_not_after: OffsetDateTime,
+    /// Who may push CRLs and ask for the status.
+    pub operators: Vec<Caller>,
+    /// What signs for the services behind; `None` where nothing is signed.
+    pub assertions: Option<Arc<Assertions>>,
+    /// The gateway's own certificate.
+    pub own: OwnCertificate,
+    /// Where pushed CRLs are kept.
+    pub pushed: Option<PushedCrls>,
+    /// The files that it was loaded from.
+    pub files: Vec<PathBuf>,
+    resumption: Resumption,
 }
 
 /// How connections are accepted at one listener.
@@ -49,144 +60,290 @@ pub struct State {
 pub struct Entry {
     /// What is asked of callers there.
     pub listener: Listener,
-    /// The same, for rustls; sessions are never shared between listeners.
+    /// The same, for rustls.
     pub tls: Arc<ServerConfig>,
 }
 
-impl State {
-    /// Loads every file that `config` names, and holds our own certificate to the rules that callers are
-    /// held to: what we could not verify, they could not either.
+/// Builds states: what is the same for all states of a process.
+#[derive(Debug)]
+pub struct Loader {
+    clock: Arc<dyn Clock>,
+    every_upstream: Option<SocketAddr>,
+    workers: usize,
+    sessions: Arc<Sessions>,
+}
+
+impl Loader {
+    /// For a gateway of `workers` workers; `every_upstream` stands in for every configured upstream.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, every_upstream: Option<SocketAddr>, workers: usize) -> Self {
+        Self { clock, every_upstream, workers, sessions: Arc::default() }
+    }
+
+    /// The first state: everything that `config` names is loaded, and our own certificate held to the
+    /// rules that callers are held to, since what we could not verify, they could not either.
     ///
     /// # Errors
     /// [`StateError`] with the first file or rule that fails.
-    pub fn load(
-        config: &Config,
-        every_upstream: Option<SocketAddr>,
-        workers: usize,
-        clock: &Arc<dyn Clock>,
-        generation: u64,
-    ) -> Result<Self, StateError> {
-        let at = clock.now();
-        let provider = tls::provider();
+    pub fn first(&self, config: &Config) -> Result<State, StateError> {
+        self.load(config, None)
+    }
+
+    /// The state after `previous`, loaded in the same way. No CRL of it is older than the one in force.
+    ///
+    /// # Errors
+    /// [`StateError`]; then `previous` should stay in force.
+    pub fn next(&self, config: &Config, previous: &State) -> Result<State, StateError> {
+        self.load(config, Some(previous))
+    }
+
+    /// `previous` with other CRLs.
+    ///
+    /// # Errors
+    /// [`StateError`] when our own certificate does not hold under them.
+    pub fn with_revocation(&self, previous: &State, crls: Crls) -> Result<State, StateError> {
+        self.build(
+            Some(previous),
+            Parts {
+                listeners: previous.entries.iter().map(|entry| entry.listener).collect(),
+                verifier: previous.verifier.with_revocation(crls),
+                policy: Arc::clone(&previous.policy),
+                shadow: previous.shadow.clone(),
+                upstreams: previous.upstreams.clone(),
+                operators: previous.operators.clone(),
+                assertions: previous.assertions.clone(),
+                own: previous.own.clone(),
+                pushed: previous.pushed.clone(),
+                files: previous.files.clone(),
+                resumption: previous.resumption,
+            },
+        )
+    }
+
+    fn load(&self, config: &Config, previous: Option<&State>) -> Result<State, StateError> {
+        let at = self.clock.now();
         let trust = load_trust(&config.trust.bundle, at)?;
-        let revocation = match &config.trust.revocation {
-            Revocation::Crls(paths) => Some(load_crls(paths, &trust, at)?),
+        let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
+        let crls = match &config.trust.revocation {
+            Revocation::Crls { paths, grace } => {
+                let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
+                let mut set = load_crls(paths, kept.unwrap_or_default(), &trust, at)?;
+                if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
+                    let refused = |source| StateError::Crl { paths: paths.clone(), source };
+                    set = current.set.succeeded_by(set).map_err(refused)?;
+                }
+                Some(Crls { set, grace: time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX) })
+            }
             Revocation::Disabled => {
                 tracing::warn!("revocation is disabled: a revoked certificate is as good as any");
                 None
             }
         };
-        let own = Own::load(config, &provider)?;
-        let (trust_domain, own_not_after) = own.check(&trust, revocation.as_ref(), config, at)?;
-        let verifier = Arc::new(PeerVerifier::new(
-            trust,
-            revocation,
-            trust_domain,
-            config.trust.issuers.clone(),
-            &provider,
-        ));
-        let entries = config.listen.iter().map(|&listener| {
-            let verifier = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
-            let own = OwnNames::new(Arc::clone(&own.certified), &own.leaf);
-            let tls = tls::server_config(provider.clone(), own, verifier, Arc::clone(clock))?;
-            Ok(Entry { listener, tls: Arc::new(tls) })
+        let own = OwnCertificate::load(&config.identity)?;
+        let trust_domain = match &config.trust_domain {
+            Some(configured) => configured.clone(),
+            None => own.claimed_trust_domain()?,
+        };
+        let assertions = config.assertion.as_ref().map(|assertion| {
+            let previous = previous.and_then(|previous| previous.assertions.as_deref());
+            Assertions::load(assertion, &trust_domain, previous, at).map(Arc::new)
         });
-        let entries = entries.collect::<Result<_, TlsError>>()?;
-        let upstreams = config.upstreams.iter().map(|upstream| {
-            let (host, port) = match every_upstream {
+        self.build(
+            previous,
+            Parts {
+                listeners: match previous {
+                    // They are bound, and a listener is known by its number.
+                    Some(previous) => previous.entries.iter().map(|entry| entry.listener).collect(),
+                    None => config.listen.clone(),
+                },
+                verifier: PeerVerifier::new(trust, crls, trust_domain, config.trust.issuers.clone()),
+                policy: Arc::new(config.policy.clone()),
+                shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
+                upstreams: self.upstreams(config, previous),
+                operators: config.operators.clone(),
+                assertions: assertions.transpose()?,
+                own,
+                pushed,
+                files: config.files(),
+                resumption: config.resumption,
+            },
+        )
+    }
+
+    /// What every state goes through, whatever it was made from.
+    fn build(&self, previous: Option<&State>, parts: Parts) -> Result<State, StateError> {
+        let at = self.clock.now();
+        if let Some(crls) = parts.verifier.revocation()
+            && let Some(expired) = crls.set.crls().find(|crl| crls.is_stale(crl.next_update, at))
+        {
+            return Err(StateError::CrlExpired { next_update: expired.next_update });
+        }
+        match parts.own.check(&parts.verifier, &parts.listeners, at) {
+            // Or else whoever has stolen our certificate could keep out the CRL that ends it.
+            Err(error)
+                if previous.is_some_and(|previous| parts.has_the_certificate_and_trust_of(previous)) =>
+            {
+                tracing::error!(code = error.code(), "{}", super::with_causes(&error));
+            }
+            checked => checked?,
+        }
+        let verifier = Arc::new(parts.verifier);
+        let entry = |listener: Listener| {
+            let accepts = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
+            let resumable = match parts.resumption {
+                Resumption::Disabled => None,
+                Resumption::MaxAge(max_age) => Some(Resumable {
+                    sessions: Arc::clone(&self.sessions),
+                    verifier: Arc::clone(&verifier),
+                    listener,
+                    clock: Arc::clone(&self.clock),
+                    max_age,
+                }),
+            };
+            let own = OwnNames::new(Arc::clone(&parts.own.certified), &parts.own.leaf);
+            let tls = tls::server_config(own, accepts, Arc::clone(&self.clock), resumable)?;
+            Ok(Entry { listener, tls: Arc::new(tls) })
+        };
+        let entries =
+            parts.listeners.iter().map(|listener| entry(*listener)).collect::<Result<_, TlsError>>()?;
+        Ok(State {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            entries,
+            verifier,
+            policy: parts.policy,
+            shadow: parts.shadow,
+            upstreams: parts.upstreams,
+            operators: parts.operators,
+            assertions: parts.assertions,
+            own: parts.own,
+            pushed: parts.pushed,
+            files: parts.files,
+            resumption: parts.resumption,
+        })
+    }
+
+    /// The upstreams of `config`; those that have not changed stay, with their connections.
+    fn upstreams(&self, config: &Config, previous: Option<&State>) -> Vec<Arc<Upstream>> {
+        let upstream = |configured: &config::Upstream| {
+            let (host, port) = match self.every_upstream {
                 Some(address) => (address.ip().to_string(), address.port()),
-                None => (upstream.host.clone(), upstream.port),
+                None => (configured.host.clone(), configured.port),
             };
             let deadlines =
-                Deadlines { connect: upstream.connect_timeout, response: upstream.response_timeout };
-            Arc::new(Upstream::new(&upstream.name, &host, port, deadlines, workers))
-        });
-        let upstreams = upstreams.collect();
-        let policy = config.policy.clone();
-        let shadow = config.shadow.as_ref().map(|shadow| shadow.policy.clone());
-        Ok(Self { generation, entries, verifier, policy, shadow, upstreams, own_not_after })
+                Deadlines { connect: configured.connect_timeout, response: configured.response_timeout };
+            let next = Upstream::new(&configured.name, &host, port, deadlines, self.workers);
+            let same =
+                previous.into_iter().flat_map(|previous| &previous.upstreams).find(|old| old.is_like(&next));
+            same.map_or_else(|| Arc::new(next), Arc::clone)
+        };
+        config.upstreams.iter().map(upstream).collect()
+    }
+}
+
+/// What a state is made of, before it has been checked.
+struct Parts {
+    listeners: Vec<Listener>,
+    verifier: PeerVerifier,
+    policy: Arc<Policy>,
+    shadow: Option<Arc<Policy>>,
+    upstreams: Vec<Arc<Upstream>>,
+    operators: Vec<Caller>,
+    assertions: Option<Arc<Assertions>>,
+    own: OwnCertificate,
+    pushed: Option<PushedCrls>,
+    files: Vec<PathBuf>,
+    resumption: Resumption,
+}
+
+impl Parts {
+    fn has_the_certificate_and_trust_of(&self, state: &State) -> bool {
+        self.own.certified.cert == state.own.certified.cert
+            && self.verifier.trust().fingerprint() == state.verifier.trust().fingerprint()
     }
 }
 
 /// The gateway's own certificate.
-struct Own {
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
     path: PathBuf,
     certified: Arc<CertifiedKey>,
-    leaf: Certificate,
+    /// The certificate itself.
+    pub leaf: Arc<Certificate>,
 }
 
-impl Own {
-    fn load(config: &Config, provider: &CryptoProvider) -> Result<Self, StateError> {
-        let path = config.identity.certificate.clone();
+impl OwnCertificate {
+    fn load(files: &IdentityFiles) -> Result<Self, StateError> {
+        let path = files.certificate.clone();
         let chain = pem::certificates(&files::read(&path, SMALL_FILE)?)
             .map_err(|source| StateError::Certificate { path: path.clone(), source })?;
-        let key = PrivateKey::open(&config.identity.key)
-            .map_err(|source| StateError::Key { path: config.identity.key.clone(), source })?;
+        let key = PrivateKey::open(&files.key)
+            .map_err(|source| StateError::Key { path: files.key.clone(), source })?;
         let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
-        let certified = Arc::new(tls::certified_key(provider, der, &key)?);
+        let certified = Arc::new(tls::certified_key(der, &key)?);
         match chain.into_iter().next() {
-            Some(leaf) => Ok(Self { path, certified, leaf }),
+            Some(leaf) => Ok(Self { path, certified, leaf: Arc::new(leaf) }),
             None => Err(StateError::OwnCertificate { path, why: OwnFault::Empty }),
         }
     }
 
-    /// Holds it to the rules; gives the trust domain, its own where none is configured, and
-    /// until when it holds.
+    /// Holds it to the rules.
     fn check(
         &self,
-        trust: &TrustBundle,
-        revocation: Option<&RevocationSet>,
-        config: &Config,
+        verifier: &PeerVerifier,
+        listeners: &[Listener],
         at: OffsetDateTime,
-    ) -> Result<(TrustDomain, OffsetDateTime), StateError> {
-        let refused = |why| StateError::OwnCertificate { path: self.path.clone(), why };
+    ) -> Result<(), StateError> {
         let (leaf, intermediates) =
-            self.certified.cert.split_first().ok_or_else(|| refused(OwnFault::Empty))?;
-        let chain = trust
+            self.certified.cert.split_first().ok_or_else(|| self.refused(OwnFault::Empty))?;
+        let chain = verifier
+            .trust()
             .verify(leaf, intermediates, Purpose::Server, at)
-            .map_err(|source| refused(OwnFault::Chain(source)))?;
-        if let Some(revocation) = revocation {
-            match revocation.standing(&chain, at) {
-                Standing::Good => {}
-                Standing::Revoked { .. } => return Err(refused(OwnFault::Revoked)),
-                Standing::Expired { next_update, .. } => return Err(StateError::CrlExpired { next_update }),
-                Standing::NoCrl { .. } => return Err(refused(OwnFault::RevocationUnknown)),
+            .map_err(|source| self.refused(OwnFault::Chain(source)))?;
+        match verifier.check_revocation(&chain, at) {
+            Ok(()) => {}
+            Err(PeerError::CrlExpired { next_update, .. }) => {
+                return Err(StateError::CrlExpired { next_update });
             }
+            Err(PeerError::Revoked { .. }) => return Err(self.refused(OwnFault::Revoked)),
+            Err(_) => return Err(self.refused(OwnFault::RevocationUnknown)),
         }
-        let trust_domain = match &config.trust_domain {
-            Some(configured) => configured.clone(),
-            None => claimed_trust_domain(&chain.leaf).map_err(refused)?,
-        };
-        let identity = own_identity(&chain.leaf, config, &trust_domain)
-            .map_err(|source| refused(OwnFault::Identity(source)))?;
-        if identity.role != Role::ControlService {
-            return Err(refused(OwnFault::Role(identity.role)));
+        let identity = self
+            .identity(&chain.leaf, listeners, verifier.trust_domain())
+            .map_err(|source| self.refused(OwnFault::Identity(source)))?;
+        match identity.role {
+            Role::ControlService => Ok(()),
+            role => Err(self.refused(OwnFault::Role(role))),
         }
-        Ok((trust_domain, chain.expires))
     }
-}
 
-/// Our own identity, in the first form that a listener reads and that our certificate has.
-fn own_identity(
-    leaf: &Certificate,
-    config: &Config,
-    trust_domain: &TrustDomain,
-) -> Result<Identity, IdentityRefusal> {
-    let found = IdentityForm::Spiffe.read(leaf, trust_domain);
-    let forms = config.listen.iter().map(|listener| listener.identity_form);
-    forms.fold(found, |found, form| {
-        found.or_else(|refusal| form.read(leaf, trust_domain).map_err(|_| refusal))
-    })
-}
+    /// Whose it is, in the first form that a listener reads and that it has.
+    fn identity(
+        &self,
+        leaf: &Certificate,
+        listeners: &[Listener],
+        trust_domain: &TrustDomain,
+    ) -> Result<Identity, IdentityRefusal> {
+        let found = IdentityForm::Spiffe.read(leaf, trust_domain);
+        let forms = listeners.iter().map(|listener| listener.identity_form);
+        forms.fold(found, |found, form| {
+            found.or_else(|refusal| form.read(leaf, trust_domain).map_err(|_| refusal))
+        })
+    }
 
-/// The trust domain in the one URI of a certificate.
-fn claimed_trust_domain(certificate: &Certificate) -> Result<TrustDomain, OwnFault> {
-    let uri = certificate.subject_alt_names.iter().find_map(|name| match name {
-        SubjectAltName::Uri(uri) => Some(uri),
-        _ => None,
-    });
-    let uri = uri.ok_or(OwnFault::Identity(IdentityRefusal::NoUri))?;
-    uri.parse::<Identity>().map(|identity| identity.trust_domain).map_err(OwnFault::SpiffeId)
+    /// The trust domain in its one URI.
+    fn claimed_trust_domain(&self) -> Result<TrustDomain, StateError> {
+        let uri = self.leaf.subject_alt_names.iter().find_map(|name| match name {
+            SubjectAltName::Uri(uri) => Some(uri),
+            _ => None,
+        });
+        let uri = uri.ok_or_else(|| self.refused(OwnFault::Identity(IdentityRefusal::NoUri)))?;
+        let identity = uri.parse::<Identity>().map_err(|error| self.refused(OwnFault::SpiffeId(error)))?;
+        Ok(identity.trust_domain)
+    }
+
+    fn refused(&self, why: OwnFault) -> StateError {
+        StateError::OwnCertificate { path: self.path.clone(), why }
+    }
 }
 
 fn load_trust(path: &Path, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
@@ -194,30 +351,28 @@ fn load_trust(path: &Path, at: OffsetDateTime) -> Result<TrustBundle, StateError
         .map_err(|source| StateError::Trust { path: path.to_owned(), source })
 }
 
+/// The newest of each issuer, from the files at `paths` and of those `pushed`.
 fn load_crls(
     paths: &[PathBuf],
+    pushed: Vec<Crl>,
     trust: &TrustBundle,
     at: OffsetDateTime,
 ) -> Result<RevocationSet, StateError> {
-    let mut all = Vec::new();
+    let refused = |source| StateError::Crl { paths: paths.to_vec(), source };
+    let mut crls = pushed;
     for path in paths {
-        if !all.is_empty() {
-            all.push(b'\n');
-        }
-        all.append(&mut files::read(path, CRL_FILE)?);
+        crls.extend(Crl::read_all(&files::read(path, CRL_FILE)?, trust, at).map_err(refused)?);
     }
-    let set = RevocationSet::from_pem(&all, trust, at)
-        .map_err(|source| StateError::Crl { paths: paths.to_vec(), source })?;
-    if let Some(expired) = set.crls().find(|crl| crl.is_expired_at(at)) {
-        return Err(StateError::CrlExpired { next_update: expired.next_update });
-    }
-    Ok(set)
+    RevocationSet::newest_of(crls, trust).map_err(refused)
 }
 
 /// Why a state cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
+    /// The key that signs for the services behind cannot be used.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The gateway's own certificate cannot be read.
     #[error("the gateway's certificate {} cannot be read", path.display())]
     Certificate {
@@ -282,6 +437,7 @@ impl StateError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
             Self::Certificate { source, .. } => source.code(),
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",

@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
 
+use super::resumption::Resumable;
 use super::server_name::OwnNames;
 use super::verify::ListenerVerifier;
 use crate::clock::Clock;
@@ -33,7 +34,6 @@ pub fn provider() -> CryptoProvider {
 /// # Errors
 /// [`TlsError`] when the key cannot be read or is another certificate's.
 pub fn certified_key(
-    provider: &CryptoProvider,
     chain: Vec<CertificateDer<'static>>,
     key: &PrivateKey,
 ) -> Result<CertifiedKey, TlsError> {
@@ -41,7 +41,7 @@ pub fn certified_key(
     let der = key.to_pkcs8().map_err(|_| TlsError::KeyUnreadable)?.secret_pkcs8_der().to_vec();
     let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
     let key =
-        provider.key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
+        provider().key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
@@ -50,26 +50,27 @@ pub fn certified_key(
     }
 }
 
-/// The configuration under which connections are accepted.
-///
-/// Sessions are not resumed: a resumed one never meets the verifier.
+/// The configuration under which connections are accepted; without `resumable`, no session is resumed.
 ///
 /// # Errors
 /// [`TlsError`] when rustls refuses the combination.
 pub fn server_config(
-    provider: CryptoProvider,
     own: OwnNames,
     verifier: ListenerVerifier,
     clock: Arc<dyn Clock>,
+    resumable: Option<Resumable>,
 ) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_details(Arc::new(provider), Arc::new(TlsClock(clock)))
+    let mut config = ServerConfig::builder_with_details(Arc::new(provider()), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|source| TlsError::Configuration { source })?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(own));
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    config.send_tls13_tickets = usize::from(resumable.is_some());
+    config.session_storage = match resumable {
+        Some(resumable) => Arc::new(resumable),
+        None => Arc::new(NoServerSessionStorage {}),
+    };
     config.max_early_data_size = 0;
     config.cert_decompressors = Vec::new();
     Ok(config)

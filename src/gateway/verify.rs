@@ -9,9 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
@@ -36,7 +34,7 @@ const REMEMBERED: usize = 16_384;
 pub struct PeerVerifier {
     trust: TrustBundle,
     /// `None` where the configuration says so in words.
-    revocation: Option<RevocationSet>,
+    revocation: Option<Crls>,
     trust_domain: TrustDomain,
     issuers: IssuerRoles,
     known: Mutex<HashMap<Sha256, Arc<Peer>>>,
@@ -50,10 +48,9 @@ impl PeerVerifier {
     #[must_use]
     pub fn new(
         trust: TrustBundle,
-        revocation: Option<RevocationSet>,
+        revocation: Option<Crls>,
         trust_domain: TrustDomain,
         issuers: IssuerRoles,
-        provider: &CryptoProvider,
     ) -> Self {
         let root_subjects = trust
             .anchors()
@@ -66,7 +63,7 @@ impl PeerVerifier {
             trust_domain,
             issuers,
             known: Mutex::default(),
-            algorithms: provider.signature_verification_algorithms,
+            algorithms: super::tls::provider().signature_verification_algorithms,
         }
     }
 
@@ -89,7 +86,9 @@ impl PeerVerifier {
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
         let identity = self.identify(&chain, form)?;
-        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf)
+            .and_then(|headers| headers.with_chain(&chain.intermediates))
+            .map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
             form,
             headers,
@@ -129,9 +128,27 @@ impl PeerVerifier {
         &self.trust_domain
     }
 
+    /// The roots that are trusted.
+    #[must_use]
+    pub const fn trust(&self) -> &TrustBundle {
+        &self.trust
+    }
+
+    /// What is revoked; `None` where the configuration says so in words.
+    #[must_use]
+    pub const fn revocation(&self) -> Option<&Crls> {
+        self.revocation.as_ref()
+    }
+
+    /// The same with other CRLs.
+    #[must_use]
+    pub fn with_revocation(&self, crls: Crls) -> Self {
+        Self::new(self.trust.clone(), Some(crls), self.trust_domain.clone(), self.issuers.clone())
+    }
+
     /// The CRLs in force.
     pub fn crls(&self) -> impl Iterator<Item = &Crl> {
-        self.revocation.iter().flat_map(RevocationSet::crls)
+        self.revocation.iter().flat_map(|crls| crls.set.crls())
     }
 
     /// Whose the leaf of `chain` is, and whether its issuers may say so.
@@ -142,10 +159,15 @@ impl PeerVerifier {
         Ok(identity)
     }
 
-    fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
-        let Some(revocation) = &self.revocation else { return Ok(()) };
-        match revocation.standing(chain, at) {
+    /// Whether every certificate of `chain` is known not to be revoked.
+    ///
+    /// # Errors
+    /// [`PeerError`] when one is, or nobody knows.
+    pub fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
+        let Some(crls) = &self.revocation else { return Ok(()) };
+        match crls.set.standing(chain, at) {
             Standing::Good => Ok(()),
+            Standing::Expired { next_update, .. } if !crls.is_stale(next_update, at) => Ok(()),
             Standing::Expired { issuer, next_update } => Err(PeerError::CrlExpired { issuer, next_update }),
             Standing::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
             Standing::Revoked { link } => Err(PeerError::Revoked { serial_number: link.serial_number }),
@@ -168,6 +190,23 @@ impl PeerVerifier {
     }
 }
 
+/// The CRLs in force, and how long they are relied on.
+#[derive(Clone, Debug)]
+pub struct Crls {
+    /// One for each issuer.
+    pub set: RevocationSet,
+    /// How long after its end each is still relied on.
+    pub grace: time::Duration,
+}
+
+impl Crls {
+    /// Whether a CRL that was to be replaced by `next_update` is relied on no more at `at`.
+    #[must_use]
+    pub fn is_stale(&self, next_update: OffsetDateTime, at: OffsetDateTime) -> bool {
+        next_update.saturating_add(self.grace) <= at
+    }
+}
+
 /// What a caller presented in its handshake, and what we made of it.
 #[derive(Debug)]
 pub struct Presented {
@@ -177,7 +216,35 @@ pub struct Presented {
     pub verdict: Result<Arc<Peer>, PeerError>,
 }
 
+/// A proof that a caller holds the key of its certificate: made in a full handshake, and stored with
+/// the sessions that follow from it.
+#[derive(Debug)]
+pub struct Proof {
+    /// The certificates that it presented, the leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// When.
+    pub at: OffsetDateTime,
+    /// The [`TrustBundle::fingerprint`] that it was verified under.
+    pub anchors: Sha256,
+}
+
+impl Proof {
+    /// What the handshake that is being polled rests on.
+    pub fn of_this_handshake(proof: Arc<Self>) {
+        let _ = PROOF.try_with(|made| made.replace(Some(proof)));
+    }
+
+    /// What the handshake that is being polled rests on, if anything does so far.
+    #[must_use]
+    pub fn made() -> Option<Arc<Self>> {
+        PROOF.try_with(|made| made.borrow().clone()).ok().flatten()
+    }
+}
+
 tokio::task_local! {
+    /// What the sessions of the handshake that is being polled will rest on; see `PRESENTED`.
+    static PROOF: RefCell<Option<Arc<Proof>>>;
+
     /// Where the verifier of the handshake that is being polled leaves what it saw. rustls calls the
     /// verifier from within the poll of its connection's future and tells it nothing about the
     /// connection, and forgets a certificate that was refused.
@@ -186,12 +253,11 @@ tokio::task_local! {
 
 /// Runs a handshake, and gives what the caller presented beside its result.
 pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Presented>) {
-    PRESENTED
-        .scope(RefCell::new(None), async {
-            let result = handshake.await;
-            (result, PRESENTED.with(RefCell::take))
-        })
-        .await
+    let observed = async {
+        let result = handshake.await;
+        (result, PRESENTED.with(RefCell::take))
+    };
+    PROOF.scope(RefCell::default(), PRESENTED.scope(RefCell::default(), observed)).await
 }
 
 /// The verifier as rustls asks for it, with what one listener wants.
@@ -223,6 +289,15 @@ impl ClientCertVerifier for ListenerVerifier {
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
         let verdict = self.verifier.judge(end_entity, intermediates, self.listener.identity_form, at);
+        // Sessions are stored when the handshake has ended, and then the key has been proved too.
+        Proof::of_this_handshake(Arc::new(Proof {
+            chain: std::iter::once(end_entity)
+                .chain(intermediates)
+                .map(|der| der.clone().into_owned())
+                .collect(),
+            at,
+            anchors: self.verifier.trust.fingerprint(),
+        }));
         let result = match &verdict {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(error) => Err(error.to_rustls().into()),

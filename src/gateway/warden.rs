@@ -53,7 +53,7 @@ async fn finish(gateway: &Shared) {
     let deadline = Instant::now() + gateway.limits.drain_timeout;
     while gateway.connections.load(Ordering::Relaxed) > 0 {
         if Instant::now() >= deadline {
-            let cut = gateway.registry.sweep(|_| Order::Cut(CutReason::Shutdown));
+            let cut = gateway.registry.sweep(Instant::now().into_std(), |_| Order::Cut(CutReason::Shutdown));
             tracing::warn!(connections = cut.len(), "the time to finish is over: connections are cut");
             sleep(FAREWELL).await;
             return;
@@ -64,16 +64,21 @@ async fn finish(gateway: &Shared) {
 }
 
 fn cut_expired(gateway: &Shared) {
-    let told = gateway.registry.cut_expired(gateway.telemetry.clock.now());
-    gateway.telemetry.connections_cut(&told);
+    gateway.registry.cut_expired(gateway.telemetry.clock.now());
 }
 
 fn warn_of_ageing_crls(gateway: &Shared, now: OffsetDateTime) {
-    for crl in gateway.state.load().verifier.crls() {
-        if crl.is_expired_at(now) {
-            tracing::error!(issuer = %crl.issuer, next_update = rfc3339(crl.next_update), "the CRL has expired: its issuer's callers are refused");
+    let state = gateway.state.load();
+    let Some(crls) = state.verifier.revocation() else { return };
+    for crl in crls.set.crls() {
+        let next_update = rfc3339(crl.next_update);
+        if crls.is_stale(crl.next_update, now) {
+            tracing::error!(issuer = %crl.issuer, next_update, "the CRL has expired: its issuer's callers are refused");
+        } else if crl.is_expired_at(now) {
+            let until = rfc3339(crl.next_update.saturating_add(crls.grace));
+            tracing::error!(issuer = %crl.issuer, next_update, until, "the CRL has expired, and is still relied on");
         } else if crl.next_update - now < CRL_WARNING {
-            tracing::warn!(issuer = %crl.issuer, next_update = rfc3339(crl.next_update), "the CRL will expire soon: publish a new one");
+            tracing::warn!(issuer = %crl.issuer, next_update, "the CRL will expire soon: publish a new one");
         }
     }
 }

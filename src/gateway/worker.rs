@@ -85,7 +85,7 @@ impl Worker {
     /// Ends what has been idle for too long, on both sides.
     fn keep_house(&self) {
         let limits = &self.gateway.limits;
-        let told = self.gateway.registry.sweep_worker(self.index, |session| {
+        self.gateway.registry.sweep_worker(self.index, |session| {
             let overdue = session.activity.header().is_some_and(|header| header >= limits.header_timeout);
             if overdue && session.protocol == Protocol::Http1 {
                 Order::Cut(CutReason::HeaderTimeout)
@@ -95,7 +95,6 @@ impl Worker {
                 Order::Serve
             }
         });
-        self.gateway.telemetry.connections_cut(&told);
         for upstream in &self.gateway.state.load().upstreams {
             upstream.close_idle(self.index);
         }
@@ -161,14 +160,11 @@ impl Worker {
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = admit(&worker, listener, stream, remote).await;
+            let admitted = admit(&worker, listener, stream, remote, slot).await;
             drop(permit);
             if let Some(admitted) = admitted {
                 // A task of its own: the one that made the handshake is several times as large.
-                tokio::spawn(async move {
-                    serve(admitted).await;
-                    drop(slot);
-                });
+                tokio::spawn(serve(admitted));
             }
         });
     }
@@ -176,7 +172,7 @@ impl Worker {
 
 /// One of the connections that may be open; dropped, it is free again.
 #[derive(Debug)]
-struct Slot(Arc<Shared>);
+pub struct Slot(Arc<Shared>);
 
 impl Slot {
     fn take(gateway: &Arc<Shared>) -> Option<Self> {

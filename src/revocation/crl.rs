@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::clock::rfc3339;
 use crate::x509::crl::{CertificateList, CrlFault, CrlNumber};
+use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256, SignatureError, X509Error};
 
@@ -63,6 +64,15 @@ impl Crl {
             sha256: Sha256::of(der),
             revoked: SerialNumbers::read(&list).map_err(CrlError::Unfit)?,
         })
+    }
+
+    /// Reads a file of CRLs, PEM or DER, and verifies each.
+    ///
+    /// # Errors
+    /// [`CrlError`] for the first that is refused, or [`CrlError::Unreadable`].
+    pub fn read_all(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Vec<Self>, CrlError> {
+        let blocks = blocks_of(Kind::Crl, bytes).map_err(CrlError::Unreadable)?;
+        blocks.iter().map(|block| Self::verify(block.der(), bundle, at)).collect()
     }
 
     /// Whether the issuer has revoked the certificate of this number.

@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 use super::{Crl, CrlError};
 use crate::clock::rfc3339;
 use crate::x509::KeyIdentifier;
-use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::{Link, TrustBundle, VerifiedChain};
 
 /// The newest CRL of each issuer. Cloning is cheap.
@@ -22,9 +21,16 @@ impl RevocationSet {
     /// # Errors
     /// [`CrlError`] for the first that is refused, or for the first anchor without one.
     pub fn from_pem(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
+        Self::newest_of(Crl::read_all(bytes, bundle, at)?, bundle)
+    }
+
+    /// The newest of each issuer. Every anchor of the bundle must have one.
+    ///
+    /// # Errors
+    /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first anchor without one.
+    pub fn newest_of(offered: Vec<Crl>, bundle: &TrustBundle) -> Result<Self, CrlError> {
         let mut crls: Vec<Arc<Crl>> = Vec::new();
-        for block in blocks_of(Kind::Crl, bytes).map_err(CrlError::Unreadable)? {
-            let crl = Crl::verify(block.der(), bundle, at)?;
+        for crl in offered {
             match crls.iter_mut().find(|known| known.issuer == crl.issuer) {
                 Some(known) if known.number > crl.number => {}
                 Some(known) => {

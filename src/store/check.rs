@@ -1,5 +1,7 @@
 //! Whether the rows are what the audit chain says they are.
 
+use std::cmp::Ordering;
+
 use rusqlite::TransactionBehavior;
 
 use super::{Inventory, Record, StoreError, transaction};
@@ -24,11 +26,11 @@ impl Inventory {
             accounted += self.check_entry(&entry)?;
             Ok::<_, StoreError>(())
         })?;
-        // Each entry accounts for at most one issue or revocation, and none is accounted for twice:
-        // where the numbers differ, there are rows that no entry told of.
+        // Each entry accounts for at most one issue, or for how it stands with one revocation, and none is
+        // accounted for twice: where the numbers differ, there are rows that no entry told of.
         let recorded: i64 = snapshot.query_row(
             "SELECT (SELECT count(*) FROM certificate WHERE issue_entry IS NOT NULL) \
-                  + (SELECT count(*) FROM certificate WHERE revoked_at IS NOT NULL)",
+                  + (SELECT count(*) FROM certificate WHERE revocation_entry IS NOT NULL)",
             [],
             |row| row.get(0),
         )?;
@@ -39,26 +41,38 @@ impl Inventory {
     }
 
     /// How many of the recorded issues and revocations this entry tells of: one, or none when it is about
-    /// something else.
+    /// something else, or about a hold or release that a later entry changed.
     fn check_entry(&self, entry: &Entry) -> Result<u64, StoreError> {
-        let agrees: fn(&Record, &Entry) -> bool = match (entry.event.action, entry.event.outcome) {
-            (Action::CertificateIssue, Outcome::Success) => |record, entry| {
-                record.issue.is_some_and(|issue| issue.entry == entry.seq)
-                    && entry.event.details == transaction::issue_details(record)
-            },
-            (Action::CertificateRevoke, Outcome::Success) => |record, entry| {
-                record.revocation.is_some_and(|revocation| revocation.entry == entry.seq)
-                    && entry.event.details == transaction::revocation_details(record)
-            },
+        let judge: fn(&Record, &Entry) -> Option<u64> = match (entry.event.action, entry.event.outcome) {
+            (Action::CertificateIssue, Outcome::Success) => issue_told,
+            (
+                Action::CertificateHold | Action::CertificateRelease | Action::CertificateRevoke,
+                Outcome::Success,
+            ) => revocation_told,
             _ => return Ok(0),
         };
         let target = &entry.event.target;
         let serial_number = target.rsplit('/').next().and_then(|serial| serial.parse().ok());
         let records = serial_number.map_or(Ok(Vec::new()), |serial| self.find(serial))?;
-        if records.iter().any(|record| transaction::target(record) == *target && agrees(record, entry)) {
-            Ok(1)
-        } else {
-            Err(StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
-        }
+        records
+            .iter()
+            .find(|record| transaction::target(record) == *target)
+            .and_then(|record| judge(record, entry))
+            .ok_or_else(|| StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
+    }
+}
+
+fn issue_told(record: &Record, entry: &Entry) -> Option<u64> {
+    let told = record.issue.is_some_and(|issue| issue.entry == entry.seq)
+        && entry.event.details == transaction::issue_details(record);
+    told.then_some(1)
+}
+
+fn revocation_told(record: &Record, entry: &Entry) -> Option<u64> {
+    let last = record.revocation.map(|revocation| revocation.entry).or(record.release_entry)?;
+    match last.cmp(&entry.seq) {
+        Ordering::Greater => Some(0),
+        Ordering::Equal => (entry.event.details == transaction::revocation_details(record)).then_some(1),
+        Ordering::Less => None,
     }
 }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::audit::BrokenChain;
 use crate::clock::rfc3339;
 use crate::files::FileError;
+use crate::revocation::RevocationReason;
 use crate::x509::{KeyIdentifier, SerialNumber};
 
 /// Why the inventory refused or failed.
@@ -22,8 +23,8 @@ pub enum StoreError {
         serial_number: SerialNumber,
         /// When it was revoked.
         at: OffsetDateTime,
-        /// Why, as a reason code (RFC 5280, section 5.3.1).
-        reason: u8,
+        /// Why.
+        reason: RevocationReason,
     },
     /// The audit chain does not hold.
     #[error(transparent)]
@@ -133,10 +134,22 @@ pub enum StoreError {
         /// The serial number.
         serial_number: SerialNumber,
     },
+    /// It is not on hold, so that nothing can be released.
+    #[error("certificate {serial_number} is not on hold")]
+    NotOnHold {
+        /// The certificate's serial number.
+        serial_number: SerialNumber,
+    },
     /// A certificate was issued under this serial number before.
     #[error("a certificate was already issued under serial number {serial_number}")]
     NotReserved {
         /// The serial number.
+        serial_number: SerialNumber,
+    },
+    /// Nothing can take its place: it was never issued, is revoked, or something took its place already.
+    #[error("certificate {serial_number} is not one that can be superseded")]
+    NotSupersedable {
+        /// The certificate's serial number.
         serial_number: SerialNumber,
     },
     /// An older version of this program wrote it; opened for writing, it is brought up to date.
@@ -200,7 +213,9 @@ impl StoreError {
             Self::NoKey { .. } => "store.no_key",
             Self::NoKeyIdentifier => "store.no_key_identifier",
             Self::NotIssued { .. } => "store.not_issued",
+            Self::NotOnHold { .. } => "store.not_on_hold",
             Self::NotReserved { .. } => "store.not_reserved",
+            Self::NotSupersedable { .. } => "store.not_supersedable",
             Self::Older { .. } => "store.older",
             Self::ReadOnly { .. } => "store.read_only",
             Self::Status { .. } => "input.status",

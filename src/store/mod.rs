@@ -35,6 +35,7 @@ use uuid::Uuid;
 use crate::audit::Provenance;
 use crate::files::{self, FileError};
 use crate::identity::{ClusterName, Name, Role, TrustDomain};
+use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// The cluster that the inventory is about.
@@ -119,6 +120,22 @@ pub struct CurrentCrl {
     pub sha256: Sha256,
 }
 
+/// What names a certificate everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateId {
+    /// The key that signed it.
+    pub issuer: KeyIdentifier,
+    /// Its serial number among that key's.
+    pub serial_number: SerialNumber,
+}
+
+/// As the audit chain writes it.
+impl std::fmt::Display for CertificateId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.issuer, self.serial_number)
+    }
+}
+
 /// A certificate about to be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -134,6 +151,8 @@ pub struct Intent {
     pub certificate_path: PathBuf,
     /// Where its key's file will be; `None` when the key stays with whoever asked, or was forgotten.
     pub key_path: Option<PathBuf>,
+    /// The certificate that it takes the place of; `None` for the first of an identity.
+    pub supersedes: Option<CertificateId>,
 }
 
 /// One certificate, from the reservation of its serial number on.
@@ -149,13 +168,29 @@ pub struct Record {
     pub reserve_entry: u64,
     /// The certificate; `None` while it is only reserved.
     pub issue: Option<Issue>,
-    /// Its revocation; `None` unless it is revoked.
+    /// Its revocation; `None` unless it is revoked or on hold.
     pub revocation: Option<Revocation>,
+    /// The audit entry that told of its release; `None` unless it was on hold and is no more.
+    pub release_entry: Option<u64>,
+    /// The certificate that took its place; `None` while it is the newest of its line.
+    pub superseded_by: Option<CertificateId>,
     /// The audit entry of the removal of its private key; `None` unless that was made here and removed.
     pub key_forgotten: Option<u64>,
 }
 
 impl Record {
+    /// What names it.
+    #[must_use]
+    pub fn id(&self) -> CertificateId {
+        CertificateId { issuer: self.issuer.clone(), serial_number: self.intent.serial_number }
+    }
+
+    /// Whether it is revoked for the time being only.
+    #[must_use]
+    pub fn is_on_hold(&self) -> bool {
+        self.revocation.is_some_and(|revocation| revocation.reason == RevocationReason::CertificateHold)
+    }
+
     /// What it is at `now`. One that is not valid yet counts as valid.
     #[must_use]
     pub fn status(&self, now: OffsetDateTime) -> Status {
@@ -189,10 +224,10 @@ pub struct Issue {
 /// The end of a certificate before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// Since when.
+    /// Since when; a hold that became a revocation counts from the hold.
     pub at: OffsetDateTime,
-    /// Why, as a reason code (RFC 5280, section 5.3.1).
-    pub reason: u8,
+    /// Why.
+    pub reason: RevocationReason,
     /// The audit entry that tells of it.
     pub entry: u64,
 }

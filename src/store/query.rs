@@ -4,9 +4,13 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Params, Row, params, params_from_iter};
 use time::OffsetDateTime;
 
-use super::{Cluster, Counts, Inventory, Issuer, IssuerState, Record, Status, StoreError, row, transaction};
+use super::{
+    CertificateId, Cluster, Counts, Inventory, Issuer, IssuerState, Record, Status, StoreError, row,
+    transaction,
+};
 use crate::audit::{Entry, Head};
 use crate::identity::{Name, Role};
+use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// Which certificates to list; the default is all of them.
@@ -20,6 +24,14 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Not revoked, and past their last second at this time.
     pub expires_before: Option<OffsetDateTime>,
+    /// Issued at this time or later.
+    pub issued_after: Option<OffsetDateTime>,
+    /// Issued before this time.
+    pub issued_before: Option<OffsetDateTime>,
+    /// Revoked for this reason only.
+    pub reason: Option<RevocationReason>,
+    /// Without those whose place another certificate took.
+    pub newest: bool,
 }
 
 /// What a CRL says of a certificate, and until when it has to.
@@ -29,8 +41,8 @@ pub struct RevokedCertificate {
     pub serial_number: SerialNumber,
     /// Since when it is revoked.
     pub revoked_at: OffsetDateTime,
-    /// Why, as a reason code (RFC 5280, section 5.3.1).
-    pub reason: u8,
+    /// Why.
+    pub reason: RevocationReason,
     /// The last second of its validity.
     pub not_after: OffsetDateTime,
 }
@@ -77,6 +89,24 @@ impl Inventory {
         self.collect(&find_identity_sql(), [name.as_str(), role.as_str()], row::record)
     }
 
+    /// The certificates for one key, of whatever issuer; `public_key` is the SHA-256 of its
+    /// SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn find_public_key(&self, public_key: &Sha256) -> Result<Vec<Record>, StoreError> {
+        self.collect(&find_public_key_sql(), [&public_key.0], row::record)
+    }
+
+    /// The line of renewals that a certificate stands in, itself included, the oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn lineage(&self, id: &CertificateId) -> Result<Vec<Record>, StoreError> {
+        let values = params![id.issuer.0, id.serial_number.to_octets()];
+        self.collect(&lineage_sql(), values, row::record)
+    }
+
     /// The serial numbers that are reserved, were never recorded as signed, and are not settled: their
     /// process is still at work, or crashed.
     ///
@@ -109,16 +139,30 @@ impl Inventory {
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 
-    /// Hands what the issuer's CRL has to say to `each`, in the order of the serial numbers.
+    /// Hands what the issuer's CRL has to say to `each`, in the order of the serial numbers; without the
+    /// certificates that were both revoked and past their last second before `told_until`.
     ///
     /// # Errors
     /// What the database says, or the first error of `each`, which ends the listing.
     pub fn revoked<E: From<StoreError>>(
         &self,
         issuer: &KeyIdentifier,
+        told_until: OffsetDateTime,
         each: impl FnMut(RevokedCertificate) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.stream(&revoked_sql(), [&issuer.0], row::revoked, each)
+        self.stream(&revoked_sql(), params![issuer.0, told_until.unix_timestamp()], row::revoked, each)?;
+        // The pages of a million entries are not needed again.
+        Ok(self.sql.release_memory().map_err(StoreError::from)?)
+    }
+
+    /// How many certificates of the issuer are revoked, expired or not.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn count_revoked(&self, issuer: &KeyIdentifier) -> Result<u64, StoreError> {
+        let count =
+            self.sql.prepare_cached(COUNT_REVOKED)?.query_row([&issuer.0], |row| row.get::<_, i64>(0))?;
+        Ok(count.unsigned_abs())
     }
 
     /// An issued certificate itself, checked against its recorded fingerprint.
@@ -233,6 +277,27 @@ fn find_identity_sql() -> String {
     format!("SELECT {} FROM certificate WHERE name = ?1 AND role = ?2 ORDER BY id DESC", row::RECORD)
 }
 
+fn find_public_key_sql() -> String {
+    format!(
+        "SELECT {} FROM certificate INDEXED BY certificate_by_public_key \
+         WHERE substr(public_key, 1, 8) = substr(?1, 1, 8) AND public_key = ?1 ORDER BY id",
+        row::RECORD
+    )
+}
+
+fn lineage_sql() -> String {
+    format!(
+        "WITH RECURSIVE \
+         this (id) AS (SELECT id FROM certificate WHERE serial = ?2 AND issuer = (SELECT id FROM issuer WHERE key_id = ?1)), \
+         older (id) AS (SELECT id FROM this UNION SELECT supersedes FROM certificate JOIN older USING (id) \
+             WHERE supersedes IS NOT NULL), \
+         newer (id) AS (SELECT id FROM this UNION SELECT certificate.id FROM newer JOIN certificate \
+             ON certificate.supersedes = newer.id AND certificate.issue_entry IS NOT NULL) \
+         SELECT {} FROM certificate WHERE id IN (SELECT id FROM older UNION SELECT id FROM newer) ORDER BY id",
+        row::RECORD
+    )
+}
+
 /// `INDEXED BY` here and below: a statement that could not use the index is an error, not a slow answer.
 fn pending_sql(which: &'static str) -> String {
     format!(
@@ -244,10 +309,14 @@ fn pending_sql(which: &'static str) -> String {
 fn revoked_sql() -> String {
     format!(
         "SELECT {} FROM certificate INDEXED BY certificate_revoked \
-         WHERE issuer = (SELECT id FROM issuer WHERE key_id = ?1) AND revoked_at IS NOT NULL ORDER BY serial",
+         WHERE issuer = (SELECT id FROM issuer WHERE key_id = ?1) AND revoked_at IS NOT NULL \
+         AND NOT (revoked_at < ?2 AND not_after < ?2) ORDER BY serial",
         row::REVOKED
     )
 }
+
+const COUNT_REVOKED: &str = "SELECT count(*) FROM certificate INDEXED BY certificate_revoked \
+    WHERE issuer = (SELECT id FROM issuer WHERE key_id = ?1) AND revoked_at IS NOT NULL";
 
 const COUNTS: &str = "SELECT \
     (SELECT count(*) FROM certificate INDEXED BY certificate_pending WHERE placed = 0 AND issue_entry IS NULL), \
@@ -276,6 +345,24 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
         conditions.push("revoked_at IS NULL AND not_after < ?");
         values.push(Value::from(time.unix_timestamp()));
     }
+    if let Some(time) = filter.issued_after {
+        conditions.push("issue_entry IS NOT NULL AND reserved_at >= ?");
+        values.push(Value::from(time.unix_timestamp()));
+    }
+    if let Some(time) = filter.issued_before {
+        conditions.push("issue_entry IS NOT NULL AND reserved_at < ?");
+        values.push(Value::from(time.unix_timestamp()));
+    }
+    if let Some(reason) = filter.reason {
+        conditions.push("revoked_at IS NOT NULL AND revocation_reason = ?");
+        values.push(Value::from(i64::from(reason.code())));
+    }
+    if filter.newest {
+        conditions.push(
+            "NOT EXISTS (SELECT 1 FROM certificate AS new \
+             WHERE new.supersedes = certificate.id AND new.issue_entry IS NOT NULL)",
+        );
+    }
     let by_status = match filter.status {
         None => None,
         Some(Status::Reserved) => Some("placed = 0 AND issue_entry IS NULL"),
@@ -296,6 +383,7 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
     } else {
         match filter.status {
             Some(Status::Reserved) => ("INDEXED BY certificate_pending", "id"),
+            _ if filter.reason.is_some() => ("INDEXED BY certificate_revoked", "issuer, serial"),
             Some(Status::Revoked) => ("INDEXED BY certificate_revoked", "issuer, serial"),
             _ => ("NOT INDEXED", "id"),
         }
@@ -328,6 +416,8 @@ mod tests {
         let expiring = Filter { expires_before: Some(NOW), ..Filter::default() };
         for (question, expected) in [
             (find_sql(), "INDEX sqlite_autoindex_certificate_1 (serial=?)"),
+            (find_public_key_sql(), "INDEX certificate_by_public_key (<expr>=?)"),
+            (COUNT_REVOKED.to_owned(), "COVERING INDEX certificate_revoked (issuer=?)"),
             (find_identity_sql(), "INDEX certificate_by_name (name=? AND role=?)"),
             (pending_sql("issue_entry IS NULL"), "INDEX certificate_pending (issue_entry=?)"),
             (pending_sql("issue_entry IS NOT NULL"), "INDEX certificate_pending"),
@@ -351,7 +441,14 @@ mod tests {
             for status in Status::ALL.into_iter().map(Some).chain([None]) {
                 for expires_before in [None, Some(NOW)] {
                     for role in [None, Some(Role::ApiUser)] {
-                        let filter = Filter { role, name: name.map(str::to_owned), status, expires_before };
+                        let filter = Filter {
+                            role,
+                            name: name.map(str::to_owned),
+                            status,
+                            expires_before,
+                            newest: role.is_some(),
+                            ..Filter::default()
+                        };
                         let (question, values) = list_sql(&filter, NOW);
                         let mut statement =
                             transaction.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();

@@ -11,11 +11,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Cluster, CurrentCrl, Intent, Issue, Issuer, IssuerState, Record, Revocation, RevokedCertificate,
-    StoreError,
+    CertificateId, Cluster, CurrentCrl, Intent, Issue, Issuer, IssuerState, Record, Revocation,
+    RevokedCertificate, StoreError,
 };
 use crate::audit::{Entry, Event, Provenance};
 use crate::identity::{Name, Role};
+use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// The columns that [`cluster`] reads.
@@ -65,14 +66,19 @@ struct UnknownWord;
 pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
      role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
      fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry, \
-     forget_entry";
+     forget_entry, \
+     (SELECT key_id FROM certificate AS old JOIN issuer ON issuer.id = old.issuer WHERE old.id = certificate.supersedes), \
+     (SELECT serial FROM certificate AS old WHERE old.id = certificate.supersedes), \
+     (SELECT key_id FROM certificate AS new JOIN issuer ON issuer.id = new.issuer \
+      WHERE new.supersedes = certificate.id AND new.issue_entry IS NOT NULL), \
+     (SELECT serial FROM certificate AS new WHERE new.supersedes = certificate.id AND new.issue_entry IS NOT NULL)";
 
 pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
     let mut columns = Columns::new("certificate", row)?;
     let issuer = KeyIdentifier(columns.next()?);
     let serial_number = columns.serial_number()?;
     let role: Role = columns.parse(|text: String| text.parse())?;
-    Ok(Record {
+    let mut record = Record {
         issuer,
         intent: Intent {
             serial_number,
@@ -81,6 +87,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
             profile: Sha256(columns.next()?),
             certificate_path: path(columns.next()?),
             key_path: columns.next::<Option<_>>()?.map(path),
+            supersedes: None,
         },
         reserved_at: columns.time()?,
         reserve_entry: columns.number()?,
@@ -95,12 +102,25 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
                 placed: columns.next()?,
             }),
         },
-        revocation: match columns.optional_time()? {
-            None => columns.skip(2),
-            Some(at) => Some(Revocation { at, reason: columns.next()?, entry: columns.number()? }),
-        },
-        key_forgotten: columns.optional_number()?,
-    })
+        revocation: None,
+        release_entry: None,
+        key_forgotten: None,
+        superseded_by: None,
+    };
+    match columns.optional_time()? {
+        Some(at) => {
+            let (reason, entry) = (columns.reason()?, columns.number()?);
+            record.revocation = Some(Revocation { at, reason, entry });
+        }
+        None => {
+            columns.skip::<()>(1);
+            record.release_entry = columns.optional_number()?;
+        }
+    }
+    record.key_forgotten = columns.optional_number()?;
+    record.intent.supersedes = columns.optional_certificate_id()?;
+    record.superseded_by = columns.optional_certificate_id()?;
+    Ok(record)
 }
 
 fn path(bytes: Vec<u8>) -> PathBuf {
@@ -115,7 +135,7 @@ pub(super) fn revoked(row: &Row<'_>) -> Result<RevokedCertificate, StoreError> {
     Ok(RevokedCertificate {
         serial_number: columns.serial_number()?,
         revoked_at: columns.time()?,
-        reason: columns.next()?,
+        reason: columns.reason()?,
         not_after: columns.time()?,
     })
 }
@@ -197,6 +217,20 @@ impl<'a> Columns<'a> {
     /// Only the 20 octets that [`SerialNumber::to_octets`] writes: another spelling is never found again.
     fn serial_number(&mut self) -> Result<SerialNumber, StoreError> {
         self.parse(|octets: [u8; 20]| SerialNumber::from_be_bytes(&octets))
+    }
+
+    fn reason(&mut self) -> Result<RevocationReason, StoreError> {
+        self.parse(|code: u8| RevocationReason::from_code(code).ok_or(UnknownWord))
+    }
+
+    fn optional_certificate_id(&mut self) -> Result<Option<CertificateId>, StoreError> {
+        match self.next()? {
+            None => Ok(self.skip(1)),
+            Some(key_id) => {
+                let (issuer, serial_number) = (KeyIdentifier(key_id), self.serial_number()?);
+                Ok(Some(CertificateId { issuer, serial_number }))
+            }
+        }
     }
 
     fn skip<T>(&mut self, columns: usize) -> Option<T> {

@@ -37,9 +37,10 @@ CREATE TABLE issuer (
        AND (crl_number IS NULL) = (crl_sha256 IS NULL))
 ) STRICT;
 
--- A row is reserved until it has an issue_entry, then issued; it is revoked when it has a revoked_at.
--- The entries of the audit chain that tell of these steps come before the row's change. (Were they
--- allowed to come later in the transaction, each would make SQLite search this table for them.)
+-- A row is reserved until it has an issue_entry, then issued; it is revoked (or on hold) when it has a
+-- revoked_at. The entries of the audit chain that tell of these steps come before the row's change;
+-- revocation_entry names the last that put it on hold, released or revoked it. (Were they allowed to come
+-- later in the transaction, each would make SQLite search this table for them.)
 -- Where there is a forget_entry, the private key was delivered and removed here.
 CREATE TABLE certificate (
     id                INTEGER PRIMARY KEY,
@@ -50,6 +51,7 @@ CREATE TABLE certificate (
     profile           BLOB    NOT NULL,
     certificate_path  BLOB    NOT NULL,
     key_path          BLOB,
+    supersedes        INTEGER REFERENCES certificate,
     reserved_at       INTEGER NOT NULL,
     reserve_entry     INTEGER NOT NULL REFERENCES audit,
     not_before        INTEGER,
@@ -69,13 +71,19 @@ CREATE TABLE certificate (
        AND (issue_entry IS NULL) = (public_key IS NULL)),
     CHECK ((revoked_at IS NULL) = (revocation_reason IS NULL)
        AND (revoked_at IS NULL OR revocation_entry IS NOT NULL)),
-    CHECK (issue_entry IS NOT NULL OR revoked_at IS NULL),
-    CHECK (forget_entry IS NULL OR key_path IS NULL)
+    CHECK (issue_entry IS NOT NULL OR revocation_entry IS NULL),
+    CHECK (forget_entry IS NULL OR key_path IS NULL),
+    CHECK (supersedes < id)
 ) STRICT;
 
 CREATE INDEX certificate_by_name ON certificate (name, role);
 CREATE INDEX certificate_by_expiry ON certificate (not_after)
     WHERE not_after IS NOT NULL AND revoked_at IS NULL;
+-- A prefix is enough to find a key, and a quarter of the index; the rest is compared.
+CREATE INDEX certificate_by_public_key ON certificate (substr(public_key, 1, 8));
+-- A certificate is renewed once: what follows it is one line, never a tree.
+CREATE UNIQUE INDEX certificate_successor ON certificate (supersedes)
+    WHERE supersedes IS NOT NULL AND issue_entry IS NOT NULL;
 -- What a crash may have left half done, until somebody has looked after it: reserved, or issued and not
 -- known to be in its place. `placed` is 1 from then on.
 CREATE INDEX certificate_pending ON certificate (issue_entry) WHERE placed = 0;

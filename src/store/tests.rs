@@ -7,6 +7,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::audit::{Action, Outcome};
+use crate::revocation::RevocationReason::{CertificateHold, KeyCompromise, Superseded, Unspecified};
 
 const NOW: OffsetDateTime = datetime!(2027-01-31 12:00 UTC);
 
@@ -43,7 +44,7 @@ impl Home {
         self.begin().issue(&issuer, certificates)?.commit().map(drop)
     }
 
-    fn revoke(&mut self, number: u8, reason: u8) -> Result<(), StoreError> {
+    fn revoke(&mut self, number: u8, reason: RevocationReason) -> Result<(), StoreError> {
         let issuer = self.issuer.clone();
         self.begin().revoke(&issuer, serial(number), reason)?.commit().map(drop)
     }
@@ -132,6 +133,7 @@ fn intent(number: u8, name: &str) -> Intent {
         profile: Sha256::of(b"profile"),
         certificate_path: format!("issued/user-{name}.crt").into(),
         key_path: Some(format!("issued/user-{name}.key").into()),
+        supersedes: None,
     }
 }
 
@@ -228,7 +230,7 @@ fn every_change_has_its_audit_entry_with_who_and_why() {
     let mut home = Home::new();
     home.reserve(&[intent(1, "alice"), intent(2, "bob")]).unwrap();
     home.issue(&[certificate(1, NOW), certificate(2, NOW)]).unwrap();
-    home.revoke(1, 1).unwrap();
+    home.revoke(1, KeyCompromise).unwrap();
     let entries = home.entries();
     let actions: Vec<_> = entries.iter().map(|entry| entry.event.action.as_str()).collect();
     assert_eq!(
@@ -269,16 +271,16 @@ fn a_certificate_is_revoked_once_and_only_if_issued() {
     let mut home = Home::new();
     home.add(1, "alice", NOW);
     home.reserve(&[intent(2, "bob")]).unwrap();
-    home.revoke(1, 4).unwrap();
+    home.revoke(1, Superseded).unwrap();
     assert_eq!(home.one(1).status(NOW), Status::Revoked);
-    match home.revoke(1, 1).unwrap_err() {
+    match home.revoke(1, KeyCompromise).unwrap_err() {
         StoreError::AlreadyRevoked { serial_number, at, reason } => {
-            assert_eq!((serial_number, at, reason), (serial(1), NOW, 4));
+            assert_eq!((serial_number, at, reason), (serial(1), NOW, Superseded));
         }
         other => panic!("{other}"),
     }
-    assert_eq!(home.revoke(2, 1).unwrap_err().code(), "store.not_issued");
-    assert_eq!(home.revoke(3, 1).unwrap_err().code(), "store.unknown_serial");
+    assert_eq!(home.revoke(2, KeyCompromise).unwrap_err().code(), "store.not_issued");
+    assert_eq!(home.revoke(3, KeyCompromise).unwrap_err().code(), "store.unknown_serial");
 }
 
 #[test]
@@ -307,14 +309,14 @@ fn revoked_certificates_come_in_the_order_of_their_serial_numbers() {
     let mut home = Home::new();
     for (number, name) in [(9, "i"), (3, "c"), (200, "z")] {
         home.add(number, name, NOW);
-        home.revoke(number, 1).unwrap();
+        home.revoke(number, KeyCompromise).unwrap();
     }
     home.add(4, "d", NOW);
     let mut revoked = Vec::new();
     home.inventory
-        .revoked(&home.issuer, |one| {
+        .revoked(&home.issuer, NOW, |one| {
             revoked.push(one.serial_number);
-            assert_eq!((one.revoked_at, one.reason, one.not_after), (NOW, 1, NOW));
+            assert_eq!((one.revoked_at, one.reason, one.not_after), (NOW, KeyCompromise, NOW));
             Ok::<_, StoreError>(())
         })
         .unwrap();
@@ -423,7 +425,8 @@ fn fractions_of_a_second_are_not_kept() {
     home.add(1, "alice", NOW);
     let issuer = home.issuer.clone();
     let provenance = Provenance { at: NOW + time::Duration::MILLISECOND * 999, ..provenance() };
-    let revoked = home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), 1).unwrap();
+    let revoked =
+        home.inventory.begin(&provenance).unwrap().revoke(&issuer, serial(1), KeyCompromise).unwrap();
     revoked.commit().unwrap();
     assert_eq!(home.one(1).revocation.unwrap().at, NOW);
     assert_eq!(home.inventory.check_against_audit().unwrap().seq, 4);
@@ -483,7 +486,7 @@ fn one_of_each() -> Home {
     home.add(1, "dora", NOW - time::Duration::HOUR);
     home.add(2, "alice", NOW);
     home.add(3, "alba", NOW + time::Duration::HOUR);
-    home.revoke(3, 0).unwrap();
+    home.revoke(3, Unspecified).unwrap();
     home.reserve(&[intent(4, "carl")]).unwrap();
     home
 }
@@ -526,7 +529,13 @@ fn every_filter_has_a_plan() {
         for status in statuses() {
             for expires_before in [None, Some(NOW)] {
                 for role in [None, Some(Role::ApiUser)] {
-                    home.names(&Filter { role, name: name.map(str::to_owned), status, expires_before });
+                    home.names(&Filter {
+                        role,
+                        name: name.map(str::to_owned),
+                        status,
+                        expires_before,
+                        ..Filter::default()
+                    });
                 }
             }
         }
@@ -632,4 +641,130 @@ fn an_audit_entry_changed_outside_is_noticed() {
         home.tamper(change);
         assert_eq!(home.inventory.check_against_audit().unwrap_err().code(), code, "{change}");
     }
+}
+
+#[test]
+fn a_hold_can_be_released_or_become_a_revocation() {
+    let mut home = Home::new();
+    let issuer = home.issuer.clone();
+    let release = |home: &mut Home| {
+        let released = home.begin().release(&issuer, serial(1));
+        released.and_then(Transaction::commit).map(drop)
+    };
+    home.add(1, "alice", NOW + time::Duration::HOUR);
+    assert_eq!(release(&mut home).unwrap_err().code(), "store.not_on_hold");
+    home.revoke(1, CertificateHold).unwrap();
+    assert!(home.one(1).is_on_hold());
+    assert_eq!(home.revoke(1, CertificateHold).unwrap_err().code(), "store.already_revoked");
+    release(&mut home).unwrap();
+    assert_eq!((home.one(1).revocation, home.one(1).release_entry), (None, Some(5)));
+    assert_eq!(home.inventory.count_revoked(&home.issuer).unwrap(), 0);
+    home.revoke(1, CertificateHold).unwrap();
+    home.revoke(1, KeyCompromise).unwrap();
+    assert_eq!(home.one(1).revocation.unwrap().reason, KeyCompromise);
+    assert_eq!(release(&mut home).unwrap_err().code(), "store.not_on_hold");
+    let actions: Vec<_> = home.entries().iter().skip(3).map(|entry| entry.event.action).collect();
+    assert_eq!(
+        actions,
+        [
+            Action::CertificateHold,
+            Action::CertificateRelease,
+            Action::CertificateHold,
+            Action::CertificateRevoke
+        ]
+    );
+    home.inventory.check_against_audit().unwrap();
+}
+
+#[test]
+fn a_hold_or_revocation_that_was_undone_outside_is_noticed() {
+    for change in [
+        "revoked_at = NULL, revocation_reason = NULL, revocation_entry = NULL",
+        // As if released by an entry that tells of something else, an earlier or a later one.
+        "revoked_at = NULL, revocation_reason = NULL, revocation_entry = 3",
+        "revoked_at = NULL, revocation_reason = NULL, revocation_entry = 7",
+        "revoked_at = NULL, revocation_reason = NULL",
+        "revocation_reason = 6",
+        "revocation_entry = 7",
+    ] {
+        let mut home = Home::new();
+        home.add(1, "alice", NOW);
+        home.revoke(1, KeyCompromise).unwrap();
+        home.add(2, "bob", NOW);
+        home.revoke(2, KeyCompromise).unwrap();
+        home.inventory.check_against_audit().unwrap();
+        home.tamper(&format!("UPDATE certificate SET {change} WHERE serial = x'{}01'", "00".repeat(19)));
+        assert_eq!(
+            home.inventory.check_against_audit().unwrap_err().code(),
+            "store.inconsistent",
+            "{change}"
+        );
+    }
+}
+
+#[test]
+fn what_takes_a_place_stands_in_one_line() {
+    let mut home = Home::new();
+    let renewed = |home: &Home, number, old| {
+        let supersedes = Some(home.one(old).id());
+        Intent { supersedes, ..intent(number, "alice") }
+    };
+    home.add(1, "alice", NOW);
+    home.reserve(&[renewed(&home, 2, 1)]).unwrap();
+    assert_eq!(home.one(1).superseded_by, None, "a reservation takes no place");
+    home.issue(&[certificate(2, NOW)]).unwrap();
+    home.reserve(&[renewed(&home, 3, 2)]).unwrap();
+    home.issue(&[certificate(3, NOW)]).unwrap();
+    assert_eq!(home.one(2).intent.supersedes, Some(home.one(1).id()));
+    assert_eq!(home.one(2).superseded_by, Some(home.one(3).id()));
+    for number in 1..=3 {
+        let line = home.inventory.lineage(&home.one(number).id()).unwrap();
+        let numbers: Vec<_> = line.iter().map(|record| record.intent.serial_number).collect();
+        assert_eq!(numbers, [serial(1), serial(2), serial(3)]);
+    }
+    let newest = Filter { newest: true, ..Filter::default() };
+    assert_eq!(home.names(&newest).len(), 1);
+    home.inventory.check_against_audit().unwrap();
+
+    let twice = home.reserve(&[renewed(&home, 4, 1)]).unwrap_err();
+    assert_eq!(twice.code(), "store.not_supersedable");
+    home.revoke(3, KeyCompromise).unwrap();
+    assert_eq!(home.reserve(&[renewed(&home, 4, 3)]).unwrap_err().code(), "store.not_supersedable");
+    home.tamper("UPDATE certificate SET supersedes = NULL WHERE supersedes = 1");
+    assert_eq!(home.inventory.check_against_audit().unwrap_err().code(), "store.inconsistent");
+}
+
+#[test]
+fn a_key_finds_all_that_was_issued_for_it() {
+    let mut home = Home::new();
+    home.add(1, "alice", NOW);
+    home.add(2, "bob", NOW);
+    let key = home.one(2).issue.unwrap().public_key;
+    let found = home.inventory.find_public_key(&key).unwrap();
+    assert_eq!(found, [home.one(2)]);
+    assert!(home.inventory.find_public_key(&Sha256::of(b"another")).unwrap().is_empty());
+}
+
+#[test]
+fn what_expired_leaves_the_list_once_it_was_told() {
+    let mut home = Home::new();
+    let hour = time::Duration::HOUR;
+    for (number, name, not_after) in [(1, "past", NOW - hour), (2, "now", NOW), (3, "future", NOW + hour)] {
+        home.add(number, name, not_after);
+        home.revoke(number, KeyCompromise).unwrap();
+    }
+    let listed = |told_until| {
+        let mut numbers = Vec::new();
+        home.inventory
+            .revoked(&home.issuer, told_until, |one| {
+                numbers.push(one.serial_number);
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+        numbers
+    };
+    assert_eq!(listed(NOW), [serial(1), serial(2), serial(3)], "revoked at NOW: no list told of it yet");
+    assert_eq!(listed(NOW + time::Duration::SECOND), [serial(3)]);
+    assert_eq!(listed(NOW + hour), [serial(3)]);
+    assert_eq!(listed(NOW + 2 * hour), []);
 }

@@ -6,9 +6,12 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 use serde_json::{Value, json};
 
-use super::{Cluster, CurrentCrl, Intent, Issue, IssuerState, Record, Revocation, StoreError, row};
+use super::{
+    CertificateId, Cluster, CurrentCrl, Intent, Issue, IssuerState, Record, Revocation, StoreError, row,
+};
 use crate::audit::{Action, Event, Head, Outcome, Provenance};
 use crate::clock::rfc3339;
+use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// Changes that happen together or not at all.
@@ -55,7 +58,8 @@ impl<'a> Transaction<'a> {
     /// Sets serial numbers aside for certificates about to be signed: one audit entry for all.
     ///
     /// # Errors
-    /// [`StoreError::DuplicateSerial`], [`StoreError::UnknownIssuer`], or what the database says.
+    /// [`StoreError::DuplicateSerial`], [`StoreError::NotSupersedable`], [`StoreError::UnknownIssuer`], or
+    /// what the database says.
     pub fn reserve(mut self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
         let serial_numbers: Vec<_> = intents.iter().map(|intent| intent.serial_number).collect();
@@ -63,10 +67,12 @@ impl<'a> Transaction<'a> {
         let entry = self.append(Action::CertificateReserve, issuer.to_string(), Outcome::Success, details)?;
         let octets = |path: &Path| path.as_os_str().as_bytes().to_owned();
         for intent in intents {
+            let supersedes =
+                intent.supersedes.as_ref().map(|old| supersedable(&self.sql, old)).transpose()?;
             self.sql
                 .prepare_cached(
                     "INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, key_path, \
-                     reserved_at, reserve_entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     supersedes, reserved_at, reserve_entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 )?
                 .execute(params![
                     issuer_id,
@@ -76,6 +82,7 @@ impl<'a> Transaction<'a> {
                     intent.profile.0,
                     octets(&intent.certificate_path),
                     intent.key_path.as_deref().map(octets),
+                    supersedes,
                     self.provenance.at.unix_timestamp(),
                     row::to_integer(entry),
                 ])
@@ -133,43 +140,67 @@ impl<'a> Transaction<'a> {
         Ok(self)
     }
 
-    /// Revokes a certificate from the time of this transaction on; `reason` is a reason code (RFC 5280,
-    /// section 5.3.1).
+    /// Revokes a certificate from the time of this transaction on, for good or, with
+    /// [`RevocationReason::CertificateHold`], for the time being. One that is on hold can be revoked for
+    /// good, as from the time of the hold.
     ///
     /// # Errors
     /// [`StoreError::UnknownSerial`], [`StoreError::NotIssued`], [`StoreError::AlreadyRevoked`],
     /// [`StoreError::UnknownIssuer`], or what the database says.
     pub fn revoke(
-        mut self,
+        self,
         issuer: &KeyIdentifier,
         serial_number: SerialNumber,
-        reason: u8,
+        reason: RevocationReason,
     ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
         let (id, mut record) = existing(&self.sql, issuer_id, serial_number)?;
-        if let Some(Revocation { at, reason, .. }) = record.revocation {
-            return Err(StoreError::AlreadyRevoked { serial_number, at, reason });
-        }
         if record.issue.is_none() {
             return Err(StoreError::NotIssued { serial_number });
         }
-        let revocation = Revocation { at: self.provenance.at, reason, entry: self.head.next_seq() };
-        record.revocation = Some(revocation);
-        self.append(
-            Action::CertificateRevoke,
-            target(&record),
-            Outcome::Success,
-            revocation_details(&record),
-        )?;
+        let at = match record.revocation {
+            Some(hold) if record.is_on_hold() && reason != RevocationReason::CertificateHold => hold.at,
+            Some(Revocation { at, reason, .. }) => {
+                return Err(StoreError::AlreadyRevoked { serial_number, at, reason });
+            }
+            None => self.provenance.at,
+        };
+        record.revocation = Some(Revocation { at, reason, entry: self.head.next_seq() });
+        let action = match reason {
+            RevocationReason::CertificateHold => Action::CertificateHold,
+            _ => Action::CertificateRevoke,
+        };
+        self.set_revocation(id, &record, action)
+    }
+
+    /// Lets a certificate that is on hold hold again.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSerial`], [`StoreError::NotOnHold`], [`StoreError::UnknownIssuer`], or what the
+    /// database says.
+    pub fn release(self, issuer: &KeyIdentifier, serial_number: SerialNumber) -> Result<Self, StoreError> {
+        let issuer_id = issuer_id(&self.sql, issuer)?;
+        let (id, mut record) = existing(&self.sql, issuer_id, serial_number)?;
+        if !record.is_on_hold() {
+            return Err(StoreError::NotOnHold { serial_number });
+        }
+        record.revocation = None;
+        self.set_revocation(id, &record, Action::CertificateRelease)
+    }
+
+    /// Tells how it stands with a revocation, and makes it so.
+    fn set_revocation(mut self, id: i64, record: &Record, action: Action) -> Result<Self, StoreError> {
+        let details = revocation_details(record);
+        let entry = self.append(action, target(record), Outcome::Success, details)?;
         self.sql
             .prepare_cached(
                 "UPDATE certificate SET revoked_at = ?1, revocation_reason = ?2, revocation_entry = ?3 \
                  WHERE id = ?4",
             )?
             .execute(params![
-                revocation.at.unix_timestamp(),
-                revocation.reason,
-                row::to_integer(revocation.entry),
+                record.revocation.map(|revocation| revocation.at.unix_timestamp()),
+                record.revocation.map(|revocation| revocation.reason.code()),
+                row::to_integer(entry),
                 id,
             ])?;
         Ok(self)
@@ -374,7 +405,7 @@ pub(super) fn mark_placed(
 
 /// What the audit chain calls a certificate.
 pub(super) fn target(record: &Record) -> String {
-    format!("{}/{}", record.issuer, record.intent.serial_number)
+    record.id().to_string()
 }
 
 /// What the audit chain says of a certificate's issue; made from the row, so that it can be compared
@@ -389,18 +420,33 @@ pub(super) fn issue_details(record: &Record) -> Value {
         "not_after": rfc3339(issue.not_after),
         "fingerprint": issue.fingerprint,
         "public_key": issue.public_key,
+        "supersedes": record.intent.supersedes.as_ref().map(ToString::to_string),
     })
 }
 
-/// What the audit chain says of a certificate's revocation; see [`issue_details`].
+/// What the audit chain says of a certificate's revocation, hold or release; see [`issue_details`].
 pub(super) fn revocation_details(record: &Record) -> Value {
-    let Some(revocation) = &record.revocation else { return Value::Null };
+    let identity = json!({ "role": record.intent.role, "name": record.intent.name });
+    let Some(revocation) = &record.revocation else { return identity };
     json!({
         "role": record.intent.role,
         "name": record.intent.name,
         "revoked_at": rfc3339(revocation.at),
-        "reason_code": revocation.reason,
+        "reason": revocation.reason,
     })
+}
+
+/// The row of a certificate whose place another one may take.
+fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64, StoreError> {
+    let issuer_id = issuer_id(sql, &old.issuer)?;
+    sql.prepare_cached(
+        "SELECT id FROM certificate WHERE issuer = ?1 AND serial = ?2 AND issue_entry IS NOT NULL \
+         AND revoked_at IS NULL AND NOT EXISTS (SELECT 1 FROM certificate AS new \
+         WHERE new.supersedes = certificate.id AND new.issue_entry IS NOT NULL)",
+    )?
+    .query_row(params![issuer_id, old.serial_number.to_octets()], |row| row.get(0))
+    .optional()?
+    .ok_or(StoreError::NotSupersedable { serial_number: old.serial_number })
 }
 
 fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {

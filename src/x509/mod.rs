@@ -6,7 +6,7 @@
 
 mod certificate;
 pub mod crl;
-mod der;
+pub(crate) mod der;
 mod extensions;
 pub mod inspect;
 pub mod pem;

@@ -5,6 +5,7 @@
 //! or a CRL file that silently lost a part would be believed.
 
 use std::fmt;
+use std::io::{self, BufWriter, Write};
 
 use ::pem::{EncodeConfig, LineEnding, Pem};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -198,6 +199,24 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn pem(label: &str, der: &[u8]) -> String {
     ::pem::encode_config(&Pem::new(label, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
+}
+
+/// Writes the PEM of `der` line by line: of a CRL with a million entries there is no second copy.
+///
+/// # Errors
+/// What `out` says.
+pub fn write(kind: Kind, der: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    const OCTETS: usize = 48;
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    writeln!(out, "{BEGIN}{}-----", kind.label())?;
+    let mut line = [0; OCTETS / 3 * 4];
+    for octets in der.chunks(OCTETS) {
+        let length = BASE64_STANDARD.encode_slice(octets, &mut line).map_err(io::Error::other)?;
+        out.write_all(line.get(..length).unwrap_or_default())?;
+        out.write_all(b"\n")?;
+    }
+    writeln!(out, "{END}{}-----", kind.label())?;
+    out.flush()
 }
 
 #[cfg(test)]

@@ -54,8 +54,10 @@ pub(crate) struct Setup {
     pub(crate) trust: String,
     pub(crate) routes: &'static str,
     /// More files, with what is in them.
-    pub(crate) files: &'static [(&'static str, &'static str)],
+    pub(crate) files: Vec<(&'static str, String)>,
     pub(crate) threads: usize,
+    /// What is in `cluster.crt`; without it, the root of `cluster`.
+    pub(crate) bundle: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -72,8 +74,9 @@ impl Setup {
             listen: "127.0.0.1:0",
             trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
-            files: &[],
+            files: Vec::new(),
             threads: 2,
+            bundle: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -86,12 +89,13 @@ impl Setup {
     /// Writes every file into `directory`; the configuration is `gateway.yaml`.
     pub(crate) fn write(&self, directory: &std::path::Path) {
         let write = |name: &str, text: &str| std::fs::write(directory.join(name), text).unwrap();
-        write("cluster.crt", &self.cluster.bundle());
+        write("cluster.crt", self.bundle.as_ref().unwrap_or(&self.cluster.bundle()));
         if let Some(crl) = &self.crl {
             write("cluster.crl", crl);
         }
         self.files.iter().for_each(|(name, text)| write(name, text));
         self.own.write(directory, "gateway");
+        std::fs::create_dir_all(directory.join("state")).unwrap();
         let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
         write(
             "gateway.yaml",
@@ -115,30 +119,7 @@ impl Setup {
     pub(crate) fn try_start(self) -> Result<TestGateway, Box<(GatewayError, String)>> {
         let directory = tempfile::tempdir().unwrap();
         self.write(directory.path());
-        let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
-        let log = Lines::default();
-        let started = Gateway::start(
-            &config,
-            Options {
-                clock: self.clock,
-                entropy: Arc::new(SystemEntropy),
-                access_log: Box::new(log.clone()),
-                every_upstream: None,
-            },
-        );
-        match started {
-            Ok(running) => Ok(TestGateway {
-                cluster: self.cluster,
-                address: running.addresses()[0],
-                running: Some(running),
-                log,
-                _directory: directory,
-            }),
-            Err(error) => {
-                let text = words(&error);
-                Err(Box::new((error, text)))
-            }
-        }
+        TestGateway::of(self.cluster, self.clock, directory)
     }
 }
 
@@ -153,8 +134,9 @@ pub(crate) struct TestGateway {
     pub(crate) cluster: Cluster,
     pub(crate) address: SocketAddr,
     running: Option<Running>,
+    clock: Arc<dyn Clock>,
     log: Lines,
-    _directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl TestGateway {
@@ -163,8 +145,89 @@ impl TestGateway {
         Setup::new().start()
     }
 
+    fn of(
+        cluster: Cluster,
+        clock: Arc<dyn Clock>,
+        directory: tempfile::TempDir,
+    ) -> Result<Self, Box<(GatewayError, String)>> {
+        let config = Config::load(&directory.path().join("gateway.yaml")).expect("a good configuration");
+        let log = Lines::default();
+        let options = Options {
+            clock: Arc::clone(&clock),
+            entropy: Arc::new(SystemEntropy),
+            access_log: Box::new(log.clone()),
+            every_upstream: None,
+        };
+        let running = Gateway::start(&config, options).map_err(|error| {
+            let text = words(&error);
+            Box::new((error, text))
+        })?;
+        let address = running.addresses()[0];
+        Ok(Self { cluster, address, clock, running: Some(running), log, directory: Some(directory) })
+    }
+
+    /// Another process with the same files, after this one.
+    pub(crate) fn restart(mut self) -> Self {
+        let running = self.running.take().unwrap();
+        running.stop();
+        running.join();
+        let cluster = std::mem::replace(&mut self.cluster, Cluster::new("gone"));
+        Self::of(cluster, Arc::clone(&self.clock), self.directory.take().unwrap())
+            .map_err(|failed| failed.0)
+            .expect("the gateway starts again")
+    }
+
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::to_value(self.running().status()).unwrap()
+    }
+
+    /// Waits until this CRL is in force.
+    pub(crate) fn wait_for_crl(&self, number: u64) {
+        let number = Value::from(number.to_string());
+        eventually("the CRL is in force", || (self.status()["crl"][0]["number"] == number).then_some(()));
+    }
+
+    /// Waits until it has put another state in force than that of `generation`.
+    pub(crate) fn wait_for_change(&self, generation: u64) {
+        eventually("a new state", || (self.status()["generation"] != generation).then_some(()));
+    }
+
+    /// Loads everything again; the code of the error when that fails, and then nothing has changed.
+    pub(crate) fn reload(&self) -> Result<(), &'static str> {
+        let before = self.status();
+        let result = self.running().reload().map_err(|error| error.code());
+        let after = self.status();
+        assert_eq!(before["generation"] == after["generation"], result.is_err());
+        if let Err(code) = result {
+            assert_eq!(after["reload"]["last_error"]["code"], code, "{after}");
+        }
+        result
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.as_ref().unwrap().path().join(name)
+    }
+
+    /// Replaces one of its files in one step, as our own tools do.
+    pub(crate) fn replace(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let fresh = self.path(&format!(".{name}.tmp"));
+        std::fs::write(&fresh, contents).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
+    }
+
+    /// The same for a file that nobody else may read.
+    pub(crate) fn replace_private(&self, name: &str, contents: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let fresh = self.path(&format!(".{name}.tmp"));
+        std::fs::write(&fresh, contents).unwrap();
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::rename(fresh, self.path(name)).unwrap();
     }
 
     /// Waits until it has stopped by itself.

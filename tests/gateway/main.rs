@@ -12,15 +12,27 @@
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod frames;
 mod harness;
 
 mod access;
+mod admin;
+mod assertion;
+mod cutoff;
+mod explain;
 mod framing;
 mod headers;
+mod hello;
 mod identity;
 mod life;
+mod metrics;
 mod paths;
 mod policy;
 mod process;
+mod push;
+mod reload;
+mod resumption;
+mod revocation;
+mod upgrade;
 mod upstream;
 mod upstreams;

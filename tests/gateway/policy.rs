@@ -55,8 +55,12 @@ routes:
 
 #[tokio::test]
 async fn a_policy_that_is_tried_changes_nothing_but_the_log() {
-    let gateway =
-        Setup { more: "policy: { shadow: new.yaml }", files: &[("new.yaml", TRIED)], ..Setup::new() }.start();
+    let gateway = Setup {
+        more: "policy: { shadow: new.yaml }",
+        files: vec![("new.yaml", TRIED.to_owned())],
+        ..Setup::new()
+    }
+    .start();
     let user = gateway.user();
     for (path, status, decision, shadow) in [
         ("/v1/x", 200, "permit", None),

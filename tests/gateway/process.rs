@@ -27,7 +27,11 @@ fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, imp
 }
 
 fn terminate(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    signal(child, "-TERM");
+}
+
+fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
@@ -62,6 +66,29 @@ fn it_serves_curl_and_ends_on_sigterm() {
 }
 
 #[test]
+fn a_hang_up_loads_everything_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let mut said = BufReader::new(said).lines();
+    let mut until =
+        |wanted: &str| said.find(|line| line.as_ref().unwrap().contains(wanted)).unwrap().unwrap();
+    signal(&child, "-HUP");
+    assert!(until("loaded again").contains("generation=2"));
+    std::fs::write(directory.path().join("cluster.crl"), "").unwrap();
+    signal(&child, "-HUP");
+    assert!(until("stays in force").contains("x509.no_block"));
+    let config = std::fs::read_to_string(directory.path().join("gateway.yaml")).unwrap();
+    std::fs::write(directory.path().join("cluster.crl"), setup.cluster.crl(2, &[])).unwrap();
+    std::fs::write(directory.path().join("gateway.yaml"), config.replace("threads: 2", "threads: 1"))
+        .unwrap();
+    assert!(until("only a restart").contains("key=\"threads\""));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = crate::upstreams::scripted(|_, mut stream| {
@@ -84,6 +111,28 @@ fn a_second_signal_does_not_wait() {
         child.try_wait().unwrap()
     });
     assert!(!curl.wait().unwrap().success());
+}
+
+#[test]
+fn a_log_that_nobody_reads_keeps_neither_requests_nor_the_end_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    // Each request is a line on standard output and one on standard error, and a pipe holds 64 KiB.
+    let (mut child, address, _said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "%{http_code} "])
+        .args(["--cacert", "cluster.crt", "--cert", "alice.crt", "--key", "alice.key"])
+        .args(["--output", "/dev/null", &format!("https://{address}/v1/[1-500]")])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.matches("502").count(), 500, "{said} {}", String::from_utf8_lossy(&output.stderr));
+    terminate(&child);
+    let status = eventually("the process ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

@@ -5,16 +5,21 @@
 //! upstream or group that no route uses. Relative paths are relative to the file. Whether certificate,
 //! key and bundle fit each other is not judged here.
 
+mod assertion;
 mod issuers;
 mod limits;
 mod listen;
 mod reader;
 mod routes;
 mod shadow;
+mod trust;
 
+pub use assertion::Assertion;
 pub use limits::Limits;
 pub use listen::{ClientCertificate, Listener};
+pub use trust::{Resumption, Revocation, Trust};
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +29,7 @@ use http::HeaderValue;
 use self::reader::{Item, Problems};
 use self::routes::Ground;
 use super::framing::Host;
-use super::identify::IssuerRoles;
-use super::policy::{Policy, Route};
+use super::policy::{Caller, Policy, Route};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
 use crate::identity::TrustDomain;
@@ -34,6 +38,8 @@ use crate::yaml::{Document, LIMIT, Problem};
 /// Everything a gateway is told when it starts or reloads.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that it was read from, to be read again on a reload.
+    pub path: Option<PathBuf>,
     /// Where to listen; at least one address, none twice.
     pub listen: Vec<Listener>,
     /// The gateway's own certificate and key.
@@ -42,6 +48,12 @@ pub struct Config {
     pub trust: Trust,
     /// The cluster; without it, that of the gateway's own certificate.
     pub trust_domain: Option<TrustDomain>,
+    /// Whether sessions may be resumed.
+    pub resumption: Resumption,
+    /// Who may push CRLs and ask for the gateway's status; with nobody listed, nobody.
+    pub operators: Vec<Caller>,
+    /// Where pushed CRLs are kept.
+    pub state_directory: Option<PathBuf>,
     /// The services behind; an [`UpstreamId`](super::policy::UpstreamId) is a position here.
     pub upstreams: Vec<Upstream>,
     /// Who may make which call.
@@ -50,8 +62,14 @@ pub struct Config {
     pub shadow: Option<Shadow>,
     /// How much of anything.
     pub limits: Limits,
+    /// What the services behind are told in a form that they can verify; without it, nothing is signed.
+    pub assertion: Option<Assertion>,
     /// Where a line for each request goes.
     pub access_log: AccessLog,
+    /// Where metrics are fetched; without it, nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The socket of `cluster-gateway status` and its like; without it, there is none.
+    pub admin: Option<PathBuf>,
     /// How many threads serve; without it, one for each processor.
     pub threads: Option<NonZeroUsize>,
 }
@@ -63,26 +81,6 @@ pub struct IdentityFiles {
     pub certificate: PathBuf,
     /// The private key, which nobody but its owner may read.
     pub key: PathBuf,
-}
-
-/// What callers' certificates are verified with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust {
-    /// The file of the trust anchors.
-    pub bundle: PathBuf,
-    /// What is revoked.
-    pub revocation: Revocation,
-    /// Which issuer may vouch for which roles.
-    pub issuers: IssuerRoles,
-}
-
-/// Where to learn which certificates are revoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revocation {
-    /// From these CRL files; at least one.
-    Crls(Vec<PathBuf>),
-    /// Nowhere: the configuration says `revocation: disabled`.
-    Disabled,
 }
 
 /// One service behind the gateway.
@@ -137,7 +135,22 @@ impl Config {
         let file = path.display().to_string();
         let bytes = files::read(path, LIMIT)
             .map_err(|error| vec![Problem::new(&file, None, &reader::Chain(&error).to_string())])?;
-        Self::parse(&file, &bytes, files::parent(path))
+        let config = Self::parse(&file, &bytes, files::parent(path))?;
+        Ok(Self { path: Some(path.to_owned()), ..config })
+    }
+
+    /// The files whose change is a reason to load everything again: its own, and those it names.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Self { path, identity, trust, assertion, .. } = self;
+        let mut files: Vec<_> = path.iter().cloned().collect();
+        files.extend(assertion.as_ref().and_then(|assertion| assertion.key.clone()));
+        files.extend([&identity.certificate, &identity.key, &trust.bundle].map(PathBuf::clone));
+        if let Revocation::Crls { paths, .. } = &trust.revocation {
+            files.extend(paths.iter().cloned());
+        }
+        files.extend(self.shadow.iter().map(|shadow| shadow.path.clone()));
+        files
     }
 
     /// Reads a configuration from `bytes`, which messages call `file`; `base` is what its relative paths
@@ -166,8 +179,19 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let listen = listen_item.as_ref().map(listen::listeners).unwrap_or_default();
     let identity = fields.required("identity").and_then(|item| identity(&item, base));
     let disabled = fields.optional("revocation");
-    let trust = fields.required("trust").and_then(|item| trust(&item, disabled.as_ref(), base));
+    let trust = fields.required("trust").and_then(|item| Trust::read(&item, disabled.as_ref(), base));
     let trust_domain = fields.optional("trust_domain").and_then(|item| item.read(str::parse));
+    let resumption = match fields.optional("resumption") {
+        Some(item) => Resumption::read(&item),
+        None => Some(Resumption::default()),
+    };
+    let operators = fields.optional("operators");
+    let state_directory = fields.optional("state_directory").and_then(|item| directory(&item, base));
+    if let (Some(item), None) = (&operators, &state_directory) {
+        item.report(ConfigError::NoStateDirectory);
+    }
+    let operators = operators.and_then(|item| item.list()).into_iter().flatten();
+    let operators = operators.filter_map(|item| routes::member(&item)).collect();
     let services = fields.required("upstreams").map(|item| item.named());
     let upstreams = services.iter().flatten().map(upstream).collect::<Vec<_>>();
     let groups = fields.optional("groups");
@@ -190,19 +214,29 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         Some(item) => access_log(&item, base),
         None => Some(AccessLog::default()),
     };
+    let assertion = fields.optional("assertion").and_then(|item| Assertion::read(&item, base));
+    let metrics = fields.optional("metrics").and_then(|item| item.read(listen::address));
+    let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads =
         fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
     fields.finish();
     Some(Config {
+        path: None,
         listen,
         identity: identity?,
         trust: trust?,
         trust_domain,
+        resumption: resumption?,
+        operators,
+        state_directory,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
         shadow: shadow?,
         limits,
+        assertion,
         access_log: access_log?,
+        metrics,
+        admin,
         threads,
     })
 }
@@ -215,47 +249,6 @@ fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
     let key = fields.required("key").and_then(|item| file(&item, base, private));
     fields.finish();
     Some(IdentityFiles { certificate: certificate?, key: key? })
-}
-
-fn trust(item: &Item<'_>, revocation: Option<&Item<'_>>, base: &Path) -> Option<Trust> {
-    let mut fields = item.fields()?;
-    let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
-    let crl = fields.optional("crl");
-    let issuers = match fields.optional("issuers") {
-        Some(item) => issuers::read(&item),
-        None => Some(IssuerRoles::default()),
-    };
-    fields.finish();
-    let revocation = match (crl, revocation) {
-        (Some(crl), None) => crls(&crl, base),
-        (None, Some(revocation)) => revocation.read(disabled),
-        (Some(_), Some(revocation)) => {
-            revocation.report(ConfigError::DisabledWithCrl);
-            None
-        }
-        (None, None) => {
-            item.report(ConfigError::NoCrl);
-            None
-        }
-    };
-    Some(Trust { bundle: bundle?, revocation: revocation?, issuers: issuers? })
-}
-
-fn crls(item: &Item<'_>, base: &Path) -> Option<Revocation> {
-    let items = item.one_or_more();
-    if items.is_empty() {
-        item.report(ConfigError::NoFile);
-        return None;
-    }
-    let paths: Vec<_> = items.iter().map(|item| file(item, base, files::check_readable)).collect();
-    paths.into_iter().collect::<Option<_>>().map(Revocation::Crls)
-}
-
-fn disabled(text: &str) -> Result<Revocation, ConfigError> {
-    match text {
-        "disabled" => Ok(Revocation::Disabled),
-        _ => Err(ConfigError::Revocation { given: text.to_owned() }),
-    }
 }
 
 fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
@@ -303,11 +296,13 @@ fn access_log(item: &Item<'_>, base: &Path) -> Option<AccessLog> {
     match item.text()? {
         "stdout" => Some(AccessLog::Stdout),
         "off" => Some(AccessLog::Off),
-        _ => {
-            let in_directory = |path: &Path| files::check_directory(files::parent(path));
-            file(item, base, in_directory).map(AccessLog::File)
-        }
+        _ => file(item, base, in_directory).map(AccessLog::File),
     }
+}
+
+/// Whether there is a directory for a file that need not be there.
+fn in_directory(path: &Path) -> Result<(), FileError> {
+    files::check_directory(files::parent(path))
 }
 
 /// The path of a file that passes `check`.
@@ -322,6 +317,11 @@ fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), Fi
     })
 }
 
+/// The path of a directory that is there.
+fn directory(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
+    file(item, base, files::check_directory)
+}
+
 fn duration(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
@@ -331,8 +331,12 @@ fn duration(text: &str) -> Result<Duration, TimeTextError> {
 enum ConfigError {
     #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
     Address { given: String },
+    #[error("from 1s to 10m is possible")]
+    AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
     CallerIdentity { given: String },
+    #[error("1 to 255 visible ASCII characters were expected")]
+    Claim,
     #[error("`{given}`: either `optional` or `required` was expected")]
     ClientCertificate { given: String },
     #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]
@@ -371,33 +375,39 @@ enum ConfigError {
     NoMethods,
     #[error("no route is given, so that nobody could do anything")]
     NoRoutes,
+    #[error("a CRL that an operator pushes must outlive a restart: `state_directory` says where to keep it")]
+    NoStateDirectory,
     #[error("no value is given")]
     NoValues,
     #[error("the path has no variable of this name")]
     NoVariable,
     #[error("callers without a certificate are let in, but no route is for `anyone`")]
     NothingForAnyone,
+    #[error("`{given}`: the only word for it is `disabled`")]
+    OnlyDisabled { given: String },
     #[error("this stands twice")]
     Repeated,
-    #[error("`{given}`: the only word for it is `disabled`")]
-    Revocation { given: String },
     #[error("no listener lets callers without a certificate in: one must say `client_certificate: optional`")]
     NobodyIsAnyone,
     #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
     RoleOrGroup,
     #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
     Size { given: String },
+    #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
+    Staleness { given: String },
     #[error("no {what} is called `{name}`")]
     Undeclared { what: &'static str, name: String },
     #[error("no route uses it")]
     Unused,
+    #[error("`{given}`: the only upgrade that is passed on is `websocket`")]
+    Upgrade { given: String },
     #[error("`{given}` is not `http://HOST:PORT`; a path, a query or user information cannot be given")]
     Url { given: String },
     #[error("https to an upstream is not supported: write http, to a service on this machine or network")]
     UrlScheme,
     #[error("the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`")]
     UpstreamName,
-    #[error("a group cannot name its callers by a variable of a path")]
+    #[error("only a route can name its callers by a variable of its path")]
     VariableInGroup,
 }
 

@@ -53,6 +53,11 @@ impl<'a> Item<'a> {
         self.place.line().unwrap_or(1)
     }
 
+    /// Whether it is text.
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_string()
+    }
+
     /// Whether it is a list.
     pub(super) fn is_list(&self) -> bool {
         self.value.is_sequence()

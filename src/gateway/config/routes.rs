@@ -119,6 +119,10 @@ fn route(
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
     let upstream = fields.required("upstream").and_then(|item| find(&ground.upstreams, "upstream", &item));
+    let websocket = match fields.optional("upgrade") {
+        Some(item) => item.read(websocket),
+        None => Some(false),
+    };
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
@@ -127,7 +131,16 @@ fn route(
         query: query?,
         allow: allowed?,
         upstream: UpstreamId(upstream?.0),
+        websocket: websocket?,
     })
+}
+
+/// The one protocol that a connection may change to: in others, requests could be hidden.
+fn websocket(text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "websocket" => Ok(true),
+        _ => Err(ConfigError::Upgrade { given: text.to_owned() }),
+    }
 }
 
 fn methods(item: &Item<'_>) -> Option<Methods> {
@@ -223,7 +236,8 @@ fn allow(
     }
 }
 
-fn member(item: &Item<'_>) -> Option<Caller> {
+/// A caller who is named outside of any route.
+pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     let mut fields = item.fields()?;
     let (role, name) = (fields.required("role"), fields.optional("name"));
     fields.finish();

@@ -56,7 +56,9 @@ fn the_example_is_read_with_its_defaults() {
         }]
     );
     assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
-    assert!(matches!(&config.trust.revocation, Revocation::Crls(files) if files[0].ends_with("cluster.crl")));
+    assert!(
+        matches!(&config.trust.revocation, Revocation::Crls { paths, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
+    );
     assert_eq!(
         config.upstreams,
         [Upstream {
@@ -103,6 +105,9 @@ identity: { certificate: gateway.crt, key: gateway.key }
 trust: { bundle: cluster.crt }
 revocation: disabled
 trust_domain: prod.example
+resumption: { max_age: 1h }
+operators: [{ role: api-user, name: alice }, { role: control-service }]
+state_directory: .
 upstreams:
   api: { url: "http://[::1]:8080/", connect_timeout: 1s, response_timeout: 5m }
   web: { url: "http://web.internal" }
@@ -121,12 +126,40 @@ limits:
   header_bytes: 64KiB
   request_body: 1GiB
 access_log: access.log
+assertion: { issuer: "https://gateway.example", audience: things, lifetime: 1m, key: gateway.key }
+metrics: 127.0.0.1:9523
+admin: admin.sock
 threads: 2
 "#;
     let config = parse(text).unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.trust.revocation, Revocation::Disabled);
-    assert_eq!(config.trust_domain.unwrap().as_str(), "prod.example");
+    assert_eq!(config.trust_domain.as_ref().unwrap().as_str(), "prod.example");
+    assert_eq!(config.resumption, Resumption::MaxAge(Duration::from_secs(3_600)));
+    assert_eq!(config.operators.len(), 2);
+    let assertion = config.assertion.clone().unwrap();
+    assert_eq!(
+        (assertion.issuer.as_deref(), assertion.lifetime),
+        (Some("https://gateway.example"), Duration::from_secs(60))
+    );
+    assert!(config.files().contains(&assertion.key.unwrap()), "a new key is noticed");
+    let defaults = changed("listen:", "assertion: {}\nlisten:").unwrap().assertion.unwrap();
+    assert_eq!((defaults.issuer, defaults.audience, defaults.key), (None, None, None));
+    assert_eq!(defaults.lifetime, Duration::from_secs(30));
+    assert_eq!(config.metrics, Some("127.0.0.1:9523".parse().unwrap()));
+    assert!(config.admin.as_ref().unwrap().ends_with("admin.sock"));
+    let disabled = changed("listen:", "resumption: disabled\nlisten:").unwrap();
+    assert_eq!(disabled.resumption, Resumption::Disabled);
+    let staleness = |text: &str| {
+        let config = changed("crl: cluster.crl", &format!("crl: cluster.crl, crl_staleness: {text}"));
+        match config.unwrap().trust.revocation {
+            Revocation::Crls { grace, .. } => grace.as_secs(),
+            Revocation::Disabled => panic!("it is not"),
+        }
+    };
+    assert_eq!((staleness("refuse"), staleness("{ grace: 7d }")), (0, 7 * 86_400));
+    let websocket = changed("upstream: api }\n  -", "upstream: api, upgrade: websocket }\n  -").unwrap();
+    assert_eq!(websocket.policy.routes().map(|route| route.websocket).collect::<Vec<_>>(), [true, false]);
     assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 8080));
     assert_eq!(config.upstreams[0].response_timeout, Duration::from_secs(300));
     assert_eq!((config.upstreams[1].host.as_str(), config.upstreams[1].port), ("web.internal", 80));
@@ -148,7 +181,7 @@ threads: 2
     assert_eq!(changed("listen:", "access_log: off\nlisten:").unwrap().access_log, AccessLog::Off);
     assert_eq!(changed("listen:", "access_log: stdout\nlisten:").unwrap().access_log, AccessLog::Stdout);
     let two = changed("crl: cluster.crl", "crl: [cluster.crl, gateway.crt]").unwrap();
-    assert!(matches!(two.trust.revocation, Revocation::Crls(files) if files.len() == 2));
+    assert!(matches!(two.trust.revocation, Revocation::Crls { paths, .. } if paths.len() == 2));
 }
 
 #[test]
@@ -159,6 +192,27 @@ fn each_mistake_is_told_with_its_line() {
             "127.0.0.1:4523",
             "localhost",
             "1: listen: `localhost` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523",
+        ),
+        (
+            "listen:",
+            "assertion: { lifetime: 1h }\nlisten:",
+            "1: assertion.lifetime: from 1s to 10m is possible",
+        ),
+        (
+            "listen:",
+            "assertion: { issuer: \"a b\" }\nlisten:",
+            "1: assertion.issuer: 1 to 255 visible ASCII characters were expected",
+        ),
+        (
+            "listen:",
+            "assertion: { key: exposed.key }\nlisten:",
+            "1: assertion.key: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        ("listen:", "metrics: 9523\nlisten:", "1: metrics: text was expected, found the number 9523"),
+        (
+            "listen:",
+            "admin: none/admin.sock\nlisten:",
+            "1: admin: cannot open HOME/none: No such file or directory (os error 2)",
         ),
         ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
@@ -447,6 +501,22 @@ fn each_mistake_is_told_with_its_line() {
             "listen:",
             "limits: { speed: 1 }\nlisten:",
             "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, drain_timeout, header_bytes, request_body",
+        ),
+        (
+            "crl: cluster.crl",
+            "crl: cluster.crl, crl_staleness: never",
+            "3: trust.crl_staleness: `never`: either `refuse` or `{ grace: 7d }` was expected",
+        ),
+        ("listen:", "resumption: off\nlisten:", "1: resumption: `off`: the only word for it is `disabled`"),
+        (
+            "listen:",
+            "operators: [{ role: api-user }]\nlisten:",
+            "1: operators: a CRL that an operator pushes must outlive a restart: `state_directory` says where to keep it",
+        ),
+        (
+            "upstream: api }\n  -",
+            "upstream: api, upgrade: h2c }\n  -",
+            "7: routes[0].upgrade: `h2c`: the only upgrade that is passed on is `websocket`",
         ),
         ("listen:", "threads: 0\nlisten:", "1: threads: a whole number from 1 to 1000000 was expected"),
         (

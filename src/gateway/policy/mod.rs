@@ -15,11 +15,13 @@
 //! Nothing here does input or output, or knows the time: the same engine serves a request, a shadow
 //! policy and an explanation offline.
 
+mod error;
 mod methods;
 mod query;
 mod template;
 mod tree;
 
+pub use error::PolicyError;
 pub use methods::Methods;
 pub use query::{QueryError, QueryRule, Wanted};
 pub use template::{Template, TemplateError, Variable};
@@ -82,7 +84,11 @@ impl Policy {
             return deny(DenyReason::QueryNotAllowed, Some(strictest));
         };
         match route.admit(caller, path) {
-            Ok(()) => Decision::Permit(Terms { rule: route.rule, upstream: route.upstream }),
+            Ok(()) => Decision::Permit(Terms {
+                rule: route.rule,
+                upstream: route.upstream,
+                websocket: route.websocket,
+            }),
             Err(reason) => deny(reason, Some(route.rule)),
         }
     }
@@ -137,6 +143,8 @@ pub struct Route {
     pub allow: Vec<Allow>,
     /// Where the request goes.
     pub upstream: UpstreamId,
+    /// Whether a connection may become a WebSocket here.
+    pub websocket: bool,
 }
 
 impl Route {
@@ -220,6 +228,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether `caller` is one of them, wherever it calls.
+    #[must_use]
+    pub fn is(&self, caller: &Identity) -> bool {
+        self.role == caller.role
+            && match &self.name {
+                NameRule::Any => true,
+                NameRule::Bound(_) => false,
+                NameRule::Exactly(name) => *name == caller.name,
+            }
+    }
+
     fn includes(&self, other: &Self) -> bool {
         self.role == other.role
             && match (&self.name, &other.name) {
@@ -350,6 +369,7 @@ impl Verdict {
 pub struct Terms {
     rule: RuleId,
     upstream: UpstreamId,
+    websocket: bool,
 }
 
 impl Terms {
@@ -364,6 +384,12 @@ impl Terms {
     pub const fn upstream(&self) -> UpstreamId {
         self.upstream
     }
+
+    /// Whether the connection may become a WebSocket.
+    #[must_use]
+    pub const fn websocket(&self) -> bool {
+        self.websocket
+    }
 }
 
 /// A refusal.
@@ -373,6 +399,11 @@ pub struct Denial {
     pub reason: DenyReason,
     /// The rule that refuses it; none where no rule is for such a request.
     pub rule: Option<RuleId>,
+}
+
+impl Denial {
+    /// What a caller without a certificate gets where no rule is asked.
+    pub const NO_CERTIFICATE: Self = Self { reason: DenyReason::CertificateMissing, rule: None };
 }
 
 /// Why a call may not be made.
@@ -391,12 +422,18 @@ pub enum DenyReason {
     /// No route is for this path.
     #[error("no route is for this path")]
     NoRoute,
+    /// Only an operator may.
+    #[error("only an operator may do this")]
+    NotAnOperator,
     /// Routes are for this path and method, but none for this query.
     #[error("no route on this path allows this query")]
     QueryNotAllowed,
     /// The caller's role may not.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
+    /// The call may be made, but no WebSocket of it.
+    #[error("no WebSocket is allowed on this route")]
+    WebSocket,
 }
 
 impl DenyReason {
@@ -408,72 +445,10 @@ impl DenyReason {
             Self::MethodNotAllowed => "policy.method_not_allowed",
             Self::NameMismatch => "policy.name_mismatch",
             Self::NoRoute => "policy.no_route",
+            Self::NotAnOperator => "policy.not_an_operator",
             Self::QueryNotAllowed => "policy.query_not_allowed",
             Self::RoleNotAllowed => "policy.role_not_allowed",
-        }
-    }
-}
-
-/// Why routes do not make a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {
-    /// Two routes, equally specific, for the same requests.
-    #[error("the same paths and methods ({methods}) as {other}, and a query can be for both")]
-    Conflict {
-        /// The later route.
-        rule: RuleId,
-        /// The earlier one.
-        other: RuleId,
-        /// The methods that both have.
-        methods: Methods,
-    },
-    /// An `allow` entry that changes nothing.
-    #[error("allow[{entry}] admits nobody whom allow[{other}] does not")]
-    RedundantCaller {
-        /// The route.
-        rule: RuleId,
-        /// The entry, from 0.
-        entry: usize,
-        /// The one that covers it.
-        other: usize,
-    },
-    /// The gateway answers there itself.
-    #[error("the gateway itself answers at {RESERVED}")]
-    Reserved {
-        /// The route.
-        rule: RuleId,
-    },
-    /// More specific routes take every request.
-    #[error("no request with {methods} reaches this route: more specific ones take them all")]
-    Unreachable {
-        /// The route.
-        rule: RuleId,
-        /// The methods it never sees.
-        methods: Methods,
-    },
-}
-
-impl PolicyError {
-    /// The route concerned.
-    #[must_use]
-    pub const fn rule(&self) -> RuleId {
-        match self {
-            Self::Conflict { rule, .. }
-            | Self::RedundantCaller { rule, .. }
-            | Self::Reserved { rule }
-            | Self::Unreachable { rule, .. } => *rule,
-        }
-    }
-
-    /// The stable code of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Conflict { .. } => "policy.conflict",
-            Self::RedundantCaller { .. } => "policy.redundant_caller",
-            Self::Reserved { .. } => "policy.reserved",
-            Self::Unreachable { .. } => "policy.unreachable",
+            Self::WebSocket => "policy.websocket",
         }
     }
 }

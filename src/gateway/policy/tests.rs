@@ -22,6 +22,7 @@ fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError
         query: QueryRule::default(),
         allow: allow.iter().cloned().map(Allow::Caller).collect(),
         upstream: UpstreamId(index),
+        websocket: false,
     }))
 }
 
@@ -178,6 +179,7 @@ fn a_group_admits_its_callers_only() {
         query: QueryRule::default(),
         allow,
         upstream: UpstreamId(0),
+        websocket: false,
     };
     let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
@@ -224,6 +226,7 @@ fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
             query,
             allow: vec![Allow::Caller(any(Role::ApiUser))],
             upstream: UpstreamId(index),
+            websocket: false,
         });
     }
     let everything = Route {
@@ -233,6 +236,7 @@ fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
         query: QueryRule::default(),
         allow: vec![Allow::Caller(any(Role::ApiUser))],
         upstream: UpstreamId(9),
+        websocket: false,
     };
     routes.push(everything);
     Policy::compile(routes)
@@ -299,6 +303,7 @@ fn who_has_no_certificate_reaches_only_what_is_for_anyone() {
         query: QueryRule::default(),
         allow,
         upstream: UpstreamId(0),
+        websocket: false,
     };
     let user = Allow::Caller(any(Role::ApiUser));
     let policy =

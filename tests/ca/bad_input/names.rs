@@ -167,6 +167,4 @@ fn durations_and_targets_that_mean_nothing_are_usage_errors() {
     ] {
         refused_without_a_trace(&home, arguments, 1, code);
     }
-    home.ok(&["revoke", "api-user/alice"]);
-    refused_without_a_trace(&home, &["revoke", "api-user/alice"], 1, "ca.already_revoked");
 }

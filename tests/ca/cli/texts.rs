@@ -7,14 +7,19 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 20] = [
     "initialize",
     "create-control",
     "create-node",
     "create-api-user",
     "list",
     "show",
+    "renew",
+    "rekey",
     "revoke",
+    "hold",
+    "release",
+    "crl",
     "distribute",
     "bundle",
     "inspect",

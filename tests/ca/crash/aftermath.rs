@@ -68,11 +68,9 @@ pub(crate) fn reserved(home: &Home) -> BTreeSet<String> {
 /// is not there.
 fn check_files(home: &Home, records: &[Value], point: &str) {
     let mut expected = BTreeSet::new();
-    for record in records.iter().filter(|record| record["status"] != "reserved") {
-        // By name: the home may be a copy of the one in which the certificate was issued.
-        let [certificate, key] = ["certificate", "key"].map(|field| {
-            home.path("issued").join(Path::new(&text(record, field)).file_name().expect("a name"))
-        });
+    let in_place = |record: &&Value| record["status"] != "reserved" && record["superseded_by"].is_null();
+    for record in records.iter().filter(in_place) {
+        let [certificate, key] = ["certificate", "key"].map(|field| PathBuf::from(text(record, field)));
         let found = leaf_serial_number(&certificate);
         assert_eq!(found, Some(text(record, "serial_number")), "{point}: {}", certificate.display());
         assert!(belong_together(&certificate, &key), "{point}: {} has another key", certificate.display());
@@ -131,7 +129,7 @@ fn hexadecimal(number: &[u8]) -> String {
     format!("{:0>32}", digits.trim_start_matches("00"))
 }
 
-fn belong_together(certificate: &Path, key: &Path) -> bool {
+pub(crate) fn belong_together(certificate: &Path, key: &Path) -> bool {
     let Some(der) = der(certificate) else { return false };
     let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
     PrivateKey::open(key).is_ok_and(|key| key.public_key_info() == certificate.public_key().raw)

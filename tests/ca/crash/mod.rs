@@ -6,6 +6,7 @@
 pub(crate) mod aftermath;
 mod strace;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::home::Home;
@@ -40,6 +41,57 @@ fn revoke_killed_at_any_point_leaves_a_list_that_agrees_with_the_record() {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);
     sweep(&home, &["revoke", "api-user/alice"], |_| false);
+}
+
+#[test]
+fn renew_killed_at_any_point_never_leaves_half_a_pair() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    sweep(&home, &["renew", "api-user/alice"], |home| {
+        let [certificate, key] = ["crt", "key"].map(|end| home.path(format!("issued/user-alice.{end}")));
+        assert!(aftermath::belong_together(&certificate, &key), "before anything looked after it");
+        false
+    });
+}
+
+#[test]
+fn rekey_killed_at_any_point_is_finished_or_undone_by_the_next_command() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let halves = Cell::new(0);
+    sweep(&home, &["rekey", "api-user/alice"], |home| {
+        let [certificate, key] = ["crt", "key"].map(|end| home.path(format!("issued/user-alice.{end}")));
+        assert!(certificate.exists() && key.exists(), "one of the two is always there");
+        halves.set(halves.get() + usize::from(!aftermath::belong_together(&certificate, &key)));
+        false
+    });
+    assert!(halves.get() <= 1, "killed between the two renames, and nowhere else: {}", halves.get());
+}
+
+#[test]
+fn hold_and_release_killed_at_any_point_leave_a_list_that_agrees_with_the_record() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    sweep(&home, &["hold", "api-user/alice"], |_| false);
+    home.ok(&["hold", "api-user/alice"]);
+    sweep(&home, &["release", "api-user/alice"], |_| false);
+}
+
+#[test]
+fn publishing_killed_at_any_point_never_uses_a_number_twice() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["revoke", "api-user/alice"]);
+    sweep(&home, &["crl", "publish"], |home| {
+        let number = |home: &Home| {
+            home.ok(&["crl", "show"])["crl_number"].as_str().and_then(|n| n.parse::<u64>().ok())
+        };
+        let before = number(home);
+        let next = home.run(&["--json", "crl", "publish"]);
+        assert!(number(home) > before, "the list that was there, and the next one, have the same number");
+        home.ok(&["crl", "verify"]);
+        !next.stderr.is_empty()
+    });
 }
 
 /// Kills `command` at every point in a fresh copy of `start`, lets `next` do what a user would and say

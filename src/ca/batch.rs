@@ -1,0 +1,257 @@
+//! What issuing and renewing share: jobs on which everything is decided become certificates whose
+//! record is durable before anybody holds them.
+//!
+//! A batch runs in this order, and a crash after any step leaves what the next command can finish
+//! or name:
+//!
+//! 1. plan: every job was judged by its profile and its files' names; nothing is made yet;
+//! 2. reserve: the serial numbers with their intent, one durable transaction;
+//! 3. sign: keys made, certificates signed, both written under temporary names, made durable;
+//! 4. commit: the certificates with their audit entries, one durable transaction;
+//! 5. place: the temporary files get their names.
+//!
+//! A certificate that is renewed for the key it has takes the old one's place by one rename: whoever
+//! reads the pair finds one that belongs together, at any time. With a new key there are two files to
+//! replace and no file system that does it in one step: both are durable beforehand, the renames
+//! follow each other at once, a second one that fails takes the first one back, and a crash in
+//! between is finished by the next command ([`super::recover`]).
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rcgen::Issuer;
+
+use crate::files::{self, Access, FileError, Placement, Staged};
+use crate::keys::PrivateKey;
+use crate::store::{CertificateId, Intent};
+use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
+
+use super::issue::{Fulfilled, KeySource, Planned};
+use super::{Authority, CaError, Cluster, builder, explained};
+
+/// Certificates in one transaction: large enough that its two durable writes weigh little, small
+/// enough that a crash leaves few to name.
+const BATCH: usize = 1_000;
+
+/// One certificate on its way, with everything decided but the signature.
+pub(super) struct Job<'a> {
+    pub(super) key: Cow<'a, KeySource>,
+    pub(super) planned: Planned,
+    pub(super) serial_number: SerialNumber,
+    pub(super) certificate_path: PathBuf,
+    pub(super) key_path: Option<PathBuf>,
+    pub(super) supersedes: Option<CertificateId>,
+    pub(super) placement: Placement,
+}
+
+impl Authority {
+    /// All jobs, in batches; their order is kept.
+    pub(super) fn run(
+        &mut self,
+        mut jobs: Vec<Job<'_>>,
+        reason: Option<&str>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Fulfilled>, CaError> {
+        let mut fulfilled = Vec::with_capacity(jobs.len());
+        while !jobs.is_empty() {
+            let rest = jobs.split_off(jobs.len().min(BATCH));
+            let batch = std::mem::replace(&mut jobs, rest);
+            fulfilled.extend(self.run_batch(batch, reason, progress)?);
+        }
+        Ok(fulfilled)
+    }
+
+    /// One batch through steps 2 to 5.
+    fn run_batch(
+        &mut self,
+        jobs: Vec<Job<'_>>,
+        reason: Option<&str>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Fulfilled>, CaError> {
+        let provenance = self.cluster.context.provenance(reason);
+        let issuer = self.cluster.issuer.clone();
+        let intents: Vec<Intent> = jobs.iter().map(|job| job.intent(&self.cluster)).collect();
+        self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
+
+        let desk = Desk { root: &self.cluster.root, signer: &self.signer };
+        let signed = desk.sign_all(&jobs, progress);
+        let (certificates, pairs) = explained(self.signer.key(), signed)?;
+        let directories: BTreeSet<&Path> =
+            jobs.iter().map(|job| files::parent(&job.certificate_path)).collect();
+        make_durable(&pairs, &directories)?;
+
+        self.cluster.inventory.begin(&provenance)?.issue(&issuer, &certificates)?.commit()?;
+
+        place_all(pairs, &directories)?;
+        let placed: Vec<SerialNumber> = jobs.iter().map(|job| job.serial_number).collect();
+        // All that was promised is done. Should this fail, the next command finds the files in place.
+        let _ = self.cluster.inventory.mark_placed(&issuer, &placed);
+        Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.fulfilled(certificate)).collect())
+    }
+}
+
+/// A certificate and, if it was made here, its key, under temporary names.
+pub(super) struct Pair {
+    pub(super) key: Option<Staged>,
+    pub(super) certificate: Staged,
+    pub(super) placement: Placement,
+}
+
+impl Pair {
+    fn sync(&self) -> Result<(), FileError> {
+        self.key.iter().chain([&self.certificate]).try_for_each(Staged::sync)
+    }
+
+    /// The key comes first: whoever sees the certificate finds its key beside it.
+    pub(super) fn place(self) -> Result<(), FileError> {
+        match (self.key, self.placement) {
+            (Some(key), Placement::Replace) => files::replace_both(key, self.certificate),
+            (Some(key), Placement::New) => {
+                key.place(Placement::New)?;
+                self.certificate.place(Placement::New)
+            }
+            (None, placement) => self.certificate.place(placement),
+        }
+    }
+}
+
+/// What signing needs, and may be shared between threads.
+#[derive(Clone, Copy)]
+struct Desk<'a> {
+    root: &'a Certificate,
+    signer: &'a Issuer<'static, PrivateKey>,
+}
+
+impl Desk<'_> {
+    /// Makes the keys and signs on every core; the order of the jobs is kept.
+    fn sign_all(
+        &self,
+        jobs: &[Job<'_>],
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Certificate>, Vec<Pair>), CaError> {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = jobs.len().div_ceil(cores).max(1);
+        if jobs.len() == share {
+            return self.sign_share(jobs, progress);
+        }
+        thread::scope(|scope| {
+            let workers: Vec<_> =
+                jobs.chunks(share).map(|jobs| scope.spawn(move || self.sign_share(jobs, progress))).collect();
+            let (mut certificates, mut pairs) =
+                (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+            for worker in workers {
+                let stopped = |_| CaError::Signing { why: "a signing thread stopped".to_owned() };
+                let (some_certificates, some_pairs) = worker.join().map_err(stopped)??;
+                certificates.extend(some_certificates);
+                pairs.extend(some_pairs);
+            }
+            Ok((certificates, pairs))
+        })
+    }
+
+    fn sign_share(
+        &self,
+        jobs: &[Job<'_>],
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Certificate>, Vec<Pair>), CaError> {
+        let (mut certificates, mut pairs) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+        for job in jobs {
+            let (certificate, pair) = self.sign(job)?;
+            certificates.push(certificate);
+            pairs.push(pair);
+            progress(1);
+        }
+        Ok((certificates, pairs))
+    }
+
+    /// Signs one certificate and writes it, and its key if it is made here, under temporary names.
+    fn sign(&self, job: &Job<'_>) -> Result<(Certificate, Pair), CaError> {
+        let plan = &job.planned.plan;
+        let tag = job.serial_number.to_string();
+        let (certificate, key) = match (job.key.as_ref(), &job.key_path) {
+            (KeySource::Generate(_), Some(key_path)) => {
+                let key = PrivateKey::generate(plan.key_algorithm)?;
+                let certificate = builder::sign_leaf(plan, job.serial_number, &key, self.root, self.signer)?;
+                let staged = Staged::create(key_path, &tag, Access::Private, key.to_pem()?.expose())?;
+                (certificate, Some(staged))
+            }
+            (KeySource::Generate(_), None) => {
+                return Err(CaError::Signing { why: "there is no place for the key".to_owned() });
+            }
+            (KeySource::Request(request), _) => (self.sign_public(job, &request.public_key_info)?, None),
+            (KeySource::Certified(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
+        };
+        let text = pem::pem(pem::Kind::Certificate.label(), &certificate.der);
+        let staged = Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?;
+        Ok((certificate, Pair { key, certificate: staged, placement: job.placement }))
+    }
+
+    fn sign_public(&self, job: &Job<'_>, public_key_info: &[u8]) -> Result<Certificate, CaError> {
+        let key = builder::public_key(public_key_info)?;
+        builder::sign_leaf(&job.planned.plan, job.serial_number, &key, self.root, self.signer)
+    }
+}
+
+impl Job<'_> {
+    fn intent(&self, cluster: &Cluster) -> Intent {
+        let identity = &self.planned.plan.identity;
+        Intent {
+            serial_number: self.serial_number,
+            role: identity.role,
+            name: identity.name.clone(),
+            profile: self.planned.plan.profile,
+            certificate_path: cluster.recorded(&self.certificate_path),
+            key_path: self.key_path.as_deref().map(|path| cluster.recorded(path)),
+            supersedes: self.supersedes.clone(),
+        }
+    }
+
+    fn fulfilled(self, certificate: &Certificate) -> Fulfilled {
+        let identity = self.planned.plan.identity;
+        Fulfilled {
+            certificate: self.certificate_path,
+            key: self.key_path,
+            serial_number: self.serial_number,
+            role: identity.role,
+            name: identity.name.clone(),
+            spiffe_id: identity,
+            hosts: certificate
+                .subject_alt_names
+                .iter()
+                .filter_map(|name| match name {
+                    SubjectAltName::Dns(name) => Some(name.clone()),
+                    SubjectAltName::Ip(ip) => Some(ip.to_string()),
+                    SubjectAltName::Uri(_) | SubjectAltName::Other(_) => None,
+                })
+                .collect(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            not_granted: self.planned.not_granted,
+        }
+    }
+}
+
+/// A few files one by one, many by one call for each file system.
+fn make_durable(pairs: &[Pair], directories: &BTreeSet<&Path>) -> Result<(), CaError> {
+    if pairs.len() > 4 {
+        return Ok(directories.iter().try_for_each(|directory| files::sync_filesystem(directory))?);
+    }
+    Ok(pairs.iter().try_for_each(Pair::sync)?)
+}
+
+/// Gives every file its name. A pair that cannot be placed does not keep the others from it; the record
+/// stays open, so that the next command says what became of it.
+fn place_all(pairs: Vec<Pair>, directories: &BTreeSet<&Path>) -> Result<(), CaError> {
+    let mut first_failure = Ok(());
+    for pair in pairs {
+        let placed = pair.place();
+        if first_failure.is_ok() {
+            first_failure = placed;
+        }
+    }
+    first_failure?;
+    Ok(directories.iter().try_for_each(|directory| files::sync_directory(directory))?)
+}

@@ -1,0 +1,310 @@
+//! Renewing: a new certificate for the same identity, hosts and role, judged anew by its profile,
+//! recorded as the one that takes the old one's place, and put in the old one's place on disk.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::files::{self, FileError, Placement};
+use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
+use crate::profile::ProfileSet;
+use crate::store::{Filter, Record, Status, StoreError};
+use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName};
+
+use super::batch::Job;
+use super::issue::{self, Fulfilled, KeySource, LeafOrder, Planned};
+use super::{Authority, CaError, Cluster, on_disk};
+
+/// How certificates are to be renewed.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// Which key the new certificate is for.
+    pub key: RenewedKey,
+    /// How long it shall hold; the profile's default otherwise.
+    pub validity: Option<Duration>,
+    /// Where it goes, instead of the old one's place.
+    pub output: Option<PathBuf>,
+}
+
+/// Which key a renewed certificate is for.
+#[derive(Clone, Debug)]
+pub enum RenewedKey {
+    /// The one that the old certificate has.
+    Same,
+    /// One made here, of this type or the old one's.
+    New(Option<KeyAlgorithm>),
+    /// One made elsewhere, and never seen here.
+    Request(Box<CertificationRequest>),
+}
+
+/// A certificate that would be signed, and the one whose place it would take.
+#[derive(Debug, Serialize)]
+pub struct PlannedRenewal {
+    /// The old one.
+    pub supersedes: SerialNumber,
+    /// The new one.
+    #[serde(flatten)]
+    pub planned: Planned,
+}
+
+/// A certificate that was signed, and the one whose place it took.
+#[derive(Debug, Serialize)]
+pub struct Renewed {
+    /// The old one.
+    pub supersedes: SerialNumber,
+    /// The new one.
+    #[serde(flatten)]
+    pub fulfilled: Fulfilled,
+}
+
+/// A certificate that cannot be renewed as asked.
+#[derive(Debug)]
+pub struct NotRenewed {
+    /// Its serial number.
+    pub serial_number: SerialNumber,
+    /// Its role.
+    pub role: Role,
+    /// Its name.
+    pub name: Name,
+    /// Why not.
+    pub error: CaError,
+}
+
+impl Cluster {
+    /// The certificates that still hold, end before `expires_before`, and have not been renewed yet.
+    ///
+    /// # Errors
+    /// What the inventory says.
+    pub fn due(&self, expires_before: OffsetDateTime, role: Option<Role>) -> Result<Vec<Record>, CaError> {
+        let filter = Filter {
+            role,
+            status: Some(Status::Valid),
+            expires_before: Some(expires_before),
+            newest: true,
+            ..Filter::default()
+        };
+        let mut due = Vec::new();
+        self.inventory.list(&filter, self.context.now(), |record| {
+            due.push(record);
+            Ok::<_, CaError>(())
+        })?;
+        Ok(due)
+    }
+
+    /// What each renewal comes to under its profile, without making anything.
+    #[must_use]
+    pub fn plan_renewals(
+        &self,
+        profiles: &ProfileSet,
+        records: &[Record],
+        renewal: &Renewal,
+    ) -> (Vec<PlannedRenewal>, Vec<NotRenewed>) {
+        let now = self.context.now();
+        let (jobs, refused) = self.renewal_jobs(profiles, records, renewal, now);
+        let planned = jobs.into_iter().map(|(record, job)| PlannedRenewal {
+            supersedes: record.intent.serial_number,
+            planned: job.planned,
+        });
+        (planned.collect(), refused)
+    }
+
+    fn renewal_jobs<'a>(
+        &self,
+        profiles: &ProfileSet,
+        records: &'a [Record],
+        renewal: &Renewal,
+        now: OffsetDateTime,
+    ) -> (Vec<(&'a Record, Job<'static>)>, Vec<NotRenewed>) {
+        let (mut jobs, mut refused) = (Vec::with_capacity(records.len()), Vec::new());
+        for record in records {
+            match self.renewal_job(profiles, record, renewal, now) {
+                Ok(job) => jobs.push((record, job)),
+                Err(error) => refused.push(NotRenewed {
+                    serial_number: record.intent.serial_number,
+                    role: record.intent.role,
+                    name: record.intent.name.clone(),
+                    error,
+                }),
+            }
+        }
+        (jobs, refused)
+    }
+
+    /// Everything that can refuse a renewal.
+    fn renewal_job(
+        &self,
+        profiles: &ProfileSet,
+        record: &Record,
+        renewal: &Renewal,
+        now: OffsetDateTime,
+    ) -> Result<Job<'static>, CaError> {
+        self.check_renewable(record)?;
+        let intent = &record.intent;
+        let old = self.inventory.certificate(&record.issuer, intent.serial_number)?;
+        let order = LeafOrder {
+            role: intent.role,
+            name: intent.name.clone(),
+            hosts: hosts_of(&old, &intent.name)?,
+            key: self.key_source(record, &old, &renewal.key)?,
+            validity: renewal.validity,
+        };
+        let planned = self.plan_one(profiles, &order, now)?;
+        let files = match &renewal.output {
+            Some(directory) => self.new_files(directory, record, &order.key)?,
+            None => self.old_files(record, &old, &order.key)?,
+        };
+        Ok(Job {
+            key: Cow::Owned(order.key),
+            planned,
+            serial_number: SerialNumber::random(self.context.entropy.as_ref())?,
+            certificate_path: files.certificate,
+            key_path: files.key,
+            supersedes: Some(record.id()),
+            placement: files.placement,
+        })
+    }
+
+    fn key_source(&self, record: &Record, old: &Certificate, key: &RenewedKey) -> Result<KeySource, CaError> {
+        let serial_number = old.serial_number;
+        match key {
+            RenewedKey::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
+            RenewedKey::New(_) if !self.made_the_key(record)? => Err(CaError::KeyElsewhere { serial_number }),
+            RenewedKey::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
+            RenewedKey::Request(request) if request.public_key_info == old.public_key_info => {
+                Err(CaError::SameKey { serial_number })
+            }
+            RenewedKey::Request(request) => Ok(KeySource::Request(request.clone())),
+        }
+    }
+
+    /// Whether a key of this line was made here, be it that it was delivered and removed since.
+    fn made_the_key(&self, record: &Record) -> Result<bool, CaError> {
+        let made = |one: &Record| one.intent.key_path.is_some() || one.key_forgotten.is_some();
+        Ok(made(record) || self.inventory.lineage(&record.id())?.iter().any(made))
+    }
+
+    /// The old pair's places, provided that what is there is the old pair.
+    fn old_files(&self, record: &Record, old: &Certificate, key: &KeySource) -> Result<Files, CaError> {
+        let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
+        let certificate = self.locate(&record.intent.certificate_path);
+        let key_path = match key {
+            // One that was delivered and removed left its place.
+            KeySource::Generate(_) => Some(recorded_key.unwrap_or_else(|| certificate.with_extension("key"))),
+            KeySource::Certified(_) => recorded_key,
+            KeySource::Request(_) => None,
+        };
+        let serial_number = old.serial_number;
+        let check = |path: &Path, is_its: fn(&Path, &Certificate) -> bool| {
+            if files::occupied(path) && !is_its(path, old) {
+                return Err(CaError::FileForeign { path: path.to_owned(), serial_number });
+            }
+            Ok(())
+        };
+        check(&certificate, on_disk::is_certificate)?;
+        if let (KeySource::Generate(_), Some(path)) = (key, &key_path) {
+            check(path, on_disk::is_key_of)?;
+        }
+        Ok(Files { certificate, key: key_path, placement: Placement::Replace })
+    }
+
+    /// New places in `directory`. A key that stays the same stays where it is.
+    fn new_files(&self, directory: &Path, record: &Record, key: &KeySource) -> Result<Files, CaError> {
+        let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
+        let [certificate, new_key] = issue::pair_paths(directory, record.intent.role, &record.intent.name);
+        let (key_path, made) = match key {
+            KeySource::Generate(_) => (Some(new_key.clone()), Some(new_key)),
+            KeySource::Certified(_) => (recorded_key, None),
+            KeySource::Request(_) => (None, None),
+        };
+        for path in [Some(&certificate), made.as_ref()].into_iter().flatten() {
+            if files::occupied(path) {
+                return Err(FileError::Exists { path: path.clone() }.into());
+            }
+        }
+        Ok(Files { certificate, key: key_path, placement: Placement::New })
+    }
+
+    /// Neither this certificate nor the newest of its identity is revoked or on hold, and nothing has
+    /// taken its place.
+    fn check_renewable(&self, record: &Record) -> Result<(), CaError> {
+        let serial_number = record.intent.serial_number;
+        if let Some(by) = &record.superseded_by {
+            return Err(CaError::Superseded { serial_number, by: by.serial_number });
+        }
+        if record.issue.is_none() {
+            return Err(StoreError::NotIssued { serial_number }.into());
+        }
+        let generations = self.inventory.find_identity(record.intent.role, &record.intent.name)?;
+        let newest = generations.iter().find(|generation| generation.issue.is_some());
+        match newest.into_iter().chain([record]).find_map(|one| Some((one, one.revocation?))) {
+            Some((revoked, revocation)) => Err(CaError::IdentityRevoked {
+                role: record.intent.role,
+                name: record.intent.name.clone(),
+                serial_number: revoked.intent.serial_number,
+                at: revocation.at,
+                reason: revocation.reason,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Authority {
+    /// Renews each certificate that can be; `progress` is told how many more are done.
+    ///
+    /// # Errors
+    /// [`CaError`] when the work had to stop; what was renewed by then stays so. What cannot be renewed
+    /// is in the answer and keeps nothing else from it.
+    pub fn renew(
+        &mut self,
+        profiles: &ProfileSet,
+        records: &[Record],
+        renewal: &Renewal,
+        reason: Option<&str>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Vec<Renewed>, Vec<NotRenewed>), CaError> {
+        self.check_root_is_valid()?;
+        let output = renewal.output.as_deref().map(files::absolute).transpose()?;
+        let renewal = Renewal { output, ..renewal.clone() };
+        let now = self.cluster.context.now();
+        let (jobs, refused) = self.cluster.renewal_jobs(profiles, records, &renewal, now);
+        let (olds, jobs): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|(record, job)| (record.intent.serial_number, job)).unzip();
+        for job in &jobs {
+            // The place may have been tidied away since; it is made again.
+            files::make_private_directory(files::parent(&job.certificate_path))?;
+        }
+        let fulfilled = self.run(jobs, reason, progress)?;
+        let renewed = olds.into_iter().zip(fulfilled);
+        let renewed = renewed.map(|(supersedes, fulfilled)| Renewed { supersedes, fulfilled }).collect();
+        Ok((renewed, refused))
+    }
+}
+
+/// Where a renewed pair goes, and what may be there.
+struct Files {
+    certificate: PathBuf,
+    key: Option<PathBuf>,
+    placement: Placement,
+}
+
+/// The hosts that a certificate was issued for, its own first: what its order said.
+fn hosts_of(certificate: &Certificate, name: &Name) -> Result<Vec<Host>, CaError> {
+    let is_own = |host: &Host| Name::of_host(host) == *name;
+    let mut hosts = Vec::new();
+    for alternative in &certificate.subject_alt_names {
+        let host = match alternative {
+            SubjectAltName::Dns(dns) => dns.parse()?,
+            SubjectAltName::Ip(ip) => Host::Ip(*ip),
+            SubjectAltName::Uri(_) | SubjectAltName::Other(_) => continue,
+        };
+        let is_fixed = matches!(&host, Host::Dns(dns) if dns == CONTROL_SERVICE_DNS_NAME);
+        if !is_fixed || is_own(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts.sort_by_key(|host| !is_own(host));
+    Ok(hosts)
+}

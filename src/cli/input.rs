@@ -1,0 +1,70 @@
+//! What people name certificates and keys by, read from arguments and files.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::ca::Target;
+use crate::files;
+use crate::keys::PrivateKey;
+use crate::secret::Secret;
+use crate::x509::{Certificate, CertificationRequest, algorithm_of_public_key, pem};
+
+use super::report::Failure;
+
+/// A file, or standard input for `-`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    if path != Path::new("-") {
+        return Ok(files::read(path, files::CRL_FILE)?);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(files::CRL_FILE)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::of("file.stdin", &error))?;
+    Ok(bytes)
+}
+
+/// A serial number, `ROLE/NAME`, or the file of a certificate.
+pub(super) fn target(text: &str) -> Result<Target, Failure> {
+    match text.parse() {
+        Ok(target) => Ok(target),
+        Err(_) if Path::new(text).is_file() => {
+            let certificate = certificates(Path::new(text))?.into_iter().next();
+            let none = || Failure::new("ca.nothing_to_verify", format!("{text} holds no certificate"));
+            Ok(Target::Certificate(Box::new(certificate.ok_or_else(none)?)))
+        }
+        Err(error) => {
+            Err(Failure::from(error).with_hint("give a serial number, ROLE/NAME, or a certificate's file"))
+        }
+    }
+}
+
+/// The certificates in a file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    pem::certificates(&read(path)?).map_err(|error| Failure::of(error.code(), &error).about(path))
+}
+
+/// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
+/// request, or, when one has turned up where it should not be, a private key.
+pub(super) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = Secret::new(read(path)?);
+    let no_key = || {
+        Failure::new("input.public_key", format!("{} holds no public key that is known", path.display()))
+            .with_hint("give a public key, a certificate, a request or a private key, in PEM")
+    };
+    let blocks =
+        pem::blocks(bytes.expose()).map_err(|error| Failure::of(error.code(), &error).about(path))?;
+    let [block] = blocks.as_slice() else { return Err(no_key()) };
+    let info = match (block.label.as_str(), pem::Kind::of_label(&block.label)) {
+        ("PUBLIC KEY", _) => Some(block.der().to_vec()),
+        (_, Some(pem::Kind::Certificate)) => {
+            Certificate::from_der(block.der()).ok().map(|certificate| certificate.public_key_info)
+        }
+        (_, Some(pem::Kind::CertificationRequest)) => {
+            CertificationRequest::from_bytes(block.der()).ok().map(|request| request.public_key_info)
+        }
+        _ if block.is_private_key() => PrivateKey::from_pem(&bytes).ok().map(|key| key.public_key_info()),
+        _ => None,
+    };
+    info.filter(|info| algorithm_of_public_key(info).is_some()).ok_or_else(no_key)
+}

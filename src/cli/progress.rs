@@ -1,0 +1,22 @@
+//! How far long work has come, on a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Session;
+
+/// Fewer than this are made before anybody has read a bar.
+const WORTH_A_BAR: usize = 100;
+
+/// A bar for `count` certificates; it draws nothing when stderr is no terminal.
+pub(super) fn bar(count: usize, session: &Session) -> ProgressBar {
+    if count < WORTH_A_BAR || session.global.quiet || session.global.json {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} certificates, {per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
+}

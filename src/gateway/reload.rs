@@ -1,0 +1,394 @@
+//! Changing what is in force while connections are open.
+//!
+//! A new state is built whole, beside the old one, and put in force in one step; then every open
+//! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
+//! loudly. One change is made at a time.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::Shared;
+use super::config::{AccessLog, Config, Limits, Listener};
+use super::registry::{Order, Session};
+use super::state::{Loader, State, StateError};
+use crate::clock::rfc3339;
+use crate::files::FileError;
+use crate::revocation::{Crl, CrlError};
+use crate::x509::X509Error;
+use crate::x509::pem::{Kind, blocks_of};
+use crate::yaml::Problem;
+
+/// What asked for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A person, on the admin socket.
+    Admin,
+    /// A file that the configuration names, or itself, is another.
+    FileChange,
+    /// An operator sent a CRL.
+    Push,
+    /// SIGHUP.
+    Signal,
+}
+
+impl Trigger {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::FileChange => "file_change",
+            Self::Push => "push",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// What makes new states, one after the other.
+#[derive(Debug)]
+pub struct Changes {
+    loader: Loader,
+    /// The configuration's file; without it, there is nothing to load again.
+    config: Option<PathBuf>,
+    /// What a running gateway cannot change.
+    fixed: Fixed,
+    turn: Mutex<()>,
+    results: Mutex<Results>,
+}
+
+impl Changes {
+    /// For a gateway that was started with `config`.
+    #[must_use]
+    pub fn new(loader: Loader, config: &Config) -> Self {
+        Self {
+            loader,
+            config: config.path.clone(),
+            fixed: Fixed::of(config),
+            turn: Mutex::default(),
+            results: Mutex::default(),
+        }
+    }
+
+    /// The configuration's file.
+    #[must_use]
+    pub const fn config(&self) -> Option<&PathBuf> {
+        self.config.as_ref()
+    }
+
+    /// How the changes so far went.
+    #[must_use]
+    pub fn results(&self) -> Results {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, trigger: Trigger, at: OffsetDateTime, error: Option<(&'static str, String)>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = results.counts.entry(trigger).or_default();
+        match error {
+            None => {
+                counts.succeeded += 1;
+                results.last_success = Some(at);
+                results.last_error = None;
+            }
+            Some((code, message)) => {
+                counts.failed += 1;
+                results.last_error = Some(LastError { at, code, message });
+            }
+        }
+    }
+}
+
+/// How the changes of a process went.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    /// How many, by what asked for them.
+    pub counts: std::collections::BTreeMap<Trigger, Counts>,
+    /// When the last one succeeded.
+    pub last_success: Option<OffsetDateTime>,
+    /// Why the last one failed; `None` when it succeeded.
+    pub last_error: Option<LastError>,
+}
+
+/// How many changes went which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// The new state is in force.
+    pub succeeded: u64,
+    /// The old one stayed.
+    pub failed: u64,
+}
+
+/// Why the last change failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastError {
+    /// When.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: OffsetDateTime,
+    /// The stable code of the error.
+    pub code: &'static str,
+    /// The error with its causes.
+    pub message: String,
+}
+
+fn as_rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&rfc3339(*time))
+}
+
+/// What was bound, started or set up once.
+#[derive(Debug, PartialEq, Eq)]
+struct Fixed {
+    listen: Vec<Listener>,
+    threads: Option<NonZeroUsize>,
+    limits: Limits,
+    access_log: AccessLog,
+    metrics: Option<SocketAddr>,
+    admin: Option<PathBuf>,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            threads: config.threads,
+            limits: config.limits.clone(),
+            access_log: config.access_log.clone(),
+            metrics: config.metrics,
+            admin: config.admin.clone(),
+        }
+    }
+
+    /// The keys that `config` has another value for.
+    fn differences(&self, config: &Config) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != config.listen),
+            ("threads", self.threads != config.threads),
+            ("limits", self.limits != config.limits),
+            ("access_log", self.access_log != config.access_log),
+            ("metrics", self.metrics != config.metrics),
+            ("admin", self.admin != config.admin),
+        ];
+        differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
+/// A state that has been put in force.
+#[derive(Debug)]
+pub struct Change {
+    /// It.
+    pub state: Arc<State>,
+    /// The connections that it ended.
+    pub cut: Vec<Arc<Session>>,
+}
+
+impl Shared {
+    /// Loads the configuration and everything that it names again, and puts it in force. Reads files;
+    /// not for a thread that serves.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then nothing has changed.
+    pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
+        let noticed = Instant::now();
+        let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.load_again().map(|state| self.put_in_force(state, noticed));
+        match &result {
+            Ok(change) => tracing::info!(
+                trigger = trigger.as_str(),
+                generation = change.state.generation,
+                connections_cut = change.cut.len(),
+                "everything has been loaded again"
+            ),
+            Err(error) => tracing::error!(
+                trigger = trigger.as_str(),
+                code = error.code(),
+                "what was loaded before stays in force: {}",
+                error.with_causes()
+            ),
+        }
+        let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
+        self.changes.note(trigger, self.telemetry.clock.now(), error);
+        result
+    }
+
+    /// Takes the CRLs in `body`, each newer than the one in force or the same, keeps them, and puts them
+    /// in force. Writes files; not for a thread that serves.
+    ///
+    /// # Errors
+    /// [`PushError`]; then nothing has changed.
+    pub fn push(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
+        let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.take_crls(body).map(|next| next.map(|state| self.put_in_force(state, noticed)));
+        match &result {
+            Ok(Some(change)) => tracing::info!(
+                generation = change.state.generation,
+                connections_cut = change.cut.len(),
+                "a CRL has been pushed"
+            ),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(code = error.code(), "a pushed CRL is refused: {}", super::with_causes(error));
+            }
+        }
+        let error = result.as_ref().err().map(|error| (error.code(), super::with_causes(error)));
+        self.changes.note(Trigger::Push, self.telemetry.clock.now(), error);
+        result
+    }
+
+    fn load_again(&self) -> Result<State, ReloadError> {
+        let path = self.changes.config.as_ref().ok_or(ReloadError::NoFile)?;
+        let config = Config::load(path)
+            .map_err(|problems| ReloadError::Configuration { path: path.clone(), problems })?;
+        for key in self.changes.fixed.differences(&config) {
+            tracing::warn!(key, "the configuration has changed where only a restart can follow");
+        }
+        Ok(self.changes.loader.next(&config, &self.state.load())?)
+    }
+
+    /// The state with the CRLs in `body`; `None` where they are in force already.
+    fn take_crls(&self, body: &[u8]) -> Result<Option<State>, PushError> {
+        let state = self.state.load_full();
+        let crls = state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
+        let pushed = state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
+        let blocks = blocks_of(Kind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
+        let at = self.telemetry.clock.now();
+        let mut next = crls.clone();
+        let mut newer = Vec::new();
+        for block in &blocks {
+            let crl = Crl::verify(block.der(), state.verifier.trust(), at)?;
+            if crls.is_stale(crl.next_update, at) {
+                return Err(PushError::Stale { next_update: crl.next_update });
+            }
+            if next.set.crl(&crl.issuer).is_none_or(|known| known.number < crl.number) {
+                newer.push((crl.issuer.clone(), block));
+            }
+            next.set = next.set.with(crl)?;
+        }
+        if newer.is_empty() {
+            return Ok(None);
+        }
+        let next = self.changes.loader.with_revocation(&state, next)?;
+        // Before it is in force: what an operator is told has been done outlives a crash.
+        for (issuer, block) in newer {
+            pushed.keep(&issuer, block.der()).map_err(|source| PushError::NotKept { source })?;
+        }
+        Ok(Some(next))
+    }
+
+    /// Swaps the state, then judges by it every connection that was let in under another: one that is
+    /// registered after the swap finds the new state by itself.
+    fn put_in_force(&self, next: State, noticed: Instant) -> Change {
+        let state = Arc::new(next);
+        self.state.store(Arc::clone(&state));
+        let now = self.telemetry.clock.now();
+        let verdict = |session: &Session| match &session.peer {
+            Some(peer) => state.verifier.recheck(peer, now).map_or_else(Order::Cut, |()| Order::Serve),
+            None => Order::Serve,
+        };
+        let cut = self.registry.sweep(noticed, verdict);
+        // The requests that are under way ask the new policy whether they may go on.
+        self.registry.announce_change();
+        Change { state, cut }
+    }
+}
+
+/// Why what is in force stays so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The configuration has problems.
+    #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// All of them, in the order of the file.
+        problems: Vec<Problem>,
+    },
+    /// The configuration was not read from a file.
+    #[error("there is no configuration file to load again")]
+    NoFile,
+    /// What it names is not there, or does not fit.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ReloadError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Configuration { .. } => "gateway.configuration",
+            Self::NoFile => "reload.no_file",
+            Self::State(error) => error.code(),
+        }
+    }
+
+    /// It and what caused it, on one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = super::with_causes(self);
+        if let Self::Configuration { problems, .. } = self {
+            for problem in problems {
+                text.push_str(&format!("; {problem}"));
+            }
+        }
+        text
+    }
+}
+
+/// Why a pushed CRL is not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// It is not to be believed, or not newer.
+    #[error(transparent)]
+    Crl(#[from] CrlError),
+    /// There is nowhere to keep it.
+    #[error("this gateway has no `state_directory` to keep a CRL in")]
+    NoStateDirectory,
+    /// It would be lost at the next restart.
+    #[error("the CRL cannot be kept, and so is not taken")]
+    NotKept {
+        /// What the system says.
+        source: FileError,
+    },
+    /// This gateway does not look at CRLs.
+    #[error("revocation is disabled on this gateway")]
+    RevocationDisabled,
+    /// It is past its end.
+    #[error("the CRL expired at {}", rfc3339(*next_update))]
+    Stale {
+        /// When its successor was due.
+        next_update: OffsetDateTime,
+    },
+    /// The gateway would not hold under it.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It is no CRL.
+    #[error("the body is not a CRL")]
+    Unreadable {
+        /// What is wrong with it.
+        source: X509Error,
+    },
+}
+
+impl PushError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Crl(error) => error.code(),
+            Self::NoStateDirectory => "push.no_state_directory",
+            Self::NotKept { .. } => "push.not_kept",
+            Self::RevocationDisabled => "push.revocation_disabled",
+            Self::Stale { .. } => "revocation.crl_expired",
+            Self::State(error) => error.code(),
+            Self::Unreadable { source } => source.code(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How a gateway is: what it rests on, how long that holds, how the last changes went.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::Shared;
+use super::reload::{Counts, LastError, Trigger};
+use crate::clock::rfc3339;
+use crate::revocation::Crl;
+use crate::x509::crl::CrlNumber;
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
+
+/// How a gateway is at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    time: String,
+    generation: u64,
+    connections: usize,
+    trust: TrustStatus,
+    /// One for each issuer; none where revocation is disabled.
+    crl: Vec<CrlStatus>,
+    certificate: CertificateStatus,
+    reload: ReloadStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct TrustStatus {
+    /// Changes exactly when what is trusted does.
+    fingerprint: Sha256,
+    anchors: Vec<KeyIdentifier>,
+}
+
+/// One CRL in force.
+#[derive(Debug, Serialize)]
+pub struct CrlStatus {
+    issuer: KeyIdentifier,
+    number: CrlNumber,
+    this_update: String,
+    next_update: String,
+    /// Seconds since it was made.
+    age: i64,
+    /// Seconds until its successor is due; negative past that.
+    left: i64,
+    /// How many certificates it revokes.
+    revoked: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    serial_number: SerialNumber,
+    not_after: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ReloadStatus {
+    results: std::collections::BTreeMap<Trigger, Counts>,
+    last_success: Option<String>,
+    last_error: Option<LastError>,
+}
+
+impl Status {
+    /// Of a gateway now.
+    #[must_use]
+    pub fn of(gateway: &Shared) -> Self {
+        let now = gateway.telemetry.clock.now();
+        let state = gateway.state.load();
+        let trust = state.verifier.trust();
+        let results = gateway.changes.results();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            time: rfc3339(now),
+            generation: state.generation,
+            connections: gateway.registry.open(),
+            trust: TrustStatus {
+                fingerprint: trust.fingerprint(),
+                anchors: trust.anchors().iter().map(|anchor| anchor.key_identifier.clone()).collect(),
+            },
+            crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
+            certificate: CertificateStatus {
+                serial_number: state.own.leaf.serial_number,
+                not_after: rfc3339(state.own.leaf.not_after),
+            },
+            reload: ReloadStatus {
+                results: results.counts,
+                last_success: results.last_success.map(rfc3339),
+                last_error: results.last_error,
+            },
+        }
+    }
+}
+
+impl CrlStatus {
+    /// Of `crl` at `now`.
+    #[must_use]
+    pub fn of(crl: &Crl, now: OffsetDateTime) -> Self {
+        Self {
+            issuer: crl.issuer.clone(),
+            number: crl.number,
+            this_update: rfc3339(crl.this_update),
+            next_update: rfc3339(crl.next_update),
+            age: (now - crl.this_update).whole_seconds(),
+            left: (crl.next_update - now).whole_seconds(),
+            revoked: crl.len(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The revocation list: what is in it, when it is made anew, and that others read it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use cluster_ca::ca::{self, Authority, Context, NewCluster};
+use cluster_ca::clock::{Clock, FixedClock, SystemClock, SystemEntropy};
+use cluster_ca::profile::ProfileSet;
+use cluster_ca::revocation::RevocationReason;
+use time::{Duration, OffsetDateTime};
+
+use crate::home::{Finished, Home};
+
+/// What Python's `cryptography` says of a list: its number, then each entry.
+const READ_WITH_PYTHON: &str = "
+import sys
+from cryptography import x509
+crl = x509.load_pem_x509_crl(open(sys.argv[1], 'rb').read())
+root = x509.load_pem_x509_certificate(open(sys.argv[2], 'rb').read())
+assert crl.is_signature_valid(root.public_key())
+print(crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
+for entry in crl:
+    reasons = [e.value.reason.value for e in entry.extensions]
+    print(f'{entry.serial_number:032x}', *reasons)
+";
+
+fn run(command: &mut Command) -> Finished {
+    Finished::from(command.output().expect("it starts"))
+}
+
+#[test]
+fn openssl_and_python_read_every_entry_with_its_reason() {
+    let home = Home::initialized();
+    let mut expected = Vec::new();
+    for (name, reason, word) in [
+        ("alice", "key-compromise", " keyCompromise"),
+        ("bob", "superseded", " superseded"),
+        ("carol", "unspecified", ""),
+    ] {
+        home.ok(&["create-api-user", name]);
+        let revoked = home.ok(&["revoke", &format!("api-user/{name}"), "--reason", reason]);
+        expected.push(format!("{}{word}", revoked["serial_number"].as_str().expect("text")));
+    }
+    home.ok(&["create-api-user", "dave"]);
+    let held = home.ok(&["hold", "api-user/dave"]);
+    expected.push(format!("{} certificateHold", held["serial_number"].as_str().expect("text")));
+    expected.sort();
+
+    let [crl, root] = ["cluster.crl", "cluster.crt"].map(|name| home.path(name));
+    let verified = run(Command::new("openssl")
+        .args(["crl", "-noout", "-verify", "-crlnumber", "-in"])
+        .arg(&crl)
+        .arg("-CAfile")
+        .arg(&root));
+    assert_eq!(verified.exit, Some(0), "{verified:?}");
+    assert!(
+        verified.stdout.contains("crlNumber=0x0") || verified.stdout.contains("crlNumber=0"),
+        "{verified:?}"
+    );
+
+    if run(Command::new("python3").args(["-c", "import cryptography"])).exit != Some(0) {
+        eprintln!("SKIPPED: python3 has no `cryptography` (scripts/test installs it)");
+        return;
+    }
+    let read = run(Command::new("python3").args(["-c", READ_WITH_PYTHON]).arg(&crl).arg(&root));
+    assert_eq!(read.exit, Some(0), "{read:?}");
+    let mut lines: Vec<&str> = read.stdout.lines().collect();
+    assert_eq!(lines.remove(0), held["crl_number"].to_string());
+    lines.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn it_is_there_as_der_too() {
+    let home = Home::initialized();
+    let (first, second) = (home.path("first.der"), home.path("second.der"));
+    home.ok(&["crl", "show", "--der", first.to_str().expect("text")]);
+    home.ok(&["crl", "publish", "--der", second.to_str().expect("text")]);
+    assert_ne!(fs::read(&first).expect("DER"), fs::read(&second).expect("DER"));
+    home.ok(&["crl", "verify", second.to_str().expect("text")]);
+    let older = home.refused(&["crl", "verify", first.to_str().expect("text")]);
+    assert_eq!(older.code, "ca.crl_not_recorded");
+    let read = run(Command::new("openssl").args(["crl", "-inform", "DER", "-noout", "-in"]).arg(&second));
+    assert_eq!(read.exit, Some(0), "{read:?}");
+}
+
+#[test]
+fn how_long_it_holds_is_said_once_and_kept() {
+    let home = Home::initialized();
+    let lasts = |result: &serde_json::Value| {
+        let time = |field: &str| {
+            cluster_ca::clock::parse_time(result[field].as_str().expect("text")).expect("a time")
+        };
+        time("next_update") - time("this_update")
+    };
+    assert_eq!(lasts(&home.ok(&["crl", "show"])), Duration::days(180));
+    assert_eq!(lasts(&home.ok(&["crl", "publish", "--next-update", "7d"])), Duration::days(7));
+    home.ok(&["create-api-user", "alice"]);
+    assert_eq!(lasts(&home.ok(&["revoke", "api-user/alice"])), Duration::days(7));
+}
+
+#[test]
+fn a_list_that_is_not_this_roots_newest_and_whole_is_not_verified() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let old = fs::read(home.path("cluster.crl")).expect("a list");
+    home.ok(&["revoke", "api-user/alice"]);
+    home.ok(&["crl", "verify"]);
+    home.write("cluster.crl", old);
+    assert_eq!(home.refused(&["crl", "verify"]).code, "ca.crl_not_recorded");
+    let other = Home::initialized();
+    fs::copy(other.path("cluster.crl"), home.path("cluster.crl")).expect("a copy");
+    assert_eq!(home.refused(&["crl", "verify"]).code, "crl.unknown_issuer");
+    home.ok(&["crl", "publish"]);
+    assert_eq!(home.refused(&["crl", "verify", "--at", "2099-01-01"]).exit, 1);
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    let told = home.run(&["create-api-user", "bob"]);
+    assert!(told.stderr.contains("was not there"), "{told:?}");
+    home.ok(&["crl", "verify"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_recorded_said_and_made_up_for() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    // A directory in its place is what no user, root included, can rename a file over.
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    fs::create_dir(home.path("cluster.crl")).expect("a directory");
+    fs::write(home.path("cluster.crl/x"), "").expect("a file in it");
+    let refused = home.refused(&["revoke", "api-user/alice"]);
+    assert_eq!((refused.code.as_str(), refused.exit), ("ca.crl_not_written", 3));
+    assert_eq!(home.ok(&["list"])[0]["status"], "revoked");
+    fs::remove_dir_all(home.path("cluster.crl")).expect("removed");
+    let next = home.run(&["--json", "revoke", "api-user/alice"]);
+    assert_eq!(next.result()["already"], true);
+    assert!(next.stderr.contains("revocation list"), "{next:?}");
+    home.ok(&["crl", "verify"]);
+    home.ok(&["audit", "verify"]);
+}
+
+/// The library in a home of its own, at a time of the test's choice.
+struct Later {
+    directory: tempfile::TempDir,
+    start: OffsetDateTime,
+}
+
+impl Later {
+    fn new() -> Self {
+        let private = Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new().permissions(private).tempdir().expect("a directory");
+        let later = Self { directory, start: SystemClock.now() };
+        let wanted = NewCluster {
+            name: "prod".parse().expect("a name"),
+            trust_domain: None,
+            key_algorithm: None,
+            validity: None,
+            passphrase: None,
+            signer: None,
+        };
+        let profiles = ProfileSet::built_in().expect("profiles");
+        ca::initialize(&later.home(), &wanted, &profiles, &later.context(Duration::ZERO)).expect("a cluster");
+        later
+    }
+
+    fn home(&self) -> ca::Home {
+        ca::Home::new(self.directory.path())
+    }
+
+    fn context(&self, after: Duration) -> Context {
+        Context {
+            clock: Arc::new(FixedClock(self.start + after)),
+            entropy: Arc::new(SystemEntropy),
+            actor: "test".parse().expect("an actor"),
+            unlock: Arc::new(cluster_ca::keys::NothingToUnlockWith),
+        }
+    }
+
+    fn open(&self, after: Duration) -> Authority {
+        Authority::open(&self.home(), &self.context(after)).expect("an open home")
+    }
+
+    fn entries(&self, after: Duration) -> usize {
+        let authority = self.open(after);
+        let path: &Path = &self.directory.path().join("cluster.crl");
+        authority.cluster().read_crl(path, self.start + after).expect("a list").0.len()
+    }
+}
+
+#[test]
+fn a_list_past_half_of_its_life_is_made_anew_by_whatever_opens_the_key() {
+    let later = Later::new();
+    assert!(later.open(Duration::days(90)).recovered().is_empty());
+    let told: Vec<String> =
+        later.open(Duration::days(91)).recovered().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["the revocation list was past half of its life; CRL 2 is in its place now"]);
+    assert!(later.open(Duration::days(91)).recovered().is_empty());
+}
+
+#[test]
+fn what_expired_is_on_one_list_made_after_that_and_on_none_later() {
+    let later = Later::new();
+    let profiles = ProfileSet::built_in().expect("profiles");
+    let order = ca::LeafOrder {
+        role: cluster_ca::identity::Role::ApiUser,
+        name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
+        hosts: Vec::new(),
+        key: ca::KeySource::Generate(None),
+        validity: Some(Duration::days(10)),
+    };
+    let output = later.directory.path().join("issued");
+    let mut authority = later.open(Duration::ZERO);
+    authority.issue(&profiles, &[order], &output, None, &|_| {}).expect("a certificate");
+    let target = "api-user/alice".parse().expect("a target");
+    let record = authority.cluster().find_to_revoke(&target).expect("a record");
+    authority.revoke(&[record], RevocationReason::KeyCompromise, None).expect("a revocation");
+    drop(authority);
+
+    let publish = |day: i64| {
+        later.open(Duration::days(day)).publish_crl(None, None).expect("a list");
+        later.entries(Duration::days(day))
+    };
+    assert_eq!(publish(5), 1);
+    assert_eq!(publish(11), 1, "the first list made after its end");
+    assert_eq!(publish(12), 0);
+}
