@@ -392,6 +392,22 @@ pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
     }
 }
 
+/// What is in a directory, in the order of the names; nothing when there is no such directory.
+///
+/// # Errors
+/// [`FileError`] when it cannot be read.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let unreadable = |source| FileError::io("read", path, source);
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(unreadable)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(unreadable)?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// The directory that holds `path`.
 #[must_use]
 pub fn parent(path: &Path) -> &Path {

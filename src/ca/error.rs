@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use crate::clock::{EntropyError, rfc3339};
 use crate::files::FileError;
 use crate::identity::{IdentityError, Name, Role};
-use crate::keys::KeyError;
+use crate::keys::kms::KmsError;
+use crate::keys::{KeyError, Protection};
 use crate::profile::{PolicyError, ProfileError};
 use crate::revocation::{CrlError, RevocationReason};
 use crate::store::{Status, StoreError};
@@ -150,6 +151,18 @@ pub enum CaError {
         /// Its serial number.
         serial_number: SerialNumber,
     },
+    /// Keys are wrapped that nothing could open any more.
+    #[error("{} private keys are wrapped by the key management service: {}", keys.len(), keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join(", "))]
+    KeysWrapped {
+        /// Their files.
+        keys: Vec<PathBuf>,
+    },
+    /// A key management service could not be used.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
+    /// No key management service is configured.
+    #[error("no key management service is configured")]
+    NoKms,
     /// No certificate was given.
     #[error("there is no certificate to verify")]
     NothingToVerify,
@@ -184,6 +197,14 @@ pub enum CaError {
     RootOnOwnCrl {
         /// Its serial number.
         serial_number: SerialNumber,
+    },
+    /// A key is protected by something else than what was asked for assumes.
+    #[error("{} has this protection: {by}", path.display())]
+    Protected {
+        /// The key's file.
+        path: PathBuf,
+        /// What protects it.
+        by: Protection,
     },
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
@@ -272,11 +293,19 @@ impl CaError {
             Self::KeyElsewhere { .. } => "ca.key_elsewhere",
             Self::KeyMismatch { .. } => "home.key_mismatch",
             Self::NotOnHold { .. } => "ca.not_on_hold",
+            Self::KeysWrapped { .. } => "ca.keys_wrapped",
+            Self::Kms(error) => error.code(),
+            Self::NoKms => "ca.no_kms",
             Self::NothingToVerify => "ca.nothing_to_verify",
             Self::NotValid { .. } => "ca.not_valid",
             Self::OrderedTwice { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
+            Self::Protected { by, .. } => match by {
+                Protection::Kms { .. } => "key.protected_by_kms",
+                Protection::None => "key.not_protected",
+                Protection::Passphrase => "key.protected_by_passphrase",
+            },
             Self::RootExpired { .. } => "home.root_expired",
             Self::RootOnOwnCrl { .. } => "ca.root_on_own_crl",
             Self::SameKey { .. } => "ca.same_key",

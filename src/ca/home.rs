@@ -59,6 +59,12 @@ impl Home {
         self.directory.join("ca.db")
     }
 
+    /// Which key management services are used, and what logs in to them.
+    #[must_use]
+    pub fn kms(&self) -> PathBuf {
+        self.directory.join("kms.json")
+    }
+
     /// Where issued pairs go unless told otherwise.
     #[must_use]
     pub fn issued(&self) -> PathBuf {

@@ -17,7 +17,9 @@ mod handover;
 mod home;
 mod initialize;
 mod issue;
+mod kms;
 mod on_disk;
+mod protect;
 mod recover;
 mod registrar;
 mod renew;
@@ -32,6 +34,8 @@ pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
+pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
+pub use protect::{Custody, Protected};
 pub use recover::Recovered;
 pub use registrar::Registrar;
 pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
@@ -49,12 +53,12 @@ use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError};
 use crate::files::{self, DirectoryLock};
 use crate::identity::{Name, Role, TrustDomain};
-use crate::keys::PrivateKey;
+use crate::keys::{KeyError, PrivateKey, Unlock};
 use crate::store::{self, Inventory, Record, Status};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 
-/// What everything here is given: the time, randomness, and who acts.
+/// What everything here is given: the time, randomness, who acts, and what opens keys.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time.
@@ -63,6 +67,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// Who acts, for the audit chain.
     pub actor: Actor,
+    /// What opens the root's key, where more than its file protects it.
+    pub unlock: Arc<dyn Unlock>,
 }
 
 impl Context {
@@ -286,8 +292,9 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check()?;
         let lock = home.lock()?;
+        protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
-        let key = PrivateKey::open(&home.key())?;
+        let key = root_key(home, context.unlock.as_ref())?;
         let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };
         if key.public_key_info() != cluster.root.public_key_info {
             return Err(mismatch());
@@ -319,5 +326,26 @@ impl Authority {
     fn check_root_is_valid(&self) -> Result<(), CaError> {
         let (now, root) = (self.cluster.context.now(), &self.cluster.root);
         if root.is_valid_at(now) { Ok(()) } else { Err(CaError::RootExpired { not_after: root.not_after }) }
+    }
+}
+
+/// The root's key: in its file, or with the service that holds it.
+fn root_key(home: &Home, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
+    if !files::occupied(&home.key())
+        && let Some(held) = unlock.kms()?.root_key()?
+    {
+        return Ok(held);
+    }
+    PrivateKey::unlock(&home.key(), unlock)
+}
+
+/// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only
+/// says that it did not.
+fn explained<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
+    match result {
+        Err(CaError::Signing { why }) => {
+            Err(key.take_failure().map_or(CaError::Signing { why }, CaError::Kms))
+        }
+        other => other,
     }
 }

@@ -165,7 +165,7 @@ impl SigningKey {
         if key.algorithm() != KeyAlgorithm::EcdsaP256 {
             return Err(AssertionError::KeyType { path: path.to_owned(), algorithm: key.algorithm() });
         }
-        let pkcs8 = key.to_pkcs8();
+        let pkcs8 = key.to_pkcs8().map_err(failed)?;
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.secret_pkcs8_der())
             .map_err(|_| failed(KeyError::Unsupported))
             .and_then(|pair| Self::new(pair, Origin::File))
