@@ -89,11 +89,6 @@ pub fn initialize(
             .parse()
             .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
     };
-    home.prepare()?;
-    let _lock = home.lock()?;
-    let swept = resume_or_sweep(home)?;
-    refuse_occupied(home)?;
-
     let uuid = random_uuid(context.entropy.as_ref())?;
     let provenance = context.provenance(None);
     let plan = profiles.root().plan(
@@ -105,6 +100,11 @@ pub fn initialize(
         },
         provenance.at,
     )?;
+    home.prepare()?;
+    let _lock = home.lock()?;
+    let swept = resume_or_sweep(home)?;
+    refuse_occupied(home)?;
+
     let key = PrivateKey::generate(plan.key_algorithm)?;
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
     let root = builder::sign_root(&plan, serial_number, &key)?;
