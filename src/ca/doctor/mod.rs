@@ -4,8 +4,11 @@
 //! What is wrong with one part does not keep the others from being looked at, so that one run names
 //! everything there is to mend. The private key of a certificate that holds is never removed.
 
+mod endpoint;
 mod files_in_place;
 mod records;
+
+pub use endpoint::examine_served;
 
 use std::fmt;
 use std::fs;
