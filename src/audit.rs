@@ -90,11 +90,21 @@ pub enum Action {
     HomeRestore,
     /// The private key of a certificate, delivered before, was removed here.
     KeyForget,
+    /// A private key was protected with a passphrase.
+    KeyProtect,
+    /// The passphrase was taken off a private key.
+    KeyUnprotect,
+    /// A private key's data key was wrapped anew.
+    KmsRewrap,
+    /// A key management service was configured, or a private key wrapped by one.
+    KmsSet,
+    /// A private key was taken out of a key management service's protection, or the service forgotten.
+    KmsUnset,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -108,6 +118,11 @@ impl Action {
         Self::CrlReserve,
         Self::HomeRestore,
         Self::KeyForget,
+        Self::KeyProtect,
+        Self::KeyUnprotect,
+        Self::KmsRewrap,
+        Self::KmsSet,
+        Self::KmsUnset,
     ];
 
     /// The stable word for it.
@@ -127,6 +142,11 @@ impl Action {
             Self::CrlReserve => "crl.reserve",
             Self::HomeRestore => "home.restore",
             Self::KeyForget => "key.forget",
+            Self::KeyProtect => "key.protect",
+            Self::KeyUnprotect => "key.unprotect",
+            Self::KmsRewrap => "kms.rewrap",
+            Self::KmsSet => "kms.set",
+            Self::KmsUnset => "kms.unset",
         }
     }
 }

@@ -205,10 +205,15 @@ impl Staged {
     }
 
     /// Takes up a temporary file that an earlier process left, if it is there.
+    ///
+    /// Its name can be guessed: in a directory that others write to, a link or a file of theirs is left
+    /// alone.
     #[must_use]
     pub fn adopt(destination: &Path, tag: &str) -> Option<Self> {
         let temporary = Self::temporary_path(destination, tag);
-        temporary.is_file().then(|| Self { temporary, destination: destination.to_owned(), placed: false })
+        let metadata = fs::symlink_metadata(&temporary).ok()?;
+        let ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
+        ours.then(|| Self { temporary, destination: destination.to_owned(), placed: false })
     }
 
     /// `DIR/.NAME.TAG.tmp` for `DIR/NAME`: found again after a crash by whoever knows the tag.
@@ -385,6 +390,22 @@ pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
         }
         (resolved, _) => resolved.map_err(|source| FileError::io("open", path, source)),
     }
+}
+
+/// What is in a directory, in the order of the names; nothing when there is no such directory.
+///
+/// # Errors
+/// [`FileError`] when it cannot be read.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let unreadable = |source| FileError::io("read", path, source);
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(unreadable)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(unreadable)?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// The directory that holds `path`.
@@ -585,6 +606,20 @@ mod tests {
         write(&path, Access::Public, Placement::Replace, b"new").unwrap();
         assert_eq!(read(&path, 10).unwrap(), b"new");
         assert_eq!(names(dir.path()), ["a.crt"]);
+    }
+
+    #[test]
+    fn a_link_that_someone_planted_is_not_taken_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user-alice.key");
+        let temporary = Staged::temporary_path(&path, "07");
+        fs::write(dir.path().join("theirs"), "a key").unwrap();
+        std::os::unix::fs::symlink("theirs", &temporary).unwrap();
+        assert!(Staged::adopt(&path, "07").is_none());
+        assert!(occupied(&temporary), "it was not ours to remove");
+        fs::remove_file(&temporary).unwrap();
+        drop(Staged::create(&path, "07", Access::Private, b"a key").map(Staged::leave));
+        assert!(Staged::adopt(&path, "07").is_some());
     }
 
     #[test]

@@ -1,13 +1,24 @@
 //! The mutual-TLS gateway's command line.
 
+#[path = "cluster-gateway/admin.rs"]
+mod admin;
+
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use cluster_ca::gateway::run::{self, Checked, RunError};
+use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
+use cluster_ca::gateway::log::LineLog;
+use cluster_ca::gateway::replay::replay;
+use cluster_ca::gateway::run::{self, RunError};
+use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Smallest and steadiest under many connections, and it gives memory back after a burst.
@@ -27,9 +38,48 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Admin(admin::Command),
     /// Check a configuration and every file that it names, and tell all problems at once.
     Check {
         /// The configuration, YAML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain, without a connection, what the gateway makes of a certificate and a request: exit code 0
+    /// when the request may be made, 1 when it may not.
+    Explain {
+        /// The configuration, YAML.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The caller's certificate, its issuers after it; without it, a caller that presents none.
+        #[arg(long, value_name = "FILE")]
+        cert: Option<PathBuf>,
+        /// Method and path, such as 'PUT /v1/nodes/7'.
+        #[arg(long, value_name = "METHOD PATH")]
+        request: RequestLine,
+        /// The time at which to judge, RFC 3339; now, unless given.
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<OffsetDateTime>,
+        /// The listener that is called; the first that fits, unless given.
+        #[arg(long, value_name = "ADDRESS")]
+        listener: Option<SocketAddr>,
+        /// The address that the caller calls from.
+        #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+        from: IpAddr,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what another configuration would have decided otherwise about the requests in an access log:
+    /// exit code 1 when there is anything.
+    Replay {
+        /// The access log; `-` for standard input.
+        access_log: PathBuf,
+        /// The other configuration, YAML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Print the result as JSON.
@@ -50,20 +100,34 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_max_level(if arguments.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
-        .init();
     match arguments.command {
-        Command::Check { config, json } => check(&config, json),
+        Command::Admin(command) => admin::run(command),
+        Command::Check { config, json } => {
+            say_on(io::stderr, arguments.verbose);
+            print(&run::check(&config), json, |_| true)
+        }
+        Command::Explain { config, cert, request, at, listener, from, json } => {
+            say_on(io::stderr, arguments.verbose);
+            let question = Question { certificate: cert, request, at, listener, from };
+            print(&explain(&config, &question), json, Explanation::is_permit)
+        }
+        Command::Replay { access_log, config, json } => {
+            say_on(io::stderr, arguments.verbose);
+            print(&replay(&access_log, &config), json, |replay| replay.changed == 0)
+        }
         Command::Run { config, demo_upstream } => {
+            let said = match LineLog::start("standard-error", Box::new(io::stderr())) {
+                Ok(said) => Arc::new(said),
+                Err(source) => return fail(&RunError::Environment { source }),
+            };
+            let writer = Arc::clone(&said);
+            say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
             let ran = run::run(&config, demo_upstream, |addresses| {
                 for address in addresses {
                     eprintln!("listening on {address}");
                 }
             });
+            said.close();
             match ran {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error),
@@ -72,33 +136,52 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(config: &Path, as_json: bool) -> ExitCode {
-    let checked = run::check(config);
-    let text = match &checked {
-        _ if as_json => format!("{:#}\n", envelope(&checked)),
-        Ok(checked) => describe(checked),
+/// Where everything goes that is said along the way.
+fn say_on<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose: bool) {
+    tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
+        .init();
+}
+
+/// Standard error of a gateway that serves: no request waits for whoever reads it.
+struct Said(Arc<LineLog>);
+
+impl Write for Said {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.append_text(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Prints a result, as text or in the envelope; the exit code is 1 for one that is not `good`.
+fn print<T: Serialize + Display>(
+    result: &Result<T, RunError>,
+    as_json: bool,
+    good: impl Fn(&T) -> bool,
+) -> ExitCode {
+    let text = match result {
+        _ if as_json => format!("{:#}\n", envelope(result)),
+        Ok(value) => value.to_string(),
         Err(error) => return fail(error),
     };
     // A reader that has gone away has seen enough.
     let _ = io::stdout().write_all(text.as_bytes());
-    checked.as_ref().err().map_or(ExitCode::SUCCESS, exit_code)
+    match result {
+        Ok(value) => ExitCode::from(u8::from(!good(value))),
+        Err(error) => exit_code(error),
+    }
 }
 
-fn describe(checked: &Checked) -> String {
-    let crl = checked.crl_next_update.as_deref().map_or_else(
-        || "revocation is disabled".to_owned(),
-        |next_update| format!("the CRL holds until {next_update}"),
-    );
-    format!(
-        "The configuration is good: {} route(s) to {} upstream(s) for callers of {}.\n\
-         The gateway's certificate holds until {}; {crl}.\n",
-        checked.routes, checked.upstreams, checked.trust_domain, checked.certificate_not_after,
-    )
-}
-
-fn envelope(checked: &Result<Checked, RunError>) -> serde_json::Value {
-    match checked {
-        Ok(checked) => json!({ "ok": true, "result": checked }),
+fn envelope<T: Serialize>(result: &Result<T, RunError>) -> serde_json::Value {
+    match result {
+        Ok(value) => json!({ "ok": true, "result": value }),
         Err(error) => json!({ "ok": false, "error": {
             "code": error.code(),
             "message": error.to_string(),
@@ -121,8 +204,8 @@ fn fail(error: &RunError) -> ExitCode {
 
 fn exit_code(error: &RunError) -> ExitCode {
     ExitCode::from(match error.code() {
-        "file.exposed" | "file.foreign_owner" | "gateway.configuration" => 1,
-        code if code.starts_with("file.") || code.starts_with("gateway.") => 3,
+        "file.exposed" | "file.foreign_owner" | "gateway.configuration" | "gateway.no_listener" => 1,
+        code if code.starts_with("admin.") || code.starts_with("file.") || code.starts_with("gateway.") => 3,
         _ => 1,
     })
 }
@@ -137,6 +220,10 @@ fn causes(error: &RunError) -> Vec<String> {
 /// What to do next, by the code of the error.
 fn hint(error: &RunError) -> Option<&'static str> {
     Some(match error.code() {
+        "admin.in_use" => "stop the gateway that listens there, or choose another `admin` socket",
+        "admin.occupied" | "admin.open_directory" => {
+            "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway"
+        }
         "chain.expired" => "issue a new certificate for the gateway with `cluster-ca create-control`",
         "chain.unknown_issuer" | "chain.bad_signature" => {
             "the gateway's certificate and `trust.bundle` must come from the same cluster"

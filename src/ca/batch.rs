@@ -30,7 +30,7 @@ use crate::store::{CertificateId, Intent};
 use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
 
 use super::issue::{Fulfilled, KeySource, Planned};
-use super::{Authority, CaError, Cluster, builder};
+use super::{Authority, CaError, Cluster, builder, explained};
 
 /// Certificates in one transaction: large enough that its two durable writes weigh little, small
 /// enough that a crash leaves few to name.
@@ -77,7 +77,8 @@ impl Authority {
         self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
 
         let desk = Desk { root: &self.cluster.root, signer: &self.signer };
-        let (certificates, pairs) = desk.sign_all(&jobs, progress)?;
+        let signed = desk.sign_all(&jobs, progress);
+        let (certificates, pairs) = explained(self.signer.key(), signed)?;
         let directories: BTreeSet<&Path> =
             jobs.iter().map(|job| files::parent(&job.certificate_path)).collect();
         make_durable(&pairs, &directories)?;

@@ -18,7 +18,7 @@ use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
 use super::crl_der::{CrlEntries, CrlHead};
-use super::{Authority, CaError, Cluster};
+use super::{Authority, CaError, Cluster, explained};
 
 /// How long a list holds unless somebody wished otherwise: an offline root must be able to rest;
 /// gateways are kept fresh by push.
@@ -93,7 +93,8 @@ impl Authority {
         let last = cluster.inventory.active_issuer()?.crl;
         let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
         let entries = revoked_entries(&cluster.inventory, &cluster.issuer, last)?;
-        let (der, current) = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer)?;
+        let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
+        let (der, current) = explained(self.signer.key(), signed)?;
         let path = cluster.home.crl();
         write(&path, &der).map_err(|source| CaError::CrlNotWritten { number, source })?;
         drop(der);

@@ -3,10 +3,11 @@
 //! Nothing else in the program knows these names.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::files::{self, DirectoryLock};
+use crate::files::{self, DirectoryLock, FileError};
 
 use super::{CaError, backup};
 
@@ -58,6 +59,12 @@ impl Home {
         self.directory.join("ca.db")
     }
 
+    /// Which key management services are used, and what logs in to them.
+    #[must_use]
+    pub fn kms(&self) -> PathBuf {
+        self.directory.join("kms.json")
+    }
+
     /// Where issued pairs go unless told otherwise.
     #[must_use]
     pub fn issued(&self) -> PathBuf {
@@ -73,11 +80,15 @@ impl Home {
             // Taking the lock finishes it.
             drop(self.lock()?);
         }
-        if !self.database().is_file() {
-            return Err(CaError::HomeMissing { directory: self.directory.clone() });
+        let database = self.database();
+        match fs::metadata(&database) {
+            Ok(metadata) if metadata.is_file() => Ok(files::check_private_directory(&self.directory)?),
+            // Whether there is a cluster is not for everybody to see.
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(FileError::Io { doing: "open", path: database, source }.into())
+            }
+            _ => Err(CaError::HomeMissing { directory: self.directory.clone() }),
         }
-        files::check_private_directory(&self.directory)?;
-        Ok(())
     }
 
     /// Makes the directory ready for `initialize`: made if it is missing, closed to others if it is

@@ -10,18 +10,20 @@ use uuid::Uuid;
 
 use crate::files::{self, Access, Placement, Staged};
 use crate::identity::{ClusterName, TrustDomain};
-use crate::keys::PrivateKey;
+use crate::keys::kms::Configuration;
+use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, judge_new_passphrase};
 use crate::profile::{ProfileSet, RootRequest};
+use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
 
-use super::{CaError, Context, Home, builder, crl, random_uuid};
+use super::{CaError, Context, Home, builder, crl, explained, random_uuid};
 
 /// What marks the temporary files of a home in the making.
 const TAG: &str = "initialize";
 
 /// A cluster that somebody wants.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NewCluster {
     /// Its name.
     pub name: ClusterName,
@@ -31,6 +33,10 @@ pub struct NewCluster {
     pub key_algorithm: Option<KeyAlgorithm>,
     /// How long the root holds; the profile's default otherwise.
     pub validity: Option<Duration>,
+    /// The passphrase that protects the root's key; none: only its file does.
+    pub passphrase: Option<Secret>,
+    /// The service that holds the root's key and signs by it; no key is made here then.
+    pub signer: Option<Configuration>,
 }
 
 /// A cluster that was made.
@@ -44,8 +50,10 @@ pub struct Initialized {
     pub trust_domain: TrustDomain,
     /// The trust bundle, to be copied to every machine.
     pub certificate: PathBuf,
-    /// The root's private key.
-    pub key: PathBuf,
+    /// The root's private key; none when a service holds it.
+    pub key: Option<PathBuf>,
+    /// What protects it.
+    pub key_protection: Protection,
     /// The revocation list, still empty.
     pub crl: PathBuf,
     /// The inventory.
@@ -89,6 +97,9 @@ pub fn initialize(
             .parse()
             .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
     };
+    if let Some(passphrase) = &wanted.passphrase {
+        judge_new_passphrase(passphrase)?;
+    }
     home.prepare()?;
     let _lock = home.lock()?;
     let swept = resume_or_sweep(home)?;
@@ -105,9 +116,12 @@ pub fn initialize(
         },
         provenance.at,
     )?;
-    let key = PrivateKey::generate(plan.key_algorithm)?;
+    let key = match &wanted.signer {
+        Some(configuration) => configuration.root_key()?.ok_or(CaError::NoKms)?,
+        None => PrivateKey::generate(plan.key_algorithm)?,
+    };
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
-    let root = builder::sign_root(&plan, serial_number, &key)?;
+    let root = explained(&key, builder::sign_root(&plan, serial_number, &key))?;
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let facts = store::Cluster {
@@ -117,7 +131,8 @@ pub fn initialize(
         created_at: provenance.at,
     };
     let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
-    let made = fill(home, &mut inventory, &root, &key, &provenance);
+    let made = custody_file(home, wanted, &key, uuid)
+        .and_then(|custody| fill(home, &mut inventory, &root, key, custody, &provenance));
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
     let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
@@ -128,7 +143,11 @@ pub fn initialize(
         uuid,
         trust_domain,
         certificate: home.certificate(),
-        key: home.key(),
+        key: wanted.signer.is_none().then(|| home.key()),
+        key_protection: match wanted.passphrase {
+            Some(_) => Protection::Passphrase,
+            None => Protection::None,
+        },
         crl: home.crl(),
         database: home.database(),
         serial_number,
@@ -141,25 +160,39 @@ pub fn initialize(
     })
 }
 
+/// The one private file of a new home: the root's key, or where it is held.
+fn custody_file(
+    home: &Home,
+    wanted: &NewCluster,
+    key: &PrivateKey,
+    cluster: Uuid,
+) -> Result<(PathBuf, Secret), CaError> {
+    if let Some(configuration) = &wanted.signer {
+        return Ok((home.kms(), configuration.to_text()?));
+    }
+    let protection = wanted.passphrase.as_ref().map_or(NewProtection::None, NewProtection::Passphrase);
+    Ok((home.key(), KeyFile::seal(key, cluster, protection)?.into_contents()?))
+}
+
 /// The first revocation list, recorded, and the three files beside the inventory, staged and durable.
 fn fill(
     home: &Home,
     inventory: &mut Inventory,
     root: &crate::x509::Certificate,
-    key: &PrivateKey,
+    key: PrivateKey,
+    (custody, contents): (PathBuf, Secret),
     provenance: &crate::audit::Provenance,
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
-    let key_pem = key.to_pem()?;
-    let signer = Issuer::from_ca_cert_der(&root.der, PrivateKey::from_pem(&key_pem)?)
-        .map_err(builder::signing_failed)?;
+    let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(builder::signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;
     let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
-    let (crl, current) = crl::first_crl(number, provenance.at, root, &signer)?;
+    let first = crl::first_crl(number, provenance.at, root, &signer);
+    let (crl, current) = explained(signer.key(), first)?;
     transaction.record_crl(&issuer, &current)?.commit()?;
 
     let certificate = pem::pem(pem::Kind::Certificate.label(), &root.der);
     let staged = vec![
-        Staged::create(&home.key(), TAG, Access::Private, key_pem.expose())?,
+        Staged::create(&custody, TAG, Access::Private, contents.expose())?,
         Staged::create(&home.certificate(), TAG, Access::Public, certificate.as_bytes())?,
         Staged::create(&home.crl(), TAG, Access::Public, crl.as_bytes())?,
     ];
@@ -187,11 +220,12 @@ fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
     if home.database().exists() {
         return Ok(false);
     }
-    let destinations = [home.key(), home.certificate(), home.crl()];
+    // One of the first two: the key, or where it is held.
+    let destinations = [home.key(), home.kms(), home.certificate(), home.crl()];
     let staged: Vec<Staged> = destinations.iter().filter_map(|path| Staged::adopt(path, TAG)).collect();
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let in_place = destinations.iter().filter(|path| files::occupied(path)).count();
-    if in_place > 0 && in_place + staged.len() == destinations.len() && staged_database.is_file() {
+    if in_place > 0 && in_place + staged.len() == 3 && staged_database.is_file() {
         place(home, staged)?;
         return Err(CaError::InitializeResumed { directory: home.directory().to_owned() });
     }
@@ -220,6 +254,7 @@ fn refuse_occupied(home: &Home) -> Result<(), CaError> {
         ("cluster.crt", home.certificate()),
         ("cluster.key", home.key()),
         ("cluster.crl", home.crl()),
+        ("kms.json", home.kms()),
         ("ca.db", home.database()),
     ];
     let there: Vec<&'static str> =

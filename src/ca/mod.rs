@@ -11,24 +11,31 @@ mod builder;
 mod crl;
 mod crl_der;
 pub mod doctor;
+mod error;
 mod forecast;
 mod handover;
 mod home;
 mod initialize;
 mod issue;
+mod kms;
 mod on_disk;
+mod protect;
 mod recover;
 mod registrar;
 mod renew;
 mod revoke;
+mod rollback;
 mod verify;
 
 pub use crl::{PublishedCrl, Stale};
+pub use error::CaError;
 pub use forecast::{Breakage, Forecast, Gauges, Outage};
 pub use handover::{HandOver, TrustFiles};
 pub use home::Home;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
+pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
+pub use protect::{Custody, Protected};
 pub use recover::Recovered;
 pub use registrar::Registrar;
 pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
@@ -43,18 +50,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::audit::{Actor, Provenance};
-use crate::clock::{Clock, Entropy, EntropyError, rfc3339};
-use crate::files::{self, DirectoryLock, FileError};
-use crate::identity::{IdentityError, Name, Role, TrustDomain};
-use crate::keys::{KeyError, PrivateKey};
-use crate::profile::{PolicyError, ProfileError};
-use crate::revocation::{CrlError, RevocationReason};
-use crate::store::{self, Inventory, Record, Status, StoreError};
-use crate::x509::crl::CrlNumber;
-use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, X509Error};
+use crate::clock::{Clock, Entropy, EntropyError};
+use crate::files::{self, DirectoryLock};
+use crate::identity::{Name, Role, TrustDomain};
+use crate::keys::{KeyError, PrivateKey, Unlock};
+use crate::store::{self, Inventory, Record, Status};
+use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 
-/// What everything here is given: the time, randomness, and who acts.
+/// What everything here is given: the time, randomness, who acts, and what opens keys.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time.
@@ -63,6 +67,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// Who acts, for the audit chain.
     pub actor: Actor,
+    /// What opens the root's key, where more than its file protects it.
+    pub unlock: Arc<dyn Unlock>,
 }
 
 impl Context {
@@ -286,8 +292,9 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check()?;
         let lock = home.lock()?;
+        protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
-        let key = PrivateKey::open(&home.key())?;
+        let key = root_key(home, context.unlock.as_ref())?;
         let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };
         if key.public_key_info() != cluster.root.public_key_info {
             return Err(mismatch());
@@ -299,6 +306,7 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(builder::signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
+        authority.refuse_older_inventory()?;
         authority.recovered = authority.recover()?;
         Ok(authority)
     }
@@ -321,265 +329,23 @@ impl Authority {
     }
 }
 
-/// Why the CA refused or failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaError {
-    /// The name fits several certificates.
-    #[error("{target} fits {} certificates: {}", candidates.len(), candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        target: Target,
-        /// The serial numbers of those it fits, newest first.
-        candidates: Vec<SerialNumber>,
-    },
-    /// A revocation list does not hold.
-    #[error(transparent)]
-    Crl(#[from] CrlError),
-    /// The list lacks what is revoked.
-    #[error("CRL {number} lacks {missing} certificates that are revoked")]
-    CrlIncomplete {
-        /// The list's number.
-        number: CrlNumber,
-        /// How many it lacks.
-        missing: u64,
-    },
-    /// It is not the list that was recorded last.
-    #[error("{} is CRL {number}, not the one that the inventory recorded last{}", path.display(), recorded.map(|number| format!(", CRL {number}")).unwrap_or_default())]
-    CrlNotRecorded {
-        /// The file.
-        path: PathBuf,
-        /// The number of the list in it.
-        number: CrlNumber,
-        /// The number of the one that was recorded.
-        recorded: Option<u64>,
-    },
-    /// What was done is recorded; the list that tells of it could not be written.
-    #[error("all is recorded, but CRL {number} could not be written")]
-    CrlNotWritten {
-        /// The list's number.
-        number: u64,
-        /// Why not.
-        source: FileError,
-    },
-    /// No randomness.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// A file could not be read, written, or should not be used as it is.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The file of a certificate, or of its key, holds another one than was recorded.
-    #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
-    FileForeign {
-        /// The file.
-        path: PathBuf,
-        /// The certificate that it should belong to.
-        serial_number: SerialNumber,
-    },
-    /// A directory that is in use already and that others can enter.
-    #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
-    HomeExposed {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// There is no cluster in the directory.
-    #[error("there is no cluster in {}", directory.display())]
-    HomeMissing {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// There is a cluster, or part of one, in the directory.
-    #[error("{} has already: {}", directory.display(), files.join(", "))]
-    HomeOccupied {
-        /// The directory.
-        directory: PathBuf,
-        /// Which of a cluster's files are there.
-        files: Vec<&'static str>,
-    },
-    /// Not a name.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The identity does not hold any more, and is not renewed.
-    #[error("{role}/{name} is not renewed: certificate {serial_number} was revoked on {} ({reason})", rfc3339(*at))]
-    IdentityRevoked {
-        /// Its role.
-        role: Role,
-        /// Its name.
-        name: Name,
-        /// The certificate that is revoked: the one to be renewed, or the newest of the identity.
-        serial_number: SerialNumber,
-        /// Since when.
-        at: OffsetDateTime,
-        /// Why.
-        reason: RevocationReason,
-    },
-    /// An `initialize` that had ended early was finished instead of begun anew.
-    #[error("an earlier initialize in {} had ended early; its cluster is complete now and nothing else was made", directory.display())]
-    InitializeResumed {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// A private key could not be opened or made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The key was made elsewhere, so that nobody here can make its successor.
-    #[error("the key of certificate {serial_number} was not made here")]
-    KeyElsewhere {
-        /// The certificate's serial number.
-        serial_number: SerialNumber,
-    },
-    /// The key and the certificate in the home do not belong together.
-    #[error("{} is not the key of the root in {}", key.display(), certificate.display())]
-    KeyMismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        certificate: PathBuf,
-    },
-    /// There is nothing to release.
-    #[error("certificate {serial_number} is not on hold")]
-    NotOnHold {
-        /// Its serial number.
-        serial_number: SerialNumber,
-    },
-    /// No certificate was given.
-    #[error("there is no certificate to verify")]
-    NothingToVerify,
-    /// The certificate is not good for use.
-    #[error("certificate {serial_number} of {role}/{name} is {status}")]
-    NotValid {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// Its role.
-        role: Role,
-        /// Its name.
-        name: Name,
-        /// What it is instead.
-        status: Status,
-    },
-    /// One batch orders the same identity twice.
-    #[error("{role}/{name} is asked for twice")]
-    OrderedTwice {
-        /// The role.
-        role: Role,
-        /// The name.
-        name: Name,
-    },
-    /// A profile refuses it.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The profiles break a rule.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// A root cannot be on the list that it signs.
-    #[error("certificate {serial_number} is the cluster's root: a root cannot revoke itself")]
-    RootOnOwnCrl {
-        /// Its serial number.
-        serial_number: SerialNumber,
-    },
-    /// The root is past its end, or before its beginning.
-    #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
-    RootExpired {
-        /// Its last second.
-        not_after: OffsetDateTime,
-    },
-    /// The request is for the key that the certificate has already.
-    #[error("the request is for the key that certificate {serial_number} has already")]
-    SameKey {
-        /// The certificate's serial number.
-        serial_number: SerialNumber,
-    },
-    /// More than one list where one was expected.
-    #[error("{} does not hold exactly one revocation list", path.display())]
-    SeveralCrls {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The signing library failed, or what it signed is not what was asked for.
-    #[error("cannot sign: {why}")]
-    Signing {
-        /// The library's words.
-        why: String,
-    },
-    /// The inventory refused or failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another certificate took its place already.
-    #[error("certificate {serial_number} was renewed already: certificate {by} took its place")]
-    Superseded {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// The serial number of the one that took its place.
-        by: SerialNumber,
-    },
-    /// The root or the trust bundle is not fit to be trusted.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// The cluster's name cannot be its trust domain.
-    #[error("the cluster name `{name}` is not a trust domain")]
-    TrustDomain {
-        /// The cluster's name.
-        name: String,
-        /// The rule it breaks.
-        source: IdentityError,
-    },
-    /// Nothing of that name or number was issued.
-    #[error("there is no certificate {target}")]
-    UnknownCertificate {
-        /// What was asked for.
-        target: Target,
-    },
-    /// Nothing was issued for that key.
-    #[error("no certificate was issued for the key with SHA-256 {public_key}")]
-    UnknownKey {
-        /// The digest of its SubjectPublicKeyInfo.
-        public_key: Sha256,
-    },
-    /// Not the X.509 it should be.
-    #[error(transparent)]
-    X509(#[from] X509Error),
+/// The root's key: in its file, or with the service that holds it.
+fn root_key(home: &Home, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
+    if !files::occupied(&home.key())
+        && let Some(held) = unlock.kms()?.root_key()?
+    {
+        return Ok(held);
+    }
+    PrivateKey::unlock(&home.key(), unlock)
 }
 
-impl CaError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Ambiguous { .. } => "ca.ambiguous",
-            Self::Crl(error) => error.code(),
-            Self::CrlIncomplete { .. } => "ca.crl_incomplete",
-            Self::CrlNotRecorded { .. } => "ca.crl_not_recorded",
-            Self::CrlNotWritten { .. } => "ca.crl_not_written",
-            Self::Entropy(error) => error.code(),
-            Self::File(error) => error.code(),
-            Self::FileForeign { .. } => "ca.file_foreign",
-            Self::HomeExposed { .. } => "home.exposed_directory",
-            Self::HomeMissing { .. } => "home.missing",
-            Self::HomeOccupied { .. } => "home.occupied",
-            Self::Identity(error) => error.code(),
-            Self::IdentityRevoked { .. } => "ca.identity_revoked",
-            Self::InitializeResumed { .. } => "home.initialize_resumed",
-            Self::Key(error) => error.code(),
-            Self::KeyElsewhere { .. } => "ca.key_elsewhere",
-            Self::KeyMismatch { .. } => "home.key_mismatch",
-            Self::NotOnHold { .. } => "ca.not_on_hold",
-            Self::NothingToVerify => "ca.nothing_to_verify",
-            Self::NotValid { .. } => "ca.not_valid",
-            Self::OrderedTwice { .. } => "ca.ordered_twice",
-            Self::Policy(error) => error.code(),
-            Self::Profile(error) => error.code(),
-            Self::RootExpired { .. } => "home.root_expired",
-            Self::RootOnOwnCrl { .. } => "ca.root_on_own_crl",
-            Self::SameKey { .. } => "ca.same_key",
-            Self::SeveralCrls { .. } => "ca.several_crls",
-            Self::Signing { .. } => "ca.signing",
-            Self::Store(error) => error.code(),
-            Self::Superseded { .. } => "ca.superseded",
-            Self::Trust(error) => error.code(),
-            Self::TrustDomain { .. } => "name.trust_domain",
-            Self::UnknownCertificate { .. } => "ca.unknown_certificate",
-            Self::UnknownKey { .. } => "ca.unknown_key",
-            Self::X509(error) => error.code(),
+/// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only
+/// says that it did not.
+fn explained<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
+    match result {
+        Err(CaError::Signing { why }) => {
+            Err(key.take_failure().map_or(CaError::Signing { why }, CaError::Kms))
         }
+        other => other,
     }
 }

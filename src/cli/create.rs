@@ -285,6 +285,11 @@ fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
     }
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
+    write_next(issued, f)
+}
+
+/// The command that carries a pair to where it is used.
+pub(super) fn write_next(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
     let host = match role {
         Role::ControlService => name.as_str(),

@@ -7,6 +7,7 @@ mod actor;
 mod audit;
 mod backup;
 mod bundle;
+mod ca_cert;
 mod create;
 mod crl;
 mod distribute;
@@ -15,6 +16,8 @@ mod explain_failure;
 mod forecast;
 mod initialize;
 mod input;
+mod key;
+mod kms;
 mod list;
 mod look;
 mod password;
@@ -23,7 +26,9 @@ mod progress;
 mod renew;
 mod report;
 mod revoke;
+mod secrets;
 mod shell;
+mod unlock;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,9 +40,11 @@ use time::OffsetDateTime;
 
 use crate::ca::{Authority, Context, Home};
 use crate::clock::{FixedClock, SystemClock, SystemEntropy};
+use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
 
 use report::{CommandResult, Failure, Format};
+use unlock::{Keyring, PassphraseSource};
 
 /// A private certificate authority for the machines of one cluster.
 ///
@@ -96,6 +103,9 @@ struct Global {
     /// Profiles to use instead of the built-in ones
     #[arg(long, global = true, value_name = "DIR")]
     templates: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: PassphraseSource,
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,6 +140,16 @@ enum Command {
     /// Revoke certificates and rewrite the revocation list
     Revoke(revoke::Revoke),
 
+    /// What protects the root's private key, or another one
+    #[command(subcommand)]
+    Key(key::Key),
+
+    /// The key management service that wraps private keys: Vault, OpenBao
+    Kms(kms::Kms),
+
+    /// The CA that the certificates of key management services must come from
+    #[command(subcommand)]
+    CaCert(ca_cert::CaCert),
     /// Revoke a certificate for the time being
     Hold(revoke::Hold),
 
@@ -192,6 +212,10 @@ impl Session {
         Home::new(&self.global.home)
     }
 
+    fn passphrase(&self) -> &PassphraseSource {
+        &self.global.passphrase
+    }
+
     fn profiles(&self) -> Result<ProfileSet, Failure> {
         Ok(match &self.global.templates {
             Some(directory) => ProfileSet::load(directory)?,
@@ -244,7 +268,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
-    let session = Session { global: cli.global, context };
+    let keyring = Keyring::new(cli.global.passphrase.clone(), Home::new(&cli.global.home).kms());
+    let session = Session { context: Context { unlock: Arc::new(keyring), ..context }, global: cli.global };
     report::finish(format, cli.command.run(&session))
 }
 
@@ -265,6 +290,9 @@ impl Command {
             Self::Renew(command) => command.run(session),
             Self::Rekey(command) => command.run(session),
             Self::Revoke(command) => command.run(session),
+            Self::Key(command) => command.run(session),
+            Self::Kms(command) => command.run(session),
+            Self::CaCert(command) => command.run(session),
             Self::Hold(command) => command.hold(session),
             Self::Release(command) => command.release(session),
             Self::Crl(command) => command.run(session),
@@ -304,7 +332,11 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
 /// Runs `cluster-ca` as a process: real arguments, clock, randomness and user.
 #[must_use]
 pub fn main() -> ExitCode {
-    let context =
-        Context { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), actor: actor::current() };
+    let context = Context {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        actor: actor::current(),
+        unlock: Arc::new(NothingToUnlockWith),
+    };
     run(std::env::args_os(), context)
 }

@@ -15,6 +15,7 @@ use crate::profile::{ProfileSet, RenewalKey};
 use crate::store::Record;
 use crate::x509::{CertificationRequest, KeyAlgorithm, SerialNumber};
 
+use super::create::write_next;
 use super::report::{CommandResult, Failure, Outcome, typed};
 use super::{Session, input, progress};
 
@@ -195,8 +196,11 @@ impl fmt::Display for Done {
         write_refused(&self.refused, f)?;
         match (self.all.len(), self.refused.len()) {
             (0, 0) => writeln!(f, "Nothing is due."),
-            (done, 0) => writeln!(f, "\nRenewed {done}. Next: copy each to its machine"),
-            (done, refused) => writeln!(f, "\nRenewed {done}, not renewed {refused}"),
+            (0, refused) => writeln!(f, "\nNot renewed: {refused}"),
+            (done, refused) => {
+                writeln!(f, "\nRenewed: {done}, not renewed: {refused}")?;
+                writeln!(f, "\nNext: cluster-ca distribute --all    (hosts.yaml says where to)")
+            }
         }
     }
 }
@@ -258,9 +262,10 @@ fn renewed_text(renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "  certificate  {}", typed(&new.certificate))?;
     match &new.key {
         Some(key) => writeln!(f, "  key          {}", typed(key))?,
-        None => writeln!(f, "  key          stays where it was made")?,
+        None => writeln!(f, "  key          not here")?,
     }
     writeln!(f, "  serial       {}  (in the place of {})", new.serial_number, renewed.supersedes)?;
     writeln!(f, "  valid until  {}", rfc3339(new.not_after))?;
-    writeln!(f, "\nNext: copy it to its machine; the old certificate holds until it ends or is revoked")
+    writeln!(f, "  the old one  holds until it ends or is revoked")?;
+    write_next(new, f)
 }

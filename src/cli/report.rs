@@ -128,6 +128,9 @@ impl Failure {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
             "ca.crl_not_written" | "profile.directory" => 3,
+            "kms.address" | "kms.name" => 2,
+            "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
+            "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
@@ -158,6 +161,8 @@ failure_from!(
     crate::distribute::KeyStoreError,
     crate::files::FileError,
     crate::identity::IdentityError,
+    crate::keys::KeyError,
+    crate::keys::kms::KmsError,
     crate::probe::ProbeError,
     crate::profile::ProfileError,
     crate::store::StoreError,
@@ -176,6 +181,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "file.disk_full" | "store.disk_full" => {
             "make room on the file system and run the command again; nothing half-written was kept"
         }
+        "file.permission" => "run as the owner of the file, or make the directory one that you can write to",
         "file.read_only" | "store.read_only" => {
             "the file system is read-only; work in a home that can be written to (--home DIR)"
         }
@@ -187,11 +193,79 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "home.exposed_directory" => {
             "choose an empty or new directory with --home DIR, or close this one: chmod 0700"
         }
+        "home.inventory_behind" => {
+            "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest"
+        }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"
         }
         "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
         "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
+        "key.envelope_damaged" | "key.envelope_unreadable" => {
+            "put back the key file from a backup; an envelope opens only as it was written"
+        }
+        "key.envelope_version" => "use the version of cluster-ca that wrote the file, or a newer one",
+        "key.not_protected" => "protect it with: cluster-ca key protect",
+        "key.passphrase_needed" => {
+            "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal"
+        }
+        "key.protected_by_kms" => "see cluster-ca kms show; cluster-ca kms unset ends it",
+        "key.protected_by_passphrase" => "change it with: cluster-ca key change-passphrase",
+        "key.unsupported_encryption" => {
+            "write it anew: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW"
+        }
+        "key.weak_passphrase" => {
+            "take several random words: whoever steals the file guesses as long as they like"
+        }
+        "ca.keys_wrapped" => {
+            "with --allow-downgrade they are protected by --passphrase-file FILE instead, or by their file's mode alone"
+        }
+        "ca.no_kms" => "set one: cluster-ca kms set vault https://HOST:8200 KEY",
+        "ca.no_service_ca" => {
+            "the CAs that the system believes are used; set one: cluster-ca ca-cert set FILE"
+        }
+        "kms.address" => "give a Vault as https://HOST:8200, a KMIP server as HOST:5696",
+        "kms.certificate_untrusted" => {
+            "set the CA that the server's certificate comes from: cluster-ca ca-cert set FILE"
+        }
+        "kms.client_certificate" => "give --client-cert and --client-key that belong together, both in PEM",
+        "kms.client_certificate_refused" => {
+            "see that it is registered at the server, not expired, and allows clientAuth"
+        }
+        "kms.operation_missing" => "choose a server, or a profile of it, that encrypts and decrypts",
+        "kms.too_old" => "update the server to KMIP 1.2 or later",
+        "kms.configuration" => {
+            "put kms.json back from a backup, or set the service again: cluster-ca kms set"
+        }
+        "kms.credential_missing" => {
+            "give it in CLUSTER_CA_KMS_TOKEN or CLUSTER_CA_KMS_SECRET_ID, in a file, or run the command on a terminal"
+        }
+        "kms.denied" => {
+            "the policy of the token or role must grant that capability there (cluster-ca kms set vault --help shows a policy); \
+             a key that does not exist reads as denied too"
+        }
+        "kms.key_missing" => {
+            "see that the name, the namespace and --transit-path are right; a deleted key is lost"
+        }
+        "kms.key_unfit" => {
+            "make one that encrypts (Vault: bao write -f transit/keys/KEY; KMIP: AES, activated, usage mask Encrypt and Decrypt)"
+        }
+        "kms.key_version_refused" => {
+            "lower the key's min_decryption_version in the service, then: cluster-ca kms rewrap"
+        }
+        "kms.login_refused" => {
+            "see that role id, secret id and --auth-path are right and that the secret id is not used up"
+        }
+        "kms.mount_missing" => {
+            "see that the engine is enabled there (bao secrets list), or give --transit-path, --auth-path"
+        }
+        "kms.namespace_missing" => "see that --namespace is right",
+        "kms.not_configured" => "put back the kms.json that knows the service, or set it: cluster-ca kms set",
+        "kms.sealed" => "unseal it (bao operator unseal), then run the command again",
+        "kms.token_refused" => "it is expired, revoked or wrong; set a new one: cluster-ca kms set vault",
+        "kms.unavailable" => {
+            "see that the service runs and can be reached from here, then run the command again"
+        }
         "key.encrypted" => "an unencrypted key was expected here",
         "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
         "policy.outlives_issuer" => "ask for a shorter --validity",

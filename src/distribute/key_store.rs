@@ -56,7 +56,7 @@ pub fn key_store(
 ) -> Result<Secret, KeyStoreError> {
     let key = PrivateKey::from_pem(key_pem)?;
     let refused = |error: p12_keystore::error::Error| KeyStoreError::Library { why: error.to_string() };
-    let stored_key = StoredKey::from_der(key.to_pkcs8().secret_pkcs8_der()).map_err(refused)?;
+    let stored_key = StoredKey::from_der(key.to_pkcs8()?.secret_pkcs8_der()).map_err(refused)?;
     let certificates = chain
         .iter()
         .map(|certificate| StoredCertificate::from_der(&certificate.der))

@@ -1,5 +1,5 @@
-//! Whether a connection is used: what tells an idle caller, and one that never finishes its header, from
-//! one at work. A worker looks at all of its connections every second, which costs less than a timer
+//! Whether a connection is used: what tells an idle caller, one that never finishes its header, and one
+//! that does not take its responses, from one at work. A worker looks at all of its connections every second, which costs less than a timer
 //! for each request.
 
 use std::io;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::registry::Session;
+use super::tls::Protocol;
 
 /// What happens on one connection. Its times are milliseconds since it was opened.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub struct Activity {
     quiet_since: AtomicU64,
     /// When the first byte came after that; 0 while there was none.
     header_since: AtomicU64,
+    /// Responses of which there is something for the caller to take.
+    waiting: AtomicU32,
+    /// When it last took something of any response.
+    taken_at: AtomicU64,
 }
 
 impl Activity {
@@ -34,6 +39,8 @@ impl Activity {
             running: AtomicU32::new(0),
             quiet_since: AtomicU64::new(0),
             header_since: AtomicU64::new(0),
+            waiting: AtomicU32::new(0),
+            taken_at: AtomicU64::new(0),
         }
     }
 
@@ -49,11 +56,47 @@ impl Activity {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// There is something of a response for the caller to take.
+    pub fn response_waits(&self) {
+        self.response_moves();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The caller has taken some of a response, and there is more.
+    pub fn response_moves(&self) {
+        self.taken_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The caller has taken all that there is of a response.
+    pub fn response_taken(&self) {
+        self.response_moves();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Bytes went to the caller.
+    fn bytes_go(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.response_moves();
+        }
+    }
+
     /// Bytes came from the caller.
     fn bytes_come(&self) {
         if self.running.load(Ordering::Relaxed) == 0 && self.header_since.load(Ordering::Relaxed) == 0 {
             self.header_since.store(self.now().max(1), Ordering::Relaxed);
         }
+    }
+
+    /// How long ago it was opened.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// How many requests are being answered.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.running.load(Ordering::Relaxed)
     }
 
     /// How long nothing has been asked for; `None` while a request runs.
@@ -72,6 +115,12 @@ impl Activity {
         }
     }
 
+    /// How long the caller has taken nothing of what waits for it; `None` while nothing does.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Duration> {
+        (self.waiting.load(Ordering::Relaxed) > 0).then(|| self.since(self.taken_at.load(Ordering::Relaxed)))
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -87,7 +136,7 @@ impl Default for Activity {
     }
 }
 
-/// A stream that notes in its session's activity when bytes come.
+/// A stream that notes in its session's activity when bytes come and go.
 #[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
@@ -98,6 +147,14 @@ impl<S> Watched<S> {
     /// Watches `stream` for `session`.
     pub const fn new(stream: S, session: Arc<Session>) -> Self {
         Self { stream, session }
+    }
+
+    /// On HTTP/2, bytes may go all the time, as answers to pings, and nothing of a response among them.
+    fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) && self.session.protocol == Protocol::Http1 {
+            self.session.activity.bytes_go();
+        }
+        written
     }
 }
 
@@ -118,7 +175,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -134,7 +192,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_written(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -196,7 +196,8 @@ impl ResponseBody {
         Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
     }
 
-    fn fail(&mut self, reason: &'static str) {
+    /// Why it does not come to its end, for the record.
+    pub fn fail(&mut self, reason: &'static str) {
         if let Some(record) = &mut self.record {
             record.fail(reason);
         }
@@ -305,6 +306,9 @@ pub enum BodyError {
         #[source]
         why: Box<Problem>,
     },
+    /// The upstream sent nothing more for too long.
+    #[error("the upstream stopped in the middle of the body")]
+    Silent,
     /// More bytes than the route takes.
     #[error("the body is larger than {at_most} bytes")]
     TooLarge {
@@ -326,6 +330,7 @@ impl BodyError {
         match self {
             Self::Downstream { .. } => "body.downstream",
             Self::Forbidden { why } => why.code(),
+            Self::Silent => "body.silent",
             Self::TooLarge { .. } => "body.too_large",
             Self::Upstream { .. } => "body.upstream",
         }

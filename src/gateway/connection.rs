@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Watched;
-use super::body::ResponseBody;
 use super::config::Limits;
 use super::handshake::Admitted;
+use super::pace::Paced;
 use super::registry::{Order, Registration, Session};
 use super::service;
 use super::tls::Protocol;
@@ -153,12 +153,15 @@ impl Drainable for http2::Connection<Io, Requests, TokioExecutor> {
 struct Requests(Arc<Connection>);
 
 impl Service<Request<Incoming>> for Requests {
-    type Response = Response<ResponseBody>;
+    type Response = Response<Paced>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.0);
-        Box::pin(async move { Ok(service::respond(&connection, request).await) })
+        Box::pin(async move {
+            let response = service::respond(&connection, request).await;
+            Ok(response.map(|body| Paced::new(body, &connection)))
+        })
     }
 }

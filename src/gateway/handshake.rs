@@ -101,6 +101,7 @@ async fn attempt(
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
         Refusal::new("connection.identity_limit", "the caller has as many connections open as it may have")
     })?;
+    gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
     let session = Arc::clone(registration.session());
     let connection = Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
@@ -175,20 +176,21 @@ impl Refusal {
         self
     }
 
-    /// Writes the line, with what is known of the certificate.
+    /// Tells of it, with what is known of the certificate.
     pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
         let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
         let certificate = certificate.as_ref();
         let bounded = |text: String| text.chars().take(1_024).collect();
-        gateway.telemetry.handshake_refused(&HandshakeRefused {
+        gateway.telemetry.handshake_refused(HandshakeRefused {
             remote,
             reason: self.code,
-            detail: &self.detail,
+            detail: self.detail.clone(),
             subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
             issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
             serial_number: certificate.map(|certificate| certificate.serial_number),
             fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
             duration_us: micros_since(begun),
+            certificate: self.leaf.clone(),
         });
     }
 }

@@ -20,6 +20,8 @@ use crate::x509::Certificate;
 
 /// The caller's certificate (RFC 9440).
 pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The certificates between the caller's and the trust anchor, where there are any (RFC 9440).
+pub const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 /// The caller's certificate in the form that Envoy made common.
 pub const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// The caller's SPIFFE ID.
@@ -39,7 +41,7 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 
 /// What an upstream is told about a caller: worked out once for a certificate, set on each request.
 #[derive(Clone, Debug)]
-pub struct IdentityHeaders([(HeaderName, HeaderValue); 6]);
+pub struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl IdentityHeaders {
     /// The fields for the holder of `certificate`, whose verified identity is `caller`.
@@ -48,14 +50,26 @@ impl IdentityHeaders {
     /// [`InvalidHeaderValue`] when the certificate has something that no field can carry; such a caller
     /// is to be refused.
     pub fn new(caller: &Identity, certificate: &Certificate) -> Result<Self, InvalidHeaderValue> {
-        Ok(Self([
-            (CLIENT_CERT, format!(":{}:", BASE64_STANDARD.encode(&certificate.der)).try_into()?),
+        Ok(Self(vec![
+            (CLIENT_CERT, byte_sequence(certificate).try_into()?),
             (X_FORWARDED_CLIENT_CERT, client_cert_details(caller, certificate).try_into()?),
             (X_CLUSTER_ID, caller.to_string().try_into()?),
             (X_CLUSTER_NAME, HeaderValue::from_str(caller.name.as_str())?),
             (X_CLUSTER_ROLE, HeaderValue::from_static(caller.role.as_str())),
             (X_CLUSTER_SERIAL, certificate.serial_number.to_string().try_into()?),
         ]))
+    }
+
+    /// These fields, and the verified authorities between the caller's certificate and the trust anchor.
+    ///
+    /// # Errors
+    /// None in practice: base64 can be carried.
+    pub fn with_chain(mut self, intermediates: &[Certificate]) -> Result<Self, InvalidHeaderValue> {
+        if !intermediates.is_empty() {
+            let chain: Vec<_> = intermediates.iter().map(byte_sequence).collect();
+            self.0.push((CLIENT_CERT_CHAIN, chain.join(", ").try_into()?));
+        }
+        Ok(self)
     }
 
     /// The fields, in the order in which they are set.
@@ -85,6 +99,11 @@ impl AddressHeaders {
             (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
         ])
     }
+}
+
+/// A certificate as structured fields have it (RFC 8941, section 3.3.5).
+fn byte_sequence(certificate: &Certificate) -> String {
+    format!(":{}:", BASE64_STANDARD.encode(&certificate.der))
 }
 
 /// The value of `X-Forwarded-Client-Cert`: one element, its subject quoted.
@@ -195,16 +214,18 @@ fn must_not_pass(name: &HeaderName) -> bool {
         Some(b'f') => &["forwarded"],
         Some(b'h') => &["host", "http2-settings"],
         Some(b'k') => &["keep-alive"],
-        Some(b'p') => &["proxy-authenticate", "proxy-authorization", "proxy-connection"],
+        // `Proxy` becomes HTTP_PROXY, by which CGI programs are told where to send their own calls.
+        Some(b'p') => &["proxy", "proxy-authenticate", "proxy-authorization", "proxy-connection"],
         Some(b'r') => &["remote-user"],
         // What nginx, Apache and HAProxy are usually made to say about a client certificate.
         Some(b's') => &["ssl-client-*"],
-        Some(b't') => &["te", "transfer-encoding"],
+        Some(b't') => &["te", "transfer-encoding", "true-client-ip"],
         Some(b'u') => &["upgrade"],
         Some(b'x') => &[
             "x-authenticated-*",
             "x-client-cert*",
             "x-client-dn",
+            "x-client-ip",
             "x-client-role",
             "x-client-verify",
             "x-cluster-*",
@@ -360,6 +381,9 @@ mod tests {
             "X-Remote-User",
             "X-Remote-Group",
             "Remote_User",
+            "Proxy",
+            "X-Client-IP",
+            "True-Client-IP",
             "X-Authenticated-User",
             "X.Authenticated.User",
             "X-Real-IP",

@@ -7,32 +7,40 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
-//! | TLS | [`handshake`], [`peer`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`forward`], [`own`], [`problem`], [`registry`], [`request_id`], [`service`], [`state`], [`worker`] |
-//! | telling | [`log`], [`telemetry`] |
-//! | trying it out | [`demo`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
+//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
+//! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
+pub mod admin;
+pub mod assertion;
 pub mod body;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod exchange;
+pub mod explain;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
 pub mod headers;
 pub mod identify;
 pub mod log;
+pub mod metrics;
 pub mod own;
+pub mod pace;
 pub mod path;
 pub mod peer;
 pub mod policy;
 pub mod problem;
 pub mod pushed;
 pub mod registry;
+pub mod rejected;
 pub mod reload;
+pub mod replay;
 pub mod request_id;
 pub mod resumption;
 pub mod run;
@@ -52,7 +60,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -60,13 +68,14 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
+use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
-use self::log::AccessLog;
+use self::log::LineLog;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
 use self::state::{Loader, State, StateError};
 use self::status::Status;
-use self::telemetry::{ShadowDifferences, Telemetry};
+use self::telemetry::Telemetry;
 use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
@@ -105,6 +114,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Where the gateway is in its life.
     pub phase: tokio::sync::watch::Sender<Phase>,
+    /// Whether a part that cannot be done without has panicked.
+    pub panicked: AtomicBool,
     /// What changes the state.
     pub changes: Changes,
     /// Told when everything is to be loaded again.
@@ -176,20 +187,21 @@ impl Gateway {
         let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
         let state = loader.first(config)?;
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
-        let log = AccessLog::start(options.access_log).map_err(|source| GatewayError::Thread { source })?;
+        let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
+        let metrics = config.metrics.map(listen).transpose()?;
+        let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        let log = LineLog::start("access-log", options.access_log)
+            .map_err(|source| GatewayError::Thread { source })?;
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry {
-                log: Arc::new(log),
-                clock: options.clock,
-                shadow: ShadowDifferences::default(),
-            }),
+            telemetry: Arc::new(Telemetry::new(log, options.clock, workers)),
             entropy: options.entropy,
             limits: config.limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
+            panicked: AtomicBool::new(false),
             changes: Changes::new(loader, config),
             reload_wanted: Notify::new(),
         });
@@ -197,11 +209,17 @@ impl Gateway {
         for (index, listeners) in of_workers.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&shared)));
             let phase = shared.phase.subscribe();
-            threads.push(spawn(&format!("worker-{index}"), worker.run(listeners, phase))?);
+            threads.push(spawn(&format!("worker-{index}"), &shared, worker.run(listeners, phase))?);
         }
-        threads.push(spawn("warden", warden::run(Arc::clone(&shared)))?);
-        threads.push(spawn("watch", watch::run(Arc::clone(&shared), files))?);
-        Ok(Running { addresses, shared, threads })
+        threads.push(spawn("warden", &shared, warden::run(Arc::clone(&shared)))?);
+        threads.push(spawn("watch", &shared, watch::run(Arc::clone(&shared), files))?);
+        if let Some(socket) = admin {
+            threads.push(spawn("admin", &shared, admin::run(Arc::clone(&shared), socket))?);
+        }
+        if let Some(listener) = metrics {
+            threads.push(spawn("metrics", &shared, metrics::listener::run(Arc::clone(&shared), listener))?);
+        }
+        Ok(Running { addresses, metrics: metrics_address, shared, threads })
     }
 }
 
@@ -209,6 +227,7 @@ impl Gateway {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -218,6 +237,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The address that metrics are fetched at, if they are.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// What is counted and told.
@@ -267,12 +292,15 @@ impl Running {
     }
 
     /// Waits until it has stopped, and for its threads.
-    pub fn join(self) {
+    ///
+    /// # Errors
+    /// [`GatewayError::Panicked`] when that is why it stopped.
+    pub fn join(self) -> Result<(), GatewayError> {
         for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the gateway panicked");
-            }
+            // A panic has been noted by whoever watched over it.
+            let _ = thread.join();
         }
+        if self.shared.panicked.load(Ordering::Relaxed) { Err(GatewayError::Panicked) } else { Ok(()) }
     }
 }
 
@@ -281,18 +309,44 @@ fn workers(config: &Config) -> usize {
     config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
+/// Stops the gateway when a panic drops it: one that accepts no more, or no longer sees what expires, must
+/// not look as if it were well.
+#[derive(Debug)]
+pub struct StopOnPanic(Arc<Shared>);
+
+impl StopOnPanic {
+    /// Watches over the scope that it is in.
+    #[must_use]
+    pub const fn new(gateway: Arc<Shared>) -> Self {
+        Self(gateway)
+    }
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a part of the gateway panicked that it cannot do without: it stops");
+            self.0.panicked.store(true, Ordering::Relaxed);
+            self.0.phase.send_replace(Phase::Stopped);
+        }
+    }
+}
+
 /// A thread with a runtime of its own that runs `task`.
 fn spawn(
     name: &str,
+    gateway: &Arc<Shared>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> Result<JoinHandle<()>, GatewayError> {
     let failed = |source| GatewayError::Thread { source };
     let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let stop_on_panic = StopOnPanic::new(Arc::clone(gateway));
     let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
                 let _ = ready.send(Ok(()));
+                let _stop_on_panic = stop_on_panic;
                 runtime.block_on(task);
             }
             Err(error) => {
@@ -330,6 +384,11 @@ fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<S
     Ok(sockets)
 }
 
+/// A listening socket that nobody else has.
+fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    socket(address, false).map_err(|source| GatewayError::Bind { address, source })
+}
+
 fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -354,6 +413,9 @@ fn with_causes(error: &dyn Error) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -362,6 +424,9 @@ pub enum GatewayError {
         /// What the system says.
         source: io::Error,
     },
+    /// A part that it cannot do without panicked while it served.
+    #[error("a part of the gateway panicked, and it was stopped")]
+    Panicked,
     /// What the configuration names is not there, or does not fit.
     #[error(transparent)]
     State(#[from] StateError),
@@ -378,7 +443,9 @@ impl GatewayError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Admin(error) => error.code(),
             Self::Bind { .. } => "gateway.bind",
+            Self::Panicked => "gateway.panicked",
             Self::State(error) => error.code(),
             Self::Thread { .. } => "gateway.thread",
         }

@@ -11,17 +11,22 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
+use super::Shared;
 use super::connection::Connection;
 use super::forward::ForwardError;
 use super::peer::Peer;
 use super::policy::{Denial, DenyReason, RESERVED};
 use super::problem::Problem;
 use super::registry::Session;
+use super::state::State;
 use super::status::{CrlStatus, Status};
 use super::telemetry::RequestRecord;
 use crate::clock::rfc3339;
-use crate::identity::{Name, Role, TrustDomain};
+use crate::identity::{Identity, Name, Role, TrustDomain};
 use crate::x509::{SerialNumber, Sha256};
+
+/// Where the keys of assertions are published.
+pub const JWKS: &str = "/.well-known/cluster/jwks";
 
 /// How long a pushed CRL may take to arrive.
 const UPLOAD: Duration = Duration::from_secs(60);
@@ -45,39 +50,70 @@ pub async fn answer(
     record: &mut RequestRecord,
 ) -> Result<Bytes, Problem> {
     let session = &connection.session;
-    let peer = session.peer.as_deref().ok_or(Problem::CertificateMissing)?;
-    match path.strip_prefix(RESERVED) {
-        Some("/whoami") => {
-            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-            Ok(json(&WhoAmI::of(session, peer)))
-        }
-        Some("/status") => {
-            check_method(method, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-            check_operator(connection, peer, record)?;
-            Ok(json(&Status::of(&connection.worker.gateway)))
-        }
-        Some("/crl") => {
-            check_method(method, &[Method::PUT], "PUT")?;
-            check_operator(connection, peer, record)?;
-            push(connection, body).await
-        }
-        _ => Err(Problem::NotFound),
+    let gateway = &connection.worker.gateway;
+    let caller = session.peer.as_ref().map(|peer| &peer.identity);
+    let resource = Resource::requested(&gateway.state.load(), caller, method, path);
+    if let Err(Problem::Denied(denial)) = &resource {
+        record.denied(*denial);
+    }
+    match (resource?, &session.peer) {
+        (Resource::Crl, _) => push(connection, body).await,
+        (Resource::Jwks, _) => jwks(gateway).ok_or(Problem::NotFound),
+        (Resource::Status, _) => Ok(json(&Status::of(gateway))),
+        (Resource::WhoAmI, Some(peer)) => Ok(json(&WhoAmI::of(session, peer))),
+        (Resource::WhoAmI, None) => Err(Problem::Denied(Denial::NO_CERTIFICATE)),
     }
 }
 
-fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Result<(), Problem> {
-    if allowed.contains(method) { Ok(()) } else { Err(Problem::MethodNotAllowed { allow }) }
+/// The keys that assertions can be verified with (RFC 7517); `None` where none are made.
+pub fn jwks(gateway: &Shared) -> Option<Bytes> {
+    let state = gateway.state.load();
+    let assertions = state.assertions.as_ref()?;
+    Some(json(&assertions.jwks(gateway.telemetry.clock.now())))
 }
 
-/// By the configuration in force now.
-fn check_operator(connection: &Connection, peer: &Peer, record: &mut RequestRecord) -> Result<(), Problem> {
-    let state = connection.worker.gateway.state.load();
-    if state.operators.iter().any(|operator| operator.is(&peer.identity)) {
-        return Ok(());
+/// What the gateway answers by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Where an operator pushes a CRL to.
+    Crl,
+    /// The keys that assertions can be verified with.
+    Jwks,
+    /// How the gateway is, for operators.
+    Status,
+    /// Who the caller is.
+    WhoAmI,
+}
+
+impl Resource {
+    /// The one at `path`, which is below [`RESERVED`], if `caller` may ask for it so under `state`.
+    ///
+    /// # Errors
+    /// [`Problem`]: the caller has no certificate or is no operator, there is no such resource, or it does
+    /// not take the method.
+    pub fn requested(
+        state: &State,
+        caller: Option<&Identity>,
+        method: &Method,
+        path: &str,
+    ) -> Result<Self, Problem> {
+        let caller = caller.ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
+        let (resource, allow) = match path.strip_prefix(RESERVED) {
+            Some("/crl") => (Self::Crl, "PUT"),
+            Some("/jwks") if state.assertions.is_some() => (Self::Jwks, "GET, HEAD"),
+            Some("/status") => (Self::Status, "GET, HEAD"),
+            Some("/whoami") => (Self::WhoAmI, "GET, HEAD"),
+            _ => return Err(Problem::NotFound),
+        };
+        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+            return Err(Problem::MethodNotAllowed { allow });
+        }
+        let for_operators = matches!(resource, Self::Crl | Self::Status);
+        if for_operators && !state.operators.iter().any(|operator| operator.is(caller)) {
+            return Err(Problem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
+        }
+        Ok(resource)
     }
-    let denial = Denial { reason: DenyReason::NotAnOperator, rule: None };
-    record.denied(denial);
-    Err(Problem::Denied(denial))
 }
 
 /// Takes a CRL; the answer comes when every connection that it ends has ended.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
+use super::assertion::AssertionError;
 use super::body::ResponseBody;
 use super::forward::ForwardError;
 use super::framing::FramingError;
@@ -23,6 +24,9 @@ use crate::x509::crl::CrlNumber;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// What the service behind is told about the caller cannot be signed.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The caller's body failed on the way.
     #[error("the body ended early")]
     BodyBroken,
@@ -32,9 +36,6 @@ pub enum Problem {
         /// How many bytes it takes.
         at_most: u64,
     },
-    /// The caller has no certificate, and what it asks for is not for anyone.
-    #[error("this takes a client certificate")]
-    CertificateMissing,
     /// The connection is being cut.
     #[error("the connection is being closed: {}", .0.code())]
     Cut(CutReason),
@@ -101,7 +102,7 @@ impl Problem {
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
             Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::CertificateMissing | Self::Cut(_) => StatusCode::UNAUTHORIZED,
+            Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
             }
@@ -113,7 +114,7 @@ impl Problem {
             }
             Self::Forward(_) => StatusCode::BAD_GATEWAY,
             Self::Framing(error) => error.status(),
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -135,9 +136,9 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
             Self::BodyBroken => "request.body_broken",
             Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::CertificateMissing => "certificate.missing",
             Self::Cut(reason) => reason.code(),
             Self::Denied(denial) => denial.reason.code(),
             Self::Forward(error) => error.code(),

@@ -41,8 +41,12 @@ pub enum CutReason {
     CertificateRevoked,
     /// The header of a request did not come to its end in time.
     HeaderTimeout,
+    /// A person has closed it, on the admin socket.
+    Operator,
     /// The gateway stops, and the time to finish is over.
     Shutdown,
+    /// The caller did not take its responses.
+    Stalled,
     /// What is trusted has changed, and it is not among it any more.
     TrustChanged,
 }
@@ -55,7 +59,9 @@ impl CutReason {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
             Self::HeaderTimeout => "connection.header_timeout",
+            Self::Operator => "connection.operator",
             Self::Shutdown => "connection.shutdown",
+            Self::Stalled => "connection.stalled",
             Self::TrustChanged => "connection.trust_changed",
         }
     }
@@ -66,6 +72,8 @@ impl CutReason {
 pub struct Session {
     /// Unique in this process.
     pub id: u64,
+    /// The worker that serves it.
+    pub worker: usize,
     /// Who is at the other end; `None` for a caller without a certificate.
     pub peer: Option<Arc<Peer>>,
     /// The address at the other end.
@@ -211,6 +219,7 @@ impl Registry {
         }
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            worker,
             peer: opening.peer,
             remote: opening.remote,
             tls_version: opening.tls_version,
@@ -283,6 +292,15 @@ impl Registry {
         for shard in &self.shards {
             lock(shard).values().for_each(|session| session.changed.notify_waiters());
         }
+    }
+
+    /// The open connections, the oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let mut sessions: Vec<_> =
+            self.shards.iter().flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>()).collect();
+        sessions.sort_by_key(|session| session.id);
+        sessions
     }
 
     /// How many connections are open.

@@ -4,6 +4,7 @@
 //! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
 //! loudly. One change is made at a time.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +148,8 @@ struct Fixed {
     threads: Option<NonZeroUsize>,
     limits: Limits,
     access_log: AccessLog,
+    metrics: Option<SocketAddr>,
+    admin: Option<PathBuf>,
 }
 
 impl Fixed {
@@ -156,6 +159,8 @@ impl Fixed {
             threads: config.threads,
             limits: config.limits.clone(),
             access_log: config.access_log.clone(),
+            metrics: config.metrics,
+            admin: config.admin.clone(),
         }
     }
 
@@ -166,6 +171,8 @@ impl Fixed {
             ("threads", self.threads != config.threads),
             ("limits", self.limits != config.limits),
             ("access_log", self.access_log != config.access_log),
+            ("metrics", self.metrics != config.metrics),
+            ("admin", self.admin != config.admin),
         ];
         differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

@@ -1,5 +1,6 @@
 //! The gateway as a process: configuration in, serving until a signal.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -11,10 +12,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::config::{AccessLog, Config};
-use super::state::Loader;
+use super::config::{AccessLog, ClientCertificate, Config, Listener};
+use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
 use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
+use crate::files::FileError;
+use crate::x509::X509Error;
 use crate::yaml::Problem;
 
 /// Serves what the configuration in `path` says, until SIGTERM or SIGINT; a second signal ends it at
@@ -27,8 +30,8 @@ pub fn run(
     with_demo_upstream: bool,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
-    let config = load(path)?;
-    raise_descriptor_limit(config.limits.connections);
+    let mut config = load(path)?;
+    config.limits.connections = within_descriptor_limit(config.limits.connections);
     let environment = |source| RunError::Environment { source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     let every_upstream = match with_demo_upstream {
@@ -64,8 +67,7 @@ pub fn run(
             shut_down(&running);
         }
     });
-    running.join();
-    Ok(())
+    Ok(running.join()?)
 }
 
 /// Reads the configuration in `path` and everything it names, and says what it comes to. Nothing is
@@ -75,10 +77,14 @@ pub fn run(
 /// [`RunError`] with every problem of the configuration, or the first of the files it names.
 pub fn check(path: &Path) -> Result<Checked, RunError> {
     let config = load(path)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let state = Loader::new(clock, None, 1).first(&config).map_err(GatewayError::from)?;
+    let state = load_state(&config)?;
+    let open = |listener: &&Listener| listener.client_certificate == ClientCertificate::Optional;
+    let for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());
     Ok(Checked {
         listen: config.listen.iter().map(|listener| listener.address).collect(),
+        open: config.listen.iter().filter(open).map(|listener| listener.address).collect(),
+        routes_for_anyone: for_anyone.map(|route| route.path.to_string()).collect(),
+        shadow_routes: config.shadow.as_ref().map(|shadow| shadow.policy.routes().len()),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),
@@ -92,6 +98,12 @@ pub fn check(path: &Path) -> Result<Checked, RunError> {
 pub struct Checked {
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
+    /// Where it lets callers without a certificate in.
+    pub open: Vec<SocketAddr>,
+    /// The routes that those reach.
+    pub routes_for_anyone: Vec<String>,
+    /// How many routes there are in the policy that is tried.
+    pub shadow_routes: Option<usize>,
     /// Whose callers it lets in.
     pub trust_domain: String,
     /// How many routes there are.
@@ -104,9 +116,10 @@ pub struct Checked {
     pub crl_next_update: Option<String>,
 }
 
-/// Asks for as many descriptors as the system gives: each connection takes two, its own and the one to
-/// the service behind.
-fn raise_descriptor_limit(connections: usize) {
+/// Asks for as many descriptors as the system gives, and says how many connections fit: each takes two,
+/// its own and the one to the service behind. Whoever fills up what is there must not take those to the
+/// service from the others.
+fn within_descriptor_limit(connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
     let reachable = maximum.unwrap_or(u64::MAX).min(wanted);
@@ -115,13 +128,51 @@ fn raise_descriptor_limit(connections: usize) {
     {
         tracing::warn!(%error, "the limit of open descriptors cannot be raised");
     }
-    if reachable < wanted {
-        tracing::warn!(limit = reachable, wanted, "fewer connections fit than the configuration allows");
+    if reachable == wanted {
+        return connections;
+    }
+    let fitting = usize::try_from((reachable - (reachable / 4).min(256)) / 2).unwrap_or(usize::MAX).max(1);
+    tracing::warn!(
+        descriptors = reachable,
+        wanted,
+        connections = fitting,
+        "fewer connections fit than the configuration allows"
+    );
+    fitting
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { routes, upstreams, trust_domain, certificate_not_after, .. } = self;
+        writeln!(
+            f,
+            "The configuration is good: {routes} route(s) to {upstreams} upstream(s) for callers of {trust_domain}."
+        )?;
+        write!(f, "The gateway's certificate holds until {certificate_not_after}; ")?;
+        match &self.crl_next_update {
+            Some(next_update) => writeln!(f, "the CRL holds until {next_update}.")?,
+            None => writeln!(f, "revocation is disabled.")?,
+        }
+        for address in &self.open {
+            let reached = self.routes_for_anyone.join(", ");
+            writeln!(f, "On {address}, callers without a certificate reach {reached}.")?;
+        }
+        if let Some(routes) = self.shadow_routes {
+            writeln!(f, "A policy of {routes} route(s) is tried beside it.")?;
+        }
+        Ok(())
     }
 }
 
-fn load(path: &Path) -> Result<Config, RunError> {
+/// Reads the configuration in `path`.
+pub(super) fn load(path: &Path) -> Result<Config, RunError> {
     Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+}
+
+/// Loads everything that `config` names, as a gateway that starts now would.
+pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Loader::new(clock, None, 1).first(config).map_err(GatewayError::from)?)
 }
 
 fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
@@ -140,13 +191,21 @@ fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The access log cannot be written.
-    #[error("cannot open the access log {}", path.display())]
+    /// The access log cannot be written, or read.
+    #[error("cannot use the access log {}", path.display())]
     AccessLog {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A certificate to be judged is none.
+    #[error("the certificate {} cannot be read", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: X509Error,
     },
     /// The configuration has problems.
     #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
@@ -162,9 +221,18 @@ pub enum RunError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It does not start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The configuration has no such listener.
+    #[error("the gateway does not listen on {}", address.map_or_else(|| "any address".to_owned(), |address| address.to_string()))]
+    NoListener {
+        /// The address.
+        address: Option<SocketAddr>,
+    },
 }
 
 impl RunError {
@@ -173,9 +241,12 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::AccessLog { .. } => "gateway.access_log",
+            Self::Certificate { source, .. } => source.code(),
             Self::Configuration { .. } => "gateway.configuration",
             Self::Environment { .. } => "gateway.environment",
+            Self::File(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::NoListener { .. } => "gateway.no_listener",
         }
     }
 }

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRA
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 
+use super::assertion::{AssertionError, Call, X_CLUSTER_ASSERTION};
 use super::body::{RequestBody, ResponseBody};
 use super::connection::Connection;
 use super::exchange::Exchange;
@@ -92,6 +93,7 @@ async fn answer(
     let body = RequestBody::new(body, at_most);
     record.forwarded(&upstream.name, body.upload());
     let mut request = to_upstream(connection, head, &host, &path, body, record);
+    assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
         tunnel::announce(request.headers_mut());
     }
@@ -173,4 +175,24 @@ fn to_upstream(
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = head.headers;
     request
+}
+
+/// Signs who calls, where the service behind is to have it signed; without it, nothing is sent there.
+fn assert_caller(
+    connection: &Connection,
+    request: &mut Request<RequestBody>,
+    host: &framing::Host,
+    path: &RequestPath,
+    upstream: &str,
+    record: &RequestRecord,
+) -> Result<(), AssertionError> {
+    let gateway = &connection.worker.gateway;
+    let state = gateway.state.load();
+    let Some(assertions) = &state.assertions else { return Ok(()) };
+    let call = Call { id: record.id(), method: request.method(), host, path, upstream };
+    // Of a caller that nobody knows, nothing can be said.
+    let Some(caller) = &connection.session.peer else { return Ok(()) };
+    let assertion = assertions.sign(caller, &call, gateway.telemetry.clock.now())?;
+    request.headers_mut().insert(X_CLUSTER_ASSERTION, assertion);
+    Ok(())
 }

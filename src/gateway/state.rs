@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
+use super::assertion::{AssertionError, Assertions};
 use super::config::{self, Config, IdentityFiles, Listener, Resumption, Revocation};
 use super::forward::{Deadlines, Upstream};
 use super::identify::IdentityForm;
@@ -43,6 +44,8 @@ pub struct State {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Who may push CRLs and ask for the status.
     pub operators: Vec<Caller>,
+    /// What signs for the services behind; `None` where nothing is signed.
+    pub assertions: Option<Arc<Assertions>>,
     /// The gateway's own certificate.
     pub own: OwnCertificate,
     /// Where pushed CRLs are kept.
@@ -108,6 +111,7 @@ impl Loader {
                 shadow: previous.shadow.clone(),
                 upstreams: previous.upstreams.clone(),
                 operators: previous.operators.clone(),
+                assertions: previous.assertions.clone(),
                 own: previous.own.clone(),
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
@@ -140,6 +144,10 @@ impl Loader {
             Some(configured) => configured.clone(),
             None => own.claimed_trust_domain()?,
         };
+        let assertions = config.assertion.as_ref().map(|assertion| {
+            let previous = previous.and_then(|previous| previous.assertions.as_deref());
+            Assertions::load(assertion, &trust_domain, previous, at).map(Arc::new)
+        });
         self.build(
             previous,
             Parts {
@@ -153,6 +161,7 @@ impl Loader {
                 shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
                 upstreams: self.upstreams(config, previous),
                 operators: config.operators.clone(),
+                assertions: assertions.transpose()?,
                 own,
                 pushed,
                 files: config.files(),
@@ -205,6 +214,7 @@ impl Loader {
             shadow: parts.shadow,
             upstreams: parts.upstreams,
             operators: parts.operators,
+            assertions: parts.assertions,
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
@@ -238,6 +248,7 @@ struct Parts {
     shadow: Option<Arc<Policy>>,
     upstreams: Vec<Arc<Upstream>>,
     operators: Vec<Caller>,
+    assertions: Option<Arc<Assertions>>,
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
@@ -359,6 +370,9 @@ fn load_crls(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
+    /// The key that signs for the services behind cannot be used.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
     /// The gateway's own certificate cannot be read.
     #[error("the gateway's certificate {} cannot be read", path.display())]
     Certificate {
@@ -423,6 +437,7 @@ impl StateError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Assertion(error) => error.code(),
             Self::Certificate { source, .. } => source.code(),
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",

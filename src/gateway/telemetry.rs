@@ -10,28 +10,35 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
+use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
-use super::log::AccessLog;
+use super::log::LineLog;
+use super::metrics::{Finished, Metrics};
 use super::policy::{Denial, DenyReason, RuleId, Verdict};
 use super::registry::{CutReason, Session};
+use super::rejected::Rejected;
 use super::request_id::RequestId;
 use crate::clock::Clock;
 use crate::identity::{Name, Role};
-use crate::x509::{SerialNumber, Sha256};
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
 /// The longest text from outside that a line repeats.
-const LONGEST: usize = 1_024;
+pub const LONGEST: usize = 1_024;
 
 /// Where lines go and what time they bear.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// The log itself.
-    pub log: Arc<AccessLog>,
+    /// The access log.
+    pub log: LineLog,
     /// The time of a line.
     pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The last refused handshakes.
+    pub rejected: Rejected,
     /// What the policy that is tried would have done otherwise.
     pub shadow: ShadowDifferences,
 }
@@ -46,18 +53,39 @@ pub struct ShadowDifferences {
 }
 
 impl Telemetry {
-    /// Writes the line of a refused handshake.
-    pub fn handshake_refused(&self, refused: &HandshakeRefused<'_>) {
-        self.log.append(&Timed {
-            time: Timestamp(self.clock.now()),
-            event: "handshake_refused",
-            fields: refused,
-        });
+    /// Tells into `log`, by `clock`, of what `workers` workers do.
+    #[must_use]
+    pub fn new(log: LineLog, clock: Arc<dyn Clock>, workers: usize) -> Self {
+        Self {
+            log,
+            clock,
+            metrics: Metrics::new(workers),
+            rejected: Rejected::default(),
+            shadow: ShadowDifferences::default(),
+        }
+    }
+
+    /// Counts a handshake that let a caller in.
+    pub fn handshake_accepted(&self, session: &Session) {
+        let peer = session.peer.as_ref();
+        self.metrics.handshake_accepted(session.resumed, peer.map(|peer| (&peer.identity, peer.expires)));
+    }
+
+    /// Writes the line of a refused handshake, and keeps it.
+    pub fn handshake_refused(&self, refused: HandshakeRefused) {
+        let time = Timestamp(self.clock.now());
+        self.log.append(&Timed { time, event: "handshake_refused", fields: &refused });
+        self.metrics.handshake_refused(refused.reason);
+        self.rejected.keep(time, refused);
     }
 
     /// Writes the line of a connection that has been cut while it was open, when nothing goes over it any
     /// more; `delay` is the time since the reason was noticed.
     pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
+        self.metrics.connection_cut(reason.code());
+        if reason == CutReason::CertificateRevoked {
+            self.metrics.revocation_took(delay);
+        }
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "connection_cut",
@@ -65,13 +93,14 @@ impl Telemetry {
                 session: session.id,
                 caller: CallerFields::of(session),
                 reason: reason.code(),
-                delay_us: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+                delay_us: micros(delay),
             },
         });
     }
 
     /// Writes the line of bytes that are no request; no record exists for them.
     pub fn request_malformed(&self, session: &Session, detail: &str) {
+        self.metrics.request_malformed();
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),
             event: "request_malformed",
@@ -86,14 +115,14 @@ impl Telemetry {
 }
 
 /// Why a handshake ended without a connection, and what the other side presented.
-#[derive(Debug, Serialize)]
-pub struct HandshakeRefused<'a> {
+#[derive(Clone, Debug, Serialize)]
+pub struct HandshakeRefused {
     /// The address at the other end.
     pub remote: SocketAddr,
     /// The stable code of the reason.
     pub reason: &'static str,
     /// The reason in words.
-    pub detail: &'a str,
+    pub detail: String,
     /// Subject of the certificate that was presented, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -108,6 +137,9 @@ pub struct HandshakeRefused<'a> {
     pub fingerprint: Option<Sha256>,
     /// How long it took.
     pub duration_us: u64,
+    /// The certificate itself; the log does without.
+    #[serde(skip)]
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// What became of a request so far.
@@ -227,6 +259,19 @@ impl RequestRecord {
         if !complete {
             self.fail("downstream.aborted");
         }
+        let duration = self.begun.elapsed();
+        self.telemetry.metrics.request_finished(
+            self.session.worker,
+            &Finished {
+                role: self.session.peer.as_ref().map(|peer| peer.identity.role),
+                decision: self.decision,
+                rule: self.rule,
+                status: self.status,
+                duration,
+                upstream: self.upstream.as_ref(),
+                reason: self.reason,
+            },
+        );
         self.telemetry.log.append(&Timed {
             time: Timestamp(self.telemetry.clock.now()),
             event: "request",
@@ -247,7 +292,7 @@ impl RequestRecord {
                 reason: self.reason,
                 bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()) + self.bytes_up,
                 bytes_out: self.bytes_out,
-                duration_us: micros_since(self.begun),
+                duration_us: micros(duration),
             },
         });
     }
@@ -261,7 +306,11 @@ impl Drop for RequestRecord {
 
 /// Microseconds since `begun`.
 pub fn micros_since(begun: Instant) -> u64 {
-    u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    micros(begun.elapsed())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Serialize)]
@@ -323,6 +372,9 @@ struct CallerFields<'a> {
     name: Option<&'a Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial_number: Option<SerialNumber>,
+    /// The key that signed its certificate: serial numbers are unique under one key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer_key: Option<&'a KeyIdentifier>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
@@ -336,6 +388,7 @@ impl<'a> CallerFields<'a> {
             role: peer.map(|peer| peer.identity.role),
             name: peer.map(|peer| &peer.identity.name),
             serial_number: peer.map(|peer| peer.serial_number),
+            issuer_key: peer.and_then(|peer| peer.chain.links.first()).map(|link| &link.issuer),
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,
@@ -353,7 +406,8 @@ impl Serialize for Rule {
 }
 
 /// A time with milliseconds, RFC 3339, UTC.
-struct Timestamp(OffsetDateTime);
+#[derive(Clone, Copy, Debug)]
+pub struct Timestamp(OffsetDateTime);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -38,7 +38,7 @@ pub fn certified_key(
     key: &PrivateKey,
 ) -> Result<CertifiedKey, TlsError> {
     // Whatever form the key came in: PKCS#8, SEC 1 or PKCS#1.
-    let der = key.to_pkcs8().secret_pkcs8_der().to_vec();
+    let der = key.to_pkcs8().map_err(|_| TlsError::KeyUnreadable)?.secret_pkcs8_der().to_vec();
     let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
     let key =
         provider().key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;

@@ -86,7 +86,9 @@ impl PeerVerifier {
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
         self.check_revocation(&chain, at)?;
         let identity = self.identify(&chain, form)?;
-        let headers = IdentityHeaders::new(&identity, &chain.leaf).map_err(|_| PeerError::Unspeakable)?;
+        let headers = IdentityHeaders::new(&identity, &chain.leaf)
+            .and_then(|headers| headers.with_chain(&chain.intermediates))
+            .map_err(|_| PeerError::Unspeakable)?;
         let peer = Arc::new(Peer {
             form,
             headers,

@@ -17,7 +17,7 @@ use super::handshake::{Refusal, admit};
 use super::registry::{CutReason, Order};
 use super::request_id::RequestIds;
 use super::tls::Protocol;
-use super::{Phase, Shared};
+use super::{Phase, Shared, StopOnPanic};
 
 /// How many handshakes of one worker may be under way; further callers wait in the kernel's queue. It is
 /// large because a caller who says nothing holds one of them until the deadline.
@@ -86,10 +86,16 @@ impl Worker {
     fn keep_house(&self) {
         let limits = &self.gateway.limits;
         self.gateway.registry.sweep_worker(self.index, |session| {
-            let overdue = session.activity.header().is_some_and(|header| header >= limits.header_timeout);
+            let activity = &session.activity;
+            let overdue = activity.header().is_some_and(|header| header >= limits.header_timeout);
+            let idle = activity.idle().unwrap_or_default();
+            let stalled = activity.stalled().is_some_and(|stalled| stalled >= limits.stall_timeout);
             if overdue && session.protocol == Protocol::Http1 {
                 Order::Cut(CutReason::HeaderTimeout)
-            } else if session.activity.idle().is_some_and(|idle| idle >= limits.idle_timeout) {
+            } else if stalled || idle >= limits.idle_timeout + limits.stall_timeout {
+                // An idle connection was told to end, and cannot: its last response was never taken.
+                Order::Cut(CutReason::Stalled)
+            } else if idle >= limits.idle_timeout {
                 Order::Drain
             } else {
                 Order::Serve
@@ -107,6 +113,7 @@ impl Worker {
         socket: TcpListener,
         mut phase: watch::Receiver<Phase>,
     ) {
+        let _stop_on_panic = StopOnPanic::new(Arc::clone(&self.gateway));
         loop {
             tokio::select! {
                 biased;

@@ -2,7 +2,22 @@
 //!
 //! A key in memory is zeroized when it is dropped and never shown. What protects it at rest is this
 //! module's business alone: whoever needs a key says which file and gets a [`PrivateKey`], whatever
-//! the file holds.
+//! the file holds ([`KeyFile`]), with what their [`Unlock`] supplies.
+
+mod envelope;
+mod error;
+mod file;
+mod held;
+pub mod kms;
+mod passphrase;
+mod unlock;
+
+pub use envelope::{DataKey, Envelope};
+pub use error::KeyError;
+pub use file::{KeyFile, NewProtection, Protection};
+pub use held::DigestSigner;
+pub use passphrase::judge_new_passphrase;
+pub use unlock::{KmsFile, NothingToUnlockWith, Unlock};
 
 use std::fmt;
 use std::path::Path;
@@ -15,17 +30,27 @@ use rcgen::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroize;
 
-use crate::files::{self, FileError};
+use self::held::HeldKey;
+use self::kms::KmsError;
+use crate::files;
 use crate::secret::Secret;
-use crate::x509::KeyAlgorithm;
+use crate::x509::{KeyAlgorithm, Sha256};
 
 /// The label of an unencrypted PKCS#8 key in PEM (RFC 7468, section 10).
 const PKCS8_LABEL: &str = "PRIVATE KEY";
 
 /// A private key with its public half.
 pub struct PrivateKey {
-    pair: rcgen::KeyPair,
+    material: Material,
     algorithm: KeyAlgorithm,
+}
+
+/// Where the private half is.
+enum Material {
+    /// With a service that signs by it.
+    Held(HeldKey),
+    /// Here.
+    Pair(rcgen::KeyPair),
 }
 
 impl PrivateKey {
@@ -43,7 +68,8 @@ impl PrivateKey {
             KeyAlgorithm::Rsa3072 => rsa(RsaKeySize::_3072),
             KeyAlgorithm::Rsa4096 => rsa(RsaKeySize::_4096),
         };
-        pair.map(|pair| Self { pair, algorithm }).map_err(|_| KeyError::Generate { algorithm })
+        pair.map(|pair| Self { material: Material::Pair(pair), algorithm })
+            .map_err(|_| KeyError::Generate { algorithm })
     }
 
     /// Version 1 of PKCS#8, which every tool reads; rcgen would write version 2, which OpenSSL 3 refuses.
@@ -60,7 +86,31 @@ impl PrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let pair = rcgen::KeyPair::try_from(der).map_err(|_| KeyError::Unsupported)?;
         let algorithm = algorithm_of(&pair).ok_or(KeyError::Unsupported)?;
-        Ok(Self { pair, algorithm })
+        Ok(Self { material: Material::Pair(pair), algorithm })
+    }
+
+    /// A key that is held by `signer`; there is nothing of it to be written anywhere.
+    ///
+    /// # Errors
+    /// [`KeyError::Kms`] when the public half cannot be had.
+    pub fn held(signer: Box<dyn DigestSigner>) -> Result<Self, KeyError> {
+        let material = Material::Held(HeldKey::new(signer)?);
+        Ok(Self { material, algorithm: KeyAlgorithm::EcdsaP256 })
+    }
+
+    /// Why the last signature of a key that is held elsewhere could not be had.
+    pub fn take_failure(&self) -> Option<KmsError> {
+        match &self.material {
+            Material::Held(held) => held.take_failure(),
+            Material::Pair(_) => None,
+        }
+    }
+
+    fn pair(&self) -> Result<&rcgen::KeyPair, KeyError> {
+        match &self.material {
+            Material::Held(_) => Err(KeyError::Held),
+            Material::Pair(pair) => Ok(pair),
+        }
     }
 
     /// Reads an unencrypted private key in PEM; anything around the one block is refused.
@@ -78,7 +128,8 @@ impl PrivateKey {
         }
     }
 
-    /// Reads the key in a file that its owner alone may read.
+    /// Reads the unencrypted key in a file that its owner alone may read; see [`PrivateKey::unlock`]
+    /// for one that may be protected by more.
     ///
     /// # Errors
     /// [`KeyError`] for a file that is missing, exposed, or holds no key that can be opened.
@@ -89,9 +140,10 @@ impl PrivateKey {
     /// The key as unencrypted PKCS#8 in PEM.
     ///
     /// # Errors
-    /// [`KeyError::Generate`] when the key cannot be encoded, which no key of ours causes.
+    /// [`KeyError::Held`], and [`KeyError::Generate`] when the key cannot be encoded, which no key of
+    /// ours causes.
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
-        let der = self.pair.serialized_der();
+        let der = self.pair()?.serialized_der();
         let failed = |_| KeyError::Generate { algorithm: self.algorithm };
         let length = pem_rfc7468::encapsulated_len(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der.len())
             .map_err(failed)?;
@@ -102,9 +154,11 @@ impl PrivateKey {
     }
 
     /// The key as unencrypted PKCS#8 in DER, for a TLS library.
-    #[must_use]
-    pub fn to_pkcs8(&self) -> PrivatePkcs8KeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.pair.serialize_der())
+    ///
+    /// # Errors
+    /// [`KeyError::Held`].
+    pub fn to_pkcs8(&self) -> Result<PrivatePkcs8KeyDer<'static>, KeyError> {
+        Ok(PrivatePkcs8KeyDer::from(self.pair()?.serialize_der()))
     }
 
     /// What kind of key it is.
@@ -116,7 +170,13 @@ impl PrivateKey {
     /// DER of the public half's SubjectPublicKeyInfo, to be compared with a certificate's.
     #[must_use]
     pub fn public_key_info(&self) -> Vec<u8> {
-        self.pair.subject_public_key_info()
+        self.subject_public_key_info()
+    }
+
+    /// What identifies the key pair: SHA-256 of the public half's SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn key_id(&self) -> Sha256 {
+        Sha256::of(&self.public_key_info())
     }
 }
 
@@ -136,69 +196,40 @@ fn algorithm_of(pair: &rcgen::KeyPair) -> Option<KeyAlgorithm> {
 
 impl PublicKeyData for PrivateKey {
     fn der_bytes(&self) -> &[u8] {
-        self.pair.der_bytes()
+        match &self.material {
+            Material::Held(held) => held.public_key().der_bytes(),
+            Material::Pair(pair) => pair.der_bytes(),
+        }
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        rcgen::KeyPair::algorithm(&self.pair)
+        match &self.material {
+            Material::Held(held) => held.public_key().algorithm(),
+            Material::Pair(pair) => rcgen::KeyPair::algorithm(pair),
+        }
     }
 }
 
 impl SigningKey for PrivateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        self.pair.sign(message)
+        match &self.material {
+            Material::Held(held) => held.sign(message),
+            Material::Pair(pair) => pair.sign(message),
+        }
     }
 }
 
 impl Drop for PrivateKey {
     fn drop(&mut self) {
-        self.pair.zeroize();
+        if let Material::Pair(pair) = &mut self.material {
+            pair.zeroize();
+        }
     }
 }
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrivateKey({}, …)", self.algorithm)
-    }
-}
-
-/// Why a private key could not be made or opened. Never says anything about its contents.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The key is encrypted with a passphrase.
-    #[error("the private key is encrypted")]
-    Encrypted,
-    /// The file could not be read, or should not be used as it is.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The crypto library could not make the key.
-    #[error("cannot make a key of type {algorithm}")]
-    Generate {
-        /// The type asked for.
-        algorithm: KeyAlgorithm,
-    },
-    /// Not one private key in PEM.
-    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` was expected")]
-    NotPem,
-    /// Not a key of a type that this project uses, or a damaged one.
-    #[error(
-        "the private key is damaged or of a type that is not supported (P-256, P-384, Ed25519, RSA 2048, 3072, 4096 are)"
-    )]
-    Unsupported,
-}
-
-impl KeyError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Encrypted => "key.encrypted",
-            Self::File(error) => error.code(),
-            Self::Generate { .. } => "key.generate",
-            Self::NotPem => "key.not_pem",
-            Self::Unsupported => "key.unsupported",
-        }
     }
 }
 

@@ -125,8 +125,9 @@ fn ending(error: &io::Error) -> End {
 
 fn certified(provider: &CryptoProvider, caller: &Caller) -> Result<Arc<CertifiedKey>, ProbeError> {
     let why = |why: String| ProbeError::Tls { why };
-    let key = PrivateKeyDer::try_from(caller.key.to_pkcs8().secret_pkcs8_der().to_vec())
-        .map_err(|error| why(error.to_owned()))?;
+    let key = caller.key.to_pkcs8().map_err(|error| why(error.to_string()))?;
+    let key =
+        PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec()).map_err(|error| why(error.to_owned()))?;
     let key = provider.key_provider.load_private_key(key).map_err(|error| why(error.to_string()))?;
     let chain = caller.chain.iter().map(|certificate| certificate.der.clone()).collect();
     Ok(Arc::new(CertifiedKey::new(chain, key)))

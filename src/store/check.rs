@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 
 use rusqlite::TransactionBehavior;
 
-use super::{Inventory, Record, StoreError, transaction};
+use super::{Inventory, Issuer, Record, StoreError, row, transaction};
 use crate::audit::{Action, Entry, Head, Outcome};
 
 impl Inventory {
-    /// Checks the audit chain, and every certificate and revocation against it, so that a change made
+    /// Checks the audit chain, and the cluster, every certificate and revocation against it, so that a change made
     /// outside this program is noticed; the end of the chain is the answer.
     ///
     /// Whoever can write the file can write the chain anew; that shows against a [`Head`] noted elsewhere.
@@ -23,6 +23,7 @@ impl Inventory {
         let mut accounted = 0;
         self.audit_entries(0, |entry| {
             head.follow(&entry)?;
+            self.check_cluster(&entry)?;
             accounted += self.check_entry(&entry)?;
             Ok::<_, StoreError>(())
         })?;
@@ -38,6 +39,24 @@ impl Inventory {
             0 => Ok(head),
             certificates => Err(StoreError::Unaccounted { certificates }),
         }
+    }
+
+    /// Refuses an entry of the cluster's making that the cluster, or its first issuer, is not like.
+    fn check_cluster(&self, entry: &Entry) -> Result<(), StoreError> {
+        if entry.event.action != Action::ClusterInitialize {
+            return Ok(());
+        }
+        let cluster = self.cluster()?;
+        let first = format!("SELECT {} FROM issuer ORDER BY id LIMIT 1", row::ISSUER);
+        let told = |first: &Issuer| {
+            entry.event.target == cluster.name.as_str()
+                && entry.event.details
+                    == transaction::initialize_details(&cluster, &first.key_id, &first.certificate)
+        };
+        if self.collect(&first, [], row::issuer)?.first().is_some_and(told) {
+            return Ok(());
+        }
+        Err(StoreError::Inconsistent { target: entry.event.target.clone(), entry: entry.seq })
     }
 
     /// How many of the recorded issues and revocations this entry tells of: one, or none when it is about

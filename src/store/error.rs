@@ -93,9 +93,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The rows are not what the audit chain says they are.
-    #[error("certificate {target} was changed outside this program: audit entry {entry} says otherwise")]
+    #[error("{target} was changed outside this program: audit entry {entry} says otherwise")]
     Inconsistent {
-        /// The certificate as the entry names it: issuer and serial number.
+        /// The cluster, or a certificate by issuer and serial number, as the entry names it.
         target: String,
         /// The entry that the inventory contradicts.
         entry: u64,

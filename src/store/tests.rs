@@ -581,6 +581,9 @@ fn a_row_changed_outside_is_noticed() {
         "DELETE FROM certificate WHERE name = 'alice'",
         "UPDATE certificate SET revoked_at = 1, revocation_reason = 0, revocation_entry = 2 WHERE name = 'alice'",
         "UPDATE certificate SET not_before = 1, not_after = 2, fingerprint = zeroblob(32), public_key = zeroblob(32), issue_entry = 3 WHERE name = 'carl'",
+        "UPDATE cluster SET trust_domain = 'evil'",
+        "UPDATE cluster SET uuid = x'9d3aef3d7a554b8fa6a12d3fb2b1f9b2'",
+        "UPDATE cluster SET name = 'evil'",
         "INSERT INTO issuer (id, key_id, certificate, state) VALUES (2, x'01', x'', 'active'); UPDATE certificate SET issuer = 2 WHERE name = 'alice'",
     ] {
         let home = one_of_each();

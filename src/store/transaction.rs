@@ -46,12 +46,7 @@ impl<'a> Transaction<'a> {
             "INSERT INTO issuer (key_id, certificate, state) VALUES (?1, ?2, ?3)",
             params![key_id.0, root.der.as_ref(), IssuerState::Active.as_str()],
         )?;
-        let details = json!({
-            "uuid": cluster.uuid.to_string(),
-            "trust_domain": cluster.trust_domain,
-            "issuer": key_id,
-            "fingerprint": root.fingerprint(),
-        });
+        let details = initialize_details(cluster, key_id, root);
         self.record(Action::ClusterInitialize, cluster.name.to_string(), Outcome::Success, details)
     }
 
@@ -406,6 +401,16 @@ pub(super) fn mark_placed(
         }
     }
     Ok(())
+}
+
+/// What the audit chain says of the making of a cluster; see [`issue_details`].
+pub(super) fn initialize_details(cluster: &Cluster, issuer: &KeyIdentifier, root: &Certificate) -> Value {
+    json!({
+        "uuid": cluster.uuid.to_string(),
+        "trust_domain": cluster.trust_domain,
+        "issuer": issuer,
+        "fingerprint": root.fingerprint(),
+    })
 }
 
 /// What the audit chain calls a certificate.

@@ -252,6 +252,12 @@ impl Serialize for Sha256 {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Sha256 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// `bytes` as lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

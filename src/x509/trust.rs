@@ -128,6 +128,7 @@ impl TrustBundle {
         check_leaf(&leaf, purpose)?;
         // From the anchor down to the leaf, so that each link knows the key that signed it.
         let mut links = Vec::with_capacity(1);
+        let mut intermediates = Vec::new();
         let mut issuer = anchor.key_identifier.clone();
         let mut expires = leaf.not_after.min(anchor.certificate.not_after);
         for intermediate in path.intermediate_certificates().rev() {
@@ -136,10 +137,12 @@ impl TrustBundle {
             links.push(Link { issuer, serial_number: certificate.serial_number });
             expires = expires.min(certificate.not_after);
             issuer = next;
+            intermediates.push(certificate);
         }
         links.push(Link { issuer, serial_number: leaf.serial_number });
         links.reverse();
-        Ok(VerifiedChain { leaf, links, anchor: anchor.key_identifier.clone(), expires })
+        intermediates.reverse();
+        Ok(VerifiedChain { leaf, intermediates, links, anchor: anchor.key_identifier.clone(), expires })
     }
 
     /// The identifier of an intermediate authority's key. It may not bear that of an anchor whose
@@ -221,6 +224,8 @@ impl fmt::Display for Purpose {
 pub struct VerifiedChain {
     /// The certificate itself.
     pub leaf: Certificate,
+    /// The authorities between it and the anchor, its own issuer first.
+    pub intermediates: Vec<Certificate>,
     /// Each certificate of the path below the anchor, the leaf first.
     pub links: Vec<Link>,
     /// The key of the anchor that the path ends at.

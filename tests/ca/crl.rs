@@ -157,6 +157,8 @@ impl Later {
             trust_domain: None,
             key_algorithm: None,
             validity: None,
+            passphrase: None,
+            signer: None,
         };
         let profiles = ProfileSet::built_in().expect("profiles");
         ca::initialize(&later.home(), &wanted, &profiles, &later.context(Duration::ZERO)).expect("a cluster");
@@ -172,6 +174,7 @@ impl Later {
             clock: Arc::new(FixedClock(self.start + after)),
             entropy: Arc::new(SystemEntropy),
             actor: "test".parse().expect("an actor"),
+            unlock: Arc::new(cluster_ca::keys::NothingToUnlockWith),
         }
     }
 

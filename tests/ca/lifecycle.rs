@@ -84,6 +84,7 @@ fn rekeying_replaces_both_files_and_a_request_none_of_the_keys() {
     home.ok(&["rekey", "api-user/alice"]);
     assert_ne!(fs::read(&key).expect("a key"), before);
     assert!(belong_together(&certificate, &key));
+    home.ok(&["bundle", "api-user/alice", "--output", home.path("alice.tar").to_str().expect("text")]);
     let typed = home.ok(&["rekey", "api-user/alice", "--key-type", "ed25519"]);
     let shown = home.ok(&["show", serial(&typed)]);
     assert_eq!(shown["contents"]["key"], "ed25519", "{shown}");

@@ -69,8 +69,18 @@ impl Cluster {
 
     /// The same, valid until `next_update`.
     pub(crate) fn crl_until(&self, number: u64, revoked: &[&Leaf], next_update: OffsetDateTime) -> String {
-        let revoked = revoked.iter().map(|leaf| RevokedCertParams {
-            serial_number: leaf.serial.clone().into(),
+        self.crl_of(number, revoked.iter().map(|leaf| leaf.serial.clone()), next_update)
+    }
+
+    /// The same with bare serial numbers.
+    pub(crate) fn crl_of(
+        &self,
+        number: u64,
+        revoked: impl Iterator<Item = Vec<u8>>,
+        next_update: OffsetDateTime,
+    ) -> String {
+        let revoked = revoked.map(|serial| RevokedCertParams {
+            serial_number: serial.into(),
             revocation_time: now() - Duration::minutes(1),
             reason_code: None,
             invalidity_date: None,

@@ -170,7 +170,7 @@ impl TestGateway {
     pub(crate) fn restart(mut self) -> Self {
         let running = self.running.take().unwrap();
         running.stop();
-        running.join();
+        running.join().unwrap();
         let cluster = std::mem::replace(&mut self.cluster, Cluster::new("gone"));
         Self::of(cluster, Arc::clone(&self.clock), self.directory.take().unwrap())
             .map_err(|failed| failed.0)
@@ -209,9 +209,14 @@ impl TestGateway {
         result
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.as_ref().unwrap().path()
+    }
+
     /// The path of one of its files.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
-        self.directory.as_ref().unwrap().path().join(name)
+        self.directory().join(name)
     }
 
     /// Replaces one of its files in one step, as our own tools do.
@@ -232,7 +237,12 @@ impl TestGateway {
 
     /// Waits until it has stopped by itself.
     pub(crate) fn join(&mut self) {
-        self.running.take().unwrap().join();
+        self.try_join().expect("no part of it panicked");
+    }
+
+    /// The same, for one that may have had to.
+    pub(crate) fn try_join(&mut self) -> Result<(), GatewayError> {
+        self.running.take().unwrap().join()
     }
 
     pub(crate) fn user(&self) -> Leaf {
@@ -376,7 +386,7 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop();
-            running.join();
+            let _ = running.join();
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Whose a certificate is, and who may say so.
 
-use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
+    IsCa, KeyPair, NameConstraints, SanType,
+};
 
-use crate::cluster::{Cluster, Leaf, leaf_params, uri};
+use crate::cluster::{Cluster, Leaf, authority, leaf_params, uri};
 use crate::harness::{NODE, Setup, TestGateway, get, request_h2};
 
 const CLUSTER: &str = "0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11";
@@ -103,6 +106,50 @@ async fn only_the_leaf_says_who_is_calling() {
     assert_eq!(gateway.refusal(), "certificate.proof");
 }
 
+// T3.
+#[tokio::test]
+async fn a_certificate_says_in_words_that_it_is_a_callers() {
+    for usages in [
+        vec![],
+        vec![ExtendedKeyUsagePurpose::ServerAuth],
+        vec![ExtendedKeyUsagePurpose::EmailProtection],
+        vec![ExtendedKeyUsagePurpose::Any],
+    ] {
+        let setup = Setup::new();
+        let leaf = setup.cluster.leaf_with("api-user", "alice", |params| params.extended_key_usages = usages);
+        is_refused(setup, &leaf, "chain.wrong_purpose").await;
+    }
+}
+
+// T4.
+#[tokio::test]
+async fn an_authority_below_one_that_may_have_none_makes_nobody() {
+    let setup = Setup::new();
+    let users = setup.cluster.intermediate("users");
+    let below = CertifiedIssuer::signed_by(authority("below"), KeyPair::generate().unwrap(), &users).unwrap();
+    let params = leaf_params("prod", "api-user", "alice");
+    let leaf = Leaf::signed(&params, &below, &[below.der().clone(), users.der().clone()]);
+    is_refused(setup, &leaf, "chain.path_too_long").await;
+}
+
+// T5.
+#[tokio::test]
+async fn a_name_that_an_authority_may_not_give_is_refused() {
+    let setup = Setup::new();
+    let mut params = authority("hosts");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("good.example".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    let hosts =
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &setup.cluster.root).unwrap();
+    let mut params = leaf_params("prod", "api-user", "alice");
+    params.subject_alt_names.push(SanType::DnsName("a.bad.example".try_into().unwrap()));
+    let leaf = Leaf::signed(&params, &hosts, &[hosts.der().clone()]);
+    is_refused(setup, &leaf, "chain.name_constraint").await;
+}
+
 /// A cluster with an authority below its root, a leaf of it, and the identifiers of both keys.
 fn below_an_authority(role: &str, name: &str) -> (Setup, Leaf, [String; 2]) {
     let mut setup = Setup::new();
@@ -186,6 +233,18 @@ async fn flockers_form_has_one_common_name_and_one_cluster() {
     let setup = flocker();
     let leaf = setup.cluster.leaf("api-user", "alice");
     is_refused(setup, &leaf, "identity.not_one").await;
+}
+
+#[tokio::test]
+async fn a_gateway_may_have_its_own_certificate_in_flockers_form() {
+    let mut setup = Setup { more: "trust_domain: prod", ..flocker() };
+    setup.own = setup.cluster.leaf_with("control-service", "127.0.0.1", |params| {
+        params.subject_alt_names.retain(|name| !matches!(name, SanType::URI(_)));
+        params.distinguished_name.push(DnType::OrganizationalUnitName, CLUSTER);
+    });
+    let gateway = setup.start();
+    let user = flocker_leaf(&gateway.cluster, "user-alice", CLUSTER);
+    assert_eq!(gateway.get(&user, "/v1/x").await.status, 200);
 }
 
 #[tokio::test]

@@ -12,14 +12,21 @@
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
+mod frames;
 mod harness;
 
 mod access;
+mod admin;
+mod assertion;
 mod cutoff;
+mod explain;
 mod framing;
 mod headers;
+mod hello;
 mod identity;
 mod life;
+mod metrics;
+mod panics;
 mod paths;
 mod policy;
 mod process;
@@ -27,6 +34,7 @@ mod push;
 mod reload;
 mod resumption;
 mod revocation;
+mod stall;
 mod upgrade;
 mod upstream;
 mod upstreams;

@@ -1,7 +1,9 @@
 //! One path, one host, one method: what is judged is what is sent.
 
 use crate::cluster::{Cluster, Leaf};
+use crate::frames::{self, Outcome};
 use crate::harness::{Setup, TestGateway, Tls, call_h2_on, raw_on};
+use crate::upstreams::answering;
 
 /// A gateway whose certificate also has a DNS name.
 fn named() -> TestGateway {
@@ -103,5 +105,219 @@ fn an_odd_server_name_gets_no_other_treatment() {
     }
     for name in ["api.example..", "*.example", "api_example", "api.example/x", "a b", "other.example."] {
         assert!(!serves(name), "{name}");
+    }
+}
+
+/// What becomes of a request over HTTP/2: its line in the log if it was one, and what the upstream saw.
+struct OverH2 {
+    outcome: Outcome,
+    line: Option<serde_json::Value>,
+    upstream: Vec<String>,
+}
+
+async fn over_h2(fields: &[(&str, &str)]) -> OverH2 {
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Setup { routes: EVERYTHING, ..Setup::in_front_of(upstream) }.start();
+    let mut stream = gateway.connect(Some(&gateway.user()), &["h2"]).await.unwrap();
+    let outcome = frames::send(&mut stream, fields).await;
+    drop(stream);
+    let line = (outcome == Outcome::Answered).then(|| gateway.line("request", |_| true));
+    drop(gateway);
+    OverH2 { outcome, line, upstream: requests.try_iter().collect() }
+}
+
+const EVERYTHING: &str = r#"
+  - { path: "/**", methods: [GET], allow: [{ role: api-user }], upstream: api }
+"#;
+
+fn get(path: &str) -> [(&str, &str); 4] {
+    [(":method", "GET"), (":scheme", "https"), (":authority", "g"), (":path", path)]
+}
+
+// H7, over both protocols.
+#[tokio::test]
+async fn the_path_that_is_judged_is_the_path_that_is_sent() {
+    for path in [
+        "/",
+        "/a/",
+        "/~user/a-b_c.d/...",
+        "/jobs:cancel/@me/(x)/a=b,c+d&e!f$g'h*i",
+        "/caf%C3%A9/100%25/a%20b/%7Bid%7D",
+        "/a?",
+        "/a?next=/../admin//;x&q=%2F%zz%00?",
+    ] {
+        let seen = over_h2(&get(path)).await;
+        let wanted = format!("GET {path} HTTP/1.1\r\n");
+        assert!(
+            seen.upstream.len() == 1 && seen.upstream[0].starts_with(&wanted),
+            "{path}: {:?}",
+            seen.upstream
+        );
+
+        let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let gateway = Setup { routes: EVERYTHING, ..Setup::in_front_of(upstream) }.start();
+        for target in [path.to_owned(), format!("https://g{path}")] {
+            let request = format!("GET {target} HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n");
+            gateway.raw(&gateway.user(), request).await;
+            assert!(requests.try_recv().unwrap().starts_with(&wanted), "{target}");
+        }
+    }
+}
+
+// H7: the same cases over HTTP/1.1 are in `framing`.
+#[tokio::test]
+async fn an_ambiguous_path_reaches_no_upstream_over_http2() {
+    for (path, code) in [
+        ("//admin", Some("path.empty_segment")),
+        ("/a//b", Some("path.empty_segment")),
+        ("/./admin", Some("path.dot_segment")),
+        ("/a/../admin", Some("path.dot_segment")),
+        ("/a/..", Some("path.dot_segment")),
+        ("/%61dmin", Some("path.encoded_unreserved")),
+        ("/%2e%2e/admin", Some("path.encoded_unreserved")),
+        ("/a%2Fb", Some("path.encoded_slash")),
+        ("/a%5Cb", Some("path.encoded_slash")),
+        ("/a;x=1/b", Some("path.parameters")),
+        ("/a%3Bx", Some("path.encoded_delimiter")),
+        ("/a%3Fx", Some("path.encoded_delimiter")),
+        ("/a%23x", Some("path.encoded_delimiter")),
+        ("/a%00", Some("path.encoded_control")),
+        ("/%252e%252e/", Some("path.double_encoding")),
+        ("/%zz", Some("path.bad_escape")),
+        ("/%C0%AF", Some("path.not_utf8")),
+        ("/caf%c3%a9", Some("path.lower_case_escape")),
+        ("/a|b", Some("path.character")),
+        ("*", None),
+        ("", None),
+        ("admin", None),
+        ("http://g/admin", None),
+        ("/a b", None),
+        ("/a\r\nx: y", None),
+        ("/a\0", None),
+    ] {
+        let seen = over_h2(&get(path)).await;
+        assert!(seen.upstream.is_empty(), "{path:?}: {:?}", seen.upstream);
+        match (code, seen.line) {
+            (Some(code), Some(line)) => {
+                assert_eq!((&line["status"], &line["reason"]), (&400.into(), &code.into()), "{path:?}");
+            }
+            (Some(_), None) => panic!("{path:?} was no request"),
+            (None, Some(line)) => assert_eq!(line["status"], 400, "{path:?}"),
+            (None, None) => assert_eq!(seen.outcome, Outcome::Refused),
+        }
+    }
+}
+
+// H7: what the parser cuts off is neither judged nor sent.
+#[tokio::test]
+async fn a_fragment_is_never_sent() {
+    let seen = over_h2(&get("/a#b")).await;
+    assert!(
+        seen.upstream.iter().all(|request| request.starts_with("GET /a HTTP/1.1\r\n")),
+        "{:?}",
+        seen.upstream
+    );
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Setup { routes: EVERYTHING, ..Setup::in_front_of(upstream) }.start();
+    gateway.raw(&gateway.user(), "GET /a#b?c HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n").await;
+    assert!(requests.try_iter().all(|request| request.starts_with("GET /a HTTP/1.1\r\n")));
+}
+
+// H8.
+#[tokio::test]
+async fn methods_are_exact_over_http2_and_none_can_be_overridden() {
+    for (method, status) in
+        [("get", 403), ("Get", 403), ("HEAD", 403), ("POST", 403), ("BREW", 403), ("TRACE", 501)]
+    {
+        let mut fields = get("/a");
+        fields[0].1 = method;
+        let seen = over_h2(&fields).await;
+        assert!(seen.upstream.is_empty(), "{method}: {:?}", seen.upstream);
+        assert_eq!(seen.line.unwrap()["status"], status, "{method}");
+    }
+    let connect = over_h2(&[(":method", "CONNECT"), (":authority", "g:443")]).await;
+    assert!(connect.upstream.is_empty());
+    assert!(connect.line.is_none_or(|line| line["status"] == 501));
+    for name in [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+        "x_http_method_override",
+        "x-original-url",
+        "x-rewrite-url",
+    ] {
+        let mut fields = get("/a").to_vec();
+        fields.push((name, "DELETE"));
+        let seen = over_h2(&fields).await;
+        assert!(
+            seen.upstream.len() == 1 && !seen.upstream[0].contains("DELETE"),
+            "{name}: {:?}",
+            seen.upstream
+        );
+        let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let gateway = Setup { routes: EVERYTHING, ..Setup::in_front_of(upstream) }.start();
+        let request = format!("GET /a HTTP/1.1\r\nhost: g\r\n{name}: DELETE\r\nconnection: close\r\n\r\n");
+        gateway.raw(&gateway.user(), request).await;
+        assert!(!requests.try_recv().unwrap().contains("DELETE"), "{name}");
+    }
+}
+
+// H9, S7.
+#[tokio::test]
+async fn a_request_over_http2_is_well_formed_or_refused() {
+    let sound = get("/a").to_vec();
+    let with = |more: &[(&'static str, &'static str)]| [sound.as_slice(), more].concat();
+    let without = |name: &str| sound.iter().copied().filter(|(given, _)| *given != name).collect::<Vec<_>>();
+    for fields in [
+        with(&[("host", "other")]),
+        with(&[("host", "g"), ("host", "g")]),
+        with(&[("host", "user@g")]),
+        with(&[(":authority", "g")]),
+        with(&[(":path", "/b")]),
+        with(&[(":method", "GET")]),
+        with(&[("x", "y"), (":path", "/b")]),
+        with(&[(":protocol", "websocket")]),
+        with(&[(":unknown", "x")]),
+        with(&[("connection", "close")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("upgrade", "websocket")]),
+        with(&[("keep-alive", "1")]),
+        with(&[("te", "gzip")]),
+        with(&[("X-Upper", "x")]),
+        with(&[("x y", "z")]),
+        with(&[("x", "a\r\nx-cluster-role: control-service")]),
+        with(&[("x", "a\0")]),
+        with(&[("content-length", "5")]),
+        with(&[("content-length", "+5")]),
+        with(&[("content-length", "0"), ("content-length", "5")]),
+        without(":method"),
+        without(":path"),
+        without(":scheme"),
+        without(":authority"),
+    ] {
+        let seen = over_h2(&fields).await;
+        assert!(seen.upstream.is_empty(), "{fields:?}: {:?}", seen.upstream);
+        if let Some(line) = seen.line {
+            assert_eq!(line["status"], 400, "{fields:?}: {line}");
+        }
+    }
+    // The same host twice, as long as both say the same.
+    assert_eq!(over_h2(&with(&[("host", "g")])).await.upstream.len(), 1);
+}
+
+// S2: the parser makes one of two that are alike.
+#[tokio::test]
+async fn equal_lengths_become_one() {
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Setup::in_front_of(upstream).start();
+    let request = "POST /v1/a HTTP/1.1\r\nhost: g\r\ncontent-length: 5\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+    let answer = gateway.raw(&gateway.user(), request).await;
+    let seen: Vec<_> = requests.try_iter().collect();
+    if answer.starts_with("HTTP/1.1 400 ") {
+        assert!(seen.is_empty(), "{seen:?}");
+    } else {
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].to_ascii_lowercase().matches("content-length: 5").count(), 1, "{seen:?}");
+        assert!(seen[0].ends_with("\r\n\r\nhello"), "{seen:?}");
     }
 }

@@ -14,8 +14,11 @@ fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
 
 /// Starts it and waits until it says where it listens.
 fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, impl Read + use<>) {
-    let mut child =
-        gateway(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    start_command(gateway(directory, arguments))
+}
+
+fn start_command(mut command: Command) -> (Child, String, impl Read + use<>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("listening on ") {
@@ -114,6 +117,28 @@ fn a_second_signal_does_not_wait() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_keeps_neither_requests_nor_the_end_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    // Each request is a line on standard output and one on standard error, and a pipe holds 64 KiB.
+    let (mut child, address, _said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "%{http_code} "])
+        .args(["--cacert", "cluster.crt", "--cert", "alice.crt", "--key", "alice.key"])
+        .args(["--output", "/dev/null", &format!("https://{address}/v1/[1-500]")])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.matches("502").count(), 500, "{said} {}", String::from_utf8_lossy(&output.stderr));
+    terminate(&child);
+    let status = eventually("the process ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn check_says_that_all_is_well_or_everything_that_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let mut setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
@@ -164,4 +189,39 @@ fn an_address_that_is_taken_is_an_error_with_a_hint() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("error: cannot listen on 127.0.0.1:") && said.contains("hint: "), "{said}");
+}
+
+#[test]
+fn callers_who_take_every_descriptor_cost_the_others_nothing_once_they_are_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        upstream: Some("127.0.0.1:1".parse().unwrap()),
+        more: "limits: { handshake_timeout: 1s }\n",
+        ..Setup::new()
+    };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let program = env!("CARGO_BIN_EXE_cluster-gateway");
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64; exec \"$0\" run --config gateway.yaml --demo-upstream", program])
+        .current_dir(directory.path())
+        .stdin(Stdio::null());
+    let (mut child, address, _said) = start_command(limited);
+    let call = || {
+        let output = Command::new("curl")
+            .args(["--silent", "--max-time", "5", "--cacert", "cluster.crt", "--cert", "alice.crt"])
+            .args(["--key", "alice.key", &format!("https://{address}/v1/things")])
+            .current_dir(directory.path())
+            .output();
+        output.unwrap().status.success()
+    };
+    assert!(call());
+    // Nobody of them says a word.
+    let crowd: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    eventually("an answer in spite of the crowd", || call().then_some(()));
+    drop(crowd);
+    eventually("an answer after the crowd has gone", || call().then_some(()));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

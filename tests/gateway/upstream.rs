@@ -114,6 +114,33 @@ async fn an_answer_that_could_be_read_in_two_ways_is_502() {
 }
 
 #[tokio::test]
+async fn what_an_upstream_says_unasked_answers_nobody() {
+    // Each is followed by a second response, which must not become the next caller's.
+    for first in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let answer = format!("{first}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged");
+        let (upstream, _requests) = answering(answer.leak());
+        let gateway = one_thread(Setup::in_front_of(upstream)).start();
+        for _ in 0..5 {
+            let seen = gateway.get(&gateway.user(), "/v1/x").await;
+            assert!(seen.body.is_empty(), "{first:?}: {seen:?}");
+        }
+    }
+    let (upstream, _requests) = answering(
+        "HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let gateway = one_thread(Setup::in_front_of(upstream)).start();
+    for method in ["HEAD", "GET", "HEAD", "GET"] {
+        let seen = gateway.call(&gateway.user(), request(method, "/v1/x", "")).await;
+        assert_ne!(seen.body, "ok", "{method}: {seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn connections_are_used_again() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);

@@ -18,6 +18,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
+    /// How long a response may stand still, whether for the caller or for the upstream.
+    pub stall_timeout: Duration,
     /// How long requests may go on after the gateway was told to stop.
     pub drain_timeout: Duration,
     /// Bytes of a request's header.
@@ -34,6 +36,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(30),
             header_bytes: 32 << 10,
             request_body: 64 << 20,
@@ -58,6 +61,7 @@ impl Limits {
             (&mut limits.handshake_timeout, "handshake_timeout"),
             (&mut limits.header_timeout, "header_timeout"),
             (&mut limits.idle_timeout, "idle_timeout"),
+            (&mut limits.stall_timeout, "stall_timeout"),
             (&mut limits.drain_timeout, "drain_timeout"),
         ] {
             set(limit, fields.optional(key).and_then(|item| item.read(duration)));

@@ -71,7 +71,7 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
     })
 }
 
-fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() })
 }
 

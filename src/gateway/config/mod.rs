@@ -5,6 +5,7 @@
 //! upstream or group that no route uses. Relative paths are relative to the file. Whether certificate,
 //! key and bundle fit each other is not judged here.
 
+mod assertion;
 mod issuers;
 mod limits;
 mod listen;
@@ -13,10 +14,12 @@ mod routes;
 mod shadow;
 mod trust;
 
+pub use assertion::Assertion;
 pub use limits::Limits;
 pub use listen::{ClientCertificate, Listener};
 pub use trust::{Resumption, Revocation, Trust};
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,8 +62,14 @@ pub struct Config {
     pub shadow: Option<Shadow>,
     /// How much of anything.
     pub limits: Limits,
+    /// What the services behind are told in a form that they can verify; without it, nothing is signed.
+    pub assertion: Option<Assertion>,
     /// Where a line for each request goes.
     pub access_log: AccessLog,
+    /// Where metrics are fetched; without it, nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The socket of `cluster-gateway status` and its like; without it, there is none.
+    pub admin: Option<PathBuf>,
     /// How many threads serve; without it, one for each processor.
     pub threads: Option<NonZeroUsize>,
 }
@@ -130,11 +139,14 @@ impl Config {
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
-    /// The files whose change is a reason to load everything again: its own, and those it names.
+    /// The files whose change is a reason to load everything again: its own, and those it names. None
+    /// where it was not read from a file, since then nothing can be loaded again.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let Self { path, identity, trust, .. } = self;
-        let mut files: Vec<_> = path.iter().cloned().collect();
+        let Self { path, identity, trust, assertion, .. } = self;
+        let Some(path) = path else { return Vec::new() };
+        let mut files = vec![path.clone()];
+        files.extend(assertion.as_ref().and_then(|assertion| assertion.key.clone()));
         files.extend([&identity.certificate, &identity.key, &trust.bundle].map(PathBuf::clone));
         if let Revocation::Crls { paths, .. } = &trust.revocation {
             files.extend(paths.iter().cloned());
@@ -204,6 +216,9 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         Some(item) => access_log(&item, base),
         None => Some(AccessLog::default()),
     };
+    let assertion = fields.optional("assertion").and_then(|item| Assertion::read(&item, base));
+    let metrics = fields.optional("metrics").and_then(|item| item.read(listen::address));
+    let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads =
         fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
     fields.finish();
@@ -220,7 +235,10 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         policy: policy?,
         shadow: shadow?,
         limits,
+        assertion,
         access_log: access_log?,
+        metrics,
+        admin,
         threads,
     })
 }
@@ -280,11 +298,13 @@ fn access_log(item: &Item<'_>, base: &Path) -> Option<AccessLog> {
     match item.text()? {
         "stdout" => Some(AccessLog::Stdout),
         "off" => Some(AccessLog::Off),
-        _ => {
-            let in_directory = |path: &Path| files::check_directory(files::parent(path));
-            file(item, base, in_directory).map(AccessLog::File)
-        }
+        _ => file(item, base, in_directory).map(AccessLog::File),
     }
+}
+
+/// Whether there is a directory for a file that need not be there.
+fn in_directory(path: &Path) -> Result<(), FileError> {
+    files::check_directory(files::parent(path))
 }
 
 /// The path of a file that passes `check`.
@@ -313,8 +333,12 @@ fn duration(text: &str) -> Result<Duration, TimeTextError> {
 enum ConfigError {
     #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
     Address { given: String },
+    #[error("from 1s to 10m is possible")]
+    AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
     CallerIdentity { given: String },
+    #[error("1 to 255 visible ASCII characters were expected")]
+    Claim,
     #[error("`{given}`: either `optional` or `required` was expected")]
     ClientCertificate { given: String },
     #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]

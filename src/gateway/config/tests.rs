@@ -122,18 +122,35 @@ limits:
   handshake_timeout: 1s
   header_timeout: 2s
   idle_timeout: 3m
+  stall_timeout: 20s
   drain_timeout: 4h
   header_bytes: 64KiB
   request_body: 1GiB
 access_log: access.log
+assertion: { issuer: "https://gateway.example", audience: things, lifetime: 1m, key: gateway.key }
+metrics: 127.0.0.1:9523
+admin: admin.sock
 threads: 2
 "#;
     let config = parse(text).unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.trust.revocation, Revocation::Disabled);
-    assert_eq!(config.trust_domain.unwrap().as_str(), "prod.example");
+    assert_eq!(config.trust_domain.as_ref().unwrap().as_str(), "prod.example");
     assert_eq!(config.resumption, Resumption::MaxAge(Duration::from_secs(3_600)));
     assert_eq!(config.operators.len(), 2);
+    let assertion = config.assertion.clone().unwrap();
+    assert_eq!(
+        (assertion.issuer.as_deref(), assertion.lifetime),
+        (Some("https://gateway.example"), Duration::from_secs(60))
+    );
+    assert!(config.files().is_empty(), "what was not read from a file is not loaded again");
+    let config = Config { path: Some("gateway.yaml".into()), ..config };
+    assert!(config.files().contains(&assertion.key.unwrap()), "a new key is noticed");
+    let defaults = changed("listen:", "assertion: {}\nlisten:").unwrap().assertion.unwrap();
+    assert_eq!((defaults.issuer, defaults.audience, defaults.key), (None, None, None));
+    assert_eq!(defaults.lifetime, Duration::from_secs(30));
+    assert_eq!(config.metrics, Some("127.0.0.1:9523".parse().unwrap()));
+    assert!(config.admin.as_ref().unwrap().ends_with("admin.sock"));
     let disabled = changed("listen:", "resumption: disabled\nlisten:").unwrap();
     assert_eq!(disabled.resumption, Resumption::Disabled);
     let staleness = |text: &str| {
@@ -157,6 +174,7 @@ threads: 2
             handshake_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(180),
+            stall_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(14_400),
             header_bytes: 65_536,
             request_body: 1 << 30,
@@ -178,6 +196,27 @@ fn each_mistake_is_told_with_its_line() {
             "127.0.0.1:4523",
             "localhost",
             "1: listen: `localhost` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523",
+        ),
+        (
+            "listen:",
+            "assertion: { lifetime: 1h }\nlisten:",
+            "1: assertion.lifetime: from 1s to 10m is possible",
+        ),
+        (
+            "listen:",
+            "assertion: { issuer: \"a b\" }\nlisten:",
+            "1: assertion.issuer: 1 to 255 visible ASCII characters were expected",
+        ),
+        (
+            "listen:",
+            "assertion: { key: exposed.key }\nlisten:",
+            "1: assertion.key: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        ("listen:", "metrics: 9523\nlisten:", "1: metrics: text was expected, found the number 9523"),
+        (
+            "listen:",
+            "admin: none/admin.sock\nlisten:",
+            "1: admin: cannot open HOME/none: No such file or directory (os error 2)",
         ),
         ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
@@ -465,7 +504,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",

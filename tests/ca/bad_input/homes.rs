@@ -2,6 +2,8 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use super::refused_without_a_trace;
 use crate::home::Home;
@@ -100,6 +102,44 @@ fn files_that_are_damaged_or_missing_are_named() {
         assert!(refusal.code.starts_with("store.") && refusal.exit == 3, "{refusal:?}");
         assert_eq!(home.contents(), before);
     }
+}
+
+#[test]
+fn an_older_inventory_is_not_gone_on_with() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["create-api-user", "bob"]);
+    fs::copy(home.path("ca.db"), home.path("backup")).expect("a backup");
+    home.ok(&["revoke", "api-user/alice"]);
+    fs::rename(home.path("backup"), home.path("ca.db")).expect("put back");
+    for command in [&["revoke", "api-user/bob"][..], &["create-api-user", "carol"]] {
+        let refusal = refused_without_a_trace(&home, command, 1, "home.inventory_behind");
+        assert!(refusal.hint.contains("ca.db"), "{refusal:?}");
+    }
+    // A list that nobody of ours signed says nothing about the inventory.
+    let other = Home::initialized();
+    fs::copy(other.path("cluster.crl"), home.path("cluster.crl")).expect("a copy");
+    home.ok(&["create-api-user", "carol"]);
+}
+
+#[test]
+fn a_home_that_may_not_be_entered_is_not_called_missing() {
+    let home = Home::initialized();
+    // Root may enter everything; nobody else may enter root's home.
+    let everybodys = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(everybodys.path(), Permissions::from_mode(0o755)).expect("chmod");
+    let program = everybodys.path().join("cluster-ca");
+    fs::copy(env!("CARGO_BIN_EXE_cluster-ca"), &program).expect("a copy");
+    let mut command = Command::new(program);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    } else {
+        fs::set_permissions(home.path(""), Permissions::from_mode(0o000)).expect("chmod");
+    }
+    let output = command.arg("--home").arg(home.path("")).arg("list").output().expect("it starts");
+    fs::set_permissions(home.path(""), Permissions::from_mode(0o700)).expect("chmod");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && words.contains("[file.permission]"), "{words}");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The commands that ask a running gateway.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use cluster_ca::gateway::admin::client::{self, ClientError};
+use cluster_ca::gateway::admin::{Request, text};
+use serde_json::{Value, json};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Close the open connections under one certificate; to keep the caller out, revoke it.
+    Close {
+        /// The certificate's serial number.
+        #[arg(value_name = "SERIAL", value_parser = Request::close)]
+        request: Request,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Show the last handshakes that let nobody in, with the reason and the certificate.
+    Rejected(Which),
+    /// Load configuration, certificate, key, trust bundle, CRL and policy again.
+    Reload(Which),
+    /// Show the open connections.
+    Sessions(Which),
+    /// Show what is in force, until when, and how the last reload went.
+    Status(Which),
+}
+
+/// Which gateway, and how its answer is printed.
+#[derive(Args)]
+pub(crate) struct Which {
+    /// The gateway's admin socket [default: /run/cluster-gateway.sock].
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// The gateway's configuration, which names the socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(command: Command) -> ExitCode {
+    let (request, which) = match command {
+        Command::Close { request, which } => (request, which),
+        Command::Rejected(which) => (Request::Rejected, which),
+        Command::Reload(which) => (Request::Reload, which),
+        Command::Sessions(which) => (Request::Sessions, which),
+        Command::Status(which) => (Request::Status, which),
+    };
+    let result = ask(&which, &request);
+    let text = match &result {
+        _ if which.json => format!("{:#}\n", envelope(&result)),
+        Ok(result) => text::describe(&request, result),
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.causes().iter().for_each(|cause| eprintln!("caused by: {cause}"));
+            if let Some(hint) = hint(error) {
+                eprintln!("hint: {hint}");
+            }
+            return exit_code(error);
+        }
+    };
+    // A reader that has gone away has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    result.as_ref().err().map_or(ExitCode::SUCCESS, exit_code)
+}
+
+fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
+    let socket = match (&which.socket, &which.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => client::socket_of(config)?,
+        (None, None) => client::default_socket(),
+    };
+    client::ask(&socket, request)
+}
+
+fn envelope(result: &Result<Value, ClientError>) -> Value {
+    match result {
+        Ok(result) => json!({ "ok": true, "result": result }),
+        Err(error) => json!({ "ok": false, "error": {
+            "code": error.code(),
+            "message": error.to_string(),
+            "causes": error.causes(),
+            "hint": hint(error),
+        }}),
+    }
+}
+
+fn exit_code(error: &ClientError) -> ExitCode {
+    ExitCode::from(match error {
+        ClientError::Unreachable { .. } => 3,
+        _ => 1,
+    })
+}
+
+fn hint(error: &ClientError) -> Option<&'static str> {
+    Some(match error.code() {
+        "admin.no_socket" => "add `admin: /run/cluster-gateway.sock` to it and restart the gateway",
+        "admin.not_allowed" => "ask as the user that the gateway runs as, or as root",
+        "admin.unreachable" => {
+            "name the gateway's socket with --socket, or its configuration with --config; it answers its own \
+             user and root alone"
+        }
+        _ => return None,
+    })
+}

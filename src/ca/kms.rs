@@ -1,0 +1,293 @@
+//! Key management services for the keys of a home: set, moved to another, wrapped anew after a
+//! rotation there, ended.
+//!
+//! A service is tried before anything depends on it. While keys move from one to another, the
+//! configuration has both, so that whatever a crash leaves still opens.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::audit::Action;
+use crate::files;
+use crate::keys::kms::{self, Configuration, KeyWrap, Service};
+use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
+use crate::secret::Secret;
+
+use super::protect::{Custody, Protected};
+use super::{CaError, Cluster};
+
+/// Whether the secrets of a service are kept in its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// In the private file.
+    Kept,
+    /// Nowhere: whoever runs a command supplies them.
+    NotKept,
+}
+
+/// What became of one wrapped key.
+#[derive(Debug, Serialize)]
+pub struct Rewrapped {
+    /// The key's file.
+    pub key: PathBuf,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: RewrapOutcome,
+}
+
+/// What became of a key that was to be wrapped anew.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum RewrapOutcome {
+    /// It was wrapped so already.
+    AlreadyCurrent,
+    /// It could not be, and is wrapped as it was.
+    Failed {
+        /// The stable code of the error.
+        code: &'static str,
+        /// What went wrong.
+        message: String,
+    },
+    /// It is wrapped anew.
+    Rewrapped {
+        /// By what now.
+        #[serde(flatten)]
+        after: Protection,
+    },
+}
+
+impl Cluster {
+    /// The private keys in the home, and among those issued, that a key management service wraps.
+    ///
+    /// # Errors
+    /// [`CaError::File`] for a directory or a key file that cannot be read.
+    pub fn wrapped_keys(&self) -> Result<Vec<(PathBuf, Envelope)>, CaError> {
+        let mut found = Vec::new();
+        for directory in [self.home.directory(), &self.home.issued()] {
+            for path in files::list(directory)? {
+                if path.extension().is_none_or(|extension| extension != "key") || !path.is_file() {
+                    continue;
+                }
+                let contents = files::read(&path, files::SMALL_FILE)?;
+                if Envelope::is_like(&contents) {
+                    found.push((path, Envelope::parse(&contents)?));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Custody {
+    /// Makes `service` the one of the cluster, and wraps with it the root's key and every other key
+    /// that the service before it wraps; with `convert` also those that have a service of their own.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] when the service cannot be used; then nothing was changed. Later failures leave
+    /// every key opening with one of the services, both of which are then configured.
+    pub fn set_kms(
+        &mut self,
+        service: &Service,
+        secrets: Secrets,
+        convert: bool,
+    ) -> Result<Vec<Rewrapped>, CaError> {
+        let path = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&path)?;
+        let wrap = configuration.connect(service)?;
+        kms::try_out(wrap.as_ref(), service.address())?;
+
+        let kept = kept(service, secrets);
+        let before = configuration.cluster.replace(kept.clone()).filter(|before| *before != kept);
+        configuration.previous.extend(before);
+        configuration.store(&path)?;
+        self.record(Action::KmsSet, "cluster".to_owned(), described(service))?;
+
+        let root = self.cluster.home.key();
+        let mut moved = Vec::new();
+        if files::occupied(&root) || configuration.signer.is_none() {
+            moved.push(self.wrap_with(&root, wrap.as_ref(), service, Action::KmsSet)?);
+        }
+        for (key, envelope) in self.cluster.wrapped_keys()? {
+            let own = configuration.own.contains_key(&envelope.key_id().to_string());
+            if key != root && (convert || !own) {
+                moved.push(self.wrap_with(&key, wrap.as_ref(), service, Action::KmsSet)?);
+            }
+        }
+        // Every key has arrived: the way back is not needed any more.
+        configuration.previous.clear();
+        if convert {
+            configuration.own.clear();
+        }
+        configuration.store(&path)?;
+        Ok(moved)
+    }
+
+    /// Gives the key in `path` a service of its own and wraps it with that.
+    ///
+    /// # Errors
+    /// As [`Custody::set_kms`].
+    pub fn set_kms_of(
+        &mut self,
+        path: &Path,
+        service: &Service,
+        secrets: Secrets,
+    ) -> Result<Rewrapped, CaError> {
+        let file = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&file)?;
+        let wrap = configuration.connect(service)?;
+        kms::try_out(wrap.as_ref(), service.address())?;
+
+        let key = KeyFile::read(path)?;
+        let key_id = match &key {
+            KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
+            other => other.open(path, self.cluster.context.unlock.as_ref())?.key_id().to_string(),
+        };
+        let before = configuration.own.insert(key_id, kept(service, secrets));
+        configuration.previous.extend(before);
+        configuration.store(&file)?;
+        let moved = self.wrap_with(path, wrap.as_ref(), service, Action::KmsSet)?;
+        configuration.previous.clear();
+        configuration.store(&file)?;
+        Ok(moved)
+    }
+
+    /// Wraps every key anew that the cluster's service wraps, after its key was rotated there; with
+    /// `all` also those that have a service of their own. `new_key` names another key of the same
+    /// service, to which the keys move. A key that cannot be does not keep the others from it.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] when no service is configured or the new key cannot be used.
+    pub fn rewrap_keys(&mut self, new_key: Option<&str>, all: bool) -> Result<Vec<Rewrapped>, CaError> {
+        let configured = self.cluster.context.unlock.kms()?;
+        let service = configured.cluster.clone().ok_or(CaError::NoKms)?;
+        if let Some(new_key) = new_key {
+            let file = self.cluster.home.kms();
+            let stored = Configuration::load(&file)?;
+            let secrets =
+                if stored.cluster == Some(service.clone()) { Secrets::Kept } else { Secrets::NotKept };
+            return self.set_kms(&service.with_key(new_key)?, secrets, false);
+        }
+        let wrap = configured.connect(&service)?;
+        let mut rewrapped = Vec::new();
+        for (key, envelope) in self.cluster.wrapped_keys()? {
+            let outcome = match configured.own.get(&envelope.key_id().to_string()) {
+                Some(_) if !all => continue,
+                Some(own) => configured
+                    .connect(own)
+                    .map_err(CaError::from)
+                    .and_then(|wrap| self.rewrap(&key, &envelope, wrap.as_ref())),
+                None => self.rewrap(&key, &envelope, wrap.as_ref()),
+            };
+            let failed =
+                |error: CaError| RewrapOutcome::Failed { code: error.code(), message: error.to_string() };
+            rewrapped.push(Rewrapped { key, outcome: outcome.unwrap_or_else(failed) });
+        }
+        Ok(rewrapped)
+    }
+
+    /// Ends the use of key management services. `instead` is what is to protect the keys that they
+    /// wrap; without it, there must be none.
+    ///
+    /// # Errors
+    /// [`CaError::KeysWrapped`], [`CaError::NoKms`], or why a key could not be opened; those before it
+    /// have their new protection already, and the services stay configured.
+    pub fn unset_kms(&mut self, instead: Option<Instead<'_>>) -> Result<Vec<Protected>, CaError> {
+        let path = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&path)?;
+        if configuration.cluster.is_none() && configuration.own.is_empty() {
+            return Err(CaError::NoKms);
+        }
+        let keys: Vec<PathBuf> = self.cluster.wrapped_keys()?.into_iter().map(|(key, _)| key).collect();
+        let protection = match instead {
+            Some(Instead::Nothing) => NewProtection::None,
+            Some(Instead::Passphrase(passphrase)) => NewProtection::Passphrase(passphrase),
+            None if keys.is_empty() => NewProtection::None,
+            None => return Err(CaError::KeysWrapped { keys }),
+        };
+        let mut unwrapped = Vec::with_capacity(keys.len());
+        for key in keys {
+            unwrapped.push(self.reseal(&key, protection, Action::KmsUnset)?);
+        }
+        self.record(Action::KmsUnset, "cluster".to_owned(), json!({}))?;
+        configuration.cluster = None;
+        configuration.previous.clear();
+        configuration.own.clear();
+        configuration.store(&path)?;
+        Ok(unwrapped)
+    }
+
+    /// Sets the CA that services' certificates must come from; none: the system's.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] for anything but CA certificates in PEM.
+    pub fn set_service_ca(&mut self, pem: Option<String>) -> Result<(), CaError> {
+        let path = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&path)?;
+        let details = match &pem {
+            Some(pem) => json!({ "service_ca": kms::ca_fingerprints(pem)? }),
+            None => json!({ "service_ca": null }),
+        };
+        configuration.ca_certificate = pem;
+        self.record(Action::KmsSet, "ca-cert".to_owned(), details)?;
+        Ok(configuration.store(&path)?)
+    }
+
+    /// Wraps the key in `path` with `service`, whatever protects it now.
+    fn wrap_with(
+        &mut self,
+        path: &Path,
+        wrap: &dyn KeyWrap,
+        service: &Service,
+        action: Action,
+    ) -> Result<Rewrapped, CaError> {
+        let old = KeyFile::read(path)?;
+        let KeyFile::Envelope(envelope) = &old else {
+            let Protected { key, after, .. } = self.reseal(path, NewProtection::Kms(wrap), action)?;
+            return Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } });
+        };
+        // The same key at another address, or a run that was interrupted: nothing to move.
+        if service.wrapped(envelope.wrapped()) && envelope.data_key(wrap).is_ok() {
+            return Ok(Rewrapped { key: path.to_owned(), outcome: RewrapOutcome::AlreadyCurrent });
+        }
+        let data_key = self.cluster.context.unlock.kms()?.data_key(envelope)?;
+        let new = KeyFile::Envelope(Box::new(envelope.moved(&data_key, wrap)?));
+        let Protected { key, after, .. } = self.replace(path, &old, new, action)?;
+        Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } })
+    }
+
+    fn rewrap(
+        &mut self,
+        path: &Path,
+        envelope: &Envelope,
+        wrap: &dyn KeyWrap,
+    ) -> Result<RewrapOutcome, CaError> {
+        let Some(new) = envelope.rewrapped(wrap)? else { return Ok(RewrapOutcome::AlreadyCurrent) };
+        let old = KeyFile::Envelope(Box::new(envelope.clone()));
+        let new = KeyFile::Envelope(Box::new(new));
+        let Protected { after, .. } = self.replace(path, &old, new, Action::KmsRewrap)?;
+        Ok(RewrapOutcome::Rewrapped { after })
+    }
+}
+
+/// What protects keys in the place of a key management service.
+#[derive(Clone, Copy, Debug)]
+pub enum Instead<'a> {
+    /// Nothing but the mode of their files.
+    Nothing,
+    /// A passphrase.
+    Passphrase(&'a Secret),
+}
+
+fn kept(service: &Service, secrets: Secrets) -> Service {
+    match secrets {
+        Secrets::Kept => service.clone(),
+        Secrets::NotKept => service.without_secrets(),
+    }
+}
+
+/// A service as the audit chain tells of it: without its secrets.
+fn described(service: &Service) -> serde_json::Value {
+    json!({ "kms": service.kms(), "address": service.address(), "key": service.key() })
+}

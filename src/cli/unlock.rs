@@ -1,0 +1,116 @@
+//! What opens a protected key, as the person at the command line supplies it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use clap::Args;
+
+use crate::keys::kms::{Configuration, KmsError};
+use crate::keys::{KeyError, Unlock};
+use crate::secret::Secret;
+
+use super::secrets::{self, SecretError};
+
+/// Where the passphrase of a key comes from, unless it is asked for.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PassphraseSource {
+    /// Read the passphrase of the key from the first line of this file (0600)
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    passphrase_file: Option<PathBuf>,
+
+    /// Read the passphrase of the key from this open file descriptor
+    #[arg(long, global = true, value_name = "FD")]
+    passphrase_fd: Option<u32>,
+}
+
+/// Where a new passphrase comes from, where the old one is needed too.
+#[derive(Debug, Args)]
+pub(super) struct NewPassphraseSource {
+    /// Read the new passphrase from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
+    new_passphrase_file: Option<PathBuf>,
+
+    /// Read the new passphrase from this open file descriptor
+    #[arg(long, value_name = "FD")]
+    new_passphrase_fd: Option<u32>,
+}
+
+impl PassphraseSource {
+    /// The passphrase from the file or descriptor; none when neither was given.
+    fn read(&self) -> Result<Option<Secret>, SecretError> {
+        match (&self.passphrase_file, self.passphrase_fd) {
+            (Some(file), _) => secrets::from_file(file).map(Some),
+            (None, Some(descriptor)) => secrets::from_descriptor(descriptor).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The passphrase of the key in `path` from the file or descriptor; none when neither was given.
+    pub(super) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
+        self.read().map_err(|error| passphrase_error(path, error))
+    }
+
+    /// A passphrase to protect a key with: from the file or descriptor, or asked for twice.
+    pub(super) fn choose(&self, path: &Path) -> Result<Secret, KeyError> {
+        match self.given(path)? {
+            Some(passphrase) => Ok(passphrase),
+            None => secrets::ask_twice(&format!("New passphrase of {}: ", path.display()))
+                .map_err(|error| passphrase_error(path, error)),
+        }
+    }
+}
+
+impl NewPassphraseSource {
+    /// The new passphrase: from the file or descriptor, or asked for twice.
+    pub(super) fn choose(self, path: &Path) -> Result<Secret, KeyError> {
+        let Self { new_passphrase_file: passphrase_file, new_passphrase_fd: passphrase_fd } = self;
+        PassphraseSource { passphrase_file, passphrase_fd }.choose(path)
+    }
+}
+
+/// Opens keys for one run of the program.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    source: PassphraseSource,
+    /// What was read from the source: a descriptor can be read only once.
+    given: Mutex<Option<Secret>>,
+    /// Where the key management services are configured.
+    kms: PathBuf,
+}
+
+impl Keyring {
+    pub(super) fn new(source: PassphraseSource, kms: PathBuf) -> Self {
+        Self { source, given: Mutex::new(None), kms }
+    }
+}
+
+impl Unlock for Keyring {
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
+        let mut given = self.given.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if given.is_none() {
+            *given = self.source.given(path)?;
+        }
+        match given.as_ref() {
+            Some(passphrase) => Ok(Secret::new(passphrase.expose().to_vec())),
+            None => secrets::ask(&format!("Passphrase of {}: ", path.display()))
+                .map_err(|error| passphrase_error(path, error)),
+        }
+    }
+
+    fn kms(&self) -> Result<Configuration, KmsError> {
+        let mut configuration = Configuration::load(&self.kms)?;
+        for (missing, credential) in configuration.missing_credentials() {
+            *credential = super::kms::credential(&missing)?;
+        }
+        Ok(configuration)
+    }
+}
+
+/// The words of the key that it is about.
+fn passphrase_error(path: &Path, error: SecretError) -> KeyError {
+    match error {
+        SecretError::File(error) => error.into(),
+        SecretError::Nobody => KeyError::PassphraseNeeded { path: path.to_owned() },
+        SecretError::Unreadable { from, source } => KeyError::PassphraseUnreadable { from, source },
+    }
+}

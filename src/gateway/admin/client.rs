@@ -1,0 +1,127 @@
+//! The other end of the admin socket: one question, one answer.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{DEFAULT_SOCKET, Request};
+use crate::gateway::config::Config;
+use crate::yaml::Problem;
+
+/// How long an answer may take: as long as loading everything again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks the gateway that listens on `socket`; gives the result.
+///
+/// # Errors
+/// [`ClientError`] when it cannot be asked, or refuses.
+pub fn ask(socket: &Path, request: &Request) -> Result<Value, ClientError> {
+    let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
+    let mut answer = exchange(socket, request).map_err(unreachable)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match (answer["ok"].as_bool(), answer["result"].take()) {
+        (Some(true), result) => Ok(result),
+        (Some(false), _) => {
+            let error = &answer["error"];
+            Err(ClientError::Refused {
+                code: text(&error["code"]),
+                message: text(&error["message"]),
+                causes: error["causes"].as_array().into_iter().flatten().map(text).collect(),
+            })
+        }
+        (None, _) => Err(unreachable(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+/// The socket that the configuration in `config` names.
+///
+/// # Errors
+/// [`ClientError`] when it names none, or cannot be read.
+pub fn socket_of(config: &Path) -> Result<PathBuf, ClientError> {
+    let loaded = Config::load(config)
+        .map_err(|problems| ClientError::Configuration { path: config.to_owned(), problems })?;
+    loaded.admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
+}
+
+/// The socket of a gateway about which nothing is said.
+#[must_use]
+pub fn default_socket() -> PathBuf {
+    PathBuf::from(DEFAULT_SOCKET)
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The configuration has problems.
+    #[error("the configuration {} has problems", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// All of them, in the order of the file.
+        problems: Vec<Problem>,
+    },
+    /// The configuration names no socket.
+    #[error("the configuration {} has no `admin` socket", path.display())]
+    NoSocket {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The gateway refuses.
+    #[error("{message}")]
+    Refused {
+        /// The stable code of its error.
+        code: String,
+        /// What it says.
+        message: String,
+        /// Why.
+        causes: Vec<String>,
+    },
+    /// No gateway answers there.
+    #[error("no gateway answers on {}", path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl ClientError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Configuration { .. } => "gateway.configuration",
+            Self::NoSocket { .. } => "admin.no_socket",
+            Self::Refused { code, .. } => code,
+            Self::Unreachable { .. } => "admin.unreachable",
+        }
+    }
+
+    /// What led to it, the nearest first.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Configuration { problems, .. } => problems.iter().map(ToString::to_string).collect(),
+            Self::NoSocket { .. } => Vec::new(),
+            Self::Refused { causes, .. } => causes.clone(),
+            Self::Unreachable { source, .. } => vec![source.to_string()],
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The gateway's end of the admin socket.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::geteuid;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use super::{AdminSocket, LONGEST_REQUEST, Request};
+use crate::clock::rfc3339;
+use crate::gateway::registry::{CutReason, Order, Session};
+use crate::gateway::reload::{ReloadError, Trigger};
+use crate::gateway::status::Status;
+use crate::gateway::{Phase, Shared};
+use crate::identity::{Name, Role};
+use crate::x509::SerialNumber;
+
+/// How long one may take to ask, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the answer waits for the connections that it ends.
+const CUT: Duration = Duration::from_secs(1);
+
+/// How often it looks whether they have ended.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How long accepting pauses when the system has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers until the gateway stops.
+pub async fn run(gateway: Arc<Shared>, socket: AdminSocket) {
+    let mut phase = gateway.phase.subscribe();
+    tokio::select! {
+        () = Phase::reached(Phase::Stopped, &mut phase) => {}
+        Err(error) = accept(&gateway, &socket) => tracing::error!(%error, "the admin socket cannot be served"),
+    }
+}
+
+async fn accept(gateway: &Arc<Shared>, socket: &AdminSocket) -> io::Result<()> {
+    let listener = UnixListener::from_std(socket.listener()?)?;
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let gateway = Arc::clone(gateway);
+        tokio::spawn(async move {
+            // Whoever goes away in the middle does without the answer.
+            let _ = converse(&gateway, stream).await;
+        });
+    }
+}
+
+async fn converse(gateway: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
+    let caller = stream.peer_cred()?.uid();
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    timeout(PATIENCE, (&mut stream).take(LONGEST_REQUEST).read_line(&mut line)).await??;
+    let answer = if may_ask(caller, geteuid().as_raw()) {
+        match serde_json::from_str(&line) {
+            Ok(request) => answer(gateway, request).await,
+            Err(error) => refused("admin.request", &error.to_string(), &[]),
+        }
+    } else {
+        refused("admin.not_allowed", "the gateway answers its own user and root alone", &[])
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    timeout(PATIENCE, stream.write_all(&text)).await??;
+    stream.shutdown().await
+}
+
+/// The mode of the socket says the same; this holds whatever became of that.
+const fn may_ask(caller: u32, own: u32) -> bool {
+    caller == own || caller == 0
+}
+
+async fn answer(gateway: &Arc<Shared>, request: Request) -> Value {
+    match request {
+        Request::Close { serial_number } => match serial_number.parse() {
+            Ok(serial_number) => done(&close(gateway, serial_number).await),
+            Err(error) => refused("admin.request", &error.to_string(), &[]),
+        },
+        Request::Rejected => done(&gateway.telemetry.rejected.newest_first()),
+        Request::Reload => reload(gateway).await,
+        Request::Sessions => {
+            let now = gateway.telemetry.clock.now();
+            let sessions = gateway.registry.sessions();
+            done(&sessions.iter().map(|session| SessionLine::of(session, now)).collect::<Vec<_>>())
+        }
+        Request::Status => done(&Status::of(gateway)),
+    }
+}
+
+async fn close(gateway: &Shared, serial_number: SerialNumber) -> Closed {
+    let verdict = |session: &Session| {
+        if session.peer.as_ref().is_some_and(|peer| peer.serial_number == serial_number) {
+            Order::Cut(CutReason::Operator)
+        } else {
+            Order::Serve
+        }
+    };
+    let told = Instant::now();
+    let cut = gateway.registry.sweep(told, verdict);
+    while !cut.iter().all(|session| session.has_ended()) && told.elapsed() < CUT {
+        sleep(LOOK).await;
+    }
+    tracing::info!(%serial_number, connections = cut.len(), "connections closed on the admin socket");
+    Closed { serial_number, connections_closed: cut.len() }
+}
+
+/// Loads on a thread of its own: files may take their time.
+async fn reload(gateway: &Arc<Shared>) -> Value {
+    let reloading = tokio::task::spawn_blocking({
+        let gateway = Arc::clone(gateway);
+        move || gateway.reload(Trigger::Admin)
+    });
+    match reloading.await {
+        Ok(Ok(change)) => {
+            done(&Reloaded { generation: change.state.generation, connections_cut: change.cut.len() })
+        }
+        Ok(Err(error)) => refused(error.code(), &error.to_string(), &causes(&error)),
+        Err(_) => refused("gateway.internal", "the gateway failed", &[]),
+    }
+}
+
+fn causes(error: &ReloadError) -> Vec<String> {
+    let chain = std::iter::successors(std::error::Error::source(error), |error| (*error).source());
+    chain.map(ToString::to_string).collect()
+}
+
+fn done(result: &impl Serialize) -> Value {
+    json!({ "ok": true, "result": result })
+}
+
+fn refused(code: &str, message: &str, causes: &[String]) -> Value {
+    json!({ "ok": false, "error": { "code": code, "message": message, "causes": causes } })
+}
+
+#[derive(Serialize)]
+struct Closed {
+    serial_number: SerialNumber,
+    connections_closed: usize,
+}
+
+#[derive(Serialize)]
+struct Reloaded {
+    generation: u64,
+    connections_cut: usize,
+}
+
+/// One open connection.
+#[derive(Serialize)]
+struct SessionLine<'a> {
+    session: u64,
+    remote: String,
+    /// Who is at the other end; nobody knows of a caller without a certificate.
+    #[serde(flatten)]
+    caller: Option<CallerFields<'a>>,
+    tls_version: &'static str,
+    alpn: &'static str,
+    resumed: bool,
+    /// Since it was opened.
+    seconds_open: u64,
+    requests_running: u32,
+}
+
+#[derive(Serialize)]
+struct CallerFields<'a> {
+    role: Role,
+    name: &'a Name,
+    serial_number: SerialNumber,
+    /// The last second in which its certificate and every issuer of it hold.
+    expires: String,
+    /// Until then.
+    seconds_left: i64,
+}
+
+impl<'a> SessionLine<'a> {
+    fn of(session: &'a Session, now: time::OffsetDateTime) -> Self {
+        let caller = session.peer.as_ref().map(|peer| CallerFields {
+            role: peer.identity.role,
+            name: &peer.identity.name,
+            serial_number: peer.serial_number,
+            expires: rfc3339(peer.expires),
+            seconds_left: (peer.expires - now).whole_seconds(),
+        });
+        Self {
+            session: session.id,
+            remote: session.remote.to_string(),
+            caller,
+            tls_version: session.tls_version,
+            alpn: session.protocol.as_str(),
+            resumed: session.resumed,
+            seconds_open: session.activity.age().as_secs(),
+            requests_running: session.activity.running(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_own_user_and_root_may_ask_and_nobody_else() {
+        assert!(may_ask(1_000, 1_000) && may_ask(0, 1_000) && may_ask(0, 0));
+        assert!(!may_ask(1_001, 1_000) && !may_ask(1_000, 0));
+    }
+}

@@ -1,0 +1,59 @@
+//! What opens a protected key: supplied by whoever runs the program, asked for only when needed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::KeyError;
+use super::kms::{Configuration, KmsError};
+use crate::secret::Secret;
+
+/// Supplies passphrases and key management services, each only when a key file needs it.
+pub trait Unlock: fmt::Debug + Send + Sync {
+    /// The passphrase of the key in `path`.
+    ///
+    /// # Errors
+    /// [`KeyError::PassphraseNeeded`] when there is none to be had.
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError>;
+
+    /// The key management services that may have wrapped a data key, with their secrets.
+    ///
+    /// # Errors
+    /// What keeps the configuration from being read.
+    fn kms(&self) -> Result<Configuration, KmsError>;
+}
+
+/// Opens nothing: for keys that nothing protects but their file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingToUnlockWith;
+
+impl Unlock for NothingToUnlockWith {
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
+        Err(KeyError::PassphraseNeeded { path: path.to_owned() })
+    }
+
+    fn kms(&self) -> Result<Configuration, KmsError> {
+        Ok(Configuration::default())
+    }
+}
+
+/// Opens envelopes with the services in one private file, as a program does that nobody sits at.
+#[derive(Clone, Debug)]
+pub struct KmsFile(PathBuf);
+
+impl KmsFile {
+    /// The services that are configured in `path`, which is read each time a key is opened.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Unlock for KmsFile {
+    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
+        NothingToUnlockWith.passphrase(path)
+    }
+
+    fn kms(&self) -> Result<Configuration, KmsError> {
+        Configuration::load(&self.0)
+    }
+}

@@ -1,0 +1,177 @@
+//! The admin socket, by the commands that people use.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::harness::{Setup, TestGateway, patiently, request_h2};
+
+fn administered() -> TestGateway {
+    Setup { more: "admin: admin.sock", ..Setup::new() }.start()
+}
+
+/// `cluster-gateway ARGUMENTS` for the gateway's socket: exit code, standard output, standard error.
+fn command(gateway: &TestGateway, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let socket = gateway.path("admin.sock");
+    let output = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(&socket)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The same under `--json`: the result.
+fn result(gateway: &TestGateway, arguments: &[&str]) -> Value {
+    let (code, said, _) = command(gateway, &[arguments, &["--json"]].concat());
+    let envelope: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &envelope["ok"]), (Some(0), &true.into()), "{said}");
+    envelope["result"].clone()
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_closed_by_serial_number_and_no_others() {
+    let gateway = administered();
+    let (user, node) = (gateway.user(), gateway.node());
+    let (_first, cut) = gateway.open_h2(&user).await;
+    let (_second, cut_too) = gateway.open_h2(&user).await;
+    let (mut stays, running) = gateway.open_h2(&node).await;
+    let listed = result(&gateway, &["sessions"]);
+    let names = listed.as_array().unwrap().iter().map(|session| session["role"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["api-user", "api-user", "node-agent"]);
+    assert_eq!(listed[0]["serial_number"], user.serial_number());
+    assert_eq!((&listed[0]["alpn"], &listed[0]["resumed"]), (&"h2".into(), &false.into()));
+    let (_, said, _) = command(&gateway, &["sessions"]);
+    assert!(said.starts_with("SESSION") && said.contains("alice"), "{said}");
+
+    let closed = result(&gateway, &["close", &user.serial_number()]);
+    assert_eq!(closed["connections_closed"], 2);
+    let _ = (patiently(cut).await, patiently(cut_too).await);
+    let line = gateway.line("connection_cut", |_| true);
+    assert_eq!((&line["reason"], &line["name"]), (&"connection.operator".into(), &"alice".into()));
+    assert_eq!(result(&gateway, &["sessions"]).as_array().unwrap().len(), 1);
+    assert_eq!(result(&gateway, &["close", &user.serial_number()])["connections_closed"], 0);
+    let path = format!("/v1/nodes/{}/state", crate::harness::NODE);
+    let answer = patiently(stays.send_request(request_h2("GET", &path, ""))).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    running.abort();
+}
+
+#[tokio::test]
+async fn the_last_hundred_refusals_are_kept_with_their_certificates() {
+    let gateway = administered();
+    let mallory = Cluster::new("prod").leaf("api-user", "mallory");
+    for _ in 0..101 {
+        gateway.refused(None).await;
+    }
+    gateway.refused(Some(&mallory)).await;
+    gateway.line("handshake_refused", |line| line["serial_number"] == mallory.serial_number());
+    let kept = result(&gateway, &["rejected"]);
+    assert_eq!(kept.as_array().unwrap().len(), 100);
+    assert_eq!(kept[0]["serial_number"], mallory.serial_number(), "the last one first");
+    assert!(kept[0]["reason"].as_str().unwrap().starts_with("chain."));
+    let pem = kept[0]["certificate"].as_str().unwrap();
+    assert_eq!(
+        pem.split_whitespace().collect::<String>(),
+        mallory.certificate_pem.split_whitespace().collect::<String>()
+    );
+    assert_eq!(kept[1]["certificate"], Value::Null);
+    let (_, said, _) = command(&gateway, &["rejected"]);
+    assert!(said.contains("certificate.missing") && said.contains("user-mallory"), "{said}");
+}
+
+#[tokio::test]
+async fn status_tells_what_is_in_force() {
+    let gateway = administered();
+    let status = result(&gateway, &["status"]);
+    assert_eq!((&status["generation"], &status["crl"][0]["number"]), (&1.into(), &"1".into()));
+    let (code, said, _) = command(&gateway, &["status"]);
+    assert!(code == Some(0) && said.starts_with("version") && said.contains("CRL OF ISSUER"), "{said}");
+}
+
+#[tokio::test]
+async fn reload_tells_what_came_of_it() {
+    let gateway = administered();
+    gateway.replace("cluster.crl", gateway.cluster.crl(2, &[]));
+    assert!(result(&gateway, &["reload"])["generation"].as_u64().unwrap() >= 2);
+    gateway.replace("cluster.crl", gateway.cluster.crl(1, &[]));
+    let (code, _, said) = command(&gateway, &["reload"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("error: ") && said.contains("caused by: "), "{said}");
+}
+
+#[tokio::test]
+async fn the_configuration_names_the_socket() {
+    let gateway = administered();
+    let config = gateway.path("gateway.yaml");
+    let status = |config: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
+        command.args(["status", "--config"]).arg(config).output().unwrap()
+    };
+    assert!(status(&config).status.success());
+    let text = std::fs::read_to_string(&config).unwrap();
+    let without = gateway.path("without.yaml");
+    std::fs::write(&without, text.replace("admin: admin.sock", "")).unwrap();
+    let output = status(&without);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("hint: "));
+}
+
+#[tokio::test]
+async fn where_no_gateway_answers_the_command_says_so() {
+    let mut gateway = administered();
+    let socket = gateway.path("admin.sock");
+    assert_eq!(std::fs::symlink_metadata(&socket).unwrap().mode() & 0o777, 0o600);
+    gateway.running().stop();
+    gateway.join();
+    assert!(!socket.exists());
+    let (code, _, said) = command(&gateway, &["status"]);
+    assert!(code == Some(3) && said.contains("no gateway answers") && said.contains("hint: "), "{said}");
+    assert_eq!(command(&gateway, &["close", "zzz"]).0, Some(2));
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_words() {
+    let gateway = administered();
+    let long = "x".repeat(10_000);
+    for line in ["", "{}", "status", "{\"command\":\"close\",\"serial_number\":\"zz\"}", &long] {
+        let mut stream = UnixStream::connect(gateway.path("admin.sock")).unwrap();
+        // Of what is too long, the rest is never read.
+        let _ = stream.write_all(format!("{line}\n").as_bytes());
+        let mut answer = String::new();
+        if stream.read_to_string(&mut answer).is_ok() {
+            assert!(answer.contains("\"code\":\"admin.request\""), "{line}: {answer}");
+        }
+    }
+    result(&gateway, &["status"]);
+}
+
+/// Even with the mode opened up, another user is not answered. Only root can try.
+#[tokio::test]
+async fn another_user_is_not_answered() {
+    let gateway = administered();
+    let directory = gateway.path("admin.sock").parent().unwrap().to_owned();
+    if std::fs::metadata(&directory).unwrap().uid() != 0 {
+        return;
+    }
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(&directory, 0o755);
+    open(&gateway.path("admin.sock"), 0o666);
+    let script = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(shift) or die $!;
+                    print $s qq({"command":"status"}\n); print <$s>;"#;
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", script])
+        .arg(gateway.path("admin.sock"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("admin.not_allowed"), "{said} {}", String::from_utf8_lossy(&output.stderr));
+}

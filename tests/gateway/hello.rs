@@ -1,0 +1,74 @@
+//! First bytes that are odd, and what becomes of them (T24 of the attack checklist).
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
+use crate::eventually::PATIENCE;
+use crate::harness::TestGateway;
+
+fn connect(gateway: &TestGateway) -> TcpStream {
+    let socket = TcpStream::connect(gateway.address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Makes a handshake whose first record comes in pieces of `length` bytes, each a record of its own.
+fn in_records_of(length: usize) -> Option<String> {
+    let gateway = TestGateway::start();
+    let config = Arc::new(gateway.client_config(Some(&gateway.user()), &[], rustls::DEFAULT_VERSIONS));
+    let mut connection = ClientConnection::new(config, ServerName::from(gateway.address.ip())).unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    let (head, hello) = hello.split_at(5);
+    assert_eq!(usize::from(u16::from_be_bytes([head[3], head[4]])), hello.len(), "one record");
+    let records = hello
+        .chunks(length)
+        .flat_map(|piece| [&head[..3], &u16::try_from(piece.len()).unwrap().to_be_bytes(), piece].concat());
+    let mut socket = connect(&gateway);
+    socket.write_all(&records.collect::<Vec<_>>()).unwrap();
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let seen = answer.lines().next().map(str::to_owned);
+    let line = gateway.line("request", |_| true);
+    assert_eq!(line["name"], "alice", "judged like any other: {line}");
+    seen
+}
+
+#[test]
+fn a_client_hello_in_small_records_is_understood() {
+    for length in [1, 7, 500] {
+        assert_eq!(in_records_of(length).as_deref(), Some("HTTP/1.1 200 OK"), "{length}");
+    }
+}
+
+#[test]
+fn what_is_no_client_hello_is_refused() {
+    for bytes in [
+        // SSLv2: a CLIENT-HELLO that offers TLS 1.2.
+        b"\x80\x2e\x01\x03\x03\x00\x15\x00\x00\x00\x10\x01\x00\x80".as_slice(),
+        b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",
+        b"\x17\x03\x03\x00\x01\x00",
+        b"\x15\x03\x01\x00\x02\x02\x28",
+        b"\x16\x03\x01\xff\xff\x01",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+    ] {
+        let gateway = TestGateway::start();
+        let mut socket = connect(&gateway);
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer[0] == 0x15, "an alert or nothing: {answer:?}");
+        let reason = gateway.refusal();
+        assert!(reason.starts_with("tls."), "{bytes:?}: {reason}");
+        assert!(gateway.lines().iter().all(|line| line["event"] == "handshake_refused"));
+    }
+}

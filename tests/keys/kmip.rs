@@ -1,0 +1,258 @@
+//! Private keys wrapped by a real KMIP server.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+
+use rcgen::ExtendedKeyUsagePurpose;
+use serde_json::{Value, json};
+
+use crate::home::Home;
+use crate::kmip_server::{KmipServer, Pki};
+
+/// `kms set kmip` with the client's certificate of `pki`, and `more`.
+fn set<'a>(address: &'a str, uid: &'a str, files: &'a [String; 3], more: &[&'a str]) -> Vec<&'a str> {
+    let [ca, certificate, key] = files;
+    let arguments = [
+        "kms",
+        "set",
+        "kmip",
+        address,
+        uid,
+        "--client-cert",
+        certificate,
+        "--client-key",
+        key,
+        "--ca-cert",
+        ca,
+    ];
+    [&arguments[..], more].concat()
+}
+
+fn files(pki: &Pki, client: &str) -> [String; 3] {
+    [pki.file("ca.pem"), pki.file(&format!("{client}.pem")), pki.file(&format!("{client}.key"))]
+}
+
+fn envelope(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn each_version_wraps_in_the_mode_that_it_has() {
+    let mut server = KmipServer::start(&["1.2"]);
+    let uid = server.administer("create");
+    let (address, files) = (server.address(), files(&server.pki, "client"));
+    for (versions, spoken, gcm) in [
+        (&["1.0", "1.1", "1.2"][..], "1.2", false),
+        (&["1.2", "1.3"], "1.3", false),
+        (&["1.2", "1.3", "1.4"], "1.4", true),
+        (&["2.0"], "2.0", true),
+        (&[], "2.0", true),
+    ] {
+        server.restart(versions);
+        let home = Home::initialized();
+        let result = home.run(&[&["--json"], &set(&address, &uid, &files, &[])[..]].concat());
+        assert_eq!(result.exit, Some(0), "{versions:?} {result:?}\n{}", server.log());
+        let wrapped = &envelope(&home.path("cluster.key"))["wrapped"];
+        assert_eq!(wrapped["protocol"], spoken, "{versions:?}");
+        assert_eq!(wrapped["mode"].get("gcm").is_some(), gcm, "{versions:?}");
+        home.ok(&["create-node", "--count", "3"]);
+        home.ok(&["kms", "show", "--check"]);
+        // A server that learned more, or lost something, still opens it.
+        server.restart(&[]);
+        home.ok(&["create-api-user", "alice"]);
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_used_changes_nothing() {
+    let mut server = KmipServer::start(&[]);
+    let (good, inactive, signing) =
+        (server.administer("create"), server.administer("inactive"), server.administer("signing"));
+    let address = server.address();
+    server.pki.issue("other", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    server.pki.issue("no-purpose", None);
+    let ours = files(&server.pki, "client");
+    let stranger = Pki::new();
+    stranger.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    let foreign_client = [ours[0].clone(), stranger.file("client.pem"), stranger.file("client.key")];
+    let foreign_ca = [stranger.file("ca.pem"), ours[1].clone(), ours[2].clone()];
+    let mixed = [ours[0].clone(), ours[1].clone(), server.pki.file("other.key")];
+    let home = Home::initialized();
+    let before = home.state();
+    let nobody = format!("127.0.0.1:{}", crate::bao::free_port());
+    for (address, uid, files, code) in [
+        (&address, "no-such-uid", &ours, "kms.key_missing"),
+        (&address, &inactive, &ours, "kms.key_unfit"),
+        (&address, &signing, &ours, "kms.key_unfit"),
+        (&address, &good, &files(&server.pki, "other"), "kms.denied"),
+        (&address, &good, &files(&server.pki, "no-purpose"), "kms.client_certificate_refused"),
+        (&address, &good, &foreign_client, "kms.client_certificate_refused"),
+        (&address, &good, &foreign_ca, "kms.certificate_untrusted"),
+        (&address, &good, &mixed, "kms.client_certificate"),
+        (&nobody, &good, &ours, "kms.unavailable"),
+    ] {
+        let refusal = home.refused(&set(address, uid, files, &[]));
+        assert_eq!(refusal.code, code, "{refusal:?}\n{}", server.log());
+        assert!(!refusal.hint.is_empty());
+    }
+    for arguments in [
+        vec!["kms", "set", "kmip", &address, &good],
+        vec!["kms", "set", "kmip", &address, &good, "--token-file", "x"],
+        set("127.0.0.1", &good, &ours, &[]),
+        set("https://127.0.0.1:5696", &good, &ours, &[]),
+        set(&address, &good, &ours, &["--namespace", "team"]),
+    ] {
+        assert_eq!(home.refused(&arguments).exit, 2);
+    }
+    server.restart(&["1.0", "1.1"]);
+    let refusal = home.refused(&set(&address, &good, &ours, &[]));
+    assert_eq!(refusal.code, "kms.too_old", "{refusal:?}");
+    assert!(refusal.message.contains("1.1"), "{refusal:?}");
+    assert!(home.state() == before);
+}
+
+#[test]
+fn a_rotation_moves_the_keys_to_the_new_uid_and_can_be_resumed() {
+    let mut server = KmipServer::start(&[]);
+    let (old, new) = (server.administer("create"), server.administer("create"));
+    let (address, files) = (server.address(), files(&server.pki, "client"));
+    let home = Home::initialized();
+    home.ok(&set(&address, &old, &files, &[]));
+    let refusal = home.refused(&["kms", "rewrap"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (2, "usage.new_key_uid"));
+    assert_eq!(home.refused(&["kms", "rewrap", "--new-key-uid", "no-such-uid"]).code, "kms.key_missing");
+    home.ok(&["create-api-user", "alice"]);
+
+    let sealed = envelope(&home.path("cluster.key"))["ciphertext"].clone();
+    let rewrapped = home.ok(&["kms", "rewrap", "--new-key-uid", &new]);
+    assert_eq!(
+        (&rewrapped["keys"][0]["outcome"], &rewrapped["keys"][0]["wrapping_key"]),
+        (&"rewrapped".into(), &json!(new))
+    );
+    let after = envelope(&home.path("cluster.key"));
+    assert_eq!((&after["ciphertext"], &after["wrapped"]["key"]), (&sealed, &json!(new)));
+    let again = home.ok(&["kms", "rewrap", "--new-key-uid", &new]);
+    assert_eq!(again["keys"][0]["outcome"], "already-current");
+
+    server.administer(&format!("revoke {old}"));
+    home.ok(&["create-api-user", "bob"]);
+    server.administer(&format!("revoke {new}"));
+    let refusal = home.refused(&["create-api-user", "carol"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.denied"), "{refusal:?}");
+    server.administer(&format!("destroy {new}"));
+    assert_eq!(home.refused(&["create-api-user", "carol"]).code, "kms.key_missing");
+    server.stop();
+    assert_eq!(home.refused(&["create-api-user", "carol"]).code, "kms.unavailable");
+}
+
+#[test]
+fn an_envelope_altered_in_each_field_does_not_open() {
+    let mut server = KmipServer::start(&[]);
+    let (uid, other) = (server.administer("create"), server.administer("create"));
+    let home = Home::initialized();
+    home.ok(&set(&server.address(), &uid, &files(&server.pki, "client"), &[]));
+    let path = home.path("cluster.key");
+    let good = envelope(&path);
+    let try_with = |field: &str, to: Value| {
+        let mut altered = good.clone();
+        altered["wrapped"][field] = to;
+        fs::write(&path, altered.to_string()).unwrap();
+        home.refused(&["create-api-user", "mallory"]).code
+    };
+    assert_eq!(try_with("key", json!(other)), "kms.not_configured");
+    for (field, to) in [
+        ("iv", json!("AAAAAAAAAAAAAAAA")),
+        ("iv", json!("")),
+        ("ciphertext", json!("AAAA")),
+        ("mode", json!({ "gcm": { "tag": "AAAAAAAAAAAAAAAAAAAAAA==" } })),
+        ("mode", json!("cbc")),
+    ] {
+        let code = try_with(field, to);
+        assert!(["kms.refused", "kms.data_key", "kms.protocol"].contains(&code.as_str()), "{field}: {code}");
+    }
+    let mut altered = good.clone();
+    altered["cluster"] = json!("00000000-0000-4000-8000-000000000000");
+    fs::write(&path, altered.to_string()).unwrap();
+    assert_eq!(home.refused(&["create-api-user", "mallory"]).code, "kms.refused", "bound at the server too");
+    fs::write(&path, good.to_string()).unwrap();
+    home.ok(&["create-api-user", "alice"]);
+}
+
+#[test]
+fn keys_move_between_kinds_of_service() {
+    let bao = crate::bao::Bao::start();
+    bao.make_key("ca-key");
+    let mut server = KmipServer::start(&[]);
+    let uid = server.administer("create");
+    let (address, files) = (server.address(), files(&server.pki, "client"));
+    let home = Home::initialized();
+    home.ok(&set(&address, &uid, &files, &[]));
+    home.ok(&["ca-cert", "set", &bao.ca()]);
+    let mut command = home.command(&["kms", "set", "vault", &bao.address, "ca-key"]);
+    assert!(command.env("CLUSTER_CA_KMS_TOKEN", bao.token("ca-key", json!({}))).status().unwrap().success());
+    server.stop();
+    home.ok(&["create-api-user", "alice"]);
+    assert_eq!(envelope(&home.path("cluster.key"))["wrapped"]["kms"], "vault");
+}
+
+/// A server that speaks TLS with our CA's certificate and answers every request with these bytes.
+fn hostile(pki: &Pki, answer: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_file_iter(pki.file("server.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(pki.file("server.key")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let thread = std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let tls = rustls::ServerConnection::new(config).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, tcp);
+        let mut request = [0; 8];
+        if stream.read_exact(&mut request).is_ok() {
+            let _ = stream.write_all(&answer).and_then(|()| stream.flush());
+        }
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    });
+    (address, thread)
+}
+
+#[test]
+fn a_hostile_server_makes_nobody_allocate_hang_or_panic() {
+    let pki = Pki::new();
+    pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
+    pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    let files = files(&pki, "client");
+    let home = Home::initialized();
+    let structure = |length: u32| [&[0x42, 0x00, 0x7b, 0x01][..], &length.to_be_bytes()].concat();
+    let nested = [structure(4096), structure(4088), vec![0x42; 4088]].concat();
+    for (answer, code) in [
+        (Vec::new(), "kms.unavailable"),
+        (vec![0; 8], "kms.protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "kms.protocol"),
+        (structure(u32::MAX), "kms.protocol"),
+        (structure(0x7fff_fff8), "kms.protocol"),
+        (structure(1 << 20), "kms.protocol"),
+        (structure(7), "kms.protocol"),
+        (structure(0), "kms.protocol"),
+        (structure(64), "kms.unavailable"),
+        (nested, "kms.protocol"),
+    ] {
+        let shown = answer.len();
+        let (address, thread) = hostile(&pki, answer);
+        let refusal = home.refused(&set(&address, "1", &files, &[]));
+        assert_eq!(refusal.code, code, "{shown} bytes: {refusal:?}");
+        thread.join().unwrap();
+    }
+    home.ok(&["create-api-user", "alice"]);
+}

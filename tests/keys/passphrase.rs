@@ -1,0 +1,182 @@
+//! A root key behind a passphrase: it opens with the passphrase alone, and openssl reads it too.
+
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::home::{Finished, Home};
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+fn passphrase_file(home: &Home, name: &str, text: &str) -> String {
+    let path = home.write(name, text);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+/// A home whose root key is behind [`PASSPHRASE`], and the file that has it.
+fn protected() -> (Home, String) {
+    let home = Home::empty();
+    let file = passphrase_file(&home, "passphrase", &format!("{PASSPHRASE}\n"));
+    // The directory is not empty now; it is private already.
+    home.ok(&["initialize", "prod", "--passphrase-file", &file]);
+    (home, file)
+}
+
+fn openssl(arguments: &[&str], key: PathBuf, home: &Home) -> std::process::Output {
+    let file = home.path("openssl.pass");
+    Command::new("openssl")
+        .args(arguments)
+        .arg("-in")
+        .arg(key)
+        .arg("-passin")
+        .arg(format!("file:{}", file.display()))
+        .output()
+        .expect("openssl runs")
+}
+
+#[test]
+fn every_command_that_needs_the_root_key_opens_it_with_the_passphrase() {
+    let (home, file) = protected();
+    home.ok(&["create-api-user", "alice", "--passphrase-file", &file]);
+    home.ok(&["revoke", "api-user/alice", "--passphrase-file", &file]);
+    let refusal = home.refused(&["create-api-user", "bob"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.passphrase_needed"));
+    assert!(refusal.hint.contains("--passphrase-file"), "{refusal:?}");
+    // What only looks needs no key.
+    home.ok(&["list"]);
+    home.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn a_wrong_passphrase_says_no_more_than_that_and_changes_nothing() {
+    let (home, _) = protected();
+    let before = home.state();
+    for wrong in ["correct horse battery stapl", "x", "Correct horse battery staple"] {
+        let file = passphrase_file(&home, "wrong", wrong);
+        let refusal = home.refused(&["create-api-user", "bob", "--passphrase-file", &file]);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.wrong_passphrase"));
+        assert!(refusal.causes.is_empty() && !refusal.words().contains(wrong), "{refusal:?}");
+        fs::remove_file(file).unwrap();
+    }
+    assert!(home.state() == before);
+}
+
+#[test]
+fn openssl_reads_what_we_write() {
+    let (home, _) = protected();
+    passphrase_file(&home, "openssl.pass", PASSPHRASE);
+    let output = openssl(&["pkey", "-pubout"], home.path("cluster.key"), &home);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let certificate = Command::new("openssl")
+        .args(["x509", "-noout", "-pubkey", "-in"])
+        .arg(home.path("cluster.crt"))
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, certificate.stdout);
+}
+
+#[test]
+fn we_read_what_openssl_writes() {
+    for form in
+        [&["-scrypt"][..], &["-v2", "aes-256-cbc"], &["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA512"]]
+    {
+        let home = Home::initialized();
+        passphrase_file(&home, "openssl.pass", "not needed");
+        let file = passphrase_file(&home, "passphrase", PASSPHRASE);
+        let plain = home.path("plain.key");
+        fs::rename(home.path("cluster.key"), &plain).unwrap();
+        let out = home.path("cluster.key");
+        let (out, passout) = (out.to_str().unwrap(), format!("file:{file}"));
+        let arguments = [&["pkcs8", "-topk8", "-out", out, "-passout", &passout][..], form].concat();
+        assert!(openssl(&arguments, plain, &home).status.success());
+        fs::set_permissions(out, Permissions::from_mode(0o600)).unwrap();
+        home.ok(&["create-api-user", "alice", "--passphrase-file", &file]);
+    }
+}
+
+#[test]
+fn a_key_is_protected_changed_and_unprotected_and_opens_at_every_step() {
+    let home = Home::initialized();
+    let old = passphrase_file(&home, "old", PASSPHRASE);
+    let new = passphrase_file(&home, "new", "another twelve characters");
+    let shown = |home: &Home| home.ok(&["key", "show"])["protection"].as_str().unwrap().to_owned();
+    assert_eq!(shown(&home), "none");
+
+    home.ok(&["key", "protect", "--passphrase-file", &old]);
+    assert_eq!(shown(&home), "passphrase");
+    let again = home.refused(&["key", "protect", "--passphrase-file", &old]);
+    assert_eq!(again.code, "key.protected_by_passphrase");
+
+    home.ok(&["key", "change-passphrase", "--passphrase-file", &old, "--new-passphrase-file", &new]);
+    assert_eq!(
+        home.refused(&["create-api-user", "alice", "--passphrase-file", &old]).code,
+        "key.wrong_passphrase"
+    );
+    home.ok(&["create-api-user", "alice", "--passphrase-file", &new]);
+
+    home.ok(&["key", "unprotect", "--passphrase-file", &new]);
+    home.ok(&["create-api-user", "bob"]);
+    assert_eq!(home.refused(&["key", "unprotect"]).code, "key.not_protected");
+    let mode = fs::metadata(home.path("cluster.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let audit = home.ok(&["audit", "list"]);
+    let actions: Vec<&str> = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| entry["action"].as_str())
+        .filter(|action| action.starts_with("key."))
+        .collect();
+    assert_eq!(actions, ["key.protect", "key.protect", "key.unprotect"]);
+    home.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn protecting_a_linked_key_replaces_the_file_and_not_the_link() {
+    let home = Home::initialized();
+    let file = passphrase_file(&home, "passphrase", PASSPHRASE);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("root.key");
+    fs::rename(home.path("cluster.key"), &target).unwrap();
+    std::os::unix::fs::symlink(&target, home.path("cluster.key")).unwrap();
+    home.ok(&["key", "protect", "--passphrase-file", &file]);
+    assert!(fs::symlink_metadata(home.path("cluster.key")).unwrap().is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains("ENCRYPTED PRIVATE KEY"));
+}
+
+#[test]
+fn bad_passphrases_are_refused_before_anything_is_made() {
+    let home = Home::empty();
+    for (text, code) in
+        [("short", "key.weak_passphrase"), ("\nsecond line is long enough", "key.passphrase_unreadable")]
+    {
+        let file = passphrase_file(&home, "bad", text);
+        let refusal = home.refused(&["initialize", "prod", "--passphrase-file", &file]);
+        assert_eq!(refusal.code, code);
+    }
+    let open = home.write("open", PASSPHRASE);
+    fs::set_permissions(&open, Permissions::from_mode(0o644)).unwrap();
+    let refusal = home.refused(&["initialize", "prod", "--passphrase-file", open.to_str().unwrap()]);
+    assert_eq!(refusal.code, "file.exposed");
+    let refusal = home.refused(&["initialize", "prod", "--passphrase-fd", "77"]);
+    assert_eq!(refusal.code, "key.passphrase_unreadable");
+    assert!(!home.path("cluster.key").exists() && !home.path("ca.db").exists());
+}
+
+#[test]
+fn a_passphrase_comes_through_a_file_descriptor() {
+    let (home, _) = protected();
+    let mut child = home
+        .command(&["--json", "create-api-user", "alice", "--passphrase-fd", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{PASSPHRASE}").unwrap();
+    Finished::from(child.wait_with_output().unwrap()).result();
+}

@@ -1,0 +1,128 @@
+//! A root whose key never leaves the service that signs by it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::bao::Bao;
+use crate::home::Home;
+
+const POLICY: &str = "path \"transit/keys/root-key\" { capabilities = [\"read\"] }
+    path \"transit/sign/root-key\" { capabilities = [\"update\"] }";
+
+fn token_file(home: &Home, token: &str) -> String {
+    let path = home.write("token", token);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+/// A server with the signing key `root-key`, and an empty home with a token that may sign by it.
+fn ready() -> (Bao, Home, String) {
+    let bao = Bao::start();
+    bao.post("transit/keys/root-key", json!({ "type": "ecdsa-p256" }));
+    bao.post("sys/policies/acl/signer", json!({ "policy": POLICY }));
+    let answer = bao.post("auth/token/create", json!({ "policies": ["signer"], "no_parent": true }));
+    let home = Home::empty();
+    let token = token_file(&home, answer["auth"]["client_token"].as_str().unwrap());
+    (bao, home, token)
+}
+
+fn initialize(bao: &Bao, home: &Home, token: &str) {
+    let ca = bao.ca();
+    home.ok(&[
+        "initialize",
+        "prod",
+        "--signer",
+        "vault:root-key",
+        "--signer-address",
+        &bao.address,
+        "--signer-ca-cert",
+        &ca,
+        "--token-file",
+        token,
+    ]);
+}
+
+#[test]
+fn there_is_no_key_file_and_openssl_accepts_everything_that_is_signed() {
+    let (bao, home, token) = ready();
+    initialize(&bao, &home, &token);
+    assert!(!home.path("cluster.key").exists());
+    home.ok(&["create-control", "api.example.com"]);
+    home.ok(&["create-node", "--count", "5"]);
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["revoke", "api-user/alice"]);
+    let openssl = |arguments: &[&str]| {
+        let output = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let [root, leaf, crl] =
+        ["cluster.crt", "issued/control-api.example.com.crt", "cluster.crl"].map(|name| home.path(name));
+    let [root, leaf, crl] = [&root, &leaf, &crl].map(|path| path.to_str().unwrap());
+    openssl(&["verify", "-CAfile", root, "-CRLfile", crl, "-crl_check", leaf]);
+    home.ok(&["verify", leaf]);
+    home.ok(&["audit", "verify"]);
+    home.ok(&["kms", "show", "--check"]);
+}
+
+#[test]
+fn a_rotation_at_the_service_does_not_change_the_root() {
+    let (bao, home, token) = ready();
+    initialize(&bao, &home, &token);
+    bao.post("transit/keys/root-key/rotate", json!({}));
+    home.ok(&["create-api-user", "alice"]);
+    let certificate = home.path("issued/user-alice.crt");
+    home.ok(&["verify", certificate.to_str().unwrap()]);
+}
+
+#[test]
+fn a_service_that_does_not_sign_is_told_and_leaves_nothing_signed() {
+    let (mut bao, home, token) = ready();
+    initialize(&bao, &home, &token);
+    bao.post(
+        "sys/policies/acl/signer",
+        json!({ "policy": "path \"transit/keys/root-key\" { capabilities = [\"read\"] }" }),
+    );
+    let refusal = home.refused(&["create-api-user", "alice"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.denied"), "{refusal:?}");
+    assert!(!home.path("issued/user-alice.crt").exists());
+    bao.post("sys/policies/acl/signer", json!({ "policy": POLICY }));
+    home.ok(&["create-api-user", "alice"]);
+    bao.stop();
+    assert_eq!(home.refused(&["create-api-user", "bob"]).code, "kms.unavailable");
+    home.ok(&["list"]);
+}
+
+#[test]
+fn a_key_that_cannot_sign_makes_no_cluster() {
+    let (bao, home, token) = ready();
+    bao.make_key("wraps");
+    let (ca, root) = (bao.ca(), home.write("root-token", "root"));
+    fs::set_permissions(&root, Permissions::from_mode(0o600)).unwrap();
+    let root = root.to_str().unwrap();
+    let initialize = |signer: &str, more: &[&str]| {
+        let arguments = [
+            "initialize",
+            "prod",
+            "--signer",
+            signer,
+            "--signer-address",
+            &bao.address,
+            "--signer-ca-cert",
+            &ca,
+        ];
+        let refusal = home.refused(&[&arguments[..], more].concat());
+        (refusal.exit, refusal.code)
+    };
+    assert_eq!(initialize("vault:wraps", &["--token-file", root]), (1, "kms.key_unfit".to_owned()));
+    assert_eq!(initialize("vault:nothing", &["--token-file", root]), (4, "kms.key_missing".to_owned()));
+    assert_eq!(initialize("vault:nothing", &["--token-file", &token]), (4, "kms.denied".to_owned()));
+    assert_eq!(initialize("cloud:root-key", &["--token-file", &token]).0, 2);
+    assert_eq!(initialize("vault:root-key", &["--token-file", &token, "--passphrase-file", &token]).0, 2);
+    assert_eq!(home.refused(&["initialize", "prod", "--token-file", &token]).exit, 2);
+    for name in ["ca.db", "cluster.crt", "kms.json", "cluster.key"] {
+        assert!(!home.path(name).exists(), "{name}");
+    }
+}
