@@ -6,11 +6,13 @@ use clap::Args;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ca::doctor::{Examination, Finding, Severity, examine, repair};
+use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served, repair};
+use crate::ca::{Cluster, Context};
 use crate::clock::parse_time;
+use crate::probe::{self, End, Endpoint};
 
-use super::Session;
 use super::report::{CommandResult, Outcome, hint};
+use super::{Session, progress};
 
 /// The arguments of `doctor`.
 #[derive(Debug, Args)]
@@ -19,6 +21,10 @@ pub(super) struct Doctor {
     /// list, files that were not placed
     #[arg(long)]
     fix: bool,
+
+    /// Also look at what is really served at HOST:PORT; can be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Vec<String>,
 
     /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "fix")]
@@ -30,11 +36,43 @@ impl Doctor {
         let (home, profiles) = (session.home(), session.profiles()?);
         let context = session.context_at(self.at);
         let look = if self.fix { repair } else { examine };
-        let examination = look(&home, &profiles, &context, &|_| {})?;
+        let endpoints: Vec<Endpoint> =
+            self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let valid = Cluster::open(&home, &context)
+            .and_then(|cluster| Ok(cluster.inventory().counts(context.clock.now())?.valid))
+            .unwrap_or_default();
+        let progress = progress::bar(usize::try_from(valid).unwrap_or_default(), session);
+        let mut examination = look(&home, &profiles, &context, &|count| progress.inc(count))?;
+        progress.finish_and_clear();
+        for endpoint in &endpoints {
+            connect(session, &context, endpoint, &mut examination);
+        }
         for recovered in &examination.recovered {
             session.note(recovered);
         }
         Ok(Box::new(Diagnosis { examination, fix: self.fix }))
+    }
+}
+
+/// Looks at a live endpoint as a stranger; what keeps it from being judged is a finding, too.
+fn connect(session: &Session, context: &Context, endpoint: &Endpoint, found: &mut Examination) {
+    let seen = match probe::look(endpoint, None) {
+        Ok(seen) => seen,
+        Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
+    };
+    if seen.chain.is_empty() {
+        let message = format!("{endpoint} presents no certificate");
+        return found.add(Severity::Error, "doctor.no_certificate_served", message);
+    }
+    if let Err(error) = examine_served(&session.home(), context, &seen.chain, &endpoint.host, found) {
+        found.add(Severity::Error, error.code(), format!("{endpoint} cannot be judged: {error}"));
+    }
+    if !seen.asks_for_certificate {
+        let message = format!("{endpoint} asks no caller for a certificate");
+        found.add(Severity::Error, "doctor.anonymous_callers", message);
+    } else if let End::Answered(status @ (200..=399 | 404)) = seen.end {
+        let message = format!("{endpoint} answers a caller without a certificate (status {status})");
+        found.add(Severity::Warning, "doctor.anonymous_callers", message);
     }
 }
 

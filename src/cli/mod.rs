@@ -12,6 +12,7 @@ mod create;
 mod crl;
 mod distribute;
 mod doctor;
+mod explain_failure;
 mod forecast;
 mod initialize;
 mod input;
@@ -173,6 +174,9 @@ enum Command {
     /// Look over the whole home, and repair what is safe to repair
     Doctor(doctor::Doctor),
 
+    /// Say in one line why a connection is refused, and what to do about it
+    ExplainFailure(explain_failure::ExplainFailure),
+
     /// Put the whole home into one file that a password opens, while others work; or check such a file
     Backup(backup::Backup),
 
@@ -296,6 +300,7 @@ impl Command {
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),
             Self::Verify(command) => command.run(session),
+            Self::ExplainFailure(command) => command.run(session),
             Self::Backup(command) => command.run(session),
             Self::Restore(command) => command.run(session),
             Self::Doctor(command) => command.run(session),

@@ -163,6 +163,7 @@ failure_from!(
     crate::identity::IdentityError,
     crate::keys::KeyError,
     crate::keys::kms::KmsError,
+    crate::probe::ProbeError,
     crate::profile::ProfileError,
     crate::store::StoreError,
     crate::x509::RequestError,
@@ -306,6 +307,29 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
         "backup.crl_differs" => "see what is wrong with the home first: cluster-ca doctor",
         "backup.format" => "use the version of cluster-ca that made it, or a newer one",
+        "doctor.anonymous_callers" => {
+            "have it require client certificates, or put cluster-gateway in front of it"
+        }
+        "doctor.no_certificate_served" => "see what listens there: cluster-ca explain-failure HOST:PORT",
+        "doctor.served_ends_soon" => "renew it, and distribute it: cluster-ca renew, cluster-ca distribute",
+        "doctor.served_superseded" => {
+            "distribute the newer one, and have the service reload: cluster-ca distribute"
+        }
+        "explain.alert_denied" => "your role or name may not connect there; ask who runs it",
+        "explain.alert_expired" => "compare the clocks: the server's is ahead, or the one here is behind",
+        "explain.alert_revoked" => {
+            "it was revoked, and the list here is older than the server's; ask for a new one"
+        }
+        "explain.alert_unknown_ca" => {
+            "the server has another cluster.crt: copy this cluster's there and have it reload"
+        }
+        "explain.certificate_demanded" => "call with a certificate of this cluster: --cert FILE --key FILE",
+        "explain.key_mismatch" => "give the key that was made with this certificate; they come as a pair",
+        "explain.not_tls" => "something else listens on this port, or the service speaks plain HTTP there",
+        "explain.refused_early" => "call it by a name that its certificate has, or by its address",
+        "network.refused" => "start the service, or correct the port",
+        "network.silent" => "check the address, the route and the firewalls on the way",
+        "network.unresolved" => "correct the name, or the resolver of this machine",
         "restore.forgets" => {
             "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed"
         }

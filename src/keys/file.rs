@@ -78,7 +78,11 @@ impl KeyFile {
         Self::parse(files::read_private(path)?)
     }
 
-    fn parse(contents: Secret) -> Result<Self, KeyError> {
+    /// Recognises what a key file holds.
+    ///
+    /// # Errors
+    /// [`KeyError`] for an envelope that cannot be read.
+    pub fn parse(contents: Secret) -> Result<Self, KeyError> {
         let text = contents.expose();
         if Envelope::is_like(text) {
             return Ok(Self::Envelope(Box::new(Envelope::parse(text)?)));

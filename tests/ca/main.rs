@@ -6,6 +6,7 @@
 //! | [`bad_input`] | every mistake is refused with a clear error, and nothing is lost |
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
+//! | [`connect`] | why a connection is refused is told in one line, and what is really served is looked at |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
 //! | [`crl`] | the revocation list is complete, dated, numbered, renewed in time, and read by others |
 //! | [`distribute`] | a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
@@ -20,6 +21,7 @@ mod backup;
 mod bad_input;
 mod cli;
 mod concurrency;
+mod connect;
 mod crash;
 mod crl;
 mod distribute;

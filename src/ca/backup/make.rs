@@ -132,7 +132,10 @@ impl<W: Write> Writer<'_, W> {
             serde_json::to_vec(self.manifest).map_err(|error| io_error("write", snapshot, error.into()))?;
         self.write_bytes(&Part::Manifest, &text)?;
         self.write_file(&Part::Database, snapshot)?;
-        self.write_bytes(&Part::Key, files::read_private(&home.key())?.expose())?;
+        // Without it, unless a service holds the key and its configuration is there.
+        if home.key().exists() || !home.kms().exists() {
+            self.write_bytes(&Part::Key, files::read_private(&home.key())?.expose())?;
+        }
         self.write_bytes(&Part::Certificate, &files::read(&home.certificate(), files::SMALL_FILE)?)?;
         self.write_bytes(&Part::Crl, crl)?;
         self.write_directory(home.directory(), Part::Settings)?;

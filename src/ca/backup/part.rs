@@ -25,6 +25,11 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// The configuration of the key management services.
+    pub(super) fn kms() -> Self {
+        Self::Settings("kms.json".to_owned())
+    }
+
     /// Its name in the tar.
     pub(super) fn name(&self) -> String {
         match self {
@@ -47,7 +52,7 @@ impl Part {
         }
         match name.strip_prefix("issued/") {
             Some(name) if is_plain(name, &["crt", "key"]) => Some(Self::Issued(name.to_owned())),
-            None if is_plain(name, &["yaml"]) => Some(Self::Settings(name.to_owned())),
+            None if is_plain(name, &["json", "yaml"]) => Some(Self::Settings(name.to_owned())),
             _ => None,
         }
     }

@@ -90,11 +90,12 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     let Judged { manifest, key, bundle, crl, inventory, .. } = judged;
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
-    let mut parts = vec![Part::Key, Part::Certificate];
-    let mut staged = vec![
-        Staged::create(&home.key(), TAG, Access::Private, key.expose())?,
-        Staged::create(&home.certificate(), TAG, Access::Public, &bundle)?,
-    ];
+    let mut parts = vec![Part::Certificate];
+    let mut staged = vec![Staged::create(&home.certificate(), TAG, Access::Public, &bundle)?];
+    if let Some(key) = key {
+        parts.push(Part::Key);
+        staged.push(Staged::create(&home.key(), TAG, Access::Private, key.expose())?);
+    }
     if !kept_inventory {
         parts.push(Part::Database);
         staged.push(adopt(home, &Part::Database, &scratch.directory().join(Part::Database.name()))?);

@@ -9,19 +9,19 @@ use tar::EntryType;
 
 use super::{BackupError, FORMAT, Manifest, Part};
 use crate::files::{self, FileError};
-use crate::keys::{KeyError, PrivateKey};
+use crate::keys::{KeyError, KeyFile, PrivateKey};
 use crate::revocation::Crl;
 use crate::sealed::{Opener, SealError};
 use crate::secret::Secret;
 use crate::store::Inventory;
 use crate::x509::crl::CrlNumber;
-use crate::x509::pem;
 use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, Sha256, pem};
 
 /// What was in a backup whose end was reached. Nothing more is known of it.
 pub(super) struct Unpacked {
     manifest: Manifest,
-    key: Secret,
+    key: Option<Secret>,
     bundle: Vec<u8>,
     crl: Vec<u8>,
     database: PathBuf,
@@ -30,7 +30,8 @@ pub(super) struct Unpacked {
 /// A backup whose parts belong together.
 pub(super) struct Judged {
     pub(super) manifest: Manifest,
-    pub(super) key: Secret,
+    /// The root's key as it was kept; none when a service holds it.
+    pub(super) key: Option<Secret>,
     pub(super) bundle: Vec<u8>,
     pub(super) crl: Vec<u8>,
     /// The number of that list.
@@ -81,9 +82,13 @@ pub(super) fn unpack(
     if !seen.contains(&Part::Database) {
         return Err(missing(Part::Database));
     }
+    // A key that a service holds never leaves it; then its configuration says where it is.
+    if key.is_none() && !seen.contains(&Part::kms()) {
+        return Err(missing(Part::Key));
+    }
     Ok(Unpacked {
         manifest: manifest.ok_or_else(|| missing(Part::Manifest))?,
-        key: key.ok_or_else(|| missing(Part::Key))?,
+        key,
         bundle: bundle.ok_or_else(|| missing(Part::Certificate))?,
         crl: crl.ok_or_else(|| missing(Part::Crl))?,
         database,
@@ -105,12 +110,10 @@ impl Unpacked {
         if trust.anchors().iter().all(|anchor| anchor.certificate != root) {
             return Err(unfit("the root that signs is not in its trust bundle"));
         }
-        match PrivateKey::from_pem(&self.key) {
-            Ok(key) if key.public_key_info() == root.public_key_info => {}
-            // A protected key is judged when it is opened.
-            Err(KeyError::Encrypted) => {}
-            Ok(_) => return Err(unfit("its key is not the root's")),
-            Err(error) => return Err(error.into()),
+        if let Some(key) = &self.key
+            && !is_key_of(key, &root)?
+        {
+            return Err(unfit("its key is not the root's"));
         }
         let mut crl_number = CrlNumber::from(0);
         for block in pem::blocks_of(pem::Kind::Crl, &self.crl)? {
@@ -119,6 +122,15 @@ impl Unpacked {
         let Self { manifest, key, bundle, crl, .. } = self;
         Ok(Judged { manifest, key, bundle, crl, crl_number, inventory, trust })
     }
+}
+
+/// Whether it is the certificate's key, as far as can be told without what protects it.
+fn is_key_of(key: &Secret, certificate: &Certificate) -> Result<bool, KeyError> {
+    Ok(match KeyFile::parse(Secret::new(key.expose().to_vec()))? {
+        KeyFile::Plain(pem) => PrivateKey::from_pem(&pem)?.public_key_info() == certificate.public_key_info,
+        KeyFile::Envelope(envelope) => *envelope.key_id() == Sha256::of(&certificate.public_key_info),
+        KeyFile::Passphrase(_) => true,
+    })
 }
 
 fn read_manifest(entry: &mut impl Read) -> Result<Manifest, BackupError> {

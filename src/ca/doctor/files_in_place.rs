@@ -19,8 +19,10 @@ impl Round<'_> {
     /// Who else may read or change what is in the home.
     pub(super) fn look_at_modes(&mut self) {
         self.look_at_mode(self.home.directory(), 0o700, "file.exposed");
-        for private in [self.home.key(), self.home.database()] {
-            self.look_at_mode(&private, 0o600, "file.exposed");
+        self.look_at_mode(&self.home.database(), 0o600, "file.exposed");
+        // A key that a service holds has no file, and its configuration says so.
+        if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
+            self.look_at_mode(&self.home.key(), 0o600, "file.exposed");
         }
         for public in [self.home.certificate(), self.home.crl()] {
             self.look_at_mode(&public, 0o644, "doctor.writable");

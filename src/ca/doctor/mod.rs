@@ -4,8 +4,11 @@
 //! What is wrong with one part does not keep the others from being looked at, so that one run names
 //! everything there is to mend. The private key of a certificate that holds is never removed.
 
+mod endpoint;
 mod files_in_place;
 mod records;
+
+pub use endpoint::examine_served;
 
 use std::fmt;
 use std::fs;
@@ -18,12 +21,12 @@ use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
 use crate::files::FileError;
-use crate::keys::PrivateKey;
+use crate::keys::KeyError;
 use crate::profile::ProfileSet;
 use crate::store::Inventory;
 use crate::x509::trust::TrustBundle;
 
-use super::{Authority, CaError, Cluster, Context, Home, Recovered};
+use super::{Authority, CaError, Cluster, Context, Home, Recovered, root_key};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -112,7 +115,8 @@ pub fn examine(
     if !home.database().is_file() {
         return Err(CaError::HomeMissing { directory: home.directory().to_owned() });
     }
-    let mut round = Round { home, profiles, now: context.now(), progress, found: Examination::default() };
+    let mut round =
+        Round { home, profiles, context, now: context.now(), progress, found: Examination::default() };
     round.look_at_modes();
     let opened = Inventory::open_reader(&home.database())
         .map_err(CaError::from)
@@ -195,6 +199,7 @@ impl Mend {
 struct Round<'a> {
     home: &'a Home,
     profiles: &'a ProfileSet,
+    context: &'a Context,
     now: OffsetDateTime,
     progress: &'a dyn Fn(u64),
     found: Examination,
@@ -231,12 +236,15 @@ impl Round<'_> {
     }
 
     fn look_at_key(&mut self, cluster: &Cluster) {
-        match PrivateKey::open(&self.home.key()) {
+        match root_key(self.home, self.context.unlock.as_ref()) {
             Ok(key) if key.public_key_info() == cluster.root.public_key_info => {}
             Ok(_) => {
                 let (key, certificate) = (self.home.key(), self.home.certificate());
                 let error = CaError::KeyMismatch { key, certificate };
                 self.fault(error.code(), None, &error);
+            }
+            Err(error @ KeyError::PassphraseNeeded { .. }) => {
+                self.note("doctor.key_not_opened", &format_args!("the root's key was not checked: {error}"));
             }
             // Its mode was looked at before.
             Err(error) if error.code() == "file.exposed" => {}

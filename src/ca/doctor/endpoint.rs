@@ -1,0 +1,48 @@
+//! What a live endpoint serves, held against the inventory.
+
+use time::Duration;
+
+use super::super::{Expectation, Target};
+use super::{CaError, Cluster, Context, Examination, Home, Severity};
+use crate::clock::rfc3339;
+use crate::identity::Host;
+use crate::x509::Certificate;
+use crate::x509::trust::Purpose;
+
+/// From how long before its end on a served certificate is told of.
+const EXPIRY_WARNING: Duration = Duration::days(30);
+
+/// Judges the chain that a server presented to callers of `host`: its trust, its name, its standing, and
+/// whether it is the newest of its identity.
+///
+/// # Errors
+/// [`CaError`] when the home cannot be judged by.
+pub fn examine_served(
+    home: &Home,
+    context: &Context,
+    chain: &[Certificate],
+    host: &Host,
+    found: &mut Examination,
+) -> Result<(), CaError> {
+    let cluster = Cluster::open(home, context)?;
+    let at = context.now();
+    let expected = Expectation { purpose: Some(Purpose::Server), host: Some(host.clone()), at };
+    let verdict = cluster.verify(chain, &expected)?;
+    for rule in &verdict.broken {
+        found.add(Severity::Error, rule.code, format!("the certificate served at {host}: {}", rule.message));
+    }
+    if verdict.not_after >= at && verdict.not_after < at + EXPIRY_WARNING {
+        let end = rfc3339(verdict.not_after);
+        let message = format!("the certificate served at {host} ends at {end}");
+        found.add(Severity::Warning, "doctor.served_ends_soon", message);
+    }
+    let records = cluster.candidates(&Target::Serial(verdict.serial_number))?;
+    if let Some(newer) = records.iter().find_map(|record| record.superseded_by.as_ref()) {
+        let message = format!(
+            "{host} serves certificate {}, which {} has replaced",
+            verdict.serial_number, newer.serial_number
+        );
+        found.add(Severity::Warning, "doctor.served_superseded", message);
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! `explain-failure HOST:PORT`: in one line why a connection is refused, and what to do about it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::ca::Home;
+use crate::clock::parse_time;
+use crate::files;
+use crate::keys::PrivateKey;
+use crate::probe::{self, Caller, Cause, Endpoint, Judge, Side};
+use crate::revocation::RevocationSet;
+use crate::x509::pem;
+use crate::x509::trust::TrustBundle;
+
+use super::Session;
+use super::report::{CommandResult, Failure, Outcome, hint};
+
+/// The arguments of `explain-failure`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainFailure {
+    /// Where the service listens, as its callers write it
+    #[arg(value_name = "HOST:PORT")]
+    endpoint: String,
+
+    /// The caller's certificate
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// The caller's private key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// The trust bundle [default: cluster.crt in the home]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// The revocation list [default: cluster.crl in the home, if it is there]
+    #[arg(long, value_name = "FILE")]
+    crl: Option<PathBuf>,
+
+    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<OffsetDateTime>,
+}
+
+impl ExplainFailure {
+    pub(super) fn run(self, session: &Session) -> CommandResult {
+        let endpoint: Endpoint = self.endpoint.parse()?;
+        let at = self.at.unwrap_or_else(|| session.context.clock.now());
+        let (bundle, crls) = self.trust(&session.home(), at)?;
+        let caller = match (&self.cert, &self.key) {
+            (Some(certificate), Some(key)) => {
+                let chain = pem::certificates(&files::read(certificate, files::SMALL_FILE)?)
+                    .map_err(|error| Failure::of(error.code(), &error).about(certificate))?;
+                let key =
+                    PrivateKey::open(key).map_err(|error| Failure::of(error.code(), &error).about(key))?;
+                Some(Caller { chain, key })
+            }
+            _ => None,
+        };
+        let seen = probe::look(&endpoint, caller.as_ref())?;
+        let judge = Judge { bundle: &bundle, crls: crls.as_ref(), at };
+        let cause = judge.explain(&endpoint, caller.as_ref(), &seen);
+        let remedy = cause.as_ref().map(remedy);
+        Ok(Box::new(Explanation { endpoint: endpoint.to_string(), works: cause.is_none(), cause, remedy }))
+    }
+
+    fn trust(
+        &self,
+        home: &Home,
+        at: OffsetDateTime,
+    ) -> Result<(TrustBundle, Option<RevocationSet>), Failure> {
+        let path = self.ca.clone().unwrap_or_else(|| home.certificate());
+        let bundle = TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at)
+            .map_err(|error| Failure::of(error.code(), &error).about(&path))?;
+        let path = match &self.crl {
+            Some(path) => path.clone(),
+            // A caller's machine has a bundle and, in most cases, no list.
+            None if self.ca.is_some() || !home.crl().exists() => return Ok((bundle, None)),
+            None => home.crl(),
+        };
+        let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, at)
+            .map_err(|error| Failure::of(error.code(), &error).about(&path))?;
+        Ok((bundle, Some(crls)))
+    }
+}
+
+/// What to do about a cause: the server's own certificate is mended where the server is.
+fn remedy(cause: &Cause) -> &'static str {
+    match (cause.side, cause.code) {
+        (Side::Server, "chain.expired") => {
+            "issue the server a new certificate: cluster-ca renew, then distribute"
+        }
+        (Side::Server, "chain.unknown_issuer" | "chain.bad_signature") => {
+            "another cluster answers there, or something in between: check the address, and cluster.crt on this machine"
+        }
+        (Side::Server, "chain.wrong_name") => {
+            "call it by a name that its certificate has, or issue one that names this host: --san"
+        }
+        (Side::Server, "revocation.revoked") => {
+            "issue the server a new certificate; until then nobody should call it"
+        }
+        (_, code) => hint(code).unwrap_or("see the server's log at this moment: it says which rule refused"),
+    }
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    endpoint: String,
+    works: bool,
+    #[serde(flatten)]
+    cause: Option<Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
+impl Outcome for Explanation {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.works)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.cause, self.remedy) {
+            (Some(cause), Some(remedy)) => {
+                writeln!(f, "{}: {} [{}]; {remedy}", self.endpoint, cause.message, cause.code)
+            }
+            _ => writeln!(f, "{}: the connection works", self.endpoint),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `explain-failure` and `doctor --connect` against a live gateway: the cause in one line, and the remedy.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::home::{Finished, Home};
+
+const CONFIGURATION: &str = r#"
+listen: LISTEN:0
+identity: { certificate: issued/control-127.0.0.1.crt, key: issued/control-127.0.0.1.key }
+trust: { bundle: cluster.crt, crl: cluster.crl }
+upstreams:
+  api: { url: "http://127.0.0.1:1" }
+routes:
+  - { path: "/v1/**", methods: [GET], allow: [{ role: api-user }], upstream: api }
+"#;
+
+/// A gateway in front of nothing, with the files of a home; ended when it is dropped.
+struct Live {
+    child: Child,
+    address: String,
+    _said: Box<dyn Read>,
+}
+
+impl Live {
+    fn start(home: &Home) -> Self {
+        Self::start_on(home, "127.0.0.1")
+    }
+
+    /// On an address of this machine, which need not be the one that its certificate names.
+    fn start_on(home: &Home, address: &str) -> Self {
+        home.write("gateway.yaml.config", CONFIGURATION.replace("LISTEN", address));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"))
+            .args(["run", "--config", "gateway.yaml.config"])
+            .current_dir(home.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway starts");
+        let mut said = BufReader::new(child.stderr.take().expect("stderr"));
+        let mut line = String::new();
+        while !line.starts_with("listening on ") {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("text") > 0, "it ended without listening");
+        }
+        let address = line.trim_start_matches("listening on ").trim().to_owned();
+        Self { child, address, _said: Box::new(said) }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A home with a control service on 127.0.0.1 and the user alice.
+fn served() -> Home {
+    let home = Home::initialized();
+    home.ok(&["create-control", "127.0.0.1"]);
+    home.ok(&["create-api-user", "alice"]);
+    home
+}
+
+fn pair(home: &Home, stem: &str) -> [String; 4] {
+    let path = |end: &str| home.path(format!("issued/{stem}.{end}")).to_str().expect("text").to_owned();
+    ["--cert".to_owned(), path("crt"), "--key".to_owned(), path("key")]
+}
+
+fn explain(home: &Home, address: &str, caller: Option<&[String; 4]>, more: &[&str]) -> Finished {
+    let mut arguments = vec!["--json", "explain-failure", address];
+    arguments.extend(caller.into_iter().flatten().map(String::as_str));
+    arguments.extend(more);
+    home.run(&arguments)
+}
+
+/// The code of the cause.
+fn cause(home: &Home, address: &str, caller: Option<&[String; 4]>, more: &[&str]) -> String {
+    let finished = explain(home, address, caller, more);
+    let result = &finished.json()["result"];
+    assert_eq!((finished.exit, &result["works"]), (Some(1), &Value::Bool(false)), "{finished:?}");
+    assert!(result["remedy"].is_string(), "{finished:?}");
+    result["code"].as_str().expect("a code").to_owned()
+}
+
+#[test]
+fn a_connection_that_works_is_said_to_work() {
+    let home = served();
+    let live = Live::start(&home);
+    let finished = explain(&home, &live.address, Some(&pair(&home, "user-alice")), &[]);
+    assert_eq!(finished.result()["works"], Value::Bool(true), "{finished:?}");
+}
+
+#[test]
+fn a_caller_without_a_certificate_is_told_that_one_is_demanded() {
+    let home = served();
+    let live = Live::start(&home);
+    assert_eq!(cause(&home, &live.address, None, &[]), "explain.certificate_demanded");
+    let told = home.run(&["explain-failure", &live.address]);
+    assert_eq!(told.stdout.lines().count(), 1, "one line: {told:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_callers_certificate_is_told() {
+    let home = served();
+    let live = Live::start(&home);
+    let alice = pair(&home, "user-alice");
+    let address = live.address.as_str();
+    let days = |days| (crate::now() + time::Duration::days(days)).date().to_string();
+    assert_eq!(cause(&home, address, Some(&alice), &["--at", &days(100)]), "chain.expired");
+
+    let other = served();
+    assert_eq!(cause(&home, address, Some(&pair(&other, "user-alice")), &[]), "chain.unknown_issuer");
+
+    let mut mixed = alice.clone();
+    mixed[3] = pair(&home, "control-127.0.0.1")[3].clone();
+    assert_eq!(cause(&home, address, Some(&mixed), &[]), "explain.key_mismatch");
+
+    home.ok(&["revoke", "api-user/alice"]);
+    assert_eq!(cause(&home, address, Some(&alice), &[]), "revocation.revoked");
+}
+
+#[test]
+fn what_only_the_server_knows_is_taken_from_its_alert() {
+    let home = served();
+    let stale = home.duplicate();
+    let alice = pair(&stale, "user-alice");
+    home.ok(&["revoke", "api-user/alice"]);
+    let live = Live::start(&home);
+    assert_eq!(cause(&stale, &live.address, Some(&alice), &[]), "explain.alert_revoked");
+}
+
+#[test]
+fn what_is_wrong_with_the_server_is_told() {
+    let home = served();
+    let live = Live::start(&home);
+    let other = served();
+    assert_eq!(cause(&other, &live.address, Some(&pair(&other, "user-alice")), &[]), "chain.unknown_issuer");
+    let misnamed = live.address.replace("127.0.0.1", "localhost");
+    assert_eq!(cause(&home, &misnamed, Some(&pair(&home, "user-alice")), &[]), "explain.refused_early");
+    let moved = Live::start_on(&home, "127.0.0.2");
+    assert_eq!(cause(&home, &moved.address, Some(&pair(&home, "user-alice")), &[]), "chain.wrong_name");
+}
+
+#[test]
+fn a_port_without_tls_and_one_without_anybody_are_told_apart() {
+    let home = served();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let plain = std::thread::spawn(move || {
+        let (mut stream, _): (TcpStream, _) = listener.accept().expect("a caller");
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    assert_eq!(cause(&home, &address, None, &[]), "explain.not_tls");
+    plain.join().expect("it ends");
+    // Nobody listens there any more.
+    let refusal = explain(&home, &address, None, &[]).refusal();
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "network.refused"), "{refusal:?}");
+    assert_eq!(explain(&home, "nowhere", None, &[]).refusal().exit, 2);
+}
+
+#[test]
+fn a_callers_machine_needs_only_its_own_files() {
+    let home = served();
+    let live = Live::start(&home);
+    let desk = Home::empty();
+    for name in ["cluster.crt", "issued/user-alice.crt", "issued/user-alice.key"] {
+        let to = desk.path(PathBuf::from(name).file_name().expect("a name"));
+        fs::copy(home.path(name), to).expect("a copy");
+    }
+    let path = |name: &str| desk.path(name).to_str().expect("text").to_owned();
+    let alice = ["--cert".to_owned(), path("user-alice.crt"), "--key".to_owned(), path("user-alice.key")];
+    let finished = explain(&desk, &live.address, Some(&alice), &["--ca", &path("cluster.crt")]);
+    assert_eq!(finished.result()["works"], Value::Bool(true), "{finished:?}");
+}
+
+#[test]
+fn the_doctor_looks_at_what_is_really_served() {
+    let home = served();
+    let live = Live::start(&home);
+    let codes = |arguments: &[&str]| {
+        let finished = home.run(&[&["--json", "doctor"], arguments].concat());
+        let findings = finished.json()["result"]["findings"].as_array().expect("findings").clone();
+        let is_note = |finding: &&Value| finding["severity"] != "note";
+        let codes: Vec<String> = findings
+            .iter()
+            .filter(is_note)
+            .map(|finding| finding["code"].as_str().expect("a code").to_owned())
+            .collect();
+        assert_eq!(finished.exit, Some(i32::from(!codes.is_empty())), "{finished:?}");
+        codes
+    };
+    assert_eq!(codes(&["--connect", &live.address]), [""; 0]);
+    let moved = Live::start_on(&home, "127.0.0.2");
+    assert_eq!(codes(&["--connect", &moved.address]), ["chain.wrong_name"]);
+    let soon = (crate::now() + time::Duration::days(70)).date().to_string();
+    assert_eq!(codes(&["--connect", &live.address, "--at", &soon]), ["doctor.served_ends_soon"]);
+    assert_eq!(codes(&["--connect", "127.0.0.1:1"]), ["network.refused"]);
+
+    home.ok(&["renew", "control-service/127.0.0.1"]);
+    assert_eq!(codes(&["--connect", &live.address]), ["doctor.served_superseded"]);
+}
