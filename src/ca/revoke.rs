@@ -239,6 +239,8 @@ impl Authority {
         if changes.is_empty() {
             return self.ensure_crl();
         }
+        // No list can be signed in the name of a root that is over: refused before anything is recorded.
+        self.check_root_is_valid()?;
         let provenance = self.cluster.context.provenance(comment);
         let mut transaction = self.cluster.inventory.begin(&provenance)?;
         for id in changes {

@@ -125,6 +125,12 @@ enum Command {
     #[command(visible_alias = "create-api-certificate")]
     CreateApiUser(create::CreateApiUser),
 
+    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
+    Distribute(distribute::Distribute),
+
+    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
+    Bundle(bundle::Bundle),
+
     /// List the certificates of this cluster
     List(list::List),
 
@@ -140,16 +146,6 @@ enum Command {
     /// Revoke certificates and rewrite the revocation list
     Revoke(revoke::Revoke),
 
-    /// What protects the root's private key, or another one
-    #[command(subcommand)]
-    Key(key::Key),
-
-    /// The key management service that wraps private keys: Vault, OpenBao
-    Kms(kms::Kms),
-
-    /// The CA that the certificates of key management services must come from
-    #[command(subcommand)]
-    CaCert(ca_cert::CaCert),
     /// Revoke a certificate for the time being
     Hold(revoke::Hold),
 
@@ -159,20 +155,18 @@ enum Command {
     /// The revocation list
     #[command(subcommand)]
     Crl(crl::Crl),
-    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
-    Distribute(distribute::Distribute),
-
-    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
-    Bundle(bundle::Bundle),
-
-    /// Say what is in certificate, request, revocation list and key files
-    Inspect(look::Inspect),
 
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
     Verify(look::Verify),
 
+    /// Say what is in certificate, request, revocation list and key files
+    Inspect(look::Inspect),
+
     /// Look over the whole home, and repair what is safe to repair
     Doctor(doctor::Doctor),
+
+    /// Say what breaks first, and when; exit code 1 when something does
+    Forecast(forecast::Forecast),
 
     /// Say in one line why a connection is refused, and what to do about it
     ExplainFailure(explain_failure::ExplainFailure),
@@ -183,8 +177,16 @@ enum Command {
     /// Put a backup back, without forgetting a revocation
     Restore(backup::Restore),
 
-    /// Say what breaks first, and when; exit code 1 when something does
-    Forecast(forecast::Forecast),
+    /// What protects the root's private key, or another one
+    #[command(subcommand)]
+    Key(key::Key),
+
+    /// The key management service that wraps private keys: Vault, OpenBao
+    Kms(kms::Kms),
+
+    /// The CA that the certificates of key management services must come from
+    #[command(subcommand)]
+    CaCert(ca_cert::CaCert),
 
     /// The profiles that decide what is issued
     #[command(subcommand)]

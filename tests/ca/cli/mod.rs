@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::home::{Finished, Home, cluster_ca};
 
 /// Every command, in an order in which each can succeed in a fresh home.
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 27] = [
     &["initialize", "prod"],
     &["create-control", "api.example.com", "--san", "10.0.0.1"],
     &["create-node"],
@@ -26,7 +26,10 @@ const COMMANDS: [&[&str]; 24] = [
     &["verify", "issued/user-alice.crt"],
     &["distribute", "api-user/alice", "--to", "root@node1:/etc/cluster", "--dry-run"],
     &["bundle", "api-user/alice"],
+    &["doctor"],
+    &["forecast"],
     &["revoke", "api-user/alice"],
+    &["crl", "show"],
     &["key", "show"],
     &["kms", "show"],
     &["ca-cert", "status"],

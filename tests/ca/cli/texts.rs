@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 28] = [
     "initialize",
     "create-control",
     "create-node",
@@ -20,6 +20,11 @@ const COMMANDS: [&str; 23] = [
     "key",
     "kms",
     "ca-cert",
+    "doctor",
+    "forecast",
+    "explain-failure",
+    "backup",
+    "restore",
     "hold",
     "release",
     "crl",
