@@ -100,11 +100,6 @@ pub fn initialize(
     if let Some(passphrase) = &wanted.passphrase {
         judge_new_passphrase(passphrase)?;
     }
-    home.prepare()?;
-    let _lock = home.lock()?;
-    let swept = resume_or_sweep(home)?;
-    refuse_occupied(home)?;
-
     let uuid = random_uuid(context.entropy.as_ref())?;
     let provenance = context.provenance(None);
     let plan = profiles.root().plan(
@@ -116,6 +111,11 @@ pub fn initialize(
         },
         provenance.at,
     )?;
+    home.prepare()?;
+    let _lock = home.lock()?;
+    let swept = resume_or_sweep(home)?;
+    refuse_occupied(home)?;
+
     let key = match &wanted.signer {
         Some(configuration) => configuration.root_key()?.ok_or(CaError::NoKms)?,
         None => PrivateKey::generate(plan.key_algorithm)?,

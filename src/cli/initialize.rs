@@ -45,7 +45,7 @@ pub(super) struct Initialize {
     #[arg(long, value_name = "vault:KEY", requires = "signer_address", conflicts_with_all = ["key_type", "ask_passphrase"])]
     signer: Option<String>,
 
-    /// Where the signer is, such as https://vault.example.com:8200
+    /// Where the signer is: https://HOST:PORT
     #[arg(long, value_name = "ADDRESS", requires = "signer")]
     signer_address: Option<VaultAddress>,
 

@@ -127,7 +127,7 @@ The policy that the token needs, for the key ca-key:
   path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
   path \"transit/rewrap/ca-key\"  { capabilities = [\"update\"] }")]
 struct SetVault {
-    /// Where the Vault is, such as https://vault.example.com:8200
+    /// Where the Vault is: https://HOST:PORT
     address: VaultAddress,
 
     /// The name of the wrapping key in the Transit engine

@@ -50,7 +50,8 @@ impl PasswordSource {
                 Failure::new("usage.password", message)
                     .with_hint("give it with --password-file FILE or --password-fd FD")
             }
-            unreadable @ SecretError::Unreadable { .. } => Failure::of("usage.password", &unreadable),
+            empty @ SecretError::Empty { .. } => Failure::of("input.password", &empty),
+            unreadable @ SecretError::Unreadable { .. } => Failure::of("file.descriptor", &unreadable),
         })
     }
 }

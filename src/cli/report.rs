@@ -392,6 +392,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
         "remote.reload" => "look at the service there; the new files stay in their places",
         "system.ssh" => "install OpenSSH's client",
+        "x509.serial_number" => {
+            "a certificate is named by its serial number, or as ROLE/NAME: api-user/alice"
+        }
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
         "ca.ambiguous" => {
             "name one of them by its serial number; to revoke all that an identity has, --all-generations"

@@ -14,6 +14,12 @@ const LONGEST: usize = 4096;
 /// Why a secret could not be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
+    /// There is nothing in its first line.
+    #[error("the first line of {from} is empty")]
+    Empty {
+        /// Where it should have come from.
+        from: String,
+    },
     /// The file could not be read, or others can read it too.
     #[error(transparent)]
     File(#[from] FileError),
@@ -70,8 +76,7 @@ fn first_line(secret: &Secret, from: impl FnOnce() -> String) -> Result<Secret, 
     let line = secret.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "its first line is empty");
-        return Err(SecretError::Unreadable { from: from(), source });
+        return Err(SecretError::Empty { from: from() });
     }
     Ok(Secret::new(line.to_vec()))
 }

@@ -109,6 +109,7 @@ impl Unlock for Keyring {
 /// The words of the key that it is about.
 fn passphrase_error(path: &Path, error: SecretError) -> KeyError {
     match error {
+        SecretError::Empty { from } => KeyError::PassphraseEmpty { from },
         SecretError::File(error) => error.into(),
         SecretError::Nobody => KeyError::PassphraseNeeded { path: path.to_owned() },
         SecretError::Unreadable { from, source } => KeyError::PassphraseUnreadable { from, source },

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -178,8 +179,11 @@ pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
 fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
     Ok(match access_log {
         AccessLog::File(path) => {
+            // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
+            let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+            let mut options = OpenOptions::new();
             // Who calls when is nobody's business but its readers'.
-            let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path);
+            let file = options.create(true).append(true).mode(0o640).custom_flags(nonblocking).open(path);
             Box::new(file.map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
         }
         AccessLog::Off => Box::new(io::sink()),

@@ -49,6 +49,12 @@ pub enum KeyError {
     /// Not one private key in PEM.
     #[error("not a private key in PEM: exactly one block `PRIVATE KEY` was expected")]
     NotPem,
+    /// There is no passphrase where it should come from.
+    #[error("the passphrase is empty: the first line of {from} has nothing in it")]
+    PassphraseEmpty {
+        /// Where it should come from.
+        from: String,
+    },
     /// A passphrase is needed and there is nobody to ask.
     #[error("{} is protected by a passphrase, and none was given", path.display())]
     PassphraseNeeded {
@@ -107,6 +113,7 @@ impl KeyError {
             Self::Held => "key.held",
             Self::Kms(error) => error.code(),
             Self::NotPem => "key.not_pem",
+            Self::PassphraseEmpty { .. } => "key.passphrase_empty",
             Self::PassphraseNeeded { .. } => "key.passphrase_needed",
             Self::PassphraseUnreadable { .. } => "key.passphrase_unreadable",
             Self::Seal => "key.seal",

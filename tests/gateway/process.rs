@@ -225,3 +225,17 @@ fn callers_who_take_every_descriptor_cost_the_others_nothing_once_they_are_gone(
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn an_access_log_that_nobody_reads_does_not_hold_up_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    Setup { more: "access_log: log\n", ..Setup::new() }.write(directory.path());
+    assert!(Command::new("mkfifo").arg(directory.path().join("log")).status().unwrap().success());
+    let mut child = gateway(directory.path(), &["run", "--config", "gateway.yaml"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = eventually("an end", || child.try_wait().unwrap());
+    assert!(!status.success());
+}

@@ -152,7 +152,7 @@ fn protecting_a_linked_key_replaces_the_file_and_not_the_link() {
 fn bad_passphrases_are_refused_before_anything_is_made() {
     let home = Home::empty();
     for (text, code) in
-        [("short", "key.weak_passphrase"), ("\nsecond line is long enough", "key.passphrase_unreadable")]
+        [("short", "key.weak_passphrase"), ("\nsecond line is long enough", "key.passphrase_empty")]
     {
         let file = passphrase_file(&home, "bad", text);
         let refusal = home.refused(&["initialize", "prod", "--passphrase-file", &file]);

@@ -29,6 +29,8 @@ fn a_home_without_a_cluster_is_said_and_stays_empty() {
     let gone = Home::empty();
     fs::remove_dir(gone.path("")).expect("removed");
     assert_eq!(gone.refused(&["list"]).code, "home.missing");
+    assert_eq!(gone.refused(&["initialize", "prod", "--validity", "1d"]).code, "policy.validity");
+    assert!(!gone.path("").exists(), "a refused order makes no directory");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::home::{Finished, Home, cluster_ca};
 
 /// Every command, in an order in which each can succeed in a fresh home.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 24] = [
     &["initialize", "prod"],
     &["create-control", "api.example.com", "--san", "10.0.0.1"],
     &["create-node"],
@@ -27,6 +27,9 @@ const COMMANDS: [&[&str]; 21] = [
     &["distribute", "api-user/alice", "--to", "root@node1:/etc/cluster", "--dry-run"],
     &["bundle", "api-user/alice"],
     &["revoke", "api-user/alice"],
+    &["key", "show"],
+    &["kms", "show"],
+    &["ca-cert", "status"],
     &["profiles", "list"],
     &["profiles", "show", "api-user"],
     &["profiles", "check"],

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "initialize",
     "create-control",
     "create-node",
@@ -17,6 +17,9 @@ const COMMANDS: [&str; 20] = [
     "renew",
     "rekey",
     "revoke",
+    "key",
+    "kms",
+    "ca-cert",
     "hold",
     "release",
     "crl",
