@@ -1,7 +1,7 @@
 //! Backups: a home in one sealed file, made while others work, and put back without forgetting a
 //! revocation.
 //!
-//! A backup is a tar (`part` says what is in it) in an age file that a passphrase opens. Nothing in it is
+//! A backup is a tar (`Part` says what is in it) in an age file that a passphrase opens. Nothing in it is
 //! believed before its end was reached and its parts were found to belong together.
 
 mod error;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::home::{Finished, Home, cluster_ca};
 
 /// Every command, in an order in which each can succeed in a fresh home.
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 26] = [
     &["initialize", "prod"],
     &["create-control", "api.example.com", "--san", "10.0.0.1"],
     &["create-node"],
@@ -30,6 +30,8 @@ const COMMANDS: [&[&str]; 24] = [
     &["key", "show"],
     &["kms", "show"],
     &["ca-cert", "status"],
+    &["doctor"],
+    &["forecast"],
     &["profiles", "list"],
     &["profiles", "show", "api-user"],
     &["profiles", "check"],

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 28] = [
     "initialize",
     "create-control",
     "create-node",
@@ -31,6 +31,11 @@ const COMMANDS: [&str; 23] = [
     "audit",
     "completions",
     "man",
+    "doctor",
+    "explain-failure",
+    "backup",
+    "restore",
+    "forecast",
 ];
 
 /// `text` with what differs from run to run in brackets: serial numbers, digests and times.
