@@ -346,6 +346,20 @@ fn what_was_issued_since_is_taken_in_where_the_inventory_is_lost() {
 }
 
 #[test]
+fn a_protected_key_is_backed_up_as_it_is_and_comes_back_protected() {
+    let (vault, home) = (Vault::new(), Home::empty());
+    let passphrase = vault.write_password("passphrase", "another secret, of the key alone");
+    home.ok(&["initialize", "prod", "--passphrase-file", &passphrase]);
+    let file = vault.back_up(&home, "protected.age", &[]);
+    vault.run(&home, &["backup", "--verify", &file]).result();
+    let other = Home::empty();
+    vault.restore(&other, &file, &[]).result();
+    assert_eq!(fs::read(other.path("cluster.key")).ok(), fs::read(home.path("cluster.key")).ok());
+    other.ok(&["create-api-user", "alice", "--passphrase-file", &passphrase]);
+    assert_eq!(other.run(&["doctor"]).exit, Some(0), "a key that nobody opens is a note");
+}
+
+#[test]
 fn another_clusters_home_is_never_replaced() {
     let vault = Vault::new();
     let file = vault.back_up(&lived_in(), "one.age", &[]);

@@ -41,7 +41,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "files",
             "identity",
             "keys",
-            "probe",
             "profile",
             "revocation",
             "sealed",

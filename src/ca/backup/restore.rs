@@ -118,7 +118,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     drop(scratch);
     place::commit(home, &parts, &lock)?;
     Ok(Restored {
-        home: home.directory().to_owned(),
+        home: files::absolute(home.directory())?,
         manifest,
         files: parts.iter().map(Part::name).collect(),
         kept_inventory,
