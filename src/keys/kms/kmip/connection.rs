@@ -98,7 +98,7 @@ impl Endpoint {
             .write_all(request)
             .and_then(|()| stream.flush())
             .and_then(|()| stream.read_exact(&mut header))
-            .map_err(|error| self.failure(error))?;
+            .map_err(|error| self.failure(said_before_closing(stream, error)))?;
         let length = ttlv::message_length(header, tag::RESPONSE_MESSAGE)
             .map_err(|error| KmsError::Protocol { address: self.address.to_string(), why: error.0 })?;
         if length > MOST {
@@ -124,6 +124,22 @@ impl Endpoint {
             _ => KmsError::Unavailable { address, source: error },
         }
     }
+}
+
+/// A server that refuses our certificate says so and closes; what we were about to send may fail first
+/// (in TLS 1.3 it judges our certificate after we have finished). The alert that waits to be read is the reason.
+fn said_before_closing(stream: &mut StreamOwned<ClientConnection, Patient>, error: io::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    if !matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) {
+        return error;
+    }
+    // Not through the stream, which would try to send first.
+    while matches!(stream.conn.read_tls(&mut stream.sock), Ok(length) if length > 0) {
+        if let Err(reason) = stream.conn.process_new_packets() {
+            return io::Error::new(io::ErrorKind::InvalidData, reason);
+        }
+    }
+    error
 }
 
 fn is_about_our_certificate(alert: AlertDescription) -> bool {
