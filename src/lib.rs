@@ -2,7 +2,7 @@
 //!
 //! A private certificate authority for the machines of one cluster, and the mutual-TLS gateway
 //! that enforces what it issued. This page is the map; imports point downward only, and a test
-//! (`tests/layers.rs`) holds them to it.
+//! (`tests/layers`) holds them to it.
 //!
 //! | layer | modules |
 //! |---|---|
