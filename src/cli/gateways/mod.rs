@@ -1,5 +1,6 @@
 //! `gateways [status]`: how every gateway is; and what other commands need to have them enforce a list.
 
+mod asked;
 mod pushed;
 mod reach;
 mod states;

@@ -4,6 +4,7 @@
 
 mod fake;
 mod refused;
+mod restore;
 mod states;
 
 use std::fs;
