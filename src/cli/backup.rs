@@ -39,13 +39,14 @@ pub(super) struct Backup {
 #[command(after_help = "\
 Examples:
   cluster-ca --home /srv/ca restore prod.backup
-  cluster-ca --home /srv/ca restore prod.backup --gateway api.example.com:4523 \\
+  cluster-ca restore prod.backup --gateway api.example.com:4523 \\
       --operator-cert admin.crt --operator-key admin.key
-  cluster-ca --home /srv/ca restore prod.backup --reconcile --crl gateway.crl --certificates old/issued
+  cluster-ca restore prod.backup --reconcile --crl gateway.crl --certificates old/issued
 
-With --gateway, a gateway is asked which list it enforces, and a state that is older is refused. The
-operator's certificate and key come from the files, from the home, or from a backup --with-issued. A
-gateway that cannot be reached is told of and passed over; one that does not answer as it should is not.")]
+With --gateway, a gateway is asked which list it enforces, and a state that is older is refused; without
+it none is asked. The operator's certificate and key come from the files, from the home, or from a
+backup --with-issued. A gateway that cannot be reached is told of and passed over; one that answers as
+no gateway of this cluster does ends it.")]
 pub(super) struct Restore {
     /// The backup
     file: PathBuf,

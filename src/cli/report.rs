@@ -23,6 +23,11 @@ pub(super) trait Outcome: fmt::Display {
         0
     }
 
+    /// What went wrong in it, though it is a result: even `--quiet` tells it, on stderr.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
@@ -521,7 +526,11 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
                 .and_then(|()| writeln!(stdout))
         }
         (Some(bytes), _) => stdout.write_all(bytes),
-        (None, Format::Quiet) => Ok(()),
+        (None, Format::Quiet) => {
+            // Nobody is left to tell when this fails.
+            let _ = io::stderr().write_all(outcome.complaint().unwrap_or_default().as_bytes());
+            Ok(())
+        }
         (None, Format::Text) => write!(stdout, "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {

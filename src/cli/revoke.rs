@@ -23,6 +23,13 @@ use super::{Session, input};
 
 /// The arguments of `revoke`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca revoke api-user/alice --reason key-compromise --wait
+  cluster-ca revoke --role node-agent --issued-before 2027-01-31 --dry-run
+
+With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
+Exit code 4: it is revoked, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
 #[command(group(ArgGroup::new("which").required(true).multiple(true)
     .args(["target", "file", "public_key", "role", "issued_after", "issued_before"])))]
 pub(super) struct Revoke {
@@ -198,6 +205,10 @@ impl Outcome for Ended {
     fn exit_code(&self) -> u8 {
         self.follow_up.exit_code()
     }
+
+    fn complaint(&self) -> Option<String> {
+        self.follow_up.complaint()
+    }
 }
 
 /// One object for a certificate that was asked for by itself, an array within it for many.
@@ -282,6 +293,9 @@ fn write_crl(
 
 /// The arguments of `hold` and `release`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
+Exit code 4: it is done here, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
 pub(super) struct Hold {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
@@ -377,6 +391,10 @@ impl Outcome for HoldAgain {
 
     fn exit_code(&self) -> u8 {
         self.follow_up.exit_code()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.follow_up.complaint()
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::answer::Problem;
-use super::{Fault, Gateway, Stage};
+use super::{Fault, Gateway, Stage, Text};
 use crate::identity::{Host, Identity, Role, TrustDomain};
 use crate::probe::{Caller, Cause, End, Endpoint, Judge, ProbeError, Side, Witness};
 use crate::revocation::RevocationSet;
@@ -286,7 +286,10 @@ type Verdict = Arc<Mutex<Option<Result<Certificate, Cause>>>>;
 fn judge(gateway: &Gateway, trust: &Trust, verdict: &Verdict) -> Arc<dyn ServerCertVerifier> {
     let (gateway, trust, verdict) = (gateway.clone(), trust.clone(), Arc::clone(verdict));
     Arc::new(Witness::new(move |chain| {
-        let judged = trust.refusal(&gateway, chain);
+        // It may quote what nobody has signed.
+        let bounded =
+            |cause: Cause| Cause { message: Text::from(cause.message.as_str()).to_string(), ..cause };
+        let judged = trust.refusal(&gateway, chain).map_err(bounded);
         let answer = match &judged {
             Ok(_) => Ok(()),
             Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),

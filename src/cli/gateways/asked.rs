@@ -15,7 +15,7 @@ use crate::x509::pem;
 use super::super::report::Failure;
 use super::super::{Session, progress};
 use super::pushed::failure;
-use super::reach::{Reach, listed};
+use super::reach::{Reach, is_listed, listed};
 
 impl Reach {
     /// The lists that the gateways given on the command line enforce. What cannot be reached is told of;
@@ -27,13 +27,14 @@ impl Reach {
         passphrase: &Secret,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
         if !self.names_gateways() {
-            return match self.given() {
-                Some(argument) => {
-                    let message = format!("{argument} is for asking gateways, and no --gateway is given");
-                    Err(Failure::new("usage.gateways", message))
-                }
-                None => Ok(Vec::new()),
-            };
+            if let Some(argument) = self.given() {
+                let message = format!("{argument} is for asking gateways, and no --gateway is given");
+                return Err(Failure::new("usage.gateways", message));
+            }
+            if is_listed(session) {
+                session.note("no gateway is asked which list it enforces: --gateway HOST:PORT does");
+            }
+            return Ok(Vec::new());
         }
         let at_home = listed(session)?;
         let operator = self.operator(at_home.as_ref());

@@ -30,7 +30,7 @@ impl Wait {
     pub(in crate::cli) fn plan(&self, session: &Session) -> Result<Option<Plan>, Failure> {
         match self.reach.given() {
             Some(argument) if !self.wait => {
-                let message = format!("{argument} says who is to be waited for, and --wait is not given");
+                let message = format!("{argument} is for waiting, and --wait is not given");
                 Err(Failure::new("usage.wait", message).with_hint("give --wait, too; nothing was changed"))
             }
             _ if self.wait => self.reach.plan(session).map(Some),
@@ -65,6 +65,11 @@ impl FollowUp {
             Self::Left { .. } => None,
             Self::Pushed(pushed) => Some(pushed),
         }
+    }
+
+    /// What even those hear who want to hear of errors only.
+    pub(in crate::cli) fn complaint(&self) -> Option<String> {
+        (self.exit_code() != 0).then(|| self.to_string().trim_start().to_owned())
     }
 
     pub(in crate::cli) fn exit_code(&self) -> u8 {
@@ -243,6 +248,10 @@ impl Outcome for PushReport {
     fn exit_code(&self) -> u8 {
         Self::exit_code(self)
     }
+
+    fn complaint(&self) -> Option<String> {
+        (Self::exit_code(self) != 0).then(|| self.to_string())
+    }
 }
 
 /// The arguments of `crl push`.
@@ -257,8 +266,8 @@ gateways.yaml in the home says which gateways there are, and as whom they are ca
   gateways:
     - address: api1.example.com:4523
     - address: 10.0.0.5:4523
-      server_name: api2.example.com             # a name in its certificate, where the address is none
-      identity: control-service/api2.example.com  # and whose it must be, where any control service will not do
+      server_name: api2.example.com             # where its certificate does not name the address
+      identity: control-service/api2.example.com    # whose certificate it must be
 
 Exit code 4: a gateway could not be reached, or did not say that it enforces the list.
 Exit code 1: a gateway enforces a newer list than this home has.")]

@@ -20,10 +20,13 @@ use crate::x509::pem;
 use super::super::Session;
 use super::super::report::Failure;
 
+/// How long a gateway may take unless somebody says otherwise.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Which gateways are called, and as whom.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Reach {
-    /// A gateway to call, instead of all in gateways.yaml; can be repeated
+    /// A gateway to call; can be repeated [default: all in gateways.yaml]
     #[arg(long = "gateway", value_name = "HOST:PORT")]
     gateways: Vec<Endpoint>,
 
@@ -39,18 +42,19 @@ pub(in crate::cli) struct Reach {
     #[arg(long, value_name = "FILE", requires = "operator_cert")]
     operator_key: Option<PathBuf>,
 
-    /// The longest that a gateway may take
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    timeout: Duration,
+    /// The longest that a gateway may take [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
 }
 
 impl Reach {
-    /// The first argument that says whom to call or as whom, if there is one.
+    /// The first argument that says whom to call, as whom or how, if there is one.
     pub(in crate::cli) fn given(&self) -> Option<&'static str> {
         [
             (!self.gateways.is_empty(), "--gateway"),
             (self.operator.is_some(), "--operator"),
             (self.operator_cert.is_some(), "--operator-cert"),
+            (self.timeout.is_some(), "--timeout"),
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))
@@ -78,7 +82,7 @@ impl Reach {
     }
 
     pub(super) fn patience(&self) -> std::time::Duration {
-        self.timeout.unsigned_abs()
+        self.timeout.map_or(PATIENCE, Duration::unsigned_abs)
     }
 
     pub(super) fn gateways(&self, listed: Option<&Gateways>) -> Result<Vec<Gateway>, Failure> {

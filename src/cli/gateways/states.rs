@@ -234,7 +234,7 @@ impl Row {
         Ok(Self { address, standing, told: Some(told), problems })
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 10] {
         let told = |show: fn(&Told) -> String| self.told.as_ref().map(show).unwrap_or_default();
         let crl = |show: fn(&Enforced) -> String| {
             self.told.as_ref().and_then(|told| told.crl.as_ref()).map(show).unwrap_or_default()
@@ -246,8 +246,10 @@ impl Row {
             crl(|enforced| format_duration(Duration::seconds(enforced.age.max(0)))),
             crl(|enforced| rfc3339(enforced.crl.next_update)),
             told(|told| if told.trust.is_home { "same" } else { "OTHER" }.to_owned()),
+            told(|told| told.certificate.identity.clone().unwrap_or_default()),
             told(|told| told.certificate.serial_number.to_string()),
             told(|told| rfc3339(told.certificate.not_after)),
+            told(|told| told.version.to_string()),
         ]
     }
 }
@@ -285,8 +287,10 @@ impl fmt::Display for States {
             "AGE",
             "NEXT UPDATE",
             "TRUST",
-            "CERTIFICATE",
+            "CERTIFICATE OF",
+            "SERIAL",
             "VALID UNTIL",
+            "VERSION",
         ]);
         for row in &self.gateways {
             table.add_row(row.cells());

@@ -169,6 +169,12 @@ fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
         assert!(told.stdout.contains(words), "{words}: {told:?}");
     }
     assert_eq!(home.ok(&["show", "api-user/alice"])["status"], "revoked");
+    let quiet = home.run(&["--quiet", "revoke", "api-user/alice", "--wait"]);
+    assert_eq!((quiet.exit, quiet.stdout.as_str()), (Some(4), ""), "{quiet:?}");
+    assert!(
+        quiet.stderr.starts_with("1/2 gateways enforce CRL 2 after "),
+        "an error is no result: {quiet:?}"
+    );
     // It comes back with the list that it had, and the same command does the rest.
     let again = Live::on_a_machine_with(&home, &address, OPERATORS);
     assert_eq!(again.address, address);
@@ -231,6 +237,7 @@ fn what_is_missing_or_wrong_is_told_before_anything_is_revoked() {
     let revoke = |more: &[&'static str]| [&["revoke", "api-user/alice"], more].concat();
     refused(&revoke(&["--wait"]), "usage.gateways", 2);
     refused(&revoke(&["--gateway", "127.0.0.1:1"]), "usage.wait", 2);
+    refused(&revoke(&["--timeout", "5s"]), "usage.wait", 2);
     refused(&revoke(&["--wait", "--gateway", "127.0.0.1:1"]), "usage.operator", 2);
     refused(&revoke(&["--wait", "--gateway", "a:1", "--gateway", "a:1"]), "usage.gateways", 2);
     refused(
