@@ -126,7 +126,10 @@ impl Authority {
     }
 
     /// The list in force; made anew when its file is not the one that the inventory knows.
-    pub(super) fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
+    ///
+    /// # Errors
+    /// What [`Authority::publish_crl`] says.
+    pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
         let recorded = self.cluster.inventory.active_issuer()?.crl;
         match recorded {
             Some(recorded) if file_is(&self.cluster.home.crl(), &recorded.sha256) => {
@@ -167,6 +170,31 @@ impl Cluster {
         match missing {
             0 => Ok((crl, der)),
             missing => Err(CaError::CrlIncomplete { number: crl.number, missing }),
+        }
+    }
+
+    /// The list in the home, and its DER, when it can be handed on as it is: it is the one that was recorded
+    /// last, has everything that is revoked, and holds. None when only whoever opens the root's key can
+    /// make it so.
+    ///
+    /// # Errors
+    /// [`CaError`] when the home cannot be read.
+    pub fn newest_crl(&self) -> Result<Option<(Crl, Vec<u8>)>, CaError> {
+        let now = self.context.now();
+        if self.inventory.active_issuer()?.owes_crl() {
+            return Ok(None);
+        }
+        match self.verify_crl(&self.home.crl(), now) {
+            Ok((crl, der)) => Ok((!crl.is_expired_at(now)).then_some((crl, der))),
+            Err(
+                CaError::Crl(_)
+                | CaError::CrlIncomplete { .. }
+                | CaError::CrlNotRecorded { .. }
+                | CaError::SeveralCrls { .. }
+                | CaError::X509(_),
+            ) => Ok(None),
+            Err(CaError::File(error)) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

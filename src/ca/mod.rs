@@ -52,7 +52,7 @@ use uuid::Uuid;
 use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError};
 use crate::files::{self, DirectoryLock};
-use crate::identity::{Name, Role, TrustDomain};
+use crate::identity::{Name, Role, TrustDomain, role_and_name};
 use crate::keys::{KeyError, PrivateKey, Unlock};
 use crate::store::{self, Inventory, Record, Status};
 use crate::x509::trust::TrustBundle;
@@ -255,13 +255,11 @@ impl std::str::FromStr for Target {
     type Err = CaError;
 
     fn from_str(text: &str) -> Result<Self, CaError> {
-        match text.split_once('/') {
-            Some((role, name)) => {
-                let role = role.parse()?;
-                Ok(Self::Identity(role, Name::parse(role, name)?))
-            }
-            None => Ok(Self::Serial(text.parse()?)),
+        if text.contains('/') {
+            let (role, name) = role_and_name(text)?;
+            return Ok(Self::Identity(role, name));
         }
+        Ok(Self::Serial(text.parse()?))
     }
 }
 

@@ -14,6 +14,7 @@ mod distribute;
 mod doctor;
 mod explain_failure;
 mod forecast;
+mod gateways;
 mod initialize;
 mod input;
 mod key;
@@ -63,7 +64,7 @@ Examples:
   cluster-ca create-node --count 3
   cluster-ca create-api-user alice
   cluster-ca renew --expires-within 30d
-  cluster-ca revoke api-user/alice --reason key-compromise
+  cluster-ca revoke api-user/alice --reason key-compromise --wait
 
 Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files or database, 4 network or KMS."
 )]
@@ -155,6 +156,9 @@ enum Command {
     /// The revocation list
     #[command(subcommand)]
     Crl(crl::Crl),
+
+    /// How every gateway is: the list that it enforces, what it trusts and serves
+    Gateways(gateways::Gateways),
 
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
     Verify(look::Verify),
@@ -298,6 +302,7 @@ impl Command {
             Self::Hold(command) => command.hold(session),
             Self::Release(command) => command.release(session),
             Self::Crl(command) => command.run(session),
+            Self::Gateways(command) => command.run(session),
             Self::Distribute(command) => command.run(session),
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),

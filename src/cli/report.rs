@@ -23,6 +23,11 @@ pub(super) trait Outcome: fmt::Display {
         0
     }
 
+    /// What went wrong in it, though it is a result: even `--quiet` tells it, on stderr.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
@@ -119,7 +124,7 @@ impl Failure {
         self
     }
 
-    fn hint(&self) -> Option<&str> {
+    pub(super) fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| hint(self.code))
     }
 
@@ -127,6 +132,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
+            "gateways.ahead" | "gateways.number_reused" | "gateways.operator_revoked" => 1,
             "ca.crl_not_written" | "profile.directory" => 3,
             "kms.address" | "kms.name" => 2,
             "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
@@ -134,7 +140,7 @@ impl Failure {
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
-                "kms" | "network" | "remote" => 4,
+                "gateways" | "kms" | "network" | "remote" => 4,
                 _ => 1,
             },
         }
@@ -160,6 +166,7 @@ failure_from!(
     crate::distribute::HostsError,
     crate::distribute::KeyStoreError,
     crate::files::FileError,
+    crate::gateways::GatewaysError,
     crate::identity::IdentityError,
     crate::keys::KeyError,
     crate::keys::kms::KmsError,
@@ -169,6 +176,21 @@ failure_from!(
     crate::x509::RequestError,
     crate::x509::X509Error,
 );
+
+/// What to do about a certificate that a server presents, by error code.
+pub(super) fn server_hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "chain.expired" => "issue the server a new certificate: cluster-ca renew, then distribute",
+        "chain.unknown_issuer" | "chain.bad_signature" | "identity.foreign_trust_domain" => {
+            "another cluster answers there, or something in between: check the address, and cluster.crt on this machine"
+        }
+        "chain.wrong_name" => {
+            "call it by a name that its certificate has, or issue one that names this host: --san"
+        }
+        "revocation.revoked" => "issue the server a new certificate; until then nobody should call it",
+        _ => return hint(code),
+    })
+}
 
 /// What to do next, by error code.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
@@ -266,6 +288,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "kms.unavailable" => {
             "see that the service runs and can be reached from here, then run the command again"
         }
+        "input.gateways" => "cluster-ca crl push --help shows what belongs in gateways.yaml",
         "key.encrypted" => "an unencrypted key was expected here",
         "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
         "policy.outlives_issuer" => "ask for a shorter --validity",
@@ -331,11 +354,51 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "explain.key_mismatch" => "give the key that was made with this certificate; they come as a pair",
         "explain.not_tls" => "something else listens on this port, or the service speaks plain HTTP there",
         "explain.refused_early" => "call it by a name that its certificate has, or by its address",
+        "gateways.ahead" => {
+            "take what the gateway knows in: cluster-ca restore BACKUP --reconcile --crl FILE, FILE being the list in its state_directory"
+        }
+        "gateways.behind" => {
+            "see the gateway's log; until it enforces the list, rely on nothing that it says"
+        }
+        "gateways.crl_ends_soon" => {
+            "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push"
+        }
+        "gateways.cut_off" => "see the gateway's log at this moment, then: cluster-ca crl push",
+        "gateways.no_certificate" => "see what listens there: cluster-ca explain-failure HOST:PORT",
+        "gateways.no_crl" => {
+            "it has `revocation: disabled` in its configuration, or trusts another root than this home's"
+        }
+        "gateways.not_a_gateway" => "give the address at which callers of the API call the gateway",
+        "gateways.not_an_operator" => {
+            "name the caller in the gateway's configuration, such as operators: [{ role: api-user, name: admin }], or call as another with --operator"
+        }
+        "gateways.number_reused" => {
+            "two homes sign for this cluster: find the other one, and put back here what it knows: cluster-ca restore --reconcile"
+        }
+        "gateways.operator_revoked" => {
+            "renew it first, and revoke the old one by its serial number; or call as somebody else with --operator"
+        }
+        "gateways.other_bundle" => "copy this home's cluster.crt there: cluster-ca distribute",
+        "gateways.outdated" => "have it enforce the newest: cluster-ca crl push",
+        "gateways.oversized" | "gateways.unreadable" => {
+            "something else than cluster-gateway answers there: correct the address"
+        }
+        "gateways.refused" => "see to what it says there, then: cluster-ca crl push",
+        "gateways.reload_failed" => {
+            "mend there what it names; until then what it loaded before stays in force"
+        }
+        "gateways.wrong_name" => "correct the address, or `identity` in gateways.yaml",
+        "gateways.wrong_role" => {
+            "give the gateway the certificate of a control service: cluster-ca create-control"
+        }
         "network.refused" => "start the service, or correct the port",
         "network.silent" => "check the address, the route and the firewalls on the way",
         "network.unresolved" => "correct the name, or the resolver of this machine",
         "restore.forgets" => {
             "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed"
+        }
+        "restore.list_missing" => {
+            "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed"
         }
         "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
         "restore.revoked_unknown" => {
@@ -469,7 +532,11 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
                 .and_then(|()| writeln!(stdout))
         }
         (Some(bytes), _) => stdout.write_all(bytes),
-        (None, Format::Quiet) => Ok(()),
+        (None, Format::Quiet) => {
+            // Nobody is left to tell when this fails.
+            let _ = io::stderr().write_all(outcome.complaint().unwrap_or_default().as_bytes());
+            Ok(())
+        }
         (None, Format::Text) => write!(stdout, "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {

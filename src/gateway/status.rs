@@ -44,6 +44,8 @@ pub struct CrlStatus {
     left: i64,
     /// How many certificates it revokes.
     revoked: usize,
+    /// The digest of its DER: of two lists of one number, which.
+    sha256: Sha256,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +104,7 @@ impl CrlStatus {
             age: (now - crl.this_update).whole_seconds(),
             left: (crl.next_update - now).whole_seconds(),
             revoked: crl.len(),
+            sha256: crl.sha256,
         }
     }
 }
