@@ -7,7 +7,7 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
@@ -53,6 +53,7 @@ pub mod tls;
 pub mod tunnel;
 pub mod verify;
 pub mod warden;
+pub mod trace;
 pub mod watch;
 pub mod worker;
 
