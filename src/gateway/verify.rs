@@ -4,7 +4,7 @@
 //! signature check of ours; its validity and revocation are looked at every time. The proof that the
 //! caller holds the key is TLS's, made anew in every full handshake and never remembered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -251,13 +251,28 @@ tokio::task_local! {
     static PRESENTED: RefCell<Option<Presented>>;
 }
 
-/// Runs a handshake, and gives what the caller presented beside its result.
-pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Presented>) {
+/// What was seen of a handshake, however it ended.
+#[derive(Debug)]
+pub struct Observed {
+    /// What the caller presented.
+    pub presented: Option<Presented>,
+    /// Whether its hello was understood: from then on, a handshake costs signatures.
+    pub begun: bool,
+}
+
+/// Runs a handshake, and gives what was seen of it beside its result.
+pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Observed) {
     let observed = async {
         let result = handshake.await;
-        (result, PRESENTED.with(RefCell::take))
+        (result, Observed { presented: PRESENTED.with(RefCell::take), begun: BEGUN.with(Cell::get) })
     };
-    PROOF.scope(RefCell::default(), PRESENTED.scope(RefCell::default(), observed)).await
+    let observed = PRESENTED.scope(RefCell::default(), BEGUN.scope(Cell::new(false), observed));
+    PROOF.scope(RefCell::default(), observed).await
+}
+
+/// Notes that the hello of the handshake that is being polled was understood.
+pub fn hello_understood() {
+    let _ = BEGUN.try_with(|begun| begun.set(true));
 }
 
 /// The verifier as rustls asks for it, with what one listener wants.
@@ -277,6 +292,9 @@ impl ClientCertVerifier for ListenerVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.verifier.root_subjects
     }
+    /// Whether the hello of the handshake that is being polled was understood.
+    static BEGUN: Cell<bool>;
+
 
     fn verify_client_cert(
         &self,

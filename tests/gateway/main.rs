@@ -22,6 +22,7 @@ mod cutoff;
 mod explain;
 mod framing;
 mod headers;
+mod flood;
 mod hello;
 mod identity;
 mod life;

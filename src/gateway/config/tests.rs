@@ -119,6 +119,9 @@ routes:
 limits:
   connections: 5
   connections_per_identity: 2
+  connections_per_address: 3
+  handshakes_per_address: 4
+  failed_handshakes_per_address: 6
   handshake_timeout: 1s
   header_timeout: 2s
   idle_timeout: 3m
@@ -171,6 +174,9 @@ threads: 2
         Limits {
             connections: 5,
             connections_per_identity: 2,
+            connections_per_address: 3,
+            handshakes_per_address: 4,
+            failed_handshakes_per_address: 6,
             handshake_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(180),
@@ -504,7 +510,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",

@@ -47,6 +47,12 @@ impl Metrics {
         }
         of_reloads(&mut text, &gateway.changes.results());
         text.begin(
+            "handshake_lines_omitted_total",
+            Kind::Counter,
+            "Refused handshakes without a line of their own in the access log, since there were so many.",
+        )
+        .sample(&[], gateway.telemetry.flood.untold());
+        text.begin(
             "log_lines_lost_total",
             Kind::Counter,
             "Lines of the access log that were dropped, since their reader is too slow.",
