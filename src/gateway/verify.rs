@@ -24,7 +24,7 @@ use crate::clock::rfc3339;
 use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
 use crate::revocation::{Crl, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
-use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// How many verified chains are remembered.
 const REMEMBERED: usize = 16_384;
@@ -108,7 +108,7 @@ impl PeerVerifier {
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
         let same = |identity| identity == peer.identity;
-        if self.trust.anchor(&peer.chain.anchor).is_none()
+        if !self.trust.still_vouches_for(&peer.chain)
             || !self.identify(&peer.chain, peer.form).is_ok_and(same)
         {
             return Err(CutReason::TrustChanged);
@@ -118,6 +118,8 @@ impl PeerVerifier {
         }
         match self.check_revocation(&peer.chain, at) {
             Ok(()) | Err(PeerError::CrlExpired { .. }) => Ok(()),
+            // The authority above it, whose CRL there was, is not known any more.
+            Err(PeerError::NoCrl { .. }) => Err(CutReason::TrustChanged),
             Err(_) => Err(CutReason::CertificateRevoked),
         }
     }
@@ -144,6 +146,25 @@ impl PeerVerifier {
     #[must_use]
     pub fn with_revocation(&self, crls: Crls) -> Self {
         Self::new(self.trust.clone(), Some(crls), self.trust_domain.clone(), self.issuers.clone())
+    }
+
+    /// The roots, and the authorities that are known below them.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority<'_>> {
+        let anchors = self.trust.anchors().iter().map(|anchor| Authority {
+            certificate: &anchor.certificate,
+            key_identifier: &anchor.key_identifier,
+            revoked: false,
+        });
+        let below = self.trust.intermediates().iter().map(|below| Authority {
+            certificate: &below.certificate,
+            key_identifier: &below.key_identifier,
+            revoked: self.is_set_aside(&below.key_identifier),
+        });
+        anchors.chain(below)
+    }
+
+    fn is_set_aside(&self, issuer: &KeyIdentifier) -> bool {
+        self.revocation.as_ref().is_some_and(|crls| crls.set.has_set_aside(issuer))
     }
 
     /// The CRLs in force.
@@ -188,6 +209,17 @@ impl PeerVerifier {
         }
         known.insert(fingerprint, Arc::clone(peer));
     }
+}
+
+/// An authority that issues, as far as it is known here.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority<'a> {
+    /// Its certificate.
+    pub certificate: &'a Certificate,
+    /// The identifier of its key.
+    pub key_identifier: &'a KeyIdentifier,
+    /// Whether the authorities above it have revoked all certificates of its key.
+    pub revoked: bool,
 }
 
 /// The CRLs in force, and how long they are relied on.
@@ -380,7 +412,9 @@ pub enum PeerError {
     #[error("no certificate was presented")]
     Missing,
     /// There is no CRL that would tell.
-    #[error("there is no CRL of issuer {issuer}")]
+    #[error(
+        "there is no CRL of issuer {issuer}: `trust.crl` must have it, and `trust.intermediates` the issuer's certificate"
+    )]
     NoCrl {
         /// Whose.
         issuer: KeyIdentifier,

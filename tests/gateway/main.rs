@@ -27,6 +27,7 @@ mod hello;
 mod identity;
 mod life;
 mod metrics;
+mod intermediates;
 mod panics;
 mod paths;
 mod policy;
