@@ -252,7 +252,7 @@ pub struct Presented {
 /// the sessions that follow from it.
 #[derive(Debug)]
 pub struct Proof {
-    /// The certificates that it presented, the leaf first.
+    /// The certificates that it was verified by, the leaf first; what else it sent is nobody's business.
     pub chain: Vec<CertificateDer<'static>>,
     /// When.
     pub at: OffsetDateTime,
@@ -276,6 +276,9 @@ impl Proof {
 tokio::task_local! {
     /// What the sessions of the handshake that is being polled will rest on; see `PRESENTED`.
     static PROOF: RefCell<Option<Arc<Proof>>>;
+
+    /// Whether the hello of the handshake that is being polled was understood.
+    static BEGUN: Cell<bool>;
 
     /// Where the verifier of the handshake that is being polled leaves what it saw. rustls calls the
     /// verifier from within the poll of its connection's future and tells it nothing about the
@@ -324,9 +327,6 @@ impl ClientCertVerifier for ListenerVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.verifier.root_subjects
     }
-    /// Whether the hello of the handshake that is being polled was understood.
-    static BEGUN: Cell<bool>;
-
 
     fn verify_client_cert(
         &self,
@@ -339,17 +339,17 @@ impl ClientCertVerifier for ListenerVerifier {
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
         let verdict = self.verifier.judge(end_entity, intermediates, self.listener.identity_form, at);
-        // Sessions are stored when the handshake has ended, and then the key has been proved too.
-        Proof::of_this_handshake(Arc::new(Proof {
-            chain: std::iter::once(end_entity)
-                .chain(intermediates)
-                .map(|der| der.clone().into_owned())
-                .collect(),
-            at,
-            anchors: self.verifier.trust.fingerprint(),
-        }));
         let result = match &verdict {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Ok(peer) => {
+                // Sessions are stored when the handshake has ended, and then the key has been proved too.
+                let chain = std::iter::once(&peer.chain.leaf).chain(&peer.chain.intermediates);
+                Proof::of_this_handshake(Arc::new(Proof {
+                    chain: chain.map(|certificate| certificate.der.clone()).collect(),
+                    at,
+                    anchors: self.verifier.trust.fingerprint(),
+                }));
+                Ok(ClientCertVerified::assertion())
+            }
             Err(error) => Err(error.to_rustls().into()),
         };
         // A handshake outside of `observing` has nobody to ask what was presented.
