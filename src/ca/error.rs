@@ -116,6 +116,14 @@ pub enum CaError {
         /// The directory.
         directory: PathBuf,
     },
+    /// Somebody else has the key that is to be certified.
+    #[error("the key is not certified again: certificate {serial_number} for it was revoked as compromised on {}", rfc3339(*at))]
+    KeyCompromised {
+        /// The certificate that was revoked.
+        serial_number: SerialNumber,
+        /// When.
+        at: OffsetDateTime,
+    },
     /// The home's inventory does not know of the home's own revocation list.
     #[error("{} is older than {}: it knows of CRL {last}, and the file is CRL {number}", inventory.display(), crl.display())]
     InventoryBehind {
@@ -206,6 +214,9 @@ pub enum CaError {
         /// What protects it.
         by: Protection,
     },
+    /// The key that is to be certified is a root's.
+    #[error("the key is the root's own: whoever used it as a caller would take the root's key about")]
+    RootKey,
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
     RootExpired {
@@ -306,6 +317,8 @@ impl CaError {
                 Protection::None => "key.not_protected",
                 Protection::Passphrase => "key.protected_by_passphrase",
             },
+            Self::KeyCompromised { .. } => "ca.key_compromised",
+            Self::RootKey => "ca.root_key",
             Self::RootExpired { .. } => "home.root_expired",
             Self::RootOnOwnCrl { .. } => "ca.root_on_own_crl",
             Self::SameKey { .. } => "ca.same_key",

@@ -318,6 +318,10 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "ca.identity_revoked" => {
             "if its holder is to be let in again, issue a new one with cluster-ca create-..."
         }
+        "ca.key_compromised" => {
+            "make a new key, and request a certificate for that (rekey does both for a key made here)"
+        }
+        "ca.root_key" => "make another key, and find out who has used cluster.key for a request",
         "ca.key_elsewhere" => "have a new request made where the key is kept, and give it with --csr FILE",
         "ca.root_on_own_crl" => {
             "machines stop trusting a root when it is taken out of their cluster.crt, not by a list it signs"
@@ -451,7 +455,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "remote.write" | "remote.place" | "remote.read" => {
             "the machine has its old files; look at its disk and its permissions"
         }
-        "remote.shared_directory" => "choose a directory that is for these files alone, such as /etc/cluster",
+        "remote.shared_directory" => {
+            "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY"
+        }
         "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
         "remote.reload" => "look at the service there; the new files stay in their places",
         "system.ssh" => "install OpenSSH's client",

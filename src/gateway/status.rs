@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use super::reload::{Counts, LastError, Trigger};
+use super::verify::Authority;
 use crate::clock::rfc3339;
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
@@ -29,6 +30,19 @@ struct TrustStatus {
     /// Changes exactly when what is trusted does.
     fingerprint: Sha256,
     anchors: Vec<KeyIdentifier>,
+    /// The authorities below the anchors whose CRLs are known.
+    intermediates: Vec<IntermediateStatus>,
+}
+
+/// An authority below a trust anchor.
+#[derive(Debug, Serialize)]
+struct IntermediateStatus {
+    key_identifier: KeyIdentifier,
+    subject: String,
+    serial_number: SerialNumber,
+    not_after: String,
+    /// Its callers are refused, and its CRL counts for nothing.
+    revoked: bool,
 }
 
 /// One CRL in force.
@@ -77,6 +91,9 @@ impl Status {
             trust: TrustStatus {
                 fingerprint: trust.fingerprint(),
                 anchors: trust.anchors().iter().map(|anchor| anchor.key_identifier.clone()).collect(),
+                intermediates: (state.verifier.authorities().skip(trust.anchors().len()))
+                    .map(IntermediateStatus::of)
+                    .collect(),
             },
             crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
             certificate: CertificateStatus {
@@ -88,6 +105,19 @@ impl Status {
                 last_success: results.last_success.map(rfc3339),
                 last_error: results.last_error,
             },
+        }
+    }
+}
+
+impl IntermediateStatus {
+    fn of(authority: Authority<'_>) -> Self {
+        let Authority { certificate, key_identifier, revoked } = authority;
+        Self {
+            key_identifier: key_identifier.clone(),
+            subject: certificate.subject.to_string(),
+            serial_number: certificate.serial_number,
+            not_after: rfc3339(certificate.not_after),
+            revoked,
         }
     }
 }

@@ -63,7 +63,7 @@ const SETTING: &str = r#"set -euo pipefail
 ip link set lo up
 mkdir etc
 cp -a /etc/. etc/
-mkdir -p etc/cluster
+rm -rf etc/cluster
 mount --bind etc /etc
 mount -t tmpfs tmpfs /run
 mkdir /run/sshd
