@@ -22,6 +22,13 @@ impl Secret {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// The first line, without its end: what a file that was written by hand holds.
+    #[must_use]
+    pub fn first_line(&self) -> Self {
+        let line = self.0.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Self::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -37,5 +44,14 @@ mod tests {
     #[test]
     fn a_secret_is_never_shown() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(…)");
+    }
+
+    #[test]
+    fn the_first_line_is_all_but_its_end() {
+        for (text, line) in
+            [("", ""), ("\n1234", ""), ("1234", "1234"), ("1234\r\nmore\n", "1234"), (" 1 2\t\n", " 1 2\t")]
+        {
+            assert_eq!(Secret::new(text.into()).first_line().expose(), line.as_bytes(), "{text:?}");
+        }
     }
 }

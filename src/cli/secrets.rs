@@ -73,10 +73,6 @@ pub(super) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
 }
 
 fn first_line(secret: &Secret, from: impl FnOnce() -> String) -> Result<Secret, SecretError> {
-    let line = secret.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        return Err(SecretError::Empty { from: from() });
-    }
-    Ok(Secret::new(line.to_vec()))
+    let line = secret.first_line();
+    if line.expose().is_empty() { Err(SecretError::Empty { from: from() }) } else { Ok(line) }
 }
