@@ -23,11 +23,12 @@ impl Secret {
         &self.0
     }
 
-    /// The first line, without its end: what a file that was written by hand holds.
+    /// The first line, as files with a secret in them have it; `None` when there is nothing in it.
     #[must_use]
-    pub fn first_line(&self) -> Self {
+    pub fn first_line(&self) -> Option<Self> {
         let line = self.0.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Self::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        (!line.is_empty()).then(|| Self::new(line.to_vec()))
     }
 }
 
@@ -47,11 +48,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_all_but_its_end() {
-        for (text, line) in
-            [("", ""), ("\n1234", ""), ("1234", "1234"), ("1234\r\nmore\n", "1234"), (" 1 2\t\n", " 1 2\t")]
-        {
-            assert_eq!(Secret::new(text.into()).first_line().expose(), line.as_bytes(), "{text:?}");
+    fn the_first_line_is_what_stands_before_its_end() {
+        let line = |text: &str| Secret::new(text.as_bytes().to_vec()).first_line();
+        for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\nsecond"] {
+            assert_eq!(line(text).unwrap().expose(), b"hunter2", "{text:?}");
+        }
+        assert_eq!(line(" a b ").unwrap().expose(), b" a b ", "blanks belong to it");
+        for text in ["", "\n", "\r\n", "\nhunter2"] {
+            assert!(line(text).is_none(), "{text:?}");
         }
     }
 }

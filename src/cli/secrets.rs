@@ -73,6 +73,5 @@ pub(super) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
 }
 
 fn first_line(secret: &Secret, from: impl FnOnce() -> String) -> Result<Secret, SecretError> {
-    let line = secret.first_line();
-    if line.expose().is_empty() { Err(SecretError::Empty { from: from() }) } else { Ok(line) }
+    secret.first_line().ok_or_else(|| SecretError::Empty { from: from() })
 }

@@ -302,7 +302,7 @@ fn the_pin_comes_from_where_it_was_put_and_is_kept_only_when_asked() {
 }
 
 #[test]
-fn the_pin_is_asked_for_on_a_terminal_and_not_shown_there() {
+fn the_pin_is_asked_for_on_a_terminal() {
     let setup = Setup::initialized().without_pin();
     let command = setup.command(&["create-api-user", "alice"]);
     let words: Vec<&str> = std::iter::once(command.get_program())
@@ -385,6 +385,7 @@ fn a_key_that_took_the_place_of_the_roots_signs_nothing() {
     for kind in ["privkey", "pubkey"] {
         setup.hsm.tool("prod", &["--delete-object", "--type", kind, "--id", "01"]);
     }
+    assert_eq!(setup.refused(&["create-api-user", "alice"]).code, "pkcs11.key_missing");
     setup.hsm.make_key("root", "01", &["--usage-sign"]);
     for command in [&["create-api-user", "alice"][..], &["crl", "publish"], &["kms", "show", "--check"]] {
         let refusal = setup.refused(command);

@@ -71,10 +71,8 @@ impl TokenKey {
         match (self.uri.pin_source(), &self.pin) {
             (Some(file), _) => {
                 let pin = files::read_private(file)?.first_line();
-                if pin.expose().is_empty() {
-                    return Err(Pkcs11Error::PinUnreadable { from: file.display().to_string() }.into());
-                }
-                Ok(Some(pin))
+                let unreadable = || Pkcs11Error::PinUnreadable { from: file.display().to_string() };
+                Ok(Some(pin.ok_or_else(unreadable)?))
             }
             (None, pin) => Ok(pin.as_ref().map(|pin| Secret::new(pin.expose().as_bytes().to_vec()))),
         }

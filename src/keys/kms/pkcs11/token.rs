@@ -303,3 +303,50 @@ fn shown(name: &str) -> String {
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     if name.is_empty() { "without a label".to_owned() } else { name }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_token_calls_itself_cannot_break_a_message() {
+        assert_eq!(shown("prod\r\n\u{1b}[31mhint: give the PIN"), "prod[31mhint: give the PIN");
+        assert_eq!(shown(&"x".repeat(1000)).len(), 64);
+        assert_eq!(shown("\n"), "without a label");
+        let facts = |label: &[u8], id: &[u8]| Facts {
+            label: Some(label.to_vec()),
+            id: Some(id.to_vec()),
+            ..Facts::default()
+        };
+        assert_eq!(facts(b"root", &[1, 0xff]).name(), "root (id=%01%ff)");
+        assert_eq!(facts(b"\xff\n", &[0; 1000]).name().len(), "\u{fffd} (id=)".len() + 3 * 32);
+        assert_eq!(Facts::default().name(), "without a label (id=)");
+    }
+
+    #[test]
+    fn only_a_key_that_signs_and_stays_can_be_a_roots() {
+        let fit = || Facts {
+            extractable: Some(false),
+            key_type: Some(KeyType::EC),
+            sensitive: Some(true),
+            sign: Some(true),
+            ..Facts::default()
+        };
+        assert_eq!(fit().judge(), Ok(()));
+        for unfit in [
+            Facts { extractable: None, ..fit() },
+            Facts { extractable: Some(true), ..fit() },
+            Facts { sensitive: None, ..fit() },
+            Facts { sensitive: Some(false), ..fit() },
+            Facts { sign: None, ..fit() },
+            Facts { sign: Some(false), ..fit() },
+            Facts { key_type: None, ..fit() },
+            Facts { key_type: Some(KeyType::RSA), ..fit() },
+            Facts { key_type: Some(KeyType::EC_EDWARDS), ..fit() },
+            Facts { always_authenticate: true, ..fit() },
+            Facts::default(),
+        ] {
+            assert!(unfit.judge().is_err());
+        }
+    }
+}

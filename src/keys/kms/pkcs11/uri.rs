@@ -328,4 +328,16 @@ mod tests {
             assert!(!format!("{error} {error:?}").contains("4711"), "{error:?}");
         }
     }
+
+    #[test]
+    fn damaged_uris_end_and_never_panic() {
+        let good = format!("pkcs11:token=prod;id=%01;slot-id=7?{MODULE}&pin-source=file:/etc/pin");
+        parse(&good).unwrap();
+        for at in 0..good.len() {
+            let _ = parse(&good[..at]);
+            for byte in ["", "%", "=", ";", "?", "&", "%%", "%4", "é", "\0"] {
+                let _ = parse(&format!("{}{byte}{}", &good[..at], &good[at + 1..]));
+            }
+        }
+    }
 }
