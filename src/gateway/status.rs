@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::reload::{Counts, LastError, Trigger};
 use crate::clock::rfc3339;
+use crate::keys::Protection;
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
@@ -50,6 +51,8 @@ pub struct CrlStatus {
 struct CertificateStatus {
     serial_number: SerialNumber,
     not_after: String,
+    /// What protects its key on the disk.
+    key: Option<Protection>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +60,8 @@ struct ReloadStatus {
     results: std::collections::BTreeMap<Trigger, Counts>,
     last_success: Option<String>,
     last_error: Option<LastError>,
+    /// Whether a key is being opened still, and the certificate before it stays until then.
+    awaits_key: bool,
 }
 
 impl Status {
@@ -80,11 +85,13 @@ impl Status {
             certificate: CertificateStatus {
                 serial_number: state.own.leaf.serial_number,
                 not_after: rfc3339(state.own.leaf.not_after),
+                key: state.own.key.as_ref().map(|key| key.protection.clone()),
             },
             reload: ReloadStatus {
                 results: results.counts,
                 last_success: results.last_success.map(rfc3339),
                 last_error: results.last_error,
+                awaits_key: gateway.changes.awaits_key(),
             },
         }
     }
