@@ -289,6 +289,16 @@ pub enum CaError {
 }
 
 impl CaError {
+    /// Whether the same may well succeed later without anybody changing anything here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Key(error) => error.is_temporary(),
+            Self::Kms(error) => error.is_temporary(),
+            _ => false,
+        }
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -100,6 +100,12 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// Whether the same may well succeed later without anybody changing anything here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Kms(error) if error.is_temporary())
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod held;
 pub mod kms;
+mod locked;
 mod passphrase;
 mod unlock;
 
@@ -17,8 +18,9 @@ pub use envelope::{DataKey, Envelope};
 pub use error::KeyError;
 pub use file::{KeyFile, NewProtection, Protection};
 pub use held::DigestSigner;
+pub use locked::{LockedKey, Opener};
 pub use passphrase::judge_new_passphrase;
-pub use unlock::{KmsFile, NothingToUnlockWith, Unlock};
+pub use unlock::{NothingToUnlockWith, Unlock};
 
 use std::fmt;
 use std::path::Path;
@@ -171,6 +173,14 @@ impl PrivateKey {
     /// [`KeyError::Held`].
     pub fn to_pkcs8(&self) -> Result<PrivatePkcs8KeyDer<'static>, KeyError> {
         Ok(PrivatePkcs8KeyDer::from(self.pair()?.serialize_der()))
+    }
+
+    /// The key in DER as it was read (PKCS#8, SEC 1 or PKCS#1), for a library that keeps no copy of it.
+    ///
+    /// # Errors
+    /// [`KeyError::Held`].
+    pub fn der(&self) -> Result<&[u8], KeyError> {
+        Ok(self.pair()?.serialized_der())
     }
 
     /// What kind of key it is.

@@ -1,7 +1,7 @@
 //! What opens a protected key: supplied by whoever runs the program, asked for only when needed.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::KeyError;
 use super::kms::{Configuration, KmsError, Pkcs11Error};
@@ -45,27 +45,5 @@ impl Unlock for NothingToUnlockWith {
 
     fn kms(&self) -> Result<Configuration, KmsError> {
         Ok(Configuration::default())
-    }
-}
-
-/// Opens envelopes with the services in one private file, as a program does that nobody sits at.
-#[derive(Clone, Debug)]
-pub struct KmsFile(PathBuf);
-
-impl KmsFile {
-    /// The services that are configured in `path`, which is read each time a key is opened.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-}
-
-impl Unlock for KmsFile {
-    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
-        NothingToUnlockWith.passphrase(path)
-    }
-
-    fn kms(&self) -> Result<Configuration, KmsError> {
-        Configuration::load(&self.0)
     }
 }

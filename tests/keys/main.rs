@@ -2,6 +2,7 @@
 //!
 //! | module | what it promises |
 //! |---|---|
+//! | [`faults`] | a service that dies, hangs or lies in the middle costs no key |
 //! | [`kmip`] | the same with a KMIP server of each version, and with hostile ones |
 //! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
 //! | [`pkcs11`] | a root whose key never leaves a SoftHSM token signs all that one in a file does |
@@ -16,7 +17,14 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "../common/bao.rs"]
 mod bao;
+#[path = "../common/eventually.rs"]
+mod eventually;
+mod faults;
+#[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
+#[path = "../common/front.rs"]
+mod front;
 #[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
 #[path = "../common/home.rs"]
 mod home;

@@ -137,6 +137,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "rustls",
         &[
             "gateway/handshake",
+            "gateway/own_certificate",
             "gateway/resumption",
             "gateway/server_name",
             "gateway/state",

@@ -266,10 +266,17 @@ impl Configuration {
     /// # Errors
     /// [`KmsError::File`], above all when others could read it, and [`KmsError::Configuration`].
     pub fn load(path: &Path) -> Result<Self, KmsError> {
-        let contents = match files::read_private(path) {
-            Err(error) if error.is_missing() => return Ok(Self::default()),
-            other => other?,
-        };
+        match files::read_private(path) {
+            Err(error) if error.is_missing() => Ok(Self::default()),
+            contents => Self::parse(&contents?),
+        }
+    }
+
+    /// The configuration in what its file holds.
+    ///
+    /// # Errors
+    /// [`KmsError::Configuration`].
+    pub fn parse(contents: &Secret) -> Result<Self, KmsError> {
         let found: Self = serde_json::from_slice(contents.expose()).map_err(|error| {
             // The library's own words may quote what it found, which may be a secret.
             let why = format!("line {}, column {}", error.line(), error.column());

@@ -242,7 +242,12 @@ impl KmsError {
     /// Whether the same may well succeed later without anybody changing what is configured here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Sealed { .. } | Self::Unavailable { .. })
+        match self {
+            Self::Sealed { .. } | Self::Unavailable { .. } => true,
+            // The service's own trouble, or that of what stands in front of it. (KMIP's codes are smaller.)
+            Self::Refused { status, .. } => matches!(status, 412 | 429 | 500..=599),
+            _ => false,
+        }
     }
 
     /// The stable code of this error.
