@@ -73,6 +73,14 @@ pub enum CaError {
         /// The certificate that it should belong to.
         serial_number: SerialNumber,
     },
+    /// The key that is held elsewhere and the certificate in the home do not belong together.
+    #[error("the key of {by} is not the key of the root in {}", certificate.display())]
+    HeldKeyMismatch {
+        /// What holds the key.
+        by: String,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
     /// A directory that is in use already and that others can enter.
     #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
     HomeExposed {
@@ -281,6 +289,16 @@ pub enum CaError {
 }
 
 impl CaError {
+    /// Whether the same may well succeed later without anybody changing anything here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Key(error) => error.is_temporary(),
+            Self::Kms(error) => error.is_temporary(),
+            _ => false,
+        }
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -293,6 +311,7 @@ impl CaError {
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::FileForeign { .. } => "ca.file_foreign",
+            Self::HeldKeyMismatch { .. } => "home.held_key_mismatch",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
             Self::HomeOccupied { .. } => "home.occupied",
@@ -313,6 +332,7 @@ impl CaError {
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
             Self::Protected { by, .. } => match by {
+                Protection::Held { .. } => "key.held",
                 Protection::Kms { .. } => "key.protected_by_kms",
                 Protection::None => "key.not_protected",
                 Protection::Passphrase => "key.protected_by_passphrase",

@@ -45,7 +45,7 @@ use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
 
 use report::{CommandResult, Failure, Format};
-use unlock::{Keyring, PassphraseSource};
+use unlock::{Keyring, PassphraseSource, PinSource};
 
 /// A private certificate authority for the machines of one cluster.
 ///
@@ -107,6 +107,9 @@ struct Global {
 
     #[command(flatten)]
     passphrase: PassphraseSource,
+
+    #[command(flatten)]
+    pin: PinSource,
 }
 
 #[derive(Debug, Subcommand)]
@@ -274,7 +277,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
-    let keyring = Keyring::new(cli.global.passphrase.clone(), Home::new(&cli.global.home).kms());
+    let (passphrase, pin) = (cli.global.passphrase.clone(), cli.global.pin.clone());
+    let keyring = Keyring::new(passphrase, pin, Home::new(&cli.global.home).kms());
     let session = Session { context: Context { unlock: Arc::new(keyring), ..context }, global: cli.global };
     report::finish(format, cli.command.run(&session))
 }

@@ -137,10 +137,15 @@ impl Failure {
             "kms.address" | "kms.name" => 2,
             "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
             "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
+            "pkcs11.uri" | "pkcs11.pin_in_uri" => 2,
+            "pkcs11.module_missing" | "pkcs11.not_a_module" => 3,
+            "pkcs11.module_exposed" | "pkcs11.key_ambiguous" | "pkcs11.key_unfit" => 1,
+            "pkcs11.token_ambiguous" | "pkcs11.pin_last_try" => 1,
+            "pkcs11.pin_needed" | "pkcs11.pin_unreadable" => 1,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
-                "gateways" | "kms" | "network" | "remote" => 4,
+                "gateways" | "kms" | "network" | "pkcs11" | "remote" => 4,
                 _ => 1,
             },
         }
@@ -170,6 +175,7 @@ failure_from!(
     crate::identity::IdentityError,
     crate::keys::KeyError,
     crate::keys::kms::KmsError,
+    crate::keys::kms::Pkcs11Error,
     crate::probe::ProbeError,
     crate::profile::ProfileError,
     crate::store::StoreError,
@@ -220,6 +226,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"
+        }
+        "home.held_key_mismatch" => {
+            "put back the kms.json and cluster.crt that belong together, or the key that the root was made with; nothing was signed"
         }
         "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
         "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
@@ -289,6 +298,48 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "see that the service runs and can be reached from here, then run the command again"
         }
         "input.gateways" => "cluster-ca crl push --help shows what belongs in gateways.yaml",
+        "pkcs11.failed" => {
+            "see what the token's own tool says, such as pkcs11-tool --module MODULE --login --test-ec"
+        }
+        "pkcs11.key_ambiguous" => "say in the URI which: id=%XX, object=LABEL, or both",
+        "pkcs11.key_missing" => {
+            "see that object and id are right: pkcs11-tool --module MODULE --login --list-objects; a deleted key is lost"
+        }
+        "pkcs11.key_unfit" => {
+            "make one that is fit: pkcs11-tool --module MODULE --login --keypairgen --key-type EC:prime256v1 --usage-sign --id 01 --label root"
+        }
+        "pkcs11.module_exposed" => {
+            "it would run in this program: chown it to root, and chmod go-w the file and its directories"
+        }
+        "pkcs11.module_missing" | "pkcs11.not_a_module" => {
+            "give the library of the token's vendor as module-path, such as /usr/lib/softhsm/libsofthsm2.so"
+        }
+        "pkcs11.pin_expired" => "change it: pkcs11-tool --module MODULE --login --change-pin",
+        "pkcs11.pin_in_uri" => {
+            "leave it out and change the PIN, if it was a real one; give it with --pin-file FILE, in CLUSTER_CA_PKCS11_PIN, or as pin-source=file:/PATH"
+        }
+        "pkcs11.pin_last_try" => {
+            "log in once with the right PIN by the token's own tool, such as pkcs11-tool --module MODULE --login --list-objects; that clears the count"
+        }
+        "pkcs11.pin_locked" => {
+            "its security officer unlocks it: pkcs11-tool --module MODULE --login --login-type so --init-pin"
+        }
+        "pkcs11.pin_needed" => {
+            "give it with --pin-file FILE or in CLUSTER_CA_PKCS11_PIN, or run the command on a terminal"
+        }
+        "pkcs11.pin_not_set" => "set one: pkcs11-tool --module MODULE --login --login-type so --init-pin",
+        "pkcs11.pin_wrong" => {
+            "find the right PIN before the next try: --pin-file, CLUSTER_CA_PKCS11_PIN, the URI's pin-source and kms.json are looked at in this order"
+        }
+        "pkcs11.token_ambiguous" => "say in the URI which: token=LABEL, serial=NUMBER or slot-id=NUMBER",
+        "pkcs11.token_gone" => "put it back, then run the command again; what was not signed was not issued",
+        "pkcs11.token_missing" => {
+            "see that it is connected and its label right (pkcs11-tool --module MODULE --list-slots), and that the module's own settings, such as SOFTHSM2_CONF, are there"
+        }
+        "pkcs11.uri" => {
+            "give it like pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so, in quotes"
+        }
+        "key.held" => "see cluster-ca key show; there is no file of it to protect",
         "key.encrypted" => "an unencrypted key was expected here",
         "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
         "policy.outlives_issuer" => "ask for a shorter --validity",

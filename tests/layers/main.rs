@@ -92,6 +92,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("comfy-table", &["cli", "gateway/admin/text"]),
+    // Loads the modules of tokens, foreign code, into this process.
+    ("cryptoki", &["keys/kms/pkcs11"]),
     ("http", &["gateway", "gateways", "keys/kms/names"]),
     ("http-body", &["gateway/body", "gateway/pace"]),
     ("http-body-util", &["gateway", "gateways/call"]),
@@ -135,6 +137,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "rustls",
         &[
             "gateway/handshake",
+            "gateway/own_certificate",
             "gateway/resumption",
             "gateway/server_name",
             "gateway/state",
