@@ -23,8 +23,8 @@ use super::verify::Crls;
 use crate::clock::rfc3339;
 use crate::files::FileError;
 use crate::revocation::{Crl, CrlError};
-use crate::x509::X509Error;
 use crate::x509::pem::{Kind, blocks_of};
+use crate::x509::{KeyIdentifier, X509Error};
 use crate::yaml::Problem;
 
 /// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
@@ -379,7 +379,8 @@ impl Shared {
             let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
             if is_next && !is_current {
                 if crls.is_stale(crl.next_update, at) {
-                    return Err(PushError::Stale { next_update: crl.next_update });
+                    let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
+                    return Err(PushError::Stale { issuer, next_update });
                 }
                 newer.push((crl.issuer.clone(), block));
             }
@@ -485,8 +486,10 @@ pub enum PushError {
     #[error("revocation is disabled on this gateway")]
     RevocationDisabled,
     /// It is past its end.
-    #[error("the CRL expired at {}", rfc3339(*next_update))]
+    #[error("the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))]
     Stale {
+        /// Whose it is.
+        issuer: KeyIdentifier,
         /// When its successor was due.
         next_update: OffsetDateTime,
     },

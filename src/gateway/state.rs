@@ -24,8 +24,8 @@ use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::X509Error;
 use crate::x509::trust::{TrustBundle, TrustError};
+use crate::x509::{KeyIdentifier, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -303,7 +303,8 @@ impl Parts {
         for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
             let current = current.and_then(|current| current.set.crl(&stale.issuer));
             if current.is_none_or(|current| current.sha256 != stale.sha256) {
-                return Err(StateError::CrlExpired { next_update: stale.next_update });
+                let (issuer, next_update) = (stale.issuer.clone(), stale.next_update);
+                return Err(StateError::CrlExpired { issuer, next_update });
             }
             tracing::error!(issuer = %stale.issuer, "the CRL has expired: its issuer's callers are refused");
         }
@@ -324,7 +325,7 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
     match &trust.revocation {
         Revocation::Crls { intermediates: Some(path), .. } => bundle
             .with_intermediates(&files::read(path, SMALL_FILE)?, at)
-            .map_err(|source| StateError::Intermediates { path: path.clone(), source }),
+            .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
         _ => Ok(bundle),
     }
 }
@@ -368,8 +369,10 @@ pub enum StateError {
         source: CrlError,
     },
     /// A CRL is past its end: nobody knows who has been revoked since.
-    #[error("a CRL expired at {}", crate::clock::rfc3339(*next_update))]
+    #[error("the CRL of issuer {issuer} expired at {}", crate::clock::rfc3339(*next_update))]
     CrlExpired {
+        /// Whose it is.
+        issuer: KeyIdentifier,
         /// When its successor was due.
         next_update: OffsetDateTime,
     },
@@ -382,7 +385,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: TrustError,
+        source: Box<TrustError>,
     },
     /// A key of the gateway's cannot be opened.
     #[error("the gateway's key {} cannot be opened", path.display())]
@@ -448,10 +451,11 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
-            Self::Intermediates { source, .. } | Self::Trust { source, .. } => source.code(),
+            Self::Intermediates { source, .. } => source.code(),
             Self::Key { source, .. } | Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
+            Self::Trust { source, .. } => source.code(),
         }
     }
 }

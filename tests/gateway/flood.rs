@@ -152,6 +152,7 @@ async fn t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer() {
 async fn t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it() {
     const FLOOD: usize = 700;
     let gateway = limited("metrics: 127.0.0.1:0\n");
+    let begun = std::time::Instant::now();
     for _ in 0..FLOOD {
         let mut stream = silent(&gateway);
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -170,7 +171,9 @@ async fn t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it() {
         let untold: u64 = summed_up.map(|line| line["reasons"]["tls.malformed"].as_u64().unwrap()).sum();
         (u64::try_from(told).unwrap() + untold == u64::try_from(FLOOD).unwrap()).then_some((told, untold))
     });
-    assert!(told < FLOOD / 2 + 50 && untold > 0, "{told} lines");
+    // Three hundred at once, and five a second.
+    let allowed = 301 + 5 * begun.elapsed().as_secs();
+    assert!(u64::try_from(told).unwrap() <= allowed && untold > 0, "{told} lines, {allowed} are allowed");
     let metrics = crate::metrics::fetch(&gateway, "/metrics").1;
     for sample in [
         format!("cluster_gateway_handshakes_total{{result=\"tls.malformed\"}} {FLOOD}\n"),

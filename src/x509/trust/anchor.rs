@@ -96,17 +96,15 @@ pub enum TrustError {
         fault: AnchorFault,
     },
     /// One of the authorities below the trust anchors must not be believed.
-    #[error("intermediate authority {index} ({subject}, SHA-256 {fingerprint}) is refused")]
+    #[error("intermediate authority {index} ({which}) is refused")]
     Intermediate {
         /// Its place in the file, from 1.
         index: usize,
-        /// Its subject.
-        subject: String,
-        /// Its fingerprint.
-        fingerprint: Sha256,
+        /// Its subject and fingerprint.
+        which: String,
         /// What is wrong with it.
         #[source]
-        fault: AnchorFault,
+        fault: Box<AnchorFault>,
     },
     /// The file of intermediate authorities is not one or more certificates.
     #[error("the intermediate authorities cannot be read")]
@@ -121,7 +119,8 @@ impl TrustError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Anchor { fault, .. } | Self::Intermediate { fault, .. } => fault.code(),
+            Self::Anchor { fault, .. } => fault.code(),
+            Self::Intermediate { fault, .. } => fault.code(),
             Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.code(),
         }
     }

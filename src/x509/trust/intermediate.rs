@@ -43,8 +43,8 @@ impl Candidate<'_> {
 }
 
 fn refused(index: usize, certificate: &Certificate, fault: AnchorFault) -> TrustError {
-    let (subject, fingerprint) = (certificate.subject.to_string(), certificate.fingerprint());
-    TrustError::Intermediate { index, subject, fingerprint, fault }
+    let which = format!("{}, SHA-256 {}", certificate.subject, certificate.fingerprint());
+    TrustError::Intermediate { index, which, fault: Box::new(fault) }
 }
 
 /// One that was found below an anchor, and how many authorities may stand below it, one below the other.
