@@ -52,6 +52,8 @@ pub struct State {
     pub pushed: Option<PushedCrls>,
     /// The files that it was loaded from.
     pub files: Vec<PathBuf>,
+    /// Where the configuration has the keys.
+    pub keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -101,11 +103,11 @@ impl Loader {
         loop {
             self.keyring.wait_for(config)?;
             let mut keys = self.keyring.find(config, None, None)?;
-            match keys.standing.take() {
-                Standing::Complete => return self.load(config, None, keys),
-                Standing::Failed(error) => return Err(error),
+            match std::mem::take(&mut keys.standing) {
+                Standing { failed: Some(error), .. } => return Err(error),
                 // Replaced just now.
-                Standing::Awaited => {}
+                Standing { awaited: true, .. } => {}
+                Standing { .. } => return self.load(config, None, keys),
             }
         }
     }
@@ -155,6 +157,7 @@ impl Loader {
                 own: previous.own.clone(),
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
+                keys: previous.keys.clone(),
                 resumption: previous.resumption,
             },
         )
@@ -206,6 +209,7 @@ impl Loader {
                 own,
                 pushed,
                 files: config.files(),
+                keys: config.keys().cloned().collect(),
                 resumption: config.resumption,
             },
         )
@@ -257,6 +261,7 @@ impl Loader {
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
+            keys: parts.keys,
             resumption: parts.resumption,
         })
     }
@@ -291,6 +296,7 @@ struct Parts {
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
+    keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -403,7 +409,7 @@ pub enum StateError {
         /// How long was waited.
         waited: String,
         /// Why not, the last time.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
@@ -439,7 +445,7 @@ impl StateError {
     /// Whether the same may well succeed later without anybody changing anything here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Key { source, .. } | Self::KeyTimeout { source, .. } if source.is_temporary())
+        matches!(self, Self::Key { source, .. } if source.is_temporary())
     }
 
     /// The stable code of this error.
@@ -452,7 +458,8 @@ impl StateError {
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
             Self::Intermediates { source, .. } => source.code(),
-            Self::Key { source, .. } | Self::KeyTimeout { source, .. } => source.code(),
+            Self::Key { source, .. } => source.code(),
+            Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
             Self::Trust { source, .. } => source.code(),
