@@ -22,6 +22,14 @@ impl Secret {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// The first line, as files with a secret in them have it; `None` when there is nothing in it.
+    #[must_use]
+    pub fn first_line(&self) -> Option<Self> {
+        let line = self.0.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        (!line.is_empty()).then(|| Self::new(line.to_vec()))
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -37,5 +45,17 @@ mod tests {
     #[test]
     fn a_secret_is_never_shown() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(…)");
+    }
+
+    #[test]
+    fn the_first_line_is_what_stands_before_its_end() {
+        let line = |text: &str| Secret::new(text.as_bytes().to_vec()).first_line();
+        for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\nsecond"] {
+            assert_eq!(line(text).unwrap().expose(), b"hunter2", "{text:?}");
+        }
+        assert_eq!(line(" a b ").unwrap().expose(), b" a b ", "blanks belong to it");
+        for text in ["", "\n", "\r\n", "\nhunter2"] {
+            assert!(line(text).is_none(), "{text:?}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::log::LineLog;
 use cluster_ca::gateway::replay::replay;
-use cluster_ca::gateway::run::{self, RunError};
+use cluster_ca::gateway::run::{self, Keys, RunError};
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -40,11 +40,15 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Admin(admin::Command),
-    /// Check a configuration and every file that it names, and tell all problems at once.
+    /// Check a configuration and every file that it names, and tell all problems at once. Private keys
+    /// are opened last, by whatever opens them: where one cannot be, everything else is good.
     Check {
         /// The configuration, YAML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Leave the private keys closed: what opens them is out of reach here.
+        #[arg(long)]
+        without_keys: bool,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
@@ -102,9 +106,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Admin(command) => admin::run(command),
-        Command::Check { config, json } => {
+        Command::Check { config, without_keys, json } => {
             say_on(io::stderr, arguments.verbose);
-            print(&run::check(&config), json, |_| true)
+            let keys = if without_keys { Keys::Left } else { Keys::Opened };
+            print(&run::check(&config, keys), json, |_| true)
         }
         Command::Explain { config, cert, request, at, listener, from, json } => {
             say_on(io::stderr, arguments.verbose);
@@ -205,6 +210,9 @@ fn fail(error: &RunError) -> ExitCode {
 fn exit_code(error: &RunError) -> ExitCode {
     ExitCode::from(match error.code() {
         "file.exposed" | "file.foreign_owner" | "gateway.configuration" | "gateway.no_listener" => 1,
+        "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
+        "kms.credential_missing" | "kms.key_unfit" => 1,
+        code if code.starts_with("kms.") => 4,
         code if code.starts_with("admin.") || code.starts_with("file.") || code.starts_with("gateway.") => 3,
         _ => 1,
     })
@@ -238,6 +246,33 @@ fn hint(error: &RunError) -> Option<&'static str> {
         "file.exposed" => "close it to others: chmod 0600",
         "file.foreign_owner" => "run as the owner, or chown it to yourself",
         "gateway.bind" => "stop what listens there, or choose another `listen` address",
+        "key.envelope_damaged" | "key.envelope_unreadable" => {
+            "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`"
+        }
+        "key.passphrase_needed" => "name the file that holds the passphrase: `passphrase_file` beside `key`",
+        "key.wrong_passphrase" => "write the key's passphrase into the first line of `passphrase_file`",
+        "kms.certificate_untrusted" => {
+            "set the CA of the service's certificate with `cluster-ca ca-cert set`, then `cluster-ca kms export` anew"
+        }
+        "kms.configuration" | "kms.not_configured" => {
+            "name what `cluster-ca kms export KEY FILE` wrote for this key: `kms` beside `key`"
+        }
+        "kms.credential_missing" => {
+            "export it where its secret is kept: `cluster-ca kms set` without --do-not-keep-secrets, then `cluster-ca kms export`"
+        }
+        "kms.denied" => {
+            "the policy of the token or role must let it decrypt with that key; a key that does not exist reads as denied too"
+        }
+        "kms.key_version_refused" => {
+            "lower the key's min_decryption_version in the service, then `cluster-ca kms rewrap --all` and copy the key here"
+        }
+        "kms.login_refused" | "kms.token_refused" => {
+            "it is expired, revoked or wrong: set a new one with `cluster-ca kms set`, then `cluster-ca kms export` anew"
+        }
+        "kms.sealed" => "unseal it (bao operator unseal); the gateway opens its key as soon as it can",
+        "kms.unavailable" => {
+            "see that the service runs and can be reached from here; `kms_timeout` says how long a start waits"
+        }
         "own_certificate.revoked" | "own_certificate.role" => {
             "use a certificate that `cluster-ca create-control` made"
         }

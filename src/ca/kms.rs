@@ -171,17 +171,32 @@ impl Custody {
         }
         let wrap = configured.connect(&service)?;
         let mut rewrapped = Vec::new();
+        // Services that were not there for a key before: each further key would wait as long for nothing.
+        let mut away: Vec<(&Service, &'static str)> = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
-            let outcome = match configured.own.get(&envelope.key_id().to_string()) {
-                Some(_) if !all => continue,
+            let own = configured.own.get(&envelope.key_id().to_string());
+            if own.is_some() && !all {
+                continue;
+            }
+            let used = own.unwrap_or(&service);
+            if let Some((_, code)) = away.iter().find(|(gone, _)| *gone == used) {
+                let message = "not tried: its service was away for a key before it".to_owned();
+                rewrapped.push(Rewrapped { key, outcome: RewrapOutcome::Failed { code, message } });
+                continue;
+            }
+            let outcome = match own {
                 Some(own) => configured
                     .connect(own)
                     .map_err(CaError::from)
                     .and_then(|wrap| self.rewrap(&key, &envelope, wrap.as_ref())),
                 None => self.rewrap(&key, &envelope, wrap.as_ref()),
             };
-            let failed =
-                |error: CaError| RewrapOutcome::Failed { code: error.code(), message: error.to_string() };
+            let failed = |error: CaError| {
+                if error.is_temporary() {
+                    away.push((used, error.code()));
+                }
+                RewrapOutcome::Failed { code: error.code(), message: error.to_string() }
+            };
             rewrapped.push(Rewrapped { key, outcome: outcome.unwrap_or_else(failed) });
         }
         Ok(rewrapped)

@@ -73,10 +73,5 @@ pub(super) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
 }
 
 fn first_line(secret: &Secret, from: impl FnOnce() -> String) -> Result<Secret, SecretError> {
-    let line = secret.expose().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        return Err(SecretError::Empty { from: from() });
-    }
-    Ok(Secret::new(line.to_vec()))
+    secret.first_line().ok_or_else(|| SecretError::Empty { from: from() })
 }

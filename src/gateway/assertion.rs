@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 
 use super::config::Assertion;
 use super::framing::Host;
+use super::keyring::Found;
 use super::path::RequestPath;
 use super::peer::Peer;
 use super::request_id::RequestId;
@@ -68,21 +69,29 @@ pub struct Call<'a> {
 }
 
 impl Assertions {
-    /// Reads the key that `config` names, or makes one; a key made before stays, and one that was
-    /// replaced is published until nothing holds any more that it has signed.
+    /// Signs with the key that `config` names and that was `found`, or else with one that is made; a key
+    /// made before stays, and one that was replaced is published until nothing holds any more that it has
+    /// signed. While the named key is missing, what there was `before` goes on, if it is nothing
+    /// (`Some(None)`) without signing.
     ///
     /// # Errors
     /// [`AssertionError`] when there is no key to sign with.
     pub fn load(
         config: &Assertion,
+        found: Option<Found>,
         trust_domain: &TrustDomain,
-        previous: Option<&Self>,
+        before: Option<Option<&Self>>,
         at: OffsetDateTime,
-    ) -> Result<Self, AssertionError> {
-        let key = match (&config.key, previous) {
-            (Some(path), _) => Arc::new(SigningKey::open(path)?),
+    ) -> Result<Option<Self>, AssertionError> {
+        let previous = before.flatten();
+        let key = match (config.key.as_ref().zip(found), previous) {
+            (Some((source, Found::Opened { key, fingerprint, .. })), _) => {
+                Arc::new(SigningKey::read(&source.path, &key, fingerprint)?)
+            }
+            (Some(_), Some(previous)) => Arc::clone(&previous.key),
+            (Some(_), None) if before.is_some() => return Ok(None),
             (None, Some(previous)) if previous.key.origin == Origin::Generated => Arc::clone(&previous.key),
-            (None, _) => Arc::new(SigningKey::generate()?),
+            (..) => Arc::new(SigningKey::generate()?),
         };
         let mut retired = Vec::new();
         if let Some(previous) = previous {
@@ -91,13 +100,22 @@ impl Assertions {
             retired.extend(previous.retired.iter().filter(|retired| retired.until >= at).cloned());
             retired.retain(|retired| retired.key.jwk.kid != key.jwk.kid);
         }
-        Ok(Self {
+        Ok(Some(Self {
             issuer: config.issuer.clone().unwrap_or_else(|| format!("spiffe://{trust_domain}")),
             audience: config.audience.clone(),
             lifetime: config.lifetime,
             key,
             retired,
-        })
+        }))
+    }
+
+    /// What the files of the key had in them; `None` for one that was made.
+    #[must_use]
+    pub fn key_fingerprint(&self) -> Option<Sha256> {
+        match self.key.origin {
+            Origin::File(fingerprint) => Some(fingerprint),
+            Origin::Generated => None,
+        }
     }
 
     /// The assertion for one request of `caller`, as the value of [`X_CLUSTER_ASSERTION`].
@@ -145,7 +163,8 @@ impl Assertions {
 /// Where a key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    File,
+    /// With what was in its files.
+    File(Sha256),
     Generated,
 }
 
@@ -159,16 +178,14 @@ struct SigningKey {
 }
 
 impl SigningKey {
-    fn open(path: &Path) -> Result<Self, AssertionError> {
+    fn read(path: &Path, key: &PrivateKey, fingerprint: Sha256) -> Result<Self, AssertionError> {
         let failed = |source| AssertionError::Key { path: path.to_owned(), source };
-        let key = PrivateKey::open(path).map_err(failed)?;
         if key.algorithm() != KeyAlgorithm::EcdsaP256 {
             return Err(AssertionError::KeyType { path: path.to_owned(), algorithm: key.algorithm() });
         }
-        let pkcs8 = key.to_pkcs8().map_err(failed)?;
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.secret_pkcs8_der())
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.der().map_err(failed)?)
             .map_err(|_| failed(KeyError::Unsupported))
-            .and_then(|pair| Self::new(pair, Origin::File))
+            .and_then(|pair| Self::new(pair, Origin::File(fingerprint)))
     }
 
     fn generate() -> Result<Self, AssertionError> {

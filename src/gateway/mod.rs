@@ -10,7 +10,7 @@
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
-//! | changing | [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | changing | [`keyring`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
 //! | telling | [`admin`], [`flood`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
@@ -31,9 +31,11 @@ pub mod framing;
 pub mod handshake;
 pub mod headers;
 pub mod identify;
+pub mod keyring;
 pub mod log;
 pub mod metrics;
 pub mod own;
+pub mod own_certificate;
 pub mod pace;
 pub mod path;
 pub mod peer;
@@ -75,6 +77,7 @@ use tokio::sync::Notify;
 use self::addresses::Addresses;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
+use self::keyring::Keyring;
 use self::log::LineLog;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
@@ -98,6 +101,8 @@ pub struct Options {
     pub access_log: Box<dyn Write + Send>,
     /// An address that stands in for every configured upstream.
     pub every_upstream: Option<SocketAddr>,
+    /// What opens the gateway's keys; it may have them open already.
+    pub keyring: Keyring,
 }
 
 /// What all workers share.
@@ -191,7 +196,8 @@ impl Gateway {
         let workers = workers(config);
         // Before they are loaded: what changes in the meantime is a change.
         let files = Files::new(&config.files());
-        let loader = Loader::new(Arc::clone(&options.clock), options.every_upstream, workers);
+        let clock = Arc::clone(&options.clock);
+        let loader = Loader::new(clock, options.every_upstream, workers, options.keyring);
         let state = loader.first(config)?;
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;

@@ -2,19 +2,21 @@
 //!
 //! A new state is built whole, beside the old one, and put in force in one step; then every open
 //! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
-//! loudly. One change is made at a time.
+//! loudly. One change is made at a time, and none waits for a network: a key that is being opened still
+//! is a change of its own, when it has been.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::Shared;
 use super::config::{AccessLog, Config, Limits, Listener};
+use super::keyring::{Keyring, Standing};
 use super::registry::{Order, Session};
 use super::state::{Loader, State, StateError};
 use super::verify::Crls;
@@ -25,6 +27,12 @@ use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::{KeyIdentifier, X509Error};
 use crate::yaml::Problem;
 
+/// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// What asked for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +41,8 @@ pub enum Trigger {
     Admin,
     /// A file that the configuration names, or itself, is another.
     FileChange,
+    /// A key that an earlier change wanted is open, or is tried again.
+    Key,
     /// An operator sent a CRL.
     Push,
     /// SIGHUP.
@@ -46,6 +56,7 @@ impl Trigger {
         match self {
             Self::Admin => "admin",
             Self::FileChange => "file_change",
+            Self::Key => "key",
             Self::Push => "push",
             Self::Signal => "signal",
         }
@@ -62,6 +73,16 @@ pub struct Changes {
     fixed: Fixed,
     turn: Mutex<()>,
     results: Mutex<Results>,
+    key: Mutex<WantedKey>,
+}
+
+/// A key that is wanted and not in force.
+#[derive(Debug, Default)]
+struct WantedKey {
+    /// Whether it is being opened.
+    awaited: bool,
+    /// When to try again, and how long the pause before was.
+    again: Option<(Instant, Duration)>,
 }
 
 impl Changes {
@@ -74,7 +95,46 @@ impl Changes {
             fixed: Fixed::of(config),
             turn: Mutex::default(),
             results: Mutex::default(),
+            key: Mutex::default(),
         }
+    }
+
+    /// What opens our keys.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        self.loader.keyring()
+    }
+
+    /// Whether a key is being opened that the last change wanted.
+    #[must_use]
+    pub fn awaits_key(&self) -> bool {
+        self.wanted_key().awaited
+    }
+
+    /// Whether to look at the keys: one is being opened, or it is time to try again what could not be.
+    #[must_use]
+    pub fn wants_key(&self, now: Instant) -> bool {
+        let wanted = self.wanted_key();
+        wanted.awaited || wanted.again.is_some_and(|(at, _)| at <= now)
+    }
+
+    fn wanted_key(&self) -> MutexGuard<'_, WantedKey> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_key(&self, standing: &Standing) {
+        let mut wanted = self.wanted_key();
+        let before = wanted.again.map(|(_, pause)| pause);
+        *wanted = match standing {
+            Standing::Complete => WantedKey::default(),
+            // Looked at again when it is known, and at the latest when it was to be tried again.
+            Standing::Awaited => WantedKey { awaited: true, again: before.map(later) },
+            Standing::Failed(error) if error.is_temporary() => {
+                let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+                WantedKey { awaited: false, again: Some(later(pause)) }
+            }
+            Standing::Failed(_) => WantedKey::default(),
+        };
     }
 
     /// The configuration's file.
@@ -96,14 +156,23 @@ impl Changes {
             None => {
                 counts.succeeded += 1;
                 results.last_success = Some(at);
-                results.last_error = None;
+                // A push says nothing of what else failed to be loaded.
+                if trigger != Trigger::Push
+                    || results.last_error.as_ref().is_some_and(|error| error.trigger == Trigger::Push)
+                {
+                    results.last_error = None;
+                }
             }
             Some((code, message)) => {
                 counts.failed += 1;
-                results.last_error = Some(LastError { at, code, message });
+                results.last_error = Some(LastError { at, trigger, code, message });
             }
         }
     }
+}
+
+fn later(pause: Duration) -> (Instant, Duration) {
+    (Instant::now() + pause, pause)
 }
 
 /// How the changes of a process went.
@@ -122,7 +191,8 @@ pub struct Results {
 pub struct Counts {
     /// The new state is in force.
     pub succeeded: u64,
-    /// The old one stayed.
+    /// The old one stayed, or what of it had to: a key that cannot be opened keeps nothing else from
+    /// changing.
     pub failed: u64,
 }
 
@@ -132,6 +202,8 @@ pub struct LastError {
     /// When.
     #[serde(serialize_with = "as_rfc3339")]
     pub at: OffsetDateTime,
+    /// What had asked for it.
+    pub trigger: Trigger,
     /// The stable code of the error.
     pub code: &'static str,
     /// The error with its causes.
@@ -186,24 +258,50 @@ pub struct Change {
     pub state: Arc<State>,
     /// The connections that it ended.
     pub cut: Vec<Arc<Session>>,
+    /// Whether a key is being opened still, and the old certificate stays until then.
+    pub awaits_key: bool,
 }
 
 impl Shared {
     /// Loads the configuration and everything that it names again, and puts it in force. Reads files;
-    /// not for a thread that serves.
+    /// not for a thread that serves. Where a key of the gateway's cannot be opened, the old one stays with
+    /// its certificate, and everything else changes.
     ///
     /// # Errors
-    /// [`ReloadError`]; then nothing has changed.
+    /// [`ReloadError`]; then nothing has changed, unless it is [`ReloadError::Key`].
     pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
         let noticed = Instant::now();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.load_again().map(|state| self.put_in_force(state, noticed));
+        let loaded = self.load_again(trigger);
+        if let Ok((_, standing)) = &loaded {
+            self.changes.note_key(standing);
+        }
+        let result = loaded.and_then(|(next, standing)| {
+            let change = match next {
+                Some(next) => self.put_in_force(next, noticed),
+                None => Change { state: self.state.load_full(), cut: Vec::new(), awaits_key: false },
+            };
+            match standing {
+                Standing::Complete => Ok(change),
+                Standing::Awaited => Ok(Change { awaits_key: true, ..change }),
+                Standing::Failed(error) => Err(ReloadError::Key(error)),
+            }
+        });
         match &result {
+            Ok(change) if change.awaits_key && trigger == Trigger::Key => {}
             Ok(change) => tracing::info!(
                 trigger = trigger.as_str(),
                 generation = change.state.generation,
                 connections_cut = change.cut.len(),
-                "everything has been loaded again"
+                "everything has been loaded again{}",
+                if change.awaits_key { ", but for a key that is being opened still" } else { "" }
+            ),
+            Err(ReloadError::Key(error)) => tracing::error!(
+                trigger = trigger.as_str(),
+                code = error.code(),
+                tried_again = error.is_temporary(),
+                "the key that was loaded before stays in force: {}",
+                super::with_causes(error)
             ),
             Err(error) => tracing::error!(
                 trigger = trigger.as_str(),
@@ -212,8 +310,11 @@ impl Shared {
                 error.with_causes()
             ),
         }
-        let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
-        self.changes.note(trigger, self.telemetry.clock.now(), error);
+        // What a change comes to that awaits a key is known when the key is.
+        if !result.as_ref().is_ok_and(|change| change.awaits_key) {
+            let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
+            self.changes.note(trigger, self.telemetry.clock.now(), error);
+        }
         result
     }
 
@@ -241,14 +342,22 @@ impl Shared {
         result
     }
 
-    fn load_again(&self) -> Result<State, ReloadError> {
+    /// The next state, and how far its keys have come. There is none where the keys are all that was asked
+    /// for and they are not there.
+    fn load_again(&self, trigger: Trigger) -> Result<(Option<State>, Standing), ReloadError> {
         let path = self.changes.config.as_ref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(path)
             .map_err(|problems| ReloadError::Configuration { path: path.clone(), problems })?;
         for key in self.changes.fixed.differences(&config) {
             tracing::warn!(key, "the configuration has changed where only a restart can follow");
         }
-        Ok(self.changes.loader.next(&config, &self.state.load())?)
+        let (loader, state) = (&self.changes.loader, self.state.load());
+        let mut keys = loader.find_keys(&config, &state)?;
+        let standing = keys.standing.take();
+        if trigger == Trigger::Key && !matches!(standing, Standing::Complete) {
+            return Ok((None, standing));
+        }
+        Ok((Some(loader.next(&config, &state, keys)?), standing))
     }
 
     /// The state with the CRLs in `body`; `None` where they are in force already.
@@ -306,7 +415,7 @@ impl Shared {
         let cut = self.registry.sweep(noticed, verdict);
         // The requests that are under way ask the new policy whether they may go on.
         self.registry.announce_change();
-        Change { state, cut }
+        Change { state, cut, awaits_key: false }
     }
 }
 
@@ -322,6 +431,9 @@ pub enum ReloadError {
         /// All of them, in the order of the file.
         problems: Vec<Problem>,
     },
+    /// A key cannot be opened: the one before stays with its certificate, and everything else is new.
+    #[error(transparent)]
+    Key(StateError),
     /// The configuration was not read from a file.
     #[error("there is no configuration file to load again")]
     NoFile,
@@ -337,7 +449,7 @@ impl ReloadError {
         match self {
             Self::Configuration { .. } => "gateway.configuration",
             Self::NoFile => "reload.no_file",
-            Self::State(error) => error.code(),
+            Self::Key(error) | Self::State(error) => error.code(),
         }
     }
 

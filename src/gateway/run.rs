@@ -7,17 +7,21 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::config::{AccessLog, ClientCertificate, Config, Listener};
+use super::keyring::Keyring;
 use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
 use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
 use crate::files::FileError;
+use crate::keys::Protection;
 use crate::x509::X509Error;
 use crate::yaml::Problem;
 
@@ -45,15 +49,29 @@ pub fn run(
         let listen = |kind| signal(kind).map_err(environment);
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?)
     };
-    let running = Gateway::start(
-        &config,
-        Options {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            access_log: open(&config.access_log)?,
-            every_upstream,
-        },
-    )?;
+    let access_log = open(&config.access_log)?;
+    let keyring = Keyring::default();
+    // What opens a key may let us wait; whoever ends us meanwhile does not.
+    let opened = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            opened = open_keys(&keyring, &config) => Some(opened),
+        }
+    });
+    match opened {
+        Some(opened) => opened?,
+        None => return Ok(()),
+    }
+    let options = Options {
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        access_log,
+        every_upstream,
+        keyring,
+    };
+    let running = Gateway::start(&config, options)?;
     started(running.addresses());
     runtime.block_on(async {
         for shut_down in [super::Running::drain, super::Running::stop] {
@@ -71,14 +89,42 @@ pub fn run(
     Ok(running.join()?)
 }
 
+/// Opens the keys of `config` on a thread that nobody waits for longer than they like.
+async fn open_keys(keyring: &Keyring, config: &Config) -> Result<(), RunError> {
+    let (sender, opened) = oneshot::channel();
+    let (keyring, config) = (keyring.clone(), config.clone());
+    thread::Builder::new()
+        .name("keys".to_owned())
+        .spawn(move || sender.send(keyring.wait_for(&config)))
+        .map_err(|source| RunError::Environment { source })?;
+    match opened.await {
+        Ok(opened) => Ok(opened.map_err(GatewayError::from)?),
+        Err(_) => Err(RunError::Environment { source: io::Error::other("the thread ended") }),
+    }
+}
+
+/// Whether private keys are opened to see whether they can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// They are not: what opens them may be out of reach.
+    Left,
+    /// They are, by whatever it takes; it is tried once.
+    Opened,
+}
+
 /// Reads the configuration in `path` and everything it names, and says what it comes to. Nothing is
-/// served.
+/// served. The keys come last: where one cannot be opened, everything else is good.
 ///
 /// # Errors
 /// [`RunError`] with every problem of the configuration, or the first of the files it names.
-pub fn check(path: &Path) -> Result<Checked, RunError> {
+pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
     let config = load(path)?;
-    let state = load_state(&config)?;
+    let mut state = load_state(&config)?;
+    if keys == Keys::Opened {
+        let loader = loader();
+        loader.keyring().try_once(&config).map_err(GatewayError::from)?;
+        state = loader.first(&config).map_err(GatewayError::from)?;
+    }
     let open = |listener: &&Listener| listener.client_certificate == ClientCertificate::Optional;
     let for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());
     Ok(Checked {
@@ -91,6 +137,7 @@ pub fn check(path: &Path) -> Result<Checked, RunError> {
         upstreams: config.upstreams.len(),
         certificate_not_after: rfc3339(state.own.leaf.not_after),
         crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
+        key_protection: state.own.key.map(|key| key.protection),
     })
 }
 
@@ -115,6 +162,8 @@ pub struct Checked {
     pub certificate_not_after: String,
     /// When the first of its CRLs ends; none where revocation is disabled.
     pub crl_next_update: Option<String>,
+    /// What protects its key, which was opened; none where it was left.
+    pub key_protection: Option<Protection>,
 }
 
 /// Asks for as many descriptors as the system gives, and says how many connections fit: each takes two,
@@ -154,6 +203,11 @@ impl fmt::Display for Checked {
             Some(next_update) => writeln!(f, "the CRL holds until {next_update}.")?,
             None => writeln!(f, "revocation is disabled.")?,
         }
+        match &self.key_protection {
+            None => writeln!(f, "Its key was not opened, and may not be the certificate's.")?,
+            Some(Protection::None) => {}
+            Some(protection) => writeln!(f, "Its key was opened; it is protected by: {protection}.")?,
+        }
         for address in &self.open {
             let reached = self.routes_for_anyone.join(", ");
             writeln!(f, "On {address}, callers without a certificate reach {reached}.")?;
@@ -170,10 +224,14 @@ pub(super) fn load(path: &Path) -> Result<Config, RunError> {
     Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
-/// Loads everything that `config` names, as a gateway that starts now would.
+/// Loads everything that `config` names but the keys, as a gateway that starts now would.
 pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
+    Ok(loader().without_keys(config).map_err(GatewayError::from)?)
+}
+
+fn loader() -> Loader {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(Loader::new(clock, None, 1).first(config).map_err(GatewayError::from)?)
+    Loader::new(clock, None, 1, Keyring::default())
 }
 
 fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {

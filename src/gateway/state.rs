@@ -1,31 +1,31 @@
 //! What every judgement rests on: own certificate, trust, revocation, policy, upstreams. Built whole by
-//! one function, checked against itself, and never changed: what is new is a new state.
+//! one function, checked against itself, and never changed: what is new is a new state. Nothing here waits
+//! for anything but files; keys are the [keyring's](super::keyring) business.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 
 use super::assertion::{AssertionError, Assertions};
-use super::config::{self, Config, IdentityFiles, Listener, Resumption, Revocation, Trust};
+use super::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
 use super::forward::{Deadlines, Upstream};
-use super::identify::IdentityForm;
+use super::keyring::{FoundKeys, Keyring, Standing};
+use super::own_certificate::{OwnCertificate, OwnFault};
 use super::policy::{Caller, Policy};
 use super::pushed::PushedCrls;
 use super::resumption::{Resumable, Sessions};
 use super::server_name::OwnNames;
 use super::tls::{self, TlsError};
-use super::verify::{Crls, ListenerVerifier, PeerError, PeerVerifier};
+use super::verify::{Crls, ListenerVerifier, PeerVerifier};
 use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
-use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
-use crate::keys::{KeyError, PrivateKey};
+use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::trust::{ChainError, Purpose, TrustBundle, TrustError};
-use crate::x509::{Certificate, KeyIdentifier, SubjectAltName, X509Error, pem};
+use crate::x509::trust::{TrustBundle, TrustError};
+use crate::x509::{KeyIdentifier, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -71,30 +71,70 @@ pub struct Loader {
     every_upstream: Option<SocketAddr>,
     workers: usize,
     sessions: Arc<Sessions>,
+    keyring: Keyring,
 }
 
 impl Loader {
     /// For a gateway of `workers` workers; `every_upstream` stands in for every configured upstream.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, every_upstream: Option<SocketAddr>, workers: usize) -> Self {
-        Self { clock, every_upstream, workers, sessions: Arc::default() }
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        every_upstream: Option<SocketAddr>,
+        workers: usize,
+        keyring: Keyring,
+    ) -> Self {
+        Self { clock, every_upstream, workers, sessions: Arc::default(), keyring }
+    }
+
+    /// What opens our keys.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// The first state: everything that `config` names is loaded, and our own certificate held to the
-    /// rules that callers are held to, since what we could not verify, they could not either.
+    /// rules that callers are held to. Waits for the keys.
     ///
     /// # Errors
     /// [`StateError`] with the first file or rule that fails.
     pub fn first(&self, config: &Config) -> Result<State, StateError> {
-        self.load(config, None)
+        loop {
+            self.keyring.wait_for(config)?;
+            let mut keys = self.keyring.find(config, None, None)?;
+            match keys.standing.take() {
+                Standing::Complete => return self.load(config, None, keys),
+                Standing::Failed(error) => return Err(error),
+                // Replaced just now.
+                Standing::Awaited => {}
+            }
+        }
     }
 
-    /// The state after `previous`, loaded in the same way. No CRL of it is older than the one in force.
+    /// What can be judged by, but not shown to anybody: the first state without the keys.
+    ///
+    /// # Errors
+    /// As [`Loader::first`].
+    pub fn without_keys(&self, config: &Config) -> Result<State, StateError> {
+        self.load(config, None, FoundKeys::none())
+    }
+
+    /// How far the keys of `config` have come, those that `previous` has included.
+    ///
+    /// # Errors
+    /// As [`Keyring::find`].
+    pub fn find_keys(&self, config: &Config, previous: &State) -> Result<FoundKeys, StateError> {
+        let identity = previous.own.key.as_ref().map(|key| key.fingerprint);
+        let assertion = previous.assertions.as_ref().and_then(|assertions| assertions.key_fingerprint());
+        self.keyring.find(config, identity, assertion)
+    }
+
+    /// The state after `previous`, loaded in the same way, with what there is of `keys`: where one is
+    /// missing, what `previous` has stays. No CRL of it is older than the one in force.
     ///
     /// # Errors
     /// [`StateError`]; then `previous` should stay in force.
-    pub fn next(&self, config: &Config, previous: &State) -> Result<State, StateError> {
-        self.load(config, Some(previous))
+    pub fn next(&self, config: &Config, previous: &State, keys: FoundKeys) -> Result<State, StateError> {
+        self.load(config, Some(previous), keys)
     }
 
     /// `previous` with other CRLs.
@@ -120,7 +160,7 @@ impl Loader {
         )
     }
 
-    fn load(&self, config: &Config, previous: Option<&State>) -> Result<State, StateError> {
+    fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
         let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
@@ -139,14 +179,15 @@ impl Loader {
                 None
             }
         };
-        let own = OwnCertificate::load(&config.identity)?;
+        let own =
+            OwnCertificate::load(&config.identity, keys.identity, previous.map(|previous| &previous.own))?;
         let trust_domain = match &config.trust_domain {
             Some(configured) => configured.clone(),
             None => own.claimed_trust_domain()?,
         };
         let assertions = config.assertion.as_ref().map(|assertion| {
-            let previous = previous.and_then(|previous| previous.assertions.as_deref());
-            Assertions::load(assertion, &trust_domain, previous, at).map(Arc::new)
+            let before = previous.map(|previous| previous.assertions.as_deref());
+            Assertions::load(assertion, keys.assertion, &trust_domain, before, at)
         });
         self.build(
             previous,
@@ -161,7 +202,7 @@ impl Loader {
                 shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
                 upstreams: self.upstreams(config, previous),
                 operators: config.operators.clone(),
-                assertions: assertions.transpose()?,
+                assertions: assertions.transpose()?.flatten().map(Arc::new),
                 own,
                 pushed,
                 files: config.files(),
@@ -196,12 +237,14 @@ impl Loader {
                     max_age,
                 }),
             };
-            let own = OwnNames::new(Arc::clone(&parts.own.certified), &parts.own.leaf);
+            // Nobody can be let in without a key to show.
+            let Some(key) = &parts.own.key else { return Ok(None) };
+            let own = OwnNames::new(Arc::clone(&key.certified), &parts.own.leaf);
             let tls = tls::server_config(own, accepts, Arc::clone(&self.clock), resumable)?;
-            Ok(Entry { listener, tls: Arc::new(tls) })
+            Ok(Some(Entry { listener, tls: Arc::new(tls) }))
         };
-        let entries =
-            parts.listeners.iter().map(|listener| entry(*listener)).collect::<Result<_, TlsError>>()?;
+        let entries = parts.listeners.iter().filter_map(|listener| entry(*listener).transpose());
+        let entries = entries.collect::<Result<_, TlsError>>()?;
         Ok(State {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             entries,
@@ -269,92 +312,8 @@ impl Parts {
     }
 
     fn has_the_certificate_and_trust_of(&self, state: &State) -> bool {
-        self.own.certified.cert == state.own.certified.cert
+        self.own.chain == state.own.chain
             && self.verifier.trust().fingerprint() == state.verifier.trust().fingerprint()
-    }
-}
-
-/// The gateway's own certificate.
-#[derive(Clone, Debug)]
-pub struct OwnCertificate {
-    path: PathBuf,
-    certified: Arc<CertifiedKey>,
-    /// The certificate itself.
-    pub leaf: Arc<Certificate>,
-}
-
-impl OwnCertificate {
-    fn load(files: &IdentityFiles) -> Result<Self, StateError> {
-        let path = files.certificate.clone();
-        let chain = pem::certificates(&files::read(&path, SMALL_FILE)?)
-            .map_err(|source| StateError::Certificate { path: path.clone(), source })?;
-        let key = PrivateKey::open(&files.key)
-            .map_err(|source| StateError::Key { path: files.key.clone(), source })?;
-        let der = chain.iter().map(|certificate| certificate.der.clone()).collect();
-        let certified = Arc::new(tls::certified_key(der, &key)?);
-        match chain.into_iter().next() {
-            Some(leaf) => Ok(Self { path, certified, leaf: Arc::new(leaf) }),
-            None => Err(StateError::OwnCertificate { path, why: OwnFault::Empty }),
-        }
-    }
-
-    /// Holds it to the rules.
-    fn check(
-        &self,
-        verifier: &PeerVerifier,
-        listeners: &[Listener],
-        at: OffsetDateTime,
-    ) -> Result<(), StateError> {
-        let (leaf, intermediates) =
-            self.certified.cert.split_first().ok_or_else(|| self.refused(OwnFault::Empty))?;
-        let chain = verifier
-            .trust()
-            .verify(leaf, intermediates, Purpose::Server, at)
-            .map_err(|source| self.refused(OwnFault::Chain(source)))?;
-        match verifier.check_revocation(&chain, at) {
-            Ok(()) => {}
-            Err(PeerError::CrlExpired { issuer, next_update }) => {
-                return Err(StateError::CrlExpired { issuer, next_update });
-            }
-            Err(PeerError::Revoked { .. }) => return Err(self.refused(OwnFault::Revoked)),
-            Err(_) => return Err(self.refused(OwnFault::RevocationUnknown)),
-        }
-        let identity = self
-            .identity(&chain.leaf, listeners, verifier.trust_domain())
-            .map_err(|source| self.refused(OwnFault::Identity(source)))?;
-        match identity.role {
-            Role::ControlService => Ok(()),
-            role => Err(self.refused(OwnFault::Role(role))),
-        }
-    }
-
-    /// Whose it is, in the first form that a listener reads and that it has.
-    fn identity(
-        &self,
-        leaf: &Certificate,
-        listeners: &[Listener],
-        trust_domain: &TrustDomain,
-    ) -> Result<Identity, IdentityRefusal> {
-        let found = IdentityForm::Spiffe.read(leaf, trust_domain);
-        let forms = listeners.iter().map(|listener| listener.identity_form);
-        forms.fold(found, |found, form| {
-            found.or_else(|refusal| form.read(leaf, trust_domain).map_err(|_| refusal))
-        })
-    }
-
-    /// The trust domain in its one URI.
-    fn claimed_trust_domain(&self) -> Result<TrustDomain, StateError> {
-        let uri = self.leaf.subject_alt_names.iter().find_map(|name| match name {
-            SubjectAltName::Uri(uri) => Some(uri),
-            _ => None,
-        });
-        let uri = uri.ok_or_else(|| self.refused(OwnFault::Identity(IdentityRefusal::NoUri)))?;
-        let identity = uri.parse::<Identity>().map_err(|error| self.refused(OwnFault::SpiffeId(error)))?;
-        Ok(identity.trust_domain)
-    }
-
-    fn refused(&self, why: OwnFault) -> StateError {
-        StateError::OwnCertificate { path: self.path.clone(), why }
     }
 }
 
@@ -428,13 +387,23 @@ pub enum StateError {
         /// What is wrong.
         source: Box<TrustError>,
     },
-    /// The gateway's own key cannot be opened.
+    /// A key of the gateway's cannot be opened.
     #[error("the gateway's key {} cannot be opened", path.display())]
     Key {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: KeyError,
+    },
+    /// A key of the gateway's could not be opened in time.
+    #[error("the gateway's key {} could not be opened within {waited}", path.display())]
+    KeyTimeout {
+        /// The file.
+        path: PathBuf,
+        /// How long was waited.
+        waited: String,
+        /// Why not, the last time.
+        source: Box<KeyError>,
     },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
@@ -463,6 +432,20 @@ fn names(paths: &[PathBuf]) -> String {
 }
 
 impl StateError {
+    pub(super) fn key(source: &KeySource, error: KeyError) -> Self {
+        Self::Key { path: source.path.clone(), source: error }
+    }
+
+    /// Whether the same may well succeed later without anybody changing anything here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Key { source, .. } => source.is_temporary(),
+            Self::KeyTimeout { source, .. } => source.is_temporary(),
+            _ => false,
+        }
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -474,52 +457,10 @@ impl StateError {
             Self::File(error) => error.code(),
             Self::Intermediates { source, .. } => source.code(),
             Self::Key { source, .. } => source.code(),
+            Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
             Self::Trust { source, .. } => source.code(),
-        }
-    }
-}
-
-/// What is wrong with the gateway's own certificate.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OwnFault {
-    /// It does not chain to the trust bundle as a server's.
-    #[error(transparent)]
-    Chain(ChainError),
-    /// The file has none.
-    #[error("there is no certificate")]
-    Empty,
-    /// It has no identity in the cluster.
-    #[error(transparent)]
-    Identity(IdentityRefusal),
-    /// No CRL says whether it is revoked.
-    #[error("there is no CRL of its issuer")]
-    RevocationUnknown,
-    /// It has been revoked.
-    #[error("it has been revoked")]
-    Revoked,
-    /// It is not a control service's.
-    #[error("it is a certificate for the role {0}, and a gateway needs one for control-service")]
-    Role(Role),
-    /// Its URI is no identity.
-    #[error(transparent)]
-    SpiffeId(IdentityError),
-}
-
-impl OwnFault {
-    /// The stable code of this fault.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Chain(error) => error.code(),
-            Self::Empty => "own_certificate.empty",
-            Self::Identity(error) => error.code(),
-            Self::RevocationUnknown => "own_certificate.revocation_unknown",
-            Self::Revoked => "own_certificate.revoked",
-            Self::Role(_) => "own_certificate.role",
-            Self::SpiffeId(error) => error.code(),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::Shared;
 use super::reload::{Counts, LastError, Trigger};
 use super::verify::Authority;
 use crate::clock::rfc3339;
+use crate::keys::Protection;
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
@@ -58,12 +59,16 @@ pub struct CrlStatus {
     left: i64,
     /// How many certificates it revokes.
     revoked: usize,
+    /// The digest of its DER: of two lists of one number, which.
+    sha256: Sha256,
 }
 
 #[derive(Debug, Serialize)]
 struct CertificateStatus {
     serial_number: SerialNumber,
     not_after: String,
+    /// What protects its key on the disk.
+    key: Option<Protection>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +76,8 @@ struct ReloadStatus {
     results: std::collections::BTreeMap<Trigger, Counts>,
     last_success: Option<String>,
     last_error: Option<LastError>,
+    /// Whether a key is being opened still, and the certificate before it stays until then.
+    awaits_key: bool,
 }
 
 impl Status {
@@ -97,11 +104,13 @@ impl Status {
             certificate: CertificateStatus {
                 serial_number: state.own.leaf.serial_number,
                 not_after: rfc3339(state.own.leaf.not_after),
+                key: state.own.key.as_ref().map(|key| key.protection.clone()),
             },
             reload: ReloadStatus {
                 results: results.counts,
                 last_success: results.last_success.map(rfc3339),
                 last_error: results.last_error,
+                awaits_key: gateway.changes.awaits_key(),
             },
         }
     }
@@ -132,6 +141,7 @@ impl CrlStatus {
             age: (now - crl.this_update).whole_seconds(),
             left: (crl.next_update - now).whole_seconds(),
             revoked: crl.len(),
+            sha256: crl.sha256,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, InconsistentKeys, ProtocolVersion, ServerConfig, ServerConnection};
 
@@ -29,19 +29,25 @@ pub fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
+/// A private key, as rustls signs by it: read where it lies, so that no further copy of it is left behind.
+///
+/// # Errors
+/// [`TlsError`] when it cannot be read, or is of a kind that cannot be used.
+pub fn signing_key(key: &PrivateKey) -> Result<Arc<dyn SigningKey>, TlsError> {
+    // Whatever form the key came in: PKCS#8, SEC 1 or PKCS#1.
+    let der = key.der().map_err(|_| TlsError::KeyUnreadable)?;
+    let der = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
+    aws_lc_rs::sign::any_supported_type(&der).map_err(|source| TlsError::KeyUnusable { source })
+}
+
 /// The gateway's own certificate with its key.
 ///
 /// # Errors
-/// [`TlsError`] when the key cannot be read or is another certificate's.
+/// [`TlsError`] when the key is another certificate's.
 pub fn certified_key(
     chain: Vec<CertificateDer<'static>>,
-    key: &PrivateKey,
+    key: Arc<dyn SigningKey>,
 ) -> Result<CertifiedKey, TlsError> {
-    // Whatever form the key came in: PKCS#8, SEC 1 or PKCS#1.
-    let der = key.to_pkcs8().map_err(|_| TlsError::KeyUnreadable)?.secret_pkcs8_der().to_vec();
-    let key = PrivateKeyDer::try_from(der).map_err(|_| TlsError::KeyUnreadable)?;
-    let key =
-        provider().key_provider.load_private_key(key).map_err(|source| TlsError::KeyUnusable { source })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),

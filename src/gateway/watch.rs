@@ -4,7 +4,7 @@
 //! Looking compares what the system says of each file, links followed, so that replacing a file, a link
 //! to it, or a directory on the way (as Kubernetes does) is all the same. Directories are watched, not
 //! files: a watch on a file ends with it. A file that is half written fails to load, and is looked at
-//! again when the rest has come.
+//! again when the rest has come. So is a key whose service could not be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,11 +42,13 @@ pub async fn run(gateway: Arc<Shared>, mut files: Files) {
             () = Phase::reached(Phase::Stopped, &mut phase) => return,
             () = gateway.reload_wanted.notified() => Some(Trigger::Signal),
             () = files.settle() => None,
+            () = gateway.changes.keyring().told() => None,
             _ = look.tick() => None,
         };
         // Seen before they are loaded: what changes in the meantime is seen as a change.
         let changed = files.look().then_some(Trigger::FileChange);
-        if let Some(trigger) = asked.or(changed) {
+        let wants_key = || gateway.changes.wants_key(Instant::now().into_std()).then_some(Trigger::Key);
+        if let Some(trigger) = asked.or(changed).or_else(wants_key) {
             // It logs and counts its failure.
             files.failed = gateway.reload(trigger).is_err();
             files.follow(&gateway.state.load().files);

@@ -40,8 +40,8 @@ pub enum KeyError {
         /// The type asked for.
         algorithm: KeyAlgorithm,
     },
-    /// The key is held by a service and never leaves it.
-    #[error("the private key is held by a service and never leaves it")]
+    /// The key is held by a service or a token and never leaves it.
+    #[error("the private key is held by a service or a token and never leaves it")]
     Held,
     /// The key management service could not be used.
     #[error(transparent)]
@@ -100,6 +100,12 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// Whether the same may well succeed later without anybody changing anything here.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Kms(error) if error.is_temporary())
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {

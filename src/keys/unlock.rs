@@ -1,13 +1,13 @@
 //! What opens a protected key: supplied by whoever runs the program, asked for only when needed.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::KeyError;
-use super::kms::{Configuration, KmsError};
+use super::kms::{Configuration, KmsError, Pkcs11Error};
 use crate::secret::Secret;
 
-/// Supplies passphrases and key management services, each only when a key file needs it.
+/// Supplies passphrases, key management services and PINs, each only when a key needs it.
 pub trait Unlock: fmt::Debug + Send + Sync {
     /// The passphrase of the key in `path`.
     ///
@@ -20,6 +20,18 @@ pub trait Unlock: fmt::Debug + Send + Sync {
     /// # Errors
     /// What keeps the configuration from being read.
     fn kms(&self) -> Result<Configuration, KmsError>;
+
+    /// The PIN of a token: what `kept` finds, where no other one was supplied for this run.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::PinNeeded`] when there is none to be had.
+    fn pin(
+        &self,
+        token: &str,
+        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+    ) -> Result<Secret, KmsError> {
+        kept()?.ok_or_else(|| Pkcs11Error::PinNeeded { token: token.to_owned() }.into())
+    }
 }
 
 /// Opens nothing: for keys that nothing protects but their file.
@@ -33,27 +45,5 @@ impl Unlock for NothingToUnlockWith {
 
     fn kms(&self) -> Result<Configuration, KmsError> {
         Ok(Configuration::default())
-    }
-}
-
-/// Opens envelopes with the services in one private file, as a program does that nobody sits at.
-#[derive(Clone, Debug)]
-pub struct KmsFile(PathBuf);
-
-impl KmsFile {
-    /// The services that are configured in `path`, which is read each time a key is opened.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-}
-
-impl Unlock for KmsFile {
-    fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
-        NothingToUnlockWith.passphrase(path)
-    }
-
-    fn kms(&self) -> Result<Configuration, KmsError> {
-        Configuration::load(&self.0)
     }
 }

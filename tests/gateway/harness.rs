@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::gateway::config::Config;
+use cluster_ca::gateway::keyring::Keyring;
 use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -48,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) upstream_options: &'static str,
     /// More lines of the configuration.
     pub(crate) more: &'static str,
+    /// More keys of `identity`, each after a comma.
+    pub(crate) identity: &'static str,
     /// Where it listens.
     pub(crate) listen: &'static str,
     /// The keys of `trust` beside the bundle.
@@ -55,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) routes: &'static str,
     /// More files, with what is in them.
     pub(crate) files: Vec<(&'static str, String)>,
+    /// The same for files that nobody else may read.
+    pub(crate) private_files: Vec<(&'static str, String)>,
     pub(crate) threads: usize,
     /// What is in `cluster.crt`; without it, the root of `cluster`.
     pub(crate) bundle: Option<String>,
@@ -71,10 +76,12 @@ impl Setup {
             upstream: None,
             upstream_options: "",
             more: "",
+            identity: "",
             listen: "127.0.0.1:0",
             trust: "crl: cluster.crl".to_owned(),
             routes: ROUTES,
             files: Vec::new(),
+            private_files: Vec::new(),
             threads: 2,
             bundle: None,
             clock: Arc::new(SystemClock),
@@ -94,6 +101,9 @@ impl Setup {
             write("cluster.crl", crl);
         }
         self.files.iter().for_each(|(name, text)| write(name, text));
+        for (name, text) in &self.private_files {
+            write_private(&directory.join(name), text);
+        }
         self.own.write(directory, "gateway");
         std::fs::create_dir_all(directory.join("state")).unwrap();
         let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
@@ -101,11 +111,17 @@ impl Setup {
             "gateway.yaml",
             &format!(
                 "listen: {}\n\
-                 identity: {{ certificate: gateway.crt, key: gateway.key }}\n\
+                 identity: {{ certificate: gateway.crt, key: gateway.key{} }}\n\
                  trust: {{ bundle: cluster.crt, {} }}\n\
                  upstreams:\n  api: {{ url: \"http://{upstream}\"{} }}\n\
                  threads: {}\n{}\nroutes:{}",
-                self.listen, self.trust, self.upstream_options, self.threads, self.more, self.routes
+                self.listen,
+                self.identity,
+                self.trust,
+                self.upstream_options,
+                self.threads,
+                self.more,
+                self.routes
             ),
         );
     }
@@ -121,6 +137,13 @@ impl Setup {
         self.write(directory.path());
         TestGateway::of(self.cluster, self.clock, directory)
     }
+}
+
+/// Writes a file that nobody else may read.
+pub(crate) fn write_private(path: &std::path::Path, contents: impl AsRef<[u8]>) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, contents).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// An error with its causes.
@@ -157,6 +180,7 @@ impl TestGateway {
             entropy: Arc::new(SystemEntropy),
             access_log: Box::new(log.clone()),
             every_upstream: None,
+            keyring: Keyring::default(),
         };
         let running = Gateway::start(&config, options).map_err(|error| {
             let text = words(&error);
@@ -228,10 +252,8 @@ impl TestGateway {
 
     /// The same for a file that nobody else may read.
     pub(crate) fn replace_private(&self, name: &str, contents: &str) {
-        use std::os::unix::fs::PermissionsExt;
         let fresh = self.path(&format!(".{name}.tmp"));
-        std::fs::write(&fresh, contents).unwrap();
-        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600)).unwrap();
+        write_private(&fresh, contents);
         std::fs::rename(fresh, self.path(name)).unwrap();
     }
 

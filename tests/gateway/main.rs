@@ -8,12 +8,21 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
+#[path = "../common/bao.rs"]
+mod bao;
 #[path = "../common/cluster.rs"]
 mod cluster;
 #[path = "../common/eventually.rs"]
 mod eventually;
 mod frames;
+#[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
+#[path = "../common/front.rs"]
+mod front;
 mod harness;
+#[expect(dead_code, reason = "shared with other test binaries, which use more of it")]
+#[path = "../common/home.rs"]
+mod home;
 
 mod access;
 mod admin;
@@ -30,6 +39,7 @@ mod identity;
 mod intermediates;
 mod life;
 mod metrics;
+mod own_key;
 mod panics;
 mod paths;
 mod policy;

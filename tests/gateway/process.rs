@@ -6,14 +6,14 @@ use std::process::{Child, Command, Stdio};
 use crate::eventually::eventually;
 use crate::harness::Setup;
 
-fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
+pub(crate) fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     command
 }
 
 /// Starts it and waits until it says where it listens.
-fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, impl Read + use<>) {
+pub(crate) fn start(directory: &std::path::Path, arguments: &[&str]) -> (Child, String, impl Read + use<>) {
     start_command(gateway(directory, arguments))
 }
 
@@ -29,7 +29,7 @@ fn start_command(mut command: Command) -> (Child, String, impl Read + use<>) {
     (child, address, said)
 }
 
-fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     signal(child, "-TERM");
 }
 

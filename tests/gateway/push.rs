@@ -15,11 +15,11 @@ fn with_operators() -> Setup {
     Setup { more: OPERATORS, ..Setup::new() }
 }
 
-fn admin(gateway: &TestGateway) -> Leaf {
+pub(crate) fn admin(gateway: &TestGateway) -> Leaf {
     gateway.cluster.leaf("api-user", "admin")
 }
 
-async fn push(gateway: &TestGateway, by: &Leaf, crl: impl Into<bytes::Bytes>) -> Answer {
+pub(crate) async fn push(gateway: &TestGateway, by: &Leaf, crl: impl Into<bytes::Bytes>) -> Answer {
     let request = Request::builder().method("PUT").uri("/.well-known/cluster/crl").header("host", "gateway");
     gateway.call(by, request.body(Full::from(crl.into())).unwrap()).await
 }

@@ -9,7 +9,7 @@ use crate::eventually::eventually;
 use crate::harness::{Setup, TestGateway, read_until};
 
 /// The serial number of the certificate that a new caller is shown.
-async fn shown(gateway: &TestGateway) -> String {
+pub(crate) async fn shown(gateway: &TestGateway) -> String {
     let stream = gateway.connect(Some(&gateway.user()), &[]).await.unwrap();
     let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
     cluster_ca::x509::Certificate::from_der(&leaf).unwrap().serial_number.to_string()

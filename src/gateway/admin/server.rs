@@ -29,6 +29,12 @@ const CUT: Duration = Duration::from_secs(1);
 /// How often it looks whether they have ended.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// How long the answer to a reload waits for a key that a service opens; whoever asks waits longer.
+const KEY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it looks whether it has been.
+const KEY_LOOK: Duration = Duration::from_millis(20);
+
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -121,11 +127,31 @@ async fn reload(gateway: &Arc<Shared>) -> Value {
         move || gateway.reload(Trigger::Admin)
     });
     match reloading.await {
-        Ok(Ok(change)) => {
-            done(&Reloaded { generation: change.state.generation, connections_cut: change.cut.len() })
-        }
+        Ok(Ok(change)) if change.awaits_key => key_opened(gateway, change.cut.len()).await,
+        Ok(Ok(change)) => done(&Reloaded {
+            generation: change.state.generation,
+            connections_cut: change.cut.len(),
+            awaits_key: false,
+        }),
         Ok(Err(error)) => refused(error.code(), &error.to_string(), &causes(&error)),
         Err(_) => refused("gateway.internal", "the gateway failed", &[]),
+    }
+}
+
+/// Waits for a key that is being opened, within reason: everything else has changed already.
+async fn key_opened(gateway: &Shared, connections_cut: usize) -> Value {
+    let opened = async {
+        while gateway.changes.awaits_key() {
+            sleep(KEY_LOOK).await;
+        }
+    };
+    let awaits_key = timeout(KEY_PATIENCE, opened).await.is_err();
+    match gateway.changes.results().last_error.filter(|error| !awaits_key && error.trigger == Trigger::Key) {
+        Some(error) => refused(error.code, &error.message, &[]),
+        None => {
+            let generation = gateway.state.load().generation;
+            done(&Reloaded { generation, connections_cut, awaits_key })
+        }
     }
 }
 
@@ -152,6 +178,8 @@ struct Closed {
 struct Reloaded {
     generation: u64,
     connections_cut: usize,
+    /// Whether a key is being opened still, and the certificate before it stays until then.
+    awaits_key: bool,
 }
 
 /// One open connection.

@@ -15,9 +15,12 @@ const STATUS: &[Field] = &[
     ("connections", "/connections"),
     ("certificate", "/certificate/serial_number"),
     ("certificate until", "/certificate/not_after"),
+    ("key protected by", "/certificate/key/protection"),
+    ("key wrapped by", "/certificate/key/wrapping_key"),
     ("trust anchors", "/trust/anchors"),
     ("last reload", "/reload/last_success"),
     ("last reload failed", "/reload/last_error/message"),
+    ("a key is awaited", "/reload/awaits_key"),
 ];
 
 const INTERMEDIATES: &[Field] = &[
@@ -69,9 +72,14 @@ pub fn describe(request: &Request, result: &Value) -> String {
         ),
         Request::Rejected => table(REJECTED, result, "no handshake was refused"),
         Request::Reload => format!(
-            "Loaded: generation {} is in force, {} connection(s) were cut.\n",
+            "Loaded: generation {} is in force, {} connection(s) were cut.\n{}",
             shown(&result["generation"]),
-            shown(&result["connections_cut"])
+            shown(&result["connections_cut"]),
+            if result["awaits_key"] == true {
+                "A key is being opened still; the certificate before it stays until then.\n"
+            } else {
+                ""
+            }
         ),
         Request::Sessions => table(SESSIONS, result, "no connection is open"),
         Request::Status => {

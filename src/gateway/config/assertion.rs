@@ -1,11 +1,11 @@
 //! Whether and how the service behind gets a signed statement about each caller.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::key::KeySource;
 use super::reader::Item;
-use super::{ConfigError, duration, file};
-use crate::files;
+use super::{ConfigError, duration};
 
 /// How assertions are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Assertion {
     /// How long one holds.
     pub lifetime: Duration,
     /// The key that signs; without it, one that is made at the start.
-    pub key: Option<PathBuf>,
+    pub key: Option<KeySource>,
 }
 
 impl Assertion {
@@ -32,15 +32,15 @@ impl Assertion {
         let issuer = fields.optional("issuer").map(|item| item.read(claim));
         let audience = fields.optional("audience").map(|item| item.read(claim));
         let lifetime = fields.optional("lifetime").map(|item| item.read(lifetime));
-        let private = |path: &Path| files::read_private(path).map(drop);
-        let key = fields.optional("key").map(|item| file(&item, base, private));
+        let key = fields.optional("key");
+        let key = KeySource::from(key.as_ref(), &mut fields, base);
         fields.finish();
         // What was given and could not be read was reported.
         Some(Self {
             issuer: issuer.flatten(),
             audience: audience.flatten(),
             lifetime: lifetime.flatten().unwrap_or(Self::LIFETIME),
-            key: key.flatten(),
+            key,
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod assertion;
 mod issuers;
+mod key;
 mod limits;
 mod listen;
 mod reader;
@@ -15,6 +16,7 @@ mod shadow;
 mod trust;
 
 pub use assertion::Assertion;
+pub use key::KeySource;
 pub use limits::Limits;
 pub use listen::{ClientCertificate, Listener};
 pub use trust::{Resumption, Revocation, Trust};
@@ -79,8 +81,8 @@ pub struct Config {
 pub struct IdentityFiles {
     /// The certificate, its issuers after it if there are any.
     pub certificate: PathBuf,
-    /// The private key, which nobody but its owner may read.
-    pub key: PathBuf,
+    /// Its private key.
+    pub key: KeySource,
 }
 
 /// One service behind the gateway.
@@ -146,8 +148,9 @@ impl Config {
         let Self { path, identity, trust, assertion, .. } = self;
         let Some(path) = path else { return Vec::new() };
         let mut files = vec![path.clone()];
-        files.extend(assertion.as_ref().and_then(|assertion| assertion.key.clone()));
-        files.extend([&identity.certificate, &identity.key, &trust.bundle].map(PathBuf::clone));
+        let keys = assertion.iter().filter_map(|assertion| assertion.key.as_ref());
+        files.extend(keys.chain([&identity.key]).flat_map(KeySource::files));
+        files.extend([&identity.certificate, &trust.bundle].map(PathBuf::clone));
         if let Revocation::Crls { paths, intermediates, .. } = &trust.revocation {
             files.extend(paths.iter().chain(intermediates).cloned());
         }
@@ -247,8 +250,8 @@ fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
     let mut fields = item.fields()?;
     let certificate =
         fields.required("certificate").and_then(|item| file(&item, base, files::check_readable));
-    let private = |path: &Path| files::read_private(path).map(drop);
-    let key = fields.required("key").and_then(|item| file(&item, base, private));
+    let key = fields.required("key");
+    let key = KeySource::from(key.as_ref(), &mut fields, base);
     fields.finish();
     Some(IdentityFiles { certificate: certificate?, key: key? })
 }
@@ -355,6 +358,10 @@ enum ConfigError {
     DisabledWithCrl,
     #[error("from 8KiB to 1MiB is possible")]
     HeaderBytes,
+    #[error("from 1s to 1h is possible")]
+    KmsTimeout,
+    #[error("only a key that `kms` opens is waited for")]
+    KmsTimeoutUnused,
     #[error(
         "`{given}` is not a method that a route can be for; those are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS"
     )]
@@ -375,6 +382,8 @@ enum ConfigError {
     NoFile,
     #[error("no issuer is given")]
     NoIssuers,
+    #[error("there is no `key` for it to open")]
+    NoKey,
     #[error("no method is given")]
     NoMethods,
     #[error("no route is given, so that nobody could do anything")]
@@ -399,6 +408,8 @@ enum ConfigError {
     Size { given: String },
     #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
     Staleness { given: String },
+    #[error("a key is opened by `kms` or by a passphrase: leave one of them away")]
+    TwoOpeners,
     #[error("no {what} is called `{name}`")]
     Undeclared { what: &'static str, name: String },
     #[error("no route uses it")]

@@ -8,6 +8,7 @@ use super::*;
 use crate::gateway::identify::IdentityForm;
 use crate::gateway::path::RequestPath;
 use crate::gateway::policy::{Decision, DenyReason};
+use crate::keys::Opener;
 
 const TEXT: &str = r#"listen: 127.0.0.1:4523
 identity: { certificate: gateway.crt, key: gateway.key }
@@ -55,7 +56,9 @@ fn the_example_is_read_with_its_defaults() {
             identity_form: IdentityForm::Spiffe,
         }]
     );
-    assert!(config.identity.key.is_absolute() && config.identity.key.ends_with("gateway.key"));
+    let key = &config.identity.key;
+    assert!(key.path.is_absolute() && key.path.ends_with("gateway.key"));
+    assert_eq!((&key.opener, key.timeout), (&None, Duration::from_secs(60)));
     assert!(
         matches!(&config.trust.revocation, Revocation::Crls { paths, intermediates: None, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
     );
@@ -148,12 +151,21 @@ threads: 2
     );
     assert!(config.files().is_empty(), "what was not read from a file is not loaded again");
     let config = Config { path: Some("gateway.yaml".into()), ..config };
-    assert!(config.files().contains(&assertion.key.unwrap()), "a new key is noticed");
+    assert!(config.files().contains(&assertion.key.unwrap().path), "a new key is noticed");
     let defaults = changed("listen:", "assertion: {}\nlisten:").unwrap().assertion.unwrap();
     assert_eq!((defaults.issuer, defaults.audience, defaults.key), (None, None, None));
     assert_eq!(defaults.lifetime, Duration::from_secs(30));
     assert_eq!(config.metrics, Some("127.0.0.1:9523".parse().unwrap()));
     assert!(config.admin.as_ref().unwrap().ends_with("admin.sock"));
+    let identity = |more: &str| changed("key: gateway.key", &format!("key: gateway.key, {more}")).unwrap();
+    let wrapped = identity("kms: gateway.key, kms_timeout: 5m");
+    assert!(matches!(&wrapped.identity.key.opener, Some(Opener::Kms(path)) if path.ends_with("gateway.key")));
+    assert_eq!(wrapped.identity.key.timeout, Duration::from_secs(300));
+    let behind_passphrase =
+        Config { path: Some("gateway.yaml".into()), ..identity("passphrase_file: gateway.key") };
+    let opener = behind_passphrase.identity.key.opener.clone().unwrap();
+    assert!(matches!(opener, Opener::Passphrase(_)));
+    assert!(behind_passphrase.files().contains(&opener.path().to_owned()), "another passphrase is noticed");
     let disabled = changed("listen:", "resumption: disabled\nlisten:").unwrap();
     assert_eq!(disabled.resumption, Resumption::Disabled);
     let staleness = |text: &str| {
@@ -222,6 +234,41 @@ fn each_mistake_is_told_with_its_line() {
             "listen:",
             "assertion: { key: exposed.key }\nlisten:",
             "1: assertion.key: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        (
+            "listen:",
+            "assertion: { kms: gateway.key }\nlisten:",
+            "1: assertion.kms: there is no `key` for it to open",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, kms: exposed.key",
+            "2: identity.kms: HOME/exposed.key is open to others than its owner (mode 0644)",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, passphrase_file: none",
+            "2: identity.passphrase_file: cannot read HOME/none: No such file or directory (os error 2)",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, kms: gateway.key, passphrase_file: gateway.key",
+            "2: identity.passphrase_file: a key is opened by `kms` or by a passphrase: leave one of them away",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, kms_timeout: 5s",
+            "2: identity.kms_timeout: only a key that `kms` opens is waited for",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, kms: gateway.key, kms_timeout: 2h",
+            "2: identity.kms_timeout: from 1s to 1h is possible",
+        ),
+        (
+            "key: gateway.key",
+            "key: gateway.key, passphrase: hunter2",
+            "2: identity.passphrase: unknown key; the keys here are certificate, key, kms, passphrase_file, kms_timeout",
         ),
         ("listen:", "metrics: 9523\nlisten:", "1: metrics: text was expected, found the number 9523"),
         (
@@ -332,7 +379,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "gateway.key }",
             "gateway.key, pin: 1 }",
-            "2: identity.pin: unknown key; the keys here are certificate, key",
+            "2: identity.pin: unknown key; the keys here are certificate, key, kms, passphrase_file, kms_timeout",
         ),
         (
             "{ certificate: gateway.crt, key: gateway.key }",

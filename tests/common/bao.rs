@@ -7,6 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use serde_json::{Value, json};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
@@ -16,48 +20,126 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The root's token of a server in dev mode.
 const ROOT_TOKEN: &str = "root";
 
-/// A server in dev mode: unsealed, in memory, with a certificate of its own CA.
+/// A server with a certificate of its own CA.
 pub(crate) struct Bao {
     server: Child,
     directory: tempfile::TempDir,
     pub(crate) address: String,
     agent: ureq::Agent,
+    root_token: String,
+    unseal_key: Value,
 }
 
 impl Bao {
+    /// In dev mode: unsealed, in memory.
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
-        let log = fs::File::create(directory.path().join("bao.log")).unwrap();
-        let server = Command::new(tool("bao"))
-            .args(["server", "-dev", "-dev-no-store-token", "-dev-tls"])
-            .arg(format!("-dev-root-token-id={ROOT_TOKEN}"))
-            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
-            .arg(format!("-dev-tls-cert-dir={}", directory.path().display()))
-            .env("HOME", directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let server = spawn(
+            directory.path(),
+            &[
+                "-dev",
+                "-dev-no-store-token",
+                "-dev-tls",
+                &format!("-dev-root-token-id={ROOT_TOKEN}"),
+                &format!("-dev-listen-address=127.0.0.1:{port}"),
+                &format!("-dev-tls-cert-dir={}", directory.path().display()),
+            ],
+        );
         let ca = directory.path().join("vault-ca.pem");
         let begin = Instant::now();
         while !fs::read_to_string(&ca).is_ok_and(|pem| pem.contains("-----END")) {
             assert!(begin.elapsed() < PATIENCE, "OpenBao writes no certificate");
             std::thread::yield_now();
         }
-        let bao = Self { server, address: format!("https://127.0.0.1:{port}"), agent: agent(&ca), directory };
-        while bao.request("GET", "sys/health", None, None).is_none_or(|(status, _)| status != 200) {
+        let bao = Self {
+            server,
+            address: format!("https://127.0.0.1:{port}"),
+            agent: agent(&ca),
+            directory,
+            root_token: ROOT_TOKEN.to_owned(),
+            unseal_key: Value::Null,
+        };
+        bao.wait(200);
+        bao.post("sys/mounts/transit", json!({ "type": "transit" }));
+        bao
+    }
+
+    /// On a disk, unsealed: it can be started again, and is sealed then.
+    pub(crate) fn durable() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let (certificate, key, ca) = certificate();
+        let write = |name: &str, text: String| fs::write(directory.path().join(name), text).unwrap();
+        write("server.pem", certificate);
+        write("server.key", key);
+        write("vault-ca.pem", ca);
+        fs::create_dir(directory.path().join("data")).unwrap();
+        let configuration = format!(
+            "api_addr = \"https://127.0.0.1:{port}\"\ncluster_addr = \"https://127.0.0.1:{cluster}\"\n\
+             storage \"raft\" {{\n  path = \"{0}/data\"\n  node_id = \"one\"\n}}\n\
+             listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  \
+             cluster_address = \"127.0.0.1:{cluster}\"\n  tls_cert_file = \"{0}/server.pem\"\n  \
+             tls_key_file = \"{0}/server.key\"\n}}\n",
+            directory.path().display(),
+            cluster = free_port(),
+        );
+        write("bao.hcl", configuration);
+        let mut bao = Self {
+            server: spawn(directory.path(), &["-config=bao.hcl"]),
+            address: format!("https://127.0.0.1:{port}"),
+            agent: agent(&directory.path().join("vault-ca.pem")),
+            directory,
+            root_token: String::new(),
+            unseal_key: Value::Null,
+        };
+        bao.wait(501);
+        let made = bao.post("sys/init", json!({ "secret_shares": 1, "secret_threshold": 1 }));
+        bao.root_token = made["root_token"].as_str().unwrap().to_owned();
+        bao.unseal_key = made["keys_base64"][0].clone();
+        bao.unseal();
+        bao.post("sys/mounts/transit", json!({ "type": "transit" }));
+        bao
+    }
+
+    /// Lets it use what is on its disk.
+    pub(crate) fn unseal(&self) {
+        self.post("sys/unseal", json!({ "key": self.unseal_key }));
+        self.wait(200);
+    }
+
+    /// Starts it again on its old disk, sealed.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.server = spawn(self.directory.path(), &["-config=bao.hcl"]);
+        self.wait(503);
+    }
+
+    /// What kills it, from whatever thread.
+    pub(crate) fn killer(&self) -> impl FnOnce() + Send + use<> {
+        let pid = self.server.id().to_string();
+        move || {
+            let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+            assert!(killed.success());
+        }
+    }
+
+    fn wait(&self, wanted: u16) {
+        let begin = Instant::now();
+        while self.request("GET", "sys/health", None, None).is_none_or(|(status, _)| status != wanted) {
             assert!(begin.elapsed() < PATIENCE, "OpenBao does not come up");
             std::thread::yield_now();
         }
-        bao.post("sys/mounts/transit", json!({ "type": "transit" }));
-        bao
     }
 
     /// The CA of its certificate.
     pub(crate) fn ca(&self) -> String {
         self.directory.path().join("vault-ca.pem").into_os_string().into_string().unwrap()
+    }
+
+    /// A client that believes its certificate.
+    pub(crate) fn agent(&self) -> &ureq::Agent {
+        &self.agent
     }
 
     /// Asks as root, which has to succeed.
@@ -124,7 +206,7 @@ impl Bao {
         let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}/v1/{path}", self.address))
-            .header("X-Vault-Token", ROOT_TOKEN);
+            .header("X-Vault-Token", &self.root_token);
         if let Some(namespace) = namespace {
             request = request.header("X-Vault-Namespace", namespace);
         }
@@ -146,6 +228,37 @@ impl Drop for Bao {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn spawn(directory: &Path, arguments: &[&str]) -> Child {
+    let log = fs::File::create(directory.join("bao.log")).unwrap();
+    Command::new(tool("bao"))
+        .arg("server")
+        .args(arguments)
+        .current_dir(directory)
+        .env("HOME", directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// A certificate for this machine with its key, and the CA of it, all in PEM.
+pub(crate) fn certificate() -> (String, String, String) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, "KMS test CA");
+    let key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let mut params = CertificateParams::default();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem(), ca)
 }
 
 /// A client that believes the CA in `file`.

@@ -1,0 +1,79 @@
+//! Where a private key of the gateway's is, and what opens it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{Fields, Item};
+use super::{ConfigError, duration, file};
+use crate::files;
+use crate::keys::{KeyError, LockedKey, Opener};
+
+/// A private key's file, which nobody but its owner may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySource {
+    /// The file.
+    pub path: PathBuf,
+    /// What opens it, where it is protected by more than its mode.
+    pub opener: Option<Opener>,
+    /// How long the gateway waits at its start for what opens it.
+    pub timeout: Duration,
+}
+
+impl KeySource {
+    /// The default of [`KeySource::timeout`].
+    pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Whoever waits longer is better served by a service manager that starts it again.
+    const LONGEST: Duration = Duration::from_secs(3_600);
+
+    /// The files whose change makes it another, or otherwise opened.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let opener = self.opener.as_ref().map(|opener| opener.path().to_owned());
+        std::iter::once(self.path.clone()).chain(opener)
+    }
+
+    /// Reads what is in the files now; opens nothing.
+    ///
+    /// # Errors
+    /// As [`LockedKey::read`].
+    pub fn read(&self) -> Result<LockedKey, KeyError> {
+        LockedKey::read(&self.path, self.opener.as_ref())
+    }
+
+    /// Reads `key`, and beside it among `fields` what opens it; `None` where there is no key, or where
+    /// something is wrong, which was reported.
+    pub(super) fn from(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<Self> {
+        let private = |item: &Item<'_>| file(item, base, |path| files::read_private(path).map(drop));
+        let kms = fields.optional("kms");
+        let passphrase = fields.optional("passphrase_file");
+        let timeout = fields.optional("kms_timeout");
+        if let (Some(_), Some(second)) = (&kms, &passphrase) {
+            second.report(ConfigError::TwoOpeners);
+        }
+        if let (Some(unused), None) = (&timeout, &kms) {
+            unused.report(ConfigError::KmsTimeoutUnused);
+        }
+        for unused in [&kms, &passphrase].into_iter().flatten().filter(|_| key.is_none()) {
+            unused.report(ConfigError::NoKey);
+        }
+        let path = key.and_then(private);
+        let opener = kms.map(|item| private(&item).map(Opener::Kms));
+        let opener = opener.or_else(|| passphrase.map(|item| private(&item).map(Opener::Passphrase)));
+        let timeout = timeout.map_or(Some(Self::TIMEOUT), |item| item.read(bounded));
+        Some(Self {
+            path: path?,
+            opener: match opener {
+                Some(opener) => Some(opener?),
+                None => None,
+            },
+            timeout: timeout?,
+        })
+    }
+}
+
+fn bounded(text: &str) -> Result<Duration, ConfigError> {
+    match duration(text) {
+        Ok(timeout) if (Duration::from_secs(1)..=KeySource::LONGEST).contains(&timeout) => Ok(timeout),
+        _ => Err(ConfigError::KmsTimeout),
+    }
+}
