@@ -8,10 +8,10 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncWriteExt;
 
+use crate::cutoff::{call, idle};
 use crate::eventually::{PATIENCE, eventually};
-use crate::harness::{Setup, TestGateway, Tls, read_until};
+use crate::harness::{Setup, TestGateway, Tls};
 
 /// Another address of this machine than the one that floods.
 const ELSEWHERE: &str = "127.0.0.2";
@@ -35,11 +35,6 @@ fn ends(stream: &mut TcpStream) {
     assert!(answer.is_empty(), "{answer:?}");
 }
 
-async fn call(stream: &mut Tls) {
-    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
-    read_until(stream, "body_too_large_to_echo").await;
-}
-
 /// Whoever has a connection goes on, and a caller from another address is let in.
 async fn others_are_served(gateway: &TestGateway, established: &mut Tls) {
     call(established).await;
@@ -48,9 +43,7 @@ async fn others_are_served(gateway: &TestGateway, established: &mut Tls) {
 }
 
 async fn established(gateway: &TestGateway) -> Tls {
-    let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
-    call(&mut stream).await;
-    stream
+    idle(gateway, &gateway.user()).await
 }
 
 #[tokio::test]
