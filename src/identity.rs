@@ -302,6 +302,16 @@ impl fmt::Display for Name {
     }
 }
 
+/// Reads `ROLE/NAME`, as people name an identity within a cluster: `api-user/alice`.
+///
+/// # Errors
+/// [`IdentityError`] when it names no role, or the role has no such name.
+pub fn role_and_name(text: &str) -> Result<(Role, Name), IdentityError> {
+    let (role, name) = text.split_once('/').unwrap_or((text, ""));
+    let role = role.parse()?;
+    Ok((role, Name::parse(role, name)?))
+}
+
 /// Who a certificate is for. Its text is its SPIFFE ID, `spiffe://TRUST-DOMAIN/ROLE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {

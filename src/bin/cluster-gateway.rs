@@ -237,7 +237,11 @@ fn hint(error: &RunError) -> Option<&'static str> {
             "the gateway's certificate and `trust.bundle` must come from the same cluster"
         }
         "crl.bad_signature" | "crl.missing_for_issuer" | "crl.unknown_issuer" => {
-            "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home"
+            "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; \
+             each authority in `trust.intermediates` needs its own list there"
+        }
+        "trust.no_issuer" | "trust.path_too_long" | "trust.self_signed" => {
+            "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between"
         }
         "file.exposed" => "close it to others: chmod 0600",
         "file.foreign_owner" => "run as the owner, or chown it to yourself",

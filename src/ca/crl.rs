@@ -27,6 +27,9 @@ const VALIDITY: Duration = Duration::days(180);
 /// How long a list still names an expired certificate, for machines whose clock is behind.
 pub(super) const GRACE: Duration = Duration::HOUR;
 
+/// A list dated this much later than now was made when the clock was wrong. Gateways allow as much.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+
 /// A list that is in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedCrl {
@@ -47,6 +50,8 @@ pub struct PublishedCrl {
 pub enum Stale {
     /// It is past half of its life.
     Aged,
+    /// It is dated in the future, and gateways refuse it.
+    Ahead,
     /// There is no file.
     Missing,
     /// A process ended between setting its number aside and writing it.
@@ -57,6 +62,7 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Aged => "the revocation list was past half of its life",
+            Self::Ahead => "the revocation list was made when the clock was ahead",
             Self::Missing => "the revocation list was not there",
             Self::Owed => "an earlier run ended before its revocation list was written",
         })
@@ -92,7 +98,8 @@ impl Authority {
         let cluster = &mut self.cluster;
         let last = cluster.inventory.active_issuer()?.crl;
         let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
-        let entries = revoked_entries(&cluster.inventory, &cluster.issuer, last)?;
+        let told_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| told_until(&last, provenance.at));
+        let entries = revoked_entries(&cluster.inventory, &cluster.issuer, told_until)?;
         let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
         let (der, current) = explained(self.signer.key(), signed)?;
         let path = cluster.home.crl();
@@ -112,13 +119,17 @@ impl Authority {
             _ if !self.cluster.root.is_valid_at(now) => None,
             _ if issuer.owes_crl() => Some(Stale::Owed),
             _ if !files::occupied(&self.cluster.home.crl()) => Some(Stale::Missing),
+            Some(crl) if crl.this_update > now + CLOCK_SKEW => Some(Stale::Ahead),
             Some(crl) if half(crl) < now => Some(Stale::Aged),
             _ => None,
         })
     }
 
     /// The list in force; made anew when its file is not the one that the inventory knows.
-    pub(super) fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
+    ///
+    /// # Errors
+    /// What [`Authority::publish_crl`] says.
+    pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
         let recorded = self.cluster.inventory.active_issuer()?.crl;
         match recorded {
             Some(recorded) if file_is(&self.cluster.home.crl(), &recorded.sha256) => {
@@ -152,13 +163,38 @@ impl Cluster {
             return Err(CaError::CrlNotRecorded { path, number: crl.number, recorded });
         }
         let mut missing = 0;
-        self.inventory.revoked(&self.issuer, crl.this_update - GRACE, |revoked| {
+        self.inventory.revoked(&self.issuer, crl.this_update.min(at) - GRACE, |revoked| {
             missing += u64::from(!crl.contains(&revoked.serial_number));
             Ok::<_, CaError>(())
         })?;
         match missing {
             0 => Ok((crl, der)),
             missing => Err(CaError::CrlIncomplete { number: crl.number, missing }),
+        }
+    }
+
+    /// The list in the home, and its DER, when it can be handed on as it is: it is the one that was recorded
+    /// last, has everything that is revoked, and holds. None when only whoever opens the root's key can
+    /// make it so.
+    ///
+    /// # Errors
+    /// [`CaError`] when the home cannot be read.
+    pub fn newest_crl(&self) -> Result<Option<(Crl, Vec<u8>)>, CaError> {
+        let now = self.context.now();
+        if self.inventory.active_issuer()?.owes_crl() {
+            return Ok(None);
+        }
+        match self.verify_crl(&self.home.crl(), now) {
+            Ok((crl, der)) => Ok((!crl.is_expired_at(now)).then_some((crl, der))),
+            Err(
+                CaError::Crl(_)
+                | CaError::CrlIncomplete { .. }
+                | CaError::CrlNotRecorded { .. }
+                | CaError::SeveralCrls { .. }
+                | CaError::X509(_),
+            ) => Ok(None),
+            Err(CaError::File(error)) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -212,14 +248,19 @@ fn sign(
     Ok((der, CurrentCrl { number, this_update, next_update, sha256: judged.sha256 }))
 }
 
+/// Until when everything that was over by then has been on a list made after that. A list says when it was
+/// made, and the clock may have been ahead then: what has not expired by the clock of today is not over.
+fn told_until(last: &CurrentCrl, now: OffsetDateTime) -> OffsetDateTime {
+    last.this_update.min(now) - GRACE
+}
+
 /// Every certificate that is revoked, but for those that expired and were on a list made after that
 /// (RFC 5280, section 3.3).
 fn revoked_entries(
     inventory: &Inventory,
     issuer: &KeyIdentifier,
-    last: Option<CurrentCrl>,
+    told_until: OffsetDateTime,
 ) -> Result<CrlEntries, CaError> {
-    let told_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| last.this_update - GRACE);
     let expected = usize::try_from(inventory.count_revoked(issuer)?).unwrap_or_default();
     let mut entries = CrlEntries::with_capacity(expected);
     inventory.revoked(issuer, told_until, |revoked| {

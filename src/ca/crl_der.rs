@@ -7,7 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::revocation::RevocationReason;
 use crate::store::RevokedCertificate;
 use crate::x509::KeyIdentifier;
-use crate::x509::der::tag;
+use crate::x509::der::{element, header, integer, tag, write_element};
 
 use super::{CaError, builder};
 
@@ -119,18 +119,6 @@ fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
     element(tag::SEQUENCE, &fields)
 }
 
-/// A positive number, in the fewest octets that do not look negative.
-fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
-    let zeros = big_endian.iter().take_while(|octet| **octet == 0).count();
-    let digits = big_endian.get(zeros..).unwrap_or_default();
-    let sign = digits.first().is_none_or(|first| *first >= 0x80);
-    header(out, tag::INTEGER, digits.len() + usize::from(sign));
-    if sign {
-        out.push(0);
-    }
-    out.extend_from_slice(digits);
-}
-
 /// A time as section 5.1.2.4 has it: with two digits for the year up to 2049, with four from then on.
 fn time(out: &mut Vec<u8>, time: OffsetDateTime) {
     let time = time.to_offset(UtcOffset::UTC);
@@ -150,32 +138,6 @@ fn time(out: &mut Vec<u8>, time: OffsetDateTime) {
 
 fn two_digits(out: &mut Vec<u8>, number: u8) {
     out.extend([b'0' + number / 10 % 10, b'0' + number % 10]);
-}
-
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut element = Vec::with_capacity(content.len() + 6);
-    write_element(&mut element, tag, content);
-    element
-}
-
-fn write_element(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    header(out, tag, content.len());
-    out.extend_from_slice(content);
-}
-
-/// A tag and a length in the fewest octets (X.690, section 10.1).
-fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
-    out.push(tag);
-    let octets = length.to_be_bytes();
-    match u8::try_from(length) {
-        Ok(short @ 0..0x80) => out.push(short),
-        _ => {
-            let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-            let digits = octets.get(zeros..).unwrap_or_default();
-            out.push(0x80 | u8::try_from(digits.len()).unwrap_or(8));
-            out.extend_from_slice(digits);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -252,21 +214,5 @@ mod tests {
         let mut entries = CrlEntries::with_capacity(0);
         entries.push(&revoked(&[0xff; 20], RevocationReason::AaCompromise, datetime!(2050-01-01 0:00 UTC)));
         assert_eq!(entries.der.len(), LONGEST_ENTRY);
-    }
-
-    #[test]
-    fn lengths_are_written_in_the_fewest_octets() {
-        for (length, written) in [
-            (0, &[0x30, 0][..]),
-            (127, &[0x30, 127]),
-            (128, &[0x30, 0x81, 128]),
-            (255, &[0x30, 0x81, 255]),
-            (256, &[0x30, 0x82, 1, 0]),
-            (50_000_000, &[0x30, 0x84, 2, 0xfa, 0xf0, 0x80]),
-        ] {
-            let mut out = Vec::new();
-            header(&mut out, tag::SEQUENCE, length);
-            assert_eq!(out, written);
-        }
     }
 }

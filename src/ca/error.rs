@@ -73,6 +73,14 @@ pub enum CaError {
         /// The certificate that it should belong to.
         serial_number: SerialNumber,
     },
+    /// The key that is held elsewhere and the certificate in the home do not belong together.
+    #[error("the key of {by} is not the key of the root in {}", certificate.display())]
+    HeldKeyMismatch {
+        /// What holds the key.
+        by: String,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
     /// A directory that is in use already and that others can enter.
     #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
     HomeExposed {
@@ -115,6 +123,14 @@ pub enum CaError {
     InitializeResumed {
         /// The directory.
         directory: PathBuf,
+    },
+    /// Somebody else has the key that is to be certified.
+    #[error("the key is not certified again: certificate {serial_number} for it was revoked as compromised on {}", rfc3339(*at))]
+    KeyCompromised {
+        /// The certificate that was revoked.
+        serial_number: SerialNumber,
+        /// When.
+        at: OffsetDateTime,
     },
     /// The home's inventory does not know of the home's own revocation list.
     #[error("{} is older than {}: it knows of CRL {last}, and the file is CRL {number}", inventory.display(), crl.display())]
@@ -206,6 +222,9 @@ pub enum CaError {
         /// What protects it.
         by: Protection,
     },
+    /// The key that is to be certified is a root's.
+    #[error("the key is the root's own: whoever used it as a caller would take the root's key about")]
+    RootKey,
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
     RootExpired {
@@ -292,6 +311,7 @@ impl CaError {
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::FileForeign { .. } => "ca.file_foreign",
+            Self::HeldKeyMismatch { .. } => "home.held_key_mismatch",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
             Self::HomeOccupied { .. } => "home.occupied",
@@ -312,10 +332,13 @@ impl CaError {
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
             Self::Protected { by, .. } => match by {
+                Protection::Held { .. } => "key.held",
                 Protection::Kms { .. } => "key.protected_by_kms",
                 Protection::None => "key.not_protected",
                 Protection::Passphrase => "key.protected_by_passphrase",
             },
+            Self::KeyCompromised { .. } => "ca.key_compromised",
+            Self::RootKey => "ca.root_key",
             Self::RootExpired { .. } => "home.root_expired",
             Self::RootOnOwnCrl { .. } => "ca.root_on_own_crl",
             Self::SameKey { .. } => "ca.same_key",

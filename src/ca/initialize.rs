@@ -35,7 +35,7 @@ pub struct NewCluster {
     pub validity: Option<Duration>,
     /// The passphrase that protects the root's key; none: only its file does.
     pub passphrase: Option<Secret>,
-    /// The service that holds the root's key and signs by it; no key is made here then.
+    /// The service or token that holds the root's key and signs by it; no key is made here then.
     pub signer: Option<Configuration>,
 }
 
@@ -50,7 +50,7 @@ pub struct Initialized {
     pub trust_domain: TrustDomain,
     /// The trust bundle, to be copied to every machine.
     pub certificate: PathBuf,
-    /// The root's private key; none when a service holds it.
+    /// The root's private key; none when a service or a token holds it.
     pub key: Option<PathBuf>,
     /// What protects it.
     pub key_protection: Protection,
@@ -117,7 +117,7 @@ pub fn initialize(
     refuse_occupied(home)?;
 
     let key = match &wanted.signer {
-        Some(configuration) => configuration.root_key()?.ok_or(CaError::NoKms)?,
+        Some(configuration) => configuration.root_key(context.unlock.as_ref())?.ok_or(CaError::NoKms)?,
         None => PrivateKey::generate(plan.key_algorithm)?,
     };
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
@@ -135,6 +135,7 @@ pub fn initialize(
         .and_then(|custody| fill(home, &mut inventory, &root, key, custody, &provenance));
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
+    let signer = wanted.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
     let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
     place(home, staged)?;
 
@@ -144,9 +145,10 @@ pub fn initialize(
         trust_domain,
         certificate: home.certificate(),
         key: wanted.signer.is_none().then(|| home.key()),
-        key_protection: match wanted.passphrase {
-            Some(_) => Protection::Passphrase,
-            None => Protection::None,
+        key_protection: match (signer, &wanted.passphrase) {
+            (Some(signer), _) => Protection::Held { by: signer.to_string() },
+            (None, Some(_)) => Protection::Passphrase,
+            (None, None) => Protection::None,
         },
         crl: home.crl(),
         database: home.database(),

@@ -10,7 +10,8 @@ use time::{Duration, OffsetDateTime};
 use crate::files::{self, Placement};
 use crate::identity::{Host, Identity, Name, Role};
 use crate::profile::{Asked, LeafPlan, LeafRequest, Mismatch, ProfileSet};
-use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber};
+use crate::revocation::RevocationReason;
+use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, Sha256};
 
 use super::batch::Job;
 use super::{Authority, CaError, Cluster};
@@ -119,10 +120,42 @@ impl Cluster {
             self.root().not_after,
         )?;
         let not_granted = match &order.key {
-            KeySource::Generate(_) | KeySource::Certified(_) => Vec::new(),
-            KeySource::Request(request) => plan.judge_request(&asked(request))?,
+            KeySource::Generate(_) => Vec::new(),
+            KeySource::Certified(certificate) => {
+                self.refuse_compromised(&certificate.public_key_info)?;
+                Vec::new()
+            }
+            KeySource::Request(request) => {
+                self.refuse_compromised(&request.public_key_info)?;
+                plan.judge_request(&asked(request))?
+            }
         };
         Ok(Planned { plan, not_granted })
+    }
+
+    /// Refuses a key that somebody else has, be it known to be so from a revocation, and the root's own.
+    fn refuse_compromised(&self, public_key_info: &[u8]) -> Result<(), CaError> {
+        if self
+            .inventory
+            .issuers()?
+            .iter()
+            .any(|issuer| issuer.certificate.public_key_info == public_key_info)
+        {
+            return Err(CaError::RootKey);
+        }
+        let certified = self.inventory.find_public_key(&Sha256::of(public_key_info))?;
+        let compromised = certified.iter().find_map(|record| {
+            record
+                .revocation
+                .filter(|revocation| revocation.reason == RevocationReason::KeyCompromise)
+                .map(|revocation| (record, revocation))
+        });
+        match compromised {
+            Some((record, revocation)) => {
+                Err(CaError::KeyCompromised { serial_number: record.intent.serial_number, at: revocation.at })
+            }
+            None => Ok(()),
+        }
     }
 }
 

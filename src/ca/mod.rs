@@ -52,8 +52,9 @@ use uuid::Uuid;
 use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError};
 use crate::files::{self, DirectoryLock};
-use crate::identity::{Name, Role, TrustDomain};
-use crate::keys::{KeyError, PrivateKey, Unlock};
+use crate::identity::{Name, Role, TrustDomain, role_and_name};
+use crate::keys::kms::{Configuration, SigningService};
+use crate::keys::{PrivateKey, Unlock};
 use crate::store::{self, Inventory, Record, Status};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
@@ -162,6 +163,52 @@ impl Cluster {
         Ok(TrustBundle::from_pem(&files::read(&self.home.certificate(), files::SMALL_FILE)?, at)?)
     }
 
+    /// What holds the root's key, if it is not in a file: known without asking anybody.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] when the configuration cannot be read.
+    pub fn signer(&self) -> Result<Option<SigningService>, CaError> {
+        if files::occupied(&self.home.key()) {
+            return Ok(None);
+        }
+        Ok(Configuration::load(&self.home.kms())?.signer)
+    }
+
+    /// The root's key, from its file or from the service or token that holds it.
+    ///
+    /// # Errors
+    /// [`CaError::KeyMismatch`] or [`CaError::HeldKeyMismatch`] when it is another root's, and what keeps
+    /// it from being opened.
+    fn root_key(&self) -> Result<PrivateKey, CaError> {
+        let (home, unlock) = (&self.home, self.context.unlock.as_ref());
+        let is_roots = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
+        let certificate = home.certificate();
+        if let Some(signer) = self.signer()?
+            && let Some(held) = unlock.kms()?.root_key(unlock)?
+        {
+            let by = signer.to_string();
+            return if is_roots(&held) {
+                Ok(held)
+            } else {
+                Err(CaError::HeldKeyMismatch { by, certificate })
+            };
+        }
+        let key = PrivateKey::unlock(&home.key(), unlock)?;
+        if is_roots(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
+    }
+
+    /// Has the service or token that holds the root's key sign something of no use, if the key is not in
+    /// a file.
+    ///
+    /// # Errors
+    /// What keeps it from signing, or [`CaError::HeldKeyMismatch`].
+    pub fn try_signer(&self) -> Result<(), CaError> {
+        if self.signer()?.is_some() {
+            self.root_key()?.try_out()?;
+        }
+        Ok(())
+    }
+
     /// Where a file is that the inventory names: below the home, wherever the home is now, or at an
     /// absolute path.
     #[must_use]
@@ -255,13 +302,11 @@ impl std::str::FromStr for Target {
     type Err = CaError;
 
     fn from_str(text: &str) -> Result<Self, CaError> {
-        match text.split_once('/') {
-            Some((role, name)) => {
-                let role = role.parse()?;
-                Ok(Self::Identity(role, Name::parse(role, name)?))
-            }
-            None => Ok(Self::Serial(text.parse()?)),
+        if text.contains('/') {
+            let (role, name) = role_and_name(text)?;
+            return Ok(Self::Identity(role, name));
         }
+        Ok(Self::Serial(text.parse()?))
     }
 }
 
@@ -294,15 +339,11 @@ impl Authority {
         let lock = home.lock()?;
         protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
-        let key = root_key(home, context.unlock.as_ref())?;
-        let mismatch = || CaError::KeyMismatch { key: home.key(), certificate: home.certificate() };
-        if key.public_key_info() != cluster.root.public_key_info {
-            return Err(mismatch());
-        }
+        let key = cluster.root_key()?;
         // The bundle on disk is what machines are given: the root that signs must be in it.
         let bundle = crate::x509::pem::certificates(&files::read(&home.certificate(), files::SMALL_FILE)?)?;
         if !bundle.contains(&cluster.root) {
-            return Err(mismatch());
+            return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(builder::signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
@@ -327,16 +368,6 @@ impl Authority {
         let (now, root) = (self.cluster.context.now(), &self.cluster.root);
         if root.is_valid_at(now) { Ok(()) } else { Err(CaError::RootExpired { not_after: root.not_after }) }
     }
-}
-
-/// The root's key: in its file, or with the service that holds it.
-fn root_key(home: &Home, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
-    if !files::occupied(&home.key())
-        && let Some(held) = unlock.kms()?.root_key()?
-    {
-        return Ok(held);
-    }
-    PrivateKey::unlock(&home.key(), unlock)
 }
 
 /// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{Action, Outcome};
 use crate::files::{self, Access, DirectoryLock, Placement, Staged};
-use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection};
+use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
 use crate::store::Inventory;
 
@@ -56,7 +56,7 @@ impl Custody {
     /// [`CaError::Protected`] when it is protected by more already, [`CaError::Key`], or what the files
     /// and the inventory say; the key is then as it was.
     pub fn protect(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
-        refuse_unless(path, &Protection::None)?;
+        self.refuse_unless(path, &Protection::None)?;
         self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
@@ -65,7 +65,7 @@ impl Custody {
     /// # Errors
     /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
     pub fn unprotect(&mut self, path: &Path) -> Result<Protected, CaError> {
-        refuse_unless(path, &Protection::Passphrase)?;
+        self.refuse_unless(path, &Protection::Passphrase)?;
         self.reseal(path, NewProtection::None, Action::KeyUnprotect)
     }
 
@@ -74,8 +74,19 @@ impl Custody {
     /// # Errors
     /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
     pub fn change_passphrase(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
-        refuse_unless(path, &Protection::Passphrase)?;
+        self.refuse_unless(path, &Protection::Passphrase)?;
         self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
+    }
+
+    /// Refuses the root's key where a service or a token holds it: there is no file to protect.
+    ///
+    /// # Errors
+    /// [`KeyError::Held`].
+    pub fn refuse_held(&self, path: &Path) -> Result<(), CaError> {
+        if self.is_root_key(path)? && self.cluster.signer()?.is_some() {
+            return Err(KeyError::Held.into());
+        }
+        Ok(())
     }
 
     /// Opens the key in `path` and gives it another protection.
@@ -120,10 +131,19 @@ impl Custody {
         Ok(())
     }
 
+    fn refuse_unless(&self, path: &Path, expected: &Protection) -> Result<(), CaError> {
+        self.refuse_held(path)?;
+        let by = KeyFile::read(path)?.protection();
+        if by == *expected { Ok(()) } else { Err(CaError::Protected { path: path.to_owned(), by }) }
+    }
+
+    fn is_root_key(&self, path: &Path) -> Result<bool, CaError> {
+        Ok(files::absolute(path)? == files::absolute(&self.cluster.home.key())?)
+    }
+
     fn check_root_key(&self, path: &Path, key: &PrivateKey) -> Result<(), CaError> {
         let home = &self.cluster.home;
-        let is_root = files::absolute(path)? == files::absolute(&home.key())?;
-        if is_root && key.public_key_info() != self.cluster.root.public_key_info {
+        if self.is_root_key(path)? && key.public_key_info() != self.cluster.root.public_key_info {
             return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }
         Ok(())
@@ -136,9 +156,4 @@ pub(super) fn sweep(path: &Path) {
     if let Ok(path) = files::absolute(path) {
         drop(Staged::adopt(&path, TAG));
     }
-}
-
-fn refuse_unless(path: &Path, expected: &Protection) -> Result<(), CaError> {
-    let found = KeyFile::read(path)?.protection();
-    if found == *expected { Ok(()) } else { Err(CaError::Protected { path: path.to_owned(), by: found }) }
 }

@@ -224,7 +224,13 @@ fn fate(path: &Path, tag: &str, new: &Certificate, old: Option<&Certificate>, is
     if is_its(path, new) {
         return Fate::Arrived(staged);
     }
+    // Its name alone says nothing: what is given out under the name of a certificate is the certificate.
+    let is_whole = is_its(&Staged::temporary_path(path, tag), new);
     match staged {
+        Some(staged) if !is_whole => {
+            staged.leave();
+            Fate::Lost
+        }
         Some(staged) if !files::occupied(path) || old.is_some_and(|old| is_its(path, old)) => {
             Fate::Waiting(staged)
         }

@@ -11,6 +11,7 @@ use crate::ca::{Authority, Cluster};
 use crate::clock::rfc3339;
 
 use super::Session;
+use super::gateways::{Reach, is_listed};
 use super::password::PasswordSource;
 use super::report::{CommandResult, Shown, typed};
 
@@ -35,6 +36,17 @@ pub(super) struct Backup {
 
 /// The arguments of `restore`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca --home /srv/ca restore prod.backup
+  cluster-ca restore prod.backup --gateway api.example.com:4523 \\
+      --operator-cert admin.crt --operator-key admin.key
+  cluster-ca restore prod.backup --reconcile --crl gateway.crl --certificates old/issued
+
+With --gateway, a gateway is asked which list it enforces, and a state that is older is refused; without
+it none is asked. The operator's certificate and key come from the files, from the home, or from a
+backup --with-issued. A gateway that cannot be reached is told of and passed over; one that answers as
+no gateway of this cluster does ends it.")]
 pub(super) struct Restore {
     /// The backup
     file: PathBuf,
@@ -51,6 +63,9 @@ pub(super) struct Restore {
     /// A directory of certificates that may have been issued since the backup; can be repeated
     #[arg(long, value_name = "DIR", requires = "reconcile")]
     certificates: Vec<PathBuf>,
+
+    #[command(flatten)]
+    reach: Reach,
 
     #[command(flatten)]
     password: PasswordSource,
@@ -74,12 +89,14 @@ impl Restore {
     pub(super) fn run(self, session: &Session) -> CommandResult {
         let password = self.password.enter("the backup")?;
         let home = session.home();
+        let enforced = self.reach.enforced(session, &self.file, &password)?;
         let wanted = backup::Restore {
             file: &self.file,
             passphrase: &password,
             reconcile: self.reconcile,
             crls: &self.crl,
             certificates: &self.certificates,
+            enforced: &enforced,
         };
         let restored = backup::restore(&home, &wanted, &session.context)?;
         // Opening it writes the list that is owed; the home is whole without that, too.
@@ -90,7 +107,7 @@ impl Restore {
                  writes the revocation list that it owes"
             )),
         }
-        Ok(Box::new(Shown(PutBack(restored))))
+        Ok(Box::new(Shown(PutBack { restored, listed: is_listed(session) })))
     }
 }
 
@@ -129,12 +146,17 @@ impl fmt::Display for Sound {
 }
 
 #[derive(Serialize)]
-#[serde(transparent)]
-struct PutBack(Restored);
+struct PutBack {
+    #[serde(flatten)]
+    restored: Restored,
+    /// Whether the home says which gateways there are.
+    #[serde(skip)]
+    listed: bool,
+}
 
 impl fmt::Display for PutBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let restored = &self.0;
+        let restored = &self.restored;
         writeln!(f, "Restored {}", typed(&restored.home))?;
         manifest_text(&restored.manifest, f)?;
         writeln!(f, "  put back      {}", restored.files.join(", "))?;
@@ -149,7 +171,8 @@ impl fmt::Display for PutBack {
             )?;
         }
         writeln!(f)?;
-        writeln!(f, "Next: cluster-ca doctor    (then copy cluster.crl to every gateway)")
+        let then = if self.listed { "cluster-ca crl push" } else { "copy cluster.crl to every gateway" };
+        writeln!(f, "Next: cluster-ca doctor    (then {then})")
     }
 }
 

@@ -13,13 +13,16 @@ use uuid::Uuid;
 use crate::ca::{self, Authority, Fulfilled, KeySource, LeafOrder, Planned};
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Host, Name, Role};
-use crate::x509::{CertificationRequest, KeyAlgorithm};
+use crate::x509::KeyAlgorithm;
 
 use super::report::{CommandResult, Failure, Outcome, typed};
 use super::{Session, input, progress};
 
 /// More than this in one command is a mistake, not a cluster.
 const AT_MOST: usize = 1_000_000;
+
+/// The most bytes that a file of names may have: a million of 64 letters.
+const NAMES: u64 = 64 << 20;
 
 /// What all three commands take.
 #[derive(Debug, Args)]
@@ -143,7 +146,7 @@ impl CreateApiUser {
 
 /// User names, one a line; every bad one is reported, with its line.
 fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
-    let bytes = input::read(file)?;
+    let bytes = input::read(file, NAMES)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new("input.not_text", format!("{} is not UTF-8 text", file.display())))?;
     let mut names = Vec::new();
@@ -182,9 +185,7 @@ impl Common {
         identities: impl FnOnce(&Session) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
     ) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => {
-                KeySource::Request(Box::new(CertificationRequest::from_bytes(&input::read(file)?)?))
-            }
+            Some(file) => KeySource::Request(Box::new(input::certification_request(file)?)),
             None => KeySource::Generate(self.key_type),
         };
         let profiles = session.profiles()?;

@@ -1,4 +1,4 @@
-//! `crl show|publish|verify`: the revocation list.
+//! `crl show|publish|push|verify`: the revocation list.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,7 @@ use crate::x509::crl::CertificateList;
 use crate::x509::{KeyIdentifier, Sha256};
 
 use super::Session;
+use super::gateways::{Push, is_listed};
 use super::report::{CommandResult, Failure, Shown, typed};
 
 /// The commands about the revocation list.
@@ -25,6 +26,8 @@ pub(super) enum Crl {
     Show(Show),
     /// Sign a new list now, as a timer does long before the old one ends
     Publish(Publish),
+    /// Push the list to every gateway, and return when each enforces it
+    Push(Push),
     /// Check that the list is the root's, the newest, complete and not past its end
     Verify(Verify),
 }
@@ -70,6 +73,7 @@ impl Crl {
         match self {
             Self::Show(show) => show.run(session),
             Self::Publish(publish) => publish.run(session),
+            Self::Push(push) => push.run(session),
             Self::Verify(verify) => verify.run(session),
         }
     }
@@ -94,7 +98,7 @@ impl Publish {
             let (_, der) = authority.cluster().read_crl(&published.crl, published.this_update)?;
             write_der(self.der.as_deref(), &der)?;
         }
-        Ok(Box::new(Shown(Published(published))))
+        Ok(Box::new(Shown(Published { crl: published, listed: is_listed(session) })))
     }
 }
 
@@ -182,21 +186,25 @@ impl fmt::Display for Good {
 }
 
 #[derive(Serialize)]
-#[serde(transparent)]
-struct Published(PublishedCrl);
+struct Published {
+    #[serde(flatten)]
+    crl: PublishedCrl,
+    /// Whether the home says which gateways there are.
+    #[serde(skip)]
+    listed: bool,
+}
 
 impl fmt::Display for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let crl = &self.0;
+        let Self { crl, listed } = self;
         writeln!(f, "Published CRL {}", crl.crl_number)?;
         writeln!(f, "  file         {}", typed(&crl.crl))?;
         writeln!(f, "  next update  {}", rfc3339(crl.next_update))?;
-        let half = (crl.next_update - crl.this_update) / 2;
-        writeln!(
-            f,
-            "\nNext: scp {} root@GATEWAY:/etc/cluster/  (and again within {})",
-            typed(&crl.crl),
-            format_duration(half)
-        )
+        let next = match listed {
+            true => "cluster-ca crl push".to_owned(),
+            false => format!("scp {} root@GATEWAY:/etc/cluster/", typed(&crl.crl)),
+        };
+        let half = format_duration((crl.next_update - crl.this_update) / 2);
+        writeln!(f, "\nNext: {next}  (and again within {half})")
     }
 }

@@ -8,7 +8,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use time::Duration;
 
@@ -21,8 +20,8 @@ use crate::distribute::{
 use crate::files;
 use crate::store::{Record, StoreError};
 
-use super::Session;
 use super::report::{CommandResult, Failure, Shown};
+use super::{Session, progress};
 use outcome::{Plan, Plans, Report, Summary};
 
 /// The arguments of `distribute`.
@@ -180,7 +179,7 @@ impl Distribute {
             patience: self.timeout.unsigned_abs(),
         };
         let entropy = session.context.entropy.as_ref();
-        let progress = progress_bar(ready.len(), session);
+        let progress = progress::deliveries(ready.len(), session);
         let deliver = |Ready { job, package, .. }: &Ready<'_>| {
             ssh.deliver(package, &job.destination, job.reload.as_ref(), entropy)
         };
@@ -258,16 +257,4 @@ impl Distribute {
         let mut registrar = Registrar::open(&session.home(), &session.context)?;
         Ok(registrar.forget_key(record, details, self.reason.as_deref())?)
     }
-}
-
-fn progress_bar(count: usize, session: &Session) -> ProgressBar {
-    // indicatif itself draws nothing when stderr is no terminal.
-    if count < 2 || session.global.quiet || session.global.json {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} deliveries, {elapsed}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -7,8 +7,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served, repair};
-use crate::ca::{Cluster, Context};
+use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
+use crate::files;
+use crate::gateways::Gateways;
 use crate::probe::{self, End, Endpoint};
 
 use super::report::{CommandResult, Outcome, hint};
@@ -44,6 +46,7 @@ impl Doctor {
         let progress = progress::bar(usize::try_from(valid).unwrap_or_default(), session);
         let mut examination = look(&home, &profiles, &context, &|count| progress.inc(count))?;
         progress.finish_and_clear();
+        look_at_gateways(&home, &context, &mut examination);
         for endpoint in &endpoints {
             connect(session, &context, endpoint, &mut examination);
         }
@@ -51,6 +54,32 @@ impl Doctor {
             session.note(recovered);
         }
         Ok(Box::new(Diagnosis { examination, fix: self.fix }))
+    }
+}
+
+/// Looks at `gateways.yaml`, if it is there: on the day when somebody is revoked it has to be right.
+fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
+    let file = home.directory().join(Gateways::FILE);
+    let bytes = match files::read(&file, Gateways::LIMIT) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return,
+        Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
+    };
+    let operator = match Gateways::parse(&file.display().to_string(), &bytes) {
+        Ok(listed) => listed.operator,
+        Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
+    };
+    let Some((role, name)) = operator else { return };
+    let who = format!("the operator {role}/{name} of {}", file.display());
+    let leaf =
+        Cluster::open(home, context).and_then(|cluster| cluster.hand_over(&Target::Identity(role, name)));
+    match leaf {
+        Ok(leaf) if leaf.key_pem.is_none() => {
+            let message = format!("{who} has no private key here: no gateway can be called as it");
+            found.add(Severity::Error, "store.no_key", message);
+        }
+        Ok(_) => {}
+        Err(error) => found.add(Severity::Error, error.code(), format!("{who}: {error}")),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::x509::pem;
 use crate::x509::trust::TrustBundle;
 
 use super::Session;
-use super::report::{CommandResult, Failure, Outcome, hint};
+use super::report::{CommandResult, Failure, Outcome, hint, server_hint};
 
 /// The arguments of `explain-failure`.
 #[derive(Debug, Args)]
@@ -91,21 +91,11 @@ impl ExplainFailure {
 
 /// What to do about a cause: the server's own certificate is mended where the server is.
 fn remedy(cause: &Cause) -> &'static str {
-    match (cause.side, cause.code) {
-        (Side::Server, "chain.expired") => {
-            "issue the server a new certificate: cluster-ca renew, then distribute"
-        }
-        (Side::Server, "chain.unknown_issuer" | "chain.bad_signature") => {
-            "another cluster answers there, or something in between: check the address, and cluster.crt on this machine"
-        }
-        (Side::Server, "chain.wrong_name") => {
-            "call it by a name that its certificate has, or issue one that names this host: --san"
-        }
-        (Side::Server, "revocation.revoked") => {
-            "issue the server a new certificate; until then nobody should call it"
-        }
-        (_, code) => hint(code).unwrap_or("see the server's log at this moment: it says which rule refused"),
-    }
+    let known = match cause.side {
+        Side::Caller => hint(cause.code),
+        Side::Server => server_hint(cause.code),
+    };
+    known.unwrap_or("see the server's log at this moment: it says which rule refused")
 }
 
 #[derive(Serialize)]

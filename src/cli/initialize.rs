@@ -10,7 +10,7 @@ use time::Duration;
 use crate::ca::{self, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
 use crate::keys::Protection;
-use crate::keys::kms::{Configuration, VaultAddress};
+use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
 use crate::x509::KeyAlgorithm;
 
 use super::Session;
@@ -19,6 +19,20 @@ use super::report::{CommandResult, Failure, Shown, typed};
 
 /// The arguments of `initialize`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --signer the root's key is one that is there already, on P-256, and it stays where it is: in a
+Vault, made by `bao write transit/keys/KEY type=ecdsa-p256`, or in a PKCS#11 token, where it must
+sign, be sensitive and not extractable, and have its public half beside it:
+  pkcs11-tool --module MODULE --token-label prod --login --keypairgen --key-type EC:prime256v1 \\
+    --usage-sign --id 01 --label root
+  cluster-ca initialize prod --signer 'pkcs11:token=prod;object=root?module-path=MODULE'
+
+The URI is one of RFC 7512: object or id, or both; token, serial, model, manufacturer, slot-id where
+there are several tokens; ?module-path=/PATH; and &pin-source=file:/PATH, if the PIN is kept there.
+The module runs inside this program, so nobody but you and root may be able to replace it.
+
+The PIN is looked for in --pin-file, in CLUSTER_CA_PKCS11_PIN, in the URI's pin-source, where
+--keep-pin put it, and asked for otherwise, whenever the root's key is needed. It is tried once.")]
 pub(super) struct Initialize {
     /// The cluster's name, which its root certificate bears
     name: String,
@@ -40,18 +54,22 @@ pub(super) struct Initialize {
     #[arg(long)]
     ask_passphrase: bool,
 
-    /// Let this key of a Vault's Transit engine (type ecdsa-p256) be the root's and sign: vault:KEY.
-    /// No key is made here
-    #[arg(long, value_name = "vault:KEY", requires = "signer_address", conflicts_with_all = ["key_type", "ask_passphrase"])]
+    /// Let a key that never leaves where it is be the root's and sign: vault:KEY, a key of a Vault's
+    /// Transit engine, or pkcs11:URI, a key in a PKCS#11 token. No key is made here
+    #[arg(long, value_name = "vault:KEY|pkcs11:URI", conflicts_with_all = ["key_type", "ask_passphrase"])]
     signer: Option<String>,
 
-    /// Where the signer is: https://HOST:PORT
+    /// Where the Vault is: https://HOST:PORT
     #[arg(long, value_name = "ADDRESS", requires = "signer")]
     signer_address: Option<VaultAddress>,
 
-    /// The CA that the signer's certificate comes from, in PEM [default: those the system believes]
+    /// The CA that the Vault's certificate comes from, in PEM [default: those the system believes]
     #[arg(long, value_name = "FILE", requires = "signer")]
     signer_ca_cert: Option<PathBuf>,
+
+    /// Keep the token's PIN in kms.json (0600): commands that sign need nothing more then
+    #[arg(long, requires = "signer")]
+    keep_pin: bool,
 
     #[command(flatten)]
     access: VaultAccess,
@@ -63,23 +81,27 @@ impl Initialize {
             None if self.ask_passphrase => Some(session.passphrase().choose(&session.home().key())?),
             given => given,
         };
-        let signer = match (self.signer, self.signer_address) {
-            (Some(signer), Some(address)) => {
-                if passphrase.is_some() {
-                    return Err(Failure::new(
-                        "usage.passphrase",
-                        "a key that is held by a signer has no passphrase",
-                    ));
-                }
-                Some(held_by(&signer, address, self.signer_ca_cert, self.access)?)
-            }
-            _ if self.access.is_given() => {
+        let vault = VaultOptions {
+            address: self.signer_address,
+            ca_certificate: self.signer_ca_cert,
+            access: self.access,
+        };
+        let signer = match self.signer {
+            Some(_) if passphrase.is_some() => {
                 return Err(Failure::new(
-                    "usage.signer",
-                    "the options of a Vault are for --signer vault:KEY",
+                    "usage.passphrase",
+                    "a key that is held by a signer has no passphrase",
                 ));
             }
-            _ => None,
+            Some(signer) if Pkcs11Uri::is_like(&signer) => {
+                vault.refuse_given()?;
+                Some(held_by_token(&signer, self.keep_pin, session)?)
+            }
+            Some(signer) => Some(held_by_vault(&signer, self.keep_pin, vault)?),
+            None => {
+                vault.refuse_given()?;
+                None
+            }
         };
         let wanted = NewCluster {
             name: self.name.parse()?,
@@ -98,19 +120,56 @@ impl Initialize {
     }
 }
 
-/// The configuration in which this key of a Vault signs.
-fn held_by(
-    signer: &str,
-    address: VaultAddress,
-    ca: Option<PathBuf>,
+/// What only a signer in a Vault has.
+struct VaultOptions {
+    address: Option<VaultAddress>,
+    ca_certificate: Option<PathBuf>,
     access: VaultAccess,
-) -> Result<Configuration, Failure> {
+}
+
+impl VaultOptions {
+    fn refuse_given(&self) -> Result<(), Failure> {
+        if self.address.is_none() && self.ca_certificate.is_none() && !self.access.is_given() {
+            return Ok(());
+        }
+        Err(Failure::new("usage.signer", "the options of a Vault are for --signer vault:KEY"))
+    }
+}
+
+/// The configuration in which this key of a Vault signs.
+fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
+    let usage = |message| Failure::new("usage.signer", message);
     let key = signer.strip_prefix("vault:").ok_or_else(|| {
-        Failure::new("usage.signer", "--signer takes vault:KEY, a key of a Vault's Transit engine")
+        usage("--signer takes vault:KEY, a key of a Vault's Transit engine, or pkcs11:URI, a key in a PKCS#11 token")
     })?;
+    if keep_pin {
+        return Err(usage("--keep-pin is for --signer pkcs11:URI"));
+    }
+    let address =
+        vault.address.ok_or_else(|| usage("--signer vault:KEY needs --signer-address https://HOST:PORT"))?;
     let mut configuration = Configuration::default();
-    configuration.ca_certificate = ca.as_deref().map(text_of).transpose()?;
-    configuration.sign_with(access.service(address, key.parse()?)?)?;
+    configuration.ca_certificate = vault.ca_certificate.as_deref().map(text_of).transpose()?;
+    configuration.sign_with(vault.access.service(address, key.parse()?)?)?;
+    Ok(configuration)
+}
+
+/// The configuration in which this key of a token signs. Nothing is asked of the token yet.
+fn held_by_token(signer: &str, keep_pin: bool, session: &Session) -> Result<Configuration, Failure> {
+    let uri: Pkcs11Uri = signer.parse()?;
+    let pin = match (keep_pin, uri.pin_source()) {
+        (false, _) => None,
+        (true, Some(_)) => {
+            return Err(Failure::new(
+                "usage.keep_pin",
+                "--keep-pin is for a PIN that is kept nowhere else; the URI's pin-source says where this one is",
+            ));
+        }
+        (true, None) => Some(Credential::from_pin(
+            &session.context.unlock.pin("that holds the root's key", &|| Ok(None))?,
+        )?),
+    };
+    let mut configuration = Configuration::default();
+    configuration.signer = Some(SigningService::Pkcs11(TokenKey { uri, pin }));
     Ok(configuration)
 }
 

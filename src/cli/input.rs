@@ -11,17 +11,20 @@ use crate::x509::{Certificate, CertificationRequest, algorithm_of_public_key, pe
 
 use super::report::Failure;
 
-/// A file, or standard input for `-`.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A file of at most `limit` bytes, or as much from standard input for `-`.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
-        return Ok(files::read(path, files::CRL_FILE)?);
+        return Ok(files::read(path, limit)?);
     }
     let mut bytes = Vec::new();
     std::io::stdin()
-        .take(files::CRL_FILE)
+        .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::of("file.stdin", &error))?;
-    Ok(bytes)
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+        return Ok(bytes);
+    }
+    Err(files::FileError::TooLarge { path: path.to_owned(), limit }.into())
 }
 
 /// A serial number, `ROLE/NAME`, or the file of a certificate.
@@ -41,13 +44,20 @@ pub(super) fn target(text: &str) -> Result<Target, Failure> {
 
 /// The certificates in a file.
 pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
-    pem::certificates(&read(path)?).map_err(|error| Failure::of(error.code(), &error).about(path))
+    pem::certificates(&read(path, files::CRL_FILE)?)
+        .map_err(|error| Failure::of(error.code(), &error).about(path))
+}
+
+/// A certification request (PKCS#10), PEM or DER.
+pub(super) fn certification_request(path: &Path) -> Result<CertificationRequest, Failure> {
+    let bytes = read(path, files::SMALL_FILE)?;
+    CertificationRequest::from_bytes(&bytes).map_err(|error| Failure::of(error.code(), &error).about(path))
 }
 
 /// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
 /// request, or, when one has turned up where it should not be, a private key.
 pub(super) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = Secret::new(read(path)?);
+    let bytes = Secret::new(read(path, files::SMALL_FILE)?);
     let no_key = || {
         Failure::new("input.public_key", format!("{} holds no public key that is known", path.display()))
             .with_hint("give a public key, a certificate, a request or a private key, in PEM")

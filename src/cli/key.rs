@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::ca::{Custody, Protected};
+use crate::ca::{Cluster, Custody, Protected};
+use crate::files;
 use crate::keys::{KeyFile, Protection};
 
 use super::Session;
@@ -48,18 +49,30 @@ impl Key {
         let path = |key: File| key.file.unwrap_or_else(|| session.home().key());
         let changed = match self {
             Self::Show(key) => {
+                let held = match key.file {
+                    None if !files::occupied(&session.home().key()) => {
+                        Cluster::open(&session.home(), &session.context)?.signer()?
+                    }
+                    _ => None,
+                };
+                if let Some(signer) = held {
+                    let protection = Protection::Held { by: signer.to_string() };
+                    return Ok(Box::new(Shown(Shape { key: None, protection })));
+                }
                 let key = path(key);
                 let protection = KeyFile::read(&key)?.protection();
-                return Ok(Box::new(Shown(Shape { key, protection })));
+                return Ok(Box::new(Shown(Shape { key: Some(key), protection })));
             }
             Self::Protect(key) => {
-                let path = path(key);
-                custody(session)?.protect(&path, &session.passphrase().choose(&path)?)?
+                let (path, mut custody) = (path(key), custody(session)?);
+                custody.refuse_held(&path)?;
+                custody.protect(&path, &session.passphrase().choose(&path)?)?
             }
             Self::Unprotect(key) => custody(session)?.unprotect(&path(key))?,
             Self::ChangePassphrase(change) => {
-                let path = path(change.key);
-                custody(session)?.change_passphrase(&path, &change.new.choose(&path)?)?
+                let (path, mut custody) = (path(change.key), custody(session)?);
+                custody.refuse_held(&path)?;
+                custody.change_passphrase(&path, &change.new.choose(&path)?)?
             }
         };
         Ok(Box::new(Shown(Changed(changed))))
@@ -73,14 +86,18 @@ pub(super) fn custody(session: &Session) -> Result<Custody, Failure> {
 
 #[derive(Serialize)]
 struct Shape {
-    key: PathBuf,
+    /// None when the root's key is not in a file.
+    key: Option<PathBuf>,
     #[serde(flatten)]
     protection: Protection,
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", typed(&self.key))?;
+        match &self.key {
+            Some(key) => writeln!(f, "{}", typed(key))?,
+            None => writeln!(f, "The root's key")?,
+        }
         writeln!(f, "  protection  {}", self.protection)
     }
 }

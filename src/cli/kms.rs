@@ -10,8 +10,7 @@ use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
 use crate::files;
 use crate::keys::kms::{
     self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, KmsError, Missing,
-    MountPath, Namespace, Service, SigningService, UniqueIdentifier, VaultAddress, VaultCredentials,
-    VaultService,
+    MountPath, Namespace, Service, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
 };
 use crate::keys::{KeyFile, Protection};
 
@@ -153,7 +152,8 @@ struct SetVault {
 /// `kms show`.
 #[derive(Debug, Default, Args)]
 struct Show {
-    /// Also try whether the service can be reached, logged in to, and asked to wrap and unwrap
+    /// Also try whether the service or token can be reached, logged in to, and asked to wrap and unwrap,
+    /// or to sign
     #[arg(long)]
     check: bool,
 }
@@ -279,8 +279,8 @@ impl Show {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let stored = Configuration::load(&session.home().kms())?;
         if self.check {
+            cluster.try_signer()?;
             let configured = session.context.unlock.kms()?;
-            configured.root_key()?;
             for service in configured.cluster.iter().chain(configured.own.values()) {
                 kms::try_out(configured.connect(service)?.as_ref(), service.address())?;
             }
@@ -294,11 +294,8 @@ impl Show {
                 protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
-        let signer = stored.signer.map(|SigningService { vault, version }| {
-            format!("vault key {}, version {version}, at {}", vault.key, vault.address)
-        });
         Ok(Box::new(Shown(State {
-            signer,
+            signer: stored.signer.as_ref().map(ToString::to_string),
             checked: self.check,
             service: stored.cluster.as_ref().map(|service| Facts::of(service, service.has_secrets())),
             moving_from: stored
@@ -500,8 +497,11 @@ impl fmt::Display for State {
             let own = if wrapped.own_service.is_some() { "its own " } else { "" };
             writeln!(f, "  {}  wrapped by {own}{}", typed(&wrapped.key), wrapped.protection)?;
         }
-        if self.checked {
-            writeln!(f, "  checked      reached, logged in, wrapped and unwrapped")?;
+        let wraps = self.service.is_some() || self.wrapped.iter().any(|key| key.own_service.is_some());
+        let done = [self.signer.is_some().then_some("signed"), wraps.then_some("wrapped and unwrapped")];
+        let done: Vec<&str> = done.into_iter().flatten().collect();
+        if self.checked && !done.is_empty() {
+            writeln!(f, "  checked      reached, logged in, {}", done.join(", "))?;
         }
         Ok(())
     }

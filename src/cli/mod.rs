@@ -14,6 +14,7 @@ mod distribute;
 mod doctor;
 mod explain_failure;
 mod forecast;
+mod gateways;
 mod initialize;
 mod input;
 mod key;
@@ -44,7 +45,7 @@ use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
 
 use report::{CommandResult, Failure, Format};
-use unlock::{Keyring, PassphraseSource};
+use unlock::{Keyring, PassphraseSource, PinSource};
 
 /// A private certificate authority for the machines of one cluster.
 ///
@@ -63,7 +64,7 @@ Examples:
   cluster-ca create-node --count 3
   cluster-ca create-api-user alice
   cluster-ca renew --expires-within 30d
-  cluster-ca revoke api-user/alice --reason key-compromise
+  cluster-ca revoke api-user/alice --reason key-compromise --wait
 
 Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files or database, 4 network or KMS."
 )]
@@ -106,6 +107,9 @@ struct Global {
 
     #[command(flatten)]
     passphrase: PassphraseSource,
+
+    #[command(flatten)]
+    pin: PinSource,
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,6 +159,9 @@ enum Command {
     /// The revocation list
     #[command(subcommand)]
     Crl(crl::Crl),
+
+    /// How every gateway is: the list that it enforces, what it trusts and serves
+    Gateways(gateways::Gateways),
 
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
     Verify(look::Verify),
@@ -270,7 +277,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
-    let keyring = Keyring::new(cli.global.passphrase.clone(), Home::new(&cli.global.home).kms());
+    let (passphrase, pin) = (cli.global.passphrase.clone(), cli.global.pin.clone());
+    let keyring = Keyring::new(passphrase, pin, Home::new(&cli.global.home).kms());
     let session = Session { context: Context { unlock: Arc::new(keyring), ..context }, global: cli.global };
     report::finish(format, cli.command.run(&session))
 }
@@ -298,6 +306,7 @@ impl Command {
             Self::Hold(command) => command.hold(session),
             Self::Release(command) => command.release(session),
             Self::Crl(command) => command.run(session),
+            Self::Gateways(command) => command.run(session),
             Self::Distribute(command) => command.run(session),
             Self::Bundle(command) => command.run(session),
             Self::Inspect(command) => command.run(),

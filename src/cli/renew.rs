@@ -13,7 +13,7 @@ use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
 use crate::store::Record;
-use crate::x509::{CertificationRequest, KeyAlgorithm, SerialNumber};
+use crate::x509::{KeyAlgorithm, SerialNumber};
 
 use super::create::write_next;
 use super::report::{CommandResult, Failure, Outcome, typed};
@@ -87,9 +87,7 @@ impl Renew {
 impl Rekey {
     pub(super) fn run(self, session: &Session) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => {
-                RenewedKey::Request(Box::new(CertificationRequest::from_bytes(&input::read(file)?)?))
-            }
+            Some(file) => RenewedKey::Request(Box::new(input::certification_request(file)?)),
             None => RenewedKey::New(self.key_type),
         };
         self.common.run(session, key)

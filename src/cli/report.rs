@@ -23,6 +23,11 @@ pub(super) trait Outcome: fmt::Display {
         0
     }
 
+    /// What went wrong in it, though it is a result: even `--quiet` tells it, on stderr.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
@@ -119,7 +124,7 @@ impl Failure {
         self
     }
 
-    fn hint(&self) -> Option<&str> {
+    pub(super) fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| hint(self.code))
     }
 
@@ -127,14 +132,20 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self.code {
             "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
+            "gateways.ahead" | "gateways.number_reused" | "gateways.operator_revoked" => 1,
             "ca.crl_not_written" | "profile.directory" => 3,
             "kms.address" | "kms.name" => 2,
             "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
             "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
+            "pkcs11.uri" | "pkcs11.pin_in_uri" => 2,
+            "pkcs11.module_missing" | "pkcs11.not_a_module" => 3,
+            "pkcs11.module_exposed" | "pkcs11.key_ambiguous" | "pkcs11.key_unfit" => 1,
+            "pkcs11.token_ambiguous" | "pkcs11.pin_last_try" => 1,
+            "pkcs11.pin_needed" | "pkcs11.pin_unreadable" => 1,
             code => match code.split_once('.').map_or(code, |(module, _)| module) {
                 "usage" | "name" | "input" => 2,
                 "file" | "store" | "system" => 3,
-                "kms" | "network" | "remote" => 4,
+                "gateways" | "kms" | "network" | "pkcs11" | "remote" => 4,
                 _ => 1,
             },
         }
@@ -160,15 +171,32 @@ failure_from!(
     crate::distribute::HostsError,
     crate::distribute::KeyStoreError,
     crate::files::FileError,
+    crate::gateways::GatewaysError,
     crate::identity::IdentityError,
     crate::keys::KeyError,
     crate::keys::kms::KmsError,
+    crate::keys::kms::Pkcs11Error,
     crate::probe::ProbeError,
     crate::profile::ProfileError,
     crate::store::StoreError,
     crate::x509::RequestError,
     crate::x509::X509Error,
 );
+
+/// What to do about a certificate that a server presents, by error code.
+pub(super) fn server_hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "chain.expired" => "issue the server a new certificate: cluster-ca renew, then distribute",
+        "chain.unknown_issuer" | "chain.bad_signature" | "identity.foreign_trust_domain" => {
+            "another cluster answers there, or something in between: check the address, and cluster.crt on this machine"
+        }
+        "chain.wrong_name" => {
+            "call it by a name that its certificate has, or issue one that names this host: --san"
+        }
+        "revocation.revoked" => "issue the server a new certificate; until then nobody should call it",
+        _ => return hint(code),
+    })
+}
 
 /// What to do next, by error code.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
@@ -198,6 +226,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"
+        }
+        "home.held_key_mismatch" => {
+            "put back the kms.json and cluster.crt that belong together, or the key that the root was made with; nothing was signed"
         }
         "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
         "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
@@ -266,6 +297,49 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "kms.unavailable" => {
             "see that the service runs and can be reached from here, then run the command again"
         }
+        "input.gateways" => "cluster-ca crl push --help shows what belongs in gateways.yaml",
+        "pkcs11.failed" => {
+            "see what the token's own tool says, such as pkcs11-tool --module MODULE --login --test-ec"
+        }
+        "pkcs11.key_ambiguous" => "say in the URI which: id=%XX, object=LABEL, or both",
+        "pkcs11.key_missing" => {
+            "see that object and id are right: pkcs11-tool --module MODULE --login --list-objects; a deleted key is lost"
+        }
+        "pkcs11.key_unfit" => {
+            "make one that is fit: pkcs11-tool --module MODULE --login --keypairgen --key-type EC:prime256v1 --usage-sign --id 01 --label root"
+        }
+        "pkcs11.module_exposed" => {
+            "it would run in this program: chown it to root, and chmod go-w the file and its directories"
+        }
+        "pkcs11.module_missing" | "pkcs11.not_a_module" => {
+            "give the library of the token's vendor as module-path, such as /usr/lib/softhsm/libsofthsm2.so"
+        }
+        "pkcs11.pin_expired" => "change it: pkcs11-tool --module MODULE --login --change-pin",
+        "pkcs11.pin_in_uri" => {
+            "leave it out and change the PIN, if it was a real one; give it with --pin-file FILE, in CLUSTER_CA_PKCS11_PIN, or as pin-source=file:/PATH"
+        }
+        "pkcs11.pin_last_try" => {
+            "log in once with the right PIN by the token's own tool, such as pkcs11-tool --module MODULE --login --list-objects; that clears the count"
+        }
+        "pkcs11.pin_locked" => {
+            "its security officer unlocks it: pkcs11-tool --module MODULE --login --login-type so --init-pin"
+        }
+        "pkcs11.pin_needed" => {
+            "give it with --pin-file FILE or in CLUSTER_CA_PKCS11_PIN, or run the command on a terminal"
+        }
+        "pkcs11.pin_not_set" => "set one: pkcs11-tool --module MODULE --login --login-type so --init-pin",
+        "pkcs11.pin_wrong" => {
+            "find the right PIN before the next try: --pin-file, CLUSTER_CA_PKCS11_PIN, the URI's pin-source and kms.json are looked at in this order"
+        }
+        "pkcs11.token_ambiguous" => "say in the URI which: token=LABEL, serial=NUMBER or slot-id=NUMBER",
+        "pkcs11.token_gone" => "put it back, then run the command again; what was not signed was not issued",
+        "pkcs11.token_missing" => {
+            "see that it is connected and its label right (pkcs11-tool --module MODULE --list-slots), and that the module's own settings, such as SOFTHSM2_CONF, are there"
+        }
+        "pkcs11.uri" => {
+            "give it like pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so, in quotes"
+        }
+        "key.held" => "see cluster-ca key show; there is no file of it to protect",
         "key.encrypted" => "an unencrypted key was expected here",
         "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
         "policy.outlives_issuer" => "ask for a shorter --validity",
@@ -295,6 +369,10 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "ca.identity_revoked" => {
             "if its holder is to be let in again, issue a new one with cluster-ca create-..."
         }
+        "ca.key_compromised" => {
+            "make a new key, and request a certificate for that (rekey does both for a key made here)"
+        }
+        "ca.root_key" => "make another key, and find out who has used cluster.key for a request",
         "ca.key_elsewhere" => "have a new request made where the key is kept, and give it with --csr FILE",
         "ca.root_on_own_crl" => {
             "machines stop trusting a root when it is taken out of their cluster.crt, not by a list it signs"
@@ -327,11 +405,51 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "explain.key_mismatch" => "give the key that was made with this certificate; they come as a pair",
         "explain.not_tls" => "something else listens on this port, or the service speaks plain HTTP there",
         "explain.refused_early" => "call it by a name that its certificate has, or by its address",
+        "gateways.ahead" => {
+            "take what the gateway knows in: cluster-ca restore BACKUP --reconcile --crl FILE, FILE being the list in its state_directory"
+        }
+        "gateways.behind" => {
+            "see the gateway's log; until it enforces the list, rely on nothing that it says"
+        }
+        "gateways.crl_ends_soon" => {
+            "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push"
+        }
+        "gateways.cut_off" => "see the gateway's log at this moment, then: cluster-ca crl push",
+        "gateways.no_certificate" => "see what listens there: cluster-ca explain-failure HOST:PORT",
+        "gateways.no_crl" => {
+            "it has `revocation: disabled` in its configuration, or trusts another root than this home's"
+        }
+        "gateways.not_a_gateway" => "give the address at which callers of the API call the gateway",
+        "gateways.not_an_operator" => {
+            "name the caller in the gateway's configuration, such as operators: [{ role: api-user, name: admin }], or call as another with --operator"
+        }
+        "gateways.number_reused" => {
+            "two homes sign for this cluster: find the other one, and put back here what it knows: cluster-ca restore --reconcile"
+        }
+        "gateways.operator_revoked" => {
+            "renew it first, and revoke the old one by its serial number; or call as somebody else with --operator"
+        }
+        "gateways.other_bundle" => "copy this home's cluster.crt there: cluster-ca distribute",
+        "gateways.outdated" => "have it enforce the newest: cluster-ca crl push",
+        "gateways.oversized" | "gateways.unreadable" => {
+            "something else than cluster-gateway answers there: correct the address"
+        }
+        "gateways.refused" => "see to what it says there, then: cluster-ca crl push",
+        "gateways.reload_failed" => {
+            "mend there what it names; until then what it loaded before stays in force"
+        }
+        "gateways.wrong_name" => "correct the address, or `identity` in gateways.yaml",
+        "gateways.wrong_role" => {
+            "give the gateway the certificate of a control service: cluster-ca create-control"
+        }
         "network.refused" => "start the service, or correct the port",
         "network.silent" => "check the address, the route and the firewalls on the way",
         "network.unresolved" => "correct the name, or the resolver of this machine",
         "restore.forgets" => {
             "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed"
+        }
+        "restore.list_missing" => {
+            "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed"
         }
         "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
         "restore.revoked_unknown" => {
@@ -388,7 +506,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "remote.write" | "remote.place" | "remote.read" => {
             "the machine has its old files; look at its disk and its permissions"
         }
-        "remote.shared_directory" => "choose a directory that is for these files alone, such as /etc/cluster",
+        "remote.shared_directory" => {
+            "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY"
+        }
         "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
         "remote.reload" => "look at the service there; the new files stay in their places",
         "system.ssh" => "install OpenSSH's client",
@@ -463,7 +583,11 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
                 .and_then(|()| writeln!(stdout))
         }
         (Some(bytes), _) => stdout.write_all(bytes),
-        (None, Format::Quiet) => Ok(()),
+        (None, Format::Quiet) => {
+            // Nobody is left to tell when this fails.
+            let _ = io::stderr().write_all(outcome.complaint().unwrap_or_default().as_bytes());
+            Ok(())
+        }
         (None, Format::Text) => write!(stdout, "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {

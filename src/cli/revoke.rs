@@ -16,12 +16,20 @@ use crate::revocation::RevocationReason;
 use crate::store::Record;
 use crate::x509::SerialNumber;
 
+use super::gateways::{FollowUp, PushReport, Wait};
 use super::list::Listing;
 use super::report::{CommandResult, Failure, Outcome, Shown, typed};
 use super::{Session, input};
 
 /// The arguments of `revoke`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca revoke api-user/alice --reason key-compromise --wait
+  cluster-ca revoke --role node-agent --issued-before 2027-01-31 --dry-run
+
+With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
+Exit code 4: it is revoked, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
 #[command(group(ArgGroup::new("which").required(true).multiple(true)
     .args(["target", "file", "public_key", "role", "issued_after", "issued_before"])))]
 pub(super) struct Revoke {
@@ -72,6 +80,9 @@ pub(super) struct Revoke {
     /// Do not ask before revoking in bulk
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Revoke {
@@ -84,6 +95,7 @@ impl Revoke {
                 _ => failure,
             });
         }
+        let plan = self.wait.plan(session)?;
         let mut confirmed = None;
         if self.dry_run || (self.is_bulk() && !self.yes) {
             let cluster = Cluster::open(&session.home(), &session.context)?;
@@ -102,8 +114,14 @@ impl Revoke {
             // What was issued while somebody looked at the preview was not in it.
             records.retain(|record| confirmed.contains(&serial_number(record)));
         }
+        if let Some(plan) = &plan {
+            plan.refuse_among(&records)?;
+        }
         let (certificates, crl) = authority.revoke(&records, self.reason, self.comment.as_deref())?;
-        Ok(Box::new(Ended { certificates, crl, many: !self.is_single() }))
+        // The next one need not wait until gateways have answered.
+        drop(authority);
+        let follow_up = FollowUp::of(session, plan.as_ref());
+        Ok(Box::new(Ended { certificates, crl, many: !self.is_single(), follow_up }))
     }
 
     fn is_bulk(&self) -> bool {
@@ -176,11 +194,20 @@ struct Ended {
     certificates: Vec<Revoked>,
     crl: PublishedCrl,
     many: bool,
+    follow_up: FollowUp,
 }
 
 impl Outcome for Ended {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        json(&self.certificates, &self.crl, self.many)
+        json(&self.certificates, &self.crl, self.many, &self.follow_up)
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.follow_up.exit_code()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.follow_up.complaint()
     }
 }
 
@@ -189,23 +216,34 @@ fn json<T: Serialize>(
     certificates: &[T],
     crl: &PublishedCrl,
     many: bool,
+    follow_up: &FollowUp,
 ) -> Result<serde_json::Value, serde_json::Error> {
     #[derive(Serialize)]
-    struct One<'a, T> {
+    struct Ended<'a, C> {
         #[serde(flatten)]
-        certificate: &'a T,
+        certificates: C,
         #[serde(flatten)]
         crl: &'a PublishedCrl,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pushed: Option<Pushed<'a>>,
     }
     #[derive(Serialize)]
     struct Many<'a, T> {
         certificates: &'a [T],
-        #[serde(flatten)]
-        crl: &'a PublishedCrl,
     }
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Pushed<'a> {
+        Failed { error: &'a Failure },
+        Report(&'a PushReport),
+    }
+    let pushed = follow_up.pushed().map(|pushed| match pushed {
+        Ok(report) => Pushed::Report(report),
+        Err(error) => Pushed::Failed { error },
+    });
     match certificates {
-        [certificate] if !many => serde_json::to_value(One { certificate, crl }),
-        certificates => serde_json::to_value(Many { certificates, crl }),
+        [certificate] if !many => serde_json::to_value(Ended { certificates: certificate, crl, pushed }),
+        certificates => serde_json::to_value(Ended { certificates: Many { certificates }, crl, pushed }),
     }
 }
 
@@ -229,22 +267,35 @@ impl fmt::Display for Ended {
         if self.many {
             writeln!(f, "{changed} revoked, {already} were already")?;
         }
-        write_crl(&self.crl, changed > 0, f)
+        write_crl(&self.crl, changed > 0, &self.follow_up, f)
     }
 }
 
-fn write_crl(crl: &PublishedCrl, is_new: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_crl(
+    crl: &PublishedCrl,
+    is_new: bool,
+    follow_up: &FollowUp,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let (file, until) = (typed(&crl.crl), rfc3339(crl.next_update));
     writeln!(f, "  CRL          {file}  (number {}, until {until})", crl.crl_number)?;
-    if is_new {
-        writeln!(f, "\nNext: copy the CRL to every gateway, for example")?;
-        writeln!(f, "  scp {file} root@GATEWAY:/etc/cluster/")?;
+    match follow_up {
+        FollowUp::Left { listed: true } if is_new => {
+            writeln!(f, "\nNext: cluster-ca crl push    (no gateway knows of it yet)")
+        }
+        FollowUp::Left { listed: false } if is_new => {
+            writeln!(f, "\nNext: copy the CRL to every gateway, for example")?;
+            writeln!(f, "  scp {file} root@GATEWAY:/etc/cluster/")
+        }
+        follow_up => write!(f, "{follow_up}"),
     }
-    Ok(())
 }
 
 /// The arguments of `hold` and `release`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
+Exit code 4: it is done here, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
 pub(super) struct Hold {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
@@ -257,10 +308,14 @@ pub(super) struct Hold {
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
+
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Hold {
     pub(super) fn hold(self, session: &Session) -> CommandResult {
+        let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.tell_opened(&authority);
         let cluster = authority.cluster();
@@ -268,12 +323,18 @@ impl Hold {
             Some((role, name)) => cluster.generations(role, &name)?,
             None => vec![holdable(cluster.find_to_revoke(&input::target(&self.target)?)?)?],
         };
+        if let Some(plan) = &plan {
+            plan.refuse_among(&records)?;
+        }
         let hold = RevocationReason::CertificateHold;
         let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
-        Ok(Box::new(Ended { certificates, crl, many: self.all_generations }))
+        drop(authority);
+        let follow_up = FollowUp::of(session, plan.as_ref());
+        Ok(Box::new(Ended { certificates, crl, many: self.all_generations, follow_up }))
     }
 
     pub(super) fn release(self, session: &Session) -> CommandResult {
+        let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.tell_opened(&authority);
         let cluster = authority.cluster();
@@ -282,7 +343,9 @@ impl Hold {
             None => vec![cluster.find_to_release(&input::target(&self.target)?)?],
         };
         let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
-        Ok(Box::new(HoldAgain { certificates, crl, many: self.all_generations }))
+        drop(authority);
+        let follow_up = FollowUp::of(session, plan.as_ref());
+        Ok(Box::new(HoldAgain { certificates, crl, many: self.all_generations, follow_up }))
     }
 
     /// The identity, when all of its certificates are meant.
@@ -318,11 +381,20 @@ struct HoldAgain {
     certificates: Vec<Released>,
     crl: PublishedCrl,
     many: bool,
+    follow_up: FollowUp,
 }
 
 impl Outcome for HoldAgain {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        json(&self.certificates, &self.crl, self.many)
+        json(&self.certificates, &self.crl, self.many, &self.follow_up)
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.follow_up.exit_code()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.follow_up.complaint()
     }
 }
 
@@ -333,6 +405,6 @@ impl fmt::Display for HoldAgain {
             writeln!(f, "{what}: {role}/{name}")?;
             writeln!(f, "  serial       {serial_number}")?;
         }
-        write_crl(&self.crl, self.certificates.iter().any(|one| !one.already), f)
+        write_crl(&self.crl, self.certificates.iter().any(|one| !one.already), &self.follow_up, f)
     }
 }

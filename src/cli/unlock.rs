@@ -1,11 +1,12 @@
 //! What opens a protected key, as the person at the command line supplies it.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::Args;
 
-use crate::keys::kms::{Configuration, KmsError};
+use crate::keys::kms::{Configuration, KmsError, Pkcs11Error};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
@@ -68,19 +69,44 @@ impl NewPassphraseSource {
     }
 }
 
+/// The environment variable that supplies the PIN of a token where no file does.
+const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
+
+/// Where the PIN of a PKCS#11 token comes from, unless it is kept or asked for.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PinSource {
+    /// Read the PIN of the token that holds the root's key from the first line of this file (0600)
+    #[arg(long, global = true, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+impl PinSource {
+    /// The PIN from the file or the environment; none when neither has one.
+    fn given(&self) -> Result<Option<Secret>, SecretError> {
+        let given = std::env::var_os(PIN_VARIABLE).filter(|text| !text.is_empty());
+        match &self.pin_file {
+            Some(file) => secrets::from_file(file).map(Some),
+            None => Ok(given.map(|text| Secret::new(text.into_vec()))),
+        }
+    }
+}
+
 /// Opens keys for one run of the program.
 #[derive(Debug)]
 pub(super) struct Keyring {
     source: PassphraseSource,
     /// What was read from the source: a descriptor can be read only once.
     given: Mutex<Option<Secret>>,
+    pin_source: PinSource,
+    /// The PIN, once it was supplied: nobody is asked twice, and it is not tried in two forms.
+    pin: Mutex<Option<Secret>>,
     /// Where the key management services are configured.
     kms: PathBuf,
 }
 
 impl Keyring {
-    pub(super) fn new(source: PassphraseSource, kms: PathBuf) -> Self {
-        Self { source, given: Mutex::new(None), kms }
+    pub(super) fn new(source: PassphraseSource, pin_source: PinSource, kms: PathBuf) -> Self {
+        Self { source, given: Mutex::new(None), pin_source, pin: Mutex::new(None), kms }
     }
 }
 
@@ -103,6 +129,38 @@ impl Unlock for Keyring {
             *credential = super::kms::credential(&missing)?;
         }
         Ok(configuration)
+    }
+
+    fn pin(
+        &self,
+        token: &str,
+        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+    ) -> Result<Secret, KmsError> {
+        let mut pin = self.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if pin.is_none() {
+            let failed = |error| pin_error(token, error);
+            *pin = match self.pin_source.given().map_err(failed)? {
+                Some(given) => Some(given),
+                None => kept()?,
+            };
+            if pin.is_none() {
+                *pin = Some(secrets::ask(&format!("PIN of token {token}: ")).map_err(failed)?);
+            }
+        }
+        let needed = || Pkcs11Error::PinNeeded { token: token.to_owned() };
+        let pin = pin.as_ref().filter(|pin| !pin.expose().is_empty()).ok_or_else(needed)?;
+        Ok(Secret::new(pin.expose().to_vec()))
+    }
+}
+
+/// The words of the token that it is about.
+fn pin_error(token: &str, error: SecretError) -> Pkcs11Error {
+    match error {
+        SecretError::Empty { from } | SecretError::Unreadable { from, .. } => {
+            Pkcs11Error::PinUnreadable { from }
+        }
+        SecretError::File(error) => error.into(),
+        SecretError::Nobody => Pkcs11Error::PinNeeded { token: token.to_owned() },
     }
 }
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::destination::Destination;
 use super::package::FileStem;
 use super::script::ReloadCommand;
-use crate::identity::{IdentityError, Name, Role};
+use crate::identity::{Name, Role, role_and_name};
 use crate::yaml::{Document, Place, Problem};
 
 /// The files of one identity on their way to one place.
@@ -94,7 +94,7 @@ impl Hosts {
 
 /// All that is wrong with an entry, or what it says.
 fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
-    let identity = identity(&entry.identity).map_err(|error| place.at("identity").problem(error));
+    let identity = role_and_name(&entry.identity).map_err(|error| place.at("identity").problem(error));
     let destination = entry.to.parse::<Destination>().map_err(|error| place.at("to").problem(error));
     let stem = entry.stem.as_deref().map(str::parse::<FileStem>).transpose();
     let stem = stem.map_err(|error| place.at("as").problem(error));
@@ -109,13 +109,6 @@ fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> 
             Err([identity.err(), destination.err(), stem.err(), reload.err()].into_iter().flatten().collect())
         }
     }
-}
-
-/// `ROLE/NAME`.
-fn identity(text: &str) -> Result<(Role, Name), IdentityError> {
-    let (role, name) = text.split_once('/').unwrap_or((text, ""));
-    let role = role.parse()?;
-    Ok((role, Name::parse(role, name)?))
 }
 
 /// What is wrong with a `hosts.yaml`.

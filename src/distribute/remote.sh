@@ -42,7 +42,16 @@ fail() {
     exit 1
 }
 
-# A directory of its own is closed to others; one that others use as well is not touched.
+# Whether a name is one of those that are delivered.
+is_delivered() {
+    for file in $files; do
+        [ "${file%%:*}" = "$1" ] && return 0
+    done
+    return 1
+}
+
+# A directory that was made here, or has nothing but what is delivered, is closed to others. Anything else
+# in one that is open says that others use it as well: it is not touched.
 prepare_directory() {
     mkdir -p "$directory" || fail directory
     [ -d "$directory/." ] || fail directory
@@ -53,9 +62,9 @@ prepare_directory() {
     drwx[-r][-w][-x][-r][-w][-x]*) ;;
     *) fail shared ;;
     esac
-    for entry in "$directory"/* "$directory"/.[!.]*; do
-        if [ -d "$entry" ] && [ ! -h "$entry" ]; then
-            fail shared
+    for entry in "$directory"/* "$directory"/.[!.]* "$directory"/..?*; do
+        if [ -e "$entry" ] || [ -h "$entry" ]; then
+            is_delivered "${entry##*/}" || fail shared
         fi
     done
     chmod 0700 "$directory" || fail directory

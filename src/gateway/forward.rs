@@ -2,7 +2,7 @@
 //! exchange on one of them.
 //!
 //! A connection carries one exchange at a time and goes back to the pool only when both bodies came to
-//! their end. A request is sent again only where that cannot do anything twice: it never left, or it is
+//! their end, and nothing on it has made it one caller's own. A request is sent again only where that cannot do anything twice: it never left, or it is
 //! idempotent, has no body, and the idle connection it was written to turned out to be dead.
 
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{Request, Response, StatusCode, Version};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
@@ -100,6 +100,7 @@ impl Upstream {
     ) -> Result<Sent, ForwardError> {
         // Nobody but us sets it.
         let tunnel = request.headers().contains_key(UPGRADE);
+        let bound = binds_the_connection(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
         loop {
             let (connection, idle_since) = match self.take_idle(worker) {
@@ -119,7 +120,8 @@ impl Upstream {
                     check_framing(&response)?;
                     *response.version_mut() = Version::HTTP_11;
                     response.extensions_mut().clear();
-                    let lease = Lease { upstream: Arc::clone(self), worker, connection, upload };
+                    let shared = !bound && !binds_the_connection(response.headers(), WWW_AUTHENTICATE);
+                    let lease = Lease { upstream: Arc::clone(self), worker, connection, upload, shared };
                     return Ok(Sent { response, lease, upgrade });
                 }
                 Err(Failure::Unsent(unsent)) if idle_since.is_some() => request = *unsent,
@@ -222,6 +224,16 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
+/// Whether one of the fields `name` speaks of a scheme that authenticates a connection and not a request
+/// (RFC 4559, NTLM): whoever used that connection next would be taken for the one before.
+fn binds_the_connection(headers: &HeaderMap, name: HeaderName) -> bool {
+    let values = headers.get_all(name).into_iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|challenge| {
+        let scheme = challenge.trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
+}
+
 /// Refuses a response whose end could be read in two ways.
 fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
     let lengths = response.headers().get_all(CONTENT_LENGTH).iter().count();
@@ -274,16 +286,19 @@ pub struct Lease {
     worker: usize,
     connection: Connection,
     upload: Arc<Upload>,
+    /// Whether others may use it afterwards.
+    shared: bool,
 }
 
 impl Lease {
     /// Gives the connection back to the pool: the response has come to its end.
     ///
     /// An upstream that answered before it had read the whole request is not used again, since nobody
-    /// can say where on that connection the next request begins.
+    /// can say where on that connection the next request begins. Neither is one that may take the
+    /// connection for the caller's.
     pub fn give_back(self) {
-        let Self { upstream, worker, mut connection, upload } = self;
-        if !upload.is_finished() || connection.sender.is_closed() {
+        let Self { upstream, worker, mut connection, upload, shared } = self;
+        if !shared || !upload.is_finished() || connection.sender.is_closed() {
             return;
         }
         if connection.sender.is_ready() {

@@ -17,12 +17,12 @@ use tokio_rustls::server::TlsStream;
 use super::config::{ClientCertificate, Listener};
 use super::connection::Connection;
 use super::peer::Peer;
-use super::registry::Opening;
+use super::registry::{Opening, Registration};
 use super::server_name;
 use super::state::{Entry, State};
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
-use super::verify::{PeerError, Presented, observing};
+use super::verify::{Observed, PeerError, Presented, observing};
 use super::worker::{Slot, Worker};
 use super::{Shared, with_causes};
 use crate::x509::{Certificate, Sha256};
@@ -46,13 +46,22 @@ pub async fn admit(
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
-    slot: Slot,
+    mut slot: Slot,
 ) -> Option<Admitted> {
     let begun = Instant::now();
-    match attempt(worker, listener, stream, remote, slot).await {
-        Ok(admitted) => Some(admitted),
+    match attempt(worker, listener, stream, remote).await {
+        Ok(Opened { stream, required_host, registration }) => {
+            slot.place.handshake_done();
+            let session = Arc::clone(registration.session());
+            let connection =
+                Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
+            Some(Admitted { connection, stream })
+        }
         Err(refusal) => {
             refusal.log(&worker.gateway, remote, begun);
+            if refusal.begun {
+                slot.place.handshake_failed(Instant::now());
+            }
             if let Some(stream) = refusal.stream {
                 linger(stream).await;
             }
@@ -61,13 +70,19 @@ pub async fn admit(
     }
 }
 
+/// What a handshake has come to that let its caller in.
+struct Opened {
+    stream: TlsStream<TcpStream>,
+    required_host: Option<Box<str>>,
+    registration: Registration,
+}
+
 async fn attempt(
     worker: &Arc<Worker>,
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
-    slot: Slot,
-) -> Result<Admitted, Box<Refusal>> {
+) -> Result<Opened, Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
     let Some(Entry { listener, tls }) = state.entries.get(listener) else {
@@ -79,17 +94,23 @@ async fn attempt(
     // Without it, small records wait for the acknowledgement of those before.
     let _ = stream.set_nodelay(true);
     let accepting = TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible();
-    let (result, presented) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
+    let (result, observed) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
+    let Observed { presented, begun } = observed;
     let stream = match result {
         Ok(Ok(stream)) => stream,
-        Ok(Err((error, stream))) => return Err(Refusal::failed(&error, presented).answering(stream)),
-        Err(_) => return Err(Refusal::new("tls.timeout", "the handshake took too long").of(presented)),
+        Ok(Err((error, stream))) => {
+            return Err(Refusal::failed(&error, presented).having(begun).answering(stream));
+        }
+        Err(_) => {
+            let refusal = Refusal::new("tls.timeout", "the handshake took too long");
+            return Err(refusal.of(presented).having(begun));
+        }
     };
     let (tcp, tls) = stream.get_ref();
     // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
     // itself: with Nagle's algorithm, the first request waits for it.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
-    let peer = peer(&state, *listener, presented, tls, gateway)?;
+    let peer = peer(&state, *listener, presented, tls, gateway).map_err(|refusal| refusal.having(begun))?;
     let required_host = server_name::required_host(tls);
     let opening = Opening {
         peer,
@@ -100,12 +121,11 @@ async fn attempt(
     };
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
         Refusal::new("connection.identity_limit", "the caller has as many connections open as it may have")
+            .having(begun)
     })?;
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
-    let session = Arc::clone(registration.session());
-    let connection = Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
-    Ok(Admitted { connection, stream })
+    Ok(Opened { stream, required_host, registration })
 }
 
 /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had
@@ -144,6 +164,8 @@ pub struct Refusal {
     code: &'static str,
     detail: String,
     leaf: Option<CertificateDer<'static>>,
+    /// Whether the handshake had begun to cost something.
+    begun: bool,
     /// Where the alert has to arrive yet.
     stream: Option<TcpStream>,
 }
@@ -151,7 +173,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal for this reason.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, detail: detail.into(), leaf: None, stream: None })
+        Box::new(Self { code, detail: detail.into(), leaf: None, begun: false, stream: None })
     }
 
     /// A handshake that ended with `error`, for which the verifier's verdict is the better reason.
@@ -171,6 +193,11 @@ impl Refusal {
         self
     }
 
+    const fn having(mut self: Box<Self>, begun: bool) -> Box<Self> {
+        self.begun = begun;
+        self
+    }
+
     fn answering(mut self: Box<Self>, stream: TcpStream) -> Box<Self> {
         self.stream = Some(stream);
         self
@@ -178,19 +205,21 @@ impl Refusal {
 
     /// Tells of it, with what is known of the certificate.
     pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
-        let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
-        let certificate = certificate.as_ref();
-        let bounded = |text: String| text.chars().take(1_024).collect();
-        gateway.telemetry.handshake_refused(HandshakeRefused {
-            remote,
-            reason: self.code,
-            detail: self.detail.clone(),
-            subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
-            issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
-            serial_number: certificate.map(|certificate| certificate.serial_number),
-            fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
-            duration_us: micros_since(begun),
-            certificate: self.leaf.clone(),
+        gateway.telemetry.handshake_refused(remote, self.code, || {
+            let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
+            let certificate = certificate.as_ref();
+            let bounded = |text: String| text.chars().take(1_024).collect();
+            HandshakeRefused {
+                remote,
+                reason: self.code,
+                detail: self.detail.clone(),
+                subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
+                issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
+                serial_number: certificate.map(|certificate| certificate.serial_number),
+                fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
+                duration_us: micros_since(begun),
+                certificate: self.leaf.clone(),
+            }
         });
     }
 }

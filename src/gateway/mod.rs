@@ -7,22 +7,25 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`] |
+//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`body`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
-//! | telling | [`admin`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
+//! | telling | [`admin`], [`flood`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
+pub mod addresses;
 pub mod admin;
 pub mod assertion;
 pub mod body;
+pub mod budget;
 pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod exchange;
 pub mod explain;
+pub mod flood;
 pub mod forward;
 pub mod framing;
 pub mod handshake;
@@ -53,6 +56,7 @@ pub mod state;
 pub mod status;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod tunnel;
 pub mod verify;
 pub mod warden;
@@ -71,6 +75,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
+use self::addresses::Addresses;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
 use self::keyring::Keyring;
@@ -118,6 +123,8 @@ pub struct Shared {
     pub workers: usize,
     /// How many connections there are, those in their handshake included.
     pub connections: AtomicUsize,
+    /// The same by the address that they come from.
+    pub addresses: Arc<Addresses>,
     /// Where the gateway is in its life.
     pub phase: tokio::sync::watch::Sender<Phase>,
     /// Whether a part that cannot be done without has panicked.
@@ -207,6 +214,7 @@ impl Gateway {
             limits: config.limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
+            addresses: Arc::new(Addresses::new(&config.limits)),
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
             panicked: AtomicBool::new(false),
             changes: Changes::new(loader, config),

@@ -1,6 +1,7 @@
 //! The CRLs that were pushed: kept in a directory, one file for each issuer, so that a restart does not
 //! let in again whom a push had shut out.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
@@ -30,8 +31,11 @@ impl PushedCrls {
     /// forget a revocation.
     pub fn load(&self, trust: &TrustBundle, at: OffsetDateTime) -> Result<Vec<Crl>, StateError> {
         let mut crls = Vec::new();
-        for anchor in trust.anchors() {
-            let path = self.path(&anchor.key_identifier);
+        let anchors = trust.anchors().iter().map(|anchor| &anchor.key_identifier);
+        let below = trust.intermediates().iter().map(|below| &below.key_identifier);
+        let issuers: BTreeSet<_> = anchors.chain(below).collect();
+        for issuer in issuers {
+            let path = self.path(issuer);
             match files::read(&path, CRL_FILE) {
                 Ok(bytes) => crls.extend(
                     Crl::read_all(&bytes, trust, at)

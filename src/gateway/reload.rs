@@ -19,6 +19,7 @@ use super::config::{AccessLog, Config, Limits, Listener};
 use super::keyring::{Keyring, Standing};
 use super::registry::{Order, Session};
 use super::state::{Loader, State, StateError};
+use super::verify::Crls;
 use crate::clock::rfc3339;
 use crate::files::FileError;
 use crate::revocation::{Crl, CrlError};
@@ -369,17 +370,28 @@ impl Shared {
         let pushed = state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
         let blocks = blocks_of(Kind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
         let at = self.telemetry.clock.now();
-        let mut next = crls.clone();
-        let mut newer = Vec::new();
+        let trust = state.verifier.trust();
+        let mut offered = Vec::with_capacity(blocks.len());
         for block in &blocks {
-            let crl = Crl::verify(block.der(), state.verifier.trust(), at)?;
-            if crls.is_stale(crl.next_update, at) {
-                return Err(PushError::Stale { next_update: crl.next_update });
-            }
-            if next.set.crl(&crl.issuer).is_none_or(|known| known.number < crl.number) {
+            offered.push(Arc::new(Crl::verify(block.der(), trust, at)?));
+        }
+        let next = Crls { set: crls.set.with(&offered, trust)?, grace: crls.grace };
+        let mut newer = Vec::new();
+        for (crl, block) in offered.iter().zip(&blocks) {
+            let is_next = next.set.crl(&crl.issuer).is_some_and(|next| next.sha256 == crl.sha256);
+            let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
+            if is_next && !is_current {
+                if crls.is_stale(crl.next_update, at) {
+                    return Err(PushError::Stale { next_update: crl.next_update });
+                }
                 newer.push((crl.issuer.clone(), block));
             }
-            next.set = next.set.with(crl)?;
+        }
+        // What a revoked authority has made stops nothing, and is no success either.
+        if let Some(crl) = offered.first()
+            && offered.iter().all(|crl| next.set.has_set_aside(&crl.issuer))
+        {
+            return Err(CrlError::IssuerRevoked { issuer: crl.issuer.clone() }.into());
         }
         if newer.is_empty() {
             return Ok(None);

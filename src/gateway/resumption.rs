@@ -23,6 +23,9 @@ use crate::secret::Secret;
 /// How many sessions are stored; the oldest make room.
 const MOST: usize = 16_384;
 
+/// How many bytes they may take together: a caller may send a chain of 64 KiB, and its session has it.
+const MOST_BYTES: usize = 64 << 20;
+
 /// The sessions of all states of a process.
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<Stored>);
@@ -32,12 +35,20 @@ struct Stored {
     sessions: HashMap<Vec<u8>, Arc<Session>>,
     /// In the order in which they came; some are gone.
     numbers: VecDeque<Vec<u8>>,
+    /// What the sessions take together.
+    bytes: usize,
 }
 
 struct Session {
     secrets: Secret,
     listener: Listener,
     proof: Arc<Proof>,
+}
+
+impl Session {
+    fn bytes(&self) -> usize {
+        self.secrets.expose().len() + self.proof.chain.iter().map(|der| der.len()).sum::<usize>()
+    }
 }
 
 impl Sessions {
@@ -48,13 +59,23 @@ impl Sessions {
 
 impl Stored {
     fn insert(&mut self, number: Vec<u8>, session: Session) {
-        while self.numbers.len() >= MOST
+        let bytes = session.bytes();
+        while (self.numbers.len() >= MOST || self.bytes + bytes > MOST_BYTES)
             && let Some(oldest) = self.numbers.pop_front()
         {
-            self.sessions.remove(&oldest);
+            self.remove(&oldest);
         }
+        self.bytes += bytes;
         self.numbers.push_back(number.clone());
-        self.sessions.insert(number, Arc::new(session));
+        if let Some(same) = self.sessions.insert(number, Arc::new(session)) {
+            self.bytes -= same.bytes();
+        }
+    }
+
+    fn remove(&mut self, number: &[u8]) -> Option<Arc<Session>> {
+        let session = self.sessions.remove(number)?;
+        self.bytes -= session.bytes();
+        Some(session)
     }
 }
 
@@ -110,7 +131,7 @@ impl StoresServerSessions for Resumable {
     }
 
     fn take(&self, number: &[u8]) -> Option<Vec<u8>> {
-        let session = self.sessions.stored().sessions.remove(number)?;
+        let session = self.sessions.stored().remove(number)?;
         self.judge(&session)
     }
 
@@ -225,5 +246,27 @@ mod tests {
         assert_eq!((stored.sessions.len(), stored.numbers.len()), (MOST, MOST));
         assert!(!stored.sessions.contains_key(9_usize.to_be_bytes().as_slice()));
         assert!(stored.sessions.contains_key(10_usize.to_be_bytes().as_slice()));
+    }
+
+    #[test]
+    fn t28_sessions_with_large_chains_take_no_more_memory_than_all_may() {
+        let root = Root::new("root");
+        let mut stored = Stored::default();
+        let proof = Arc::new(Proof { chain: Vec::new(), at: now(), anchors: root.bundle().fingerprint() });
+        let session = || Session {
+            secrets: Secret::new(vec![0; 64 << 10]),
+            listener: listener(1),
+            proof: Arc::clone(&proof),
+        };
+        for number in 0..3_000_usize {
+            stored.insert(number.to_be_bytes().to_vec(), session());
+            assert!(stored.bytes <= MOST_BYTES);
+        }
+        assert_eq!((stored.sessions.len(), stored.bytes), (1_024, MOST_BYTES));
+        stored.insert(2_999_usize.to_be_bytes().to_vec(), session());
+        for number in 0..3_000_usize {
+            stored.remove(&number.to_be_bytes());
+        }
+        assert_eq!((stored.sessions.len(), stored.bytes), (0, 0));
     }
 }

@@ -12,6 +12,7 @@ use rustls::ServerConnection;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::verify::hello_understood;
 use crate::identity::CONTROL_SERVICE_DNS_NAME;
 use crate::x509::{Certificate, SubjectAltName};
 
@@ -41,6 +42,7 @@ impl OwnNames {
 
 impl ResolvesServerCert for OwnNames {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        hello_understood();
         hello.server_name().is_none_or(|name| self.has(name)).then(|| Arc::clone(&self.certified))
     }
 }

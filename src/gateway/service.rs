@@ -18,7 +18,7 @@ use super::problem::{Problem, own_response};
 use super::registry::Order;
 use super::telemetry::RequestRecord;
 use super::tunnel::Ends;
-use super::{framing, headers, own, tunnel};
+use super::{framing, headers, own, trace, tunnel};
 
 /// The number of the request: ours alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -165,6 +165,7 @@ fn to_upstream(
     let caller = session.peer.as_ref().map(|peer| &peer.headers);
     headers::to_upstream(&mut head.headers, host, caller, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
+    trace::settle(&mut head.headers, record.id());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said in words, since hyper takes a GET without a length for one without a body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

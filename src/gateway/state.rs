@@ -3,14 +3,14 @@
 //! for anything but files; keys are the [keyring's](super::keyring) business.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 
 use super::assertion::{AssertionError, Assertions};
-use super::config::{self, Config, KeySource, Listener, Resumption, Revocation};
+use super::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
 use super::forward::{Deadlines, Upstream};
 use super::keyring::{FoundKeys, Keyring, Standing};
 use super::own_certificate::{OwnCertificate, OwnFault};
@@ -165,10 +165,10 @@ impl Loader {
 
     fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
         let at = self.clock.now();
-        let trust = load_trust(&config.trust.bundle, at)?;
+        let trust = load_trust(&config.trust, at)?;
         let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
         let crls = match &config.trust.revocation {
-            Revocation::Crls { paths, grace } => {
+            Revocation::Crls { paths, grace, .. } => {
                 let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
                 let mut set = load_crls(paths, kept.unwrap_or_default(), &trust, at)?;
                 if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
@@ -218,11 +218,7 @@ impl Loader {
     /// What every state goes through, whatever it was made from.
     fn build(&self, previous: Option<&State>, parts: Parts) -> Result<State, StateError> {
         let at = self.clock.now();
-        if let Some(crls) = parts.verifier.revocation()
-            && let Some(expired) = crls.set.crls().find(|crl| crls.is_stale(crl.next_update, at))
-        {
-            return Err(StateError::CrlExpired { next_update: expired.next_update });
-        }
+        parts.check_crls(previous, at)?;
         match parts.own.check(&parts.verifier, &parts.listeners, at) {
             // Or else whoever has stolen our certificate could keep out the CRL that ends it.
             Err(error)
@@ -305,15 +301,38 @@ struct Parts {
 }
 
 impl Parts {
+    /// Refuses a CRL that is past its end, unless it is in force already: its issuer's callers are kept
+    /// out, and what changes for those of other issuers must not wait for it.
+    fn check_crls(&self, previous: Option<&State>, at: OffsetDateTime) -> Result<(), StateError> {
+        let Some(crls) = self.verifier.revocation() else { return Ok(()) };
+        let current = previous.and_then(|previous| previous.verifier.revocation());
+        for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
+            let current = current.and_then(|current| current.set.crl(&stale.issuer));
+            if current.is_none_or(|current| current.sha256 != stale.sha256) {
+                return Err(StateError::CrlExpired { next_update: stale.next_update });
+            }
+            tracing::error!(issuer = %stale.issuer, "the CRL has expired: its issuer's callers are refused");
+        }
+        Ok(())
+    }
+
     fn has_the_certificate_and_trust_of(&self, state: &State) -> bool {
         self.own.chain == state.own.chain
             && self.verifier.trust().fingerprint() == state.verifier.trust().fingerprint()
     }
 }
 
-fn load_trust(path: &Path, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
-    TrustBundle::from_pem(&files::read(path, SMALL_FILE)?, at)
-        .map_err(|source| StateError::Trust { path: path.to_owned(), source })
+/// The trust anchors, and the authorities below them that have CRLs of their own.
+fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
+    let path = &trust.bundle;
+    let bundle = TrustBundle::from_pem(&files::read(path, SMALL_FILE)?, at)
+        .map_err(|error| StateError::Trust { path: path.clone(), source: Box::new(error) })?;
+    match &trust.revocation {
+        Revocation::Crls { intermediates: Some(path), .. } => bundle
+            .with_intermediates(&files::read(path, SMALL_FILE)?, at)
+            .map_err(|error| StateError::Intermediates { path: path.clone(), source: Box::new(error) }),
+        _ => Ok(bundle),
+    }
 }
 
 /// The newest of each issuer, from the files at `paths` and of those `pushed`.
@@ -363,13 +382,21 @@ pub enum StateError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The authorities below the trust anchors are refused.
+    #[error("the file of intermediate authorities {} is refused", path.display())]
+    Intermediates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<TrustError>,
+    },
     /// A key of the gateway's cannot be opened.
     #[error("the gateway's key {} cannot be opened", path.display())]
     Key {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// A key of the gateway's could not be opened in time.
     #[error("the gateway's key {} could not be opened within {waited}", path.display())]
@@ -399,7 +426,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: TrustError,
+        source: Box<TrustError>,
     },
 }
 
@@ -409,7 +436,7 @@ fn names(paths: &[PathBuf]) -> String {
 
 impl StateError {
     pub(super) fn key(source: &KeySource, error: KeyError) -> Self {
-        Self::Key { path: source.path.clone(), source: error }
+        Self::Key { path: source.path.clone(), source: Box::new(error) }
     }
 
     /// Whether the same may well succeed later without anybody changing anything here.
@@ -427,11 +454,10 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
-            Self::Key { source, .. } => source.code(),
-            Self::KeyTimeout { source, .. } => source.code(),
+            Self::Intermediates { source, .. } | Self::Trust { source, .. } => source.code(),
+            Self::Key { source, .. } | Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
-            Self::Trust { source, .. } => source.code(),
         }
     }
 }

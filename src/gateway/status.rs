@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use super::reload::{Counts, LastError, Trigger};
+use super::verify::Authority;
 use crate::clock::rfc3339;
 use crate::keys::Protection;
 use crate::revocation::Crl;
@@ -30,6 +31,19 @@ struct TrustStatus {
     /// Changes exactly when what is trusted does.
     fingerprint: Sha256,
     anchors: Vec<KeyIdentifier>,
+    /// The authorities below the anchors whose CRLs are known.
+    intermediates: Vec<IntermediateStatus>,
+}
+
+/// An authority below a trust anchor.
+#[derive(Debug, Serialize)]
+struct IntermediateStatus {
+    key_identifier: KeyIdentifier,
+    subject: String,
+    serial_number: SerialNumber,
+    not_after: String,
+    /// Its callers are refused, and its CRL counts for nothing.
+    revoked: bool,
 }
 
 /// One CRL in force.
@@ -45,6 +59,8 @@ pub struct CrlStatus {
     left: i64,
     /// How many certificates it revokes.
     revoked: usize,
+    /// The digest of its DER: of two lists of one number, which.
+    sha256: Sha256,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +96,9 @@ impl Status {
             trust: TrustStatus {
                 fingerprint: trust.fingerprint(),
                 anchors: trust.anchors().iter().map(|anchor| anchor.key_identifier.clone()).collect(),
+                intermediates: (state.verifier.authorities().skip(trust.anchors().len()))
+                    .map(IntermediateStatus::of)
+                    .collect(),
             },
             crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
             certificate: CertificateStatus {
@@ -97,6 +116,19 @@ impl Status {
     }
 }
 
+impl IntermediateStatus {
+    fn of(authority: Authority<'_>) -> Self {
+        let Authority { certificate, key_identifier, revoked } = authority;
+        Self {
+            key_identifier: key_identifier.clone(),
+            subject: certificate.subject.to_string(),
+            serial_number: certificate.serial_number,
+            not_after: rfc3339(certificate.not_after),
+            revoked,
+        }
+    }
+}
+
 impl CrlStatus {
     /// Of `crl` at `now`.
     #[must_use]
@@ -109,6 +141,7 @@ impl CrlStatus {
             age: (now - crl.this_update).whole_seconds(),
             left: (crl.next_update - now).whole_seconds(),
             revoked: crl.len(),
+            sha256: crl.sha256,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A record is opened when the request arrives and written when it is finished or dropped, so that a
 //! caller who goes away in the middle leaves a line too.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::body::Upload;
+use super::flood::Flood;
 use super::log::LineLog;
 use super::metrics::{Finished, Metrics};
 use super::policy::{Denial, DenyReason, RuleId, Verdict};
@@ -39,6 +41,8 @@ pub struct Telemetry {
     pub metrics: Metrics,
     /// The last refused handshakes.
     pub rejected: Rejected,
+    /// How many of them get a line of their own.
+    pub flood: Flood,
     /// What the policy that is tried would have done otherwise.
     pub shadow: ShadowDifferences,
 }
@@ -61,6 +65,7 @@ impl Telemetry {
             clock,
             metrics: Metrics::new(workers),
             rejected: Rejected::default(),
+            flood: Flood::new(),
             shadow: ShadowDifferences::default(),
         }
     }
@@ -71,12 +76,32 @@ impl Telemetry {
         self.metrics.handshake_accepted(session.resumed, peer.map(|peer| (&peer.identity, peer.expires)));
     }
 
-    /// Writes the line of a refused handshake, and keeps it.
-    pub fn handshake_refused(&self, refused: HandshakeRefused) {
+    /// Counts a handshake that `remote` tried and that was refused for `reason`; writes its line and keeps
+    /// it, unless there are so many that nobody would read them.
+    pub fn handshake_refused(
+        &self,
+        remote: SocketAddr,
+        reason: &'static str,
+        refused: impl FnOnce() -> HandshakeRefused,
+    ) {
+        self.metrics.handshake_refused(reason);
+        if !self.flood.may_tell(remote.ip(), reason, Instant::now()) {
+            return;
+        }
+        let refused = refused();
         let time = Timestamp(self.clock.now());
         self.log.append(&Timed { time, event: "handshake_refused", fields: &refused });
-        self.metrics.handshake_refused(refused.reason);
         self.rejected.keep(time, refused);
+    }
+
+    /// Writes one line about all refused handshakes since the last one that had none of their own.
+    pub fn tell_untold(&self) {
+        let reasons = self.flood.take_untold();
+        if !reasons.is_empty() {
+            let fields = RefusedLine { count: reasons.values().sum(), reasons };
+            let time = Timestamp(self.clock.now());
+            self.log.append(&Timed { time, event: "handshakes_refused", fields });
+        }
     }
 
     /// Writes the line of a connection that has been cut while it was open, when nothing goes over it any
@@ -343,6 +368,14 @@ struct RequestLine<'a> {
     bytes_in: u64,
     bytes_out: u64,
     duration_us: u64,
+}
+
+/// Refused handshakes that have no line of their own.
+#[derive(Serialize)]
+struct RefusedLine {
+    count: u64,
+    /// How many for which reason.
+    reasons: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,7 @@
 //! signature check of ours; its validity and revocation are looked at every time. The proof that the
 //! caller holds the key is TLS's, made anew in every full handshake and never remembered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ use crate::clock::rfc3339;
 use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
 use crate::revocation::{Crl, RevocationSet, Standing};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
-use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 /// How many verified chains are remembered.
 const REMEMBERED: usize = 16_384;
@@ -108,7 +108,7 @@ impl PeerVerifier {
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
         let same = |identity| identity == peer.identity;
-        if self.trust.anchor(&peer.chain.anchor).is_none()
+        if !self.trust.still_vouches_for(&peer.chain)
             || !self.identify(&peer.chain, peer.form).is_ok_and(same)
         {
             return Err(CutReason::TrustChanged);
@@ -118,6 +118,8 @@ impl PeerVerifier {
         }
         match self.check_revocation(&peer.chain, at) {
             Ok(()) | Err(PeerError::CrlExpired { .. }) => Ok(()),
+            // The authority above it, whose CRL there was, is not known any more.
+            Err(PeerError::NoCrl { .. }) => Err(CutReason::TrustChanged),
             Err(_) => Err(CutReason::CertificateRevoked),
         }
     }
@@ -144,6 +146,25 @@ impl PeerVerifier {
     #[must_use]
     pub fn with_revocation(&self, crls: Crls) -> Self {
         Self::new(self.trust.clone(), Some(crls), self.trust_domain.clone(), self.issuers.clone())
+    }
+
+    /// The roots, and the authorities that are known below them.
+    pub fn authorities(&self) -> impl Iterator<Item = Authority<'_>> {
+        let anchors = self.trust.anchors().iter().map(|anchor| Authority {
+            certificate: &anchor.certificate,
+            key_identifier: &anchor.key_identifier,
+            revoked: false,
+        });
+        let below = self.trust.intermediates().iter().map(|below| Authority {
+            certificate: &below.certificate,
+            key_identifier: &below.key_identifier,
+            revoked: self.is_set_aside(&below.key_identifier),
+        });
+        anchors.chain(below)
+    }
+
+    fn is_set_aside(&self, issuer: &KeyIdentifier) -> bool {
+        self.revocation.as_ref().is_some_and(|crls| crls.set.has_set_aside(issuer))
     }
 
     /// The CRLs in force.
@@ -190,6 +211,17 @@ impl PeerVerifier {
     }
 }
 
+/// An authority that issues, as far as it is known here.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority<'a> {
+    /// Its certificate.
+    pub certificate: &'a Certificate,
+    /// The identifier of its key.
+    pub key_identifier: &'a KeyIdentifier,
+    /// Whether the authorities above it have revoked all certificates of its key.
+    pub revoked: bool,
+}
+
 /// The CRLs in force, and how long they are relied on.
 #[derive(Clone, Debug)]
 pub struct Crls {
@@ -220,7 +252,7 @@ pub struct Presented {
 /// the sessions that follow from it.
 #[derive(Debug)]
 pub struct Proof {
-    /// The certificates that it presented, the leaf first.
+    /// The certificates that it was verified by, the leaf first; what else it sent is nobody's business.
     pub chain: Vec<CertificateDer<'static>>,
     /// When.
     pub at: OffsetDateTime,
@@ -245,19 +277,37 @@ tokio::task_local! {
     /// What the sessions of the handshake that is being polled will rest on; see `PRESENTED`.
     static PROOF: RefCell<Option<Arc<Proof>>>;
 
+    /// Whether the hello of the handshake that is being polled was understood.
+    static BEGUN: Cell<bool>;
+
     /// Where the verifier of the handshake that is being polled leaves what it saw. rustls calls the
     /// verifier from within the poll of its connection's future and tells it nothing about the
     /// connection, and forgets a certificate that was refused.
     static PRESENTED: RefCell<Option<Presented>>;
 }
 
-/// Runs a handshake, and gives what the caller presented beside its result.
-pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Option<Presented>) {
+/// What was seen of a handshake, however it ended.
+#[derive(Debug)]
+pub struct Observed {
+    /// What the caller presented.
+    pub presented: Option<Presented>,
+    /// Whether its hello was understood: from then on, a handshake costs signatures.
+    pub begun: bool,
+}
+
+/// Runs a handshake, and gives what was seen of it beside its result.
+pub async fn observing<T>(handshake: impl Future<Output = T>) -> (T, Observed) {
     let observed = async {
         let result = handshake.await;
-        (result, PRESENTED.with(RefCell::take))
+        (result, Observed { presented: PRESENTED.with(RefCell::take), begun: BEGUN.with(Cell::get) })
     };
-    PROOF.scope(RefCell::default(), PRESENTED.scope(RefCell::default(), observed)).await
+    let observed = PRESENTED.scope(RefCell::default(), BEGUN.scope(Cell::new(false), observed));
+    PROOF.scope(RefCell::default(), observed).await
+}
+
+/// Notes that the hello of the handshake that is being polled was understood.
+pub fn hello_understood() {
+    let _ = BEGUN.try_with(|begun| begun.set(true));
 }
 
 /// The verifier as rustls asks for it, with what one listener wants.
@@ -289,17 +339,17 @@ impl ClientCertVerifier for ListenerVerifier {
             .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
         let verdict = self.verifier.judge(end_entity, intermediates, self.listener.identity_form, at);
-        // Sessions are stored when the handshake has ended, and then the key has been proved too.
-        Proof::of_this_handshake(Arc::new(Proof {
-            chain: std::iter::once(end_entity)
-                .chain(intermediates)
-                .map(|der| der.clone().into_owned())
-                .collect(),
-            at,
-            anchors: self.verifier.trust.fingerprint(),
-        }));
         let result = match &verdict {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Ok(peer) => {
+                // Sessions are stored when the handshake has ended, and then the key has been proved too.
+                let chain = std::iter::once(&peer.chain.leaf).chain(&peer.chain.intermediates);
+                Proof::of_this_handshake(Arc::new(Proof {
+                    chain: chain.map(|certificate| certificate.der.clone()).collect(),
+                    at,
+                    anchors: self.verifier.trust.fingerprint(),
+                }));
+                Ok(ClientCertVerified::assertion())
+            }
             Err(error) => Err(error.to_rustls().into()),
         };
         // A handshake outside of `observing` has nobody to ask what was presented.
@@ -362,7 +412,9 @@ pub enum PeerError {
     #[error("no certificate was presented")]
     Missing,
     /// There is no CRL that would tell.
-    #[error("there is no CRL of issuer {issuer}")]
+    #[error(
+        "there is no CRL of issuer {issuer}: `trust.crl` must have it, and `trust.intermediates` the issuer's certificate"
+    )]
     NoCrl {
         /// Whose.
         issuer: KeyIdentifier,

@@ -1,5 +1,5 @@
-//! What has to happen without anybody asking: expired connections are cut, an ageing CRL is told of, and
-//! a drain comes to its end.
+//! What has to happen without anybody asking: expired connections are cut, an ageing CRL is told of, what
+//! a flood has kept out of the log is summed up there, and a drain comes to its end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,9 @@ use crate::clock::rfc3339;
 
 /// How often the clock is looked at; with it, how long a connection outlives its certificate.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How often a flood of refused handshakes is summed up.
+const SUMMARY: Duration = Duration::from_secs(1);
 
 /// How often an ageing CRL is told of.
 const REMINDER: Duration = Duration::from_secs(3_600);
@@ -32,6 +35,8 @@ pub async fn run(gateway: Arc<Shared>) {
     let mut phase = gateway.phase.subscribe();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut summary = interval(SUMMARY);
+    summary.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reminder = interval(REMINDER);
     // It ends with this runtime.
     tokio::spawn(logins::run(Arc::clone(&gateway)));
@@ -40,6 +45,7 @@ pub async fn run(gateway: Arc<Shared>) {
             biased;
             () = Phase::reached(Phase::Draining, &mut phase) => break,
             _ = tick.tick() => cut_expired(&gateway),
+            _ = summary.tick() => gateway.telemetry.tell_untold(),
             _ = reminder.tick() => warn_of_ageing_crls(&gateway, gateway.telemetry.clock.now()),
         }
     }
@@ -47,6 +53,7 @@ pub async fn run(gateway: Arc<Shared>) {
         () = finish(&gateway) => {}
         () = Phase::reached(Phase::Stopped, &mut phase) => {}
     }
+    gateway.telemetry.tell_untold();
     gateway.phase.send_replace(Phase::Stopped);
 }
 

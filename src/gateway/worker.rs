@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::addresses::Place;
 use super::connection::{Http, serve};
 use super::handshake::{Refusal, admit};
 use super::registry::{CutReason, Order};
@@ -160,10 +161,12 @@ impl Worker {
         stream: TcpStream,
         remote: SocketAddr,
     ) {
-        let Some(slot) = Slot::take(&self.gateway) else {
-            let refusal = Refusal::new("connection.limit", "as many connections are open as there may be");
-            refusal.log(&self.gateway, remote, Instant::now());
-            return;
+        let slot = match Slot::take(&self.gateway, remote) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                refusal.log(&self.gateway, remote, Instant::now());
+                return;
+            }
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
@@ -177,19 +180,38 @@ impl Worker {
     }
 }
 
-/// One of the connections that may be open; dropped, it is free again.
+/// One of the connections that may be open, at all and from its address; dropped, it is free again.
 #[derive(Debug)]
-pub struct Slot(Arc<Shared>);
+pub struct Slot {
+    /// Its place among the connections of its address.
+    pub place: Place,
+    _one_of_all: OneOfAll,
+}
 
 impl Slot {
-    fn take(gateway: &Arc<Shared>) -> Option<Self> {
-        let taken = gateway.connections.fetch_add(1, Relaxed);
-        let slot = Self(Arc::clone(gateway));
-        (taken < gateway.limits.connections).then_some(slot)
+    fn take(gateway: &Arc<Shared>, remote: SocketAddr) -> Result<Self, Box<Refusal>> {
+        let one_of_all = OneOfAll::take(gateway).ok_or_else(|| {
+            Refusal::new("connection.limit", "as many connections are open as there may be")
+        })?;
+        let place = gateway.addresses.admit(remote.ip(), Instant::now());
+        let place = place.map_err(|limit| Refusal::new(limit.code(), limit.to_string()))?;
+        Ok(Self { place, _one_of_all: one_of_all })
     }
 }
 
-impl Drop for Slot {
+/// One of all connections that may be open.
+#[derive(Debug)]
+struct OneOfAll(Arc<Shared>);
+
+impl OneOfAll {
+    fn take(gateway: &Arc<Shared>) -> Option<Self> {
+        let taken = gateway.connections.fetch_add(1, Relaxed);
+        let one = Self(Arc::clone(gateway));
+        (taken < gateway.limits.connections).then_some(one)
+    }
+}
+
+impl Drop for OneOfAll {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
     }

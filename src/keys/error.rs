@@ -40,8 +40,8 @@ pub enum KeyError {
         /// The type asked for.
         algorithm: KeyAlgorithm,
     },
-    /// The key is held by a service and never leaves it.
-    #[error("the private key is held by a service and never leaves it")]
+    /// The key is held by a service or a token and never leaves it.
+    #[error("the private key is held by a service or a token and never leaves it")]
     Held,
     /// The key management service could not be used.
     #[error(transparent)]

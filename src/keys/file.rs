@@ -29,6 +29,11 @@ pub enum KeyFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "protection", rename_all = "kebab-case")]
 pub enum Protection {
+    /// It is not here: a service or a token holds it, and it never leaves it.
+    Held {
+        /// What holds it.
+        by: String,
+    },
     /// A key management service; without it the key does not open.
     Kms {
         /// The kind of service.
@@ -59,6 +64,7 @@ pub enum NewProtection<'a> {
 impl std::fmt::Display for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Held { by } => write!(f, "never leaves {by}"),
             Self::Kms { kms, wrapping_key, version: None } => write!(f, "{kms} key {wrapping_key}"),
             Self::Kms { kms, wrapping_key, version: Some(version) } => {
                 write!(f, "{kms} key {wrapping_key}, version {version}")

@@ -1,4 +1,4 @@
-//! Private keys that never leave the service that holds them: it is sent a digest and gives back a
+//! Private keys that never leave the service or token that holds them: it is sent a digest and gives back a
 //! signature, which is verified here before anybody relies on it.
 
 use std::fmt;
@@ -30,7 +30,8 @@ pub trait DigestSigner: Send + Sync {
 pub(super) struct HeldKey {
     signer: Box<dyn DigestSigner>,
     public_key: SubjectPublicKeyInfo,
-    /// Why the last signature could not be had: the signing library has no room for the reason.
+    /// Why a signature could not be had, the first of them that nobody has asked for yet: the signing
+    /// library has no room for the reason, and what follows on other threads may only follow from it.
     failure: Mutex<Option<KmsError>>,
 }
 
@@ -53,7 +54,7 @@ impl HeldKey {
                 .map_err(|_| KmsError::Signature)
         });
         signed.map_err(|error| {
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             rcgen::Error::RemoteKeyError
         })
     }

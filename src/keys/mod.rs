@@ -2,7 +2,8 @@
 //!
 //! A key in memory is zeroized when it is dropped and never shown. What protects it at rest is this
 //! module's business alone: whoever needs a key says which file and gets a [`PrivateKey`], whatever
-//! the file holds ([`KeyFile`]), with what their [`Unlock`] supplies.
+//! the file holds ([`KeyFile`]), with what their [`Unlock`] supplies. The root's key may be in no file at
+//! all, but with a service or in a PKCS#11 token that signs by it ([`DigestSigner`]).
 
 mod envelope;
 mod error;
@@ -49,7 +50,7 @@ pub struct PrivateKey {
 
 /// Where the private half is.
 enum Material {
-    /// With a service that signs by it.
+    /// With a service or a token that signs by it.
     Held(HeldKey),
     /// Here.
     Pair(rcgen::KeyPair),
@@ -100,7 +101,18 @@ impl PrivateKey {
         Ok(Self { material, algorithm: KeyAlgorithm::EcdsaP256 })
     }
 
-    /// Why the last signature of a key that is held elsewhere could not be had.
+    /// Has the key sign something of no use, to know that it does: one that is held elsewhere may not be
+    /// allowed to.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn try_out(&self) -> Result<(), KeyError> {
+        let signed = self.sign(b"cluster-ca: a signature of no use");
+        signed.map(drop).map_err(|_| self.take_failure().map_or(KeyError::Unsupported, KeyError::Kms))
+    }
+
+    /// Why a signature of a key that is held elsewhere could not be had; the first one that could not, if
+    /// there are several.
     pub fn take_failure(&self) -> Option<KmsError> {
         match &self.material {
             Material::Held(held) => held.take_failure(),

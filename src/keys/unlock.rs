@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use super::KeyError;
-use super::kms::{Configuration, KmsError};
+use super::kms::{Configuration, KmsError, Pkcs11Error};
 use crate::secret::Secret;
 
-/// Supplies passphrases and key management services, each only when a key file needs it.
+/// Supplies passphrases, key management services and PINs, each only when a key needs it.
 pub trait Unlock: fmt::Debug + Send + Sync {
     /// The passphrase of the key in `path`.
     ///
@@ -20,6 +20,18 @@ pub trait Unlock: fmt::Debug + Send + Sync {
     /// # Errors
     /// What keeps the configuration from being read.
     fn kms(&self) -> Result<Configuration, KmsError>;
+
+    /// The PIN of a token: what `kept` finds, where no other one was supplied for this run.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::PinNeeded`] when there is none to be had.
+    fn pin(
+        &self,
+        token: &str,
+        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+    ) -> Result<Secret, KmsError> {
+        kept()?.ok_or_else(|| Pkcs11Error::PinNeeded { token: token.to_owned() }.into())
+    }
 }
 
 /// Opens nothing: for keys that nothing protects but their file.

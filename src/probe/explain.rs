@@ -8,7 +8,7 @@ use super::{Caller, End, Endpoint, Observation};
 use crate::identity::Host;
 use crate::revocation::{RevocationSet, Standing};
 use crate::x509::Certificate;
-use crate::x509::trust::{self, Purpose, TrustBundle};
+use crate::x509::trust::{self, ChainError, Purpose, TrustBundle};
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,16 +47,18 @@ impl Judge<'_> {
     #[must_use]
     pub fn explain(&self, endpoint: &Endpoint, caller: Option<&Caller>, seen: &Observation) -> Option<Cause> {
         if seen.end == End::NotTls {
-            return Some(server("explain.not_tls", "what answers does not speak TLS"));
+            return seen.end.cause();
         }
         // A real caller looks at the server first, and goes no further when it does not like it.
-        self.server_certificate(endpoint, seen)
-            .or_else(|| caller.and_then(|caller| self.caller_certificate(caller)))
+        self.server(&endpoint.host, &seen.chain)
+            .or_else(|| caller.and_then(|caller| self.caller(caller)))
             .or_else(|| self.what_the_server_said(caller.is_some(), seen))
     }
 
-    fn server_certificate(&self, endpoint: &Endpoint, seen: &Observation) -> Option<Cause> {
-        let chain = &seen.chain;
+    /// Why a caller of `host` refuses the chain that a server presents; none when it does not, or when
+    /// there is no chain.
+    #[must_use]
+    pub fn server(&self, host: &Host, chain: &[Certificate]) -> Option<Cause> {
         let leaf = chain.first()?;
         let refused = |code, why: &dyn std::fmt::Display| Cause {
             side: Side::Server,
@@ -66,15 +68,17 @@ impl Judge<'_> {
         if let Some((code, why)) = self.refusal(chain, Purpose::Server) {
             return Some(refused(code, &why));
         }
-        let name = match &endpoint.host {
+        let name = match host {
             Host::Ip(ip) => Some(ServerName::from(*ip)),
             Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
         };
-        let named = name.map_or(Ok(()), |name| trust::verify_host(&leaf.der, &name));
-        named.err().map(|error| refused(error.code(), &format_args!("{error} {}", endpoint.host)))
+        let named = name.map_or(Err(ChainError::WrongName), |name| trust::verify_host(&leaf.der, &name));
+        named.err().map(|error| refused(error.code(), &format_args!("{error} {host}")))
     }
 
-    fn caller_certificate(&self, caller: &Caller) -> Option<Cause> {
+    /// Why servers refuse a caller, as far as can be told from here.
+    #[must_use]
+    pub fn caller(&self, caller: &Caller) -> Option<Cause> {
         if !caller.keys_match() {
             let message = "the private key is not the key of the certificate".to_owned();
             return Some(Cause { side: Side::Caller, code: "explain.key_mismatch", message });
@@ -110,7 +114,6 @@ impl Judge<'_> {
         match &seen.end {
             // The gateway's own answer to a caller without a certificate.
             End::Answered(401 | 403) if !has_certificate && seen.asks_for_certificate => Some(demanded()),
-            End::Answered(_) | End::Open => None,
             End::Alert(_) | End::Closed if !has_certificate && seen.asks_for_certificate => Some(demanded()),
             End::Alert(alert) if seen.chain.is_empty() && !is_about_versions(*alert) => Some(server(
                 "explain.refused_early",
@@ -118,12 +121,24 @@ impl Judge<'_> {
                     "the server refused before it showed a certificate (alert {alert}): it may not know the name that it was called by"
                 ),
             )),
-            End::Alert(alert) => Some(alerted(*alert)),
-            End::Closed => Some(server("explain.closed", "the server closed the connection without a word")),
-            End::Broken(why) => {
+            end => end.cause(),
+        }
+    }
+}
+
+impl End {
+    /// Why it ended so, in the server's own word, for a caller with whom nothing is wrong here; none when
+    /// it did not refuse.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Alert(alert) => Some(alerted(*alert)),
+            Self::Answered(_) | Self::Open => None,
+            Self::Broken(why) => {
                 Some(server("explain.broken", &format!("the server broke the protocol: {why}")))
             }
-            End::NotTls => Some(server("explain.not_tls", "what answers does not speak TLS")),
+            Self::Closed => Some(server("explain.closed", "the server closed the connection without a word")),
+            Self::NotTls => Some(server("explain.not_tls", "what answers does not speak TLS")),
         }
     }
 }

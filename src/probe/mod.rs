@@ -9,6 +9,7 @@ mod explain;
 mod tls;
 
 pub use explain::{Cause, Judge, Side};
+pub use tls::Witness;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -23,7 +24,7 @@ use crate::x509::Certificate;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a service listens: `HOST:PORT`, an IPv6 address in brackets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The name or address that callers use, and that its certificate must name.
     pub host: Host,

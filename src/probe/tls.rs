@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream};
@@ -38,18 +38,24 @@ pub(super) fn converse(
     offer_http: bool,
 ) -> Result<Seen, ProbeError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let witness = Arc::new(Witness { provider: Arc::clone(&provider), chain: Mutex::default() });
+    let presented = Arc::new(Mutex::new(Vec::new()));
+    let witness = Witness::new({
+        let presented = Arc::clone(&presented);
+        move |chain| {
+            *presented.lock().unwrap_or_else(PoisonError::into_inner) = chain.to_vec();
+            Ok(())
+        }
+    });
     let identity = Arc::new(Identity {
-        certified: caller.map(|caller| certified(&provider, caller)).transpose()?,
+        certified: caller.map(Caller::certified).transpose()?,
         asked: AtomicBool::new(false),
     });
-    let (verifier, resolver): (Arc<dyn ServerCertVerifier>, Arc<dyn ResolvesClientCert>) =
-        (Arc::<Witness>::clone(&witness), Arc::<Identity>::clone(&identity));
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::<Identity>::clone(&identity);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ProbeError::Tls { why: error.to_string() })?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(witness))
         .with_client_cert_resolver(resolver);
     if offer_http {
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
@@ -63,13 +69,8 @@ pub(super) fn converse(
     let mut tls = ClientConnection::new(Arc::new(config), name)
         .map_err(|error| ProbeError::Tls { why: error.to_string() })?;
     let end = talk(&mut tls, stream, endpoint);
-    let chain = std::mem::take(&mut *witness.chain.lock().unwrap_or_else(PoisonError::into_inner));
-    let end = match end {
-        // Garbage before any certificate is another protocol; after it, it is a broken server.
-        Err(error) if chain.is_empty() && is_garbage(&error) => End::NotTls,
-        Err(error) => ending(&error),
-        Ok(end) => end,
-    };
+    let chain = std::mem::take(&mut *presented.lock().unwrap_or_else(PoisonError::into_inner));
+    let end = end.unwrap_or_else(|error| End::of(&error, !chain.is_empty()));
     Ok(Seen { chain, asks_for_certificate: identity.asked.load(Ordering::Relaxed), end })
 }
 
@@ -106,42 +107,69 @@ fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn is_garbage(error: &io::Error) -> bool {
-    matches!(cause(error), Some(Error::InvalidMessage(_)))
-}
-
 fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|cause| cause.downcast_ref())
 }
 
-/// How a connection ended that ended with an error.
-fn ending(error: &io::Error) -> End {
-    match cause(error) {
-        Some(Error::AlertReceived(alert)) => End::Alert(u8::from(*alert)),
-        Some(other) => End::Broken(other.to_string()),
-        None => End::Closed,
+impl End {
+    /// How a connection ended that ended with this error, after or before the server `has_shown` a
+    /// certificate.
+    #[must_use]
+    pub fn of(error: &io::Error, has_shown: bool) -> Self {
+        match cause(error) {
+            Some(Error::AlertReceived(alert)) => Self::Alert(u8::from(*alert)),
+            // Garbage before any certificate is another protocol; after it, it is a broken server.
+            Some(Error::InvalidMessage(_)) if !has_shown => Self::NotTls,
+            Some(other) => Self::Broken(other.to_string()),
+            None => Self::Closed,
+        }
     }
 }
 
-fn certified(provider: &CryptoProvider, caller: &Caller) -> Result<Arc<CertifiedKey>, ProbeError> {
-    let why = |why: String| ProbeError::Tls { why };
-    let key = caller.key.to_pkcs8().map_err(|error| why(error.to_string()))?;
-    let key =
-        PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec()).map_err(|error| why(error.to_owned()))?;
-    let key = provider.key_provider.load_private_key(key).map_err(|error| why(error.to_string()))?;
-    let chain = caller.chain.iter().map(|certificate| certificate.der.clone()).collect();
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
+impl Caller {
+    /// Certificate and key as TLS takes them.
+    ///
+    /// # Errors
+    /// [`ProbeError::Tls`] when TLS has no use for the key.
+    pub fn certified(&self) -> Result<Arc<CertifiedKey>, ProbeError> {
+        let why = |why: String| ProbeError::Tls { why };
+        let key = self.key.to_pkcs8().map_err(|error| why(error.to_string()))?;
+        let key = PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec())
+            .map_err(|error| why(error.to_owned()))?;
+        let provider = aws_lc_rs::default_provider();
+        let key = provider.key_provider.load_private_key(key).map_err(|error| why(error.to_string()))?;
+        let chain = self.chain.iter().map(|certificate| certificate.der.clone()).collect();
+        Ok(Arc::new(CertifiedKey::new(chain, key)))
+    }
 }
 
-/// Takes every chain and remembers it; the proof of the key is checked all the same, since without it the
-/// chain says nothing about who is there.
-#[derive(Debug)]
-struct Witness {
-    provider: Arc<CryptoProvider>,
-    chain: Mutex<Vec<CertificateDer<'static>>>,
+/// Judges what a server presents as it is told to, and checks in any case that the server has the key of
+/// it: without that proof a certificate says nothing about who is there.
+pub struct Witness<J> {
+    judge: J,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Witness {
+impl<J> Witness<J>
+where
+    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
+{
+    /// Takes the chains that `judge` takes: the server's own certificate first, then what it sends with it.
+    pub fn new(judge: J) -> Self {
+        Self { judge, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    }
+}
+
+impl<J> std::fmt::Debug for Witness<J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+impl<J> ServerCertVerifier for Witness<J>
+where
+    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
+{
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -151,8 +179,7 @@ impl ServerCertVerifier for Witness {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned());
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
-        Ok(ServerCertVerified::assertion())
+        (self.judge)(&chain.collect::<Vec<_>>()).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -161,8 +188,7 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -171,12 +197,11 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

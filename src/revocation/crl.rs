@@ -34,23 +34,23 @@ pub struct Crl {
 }
 
 impl Crl {
-    /// Reads one CRL (DER) and verifies that a trust anchor made it. One past its end is let in:
-    /// what it revoked stays revoked, and [`super::Standing`] tells the rest.
+    /// Reads one CRL (DER) and verifies that an authority of `bundle` made it, a trust anchor or one
+    /// below. One past its end is let in: what it revoked stays revoked, and [`super::Standing`] tells
+    /// the rest. Whether the authority has itself been revoked is for [`super::RevocationSet`] to say.
     ///
     /// # Errors
     /// [`CrlError`] when it is none that can be relied on, nobody trusted made it, or it is from the
     /// future.
     pub fn verify(der: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
         let list = CertificateList::from_der(der).map_err(CrlError::Unfit)?;
-        let anchor = bundle
-            .anchor(&list.authority_key_identifier)
-            .filter(|anchor| anchor.certificate.subject.der == list.issuer.der)
-            .ok_or_else(|| CrlError::UnknownIssuer {
+        let authority = bundle.authority(&list.authority_key_identifier, &list.issuer).ok_or_else(|| {
+            CrlError::UnknownIssuer {
                 issuer: list.issuer.to_string(),
                 key_identifier: list.authority_key_identifier.clone(),
-            })?;
-        let issuer = anchor.key_identifier.clone();
-        if let Err(source) = list.verify(&anchor.certificate.public_key_info) {
+            }
+        })?;
+        let issuer = list.authority_key_identifier.clone();
+        if let Err(source) = list.verify(&authority.public_key_info) {
             return Err(CrlError::Signature { issuer, source });
         }
         if list.this_update > at + CLOCK_SKEW {
@@ -174,12 +174,18 @@ fn narrow(serial_number: &SerialNumber) -> Option<u128> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlError {
-    /// A trusted root has no CRL.
+    /// The authority that made it has been revoked, so that it counts for nothing.
+    #[error("the CRL is of key {issuer}, whose certificate has been revoked: it counts for nothing")]
+    IssuerRevoked {
+        /// Whose it is.
+        issuer: KeyIdentifier,
+    },
+    /// A trusted root, or an authority below one, has no CRL.
     #[error("there is no CRL of {subject} (key {issuer})")]
     MissingForIssuer {
-        /// The root's key.
+        /// Its key.
         issuer: KeyIdentifier,
-        /// The root's subject.
+        /// Its subject.
         subject: String,
     },
     /// It is from the future.
@@ -219,8 +225,10 @@ pub enum CrlError {
     /// It is not a CRL that can be relied on.
     #[error("the CRL is refused")]
     Unfit(#[source] CrlFault),
-    /// No trusted root has both this name and this key.
-    #[error("the CRL is of {issuer} (key {key_identifier}), which is not a trusted root")]
+    /// No authority that is known has both this name and this key.
+    #[error(
+        "the CRL is of {issuer} (key {key_identifier}), which is neither a trusted root nor an authority known to be below one"
+    )]
     UnknownIssuer {
         /// Who made it, as it says.
         issuer: String,
@@ -237,6 +245,7 @@ impl CrlError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::IssuerRevoked { .. } => "crl.issuer_revoked",
             Self::MissingForIssuer { .. } => "crl.missing_for_issuer",
             Self::NotYetValid { .. } => "crl.not_yet_valid",
             Self::NumberReused { .. } => "crl.number_reused",

@@ -1,6 +1,7 @@
 //! Whether the rows are what the audit chain says they are.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use rusqlite::TransactionBehavior;
 
@@ -8,8 +9,8 @@ use super::{Inventory, Issuer, Record, StoreError, row, transaction};
 use crate::audit::{Action, Entry, Head, Outcome};
 
 impl Inventory {
-    /// Checks the audit chain, and the cluster, every certificate and revocation against it, so that a change made
-    /// outside this program is noticed; the end of the chain is the answer.
+    /// Checks the audit chain, and the cluster, every certificate, revocation and CRL against it, so that a change
+    /// made outside this program is noticed; the end of the chain is the answer.
     ///
     /// Whoever can write the file can write the chain anew; that shows against a [`Head`] noted elsewhere.
     ///
@@ -21,12 +22,17 @@ impl Inventory {
         let snapshot = rusqlite::Transaction::new_unchecked(&self.sql, TransactionBehavior::Deferred)?;
         let mut head = Head::EMPTY;
         let mut accounted = 0;
+        let mut crls = CrlEntries::default();
         self.audit_entries(0, |entry| {
             head.follow(&entry)?;
             self.check_cluster(&entry)?;
+            crls.note(&entry);
             accounted += self.check_entry(&entry)?;
             Ok::<_, StoreError>(())
         })?;
+        for issuer in self.issuers()? {
+            crls.check(&issuer)?;
+        }
         // Each entry accounts for at most one issue, or for how it stands with one revocation, and none is
         // accounted for twice: where the numbers differ, there are rows that no entry told of.
         let recorded: i64 = snapshot.query_row(
@@ -79,6 +85,49 @@ impl Inventory {
             .and_then(|record| judge(record, entry))
             .ok_or_else(|| StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
     }
+}
+
+/// The last entries about the CRLs of each issuer.
+#[derive(Default)]
+struct CrlEntries {
+    reserved: BTreeMap<String, Entry>,
+    published: BTreeMap<String, Entry>,
+}
+
+impl CrlEntries {
+    fn note(&mut self, entry: &Entry) {
+        let last = match entry.event.action {
+            Action::CrlReserve => &mut self.reserved,
+            Action::CrlPublish => &mut self.published,
+            _ => return,
+        };
+        last.insert(entry.event.target.clone(), entry.clone());
+    }
+
+    /// Refuses an issuer whose newest CRL is not the last that was told of, or that would use a number
+    /// again: gateways take a number only once. (A restore skips numbers, so the next may be a later one.)
+    fn check(&self, issuer: &Issuer) -> Result<(), StoreError> {
+        let target = issuer.key_id.to_string();
+        let contradicts =
+            |entry: &Entry| StoreError::Inconsistent { target: target.clone(), entry: entry.seq };
+        match (&issuer.crl, self.published.get(&target)) {
+            (None, None) => {}
+            (Some(crl), Some(entry)) if entry.event.details == transaction::crl_details(crl) => {}
+            (_, Some(entry)) => return Err(contradicts(entry)),
+            (Some(crl), None) => {
+                return Err(StoreError::UnaccountedCrl { issuer: target, number: crl.number });
+            }
+        }
+        match self.reserved.get(&target) {
+            Some(entry) if !is_below(&entry.event.details, issuer.next_crl_number) => Err(contradicts(entry)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the number that an entry tells of is below `next`.
+fn is_below(details: &serde_json::Value, next: u64) -> bool {
+    details["crl_number"].as_u64().is_some_and(|number| number < next)
 }
 
 fn issue_told(record: &Record, entry: &Entry) -> Option<u64> {

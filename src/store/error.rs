@@ -95,7 +95,7 @@ pub enum StoreError {
     /// The rows are not what the audit chain says they are.
     #[error("{target} was changed outside this program: audit entry {entry} says otherwise")]
     Inconsistent {
-        /// The cluster, or a certificate by issuer and serial number, as the entry names it.
+        /// The cluster, an issuer, or a certificate by issuer and serial number, as the entry names it.
         target: String,
         /// The entry that the inventory contradicts.
         entry: u64,
@@ -170,6 +170,14 @@ pub enum StoreError {
         /// How many.
         certificates: u64,
     },
+    /// A CRL is recorded that no audit entry tells of.
+    #[error("CRL {number} of {issuer} is recorded, and no audit entry tells of it")]
+    UnaccountedCrl {
+        /// The key identifier of its issuer.
+        issuer: String,
+        /// Its number.
+        number: u64,
+    },
     /// Not the word for a status.
     #[error("`{given}` is not a status: the statuses are reserved, valid, expired and revoked")]
     Status {
@@ -206,7 +214,9 @@ impl StoreError {
             Self::File(error) => error.code(),
             Self::Foreign { .. } => "store.foreign",
             Self::Incomplete { .. } => "store.incomplete",
-            Self::Inconsistent { .. } | Self::Unaccounted { .. } => "store.inconsistent",
+            Self::Inconsistent { .. } | Self::Unaccounted { .. } | Self::UnaccountedCrl { .. } => {
+                "store.inconsistent"
+            }
             Self::Missing { .. } => "store.missing",
             Self::Newer { .. } => "store.newer",
             Self::NoActiveIssuer => "store.no_active_issuer",

@@ -595,6 +595,43 @@ fn a_row_changed_outside_is_noticed() {
 }
 
 #[test]
+fn a_crl_counter_that_was_turned_outside_is_noticed() {
+    for change in [
+        "next_crl_number = 2, crl_number = 1",
+        "crl_number = 1",
+        "crl_next_update = crl_next_update + 86400",
+        "crl_sha256 = zeroblob(32)",
+        "crl_number = NULL, crl_this_update = NULL, crl_next_update = NULL, crl_sha256 = NULL",
+        "next_crl_number = 3",
+    ] {
+        let mut home = Home::new();
+        let issuer = home.issuer.clone();
+        for _ in 0..3 {
+            home.begin().reserve_crl_number(&issuer).unwrap().0.commit().unwrap();
+        }
+        let crl = CurrentCrl {
+            number: 2,
+            this_update: NOW,
+            next_update: NOW + time::Duration::days(180),
+            sha256: Sha256::of(b"crl"),
+        };
+        home.begin().record_crl(&issuer, &crl).unwrap().commit().unwrap();
+        home.inventory.check_against_audit().unwrap();
+        home.begin().skip_crl_numbers(&issuer, 41).unwrap().commit().unwrap();
+        home.inventory.check_against_audit().unwrap();
+        home.tamper(&format!("UPDATE issuer SET {change}"));
+        let code = home.inventory.check_against_audit().unwrap_err().code();
+        assert_eq!(code, "store.inconsistent", "{change}");
+    }
+    let home = one_of_each();
+    home.tamper(
+        "UPDATE issuer SET next_crl_number = 9, crl_number = 8, crl_this_update = 1, crl_next_update = 2, \
+         crl_sha256 = zeroblob(32)",
+    );
+    assert_eq!(home.inventory.check_against_audit().unwrap_err().code(), "store.inconsistent");
+}
+
+#[test]
 fn an_impossible_row_is_an_error_and_no_panic() {
     for (change, column) in [
         ("name = 'No Name'", "name"),

@@ -250,13 +250,7 @@ impl<'a> Transaction<'a> {
         if changed == 0 {
             return Err(StoreError::CrlNumber { number: crl.number });
         }
-        let details = json!({
-            "crl_number": crl.number,
-            "this_update": rfc3339(crl.this_update),
-            "next_update": rfc3339(crl.next_update),
-            "sha256": crl.sha256,
-        });
-        self.record(Action::CrlPublish, issuer.to_string(), Outcome::Success, details)
+        self.record(Action::CrlPublish, issuer.to_string(), Outcome::Success, crl_details(crl))
     }
 
     /// Closes what a crashed process left open: a reservation that will never be used, or an issued
@@ -410,6 +404,16 @@ pub(super) fn initialize_details(cluster: &Cluster, issuer: &KeyIdentifier, root
         "trust_domain": cluster.trust_domain,
         "issuer": issuer,
         "fingerprint": root.fingerprint(),
+    })
+}
+
+/// What the audit chain says of a CRL; see [`issue_details`].
+pub(super) fn crl_details(crl: &CurrentCrl) -> Value {
+    json!({
+        "crl_number": crl.number,
+        "this_update": rfc3339(crl.this_update),
+        "next_update": rfc3339(crl.next_update),
+        "sha256": crl.sha256,
     })
 }
 

@@ -6,8 +6,9 @@
 //! Whether the signature holds, and whose it is, is judged by whoever trusts somebody.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use x509_parser::asn1_rs::Oid;
 use x509_parser::prelude::FromDer;
@@ -291,9 +292,34 @@ impl fmt::Debug for CrlNumber {
     }
 }
 
+impl FromStr for CrlNumber {
+    type Err = CrlFault;
+
+    /// Reads what [`fmt::Display`] writes: decimal digits, or `0x` and the 40 hexadecimal ones of all octets.
+    fn from_str(text: &str) -> Result<Self, CrlFault> {
+        if let Some(digits) = text.strip_prefix("0x") {
+            return super::unhex(digits)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(Self)
+                .ok_or(CrlFault::Number);
+        }
+        let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number: u128 = text.parse().ok().filter(|_| is_decimal).ok_or(CrlFault::Number)?;
+        let mut padded = [0; 20];
+        padded.iter_mut().skip(4).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+        Ok(Self(padded))
+    }
+}
+
 impl Serialize for CrlNumber {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CrlNumber {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -365,5 +391,23 @@ impl CrlFault {
 impl From<DerError> for CrlFault {
     fn from(error: DerError) -> Self {
         Self::Malformed { why: error.as_str() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_reads_as_it_is_written() {
+        let [mut large, mut largest] = [[0; 20]; 2];
+        large[4] = 0xff;
+        largest[0] = 1;
+        for number in [CrlNumber::from(0), 17.into(), u64::MAX.into(), CrlNumber(large), CrlNumber(largest)] {
+            assert_eq!(number.to_string().parse(), Ok(number));
+        }
+        for text in ["", "-1", "+1", " 1", "1.0", "0x", "0x01", "one", &"9".repeat(60)] {
+            assert_eq!(text.parse::<CrlNumber>(), Err(CrlFault::Number), "{text}");
+        }
     }
 }

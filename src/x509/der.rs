@@ -1,5 +1,5 @@
-//! The little DER (X.690) that `x509_parser` does not offer: elements one after the other, without
-//! an allocation, however large the file; a CRL of a million entries is read with it.
+//! The little DER (X.690) that `x509_parser` does not offer: elements read one after the other, without
+//! an allocation, however large the file, and written; a CRL of a million entries is read and made with it.
 
 /// Tags (X.680, section 8.6) in the form that stands in the file.
 pub(crate) mod tag {
@@ -101,6 +101,46 @@ fn long_length(digits: &[u8]) -> Result<usize, DerError> {
     }
 }
 
+/// A positive number, in the fewest octets that do not look negative.
+pub(crate) fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
+    let zeros = big_endian.iter().take_while(|octet| **octet == 0).count();
+    let digits = big_endian.get(zeros..).unwrap_or_default();
+    let sign = digits.first().is_none_or(|first| *first >= 0x80);
+    header(out, tag::INTEGER, digits.len() + usize::from(sign));
+    if sign {
+        out.push(0);
+    }
+    out.extend_from_slice(digits);
+}
+
+/// An element on its own.
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut element = Vec::with_capacity(content.len() + 6);
+    write_element(&mut element, tag, content);
+    element
+}
+
+/// An element after what is there already.
+pub(crate) fn write_element(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    header(out, tag, content.len());
+    out.extend_from_slice(content);
+}
+
+/// A tag and a length in the fewest octets (X.690, section 10.1).
+pub(crate) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
+    out.push(tag);
+    let octets = length.to_be_bytes();
+    match u8::try_from(length) {
+        Ok(short @ 0..0x80) => out.push(short),
+        _ => {
+            let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+            let digits = octets.get(zeros..).unwrap_or_default();
+            out.push(0x80 | u8::try_from(digits.len()).unwrap_or(8));
+            out.extend_from_slice(digits);
+        }
+    }
+}
+
 /// Why bytes are not the DER they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DerError {
@@ -148,6 +188,22 @@ mod tests {
             &[0x30, 0x85, 1, 0, 0, 0, 0],
         ] {
             assert_eq!(Reader::new(bytes).element().unwrap_err(), DerError::Length, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_in_the_fewest_octets() {
+        for (length, written) in [
+            (0, &[0x30, 0][..]),
+            (127, &[0x30, 127]),
+            (128, &[0x30, 0x81, 128]),
+            (255, &[0x30, 0x81, 255]),
+            (256, &[0x30, 0x82, 1, 0]),
+            (50_000_000, &[0x30, 0x84, 2, 0xfa, 0xf0, 0x80]),
+        ] {
+            let mut out = Vec::new();
+            header(&mut out, tag::SEQUENCE, length);
+            assert_eq!(out, written);
         }
     }
 }

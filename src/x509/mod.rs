@@ -212,6 +212,12 @@ impl Serialize for KeyIdentifier {
     }
 }
 
+impl<'de> Deserialize<'de> for KeyIdentifier {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A SHA-256 digest: of a certificate's DER, of a profile's text, of an audit entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);

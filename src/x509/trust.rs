@@ -7,10 +7,12 @@
 
 mod anchor;
 mod error;
+mod intermediate;
 
 use anchor::lint;
 pub use anchor::{AnchorFault, TrustAnchor, TrustError};
 pub use error::ChainError;
+pub use intermediate::Intermediate;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,11 +24,15 @@ use time::OffsetDateTime;
 use webpki::EndEntityCert;
 
 use super::signed::ALGORITHMS;
-use super::{Certificate, ExtendedKeyUsage, KeyIdentifier, SerialNumber, Sha256, pem};
+use super::{Certificate, DistinguishedName, ExtendedKeyUsage, KeyIdentifier, SerialNumber, Sha256, pem};
 
-/// The roots that are trusted, each found to be fit for it. Cloning is cheap.
+/// The roots that are trusted, each found to be fit for it, and the authorities below them whose CRLs
+/// are known. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub struct TrustBundle(Arc<Anchors>);
+pub struct TrustBundle {
+    trusted: Arc<Anchors>,
+    intermediates: Arc<[Intermediate]>,
+}
 
 #[derive(Debug)]
 struct Anchors {
@@ -71,26 +77,65 @@ impl TrustBundle {
         let mut digests: Vec<_> = anchors.iter().map(|anchor| anchor.certificate.fingerprint().0).collect();
         digests.sort_unstable();
         let fingerprint = Sha256::of(digests.as_flattened());
-        Ok(Self(Arc::new(Anchors { anchors, webpki, fingerprint })))
+        let trusted = Arc::new(Anchors { anchors, webpki, fingerprint });
+        Ok(Self { trusted, intermediates: Arc::new([]) })
+    }
+
+    /// The same anchors, with the authorities below them that `bytes` hold, PEM or DER, in whatever
+    /// order; refused whole when one of them is unfit at `at`.
+    ///
+    /// Nobody is trusted by it who was not before: a caller's chain is verified as ever. It says whose
+    /// CRLs there are beside those of the anchors.
+    ///
+    /// # Errors
+    /// [`TrustError`] naming the first unfit authority and its fault, or what cannot be read.
+    pub fn with_intermediates(&self, bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
+        let intermediates = intermediate::read(bytes, self.anchors(), at)?;
+        Ok(Self { trusted: Arc::clone(&self.trusted), intermediates: intermediates.into() })
     }
 
     /// The anchors, in the file's order.
     #[must_use]
     pub fn anchors(&self) -> &[TrustAnchor] {
-        &self.0.anchors
+        &self.trusted.anchors
     }
 
     /// The anchor of this key.
     #[must_use]
     pub fn anchor(&self, key_identifier: &KeyIdentifier) -> Option<&TrustAnchor> {
-        self.0.anchors.iter().find(|anchor| anchor.key_identifier == *key_identifier)
+        self.trusted.anchors.iter().find(|anchor| anchor.key_identifier == *key_identifier)
+    }
+
+    /// The authorities below the anchors whose CRLs are known.
+    #[must_use]
+    pub fn intermediates(&self) -> &[Intermediate] {
+        &self.intermediates
+    }
+
+    /// The authority of this key and name, an anchor or below one.
+    #[must_use]
+    pub fn authority(&self, key: &KeyIdentifier, subject: &DistinguishedName) -> Option<&Certificate> {
+        let anchors = self.anchors().iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
+        self.intermediates
+            .iter()
+            .map(|below| (&below.key_identifier, &below.certificate))
+            .chain(anchors)
+            .find_map(|(id, found)| (id == key && found.subject.der == subject.der).then_some(found))
+    }
+
+    /// Whether a chain that was verified earlier, perhaps under another bundle, rests on this one: its
+    /// anchor is trusted, and its authorities are who they were.
+    #[must_use]
+    pub fn still_vouches_for(&self, chain: &VerifiedChain) -> bool {
+        self.anchor(&chain.anchor).is_some()
+            && chain.intermediates.iter().all(|authority| self.intermediate_key(authority).is_ok())
     }
 
     /// A digest of which anchors there are, whatever their order: it changes exactly when what is
     /// trusted changes.
     #[must_use]
     pub fn fingerprint(&self) -> Sha256 {
-        self.0.fingerprint
+        self.trusted.fingerprint
     }
 
     /// Verifies that a certificate chains to an anchor and may be used for `purpose` at `at`.
@@ -111,7 +156,7 @@ impl TrustBundle {
         let path = end_entity
             .verify_for_usage(
                 ALGORITHMS,
-                &self.0.webpki,
+                &self.trusted.webpki,
                 intermediates,
                 UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
                 purpose.webpki(),
@@ -119,7 +164,7 @@ impl TrustBundle {
                 None,
             )
             .map_err(refused)?;
-        let anchor = (self.0.webpki.iter().zip(&self.0.anchors))
+        let anchor = (self.trusted.webpki.iter().zip(&self.trusted.anchors))
             .find_map(|(candidate, anchor)| (candidate == path.anchor()).then_some(anchor))
             .ok_or(ChainError::UnknownIssuer)?;
         anchor.check_issues_at(at, path.intermediate_certificates().count())?;
@@ -145,17 +190,16 @@ impl TrustBundle {
         Ok(VerifiedChain { leaf, intermediates, links, anchor: anchor.key_identifier.clone(), expires })
     }
 
-    /// The identifier of an intermediate authority's key. It may not bear that of an anchor whose
-    /// key it does not have: its certificates would be looked for in the anchor's CRL.
+    /// The identifier of an intermediate authority's key. It may not bear that of an authority whose
+    /// key it does not have: its certificates would be looked for in the other one's CRL.
     fn intermediate_key(&self, certificate: &Certificate) -> Result<KeyIdentifier, ChainError> {
         let key_identifier =
             certificate.subject_key_identifier.clone().ok_or(ChainError::IssuerKeyIdentifier)?;
-        match self.anchor(&key_identifier) {
-            Some(anchor) if anchor.certificate.public_key_info != certificate.public_key_info => {
-                Err(ChainError::IssuerKeyIdentifier)
-            }
-            _ => Ok(key_identifier),
-        }
+        let key = &certificate.public_key_info;
+        let anchor =
+            self.anchor(&key_identifier).is_some_and(|anchor| anchor.certificate.public_key_info != *key);
+        let posing = anchor || self.intermediates.iter().any(|known| known.is_posed_by(&key_identifier, key));
+        if posing { Err(ChainError::IssuerKeyIdentifier) } else { Ok(key_identifier) }
     }
 }
 

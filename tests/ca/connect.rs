@@ -1,65 +1,14 @@
 //! `explain-failure` and `doctor --connect` against a live gateway: the cause in one line, and the remedy.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::home::{Finished, Home};
-
-const CONFIGURATION: &str = r#"
-listen: LISTEN:0
-identity: { certificate: issued/control-127.0.0.1.crt, key: issued/control-127.0.0.1.key }
-trust: { bundle: cluster.crt, crl: cluster.crl }
-upstreams:
-  api: { url: "http://127.0.0.1:1" }
-routes:
-  - { path: "/v1/**", methods: [GET], allow: [{ role: api-user }], upstream: api }
-"#;
-
-/// A gateway in front of nothing, with the files of a home; ended when it is dropped.
-struct Live {
-    child: Child,
-    address: String,
-    _said: Box<dyn Read>,
-}
-
-impl Live {
-    fn start(home: &Home) -> Self {
-        Self::start_on(home, "127.0.0.1")
-    }
-
-    /// On an address of this machine, which need not be the one that its certificate names.
-    fn start_on(home: &Home, address: &str) -> Self {
-        home.write("gateway.yaml.config", CONFIGURATION.replace("LISTEN", address));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"))
-            .args(["run", "--config", "gateway.yaml.config"])
-            .current_dir(home.path(""))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway starts");
-        let mut said = BufReader::new(child.stderr.take().expect("stderr"));
-        let mut line = String::new();
-        while !line.starts_with("listening on ") {
-            line.clear();
-            assert!(said.read_line(&mut line).expect("text") > 0, "it ended without listening");
-        }
-        let address = line.trim_start_matches("listening on ").trim().to_owned();
-        Self { child, address, _said: Box::new(said) }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::live::Live;
 
 /// A home with a control service on 127.0.0.1 and the user alice.
 fn served() -> Home {
@@ -205,6 +154,8 @@ fn the_doctor_looks_at_what_is_really_served() {
     assert_eq!(codes(&["--connect", &live.address, "--at", &soon]), ["doctor.served_ends_soon"]);
     assert_eq!(codes(&["--connect", "127.0.0.1:1"]), ["network.refused"]);
 
+    // On a machine of its own: with the home's very files it would serve the new one at once.
+    let remote = Live::on_a_machine(&home);
     home.ok(&["renew", "control-service/127.0.0.1"]);
-    assert_eq!(codes(&["--connect", &live.address]), ["doctor.served_superseded"]);
+    assert_eq!(codes(&["--connect", &remote.address]), ["doctor.served_superseded"]);
 }

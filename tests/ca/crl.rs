@@ -180,6 +180,30 @@ impl Later {
         Authority::open(&self.home(), &self.context(after)).expect("an open home")
     }
 
+    /// A user whose certificate would hold so long, and is revoked at once.
+    fn revoked_user(&self, validity: Duration) {
+        let profiles = ProfileSet::built_in().expect("profiles");
+        let order = ca::LeafOrder {
+            role: cluster_ca::identity::Role::ApiUser,
+            name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
+            hosts: Vec::new(),
+            key: ca::KeySource::Generate(None),
+            validity: Some(validity),
+        };
+        let output = self.directory.path().join("issued");
+        let mut authority = self.open(Duration::ZERO);
+        authority.issue(&profiles, &[order], &output, None, &|_| {}).expect("a certificate");
+        let target = "api-user/alice".parse().expect("a target");
+        let record = authority.cluster().find_to_revoke(&target).expect("a record");
+        authority.revoke(&[record], RevocationReason::KeyCompromise, None).expect("a revocation");
+    }
+
+    /// Makes a list on that day; how many entries it has.
+    fn publish(&self, day: i64) -> usize {
+        self.open(Duration::days(day)).publish_crl(None, None).expect("a list");
+        self.entries(Duration::days(day))
+    }
+
     fn entries(&self, after: Duration) -> usize {
         let authority = self.open(after);
         let path: &Path = &self.directory.path().join("cluster.crl");
@@ -200,27 +224,26 @@ fn a_list_past_half_of_its_life_is_made_anew_by_whatever_opens_the_key() {
 #[test]
 fn what_expired_is_on_one_list_made_after_that_and_on_none_later() {
     let later = Later::new();
-    let profiles = ProfileSet::built_in().expect("profiles");
-    let order = ca::LeafOrder {
-        role: cluster_ca::identity::Role::ApiUser,
-        name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
-        hosts: Vec::new(),
-        key: ca::KeySource::Generate(None),
-        validity: Some(Duration::days(10)),
-    };
-    let output = later.directory.path().join("issued");
-    let mut authority = later.open(Duration::ZERO);
-    authority.issue(&profiles, &[order], &output, None, &|_| {}).expect("a certificate");
-    let target = "api-user/alice".parse().expect("a target");
-    let record = authority.cluster().find_to_revoke(&target).expect("a record");
-    authority.revoke(&[record], RevocationReason::KeyCompromise, None).expect("a revocation");
-    drop(authority);
+    later.revoked_user(Duration::days(10));
+    assert_eq!(later.publish(5), 1);
+    assert_eq!(later.publish(11), 1, "the first list made after its end");
+    assert_eq!(later.publish(12), 0);
+}
 
-    let publish = |day: i64| {
-        later.open(Duration::days(day)).publish_crl(None, None).expect("a list");
-        later.entries(Duration::days(day))
-    };
-    assert_eq!(publish(5), 1);
-    assert_eq!(publish(11), 1, "the first list made after its end");
-    assert_eq!(publish(12), 0);
+#[test]
+fn a_clock_that_ran_ahead_never_empties_the_list() {
+    let later = Later::new();
+    later.revoked_user(Duration::days(10));
+    for ahead in [400, 400, 500] {
+        later.publish(ahead);
+    }
+    // The list is dated in the future, which no gateway takes: the first command that opens the key makes it anew.
+    let told: Vec<String> =
+        later.open(Duration::days(1)).recovered().iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|told| told.contains("when the clock was ahead")), "{told:?}");
+    assert_eq!(later.entries(Duration::days(1)), 1, "what had not expired is on the list again");
+    assert_eq!(later.publish(2), 1);
+    let file = later.directory.path().join("cluster.crl");
+    let authority = later.open(Duration::days(2));
+    authority.cluster().verify_crl(&file, later.start + Duration::days(2)).expect("complete");
 }

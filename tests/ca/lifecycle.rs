@@ -347,3 +347,48 @@ fn the_root_is_never_on_its_own_list() {
     }
     assert!(home.state() == before, "nothing was changed");
 }
+
+#[test]
+fn a_key_revoked_as_compromised_is_never_certified_again() {
+    let home = with_alice();
+    let path = |name: &str| home.path(name).to_str().expect("text").to_owned();
+    let request = |key: &str, csr: &str| {
+        openssl(&["req", "-new", "-key", &path(key), "-subj", "/CN=x", "-out", &path(csr)], Path::new("."));
+        path(csr)
+    };
+    let csr = request("issued/user-alice.key", "alice.csr");
+    home.ok(&["renew", "api-user/alice"]);
+    let first = home
+        .ok(&["list", "--name", "alice"])
+        .as_array()
+        .expect("an array")
+        .iter()
+        .find_map(|one| (!one["superseded_by"].is_null()).then(|| serial(one).to_owned()));
+    home.ok(&["revoke", &first.expect("the first generation"), "--reason", "key-compromise"]);
+    for command in [
+        &["create-api-user", "mallory", "--csr", &csr][..],
+        &["create-api-user", "mallory", "--csr", &csr, "--dry-run"],
+        &["renew", "api-user/alice"],
+    ] {
+        let refusal = home.refused(command);
+        assert_eq!(
+            (refusal.code.as_str(), refusal.exit),
+            ("ca.key_compromised", 1),
+            "{command:?}: {refusal:?}"
+        );
+    }
+    let found = home.run(&["--json", "doctor"]);
+    assert!(found.stdout.contains("doctor.key_compromised"), "the one that still holds is named: {found:?}");
+    home.ok(&["rekey", "api-user/alice"]);
+    home.ok(&["revoke", "--public-key", &csr, "--reason", "key-compromise"]);
+    home.ok(&["doctor"]);
+}
+
+#[test]
+fn the_roots_own_key_is_never_a_callers() {
+    let home = Home::initialized();
+    let [key, csr] =
+        ["cluster.key", "root.csr"].map(|name| home.path(name).to_str().expect("text").to_owned());
+    openssl(&["req", "-new", "-key", &key, "-subj", "/CN=x", "-out", &csr], Path::new("."));
+    assert_eq!(home.refused(&["create-api-user", "mallory", "--csr", &csr]).code, "ca.root_key");
+}

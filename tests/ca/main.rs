@@ -12,6 +12,7 @@
 //! | [`distribute`] | a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
 //! | [`doctor`] | everything wrong with a home is named, and mended where that is safe |
 //! | [`forecast`] | what breaks first is told before it does |
+//! | [`gateways`] | a change is enforced by every gateway when it is said to be, and whoever did not say so is named |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 
@@ -29,10 +30,12 @@ mod doctor;
 #[path = "../common/eventually.rs"]
 mod eventually;
 mod forecast;
+mod gateways;
 #[path = "../common/home.rs"]
 mod home;
 mod interop;
 mod lifecycle;
+mod live;
 mod namespace;
 
 /// The time, in whole seconds.

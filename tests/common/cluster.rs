@@ -79,22 +79,32 @@ impl Cluster {
         revoked: impl Iterator<Item = Vec<u8>>,
         next_update: OffsetDateTime,
     ) -> String {
-        let revoked = revoked.map(|serial| RevokedCertParams {
-            serial_number: serial.into(),
-            revocation_time: now() - Duration::minutes(1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let params = CertificateRevocationListParams {
-            this_update: now() - Duration::days(1),
-            next_update,
-            crl_number: number.into(),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.root).expect("a CRL").pem().expect("PEM")
+        crl_by(&self.root, number, revoked, next_update)
     }
+}
+
+/// The CRL of `issuer` with this number and these serial numbers, valid until `next_update`.
+pub(crate) fn crl_by(
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    number: u64,
+    revoked: impl Iterator<Item = Vec<u8>>,
+    next_update: OffsetDateTime,
+) -> String {
+    let revoked = revoked.map(|serial| RevokedCertParams {
+        serial_number: serial.into(),
+        revocation_time: now() - Duration::minutes(1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let params = CertificateRevocationListParams {
+        this_update: now() - Duration::days(1),
+        next_update,
+        crl_number: number.into(),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).expect("a CRL").pem().expect("PEM")
 }
 
 /// A certificate below an authority, with its key.
@@ -119,6 +129,19 @@ impl Leaf {
         Self {
             serial: params.serial_number.as_ref().expect("a serial number").to_bytes(),
             chain: [&[certificate.der().clone()], after].concat(),
+            certificate_pem: certificate.pem(),
+            key: key.serialize_der(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// A leaf that nobody signed but itself.
+    pub(crate) fn self_signed(params: &CertificateParams) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self {
+            serial: params.serial_number.as_ref().expect("a serial number").to_bytes(),
+            chain: vec![certificate.der().clone()],
             certificate_pem: certificate.pem(),
             key: key.serialize_der(),
             key_pem: key.serialize_pem(),

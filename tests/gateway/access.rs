@@ -108,6 +108,19 @@ async fn a_certificate_of_another_authority_of_the_same_name_is_refused() {
 }
 
 #[tokio::test]
+async fn a_self_signed_certificate_is_refused() {
+    let leaf = |_: &Cluster| Leaf::self_signed(&leaf_params("prod", "api-user", "alice"));
+    is_refused(Setup::new(), leaf, "chain.unknown_issuer").await;
+    // One that bears the root's name stands no better.
+    let leaf = |cluster: &Cluster| {
+        let mut params = leaf_params("prod", "api-user", "alice");
+        params.distinguished_name = crate::cluster::authority(&cluster.trust_domain).distinguished_name;
+        Leaf::self_signed(&params)
+    };
+    is_refused(Setup::new(), leaf, "chain.bad_signature").await;
+}
+
+#[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let leaf = |cluster: &Cluster| {
         cluster.leaf_with("api-user", "alice", |params| params.not_after = now() - Duration::SECOND)
@@ -304,6 +317,22 @@ fn a_gateway_without_a_current_crl_does_not_start() {
     assert_eq!(expired.0.code(), "revocation.crl_expired");
     let foreign = code(|setup| setup.crl = Some(Cluster::new("prod").crl(1, &[])));
     assert!(foreign.1.contains("cluster.crl"), "{}", foreign.1);
+}
+
+#[test]
+fn a_gateway_without_its_trust_bundle_does_not_start() {
+    let code = |bundle: &str| {
+        let setup = Setup { bundle: Some(bundle.to_owned()), ..Setup::new() };
+        setup.try_start().map(|_| ()).unwrap_err().0.code()
+    };
+    // No roots of the system, and no roots at all, take its place.
+    assert_eq!(code(""), "x509.no_block");
+    assert_eq!(
+        code("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"),
+        "x509.malformed"
+    );
+    assert_eq!(code(&Setup::new().cluster.crl(1, &[])), "x509.unexpected_block");
+    assert_eq!(code(&Cluster::new("prod").bundle()), "crl.unknown_issuer");
 }
 
 #[test]

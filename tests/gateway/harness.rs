@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -320,8 +320,31 @@ impl TestGateway {
         self.connect_as(config, ServerName::try_from(name.to_owned()).unwrap()).await
     }
 
-    async fn connect_as(&self, config: ClientConfig, name: ServerName<'static>) -> io::Result<Tls> {
+    /// A TLS connection from another address of this machine.
+    pub(crate) async fn connect_from(&self, from: &str, leaf: &Leaf) -> io::Result<Tls> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0))?;
+        let stream = patiently(socket.connect(self.address)).await?;
+        let config = self.client_config(Some(leaf), &["http/1.1"], rustls::DEFAULT_VERSIONS);
+        self.connect_over(stream, config, ServerName::from(self.address.ip())).await
+    }
+
+    /// A TLS connection as `config` has it.
+    pub(crate) async fn connect_as(
+        &self,
+        config: ClientConfig,
+        name: ServerName<'static>,
+    ) -> io::Result<Tls> {
         let stream = TcpStream::connect(self.address).await?;
+        self.connect_over(stream, config, name).await
+    }
+
+    async fn connect_over(
+        &self,
+        stream: TcpStream,
+        config: ClientConfig,
+        name: ServerName<'static>,
+    ) -> io::Result<Tls> {
         stream.set_nodelay(true)?;
         patiently(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }

@@ -116,3 +116,63 @@ async fn head_and_empty_responses_have_no_body() {
     assert!(!answer.headers.contains_key("content-length"), "{answer:?}");
     assert_eq!(gateway.line("request", |line| line["status"] == 204)["reason"], serde_json::Value::Null);
 }
+
+#[tokio::test]
+async fn h12_a_trace_that_cannot_be_read_in_one_way_is_replaced() {
+    let gateway = TestGateway::start();
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (given, state) in [(good, "a=1"), ("00-1-2-00", "a=1"), (&*"0".repeat(8_000), "a=1")] {
+        let mut request = crate::harness::get("/v1/x");
+        request.headers_mut().insert("traceparent", given.parse().unwrap());
+        request.headers_mut().insert("tracestate", state.parse().unwrap());
+        let answer = gateway.call(&gateway.user(), request).await;
+        let (seen, id) = (answer.json(), answer.header("x-request-id"));
+        if given == good {
+            assert_eq!(
+                (&seen["headers"]["traceparent"], &seen["headers"]["tracestate"]),
+                (&good.into(), &"a=1".into())
+            );
+        } else {
+            assert_eq!(seen["headers"]["traceparent"], format!("00-{id}-{}-00", &id[16..]), "{given}");
+            assert_eq!(seen["headers"].get("tracestate"), None);
+        }
+    }
+}
+
+/// H6: towards the service behind there is no certificate of the gateway's that could be taken for the
+/// caller's, and nothing names the gateway.
+#[tokio::test]
+async fn h6_the_gateways_own_identity_is_never_the_callers() {
+    let gateway = TestGateway::start();
+    let control = gateway.cluster.leaf("control-service", "127.0.0.1");
+    for caller in [&gateway.user(), &control] {
+        let seen = gateway.get(caller, "/v1/x").await.json();
+        assert_eq!(seen["headers"]["x-cluster-serial"], caller.serial_number());
+        let own = gateway.status()["certificate"]["serial_number"].as_str().unwrap().to_owned();
+        assert!(!seen.to_string().contains(&own), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn h11_what_a_caller_writes_stays_within_its_line_of_the_log() {
+    let gateway = TestGateway::start();
+    let user = gateway.user();
+    let long = format!("/v1/{}", "x".repeat(20_000));
+    for path in ["/v1/\"},{\"event\":\"forged\"}", "/v1/%1b%5b2J%0d%0a", &long] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: g\r\nuser-agent: \x1b[2J{}\r\nconnection: close\r\n\r\n",
+            "y".repeat(9_000)
+        );
+        gateway.raw(&user, request).await;
+    }
+    gateway.raw(&user, b"GET /v1/\xff\xfe HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n").await;
+    // Every line can be read as JSON, or `lines` would fail.
+    let lines = crate::eventually::eventually("a line for each", || {
+        let lines = gateway.lines();
+        (lines.len() >= 4).then_some(lines)
+    });
+    for line in lines {
+        assert!(["request", "request_malformed"].contains(&line["event"].as_str().unwrap()), "{line}");
+        assert!(line.to_string().len() < 4_096 && !line.to_string().contains('\u{1b}'), "{line}");
+    }
+}

@@ -1,4 +1,5 @@
-//! Sessions that are resumed, with openssl's client: a resumed caller is judged like a fresh one.
+//! Sessions that are resumed, with openssl's client: a resumed caller is judged like a fresh one (T15 to
+//! T22 and T28 of the attack checklist).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,9 +8,12 @@ use std::sync::Arc;
 use rcgen::SanType;
 use serde_json::Value;
 use time::Duration;
+use tokio::io::AsyncWriteExt;
 
-use crate::cluster::{Cluster, Leaf, now};
-use crate::harness::{MovedClock, Setup, TestGateway};
+use cluster_ca::x509::pem::{blocks, pem};
+
+use crate::cluster::{Cluster, Leaf, crl_by, leaf_params, now};
+use crate::harness::{MovedClock, Setup, TestGateway, call_h2_on, read_until, request_h2};
 
 const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
 
@@ -18,6 +22,8 @@ struct Client<'a> {
     gateway: &'a TestGateway,
     version: &'static str,
     directory: tempfile::TempDir,
+    /// Whether it sends more certificates than its own.
+    has_more: bool,
 }
 
 /// What became of a call.
@@ -34,8 +40,10 @@ impl<'a> Client<'a> {
     fn new(gateway: &'a TestGateway, leaf: &Leaf, version: &'static str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         leaf.write(directory.path(), "own");
+        let more = leaf.chain.iter().skip(1).map(|der| pem("CERTIFICATE", der));
+        std::fs::write(directory.path().join("more.crt"), more.collect::<String>()).unwrap();
         std::fs::write(directory.path().join("cluster.crt"), gateway.cluster.bundle()).unwrap();
-        Self { gateway, version, directory }
+        Self { gateway, version, directory, has_more: leaf.chain.len() > 1 }
     }
 
     /// Calls, keeps the session it is given in `keep`, and offers the one in `offer`.
@@ -49,6 +57,7 @@ impl<'a> Client<'a> {
             .args(["s_client", "-connect", &self.gateway.address.to_string(), self.version, "-ign_eof"])
             .args(["-cert", "own.crt", "-key", "own.key", "-CAfile", "cluster.crt"])
             .args(["-verify_return_error", "-sess_out", keep])
+            .args(if self.has_more { &["-cert_chain", "more.crt"][..] } else { &[] })
             .args(offer.iter().flat_map(|offer| ["-sess_in", offer]))
             .args(more)
             .current_dir(self.directory.path());
@@ -212,6 +221,27 @@ fn t18_a_session_is_resumed_under_its_own_server_name_only() {
     }
 }
 
+#[tokio::test]
+async fn t18_a_resumed_caller_is_judged_by_the_policy_in_force_and_its_own_protocol() {
+    let gateway = TestGateway::start();
+    let mut config = gateway.client_config(Some(&gateway.user()), &["http/1.1"], rustls::DEFAULT_VERSIONS);
+    let name = rustls::pki_types::ServerName::from(gateway.address.ip());
+    let mut first = gateway.connect_as(config.clone(), name.clone()).await.unwrap();
+    first.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    read_until(&mut first, "body_too_large_to_echo").await;
+    drop(first);
+    let text = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    gateway.replace("gateway.yaml", text.replace("{ role: api-user }, ", ""));
+    gateway.reload().unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let second = gateway.connect_as(config, name).await.unwrap();
+    assert_eq!(second.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    let answer = call_h2_on(second, request_h2("GET", "/v1/x", "")).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (403, &"policy.role_not_allowed".into()));
+    let line = gateway.line("request", |line| line["resumed"] == true);
+    assert_eq!((&line["alpn"], &line["name"]), (&"h2".into(), &"alice".into()));
+}
+
 #[test]
 fn a_reload_that_does_not_concern_a_caller_leaves_its_session() {
     for version in VERSIONS {
@@ -254,15 +284,110 @@ fn t21_a_ticket_is_good_for_one_time() {
 }
 
 #[test]
-fn t22_early_data_is_not_taken() {
+fn t21_a_ticket_that_is_used_in_parallel_is_good_for_one_of_them() {
     let gateway = TestGateway::start();
     let client = Client::new(&gateway, &gateway.user(), "-tls1_3");
     client.begin("a");
-    std::fs::write(client.directory.path().join("early"), "GET /v1/early HTTP/1.1\r\nhost: g\r\n\r\n")
-        .unwrap();
-    let called = client.call_with(Some("a"), "b", &["-early_data", "early"]);
-    assert!(!called.said.contains("Early data was accepted"), "{}", called.said);
-    assert!(gateway.lines().iter().all(|line| line["path"] != "/v1/early"));
+    let called: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> =
+            ["b", "c", "d", "e"].map(|keep| scope.spawn(|| client.call(Some("a"), keep))).into();
+        started.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(called.iter().filter(|called| called.resumed() == Some(true)).count(), 1);
+    assert!(called.iter().all(|called| called.whoami.is_some()), "the others prove their key again");
+}
+
+/// Makes openssl believe that a session may carry early data, which our tickets never say
+/// (`max_early_data`, element 15 of its sessions).
+fn allow_early_data(session: &std::path::Path) {
+    let text = std::fs::read_to_string(session).unwrap();
+    let der = blocks(text.as_bytes()).unwrap()[0].der().to_vec();
+    assert_eq!((der[0], der[1]), (0x30, 0x82), "a sequence of more than 255 octets");
+    let elements = &der[4..];
+    let mut at = 0;
+    while at < elements.len() && !(0xb0..=0xbe).contains(&elements[at]) {
+        assert_ne!(elements[at], 0xaf, "our ticket says nothing of early data");
+        let (header, length) = match elements[at + 1] {
+            short @ 0..=0x7f => (2, usize::from(short)),
+            0x81 => (3, usize::from(elements[at + 2])),
+            _ => (4, usize::from(u16::from_be_bytes([elements[at + 2], elements[at + 3]]))),
+        };
+        at += header + length;
+    }
+    let element = [0xaf, 4, 2, 2, 0x40, 0];
+    let body = [&elements[..at], &element, &elements[at..]].concat();
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let der = [&[0x30, 0x82], length.as_slice(), &body].concat();
+    std::fs::write(session, pem("SSL SESSION PARAMETERS", &der)).unwrap();
+}
+
+#[test]
+fn t22_early_data_is_not_taken() {
+    for request in [
+        "GET /v1/early HTTP/1.1\r\nhost: g\r\n\r\n",
+        "POST /v1/early HTTP/1.1\r\nhost: g\r\ncontent-length: 5\r\n\r\nhello",
+    ] {
+        let gateway = TestGateway::start();
+        let client = Client::new(&gateway, &gateway.user(), "-tls1_3");
+        client.begin("a");
+        allow_early_data(&client.directory.path().join("a"));
+        std::fs::write(client.directory.path().join("early"), request).unwrap();
+        let called = client.call_with(Some("a"), "b", &["-early_data", "early"]);
+        assert!(called.said.contains("Early data was rejected"), "it was sent: {}", called.said);
+        called.is_resumed();
+        assert!(gateway.lines().iter().all(|line| line["path"] != "/v1/early"));
+    }
+}
+
+/// An authority that a gateway knows, with its CRL, and a caller below it.
+fn below_an_authority() -> (Setup, Vec<u8>, Leaf) {
+    let mut setup = Setup::new();
+    let users = setup.cluster.intermediate("users");
+    let crl = crl_by(&users, 1, std::iter::empty(), now() + Duration::days(10));
+    setup.files = vec![("users.crt", users.pem()), ("users.crl", crl)];
+    setup.trust = "intermediates: users.crt, crl: [cluster.crl, users.crl]".to_owned();
+    let certificate = cluster_ca::x509::Certificate::from_der(users.der()).unwrap();
+    let leaf = Leaf::signed(&leaf_params("prod", "api-user", "alice"), &users, &[users.der().clone()]);
+    (setup, certificate.serial_number.as_be_bytes().to_vec(), leaf)
+}
+
+#[test]
+fn t15_a_caller_whose_authority_was_revoked_does_not_resume() {
+    for version in VERSIONS {
+        let (setup, serial, alice) = below_an_authority();
+        let gateway = setup.start();
+        let client = Client::new(&gateway, &alice, version);
+        client.begin("a");
+        client.call(Some("a"), "b").is_resumed();
+        let revoking = gateway.cluster.crl_of(2, std::iter::once(serial), now() + Duration::days(10));
+        gateway.replace("cluster.crl", revoking);
+        gateway.reload().unwrap();
+        client.call(Some("b"), "c").is_refused();
+        assert_eq!(gateway.refusal(), "revocation.revoked");
+    }
+}
+
+#[test]
+fn t28_a_caller_with_a_large_chain_resumes_with_a_small_ticket() {
+    for version in VERSIONS {
+        let gateway = TestGateway::start();
+        let mut alice = gateway.user();
+        let filling =
+            rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 2], vec![0; 15 << 10]);
+        for name in ["one", "two", "three"] {
+            let large = gateway.cluster.leaf_with("api-user", name, |params| {
+                params.custom_extensions.push(filling.clone());
+            });
+            alice.chain.extend(large.chain);
+        }
+        let client = Client::new(&gateway, &alice, version);
+        client.begin("a");
+        let called = client.call(Some("a"), "b");
+        called.is_resumed();
+        // What openssl shows of a ticket, or of a session's number: nothing of the chain is in it.
+        let hexadecimal = called.said.lines().filter(|line| line.trim_start().starts_with("00")).count();
+        assert!(hexadecimal <= 16, "at most 256 octets: {}", called.said);
+    }
 }
 
 #[test]

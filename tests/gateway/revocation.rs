@@ -137,7 +137,10 @@ async fn a_crl_past_its_end_counts_as_long_as_the_configuration_says() {
     clock.set(Duration::DAY * 3);
     gateway.refused(Some(&user)).await;
     assert_eq!(gateway.refusal(), "revocation.crl_expired");
-    assert_eq!(gateway.reload(), Err("revocation.crl_expired"));
+    assert_eq!(gateway.reload(), Ok(()), "it keeps its issuer's callers out, and nothing else");
+    gateway.refused(Some(&user)).await;
+    gateway.replace("cluster.crl", gateway.cluster.crl_until(2, &[], now() + Duration::hours(2)));
+    assert_eq!(gateway.reload(), Err("revocation.crl_expired"), "another one past its end is not taken");
 }
 
 #[tokio::test]

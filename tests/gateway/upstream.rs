@@ -239,3 +239,38 @@ async fn the_echo_service_says_what_it_got() {
         (&"PUT".into(), &"/v1/x/y?z".into(), &"text".into())
     );
 }
+
+/// NTLM and its like authenticate a connection (RFC 4559): whoever had it next would be taken for another.
+#[tokio::test]
+async fn r11_a_connection_that_is_one_callers_own_is_used_by_nobody_else() {
+    for (authorization, challenge, shared) in [
+        (None, None, true),
+        (Some("Bearer NTLM"), Some("Bearer, Basic realm=\"ntlm\""), true),
+        (Some("NTLM TlRMTVNTUAAB"), None, false),
+        (Some("negotiate YII="), None, false),
+        (None, Some("Negotiate"), false),
+        (None, Some("Basic realm=\"x\", NTLM"), false),
+    ] {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let upstream = scripted(move |_, mut stream| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            while read_request(&mut stream).is_some() {
+                let challenge = challenge.map(|it| format!("www-authenticate: {it}\r\n")).unwrap_or_default();
+                let answer = format!("HTTP/1.1 401 Unauthorized\r\n{challenge}content-length: 2\r\n\r\nok");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let gateway = one_thread(Setup::in_front_of(upstream)).start();
+        for name in ["alice", "bob"] {
+            let mut request = request("GET", "/v1/x", "");
+            if let Some(value) = authorization {
+                request.headers_mut().insert("authorization", value.parse().unwrap());
+            }
+            let answer = gateway.call(&gateway.cluster.leaf("api-user", name), request).await;
+            assert_eq!((answer.status.as_u16(), &*answer.body), (401, b"ok".as_slice()));
+        }
+        let used = connections.load(Ordering::SeqCst);
+        assert_eq!(used, if shared { 1 } else { 2 }, "{authorization:?}, {challenge:?}");
+    }
+}

@@ -5,6 +5,7 @@
 //! | [`faults`] | a service that dies, hangs or lies in the middle costs no key |
 //! | [`kmip`] | the same with a KMIP server of each version, and with hostile ones |
 //! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
+//! | [`pkcs11`] | a root whose key never leaves a SoftHSM token signs all that one in a file does |
 //! | [`signer`] | a root whose key never leaves an OpenBao signs all that one in a file does |
 //! | [`vault`] | keys wrapped by an OpenBao open with it alone, and every trouble of it has its words |
 
@@ -30,5 +31,7 @@ mod home;
 mod kmip;
 mod kmip_server;
 mod passphrase;
+mod pkcs11;
 mod signer;
+mod softhsm;
 mod vault;

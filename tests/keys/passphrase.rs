@@ -54,7 +54,7 @@ fn every_command_that_needs_the_root_key_opens_it_with_the_passphrase() {
 fn a_wrong_passphrase_says_no_more_than_that_and_changes_nothing() {
     let (home, _) = protected();
     let before = home.state();
-    for wrong in ["correct horse battery stapl", "x", "Correct horse battery staple"] {
+    for wrong in ["correct horse battery stapl", "? ?", "Correct horse battery staple"] {
         let file = passphrase_file(&home, "wrong", wrong);
         let refusal = home.refused(&["create-api-user", "bob", "--passphrase-file", &file]);
         assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.wrong_passphrase"));

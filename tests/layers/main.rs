@@ -52,6 +52,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("distribute", &["clock", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // A look at a live endpoint needs a TLS of its own: the gateway is a face, and the CA knows no network.
     ("probe", &["identity", "keys", "revocation", "x509"]),
+    // Calling a gateway is a look at an endpoint that goes on to talk.
+    ("gateways", &["identity", "probe", "revocation", "x509", "yaml"]),
     // Faces.
     ("gateway", &["clock", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     (
@@ -62,6 +64,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "distribute",
             "files",
+            "gateways",
             "identity",
             "keys",
             "probe",
@@ -84,14 +87,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("arc-swap", &["gateway"]),
     ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "sealed", "x509"]),
     ("base64", &["gateway", "keys", "sealed", "x509"]),
-    ("bytes", &["gateway"]),
+    ("bytes", &["gateway", "gateways"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("comfy-table", &["cli", "gateway/admin/text"]),
-    ("http", &["gateway", "keys/kms/names"]),
+    // Loads the modules of tokens, foreign code, into this process.
+    ("cryptoki", &["keys/kms/pkcs11"]),
+    ("http", &["gateway", "gateways", "keys/kms/names"]),
     ("http-body", &["gateway/body", "gateway/pace"]),
-    ("http-body-util", &["gateway"]),
+    ("http-body-util", &["gateway", "gateways/call"]),
     (
         "hyper",
         &[
@@ -103,6 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/own",
             "gateway/service",
             "gateway/tunnel",
+            "gateways/call",
         ],
     ),
     (
@@ -113,6 +119,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/forward",
             "gateway/metrics/listener",
             "gateway/tunnel",
+            "gateways/call",
         ],
     ),
     ("indicatif", &["cli"]),
@@ -136,6 +143,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/state",
             "gateway/tls",
             "gateway/verify",
+            "gateways/call",
             "keys/kms/http",
             "keys/kms/kmip/connection",
             "probe/tls",
@@ -153,8 +161,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
-    ("tokio", &["gateway"]),
-    ("tokio-rustls", &["gateway/connection", "gateway/handshake"]),
+    ("tokio", &["gateway", "gateways/call"]),
+    ("tokio-rustls", &["gateway/connection", "gateway/handshake", "gateways/call"]),
     ("tracing", &["gateway"]),
     ("tracing-subscriber", &["bin/cluster-gateway"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "keys", "profile", "store"]),

@@ -63,7 +63,7 @@ const SETTING: &str = r#"set -euo pipefail
 ip link set lo up
 mkdir etc
 cp -a /etc/. etc/
-mkdir -p etc/cluster
+rm -rf etc/cluster
 mount --bind etc /etc
 mount -t tmpfs tmpfs /run
 mkdir /run/sshd
@@ -129,9 +129,13 @@ fn every_command_of_the_readme_works_as_written() {
     let told = format!("{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "a command of the README failed; the last one announced is it\n{told}");
     assert!(stdout.ends_with("the README holds\n"), "{told}");
-    for promised in
-        ["x-cluster-id\": \"spiffe://prod/api-user/alice", "\"role\": \"api-user\"", "Revoked api-user/alice"]
-    {
+    for promised in [
+        "x-cluster-id\": \"spiffe://prod/api-user/alice",
+        "\"role\": \"api-user\"",
+        "Revoked api-user/alice",
+        "1/1 gateway enforces CRL ",
+        "1/1 enforce CRL ",
+    ] {
         assert!(stdout.contains(promised), "{promised} is not in\n{told}");
     }
 }

@@ -64,6 +64,18 @@ pub enum BackupError {
     /// The key in it cannot be opened.
     #[error("the backup's private key cannot be used")]
     Key(#[from] KeyError),
+    /// A gateway enforces a list of which nothing but its number is known.
+    #[error(
+        "the gateway {gateway} enforces CRL {number}, and the newest list at hand is CRL {known}: nobody here knows what it revokes"
+    )]
+    ListMissing {
+        /// Where the gateway is.
+        gateway: String,
+        /// The number of the list that it enforces.
+        number: CrlNumber,
+        /// The highest number that is known here.
+        known: CrlNumber,
+    },
     /// A part is not in it.
     #[error("the backup has no `{name}`")]
     MissingPart {
@@ -111,13 +123,16 @@ pub enum BackupError {
     },
     /// A newer revocation list than the backup's is known: what it revokes would hold again.
     #[error(
-        "the backup ends with CRL {backup}, and CRL {seen} was seen since: putting it back would un-revoke"
+        "the backup ends with CRL {backup}, and CRL {seen} was seen since{}: putting it back would un-revoke",
+        gateway.as_ref().map(|gateway| format!(" at the gateway {gateway}")).unwrap_or_default()
     )]
     Unrevokes {
         /// The highest number that the backup knows.
         backup: u64,
         /// The highest number that was seen.
         seen: CrlNumber,
+        /// Where, if a gateway enforces it.
+        gateway: Option<String>,
     },
     /// Not the X.509 it should be.
     #[error(transparent)]
@@ -139,6 +154,7 @@ impl BackupError {
             Self::Format { .. } => "backup.format",
             Self::Inconsistent { .. } => "backup.inconsistent",
             Self::Key(error) => error.code(),
+            Self::ListMissing { .. } => "restore.list_missing",
             Self::MissingPart { .. } => "backup.missing_part",
             Self::OtherCluster { .. } => "restore.other_cluster",
             Self::RevokedUnknown { .. } => "restore.revoked_unknown",

@@ -14,18 +14,21 @@ mod unpack;
 
 pub use error::BackupError;
 pub use make::{BackedUp, back_up};
-pub use restore::{Restore, Restored, restore};
+pub use restore::{EnforcedCrl, Restore, Restored, restore};
 
 use part::Part;
 pub(super) use place::{finish_interrupted, is_interrupted};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::identity::TrustDomain;
 use crate::secret::Secret;
+use crate::x509::trust::TrustBundle;
 
 use super::Context;
 
@@ -58,7 +61,43 @@ pub struct Manifest {
 /// # Errors
 /// [`BackupError`] with what is wrong with it.
 pub fn verify_backup(file: &Path, passphrase: &Secret, context: &Context) -> Result<Manifest, BackupError> {
+    look_into(file, passphrase, context, |_| false).map(|inside| inside.manifest)
+}
+
+/// What a backup has that is needed to ask gateways before it is put back.
+#[derive(Debug)]
+pub struct Inside {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The roots that its cluster trusts.
+    pub trust: TrustBundle,
+    /// The trust domain of its cluster.
+    pub trust_domain: TrustDomain,
+    /// The parts that were asked for, by name.
+    pub parts: BTreeMap<String, Secret>,
+}
+
+/// Like [`verify_backup`], with those of its settings and issued files that `wanted` names, such as
+/// `issued/user-alice.crt`.
+///
+/// # Errors
+/// [`BackupError`] with what is wrong with it.
+pub fn look_into(
+    file: &Path,
+    passphrase: &Secret,
+    context: &Context,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Inside, BackupError> {
     let scratch = place::Scratch::beside(file, context)?;
-    let unpacked = unpack::unpack(file, passphrase, scratch.directory(), |_, _| Ok(()))?;
-    Ok(unpacked.judge()?.manifest)
+    let mut parts = BTreeMap::new();
+    let unpacked = unpack::unpack(file, passphrase, scratch.directory(), |part, contents| {
+        let name = part.name();
+        if wanted(&name) {
+            parts.insert(name, unpack::read_small(contents)?);
+        }
+        Ok(())
+    })?;
+    let judged = unpacked.judge()?;
+    let trust_domain = judged.inventory.cluster()?.trust_domain;
+    Ok(Inside { manifest: judged.manifest, trust: judged.trust, trust_domain, parts })
 }

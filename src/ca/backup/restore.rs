@@ -1,6 +1,7 @@
 //! Putting a backup back: refused where it would forget something, unless what it would forget is taken
 //! in first.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use super::place::{self, Scratch, TAG};
 use super::reconcile::{Forgotten, List};
-use super::unpack::{Judged, unpack, unreadable};
+use super::unpack::{Judged, read_small, unpack};
 use super::{BackupError, Manifest, Part};
 use crate::audit::{Action, Outcome};
 use crate::ca::{Context, Home};
@@ -18,7 +19,7 @@ use crate::files::{self, Access, FileError, Staged};
 use crate::secret::Secret;
 use crate::store::{Inventory, StoreError};
 use crate::x509::crl::CrlNumber;
-use crate::x509::pem;
+use crate::x509::{KeyIdentifier, pem};
 
 /// What is to be put back, and what is known besides.
 #[derive(Debug)]
@@ -33,6 +34,19 @@ pub struct Restore<'a> {
     pub crls: &'a [PathBuf],
     /// Directories with certificates that may have been issued since.
     pub certificates: &'a [PathBuf],
+    /// What is enforced, as gateways have said.
+    pub enforced: &'a [EnforcedCrl],
+}
+
+/// A revocation list that a gateway enforces: nothing but its number is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnforcedCrl {
+    /// Where the gateway is.
+    pub gateway: String,
+    /// The key that signed the list.
+    pub issuer: KeyIdentifier,
+    /// Its number.
+    pub number: CrlNumber,
 }
 
 /// A home that was put back.
@@ -77,11 +91,16 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
         Some(existing) => Relation::of(&judged, existing)?,
         None => Relation::Nothing,
     };
-    let kept_inventory = relation == Relation::Ahead && wanted.reconcile;
+    if matches!(relation, Relation::Ahead | Relation::Diverged) && !wanted.reconcile {
+        return Err(BackupError::Forgets { made_at: judged.manifest.made_at });
+    }
+    let known = Known::gather(home, &judged, existing.as_ref(), wanted, context)?;
+    known.refuse_unrevoking(wanted)?;
+    let kept_inventory = relation == Relation::Ahead && wanted.reconcile && known.seen <= known.theirs;
     let (adopted, revocations) = if kept_inventory {
         (0, 0)
     } else {
-        reconcile(home, &mut judged, existing.as_ref(), relation, wanted, context)?
+        reconcile(home, &mut judged, existing.as_ref(), &known, wanted, context)?
     };
     drop(existing);
     // A newer list stays, until one that is newer still takes its place.
@@ -189,35 +208,79 @@ fn lists_in(home: &Home, judged: &Judged, context: &Context) -> Vec<List> {
     List::read(&home.crl(), &judged.trust, context.now()).unwrap_or_default()
 }
 
-/// Refuses a backup that would forget something, or takes that into its inventory first; the answer is
-/// how many certificates and revocations that were.
+/// The revocation lists that are known of beside the backup's.
+struct Known {
+    /// The root whose lists count.
+    issuer: KeyIdentifier,
+    /// The highest number that the backup's inventory has set aside.
+    backup: u64,
+    /// The highest number that the inventory has set aside that is there.
+    theirs: CrlNumber,
+    /// The highest number that is known here, and what it revokes with it.
+    seen: CrlNumber,
+    lists: Vec<List>,
+}
+
+impl Known {
+    fn gather(
+        home: &Home,
+        judged: &Judged,
+        existing: Option<&Inventory>,
+        wanted: &Restore<'_>,
+        context: &Context,
+    ) -> Result<Self, BackupError> {
+        let mut lists = lists_in(home, judged, context);
+        for path in wanted.crls {
+            lists.extend(List::read(path, &judged.trust, context.now())?);
+        }
+        let issuer = judged.inventory.active_issuer()?;
+        let theirs = existing
+            .map(Inventory::active_issuer)
+            .transpose()?
+            .map_or(0, |issuer| issuer.next_crl_number.saturating_sub(1));
+        let theirs = CrlNumber::from(theirs);
+        let of_issuer = lists.iter().filter(|list| list.crl.issuer == issuer.key_id);
+        let seen = of_issuer.map(|list| list.crl.number).fold(theirs, CrlNumber::max);
+        let backup = issuer.next_crl_number.saturating_sub(1);
+        Ok(Self { issuer: issuer.key_id, backup, theirs, seen, lists })
+    }
+
+    /// Refuses a backup that lacks what has been revoked since: unless that is taken in, and all of it
+    /// is at hand.
+    fn refuse_unrevoking(&self, wanted: &Restore<'_>) -> Result<(), BackupError> {
+        let backup = CrlNumber::from(self.backup);
+        let at_gateways = wanted.enforced.iter().filter(|enforced| enforced.issuer == self.issuer);
+        let newest = at_gateways.max_by_key(|enforced| enforced.number);
+        let newest = newest.filter(|enforced| enforced.number > self.seen.max(backup));
+        match newest {
+            Some(EnforcedCrl { gateway, number, .. }) if wanted.reconcile => Err(BackupError::ListMissing {
+                gateway: gateway.clone(),
+                number: *number,
+                known: self.seen.max(backup),
+            }),
+            Some(EnforcedCrl { gateway, number, .. }) => Err(BackupError::Unrevokes {
+                backup: self.backup,
+                seen: *number,
+                gateway: Some(gateway.clone()),
+            }),
+            None if self.seen > backup && !wanted.reconcile => {
+                Err(BackupError::Unrevokes { backup: self.backup, seen: self.seen, gateway: None })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes into the backup's inventory what it would forget; the answer is how many certificates and
+/// revocations that were.
 fn reconcile(
     home: &Home,
     judged: &mut Judged,
     existing: Option<&Inventory>,
-    relation: Relation,
+    known: &Known,
     wanted: &Restore<'_>,
     context: &Context,
 ) -> Result<(u64, u64), BackupError> {
-    if matches!(relation, Relation::Ahead | Relation::Diverged) && !wanted.reconcile {
-        return Err(BackupError::Forgets { made_at: judged.manifest.made_at });
-    }
-    let mut lists = lists_in(home, judged, context);
-    for path in wanted.crls {
-        lists.extend(List::read(path, &judged.trust, context.now())?);
-    }
-    let issuer = judged.inventory.active_issuer()?;
-    let own = issuer.next_crl_number.saturating_sub(1);
-    let theirs =
-        existing.map(Inventory::active_issuer).transpose()?.map_or(0, |issuer| issuer.next_crl_number - 1);
-    let seen = lists
-        .iter()
-        .filter(|list| list.crl.issuer == issuer.key_id)
-        .map(|list| list.crl.number)
-        .fold(CrlNumber::from(theirs), CrlNumber::max);
-    if seen > CrlNumber::from(own) && !wanted.reconcile {
-        return Err(BackupError::Unrevokes { backup: own, seen });
-    }
     let mut forgotten = Forgotten::default();
     if wanted.reconcile {
         if let Some(existing) = existing {
@@ -227,28 +290,33 @@ fn reconcile(
         for directory in [home.issued()].iter().chain(wanted.certificates) {
             forgotten.find_in_directory(&location, judged, &files::absolute(directory)?)?;
         }
-        for list in &lists {
+        for list in &known.lists {
             forgotten.find_in_list(&judged.inventory, list)?;
         }
     }
     let (adopted, revocations) = forgotten.counts();
     let provenance = context.provenance(None);
     let transaction = judged.inventory.begin(&provenance)?;
+    let enforced: BTreeMap<_, _> =
+        wanted.enforced.iter().map(|enforced| (&enforced.gateway, enforced.number)).collect();
     let details = json!({
         "backup_made_at": crate::clock::rfc3339(judged.manifest.made_at),
         "backup_audit_head": judged.manifest.audit_head,
         "certificates_adopted": adopted,
         "revocations_adopted": revocations,
-        "crl_number_seen": seen,
+        "crl_number_seen": known.seen,
+        "crl_numbers_enforced": enforced,
     });
     let target = judged.manifest.cluster.clone();
     let mut transaction = transaction.record(Action::HomeRestore, target, Outcome::Success, details)?;
     transaction = forgotten.record(transaction)?;
     if wanted.reconcile {
-        let seen = seen.to_u64().ok_or(BackupError::Unrevokes { backup: own, seen })?;
-        transaction = transaction.skip_crl_numbers(&issuer.key_id, seen)?;
+        let Known { issuer, backup, seen, .. } = known;
+        let unrevokes = BackupError::Unrevokes { backup: *backup, seen: *seen, gateway: None };
+        let seen = seen.to_u64().ok_or(unrevokes)?;
+        transaction = transaction.skip_crl_numbers(issuer, seen)?;
         // A number that is set aside and not used: whoever opens the home next owes a list.
-        (transaction, _) = transaction.reserve_crl_number(&issuer.key_id)?;
+        (transaction, _) = transaction.reserve_crl_number(issuer)?;
     }
     transaction.commit()?;
     Ok((adopted, revocations))
@@ -264,12 +332,5 @@ fn adopt(home: &Home, part: &Part, waiting: &Path) -> Result<Staged, BackupError
 }
 
 fn write(path: &Path, access: Access, contents: &mut dyn Read) -> Result<(), BackupError> {
-    let mut bytes = Vec::new();
-    contents.take(files::SMALL_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    // Its bytes may be a key: zeroized when it is dropped.
-    let bytes = Secret::new(bytes);
-    if u64::try_from(bytes.expose().len()).is_ok_and(|length| length > files::SMALL_FILE) {
-        return Err(BackupError::Inconsistent { why: "one of its parts is larger than such a file may be" });
-    }
-    Ok(files::write(path, access, files::Placement::New, bytes.expose())?)
+    Ok(files::write(path, access, files::Placement::New, read_small(contents)?.expose())?)
 }

@@ -147,6 +147,11 @@ fn read_manifest(entry: &mut impl Read) -> Result<Manifest, BackupError> {
     serde_json::from_slice(&text).map_err(malformed)
 }
 
+/// A settings or issued file. It may be a key: its bytes are zeroized when they are dropped.
+pub(super) fn read_small(mut contents: &mut dyn Read) -> Result<Secret, BackupError> {
+    read(&mut contents, files::SMALL_FILE).map(Secret::new)
+}
+
 fn read(entry: &mut impl Read, limit: u64) -> Result<Vec<u8>, BackupError> {
     let mut bytes = Vec::new();
     entry.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -169,7 +174,7 @@ fn write_database(entry: &mut impl Read, path: &Path) -> Result<(), BackupError>
 }
 
 /// An error of reading is one of the seal, or of the tar in it.
-pub(super) fn unreadable(error: io::Error) -> BackupError {
+fn unreadable(error: io::Error) -> BackupError {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => SealError::Altered.into(),
         _ => BackupError::Unreadable { source: error },

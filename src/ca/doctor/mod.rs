@@ -20,13 +20,12 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
-use crate::files::FileError;
-use crate::keys::KeyError;
+use crate::files::{self, FileError};
 use crate::profile::ProfileSet;
 use crate::store::Inventory;
 use crate::x509::trust::TrustBundle;
 
-use super::{Authority, CaError, Cluster, Context, Home, Recovered, root_key};
+use super::{Authority, CaError, Cluster, Context, Home, Recovered};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,8 +114,7 @@ pub fn examine(
     if !home.database().is_file() {
         return Err(CaError::HomeMissing { directory: home.directory().to_owned() });
     }
-    let mut round =
-        Round { home, profiles, context, now: context.now(), progress, found: Examination::default() };
+    let mut round = Round { home, profiles, now: context.now(), progress, found: Examination::default() };
     round.look_at_modes();
     let opened = Inventory::open_reader(&home.database())
         .map_err(CaError::from)
@@ -199,7 +197,6 @@ impl Mend {
 struct Round<'a> {
     home: &'a Home,
     profiles: &'a ProfileSet,
-    context: &'a Context,
     now: OffsetDateTime,
     progress: &'a dyn Fn(u64),
     found: Examination,
@@ -236,19 +233,19 @@ impl Round<'_> {
     }
 
     fn look_at_key(&mut self, cluster: &Cluster) {
-        match root_key(self.home, self.context.unlock.as_ref()) {
-            Ok(key) if key.public_key_info() == cluster.root.public_key_info => {}
-            Ok(_) => {
-                let (key, certificate) = (self.home.key(), self.home.certificate());
-                let error = CaError::KeyMismatch { key, certificate };
-                self.fault(error.code(), None, &error);
-            }
-            Err(error @ KeyError::PassphraseNeeded { .. }) => {
+        let Err(error) = cluster.root_key() else { return };
+        match error.code() {
+            "key.passphrase_needed" | "pkcs11.pin_needed" => {
                 self.note("doctor.key_not_opened", &format_args!("the root's key was not checked: {error}"));
             }
             // Its mode was looked at before.
-            Err(error) if error.code() == "file.exposed" => {}
-            Err(error) => self.fault(error.code(), Some(&self.home.key()), &error),
+            "file.exposed" => {}
+            // It names what it is about.
+            "home.key_mismatch" | "home.held_key_mismatch" => self.fault(error.code(), None, &error),
+            code => {
+                let file = self.home.key();
+                self.fault(code, files::occupied(&file).then_some(file.as_path()), &error);
+            }
         }
     }
 

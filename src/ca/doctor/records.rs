@@ -1,6 +1,6 @@
 //! What the inventory says, held against the trust bundle, the revocation list and the profiles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use time::Duration;
@@ -8,8 +8,8 @@ use time::Duration;
 use crate::clock::rfc3339;
 use crate::files;
 use crate::identity::Role;
-use crate::revocation::{Crl, RevocationSet};
-use crate::store::{Filter, Issuer, Record, Status, StoreError};
+use crate::revocation::{Crl, RevocationReason, RevocationSet};
+use crate::store::{Filter, Intent, Issuer, Record, Status, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
 use super::super::crl::GRACE;
@@ -56,7 +56,7 @@ impl Round<'_> {
             self.error("doctor.crl_differs", &message);
         }
         let mut missing = 0_u64;
-        cluster.inventory.revoked(&issuer.key_id, list.this_update - GRACE, |revoked| {
+        cluster.inventory.revoked(&issuer.key_id, list.this_update.min(self.now) - GRACE, |revoked| {
             missing += u64::from(!list.contains(&revoked.serial_number));
             Ok::<_, StoreError>(())
         })?;
@@ -76,8 +76,16 @@ impl Round<'_> {
     ) -> Result<(), CaError> {
         let mut outdated: BTreeMap<Role, u64> = BTreeMap::new();
         let (mut missing, mut first_missing): (u64, Option<PathBuf>) = (0, None);
+        let compromised = compromised_keys(cluster)?;
         let valid = Filter { status: Some(Status::Valid), ..Filter::default() };
         cluster.inventory.list(&valid, self.now, |record| {
+            if record.issue.is_some_and(|issue| compromised.contains(&issue.public_key.0)) {
+                let Intent { role, name, serial_number, .. } = &record.intent;
+                let message = format_args!(
+                    "{role}/{name} ({serial_number}) holds for a key of which another certificate was revoked as compromised"
+                );
+                self.error("doctor.key_compromised", &message);
+            }
             if let Some(bundle) = bundle {
                 self.look_at_chain(cluster, bundle, &record)?;
             }
@@ -135,4 +143,15 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// The keys of which a certificate was revoked because somebody else has them.
+fn compromised_keys(cluster: &Cluster) -> Result<HashSet<[u8; 32]>, CaError> {
+    let mut keys = HashSet::new();
+    let revoked = Filter { reason: Some(RevocationReason::KeyCompromise), ..Filter::default() };
+    cluster.inventory.list(&revoked, cluster.context.now(), |record| {
+        keys.extend(record.issue.map(|issue| issue.public_key.0));
+        Ok::<_, CaError>(())
+    })?;
+    Ok(keys)
 }

@@ -23,6 +23,14 @@ const STATUS: &[Field] = &[
     ("a key is awaited", "/reload/awaits_key"),
 ];
 
+const INTERMEDIATES: &[Field] = &[
+    ("INTERMEDIATE AUTHORITY", "/key_identifier"),
+    ("SUBJECT", "/subject"),
+    ("SERIAL NUMBER", "/serial_number"),
+    ("UNTIL", "/not_after"),
+    ("REVOKED", "/revoked"),
+];
+
 const CRLS: &[Field] = &[
     ("CRL OF ISSUER", "/issuer"),
     ("NUMBER", "/number"),
@@ -76,7 +84,12 @@ pub fn describe(request: &Request, result: &Value) -> String {
         Request::Sessions => table(SESSIONS, result, "no connection is open"),
         Request::Status => {
             let crls = table(CRLS, &result["crl"], "revocation is disabled");
-            format!("{}\n{crls}", facts(STATUS, result))
+            let below = &result["trust"]["intermediates"];
+            let below = match below.as_array().is_none_or(Vec::is_empty) {
+                true => String::new(),
+                false => format!("\n{}", table(INTERMEDIATES, below, "none")),
+            };
+            format!("{}\n{crls}{below}", facts(STATUS, result))
         }
     }
 }

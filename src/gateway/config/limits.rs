@@ -12,6 +12,12 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one identity.
     pub connections_per_identity: usize,
+    /// Open connections of one address (IPv6: of one /64), those in their handshake included.
+    pub connections_per_address: usize,
+    /// Handshakes of one address that may be under way.
+    pub handshakes_per_address: usize,
+    /// Handshakes of one address that may let nobody in within a minute.
+    pub failed_handshakes_per_address: usize,
     /// From accepting a connection to the end of its handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its header.
@@ -33,6 +39,9 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_identity: 1_000,
+            connections_per_address: 2_500,
+            handshakes_per_address: 512,
+            failed_handshakes_per_address: 3_000,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -52,11 +61,15 @@ impl Limits {
     pub(super) fn read(item: &Item<'_>) -> Self {
         let mut limits = Self::default();
         let Some(mut fields) = item.fields() else { return limits };
-        set(&mut limits.connections, fields.optional("connections").and_then(|item| count(&item)));
-        set(
-            &mut limits.connections_per_identity,
-            fields.optional("connections_per_identity").and_then(|item| count(&item)),
-        );
+        for (limit, key) in [
+            (&mut limits.connections, "connections"),
+            (&mut limits.connections_per_identity, "connections_per_identity"),
+            (&mut limits.connections_per_address, "connections_per_address"),
+            (&mut limits.handshakes_per_address, "handshakes_per_address"),
+            (&mut limits.failed_handshakes_per_address, "failed_handshakes_per_address"),
+        ] {
+            set(limit, fields.optional(key).and_then(|item| count(&item)));
+        }
         for (limit, key) in [
             (&mut limits.handshake_timeout, "handshake_timeout"),
             (&mut limits.header_timeout, "header_timeout"),

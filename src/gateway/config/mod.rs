@@ -163,8 +163,8 @@ impl Config {
         let mut files = vec![path.clone()];
         files.extend(self.keys().flat_map(KeySource::files));
         files.extend([&identity.certificate, &trust.bundle].map(PathBuf::clone));
-        if let Revocation::Crls { paths, .. } = &trust.revocation {
-            files.extend(paths.iter().cloned());
+        if let Revocation::Crls { paths, intermediates, .. } = &trust.revocation {
+            files.extend(paths.iter().chain(intermediates).cloned());
         }
         files.extend(self.shadow.iter().map(|shadow| shadow.path.clone()));
         files
@@ -374,6 +374,8 @@ enum ConfigError {
     Condition { given: String },
     #[error("a whole number from 1 to 1000000 was expected")]
     Count,
+    #[error("revocation is disabled, so that nothing depends on this: leave it away")]
+    DisabledAnyway,
     #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
     DisabledWithCrl,
     #[error("from 8KiB to 1MiB is possible")]

@@ -60,7 +60,7 @@ fn the_example_is_read_with_its_defaults() {
     assert!(key.path.is_absolute() && key.path.ends_with("gateway.key"));
     assert_eq!((&key.opener, key.timeout), (&None, Duration::from_secs(60)));
     assert!(
-        matches!(&config.trust.revocation, Revocation::Crls { paths, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
+        matches!(&config.trust.revocation, Revocation::Crls { paths, intermediates: None, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
     );
     assert_eq!(
         config.upstreams,
@@ -122,6 +122,9 @@ routes:
 limits:
   connections: 5
   connections_per_identity: 2
+  connections_per_address: 3
+  handshakes_per_address: 4
+  failed_handshakes_per_address: 6
   handshake_timeout: 1s
   header_timeout: 2s
   idle_timeout: 3m
@@ -183,6 +186,9 @@ threads: 2
         Limits {
             connections: 5,
             connections_per_identity: 2,
+            connections_per_address: 3,
+            handshakes_per_address: 4,
+            failed_handshakes_per_address: 6,
             handshake_timeout: Duration::from_secs(1),
             header_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(180),
@@ -198,6 +204,11 @@ threads: 2
     assert_eq!(changed("listen:", "access_log: stdout\nlisten:").unwrap().access_log, AccessLog::Stdout);
     let two = changed("crl: cluster.crl", "crl: [cluster.crl, gateway.crt]").unwrap();
     assert!(matches!(two.trust.revocation, Revocation::Crls { paths, .. } if paths.len() == 2));
+    let below = changed("crl: cluster.crl", "crl: cluster.crl, intermediates: gateway.crt").unwrap();
+    let below = Config { path: Some("gateway.yaml".into()), ..below };
+    assert!(below.files().iter().filter(|path| path.ends_with("gateway.crt")).count() == 2, "it is watched");
+    let Revocation::Crls { intermediates, .. } = below.trust.revocation else { panic!("it is not disabled") };
+    assert!(intermediates.unwrap().ends_with("gateway.crt"));
 }
 
 #[test]
@@ -551,12 +562,32 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",
             "crl: cluster.crl, crl_staleness: never",
             "3: trust.crl_staleness: `never`: either `refuse` or `{ grace: 7d }` was expected",
+        ),
+        (
+            "trust: { bundle: cluster.crt, crl: cluster.crl }",
+            "trust: { bundle: cluster.crt, intermediates: cluster.crt }\nrevocation: disabled",
+            "3: trust.intermediates: revocation is disabled, so that nothing depends on this: leave it away",
+        ),
+        (
+            "trust: { bundle: cluster.crt, crl: cluster.crl }",
+            "trust: { bundle: cluster.crt, crl_staleness: refuse }\nrevocation: disabled",
+            "3: trust.crl_staleness: revocation is disabled, so that nothing depends on this: leave it away",
+        ),
+        (
+            "crl: cluster.crl",
+            "crl: cluster.crl, intermediates: none.crt",
+            "3: trust.intermediates: cannot read HOME/none.crt: No such file or directory (os error 2)",
+        ),
+        (
+            "listen:",
+            "limits: { handshakes_per_address: 0 }\nlisten:",
+            "1: limits.handshakes_per_address: a whole number from 1 to 1000000 was expected",
         ),
         ("listen:", "resumption: off\nlisten:", "1: resumption: `off`: the only word for it is `disabled`"),
         (

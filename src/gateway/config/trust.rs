@@ -26,6 +26,8 @@ pub enum Revocation {
     Crls {
         /// Their files; at least one.
         paths: Vec<PathBuf>,
+        /// The file of the authorities below the anchors that have CRLs of their own.
+        intermediates: Option<PathBuf>,
         /// How long after its end a CRL is still relied on; zero unless the configuration says so.
         grace: Duration,
     },
@@ -54,6 +56,7 @@ impl Trust {
         let mut fields = item.fields()?;
         let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
         let crl = fields.optional("crl");
+        let intermediates = fields.optional("intermediates");
         let staleness = fields.optional("crl_staleness");
         let issuers = match fields.optional("issuers") {
             Some(item) => issuers::read(&item),
@@ -64,9 +67,19 @@ impl Trust {
             (Some(crl), None) => {
                 let paths = crls(&crl, base);
                 let grace = staleness.map_or(Some(Duration::ZERO), |item| grace(&item));
-                paths.zip(grace).map(|(paths, grace)| Revocation::Crls { paths, grace })
+                let intermediates = match intermediates {
+                    Some(item) => file(&item, base, files::check_readable).map(Some),
+                    None => Some(None),
+                };
+                let read = paths.zip(intermediates).zip(grace);
+                read.map(|((paths, intermediates), grace)| Revocation::Crls { paths, intermediates, grace })
             }
-            (None, Some(revocation)) => revocation.read(only_disabled).map(|()| Revocation::Disabled),
+            (None, Some(revocation)) => {
+                for unused in [intermediates, staleness].into_iter().flatten() {
+                    unused.report(ConfigError::DisabledAnyway);
+                }
+                revocation.read(only_disabled).map(|()| Revocation::Disabled)
+            }
             (Some(_), Some(revocation)) => {
                 revocation.report(ConfigError::DisabledWithCrl);
                 None

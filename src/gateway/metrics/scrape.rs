@@ -47,6 +47,12 @@ impl Metrics {
         }
         of_reloads(&mut text, &gateway.changes.results());
         text.begin(
+            "handshake_lines_omitted_total",
+            Kind::Counter,
+            "Refused handshakes without a line of their own in the access log, since there were so many.",
+        )
+        .sample(&[], gateway.telemetry.flood.untold());
+        text.begin(
             "log_lines_lost_total",
             Kind::Counter,
             "Lines of the access log that were dropped, since their reader is too slow.",
@@ -125,6 +131,18 @@ fn of_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
     text.begin("certificate_seconds_left", Kind::Gauge, "Time until the gateway's own certificate ends.")
         .sample(&[], (state.own.leaf.not_after - now).whole_seconds());
     let crls: Vec<_> = state.verifier.crls().map(|crl| (crl.issuer.to_string(), crl)).collect();
+    text.begin(
+        "issuer_certificate_seconds_left",
+        Kind::Gauge,
+        "Time until the certificate of a root, or of an authority known below one, ends.",
+    );
+    for authority in state.verifier.authorities() {
+        let left = (authority.certificate.not_after - now).whole_seconds();
+        text.sample(
+            &[("issuer", authority.key_identifier), ("serial_number", &authority.certificate.serial_number)],
+            left,
+        );
+    }
     text.begin("crl_number", Kind::Gauge, "Number of the CRL in force.");
     for (issuer, crl) in &crls {
         text.sample(&[("issuer", issuer)], crl.number);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::kmip::Kmip;
+use super::pkcs11::{Pkcs11Error, TokenKey};
 use super::trust::Trust;
 use super::vault::{Transit, TransitSigner};
 use super::{
@@ -17,7 +18,8 @@ use super::{
 };
 use crate::files::{self, Access, Placement};
 use crate::keys::envelope::{DataKey, Envelope};
-use crate::keys::{KeyError, PrivateKey};
+use crate::keys::held::DigestSigner;
+use crate::keys::{KeyError, PrivateKey, Unlock};
 use crate::secret::Secret;
 use crate::x509::Sha256;
 
@@ -38,7 +40,7 @@ pub struct Configuration {
     /// The services before that, for as long as keys are on their way from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<Service>,
-    /// The service that holds the root's key itself, and signs by it.
+    /// The service or token that holds the root's key itself, and signs by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<SigningService>,
     /// Services of single keys, by the SHA-256 of their public half.
@@ -57,14 +59,69 @@ pub enum Service {
     Vault(VaultService),
 }
 
-/// A key of a Transit engine that signs.
+/// What holds the root's key and signs by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SignerFields", into = "SignerFields")]
+#[non_exhaustive]
+pub enum SigningService {
+    /// A PKCS#11 token.
+    Pkcs11(TokenKey),
+    /// A key of a Transit engine.
+    Vault {
+        /// The engine and its key.
+        vault: VaultService,
+        /// The version of the key: a rotation there makes another key, and the root has this one.
+        version: u64,
+    },
+}
+
+/// [`SigningService`] as it is written: the kind is told by which field is there. No tag, as the first
+/// form had none; and its secrets go straight into their zeroized places, which a tagged form would not do.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SigningService {
-    /// The engine and its key.
-    pub vault: VaultService,
-    /// The version of the key: a rotation there makes another key, and the root has this one.
-    pub version: u64,
+struct SignerFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pkcs11: Option<TokenKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vault: Option<VaultService>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+}
+
+impl TryFrom<SignerFields> for SigningService {
+    type Error = &'static str;
+
+    fn try_from(fields: SignerFields) -> Result<Self, Self::Error> {
+        match fields {
+            SignerFields { pkcs11: Some(key), vault: None, version: None } => Ok(Self::Pkcs11(key)),
+            SignerFields { pkcs11: None, vault: Some(vault), version: Some(version) } => {
+                Ok(Self::Vault { vault, version })
+            }
+            _ => Err("a signer is either a pkcs11 key or a vault with a version"),
+        }
+    }
+}
+
+impl From<SigningService> for SignerFields {
+    fn from(service: SigningService) -> Self {
+        match service {
+            SigningService::Pkcs11(key) => Self { pkcs11: Some(key), vault: None, version: None },
+            SigningService::Vault { vault, version } => {
+                Self { pkcs11: None, vault: Some(vault), version: Some(version) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for SigningService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pkcs11(key) => key.uri.fmt(f),
+            Self::Vault { vault, version } => {
+                write!(f, "vault key {}, version {version}, at {}", vault.key, vault.address)
+            }
+        }
+    }
 }
 
 /// A key of a KMIP server, and how to get at it.
@@ -152,6 +209,17 @@ impl Credential {
         match std::str::from_utf8(line.trim_ascii()) {
             Ok(text) if Self::is_sound(text) => Ok(Self::new(text.to_owned())),
             _ => Err(KmsError::CredentialUnreadable { path: path.to_owned() }),
+        }
+    }
+
+    /// The PIN of a token.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::PinUnreadable`] for one that is not text.
+    pub fn from_pin(pin: &Secret) -> Result<Self, KmsError> {
+        match std::str::from_utf8(pin.expose()) {
+            Ok(text) => Ok(Self::new(text.to_owned())),
+            Err(_) => Err(Pkcs11Error::PinUnreadable { from: "what was given".to_owned() }.into()),
         }
     }
 
@@ -307,14 +375,19 @@ impl Configuration {
         }
     }
 
-    /// The root's key, where a service holds it.
+    /// The root's key, where a service or a token holds it.
     ///
     /// # Errors
-    /// [`KeyError::Kms`].
-    pub fn root_key(&self) -> Result<Option<PrivateKey>, KeyError> {
-        let Some(SigningService { vault, version }) = &self.signer else { return Ok(None) };
-        let signer = TransitSigner::new(self.transit(vault)?, Some(*version))?;
-        PrivateKey::held(Box::new(signer)).map(Some)
+    /// [`KeyError::Kms`] when it cannot be used.
+    pub fn root_key(&self, unlock: &dyn Unlock) -> Result<Option<PrivateKey>, KeyError> {
+        let signer: Box<dyn DigestSigner> = match &self.signer {
+            None => return Ok(None),
+            Some(SigningService::Pkcs11(key)) => Box::new(key.open(unlock)?),
+            Some(SigningService::Vault { vault, version }) => {
+                Box::new(TransitSigner::new(self.transit(vault)?, Some(*version))?)
+            }
+        };
+        PrivateKey::held(signer).map(Some)
     }
 
     /// Makes `vault`'s key, in its newest version, the one that signs.
@@ -323,7 +396,7 @@ impl Configuration {
     /// [`KmsError`] when it cannot be used.
     pub fn sign_with(&mut self, vault: VaultService) -> Result<(), KmsError> {
         let version = TransitSigner::new(self.transit(&vault)?, None)?.version();
-        self.signer = Some(SigningService { vault, version });
+        self.signer = Some(SigningService::Vault { vault, version });
         Ok(())
     }
 
@@ -338,7 +411,12 @@ impl Configuration {
             Service::Kmip(_) => None,
             Service::Vault(vault) => Some(vault),
         });
-        vaults.chain(self.signer.as_mut().map(|signer| &mut signer.vault)).filter_map(VaultService::missing)
+        let signer = self.signer.as_mut().and_then(|signer| match signer {
+            // A token asks for its PIN when it is logged in to, and only then.
+            SigningService::Pkcs11(_) => None,
+            SigningService::Vault { vault, .. } => Some(vault),
+        });
+        vaults.chain(signer).filter_map(VaultService::missing)
     }
 }
 
@@ -443,5 +521,78 @@ impl Service {
             },
         }
         copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(signer: &Value) -> Result<Configuration, KmsError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kms.json");
+        let text = json!({ "cluster_ca_kms": 1, "signer": signer }).to_string();
+        files::write(&path, Access::Private, Placement::New, text.as_bytes()).unwrap();
+        Configuration::load(&path)
+    }
+
+    fn vault() -> Value {
+        json!({
+            "address": "https://vault.example.com:8200",
+            "key": "root-key",
+            "transit_path": "transit",
+            "credentials": { "token": "hvs.secret" },
+        })
+    }
+
+    fn token_key() -> Value {
+        json!({ "uri": "pkcs11:token=prod;object=root?module-path=/usr/lib/token.so", "pin": "4711" })
+    }
+
+    #[test]
+    fn a_signer_in_a_vault_is_read_and_written_as_it_always_was() {
+        let old = json!({ "vault": vault(), "version": 3 });
+        let configuration = read(&old).unwrap();
+        let Some(SigningService::Vault { vault, version: 3 }) = &configuration.signer else {
+            panic!("{configuration:?}");
+        };
+        assert_eq!(vault.key.as_str(), "root-key");
+        let written: Value = serde_json::from_slice(configuration.to_text().unwrap().expose()).unwrap();
+        assert_eq!(written["signer"], old);
+    }
+
+    #[test]
+    fn a_signer_in_a_token_is_read_as_it_was_written_and_shows_no_pin() {
+        let configuration = read(&json!({ "pkcs11": token_key() })).unwrap();
+        let written: Value = serde_json::from_slice(configuration.to_text().unwrap().expose()).unwrap();
+        assert_eq!(written["signer"], json!({ "pkcs11": token_key() }));
+        let signer = configuration.signer.unwrap();
+        assert!(!format!("{signer} {signer:?}").contains("4711"), "{signer:?}");
+        // Without its PIN it is asked for; that is not the file's to decide.
+        let uri = token_key()["uri"].clone();
+        assert!(read(&json!({ "pkcs11": { "uri": uri, "pin": null } })).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_one_signer_is_refused_without_a_word_of_its_secrets() {
+        let mut bad_uri = token_key();
+        bad_uri["uri"] = json!("pkcs11:object=root?module-path=/usr/lib/token.so&pin-value=4711");
+        for bad in [
+            json!({}),
+            json!({ "vault": vault() }),
+            json!({ "version": 3 }),
+            json!({ "vault": vault(), "version": 3, "pkcs11": token_key() }),
+            json!({ "pkcs11": token_key(), "version": 3 }),
+            json!({ "pkcs11": bad_uri }),
+            json!({ "pkcs11": { "uri": "vault:root-key", "pin": null } }),
+            json!({ "pkcs12": token_key() }),
+            json!("4711"),
+        ] {
+            let error = read(&bad).unwrap_err();
+            assert_eq!(error.code(), "kms.configuration", "{bad}");
+            assert!(!format!("{error} {error:?}").contains("4711"), "{error:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Wrapped;
+use super::{Pkcs11Error, Wrapped};
 use crate::files::FileError;
 
 /// Why a key management service could not be used, told so that each remedy has a case of its own.
@@ -163,6 +163,9 @@ pub enum KmsError {
         /// What it does not do.
         operation: &'static str,
     },
+    /// The token that holds the root's key could not be used.
+    #[error(transparent)]
+    Pkcs11(#[from] Pkcs11Error),
     /// The service's answer is not what its protocol says.
     #[error("{address} gave an answer that cannot be read: {why}")]
     Protocol {
@@ -271,6 +274,7 @@ impl KmsError {
             Self::NamespaceMissing { .. } => "kms.namespace_missing",
             Self::NotConfigured { .. } => "kms.not_configured",
             Self::OperationMissing { .. } => "kms.operation_missing",
+            Self::Pkcs11(error) => error.code(),
             Self::Protocol { .. } => "kms.protocol",
             Self::Random => "system.entropy",
             Self::Refused { .. } => "kms.refused",

@@ -1,4 +1,4 @@
-//! Key management services: what wraps the data key of an envelope.
+//! Key management services: what wraps the data key of an envelope, or holds the root's key itself.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | `trust` | whose server certificates are believed |
 //! | `http`, `vault` | Vault's Transit engine over HTTPS, OpenBao's too |
 //! | `kmip` | KMIP servers over mutual TLS |
+//! | `pkcs11` | keys that a PKCS#11 token holds |
 
 mod configuration;
 mod error;
 mod http;
 mod kmip;
 mod names;
+mod pkcs11;
 mod trust;
 mod vault;
 
@@ -23,6 +25,7 @@ pub use configuration::{
 pub use error::KmsError;
 pub use kmip::Kmip;
 pub use names::{KeyName, KmipAddress, MountPath, Namespace, UniqueIdentifier, VaultAddress};
+pub use pkcs11::{Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use trust::ca_fingerprints;
 pub use vault::Transit;
 

@@ -35,6 +35,26 @@ impl TrustAnchor {
 
 /// Judges a root before it is trusted, and gives the identifier of its key.
 pub(super) fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorFault> {
+    let own = lint_authority(certificate, at)?;
+    let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
+    if certificate.issuer.der != certificate.subject.der || signer.is_some_and(|signer| *signer != own) {
+        return Err(AnchorFault::NotSelfIssued);
+    }
+    signed(certificate)?.verify(&certificate.public_key_info).map_err(AnchorFault::Signature)?;
+    Ok(own)
+}
+
+/// A certificate as something signed.
+pub(super) fn signed(certificate: &Certificate) -> Result<Signed<'_>, AnchorFault> {
+    Signed::from_der(&certificate.der)
+        .map_err(|error| AnchorFault::Unreadable { why: error.as_str().to_owned() })
+}
+
+/// Judges what every authority must be, root or not, and gives the identifier of its key.
+pub(super) fn lint_authority(
+    certificate: &Certificate,
+    at: OffsetDateTime,
+) -> Result<KeyIdentifier, AnchorFault> {
     if certificate.version != 3 {
         return Err(AnchorFault::Version { version: certificate.version });
     }
@@ -55,19 +75,10 @@ pub(super) fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyI
     if let Some(oid) = certificate.unknown_critical_extensions.first() {
         return Err(AnchorFault::UnknownCriticalExtension { oid: oid.clone() });
     }
-    let own = certificate.subject_key_identifier.clone().ok_or(AnchorFault::NoKeyIdentifier)?;
-    let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
-    if certificate.issuer.der != certificate.subject.der || signer.is_some_and(|signer| *signer != own) {
-        return Err(AnchorFault::NotSelfIssued);
-    }
-    Signed::from_der(&certificate.der)
-        .map_err(|error| AnchorFault::Unreadable { why: error.as_str().to_owned() })?
-        .verify(&certificate.public_key_info)
-        .map_err(AnchorFault::Signature)?;
-    Ok(own)
+    certificate.subject_key_identifier.clone().ok_or(AnchorFault::NoKeyIdentifier)
 }
 
-/// Why a trust bundle is refused.
+/// Why a trust bundle, or the authorities below it, are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
@@ -84,6 +95,22 @@ pub enum TrustError {
         #[source]
         fault: AnchorFault,
     },
+    /// One of the authorities below the trust anchors must not be believed.
+    #[error("intermediate authority {index} ({subject}, SHA-256 {fingerprint}) is refused")]
+    Intermediate {
+        /// Its place in the file, from 1.
+        index: usize,
+        /// Its subject.
+        subject: String,
+        /// Its fingerprint.
+        fingerprint: Sha256,
+        /// What is wrong with it.
+        #[source]
+        fault: AnchorFault,
+    },
+    /// The file of intermediate authorities is not one or more certificates.
+    #[error("the intermediate authorities cannot be read")]
+    IntermediatesUnreadable(#[source] X509Error),
     /// The file is not one or more certificates.
     #[error("the trust bundle cannot be read")]
     Unreadable(#[source] X509Error),
@@ -94,19 +121,25 @@ impl TrustError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Anchor { fault, .. } => fault.code(),
-            Self::Unreadable(source) => source.code(),
+            Self::Anchor { fault, .. } | Self::Intermediate { fault, .. } => fault.code(),
+            Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.code(),
         }
     }
 }
 
-/// What is wrong with a trust anchor.
+/// What is wrong with a trust anchor, or with an authority below one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnchorFault {
     /// The same subject and key stand in the bundle already.
     #[error("it has the subject and key of trust anchor {earlier}")]
     Duplicate {
+        /// The place of the other one, from 1.
+        earlier: usize,
+    },
+    /// The same certificate stands in the file already.
+    #[error("it is the same certificate as intermediate authority {earlier}")]
+    DuplicateIntermediate {
         /// The place of the other one, from 1.
         earlier: usize,
     },
@@ -122,9 +155,15 @@ pub enum AnchorFault {
         /// The place of the other one, from 1.
         earlier: usize,
     },
+    /// Another authority, with another key, bears the same key identifier.
+    #[error("its subject key identifier is that of another authority's key")]
+    KeyIdentifierOfAnother,
     /// Its key may not sign both certificates and CRLs.
     #[error("its key usage does not include both keyCertSign and cRLSign")]
     KeyUsage,
+    /// None of the trust anchors issued it, not even through the others of its file.
+    #[error("no trust anchor issued it, not even through the other intermediate authorities")]
+    NoIssuer,
     /// It has no subject key identifier.
     #[error("it has no subject key identifier")]
     NoKeyIdentifier,
@@ -140,6 +179,12 @@ pub enum AnchorFault {
         /// When it begins.
         not_before: OffsetDateTime,
     },
+    /// An authority above it allows none at its depth.
+    #[error("an authority above it allows no further authority below itself")]
+    PathTooLong,
+    /// It is a root.
+    #[error("it is self-signed: a root belongs in the trust bundle, or nowhere")]
+    SelfSigned,
     /// Its signature is not its own key's.
     #[error("it is not signed by its own key")]
     Signature(#[source] SignatureError),
@@ -168,14 +213,17 @@ impl AnchorFault {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Duplicate { .. } => "trust.duplicate",
+            Self::Duplicate { .. } | Self::DuplicateIntermediate { .. } => "trust.duplicate",
             Self::Expired { .. } => "trust.expired",
-            Self::KeyIdentifierTaken { .. } => "trust.key_identifier_taken",
+            Self::KeyIdentifierOfAnother | Self::KeyIdentifierTaken { .. } => "trust.key_identifier_taken",
             Self::KeyUsage => "trust.key_usage",
+            Self::NoIssuer => "trust.no_issuer",
             Self::NoKeyIdentifier => "trust.no_key_identifier",
             Self::NotAnAuthority => "trust.not_an_authority",
             Self::NotSelfIssued => "trust.not_self_issued",
             Self::NotYetValid { .. } => "trust.not_yet_valid",
+            Self::PathTooLong => "trust.path_too_long",
+            Self::SelfSigned => "trust.self_signed",
             Self::Signature(_) => "trust.signature",
             Self::UnknownCriticalExtension { .. } => "trust.unknown_critical_extension",
             Self::Unreadable { .. } => "trust.unreadable",

@@ -122,3 +122,18 @@ fn a_good_request_is_certified_without_its_key_and_without_what_it_must_not_have
     let issued = crate::home::Finished::from(piped).result();
     assert_eq!(issued["name"], "carol");
 }
+
+#[test]
+fn a_request_or_list_of_names_larger_than_any_honest_one_is_not_read() {
+    let home = Home::initialized();
+    let file = home.path("huge");
+    for (option, megabytes) in [("--csr", 5), ("--from", 65)] {
+        fs::File::create(&file).and_then(|huge| huge.set_len(megabytes << 20)).expect("a sparse file");
+        let path = file.to_str().expect("text");
+        let arguments = match option {
+            "--csr" => vec!["create-api-user", "bob", option, path],
+            _ => vec!["create-api-user", option, path],
+        };
+        refused_without_a_trace(&home, &arguments, 3, "file.too_large");
+    }
+}

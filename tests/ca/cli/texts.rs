@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::run_inside;
 use crate::home::{Finished, Home, cluster_ca};
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "initialize",
     "create-control",
     "create-node",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 28] = [
     "hold",
     "release",
     "crl",
+    "gateways",
     "distribute",
     "bundle",
     "inspect",

@@ -8,6 +8,7 @@ pub(crate) mod strace;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fs;
 
 use crate::home::Home;
 use aftermath::Aftermath;
@@ -51,6 +52,31 @@ pub(crate) fn points(start: &Home, command: &[&str]) -> Vec<strace::Point> {
 /// Runs `command` in `home` and kills it at `point`; false when it ended before.
 pub(crate) fn killed_at(home: &Home, command: &[&str], point: &strace::Point) -> bool {
     strace::kill(&home.command(command), point)
+}
+
+#[test]
+fn what_lies_under_a_temporary_name_is_looked_at_before_it_gets_the_name_of_a_certificate() {
+    let start = Home::initialized();
+    let command = ["create-api-user", "alice"];
+    let mut lost = 0;
+    for point in points(&start, &command) {
+        let home = start.duplicate();
+        if !strace::kill(&home.command(&command), &point) {
+            continue;
+        }
+        let foreign = fs::read(home.path("cluster.crt")).expect("a certificate");
+        for name in
+            home.contents().into_keys().filter(|name| name.to_string_lossy().contains("/.user-alice.crt."))
+        {
+            fs::write(home.path(name), &foreign).expect("written");
+        }
+        let next = home.run(&["--json", "create-api-user", "bob"]);
+        assert_eq!(next.exit, Some(0), "{point}: {next:?}");
+        let placed = fs::read(home.path("issued/user-alice.crt")).ok();
+        assert_ne!(placed.as_ref(), Some(&foreign), "{point}: a foreign file was given out");
+        lost += usize::from(next.stderr.contains("is not there"));
+    }
+    assert!(lost > 0, "no kill left a recorded certificate under its temporary name");
 }
 
 #[test]

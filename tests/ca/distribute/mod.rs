@@ -110,11 +110,10 @@ fn an_open_directory_of_its_own_is_closed() {
     let (machine, home) = (Machine::start(), with_alice());
     let own = machine.path("cluster");
     fs::create_dir(&own).expect("a directory");
-    fs::write(own.join("agent.yml"), "version: 1\n").expect("a file");
+    fs::write(own.join("user.crt"), "copied by hand").expect("a file");
     fs::set_permissions(&own, Permissions::from_mode(0o755)).expect("a mode");
     deliver(&machine, &home, &machine.destination("node1", "cluster"), &[]).result();
     assert_eq!(machine.mode("cluster"), 0o700);
-    assert_eq!(fs::read(own.join("agent.yml")).expect("still there"), b"version: 1\n");
 }
 
 #[test]
@@ -122,6 +121,19 @@ fn a_directory_that_others_use_is_not_touched() {
     let (machine, home) = (Machine::start(), with_alice());
     let shared = machine.path("etc");
     fs::create_dir_all(shared.join("other")).expect("directories");
+    for entry in ["file", "link", "..hidden"] {
+        let open = format!("open-{entry}");
+        fs::create_dir(machine.path(&open)).expect("a directory");
+        let inside = machine.path(&open).join(entry);
+        match entry {
+            "link" => std::os::unix::fs::symlink("nowhere", inside).expect("a link"),
+            _ => fs::write(inside, "somebody's").expect("a file"),
+        }
+        fs::set_permissions(machine.path(&open), Permissions::from_mode(0o755)).expect("a mode");
+        let refusal = deliver(&machine, &home, &machine.destination("node1", &open), &[]).refusal();
+        assert_eq!(refusal.code, "remote.shared_directory", "{entry}: {refusal:?}");
+        assert_eq!((machine.mode(&open), names(&machine, &open)), (0o755, vec![entry.to_owned()]));
+    }
     for mode in [0o755, 0o1777, 0o2750] {
         fs::set_permissions(&shared, Permissions::from_mode(mode)).expect("a mode");
         let refusal = deliver(&machine, &home, &machine.destination("node1", "etc"), &[]).refusal();

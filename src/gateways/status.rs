@@ -1,0 +1,45 @@
+//! How every gateway is.
+
+use std::io;
+
+use super::answer::{CrlInForce, Reported, only_of};
+use super::call::{Conversation, ask_all};
+use super::push::report;
+use super::{Calling, Fault, Gateway};
+use crate::x509::{Certificate, KeyIdentifier};
+
+/// What a gateway said of itself, and the certificate that it proved to have.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What it says.
+    pub reported: Reported,
+    /// The certificate that it serves.
+    pub served: Certificate,
+}
+
+impl Answered {
+    /// The list of `issuer` that it enforces.
+    ///
+    /// # Errors
+    /// [`Fault::NoCrl`], or [`Fault::Unreadable`] when it names several.
+    pub fn crl(&self, issuer: &KeyIdentifier) -> Result<&CrlInForce, Fault> {
+        only_of(&self.reported.crl, issuer)
+    }
+}
+
+/// Asks every gateway how it is; `ended` is told each time one of them has answered. The answers are in
+/// the order of the gateways.
+///
+/// # Errors
+/// When the system does not let anybody wait for the network.
+pub fn status(
+    gateways: &[Gateway],
+    calling: &Calling,
+    ended: impl FnMut(),
+) -> io::Result<Vec<Result<Answered, Fault>>> {
+    ask_all(gateways, calling, ask, ended)
+}
+
+async fn ask(mut gateway: Conversation) -> Result<Answered, Fault> {
+    Ok(Answered { reported: report(&mut gateway).await?, served: gateway.served })
+}

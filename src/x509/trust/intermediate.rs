@@ -1,0 +1,294 @@
+//! Authorities below a trusted root, judged before what they revoke is believed.
+//!
+//! webpki verifies the chain that a caller sends, and needs none of this. But a CRL is only as good as
+//! the key that signed it: whose key that is, and that a root stands behind it, has to be known before a
+//! caller comes.
+
+use time::OffsetDateTime;
+
+use super::Link;
+use super::anchor::{AnchorFault, TrustAnchor, TrustError, lint_authority, signed};
+use crate::x509::{Certificate, KeyIdentifier, pem};
+
+/// An authority below a trusted root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Intermediate {
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// Its subject key identifier, by which CRLs and chains name it.
+    pub key_identifier: KeyIdentifier,
+    /// Its certificate, as the CRL of the authority above it names it.
+    pub link: Link,
+}
+
+impl Intermediate {
+    /// Whether another key than this authority's bears its identifier.
+    pub(super) fn is_posed_by(&self, key_identifier: &KeyIdentifier, public_key_info: &[u8]) -> bool {
+        self.key_identifier == *key_identifier && self.certificate.public_key_info != public_key_info
+    }
+}
+
+/// One that was found fit, and whose place below the anchors is not known yet.
+struct Candidate<'a> {
+    index: usize,
+    certificate: &'a Certificate,
+    key_identifier: KeyIdentifier,
+}
+
+impl Candidate<'_> {
+    fn refused(&self, fault: AnchorFault) -> TrustError {
+        refused(self.index, self.certificate, fault)
+    }
+}
+
+fn refused(index: usize, certificate: &Certificate, fault: AnchorFault) -> TrustError {
+    let (subject, fingerprint) = (certificate.subject.to_string(), certificate.fingerprint());
+    TrustError::Intermediate { index, subject, fingerprint, fault }
+}
+
+/// One that was found below an anchor, and how many authorities may stand below it, one below the other.
+type Placed = (Intermediate, Option<usize>);
+
+/// Reads the authorities below `anchors` that `bytes` hold, in whatever order.
+pub(super) fn read(
+    bytes: &[u8],
+    anchors: &[TrustAnchor],
+    at: OffsetDateTime,
+) -> Result<Vec<Intermediate>, TrustError> {
+    let certificates = pem::certificates(bytes).map_err(TrustError::IntermediatesUnreadable)?;
+    let mut waiting: Vec<Candidate<'_>> = Vec::with_capacity(certificates.len());
+    for (index, certificate) in (1..).zip(&certificates) {
+        let key_identifier =
+            lint_below(certificate, at).map_err(|fault| refused(index, certificate, fault))?;
+        let candidate = Candidate { index, certificate, key_identifier };
+        if let Some(same) = waiting.iter().find(|other| other.certificate.der == certificate.der) {
+            return Err(candidate.refused(AnchorFault::DuplicateIntermediate { earlier: same.index }));
+        }
+        let anchors = anchors.iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
+        let others = waiting.iter().map(|other| (&other.key_identifier, other.certificate));
+        if anchors.chain(others).any(|(key_identifier, other)| {
+            *key_identifier == candidate.key_identifier
+                && other.public_key_info != certificate.public_key_info
+        }) {
+            return Err(candidate.refused(AnchorFault::KeyIdentifierOfAnother));
+        }
+        waiting.push(candidate);
+    }
+    let mut placed: Vec<Placed> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let before = placed.len();
+        let (mut left, mut fault) = (Vec::new(), None);
+        for candidate in waiting {
+            match place(&candidate, anchors, &placed) {
+                Ok(found) => placed.push(found),
+                Err(why) => {
+                    fault.get_or_insert_with(|| candidate.refused(why));
+                    left.push(candidate);
+                }
+            }
+        }
+        match fault {
+            // None has found its place below which another one could find its own.
+            Some(fault) if placed.len() == before => return Err(fault),
+            _ => waiting = left,
+        }
+    }
+    Ok(placed.into_iter().map(|(intermediate, _)| intermediate).collect())
+}
+
+/// What every authority must be, and no root.
+fn lint_below(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorFault> {
+    let key_identifier = lint_authority(certificate, at)?;
+    let self_signed = certificate.issuer.der == certificate.subject.der
+        && signed(certificate)?.verify(&certificate.public_key_info).is_ok();
+    if self_signed { Err(AnchorFault::SelfSigned) } else { Ok(key_identifier) }
+}
+
+/// Finds the authority above one, among the anchors and those that have been placed.
+fn place(
+    candidate: &Candidate<'_>,
+    anchors: &[TrustAnchor],
+    placed: &[Placed],
+) -> Result<Placed, AnchorFault> {
+    let Candidate { certificate, key_identifier, .. } = candidate;
+    let signed = signed(certificate)?;
+    let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
+    let anchors = anchors
+        .iter()
+        .map(|anchor| (&anchor.certificate, &anchor.key_identifier, path_length(&anchor.certificate)));
+    let placed = placed.iter().map(|(above, room)| (&above.certificate, &above.key_identifier, *room));
+    let mut fault = AnchorFault::NoIssuer;
+    for (above, key, room) in anchors.chain(placed) {
+        let named = above.subject.der == certificate.issuer.der && signer.is_none_or(|signer| signer == key);
+        if !named || signed.verify(&above.public_key_info).is_err() {
+            continue;
+        }
+        let room = match room {
+            Some(0) => {
+                fault = AnchorFault::PathTooLong;
+                continue;
+            }
+            room => room.map(|room| room - 1),
+        };
+        let room = match (path_length(certificate), room) {
+            (Some(own), Some(room)) => Some(own.min(room)),
+            (own, room) => own.or(room),
+        };
+        let link = Link { issuer: key.clone(), serial_number: certificate.serial_number };
+        let (certificate, key_identifier) = ((*certificate).clone(), key_identifier.clone());
+        return Ok((Intermediate { certificate, key_identifier, link }, room));
+    }
+    Err(fault)
+}
+
+fn path_length(certificate: &Certificate) -> Option<usize> {
+    certificate.basic_constraints?.path_length.and_then(|length| usize::try_from(length).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, authority, client, now, unknown_critical};
+    use crate::x509::trust::{Purpose, TrustBundle};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    };
+    use time::Duration;
+
+    fn below(above: &Root, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Root {
+        let mut params = authority(name);
+        params.serial_number = Some(99.into());
+        change(&mut params);
+        Root(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &above.0).unwrap())
+    }
+
+    fn roomy() -> Root {
+        let mut params = authority("root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(2));
+        Root::with(params)
+    }
+
+    fn read(root: &Root, text: &str) -> Result<TrustBundle, &'static str> {
+        root.bundle().with_intermediates(text.as_bytes(), now()).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn an_authority_is_known_with_the_authority_above_it_in_whatever_order() {
+        let root = roomy();
+        let upper = below(&root, "upper", |_| {});
+        let lower = below(&upper, "lower", |params| params.serial_number = Some(98.into()));
+        for text in [upper.pem() + &lower.pem(), lower.pem() + &upper.pem()] {
+            let bundle = read(&root, &text).unwrap();
+            let key = |certificate: Certificate| certificate.subject_key_identifier.unwrap();
+            let links: Vec<_> = bundle.intermediates().iter().map(|known| known.link.clone()).collect();
+            assert_eq!(
+                links[0],
+                Link { issuer: key(root.certificate()), serial_number: "63".parse().unwrap() }
+            );
+            assert_eq!(
+                links[1],
+                Link { issuer: key(upper.certificate()), serial_number: "62".parse().unwrap() }
+            );
+            let lower = lower.certificate();
+            assert_eq!(bundle.authority(&key(lower.clone()), &lower.subject).unwrap(), &lower);
+            assert_eq!(bundle.fingerprint(), root.bundle().fingerprint(), "nobody else is trusted");
+        }
+    }
+
+    #[test]
+    fn an_unfit_authority_is_refused_by_its_fault() {
+        type Change = fn(&mut CertificateParams);
+        let cases: &[(&str, Change)] = &[
+            ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
+            ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
+            ("trust.not_an_authority", |p| p.is_ca = IsCa::ExplicitNoCa),
+            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
+            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+            ("trust.key_usage", |p| p.key_usages.clear()),
+            ("trust.unknown_critical_extension", |p| p.custom_extensions.push(unknown_critical())),
+        ];
+        let root = Root::new("root");
+        for (code, change) in cases {
+            assert_eq!(read(&root, &below(&root, "below", change).pem()).unwrap_err(), *code);
+        }
+    }
+
+    #[test]
+    fn an_authority_without_an_anchor_above_it_is_refused() {
+        let (root, other) = (Root::new("root"), Root::new("root"));
+        assert_eq!(read(&root, &below(&other, "below", |_| {}).pem()).unwrap_err(), "trust.no_issuer");
+        assert_eq!(read(&root, &root.pem()).unwrap_err(), "trust.self_signed");
+        assert_eq!(read(&root, &other.pem()).unwrap_err(), "trust.self_signed");
+        // Signed by another key of the root's name, which it names by the root's identifier.
+        let posing = below(&other, "below", |_| {});
+        let der = posing.der().to_vec();
+        let identifier = |root: &Root| root.certificate().subject_key_identifier.unwrap().0;
+        let (from, to) = (identifier(&other), identifier(&root));
+        let at = der.windows(from.len()).position(|octets| octets == from).unwrap();
+        let der = [&der[..at], &to, &der[at + to.len()..]].concat();
+        assert_eq!(read(&root, &pem::pem("CERTIFICATE", &der)).unwrap_err(), "trust.no_issuer");
+        let orphan = below(&below(&root, "upper", |_| {}), "lower", |_| {});
+        assert_eq!(read(&root, &orphan.pem()).unwrap_err(), "trust.no_issuer");
+    }
+
+    #[test]
+    fn an_authority_below_one_that_allows_none_is_refused() {
+        let root = roomy();
+        let upper = below(&root, "upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+        let lower = below(&upper, "lower", |_| {});
+        assert_eq!(read(&root, &(upper.pem() + &lower.pem())).unwrap_err(), "trust.path_too_long");
+
+        let mut params = authority("root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let root = Root::with(params);
+        assert_eq!(read(&root, &below(&root, "below", |_| {}).pem()).unwrap_err(), "trust.path_too_long");
+
+        // What the root allows cannot be widened on the way down.
+        let root = Root::new("root");
+        let upper = below(&root, "upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+        let lower = below(&upper, "lower", |_| {});
+        assert_eq!(read(&root, &(lower.pem() + &upper.pem())).unwrap_err(), "trust.path_too_long");
+    }
+
+    #[test]
+    fn authorities_that_could_be_taken_for_each_other_are_refused() {
+        let root = Root::new("root");
+        let a = below(&root, "a", |_| {});
+        assert_eq!(read(&root, &(a.pem() + &a.pem())).unwrap_err(), "trust.duplicate");
+        let id = |of: &Root| of.certificate().subject_key_identifier.unwrap().0;
+        for taken in [id(&a), id(&root)] {
+            let b = below(&root, "b", |p| p.key_identifier_method = KeyIdMethod::PreSpecified(taken));
+            assert_eq!(read(&root, &(a.pem() + &b.pem())).unwrap_err(), "trust.key_identifier_taken");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let root = Root::new("root");
+        for (text, code) in [("", "x509.no_block"), ("nothing", "x509.no_block")] {
+            assert_eq!(read(&root, text).unwrap_err(), code);
+        }
+        let a = below(&root, "a", |_| {});
+        for at in 0..a.der().len() {
+            let mut flipped = a.der().to_vec();
+            flipped[at] ^= 1;
+            assert!(root.bundle().with_intermediates(&flipped, now()).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_caller_cannot_borrow_the_crl_of_an_authority_by_its_identifier() {
+        let root = roomy();
+        let known = below(&root, "known", |_| {});
+        let bundle = read(&root, &known.pem()).unwrap();
+        let taken = known.certificate().subject_key_identifier.unwrap().0;
+        let posing = below(&root, "known", |p| p.key_identifier_method = KeyIdMethod::PreSpecified(taken));
+        let leaf = posing.issue(&client(7));
+        let sent = [posing.0.der().clone()];
+        let error = bundle.verify(&leaf, &sent, Purpose::Client, now()).unwrap_err();
+        assert_eq!(error.code(), "chain.issuer_key_identifier");
+        let before = root.bundle().verify(&leaf, &sent, Purpose::Client, now()).unwrap();
+        assert!(root.bundle().still_vouches_for(&before) && !bundle.still_vouches_for(&before));
+    }
+}

@@ -1,0 +1,344 @@
+//! Gateways that are called: a change is enforced by every one of them when it is said to be.
+//!
+//! The gateways are real processes, each with files of its own; those that lie are rustls servers.
+
+mod fake;
+mod refused;
+mod restore;
+mod states;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_ca::keys::PrivateKey;
+use cluster_ca::x509::pem;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
+
+use crate::crash::{killed_at, points};
+use crate::eventually::PATIENCE;
+use crate::home::{Finished, Home};
+use crate::live::{Live, OPERATORS};
+
+/// A home with a gateway's certificate, the operator admin and two users.
+fn operated() -> Home {
+    let home = Home::initialized();
+    home.ok(&["create-control", "127.0.0.1"]);
+    for user in ["admin", "alice", "bob"] {
+        home.ok(&["create-api-user", user]);
+    }
+    home
+}
+
+/// Writes `gateways.yaml` with these addresses.
+fn list(home: &Home, addresses: &[&str]) {
+    let entries: String = addresses.iter().map(|address| format!("  - address: {address}\n")).collect();
+    home.write("gateways.yaml", format!("operator: api-user/admin\ngateways:\n{entries}"));
+}
+
+/// A home with `count` gateways in its list.
+fn fleet(count: usize) -> (Home, Vec<Live>) {
+    let home = operated();
+    let gateways: Vec<Live> = (0..count).map(|_| Live::on_a_machine(&home)).collect();
+    list(&home, &gateways.iter().map(|gateway| gateway.address.as_str()).collect::<Vec<_>>());
+    (home, gateways)
+}
+
+/// Runs a command that pushes, and gives what became of the push, and the command.
+fn push(home: &Home, arguments: &[&str]) -> (Finished, Value) {
+    let finished = home.run(&[&["--json"], arguments].concat());
+    let result = finished.json()["result"].clone();
+    let pushed = if result["pushed"].is_null() { result } else { result["pushed"].clone() };
+    assert!(pushed["gateways"].is_array(), "{finished:?}");
+    (finished, pushed)
+}
+
+/// The code of the only gateway's error.
+fn code(pushed: &Value) -> String {
+    let gateways = pushed["gateways"].as_array().expect("gateways");
+    assert_eq!((gateways.len(), &pushed["enforced"]), (1, &0.into()), "{pushed}");
+    let error = &gateways[0]["error"];
+    assert!(error["hint"].is_string(), "no hint: {pushed}");
+    error["code"].as_str().unwrap_or_else(|| panic!("no code: {pushed}")).to_owned()
+}
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection of the issued pair `stem`, over which one request has been answered.
+fn connected(home: &Home, stem: &str, gateway: &Live) -> Tls {
+    let path = |end: &str| home.path(format!("issued/{stem}.{end}"));
+    let certificates = |path| pem::certificates(&fs::read(path).expect("a file")).expect("certificates");
+    let mut roots = RootCertStore::empty();
+    for root in certificates(home.path("cluster.crt")) {
+        roots.add(root.der).expect("a root");
+    }
+    let chain = certificates(path("crt")).into_iter().map(|certificate| certificate.der).collect();
+    let key = PrivateKey::open(&path("key")).expect("a key").to_pkcs8().expect("PKCS#8");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key))
+        .expect("a pair");
+    let stream = TcpStream::connect(&gateway.address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let mut tls = StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("TLS"), stream);
+    assert!(call(&mut tls).starts_with("HTTP/1.1 200"), "{stem} is let in");
+    tls
+}
+
+/// Asks who is calling; nothing when the connection has ended.
+fn call(tls: &mut Tls) -> String {
+    let request = b"GET /.well-known/cluster/whoami HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    let mut answer = Vec::new();
+    if tls.write_all(request).and_then(|()| tls.flush()).is_err() {
+        return String::new();
+    }
+    while !answer.ends_with(b"}\n") {
+        let mut bytes = [0; 1024];
+        match tls.read(&mut bytes) {
+            Ok(count) if count > 0 => answer.extend(&bytes[..count]),
+            _ => break,
+        }
+    }
+    String::from_utf8(answer).expect("text")
+}
+
+#[test]
+fn revoke_waits_until_every_gateway_enforces_it_and_has_cut_whom_it_revokes() {
+    let (home, gateways) = fleet(3);
+    let mut alices: Vec<Tls> =
+        gateways[..2].iter().map(|gateway| connected(&home, "user-alice", gateway)).collect();
+    let mut bob = connected(&home, "user-bob", &gateways[0]);
+    let (finished, pushed) = push(&home, &["revoke", "api-user/alice", "--wait"]);
+    assert_eq!(finished.exit, Some(0), "{finished:?}");
+    assert_eq!(
+        (&pushed["enforced"], &pushed["crl_number"], &pushed["connections_cut"]),
+        (&3.into(), &2.into(), &2.into()),
+        "{pushed}"
+    );
+    let cut: Vec<&Value> =
+        pushed["gateways"].as_array().expect("gateways").iter().map(|one| &one["connections_cut"]).collect();
+    assert_eq!(cut, [&Value::from(1), &1.into(), &0.into()], "{pushed}");
+    for alice in &mut alices {
+        assert_eq!(call(alice), "", "her connection has ended");
+    }
+    assert!(call(&mut bob).starts_with("HTTP/1.1 200"), "his goes on");
+    assert_eq!(finished.json()["result"]["already"], Value::Bool(false), "the revocation is told as ever");
+}
+
+#[test]
+fn the_words_are_those_that_were_asked_for() {
+    let (home, gateways) = fleet(2);
+    let _alice = connected(&home, "user-alice", &gateways[0]);
+    let told = home.run(&["revoke", "api-user/alice", "--wait"]);
+    assert_eq!((told.exit, told.stderr.as_str()), (Some(0), ""), "{told:?}");
+    let line = told.stdout.lines().last().expect("a line");
+    let (before, after) = line.split_once(" after ").unwrap_or_else(|| panic!("{told:?}"));
+    assert_eq!(before, "2/2 gateways enforce CRL 2");
+    let (seconds, cut) = after.split_once(" s, ").unwrap_or_else(|| panic!("{told:?}"));
+    assert!(seconds.parse::<f64>().is_ok(), "{line}");
+    assert_eq!(cut, "1 connection cut");
+    let again = home.run(&["crl", "push"]);
+    assert!(again.stdout.contains("2/2 gateways enforce CRL 2 after "), "{again:?}");
+    assert!(again.stdout.contains(", 0 connections cut"), "{again:?}");
+}
+
+#[test]
+fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
+    let home = operated();
+    let (up, down) = (Live::on_a_machine(&home), Live::on_a_machine(&home));
+    list(&home, &[&up.address, &down.address]);
+    let address = down.address.clone();
+    drop(down);
+    let told = home.run(&["revoke", "api-user/alice", "--wait"]);
+    assert_eq!(told.exit, Some(4), "{told:?}");
+    for words in [
+        "Revoked api-user/alice",
+        "1/2 gateways enforce CRL 2 after ",
+        &format!("not enforced {address}: it refuses connections: nobody listens there [network.refused]"),
+        "hint: start the service",
+        "This is recorded and in cluster.crl whatever a gateway says. Next: cluster-ca crl push",
+    ] {
+        assert!(told.stdout.contains(words), "{words}: {told:?}");
+    }
+    assert_eq!(home.ok(&["show", "api-user/alice"])["status"], "revoked");
+    let quiet = home.run(&["--quiet", "revoke", "api-user/alice", "--wait"]);
+    assert_eq!((quiet.exit, quiet.stdout.as_str()), (Some(4), ""), "{quiet:?}");
+    assert!(
+        quiet.stderr.starts_with("1/2 gateways enforce CRL 2 after "),
+        "an error is no result: {quiet:?}"
+    );
+    // It comes back with the list that it had, and the same command does the rest.
+    let again = Live::on_a_machine_with(&home, &address, OPERATORS);
+    assert_eq!(again.address, address);
+    let (finished, pushed) = push(&home, &["crl", "push"]);
+    assert_eq!((finished.exit, &pushed["enforced"]), (Some(0), &2.into()), "{pushed}");
+}
+
+#[test]
+fn hold_and_release_are_waited_for_too() {
+    let (home, gateways) = fleet(1);
+    let (finished, pushed) = push(&home, &["hold", "api-user/alice", "--wait"]);
+    assert_eq!((finished.exit, &pushed["crl_number"], &pushed["enforced"]), (Some(0), &2.into(), &1.into()));
+    let (finished, pushed) = push(&home, &["release", "api-user/alice", "--wait"]);
+    assert_eq!((finished.exit, &pushed["crl_number"], &pushed["enforced"]), (Some(0), &3.into(), &1.into()));
+    connected(&home, "user-alice", &gateways[0]);
+}
+
+#[test]
+fn a_push_needs_neither_the_roots_key_nor_a_change() {
+    let (home, _gateways) = fleet(1);
+    home.ok(&["revoke", "api-user/alice"]);
+    fs::rename(home.path("cluster.key"), home.path("away")).expect("moved");
+    for already in [false, true] {
+        let (finished, pushed) = push(&home, &["crl", "push"]);
+        assert_eq!(finished.exit, Some(0), "{finished:?}");
+        assert_eq!((&pushed["crl_number"], &pushed["gateways"][0]["already"]), (&2.into(), &already.into()));
+    }
+}
+
+#[test]
+fn one_gateway_can_be_called_by_whoever_has_an_operators_files() {
+    let (home, gateways) = fleet(2);
+    let file = |name: &str| home.path(format!("issued/{name}")).to_str().expect("text").to_owned();
+    let (certificate, key) = (file("user-admin.crt"), file("user-admin.key"));
+    home.ok(&["revoke", "api-user/alice"]);
+    fs::remove_file(home.path("gateways.yaml")).expect("removed");
+    let address = gateways[0].address.as_str();
+    let (finished, pushed) = push(
+        &home,
+        &["crl", "push", "--gateway", address, "--operator-cert", &certificate, "--operator-key", &key],
+    );
+    assert_eq!(
+        (finished.exit, pushed["gateways"].as_array().map(Vec::len)),
+        (Some(0), Some(1)),
+        "{finished:?}"
+    );
+    let (finished, _) = push(&home, &["crl", "push", "--gateway", address, "--operator", "api-user/admin"]);
+    assert_eq!(finished.exit, Some(0), "{finished:?}");
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_told_before_anything_is_revoked() {
+    let home = operated();
+    let before = home.state();
+    let refused = |arguments: &[&str], code: &str, exit: i32| {
+        let refusal = home.refused(arguments);
+        assert_eq!((refusal.code.as_str(), refusal.exit), (code, exit), "{arguments:?}: {refusal:?}");
+        assert!(!refusal.hint.is_empty(), "{refusal:?}");
+    };
+    let revoke = |more: &[&'static str]| [&["revoke", "api-user/alice"], more].concat();
+    refused(&revoke(&["--wait"]), "usage.gateways", 2);
+    refused(&revoke(&["--gateway", "127.0.0.1:1"]), "usage.wait", 2);
+    refused(&revoke(&["--timeout", "5s"]), "usage.wait", 2);
+    refused(&revoke(&["--wait", "--gateway", "127.0.0.1:1"]), "usage.operator", 2);
+    refused(&revoke(&["--wait", "--gateway", "a:1", "--gateway", "a:1"]), "usage.gateways", 2);
+    refused(
+        &revoke(&["--wait", "--gateway", "a:1", "--operator", "api-user/nobody"]),
+        "ca.unknown_certificate",
+        1,
+    );
+    home.write("gateways.yaml", "operator: nobody\ngateways: []\n");
+    refused(&revoke(&["--wait"]), "input.gateways", 2);
+    let refusal = home.refused(&["crl", "push"]);
+    assert!(refusal.message.contains("gateways.yaml:1: operator: "), "{refusal:?}");
+    assert!(refusal.message.contains("gateways.yaml:2: gateways: no gateway is listed"), "{refusal:?}");
+    fs::remove_file(home.path("gateways.yaml")).expect("removed");
+    assert!(home.state() == before, "something was changed");
+}
+
+#[test]
+fn the_operator_is_not_revoked_by_the_certificate_that_it_calls_with() {
+    let (home, _gateways) = fleet(1);
+    for command in ["revoke", "hold"] {
+        let refusal = home.refused(&[command, "api-user/admin", "--wait"]);
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("gateways.operator_revoked", 1), "{refusal:?}");
+    }
+    assert_eq!(home.ok(&["show", "api-user/admin"])["status"], "valid");
+    // With a new certificate the old one can go.
+    let old = home.ok(&["show", "api-user/admin"])["serial_number"].as_str().expect("text").to_owned();
+    home.ok(&["rekey", "api-user/admin"]);
+    let (finished, _) = push(&home, &["revoke", &old, "--wait"]);
+    assert_eq!(finished.exit, Some(0), "{finished:?}");
+}
+
+#[test]
+fn revoke_says_what_is_next_where_gateways_are_listed() {
+    let (home, _gateways) = fleet(1);
+    for command in [&["revoke", "api-user/alice"][..], &["crl", "publish"]] {
+        let told = home.run(command);
+        assert!(told.stdout.contains("Next: cluster-ca crl push"), "{told:?}");
+    }
+}
+
+#[test]
+fn revocations_at_the_same_time_are_all_enforced() {
+    let (home, _gateways) = fleet(2);
+    let users: Vec<String> = (0..6).map(|index| format!("user{index}")).collect();
+    for user in &users {
+        home.ok(&["create-api-user", user]);
+    }
+    let children: Vec<_> = users
+        .iter()
+        .map(|user| {
+            let target = format!("api-user/{user}");
+            home.command(&["--json", "revoke", &target, "--wait"])
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .expect("it starts")
+        })
+        .collect();
+    for child in children {
+        let finished = Finished::from(child.wait_with_output().expect("it ends"));
+        assert_eq!(finished.exit, Some(0), "nobody's home is old: {finished:?}");
+    }
+    let (_, pushed) = push(&home, &["crl", "push"]);
+    assert_eq!(pushed["crl_number"], 7);
+    let already = pushed["gateways"].as_array().expect("gateways").iter().all(|one| one["already"] == true);
+    assert!(already, "the last of them is enforced: {pushed}");
+}
+
+/// Killed anywhere between the first change on the disk and the end, what was recorded is enforced by the
+/// next `crl push`.
+#[test]
+fn a_revocation_that_was_killed_before_it_was_pushed_is_completed_by_crl_push() {
+    let start = operated();
+    let revoke = ["revoke", "api-user/alice"];
+    let (mut killed, mut recorded) = (0, 0);
+    for point in &points(&start, &revoke) {
+        let home = start.duplicate();
+        let gateway = Live::on_a_machine(&home);
+        list(&home, &[&gateway.address]);
+        if !killed_at(&home, &revoke, point) {
+            continue;
+        }
+        killed += 1;
+        let (finished, pushed) = push(&home, &["crl", "push"]);
+        assert_eq!((finished.exit, &pushed["enforced"]), (Some(0), &1.into()), "{point}: {finished:?}");
+        let is_revoked = home.ok(&["show", "api-user/alice"])["status"] == "revoked";
+        let revoked = home.ok(&["gateways"])["gateways"][0]["crl"]["revoked"].clone();
+        assert_eq!(revoked, u64::from(is_revoked), "{point}");
+        recorded += usize::from(is_revoked);
+    }
+    assert!(recorded > 0 && recorded < killed, "{recorded} of {killed}");
+}
+
+#[test]
+fn a_gateway_has_as_long_as_it_is_given() {
+    let home = operated();
+    let silent =
+        fake::Fake::holding(&home, "control-127.0.0.1", |mut tls| while fake::request(&mut tls).is_some() {});
+    list(&home, &[&silent.address]);
+    let begun = std::time::Instant::now();
+    let (finished, pushed) = push(&home, &["crl", "push", "--timeout", "1s"]);
+    assert_eq!((finished.exit, code(&pushed).as_str()), (Some(4), "network.silent"), "{finished:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}

@@ -1,0 +1,147 @@
+//! `restore --gateway`: what is enforced is asked before an older state is put back.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::{fleet, list, push};
+use crate::home::{Finished, Home};
+use crate::live::Live;
+
+struct Vault(tempfile::TempDir);
+
+impl Vault {
+    fn new() -> Self {
+        let vault = Self(tempfile::tempdir().expect("a directory"));
+        fs::write(vault.path("password"), "seven random words would be better").expect("a file");
+        fs::set_permissions(vault.path("password"), fs::Permissions::from_mode(0o600)).expect("a mode");
+        vault
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, home: &Home, arguments: &[&str]) -> Finished {
+        let password = self.path("password");
+        let more = ["--password-file", password.to_str().expect("text")];
+        home.run(&[&["--json"], arguments, &more].concat())
+    }
+
+    fn back_up(&self, home: &Home, more: &[&str]) -> String {
+        let file = self.path("backup.age").to_str().expect("text").to_owned();
+        self.run(home, &[&["backup", &file], more].concat()).result();
+        file
+    }
+}
+
+/// The list that a gateway keeps of what was pushed to it.
+fn kept_list(gateway: &Live) -> PathBuf {
+    let state = gateway.directory().join("state");
+    fs::read_dir(state).expect("a directory").next().expect("a list").expect("an entry").path()
+}
+
+#[test]
+fn a_state_that_is_older_than_what_a_gateway_enforces_is_refused_until_its_list_is_at_hand() {
+    let (home, gateways) = fleet(1);
+    let (vault, gateway) = (Vault::new(), &gateways[0]);
+    let file = vault.back_up(&home, &["--with-issued"]);
+    push(&home, &["revoke", "api-user/alice", "--wait"]);
+
+    let elsewhere = Home::empty();
+    let restore = |more: &[&str]| {
+        let asking = ["restore", &file, "--gateway", &gateway.address, "--operator", "api-user/admin"];
+        vault.run(&elsewhere, &[&asking, more].concat())
+    };
+    let refusal = restore(&[]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.unrevokes", 1), "{refusal:?}");
+    assert!(
+        refusal.message.contains(&format!("CRL 2 was seen since at the gateway {}", gateway.address)),
+        "{refusal:?}"
+    );
+    let refusal = restore(&["--reconcile"]).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.list_missing", 1), "{refusal:?}");
+    assert!(refusal.hint.contains("state_directory"), "{refusal:?}");
+    assert!(!elsewhere.path("ca.db").exists(), "nothing was put back");
+
+    let crl = kept_list(gateway);
+    let restored = restore(&["--reconcile", "--crl", crl.to_str().expect("text")]).result();
+    assert_eq!(restored["revocations"], 1, "{restored}");
+    assert_eq!(elsewhere.ok(&["show", "api-user/alice"])["status"], "revoked");
+    // What it publishes from now on is newer than what is enforced.
+    let (finished, pushed) = push(&elsewhere, &["crl", "push"]);
+    assert_eq!((finished.exit, &pushed["enforced"]), (Some(0), &1.into()), "{finished:?}");
+    assert_eq!(elsewhere.ok(&["gateways"])["gateways"][0]["crl"]["revoked"], 1);
+}
+
+#[test]
+fn a_state_that_is_as_new_is_put_back_and_a_gateway_that_is_down_is_told_of() {
+    let (home, gateways) = fleet(1);
+    let vault = Vault::new();
+    let file = vault.back_up(&home, &[]);
+    let operator =
+        |end: &str| home.path(format!("issued/user-admin.{end}")).to_str().expect("text").to_owned();
+    let restore = |into: &Home| {
+        let (certificate, key) = (operator("crt"), operator("key"));
+        let files = ["--operator-cert", &certificate, "--operator-key", &key];
+        let asking = ["restore", &file, "--gateway", &gateways[0].address, "--gateway", "127.0.0.1:1"];
+        vault.run(into, &[&asking[..], &files].concat())
+    };
+    let restored = restore(&Home::empty());
+    assert_eq!(restored.result()["revocations"], 0);
+    assert!(restored.stderr.contains("the gateway 127.0.0.1:1 was not asked"), "{restored:?}");
+}
+
+#[test]
+fn who_asks_and_who_answers_has_to_be_known() {
+    let (home, gateways) = fleet(1);
+    let vault = Vault::new();
+    let file = vault.back_up(&home, &[]);
+    let restore =
+        |into: &Home, more: &[&str]| vault.run(into, &[&["restore", &file], more].concat()).refusal();
+    let address = gateways[0].address.as_str();
+    let empty = Home::empty();
+    let refusal = restore(&empty, &["--gateway", address, "--operator", "api-user/admin"]);
+    assert_eq!(
+        (refusal.code.as_str(), refusal.exit),
+        ("usage.operator", 2),
+        "not in the backup: {refusal:?}"
+    );
+    let refusal = restore(&empty, &["--gateway", address]);
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.operator", 2), "nobody: {refusal:?}");
+    let refusal = restore(&empty, &["--operator", "api-user/admin"]);
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.gateways", 2), "nowhere: {refusal:?}");
+    // Of another cluster: what it says is nothing to go by.
+    let (_other, strangers) = fleet(1);
+    let refusal = restore(&home, &["--gateway", &strangers[0].address]);
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("chain.unknown_issuer", 1), "{refusal:?}");
+    assert!(!empty.path("ca.db").exists(), "nothing was put back");
+}
+
+/// The home has all of the backup and more; a gateway knows more still.
+#[test]
+fn a_list_that_is_newer_than_the_home_is_taken_into_it() {
+    let (home, gateways) = fleet(1);
+    let vault = Vault::new();
+    let old = home.duplicate();
+    let file = vault.back_up(&old, &[]);
+    push(&home, &["revoke", "api-user/alice", "--wait"]);
+    home.ok(&["crl", "publish"]);
+    push(&home, &["crl", "push"]);
+    // The old copy goes on by itself.
+    old.ok(&["revoke", "api-user/bob"]);
+    let gateway = &gateways[0];
+    list(&old, &[&gateway.address]);
+    let restore = |more: &[&str]| {
+        vault.run(&old, &[&["restore", &file, "--reconcile", "--gateway", &gateway.address], more].concat())
+    };
+    assert_eq!(restore(&[]).refusal().code, "restore.list_missing");
+    let crl = kept_list(gateway);
+    restore(&["--crl", crl.to_str().expect("text")]).result();
+    for user in ["api-user/alice", "api-user/bob"] {
+        assert_eq!(old.ok(&["show", user])["status"], "revoked", "{user}");
+    }
+    let (finished, pushed) = push(&old, &["crl", "push"]);
+    assert_eq!(finished.exit, Some(0), "{finished:?}");
+    assert!(pushed["crl_number"].as_u64() > Some(3), "newer than all that was ever enforced: {pushed}");
+}
