@@ -282,7 +282,9 @@ impl RequestRecord {
         }
         self.session.activity.request_ends();
         if !complete {
-            self.fail("downstream.aborted");
+            // What still runs on a connection that is cut goes down with it.
+            let cut = self.session.cut().map(|(reason, _)| reason.code());
+            self.fail(cut.unwrap_or("downstream.aborted"));
         }
         let duration = self.begun.elapsed();
         self.telemetry.metrics.request_finished(
