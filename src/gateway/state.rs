@@ -26,7 +26,7 @@ use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
 use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{Sha256, X509Error};
+use crate::x509::{KeyIdentifier, Sha256, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub struct State {
     pub files: Vec<PathBuf>,
     /// Those of them that its CRLs are read from.
     crl_files: Vec<PathBuf>,
+    /// Where the configuration has the keys.
+    pub keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -120,11 +122,11 @@ impl Loader {
         loop {
             self.keyring.wait_for(config)?;
             let mut keys = self.keyring.find(config, None, None)?;
-            match keys.standing.take() {
-                Standing::Complete => return self.load(config, None, keys),
-                Standing::Failed(error) => return Err(error),
+            match std::mem::take(&mut keys.standing) {
+                Standing { failed: Some(error), .. } => return Err(error),
                 // Replaced just now.
-                Standing::Awaited => {}
+                Standing { awaited: true, .. } => {}
+                Standing { .. } => return self.load(config, None, keys),
             }
         }
     }
@@ -175,6 +177,7 @@ impl Loader {
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
                 crl_files: previous.crl_files.clone(),
+                keys: previous.keys.clone(),
                 resumption: previous.resumption,
             },
         )
@@ -258,6 +261,7 @@ impl Loader {
                     Revocation::Crls { paths, .. } => paths.clone(),
                     Revocation::Disabled => Vec::new(),
                 },
+                keys: config.keys().cloned().collect(),
                 resumption: config.resumption,
             },
         )
@@ -310,6 +314,7 @@ impl Loader {
             pushed: parts.pushed,
             files: parts.files,
             crl_files: parts.crl_files,
+            keys: parts.keys,
             resumption: parts.resumption,
         })
     }
@@ -345,6 +350,7 @@ struct Parts {
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
     crl_files: Vec<PathBuf>,
+    keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -357,7 +363,8 @@ impl Parts {
         for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
             let current = current.and_then(|current| current.set.crl(&stale.issuer));
             if current.is_none_or(|current| current.sha256 != stale.sha256) {
-                return Err(StateError::CrlExpired { next_update: stale.next_update });
+                let (issuer, next_update) = (stale.issuer.clone(), stale.next_update);
+                return Err(StateError::CrlExpired { issuer, next_update });
             }
             tracing::error!(issuer = %stale.issuer, "the CRL has expired: its issuer's callers are refused");
         }
@@ -378,7 +385,7 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
     match &trust.revocation {
         Revocation::Crls { intermediates: Some(path), .. } => bundle
             .with_intermediates(&files::read(path, SMALL_FILE)?, at)
-            .map_err(|source| StateError::Intermediates { path: path.clone(), source }),
+            .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
         _ => Ok(bundle),
     }
 }
@@ -422,8 +429,10 @@ pub enum StateError {
         source: CrlError,
     },
     /// A CRL is past its end: nobody knows who has been revoked since.
-    #[error("a CRL expired at {}", crate::clock::rfc3339(*next_update))]
+    #[error("the CRL of issuer {issuer} expired at {}", crate::clock::rfc3339(*next_update))]
     CrlExpired {
+        /// Whose it is.
+        issuer: KeyIdentifier,
         /// When its successor was due.
         next_update: OffsetDateTime,
     },
@@ -442,7 +451,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: TrustError,
+        source: Box<TrustError>,
     },
     /// A key of the gateway's cannot be opened.
     #[error("the gateway's key {} cannot be opened", path.display())]
@@ -460,7 +469,7 @@ pub enum StateError {
         /// How long was waited.
         waited: String,
         /// Why not, the last time.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
@@ -504,7 +513,7 @@ impl StateError {
     /// Whether the same may well succeed later without anybody changing anything here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Key { source, .. } | Self::KeyTimeout { source, .. } if source.is_temporary())
+        matches!(self, Self::Key { source, .. } if source.is_temporary())
     }
 
     /// The stable code of this error.
@@ -517,10 +526,12 @@ impl StateError {
             Self::DamagedRecord { .. } => "crl.record_damaged",
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
-            Self::Intermediates { source, .. } | Self::Trust { source, .. } => source.code(),
-            Self::Key { source, .. } | Self::KeyTimeout { source, .. } => source.code(),
+            Self::Intermediates { source, .. } => source.code(),
+            Self::Key { source, .. } => source.code(),
+            Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
+            Self::Trust { source, .. } => source.code(),
         }
     }
 }
