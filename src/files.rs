@@ -71,6 +71,18 @@ pub fn check_private_directory(path: &Path) -> Result<(), FileError> {
     check_owner_only(path, &directory(path)?)
 }
 
+/// Refuses a directory in which anybody but this user or root could put, replace or remove a file.
+///
+/// # Errors
+/// [`FileError`]: missing, not a directory, open to others' writing, or someone else's.
+pub fn check_unshared_directory(path: &Path) -> Result<(), FileError> {
+    let metadata = directory(path)?;
+    match metadata.mode() & 0o022 {
+        0 => check_owner(path, &metadata),
+        _ => Err(FileError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o7777, wanted: 0o700 }),
+    }
+}
+
 fn directory(path: &Path) -> Result<fs::Metadata, FileError> {
     let metadata = fs::metadata(path).map_err(|source| FileError::io("open", path, source))?;
     if metadata.is_dir() { Ok(metadata) } else { Err(FileError::NotADirectory { path: path.to_owned() }) }
@@ -85,6 +97,10 @@ fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(), FileErro
             wanted: if metadata.is_dir() { 0o700 } else { 0o600 },
         });
     }
+    check_owner(path, metadata)
+}
+
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
     if owned_by_user_or_root(metadata) {
         Ok(())
     } else {

@@ -240,12 +240,18 @@ fn hint(error: &RunError) -> Option<&'static str> {
             "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; \
              each authority in `trust.intermediates` needs its own list there"
         }
+        "crl.record_damaged" => {
+            "put the newest list in place, then remove the record: the list that is read next counts as the newest"
+        }
+        "crl.rollback" => {
+            "a newer list has been in force here: copy the CA's cluster.crl here again; `state_directory` has what was"
+        }
         "trust.no_issuer" | "trust.path_too_long" | "trust.self_signed" => {
             "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between"
         }
         "file.exposed" => "close it to others: chmod 0600",
         "file.foreign_owner" => "run as the owner, or chown it to yourself",
-        "gateway.bind" => "stop what listens there, or choose another `listen` address",
+        "gateway.bind" => "stop what listens there, or choose another `listen` or `metrics` address",
         "key.envelope_damaged" | "key.envelope_unreadable" => {
             "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`"
         }

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
-use crate::x509::trust::VerifiedChain;
+use crate::x509::trust::{Link, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};
 
 /// Where in a certificate its identity is read.
@@ -49,20 +49,22 @@ impl IssuerRoles {
     }
 
     /// Whether the authorities of `chain` may vouch for `role`. What an authority may not, no authority
-    /// below it may: it could call the ones that it makes as it likes.
+    /// below it may: it could call the ones that it makes as it likes, by the identifier of one that is
+    /// listed too. So all of them must be listed. Only the root above the others need not, where it is the
+    /// `only_root`: nobody is below another one.
     ///
     /// # Errors
-    /// The authority that may not, or the one that signed the leaf when it is not listed.
-    pub fn check(&self, chain: &VerifiedChain, role: Role) -> Result<(), KeyIdentifier> {
+    /// The first authority, from the leaf upward, that may not or is not listed.
+    pub fn check(&self, chain: &VerifiedChain, role: Role, only_root: bool) -> Result<(), KeyIdentifier> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let issuers = || chain.links.iter().map(|link| &link.issuer);
-        let direct = issuers().next().unwrap_or(&chain.anchor);
-        self.roles_of(direct).ok_or_else(|| direct.clone())?;
-        let barred =
-            |issuer: &&KeyIdentifier| self.roles_of(issuer).is_some_and(|roles| !roles.contains(&role));
-        issuers().find(barred).map_or(Ok(()), |issuer| Err(issuer.clone()))
+        let may = |(above, link): (usize, &Link)| match self.roles_of(&link.issuer) {
+            Some(roles) => roles.contains(&role),
+            None => only_root && above > 0 && link.issuer == chain.anchor,
+        };
+        let barred = chain.links.iter().enumerate().find(|link| !may(*link));
+        barred.map_or(Ok(()), |(_, link)| Err(link.issuer.clone()))
     }
 
     fn roles_of(&self, issuer: &KeyIdentifier) -> Option<&[Role]> {

@@ -43,6 +43,7 @@ pub mod peer;
 pub mod policy;
 pub mod problem;
 pub mod pushed;
+pub mod pushes;
 pub mod registry;
 pub mod rejected;
 pub mod reload;
@@ -80,6 +81,7 @@ use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
 use self::keyring::Keyring;
 use self::log::LineLog;
+use self::pushes::Pushes;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
 use self::state::{Loader, State, StateError};
@@ -131,6 +133,8 @@ pub struct Shared {
     pub panicked: AtomicBool,
     /// What changes the state.
     pub changes: Changes,
+    /// Who is pushing CRLs.
+    pub pushes: Arc<Pushes>,
     /// Told when everything is to be loaded again.
     pub reload_wanted: Notify,
 }
@@ -203,21 +207,26 @@ impl Gateway {
         let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
         let metrics = config.metrics.map(listen).transpose()?;
+        state.record_crls();
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let log = LineLog::start("access-log", options.access_log)
             .map_err(|source| GatewayError::Thread { source })?;
+        // What the configuration says stays what it says: a reload compares with that.
+        let connections = run::within_descriptor_limit(config.limits.connections);
+        let limits = Limits { connections, ..config.limits.clone() };
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
-            registry: Arc::new(Registry::new(workers, config.limits.connections_per_identity)),
+            registry: Arc::new(Registry::new(workers, limits.connections_per_identity)),
             telemetry: Arc::new(Telemetry::new(log, options.clock, workers)),
             entropy: options.entropy,
-            limits: config.limits.clone(),
+            limits: limits.clone(),
             workers,
             connections: AtomicUsize::new(0),
-            addresses: Arc::new(Addresses::new(&config.limits)),
+            addresses: Arc::new(Addresses::new(&limits)),
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
             panicked: AtomicBool::new(false),
             changes: Changes::new(loader, config),
+            pushes: Arc::default(),
             reload_wanted: Notify::new(),
         });
         let mut threads = Vec::with_capacity(workers + 2);

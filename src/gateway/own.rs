@@ -18,6 +18,7 @@ use super::peer::Peer;
 use super::policy::{Denial, DenyReason, RESERVED};
 use super::problem::Problem;
 use super::registry::Session;
+use super::reload::PushError;
 use super::state::State;
 use super::status::{CrlStatus, Status};
 use super::telemetry::RequestRecord;
@@ -119,6 +120,9 @@ impl Resource {
 /// Takes a CRL; the answer comes when every connection that it ends has ended.
 async fn push(connection: &Connection, body: Incoming) -> Result<Bytes, Problem> {
     let gateway = Arc::clone(&connection.worker.gateway);
+    let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
+    // Before the body is here, which is what takes up memory.
+    let under_way = gateway.pushes.begin(peer.chain.leaf.fingerprint()).ok_or(PushError::Busy)?;
     let at_most = gateway.limits.request_body;
     let body = Limited::new(body, usize::try_from(at_most).unwrap_or(usize::MAX)).collect();
     let body = match timeout(UPLOAD, body).await {
@@ -130,7 +134,12 @@ async fn push(connection: &Connection, body: Incoming) -> Result<Bytes, Problem>
     let noticed = Instant::now();
     let change = tokio::task::spawn_blocking({
         let gateway = Arc::clone(&gateway);
-        move || gateway.push(&body, noticed)
+        move || {
+            let change = gateway.push(&body, noticed);
+            // Whoever has gone away meanwhile does not make room by it.
+            drop(under_way);
+            change
+        }
     });
     let change = change.await.map_err(|_| Problem::Internal)??;
     let cut = change.map(|change| change.cut).unwrap_or_default();

@@ -124,7 +124,8 @@ impl Problem {
                 | PushError::NoStateDirectory
                 | PushError::RevocationDisabled => StatusCode::CONFLICT,
                 PushError::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-                PushError::Unreadable { .. } => StatusCode::BAD_REQUEST,
+                PushError::Busy => StatusCode::TOO_MANY_REQUESTS,
+                PushError::TooMany { .. } | PushError::Unreadable { .. } => StatusCode::BAD_REQUEST,
                 PushError::Crl(_) | PushError::Stale { .. } | PushError::State(_) => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
@@ -189,6 +190,9 @@ impl Problem {
         if matches!(self, Self::Framing(_)) {
             // Nobody can say where the next request begins.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Self::Push(PushError::Busy)) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

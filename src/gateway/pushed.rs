@@ -1,5 +1,6 @@
-//! The CRLs that were pushed: kept in a directory, one file for each issuer, so that a restart does not
-//! let in again whom a push had shut out.
+//! What outlives a restart of revocation, in a directory: the CRLs that were pushed, and of each issuer
+//! which CRL was the newest in force, wherever it came from. So a restart does not let in again whom a
+//! push had shut out, and no older file is taken in the place of a newer one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,13 +8,14 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::state::StateError;
-use crate::files::{self, Access, CRL_FILE, FileError, Placement};
-use crate::revocation::Crl;
-use crate::x509::KeyIdentifier;
+use crate::files::{self, Access, CRL_FILE, FileError, Placement, SMALL_FILE};
+use crate::revocation::{Crl, CrlError, RevocationSet};
+use crate::x509::crl::CrlNumber;
 use crate::x509::pem::{Kind, pem};
 use crate::x509::trust::TrustBundle;
+use crate::x509::{KeyIdentifier, Sha256};
 
-/// Where pushed CRLs are kept.
+/// Where pushed CRLs are kept, and which were the newest.
 #[derive(Clone, Debug)]
 pub struct PushedCrls(PathBuf);
 
@@ -57,7 +59,60 @@ impl PushedCrls {
         files::write(&self.path(issuer), Access::Public, Placement::Replace, text.as_bytes())
     }
 
+    /// Refuses a set in which a CRL is older than one that has been in force here.
+    ///
+    /// # Errors
+    /// [`StateError::Superseded`], or the record cannot be read.
+    pub fn check(&self, set: &RevocationSet) -> Result<(), StateError> {
+        for crl in set.crls() {
+            let path = self.record_of(&crl.issuer);
+            let refused = |source| Err(StateError::Superseded { path: path.clone(), source });
+            let issuer = crl.issuer.clone();
+            match self.newest(&crl.issuer)? {
+                Some((current, _)) if crl.number < current => {
+                    return refused(CrlError::Rollback { issuer, current, offered: crl.number });
+                }
+                Some((number, sha256)) if crl.number == number && crl.sha256 != sha256 => {
+                    return refused(CrlError::NumberReused { issuer, number });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which CRLs are the newest, of those that `set` has newer ones of.
+    ///
+    /// # Errors
+    /// [`StateError`] when a record cannot be read or written.
+    pub fn record(&self, set: &RevocationSet) -> Result<(), StateError> {
+        for crl in set.crls() {
+            if self.newest(&crl.issuer)?.is_none_or(|(known, _)| known < crl.number) {
+                let text = format!("{} {}\n", crl.number, crl.sha256);
+                let path = self.record_of(&crl.issuer);
+                files::write(&path, Access::Public, Placement::Replace, text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Number and digest of the newest CRL of `issuer` that has been in force.
+    fn newest(&self, issuer: &KeyIdentifier) -> Result<Option<(CrlNumber, Sha256)>, StateError> {
+        let path = self.record_of(issuer);
+        let bytes = match files::read(&path, SMALL_FILE) {
+            Err(error) if error.is_missing() => return Ok(None),
+            read => read?,
+        };
+        let record = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().split_once(' '));
+        let record = record.and_then(|(number, sha256)| Some((number.parse().ok()?, sha256.parse().ok()?)));
+        record.map(Some).ok_or(StateError::DamagedRecord { path })
+    }
+
     fn path(&self, issuer: &KeyIdentifier) -> PathBuf {
         self.0.join(format!("{issuer}.crl"))
+    }
+
+    fn record_of(&self, issuer: &KeyIdentifier) -> PathBuf {
+        self.0.join(format!("{issuer}.newest"))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A new state is built whole, beside the old one, and put in force in one step; then every open
 //! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
-//! loudly. One change is made at a time, and none waits for a network: a key that is being opened still
-//! is a change of its own, when it has been.
+//! loudly; a newer CRL alone is not kept out by it. One change is made at a time, and none waits for a
+//! network: a key that is being opened still is a change of its own, when it has been.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -23,8 +23,9 @@ use super::verify::Crls;
 use crate::clock::rfc3339;
 use crate::files::FileError;
 use crate::revocation::{Crl, CrlError};
-use crate::x509::pem::{Kind, blocks_of};
-use crate::x509::{KeyIdentifier, X509Error};
+use crate::x509::pem::{Block, Kind, blocks_of};
+use crate::x509::trust::TrustBundle;
+use crate::x509::{KeyIdentifier, Sha256, X509Error};
 use crate::yaml::Problem;
 
 /// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
@@ -74,6 +75,7 @@ pub struct Changes {
     turn: Mutex<()>,
     results: Mutex<Results>,
     key: Mutex<WantedKey>,
+    needs_restart: Mutex<Vec<&'static str>>,
 }
 
 /// A key that is wanted and not in force.
@@ -96,7 +98,24 @@ impl Changes {
             turn: Mutex::default(),
             results: Mutex::default(),
             key: Mutex::default(),
+            needs_restart: Mutex::default(),
         }
+    }
+
+    /// The keys of the configuration that have another value in its file than what the gateway was started
+    /// with, and that only a restart can follow.
+    #[must_use]
+    pub fn needs_restart(&self) -> Vec<&'static str> {
+        self.needs_restart.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what only a restart can follow.
+    fn note_differences(&self, config: &Config) {
+        let differences = self.fixed.differences(config);
+        for key in &differences {
+            tracing::warn!(key, "the configuration has changed where only a restart can follow");
+        }
+        *self.needs_restart.lock().unwrap_or_else(PoisonError::into_inner) = differences;
     }
 
     /// What opens our keys.
@@ -155,17 +174,24 @@ impl Changes {
             None => {
                 counts.succeeded += 1;
                 results.last_success = Some(at);
-                // A push says nothing of what else failed to be loaded.
-                if trigger != Trigger::Push
-                    || results.last_error.as_ref().is_some_and(|error| error.trigger == Trigger::Push)
-                {
-                    results.last_error = None;
-                }
+                results.last_error = None;
             }
             Some((code, message)) => {
                 counts.failed += 1;
                 results.last_error = Some(LastError { at, trigger, code, message });
             }
+        }
+    }
+
+    /// Counts a push. It says nothing of whether the files can be loaded: whoever asks for that is told
+    /// neither that they can nor that they cannot.
+    fn note_push(&self, succeeded: bool) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = results.counts.entry(Trigger::Push).or_default();
+        if succeeded {
+            counts.succeeded += 1;
+        } else {
+            counts.failed += 1;
         }
     }
 }
@@ -179,9 +205,9 @@ fn later(pause: Duration) -> (Instant, Duration) {
 pub struct Results {
     /// How many, by what asked for them.
     pub counts: std::collections::BTreeMap<Trigger, Counts>,
-    /// When the last one succeeded.
+    /// When files were last loaded with success.
     pub last_success: Option<OffsetDateTime>,
-    /// Why the last one failed; `None` when it succeeded.
+    /// Why they were not the last time; `None` when they were.
     pub last_error: Option<LastError>,
 }
 
@@ -264,10 +290,10 @@ pub struct Change {
 impl Shared {
     /// Loads the configuration and everything that it names again, and puts it in force. Reads files;
     /// not for a thread that serves. Where a key of the gateway's cannot be opened, the old one stays with
-    /// its certificate, and everything else changes.
+    /// its certificate, and everything else changes. Whatever else fails, a newer CRL is not kept out by it.
     ///
     /// # Errors
-    /// [`ReloadError`]; then nothing has changed, unless it is [`ReloadError::Key`].
+    /// [`ReloadError`]; then nothing but CRLs has changed, unless it is [`ReloadError::Key`].
     pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
         let noticed = Instant::now();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,6 +335,9 @@ impl Shared {
                 error.with_causes()
             ),
         }
+        if result.as_ref().is_err_and(|error| !matches!(error, ReloadError::Key(_))) {
+            self.revoke_anyway(trigger, noticed);
+        }
         // What a change comes to that awaits a key is known when the key is.
         if !result.as_ref().is_ok_and(|change| change.awaits_key) {
             let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
@@ -317,14 +346,36 @@ impl Shared {
         result
     }
 
+    /// Puts in force what the files of the state in force hold of newer CRLs, when a whole new state could
+    /// not be had: a mistake in the configuration must not keep a revoked caller in.
+    fn revoke_anyway(&self, trigger: Trigger, noticed: Instant) {
+        match self.changes.loader.with_newer_crls(&self.state.load()) {
+            Ok(Some(next)) => {
+                let change = self.put_in_force(next, noticed);
+                tracing::info!(
+                    trigger = trigger.as_str(),
+                    generation = change.state.generation,
+                    connections_cut = change.cut.len(),
+                    "a newer CRL is in force all the same"
+                );
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(
+                trigger = trigger.as_str(),
+                code = error.code(),
+                "no newer CRL is in force: {}",
+                super::with_causes(&error)
+            ),
+        }
+    }
+
     /// Takes the CRLs in `body`, each newer than the one in force or the same, keeps them, and puts them
     /// in force. Writes files; not for a thread that serves.
     ///
     /// # Errors
     /// [`PushError`]; then nothing has changed.
     pub fn push(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
-        let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.take_crls(body).map(|next| next.map(|state| self.put_in_force(state, noticed)));
+        let result = self.take_crls(body, noticed);
         match &result {
             Ok(Some(change)) => tracing::info!(
                 generation = change.state.generation,
@@ -336,8 +387,7 @@ impl Shared {
                 tracing::warn!(code = error.code(), "a pushed CRL is refused: {}", super::with_causes(error));
             }
         }
-        let error = result.as_ref().err().map(|error| (error.code(), super::with_causes(error)));
-        self.changes.note(Trigger::Push, self.telemetry.clock.now(), error);
+        self.changes.note_push(result.is_ok());
         result
     }
 
@@ -351,9 +401,7 @@ impl Shared {
         let path = self.changes.config.as_ref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(path)
             .map_err(|problems| ReloadError::Configuration { path: path.clone(), problems })?;
-        for key in self.changes.fixed.differences(&config) {
-            tracing::warn!(key, "the configuration has changed where only a restart can follow");
-        }
+        self.changes.note_differences(&config);
         let (loader, state) = (&self.changes.loader, self.state.load());
         let mut keys = loader.find_keys(&config, &state)?;
         let standing = std::mem::take(&mut keys.standing);
@@ -363,21 +411,60 @@ impl Shared {
         Ok((Some(loader.next(&config, &state, keys)?), standing))
     }
 
-    /// The state with the CRLs in `body`; `None` where they are in force already.
-    fn take_crls(&self, body: &[u8]) -> Result<Option<State>, PushError> {
+    /// Puts the CRLs in `body` in force; `None` where they are already.
+    fn take_crls(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
         let state = self.state.load_full();
+        state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
+        state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
+        let blocks = blocks_of(Kind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
+        loop {
+            // Before it is this change's turn: whoever pushes what takes long delays no other change.
+            let state = self.state.load_full();
+            let offered = self.verify_offered(&state, &blocks)?;
+            if offered.is_empty() {
+                return Ok(None);
+            }
+            let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = self.state.load_full();
+            if is_same_trust(current.verifier.trust(), state.verifier.trust()) {
+                let next = self.with_offered(&current, &offered, offered.len() == blocks.len())?;
+                return Ok(next.map(|next| self.put_in_force(next, noticed)));
+            }
+        }
+    }
+
+    /// The CRLs in `blocks` that are not in force, each verified; there can be one of each authority.
+    fn verify_offered<'a>(&self, state: &State, blocks: &'a [Block]) -> Result<Vec<Offered<'a>>, PushError> {
+        let trust = state.verifier.trust();
+        let most = trust.anchors().len() + trust.intermediates().len();
+        if blocks.len() > most {
+            return Err(PushError::TooMany { most });
+        }
+        let at = self.telemetry.clock.now();
+        let mut offered = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let sha256 = Sha256::of(block.der());
+            if state.verifier.crls().all(|known| known.sha256 != sha256) {
+                offered.push(Offered { crl: Arc::new(Crl::verify(block.der(), trust, at)?), block });
+            }
+        }
+        Ok(offered)
+    }
+
+    /// `state` with those of the `offered` CRLs that are newer, which are kept; `None` where there are none.
+    fn with_offered(
+        &self,
+        state: &State,
+        offered: &[Offered<'_>],
+        nothing_else: bool,
+    ) -> Result<Option<State>, PushError> {
         let crls = state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
         let pushed = state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
-        let blocks = blocks_of(Kind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
         let at = self.telemetry.clock.now();
-        let trust = state.verifier.trust();
-        let mut offered = Vec::with_capacity(blocks.len());
-        for block in &blocks {
-            offered.push(Arc::new(Crl::verify(block.der(), trust, at)?));
-        }
-        let next = Crls { set: crls.set.with(&offered, trust)?, grace: crls.grace };
+        let verified: Vec<_> = offered.iter().map(|offered| Arc::clone(&offered.crl)).collect();
+        let next = Crls { set: crls.set.with(&verified, state.verifier.trust())?, grace: crls.grace };
         let mut newer = Vec::new();
-        for (crl, block) in offered.iter().zip(&blocks) {
+        for Offered { crl, block } in offered {
             let is_next = next.set.crl(&crl.issuer).is_some_and(|next| next.sha256 == crl.sha256);
             let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
             if is_next && !is_current {
@@ -385,22 +472,23 @@ impl Shared {
                     let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
                     return Err(PushError::Stale { issuer, next_update });
                 }
-                newer.push((crl.issuer.clone(), block));
+                newer.push((&crl.issuer, block));
             }
         }
         // What a revoked authority has made stops nothing, and is no success either.
-        if let Some(crl) = offered.first()
-            && offered.iter().all(|crl| next.set.has_set_aside(&crl.issuer))
+        if let Some(Offered { crl, .. }) = offered.first()
+            && nothing_else
+            && offered.iter().all(|offered| next.set.has_set_aside(&offered.crl.issuer))
         {
             return Err(CrlError::IssuerRevoked { issuer: crl.issuer.clone() }.into());
         }
         if newer.is_empty() {
             return Ok(None);
         }
-        let next = self.changes.loader.with_revocation(&state, next)?;
+        let next = self.changes.loader.with_revocation(state, next)?;
         // Before it is in force: what an operator is told has been done outlives a crash.
         for (issuer, block) in newer {
-            pushed.keep(&issuer, block.der()).map_err(|source| PushError::NotKept { source })?;
+            pushed.keep(issuer, block.der()).map_err(|source| PushError::NotKept { source })?;
         }
         Ok(Some(next))
     }
@@ -418,8 +506,21 @@ impl Shared {
         let cut = self.registry.sweep(noticed, verdict);
         // The requests that are under way ask the new policy whether they may go on.
         self.registry.announce_change();
+        // Last: nobody stays longer for the sake of a slow disk.
+        state.record_crls();
         Change { state, cut, awaits_key: false }
     }
+}
+
+/// A pushed CRL that is not in force, verified.
+struct Offered<'a> {
+    crl: Arc<Crl>,
+    block: &'a Block,
+}
+
+/// Whether what was verified under one of them need not be verified again under the other.
+fn is_same_trust(one: &TrustBundle, other: &TrustBundle) -> bool {
+    one.fingerprint() == other.fingerprint() && one.intermediates() == other.intermediates()
 }
 
 /// Why what is in force stays so.
@@ -456,6 +557,16 @@ impl ReloadError {
         }
     }
 
+    /// What led to it, the nearest first: what caused it, or every problem of the configuration.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        if let Self::Configuration { problems, .. } = self {
+            return problems.iter().map(ToString::to_string).collect();
+        }
+        let chain = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
+        chain.map(ToString::to_string).collect()
+    }
+
     /// It and what caused it, on one line.
     #[must_use]
     pub fn with_causes(&self) -> String {
@@ -473,6 +584,9 @@ impl ReloadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
+    /// Another push is under way.
+    #[error("another push is under way")]
+    Busy,
     /// It is not to be believed, or not newer.
     #[error(transparent)]
     Crl(#[from] CrlError),
@@ -499,6 +613,12 @@ pub enum PushError {
     /// The gateway would not hold under it.
     #[error(transparent)]
     State(#[from] StateError),
+    /// There are more CRLs in it than authorities.
+    #[error("the body has more than {most} CRL{}, one of each authority", if *most == 1 { "" } else { "s" })]
+    TooMany {
+        /// How many authorities there are.
+        most: usize,
+    },
     /// It is no CRL.
     #[error("the body is not a CRL")]
     Unreadable {
@@ -512,12 +632,14 @@ impl PushError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Busy => "push.busy",
             Self::Crl(error) => error.code(),
             Self::NoStateDirectory => "push.no_state_directory",
             Self::NotKept { .. } => "push.not_kept",
             Self::RevocationDisabled => "push.revocation_disabled",
             Self::Stale { .. } => "revocation.crl_expired",
             Self::State(error) => error.code(),
+            Self::TooMany { .. } => "push.too_many_crls",
             Self::Unreadable { source } => source.code(),
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::admin::AdminSocket;
 use super::config::{AccessLog, ClientCertificate, Config, Listener};
 use super::keyring::Keyring;
 use super::state::{Loader, State};
@@ -35,8 +36,7 @@ pub fn run(
     with_demo_upstream: bool,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
-    let mut config = load(path)?;
-    config.limits.connections = within_descriptor_limit(config.limits.connections);
+    let config = load(path)?;
     let environment = |source| RunError::Environment { source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(environment)?;
     let every_upstream = match with_demo_upstream {
@@ -119,6 +119,9 @@ pub enum Keys {
 /// [`RunError`] with every problem of the configuration, or the first of the files it names.
 pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
     let config = load(path)?;
+    if let Some(admin) = &config.admin {
+        AdminSocket::check_directory(admin).map_err(GatewayError::from)?;
+    }
     let mut state = load_state(&config)?;
     if keys == Keys::Opened {
         let loader = loader();
@@ -169,7 +172,7 @@ pub struct Checked {
 /// Asks for as many descriptors as the system gives, and says how many connections fit: each takes two,
 /// its own and the one to the service behind. Whoever fills up what is there must not take those to the
 /// service from the others.
-fn within_descriptor_limit(connections: usize) -> usize {
+pub(super) fn within_descriptor_limit(connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
     let reachable = maximum.unwrap_or(u64::MAX).min(wanted);

@@ -24,8 +24,9 @@ use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
+use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{KeyIdentifier, X509Error};
+use crate::x509::{KeyIdentifier, Sha256, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -48,10 +49,12 @@ pub struct State {
     pub assertions: Option<Arc<Assertions>>,
     /// The gateway's own certificate.
     pub own: OwnCertificate,
-    /// Where pushed CRLs are kept.
+    /// Where pushed CRLs are kept, and which were the newest.
     pub pushed: Option<PushedCrls>,
     /// The files that it was loaded from.
     pub files: Vec<PathBuf>,
+    /// Those of them that its CRLs are read from.
+    crl_files: Vec<PathBuf>,
     /// Where the configuration has the keys.
     pub keys: Vec<KeySource>,
     resumption: Resumption,
@@ -64,6 +67,22 @@ pub struct Entry {
     pub listener: Listener,
     /// The same, for rustls.
     pub tls: Arc<ServerConfig>,
+}
+
+impl State {
+    /// Notes where a restart finds it which CRLs are in force. That this fails is told, and keeps none of
+    /// them out: what is revoked now comes before what a restart may bring.
+    pub fn record_crls(&self) {
+        if let (Some(pushed), Some(crls)) = (&self.pushed, self.verifier.revocation())
+            && let Err(error) = pushed.record(&crls.set)
+        {
+            tracing::error!(
+                code = error.code(),
+                "after a restart, an older CRL could be taken, since the newest cannot be noted: {}",
+                super::with_causes(&error)
+            );
+        }
+    }
 }
 
 /// Builds states: what is the same for all states of a process.
@@ -157,10 +176,36 @@ impl Loader {
                 own: previous.own.clone(),
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
+                crl_files: previous.crl_files.clone(),
                 keys: previous.keys.clone(),
                 resumption: previous.resumption,
             },
         )
+    }
+
+    /// `previous` with whatever newer CRLs its files hold, of which those that cannot be relied on are
+    /// passed over; `None` where there are none.
+    ///
+    /// # Errors
+    /// As [`Loader::with_revocation`].
+    pub fn with_newer_crls(&self, previous: &State) -> Result<Option<State>, StateError> {
+        let Some(crls) = previous.verifier.revocation() else { return Ok(None) };
+        let (trust, at) = (previous.verifier.trust(), self.clock.now());
+        let in_force = |set: &RevocationSet| set.crls().map(|crl| crl.sha256).collect::<Vec<_>>();
+        let known = in_force(&crls.set);
+        let mut offered = Vec::new();
+        for path in &previous.crl_files {
+            let blocks = files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(Kind::Crl, &bytes).ok());
+            for block in blocks.iter().flatten().filter(|block| !known.contains(&Sha256::of(block.der()))) {
+                let crl = Crl::verify(block.der(), trust, at).ok();
+                offered.extend(crl.filter(|crl| !crls.is_stale(crl.next_update, at)).map(Arc::new));
+            }
+        }
+        let set = crls.set.with_newer_of(&offered, trust);
+        if in_force(&set) == known {
+            return Ok(None);
+        }
+        self.with_revocation(previous, Crls { set, grace: crls.grace }).map(Some)
     }
 
     fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
@@ -174,6 +219,9 @@ impl Loader {
                 if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
                     let refused = |source| StateError::Crl { paths: paths.clone(), source };
                     set = current.set.succeeded_by(set).map_err(refused)?;
+                }
+                if let Some(pushed) = &pushed {
+                    pushed.check(&set)?;
                 }
                 Some(Crls { set, grace: time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX) })
             }
@@ -209,6 +257,10 @@ impl Loader {
                 own,
                 pushed,
                 files: config.files(),
+                crl_files: match &config.trust.revocation {
+                    Revocation::Crls { paths, .. } => paths.clone(),
+                    Revocation::Disabled => Vec::new(),
+                },
                 keys: config.keys().cloned().collect(),
                 resumption: config.resumption,
             },
@@ -261,6 +313,7 @@ impl Loader {
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
+            crl_files: parts.crl_files,
             keys: parts.keys,
             resumption: parts.resumption,
         })
@@ -296,6 +349,7 @@ struct Parts {
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
+    crl_files: Vec<PathBuf>,
     keys: Vec<KeySource>,
     resumption: Resumption,
 }
@@ -382,6 +436,12 @@ pub enum StateError {
         /// When its successor was due.
         next_update: OffsetDateTime,
     },
+    /// What says which CRL was the newest cannot be understood.
+    #[error("the record {} of the newest CRL is damaged", path.display())]
+    DamagedRecord {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -420,6 +480,14 @@ pub enum StateError {
         #[source]
         why: OwnFault,
     },
+    /// A newer CRL than one of these has been in force here.
+    #[error("a CRL is not the newest that has been in force, as {} says", path.display())]
+    Superseded {
+        /// What says so.
+        path: PathBuf,
+        /// By which.
+        source: CrlError,
+    },
     /// Certificate and key make no TLS configuration.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -454,7 +522,8 @@ impl StateError {
         match self {
             Self::Assertion(error) => error.code(),
             Self::Certificate { source, .. } => source.code(),
-            Self::Crl { source, .. } => source.code(),
+            Self::Crl { source, .. } | Self::Superseded { source, .. } => source.code(),
+            Self::DamagedRecord { .. } => "crl.record_damaged",
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
             Self::Intermediates { source, .. } => source.code(),

@@ -78,6 +78,8 @@ struct ReloadStatus {
     last_error: Option<LastError>,
     /// Whether a key is being opened still, and the certificate before it stays until then.
     awaits_key: bool,
+    /// The keys of the configuration that only a restart can follow.
+    needs_restart: Vec<&'static str>,
 }
 
 impl Status {
@@ -111,6 +113,7 @@ impl Status {
                 last_success: results.last_success.map(rfc3339),
                 last_error: results.last_error,
                 awaits_key: gateway.changes.awaits_key(),
+                needs_restart: gateway.changes.needs_restart(),
             },
         }
     }

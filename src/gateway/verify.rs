@@ -176,7 +176,10 @@ impl PeerVerifier {
     fn identify(&self, chain: &VerifiedChain, form: IdentityForm) -> Result<Identity, PeerError> {
         let identity = form.read(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
         let role = identity.role;
-        self.issuers.check(chain, role).map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
+        let only_root = self.trust.anchors().len() == 1;
+        self.issuers
+            .check(chain, role, only_root)
+            .map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
         Ok(identity)
     }
 

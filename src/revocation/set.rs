@@ -70,6 +70,20 @@ impl RevocationSet {
         Ok(self.remembered_in(next))
     }
 
+    /// This set with those of `offered` in it that are newer, each of an authority of `bundle`: what is
+    /// older, or at odds with what is known, is passed over and keeps out nothing else.
+    #[must_use]
+    pub fn with_newer_of(&self, offered: &[Arc<Crl>], bundle: &TrustBundle) -> Self {
+        let mut set = self.clone();
+        // One CRL may release the authority whose own stands before it.
+        for _ in 0..=bundle.intermediates().len() {
+            for crl in offered {
+                set = set.with(std::slice::from_ref(crl), bundle).unwrap_or(set);
+            }
+        }
+        set
+    }
+
     /// `next`, read after this one, provided that none of its CRLs is older than the one here. An
     /// issuer that `next` does not have is no longer trusted.
     ///
@@ -356,6 +370,26 @@ mod tests {
         let older = RevocationSet::from_pem(&root.crl(1, &[], now()), &bundle, now()).unwrap();
         assert_eq!(current.succeeded_by(older).unwrap_err().code(), "crl.rollback");
         assert!(current.succeeded_by(newer).is_ok() && current.succeeded_by(current.clone()).is_ok());
+    }
+
+    #[test]
+    fn what_is_newer_is_not_kept_out_by_what_is_not() {
+        let (root, below, bundle) = with_authority_below();
+        let issuer = below.certificate().subject_key_identifier.unwrap();
+        let offered = |ders: &[Vec<u8>]| -> Vec<_> {
+            ders.iter().map(|der| Arc::new(Crl::verify(der, &bundle, now()).unwrap())).collect()
+        };
+        let current = set(&(crl(&root, 5, &[]) + &crl(&below, 5, &[])), &bundle).unwrap();
+        let mixed = [below.crl(4, &[], now()), below.crl(5, &[7], now()), root.crl(6, &[8], now())];
+        let next = current.with_newer_of(&offered(&mixed), &bundle);
+        assert_eq!(next.crls().map(|crl| crl.number).collect::<Vec<_>>(), [6.into(), 5.into()]);
+        assert!(!next.crl(&issuer).unwrap().contains(&"7".parse().unwrap()));
+
+        let aside = current.with_newer_of(&offered(&[root.crl(6, &[99], now())]), &bundle);
+        assert!(aside.has_set_aside(&issuer));
+        let released = [below.crl(9, &[7], now()), root.crl(7, &[], now())];
+        let released = aside.with_newer_of(&offered(&released), &bundle);
+        assert_eq!(released.crl(&issuer).unwrap().number, 9.into());
     }
 
     #[test]

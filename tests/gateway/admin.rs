@@ -124,6 +124,57 @@ async fn the_configuration_names_the_socket() {
 }
 
 #[tokio::test]
+async fn a_gateway_can_be_asked_when_its_configuration_is_broken() {
+    let gateway = administered();
+    let config = gateway.path("gateway.yaml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    let ask = |command: &str| {
+        let mut asking = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
+        asking.args([command, "--json", "--config"]).arg(&config).output().unwrap()
+    };
+    for broken in [
+        good.replace("cluster.crl", "gone.crl"),
+        good.clone() + "unknown: 1\n",
+        good.clone() + "broken: [\n",
+        good.replace("admin: admin.sock", "admin: admin.sock # here").replace("routes:", "\troutes: {"),
+    ] {
+        gateway.replace("gateway.yaml", &broken);
+        for command in ["status", "sessions", "rejected"] {
+            let output = ask(command);
+            assert!(output.status.success(), "{broken}: {}", String::from_utf8_lossy(&output.stdout));
+        }
+        let said: Value = serde_json::from_slice(&ask("reload").stdout).unwrap();
+        assert_eq!(said["error"]["code"], "gateway.configuration", "{said}");
+        let causes = said["error"]["causes"].as_array().unwrap();
+        assert!(causes[0].as_str().unwrap().contains("gateway.yaml"), "which problems: {said}");
+    }
+    for (without, code) in [
+        (good.replace("admin: admin.sock", "threads: ["), "gateway.configuration"),
+        (good.replace("admin: admin.sock", "admin: [1]"), "gateway.configuration"),
+        (good.replace("admin: admin.sock", ""), "admin.no_socket"),
+    ] {
+        gateway.replace("gateway.yaml", &without);
+        let said: Value = serde_json::from_slice(&ask("status").stdout).unwrap();
+        assert_eq!(said["error"]["code"], code, "{without}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_a_restart_can_follow_is_told_until_it_is_undone() {
+    let gateway = administered();
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    assert_eq!(result(&gateway, &["reload"])["needs_restart"], serde_json::json!([]));
+    gateway.replace("gateway.yaml", config.replace("threads: 2", "threads: 1"));
+    assert_eq!(result(&gateway, &["reload"])["needs_restart"], serde_json::json!(["threads"]));
+    assert!(command(&gateway, &["reload"]).1.contains("Only a restart can follow: threads."));
+    assert_eq!(result(&gateway, &["status"])["reload"]["needs_restart"], serde_json::json!(["threads"]));
+    assert!(command(&gateway, &["status"]).1.contains("a restart is needed for  threads"));
+    gateway.replace("gateway.yaml", config);
+    assert!(!command(&gateway, &["reload"]).1.contains("Only a restart"));
+    assert!(!command(&gateway, &["status"]).1.contains("restart"));
+}
+
+#[tokio::test]
 async fn where_no_gateway_answers_the_command_says_so() {
     let mut gateway = administered();
     let socket = gateway.path("admin.sock");

@@ -191,14 +191,17 @@ impl TestGateway {
     }
 
     /// Another process with the same files, after this one.
-    pub(crate) fn restart(mut self) -> Self {
+    pub(crate) fn restart(self) -> Self {
+        self.try_restart().map_err(|failed| failed.0).expect("the gateway starts again")
+    }
+
+    /// The same, or why it does not start.
+    pub(crate) fn try_restart(mut self) -> Result<Self, Box<(GatewayError, String)>> {
         let running = self.running.take().unwrap();
         running.stop();
         running.join().unwrap();
         let cluster = std::mem::replace(&mut self.cluster, Cluster::new("gone"));
         Self::of(cluster, Arc::clone(&self.clock), self.directory.take().unwrap())
-            .map_err(|failed| failed.0)
-            .expect("the gateway starts again")
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -221,12 +224,16 @@ impl TestGateway {
         eventually("a new state", || (self.status()["generation"] != generation).then_some(()));
     }
 
-    /// Loads everything again; the code of the error when that fails, and then nothing has changed.
+    /// Loads everything again; the code of the error when that fails, and then nothing but CRLs has changed.
     pub(crate) fn reload(&self) -> Result<(), &'static str> {
         let before = self.status();
         let result = self.running().reload().map_err(|error| error.code());
         let after = self.status();
-        assert_eq!(before["generation"] == after["generation"], result.is_err());
+        let kept = before["generation"] == after["generation"];
+        let crls = |status: &Value| -> Vec<Value> {
+            status["crl"].as_array().into_iter().flatten().map(|crl| crl["sha256"].clone()).collect()
+        };
+        assert_eq!(kept, result.is_err() && crls(&before) == crls(&after), "{before} {after}");
         if let Err(code) = result {
             assert_eq!(after["reload"]["last_error"]["code"], code, "{after}");
         }

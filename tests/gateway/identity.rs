@@ -186,6 +186,56 @@ async fn an_authority_vouches_only_for_the_roles_that_it_may() {
     }
 }
 
+/// An authority below `above` that bears the key identifier of another one.
+fn posing_as(
+    other: &CertifiedIssuer<'static, KeyPair>,
+    above: &CertifiedIssuer<'static, KeyPair>,
+) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = authority("users");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let id = cluster_ca::x509::Certificate::from_der(other.der()).unwrap().subject_key_identifier.unwrap().0;
+    params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(id);
+    CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), above).unwrap()
+}
+
+// T5.
+#[tokio::test]
+async fn an_unlisted_authority_cannot_vouch_through_a_borrowed_key_identifier() {
+    let mut params = authority("root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(2));
+    let roomy = || CertifiedIssuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+    for (list_root, of_other_root) in [(false, false), (true, false), (false, true)] {
+        let (mut setup, other_root) = (Setup::new(), roomy());
+        setup.cluster.root = roomy();
+        setup.own = setup.cluster.leaf("control-service", "127.0.0.1");
+        let mut params = authority("users");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+        let below = |params: &CertificateParams| {
+            CertifiedIssuer::signed_by(params.clone(), KeyPair::generate().unwrap(), &setup.cluster.root)
+        };
+        let (listed, unlisted) = (below(&params).unwrap(), below(&params).unwrap());
+        let above = if of_other_root { &other_root } else { &unlisted };
+        let posing = posing_as(&listed, above);
+        let sent = [posing.der().clone(), unlisted.der().clone()];
+        let sent = if of_other_root { &sent[..1] } else { &sent[..] };
+        let mallory = Leaf::signed(&leaf_params("prod", "control-service", "a.example"), &posing, sent);
+        let roles = "[control-service]";
+        let mut bound = format!("\"{}\": {roles}", key_identifier(&listed));
+        if list_root || of_other_root {
+            bound.push_str(&format!(", \"{}\": {roles}", key_identifier(&setup.cluster.root)));
+        }
+        setup.bundle = of_other_root.then(|| setup.cluster.bundle() + &other_root.pem());
+        setup.more = "revocation: disabled";
+        setup.trust = format!("issuers: {{ {bound} }}");
+        let params = leaf_params("prod", "control-service", "b.example");
+        let good = Leaf::signed(&params, &listed, &[listed.der().clone()]);
+        let gateway = setup.start();
+        assert_eq!(gateway.get(&good, "/v1/x").await.status, 200);
+        gateway.refused(Some(&mallory)).await;
+        assert_eq!(gateway.refusal(), "identity.issuer_role");
+    }
+}
+
 fn flocker() -> Setup {
     Setup {
         listen: "[{ address: \"127.0.0.1:0\", caller_identity: flocker, cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }]",

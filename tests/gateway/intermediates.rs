@@ -231,6 +231,10 @@ async fn t12_a_crl_of_an_authority_that_is_not_to_be_believed_is_not_taken() {
         assert_eq!(gateway.reload(), Err(code));
         assert_eq!(number_of(&gateway, &users).as_deref(), Some("5"));
     }
+    // One bad one, and none is taken.
+    let both = gateway.cluster.crl(2, &[]) + &crl_of(&users, 4, &[]);
+    assert_eq!(push(&gateway, both).await.json()["code"], "crl.rollback");
+    assert_eq!(number_of(&gateway, &gateway.cluster.root).as_deref(), Some("1"));
 }
 
 #[tokio::test]

@@ -92,6 +92,40 @@ fn a_hang_up_loads_everything_again() {
 }
 
 #[test]
+fn an_unchanged_configuration_warns_of_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    // Fewer descriptors than the connections of the configuration would take.
+    let mut command = Command::new("sh");
+    let run = "ulimit -n 300 && exec \"$0\" run --config gateway.yaml";
+    command.args(["-c", run, env!("CARGO_BIN_EXE_cluster-gateway")]).current_dir(directory.path());
+    let (mut child, _, said) = start_command(command);
+    signal(&child, "-HUP");
+    let lines = BufReader::new(said).lines().map(Result::unwrap);
+    let until_loaded: Vec<_> = lines.take_while(|line| !line.contains("loaded again")).collect();
+    assert!(until_loaded.iter().all(|line| !line.contains("only a restart")), "{until_loaded:?}");
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_would_keep_it_from_running_is_found_by_a_check() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let open = directory.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    Setup { more: "admin: open/admin.sock", ..Setup::new() }.write(directory.path());
+    for command in ["check", "run"] {
+        let output = gateway(directory.path(), &[command, "--config", "gateway.yaml"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{command}: {said}");
+        assert!(said.contains("anybody may replace the admin socket"), "{command}: {said}");
+    }
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = crate::upstreams::scripted(|_, mut stream| {

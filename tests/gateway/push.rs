@@ -59,7 +59,7 @@ async fn a_crl_is_taken_as_der_and_in_one_go_for_several_issuers() {
     // One bad one, and none is taken.
     let both = gateway.cluster.crl(3, &[]) + &Cluster::new("other").crl(1, &[]);
     let answer = push(&gateway, &admin(&gateway), both).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (422, &"crl.unknown_issuer".into()));
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &"push.too_many_crls".into()));
     assert_eq!(gateway.status()["crl"][0]["number"], "2");
 }
 
@@ -147,15 +147,149 @@ async fn a_pushed_crl_outlives_a_restart_and_a_reload_of_the_older_file() {
     gateway.refused(Some(&alice)).await;
     assert_eq!(gateway.status()["crl"][0]["number"], "2");
     // What has been kept and cannot be read any more could be a revocation.
-    let kept = std::fs::read_dir(gateway.path("state")).unwrap().next().unwrap().unwrap();
-    std::fs::write(kept.path(), "").unwrap();
+    let kept = kept(&gateway, "crl");
+    std::fs::write(&kept, "").unwrap();
     assert_eq!(gateway.reload(), Err("x509.no_block"));
+    // Nor does removing it bring back whom it shut out.
+    std::fs::remove_file(&kept).unwrap();
+    assert_eq!(refused_start(gateway), "crl.rollback");
+}
+
+/// The one file of this kind in the state directory.
+fn kept(gateway: &TestGateway, extension: &str) -> std::path::PathBuf {
+    let files = std::fs::read_dir(gateway.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = files.filter(|path| path.extension().is_some_and(|found| found == extension));
+    files.next().expect("a file of this kind")
+}
+
+/// The code of why it does not start again.
+fn refused_start(gateway: TestGateway) -> &'static str {
+    gateway.try_restart().err().expect("it does not start").0.code()
+}
+
+#[tokio::test]
+async fn an_older_crl_file_is_not_taken_after_a_restart_either() {
+    let start = || Setup { more: "state_directory: state", ..Setup::new() }.start();
+    let gateway = start();
+    let alice = gateway.user();
+    gateway.replace("cluster.crl", gateway.cluster.crl(13, &[&alice]));
+    gateway.wait_for_crl(13);
+    let gateway = gateway.restart();
+    gateway.refused(Some(&alice)).await;
+    gateway.replace("cluster.crl", gateway.cluster.crl(6, &[]));
+    let check = ["check", "--config", "gateway.yaml"];
+    let checked = crate::process::gateway(gateway.directory(), &check).output().unwrap();
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(said.contains("hint: a newer list"), "{said}");
+    assert_eq!(refused_start(gateway), "crl.rollback");
+
+    // Nor is another one of the same number, nor the record passed over that cannot be read.
+    for (harm, code) in [(false, "crl.number_reused"), (true, "crl.record_damaged")] {
+        let gateway = start();
+        gateway.replace("cluster.crl", gateway.cluster.crl(13, &[&gateway.user()]));
+        gateway.wait_for_crl(13);
+        let record = kept(&gateway, "newest");
+        let is_noted = || std::fs::read_to_string(&record).unwrap().starts_with("13 ").then_some(());
+        crate::eventually::eventually("it is noted", is_noted);
+        if harm {
+            std::fs::write(record, "13").unwrap();
+        } else {
+            gateway.replace("cluster.crl", gateway.cluster.crl(13, &[]));
+        }
+        assert_eq!(refused_start(gateway), code);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_pushes_delays_no_revocation() {
+    let gateway = with_operators().start();
+    let (mallory, honest) = (admin(&gateway), gateway.cluster.leaf("control-service", "127.0.0.1"));
+    // What is in force already, again and again, is refused before any of it is verified.
+    let flood = gateway.cluster.crl(1, &[]).repeat(4_000);
+    let answer = push(&gateway, &mallory, flood.clone()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (400, &"push.too_many_crls".into()));
+
+    // One that does not come to its end keeps out those of the same certificate, and nobody else's.
+    let mut slow = gateway.connect(Some(&mallory), &["http/1.1"]).await.unwrap();
+    let head = format!(
+        "PUT /.well-known/cluster/crl HTTP/1.1\r\nhost: g\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        flood.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut slow, "100 Continue").await;
+    slow.write_all(&flood.as_bytes()[..1_000]).await.unwrap();
+    let busy = push(&gateway, &mallory, gateway.cluster.crl(1, &[])).await;
+    assert_eq!((busy.status.as_u16(), busy.header("retry-after")), (429, "1"));
+    assert_eq!(busy.json()["code"], "push.busy");
+    let (alice, bob) = (gateway.user(), gateway.cluster.leaf("api-user", "bob"));
+    assert_eq!(push(&gateway, &honest, gateway.cluster.crl(2, &[&alice])).await.status, 200);
+    gateway.refused(Some(&alice)).await;
+    gateway.replace("cluster.crl", gateway.cluster.crl(3, &[&alice, &bob, &mallory]));
+    gateway.wait_for_crl(3);
+    gateway.refused(Some(&bob)).await;
+
+    // Whoever goes away, or is cut, makes room.
+    let mut rest = Vec::new();
+    let _ = patiently(slow.read_to_end(&mut rest)).await;
+    let renewed = gateway.cluster.leaf("api-user", "admin");
+    let answer = push(&gateway, &renewed, gateway.cluster.crl(4, &[&alice, &bob, &mallory])).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_push_says_nothing_of_whether_the_files_can_be_loaded() {
+    let more = "operators: [{ role: api-user, name: admin }]\nstate_directory: state\nmetrics: 127.0.0.1:0";
+    let gateway = Setup { more, ..Setup::new() }.start();
+    let failing = |wanted: &str| {
+        let line = format!("\ncluster_gateway_reload_failing {wanted}\n");
+        crate::metrics::fetch(&gateway, "/metrics").1.contains(&line)
+    };
+    assert_eq!(push(&gateway, &admin(&gateway), "nonsense").await.status, 400);
+    let status = gateway.status();
+    assert_eq!(status["reload"]["last_error"], Value::Null, "a refused push is no failed reload");
+    assert_eq!(status["reload"]["results"]["push"]["failed"], 1);
+    assert!(failing("0"));
+
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    gateway.replace("gateway.yaml", "broken: [");
+    assert_eq!(gateway.reload(), Err("gateway.configuration"));
+    assert_eq!(push(&gateway, &admin(&gateway), gateway.cluster.crl(2, &[])).await.status, 200);
+    assert!(failing("1"), "the file is still broken");
+    assert_eq!(gateway.status()["reload"]["last_error"]["code"], "gateway.configuration");
+    assert_eq!(push(&gateway, &admin(&gateway), "nonsense").await.status, 400);
+    assert_eq!(gateway.status()["reload"]["last_error"]["code"], "gateway.configuration");
+    gateway.replace("gateway.yaml", config);
+    assert_eq!(gateway.reload(), Ok(()));
+    assert!(failing("0"));
+}
+
+#[test]
+fn a_state_directory_open_to_others_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    with_operators().write(directory.path());
+    for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false), (0o1777, false)] {
+        let state = directory.path().join("state");
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = cluster_ca::gateway::config::Config::load(&directory.path().join("gateway.yaml"));
+        let problems: Vec<_> = loaded.err().iter().flatten().map(ToString::to_string).collect();
+        assert_eq!(problems.is_empty(), good, "{mode:o}: {problems:?}");
+        if let [problem] = problems.as_slice() {
+            let mode = format!("mode {mode:04o}");
+            assert!(problem.contains("state_directory: ") && problem.contains(&mode), "{problem}");
+        } else {
+            assert!(good, "{problems:?}");
+        }
+    }
+    let check = ["check", "--config", "gateway.yaml"];
+    let checked = crate::process::gateway(directory.path(), &check).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
 }
 
 #[tokio::test]
 async fn a_crl_that_cannot_be_kept_is_not_taken() {
     let gateway = with_operators().start();
-    std::fs::remove_dir(gateway.path("state")).unwrap();
+    std::fs::remove_dir_all(gateway.path("state")).unwrap();
     let answer = push(&gateway, &admin(&gateway), gateway.cluster.crl(2, &[])).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (500, &"push.not_kept".into()));
     assert_eq!(gateway.status()["generation"], 1);

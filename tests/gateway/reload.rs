@@ -2,11 +2,11 @@
 
 use std::os::unix::fs::symlink;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::Cluster;
 use crate::eventually::eventually;
-use crate::harness::{Setup, TestGateway, read_until};
+use crate::harness::{Setup, TestGateway, patiently, read_until};
 
 /// The serial number of the certificate that a new caller is shown.
 pub(crate) async fn shown(gateway: &TestGateway) -> String {
@@ -150,4 +150,39 @@ async fn a_file_that_comes_late_is_waited_for() {
     eventually("it is not there", || failed().then_some(()));
     std::fs::write(gateway.path("late.crl"), gateway.cluster.crl(9, &[])).unwrap();
     gateway.wait_for_crl(9);
+}
+
+#[tokio::test]
+async fn a_broken_configuration_does_not_keep_a_revocation_out() {
+    let setup = Setup::new();
+    let shadow = format!("routes:{}", setup.routes);
+    let files = vec![("shadow.yaml", shadow)];
+    let gateway = Setup { more: "policy: { shadow: shadow.yaml }", files, ..setup }.start();
+    let mut revoked = Vec::new();
+    let parts = ["gateway.yaml", "shadow.yaml", "cluster.crt", "gateway.crt", "gateway.key"];
+    for (number, broken) in (2..).zip(parts) {
+        let caller = gateway.cluster.leaf("api-user", &format!("user{number}"));
+        let mut open = gateway.connect(Some(&caller), &["http/1.1"]).await.unwrap();
+        open.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+        read_until(&mut open, "body_too_large_to_echo").await;
+        let good = std::fs::read_to_string(gateway.path(broken)).unwrap();
+        let failing = || !gateway.status()["reload"]["last_error"].is_null();
+        gateway.replace_private(broken, "broken: [\n");
+        eventually("it cannot be loaded", || failing().then_some(()));
+
+        revoked.push(caller);
+        let newer = gateway.cluster.crl(number, &revoked.iter().collect::<Vec<_>>());
+        gateway.replace("cluster.crl", &newer);
+        gateway.wait_for_crl(number);
+        let mut rest = Vec::new();
+        patiently(open.read_to_end(&mut rest)).await.unwrap();
+        gateway.refused(revoked.last()).await;
+        // Neither is an older one taken on this way, nor is the failure forgotten.
+        gateway.replace("cluster.crl", gateway.cluster.crl(number - 1, &[]));
+        assert!(gateway.reload().is_err() && failing(), "{broken}");
+        gateway.wait_for_crl(number);
+        gateway.replace("cluster.crl", newer);
+        gateway.replace_private(broken, &good);
+        eventually("it is loaded again", || (!failing()).then_some(()));
+    }
 }

@@ -48,14 +48,15 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
     Ok(serde_json::from_str(&answer)?)
 }
 
-/// The socket that the configuration in `config` names.
+/// The socket that the configuration in `config` names. Nothing else of it is read: a gateway is asked above
+/// all when something is wrong with its files.
 ///
 /// # Errors
 /// [`ClientError`] when it names none, or cannot be read.
 pub fn socket_of(config: &Path) -> Result<PathBuf, ClientError> {
-    let loaded = Config::load_to_ask(config)
+    let admin = Config::admin_of(config)
         .map_err(|problems| ClientError::Configuration { path: config.to_owned(), problems })?;
-    loaded.admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
+    admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
 }
 
 /// The socket of a gateway about which nothing is said.

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{AdminSocket, LONGEST_REQUEST, Request};
 use crate::clock::rfc3339;
 use crate::gateway::registry::{CutReason, Order, Session};
-use crate::gateway::reload::{ReloadError, Trigger};
+use crate::gateway::reload::Trigger;
 use crate::gateway::status::Status;
 use crate::gateway::{Phase, Shared};
 use crate::identity::{Name, Role};
@@ -132,8 +132,9 @@ async fn reload(gateway: &Arc<Shared>) -> Value {
             generation: change.state.generation,
             connections_cut: change.cut.len(),
             awaits_key: false,
+            needs_restart: gateway.changes.needs_restart(),
         }),
-        Ok(Err(error)) => refused(error.code(), &error.to_string(), &causes(&error)),
+        Ok(Err(error)) => refused(error.code(), &error.to_string(), &error.causes()),
         Err(_) => refused("gateway.internal", "the gateway failed", &[]),
     }
 }
@@ -150,14 +151,10 @@ async fn key_opened(gateway: &Shared, connections_cut: usize) -> Value {
         Some(error) => refused(error.code, &error.message, &[]),
         None => {
             let generation = gateway.state.load().generation;
-            done(&Reloaded { generation, connections_cut, awaits_key })
+            let needs_restart = gateway.changes.needs_restart();
+            done(&Reloaded { generation, connections_cut, awaits_key, needs_restart })
         }
     }
-}
-
-fn causes(error: &ReloadError) -> Vec<String> {
-    let chain = std::iter::successors(std::error::Error::source(error), |error| (*error).source());
-    chain.map(ToString::to_string).collect()
 }
 
 fn done(result: &impl Serialize) -> Value {
@@ -180,6 +177,8 @@ struct Reloaded {
     connections_cut: usize,
     /// Whether a key is being opened still, and the certificate before it stays until then.
     awaits_key: bool,
+    /// The keys of the configuration that only a restart can follow.
+    needs_restart: Vec<&'static str>,
 }
 
 /// One open connection.

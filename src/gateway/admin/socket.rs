@@ -34,7 +34,7 @@ impl AdminSocket {
     /// [`SocketError`]; then what was there still is.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Io { path: path.to_owned(), source };
-        check_directory(path)?;
+        Self::check_directory(path)?;
         check_place(path)?;
         // Made under another name and moved: it is never there without its mode, and what it replaces is
         // replaced in one step.
@@ -53,6 +53,20 @@ impl AdminSocket {
         }
         let file = placed?;
         Ok(Self { listener: socket.into(), path: path.to_owned(), file })
+    }
+
+    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn check_directory(path: &Path) -> Result<(), SocketError> {
+        let directory = files::parent(path);
+        let metadata = fs::metadata(directory)
+            .map_err(|source| SocketError::Io { path: directory.to_owned(), source })?;
+        match metadata.mode() & 0o1002 {
+            0o0002 => Err(SocketError::OpenDirectory { path: directory.to_owned() }),
+            _ => Ok(()),
+        }
     }
 
     /// The socket itself.
@@ -79,17 +93,6 @@ impl Drop for AdminSocket {
         if fs::symlink_metadata(&self.path).is_ok_and(ours) {
             let _ = fs::remove_file(&self.path);
         }
-    }
-}
-
-/// In a directory where anybody may rename anything, anybody could put a socket of their own there.
-fn check_directory(path: &Path) -> Result<(), SocketError> {
-    let directory = files::parent(path);
-    let metadata =
-        fs::metadata(directory).map_err(|source| SocketError::Io { path: directory.to_owned(), source })?;
-    match metadata.mode() & 0o1002 {
-        0o0002 => Err(SocketError::OpenDirectory { path: directory.to_owned() }),
-        _ => Ok(()),
     }
 }
 

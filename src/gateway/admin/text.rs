@@ -21,6 +21,7 @@ const STATUS: &[Field] = &[
     ("last reload", "/reload/last_success"),
     ("last reload failed", "/reload/last_error/message"),
     ("a key is awaited", "/reload/awaits_key"),
+    ("a restart is needed for", "/reload/needs_restart"),
 ];
 
 const INTERMEDIATES: &[Field] = &[
@@ -72,13 +73,17 @@ pub fn describe(request: &Request, result: &Value) -> String {
         ),
         Request::Rejected => table(REJECTED, result, "no handshake was refused"),
         Request::Reload => format!(
-            "Loaded: generation {} is in force, {} connection(s) were cut.\n{}",
+            "Loaded: generation {} is in force, {} connection(s) were cut.\n{}{}",
             shown(&result["generation"]),
             shown(&result["connections_cut"]),
             if result["awaits_key"] == true {
                 "A key is being opened still; the certificate before it stays until then.\n"
             } else {
                 ""
+            },
+            match result["needs_restart"].as_array().is_none_or(Vec::is_empty) {
+                true => String::new(),
+                false => format!("Only a restart can follow: {}.\n", shown(&result["needs_restart"])),
             }
         ),
         Request::Sessions => table(SESSIONS, result, "no connection is open"),
@@ -97,7 +102,9 @@ pub fn describe(request: &Request, result: &Value) -> String {
 fn facts(fields: &[Field], value: &Value) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines = fields.iter().filter_map(|(name, at)| {
-        let value = value.pointer(at).filter(|value| !value.is_null())?;
+        let is_there =
+            |value: &&Value| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty());
+        let value = value.pointer(at).filter(is_there)?;
         Some(format!("{name:width$}  {}\n", shown(value)))
     });
     lines.collect()

@@ -71,6 +71,12 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
     })
 }
 
+/// Whether not both can be listened on: one port, of one address or of every address of its family.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
+}
+
 pub(super) fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() })
 }

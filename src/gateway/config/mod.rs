@@ -54,7 +54,7 @@ pub struct Config {
     pub resumption: Resumption,
     /// Who may push CRLs and ask for the gateway's status; with nobody listed, nobody.
     pub operators: Vec<Caller>,
-    /// Where pushed CRLs are kept.
+    /// Where pushed CRLs are kept, and which were the newest.
     pub state_directory: Option<PathBuf>,
     /// The services behind; an [`UpstreamId`](super::policy::UpstreamId) is a position here.
     pub upstreams: Vec<Upstream>,
@@ -154,6 +154,35 @@ impl Config {
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
+    /// The `admin` socket that the file at `path` names, whatever is wrong with the rest of it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what it says under `admin` is no path.
+    pub fn admin_of(path: &Path) -> Result<Option<PathBuf>, Vec<Problem>> {
+        let file = path.display().to_string();
+        let problem = |error: &dyn std::error::Error| {
+            vec![Problem::new(&file, None, &reader::Chain(error).to_string())]
+        };
+        let bytes = files::read(path, LIMIT).map_err(|error| problem(&error))?;
+        let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<Problem>> {
+            let document = Document::parse(&file, bytes).map_err(|problem| vec![problem])?;
+            let value: serde_yaml::Value = document.deserialize().map_err(|problem| vec![problem])?;
+            let Some(admin) = value.get("admin") else { return Ok(None) };
+            let problems = Problems::default();
+            let named = Item::new(admin, document.at("admin"), &problems).text();
+            named.map(|text| Some(files::parent(path).join(text))).ok_or_else(|| problems.into_sorted())
+        };
+        admin(&bytes).or_else(|whole| {
+            // Where it is no YAML, its line may be: nothing nests there.
+            let text = String::from_utf8_lossy(&bytes);
+            let lines: Vec<_> = text.lines().filter(|line| line.starts_with("admin:")).collect();
+            match lines.as_slice() {
+                [line] => admin(line.as_bytes()).map_err(|_| whole),
+                _ => Err(whole),
+            }
+        })
+    }
+
     /// The files whose change is a reason to load everything again: its own, and those it names. None
     /// where it was not read from a file, since then nothing can be loaded again.
     #[must_use]
@@ -213,10 +242,18 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         None => Some(Resumption::default()),
     };
     let operators = fields.optional("operators");
-    let state_directory = fields.optional("state_directory").and_then(|item| directory(&item, base));
+    let state_directory = fields.optional("state_directory");
     if let (Some(item), None) = (&operators, &state_directory) {
         item.report(ConfigError::NoStateDirectory);
     }
+    // Whoever can write there says what has been revoked.
+    let state_directory = state_directory.and_then(|item| {
+        file(&item, base, |path| match item.key_files() {
+            KeyFiles::Checked => files::check_unshared_directory(path),
+            // Whoever only asks may be another user than the gateway's.
+            KeyFiles::Left => files::check_directory(path),
+        })
+    });
     let operators = operators.and_then(|item| item.list()).into_iter().flatten();
     let operators = operators.filter_map(|item| routes::member(&item)).collect();
     let services = fields.required("upstreams").map(|item| item.named());
@@ -242,7 +279,13 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         None => Some(AccessLog::default()),
     };
     let assertion = fields.optional("assertion").and_then(|item| Assertion::read(&item, base));
-    let metrics = fields.optional("metrics").and_then(|item| item.read(listen::address));
+    let metrics_item = fields.optional("metrics");
+    let metrics = metrics_item.as_ref().and_then(|item| item.read(listen::address));
+    if let (Some(item), Some(metrics)) = (&metrics_item, metrics)
+        && listen.iter().any(|listener| listen::collide(listener.address, metrics))
+    {
+        item.report(ConfigError::MetricsAddress);
+    }
     let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads =
         fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
@@ -344,11 +387,6 @@ fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), Fi
     })
 }
 
-/// The path of a directory that is there.
-fn directory(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
-    file(item, base, files::check_directory)
-}
-
 fn duration(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
@@ -390,6 +428,8 @@ enum ConfigError {
     Method { given: String },
     #[error("`{given}`: methods are written in upper case: {upper}")]
     MethodCase { given: String, upper: String },
+    #[error("a listener has this address: choose another one, or another port")]
+    MetricsAddress,
     #[error("{method} is never passed on")]
     NeverPassed { method: &'static str },
     #[error("no address is given")]

@@ -600,6 +600,21 @@ fn each_mistake_is_told_with_its_line() {
             "upstream: api, upgrade: h2c }\n  -",
             "7: routes[0].upgrade: `h2c`: the only upgrade that is passed on is `websocket`",
         ),
+        (
+            "listen:",
+            "operators: [{ role: api-user }]\nstate_directory: none\nlisten:",
+            "2: state_directory: cannot open HOME/none: No such file or directory (os error 2)",
+        ),
+        (
+            "listen:",
+            "metrics: 127.0.0.1:4523\nlisten:",
+            "1: metrics: a listener has this address: choose another one, or another port",
+        ),
+        (
+            "listen:",
+            "metrics: 0.0.0.0:4523\nlisten:",
+            "1: metrics: a listener has this address: choose another one, or another port",
+        ),
         ("listen:", "threads: 0\nlisten:", "1: threads: a whole number from 1 to 1000000 was expected"),
         (
             "listen:",

@@ -225,7 +225,7 @@ fn a_gateway_that_does_not_know_the_operator_says_so() {
     assert_eq!(pushed_to(&home, &strangers.address), ("gateways.not_an_operator".to_owned(), Some(4)));
     // Whom it would have forgotten after a restart it does not shut out for now.
     let forgetful = Live::on_a_machine(&home);
-    fs::remove_dir(forgetful.directory().join("state")).expect("removed");
+    fs::remove_dir_all(forgetful.directory().join("state")).expect("removed");
     home.ok(&["revoke", "api-user/bob"]);
     list(&home, &[&forgetful.address]);
     let (finished, pushed) = push(&home, &["crl", "push"]);

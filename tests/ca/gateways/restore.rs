@@ -38,7 +38,8 @@ impl Vault {
 /// The list that a gateway keeps of what was pushed to it.
 fn kept_list(gateway: &Live) -> PathBuf {
     let state = gateway.directory().join("state");
-    fs::read_dir(state).expect("a directory").next().expect("a list").expect("an entry").path()
+    let mut files = fs::read_dir(state).expect("a directory").map(|entry| entry.expect("an entry").path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "crl")).expect("a list")
 }
 
 #[test]

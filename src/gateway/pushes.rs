@@ -1,0 +1,60 @@
+//! Who is pushing CRLs at the moment. A push holds as much memory as a CRL of a million entries takes, and
+//! verifying it costs as much time: one at a time for each certificate, and few at once for all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::x509::Sha256;
+
+/// How many certificates may push at once.
+const AT_MOST: usize = 4;
+
+/// The pushes under way.
+#[derive(Debug, Default)]
+pub struct Pushes(Mutex<Vec<Sha256>>);
+
+impl Pushes {
+    /// Begins the push of a caller with the certificate of this fingerprint; `None` while another one of
+    /// its own is under way, or too many of others are.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, certificate: Sha256) -> Option<UnderWay> {
+        let mut under_way = self.under_way();
+        if under_way.len() >= AT_MOST || under_way.contains(&certificate) {
+            return None;
+        }
+        under_way.push(certificate);
+        Some(UnderWay { pushes: Arc::clone(self), certificate })
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Vec<Sha256>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A push; it is over when this is dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    pushes: Arc<Pushes>,
+    certificate: Sha256,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.pushes.under_way().retain(|certificate| *certificate != self.certificate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pushes_once_at_a_time_and_few_do_at_once() {
+        let pushes = Arc::<Pushes>::default();
+        let of = |n: u8| Sha256([n; 32]);
+        let mut under_way: Vec<_> = (0..4).map(|n| pushes.begin(of(n)).unwrap()).collect();
+        assert!(pushes.begin(of(9)).is_none());
+        under_way.remove(2);
+        assert!(pushes.begin(of(1)).is_none(), "its own is under way");
+        assert!(pushes.begin(of(2)).is_some());
+    }
+}
