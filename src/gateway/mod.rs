@@ -11,7 +11,7 @@
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`keyring`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
-//! | telling | [`admin`], [`flood`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
+//! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
@@ -33,6 +33,7 @@ pub mod headers;
 pub mod identify;
 pub mod keyring;
 pub mod log;
+pub mod log_file;
 pub mod metrics;
 pub mod own;
 pub mod own_certificate;
@@ -63,7 +64,7 @@ pub mod watch;
 pub mod worker;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,7 +79,7 @@ use self::addresses::Addresses;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
 use self::keyring::Keyring;
-use self::log::LineLog;
+use self::log::{Destination, LineLog};
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
 use self::state::{Loader, State, StateError};
@@ -98,7 +99,7 @@ pub struct Options {
     /// Where request numbers come from.
     pub entropy: Arc<dyn Entropy>,
     /// Where the access log goes.
-    pub access_log: Box<dyn Write + Send>,
+    pub access_log: Box<dyn Destination>,
     /// An address that stands in for every configured upstream.
     pub every_upstream: Option<SocketAddr>,
     /// What opens the gateway's keys; it may have them open already.

@@ -69,6 +69,9 @@ pub enum Problem {
     /// A pushed CRL is not taken.
     #[error(transparent)]
     Push(#[from] PushError),
+    /// The caller has as many requests under way as it may have.
+    #[error("the caller has as many requests under way as it may have")]
+    TooManyRequests,
 }
 
 /// Whose fault a problem is.
@@ -88,6 +91,8 @@ impl Problem {
     pub fn side(&self) -> Side {
         match self.status() {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Side::Upstream,
+            // The caller does too much, and a line for each would do as much to our own log.
+            _ if matches!(self, Self::TooManyRequests) => Side::Downstream,
             status if status.is_server_error() => Side::Internal,
             _ => Side::Downstream,
         }
@@ -101,7 +106,9 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
-            Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cut(CutReason::Shutdown) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
@@ -149,6 +156,7 @@ impl Problem {
             Self::NotFound => "request.not_found",
             Self::Path(error) => error.code(),
             Self::Push(error) => error.code(),
+            Self::TooManyRequests => "request.identity_limit",
         }
     }
 
@@ -189,6 +197,9 @@ impl Problem {
         if matches!(self, Self::Framing(_)) {
             // Nobody can say where the next request begins.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Self::Forward(ForwardError::Busy) | Self::TooManyRequests) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -105,7 +105,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/demo",
             "gateway/forward",
             "gateway/metrics/listener",
-            "gateway/own",
             "gateway/service",
             "gateway/tunnel",
             "gateways/call",
@@ -132,7 +131,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rpassword", &["cli/secrets"]),
-    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/run"]),
+    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/log_file", "gateway/run"]),
     (
         "rustls",
         &[

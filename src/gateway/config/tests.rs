@@ -122,6 +122,8 @@ routes:
 limits:
   connections: 5
   connections_per_identity: 2
+  requests_per_identity: 7
+  connections_per_upstream: 8
   connections_per_address: 3
   handshakes_per_address: 4
   failed_handshakes_per_address: 6
@@ -186,6 +188,8 @@ threads: 2
         Limits {
             connections: 5,
             connections_per_identity: 2,
+            requests_per_identity: 7,
+            connections_per_upstream: 8,
             connections_per_address: 3,
             handshakes_per_address: 4,
             failed_handshakes_per_address: 6,
@@ -562,7 +566,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",
