@@ -9,7 +9,7 @@
 //! |---|---|
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`streams`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`keyring`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
 //! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
@@ -54,6 +54,7 @@ pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod status;
+pub mod streams;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;

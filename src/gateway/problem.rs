@@ -57,7 +57,8 @@ pub enum Problem {
         /// What it takes.
         allow: &'static str,
     },
-    /// The request is for another host than the one that the caller named in its handshake.
+    /// The request is for another host than the one that the caller named in its handshake; or it named none,
+    /// and the host is none of ours.
     #[error("the request is for another host than the TLS connection")]
     Misdirected,
     /// The gateway has no such resource.
@@ -106,9 +107,9 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
-            Self::Cut(CutReason::Shutdown) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Cut(CutReason::GivenUp | CutReason::Shutdown)
+            | Self::Forward(ForwardError::Busy)
+            | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
             Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED

@@ -39,6 +39,8 @@ pub enum CutReason {
     CertificateExpired,
     /// Its certificate, or an issuer's, has been revoked.
     CertificateRevoked,
+    /// The caller gave up most of its requests.
+    GivenUp,
     /// The header of a request did not come to its end in time.
     HeaderTimeout,
     /// A person has closed it, on the admin socket.
@@ -58,6 +60,7 @@ impl CutReason {
         match self {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::GivenUp => "connection.given_up",
             Self::HeaderTimeout => "connection.header_timeout",
             Self::Operator => "connection.operator",
             Self::Shutdown => "connection.shutdown",
@@ -125,6 +128,13 @@ impl Session {
             self.changed.notify_waiters();
         }
         stronger
+    }
+
+    /// Notes that the caller has given a request up; a connection on which little else happens is cut.
+    pub fn request_given_up(&self) {
+        if self.activity.request_given_up() {
+            self.tell(Order::Cut(CutReason::GivenUp), Instant::now());
+        }
     }
 
     /// Counts a request that goes upstream until the guard is dropped; `None` when the caller, on all of

@@ -78,7 +78,7 @@ async fn answer(
     // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
     let body = RequestBody::new(body, head.version, at_most);
     let host = framing::check(&head)?;
-    if connection.required_host.as_ref().is_some_and(|required| !host.agrees_with(required)) {
+    if !connection.hosts.have(&host) {
         return Err(Problem::Misdirected);
     }
     let path = RequestPath::from_uri(&head.uri)?;

@@ -106,6 +106,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/forward",
             "gateway/metrics/listener",
             "gateway/service",
+            "gateway/streams",
             "gateway/tunnel",
             "gateways/call",
         ],
