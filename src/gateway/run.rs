@@ -293,6 +293,12 @@ pub enum RunError {
     /// It does not start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// What is to be replayed is none.
+    #[error("{} has no line of an access log", path.display())]
+    NoAccessLog {
+        /// The file.
+        path: PathBuf,
+    },
     /// The configuration has no such listener.
     #[error("the gateway does not listen on {}", address.map_or_else(|| "any address".to_owned(), |address| address.to_string()))]
     NoListener {
@@ -312,6 +318,7 @@ impl RunError {
             Self::Environment { .. } => "gateway.environment",
             Self::File(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::NoAccessLog { .. } => "gateway.no_access_log",
             Self::NoListener { .. } => "gateway.no_listener",
         }
     }

@@ -85,7 +85,7 @@ impl Limits {
             (&mut limits.stall_timeout, "stall_timeout"),
             (&mut limits.drain_timeout, "drain_timeout"),
         ] {
-            set(limit, fields.optional(key).and_then(|item| item.read(duration)));
+            set(limit, fields.optional(key).and_then(|item| duration(&item)));
         }
         if let Some(item) = fields.optional("header_bytes")
             && let Some(bytes) = size(&item)
