@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::audit::Action;
 use crate::files;
-use crate::keys::kms::{self, Configuration, KeyWrap, Service};
+use crate::keys::kms::{self, Configuration, KeyWrap, KmsError, Service};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 
@@ -109,17 +109,20 @@ impl Custody {
         if files::occupied(&root) || configuration.signer.is_none() {
             moved.push(self.wrap_with(&root, wrap.as_ref(), service, Action::KmsSet)?);
         }
+        let mut converted = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
-            let own = configuration.own.contains_key(&envelope.key_id().to_string());
-            if key != root && (convert || !own) {
-                moved.push(self.wrap_with(&key, wrap.as_ref(), service, Action::KmsSet)?);
+            let key_id = envelope.key_id().to_string();
+            let own = configuration.own.contains_key(&key_id);
+            if convert || !own {
+                if key != root {
+                    moved.push(self.wrap_with(&key, wrap.as_ref(), service, Action::KmsSet)?);
+                }
+                converted.push(key_id);
             }
         }
-        // Every key has arrived: the way back is not needed any more.
+        // Every key has arrived: the way back is not needed any more. A key that is kept elsewhere has not.
         configuration.previous.clear();
-        if convert {
-            configuration.own.clear();
-        }
+        configuration.own.retain(|key_id, _| !converted.contains(key_id));
         configuration.store(&path)?;
         Ok(moved)
     }
@@ -144,11 +147,13 @@ impl Custody {
             KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
             other => other.open(path, self.cluster.context.unlock.as_ref())?.key_id().to_string(),
         };
+        // Other keys may be on their way from others of them.
+        let previous = configuration.previous.clone();
         let before = configuration.own.insert(key_id, kept(service, secrets));
         configuration.previous.extend(before);
         configuration.store(&file)?;
         let moved = self.wrap_with(path, wrap.as_ref(), service, Action::KmsSet)?;
-        configuration.previous.clear();
+        configuration.previous = previous;
         configuration.store(&file)?;
         Ok(moved)
     }
@@ -161,45 +166,55 @@ impl Custody {
     /// [`CaError::Kms`] when no service is configured or the new key cannot be used.
     pub fn rewrap_keys(&mut self, new_key: Option<&str>, all: bool) -> Result<Vec<Rewrapped>, CaError> {
         let configured = self.cluster.context.unlock.kms()?;
-        let service = configured.cluster.clone().ok_or(CaError::NoKms)?;
-        if let Some(new_key) = new_key {
-            let file = self.cluster.home.kms();
-            let stored = Configuration::load(&file)?;
-            let secrets =
-                if stored.cluster == Some(service.clone()) { Secrets::Kept } else { Secrets::NotKept };
-            return self.set_kms(&service.with_key(new_key)?, secrets, false);
+        let cluster = configured.cluster.as_ref();
+        if cluster.is_none() && (!all || configured.own.is_empty()) {
+            return Err(CaError::NoKms);
         }
-        let wrap = configured.connect(&service)?;
-        let mut rewrapped = Vec::new();
+        let mut rewrapped = match (new_key, cluster) {
+            (Some(new_key), Some(service)) => self.move_to_key(service, new_key)?,
+            _ => Vec::new(),
+        };
         // Services that were not there for a key before: each further key would wait as long for nothing.
         let mut away: Vec<(&Service, &'static str)> = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
             let own = configured.own.get(&envelope.key_id().to_string());
-            if own.is_some() && !all {
+            if own.is_some() && !all || own.is_none() && new_key.is_some() {
                 continue;
             }
-            let used = own.unwrap_or(&service);
-            if let Some((_, code)) = away.iter().find(|(gone, _)| *gone == used) {
+            let service = own.or(cluster);
+            let gone = away.iter().find(|(gone, _)| Some(*gone) == service);
+            let outcome = if let Some((_, code)) = gone {
                 let message = "not tried: its service was away for a key before it".to_owned();
-                rewrapped.push(Rewrapped { key, outcome: RewrapOutcome::Failed { code, message } });
-                continue;
-            }
-            let outcome = match own {
-                Some(own) => configured
-                    .connect(own)
-                    .map_err(CaError::from)
-                    .and_then(|wrap| self.rewrap(&key, &envelope, wrap.as_ref())),
-                None => self.rewrap(&key, &envelope, wrap.as_ref()),
+                RewrapOutcome::Failed { code, message }
+            } else {
+                self.rewrap_by(service, &configured, &key, &envelope).unwrap_or_else(|error| {
+                    away.extend(service.filter(|_| error.is_temporary()).map(|gone| (gone, error.code())));
+                    RewrapOutcome::Failed { code: error.code(), message: error.to_string() }
+                })
             };
-            let failed = |error: CaError| {
-                if error.is_temporary() {
-                    away.push((used, error.code()));
-                }
-                RewrapOutcome::Failed { code: error.code(), message: error.to_string() }
-            };
-            rewrapped.push(Rewrapped { key, outcome: outcome.unwrap_or_else(failed) });
+            rewrapped.push(Rewrapped { key, outcome });
         }
         Ok(rewrapped)
+    }
+
+    /// Moves every key that `service`, the cluster's, wraps to another key of it.
+    fn move_to_key(&mut self, service: &Service, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
+        let stored = Configuration::load(&self.cluster.home.kms())?;
+        let secrets = if stored.cluster.as_ref() == Some(service) { Secrets::Kept } else { Secrets::NotKept };
+        self.set_kms(&service.with_key(new_key)?, secrets, false)
+    }
+
+    fn rewrap_by(
+        &mut self,
+        service: Option<&Service>,
+        configured: &Configuration,
+        key: &Path,
+        envelope: &Envelope,
+    ) -> Result<RewrapOutcome, CaError> {
+        let wrapped = envelope.wrapped();
+        let not_configured = || KmsError::NotConfigured { kms: wrapped.kms(), key: wrapped.key().to_owned() };
+        let wrap = configured.connect(service.ok_or_else(not_configured)?)?;
+        self.rewrap(key, envelope, wrap.as_ref())
     }
 
     /// Ends the use of key management services. `instead` is what is to protect the keys that they

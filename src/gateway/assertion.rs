@@ -179,7 +179,7 @@ struct SigningKey {
 
 impl SigningKey {
     fn read(path: &Path, key: &PrivateKey, fingerprint: Sha256) -> Result<Self, AssertionError> {
-        let failed = |source| AssertionError::Key { path: path.to_owned(), source };
+        let failed = |error| AssertionError::Key { path: path.to_owned(), source: Box::new(error) };
         if key.algorithm() != KeyAlgorithm::EcdsaP256 {
             return Err(AssertionError::KeyType { path: path.to_owned(), algorithm: key.algorithm() });
         }
@@ -304,7 +304,7 @@ pub enum AssertionError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The key is of another kind than ES256 takes.
     #[error("the key for assertions {} is of type {algorithm}, and ES256 takes ecdsa-p256", path.display())]

@@ -18,7 +18,7 @@ use super::path::{PathError, RequestPath};
 use super::peer::Peer;
 use super::policy::{self, Policy, Verdict};
 use super::problem::Problem;
-use super::run::{RunError, load, load_state};
+use super::run::{RunError, load_state, load_to_ask};
 use super::state::State;
 use super::verify::PeerError;
 use super::with_causes;
@@ -85,7 +85,7 @@ pub struct RequestLineError;
 /// # Errors
 /// [`RunError`] when there is no such gateway, or when the certificate cannot be read.
 pub fn explain(config: &Path, question: &Question) -> Result<Explanation, RunError> {
-    let config = load(config)?;
+    let config = load_to_ask(config)?;
     let state = load_state(&config)?;
     let chain = question.certificate.as_deref().map(read_chain).transpose()?;
     let listener = listener(&config, question)?;

@@ -72,7 +72,7 @@ pub enum Found {
     /// It.
     Opened {
         /// The key.
-        key: PrivateKey,
+        key: Box<PrivateKey>,
         /// What its files had in them.
         fingerprint: Sha256,
         /// What protects it on the disk.
@@ -80,23 +80,13 @@ pub enum Found {
     },
 }
 
-/// How far the keys of a configuration have come.
-#[derive(Debug)]
-pub enum Standing {
-    /// Some are being opened still.
-    Awaited,
-    /// All are there.
-    Complete,
-    /// One cannot be opened.
-    Failed(StateError),
-}
-
-impl Standing {
-    /// It, leaving that all are there.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Complete)
-    }
+/// How far the keys of a configuration have come; by default, all are there.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Whether one is being opened still.
+    pub awaited: bool,
+    /// Why one cannot be opened.
+    pub failed: Option<StateError>,
 }
 
 /// The keys that a configuration names, as far as they are there.
@@ -113,7 +103,14 @@ impl FoundKeys {
     /// None at all, for whoever is never to show who he is.
     #[must_use]
     pub fn none() -> Self {
-        Self { identity: Found::Missing, assertion: None, standing: Standing::Complete }
+        Self { identity: Found::Missing, assertion: None, standing: Standing::default() }
+    }
+
+    /// Whether one of them is to be put in force.
+    #[must_use]
+    pub fn has_new_one(&self) -> bool {
+        let mut found = std::iter::once(&self.identity).chain(&self.assertion);
+        found.any(|found| matches!(found, Found::Opened { .. }))
     }
 }
 
@@ -124,7 +121,7 @@ impl Keyring {
     /// # Errors
     /// [`StateError::Key`] at once for what another attempt would not mend, [`StateError::KeyTimeout`].
     pub fn wait_for(&self, config: &Config) -> Result<(), StateError> {
-        sources(config).try_for_each(|source| self.open(source, Tries::UntilTimeout))
+        config.keys().try_for_each(|source| self.open(source, Tries::UntilTimeout))
     }
 
     /// Tries once to open those of `config`.
@@ -132,7 +129,7 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::wait_for`].
     pub fn try_once(&self, config: &Config) -> Result<(), StateError> {
-        sources(config).try_for_each(|source| self.open(source, Tries::Once))
+        config.keys().try_for_each(|source| self.open(source, Tries::Once))
     }
 
     fn open(&self, source: &KeySource, tries: Tries) -> Result<(), StateError> {
@@ -184,7 +181,7 @@ impl Keyring {
         identity_in_force: Option<Sha256>,
         assertion_in_force: Option<Sha256>,
     ) -> Result<FoundKeys, StateError> {
-        let mut standing = Standing::Complete;
+        let mut standing = Standing::default();
         let mut wanted = Vec::new();
         let mut find = |source: &KeySource, in_force: Option<Sha256>| {
             let locked = source.read().map_err(|error| StateError::key(source, error))?;
@@ -219,18 +216,16 @@ impl Keyring {
             match self.take(&Arc::new(locked), GRACE) {
                 Some(Ok(key)) => key,
                 Some(Err(error)) => {
-                    *standing = Standing::Failed(StateError::key(source, error));
+                    standing.failed = Some(StateError::key(source, error));
                     return Ok(Found::Missing);
                 }
                 None => {
-                    if matches!(standing, Standing::Complete) {
-                        *standing = Standing::Awaited;
-                    }
+                    standing.awaited = true;
                     return Ok(Found::Missing);
                 }
             }
         };
-        Ok(Found::Opened { key: opened, fingerprint, protection })
+        Ok(Found::Opened { key: Box::new(opened), fingerprint, protection })
     }
 
     /// Waits until a key has been opened, or has failed to be.
@@ -313,11 +308,6 @@ impl Drop for Errand {
     }
 }
 
-fn sources(config: &Config) -> impl Iterator<Item = &KeySource> {
-    let assertion = config.assertion.iter().filter_map(|assertion| assertion.key.as_ref());
-    std::iter::once(&config.identity.key).chain(assertion)
-}
-
 fn timeout(source: &KeySource, last: Option<KeyError>) -> StateError {
     let no_answer = || {
         KeyError::Kms(KmsError::Unavailable {
@@ -326,5 +316,6 @@ fn timeout(source: &KeySource, last: Option<KeyError>) -> StateError {
         })
     };
     let waited = time::Duration::try_from(source.timeout).map(format_duration).unwrap_or_default();
-    StateError::KeyTimeout { path: source.path.clone(), waited, source: last.unwrap_or_else(no_answer) }
+    let source_error = Box::new(last.unwrap_or_else(no_answer));
+    StateError::KeyTimeout { path: source.path.clone(), waited, source: source_error }
 }

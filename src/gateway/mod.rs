@@ -10,7 +10,7 @@
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`streams`], [`tunnel`], [`warden`], [`worker`] |
-//! | changing | [`keyring`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | changing | [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
 //! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
@@ -34,6 +34,7 @@ pub mod identify;
 pub mod keyring;
 pub mod log;
 pub mod log_file;
+pub mod logins;
 pub mod metrics;
 pub mod own;
 pub mod own_certificate;

@@ -93,8 +93,8 @@ impl OwnCertificate {
             .map_err(|source| self.refused(OwnFault::Chain(source)))?;
         match verifier.check_revocation(&chain, at) {
             Ok(()) => {}
-            Err(PeerError::CrlExpired { next_update, .. }) => {
-                return Err(StateError::CrlExpired { next_update });
+            Err(PeerError::CrlExpired { issuer, next_update }) => {
+                return Err(StateError::CrlExpired { issuer, next_update });
             }
             Err(PeerError::Revoked { .. }) => return Err(self.refused(OwnFault::Revoked)),
             Err(_) => return Err(self.refused(OwnFault::RevocationUnknown)),

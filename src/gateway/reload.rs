@@ -23,8 +23,8 @@ use super::verify::Crls;
 use crate::clock::rfc3339;
 use crate::files::FileError;
 use crate::revocation::{Crl, CrlError};
-use crate::x509::X509Error;
 use crate::x509::pem::{Kind, blocks_of};
+use crate::x509::{KeyIdentifier, X509Error};
 use crate::yaml::Problem;
 
 /// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
@@ -125,16 +125,15 @@ impl Changes {
     fn note_key(&self, standing: &Standing) {
         let mut wanted = self.wanted_key();
         let before = wanted.again.map(|(_, pause)| pause);
-        *wanted = match standing {
-            Standing::Complete => WantedKey::default(),
-            // Looked at again when it is known, and at the latest when it was to be tried again.
-            Standing::Awaited => WantedKey { awaited: true, again: before.map(|pause| later(pause)) },
-            Standing::Failed(error) if error.is_temporary() => {
-                let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-                WantedKey { awaited: false, again: Some(later(pause)) }
+        let again = match &standing.failed {
+            Some(error) if error.is_temporary() => {
+                Some(later(before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE))))
             }
-            Standing::Failed(_) => WantedKey::default(),
+            // Looked at again when it is known, and at the latest when it was to be tried again.
+            None if standing.awaited => before.map(later),
+            _ => None,
         };
+        *wanted = WantedKey { awaited: standing.awaited, again };
     }
 
     /// The configuration's file.
@@ -278,19 +277,19 @@ impl Shared {
         if let Ok((_, standing)) = &loaded {
             self.changes.note_key(standing);
         }
-        let result = loaded.and_then(|(next, standing)| {
-            let change = match next {
-                Some(next) => self.put_in_force(next, noticed),
-                None => Change { state: self.state.load_full(), cut: Vec::new(), awaits_key: false },
-            };
-            match standing {
-                Standing::Complete => Ok(change),
-                Standing::Awaited => Ok(Change { awaits_key: true, ..change }),
-                Standing::Failed(error) => Err(ReloadError::Key(error)),
+        let result = match loaded {
+            Ok((next, Standing { failed, awaited })) => {
+                let change = next.map(|next| self.put_in_force(next, noticed));
+                match (failed, change) {
+                    (None, Some(change)) => Ok(Change { awaits_key: awaited, ..change }),
+                    (Some(error), _) => Err(ReloadError::Key(error)),
+                    // Nothing that anybody would want to be told.
+                    (None, None) => return Ok(self.unchanged(awaited)),
+                }
             }
-        });
+            Err(error) => Err(error),
+        };
         match &result {
-            Ok(change) if change.awaits_key && trigger == Trigger::Key => {}
             Ok(change) => tracing::info!(
                 trigger = trigger.as_str(),
                 generation = change.state.generation,
@@ -344,8 +343,12 @@ impl Shared {
         result
     }
 
-    /// The next state, and how far its keys have come. There is none where the keys are all that was asked
-    /// for and they are not there.
+    fn unchanged(&self, awaits_key: bool) -> Change {
+        Change { state: self.state.load_full(), cut: Vec::new(), awaits_key }
+    }
+
+    /// The next state, and how far its keys have come. There is none where a key is all that was asked for
+    /// and it is not there.
     fn load_again(&self, trigger: Trigger) -> Result<(Option<State>, Standing), ReloadError> {
         let path = self.changes.config.as_ref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(path)
@@ -355,8 +358,8 @@ impl Shared {
         }
         let (loader, state) = (&self.changes.loader, self.state.load());
         let mut keys = loader.find_keys(&config, &state)?;
-        let standing = keys.standing.take();
-        if trigger == Trigger::Key && !matches!(standing, Standing::Complete) {
+        let standing = std::mem::take(&mut keys.standing);
+        if trigger == Trigger::Key && !keys.has_new_one() {
             return Ok((None, standing));
         }
         Ok((Some(loader.next(&config, &state, keys)?), standing))
@@ -381,7 +384,8 @@ impl Shared {
             let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
             if is_next && !is_current {
                 if crls.is_stale(crl.next_update, at) {
-                    return Err(PushError::Stale { next_update: crl.next_update });
+                    let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
+                    return Err(PushError::Stale { issuer, next_update });
                 }
                 newer.push((crl.issuer.clone(), block));
             }
@@ -487,8 +491,10 @@ pub enum PushError {
     #[error("revocation is disabled on this gateway")]
     RevocationDisabled,
     /// It is past its end.
-    #[error("the CRL expired at {}", rfc3339(*next_update))]
+    #[error("the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))]
     Stale {
+        /// Whose it is.
+        issuer: KeyIdentifier,
         /// When its successor was due.
         next_update: OffsetDateTime,
     },

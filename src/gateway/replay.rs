@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::config::Config;
 use super::path::RequestPath;
 use super::policy::Verdict;
-use super::run::{RunError, load};
+use super::run::{RunError, load_to_ask};
 use super::telemetry::LONGEST;
 use crate::identity::{Identity, Name, Role, TrustDomain};
 
@@ -24,7 +24,7 @@ const LISTED: usize = 1_000;
 /// # Errors
 /// [`RunError`] when either cannot be read, or no line is one of an access log.
 pub fn replay(log: &Path, config: &Path) -> Result<Replay, RunError> {
-    let config = load(config)?;
+    let config = load_to_ask(config)?;
     let failed = |source| RunError::AccessLog { path: log.to_owned(), source };
     let lines: Box<dyn BufRead> = match log.to_str() {
         Some("-") => Box::new(io::stdin().lock()),

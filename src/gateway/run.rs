@@ -232,6 +232,11 @@ pub(super) fn load(path: &Path) -> Result<Config, RunError> {
     Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
+/// Reads the configuration in `path` for whoever only asks what it would decide.
+pub(super) fn load_to_ask(path: &Path) -> Result<Config, RunError> {
+    Config::load_to_ask(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+}
+
 /// Loads everything that `config` names but the keys, as a gateway that starts now would.
 pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
     Ok(loader().without_keys(config).map_err(GatewayError::from)?)

@@ -24,8 +24,8 @@ use crate::clock::Clock;
 use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
 use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::X509Error;
 use crate::x509::trust::{TrustBundle, TrustError};
+use crate::x509::{KeyIdentifier, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub struct State {
     pub pushed: Option<PushedCrls>,
     /// The files that it was loaded from.
     pub files: Vec<PathBuf>,
+    /// Where the configuration has the keys.
+    pub keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -101,11 +103,11 @@ impl Loader {
         loop {
             self.keyring.wait_for(config)?;
             let mut keys = self.keyring.find(config, None, None)?;
-            match keys.standing.take() {
-                Standing::Complete => return self.load(config, None, keys),
-                Standing::Failed(error) => return Err(error),
+            match std::mem::take(&mut keys.standing) {
+                Standing { failed: Some(error), .. } => return Err(error),
                 // Replaced just now.
-                Standing::Awaited => {}
+                Standing { awaited: true, .. } => {}
+                Standing { .. } => return self.load(config, None, keys),
             }
         }
     }
@@ -155,6 +157,7 @@ impl Loader {
                 own: previous.own.clone(),
                 pushed: previous.pushed.clone(),
                 files: previous.files.clone(),
+                keys: previous.keys.clone(),
                 resumption: previous.resumption,
             },
         )
@@ -206,6 +209,7 @@ impl Loader {
                 own,
                 pushed,
                 files: config.files(),
+                keys: config.keys().cloned().collect(),
                 resumption: config.resumption,
             },
         )
@@ -257,6 +261,7 @@ impl Loader {
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
+            keys: parts.keys,
             resumption: parts.resumption,
         })
     }
@@ -291,6 +296,7 @@ struct Parts {
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
+    keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
@@ -303,7 +309,8 @@ impl Parts {
         for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
             let current = current.and_then(|current| current.set.crl(&stale.issuer));
             if current.is_none_or(|current| current.sha256 != stale.sha256) {
-                return Err(StateError::CrlExpired { next_update: stale.next_update });
+                let (issuer, next_update) = (stale.issuer.clone(), stale.next_update);
+                return Err(StateError::CrlExpired { issuer, next_update });
             }
             tracing::error!(issuer = %stale.issuer, "the CRL has expired: its issuer's callers are refused");
         }
@@ -324,7 +331,7 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
     match &trust.revocation {
         Revocation::Crls { intermediates: Some(path), .. } => bundle
             .with_intermediates(&files::read(path, SMALL_FILE)?, at)
-            .map_err(|source| StateError::Intermediates { path: path.clone(), source }),
+            .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
         _ => Ok(bundle),
     }
 }
@@ -368,8 +375,10 @@ pub enum StateError {
         source: CrlError,
     },
     /// A CRL is past its end: nobody knows who has been revoked since.
-    #[error("a CRL expired at {}", crate::clock::rfc3339(*next_update))]
+    #[error("the CRL of issuer {issuer} expired at {}", crate::clock::rfc3339(*next_update))]
     CrlExpired {
+        /// Whose it is.
+        issuer: KeyIdentifier,
         /// When its successor was due.
         next_update: OffsetDateTime,
     },
@@ -382,7 +391,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: TrustError,
+        source: Box<TrustError>,
     },
     /// A key of the gateway's cannot be opened.
     #[error("the gateway's key {} cannot be opened", path.display())]
@@ -400,7 +409,7 @@ pub enum StateError {
         /// How long was waited.
         waited: String,
         /// Why not, the last time.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// The gateway's own certificate does not fit its cluster.
     #[error("the gateway's own certificate {} is refused", path.display())]
@@ -436,7 +445,7 @@ impl StateError {
     /// Whether the same may well succeed later without anybody changing anything here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Key { source, .. } | Self::KeyTimeout { source, .. } if source.is_temporary())
+        matches!(self, Self::Key { source, .. } if source.is_temporary())
     }
 
     /// The stable code of this error.
@@ -448,10 +457,12 @@ impl StateError {
             Self::Crl { source, .. } => source.code(),
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),
-            Self::Intermediates { source, .. } | Self::Trust { source, .. } => source.code(),
-            Self::Key { source, .. } | Self::KeyTimeout { source, .. } => source.code(),
+            Self::Intermediates { source, .. } => source.code(),
+            Self::Key { source, .. } => source.code(),
+            Self::KeyTimeout { source, .. } => source.code(),
             Self::OwnCertificate { why, .. } => why.code(),
             Self::Tls(error) => error.code(),
+            Self::Trust { source, .. } => source.code(),
         }
     }
 }

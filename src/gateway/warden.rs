@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::registry::{CutReason, Order};
-use super::{Phase, Shared};
+use super::{Phase, Shared, logins};
 use crate::clock::rfc3339;
 
 /// How often the clock is looked at; with it, how long a connection outlives its certificate.
@@ -38,6 +38,8 @@ pub async fn run(gateway: Arc<Shared>) {
     let mut summary = interval(SUMMARY);
     summary.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reminder = interval(REMINDER);
+    // It ends with this runtime.
+    tokio::spawn(logins::run(Arc::clone(&gateway)));
     loop {
         tokio::select! {
             biased;

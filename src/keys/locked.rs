@@ -2,6 +2,7 @@
 //! are read at one moment, and the key is opened when there is time for it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::kms::{Configuration, KmsError};
 use super::{KeyError, KeyFile, NothingToUnlockWith, PrivateKey, Protection, Unlock};
@@ -65,6 +66,17 @@ impl LockedKey {
     #[must_use]
     pub fn protection(&self) -> Protection {
         self.file.protection()
+    }
+
+    /// Prolongs the login to the service that opens it, where that ends by itself; says when to come again.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn keep_login(&self) -> Result<Option<Duration>, KeyError> {
+        match &self.file {
+            KeyFile::Envelope(envelope) => Ok(self.supplies.kms()?.keep_login(envelope)?),
+            KeyFile::Passphrase(_) | KeyFile::Plain(_) => Ok(None),
+        }
     }
 
     /// Opens it. May ask a key management service, and so take its time.

@@ -54,6 +54,19 @@ pub(crate) fn unknown_critical() -> CustomExtension {
     extension
 }
 
+type Change = fn(&mut CertificateParams);
+
+/// What makes an authority unfit to be one, with the code of that fault.
+pub(crate) const UNFIT_AUTHORITIES: &[(&str, Change)] = &[
+    ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
+    ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
+    ("trust.not_an_authority", |p| p.is_ca = IsCa::ExplicitNoCa),
+    ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
+    ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+    ("trust.key_usage", |p| p.key_usages.clear()),
+    ("trust.unknown_critical_extension", |p| p.custom_extensions.push(unknown_critical())),
+];
+
 /// A self-signed root.
 pub(crate) struct Root(pub(crate) CertifiedIssuer<'static, KeyPair>);
 

@@ -46,13 +46,16 @@ struct Shared {
     behind: String,
 }
 
+/// Something that happens, once there have been so many requests for a path.
+type Event = (String, usize, Box<dyn FnOnce() + Send>);
+
 struct State {
     mode: Mode,
     asked: Vec<String>,
     /// What is answered to a path that begins so, without asking anybody.
     lies: Vec<(String, String)>,
     /// What happens after so many requests for a path that begins so.
-    then: Option<(String, usize, Box<dyn FnOnce() + Send>)>,
+    then: Option<Event>,
     held: Vec<TcpStream>,
     ended: bool,
 }

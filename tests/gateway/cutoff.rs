@@ -16,13 +16,14 @@ use crate::upstreams::{read_request, scripted};
 const CALL: &[u8] = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
 
 /// A connection that has made one call and waits.
-async fn idle(gateway: &TestGateway, leaf: &Leaf) -> Tls {
+pub(crate) async fn idle(gateway: &TestGateway, leaf: &Leaf) -> Tls {
     let mut stream = gateway.connect(Some(leaf), &["http/1.1"]).await.unwrap();
     call(&mut stream).await;
     stream
 }
 
-async fn call(stream: &mut Tls) {
+/// Makes one call on it.
+pub(crate) async fn call(stream: &mut Tls) {
     stream.write_all(CALL).await.unwrap();
     read_until(stream, "body_too_large_to_echo").await;
 }
@@ -33,7 +34,8 @@ fn revoke(gateway: &TestGateway, number: u64, leaves: &[&Leaf]) {
     gateway.wait_for_crl(number);
 }
 
-async fn ends(stream: &mut Tls) -> String {
+/// What still comes before the connection ends.
+pub(crate) async fn ends(stream: &mut Tls) -> String {
     let mut rest = Vec::new();
     let _ = patiently(stream.read_to_end(&mut rest)).await;
     String::from_utf8_lossy(&rest).into_owned()

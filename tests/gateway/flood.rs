@@ -8,10 +8,10 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncWriteExt;
 
+use crate::cutoff::{call, idle};
 use crate::eventually::{PATIENCE, eventually};
-use crate::harness::{Setup, TestGateway, Tls, read_until};
+use crate::harness::{Setup, TestGateway, Tls};
 
 /// Another address of this machine than the one that floods.
 const ELSEWHERE: &str = "127.0.0.2";
@@ -35,11 +35,6 @@ fn ends(stream: &mut TcpStream) {
     assert!(answer.is_empty(), "{answer:?}");
 }
 
-async fn call(stream: &mut Tls) {
-    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
-    read_until(stream, "body_too_large_to_echo").await;
-}
-
 /// Whoever has a connection goes on, and a caller from another address is let in.
 async fn others_are_served(gateway: &TestGateway, established: &mut Tls) {
     call(established).await;
@@ -48,9 +43,7 @@ async fn others_are_served(gateway: &TestGateway, established: &mut Tls) {
 }
 
 async fn established(gateway: &TestGateway) -> Tls {
-    let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
-    call(&mut stream).await;
-    stream
+    idle(gateway, &gateway.user()).await
 }
 
 #[tokio::test]
@@ -152,6 +145,7 @@ async fn t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer() {
 async fn t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it() {
     const FLOOD: usize = 700;
     let gateway = limited("metrics: 127.0.0.1:0\n");
+    let begun = std::time::Instant::now();
     for _ in 0..FLOOD {
         let mut stream = silent(&gateway);
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -170,7 +164,9 @@ async fn t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it() {
         let untold: u64 = summed_up.map(|line| line["reasons"]["tls.malformed"].as_u64().unwrap()).sum();
         (u64::try_from(told).unwrap() + untold == u64::try_from(FLOOD).unwrap()).then_some((told, untold))
     });
-    assert!(told < FLOOD / 2 + 50 && untold > 0, "{told} lines");
+    // Three hundred at once, and five a second.
+    let allowed = 301 + 5 * begun.elapsed().as_secs();
+    assert!(u64::try_from(told).unwrap() <= allowed && untold > 0, "{told} lines, {allowed} are allowed");
     let metrics = crate::metrics::fetch(&gateway, "/metrics").1;
     for sample in [
         format!("cluster_gateway_handshakes_total{{result=\"tls.malformed\"}} {FLOOD}\n"),

@@ -8,10 +8,10 @@ use http_body_util::Full;
 use rcgen::{BasicConstraints, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 use time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{Leaf, authority, crl_by, leaf_params, now};
-use crate::harness::{Answer, MovedClock, Setup, TestGateway, Tls, patiently, read_until};
+use crate::cutoff::{call, idle};
+use crate::harness::{Answer, MovedClock, Setup, TestGateway, Tls};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -55,23 +55,9 @@ fn number_of(gateway: &TestGateway, authority: &Authority) -> Option<String> {
     of.map(|crl| crl["number"].as_str().unwrap().to_owned())
 }
 
-const CALL: &[u8] = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
-
-async fn idle(gateway: &TestGateway, leaf: &Leaf) -> Tls {
-    let mut stream = gateway.connect(Some(leaf), &["http/1.1"]).await.unwrap();
-    call(&mut stream).await;
-    stream
-}
-
-async fn call(stream: &mut Tls) {
-    stream.write_all(CALL).await.unwrap();
-    read_until(stream, "body_too_large_to_echo").await;
-}
-
+/// Waits for the end of a connection on which nothing more is answered.
 async fn ends(stream: &mut Tls) {
-    let mut rest = Vec::new();
-    let _ = patiently(stream.read_to_end(&mut rest)).await;
-    assert_eq!(rest, b"", "no answer");
+    assert_eq!(crate::cutoff::ends(stream).await, "");
 }
 
 async fn push(gateway: &TestGateway, crl: String) -> Answer {
@@ -179,9 +165,11 @@ async fn t11_what_a_revoked_authority_says_counts_for_nothing() {
 
     // Released, its last CRL that counted is in force, and nothing older than that is taken.
     let released = gateway.cluster.crl(7, &[]);
-    gateway.replace("users.crl", crl_of(&users, 4, &[]));
     gateway.replace("cluster.crl", &released);
-    assert_eq!(gateway.reload(), Err("crl.rollback"));
+    gateway.replace("users.crl", crl_of(&users, 4, &[]));
+    // The files that were replaced before may be loaded just now, by their change.
+    let refused = gateway.running().reload().map_err(|error| error.code());
+    assert_eq!(refused, Err("crl.rollback"));
     assert_eq!(push(&gateway, released).await.status, 200);
     assert_eq!(number_of(&gateway, &users).as_deref(), Some("5"));
     assert_eq!(gateway.get(&alice, "/v1/x").await.status, 200);

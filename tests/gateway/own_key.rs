@@ -103,6 +103,14 @@ fn replace_pair(gateway: &TestGateway, leaf: &Leaf) {
     gateway.replace("gateway.crt", &leaf.certificate_pem);
 }
 
+/// Waits until this pair is in force, and sees that callers are shown it.
+async fn is_taken(gateway: &TestGateway, leaf: &Leaf) {
+    eventually("the new pair", || {
+        (gateway.status()["certificate"]["serial_number"] == leaf.serial_number()).then_some(())
+    });
+    assert_eq!(shown(gateway).await, leaf.serial_number());
+}
+
 fn last_error(gateway: &TestGateway) -> Value {
     gateway.status()["reload"]["last_error"]["code"].clone()
 }
@@ -113,11 +121,10 @@ async fn a_wrapped_key_is_unwrapped_once_and_never_again_while_it_stays() {
     let gateway = kms.setup().start();
     let user = gateway.user();
     assert_eq!(gateway.get(&user, "/v1/x").await.status, 200);
-    kms.front.set(Mode::Silent);
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&user]));
     assert_eq!(gateway.reload(), Ok(()));
     gateway.refused(Some(&user)).await;
-    assert_eq!((kms.unwrapped(), kms.front.held()), (1, 0));
+    assert_eq!(kms.unwrapped(), 1);
     let key = &gateway.status()["certificate"]["key"];
     assert_eq!((&key["protection"], &key["wrapping_key"]), (&"kms".into(), &"gateway-key".into()));
 }
@@ -128,13 +135,12 @@ async fn a_certificate_renewed_with_its_key_needs_no_service() {
     let setup = kms.setup();
     let own = setup.own.clone();
     let gateway = setup.start();
-    kms.front.set(Mode::Silent);
     let params = leaf_params("prod", "control-service", "127.0.0.1");
     let key = rcgen::KeyPair::try_from(&own.key()).unwrap();
     gateway.replace("gateway.crt", params.signed_by(&key, &gateway.cluster.root).unwrap().pem());
     gateway.wait_for_change(1);
     assert_ne!(shown(&gateway).await, own.serial_number());
-    assert_eq!((kms.unwrapped(), kms.front.held()), (1, 0));
+    assert_eq!(kms.unwrapped(), 1);
 }
 
 #[tokio::test]
@@ -143,10 +149,7 @@ async fn a_new_wrapped_pair_is_taken_when_its_files_change() {
     let gateway = kms.setup().start();
     let fresh = kms.wrapped(gateway.cluster.leaf("control-service", "127.0.0.1"));
     replace_pair(&gateway, &fresh);
-    eventually("the new pair", || {
-        (gateway.status()["certificate"]["serial_number"] == fresh.serial_number()).then_some(())
-    });
-    assert_eq!(shown(&gateway).await, fresh.serial_number());
+    is_taken(&gateway, &fresh).await;
     eventually("no trouble", || last_error(&gateway).is_null().then_some(()));
 }
 
@@ -178,7 +181,7 @@ async fn a_service_that_hangs_keeps_the_old_key_and_no_revocation_waiting() {
     gateway.wait_for_crl(3);
     gateway.refused(Some(&bob)).await;
     assert_eq!(shown(&gateway).await, before);
-    assert!(kms.front.held() > 0, "all of it while it hung");
+    assert_eq!(gateway.status()["reload"]["awaits_key"], true, "all of it while it hung");
     assert_eq!((last_error(&gateway), failing()), (Value::Null, false), "nobody knows yet");
 
     kms.front.set(Mode::Away);
@@ -195,10 +198,7 @@ async fn a_service_that_hangs_keeps_the_old_key_and_no_revocation_waiting() {
     assert_eq!(shown(&gateway).await, before);
 
     kms.front.set(Mode::Passing);
-    eventually("the new pair, unasked", || {
-        (gateway.status()["certificate"]["serial_number"] == fresh.serial_number()).then_some(())
-    });
-    assert_eq!(shown(&gateway).await, fresh.serial_number());
+    is_taken(&gateway, &fresh).await;
     eventually("no trouble", || (last_error(&gateway).is_null() && !failing()).then_some(()));
     assert_eq!(gateway.status()["crl"][0]["number"], "4");
 }
@@ -260,10 +260,7 @@ async fn a_key_behind_a_passphrase_is_opened_with_the_file_that_has_it() {
     eventually("it does not open", || (last_error(&gateway) == "key.wrong_passphrase").then_some(()));
     assert_eq!(shown(&gateway).await, before);
     gateway.replace_private("passphrase", "another twelve");
-    eventually("the new pair", || {
-        (gateway.status()["certificate"]["serial_number"] == fresh.serial_number()).then_some(())
-    });
-    assert_eq!(shown(&gateway).await, fresh.serial_number());
+    is_taken(&gateway, &fresh).await;
 }
 
 #[tokio::test]
@@ -293,6 +290,48 @@ async fn the_key_of_assertions_may_be_wrapped_too() {
     kms.front.set(Mode::Passing);
     eventually("no trouble", || last_error(&gateway).is_null().then_some(()));
     assert_eq!(keys().await.as_array().unwrap().len(), 2, "the old one is published for a while");
+}
+
+#[tokio::test]
+async fn a_token_that_only_a_restart_would_need_is_renewed_meanwhile() {
+    let mut kms = Kms::start();
+    let token = kms.bao.token("gateway-key", json!({ "period": "6s" }));
+    let Some(Service::Vault(vault)) = &mut kms.configuration.cluster else { panic!() };
+    vault.credentials = VaultCredentials::Token(Some(Credential::new(token.clone())));
+    let gateway = kms.setup().start();
+    let lookup = || kms.bao.request("POST", "auth/token/lookup", None, Some(json!({ "token": token })));
+    eventually("a renewal", || {
+        let (status, answer) = lookup()?;
+        assert_eq!(status, 200, "it has expired");
+        (!answer["data"]["last_renewal"].is_null()).then_some(())
+    });
+    // A service that hangs keeps neither the gateway nor its end waiting.
+    kms.front.set(Mode::Silent);
+    eventually("it asks again", || (kms.front.held() > 0).then_some(()));
+    assert_eq!(gateway.get(&gateway.user(), "/v1/x").await.status, 200);
+    drop(gateway);
+}
+
+#[tokio::test]
+async fn a_key_that_never_opens_does_not_keep_the_other_one_back() {
+    let kms = Kms::start();
+    let mut setup = kms.setup();
+    setup.more = "assertion: { key: assertion.key, kms: kms.json }";
+    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+    setup.private_files.push(("assertion.key", kms.wrap(&pem)));
+    let gateway = setup.start();
+    let fresh = kms.wrapped(gateway.cluster.leaf("control-service", "127.0.0.1"));
+    let mut altered: Value = serde_json::from_str(&kms.wrap(&pem)).unwrap();
+    altered["wrapped"]["key"] = json!("another-key");
+    kms.front.set(Mode::Silent);
+    gateway.replace_private("assertion.key", &altered.to_string());
+    replace_pair(&gateway, &fresh);
+    eventually("the one fails, the other one hangs", || {
+        (last_error(&gateway) == "kms.not_configured" && kms.front.held() > 0).then_some(())
+    });
+    kms.front.set(Mode::Passing);
+    is_taken(&gateway, &fresh).await;
+    assert_eq!(last_error(&gateway), "kms.not_configured");
 }
 
 /// A directory with the files of `setup`, for the program itself.
@@ -437,6 +476,18 @@ fn explain_needs_no_key_and_check_says_whether_it_opened_it() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("vault key gateway-key, version 1"), "{said}");
     assert_eq!(kms.unwrapped(), 1);
+    // Whoever only asks need not have the key at all.
+    for name in ["gateway.key", "kms.json"] {
+        std::fs::rename(directory.path().join(name), directory.path().join("elsewhere")).unwrap();
+        let (code, said) = ask(&request);
+        assert_eq!(code, Some(0), "{said}");
+        std::fs::write(directory.path().join("log"), "").unwrap();
+        let (code, said) = ask(&["replay", "log", "--config", "gateway.yaml"]);
+        assert_eq!(code, Some(0), "{said}");
+        let (code, said) = ask(&["check", "--config", "gateway.yaml", "--without-keys"]);
+        assert!(code == Some(1) && said.contains(name), "{said}");
+        std::fs::rename(directory.path().join("elsewhere"), directory.path().join(name)).unwrap();
+    }
     // A key of another certificate is found only by opening it.
     let other = kms.wrapped(setup.cluster.leaf("control-service", "127.0.0.1"));
     write_private(&directory.path().join("gateway.key"), other.key_pem);

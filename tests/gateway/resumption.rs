@@ -384,9 +384,11 @@ fn t28_a_caller_with_a_large_chain_resumes_with_a_small_ticket() {
         client.begin("a");
         let called = client.call(Some("a"), "b");
         called.is_resumed();
-        // What openssl shows of a ticket, or of a session's number: nothing of the chain is in it.
-        let hexadecimal = called.said.lines().filter(|line| line.trim_start().starts_with("00")).count();
-        assert!(hexadecimal <= 16, "at most 256 octets: {}", called.said);
+        // What openssl shows of a ticket, sixteen octets a line: nothing of the chain is in it. In TLS 1.2
+        // there is none, since the session's number does.
+        let is_dump = |line: &&str| line.trim_start().get(4..7) == Some(" - ");
+        let shown = called.said.lines().filter(is_dump).count();
+        assert!(shown <= 8 && (shown > 0 || version == "-tls1_2"), "{shown}: {}", called.said);
     }
 }
 

@@ -177,6 +177,116 @@ fn a_move_interrupted_by_the_end_of_the_new_service_is_finished_when_it_is_back(
     assert!(!fs::read_to_string(wrapped.home.path("kms.json")).unwrap().contains("previous"));
 }
 
+/// Gives a key a service of its own there.
+fn set_own(home: &Home, bao: &Bao, address: &str, key: &str, path: &str) {
+    bao.make_key(key);
+    let (role_id, secret_id) = bao.app_role(None, key);
+    let file = secret(home, &format!("{key}.secret-id"), &secret_id);
+    let set = ["kms", "set", "vault", address, key, "--role-id", &role_id, "--secret-id-file", &file];
+    home.ok(&[&set[..], &["--for", path]].concat());
+}
+
+#[test]
+fn a_service_for_one_key_does_not_cut_off_those_that_are_still_on_their_way() {
+    let wrapped = Wrapped::by(Bao::start());
+    let Wrapped { bao, front, home } = &wrapped;
+    let new = Bao::start();
+    new.make_key("new-key");
+    let to = Front::of(&new);
+    let all = home.write("all.pem", [&*front.ca, &to.ca].concat());
+    home.ok(&["ca-cert", "set", all.to_str().unwrap()]);
+    let token = secret(home, "new-token", &new.token("new-key", json!({ "period": "768h" })));
+    to.after(3, "transit/encrypt/", new.killer());
+    let set = ["kms", "set", "vault", &to.address, "new-key", "--token-file", &token];
+    assert_eq!(home.refused(&set).code, "kms.unavailable");
+    // Half of the keys are with the old service still. One that is at neither gets its own.
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let path = secret(home, "own.key", "");
+    fs::write(&path, key.to_pem().unwrap().expose()).unwrap();
+    set_own(home, bao, &front.address, "own-key", &path);
+    let opener = Opener::Kms(home.path("kms.json"));
+    for key in &wrapped.keys()[2..] {
+        LockedKey::read(key, Some(&opener)).unwrap().open().unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_is_kept_elsewhere_keeps_its_own_service_when_the_others_are_converted() {
+    let wrapped = Wrapped::by(Bao::start());
+    let Wrapped { bao, front, home } = &wrapped;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("gateway.key");
+    let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    fs::write(&path, key.to_pem().unwrap().expose()).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    set_own(home, bao, &front.address, "own-key", path.to_str().unwrap());
+    let token = home.path("token").into_os_string().into_string().unwrap();
+    home.ok(&[
+        "kms",
+        "set",
+        "vault",
+        &front.address,
+        "ca-key",
+        "--token-file",
+        &token,
+        "--convert-to-cluster-key",
+    ]);
+    let opener = Opener::Kms(home.path("kms.json"));
+    LockedKey::read(&path, Some(&opener)).unwrap().open().unwrap();
+}
+
+#[test]
+fn keys_with_services_of_their_own_are_rewrapped_where_the_cluster_has_none() {
+    let bao = Bao::start();
+    let home = Home::initialized();
+    home.ok(&["ca-cert", "set", &bao.ca()]);
+    home.ok(&["create-control", "gateway.example.com"]);
+    let path = home.path("issued/control-gateway.example.com.key").into_os_string().into_string().unwrap();
+    set_own(&home, &bao, &bao.address, "own-key", &path);
+    bao.post("transit/keys/own-key/rotate", json!({}));
+    assert_eq!(home.refused(&["kms", "rewrap"]).code, "ca.no_kms");
+    let rewrapped = home.ok(&["kms", "rewrap", "--all"]);
+    assert_eq!(
+        (&rewrapped["keys"][0]["outcome"], &rewrapped["keys"][0]["version"]),
+        (&"rewrapped".into(), &2.into())
+    );
+}
+
+#[test]
+fn a_key_behind_a_passphrase_moves_into_a_service_and_is_protected_by_one_of_them_alone() {
+    let bao = Bao::start();
+    bao.make_key("ca-key");
+    let home = Home::initialized();
+    home.ok(&["ca-cert", "set", &bao.ca()]);
+    let passphrase = secret(&home, "passphrase", "correct horse battery staple");
+    home.ok(&["key", "protect", "--passphrase-file", &passphrase]);
+    let token = secret(&home, "token", &bao.token("ca-key", json!({ "period": "768h" })));
+    let set = ["kms", "set", "vault", &bao.address, "ca-key", "--token-file", &token];
+    assert_eq!(home.refused(&set).code, "key.passphrase_needed");
+    home.ok(&[&set[..], &["--passphrase-file", &passphrase]].concat());
+    home.ok(&["create-node"]);
+    let before = home.state();
+    for arguments in [
+        &["key", "protect", "--passphrase-file", &passphrase][..],
+        &["key", "unprotect"],
+        &["key", "change-passphrase", "--new-passphrase-file", &passphrase],
+    ] {
+        let refusal = home.refused(arguments);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.protected_by_kms"), "{arguments:?}");
+    }
+    assert!(home.state() == before);
+    home.ok(&["kms", "show", "--check"]);
+    bao.post(
+        "sys/policies/acl/ca-key",
+        json!({ "policy": "path \"transit/keys/ca-key\" { capabilities = [\"read\"] }" }),
+    );
+    assert_eq!(home.refused(&["kms", "show", "--check"]).code, "kms.denied");
+    bao.post("sys/seal", json!({}));
+    let refusal = home.refused(&["kms", "show", "--check"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.sealed"));
+    home.ok(&["kms", "show"]);
+}
+
 #[test]
 fn an_expired_token_is_told_as_what_it_is() {
     let wrapped = Wrapped::by(Bao::start());

@@ -1,12 +1,19 @@
 //! Private keys wrapped by a real KMIP server.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use cluster_ca::keys::kms::Configuration;
+use cluster_ca::keys::{Envelope, LockedKey, Opener, PrivateKey};
+use cluster_ca::x509::KeyAlgorithm;
 use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::home::Home;
 use crate::kmip_server::{KmipServer, Pki};
@@ -197,8 +204,10 @@ fn keys_move_between_kinds_of_service() {
     assert_eq!(envelope(&home.path("cluster.key"))["wrapped"]["kms"], "vault");
 }
 
-/// A server that speaks TLS with our CA's certificate and answers every request with these bytes.
-fn hostile(pki: &Pki, answer: Vec<u8>) -> (String, std::thread::JoinHandle<()>) {
+type Stream = rustls::StreamOwned<rustls::ServerConnection, TcpStream>;
+
+/// A server that speaks TLS with our CA's certificate and does to one caller what it likes.
+fn hostile(pki: &Pki, serve: impl FnOnce(&mut Stream) + Send + 'static) -> (String, JoinHandle<()>) {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let chain = CertificateDer::pem_file_iter(pki.file("server.pem")).unwrap().map(Result::unwrap).collect();
@@ -217,14 +226,49 @@ fn hostile(pki: &Pki, answer: Vec<u8>) -> (String, std::thread::JoinHandle<()>) 
         let (tcp, _) = listener.accept().unwrap();
         let tls = rustls::ServerConnection::new(config).unwrap();
         let mut stream = rustls::StreamOwned::new(tls, tcp);
-        let mut request = [0; 8];
-        if stream.read_exact(&mut request).is_ok() {
-            let _ = stream.write_all(&answer).and_then(|()| stream.flush());
-        }
+        serve(&mut stream);
         stream.conn.send_close_notify();
         let _ = stream.flush();
     });
     (address, thread)
+}
+
+/// Reads one request to its end.
+fn read_request(stream: &mut Stream) -> std::io::Result<()> {
+    let mut header = [0; 8];
+    stream.read_exact(&mut header)?;
+    let length = u32::from_be_bytes(header[4..].try_into().unwrap());
+    stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()])
+}
+
+/// Answers every request with the next of these bytes.
+fn answering(answers: Vec<Vec<u8>>) -> impl FnOnce(&mut Stream) + Send + 'static {
+    move |stream| {
+        for answer in answers {
+            if read_request(stream).is_err() {
+                return;
+            }
+            let _ = stream.write_all(&answer).and_then(|()| stream.flush());
+        }
+    }
+}
+
+/// One element in TTLV.
+fn element(tag: u32, kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(value.len()).unwrap();
+    let mut bytes = [&tag.to_be_bytes()[1..], &[kind], &length.to_be_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+/// A response to `operation` that succeeded.
+fn response(operation: u32, payload: &[Vec<u8>]) -> Vec<u8> {
+    let item = [
+        element(0x42_005c, 5, &operation.to_be_bytes()),
+        element(0x42_007f, 5, &0_u32.to_be_bytes()),
+        element(0x42_007c, 1, &payload.concat()),
+    ];
+    element(0x42_007b, 1, &element(0x42_000f, 1, &item.concat()))
 }
 
 #[test]
@@ -249,10 +293,166 @@ fn a_hostile_server_makes_nobody_allocate_hang_or_panic() {
         (nested, "kms.protocol"),
     ] {
         let shown = answer.len();
-        let (address, thread) = hostile(&pki, answer);
+        let (address, thread) = hostile(&pki, answering(vec![answer]));
         let refusal = home.refused(&set(&address, "1", &files, &[]));
         assert_eq!(refusal.code, code, "{shown} bytes: {refusal:?}");
         thread.join().unwrap();
     }
     home.ok(&["create-api-user", "alice"]);
+}
+
+#[test]
+fn a_server_that_drips_its_answer_is_given_up_in_time() {
+    let pki = Pki::new();
+    pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
+    pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    let home = Home::initialized();
+    let (address, thread) = hostile(&pki, |stream| {
+        read_request(stream).unwrap();
+        stream.write_all(&[0x42, 0x00, 0x7b, 0x01, 0, 0, 0x10, 0]).unwrap();
+        stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // A byte, a pause, and so on until nobody reads any more.
+        while stream.write_all(&[0]).and_then(|()| stream.flush()).is_ok() {
+            match stream.sock.read(&mut [0; 64]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    let begin = Instant::now();
+    let refusal = home.refused(&set(&address, "1", &files(&pki, "client"), &[]));
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.unavailable"), "{refusal:?}");
+    assert!(begin.elapsed() < Duration::from_secs(25));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_server_that_does_not_decrypt_is_refused_before_anything_is_encrypted() {
+    let pki = Pki::new();
+    pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
+    pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    let home = Home::initialized();
+    let before = home.state();
+    let number = |tag: u32, value: u32| element(tag, 2, &value.to_be_bytes());
+    let version = [number(0x42_006a, 1), number(0x42_006b, 4)].concat();
+    let versions = response(0x1e, &[element(0x42_0069, 1, &version)]);
+    let encrypts_only = response(0x18, &[element(0x42_005c, 5, &0x1f_u32.to_be_bytes())]);
+    let (address, thread) = hostile(&pki, answering(vec![versions, encrypts_only]));
+    let refusal = home.refused(&set(&address, "1", &files(&pki, "client"), &[]));
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.operation_missing"), "{refusal:?}");
+    assert!(refusal.message.contains("Decrypt") && !refusal.hint.is_empty(), "{refusal:?}");
+    thread.join().unwrap();
+    assert!(home.state() == before);
+}
+
+#[test]
+fn a_process_has_one_key_decrypted_whatever_it_makes() {
+    let mut server = KmipServer::start(&[]);
+    let uid = server.administer("create");
+    let home = Home::initialized();
+    home.ok(&set(&server.address(), &uid, &files(&server.pki, "client"), &[]));
+    let decrypted = || server.log().matches("Processing operation: Decrypt").count();
+    let before = decrypted();
+    home.ok(&["create-node", "--count", "100"]);
+    assert_eq!(decrypted() - before, 1);
+}
+
+#[test]
+fn all_means_the_keys_with_services_of_their_own_too() {
+    let bao = crate::bao::Bao::start();
+    bao.make_key("own-key");
+    let mut server = KmipServer::start(&[]);
+    let (old, new) = (server.administer("create"), server.administer("create"));
+    let home = Home::initialized();
+    home.ok(&set(&server.address(), &old, &files(&server.pki, "client"), &[]));
+    home.ok(&["ca-cert", "set", &bao.ca()]);
+    home.ok(&["create-control", "gateway.example.com"]);
+    let path = home.path("issued/control-gateway.example.com.key");
+    let (role_id, secret_id) = bao.app_role(None, "own-key");
+    let secret = home.write("secret-id", secret_id);
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let [own, secret] = [&path, &secret].map(|path| path.to_str().unwrap());
+    let login = ["--role-id", &role_id, "--secret-id-file", secret, "--for", own];
+    home.ok(&[&["kms", "set", "vault", &bao.address, "own-key"], &login[..]].concat());
+    bao.post("transit/keys/own-key/rotate", json!({}));
+    let versions = || envelope(&path)["wrapped"]["ciphertext"].as_str().unwrap()[..9].to_owned();
+    home.ok(&["kms", "rewrap", "--new-key-uid", &new]);
+    assert_eq!(versions(), "vault:v1:");
+    let all = home.ok(&["kms", "rewrap", "--new-key-uid", &new, "--all"]);
+    let outcomes: Vec<_> = all["keys"].as_array().unwrap().iter().map(|key| &key["outcome"]).collect();
+    assert_eq!(outcomes, ["already-current", "rewrapped"]);
+    assert_eq!(
+        (versions().as_str(), &envelope(&home.path("cluster.key"))["wrapped"]["key"]),
+        ("vault:v2:", &json!(new))
+    );
+}
+
+/// The way to a server, on which something happens at one of the connections, in its place.
+fn gate(port: u16, at: usize, then: impl FnOnce() + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut then = Some(then);
+        for (count, caller) in listener.incoming().enumerate() {
+            let caller = caller.unwrap();
+            if count + 1 == at {
+                then.take().unwrap()();
+                continue;
+            }
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            for (mut from, mut to) in
+                [(caller.try_clone().unwrap(), server.try_clone().unwrap()), (server, caller)]
+            {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_later() {
+    let mut server = KmipServer::start(&[]);
+    let (old, new) = (server.administer("create"), server.administer("create"));
+    let home = Home::initialized();
+    let ours = files(&server.pki, "client");
+    home.ok(&set(&server.address(), &old, &ours, &[]));
+    let configuration = Configuration::load(&home.path("kms.json")).unwrap();
+    let wrap = configuration.connect(configuration.cluster.as_ref().unwrap()).unwrap();
+    for number in 1..=3 {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let envelope = Envelope::seal(&key, Uuid::from_u128(number), wrap.as_ref()).unwrap();
+        let path = home.write(&format!("service-{number}.key"), envelope.to_text().unwrap());
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+    let keys = ["cluster.key", "service-1.key", "service-2.key", "service-3.key"].map(|name| home.path(name));
+    let all_open = || {
+        let opener = Opener::Kms(home.path("kms.json"));
+        for key in &keys {
+            LockedKey::read(key, Some(&opener)).unwrap().open().unwrap();
+        }
+    };
+    let wrapped_by = |uid: &str| keys.iter().filter(|key| envelope(key)["wrapped"]["key"] == uid).count();
+    // One connection is for the trial and all that is encrypted, and one more to decrypt each key.
+    let at_gate = gate(server.port(), 3, server.killer());
+    let mut moved: Value = serde_json::from_slice(&fs::read(home.path("kms.json")).unwrap()).unwrap();
+    moved["cluster"]["address"] = json!(at_gate);
+    fs::write(home.path("kms.json"), moved.to_string()).unwrap();
+    let refusal = home.refused(&["kms", "rewrap", "--new-key-uid", &new]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.unavailable"), "{refusal:?}");
+    let done = wrapped_by(&new);
+    assert!((1..4).contains(&done) && done + wrapped_by(&old) == 4, "{done}");
+    server.restart(&[]);
+    all_open();
+    home.ok(&["create-node"]);
+    home.ok(&["kms", "rewrap", "--new-key-uid", &new]);
+    assert_eq!(wrapped_by(&new), 4);
+    server.administer(&format!("revoke {old}"));
+    all_open();
+    assert!(!fs::read_to_string(home.path("kms.json")).unwrap().contains("previous"));
 }

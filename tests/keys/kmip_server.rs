@@ -99,6 +99,16 @@ impl KmipServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What kills it with all its children, from whatever thread.
+    pub(crate) fn killer(&self) -> impl FnOnce() + Send + use<> {
+        let group = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw).unwrap();
+        move || kill_process_group(group, Signal::KILL).unwrap()
+    }
+
     /// Asks the administrator's client: see `pykmip.py`.
     pub(crate) fn administer(&mut self, request: &str) -> String {
         let (client, answers) = self.administrator.get_or_insert_with(|| {

@@ -1,7 +1,7 @@
 //! A root key behind a passphrase: it opens with the passphrase alone, and openssl reads it too.
 
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -179,4 +179,50 @@ fn a_passphrase_comes_through_a_file_descriptor() {
         .unwrap();
     writeln!(child.stdin.take().unwrap(), "{PASSPHRASE}").unwrap();
     Finished::from(child.wait_with_output().unwrap()).result();
+}
+
+/// Runs a command on a terminal, which `script` plays, and types each answer when it is asked for.
+fn on_terminal(home: &Home, arguments: &[&str], answers: &[(&str, &str)]) -> (bool, String) {
+    let command = home.command(arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut child = Command::new("script")
+        .args(["-qec", &line.join(" "), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    for (prompt, answer) in answers {
+        let from = said.len();
+        while !String::from_utf8_lossy(&said[from..]).contains(prompt) {
+            let mut byte = [0];
+            assert_eq!(screen.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&said));
+            said.push(byte[0]);
+        }
+        writeln!(keyboard, "{answer}").unwrap();
+    }
+    screen.read_to_end(&mut said).unwrap();
+    (child.wait().unwrap().success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn on_a_terminal_a_passphrase_is_asked_for_and_a_new_one_twice() {
+    let home = Home::initialized();
+    let new = "New passphrase of";
+    let (done, said) =
+        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("The same again", "something else")]);
+    assert!(!done && said.contains("the two are not the same"), "{said}");
+    assert_eq!(home.ok(&["key", "show"])["protection"], "none");
+    let (done, said) =
+        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("The same again", PASSPHRASE)]);
+    assert!(done, "{said}");
+    assert_eq!(home.ok(&["key", "show"])["protection"], "passphrase");
+    let asked = "Passphrase of";
+    let (done, said) =
+        on_terminal(&home, &["create-api-user", "alice"], &[(asked, "wrong, and long enough")]);
+    assert!(!done && said.contains("key.wrong_passphrase"), "{said}");
+    let (done, said) = on_terminal(&home, &["create-api-user", "alice"], &[(asked, PASSPHRASE)]);
+    assert!(done, "{said}");
 }

@@ -37,19 +37,29 @@ impl Reach {
             return Ok(Vec::new());
         }
         let at_home = listed(session)?;
-        let operator = self.operator(at_home.as_ref());
-        let pair = operator.as_ref().map(|(role, name)| pair_names(*role, name));
-        let wanted =
-            |name: &str| name == Gateways::FILE || pair.iter().flatten().any(|wanted| wanted == name);
-        let inside = look_into(backup, passphrase, &session.context, wanted)?;
+        let mut operator = self.operator(at_home.as_ref());
+        let look = |operator: Option<&(Role, Name)>| {
+            let pair = operator.map(|(role, name)| pair_names(*role, name));
+            let wanted =
+                |name: &str| name == Gateways::FILE || pair.iter().flatten().any(|wanted| wanted == name);
+            look_into(backup, passphrase, &session.context, wanted)
+        };
+        let mut inside = look(operator.as_ref())?;
         let listed = match (at_home, inside.parts.get(Gateways::FILE)) {
             (Some(at_home), _) => Some(at_home),
             (None, Some(bytes)) => Some(Gateways::parse(Gateways::FILE, bytes.expose())?),
             (None, None) => None,
         };
+        if operator.is_none() {
+            // Only the backup says who: then his files are in it, if anywhere.
+            operator = self.operator(listed.as_ref());
+            if operator.is_some() {
+                inside = look(operator.as_ref())?;
+            }
+        }
         let gateways = self.gateways(listed.as_ref())?;
-        let caller = match (pair, Cluster::open(&session.home(), &session.context)) {
-            (Some(pair), Err(_)) => of_backup(&inside.parts, &pair)?,
+        let caller = match (&operator, Cluster::open(&session.home(), &session.context)) {
+            (Some((role, name)), Err(_)) => of_backup(&inside.parts, &pair_names(*role, name))?,
             _ => self.caller(session, operator)?,
         };
         let Inside { trust: bundle, trust_domain, .. } = inside;

@@ -13,6 +13,9 @@ use super::super::report::{CommandResult, Failure, Outcome, server_hint};
 use super::super::{Session, progress};
 use super::reach::{Newest, Plan, Reach, is_listed};
 
+/// How a failure begins that came before anything else.
+const UNCHANGED: &str = "nothing was changed yet, since the gateways could not be called";
+
 /// Waiting until every gateway enforces a change.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Wait {
@@ -33,7 +36,8 @@ impl Wait {
                 let message = format!("{argument} is for waiting, and --wait is not given");
                 Err(Failure::new("usage.wait", message).with_hint("give --wait, too; nothing was changed"))
             }
-            _ if self.wait => self.reach.plan(session).map(Some),
+            // In a hurry nobody should take this for a revocation that only could not be pushed.
+            _ if self.wait => self.reach.plan(session).map(Some).map_err(|failure| failure.at(UNCHANGED)),
             _ => Ok(None),
         }
     }

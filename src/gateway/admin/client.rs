@@ -53,7 +53,7 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
 /// # Errors
 /// [`ClientError`] when it names none, or cannot be read.
 pub fn socket_of(config: &Path) -> Result<PathBuf, ClientError> {
-    let loaded = Config::load(config)
+    let loaded = Config::load_to_ask(config)
         .map_err(|problems| ClientError::Configuration { path: config.to_owned(), problems })?;
     loaded.admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{Fields, Item};
+use super::reader::{Fields, Item, KeyFiles};
 use super::{ConfigError, duration_of, file, with_unit};
 use crate::files;
 use crate::keys::{KeyError, LockedKey, Opener};
@@ -43,7 +43,12 @@ impl KeySource {
     /// Reads `key`, and beside it among `fields` what opens it; `None` where there is no key, or where
     /// something is wrong, which was reported.
     pub(super) fn from(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<Self> {
-        let private = |item: &Item<'_>| file(item, base, |path| files::read_private(path).map(drop));
+        let private = |item: &Item<'_>| {
+            file(item, base, |path| match item.key_files() {
+                KeyFiles::Checked => files::read_private(path).map(drop),
+                KeyFiles::Left => Ok(()),
+            })
+        };
         let kms = fields.optional("kms");
         let passphrase = fields.optional("passphrase_file");
         let timeout = fields.optional("kms_timeout");

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use self::reader::{Item, Problems};
+use self::reader::{Item, KeyFiles, Problems};
 use self::routes::Ground;
 use super::framing::Host;
 use super::policy::{Caller, Policy, Route};
@@ -134,10 +134,23 @@ impl Config {
     /// # Errors
     /// Every [`Problem`], in the order of the file.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
+        Self::load_with(path, KeyFiles::Checked)
+    }
+
+    /// Reads the configuration in a file for whoever only asks: the private keys that it names need not be
+    /// there.
+    ///
+    /// # Errors
+    /// Every [`Problem`], in the order of the file.
+    pub fn load_to_ask(path: &Path) -> Result<Self, Vec<Problem>> {
+        Self::load_with(path, KeyFiles::Left)
+    }
+
+    fn load_with(path: &Path, keys: KeyFiles) -> Result<Self, Vec<Problem>> {
         let file = path.display().to_string();
         let bytes = files::read(path, LIMIT)
             .map_err(|error| vec![Problem::new(&file, None, &reader::Chain(&error).to_string())])?;
-        let config = Self::parse(&file, &bytes, files::parent(path))?;
+        let config = Self::parse_with(&file, &bytes, files::parent(path), keys)?;
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
@@ -145,11 +158,10 @@ impl Config {
     /// where it was not read from a file, since then nothing can be loaded again.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let Self { path, identity, trust, assertion, .. } = self;
+        let Self { path, identity, trust, .. } = self;
         let Some(path) = path else { return Vec::new() };
         let mut files = vec![path.clone()];
-        let keys = assertion.iter().filter_map(|assertion| assertion.key.as_ref());
-        files.extend(keys.chain([&identity.key]).flat_map(KeySource::files));
+        files.extend(self.keys().flat_map(KeySource::files));
         files.extend([&identity.certificate, &trust.bundle].map(PathBuf::clone));
         if let Revocation::Crls { paths, intermediates, .. } = &trust.revocation {
             files.extend(paths.iter().chain(intermediates).cloned());
@@ -158,16 +170,26 @@ impl Config {
         files
     }
 
+    /// The private keys that it names.
+    pub fn keys(&self) -> impl Iterator<Item = &KeySource> {
+        let assertion = self.assertion.iter().filter_map(|assertion| assertion.key.as_ref());
+        std::iter::once(&self.identity.key).chain(assertion)
+    }
+
     /// Reads a configuration from `bytes`, which messages call `file`; `base` is what its relative paths
     /// are relative to.
     ///
     /// # Errors
     /// Every [`Problem`], in the order of the file.
     pub fn parse(file: &str, bytes: &[u8], base: &Path) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(file, bytes, base, KeyFiles::Checked)
+    }
+
+    fn parse_with(file: &str, bytes: &[u8], base: &Path, keys: KeyFiles) -> Result<Self, Vec<Problem>> {
         let alone = |problem| vec![problem];
         let document = Document::parse(file, bytes).map_err(alone)?;
         let value = document.deserialize().map_err(alone)?;
-        let problems = Problems::default();
+        let problems = Problems::of(keys);
         let config = read(&Item::new(&value, document.root(), &problems), base);
         let problems = problems.into_sorted();
         match config {

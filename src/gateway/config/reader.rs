@@ -13,9 +13,23 @@ use crate::yaml::{Place, Problem};
 pub(super) struct Problems {
     own: RefCell<Vec<Problem>>,
     of_named_files: RefCell<Vec<Problem>>,
+    key_files: KeyFiles,
+}
+
+/// Whether private keys, and what opens them, have to be there as they should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum KeyFiles {
+    #[default]
+    Checked,
+    Left,
 }
 
 impl Problems {
+    /// None yet.
+    pub(super) fn of(key_files: KeyFiles) -> Self {
+        Self { key_files, ..Self::default() }
+    }
+
     /// All of them, in the order of the file; those of the files that it names come last.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut problems = self.own.into_inner();
@@ -41,6 +55,11 @@ impl<'a> Item<'a> {
     /// Reports that something is wrong with it.
     pub(super) fn report(&self, message: impl fmt::Display) {
         self.problems.own.borrow_mut().push(self.place.problem(message));
+    }
+
+    /// Whether private keys have to be there.
+    pub(super) fn key_files(&self) -> KeyFiles {
+        self.problems.key_files
     }
 
     /// Reports what is wrong in the file that it names.

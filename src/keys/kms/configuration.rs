@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -332,6 +333,18 @@ impl Configuration {
             }
         }
         Err(first_error.unwrap_or_else(|| KmsError::not_configured(envelope.wrapped())))
+    }
+
+    /// Prolongs the login to the service that wrapped an envelope; says when to come again.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    pub fn keep_login(&self, envelope: &Envelope) -> Result<Option<Duration>, KmsError> {
+        let mut services = self.services_for(envelope.key_id());
+        match services.find(|service| service.wrapped(envelope.wrapped())) {
+            Some(service) => self.connect(service)?.keep_login(),
+            None => Ok(None),
+        }
     }
 
     /// What opens one envelope and nothing else, for the machine on which it is to open.

@@ -29,6 +29,8 @@ pub use pkcs11::{Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use trust::ca_fingerprints;
 pub use vault::Transit;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{DataKey, base64_text};
@@ -58,6 +60,15 @@ pub trait KeyWrap {
     /// # Errors
     /// [`KmsError`].
     fn rewrap_key(&self, wrapped: &Wrapped) -> Result<Rewrap, KmsError>;
+
+    /// Prolongs what we log in with, where that ends by itself unless it is renewed, and says when to come
+    /// again; `None` where there is nothing to prolong.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    fn keep_login(&self) -> Result<Option<Duration>, KmsError> {
+        Ok(None)
+    }
 }
 
 /// Wraps and unwraps a data key of no use: everything that will be asked of the service, tried before

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::de::DeserializeOwned;
@@ -249,19 +250,6 @@ impl Transit {
         look.is_ok_and(|answer| answer.status == 403)
     }
 
-    /// Renews a token whose half of life is over. Failing to is no failure of what it was used for: it
-    /// holds for as long again, and the next use tries again.
-    fn renew_token(&self) {
-        if !matches!(self.service.credentials, VaultCredentials::Token(_)) {
-            return;
-        }
-        let Ok(answer) = self.call(LOOKUP_SELF, &Call::Get) else { return };
-        let Ok(Data { data }) = self.read::<Data<TokenFacts>>(&answer) else { return };
-        if data.renewable && data.ttl > 0 && data.ttl.saturating_mul(2) < data.creation_ttl {
-            let _ = self.call("auth/token/renew-self", &Call::Post(b"{}"));
-        }
-    }
-
     fn transit(&self, ciphertext: String) -> Wrapped {
         Wrapped::Vault(TransitCiphertext { key: self.service.key.to_string(), ciphertext })
     }
@@ -300,7 +288,9 @@ impl KeyWrap for Transit {
         let bytes = BASE64_STANDARD.decode(text.as_bytes()).map(Zeroizing::new);
         let data_key = bytes.ok().and_then(|bytes| DataKey::from_bytes(&bytes));
         let data_key = data_key.ok_or_else(|| KmsError::DataKey { address: self.address() })?;
-        self.renew_token();
+        // Failing to is no failure of what the token was used for: it holds for as long again, and the
+        // next use tries again.
+        let _ = self.keep_login();
         Ok(data_key)
     }
 
@@ -312,6 +302,30 @@ impl KeyWrap for Transit {
         let body = json!({ "ciphertext": ciphertext }).to_string();
         let renewed = self.post::<Ciphertext>("rewrap", body.as_bytes())?;
         Ok(Rewrap::Done(self.transit(renewed.ciphertext)))
+    }
+
+    /// Renews a token when half of its life is over. A role needs none of that: each run logs in anew.
+    fn keep_login(&self) -> Result<Option<Duration>, KmsError> {
+        if !matches!(self.service.credentials, VaultCredentials::Token(_)) {
+            return Ok(None);
+        }
+        let answer = self.call(LOOKUP_SELF, &Call::Get)?;
+        if answer.status != 200 {
+            return Err(self.refusal(LOOKUP_SELF, "read", &answer));
+        }
+        let TokenFacts { mut ttl, creation_ttl, renewable } = self.read::<Data<TokenFacts>>(&answer)?.data;
+        if !renewable || ttl == 0 {
+            return Ok(None);
+        }
+        let half = creation_ttl / 2;
+        if ttl < half.max(1) {
+            let answer = self.call(RENEW_SELF, &Call::Post(b"{}"))?;
+            if answer.status != 200 {
+                return Err(self.refusal(RENEW_SELF, "update", &answer));
+            }
+            ttl = creation_ttl;
+        }
+        Ok(Some(Duration::from_secs(ttl.saturating_sub(half) + 1)))
     }
 }
 
@@ -379,6 +393,7 @@ impl DigestSigner for TransitSigner {
 }
 
 const LOOKUP_SELF: &str = "auth/token/lookup-self";
+const RENEW_SELF: &str = "auth/token/renew-self";
 
 /// The service's own words, made fit to be shown: what it says is not ours to trust.
 fn messages(answer: &Answer) -> Vec<String> {

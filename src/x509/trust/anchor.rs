@@ -96,17 +96,15 @@ pub enum TrustError {
         fault: AnchorFault,
     },
     /// One of the authorities below the trust anchors must not be believed.
-    #[error("intermediate authority {index} ({subject}, SHA-256 {fingerprint}) is refused")]
+    #[error("intermediate authority {index} ({which}) is refused")]
     Intermediate {
         /// Its place in the file, from 1.
         index: usize,
-        /// Its subject.
-        subject: String,
-        /// Its fingerprint.
-        fingerprint: Sha256,
+        /// Its subject and fingerprint.
+        which: String,
         /// What is wrong with it.
         #[source]
-        fault: AnchorFault,
+        fault: Box<AnchorFault>,
     },
     /// The file of intermediate authorities is not one or more certificates.
     #[error("the intermediate authorities cannot be read")]
@@ -121,7 +119,8 @@ impl TrustError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Anchor { fault, .. } | Self::Intermediate { fault, .. } => fault.code(),
+            Self::Anchor { fault, .. } => fault.code(),
+            Self::Intermediate { fault, .. } => fault.code(),
             Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.code(),
         }
     }
@@ -236,11 +235,9 @@ impl AnchorFault {
 mod tests {
     use super::*;
     use crate::x509::pem;
-    use crate::x509::testing::{Root, authority, now, unknown_critical};
+    use crate::x509::testing::{Root, UNFIT_AUTHORITIES, authority, now};
     use crate::x509::trust::TrustBundle;
-    use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose};
-
-    type Change = fn(&mut CertificateParams);
+    use rcgen::{CertificateParams, CertifiedIssuer, KeyIdMethod, KeyPair};
 
     fn bundle_code(pem: &str) -> &'static str {
         TrustBundle::from_pem(pem.as_bytes(), now()).unwrap_err().code()
@@ -254,17 +251,7 @@ mod tests {
 
     #[test]
     fn an_unfit_root_is_refused_by_its_fault() {
-        use time::Duration;
-        let cases: &[(&str, Change)] = &[
-            ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
-            ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
-            ("trust.not_an_authority", |p| p.is_ca = IsCa::ExplicitNoCa),
-            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
-            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
-            ("trust.key_usage", |p| p.key_usages.clear()),
-            ("trust.unknown_critical_extension", |p| p.custom_extensions.push(unknown_critical())),
-        ];
-        for (code, change) in cases {
+        for (code, change) in UNFIT_AUTHORITIES {
             assert_eq!(refused_root(change), *code);
         }
         let (root, other) = (Root::new("root"), Root::new("root"));

@@ -43,8 +43,8 @@ impl Candidate<'_> {
 }
 
 fn refused(index: usize, certificate: &Certificate, fault: AnchorFault) -> TrustError {
-    let (subject, fingerprint) = (certificate.subject.to_string(), certificate.fingerprint());
-    TrustError::Intermediate { index, subject, fingerprint, fault }
+    let which = format!("{}, SHA-256 {}", certificate.subject, certificate.fingerprint());
+    TrustError::Intermediate { index, which, fault: Box::new(fault) }
 }
 
 /// One that was found below an anchor, and how many authorities may stand below it, one below the other.
@@ -149,12 +149,9 @@ fn path_length(certificate: &Certificate) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::testing::{Root, authority, client, now, unknown_critical};
+    use crate::x509::testing::{Root, UNFIT_AUTHORITIES, authority, client, now};
     use crate::x509::trust::{Purpose, TrustBundle};
-    use rcgen::{
-        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    };
-    use time::Duration;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair};
 
     fn below(above: &Root, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Root {
         let mut params = authority(name);
@@ -198,18 +195,8 @@ mod tests {
 
     #[test]
     fn an_unfit_authority_is_refused_by_its_fault() {
-        type Change = fn(&mut CertificateParams);
-        let cases: &[(&str, Change)] = &[
-            ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
-            ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
-            ("trust.not_an_authority", |p| p.is_ca = IsCa::ExplicitNoCa),
-            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::KeyCertSign]),
-            ("trust.key_usage", |p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
-            ("trust.key_usage", |p| p.key_usages.clear()),
-            ("trust.unknown_critical_extension", |p| p.custom_extensions.push(unknown_critical())),
-        ];
         let root = Root::new("root");
-        for (code, change) in cases {
+        for (code, change) in UNFIT_AUTHORITIES {
             assert_eq!(read(&root, &below(&root, "below", change).pem()).unwrap_err(), *code);
         }
     }

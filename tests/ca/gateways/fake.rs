@@ -9,9 +9,11 @@ use cluster_ca::keys::PrivateKey;
 use cluster_ca::x509::pem;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use crate::home::Home;
+
+type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 /// What it does with a connection.
 type Behaviour = Arc<dyn Fn(TcpStream) + Send + Sync>;
@@ -43,22 +45,28 @@ impl Fake {
         stem: &str,
         answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::holding(home, stem, move |mut tls| {
-            while let Some(line) = request(&mut tls) {
-                let bytes = answer(&line);
-                let said = tls.write_all(&bytes).and_then(|()| tls.flush());
-                if bytes.is_empty() || said.is_err() {
-                    break;
-                }
-            }
-        })
+        Self::holding(home, stem, answers(answer))
+    }
+
+    /// The same with TLS 1.2 and nothing newer.
+    pub(crate) fn of_old(
+        home: &Home,
+        stem: &str,
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::speaking(&[&rustls::version::TLS12], home, stem, answers(answer))
     }
 
     /// Speaks TLS with the issued pair `stem` of `home`, and does `behaviour` within it.
-    pub(crate) fn holding(
+    pub(crate) fn holding(home: &Home, stem: &str, behaviour: impl Fn(Tls) + Send + Sync + 'static) -> Self {
+        Self::speaking(rustls::ALL_VERSIONS, home, stem, behaviour)
+    }
+
+    fn speaking(
+        versions: &[&'static SupportedProtocolVersion],
         home: &Home,
         stem: &str,
-        behaviour: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+        behaviour: impl Fn(Tls) + Send + Sync + 'static,
     ) -> Self {
         let path = |end: &str| home.path(format!("issued/{stem}.{end}"));
         let chain = pem::certificates(&std::fs::read(path("crt")).expect("a certificate"));
@@ -69,7 +77,7 @@ impl Fake {
         // Whatever it is told to present, with whatever key.
         let presented = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(presented));
@@ -78,6 +86,19 @@ impl Fake {
             let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
             behaviour(StreamOwned::new(connection, stream));
         })
+    }
+}
+
+/// Says what `answer` says to each request; then it closes.
+fn answers(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> impl Fn(Tls) + Send + Sync + 'static {
+    move |mut tls| {
+        while let Some(line) = request(&mut tls) {
+            let bytes = answer(&line);
+            let said = tls.write_all(&bytes).and_then(|()| tls.flush());
+            if bytes.is_empty() || said.is_err() {
+                break;
+            }
+        }
     }
 }
 

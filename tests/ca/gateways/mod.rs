@@ -233,6 +233,7 @@ fn what_is_missing_or_wrong_is_told_before_anything_is_revoked() {
         let refusal = home.refused(arguments);
         assert_eq!((refusal.code.as_str(), refusal.exit), (code, exit), "{arguments:?}: {refusal:?}");
         assert!(!refusal.hint.is_empty(), "{refusal:?}");
+        assert!(refusal.words().contains("nothing was changed"), "{refusal:?}");
     };
     let revoke = |more: &[&'static str]| [&["revoke", "api-user/alice"], more].concat();
     refused(&revoke(&["--wait"]), "usage.gateways", 2);

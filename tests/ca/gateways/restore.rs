@@ -59,6 +59,9 @@ fn a_state_that_is_older_than_what_a_gateway_enforces_is_refused_until_its_list_
         refusal.message.contains(&format!("CRL 2 was seen since at the gateway {}", gateway.address)),
         "{refusal:?}"
     );
+    // Who the operator is, the backup knows as well.
+    let refusal = vault.run(&elsewhere, &["restore", &file, "--gateway", &gateway.address]).refusal();
+    assert_eq!(refusal.code, "restore.unrevokes", "{refusal:?}");
     let refusal = restore(&["--reconcile"]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.list_missing", 1), "{refusal:?}");
     assert!(refusal.hint.contains("state_directory"), "{refusal:?}");
