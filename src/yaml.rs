@@ -53,6 +53,8 @@ impl Document {
             return Err(problem(&format!("the file is larger than {} KiB", limit >> 10)));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8 text"))?;
+        // A byte order mark may begin it (YAML 1.2, section 5.2), and is none of its text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let document = Self { file: file.to_owned(), text: text.to_owned(), lines: OnceLock::new() };
         // Without aliases, a value takes at least a byte: more values than bytes are a bomb.
         let mut left = text.len().saturating_add(1);

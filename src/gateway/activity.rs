@@ -14,12 +14,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::registry::Session;
 use super::tls::Protocol;
 
+/// How many requests a caller may give up on one connection before it matters how many it did not.
+const GIVEN_UP: u64 = 200;
+
 /// What happens on one connection. Its times are milliseconds since it was opened.
 #[derive(Debug)]
 pub struct Activity {
     opened: Instant,
     /// Requests that are being answered.
     running: AtomicU32,
+    /// Requests so far.
+    begun: AtomicU64,
+    /// Those among them that the caller gave up.
+    given_up: AtomicU64,
     /// When the last one ended.
     quiet_since: AtomicU64,
     /// When the first byte came after that; 0 while there was none.
@@ -37,6 +44,8 @@ impl Activity {
         Self {
             opened: Instant::now(),
             running: AtomicU32::new(0),
+            begun: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
             quiet_since: AtomicU64::new(0),
             header_since: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
@@ -47,6 +56,7 @@ impl Activity {
     /// The header of a request is complete.
     pub fn request_begins(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.header_since.store(0, Ordering::Relaxed);
     }
 
@@ -54,6 +64,13 @@ impl Activity {
     pub fn request_ends(&self) {
         self.quiet_since.store(self.now(), Ordering::Relaxed);
         self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The caller has given a request up. Returns whether it does little else: each cost a connection to the
+    /// service behind.
+    pub fn request_given_up(&self) -> bool {
+        let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+        given_up >= GIVEN_UP && given_up > self.begun.load(Ordering::Relaxed) / 2
     }
 
     /// There is something of a response for the caller to take.

@@ -7,14 +7,24 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::forward::Lease;
 use super::headers;
 use super::problem::Problem;
 use super::telemetry::RequestRecord;
+
+/// How much is read of a body that nobody wants.
+const UNWANTED: usize = 64 << 10;
+
+/// How long it may take to come.
+const UNWANTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How far the body of a request has come; shared between the side that reads and the side that waits.
 #[derive(Debug)]
@@ -61,18 +71,23 @@ impl Upload {
     }
 }
 
-/// The body of a request on its way upstream.
+/// The body of a request on its way to whoever wants it.
+///
+/// Dropped before its end, as when the request is refused, a little of it is read yet: on HTTP/2 a stream
+/// that ends with bytes unread is reset (RFC 9113, section 8.1), and callers there are, curl 7.88 among
+/// them, that lose the answer to that reset.
 #[derive(Debug)]
 pub struct RequestBody {
     /// `None` once it is known that nothing comes.
     incoming: Option<Incoming>,
     upload: Arc<Upload>,
     at_most: u64,
+    version: Version,
 }
 
 impl RequestBody {
-    /// Passes `incoming` on, at most `at_most` bytes of it.
-    pub fn new(incoming: Incoming, at_most: u64) -> Self {
+    /// Passes `incoming` on, of a request in `version`, at most `at_most` bytes of it.
+    pub fn new(incoming: Incoming, version: Version, at_most: u64) -> Self {
         let upload = Upload {
             begun: Instant::now(),
             bytes: AtomicU64::new(0),
@@ -81,12 +96,12 @@ impl RequestBody {
             over_limit: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         };
-        Self { incoming: Some(incoming), upload: Arc::new(upload), at_most }
+        Self { incoming: Some(incoming), upload: Arc::new(upload), at_most, version }
     }
 
     /// A body without a byte that shares the account of this one, which has none either.
     pub fn empty_copy(&self) -> Self {
-        Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0 }
+        Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0, version: self.version }
     }
 
     /// How far it has come, also after it has been handed over.
@@ -132,6 +147,31 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        // On HTTP/1.1, hyper does the same before the next request.
+        if self.version != Version::HTTP_2 || incoming.is_end_stream() || self.upload.is_broken() {
+            return;
+        }
+        // It may be dropped because the runtime ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(UNWANTED_WITHIN, waste(incoming)));
+        }
+    }
+}
+
+/// Reads the beginning of a body that nobody wants.
+async fn waste(mut incoming: Incoming) {
+    let mut left = UNWANTED;
+    while let Some(Ok(frame)) = incoming.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 

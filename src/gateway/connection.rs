@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -19,7 +19,9 @@ use super::config::Limits;
 use super::handshake::Admitted;
 use super::pace::Paced;
 use super::registry::{Order, Registration, Session};
+use super::server_name::Hosts;
 use super::service;
+use super::streams::Streams;
 use super::tls::Protocol;
 use super::worker::{Slot, Worker};
 
@@ -36,7 +38,7 @@ const STREAMS: u32 = 128;
 #[derive(Debug)]
 pub struct Http {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Http {
@@ -51,7 +53,7 @@ impl Http {
             .max_header_size(limits.header_bytes)
             .max_headers(HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams::new(limits.stall_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -74,8 +76,8 @@ pub struct Connection {
     pub worker: Arc<Worker>,
     /// The session, as it is registered.
     pub session: Arc<Session>,
-    /// The host that every request must be for, if the caller named one in its handshake.
-    pub required_host: Option<Box<str>>,
+    /// The hosts that its requests may be for.
+    pub hosts: Hosts,
     /// Keeps it registered: until its last request has ended, or the tunnel that it became.
     pub registration: Registration,
     /// Its place among those that may be open.
@@ -143,7 +145,7 @@ impl Drainable for http1::UpgradeableConnection<Io, Requests> {
     }
 }
 
-impl Drainable for http2::Connection<Io, Requests, TokioExecutor> {
+impl Drainable for http2::Connection<Io, Requests, Streams> {
     fn drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -160,8 +162,31 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.0);
         Box::pin(async move {
+            let given_up = GivenUp::unless_disarmed(&connection.session);
             let response = service::respond(&connection, request).await;
+            given_up.disarm();
             Ok(response.map(|body| Paced::new(body, &connection)))
         })
+    }
+}
+
+/// Notes that a request was given up by its caller, unless it was answered before.
+struct GivenUp<'a>(Option<&'a Session>);
+
+impl<'a> GivenUp<'a> {
+    const fn unless_disarmed(session: &'a Session) -> Self {
+        Self(Some(session))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.request_given_up();
+        }
     }
 }

@@ -103,6 +103,7 @@ pub fn explain(config: &Path, question: &Question) -> Result<Explanation, RunErr
         rule: None,
         upstream: None,
         headers: Vec::new(),
+        headers_of_each_request: Vec::new(),
         shadow: None,
     };
     if let Ok(peer) = explanation.handshake(&state, listener, chain.as_deref(), at) {
@@ -157,6 +158,8 @@ pub struct Explanation {
     pub upstream: Option<String>,
     /// What the service behind is told, beside what the caller sends.
     pub headers: Vec<(String, String)>,
+    /// The headers that it is sent too, and whose values are made for each request.
+    pub headers_of_each_request: Vec<&'static str>,
     /// What the policy that is tried would do, where that is something else.
     pub shadow: Option<ShadowFacts>,
 }
@@ -335,6 +338,10 @@ impl Explanation {
             headers::to_upstream(&mut sent, &host, caller, &AddressHeaders::new(question.from));
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
             self.headers = sent.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            self.headers_of_each_request.push("x-request-id");
+            if config.assertion.is_some() && caller.is_some() {
+                self.headers_of_each_request.push("x-cluster-assertion");
+            }
         }
         self.shadow = shadow(state, caller, method, &path, verdict);
     }
@@ -414,6 +421,9 @@ impl fmt::Display for Explanation {
         }
         for (name, value) in &self.headers {
             writeln!(f, "  {name}: {value}")?;
+        }
+        for name in &self.headers_of_each_request {
+            writeln!(f, "  {name}: (made for each request)")?;
         }
         if let Some(ShadowFacts { decision, rule, .. }) = &self.shadow {
             let by = rule.as_ref().map_or("no rule", |rule| rule.rule.as_str());

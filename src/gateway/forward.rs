@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::body::{RequestBody, Upload};
 use super::policy::Terms;
+use super::registry::UnderWay;
 use super::tunnel::is_websocket;
 
 /// How many idle connections a worker keeps to an upstream.
@@ -55,6 +57,8 @@ pub struct Upstream {
     host: String,
     port: u16,
     deadlines: Deadlines,
+    /// How many connections to it there are.
+    connections: Arc<AtomicUsize>,
     /// Idle connections, the longest unused in front; one queue a worker.
     idle: Box<[Mutex<VecDeque<Idle>>]>,
 }
@@ -74,6 +78,7 @@ impl Upstream {
             host: host.to_owned(),
             port,
             deadlines,
+            connections: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
@@ -87,14 +92,15 @@ impl Upstream {
         key(self) == key(other)
     }
 
-    /// Sends a request that the policy permits and waits for the head of the response. The lease goes
-    /// with the body of the response; dropped, it closes the connection.
+    /// Sends a request that the policy permits and waits for the head of the response, on one of `at_most`
+    /// connections. The lease goes with the body of the response; dropped, it closes the connection.
     ///
     /// # Errors
     /// [`ForwardError`] when there is no response.
     pub async fn send(
         self: &Arc<Self>,
         worker: usize,
+        at_most: usize,
         _permission: Terms,
         mut request: Request<RequestBody>,
     ) -> Result<Sent, ForwardError> {
@@ -105,7 +111,7 @@ impl Upstream {
         loop {
             let (connection, idle_since) = match self.take_idle(worker) {
                 Some(idle) => (idle.connection, Some(idle.since)),
-                None => (self.connect().await?, None),
+                None => (self.connect(at_most).await?, None),
             };
             let spare = idle_since.filter(|since| since.elapsed() > FRESH).and_then(|_| copy_of(&request));
             match self.exchange(connection, request, &upload).await {
@@ -132,7 +138,13 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, ForwardError> {
+    async fn connect(&self, at_most: usize) -> Result<Connection, ForwardError> {
+        let one = UnderWay::begin(&self.connections, at_most).or_else(|| {
+            // What another worker does not use makes room.
+            self.close_oldest_idle();
+            UnderWay::begin(&self.connections, at_most)
+        });
+        let one = one.ok_or(ForwardError::Busy)?;
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let stream = timeout(self.deadlines.connect, connecting)
             .await
@@ -146,7 +158,7 @@ impl Upstream {
             // The exchange that it breaks tells why; an idle connection that ends is no news.
             let _ = driver.with_upgrades().await;
         });
-        Ok(Connection { sender, driver: driver.abort_handle() })
+        Ok(Connection { sender, driver: driver.abort_handle(), _one: one })
     }
 
     async fn exchange(
@@ -207,9 +219,23 @@ impl Upstream {
         }
     }
 
-    fn idle(&self, worker: usize) -> Option<MutexGuard<'_, VecDeque<Idle>>> {
-        Some(self.idle.get(worker)?.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Closes the connection that has been idle longest, whosever it is.
+    fn close_oldest_idle(&self) {
+        let since = |queue: &Mutex<VecDeque<Idle>>| lock(queue).front().map(|oldest| oldest.since);
+        let queues = self.idle.iter().filter_map(|queue| Some((since(queue)?, queue)));
+        if let Some((_, queue)) = queues.min_by_key(|(since, _)| *since) {
+            lock(queue).pop_front();
+        }
     }
+
+    fn idle(&self, worker: usize) -> Option<MutexGuard<'_, VecDeque<Idle>>> {
+        Some(lock(self.idle.get(worker)?))
+    }
+}
+
+/// A panic elsewhere leaves nothing half done in a queue.
+fn lock(queue: &Mutex<VecDeque<Idle>>) -> MutexGuard<'_, VecDeque<Idle>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A second copy of a request that may be sent twice; `None` for all others.
@@ -265,6 +291,7 @@ pub struct Sent {
 struct Connection {
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
+    _one: UnderWay,
 }
 
 impl Drop for Connection {
@@ -358,6 +385,9 @@ pub enum ForwardError {
     /// The body turned out larger than the route takes.
     #[error("the body is larger than this route takes")]
     BodyTooLarge,
+    /// As many connections to the upstream are open as there may be.
+    #[error("as many connections to the upstream are in use as there may be")]
+    Busy,
     /// A connection just made was gone before it could be used.
     #[error("the upstream closed the connection at once")]
     Closed,
@@ -398,6 +428,7 @@ impl ForwardError {
             Self::Ambiguous { .. } => "upstream.ambiguous",
             Self::BodyBroken { .. } => "request.body_broken",
             Self::BodyTooLarge => "request.body_too_large",
+            Self::Busy => "upstream.connection_limit",
             Self::Closed => "upstream.closed",
             Self::Connect { .. } => "upstream.connect",
             Self::ConnectTimeout => "upstream.connect_timeout",

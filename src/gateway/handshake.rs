@@ -18,7 +18,7 @@ use super::config::{ClientCertificate, Listener};
 use super::connection::Connection;
 use super::peer::Peer;
 use super::registry::{Opening, Registration};
-use super::server_name;
+use super::server_name::Hosts;
 use super::state::{Entry, State};
 use super::telemetry::{HandshakeRefused, micros_since};
 use super::tls::{self, Protocol};
@@ -50,11 +50,10 @@ pub async fn admit(
 ) -> Option<Admitted> {
     let begun = Instant::now();
     match attempt(worker, listener, stream, remote).await {
-        Ok(Opened { stream, required_host, registration }) => {
+        Ok(Opened { stream, hosts, registration }) => {
             slot.place.handshake_done();
             let session = Arc::clone(registration.session());
-            let connection =
-                Connection { worker: Arc::clone(worker), session, required_host, registration, slot };
+            let connection = Connection { worker: Arc::clone(worker), session, hosts, registration, slot };
             Some(Admitted { connection, stream })
         }
         Err(refusal) => {
@@ -73,7 +72,7 @@ pub async fn admit(
 /// What a handshake has come to that let its caller in.
 struct Opened {
     stream: TlsStream<TcpStream>,
-    required_host: Option<Box<str>>,
+    hosts: Hosts,
     registration: Registration,
 }
 
@@ -111,7 +110,8 @@ async fn attempt(
     // itself: with Nagle's algorithm, the first request waits for it.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
     let peer = peer(&state, *listener, presented, tls, gateway).map_err(|refusal| refusal.having(begun))?;
-    let required_host = server_name::required_host(tls);
+    let reached = tcp.local_addr().ok().map(|address| address.ip());
+    let hosts = Hosts::of(tls, &state.own.leaf, reached);
     let opening = Opening {
         peer,
         remote,
@@ -125,7 +125,7 @@ async fn attempt(
     })?;
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
-    Ok(Opened { stream, required_host, registration })
+    Ok(Opened { stream, hosts, registration })
 }
 
 /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had

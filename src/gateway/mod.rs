@@ -9,9 +9,9 @@
 //! |---|---|
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`tunnel`], [`warden`], [`worker`] |
+//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`streams`], [`tunnel`], [`warden`], [`worker`] |
 //! | changing | [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
-//! | telling | [`admin`], [`flood`], [`log`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
+//! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
 pub mod activity;
@@ -33,6 +33,7 @@ pub mod headers;
 pub mod identify;
 pub mod keyring;
 pub mod log;
+pub mod log_file;
 pub mod logins;
 pub mod metrics;
 pub mod own;
@@ -55,6 +56,7 @@ pub mod server_name;
 pub mod service;
 pub mod state;
 pub mod status;
+pub mod streams;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
@@ -65,7 +67,7 @@ pub mod watch;
 pub mod worker;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,7 +82,7 @@ use self::addresses::Addresses;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
 use self::keyring::Keyring;
-use self::log::LineLog;
+use self::log::{Destination, LineLog};
 use self::pushes::Pushes;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
@@ -101,7 +103,7 @@ pub struct Options {
     /// Where request numbers come from.
     pub entropy: Arc<dyn Entropy>,
     /// Where the access log goes.
-    pub access_log: Box<dyn Write + Send>,
+    pub access_log: Box<dyn Destination>,
     /// An address that stands in for every configured upstream.
     pub every_upstream: Option<SocketAddr>,
     /// What opens the gateway's keys; it may have them open already.
@@ -212,8 +214,7 @@ impl Gateway {
         let log = LineLog::start("access-log", options.access_log)
             .map_err(|source| GatewayError::Thread { source })?;
         // What the configuration says stays what it says: a reload compares with that.
-        let connections = run::within_descriptor_limit(config.limits.connections);
-        let limits = Limits { connections, ..config.limits.clone() };
+        let limits = run::within_descriptors(&config.limits, config.upstreams.len());
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, limits.connections_per_identity)),

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
+use super::body::{BodyError, RequestBody};
 use super::connection::Connection;
 use super::forward::ForwardError;
 use super::peer::Peer;
@@ -47,7 +47,7 @@ pub async fn answer(
     connection: &Arc<Connection>,
     method: &Method,
     path: &str,
-    body: Incoming,
+    body: RequestBody,
     record: &mut RequestRecord,
 ) -> Result<Bytes, Problem> {
     let session = &connection.session;
@@ -118,16 +118,14 @@ impl Resource {
 }
 
 /// Takes a CRL; the answer comes when every connection that it ends has ended.
-async fn push(connection: &Connection, body: Incoming) -> Result<Bytes, Problem> {
+async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Problem> {
     let gateway = Arc::clone(&connection.worker.gateway);
     let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     // Before the body is here, which is what takes up memory.
     let under_way = gateway.pushes.begin(peer.chain.leaf.fingerprint()).ok_or(PushError::Busy)?;
-    let at_most = gateway.limits.request_body;
-    let body = Limited::new(body, usize::try_from(at_most).unwrap_or(usize::MAX)).collect();
-    let body = match timeout(UPLOAD, body).await {
+    let body = match timeout(UPLOAD, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Problem::BodyTooLarge { at_most }),
+        Ok(Err(BodyError::TooLarge { at_most })) => return Err(Problem::BodyTooLarge { at_most }),
         Ok(Err(_)) => return Err(Problem::BodyBroken),
         Err(_) => return Err(Problem::Forward(ForwardError::UploadTimeout)),
     };

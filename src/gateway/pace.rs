@@ -2,8 +2,8 @@
 //! falls silent in the middle. Either would hold a connection, and its buffers, for ever.
 //!
 //! An upstream is waited for with a timer, and its silence ends the one response. A caller cannot be
-//! waited for, since nobody asks for more of a body that it does not take: the body notes in its session
-//! that it waits, and the worker's sweep ends the connection.
+//! waited for, since nobody asks for more of a body that it does not take: the body notes that it waits. On
+//! HTTP/1.1 the worker's sweep ends the connection; on HTTP/2, the task of the stream ends the stream.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,15 +17,20 @@ use tokio::time::{Sleep, sleep};
 use super::body::{BodyError, ResponseBody};
 use super::connection::Connection;
 use super::registry::Session;
+use super::streams::Progress;
 
 /// The body of a response, watched for standstill.
 #[derive(Debug)]
 pub struct Paced {
     body: ResponseBody,
     session: Arc<Session>,
+    /// That of the stream; `None` on HTTP/1.1.
+    progress: Option<Arc<Progress>>,
     patience: Duration,
     /// Whether it is the caller who has to take something.
     unread: bool,
+    /// Whether nothing more is to come of it, for whatever reason.
+    ended: bool,
     /// How long the upstream may be silent yet; `None` unless it is.
     silence: Option<Pin<Box<Sleep>>>,
 }
@@ -38,7 +43,11 @@ impl Paced {
         let patience = connection.worker.gateway.limits.stall_timeout;
         // Its header has to be taken before anybody asks for the body.
         session.activity.response_waits();
-        Self { body, session, patience, unread: true, silence: None }
+        let progress = Progress::of_this_stream();
+        if let Some(progress) = &progress {
+            progress.note(true);
+        }
+        Self { body, session, progress, patience, unread: true, ended: false, silence: None }
     }
 
     fn set_unread(&mut self, unread: bool) {
@@ -47,6 +56,11 @@ impl Paced {
             (true, false) => self.session.activity.response_taken(),
             (true, true) => self.session.activity.response_moves(),
             (false, false) => {}
+        }
+        if let Some(progress) = &self.progress
+            && (self.unread || unread)
+        {
+            progress.note(unread);
         }
         self.unread = unread;
     }
@@ -63,12 +77,14 @@ impl Body for Paced {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.silence = None;
+            this.ended = !matches!(frame, Some(Ok(_)));
             this.set_unread(frame.is_some());
             return Poll::Ready(frame);
         }
         this.set_unread(false);
         let patience = this.patience;
         ready!(this.silence.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        this.ended = true;
         this.body.fail("upstream.body_timeout");
         Poll::Ready(Some(Err(BodyError::Silent)))
     }
@@ -85,5 +101,10 @@ impl Body for Paced {
 impl Drop for Paced {
     fn drop(&mut self) {
         self.set_unread(false);
+        if self.progress.as_ref().is_some_and(|progress| progress.has_stalled()) {
+            self.body.fail("downstream.stalled");
+        } else if self.progress.is_some() && !self.ended && !self.body.is_end_stream() {
+            self.session.request_given_up();
+        }
     }
 }

@@ -57,7 +57,8 @@ pub enum Problem {
         /// What it takes.
         allow: &'static str,
     },
-    /// The request is for another host than the one that the caller named in its handshake.
+    /// The request is for another host than the one that the caller named in its handshake; or it named none,
+    /// and the host is none of ours.
     #[error("the request is for another host than the TLS connection")]
     Misdirected,
     /// The gateway has no such resource.
@@ -69,6 +70,9 @@ pub enum Problem {
     /// A pushed CRL is not taken.
     #[error(transparent)]
     Push(#[from] PushError),
+    /// The caller has as many requests under way as it may have.
+    #[error("the caller has as many requests under way as it may have")]
+    TooManyRequests,
 }
 
 /// Whose fault a problem is.
@@ -88,6 +92,8 @@ impl Problem {
     pub fn side(&self) -> Side {
         match self.status() {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Side::Upstream,
+            // The caller does too much, and a line for each would do as much to our own log.
+            _ if matches!(self, Self::TooManyRequests) => Side::Downstream,
             status if status.is_server_error() => Side::Internal,
             _ => Side::Downstream,
         }
@@ -101,7 +107,9 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
-            Self::Cut(CutReason::Shutdown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cut(CutReason::GivenUp | CutReason::Shutdown)
+            | Self::Forward(ForwardError::Busy)
+            | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
             Self::Cut(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
@@ -150,6 +158,7 @@ impl Problem {
             Self::NotFound => "request.not_found",
             Self::Path(error) => error.code(),
             Self::Push(error) => error.code(),
+            Self::TooManyRequests => "request.identity_limit",
         }
     }
 
@@ -191,7 +200,10 @@ impl Problem {
             // Nobody can say where the next request begins.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Self::Push(PushError::Busy)) {
+        if matches!(
+            self,
+            Self::Push(PushError::Busy) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests
+        ) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::MethodNotAllowed { allow } = self {

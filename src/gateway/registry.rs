@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -39,6 +39,8 @@ pub enum CutReason {
     CertificateExpired,
     /// Its certificate, or an issuer's, has been revoked.
     CertificateRevoked,
+    /// The caller gave up most of its requests.
+    GivenUp,
     /// The header of a request did not come to its end in time.
     HeaderTimeout,
     /// A person has closed it, on the admin socket.
@@ -58,6 +60,7 @@ impl CutReason {
         match self {
             Self::CertificateExpired => "connection.certificate_expired",
             Self::CertificateRevoked => "connection.certificate_revoked",
+            Self::GivenUp => "connection.given_up",
             Self::HeaderTimeout => "connection.header_timeout",
             Self::Operator => "connection.operator",
             Self::Shutdown => "connection.shutdown",
@@ -88,6 +91,8 @@ pub struct Session {
     pub address: AddressHeaders,
     /// Whether it is used.
     pub activity: Activity,
+    /// How many requests its identity has under way upstream, on all of its connections.
+    requests: Arc<AtomicUsize>,
     order: Mutex<Order>,
     /// For the connection's own task.
     ordered: Notify,
@@ -123,6 +128,20 @@ impl Session {
             self.changed.notify_waiters();
         }
         stronger
+    }
+
+    /// Notes that the caller has given a request up; a connection on which little else happens is cut.
+    pub fn request_given_up(&self) {
+        if self.activity.request_given_up() {
+            self.tell(Order::Cut(CutReason::GivenUp), Instant::now());
+        }
+    }
+
+    /// Counts a request that goes upstream until the guard is dropped; `None` when the caller, on all of
+    /// its connections, has `at_most` under way.
+    #[must_use]
+    pub fn begin_request(&self, at_most: usize) -> Option<UnderWay> {
+        UnderWay::begin(&self.requests, at_most)
     }
 
     /// Why it is cut, and since when that is known.
@@ -161,6 +180,26 @@ impl Session {
     }
 }
 
+/// One of so many things that may be under way; dropped, it is over.
+#[derive(Debug)]
+pub struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    /// One more of those that `count` counts; `None` when there are `at_most`.
+    #[must_use]
+    pub fn begin(count: &Arc<AtomicUsize>, at_most: usize) -> Option<Self> {
+        let others = count.fetch_add(1, Ordering::Relaxed);
+        let one = Self(Arc::clone(count));
+        (others < at_most).then_some(one)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What is known of a connection when its handshake is done.
 #[derive(Debug)]
 pub struct Opening {
@@ -192,9 +231,16 @@ pub struct Registry {
 /// How many connections there are, whatever the certificates.
 #[derive(Debug, Default)]
 struct Counts {
-    of_identities: HashMap<Identity, usize>,
+    of_identities: HashMap<Identity, Standing>,
     /// Of all callers without a certificate together.
-    of_nobody: usize,
+    of_nobody: Standing,
+}
+
+/// What one identity has.
+#[derive(Debug, Default)]
+struct Standing {
+    connections: usize,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Registry {
@@ -214,9 +260,7 @@ impl Registry {
     /// identity has as many as it may have.
     #[must_use]
     pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
-        if !self.count(opening.peer.as_ref().map(|peer| &peer.identity)) {
-            return None;
-        }
+        let requests = self.count(opening.peer.as_ref().map(|peer| &peer.identity))?;
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             worker,
@@ -227,6 +271,7 @@ impl Registry {
             resumed: opening.resumed,
             address: AddressHeaders::new(opening.remote.ip()),
             activity: Activity::new(),
+            requests,
             order: Mutex::new(Order::Serve),
             ordered: Notify::new(),
             changed: Notify::new(),
@@ -239,29 +284,31 @@ impl Registry {
         Some(Registration { registry: Arc::clone(self), worker, session })
     }
 
-    fn count(&self, identity: Option<&Identity>) -> bool {
+    /// Counts a connection; gives where the requests of its identity are counted.
+    fn count(&self, identity: Option<&Identity>) -> Option<Arc<AtomicUsize>> {
         let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
-        let count = match identity {
-            Some(identity) => of_identities.get_mut(identity),
-            None => Some(of_nobody),
+        let standing = match identity {
+            None => of_nobody,
+            Some(identity) => match of_identities.get_mut(identity) {
+                Some(standing) => standing,
+                None => of_identities.entry(identity.clone()).or_default(),
+            },
         };
-        match (count, identity) {
-            (Some(count), _) if *count >= self.most_of_identity => return false,
-            (Some(count), _) => *count += 1,
-            (None, Some(identity)) => drop(of_identities.insert(identity.clone(), 1)),
-            (None, None) => {}
+        if standing.connections >= self.most_of_identity {
+            return None;
         }
-        true
+        standing.connections += 1;
+        Some(Arc::clone(&standing.requests))
     }
 
     fn discount(&self, identity: Option<&Identity>) {
         let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
         let Some(identity) = identity else {
-            *of_nobody = of_nobody.saturating_sub(1);
+            of_nobody.connections = of_nobody.connections.saturating_sub(1);
             return;
         };
         match of_identities.get_mut(identity) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(standing) if standing.connections > 1 => standing.connections -= 1,
             _ => drop(of_identities.remove(identity)),
         }
     }
@@ -435,5 +482,22 @@ mod tests {
         assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
         drop(first);
         assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
+
+    #[test]
+    fn requests_are_counted_by_identity_and_not_by_connection() {
+        let registry = Arc::new(Registry::new(2, 2));
+        let [first, second] = [0, 1].map(|worker| {
+            let lasting = Duration::days(worker + 1);
+            registry.register(usize::try_from(worker).unwrap(), opening(&peer("alice", lasting))).unwrap()
+        });
+        let other = registry.register(0, opening(&peer("bob", Duration::DAY))).unwrap();
+        let running = first.session().begin_request(2).unwrap();
+        let _running = second.session().begin_request(2).unwrap();
+        assert!(first.session().begin_request(2).is_none() && second.session().begin_request(2).is_none());
+        assert!(other.session().begin_request(2).is_some());
+        // It ends whether or not the connection does that it was on.
+        drop((first, running));
+        assert!(second.session().begin_request(2).is_some());
     }
 }

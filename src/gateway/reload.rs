@@ -295,6 +295,8 @@ impl Shared {
     /// # Errors
     /// [`ReloadError`]; then nothing but CRLs has changed, unless it is [`ReloadError::Key`].
     pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
+        // Whoever has moved the log away says so like this, whatever comes of the rest.
+        self.telemetry.log.reopen();
         let noticed = Instant::now();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.load_again(trigger);

@@ -22,7 +22,7 @@ const LISTED: usize = 1_000;
 /// Judges every request in the access log `log` (`-` for standard input) by the policy in `config`.
 ///
 /// # Errors
-/// [`RunError`] when either cannot be read.
+/// [`RunError`] when either cannot be read, or no line is one of an access log.
 pub fn replay(log: &Path, config: &Path) -> Result<Replay, RunError> {
     let config = load_to_ask(config)?;
     let failed = |source| RunError::AccessLog { path: log.to_owned(), source };
@@ -30,7 +30,11 @@ pub fn replay(log: &Path, config: &Path) -> Result<Replay, RunError> {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(log).map_err(failed)?)),
     };
-    judge(lines, &config).map_err(failed)
+    let replay = judge(lines, &config).map_err(failed)?;
+    match replay.read_nothing() {
+        true => Err(RunError::NoAccessLog { path: log.to_owned() }),
+        false => Ok(replay),
+    }
 }
 
 fn judge(mut lines: impl BufRead, config: &Config) -> io::Result<Replay> {
@@ -43,7 +47,8 @@ fn judge(mut lines: impl BufRead, config: &Config) -> io::Result<Replay> {
             break;
         }
         match Line::read(&line).map(|line| (line.compare(config), line)) {
-            None => replay.other_lines += 1,
+            None if is_event(&line) => replay.other_lines += 1,
+            None => replay.foreign_lines += 1,
             Some((Comparison::Unjudgeable, _)) => replay.unjudgeable += 1,
             Some((Comparison::DependsOnQuery, _)) => replay.depends_on_query += 1,
             Some((Comparison::Same, _)) => replay.unchanged += 1,
@@ -69,6 +74,8 @@ pub struct Replay {
     pub unjudgeable: u64,
     /// Lines that tell of no decision.
     pub other_lines: u64,
+    /// Lines that are not of an access log.
+    pub foreign_lines: u64,
     /// What changes, in the order of the log, each once.
     pub changes: Vec<Change>,
 }
@@ -93,6 +100,11 @@ pub struct Change {
 }
 
 impl Replay {
+    /// Whether there is no line of an access log.
+    const fn read_nothing(&self) -> bool {
+        self.unchanged + self.changed + self.depends_on_query + self.unjudgeable + self.other_lines == 0
+    }
+
     fn list(&mut self, known: &mut HashMap<String, usize>, line: Line, now: String, number: u64) {
         let caller = line.caller();
         let was = line.was();
@@ -119,6 +131,17 @@ struct Line {
     decision: String,
     reason: Option<String>,
     upstream: Option<String>,
+}
+
+/// Whether this is a line of an access log, whatever it tells of.
+fn is_event(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "that they are there is what counts")]
+    struct Event {
+        time: String,
+        event: String,
+    }
+    serde_json::from_slice::<Event>(bytes).is_ok()
 }
 
 enum Comparison {
@@ -205,7 +228,7 @@ impl fmt::Display for Replay {
         if listed < self.changed {
             writeln!(f, "and {} more", self.changed - listed)?;
         }
-        let Self { unchanged, changed, depends_on_query, unjudgeable, other_lines, .. } = self;
+        let Self { unchanged, changed, depends_on_query, unjudgeable, other_lines, foreign_lines, .. } = self;
         writeln!(f, "{changed} request(s) would be treated otherwise, {unchanged} as they were")?;
         for (count, what) in [
             (
@@ -214,6 +237,7 @@ impl fmt::Display for Replay {
             ),
             (unjudgeable, "request(s) not judged: the log does not have all of them"),
             (other_lines, "other line(s)"),
+            (foreign_lines, "line(s) that are not of an access log"),
         ] {
             if *count > 0 {
                 writeln!(f, "{count} {what}")?;

@@ -1,23 +1,22 @@
 //! The gateway as a process: configuration in, serving until a signal.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::admin::AdminSocket;
-use super::config::{AccessLog, ClientCertificate, Config, Listener};
+use super::config::{AccessLog, ClientCertificate, Config, Limits, Listener};
 use super::keyring::Keyring;
+use super::log::Destination;
+use super::log_file::LogFile;
 use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
 use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
@@ -169,12 +168,15 @@ pub struct Checked {
     pub key_protection: Option<Protection>,
 }
 
-/// Asks for as many descriptors as the system gives, and says how many connections fit: each takes two,
-/// its own and the one to the service behind. Whoever fills up what is there must not take those to the
-/// service from the others.
-pub(super) fn within_descriptor_limit(connections: usize) -> usize {
+/// Asks for as many descriptors as the system gives, and gives `limits` as far as they fit: the connections of
+/// callers, and those to each of so many services behind. Whoever fills up what is there must not take
+/// those to the services from the others, so that nobody may have more than a quarter of either.
+pub(super) fn within_descriptors(limits: &Limits, upstreams: usize) -> Limits {
+    let mut limits = limits.clone();
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(256);
+    let behind = limits.connections_per_upstream.saturating_mul(upstreams);
+    let wanted = u64::try_from(limits.connections.saturating_add(behind).saturating_add(256));
+    let wanted = wanted.unwrap_or(u64::MAX);
     let reachable = maximum.unwrap_or(u64::MAX).min(wanted);
     if current.is_some_and(|current| current < reachable)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum })
@@ -182,16 +184,24 @@ pub(super) fn within_descriptor_limit(connections: usize) -> usize {
         tracing::warn!(%error, "the limit of open descriptors cannot be raised");
     }
     if reachable == wanted {
-        return connections;
+        return limits;
     }
     let fitting = usize::try_from((reachable - (reachable / 4).min(256)) / 2).unwrap_or(usize::MAX).max(1);
+    let each = (fitting / upstreams.max(1)).max(1);
+    limits.connections = limits.connections.min(fitting);
+    limits.connections_per_upstream = limits.connections_per_upstream.min(each);
+    limits.connections_per_identity = limits.connections_per_identity.min((fitting / 4).max(1));
+    limits.requests_per_identity = limits.requests_per_identity.min((each / 4).max(1));
     tracing::warn!(
         descriptors = reachable,
         wanted,
-        connections = fitting,
+        connections = limits.connections,
+        connections_per_upstream = limits.connections_per_upstream,
+        connections_per_identity = limits.connections_per_identity,
+        requests_per_identity = limits.requests_per_identity,
         "fewer connections fit than the configuration allows"
     );
-    fitting
+    limits
 }
 
 impl fmt::Display for Checked {
@@ -242,15 +252,11 @@ fn loader() -> Loader {
     Loader::new(clock, None, 1, Keyring::default())
 }
 
-fn open(access_log: &AccessLog) -> Result<Box<dyn Write + Send>, RunError> {
+fn open(access_log: &AccessLog) -> Result<Box<dyn Destination>, RunError> {
     Ok(match access_log {
         AccessLog::File(path) => {
-            // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
-            let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-            let mut options = OpenOptions::new();
-            // Who calls when is nobody's business but its readers'.
-            let file = options.create(true).append(true).mode(0o640).custom_flags(nonblocking).open(path);
-            Box::new(file.map_err(|source| RunError::AccessLog { path: path.clone(), source })?)
+            let failed = |source| RunError::AccessLog { path: path.clone(), source };
+            Box::new(LogFile::open(path.clone()).map_err(failed)?)
         }
         AccessLog::Off => Box::new(io::sink()),
         AccessLog::Stdout => Box::new(io::stdout()),
@@ -297,6 +303,12 @@ pub enum RunError {
     /// It does not start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// What is to be replayed is none.
+    #[error("{} has no line of an access log", path.display())]
+    NoAccessLog {
+        /// The file.
+        path: PathBuf,
+    },
     /// The configuration has no such listener.
     #[error("the gateway does not listen on {}", address.map_or_else(|| "any address".to_owned(), |address| address.to_string()))]
     NoListener {
@@ -316,6 +328,7 @@ impl RunError {
             Self::Environment { .. } => "gateway.environment",
             Self::File(error) => error.code(),
             Self::Gateway(error) => error.code(),
+            Self::NoAccessLog { .. } => "gateway.no_access_log",
             Self::NoListener { .. } => "gateway.no_listener",
         }
     }

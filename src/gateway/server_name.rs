@@ -2,16 +2,18 @@
 //! each request (RFC 9110, section 7.4).
 //!
 //! A caller that names a host in its handshake is answered only where our certificate has that name, and
-//! may then ask for that host alone. One that names none (it dialled an address) is judged by the same
-//! rules: nothing that is decided depends on the name. `control-service` stands for whichever gateway
-//! was dialled, so that the host of a request need not agree with it.
+//! may then ask for that host alone. One that names none (it dialled an address), or `control-service`, which
+//! stands for whichever gateway was dialled, may ask for any name or address of our certificate, and for the
+//! address that it has reached. No other host is ours, and none is told to the service behind.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::ServerConnection;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::framing::Host;
 use super::verify::hello_understood;
 use crate::identity::CONTROL_SERVICE_DNS_NAME;
 use crate::x509::{Certificate, SubjectAltName};
@@ -47,8 +49,44 @@ impl ResolvesServerCert for OwnNames {
     }
 }
 
-/// The host that every request on `connection` must be for, if the caller named one.
-#[must_use]
-pub fn required_host(connection: &ServerConnection) -> Option<Box<str>> {
-    connection.server_name().filter(|name| *name != CONTROL_SERVICE_DNS_NAME).map(Box::from)
+/// The hosts that the requests of one connection may be for.
+#[derive(Debug)]
+pub enum Hosts {
+    /// The one that the caller named.
+    Named(Box<str>),
+    /// Those of our certificate, and the address that was reached.
+    Ours {
+        /// Our certificate.
+        leaf: Arc<Certificate>,
+        /// The address at our end; `None` where the system does not say.
+        reached: Option<IpAddr>,
+    },
+}
+
+impl Hosts {
+    /// Those of `connection`, which reached us at `reached` and was shown `leaf`.
+    #[must_use]
+    pub fn of(connection: &ServerConnection, leaf: &Arc<Certificate>, reached: Option<IpAddr>) -> Self {
+        match connection.server_name() {
+            Some(name) if name != CONTROL_SERVICE_DNS_NAME => Self::Named(name.into()),
+            _ => Self::Ours { leaf: Arc::clone(leaf), reached },
+        }
+    }
+
+    /// Whether a request may be for `host`.
+    #[must_use]
+    pub fn have(&self, host: &Host) -> bool {
+        let Self::Ours { leaf, reached } = self else {
+            return matches!(self, Self::Named(name) if host.agrees_with(name));
+        };
+        let address = host.name().trim_matches(['[', ']']).parse::<IpAddr>();
+        let address = address.ok().map(|address| address.to_canonical());
+        let is_address = |ours: IpAddr| address == Some(ours.to_canonical());
+        reached.is_some_and(is_address)
+            || leaf.subject_alt_names.iter().any(|name| match name {
+                SubjectAltName::Dns(name) => host.agrees_with(name),
+                SubjectAltName::Ip(ours) => is_address(*ours),
+                _ => false,
+            })
+    }
 }

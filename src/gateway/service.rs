@@ -74,8 +74,11 @@ async fn answer(
     }
     let downstream = tunnel::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
+    let at_most = connection.worker.gateway.limits.request_body;
+    // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
+    let body = RequestBody::new(body, head.version, at_most);
     let host = framing::check(&head)?;
-    if connection.required_host.as_ref().is_some_and(|required| !host.agrees_with(required)) {
+    if !connection.hosts.have(&host) {
         return Err(Problem::Misdirected);
     }
     let path = RequestPath::from_uri(&head.uri)?;
@@ -86,12 +89,13 @@ async fn answer(
     let Permitted { upstream, terms, mut exchange } = decide(connection, &head, &path, record)?;
     let downstream = downstream.filter(|_| terms.websocket());
     exchange.tunnel = downstream.is_some();
-    let at_most = connection.worker.gateway.limits.request_body;
     if body.size_hint().lower() > at_most {
         return Err(Problem::BodyTooLarge { at_most });
     }
-    let body = RequestBody::new(body, at_most);
-    record.forwarded(&upstream.name, body.upload());
+    let limits = &connection.worker.gateway.limits;
+    let under_way =
+        connection.session.begin_request(limits.requests_per_identity).ok_or(Problem::TooManyRequests)?;
+    record.forwarded(&upstream.name, body.upload(), under_way);
     let mut request = to_upstream(connection, head, &host, &path, body, record);
     assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
@@ -99,7 +103,7 @@ async fn answer(
     }
     let Sent { mut response, lease, upgrade } = tokio::select! {
         biased;
-        sent = upstream.send(connection.worker.index, terms, request) => sent?,
+        sent = upstream.send(connection.worker.index, limits.connections_per_upstream, terms, request) => sent?,
         problem = exchange.clone().forbidden() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());

@@ -13,14 +13,14 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, UtcOffset};
 
 use super::body::Upload;
 use super::flood::Flood;
 use super::log::LineLog;
 use super::metrics::{Finished, Metrics};
 use super::policy::{Denial, DenyReason, RuleId, Verdict};
-use super::registry::{CutReason, Session};
+use super::registry::{CutReason, Session, UnderWay};
 use super::rejected::Rejected;
 use super::request_id::RequestId;
 use crate::clock::Clock;
@@ -183,6 +183,7 @@ pub struct RequestRecord {
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     upload: Option<Arc<Upload>>,
+    under_way: Option<UnderWay>,
     bytes_up: u64,
     bytes_out: u64,
     written: bool,
@@ -212,6 +213,7 @@ impl RequestRecord {
             status: None,
             reason: None,
             upload: None,
+            under_way: None,
             bytes_up: 0,
             bytes_out: 0,
             written: false,
@@ -248,8 +250,9 @@ impl RequestRecord {
         self.shadow = Some(shadow);
     }
 
-    /// It is on its way to `upstream`.
-    pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>) {
+    /// It is on its way to `upstream`, and one of those that are until its record ends.
+    pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>, under_way: UnderWay) {
+        self.under_way = Some(under_way);
         self.upstream = Some(Arc::clone(upstream));
         self.upload = Some(upload);
     }
@@ -440,15 +443,15 @@ impl Serialize for Rule {
     }
 }
 
-/// A time with milliseconds, RFC 3339, UTC.
+/// A time with milliseconds, always three digits of them, so that lines sort as text; RFC 3339, UTC.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let time = self.0.to_offset(UtcOffset::UTC);
-        let time = time.replace_millisecond(time.millisecond()).unwrap_or(time);
-        serializer.serialize_str(&time.format(&Rfc3339).unwrap_or_default())
+        let (date, (hour, minute, second, millisecond)) = (time.date(), time.time().as_hms_milli());
+        serializer.collect_str(&format_args!("{date}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"))
     }
 }
 
@@ -457,5 +460,20 @@ fn shortened(text: &str) -> &str {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::{Duration, macros::datetime};
+
+    #[test]
+    fn times_sort_as_text() {
+        let begun = datetime!(2026-01-02 03:04:05.09 +02:00);
+        let told = |ms: i64| serde_json::to_string(&Timestamp(begun + Duration::milliseconds(ms))).unwrap();
+        assert_eq!(told(0), "\"2026-01-02T01:04:05.090Z\"");
+        let told: Vec<_> = (0..2_000).map(told).collect();
+        assert!(told.is_sorted());
     }
 }

@@ -1,6 +1,9 @@
 //! Upgraded connections (RFC 9110, section 7.8): after the upstream's 101, bytes pass in both directions
 //! until either side ends, the certificate does, or the policy forbids it.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
@@ -8,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
@@ -64,9 +67,7 @@ pub async fn run(ends: Ends, lease: Lease, exchange: Exchange, mut record: Reque
         record.fail("tunnel.not_begun");
         return;
     };
-    // The upstream's connection is the tunnel's now.
-    drop(lease);
-    let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+    let (mut downstream, mut upstream) = (TokioIo::new(downstream), Counted::new(TokioIo::new(upstream)));
     let complete = tokio::select! {
         biased;
         problem = exchange.forbidden() => {
@@ -74,16 +75,64 @@ pub async fn run(ends: Ends, lease: Lease, exchange: Exchange, mut record: Reque
             false
         }
         ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
-            Ok((up, down)) => {
-                record.tunnelled(up, down);
-                true
-            }
+            Ok(_) => true,
             Err(_) => {
                 record.fail("tunnel.broken");
                 false
             }
         }
     };
+    // However it ended, these have passed.
+    record.tunnelled(upstream.written, upstream.read);
+    drop(upstream);
+    // The upstream's connection was the tunnel's; now it is nobody's.
+    drop(lease);
     record.finish(complete);
     let _ = timeout(Duration::from_millis(50), downstream.shutdown()).await;
+}
+
+/// A stream that counts what passes through it.
+#[derive(Debug)]
+struct Counted<S> {
+    stream: S,
+    read: u64,
+    written: u64,
+}
+
+impl<S> Counted<S> {
+    const fn new(stream: S) -> Self {
+        Self { stream, read: 0, written: 0 }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let length = buffer.filled().len().saturating_sub(before);
+        self.read += u64::try_from(length).unwrap_or_default();
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(length)) = &written {
+            self.written += u64::try_from(*length).unwrap_or_default();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

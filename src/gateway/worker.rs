@@ -91,9 +91,11 @@ impl Worker {
             let overdue = activity.header().is_some_and(|header| header >= limits.header_timeout);
             let idle = activity.idle().unwrap_or_default();
             let stalled = activity.stalled().is_some_and(|stalled| stalled >= limits.stall_timeout);
-            if overdue && session.protocol == Protocol::Http1 {
+            // On HTTP/2, each stream ends by itself.
+            let one_by_one = session.protocol == Protocol::Http1;
+            if overdue && one_by_one {
                 Order::Cut(CutReason::HeaderTimeout)
-            } else if stalled || idle >= limits.idle_timeout + limits.stall_timeout {
+            } else if stalled && one_by_one || idle >= limits.idle_timeout + limits.stall_timeout {
                 // An idle connection was told to end, and cannot: its last response was never taken.
                 Order::Cut(CutReason::Stalled)
             } else if idle >= limits.idle_timeout {

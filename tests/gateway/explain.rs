@@ -113,7 +113,10 @@ async fn agrees(gateway: &TestGateway, leaf: Option<&Leaf>, line: &str, said: &V
         let said_by_us = |name: &str| {
             name.starts_with("x-cluster") || name.starts_with("x-forwarded") || name.contains("cert")
         };
-        let named = |name: &str| told.iter().any(|field| field[0] == name);
+        let made = said["headers_of_each_request"].as_array().unwrap();
+        assert!(made.iter().all(|name| seen["headers"][name.as_str().unwrap()].is_string()), "{said} {seen}");
+        let named =
+            |name: &str| told.iter().any(|field| field[0] == name) || made.iter().any(|made| made == name);
         assert!(
             seen["headers"].as_object().unwrap().keys().all(|name| !said_by_us(name) || named(name)),
             "{seen}"
@@ -124,6 +127,26 @@ async fn agrees(gateway: &TestGateway, leaf: Option<&Leaf>, line: &str, said: &V
     assert_eq!(log["reason"], said["code"], "{line}: {said}");
     assert_eq!(log["rule"], said["rule"]["rule"], "{line}: {said}");
     assert_eq!(log["upstream"], said["upstream"], "{line}: {said}");
+}
+
+#[tokio::test]
+async fn an_explanation_names_what_is_signed_for_each_request() {
+    let gateway = Setup { more: "assertion: { lifetime: 30s }\n", ..open() }.start();
+    let user = gateway.user();
+    user.write(&gateway.path(""), "caller");
+    let (_, said) = explain(&gateway.path(""), Some("caller.crt"), "GET /v1/x", &[]);
+    agrees(&gateway, Some(&user), "GET /v1/x", &said).await;
+    for (cert, line, names) in [
+        (Some("caller.crt"), "GET /v1/x", &["x-request-id", "x-cluster-assertion"][..]),
+        (None, "GET /healthz", &["x-request-id"]),
+        (Some("caller.crt"), "GET /v2", &[]),
+    ] {
+        let (_, said) = explain(&gateway.path(""), cert, line, &[]);
+        assert_eq!(said["headers_of_each_request"], serde_json::json!(names), "{said}");
+    }
+    let arguments = ["explain", "--config", "gateway.yaml", "--cert", "caller.crt", "--request", "GET /v1/x"];
+    let said = run(&gateway.path(""), &arguments).1;
+    assert!(said.contains("  x-cluster-assertion: (made for each request)\n"), "{said}");
 }
 
 #[test]
@@ -223,7 +246,9 @@ async fn a_log_is_replayed_against_another_policy() {
     assert_eq!(said["changed"], 3, "{said}");
     assert_eq!(said["unchanged"], 1);
     assert_eq!(said["depends_on_query"], 1);
-    assert_eq!(said["other_lines"], 5, "a refused handshake, a bad path and what is no line: {said}");
+    assert_eq!(said["other_lines"], 2, "a refused handshake and a bad path: {said}");
+    assert_eq!(said["foreign_lines"], 3, "what is no line of an access log: {said}");
+    assert!(text.contains("3 line(s) that are not of an access log\n"), "{text}");
     let changes = said["changes"].as_array().unwrap();
     assert_eq!(changes.len(), 2, "{said}");
     assert_eq!((&changes[0]["caller"], &changes[0]["requests"]), (&"api-user/alice".into(), &2.into()));
@@ -236,4 +261,34 @@ async fn a_log_is_replayed_against_another_policy() {
 
     let (code, said, _) = replay(Setup::new().routes);
     assert_eq!((code, &said["changed"]), (0, &0.into()), "{said}");
+}
+
+#[test]
+fn a_file_that_is_no_access_log_is_not_said_to_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    Setup::new().write(directory.path());
+    std::fs::write(directory.path().join("json"), "{}\n{\"event\":\"request\"}\n").unwrap();
+    for file in ["/dev/null", "cluster.crt", "json"] {
+        let (code, _, said) = run(directory.path(), &["replay", file, "--config", "gateway.yaml"]);
+        assert_eq!(code, 3, "{file}: {said}");
+        assert!(said.contains("has no line of an access log"), "{said}");
+    }
+}
+
+#[test]
+fn one_file_is_replayed_and_tried() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new();
+    setup.write(directory.path());
+    let text = std::fs::read_to_string(directory.path().join("gateway.yaml")).unwrap();
+    std::fs::write(directory.path().join("new.yaml"), text.replace("/v1/**", "/v2/**")).unwrap();
+    let more = "policy: { shadow: new.yaml }\n";
+    std::fs::write(directory.path().join("gateway.yaml"), format!("{more}{text}")).unwrap();
+    let (code, said, err) = run(directory.path(), &["check", "--config", "gateway.yaml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(said.ends_with("A policy of 2 route(s) is tried beside it.\n"), "{said}");
+    let line = r#"{"time":"2026-01-02T03:04:05.000Z","event":"request","role":"api-user","name":"alice","method":"GET","path":"/v1/x","decision":"permit","upstream":"api"}"#;
+    std::fs::write(directory.path().join("access.log"), format!("{line}\n")).unwrap();
+    let (code, said, err) = run(directory.path(), &["replay", "access.log", "--config", "new.yaml"]);
+    assert_eq!(code, 1, "{said}{err}");
 }

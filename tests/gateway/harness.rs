@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::keyring::Keyring;
+use cluster_ca::gateway::log::Destination;
 use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -550,6 +551,8 @@ impl Clock for MovedClock {
 /// What was written to the access log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Destination for Lines {}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

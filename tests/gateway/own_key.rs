@@ -481,7 +481,9 @@ fn explain_needs_no_key_and_check_says_whether_it_opened_it() {
         std::fs::rename(directory.path().join(name), directory.path().join("elsewhere")).unwrap();
         let (code, said) = ask(&request);
         assert_eq!(code, Some(0), "{said}");
-        std::fs::write(directory.path().join("log"), "").unwrap();
+        // A line that tells of no request.
+        let line = r#"{"time":"2026-01-02T03:04:05.000Z","event":"handshake_refused"}"#;
+        std::fs::write(directory.path().join("log"), line).unwrap();
         let (code, said) = ask(&["replay", "log", "--config", "gateway.yaml"]);
         assert_eq!(code, Some(0), "{said}");
         let (code, said) = ask(&["check", "--config", "gateway.yaml", "--without-keys"]);

@@ -57,9 +57,17 @@ async fn a_request_is_for_the_host_that_the_connection_is_to() {
         // The name that Flocker-style clients give, whatever they dial.
         (Some("control-service"), "api.example", 200),
         (Some("control-service"), "127.0.0.1:4523", 200),
-        // A connection to an address names no host.
+        (Some("control-service"), "evil.example", 421),
+        // A connection to an address names no host, and is for any of ours.
         (None, "127.0.0.1", 200),
+        (None, "127.0.0.1:4523", 200),
         (None, "api.example", 200),
+        (None, "Api.Example.", 200),
+        (None, "control-service", 200),
+        (None, "evil.example", 421),
+        (None, "api.example.org", 421),
+        (None, "127.0.0.2", 421),
+        (None, "[::1]", 421),
     ] {
         assert_eq!(status(&gateway, name, host).await, wanted, "{name:?} {host}");
     }

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::eventually::eventually;
 use crate::harness::Setup;
+use crate::upstreams::{read_request, scripted};
 
 pub(crate) fn gateway(directory: &std::path::Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
@@ -272,4 +275,176 @@ fn an_access_log_that_nobody_reads_does_not_hold_up_the_start() {
         .unwrap();
     let status = eventually("an end", || child.try_wait().unwrap());
     assert!(!status.success());
+}
+
+#[test]
+fn a_refusal_reaches_a_caller_over_http2_that_sends_a_body() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let (mut child, address, _said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    std::fs::write(directory.path().join("large"), vec![b'x'; 40 << 10]).unwrap();
+    let call = |method: &str, path: &str, body: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--http2", "--write-out", "%{http_code}"])
+            .args(["--cacert", "cluster.crt", "--cert", "alice.crt", "--key", "alice.key"])
+            .args(["--output", "/dev/null", "--request", method, "--data", body])
+            .arg(format!("https://{address}{path}"))
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    for body in ["x", "@large"] {
+        let said: Vec<_> = (0..20).map(|_| call("POST", "/closed", body)).collect();
+        assert_eq!(said, vec!["403"; 20], "{body}");
+    }
+    let said: Vec<_> = (0..20).map(|_| call("PUT", "/.well-known/cluster/crl", "x")).collect();
+    assert_eq!(said, vec!["403"; 20]);
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn one_identity_cannot_use_up_the_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = Arc::new(AtomicUsize::new(0));
+    let upstream = scripted({
+        let held = Arc::clone(&held);
+        move |_, mut stream| {
+            while let Some(request) = read_request(&mut stream) {
+                if request.starts_with("GET /v1/slow") {
+                    held.fetch_add(1, Ordering::SeqCst);
+                    // Until the gateway gives up.
+                    let _ = stream.read(&mut [0]);
+                    return;
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            }
+        }
+    });
+    let setup = Setup::in_front_of(upstream);
+    setup.write(directory.path());
+    for name in ["alice", "bob"] {
+        setup.cluster.leaf("api-user", name).write(directory.path(), name);
+    }
+    let program = env!("CARGO_BIN_EXE_cluster-gateway");
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 200; exec \"$0\" run --config gateway.yaml", program])
+        .current_dir(directory.path())
+        .stdin(Stdio::null());
+    let (mut child, address, _said) = start_command(limited);
+    let curl = |name: &str, more: &[&str], path: &str| {
+        let mut command = Command::new("curl");
+        command
+            .args(["--silent", "--http2", "--max-time", "30", "--write-out", "%{http_code}\n"])
+            .args([
+                "--cacert",
+                "cluster.crt",
+                "--cert",
+                &format!("{name}.crt"),
+                "--key",
+                &format!("{name}.key"),
+            ])
+            .args(["--output", "/dev/null"])
+            .args(more)
+            .arg(format!("https://{address}{path}"))
+            .current_dir(directory.path());
+        command
+    };
+    let parallel = ["--parallel", "--parallel-max", "100"];
+    let mut attack: Vec<_> = (0..4)
+        .map(|_| {
+            curl("alice", &parallel, "/v1/slow/[1-100]")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    eventually("as many requests as she may have", || (held.load(Ordering::SeqCst) >= 18).then_some(()));
+    for _ in 0..5 {
+        let output = curl("bob", &[], "/v1/things").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200\n");
+    }
+    // A quarter of the connections to the service that fit into 200 descriptors.
+    assert_eq!(held.load(Ordering::SeqCst), 18);
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut refused = String::new();
+    while !refused.contains("request.identity_limit") {
+        refused.clear();
+        assert!(log.read_line(&mut refused).unwrap() > 0);
+    }
+    assert!(refused.contains("\"status\":503") && refused.contains("\"name\":\"alice\""), "{refused}");
+    for curl in &mut attack {
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+    }
+    terminate(&child);
+    std::io::copy(&mut log, &mut std::io::sink()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_access_log_that_is_moved_away_is_begun_anew_on_a_hang_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        upstream: Some("127.0.0.1:1".parse().unwrap()),
+        more: "access_log: access.log\n",
+        ..Setup::new()
+    };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let (mut child, address, _said) =
+        start(directory.path(), &["run", "--config", "gateway.yaml", "--demo-upstream"]);
+    let call = |path: &str| {
+        let status = Command::new("curl")
+            .args(["--silent", "--max-time", "20", "--cacert", "cluster.crt", "--cert", "alice.crt"])
+            .args(["--key", "alice.key", "--output", "/dev/null", &format!("https://{address}{path}")])
+            .current_dir(directory.path())
+            .status();
+        assert!(status.unwrap().success());
+    };
+    let has = |file: &str, path: &str| {
+        eventually(&format!("a line about {path} in {file}"), || {
+            std::fs::read_to_string(directory.path().join(file)).ok()?.contains(path).then_some(())
+        });
+    };
+    call("/v1/before");
+    has("access.log", "/v1/before");
+    std::fs::rename(directory.path().join("access.log"), directory.path().join("access.log.1")).unwrap();
+    call("/v1/between");
+    has("access.log.1", "/v1/between");
+    signal(&child, "-HUP");
+    eventually("a new file", || directory.path().join("access.log").exists().then_some(()));
+    call("/v1/after");
+    has("access.log", "/v1/after");
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_told_of_and_never_said_to_be_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    setup.cluster.leaf("api-user", "alice").write(directory.path(), "alice");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = gateway(directory.path(), &["run", "--config", "gateway.yaml", "--demo-upstream"]);
+    let mut child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = said.find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned())).unwrap();
+    let output = Command::new("curl")
+        .args(["--silent", "--max-time", "20", "--cacert", "cluster.crt", "--cert", "alice.crt"])
+        .args(["--key", "alice.key", &format!("https://{address}/v1/things")])
+        .current_dir(directory.path())
+        .output();
+    assert!(output.unwrap().status.success());
+    assert!(said.any(|line| line.contains("a log cannot be written")));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let rest: Vec<_> = said.collect();
+    assert!(!rest.iter().any(|line| line.contains("written again")), "{rest:?}");
 }

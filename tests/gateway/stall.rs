@@ -58,14 +58,56 @@ async fn a_caller_that_takes_nothing_of_its_response_is_cut() {
 }
 
 #[tokio::test]
-async fn a_caller_that_opens_no_window_is_cut() {
+async fn a_stalled_stream_is_ended_though_others_move() {
     let (upstream, ended) = endless();
     let gateway = impatient(upstream);
     let mut calls = open_with_window(&gateway, 0).await;
-    let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
-    assert_eq!(response.status(), 200);
-    ended.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.stalled");
+    let mut stalled = Vec::new();
+    for _ in 0..10 {
+        let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
+        assert_eq!(response.status(), 200);
+        stalled.push(response);
+    }
+    // A response without a body needs no window.
+    let mut moves = calls.clone();
+    let moving = tokio::spawn(async move {
+        loop {
+            let head = request_h2("HEAD", "/.well-known/cluster/whoami", "");
+            assert_eq!(moves.send_request(head).await.unwrap().status(), 200);
+            tokio::task::yield_now().await;
+        }
+    });
+    for response in stalled {
+        assert!(patiently(response.into_body().collect()).await.is_err());
+        ended.recv_timeout(PATIENCE).unwrap();
+    }
+    assert!(!moving.is_finished(), "the connection goes on");
+    moving.abort();
+    let line = gateway.line("request", |line| line["path"] == "/v1/x");
+    assert_eq!(line["reason"], "downstream.stalled", "{line}");
+    assert!(gateway.lines().iter().all(|line| line["event"] != "connection_cut"));
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_all_of_its_requests_is_cut() {
+    let upstream = scripted(|_, mut stream| {
+        read_request(&mut stream);
+        // Until the gateway gives up.
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let (mut calls, connection) = gateway.open_h2(&gateway.user()).await;
+    for number in 0..1_000 {
+        let given_up = calls.send_request(request_h2("GET", "/v1/x", ""));
+        if tokio::time::timeout(std::time::Duration::from_millis(2), given_up).await.is_ok() {
+            assert!(number >= 200, "{number}");
+            break;
+        }
+    }
+    assert!(patiently(connection).await.is_ok());
+    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.given_up");
+    // Another connection of the same caller is let in.
+    assert_eq!(gateway.get(&gateway.user(), "/.well-known/cluster/whoami").await.status, 200);
 }
 
 #[tokio::test]

@@ -75,6 +75,17 @@ async fn a_websocket_passes_and_leaves_a_line_at_its_end() {
 }
 
 #[tokio::test]
+async fn what_has_passed_is_told_however_a_websocket_ends() {
+    let gateway = with_websockets(echoing()).start();
+    let mut stream = open(&gateway, &gateway.user(), "/v1/ws").await;
+    ping(&mut stream).await;
+    // No end is said: the connection is gone.
+    drop(stream);
+    let line = gateway.line("request", |_| true);
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&8.into(), &8.into()), "{line}");
+}
+
+#[tokio::test]
 async fn s9_what_is_sent_before_the_101_waits_for_it() {
     let gateway = with_websockets(echoing()).start();
     let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();

@@ -105,8 +105,8 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/demo",
             "gateway/forward",
             "gateway/metrics/listener",
-            "gateway/own",
             "gateway/service",
+            "gateway/streams",
             "gateway/tunnel",
             "gateways/call",
         ],
@@ -132,7 +132,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rpassword", &["cli/secrets"]),
-    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/run"]),
+    ("rustix", &["cli/actor", "distribute/ssh", "files", "gateway/admin", "gateway/log_file", "gateway/run"]),
     (
         "rustls",
         &[

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::key::KeySource;
 use super::reader::Item;
-use super::{ConfigError, duration};
+use super::{ConfigError, duration_of, with_unit};
 
 /// How assertions are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Assertion {
         let mut fields = item.fields()?;
         let issuer = fields.optional("issuer").map(|item| item.read(claim));
         let audience = fields.optional("audience").map(|item| item.read(claim));
-        let lifetime = fields.optional("lifetime").map(|item| item.read(lifetime));
+        let lifetime = fields.optional("lifetime").map(|item| with_unit(&item, lifetime));
         let key = fields.optional("key");
         let key = KeySource::from(key.as_ref(), &mut fields, base);
         fields.finish();
@@ -52,7 +52,7 @@ fn claim(text: &str) -> Result<String, ConfigError> {
 }
 
 fn lifetime(text: &str) -> Result<Duration, ConfigError> {
-    match duration(text) {
+    match duration_of(text) {
         Ok(lifetime) if (Duration::from_secs(1)..=Assertion::LONGEST).contains(&lifetime) => Ok(lifetime),
         _ => Err(ConfigError::AssertionLifetime),
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Fields, Item, KeyFiles};
-use super::{ConfigError, duration, file};
+use super::{ConfigError, duration_of, file, with_unit};
 use crate::files;
 use crate::keys::{KeyError, LockedKey, Opener};
 
@@ -64,7 +64,7 @@ impl KeySource {
         let path = key.and_then(private);
         let opener = kms.map(|item| private(&item).map(Opener::Kms));
         let opener = opener.or_else(|| passphrase.map(|item| private(&item).map(Opener::Passphrase)));
-        let timeout = timeout.map_or(Some(Self::TIMEOUT), |item| item.read(bounded));
+        let timeout = timeout.map_or(Some(Self::TIMEOUT), |item| with_unit(&item, bounded));
         Some(Self {
             path: path?,
             opener: match opener {
@@ -77,7 +77,7 @@ impl KeySource {
 }
 
 fn bounded(text: &str) -> Result<Duration, ConfigError> {
-    match duration(text) {
+    match duration_of(text) {
         Ok(timeout) if (Duration::from_secs(1)..=KeySource::LONGEST).contains(&timeout) => Ok(timeout),
         _ => Err(ConfigError::KmsTimeout),
     }

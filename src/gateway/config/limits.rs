@@ -12,6 +12,10 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one identity.
     pub connections_per_identity: usize,
+    /// Requests of one identity that may be under way to the services behind, on all of its connections.
+    pub requests_per_identity: usize,
+    /// Connections to one service behind, those that wait for their next request included.
+    pub connections_per_upstream: usize,
     /// Open connections of one address (IPv6: of one /64), those in their handshake included.
     pub connections_per_address: usize,
     /// Handshakes of one address that may be under way.
@@ -39,6 +43,8 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             connections_per_identity: 1_000,
+            requests_per_identity: 1_000,
+            connections_per_upstream: 5_000,
             connections_per_address: 2_500,
             handshakes_per_address: 512,
             failed_handshakes_per_address: 3_000,
@@ -64,6 +70,8 @@ impl Limits {
         for (limit, key) in [
             (&mut limits.connections, "connections"),
             (&mut limits.connections_per_identity, "connections_per_identity"),
+            (&mut limits.requests_per_identity, "requests_per_identity"),
+            (&mut limits.connections_per_upstream, "connections_per_upstream"),
             (&mut limits.connections_per_address, "connections_per_address"),
             (&mut limits.handshakes_per_address, "handshakes_per_address"),
             (&mut limits.failed_handshakes_per_address, "failed_handshakes_per_address"),
@@ -77,7 +85,7 @@ impl Limits {
             (&mut limits.stall_timeout, "stall_timeout"),
             (&mut limits.drain_timeout, "drain_timeout"),
         ] {
-            set(limit, fields.optional(key).and_then(|item| item.read(duration)));
+            set(limit, fields.optional(key).and_then(|item| duration(&item)));
         }
         if let Some(item) = fields.optional("header_bytes")
             && let Some(bytes) = size(&item)

@@ -329,7 +329,7 @@ fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
     let mut fields = item.fields()?;
     let url = fields.required("url").and_then(|item| item.read(url));
     let mut timeout = |key, default| match fields.optional(key) {
-        Some(item) => item.read(duration),
+        Some(item) => duration(&item),
         None => Some(default),
     };
     let connect_timeout = timeout("connect_timeout", Upstream::CONNECT_TIMEOUT);
@@ -387,7 +387,23 @@ fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), Fi
     })
 }
 
-fn duration(text: &str) -> Result<Duration, TimeTextError> {
+fn duration(item: &Item<'_>) -> Option<Duration> {
+    with_unit(item, duration_of)
+}
+
+/// A duration that `parse` understands.
+fn with_unit<E: std::error::Error>(
+    item: &Item<'_>,
+    parse: impl FnOnce(&str) -> Result<Duration, E>,
+) -> Option<Duration> {
+    if let Some(given) = item.bare_number() {
+        item.report(ConfigError::DurationWithoutUnit { given });
+        return None;
+    }
+    item.read(parse)
+}
+
+fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
 
@@ -416,6 +432,10 @@ enum ConfigError {
     DisabledAnyway,
     #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
     DisabledWithCrl,
+    #[error(
+        "`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as {given}s or {given}h"
+    )]
+    DurationWithoutUnit { given: u64 },
     #[error("from 8KiB to 1MiB is possible")]
     HeaderBytes,
     #[error("from 1s to 1h is possible")]
@@ -470,6 +490,8 @@ enum ConfigError {
     Size { given: String },
     #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
     Staleness { given: String },
+    #[error("`revocation: disabled` stands by itself, beside `trust`, and not in it")]
+    RevocationInTrust,
     #[error("a key is opened by `kms` or by a passphrase: leave one of them away")]
     TwoOpeners,
     #[error("no {what} is called `{name}`")]

@@ -102,6 +102,11 @@ impl<'a> Item<'a> {
         self.value.as_u64().or_else(|| self.is_not("a whole number"))
     }
 
+    /// It as a whole number, if that is what it is.
+    pub(super) fn bare_number(&self) -> Option<u64> {
+        self.value.as_u64()
+    }
+
     /// Its elements, as a list.
     pub(super) fn list(&self) -> Option<Vec<Self>> {
         let list = self.value.as_sequence().or_else(|| self.is_not("a list"))?;
@@ -127,7 +132,7 @@ impl<'a> Item<'a> {
     /// What it says under names that are.
     pub(super) fn fields(&self) -> Option<Fields<'a>> {
         let mapping = self.mapping()?;
-        Some(Fields { item: self.clone(), mapping, known: Vec::new() })
+        Some(Fields { item: self.clone(), mapping, known: Vec::new(), misplaced: None })
     }
 
     fn mapping(&self) -> Option<&'a Mapping> {
@@ -159,12 +164,19 @@ pub(super) struct Fields<'a> {
     item: Item<'a>,
     mapping: &'a Mapping,
     known: Vec<&'static str>,
+    misplaced: Option<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// What is under `key`, if anything.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.known.push(key);
+        self.mapping.get(key).map(|value| self.item.part(value, key))
+    }
+
+    /// What is under `key`, which is elsewhere; whoever asks says so.
+    pub(super) fn misplaced(&mut self, key: &'static str) -> Option<Item<'a>> {
+        self.misplaced = Some(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
@@ -181,7 +193,7 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(self) {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();
-            if !self.known.contains(&key) {
+            if !self.known.contains(&key) && self.misplaced != Some(key) {
                 let known = self.known.join(", ");
                 let unknown = self.item.part(self.item.value, key);
                 unknown.report(format_args!("unknown key; the keys here are {known}"));

@@ -1,4 +1,5 @@
-//! A policy in a file of its own: the `routes` and `groups` that are tried beside those in force.
+//! A policy in a file of its own: the `routes` and `groups` that are tried beside those in force. It may be a
+//! whole configuration, such as the one that is to come; the rest of it is not looked at.
 
 use std::path::Path;
 
@@ -8,6 +9,26 @@ use super::{Shadow, file};
 use crate::files;
 use crate::gateway::policy::Policy;
 use crate::yaml::{Document, LIMIT, Problem};
+
+/// What else a configuration says.
+const REST: [&str; 16] = [
+    "listen",
+    "identity",
+    "revocation",
+    "trust",
+    "trust_domain",
+    "resumption",
+    "operators",
+    "state_directory",
+    "upstreams",
+    "policy",
+    "limits",
+    "assertion",
+    "access_log",
+    "metrics",
+    "admin",
+    "threads",
+];
 
 /// Reads the file that `policy.shadow` names; its problems are told with its own lines.
 pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<Shadow> {
@@ -36,6 +57,9 @@ fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<P
     let policy = root.fields().and_then(|mut fields| {
         let groups = fields.optional("groups");
         let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), ground));
+        for key in REST {
+            fields.optional(key);
+        }
         fields.finish();
         policy
     });

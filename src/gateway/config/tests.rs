@@ -122,6 +122,8 @@ routes:
 limits:
   connections: 5
   connections_per_identity: 2
+  requests_per_identity: 7
+  connections_per_upstream: 8
   connections_per_address: 3
   handshakes_per_address: 4
   failed_handshakes_per_address: 6
@@ -186,6 +188,8 @@ threads: 2
         Limits {
             connections: 5,
             connections_per_identity: 2,
+            requests_per_identity: 7,
+            connections_per_upstream: 8,
             connections_per_address: 3,
             handshakes_per_address: 4,
             failed_handshakes_per_address: 6,
@@ -396,6 +400,21 @@ fn each_mistake_is_told_with_its_line() {
             "",
             "3: trust: `crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`",
         ),
+        (
+            "crl: cluster.crl",
+            "revocation: disabled",
+            "3: trust.revocation: `revocation: disabled` stands by itself, beside `trust`, and not in it",
+        ),
+        (
+            "listen:",
+            "resumption: { max_age: 8 }\nlisten:",
+            "1: resumption.max_age: `8` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 8s or 8h",
+        ),
+        (
+            "listen:",
+            "assertion: { lifetime: 30 }\nlisten:",
+            "1: assertion.lifetime: `30` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 30s or 30h",
+        ),
         ("crl: cluster.crl", "crl: []", "3: trust.crl: no file is given"),
         (
             "crl: cluster.crl",
@@ -451,7 +470,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "8080\" }",
             "8080\", connect_timeout: 5 }",
-            "5: upstreams.api.connect_timeout: text was expected, found the number 5",
+            "5: upstreams.api.connect_timeout: `5` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 5s or 5h",
         ),
         (
             "8080\" }",
@@ -562,7 +581,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",
@@ -684,6 +703,13 @@ fn an_empty_list_of_routes_is_told() {
 }
 
 #[test]
+fn a_byte_order_mark_is_none_of_the_configuration() {
+    assert!(parse(&format!("\u{feff}{TEXT}")).is_ok());
+    let unknown = format!("\u{feff}unknown: 1\n{TEXT}");
+    assert!(parse(&unknown).unwrap_err()[0].contains("1: unknown: unknown key"));
+}
+
+#[test]
 fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
     let tried = |shadow: &str| {
         let home = home();
@@ -695,6 +721,10 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
             problems.iter().map(shown).collect::<Vec<_>>()
         })
     };
+    assert_eq!(
+        tried(TEXT).unwrap().shadow.unwrap().policy.routes().len(),
+        parse(TEXT).unwrap().policy.routes().len()
+    );
     let good = "groups:\n  g: [{ role: api-user }]\nroutes:\n  - { path: /x, methods: [GET], allow: [{ group: g }], upstream: api }\n";
     let shadow = tried(good).unwrap().shadow.unwrap();
     assert!(shadow.path.ends_with("new.yaml"));
@@ -708,8 +738,8 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         ("{ group: g }", "{ role: api-user }", "HOME/new.yaml:2: groups.g: no route uses it"),
         (
             "groups:",
-            "limits: {}\ngroups:",
-            "HOME/new.yaml:1: limits: unknown key; the keys here are groups, routes",
+            "limit: {}\ngroups:",
+            "HOME/new.yaml:1: limit: unknown key; the keys here are groups, routes, listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, policy, limits, assertion, access_log, metrics, admin, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),

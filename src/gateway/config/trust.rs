@@ -58,6 +58,7 @@ impl Trust {
         let crl = fields.optional("crl");
         let intermediates = fields.optional("intermediates");
         let staleness = fields.optional("crl_staleness");
+        let misplaced = fields.misplaced("revocation");
         let issuers = match fields.optional("issuers") {
             Some(item) => issuers::read(&item),
             None => Some(IssuerRoles::default()),
@@ -85,10 +86,15 @@ impl Trust {
                 None
             }
             (None, None) => {
-                item.report(ConfigError::NoCrl);
+                if misplaced.is_none() {
+                    item.report(ConfigError::NoCrl);
+                }
                 None
             }
         };
+        if let Some(item) = misplaced {
+            item.report(ConfigError::RevocationInTrust);
+        }
         Some(Self { bundle: bundle?, revocation: revocation?, issuers: issuers? })
     }
 }
@@ -100,7 +106,7 @@ impl Resumption {
             return item.read(only_disabled).map(|()| Self::Disabled);
         }
         let mut fields = item.fields()?;
-        let max_age = fields.required("max_age").and_then(|item| item.read(duration));
+        let max_age = fields.required("max_age").and_then(|item| duration(&item));
         fields.finish();
         max_age.map(Self::MaxAge)
     }
@@ -125,7 +131,7 @@ fn grace(item: &Item<'_>) -> Option<Duration> {
         });
     }
     let mut fields = item.fields()?;
-    let grace = fields.required("grace").and_then(|item| item.read(duration));
+    let grace = fields.required("grace").and_then(|item| duration(&item));
     fields.finish();
     grace
 }

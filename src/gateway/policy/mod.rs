@@ -12,6 +12,10 @@
 //! strictest that the query fulfils decides. When it fulfils none of them, the call is denied: neither
 //! here does it fall through to a broader path.
 //!
+//! Many a service takes `/a` and `/a/` for one path, and some `/A` too. So what is permitted by a route that
+//! does not spell the path out as it was sent is judged without the slash at its end as well, and without
+//! regard to case; whatever of these is denied is denied.
+//!
 //! Nothing here does input or output, or knows the time: the same engine serves a request, a shadow
 //! policy and an explanation offline.
 
@@ -26,12 +30,13 @@ pub use methods::Methods;
 pub use query::{QueryError, QueryRule, Wanted};
 pub use template::{Template, TemplateError, Variable};
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
 
-use self::tree::Node;
+use self::tree::{Case, Node};
 use super::path::RequestPath;
 use crate::identity::{Identity, Name, Role};
 
@@ -40,6 +45,10 @@ use crate::identity::{Identity, Name, Role};
 pub struct Policy {
     routes: Vec<Arc<Route>>,
     root: Node,
+    /// The same with every literal in lower case; of routes that differ by nothing else, the first.
+    folded: Node,
+    /// Whether any literal is not in lower case.
+    cased: bool,
 }
 
 impl Policy {
@@ -56,8 +65,13 @@ impl Policy {
             if is_reserved(route.path.as_str()) {
                 errors.push(PolicyError::Reserved { rule: route.rule });
             }
-            match policy.root.insert(&route) {
-                Ok(()) => policy.routes.push(route),
+            match policy.root.insert(&route, Case::Kept) {
+                Ok(()) => {
+                    // Where it cannot stand too, another one stands for the same paths.
+                    let _ = policy.folded.insert(&route, Case::Folded);
+                    policy.cased |= route.path.has_upper_case();
+                    policy.routes.push(route);
+                }
                 Err(conflict) => errors.push(conflict),
             }
         }
@@ -75,28 +89,54 @@ impl Policy {
         if is_reserved(path.path()) {
             return deny(DenyReason::NoRoute, None);
         }
-        let mut routes = self.routes_for(method, path).peekable();
-        let Some(strictest) = routes.peek().map(|route| route.rule) else {
-            let known = self.root.find(path, |_| true).is_some();
-            return deny(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }, None);
-        };
-        let Some(route) = routes.find(|route| route.query.admits(path.query())) else {
-            return deny(DenyReason::QueryNotAllowed, Some(strictest));
-        };
-        match route.admit(caller, path) {
-            Ok(()) => Decision::Permit(Terms {
+        let judged = judge(&self.root, caller, method, path, path.below_root());
+        let judged = judged.and_then(|route| {
+            for (tree, below) in self.other_readings(path, route).into_iter().flatten() {
+                if let Err(denial @ Denial { rule: Some(rule), .. }) = judge(tree, caller, method, path, &below)
+                    // Where both spellings have a route, each is for its own.
+                    && !self.route(rule).is_some_and(|closed| closed.path.is_alike(&route.path))
+                {
+                    return Err(denial);
+                }
+            }
+            Ok(route)
+        });
+        match judged {
+            Ok(route) => Decision::Permit(Terms {
                 rule: route.rule,
                 upstream: route.upstream,
                 websocket: route.websocket,
             }),
-            Err(reason) => deny(reason, Some(route.rule)),
+            Err(Denial { reason, rule }) => deny(reason, rule),
         }
+    }
+
+    /// How a service may read `path` that `route` permits: without the slash at its end, in lower case,
+    /// or both; with the tree to look it up in.
+    fn other_readings<'a>(
+        &'a self,
+        path: &'a RequestPath,
+        route: &Route,
+    ) -> [Option<(&'a Node, Cow<'a, str>)>; 3] {
+        let below = path.below_root();
+        let bare = below.strip_suffix('/').filter(|_| !route.path.ends_in_slash());
+        let cased = below.bytes().any(|byte| byte.is_ascii_uppercase()) || self.cased;
+        let folded = |below: &str| (&self.folded, Cow::Owned(below.to_ascii_lowercase()));
+        [
+            bare.map(|bare| (&self.root, Cow::Borrowed(bare))),
+            cased.then(|| folded(below)),
+            bare.filter(|_| cased).map(folded),
+        ]
     }
 
     /// Whether the decision on such a call depends on its query.
     #[must_use]
     pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
-        self.routes_for(method, path).any(|route| !route.query.is_empty())
+        let below = path.below_root().to_ascii_lowercase();
+        let bare = below.strip_suffix('/').unwrap_or(&below);
+        let read = [(&self.root, path.below_root()), (&self.folded, &below), (&self.folded, bare)];
+        let mut routes = read.into_iter().flat_map(|(tree, below)| routes_for(tree, method, below));
+        routes.any(|route| !route.query.is_empty())
     }
 
     /// The route of this number.
@@ -105,18 +145,38 @@ impl Policy {
         self.routes().find(|route| route.rule == rule)
     }
 
-    /// The routes for the most specific of all paths, those with the strictest query first.
-    fn routes_for(&self, method: &Method, path: &RequestPath) -> impl Iterator<Item = &Route> {
-        let methods = Methods::of(method);
-        let fits = move |route: &Route| route.methods.intersects(methods);
-        let routes = self.root.find(path, fits).unwrap_or_default();
-        routes.iter().map(AsRef::as_ref).filter(move |route| fits(route))
-    }
-
     /// The routes as they were given.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
         self.routes.iter().map(AsRef::as_ref)
     }
+}
+
+/// What `tree` says of what is `below` the root, which may be another reading of `path`.
+fn judge<'a>(
+    tree: &'a Node,
+    caller: Option<&Identity>,
+    method: &Method,
+    path: &RequestPath,
+    below: &str,
+) -> Result<&'a Route, Denial> {
+    let deny = |reason, rule| Denial { reason, rule };
+    let mut routes = routes_for(tree, method, below).peekable();
+    let Some(strictest) = routes.peek().map(|route| route.rule) else {
+        let known = tree.find(below, |_| true).is_some();
+        return Err(deny(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }, None));
+    };
+    let Some(route) = routes.find(|route| route.query.admits(path.query())) else {
+        return Err(deny(DenyReason::QueryNotAllowed, Some(strictest)));
+    };
+    route.admit(caller, path).map(|()| route).map_err(|reason| deny(reason, Some(route.rule)))
+}
+
+/// The routes in `tree` for the most specific of all paths, those with the strictest query first.
+fn routes_for<'a>(tree: &'a Node, method: &Method, below: &str) -> impl Iterator<Item = &'a Route> + use<'a> {
+    let methods = Methods::of(method);
+    let fits = move |route: &Route| route.methods.intersects(methods);
+    let routes = tree.find(below, fits).unwrap_or_default();
+    routes.iter().map(AsRef::as_ref).filter(move |route| fits(route))
 }
 
 /// Where the gateway answers by itself; no route can be for this path or one below it, and nothing there

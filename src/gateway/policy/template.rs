@@ -14,7 +14,8 @@ use crate::gateway::path::{self, PathError, RequestPath};
 /// | `*` | one segment that is not empty |
 /// | `**` | whatever follows, nothing included; only at the end |
 ///
-/// A slash at the end counts: `/v1` and `/v1/` are two paths, and `/v1/**` stands for both.
+/// A slash at the end counts: `/v1` and `/v1/` are two paths, and `/v1/**` stands for both. What a route
+/// for `/v1` closes, it closes for `/v1/` too, unless a route says `/v1/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -37,6 +38,27 @@ impl Template {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it says that a slash is at the end.
+    pub(super) fn ends_in_slash(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Literal(text)) if text.is_empty())
+    }
+
+    /// Whether a literal has a letter in upper case.
+    pub(super) fn has_upper_case(&self) -> bool {
+        let upper = |text: &String| text.bytes().any(|byte| byte.is_ascii_uppercase());
+        self.segments.iter().any(|segment| matches!(segment, Segment::Literal(text) if upper(text)))
+    }
+
+    /// Whether nothing but case, and the names of variables, tells it from `other`.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(|segments| match segments {
+                (Segment::Literal(one), Segment::Literal(other)) => one.eq_ignore_ascii_case(other),
+                (Segment::Any(_), Segment::Any(_)) | (Segment::Rest, Segment::Rest) => true,
+                _ => false,
+            })
     }
 
     /// The variable that is written `{name}`.

@@ -371,3 +371,56 @@ fn routes_that_only_overlap_are_no_errors() {
     }
     assert!(compile(&[("GET", "/a", user), ("HEAD", "/a", user)]).is_ok());
 }
+
+#[test]
+fn h7_a_slash_at_the_end_opens_nothing_that_is_closed_without_it() {
+    let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
+    let policy = compile(&[
+        ("GET", "/v1/admin", control),
+        ("GET POST", "/v1/**", user),
+        ("GET", "/v1/jobs", control),
+        ("GET", "/v1/jobs/", user),
+        ("GET", "/v1/closed/{x}", &[]),
+    ])
+    .unwrap();
+    let told = |request: &str| decide(&policy, "api-user/alice", request);
+    for closed in ["/v1/admin", "/v1/admin/"] {
+        assert_eq!(told(&format!("GET {closed}")), Err(DenyReason::RoleNotAllowed), "{closed}");
+    }
+    assert_eq!(told("GET /v1/closed/x/"), Err(DenyReason::RoleNotAllowed));
+    // What a route says for the slash, it says.
+    assert_eq!(told("GET /v1/jobs"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(told("GET /v1/jobs/"), Ok(3));
+    // Nothing else is closed by it.
+    for open in ["GET /v1/", "GET /v1/other/", "POST /v1/admin/", "GET /v1/admin/x", "GET /v1/closed/"] {
+        assert_eq!(told(open), Ok(1), "{open}");
+    }
+    // The route for the path without it takes nobody in whom the one for the path itself keeps out.
+    let policy = compile(&[("GET", "/a", user), ("GET", "/**", control)]).unwrap();
+    assert_eq!(decide(&policy, "api-user/alice", "GET /a/"), Err(DenyReason::RoleNotAllowed));
+}
+
+#[test]
+fn another_case_opens_nothing_that_is_closed_in_the_one_that_is_written() {
+    let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
+    let policy = compile(&[
+        ("GET", "/v1/admin/{x}", control),
+        ("GET", "/v1/Status", control),
+        ("GET", "/v1/jobs", control),
+        ("GET", "/v1/Jobs", user),
+        ("GET POST", "/v1/**", user),
+    ])
+    .unwrap();
+    let told = |request: &str| decide(&policy, "api-user/alice", request);
+    for closed in ["/v1/admin/x", "/v1/Admin/x", "/V1/ADMIN/X", "/v1/Admin/x/", "/v1/status", "/v1/status/"] {
+        assert!(told(&format!("GET {closed}")).is_err(), "{closed}");
+    }
+    assert_eq!(told("GET /v1/Admin/x"), Err(DenyReason::RoleNotAllowed));
+    // Both spellings have a route.
+    assert_eq!((told("GET /v1/jobs"), told("GET /v1/Jobs")), (Err(DenyReason::RoleNotAllowed), Ok(3)));
+    for open in ["GET /v1/Other", "POST /v1/Admin/x", "GET /v1/Caf%C3%A9"] {
+        assert_eq!(told(open), Ok(4), "{open}");
+    }
+    let path = |path| RequestPath::parse(path).unwrap();
+    assert!(!policy.depends_on_query(&Method::GET, &path("/v1/Admin/x")));
+}

@@ -5,7 +5,16 @@ use std::sync::Arc;
 
 use super::template::Segment;
 use super::{Methods, PolicyError, Route};
-use crate::gateway::path::{self, RequestPath};
+use crate::gateway::path;
+
+/// How literals are taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    /// In lower case.
+    Folded,
+    /// As they are written.
+    Kept,
+}
 
 /// What may follow one beginning of a path.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +32,14 @@ pub(super) struct Node {
 
 impl Node {
     /// Takes up a route.
-    pub(super) fn insert(&mut self, route: &Arc<Route>) -> Result<(), PolicyError> {
+    pub(super) fn insert(&mut self, route: &Arc<Route>, case: Case) -> Result<(), PolicyError> {
         let mut node = self;
         let mut open = false;
         for segment in &route.path.segments {
             node = match segment {
+                Segment::Literal(text) if case == Case::Folded => {
+                    node.literal_or_new(&text.to_ascii_lowercase())
+                }
                 Segment::Literal(text) => node.literal_or_new(text),
                 Segment::Any(_) => node.any.get_or_insert_default(),
                 Segment::Rest => {
@@ -65,9 +77,9 @@ impl Node {
         &mut self.literals[position].1
     }
 
-    /// The routes of the most specific template for `path` of which one is `wanted`.
-    pub(super) fn find(&self, path: &RequestPath, wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
-        self.find_below(Some(path.below_root()), &wanted)
+    /// The routes of the most specific template for the path `below` the root of which one is `wanted`.
+    pub(super) fn find(&self, below: &str, wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
+        self.find_below(Some(below), &wanted)
     }
 
     /// `below` is what is left of the path, `None` at its end.

@@ -1,0 +1,107 @@
+//! The file of the access log, which others may move away: the name is what counts, not the file that was
+//! there once.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::log::Destination;
+
+/// A log file, open at its end.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    /// Opens the file at `path`, or makes it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = open(&path)?;
+        Ok(Self { path, file })
+    }
+
+    /// Whether there is another file at its path. None at all is no other: whoever moves the file away is
+    /// about to make the next one, or to say that we shall.
+    fn has_been_replaced(&self) -> bool {
+        match (std::fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) != (ours.dev(), ours.ino()),
+            _ => false,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    // Who calls when is nobody's business but its readers'.
+    options.create(true).append(true).mode(0o640).custom_flags(nonblocking).open(path)
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Destination for LogFile {
+    fn settle(&mut self, reopen: bool) -> io::Result<()> {
+        if reopen || self.has_been_replaced() {
+            // Where the new one cannot be opened, the old one is better than none.
+            self.file = open(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::log::LineLog;
+    use std::fs;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_written_until_there_is_another_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
+        let mut file = LogFile::open(path.clone()).unwrap();
+        let mut write = |line: &str, reopen: bool| {
+            file.settle(reopen).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
+        };
+        write("one\n", false);
+        fs::rename(&path, &moved).unwrap();
+        write("two\n", false);
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        write("three\n", false);
+        fs::rename(&path, directory.path().join("log.2")).unwrap();
+        write("four\n", true);
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(directory.path().join("log.2")).unwrap(), "three\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn what_is_asked_to_open_its_file_again_does_so_with_nothing_to_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let log = LineLog::start("log", Box::new(LogFile::open(path.clone()).unwrap())).unwrap();
+        fs::rename(&path, directory.path().join("log.1")).unwrap();
+        log.reopen();
+        drop(log);
+        assert!(path.exists());
+    }
+}
