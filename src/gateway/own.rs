@@ -32,6 +32,9 @@ pub const JWKS: &str = "/.well-known/cluster/jwks";
 /// How long a pushed CRL may take to arrive.
 const UPLOAD: Duration = Duration::from_secs(60);
 
+/// How long a push waits for the one before it.
+const TURN: Duration = Duration::from_secs(5);
+
 /// How long the answer to a push waits for the connections that it cuts.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -122,7 +125,8 @@ async fn push(connection: &Connection, body: Incoming) -> Result<Bytes, Problem>
     let gateway = Arc::clone(&connection.worker.gateway);
     let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     // Before the body is here, which is what takes up memory.
-    let under_way = gateway.pushes.begin(peer.chain.leaf.fingerprint()).ok_or(PushError::Busy)?;
+    let turn = gateway.pushes.turn(peer.chain.leaf.fingerprint());
+    let under_way = timeout(TURN, turn).await.map_err(|_| PushError::Busy)?;
     let at_most = gateway.limits.request_body;
     let body = Limited::new(body, usize::try_from(at_most).unwrap_or(usize::MAX)).collect();
     let body = match timeout(UPLOAD, body).await {
