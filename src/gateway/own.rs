@@ -32,6 +32,9 @@ pub const JWKS: &str = "/.well-known/cluster/jwks";
 /// How long a pushed CRL may take to arrive.
 const UPLOAD: Duration = Duration::from_secs(60);
 
+/// How long a push waits for the one before it.
+const TURN: Duration = Duration::from_secs(5);
+
 /// How long the answer to a push waits for the connections that it cuts.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -122,7 +125,8 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
     let gateway = Arc::clone(&connection.worker.gateway);
     let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     // Before the body is here, which is what takes up memory.
-    let under_way = gateway.pushes.begin(peer.chain.leaf.fingerprint()).ok_or(PushError::Busy)?;
+    let turn = gateway.pushes.turn(peer.chain.leaf.fingerprint());
+    let under_way = timeout(TURN, turn).await.map_err(|_| PushError::Busy)?;
     let body = match timeout(UPLOAD, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(BodyError::TooLarge { at_most })) => return Err(Problem::BodyTooLarge { at_most }),

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::x509::Sha256;
 
 /// How many certificates may push at once.
@@ -10,13 +12,27 @@ const AT_MOST: usize = 4;
 
 /// The pushes under way.
 #[derive(Debug, Default)]
-pub struct Pushes(Mutex<Vec<Sha256>>);
+pub struct Pushes {
+    under_way: Mutex<Vec<Sha256>>,
+    over: Notify,
+}
 
 impl Pushes {
-    /// Begins the push of a caller with the certificate of this fingerprint; `None` while another one of
-    /// its own is under way, or too many of others are.
-    #[must_use]
-    pub fn begin(self: &Arc<Self>, certificate: Sha256) -> Option<UnderWay> {
+    /// Waits until a caller with the certificate of this fingerprint may push: until none of its own is
+    /// under way, nor too many of others.
+    pub async fn turn(self: &Arc<Self>, certificate: Sha256) -> UnderWay {
+        loop {
+            // Heard from now on, so that none is over between the look and the wait.
+            let mut over = std::pin::pin!(self.over.notified());
+            over.as_mut().enable();
+            if let Some(begun) = self.begin(certificate) {
+                return begun;
+            }
+            over.await;
+        }
+    }
+
+    fn begin(self: &Arc<Self>, certificate: Sha256) -> Option<UnderWay> {
         let mut under_way = self.under_way();
         if under_way.len() >= AT_MOST || under_way.contains(&certificate) {
             return None;
@@ -26,7 +42,7 @@ impl Pushes {
     }
 
     fn under_way(&self) -> MutexGuard<'_, Vec<Sha256>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,6 +56,7 @@ pub struct UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.pushes.under_way().retain(|certificate| *certificate != self.certificate);
+        self.pushes.over.notify_waiters();
     }
 }
 
@@ -56,5 +73,18 @@ mod tests {
         under_way.remove(2);
         assert!(pushes.begin(of(1)).is_none(), "its own is under way");
         assert!(pushes.begin(of(2)).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_next_one_waits_for_the_one_before_it() {
+        let pushes = Arc::<Pushes>::default();
+        let certificate = Sha256([1; 32]);
+        let first = pushes.turn(certificate).await;
+        let mut second = std::pin::pin!(pushes.turn(certificate));
+        let begun = std::future::poll_fn(|context| std::task::Poll::Ready(second.as_mut().poll(context)));
+        assert!(begun.await.is_pending());
+        drop(first);
+        drop(second.await);
+        assert!(pushes.begin(certificate).is_some());
     }
 }
