@@ -221,7 +221,9 @@ impl fmt::Display for Checked {
 
 /// Reads the configuration in `path`.
 pub(super) fn load(path: &Path) -> Result<Config, RunError> {
-    Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+    let bytes = Config::read(path)?;
+    Config::of_file(path, &bytes)
+        .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
 /// Loads everything that `config` names but the keys, as a gateway that starts now would.

@@ -134,10 +134,27 @@ impl Config {
     /// # Errors
     /// Every [`Problem`], in the order of the file.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
-        let file = path.display().to_string();
-        let bytes = files::read(path, LIMIT)
-            .map_err(|error| vec![Problem::new(&file, None, &reader::Chain(&error).to_string())])?;
-        let config = Self::parse(&file, &bytes, files::parent(path))?;
+        let unreadable = |error| {
+            let words = reader::Chain(&error).to_string();
+            vec![Problem::new(&path.display().to_string(), None, &words)]
+        };
+        Self::of_file(path, &Self::read(path).map_err(unreadable)?)
+    }
+
+    /// What is in the file of a configuration.
+    ///
+    /// # Errors
+    /// [`FileError`] when it cannot be read, which is no problem of what is in it.
+    pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+        files::read(path, LIMIT)
+    }
+
+    /// Reads the configuration that was in the file.
+    ///
+    /// # Errors
+    /// Every [`Problem`], in the order of the file.
+    pub fn of_file(path: &Path, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+        let config = Self::parse(&path.display().to_string(), bytes, files::parent(path))?;
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
