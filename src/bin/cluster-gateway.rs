@@ -2,8 +2,11 @@
 
 #[path = "cluster-gateway/admin.rs"]
 mod admin;
+#[path = "cluster-gateway/report.rs"]
+mod report;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -11,13 +14,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use cluster_ca::cli::{Shell, completion_script, manual_page, usage_message};
 use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::log::LineLog;
 use cluster_ca::gateway::replay::replay;
 use cluster_ca::gateway::run::{self, Keys, RunError};
+use report::{Failure, Shown};
 use serde::Serialize;
-use serde_json::json;
 use time::OffsetDateTime;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -27,7 +31,19 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The mutual-TLS gateway in front of a cluster's REST API.
 #[derive(Parser)]
-#[command(name = "cluster-gateway", version, arg_required_else_help = true)]
+#[command(
+    name = "cluster-gateway",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  cluster-gateway check --config gateway.yaml
+  cluster-gateway explain --config gateway.yaml --cert user-alice.crt --request 'GET /v1/volumes'
+  cluster-gateway run --config gateway.yaml
+
+Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files, 4 network or KMS."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +56,17 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Admin(admin::Command),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete for.
+        shell: Shell,
+    },
+    /// Print the manual page of the program, or of one command.
+    Man {
+        /// The command, such as `run`.
+        #[arg(value_name = "COMMAND")]
+        page: Vec<String>,
+    },
     /// Check a configuration and every file that it names, and tell all problems at once. Private keys
     /// are opened last, by whatever opens them: where one cannot be, everything else is good.
     Check {
@@ -103,9 +130,23 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&arguments, &error),
+    };
     match arguments.command {
         Command::Admin(command) => admin::run(command),
+        Command::Completions { shell } => raw(&completion_script(shell, Arguments::command())),
+        Command::Man { page } => match manual_page(Arguments::command(), &page) {
+            Some(page) => raw(&page),
+            None => report::fail(&Failure {
+                code: "usage.command".to_owned(),
+                message: format!("there is no command `{}`", page.join(" ").escape_debug()),
+                causes: Vec::new(),
+                hint: Some(SEE_HELP),
+            }),
+        },
         Command::Check { config, without_keys, json } => {
             say_on(io::stderr, arguments.verbose);
             let keys = if without_keys { Keys::Left } else { Keys::Opened };
@@ -123,7 +164,7 @@ fn main() -> ExitCode {
         Command::Run { config, demo_upstream } => {
             let said = match LineLog::start("standard-error", Box::new(io::stderr())) {
                 Ok(said) => Arc::new(said),
-                Err(source) => return fail(&RunError::Environment { source }),
+                Err(source) => return report::fail(&failure(&RunError::Environment { source })),
             };
             let writer = Arc::clone(&said);
             say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
@@ -135,7 +176,7 @@ fn main() -> ExitCode {
             said.close();
             match ran {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error),
+                Err(error) => report::fail(&failure(&error)),
             }
         }
     }
@@ -165,57 +206,50 @@ impl Write for Said {
     }
 }
 
+const SEE_HELP: &str = "see cluster-gateway --help";
+
+/// Arguments that make no sense: clap's own words for people, the envelope for programs.
+fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+        let (code, message) = ("usage.arguments".to_owned(), usage_message(error));
+        return report::finish(
+            true,
+            Err(Failure { code, message, causes: Vec::new(), hint: Some(SEE_HELP) }),
+        );
+    }
+    // Nobody is left to tell when this fails.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+fn raw(bytes: &[u8]) -> ExitCode {
+    // A reader that has gone away has seen enough.
+    let _ = io::stdout().write_all(bytes);
+    ExitCode::SUCCESS
+}
+
 /// Prints a result, as text or in the envelope; the exit code is 1 for one that is not `good`.
 fn print<T: Serialize + Display>(
     result: &Result<T, RunError>,
     as_json: bool,
     good: impl Fn(&T) -> bool,
 ) -> ExitCode {
-    let text = match result {
-        _ if as_json => format!("{:#}\n", envelope(result)),
-        Ok(value) => value.to_string(),
-        Err(error) => return fail(error),
+    let shown = |value: &T| -> Result<Shown, Failure> {
+        let unserializable = |error: serde_json::Error| Failure {
+            code: "system.json".to_owned(),
+            message: error.to_string(),
+            causes: Vec::new(),
+            hint: None,
+        };
+        let json = serde_json::to_value(value).map_err(unserializable)?;
+        Ok(Shown { text: value.to_string(), json, is_good: good(value) })
     };
-    // A reader that has gone away has seen enough.
-    let _ = io::stdout().write_all(text.as_bytes());
-    match result {
-        Ok(value) => ExitCode::from(u8::from(!good(value))),
-        Err(error) => exit_code(error),
-    }
+    report::finish(as_json, result.as_ref().map_err(failure).and_then(shown))
 }
 
-fn envelope<T: Serialize>(result: &Result<T, RunError>) -> serde_json::Value {
-    match result {
-        Ok(value) => json!({ "ok": true, "result": value }),
-        Err(error) => json!({ "ok": false, "error": {
-            "code": error.code(),
-            "message": error.to_string(),
-            "causes": causes(error),
-            "hint": hint(error),
-        }}),
-    }
-}
-
-fn fail(error: &RunError) -> ExitCode {
-    eprintln!("error: {error}");
-    for cause in causes(error) {
-        eprintln!("caused by: {cause}");
-    }
-    if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
-    }
-    exit_code(error)
-}
-
-fn exit_code(error: &RunError) -> ExitCode {
-    ExitCode::from(match error.code() {
-        "file.exposed" | "file.foreign_owner" | "gateway.configuration" | "gateway.no_listener" => 1,
-        "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
-        "kms.credential_missing" | "kms.key_unfit" => 1,
-        code if code.starts_with("kms.") => 4,
-        code if code.starts_with("admin.") || code.starts_with("file.") || code.starts_with("gateway.") => 3,
-        _ => 1,
-    })
+fn failure(error: &RunError) -> Failure {
+    let (code, message) = (error.code().to_owned(), error.to_string());
+    Failure { code, message, causes: causes(error), hint: hint(error) }
 }
 
 fn causes(error: &RunError) -> Vec<String> {

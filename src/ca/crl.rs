@@ -36,6 +36,7 @@ pub struct PublishedCrl {
     /// Its file.
     pub crl: PathBuf,
     /// Its number.
+    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
     pub crl_number: u64,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
@@ -154,7 +155,7 @@ impl Cluster {
     /// recorded last, and to have everything that is revoked; and its DER.
     ///
     /// # Errors
-    /// [`CaError::Crl`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`] when it is not.
+    /// [`CaError::InFile`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`] when it is not.
     pub fn verify_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
         let (crl, der) = self.read_crl(path, at)?;
         let recorded = self.inventory.active_issuer()?.crl;
@@ -187,12 +188,9 @@ impl Cluster {
         match self.verify_crl(&self.home.crl(), now) {
             Ok((crl, der)) => Ok((!crl.is_expired_at(now)).then_some((crl, der))),
             Err(
-                CaError::Crl(_)
-                | CaError::CrlIncomplete { .. }
-                | CaError::CrlNotRecorded { .. }
-                | CaError::SeveralCrls { .. }
-                | CaError::X509(_),
+                CaError::CrlIncomplete { .. } | CaError::CrlNotRecorded { .. } | CaError::SeveralCrls { .. },
             ) => Ok(None),
+            Err(CaError::InFile { path, .. }) if path == self.home.crl() => Ok(None),
             Err(CaError::File(error)) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
@@ -201,14 +199,15 @@ impl Cluster {
     /// A revocation list (PEM or DER) verified against the cluster's root, and its DER.
     ///
     /// # Errors
-    /// [`CaError::Crl`] when it does not hold.
+    /// [`CaError::InFile`] when it does not hold.
     pub fn read_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
-        let mut blocks = pem::blocks_of(pem::Kind::Crl, &files::read(path, files::CRL_FILE)?)?;
+        let mut blocks = pem::blocks_of(pem::Kind::Crl, &files::read(path, files::CRL_FILE)?)
+            .map_err(CaError::in_file(path))?;
         let block = match (blocks.pop(), blocks.is_empty()) {
             (Some(block), true) => block,
             _ => return Err(CaError::SeveralCrls { path: path.to_owned() }),
         };
-        let crl = Crl::verify(block.der(), &self.trust_bundle(at)?, at)?;
+        let crl = Crl::verify(block.der(), &self.trust_bundle(at)?, at).map_err(CaError::in_file(path))?;
         Ok((crl, block.der().to_vec()))
     }
 }

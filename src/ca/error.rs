@@ -1,6 +1,6 @@
 //! Why the CA refused or failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
@@ -72,6 +72,14 @@ pub enum CaError {
         path: PathBuf,
         /// The certificate that it should belong to.
         serial_number: SerialNumber,
+    },
+    /// What is in a file is not what it should be.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<CaError>,
     },
     /// The key that is held elsewhere and the certificate in the home do not belong together.
     #[error("the key of {by} is not the key of the root in {}", certificate.display())]
@@ -289,6 +297,12 @@ pub enum CaError {
 }
 
 impl CaError {
+    /// An error about what is in `path`, for errors that do not name it by themselves.
+    pub(super) fn in_file<E: Into<Self>>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        |error| Self::InFile { path, error: Box::new(error.into()) }
+    }
+
     /// Whether the same may well succeed later without anybody changing anything here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
@@ -317,6 +331,7 @@ impl CaError {
             Self::HomeOccupied { .. } => "home.occupied",
             Self::Identity(error) => error.code(),
             Self::IdentityRevoked { .. } => "ca.identity_revoked",
+            Self::InFile { error, .. } => error.code(),
             Self::InitializeResumed { .. } => "home.initialize_resumed",
             Self::InventoryBehind { .. } => "home.inventory_behind",
             Self::Key(error) => error.code(),

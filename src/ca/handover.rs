@@ -50,14 +50,16 @@ impl Cluster {
         let path = &self.locate(&record.intent.certificate_path);
         let foreign = |path: &std::path::Path| CaError::FileForeign { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
-        if pem::certificates(&certificate_pem)?.first() != Some(&certificate) {
+        let found = pem::certificates(&certificate_pem).map_err(CaError::in_file(path))?;
+        if found.first() != Some(&certificate) {
             return Err(foreign(path));
         }
         let key_pem = match record.intent.key_path.as_deref().map(|path| self.locate(path)) {
             None => None,
             Some(path) => {
                 let key_pem = files::read_private(&path).map_err(KeyError::from)?;
-                if PrivateKey::from_pem(&key_pem)?.public_key_info() != certificate.public_key_info {
+                let key = PrivateKey::from_pem(&key_pem).map_err(|error| error.in_file(&path))?;
+                if key.public_key_info() != certificate.public_key_info {
                     return Err(foreign(&path));
                 }
                 Some(key_pem)
@@ -88,8 +90,9 @@ impl Cluster {
     /// [`CaError`] when one of them is missing, or is not what a gateway would take.
     pub fn trust_files(&self) -> Result<TrustFiles, CaError> {
         let now = self.context.now();
-        let crl = files::read(&self.home.crl(), files::CRL_FILE)?;
-        RevocationSet::from_pem(&crl, &self.trust_bundle(now)?, now)?;
+        let path = self.home.crl();
+        let crl = files::read(&path, files::CRL_FILE)?;
+        RevocationSet::from_pem(&crl, &self.trust_bundle(now)?, now).map_err(CaError::in_file(&path))?;
         let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
         Ok(TrustFiles { bundle: bundle.into(), crl: crl.into() })
     }

@@ -160,7 +160,8 @@ impl Cluster {
     /// # Errors
     /// [`CaError`] when `cluster.crt` is missing or not fit to be trusted.
     pub fn trust_bundle(&self, at: OffsetDateTime) -> Result<TrustBundle, CaError> {
-        Ok(TrustBundle::from_pem(&files::read(&self.home.certificate(), files::SMALL_FILE)?, at)?)
+        let path = self.home.certificate();
+        TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at).map_err(CaError::in_file(&path))
     }
 
     /// What holds the root's key, if it is not in a file: known without asking anybody.
@@ -341,7 +342,9 @@ impl Authority {
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
         // The bundle on disk is what machines are given: the root that signs must be in it.
-        let bundle = crate::x509::pem::certificates(&files::read(&home.certificate(), files::SMALL_FILE)?)?;
+        let path = home.certificate();
+        let bundle = crate::x509::pem::certificates(&files::read(&path, files::SMALL_FILE)?)
+            .map_err(CaError::in_file(&path))?;
         if !bundle.contains(&cluster.root) {
             return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }

@@ -65,8 +65,9 @@ impl Cluster {
     pub fn verify(&self, certificates: &[Certificate], expected: &Expectation) -> Result<Verdict, CaError> {
         let (leaf, intermediates) = certificates.split_first().ok_or(CaError::NothingToVerify)?;
         let bundle = self.trust_bundle(expected.at)?;
-        let crls =
-            RevocationSet::from_pem(&files::read(&self.home.crl(), files::CRL_FILE)?, &bundle, expected.at)?;
+        let path = self.home.crl();
+        let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, expected.at)
+            .map_err(CaError::in_file(&path))?;
         let mut verdict = Verdict {
             serial_number: leaf.serial_number,
             subject: leaf.subject.to_string(),

@@ -13,7 +13,7 @@ use crate::clock::rfc3339;
 use super::Session;
 use super::gateways::{Reach, is_listed};
 use super::password::PasswordSource;
-use super::report::{CommandResult, Shown, typed};
+use super::report::{CommandResult, Outcome, typed};
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
@@ -76,12 +76,12 @@ impl Backup {
         if self.verify {
             let password = self.password.enter("the backup")?;
             let manifest = backup::verify_backup(&self.file, &password, &session.context)?;
-            return Ok(Box::new(Shown(Sound { file: self.file, manifest })));
+            return Ok(Box::new(Told(Sound { file: self.file, manifest })));
         }
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let password = self.password.choose("the backup")?;
         let made = backup::back_up(&cluster, &self.file, &password, self.with_issued, &session.context)?;
-        Ok(Box::new(Shown(Made(made))))
+        Ok(Box::new(Told(Made(made))))
     }
 }
 
@@ -107,7 +107,26 @@ impl Restore {
                  writes the revocation list that it owes"
             )),
         }
-        Ok(Box::new(Shown(PutBack { restored, listed: is_listed(session) })))
+        Ok(Box::new(Told(PutBack { restored, listed: is_listed(session) })))
+    }
+}
+
+/// What is told of a backup; programs get the number of its list as they get every other one, as text.
+struct Told<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Told<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: fmt::Display + Serialize> Outcome for Told<T> {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        let mut told = serde_json::to_value(&self.0)?;
+        if let Some(number) = told.get_mut("crl_number") {
+            *number = serde_json::Value::String(number.to_string());
+        }
+        Ok(told)
     }
 }
 

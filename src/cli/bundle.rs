@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{Action, Outcome};
-use crate::ca::{Cluster, HandOver, Registrar, Target, TrustFiles};
+use crate::ca::{Cluster, HandOver, Registrar, TrustFiles};
 use crate::clock::rfc3339;
 use crate::distribute::{FileStem, Package, Password, archive, key_store, readme};
 use crate::files::{self, Access, Placement};
@@ -16,9 +16,9 @@ use crate::identity::Identity;
 use crate::secret::Secret;
 use crate::x509::pem;
 
-use super::Session;
 use super::password::PasswordSource;
 use super::report::{CommandResult, Failure, Shown, typed};
+use super::{Session, input};
 
 /// What the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,8 +41,8 @@ impl Format {
 /// The arguments of `bundle`.
 #[derive(Debug, Args)]
 pub(super) struct Bundle {
-    /// The certificate: ROLE/NAME such as api-user/alice, or its serial number
-    #[arg(value_name = "ROLE/NAME|SERIAL")]
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 
     /// The file to make [default: such as user-alice.tar, in the current directory]
@@ -95,7 +95,7 @@ impl Bundle {
             return Err(Failure::new("usage.password", "a tar has no password")
                 .with_hint("a key store has one: --format p12"));
         }
-        let target: Target = self.target.parse()?;
+        let target = input::target(&self.target)?;
         let home = session.home();
         let cluster = Cluster::open(&home, &session.context)?;
         let mut leaf = cluster.hand_over(&target)?;
@@ -110,7 +110,8 @@ impl Bundle {
         let output =
             self.output.clone().unwrap_or_else(|| format!("{name}.{}", self.format.extension()).into());
         if files::occupied(&output) {
-            return Err(files::FileError::Exists { path: output }.into());
+            let exists = files::FileError::Exists { path: output };
+            return Err(Failure::from(exists).or_elsewhere("--output FILE"));
         }
         let has_key = leaf.key_pem.is_some();
         let contents = match self.format {

@@ -1,6 +1,7 @@
 //! `create-control`, `create-node`, `create-api-user`: from arguments to requests, and what is said
 //! when they were fulfilled.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -150,6 +151,7 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new("input.not_text", format!("{} is not UTF-8 text", file.display())))?;
     let mut names = Vec::new();
+    let mut lines = HashMap::new();
     let mut wrong = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -157,7 +159,16 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
             continue;
         }
         match Name::of_user(line) {
-            Ok(name) => names.push(name),
+            Ok(name) => match lines.insert(name.clone(), number + 1) {
+                None => names.push(name),
+                Some(first) => {
+                    wrong.push(format!(
+                        "{}:{}: {name} is on line {first} already",
+                        file.display(),
+                        number + 1
+                    ));
+                }
+            },
             Err(error) => wrong.push(format!("{}:{}: {error}", file.display(), number + 1)),
         }
     }
@@ -204,7 +215,8 @@ impl Common {
         let bar = progress::bar(orders.len(), session);
         let begin = Instant::now();
         let fulfilled =
-            authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count))?;
+            authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count));
+        let fulfilled = fulfilled.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
         bar.finish_and_clear();
         session.detail(format_args!("issued {} in {:.1?}", fulfilled.len(), begin.elapsed()));
         for certificate in &fulfilled {

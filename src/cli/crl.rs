@@ -147,7 +147,7 @@ impl Listed {
             *reasons.entry(reason).or_default() += 1;
         }
         Ok(Self {
-            file,
+            file: files::absolute(&file)?,
             issuer: crl.issuer.clone(),
             crl_number: crl.number.to_string(),
             this_update: rfc3339(crl.this_update),

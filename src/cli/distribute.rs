@@ -21,8 +21,8 @@ use crate::files;
 use crate::store::{Record, StoreError};
 
 use super::report::{CommandResult, Failure, Shown};
-use super::{Session, progress};
-use outcome::{Plan, Plans, Report, Summary};
+use super::{Session, input, progress};
+use outcome::{Plan, Plans, Report, Summary, Unplanned};
 
 /// The arguments of `distribute`.
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ hosts.yaml in the home says what goes where:
       as: control-service                         # the default of its role
       reload: systemctl reload control-service    # if anything is to be run")]
 pub(super) struct Distribute {
-    /// The certificate: ROLE/NAME such as api-user/alice, or its serial number
-    #[arg(value_name = "ROLE/NAME|SERIAL", required_unless_present = "all", conflicts_with = "all")]
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE", required_unless_present = "all", conflicts_with = "all")]
     target: Option<String>,
 
     /// Where its files go [default: where hosts.yaml in the home sends them]
@@ -97,17 +97,21 @@ struct Ready<'a> {
 
 impl Distribute {
     pub(super) fn run(self, session: &Session) -> CommandResult {
-        let jobs = self.jobs(session)?;
-        let single = self.to.is_some();
         let cluster = Cluster::open(&session.home(), &session.context)?;
+        let jobs = self.jobs(session, &cluster)?;
+        let single = self.to.is_some();
         let trust = cluster.trust_files()?;
         let ready = jobs.iter().map(|job| self.prepare(&cluster, job, &trust));
         if self.dry_run {
-            let mut plans = ready.map(|ready| Ok(Plan::of(&ready?))).collect::<Result<Vec<_>, Failure>>()?;
-            return Ok(match plans.pop() {
-                Some(plan) if single => Box::new(Shown(plan)),
-                last => Box::new(Shown(Plans(plans.into_iter().chain(last).collect()))),
+            let mut plans = jobs.iter().zip(ready);
+            if single && let Some((_, ready)) = plans.next() {
+                return Ok(Box::new(Shown(Plan::of(&ready?))));
+            }
+            let plans = plans.map(|(job, ready)| match ready {
+                Ok(ready) => Ok(Plan::of(&ready)),
+                Err(failure) => Err(Unplanned::of(job, failure)),
             });
+            return Ok(Box::new(plans.collect::<Plans>()));
         }
         // What cannot be handed over fails by itself; whatever else is listed is delivered.
         let ready: Vec<_> = ready.collect();
@@ -126,8 +130,8 @@ impl Distribute {
     }
 
     /// What is to be delivered: as the arguments say, or `hosts.yaml`.
-    fn jobs(&self, session: &Session) -> Result<Vec<Job>, Failure> {
-        let target = self.target.as_deref().map(str::parse::<Target>).transpose()?;
+    fn jobs(&self, session: &Session, cluster: &Cluster) -> Result<Vec<Job>, Failure> {
+        let target = self.target.as_deref().map(input::target).transpose()?;
         if let (Some(target), Some(destination)) = (&target, &self.to) {
             return Ok(vec![Job {
                 target: target.clone(),
@@ -151,7 +155,15 @@ impl Distribute {
             reload: delivery.reload.clone(),
         });
         let Some(target) = target else { return Ok(jobs.collect()) };
-        let jobs: Vec<Job> = jobs.filter(|job| job.target == target).collect();
+        let listed = match &target {
+            Target::Identity(..) => target.clone(),
+            Target::Certificate(_) | Target::Serial(_) => {
+                let intent = cluster.find(&target)?.intent;
+                Target::Identity(intent.role, intent.name)
+            }
+        };
+        let jobs = jobs.filter(|job| job.target == listed);
+        let jobs: Vec<Job> = jobs.map(|job| Job { target: target.clone(), ..job }).collect();
         if jobs.is_empty() {
             let message = format!("{} sends {target} nowhere", file.display());
             return Err(Failure::new("usage.destination", message).with_hint("say where to with --to"));

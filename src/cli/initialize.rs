@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use time::Duration;
 
-use crate::ca::{self, Initialized, NewCluster};
+use crate::ca::{self, CaError, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
 use crate::keys::Protection;
 use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
@@ -111,13 +111,29 @@ impl Initialize {
             passphrase,
             signer,
         };
-        let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)?;
+        let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)
+            .map_err(for_a_new_cluster)?;
         if made.swept {
             session
                 .note("an earlier initialize ended before its cluster was whole; what it left was removed");
         }
         Ok(Box::new(Shown(Made(made))))
     }
+}
+
+/// There is no home yet, so that what helps in one does not help here.
+fn for_a_new_cluster(error: CaError) -> Failure {
+    let hint = match error.code() {
+        "kms.certificate_untrusted" => {
+            "name the CA that the server's certificate comes from: --signer-ca-cert FILE"
+        }
+        "kms.key_unfit" => "make one that signs: bao write transit/keys/KEY type=ecdsa-p256",
+        "kms.login_refused" | "kms.token_refused" => {
+            "give one that holds, whose policy allows `read` on transit/keys/KEY and `update` on transit/sign/KEY"
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).with_hint(hint)
 }
 
 /// What only a signer in a Vault has.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::ca::Target;
 use crate::files;
+use crate::identity::Role;
 use crate::keys::PrivateKey;
 use crate::secret::Secret;
 use crate::x509::{Certificate, CertificationRequest, algorithm_of_public_key, pem};
@@ -37,7 +38,19 @@ pub(super) fn target(text: &str) -> Result<Target, Failure> {
             Ok(Target::Certificate(Box::new(certificate.ok_or_else(none)?)))
         }
         Err(error) => {
-            Err(Failure::from(error).with_hint("give a serial number, ROLE/NAME, or a certificate's file"))
+            let names_a_role = text.split('/').next().is_some_and(|role| role.parse::<Role>().is_ok());
+            let failure = match names_a_role {
+                true => error.into(),
+                false => Failure::new(
+                    "usage.target",
+                    format!(
+                        "`{}` is neither a serial number, nor ROLE/NAME, nor a file that is there",
+                        text.escape_debug()
+                    ),
+                ),
+            };
+            Err(failure
+                .with_hint("give a serial number, ROLE/NAME such as api-user/alice, or a certificate's file"))
         }
     }
 }

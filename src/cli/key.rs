@@ -46,7 +46,10 @@ pub(super) struct ChangePassphrase {
 
 impl Key {
     pub(super) fn run(self, session: &Session) -> CommandResult {
-        let path = |key: File| key.file.unwrap_or_else(|| session.home().key());
+        let path = |key: File| match key.file {
+            Some(file) => files::absolute(&file).unwrap_or(file),
+            None => session.home().key(),
+        };
         let changed = match self {
             Self::Show(key) => {
                 let held = match key.file {

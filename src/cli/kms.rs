@@ -335,7 +335,8 @@ impl Export {
         }
         only.store(&self.output)?;
         let service = only.cluster.as_ref().map(|service| Facts::of(service, service.has_secrets()));
-        Ok(Box::new(Shown(Exported { configuration: self.output, key: self.key, service })))
+        let (configuration, key) = (files::absolute(&self.output)?, files::absolute(&self.key)?);
+        Ok(Box::new(Shown(Exported { configuration, key, service })))
     }
 }
 
@@ -417,12 +418,22 @@ impl Facts {
 
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(Path::new("kms.json"), f)
+    }
+}
+
+impl Facts {
+    /// The facts, its secret being in `file`.
+    fn write(&self, file: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  service      {} at {}", self.kms, self.address)?;
         writeln!(f, "  key          {}", self.key)?;
         if let Some(namespace) = &self.namespace {
             writeln!(f, "  namespace    {namespace}")?;
         }
-        let kept = if self.secrets_kept { "kept in kms.json (0600)" } else { "not kept" };
+        let kept = match self.secrets_kept {
+            true => format!("kept in {} (0600)", typed(file)),
+            false => "not kept".to_owned(),
+        };
         writeln!(f, "  login        {}, its secret {kept}", self.login)
     }
 }
@@ -518,7 +529,7 @@ impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} opens {} and nothing else", typed(&self.configuration), typed(&self.key))?;
         match &self.service {
-            Some(service) => write!(f, "{service}"),
+            Some(service) => service.write(&self.configuration, f),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
@@ -29,11 +29,11 @@ pub(super) struct List {
     #[arg(long, value_name = "GLOB")]
     name: Option<String>,
 
-    /// Only this status: reserved, valid, expired or revoked
-    #[arg(long)]
-    status: Option<Status>,
+    /// Only this status: reserved, valid, renewed, expired, on-hold or revoked
+    #[arg(long, value_enum, hide_possible_values = true)]
+    status: Option<Standing>,
 
-    /// Only valid ones that expire within this time, such as 30d
+    /// Only those that hold, renewed ones too, and expire within this time, such as 30d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
 
@@ -62,10 +62,64 @@ pub(super) struct Show {
     target: String,
 }
 
+/// How a certificate stands: one word each, which tables, programs and `--status` share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    /// Its serial number is set aside, and it was not signed.
+    Reserved,
+    /// It holds.
+    Valid,
+    /// It holds, and another one has taken its place.
+    Renewed,
+    /// It is past its end.
+    Expired,
+    /// It is revoked for the time being.
+    OnHold,
+    /// It is revoked for good.
+    Revoked,
+}
+
+impl Standing {
+    fn of(record: &Record, now: OffsetDateTime) -> Self {
+        match record.status(now) {
+            Status::Reserved => Self::Reserved,
+            Status::Valid if record.superseded_by.is_some() => Self::Renewed,
+            Status::Valid => Self::Valid,
+            Status::Expired => Self::Expired,
+            Status::Revoked if record.is_on_hold() => Self::OnHold,
+            Status::Revoked => Self::Revoked,
+        }
+    }
+
+    /// What the inventory calls it, which knows fewer words.
+    fn recorded(self) -> Status {
+        match self {
+            Self::Reserved => Status::Reserved,
+            Self::Valid | Self::Renewed => Status::Valid,
+            Self::Expired => Status::Expired,
+            Self::OnHold | Self::Revoked => Status::Revoked,
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Reserved => "reserved",
+            Self::Valid => "valid",
+            Self::Renewed => "renewed",
+            Self::Expired => "expired",
+            Self::OnHold => "on-hold",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
 /// One line of a listing.
 #[derive(Serialize)]
 pub(super) struct Row {
-    status: Status,
+    status: Standing,
     serial_number: String,
     role: Role,
     name: String,
@@ -93,7 +147,7 @@ impl Row {
             name: intent.name.clone(),
         };
         Self {
-            status: record.status(now),
+            status: Standing::of(record, now),
             serial_number: intent.serial_number.to_string(),
             role: intent.role,
             name: intent.name.to_string(),
@@ -106,15 +160,6 @@ impl Row {
             reason: record.revocation.map(|revocation| revocation.reason),
             supersedes: intent.supersedes.as_ref().map(|old| old.serial_number),
             superseded_by: record.superseded_by.as_ref().map(|new| new.serial_number),
-        }
-    }
-
-    /// The status, and what a person would ask next.
-    fn status_text(&self) -> String {
-        match (self.status, self.reason, self.superseded_by) {
-            (Status::Revoked, Some(RevocationReason::CertificateHold), _) => "on-hold".to_owned(),
-            (Status::Valid, _, Some(_)) => "renewed".to_owned(),
-            (status, ..) => status.to_string(),
         }
     }
 }
@@ -143,7 +188,7 @@ impl Listing {
         table.set_header(["STATUS", "ROLE", "NAME", "SERIAL", "VALID UNTIL"]);
         for row in self.0.iter().take(count) {
             table.add_row([
-                row.status_text(),
+                row.status.to_string(),
                 row.role.to_string(),
                 row.name.clone(),
                 row.serial_number.clone(),
@@ -174,7 +219,7 @@ impl List {
             role: self.role,
             name: self.name,
             // "Expires within" is about certificates that still hold.
-            status: self.status.or(self.expires_within.map(|_| Status::Valid)),
+            status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| Status::Valid)),
             expires_before: self.expires_within.map(|within| now + within),
             issued_after: self.issued_after,
             issued_before: self.issued_before,
@@ -183,7 +228,9 @@ impl List {
         };
         let mut rows = Vec::new();
         cluster.inventory().list(&filter, now, |record| {
-            rows.push(Row::new(&record, &cluster, now));
+            if self.status.is_none_or(|status| status == Standing::of(&record, now)) {
+                rows.push(Row::new(&record, &cluster, now));
+            }
             Ok::<_, StoreError>(())
         })?;
         Ok(Box::new(Shown(Listing(rows))))
@@ -231,7 +278,7 @@ impl fmt::Display for Known {
         for (index, one) in self.lineage.0.iter().enumerate() {
             let label = if index == 0 { "lineage" } else { "" };
             let this = if one.serial_number == row.serial_number { "  (this one)" } else { "" };
-            writeln!(f, "  {label:12} {}  {}{this}", one.serial_number, one.status_text())?;
+            writeln!(f, "  {label:12} {}  {}{this}", one.serial_number, one.status)?;
         }
         match &self.contents {
             Some(contents) => writeln!(f, "\n{contents}"),

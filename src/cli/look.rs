@@ -11,6 +11,8 @@ use crate::ca::{Cluster, Expectation, Verdict};
 use crate::clock::{parse_time, rfc3339};
 use crate::files;
 use crate::identity::Host;
+use crate::keys::KeyFile;
+use crate::secret::Secret;
 use crate::x509::inspect::{Inspected, inspect};
 use crate::x509::pem;
 use crate::x509::trust::Purpose;
@@ -59,13 +61,27 @@ impl fmt::Display for InspectedFiles {
 impl Inspect {
     pub(super) fn run(self) -> CommandResult {
         let look = |file: PathBuf| -> Result<InspectedFile, Failure> {
-            let contents = inspect(&files::read(&file, files::CRL_FILE)?)
-                .map_err(|error| Failure::of(error.code(), &error).about(&file))?;
+            let bytes = Secret::new(files::read(&file, files::CRL_FILE)?);
+            let about = |failure: Failure| failure.about(&file);
+            // Of our own making, and of no standard form.
+            let contents = match KeyFile::parse(Secret::new(bytes.expose().to_vec())) {
+                Ok(sealed @ KeyFile::Envelope(_)) => vec![sealed_key(&sealed)],
+                Err(error) => return Err(about(error.into())),
+                Ok(_) => inspect(bytes.expose()).map_err(|error| about(error.into()))?,
+            };
             Ok(InspectedFile { file, contents })
         };
         let looked = self.files.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
         Ok(Box::new(Shown(InspectedFiles(looked))))
     }
+}
+
+fn sealed_key(file: &KeyFile) -> Inspected {
+    let key_id = match file {
+        KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
+        KeyFile::Plain(_) | KeyFile::Passphrase(_) => String::new(),
+    };
+    Inspected::protected_key(file.protection().to_string(), key_id)
 }
 
 /// What a certificate is to be good for.

@@ -12,6 +12,7 @@ mod create;
 mod crl;
 mod distribute;
 mod doctor;
+mod exit;
 mod explain_failure;
 mod forecast;
 mod gateways;
@@ -32,7 +33,7 @@ mod shell;
 mod unlock;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -41,8 +42,13 @@ use time::OffsetDateTime;
 
 use crate::ca::{Authority, Context, Home};
 use crate::clock::{FixedClock, SystemClock, SystemEntropy};
+use crate::files;
 use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
+
+pub use clap_complete::Shell;
+pub use exit::exit_code;
+pub use shell::{completion_script, manual_page};
 
 use report::{CommandResult, Failure, Format};
 use unlock::{Keyring, PassphraseSource, PinSource};
@@ -76,6 +82,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// The CA's home directory
     #[arg(
@@ -188,7 +195,7 @@ enum Command {
     #[command(subcommand)]
     Key(key::Key),
 
-    /// The key management service that wraps private keys: Vault, OpenBao
+    /// The key management service that wraps private keys: Vault, OpenBao, or a server that speaks KMIP
     Kms(kms::Kms),
 
     /// The CA that the certificates of key management services must come from
@@ -206,7 +213,7 @@ enum Command {
     /// Print a completion script for a shell
     Completions(shell::Completions),
 
-    /// Print the manual page
+    /// Print the manual page of the program, or of one command
     Man(shell::Man),
 }
 
@@ -268,7 +275,7 @@ impl Session {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
+    let mut cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => return usage(&arguments, &error),
     };
@@ -277,6 +284,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         (_, true) => Format::Quiet,
         _ => Format::Text,
     };
+    // A result names its files so that they are found from anywhere.
+    let given = if cli.global.home.as_os_str().is_empty() { Path::new(".") } else { &cli.global.home };
+    cli.global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
     let (passphrase, pin) = (cli.global.passphrase.clone(), cli.global.pin.clone());
     let keyring = Keyring::new(passphrase, pin, Home::new(&cli.global.home).kms());
     let session = Session { context: Context { unlock: Arc::new(keyring), ..context }, global: cli.global };
@@ -327,17 +337,22 @@ impl Command {
 /// Arguments that make no sense: clap's own words for people, the envelope for programs.
 fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
-        let text = error.render().to_string();
-        // The first paragraph; usage and tips follow.
-        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        let message = lines.join(" ");
-        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
-        let failure = Failure::new("usage.arguments", message).with_hint("see cluster-ca --help");
+        let failure =
+            Failure::new("usage.arguments", usage_message(error)).with_hint("see cluster-ca --help");
         return report::finish(Format::Json, Err(failure));
     }
     // Nobody is left to tell when this fails.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// What is wrong with the arguments, in one line: without usage and tips.
+#[must_use]
+pub fn usage_message(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let message = lines.join(" ");
+    message.strip_prefix("error: ").unwrap_or(&message).to_owned()
 }
 
 /// Runs `cluster-ca` as a process: real arguments, clock, randomness and user.

@@ -145,7 +145,7 @@ fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
     let mut told = Vec::with_capacity(refused.len());
     for one in refused {
         if !many {
-            return Err(one.error.into());
+            return Err(Failure::from(one.error).or_elsewhere("--output DIR"));
         }
         told.push(Refused {
             serial_number: one.serial_number,
@@ -168,11 +168,15 @@ struct Refused {
     message: String,
 }
 
-fn write_refused(refused: &[Refused], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for one in refused {
-        writeln!(f, "{}  {}/{}: not renewed: {}", one.serial_number, one.role, one.name, one.message)?;
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { serial_number, role, name, code, message } = self;
+        writeln!(f, "{serial_number}  {role}/{name}: not renewed: {message} [{code}]")
     }
-    Ok(())
+}
+
+fn complaint(refused: &[Refused]) -> Option<String> {
+    (!refused.is_empty()).then(|| refused.iter().map(ToString::to_string).collect())
 }
 
 /// What was renewed.
@@ -191,7 +195,7 @@ impl fmt::Display for Done {
             let (role, name, until) = (fulfilled.role, &fulfilled.name, rfc3339(fulfilled.not_after));
             writeln!(f, "{supersedes} -> {}  {role}/{name}  until {until}", fulfilled.serial_number)?;
         }
-        write_refused(&self.refused, f)?;
+        self.refused.iter().try_for_each(|one| one.fmt(f))?;
         match (self.all.len(), self.refused.len()) {
             (0, 0) => writeln!(f, "Nothing is due."),
             (0, refused) => writeln!(f, "\nNot renewed: {refused}"),
@@ -211,6 +215,10 @@ impl Outcome for Done {
     fn exit_code(&self) -> u8 {
         u8::from(!self.refused.is_empty())
     }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(&self.refused)
+    }
 }
 
 /// What would be renewed.
@@ -227,7 +235,7 @@ impl fmt::Display for WouldRenew {
             let (role, name) = (plan.identity.role, &plan.identity.name);
             writeln!(f, "{}  {role}/{name}  until {}", one.supersedes, rfc3339(plan.not_after))?;
         }
-        write_refused(&self.refused, f)?;
+        self.refused.iter().try_for_each(|one| one.fmt(f))?;
         writeln!(f, "\nWould renew {} (nothing was written)", self.all.len())
     }
 }
@@ -239,6 +247,10 @@ impl Outcome for WouldRenew {
 
     fn exit_code(&self) -> u8 {
         u8::from(!self.refused.is_empty())
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(&self.refused)
     }
 }
 

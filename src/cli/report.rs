@@ -11,21 +11,25 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::ca::CaError;
 use crate::files;
+use crate::revocation::RevocationReason;
+
+use super::exit::exit_code;
 
 /// What a command gives back: `Display` for people, `Serialize` for programs.
 pub(super) trait Outcome: fmt::Display {
     /// The `result` of the JSON envelope.
     fn json(&self) -> Result<serde_json::Value, serde_json::Error>;
 
-    /// The exit code; a check that found something returns 1 and is no error.
+    /// The exit code; a check that found something returns 1 and is no error, and yet not `ok`.
     fn exit_code(&self) -> u8 {
         0
     }
 
     /// What went wrong in it, though it is a result: even `--quiet` tells it, on stderr.
     fn complaint(&self) -> Option<String> {
-        None
+        (self.exit_code() != 0).then(|| self.to_string())
     }
 
     /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
@@ -56,7 +60,10 @@ impl<T: fmt::Display + Serialize> Outcome for Shown<T> {
 pub(super) fn typed(path: &Path) -> String {
     let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
-    below.strip_prefix(".").unwrap_or(below).display().to_string()
+    match below.strip_prefix(".").unwrap_or(below) {
+        here if here.as_os_str().is_empty() => ".".to_owned(),
+        below => below.display().to_string(),
+    }
 }
 
 /// How results are to be printed.
@@ -124,31 +131,35 @@ impl Failure {
         self
     }
 
+    /// With how to choose another place, where something is in the way.
+    #[must_use]
+    pub(super) fn or_elsewhere(self, option: &str) -> Self {
+        if self.code != "file.exists" {
+            return self;
+        }
+        self.with_hint(format!(
+            "nothing was overwritten; move the file away, or choose another place with {option}"
+        ))
+    }
+
+    /// With how to mean all of several certificates.
+    #[must_use]
+    pub(super) fn or_all_generations(self) -> Self {
+        if self.code != "ca.ambiguous" {
+            return self;
+        }
+        self.with_hint(
+            "name one of them by its serial number, or all that the identity has with --all-generations",
+        )
+    }
+
     pub(super) fn hint(&self) -> Option<&str> {
         self.hint.as_deref().or_else(|| hint(self.code))
     }
 
     /// Exit codes as the README's table has them.
     pub(super) fn exit_code(&self) -> u8 {
-        match self.code {
-            "file.exists" | "file.exposed" | "file.foreign_owner" | "store.no_key" => 1,
-            "gateways.ahead" | "gateways.number_reused" | "gateways.operator_revoked" => 1,
-            "ca.crl_not_written" | "profile.directory" => 3,
-            "kms.address" | "kms.name" => 2,
-            "kms.ca_certificate" | "kms.client_certificate" | "kms.configuration" | "kms.not_configured" => 1,
-            "kms.credential_missing" | "kms.credential_unreadable" | "kms.key_unfit" => 1,
-            "pkcs11.uri" | "pkcs11.pin_in_uri" => 2,
-            "pkcs11.module_missing" | "pkcs11.not_a_module" => 3,
-            "pkcs11.module_exposed" | "pkcs11.key_ambiguous" | "pkcs11.key_unfit" => 1,
-            "pkcs11.token_ambiguous" | "pkcs11.pin_last_try" => 1,
-            "pkcs11.pin_needed" | "pkcs11.pin_unreadable" => 1,
-            code => match code.split_once('.').map_or(code, |(module, _)| module) {
-                "usage" | "name" | "input" => 2,
-                "file" | "store" | "system" => 3,
-                "gateways" | "kms" | "network" | "pkcs11" | "remote" => 4,
-                _ => 1,
-            },
-        }
+        exit_code(self.code)
     }
 }
 
@@ -163,8 +174,19 @@ macro_rules! failure_from {
     )+};
 }
 
+impl From<CaError> for Failure {
+    fn from(error: CaError) -> Self {
+        let failure = Self::of(error.code(), &error);
+        match error {
+            CaError::IdentityRevoked { reason: RevocationReason::CertificateHold, .. } => {
+                failure.with_hint("it is on hold; let it hold again first: cluster-ca release")
+            }
+            _ => failure,
+        }
+    }
+}
+
 failure_from!(
-    crate::ca::CaError,
     crate::ca::backup::BackupError,
     crate::clock::EntropyError,
     crate::clock::TimeTextError,
@@ -201,9 +223,7 @@ pub(super) fn server_hint(code: &str) -> Option<&'static str> {
 /// What to do next, by error code.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "file.exists" => {
-            "nothing was overwritten; move the file away, or choose another place with --output DIR"
-        }
+        "file.exists" => "nothing was overwritten; move the file away, or choose another name or place",
         "file.exposed" => "close it to others: chmod 0700 for a directory, chmod 0600 for a key",
         "file.foreign_owner" => "run as the owner, or chown it to yourself",
         "file.disk_full" | "store.disk_full" => {
@@ -293,7 +313,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "kms.namespace_missing" => "see that --namespace is right",
         "kms.not_configured" => "put back the kms.json that knows the service, or set it: cluster-ca kms set",
         "kms.sealed" => "unseal it (bao operator unseal), then run the command again",
-        "kms.token_refused" => "it is expired, revoked or wrong; set a new one: cluster-ca kms set vault",
+        "kms.token_refused" => {
+            "it is expired, revoked or wrong: set a new one with cluster-ca kms set vault; or its policies lack that capability,              and `read` on auth/token/lookup-self, which would tell the two apart"
+        }
         "kms.unavailable" => {
             "see that the service runs and can be reached from here, then run the command again"
         }
@@ -516,9 +538,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "a certificate is named by its serial number, or as ROLE/NAME: api-user/alice"
         }
         "ca.unknown_certificate" => "see what there is: cluster-ca list",
-        "ca.ambiguous" => {
-            "name one of them by its serial number; to revoke all that an identity has, --all-generations"
-        }
+        "ca.ambiguous" => "name one of them by its serial number: cluster-ca list tells them",
         _ => return None,
     })
 }
@@ -577,7 +597,7 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
     let written = match (outcome.raw(), format) {
         (_, Format::Json) => {
             let result = outcome.json().map_err(|error| Failure::of("system.json", &error))?;
-            let envelope = Envelope { ok: true, result: Some(result), error: None };
+            let envelope = Envelope { ok: outcome.exit_code() == 0, result: Some(result), error: None };
             serde_json::to_writer(&mut stdout, &envelope)
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(stdout))

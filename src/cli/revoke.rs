@@ -121,7 +121,7 @@ impl Revoke {
         // The next one need not wait until gateways have answered.
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
-        Ok(Box::new(Ended { certificates, crl, many: !self.is_single(), follow_up }))
+        Ok(Box::new(Ended { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
     }
 
     fn is_bulk(&self) -> bool {
@@ -139,7 +139,7 @@ impl Revoke {
                 let (role, name) = identity(target)?;
                 return Ok(cluster.generations(role, &name)?);
             }
-            return Ok(vec![cluster.find_to_revoke(&target)?]);
+            return Ok(vec![to_revoke(cluster, &target)?]);
         }
         if let Some(file) = &self.file {
             let targets =
@@ -152,6 +152,10 @@ impl Revoke {
         let Self { role, issued_after, issued_before, .. } = *self;
         Ok(cluster.find_bulk(&Bulk { role, issued_after, issued_before })?)
     }
+}
+
+fn to_revoke(cluster: &Cluster, target: &Target) -> Result<Record, Failure> {
+    cluster.find_to_revoke(target).map_err(|error| Failure::from(error).or_all_generations())
 }
 
 fn serial_number(record: &Record) -> SerialNumber {
@@ -194,6 +198,8 @@ struct Ended {
     certificates: Vec<Revoked>,
     crl: PublishedCrl,
     many: bool,
+    /// For the time being.
+    hold: bool,
     follow_up: FollowUp,
 }
 
@@ -265,7 +271,8 @@ impl fmt::Display for Ended {
         let already = self.certificates.iter().filter(|one| one.already).count();
         let changed = self.certificates.len() - already;
         if self.many {
-            writeln!(f, "{changed} revoked, {already} were already")?;
+            let what = if self.hold { "put on hold" } else { "revoked" };
+            writeln!(f, "{changed} {what}, {already} were already")?;
         }
         write_crl(&self.crl, changed > 0, &self.follow_up, f)
     }
@@ -321,7 +328,7 @@ impl Hold {
         let cluster = authority.cluster();
         let records = match self.identity()? {
             Some((role, name)) => cluster.generations(role, &name)?,
-            None => vec![holdable(cluster.find_to_revoke(&input::target(&self.target)?)?)?],
+            None => vec![holdable(to_revoke(cluster, &input::target(&self.target)?)?)?],
         };
         if let Some(plan) = &plan {
             plan.refuse_among(&records)?;
@@ -330,7 +337,7 @@ impl Hold {
         let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
-        Ok(Box::new(Ended { certificates, crl, many: self.all_generations, follow_up }))
+        Ok(Box::new(Ended { certificates, crl, many: self.all_generations, hold: true, follow_up }))
     }
 
     pub(super) fn release(self, session: &Session) -> CommandResult {
@@ -340,7 +347,11 @@ impl Hold {
         let cluster = authority.cluster();
         let records = match self.identity()? {
             Some((role, name)) => cluster.held_generations(role, &name)?,
-            None => vec![cluster.find_to_release(&input::target(&self.target)?)?],
+            None => vec![
+                cluster
+                    .find_to_release(&input::target(&self.target)?)
+                    .map_err(|error| Failure::from(error).or_all_generations())?,
+            ],
         };
         let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
         drop(authority);

@@ -17,36 +17,107 @@ pub(super) struct Completions {
 /// `man`.
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// The page of one command, such as `create-node`; by default the page of cluster-ca itself
+    /// The page of one command, such as `create-node` or `kms set vault`; by default the page of cluster-ca
+    /// itself
     #[arg(value_name = "COMMAND")]
-    page: Option<String>,
+    page: Vec<String>,
 }
 
 impl Completions {
     pub(super) fn run(self) -> CommandResult {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::command(), "cluster-ca", &mut script);
-        Ok(Box::new(Generated(script)))
+        Ok(Box::new(Generated(completion_script(self.shell, super::command()))))
     }
 }
 
 impl Man {
     pub(super) fn run(self) -> CommandResult {
-        let mut tree = super::command();
-        tree.build();
-        let command = match &self.page {
-            None => tree,
-            Some(name) => tree.find_subcommand(name).cloned().ok_or_else(|| {
-                Failure::new("usage.command", format!("there is no command `{}`", name.escape_debug()))
-                    .with_hint("see cluster-ca --help")
-            })?,
+        let no_such = || {
+            let words = self.page.join(" ");
+            Failure::new("usage.command", format!("there is no command `{}`", words.escape_debug()))
+                .with_hint("see cluster-ca --help")
         };
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command)
-            .render(&mut page)
-            .map_err(|error| Failure::of("system.man", &error))?;
-        Ok(Box::new(Generated(page)))
+        Ok(Box::new(Generated(manual_page(super::command(), &self.page).ok_or_else(no_such)?)))
     }
+}
+
+/// The script that has a shell complete the commands and options of `program`.
+#[must_use]
+pub fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, name, &mut script);
+    script
+}
+
+/// The manual page of the command that `words` lead to below `program`, or of the program itself. None when
+/// there is no such command.
+#[must_use]
+pub fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
+    program.build();
+    let mut command = &program;
+    for word in words {
+        command = command.find_subcommand(word)?;
+    }
+    let command = command.clone().override_usage(synopsis(command));
+    let heading = match command.get_after_help().map(ToString::to_string) {
+        Some(text) if text.starts_with("Examples:") => ".SH EXAMPLES",
+        _ => ".SH NOTES",
+    };
+    let mut page = Vec::new();
+    // Into memory: there is no reason to fail.
+    clap_mangen::Man::new(command).render(&mut page).ok()?;
+    Some(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", &format!("\n{heading}\n")).into_bytes())
+}
+
+/// The command with its own options and what they take; those that every command has are not repeated.
+fn synopsis(command: &clap::Command) -> String {
+    let mut words = vec![command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned()];
+    let (positional, options): (Vec<_>, Vec<_>) = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set())
+        .partition(|one| one.is_positional());
+    let is_own = |option: &&&clap::Arg| {
+        !option.is_global_set() && !["help", "version"].contains(&option.get_id().as_str())
+    };
+    for option in options.iter().filter(is_own) {
+        let name = match (option.get_long(), option.get_short()) {
+            (Some(long), _) => format!("--{long}"),
+            (None, Some(short)) => format!("-{short}"),
+            (None, None) => continue,
+        };
+        let takes = match option.get_action().takes_values() {
+            true => format!(" {}", value_name(option)),
+            false => String::new(),
+        };
+        words.push(match option.is_required_set() {
+            true => format!("{name}{takes}"),
+            false => format!("[{name}{takes}]"),
+        });
+    }
+    words.push("[OPTIONS]".to_owned());
+    for argument in positional {
+        let (name, more) = (value_name(argument), if is_repeated(argument) { "..." } else { "" });
+        words.push(match argument.is_required_set() {
+            true => format!("{name}{more}"),
+            false => format!("[{name}{more}]"),
+        });
+    }
+    if command.has_subcommands() {
+        words.push(if command.is_subcommand_required_set() { "COMMAND" } else { "[COMMAND]" }.to_owned());
+    }
+    words.join(" ")
+}
+
+fn value_name(argument: &clap::Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    match names.is_empty() {
+        true => argument.get_id().as_str().to_uppercase(),
+        false => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn is_repeated(argument: &clap::Arg) -> bool {
+    matches!(argument.get_action(), clap::ArgAction::Append)
 }
 
 struct Generated(Vec<u8>);

@@ -10,6 +10,7 @@ use crate::keys::kms::{Configuration, KmsError, Pkcs11Error};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
+use super::report::Failure;
 use super::secrets::{self, SecretError};
 
 /// Where the passphrase of a key comes from, unless it is asked for.
@@ -52,20 +53,31 @@ impl PassphraseSource {
     }
 
     /// A passphrase to protect a key with: from the file or descriptor, or asked for twice.
-    pub(super) fn choose(&self, path: &Path) -> Result<Secret, KeyError> {
-        match self.given(path)? {
-            Some(passphrase) => Ok(passphrase),
-            None => secrets::ask_twice(&format!("New passphrase of {}: ", path.display()))
-                .map_err(|error| passphrase_error(path, error)),
+    pub(super) fn choose(&self, path: &Path) -> Result<Secret, Failure> {
+        self.choose_with(path, "--passphrase-file FILE or --passphrase-fd FD")
+    }
+
+    fn choose_with(&self, path: &Path, options: &str) -> Result<Secret, Failure> {
+        if let Some(passphrase) = self.given(path)? {
+            return Ok(passphrase);
         }
+        secrets::ask_twice(&format!("New passphrase of {}: ", path.display())).map_err(|error| match error {
+            SecretError::Nobody => Failure::new(
+                "key.passphrase_needed",
+                format!("{} is to have a new passphrase, and none was given", path.display()),
+            )
+            .with_hint(format!("give {options}, or run the command on a terminal")),
+            error => passphrase_error(path, error).into(),
+        })
     }
 }
 
 impl NewPassphraseSource {
     /// The new passphrase: from the file or descriptor, or asked for twice.
-    pub(super) fn choose(self, path: &Path) -> Result<Secret, KeyError> {
+    pub(super) fn choose(self, path: &Path) -> Result<Secret, Failure> {
         let Self { new_passphrase_file: passphrase_file, new_passphrase_fd: passphrase_fd } = self;
-        PassphraseSource { passphrase_file, passphrase_fd }.choose(path)
+        PassphraseSource { passphrase_file, passphrase_fd }
+            .choose_with(path, "--new-passphrase-file FILE or --new-passphrase-fd FD")
     }
 }
 

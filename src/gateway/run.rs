@@ -234,12 +234,16 @@ impl fmt::Display for Checked {
 
 /// Reads the configuration in `path`.
 pub(super) fn load(path: &Path) -> Result<Config, RunError> {
-    Config::load(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+    let bytes = Config::read(path)?;
+    Config::of_file(path, &bytes)
+        .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
 /// Reads the configuration in `path` for whoever only asks what it would decide.
 pub(super) fn load_to_ask(path: &Path) -> Result<Config, RunError> {
-    Config::load_to_ask(path).map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
+    let bytes = Config::read(path)?;
+    Config::of_file_to_ask(path, &bytes)
+        .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
 /// Loads everything that `config` names but the keys, as a gateway that starts now would.

@@ -1,6 +1,6 @@
 //! Why a private key could not be made, opened or protected.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::kms::KmsError;
 use crate::files::FileError;
@@ -39,6 +39,14 @@ pub enum KeyError {
     Generate {
         /// The type asked for.
         algorithm: KeyAlgorithm,
+    },
+    /// What is in a file cannot be read as the key that it should be.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<KeyError>,
     },
     /// The key is held by a service or a token and never leaves it.
     #[error("the private key is held by a service or a token and never leaves it")]
@@ -100,6 +108,22 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// The same, naming the file where it does not say by itself what it is about.
+    #[must_use]
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Encrypted
+            | Self::EnvelopeDamaged
+            | Self::EnvelopeUnreadable { .. }
+            | Self::EnvelopeVersion { .. }
+            | Self::NotPem
+            | Self::TooCostly
+            | Self::Unsupported
+            | Self::UnsupportedEncryption => Self::InFile { path: path.to_owned(), error: Box::new(self) },
+            error => error,
+        }
+    }
+
     /// Whether the same may well succeed later without anybody changing anything here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
@@ -117,6 +141,7 @@ impl KeyError {
             Self::File(error) => error.code(),
             Self::Generate { .. } => "key.generate",
             Self::Held => "key.held",
+            Self::InFile { error, .. } => error.code(),
             Self::Kms(error) => error.code(),
             Self::NotPem => "key.not_pem",
             Self::PassphraseEmpty { .. } => "key.passphrase_empty",

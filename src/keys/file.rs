@@ -81,7 +81,7 @@ impl KeyFile {
     /// # Errors
     /// [`KeyError`] for a file that is missing, exposed, or of no form that is known.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        Self::parse(files::read_private(path)?)
+        Self::parse(files::read_private(path)?).map_err(|error| error.in_file(path))
     }
 
     /// Recognises what a key file holds.
@@ -160,13 +160,15 @@ impl KeyFile {
     /// [`KeyError`]: above all [`KeyError::WrongPassphrase`] and what the key management service says.
     pub fn open(&self, path: &Path, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
         match self {
-            Self::Plain(pem) => PrivateKey::from_pem(pem),
+            Self::Plain(pem) => PrivateKey::from_pem(pem).map_err(|error| error.in_file(path)),
             Self::Passphrase(der) => {
                 let pkcs8 = passphrase::decrypt(der, &unlock.passphrase(path)?)?;
                 let key = pkcs8.and_then(|pkcs8| PrivateKey::from_pkcs8(pkcs8.expose()).ok());
                 key.ok_or_else(|| KeyError::WrongPassphrase { path: path.to_owned() })
             }
-            Self::Envelope(envelope) => envelope.open(&unlock.kms()?.data_key(envelope)?),
+            Self::Envelope(envelope) => {
+                envelope.open(&unlock.kms()?.data_key(envelope)?).map_err(|error| error.in_file(path))
+            }
         }
     }
 }

@@ -148,7 +148,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`] for a file that is missing, exposed, or holds no key that can be opened.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
-        Self::from_pem(&files::read_private(path)?)
+        Self::from_pem(&files::read_private(path)?).map_err(|error| error.in_file(path))
     }
 
     /// The key as unencrypted PKCS#8 in PEM.

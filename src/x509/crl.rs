@@ -269,6 +269,15 @@ impl CrlNumber {
     }
 }
 
+/// Writes the number of a list as [`CrlNumber`] is written, as text: it may be larger than what programs take for
+/// an integer (RFC 5280, section 5.2.3, allows 20 octets), and whoever reads it needs one type.
+///
+/// # Errors
+/// The serializer's.
+pub fn number_as_text<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&CrlNumber::from(*number))
+}
+
 impl From<u64> for CrlNumber {
     fn from(number: u64) -> Self {
         let mut padded = [0; 20];

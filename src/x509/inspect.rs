@@ -196,6 +196,12 @@ fn public_key(info: &[u8]) -> String {
 }
 
 impl Inspected {
+    /// A private key that something else than its form protects, which is not for this module to know.
+    #[must_use]
+    pub fn protected_key(protection: String, key_id: String) -> Self {
+        Self::new("private key").text("protection", protection).text("public_key_sha256", key_id)
+    }
+
     fn new(kind: &str) -> Self {
         Self { kind: kind.to_owned(), facts: Vec::new() }
     }

@@ -426,17 +426,17 @@ fn what_waiting_does_not_mend_ends_a_start_at_once() {
     let mut altered: Value = serde_json::from_str(&good).unwrap();
     altered["key_id"] = json!("00".repeat(32));
     write_private(&at("gateway.key"), altered.to_string());
-    ended(1, "key.envelope_damaged");
+    ended(3, "key.envelope_damaged");
     write_private(&at("gateway.key"), &good[..good.len() / 2]);
-    ended(1, "key.envelope_unreadable");
+    ended(3, "key.envelope_unreadable");
     write_private(
         &at("gateway.key"),
         behind_passphrase(setup.cluster.leaf("control-service", "a"), PASSPHRASE).key_pem,
     );
-    ended(1, "key.passphrase_needed");
+    ended(2, "key.passphrase_needed");
     write_private(&at("gateway.key"), &good);
     write_private(&at("kms.json"), "{}");
-    ended(1, "kms.configuration");
+    ended(3, "kms.configuration");
     write_private(&at("kms.json"), kms.file());
     kms.bao.post(
         "sys/policies/acl/gateway-key",

@@ -43,7 +43,7 @@ fn every_command_that_needs_the_root_key_opens_it_with_the_passphrase() {
     home.ok(&["create-api-user", "alice", "--passphrase-file", &file]);
     home.ok(&["revoke", "api-user/alice", "--passphrase-file", &file]);
     let refusal = home.refused(&["create-api-user", "bob"]);
-    assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.passphrase_needed"));
+    assert_eq!((refusal.exit, refusal.code.as_str()), (2, "key.passphrase_needed"));
     assert!(refusal.hint.contains("--passphrase-file"), "{refusal:?}");
     // What only looks needs no key.
     home.ok(&["list"]);

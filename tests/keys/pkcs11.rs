@@ -261,7 +261,7 @@ fn the_pin_comes_from_where_it_was_put_and_is_kept_only_when_asked() {
 
     // Nobody to ask; then each source, the nearer one before the one that lies farther away.
     let refusal = setup.no_cluster(&setup.initialize(path, ""));
-    assert_eq!((refusal.exit, refusal.code.as_str()), (1, "pkcs11.pin_needed"));
+    assert_eq!((refusal.exit, refusal.code.as_str()), (2, "pkcs11.pin_needed"));
     assert!(refusal.hint.contains("CLUSTER_CA_PKCS11_PIN"), "{refusal:?}");
     setup.initialize(path, &query).result();
     let kept = fs::read_to_string(setup.home.path("kms.json")).unwrap();

@@ -1,13 +1,14 @@
 //! The commands that ask a running gateway.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use cluster_ca::gateway::admin::client::{self, ClientError};
 use cluster_ca::gateway::admin::{Request, text};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -51,22 +52,12 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Sessions(which) => (Request::Sessions, which),
         Command::Status(which) => (Request::Status, which),
     };
-    let result = ask(&which, &request);
-    let text = match &result {
-        _ if which.json => format!("{:#}\n", envelope(&result)),
-        Ok(result) => text::describe(&request, result),
-        Err(error) => {
-            eprintln!("error: {error}");
-            error.causes().iter().for_each(|cause| eprintln!("caused by: {cause}"));
-            if let Some(hint) = hint(error) {
-                eprintln!("hint: {hint}");
-            }
-            return exit_code(error);
-        }
-    };
-    // A reader that has gone away has seen enough.
-    let _ = io::stdout().write_all(text.as_bytes());
-    result.as_ref().err().map_or(ExitCode::SUCCESS, exit_code)
+    let shown = ask(&which, &request).map(|answer| Shown {
+        text: text::describe(&request, &answer),
+        json: answer,
+        is_good: true,
+    });
+    report::finish(which.json, shown.map_err(|error| failure(&error)))
 }
 
 fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
@@ -78,23 +69,13 @@ fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
     client::ask(&socket, request)
 }
 
-fn envelope(result: &Result<Value, ClientError>) -> Value {
-    match result {
-        Ok(result) => json!({ "ok": true, "result": result }),
-        Err(error) => json!({ "ok": false, "error": {
-            "code": error.code(),
-            "message": error.to_string(),
-            "causes": error.causes(),
-            "hint": hint(error),
-        }}),
+fn failure(error: &ClientError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        message: error.to_string(),
+        causes: error.causes(),
+        hint: hint(error),
     }
-}
-
-fn exit_code(error: &ClientError) -> ExitCode {
-    ExitCode::from(match error {
-        ClientError::Unreachable { .. } => 3,
-        _ => 1,
-    })
 }
 
 fn hint(error: &ClientError) -> Option<&'static str> {

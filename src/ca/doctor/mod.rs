@@ -269,8 +269,12 @@ impl Round<'_> {
 
     /// Takes in an error with its causes, and what it is about.
     fn fault(&mut self, code: &'static str, about: Option<&Path>, error: &dyn std::error::Error) {
-        let mut message = about.map(|path| format!("{}: ", path.display())).unwrap_or_default();
-        message.push_str(&error.to_string());
+        let mut message = error.to_string();
+        if let Some(place) = about.map(|path| path.display().to_string())
+            && !message.starts_with(&place)
+        {
+            message = format!("{place}: {message}");
+        }
         let mut cause = error.source();
         while let Some(error) = cause {
             message.push_str(&format!(": {error}"));

@@ -96,6 +96,21 @@ impl fmt::Display for Report {
     }
 }
 
+fn failed(identity: &str, failure: &Failure) -> String {
+    format!("FAILED     {identity}  {failure}")
+}
+
+/// A line for each failure.
+fn complaint<'a>(failures: impl Iterator<Item = (&'a str, &'a Failure)>) -> Option<String> {
+    let lines: String = failures.map(|(identity, failure)| failed(identity, failure) + "\n").collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
+/// The worst exit code among failures.
+fn worst<'a>(failures: impl Iterator<Item = &'a Failure>) -> u8 {
+    failures.map(Failure::exit_code).max().unwrap_or(0)
+}
+
 /// What became of many.
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -106,7 +121,7 @@ impl fmt::Display for Summary {
         for report in &self.0 {
             match &report.failure {
                 None => write!(f, "delivered  {}  {}", report.identity, report.destination)?,
-                Some(failure) => write!(f, "FAILED     {}  {failure}", report.identity)?,
+                Some(failure) => f.write_str(&failed(&report.identity, failure))?,
             }
             writeln!(f, "{}", if report.key_forgotten.is_some() { "  (key removed here)" } else { "" })?;
         }
@@ -121,7 +136,11 @@ impl Outcome for Summary {
     }
 
     fn exit_code(&self) -> u8 {
-        self.0.iter().filter_map(|report| report.failure.as_ref()).map(Failure::exit_code).max().unwrap_or(0)
+        worst(self.0.iter().filter_map(|report| report.failure.as_ref()))
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(self.0.iter().filter_map(|report| Some((&*report.identity, report.failure.as_ref()?))))
     }
 }
 
@@ -173,13 +192,69 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Deliveries that would be made.
+/// A delivery that cannot be made.
+#[derive(Serialize)]
+pub(super) struct Unplanned {
+    identity: String,
+    destination: Destination,
+    #[serde(rename = "error")]
+    failure: Failure,
+}
+
+impl Unplanned {
+    pub(super) fn of(job: &Job, failure: Failure) -> Self {
+        Self { identity: job.target.to_string(), destination: job.destination.clone(), failure }
+    }
+}
+
+/// Deliveries that would be made, or could not be.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct Plans(pub(super) Vec<Plan>);
+pub(super) struct Plans(Vec<Planned>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Planned {
+    Sound(Plan),
+    Unsound(Unplanned),
+}
+
+impl FromIterator<Result<Plan, Unplanned>> for Plans {
+    fn from_iter<T: IntoIterator<Item = Result<Plan, Unplanned>>>(plans: T) -> Self {
+        Self(plans.into_iter().map(|plan| plan.map_or_else(Planned::Unsound, Planned::Sound)).collect())
+    }
+}
+
+impl Plans {
+    fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
+        self.0.iter().filter_map(|plan| match plan {
+            Planned::Sound(_) => None,
+            Planned::Unsound(Unplanned { identity, failure, .. }) => Some((&**identity, failure)),
+        })
+    }
+}
 
 impl fmt::Display for Plans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|plan| plan.fmt(f))
+        self.0.iter().try_for_each(|plan| match plan {
+            Planned::Sound(plan) => plan.fmt(f),
+            Planned::Unsound(Unplanned { identity, destination, failure }) => {
+                writeln!(f, "CANNOT deliver {identity} to {destination}: {failure}")
+            }
+        })
+    }
+}
+
+impl Outcome for Plans {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        worst(self.failures().map(|(_, failure)| failure))
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(self.failures())
     }
 }

@@ -155,6 +155,7 @@ pub(super) fn failure(fault: &Fault) -> Failure {
 /// What became of a push.
 #[derive(Serialize)]
 pub(in crate::cli) struct PushReport {
+    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
     crl_number: u64,
     /// How many enforce it.
     enforced: usize,
@@ -251,10 +252,6 @@ impl Outcome for PushReport {
 
     fn exit_code(&self) -> u8 {
         Self::exit_code(self)
-    }
-
-    fn complaint(&self) -> Option<String> {
-        (Self::exit_code(self) != 0).then(|| self.to_string())
     }
 }
 

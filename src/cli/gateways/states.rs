@@ -258,6 +258,7 @@ impl Row {
 #[derive(Serialize)]
 struct States {
     /// The number of the home's newest list.
+    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
     crl_number: u64,
     gateways: Vec<Row>,
 }

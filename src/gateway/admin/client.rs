@@ -1,5 +1,6 @@
 //! The other end of the admin socket: one question, one answer.
 
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{DEFAULT_SOCKET, Request};
+use crate::files::FileError;
 use crate::gateway::config::Config;
 use crate::yaml::Problem;
 
@@ -54,7 +56,7 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
 /// # Errors
 /// [`ClientError`] when it names none, or cannot be read.
 pub fn socket_of(config: &Path) -> Result<PathBuf, ClientError> {
-    let admin = Config::admin_of(config)
+    let admin = Config::admin_of(config, &Config::read(config)?)
         .map_err(|problems| ClientError::Configuration { path: config.to_owned(), problems })?;
     admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
 }
@@ -77,6 +79,9 @@ pub enum ClientError {
         /// All of them, in the order of the file.
         problems: Vec<Problem>,
     },
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The configuration names no socket.
     #[error("the configuration {} has no `admin` socket", path.display())]
     NoSocket {
@@ -109,6 +114,7 @@ impl ClientError {
     pub fn code(&self) -> &str {
         match self {
             Self::Configuration { .. } => "gateway.configuration",
+            Self::File(error) => error.code(),
             Self::NoSocket { .. } => "admin.no_socket",
             Self::Refused { code, .. } => code,
             Self::Unreachable { .. } => "admin.unreachable",
@@ -120,6 +126,7 @@ impl ClientError {
     pub fn causes(&self) -> Vec<String> {
         match self {
             Self::Configuration { problems, .. } => problems.iter().map(ToString::to_string).collect(),
+            Self::File(error) => error.source().map(ToString::to_string).into_iter().collect(),
             Self::NoSocket { .. } => Vec::new(),
             Self::Refused { causes, .. } => causes.clone(),
             Self::Unreachable { source, .. } => vec![source.to_string()],

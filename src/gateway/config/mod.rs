@@ -134,23 +134,40 @@ impl Config {
     /// # Errors
     /// Every [`Problem`], in the order of the file.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
-        Self::load_with(path, KeyFiles::Checked)
+        let unreadable = |error| {
+            let words = reader::Chain(&error).to_string();
+            vec![Problem::new(&path.display().to_string(), None, &words)]
+        };
+        Self::of_file(path, &Self::read(path).map_err(unreadable)?)
     }
 
-    /// Reads the configuration in a file for whoever only asks: the private keys that it names need not be
-    /// there.
+    /// What is in the file of a configuration.
+    ///
+    /// # Errors
+    /// [`FileError`] when it cannot be read, which is no problem of what is in it.
+    pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+        files::read(path, LIMIT)
+    }
+
+    /// Reads the configuration that was in the file.
     ///
     /// # Errors
     /// Every [`Problem`], in the order of the file.
-    pub fn load_to_ask(path: &Path) -> Result<Self, Vec<Problem>> {
-        Self::load_with(path, KeyFiles::Left)
+    pub fn of_file(path: &Path, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::of_file_with(path, bytes, KeyFiles::Checked)
     }
 
-    fn load_with(path: &Path, keys: KeyFiles) -> Result<Self, Vec<Problem>> {
-        let file = path.display().to_string();
-        let bytes = files::read(path, LIMIT)
-            .map_err(|error| vec![Problem::new(&file, None, &reader::Chain(&error).to_string())])?;
-        let config = Self::parse_with(&file, &bytes, files::parent(path), keys)?;
+    /// Reads the configuration that was in the file for whoever only asks: the private keys that it names
+    /// need not be there.
+    ///
+    /// # Errors
+    /// Every [`Problem`], in the order of the file.
+    pub fn of_file_to_ask(path: &Path, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::of_file_with(path, bytes, KeyFiles::Left)
+    }
+
+    fn of_file_with(path: &Path, bytes: &[u8], keys: KeyFiles) -> Result<Self, Vec<Problem>> {
+        let config = Self::parse_with(&path.display().to_string(), bytes, files::parent(path), keys)?;
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
@@ -158,12 +175,8 @@ impl Config {
     ///
     /// # Errors
     /// The file cannot be read, or what it says under `admin` is no path.
-    pub fn admin_of(path: &Path) -> Result<Option<PathBuf>, Vec<Problem>> {
+    pub fn admin_of(path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Vec<Problem>> {
         let file = path.display().to_string();
-        let problem = |error: &dyn std::error::Error| {
-            vec![Problem::new(&file, None, &reader::Chain(error).to_string())]
-        };
-        let bytes = files::read(path, LIMIT).map_err(|error| problem(&error))?;
         let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<Problem>> {
             let document = Document::parse(&file, bytes).map_err(|problem| vec![problem])?;
             let value: serde_yaml::Value = document.deserialize().map_err(|problem| vec![problem])?;
@@ -172,9 +185,9 @@ impl Config {
             let named = Item::new(admin, document.at("admin"), &problems).text();
             named.map(|text| Some(files::parent(path).join(text))).ok_or_else(|| problems.into_sorted())
         };
-        admin(&bytes).or_else(|whole| {
+        admin(bytes).or_else(|whole| {
             // Where it is no YAML, its line may be: nothing nests there.
-            let text = String::from_utf8_lossy(&bytes);
+            let text = String::from_utf8_lossy(bytes);
             let lines: Vec<_> = text.lines().filter(|line| line.starts_with("admin:")).collect();
             match lines.as_slice() {
                 [line] => admin(line.as_bytes()).map_err(|_| whole),

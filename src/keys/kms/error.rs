@@ -94,8 +94,10 @@ pub enum KmsError {
         key: String,
     },
     /// The wrapping key may not be used for this.
-    #[error("key {key} of {address} cannot wrap data keys: {why}")]
+    #[error("key {key} of {address} cannot {work}: {why}")]
     KeyUnfit {
+        /// What it should do.
+        work: &'static str,
         /// The service.
         address: String,
         /// The key.
@@ -204,11 +206,18 @@ pub enum KmsError {
     /// What the service signed is not verified by the key that it holds.
     #[error("the signature that came back is not by the key that should have signed")]
     Signature,
-    /// The token does not hold any more, or never did.
-    #[error("{address} does not accept the token{}", words(messages))]
+    /// The token does not hold any more, or never did; or it may not even ask about itself.
+    #[error(
+        "{address} does not accept the token, or does not allow it `{capability}` on {path}{}",
+        words(messages)
+    )]
     TokenRefused {
         /// The service.
         address: String,
+        /// The path that was asked for.
+        path: String,
+        /// What the policy must grant there.
+        capability: &'static str,
         /// The service's words.
         messages: Vec<String>,
     },

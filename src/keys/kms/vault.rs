@@ -220,7 +220,9 @@ impl Transit {
                 KmsError::KeyVersionRefused { address, key, messages }
             }
             400 if says("encryption key not found") => KmsError::KeyMissing { address, key },
-            403 if self.token_is_refused() => KmsError::TokenRefused { address, messages },
+            403 if self.token_is_refused() => {
+                KmsError::TokenRefused { address, path: path.to_owned(), capability, messages }
+            }
             403 => KmsError::Denied { address, path: path.to_owned(), capability, messages },
             404 if says("no handler for route") => {
                 let mount = path.rsplit_once('/').map_or(path, |(before, _)| before);
@@ -265,8 +267,14 @@ impl Transit {
 impl KeyWrap for Transit {
     fn check(&self) -> Result<(), KmsError> {
         let facts = self.key_facts::<KeyFacts>()?;
-        let unfit =
-            |why| Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why });
+        let unfit = |why| {
+            Err(KmsError::KeyUnfit {
+                work: "wrap data keys",
+                address: self.address(),
+                key: self.service.key.to_string(),
+                why,
+            })
+        };
         match facts {
             KeyFacts { supports_encryption: false, .. } => unfit("its type does not encrypt"),
             KeyFacts { supports_decryption: false, .. } => unfit("its type does not decrypt"),
@@ -358,7 +366,12 @@ impl Transit {
             return self.key_facts();
         }
         let why = "its type is not ecdsa-p256";
-        Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why })
+        Err(KmsError::KeyUnfit {
+            work: "sign as the root",
+            address: self.address(),
+            key: self.service.key.to_string(),
+            why,
+        })
     }
 }
 

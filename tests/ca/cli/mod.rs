@@ -1,11 +1,16 @@
 //! The same shape everywhere: what a command prints, where, in which form, and its exit code.
 
+mod exit;
 mod files;
+mod gateway;
+mod hints;
 mod look;
 mod texts;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -47,6 +52,11 @@ const COMMANDS: [&[&str]; 27] = [
 fn run_inside(home: &Home, arguments: &[&str]) -> Finished {
     let output = cluster_ca().current_dir(home.path("")).args(arguments).output().expect("cluster-ca starts");
     Finished::from(output)
+}
+
+/// A secret in a file is its owner's alone.
+fn close(secret: &Path) {
+    fs::set_permissions(secret, Permissions::from_mode(0o600)).expect("chmod");
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {

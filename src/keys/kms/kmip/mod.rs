@@ -181,8 +181,14 @@ impl Kmip {
             },
         )?;
         const ENCRYPT_AND_DECRYPT: i32 = 0x0c;
-        let unfit =
-            |why| Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why });
+        let unfit = |why| {
+            Err(KmsError::KeyUnfit {
+                work: "wrap data keys",
+                address: self.address(),
+                key: self.service.key.to_string(),
+                why,
+            })
+        };
         match (state, algorithm, length, mask) {
             (state, ..) if state != Some(2) => unfit("it is not active"),
             (_, algorithm, ..) if algorithm != Some(3) => unfit("it is not an AES key"),

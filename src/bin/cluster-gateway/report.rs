@@ -1,0 +1,57 @@
+//! What people and programs see of a result or an error, in the form that `cluster-ca` has, and the exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use cluster_ca::cli::exit_code;
+use serde_json::{Value, json};
+
+/// An error on its way to the user.
+pub(crate) struct Failure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<&'static str>,
+}
+
+/// A result: for people, for programs, and whether it is as it should be.
+pub(crate) struct Shown {
+    pub(crate) text: String,
+    pub(crate) json: Value,
+    pub(crate) is_good: bool,
+}
+
+/// Prints what a command came to, as text or as one line of JSON, and says with which code to exit: 1 for a
+/// result that is not good.
+pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode {
+    let result = match result {
+        Err(failure) if !as_json => return fail(&failure),
+        result => result,
+    };
+    let (text, code) = match result {
+        Ok(Shown { text, is_good, .. }) if !as_json => (text, u8::from(!is_good)),
+        Ok(Shown { json, is_good, .. }) => {
+            (format!("{}\n", json!({ "ok": is_good, "result": json })), u8::from(!is_good))
+        }
+        Err(Failure { code, message, causes, hint }) => {
+            let error = json!({ "code": code, "message": message, "causes": causes, "hint": hint });
+            (format!("{}\n", json!({ "ok": false, "error": error })), exit_code(&code))
+        }
+    };
+    // A reader that has gone away has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+/// Tells an error to people.
+pub(crate) fn fail(failure: &Failure) -> ExitCode {
+    let Failure { code, message, causes, hint } = failure;
+    eprintln!("error: {message} [{code}]");
+    for cause in causes {
+        eprintln!("caused by: {cause}");
+    }
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(exit_code(code))
+}
