@@ -97,13 +97,13 @@ impl Cluster {
     /// What the inventory says.
     pub fn forecast(&self, profiles: &ProfileSet, within: Duration) -> Result<Forecast, CaError> {
         let at = self.context.now();
-        let until = at + within;
+        let (since, until) = (at.saturating_sub(within), at.saturating_add(within));
         let mut outages = self.common_outages(profiles)?;
-        let first_leaf = self.inventory.first_ending(at - within)?.and_then(|record| ending(&record));
+        let first_leaf = self.inventory.first_ending(since)?.and_then(|record| ending(&record));
         let first = outages.iter().chain(&first_leaf).min_by_key(|outage| outage.order()).cloned();
         outages.retain(|outage| outage.at < until);
         let mut leaves = 0;
-        self.inventory.ending(at - within, until, |record| {
+        self.inventory.ending(since, until, |record| {
             leaves += 1;
             if leaves <= NAMED {
                 outages.extend(ending(&record));
@@ -141,7 +141,7 @@ impl Cluster {
                 format_duration(validity),
                 rfc3339(root_end)
             );
-            outages.push(Outage { at: root_end - validity, what: Breakage::Issuing, message });
+            outages.push(Outage { at: root_end.saturating_sub(validity), what: Breakage::Issuing, message });
         }
         Ok(outages)
     }

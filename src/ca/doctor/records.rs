@@ -43,7 +43,7 @@ impl Round<'_> {
         let (number, end) = (list.number, rfc3339(list.next_update));
         if list.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
-        } else if list.is_expired_at(self.now + CRL_WARNING) {
+        } else if list.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
             self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} ends at {end}"));
         }
         if issuer.owes_crl() {
