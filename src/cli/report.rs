@@ -451,6 +451,12 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "restore.list_missing" => {
             "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed"
         }
+        "restore.list_unreadable" => {
+            "put an intact copy of it in its place, such as a gateway's, or move it away and say with --gateway, --crl or --no-newer-list what else is known; nothing was changed"
+        }
+        "restore.newest_list_unknown" => {
+            "ask a gateway with --gateway HOST:PORT, or give its list, or the cluster.crl of another machine, with --crl FILE; if you know that nothing was revoked since, say so with --no-newer-list; nothing was changed"
+        }
         "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
         "restore.revoked_unknown" => {
             "give the directories of their certificates with --certificates DIR; nothing was changed"
