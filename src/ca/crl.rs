@@ -37,6 +37,7 @@ const CLOCK_SKEW: Duration = Duration::minutes(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedCrl {
     /// Its file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
     /// Its number.
     pub crl_number: u64,

@@ -157,6 +157,12 @@ pub enum CaError {
         /// The highest number that the inventory knows of.
         last: u64,
     },
+    /// The root is in the home, and what was done with it is not known any more.
+    #[error("the inventory of the cluster in {} is missing: there is no ca.db", directory.display())]
+    InventoryMissing {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A private key could not be opened or made.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -328,6 +334,7 @@ impl CaError {
             Self::HeldKeyMismatch { .. } => "home.held_key_mismatch",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
+            Self::InventoryMissing { .. } => "home.inventory_missing",
             Self::HomeOccupied { .. } => "home.occupied",
             Self::Identity(error) => error.code(),
             Self::IdentityRevoked { .. } => "ca.identity_revoked",

@@ -133,6 +133,10 @@ impl Cluster {
             let message = format!("CRL {} ends: gateways refuse every caller", crl.number);
             outages.push(Outage { at: crl.next_update, what: Breakage::Crl, message });
         }
+        let at = self.context.now();
+        if let Some(message) = self.broken_list(at) {
+            outages.push(Outage { at, what: Breakage::Crl, message });
+        }
         for profile in profiles.leaves() {
             let validity = profile.validity().default_validity();
             let message = format!(
@@ -144,6 +148,16 @@ impl Cluster {
             outages.push(Outage { at: root_end.saturating_sub(validity), what: Breakage::Issuing, message });
         }
         Ok(outages)
+    }
+}
+
+impl Cluster {
+    /// What is wrong with the list in the home, if whoever copies it from here would be let down. What the
+    /// passing of time does to it is told with its end, or the root's.
+    fn broken_list(&self, at: OffsetDateTime) -> Option<String> {
+        let error = self.verify_crl(&self.home.crl(), at).err()?;
+        let timely = self.root.is_valid_at(at) && error.code() != "crl.not_yet_valid";
+        timely.then(|| format!("cluster.crl cannot be used as it is: {error}"))
     }
 }
 

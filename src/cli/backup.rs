@@ -142,6 +142,7 @@ impl fmt::Display for Made {
 /// A backup in order.
 #[derive(Serialize)]
 struct Sound {
+    #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     #[serde(flatten)]
     manifest: Manifest,

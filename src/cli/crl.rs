@@ -127,6 +127,7 @@ fn write_der(file: Option<&Path>, der: &[u8]) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Listed {
+    #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     issuer: KeyIdentifier,
     crl_number: String,

@@ -56,7 +56,14 @@ impl<T: fmt::Display + Serialize> Outcome for Shown<T> {
 pub(super) fn typed(path: &Path) -> String {
     let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
-    below.strip_prefix(".").unwrap_or(below).display().to_string()
+    printable(&below.strip_prefix(".").unwrap_or(below).display().to_string())
+}
+
+/// Text that may come from a file's name: what would move the cursor, or begin a line of its own, is
+/// written out.
+fn printable(text: &str) -> String {
+    let written_out = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(written_out).collect::<String>()
 }
 
 /// How results are to be printed.
@@ -223,6 +230,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.inventory_behind" => {
             "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest"
+        }
+        "home.inventory_missing" => {
+            "put ca.db back, or restore a backup into this home: cluster-ca restore FILE --reconcile takes in what is still here"
         }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"
@@ -613,7 +623,9 @@ fn print_failure(format: Format, failure: &Failure) {
         }
         return;
     }
-    let mut text = format!("error: {} [{}]\n", failure.message, failure.code);
+    // What a message is made of may have lines of its own.
+    let lines: Vec<String> = failure.message.lines().map(printable).collect();
+    let mut text = format!("error: {} [{}]\n", lines.join("\n"), failure.code);
     for cause in &failure.causes {
         text.push_str(&format!("caused by: {cause}\n"));
     }

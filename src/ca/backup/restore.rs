@@ -55,6 +55,7 @@ pub struct EnforcedCrl {
 #[derive(Debug, Serialize)]
 pub struct Restored {
     /// The home.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub home: PathBuf,
     /// What the backup says of itself.
     #[serde(flatten)]

@@ -27,7 +27,10 @@ impl Round<'_> {
         let lists = match read {
             Ok(lists) => lists,
             Err(error) => {
-                self.fault(error.code(), Some(&self.home.crl()), &error);
+                let file = self.home.crl();
+                // What is no file is not replaced: somebody put it there.
+                let mend = (file.is_file() || !files::occupied(&file)).then_some(Mend::Publish);
+                self.mendable_fault(error.code(), Some(&file), &error, mend);
                 return Ok(());
             }
         };

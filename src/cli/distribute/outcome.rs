@@ -19,6 +19,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::files::as_optional_text")]
     key_forgotten: Option<PathBuf>,
     #[serde(rename = "error", skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
