@@ -82,7 +82,10 @@ pub fn parse_time(text: &str) -> Result<OffsetDateTime, TimeTextError> {
     let midnight = format!("{text}T00:00:00Z");
     OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&midnight, &Rfc3339))
-        .map_err(|_| TimeTextError::Time { given: text.to_owned() })
+        .ok()
+        // The last hours of the year 9999 west of Greenwich are past the last time that there is.
+        .and_then(|time| time.checked_to_offset(time::UtcOffset::UTC))
+        .ok_or_else(|| TimeTextError::Time { given: text.to_owned() })
 }
 
 /// Units of a duration, largest first; a year is 365 days, as certificates count it.
@@ -109,7 +112,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
         seconds = number.checked_mul(*scale).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
         rest = tail.get(unit.len_utf8()..).ok_or_else(wrong)?;
     }
-    // Ten thousand years is past what X.509 can write; it also keeps later sums from overflowing.
+    // Ten thousand years is past what X.509 can write. A sum with a time may still be past the last time
+    // that there is: whoever adds it says what becomes of that.
     if seconds == 0 || seconds > 10_000 * 365 * 86_400 {
         return Err(wrong());
     }
@@ -203,7 +207,7 @@ mod tests {
     fn times_are_rfc_3339_or_a_date() {
         assert_eq!(rfc3339(parse_time("2027-01-31").unwrap()), "2027-01-31T00:00:00Z");
         assert_eq!(rfc3339(parse_time("2027-01-31T02:00:00+02:00").unwrap()), "2027-01-31T00:00:00Z");
-        for text in ["tomorrow", "2027-13-01", "31.01.2027", ""] {
+        for text in ["tomorrow", "2027-13-01", "31.01.2027", "", "9999-12-31T23:59:59-12:00"] {
             assert!(parse_time(text).is_err(), "{text}");
         }
     }

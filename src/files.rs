@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
+use serde::Serializer;
 
 use crate::secret::Secret;
 
@@ -22,6 +23,26 @@ pub const SMALL_FILE: u64 = 4 << 20;
 
 /// The most a CRL file may hold: room for some ten million entries.
 pub const CRL_FILE: u64 = 1 << 30;
+
+/// For `serialize_with`: a path as text. What is not UTF-8 in it is replaced: what was done was done, and
+/// has to be told.
+///
+/// # Errors
+/// What the serializer says.
+pub fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// The same where there may be none.
+///
+/// # Errors
+/// What the serializer says.
+pub fn as_optional_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => as_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
+}
 
 /// Reads a regular file of at most `limit` bytes; symbolic links are followed.
 ///

@@ -24,6 +24,9 @@ use super::{Authority, CaError, Cluster, explained};
 /// gateways are kept fresh by push.
 const VALIDITY: Duration = Duration::days(180);
 
+/// The shortest that a list may hold: whoever fetches it must have the time to.
+const SHORTEST: Duration = Duration::HOUR;
+
 /// How long a list still names an expired certificate, for machines whose clock is behind.
 pub(super) const GRACE: Duration = Duration::HOUR;
 
@@ -34,6 +37,7 @@ const CLOCK_SKEW: Duration = Duration::minutes(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedCrl {
     /// Its file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
     /// Its number.
     #[serde(serialize_with = "crate::x509::crl::number_as_text")]
@@ -72,10 +76,11 @@ impl fmt::Display for Stale {
 
 impl Authority {
     /// Signs a new revocation list and puts it in its place. It holds as long as the one before it,
-    /// unless `validity` says otherwise; so will the next.
+    /// unless `validity` says otherwise; so will the next. No list outlives the root.
     ///
     /// # Errors
-    /// [`CaError`], above all [`CaError::CrlNotWritten`].
+    /// [`CaError::CrlValidity`] for one that is too short or would outlive the root, before a number is set
+    /// aside; [`CaError`], above all [`CaError::CrlNotWritten`].
     pub fn publish_crl(
         &mut self,
         validity: Option<Duration>,
@@ -83,6 +88,13 @@ impl Authority {
     ) -> Result<PublishedCrl, CaError> {
         self.check_root_is_valid()?;
         let provenance = self.cluster.context.provenance(reason);
+        if let Some(validity) = validity {
+            let root_end = self.cluster.root.not_after;
+            let end = provenance.at.checked_add(validity).filter(|end| *end <= root_end);
+            if validity < SHORTEST || end.is_none() {
+                return Err(CaError::CrlValidity { given: validity, shortest: SHORTEST, root_end });
+            }
+        }
         let transaction = self.cluster.inventory.begin(&provenance)?;
         let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
         transaction.commit()?;
@@ -99,6 +111,8 @@ impl Authority {
         let cluster = &mut self.cluster;
         let last = cluster.inventory.active_issuer()?.crl;
         let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
+        // One that was made shorter once, by an older version or at the root's end, does not stay so short.
+        let validity = validity.max(SHORTEST);
         let told_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| told_until(&last, provenance.at));
         let entries = revoked_entries(&cluster.inventory, &cluster.issuer, told_until)?;
         let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
@@ -120,7 +134,7 @@ impl Authority {
             _ if !self.cluster.root.is_valid_at(now) => None,
             _ if issuer.owes_crl() => Some(Stale::Owed),
             _ if !files::occupied(&self.cluster.home.crl()) => Some(Stale::Missing),
-            Some(crl) if crl.this_update > now + CLOCK_SKEW => Some(Stale::Ahead),
+            Some(crl) if crl.this_update > now.saturating_add(CLOCK_SKEW) => Some(Stale::Ahead),
             Some(crl) if half(crl) < now => Some(Stale::Aged),
             _ => None,
         })
@@ -233,7 +247,8 @@ fn sign(
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(Vec<u8>, CurrentCrl), CaError> {
     let no_key_identifier = || CaError::Signing { why: "the root names no key".to_owned() };
-    let next_update = this_update + validity;
+    // Past its root's end no list can be verified.
+    let next_update = this_update.saturating_add(validity).min(root.not_after);
     let head = CrlHead {
         issuer: &root.subject.der,
         authority_key_identifier: root.subject_key_identifier.as_ref().ok_or_else(no_key_identifier)?,

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use crate::clock::{EntropyError, rfc3339};
+use crate::clock::{EntropyError, format_duration, rfc3339};
 use crate::files::FileError;
 use crate::identity::{IdentityError, Name, Role};
 use crate::keys::kms::KmsError;
@@ -58,6 +58,19 @@ pub enum CaError {
         number: u64,
         /// Why not.
         source: FileError,
+    },
+    /// No list is made that ends so soon or so late.
+    #[error(
+        "a revocation list holds for {} at least, and not past the root's end at {}; {} is not within that",
+        format_duration(*shortest), rfc3339(*root_end), format_duration(*given)
+    )]
+    CrlValidity {
+        /// How long it was to hold.
+        given: Duration,
+        /// The shortest that one may hold.
+        shortest: Duration,
+        /// When the root ends.
+        root_end: OffsetDateTime,
     },
     /// No randomness.
     #[error(transparent)]
@@ -151,6 +164,12 @@ pub enum CaError {
         number: CrlNumber,
         /// The highest number that the inventory knows of.
         last: u64,
+    },
+    /// The root is in the home, and what was done with it is not known any more.
+    #[error("the inventory of the cluster in {} is missing: there is no ca.db", directory.display())]
+    InventoryMissing {
+        /// The directory.
+        directory: PathBuf,
     },
     /// A private key could not be opened or made.
     #[error(transparent)]
@@ -322,12 +341,14 @@ impl CaError {
             Self::CrlIncomplete { .. } => "ca.crl_incomplete",
             Self::CrlNotRecorded { .. } => "ca.crl_not_recorded",
             Self::CrlNotWritten { .. } => "ca.crl_not_written",
+            Self::CrlValidity { .. } => "input.crl_validity",
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::FileForeign { .. } => "ca.file_foreign",
             Self::HeldKeyMismatch { .. } => "home.held_key_mismatch",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
+            Self::InventoryMissing { .. } => "home.inventory_missing",
             Self::HomeOccupied { .. } => "home.occupied",
             Self::Identity(error) => error.code(),
             Self::IdentityRevoked { .. } => "ca.identity_revoked",

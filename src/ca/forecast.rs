@@ -97,13 +97,13 @@ impl Cluster {
     /// What the inventory says.
     pub fn forecast(&self, profiles: &ProfileSet, within: Duration) -> Result<Forecast, CaError> {
         let at = self.context.now();
-        let until = at + within;
+        let (since, until) = (at.saturating_sub(within), at.saturating_add(within));
         let mut outages = self.common_outages(profiles)?;
-        let first_leaf = self.inventory.first_ending(at - within)?.and_then(|record| ending(&record));
+        let first_leaf = self.inventory.first_ending(since)?.and_then(|record| ending(&record));
         let first = outages.iter().chain(&first_leaf).min_by_key(|outage| outage.order()).cloned();
         outages.retain(|outage| outage.at < until);
         let mut leaves = 0;
-        self.inventory.ending(at - within, until, |record| {
+        self.inventory.ending(since, until, |record| {
             leaves += 1;
             if leaves <= NAMED {
                 outages.extend(ending(&record));
@@ -133,6 +133,10 @@ impl Cluster {
             let message = format!("CRL {} ends: gateways refuse every caller", crl.number);
             outages.push(Outage { at: crl.next_update, what: Breakage::Crl, message });
         }
+        let at = self.context.now();
+        if let Some(message) = self.broken_list(at) {
+            outages.push(Outage { at, what: Breakage::Crl, message });
+        }
         for profile in profiles.leaves() {
             let validity = profile.validity().default_validity();
             let message = format!(
@@ -141,9 +145,19 @@ impl Cluster {
                 format_duration(validity),
                 rfc3339(root_end)
             );
-            outages.push(Outage { at: root_end - validity, what: Breakage::Issuing, message });
+            outages.push(Outage { at: root_end.saturating_sub(validity), what: Breakage::Issuing, message });
         }
         Ok(outages)
+    }
+}
+
+impl Cluster {
+    /// What is wrong with the list in the home, if whoever copies it from here would be let down. What the
+    /// passing of time does to it is told with its end, or the root's.
+    fn broken_list(&self, at: OffsetDateTime) -> Option<String> {
+        let error = self.verify_crl(&self.home.crl(), at).err()?;
+        let timely = self.root.is_valid_at(at) && error.code() != "crl.not_yet_valid";
+        timely.then(|| format!("cluster.crl cannot be used as it is: {error}"))
     }
 }
 

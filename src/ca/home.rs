@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::files::{self, DirectoryLock, FileError};
 
-use super::{CaError, backup};
+use super::{CaError, backup, initialize};
 
 /// How long a command waits for another one that is changing the same home.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,7 +87,18 @@ impl Home {
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(FileError::Io { doing: "open", path: database, source }.into())
             }
-            _ => Err(CaError::HomeMissing { directory: self.directory.clone() }),
+            _ => Err(self.without_inventory()),
+        }
+    }
+
+    /// What a home without its inventory is: no cluster's, unless its root and what signs with it are there.
+    pub(super) fn without_inventory(&self) -> CaError {
+        let directory = self.directory.clone();
+        let signs = files::occupied(&self.key()) || files::occupied(&self.kms());
+        let was_whole = signs && files::occupied(&self.certificate()) && !initialize::is_unfinished(self);
+        match was_whole {
+            true => CaError::InventoryMissing { directory },
+            false => CaError::HomeMissing { directory },
         }
     }
 

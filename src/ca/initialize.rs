@@ -49,14 +49,18 @@ pub struct Initialized {
     /// Its trust domain.
     pub trust_domain: TrustDomain,
     /// The trust bundle, to be copied to every machine.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub certificate: PathBuf,
     /// The root's private key; none when a service or a token holds it.
+    #[serde(serialize_with = "crate::files::as_optional_text")]
     pub key: Option<PathBuf>,
     /// What protects it.
     pub key_protection: Protection,
     /// The revocation list, still empty.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
     /// The inventory.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub database: PathBuf,
     /// The root's serial number.
     pub serial_number: SerialNumber,
@@ -214,6 +218,11 @@ fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
         database.place(Placement::New)?;
     }
     Ok(files::sync_directory(home.directory())?)
+}
+
+/// Whether an `initialize` ended early, or is at work: the inventory waits for its name.
+pub(super) fn is_unfinished(home: &Home) -> bool {
+    Staged::temporary_path(&home.database(), TAG).is_file()
 }
 
 /// What an `initialize` that ended early left: finished, when its files had begun to get their

@@ -57,8 +57,10 @@ pub struct Planned {
 #[derive(Debug, Serialize)]
 pub struct Fulfilled {
     /// The certificate's file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub certificate: PathBuf,
     /// The private key's file; none when the key was made elsewhere.
+    #[serde(serialize_with = "crate::files::as_optional_text")]
     pub key: Option<PathBuf>,
     /// The serial number.
     pub serial_number: SerialNumber,

@@ -31,6 +31,7 @@ pub enum Secrets {
 #[derive(Debug, Serialize)]
 pub struct Rewrapped {
     /// The key's file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
     /// What became of it.
     #[serde(flatten)]

@@ -30,6 +30,7 @@ pub struct Custody {
 #[derive(Debug, Serialize)]
 pub struct Protected {
     /// The key's file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
     /// What protected it.
     pub before: Protection,

@@ -38,15 +38,19 @@ pub(super) struct Backup {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cluster-ca --home /srv/ca restore prod.backup
+  cluster-ca --home /srv/ca restore prod.backup --crl cluster.crl
   cluster-ca restore prod.backup --gateway api.example.com:4523 \\
       --operator-cert admin.crt --operator-key admin.key
   cluster-ca restore prod.backup --reconcile --crl gateway.crl --certificates old/issued
 
-With --gateway, a gateway is asked which list it enforces, and a state that is older is refused; without
-it none is asked. The operator's certificate and key come from the files, from the home, or from a
-backup --with-issued. A gateway that cannot be reached is told of and passed over; one that answers as
-no gateway of this cluster does ends it.")]
+What was revoked after the backup would hold again, so somebody has to know the newest list: a gateway,
+a --crl, or the list or inventory in the home, as new as the backup's at least. If nobody does, the
+restore is refused, unless --no-newer-list takes it upon you.
+
+The gateways of gateways.yaml, in the home or the backup, are asked which list they enforce, or those
+given with --gateway; a state that is older is refused. The operator's certificate and key come from the
+files, from the home, or from a backup --with-issued. A gateway that cannot be reached is told of and
+passed over; one given with --gateway that answers as no gateway of this cluster does ends it.")]
 pub(super) struct Restore {
     /// The backup
     file: PathBuf,
@@ -59,6 +63,10 @@ pub(super) struct Restore {
     /// A newer revocation list to take in, such as a gateway's; can be repeated
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+
+    /// You know that nothing was revoked since the backup; the audit log will say that you said so
+    #[arg(long)]
+    no_newer_list: bool,
 
     /// A directory of certificates that may have been issued since the backup; can be repeated
     #[arg(long, value_name = "DIR", requires = "reconcile")]
@@ -97,6 +105,7 @@ impl Restore {
             crls: &self.crl,
             certificates: &self.certificates,
             enforced: &enforced,
+            no_newer_list: self.no_newer_list,
         };
         let restored = backup::restore(&home, &wanted, &session.context)?;
         // Opening it writes the list that is owed; the home is whole without that, too.
@@ -152,6 +161,7 @@ impl fmt::Display for Made {
 /// A backup in order.
 #[derive(Serialize)]
 struct Sound {
+    #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     #[serde(flatten)]
     manifest: Manifest,

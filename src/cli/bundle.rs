@@ -68,6 +68,7 @@ pub(super) struct Bundle {
 /// A file that was made.
 #[derive(Serialize)]
 struct Made {
+    #[serde(serialize_with = "crate::files::as_text")]
     bundle: PathBuf,
     format: &'static str,
     identity: Identity,

@@ -43,7 +43,8 @@ pub(super) struct Show {
 /// The arguments of `crl publish`.
 #[derive(Debug, Args)]
 pub(super) struct Publish {
-    /// How long this list and those after it hold, such as 180d [default: as long as the one before]
+    /// How long this list and those after it hold, such as 180d: at least 1h, and not past the root's end
+    /// [default: as long as the one before, cut off at the root's end]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     next_update: Option<Duration>,
 
@@ -126,6 +127,7 @@ fn write_der(file: Option<&Path>, der: &[u8]) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Listed {
+    #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     issuer: KeyIdentifier,
     crl_number: String,

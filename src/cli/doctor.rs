@@ -19,8 +19,8 @@ use super::{Session, progress};
 /// The arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Repair what can be repaired without losing anything: modes, leftovers, an owed revocation
-    /// list, files that were not placed
+    /// Repair what can be repaired without losing anything: modes, leftovers, a revocation list
+    /// that is owed, missing or damaged, files that were not placed
     #[arg(long)]
     fix: bool,
 
@@ -129,9 +129,10 @@ impl<'a> From<&'a Finding> for Advised<'a> {
 fn remedy(finding: &Finding) -> Option<&'static str> {
     match finding.severity {
         Severity::Note => None,
-        _ => hint(finding.code).or(Some(
-            "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
-        )),
+        _ => hint(finding.code).or(Some(match finding.is_mendable() {
+            true => "cluster-ca doctor --fix does it",
+            false => "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
+        })),
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) fn custody(session: &Session) -> Result<Custody, Failure> {
 #[derive(Serialize)]
 struct Shape {
     /// None when the root's key is not in a file.
+    #[serde(serialize_with = "crate::files::as_optional_text")]
     key: Option<PathBuf>,
     #[serde(flatten)]
     protection: Protection,

@@ -484,6 +484,7 @@ struct State {
 
 #[derive(Serialize)]
 struct Wrapped {
+    #[serde(serialize_with = "crate::files::as_text")]
     key: PathBuf,
     #[serde(flatten)]
     protection: Protection,
@@ -520,7 +521,9 @@ impl fmt::Display for State {
 
 #[derive(Serialize)]
 struct Exported {
+    #[serde(serialize_with = "crate::files::as_text")]
     configuration: PathBuf,
+    #[serde(serialize_with = "crate::files::as_text")]
     key: PathBuf,
     service: Option<Facts>,
 }

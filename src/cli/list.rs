@@ -220,7 +220,7 @@ impl List {
             name: self.name,
             // "Expires within" is about certificates that still hold.
             status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| Status::Valid)),
-            expires_before: self.expires_within.map(|within| now + within),
+            expires_before: self.expires_within.map(|within| now.saturating_add(within)),
             issued_after: self.issued_after,
             issued_before: self.issued_before,
             reason: self.reason,

@@ -30,6 +30,7 @@ pub(super) struct Inspect {
 
 #[derive(Serialize)]
 struct InspectedFile {
+    #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     contents: Vec<Inspected>,
 }

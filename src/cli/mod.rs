@@ -206,7 +206,7 @@ enum Command {
     #[command(subcommand)]
     Profiles(profiles::Profiles),
 
-    /// The record of everything that was done
+    /// The record of everything that was done to the cluster
     #[command(subcommand)]
     Audit(audit::Audit),
 

@@ -123,7 +123,7 @@ impl Common {
     fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
         match (&self.target, self.expires_within) {
             (Some(target), _) => Ok(vec![cluster.find(&input::target(target)?)?]),
-            (None, within) => Ok(cluster.due(now + within.unwrap_or_default(), self.role)?),
+            (None, within) => Ok(cluster.due(now.saturating_add(within.unwrap_or_default()), self.role)?),
         }
     }
 }

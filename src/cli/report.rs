@@ -62,8 +62,15 @@ pub(super) fn typed(path: &Path) -> String {
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     match below.strip_prefix(".").unwrap_or(below) {
         here if here.as_os_str().is_empty() => ".".to_owned(),
-        below => below.display().to_string(),
+        below => printable(&below.display().to_string()),
     }
+}
+
+/// Text that may come from a file's name: what would move the cursor, or begin a line of its own, is
+/// written out.
+fn printable(text: &str) -> String {
+    let written_out = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(written_out).collect::<String>()
 }
 
 /// How results are to be printed.
@@ -243,6 +250,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         }
         "home.inventory_behind" => {
             "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest"
+        }
+        "home.inventory_missing" => {
+            "put ca.db back, or restore a backup into this home: cluster-ca restore FILE --reconcile takes in what is still here"
         }
         "home.key_mismatch" => {
             "put back the cluster.key and cluster.crt that belong together; nothing was signed"
@@ -473,6 +483,12 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "restore.list_missing" => {
             "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed"
         }
+        "restore.list_unreadable" => {
+            "put an intact copy of it in its place, such as a gateway's, or move it away and say with --gateway, --crl or --no-newer-list what else is known; nothing was changed"
+        }
+        "restore.newest_list_unknown" => {
+            "ask a gateway with --gateway HOST:PORT, or give its list, or the cluster.crl of another machine, with --crl FILE; if you know that nothing was revoked since, say so with --no-newer-list; nothing was changed"
+        }
         "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
         "restore.revoked_unknown" => {
             "give the directories of their certificates with --certificates DIR; nothing was changed"
@@ -627,7 +643,9 @@ fn print_failure(format: Format, failure: &Failure) {
         }
         return;
     }
-    let mut text = format!("error: {} [{}]\n", failure.message, failure.code);
+    // What a message is made of may have lines of its own.
+    let lines: Vec<String> = failure.message.lines().map(printable).collect();
+    let mut text = format!("error: {} [{}]\n", lines.join("\n"), failure.code);
     for cause in &failure.causes {
         text.push_str(&format!("caused by: {cause}\n"));
     }

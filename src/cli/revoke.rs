@@ -13,7 +13,7 @@ use crate::ca::{Authority, Bulk, Cluster, PublishedCrl, Released, Revoked, Targe
 use crate::clock::{parse_time, rfc3339};
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
-use crate::store::Record;
+use crate::store::{Record, Status};
 use crate::x509::SerialNumber;
 
 use super::gateways::{FollowUp, PushReport, Wait};
@@ -118,10 +118,48 @@ impl Revoke {
             plan.refuse_among(&records)?;
         }
         let (certificates, crl) = authority.revoke(&records, self.reason, self.comment.as_deref())?;
+        self.note_reasons_kept(session, &certificates);
+        self.note_same_key(session, authority.cluster(), &records)?;
         // The next one need not wait until gateways have answered.
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
         Ok(Box::new(Ended { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
+    }
+
+    /// Says of what was revoked before that it stays so for the reason that it was.
+    fn note_reasons_kept(&self, session: &Session, certificates: &[Revoked]) {
+        for kept in certificates.iter().filter(|one| one.already && one.reason != self.reason) {
+            session.note(format_args!(
+                "{}/{} ({}) was revoked on {} already ({}), and that stays so",
+                kept.role,
+                kept.name,
+                kept.serial_number,
+                rfc3339(kept.revoked_at),
+                kept.reason
+            ));
+        }
+    }
+
+    /// Whoever has the key has it for every certificate: names those that still hold for it.
+    fn note_same_key(&self, session: &Session, cluster: &Cluster, revoked: &[Record]) -> Result<(), Failure> {
+        if self.reason != RevocationReason::KeyCompromise {
+            return Ok(());
+        }
+        let now = session.context.clock.now();
+        let mut told: HashSet<SerialNumber> = revoked.iter().map(serial_number).collect();
+        for issue in revoked.iter().filter_map(|record| record.issue) {
+            for other in cluster.inventory().find_public_key(&issue.public_key)? {
+                let serial_number = serial_number(&other);
+                if other.status(now) == Status::Valid && told.insert(serial_number) {
+                    let (role, name) = (other.intent.role, &other.intent.name);
+                    session.note(format_args!(
+                        "{role}/{name} ({serial_number}) still holds for the same key: revoke --public-key FILE \
+                         revokes every certificate for the key in FILE, which may be a certificate"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_bulk(&self) -> bool {

@@ -41,7 +41,7 @@ impl PushedCrls {
             match files::read(&path, CRL_FILE) {
                 Ok(bytes) => crls.extend(
                     Crl::read_all(&bytes, trust, at)
-                        .map_err(|source| StateError::Crl { paths: vec![path], source })?,
+                        .map_err(|source| StateError::Crl { paths: vec![path], source: Box::new(source) })?,
                 ),
                 Err(error) if error.is_missing() => {}
                 Err(error) => return Err(error.into()),

@@ -217,7 +217,7 @@ impl Loader {
                 let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
                 let mut set = load_crls(paths, kept.unwrap_or_default(), &trust, at)?;
                 if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
-                    let refused = |source| StateError::Crl { paths: paths.clone(), source };
+                    let refused = |source| StateError::Crl { paths: paths.clone(), source: Box::new(source) };
                     set = current.set.succeeded_by(set).map_err(refused)?;
                 }
                 if let Some(pushed) = &pushed {
@@ -397,7 +397,7 @@ fn load_crls(
     trust: &TrustBundle,
     at: OffsetDateTime,
 ) -> Result<RevocationSet, StateError> {
-    let refused = |source| StateError::Crl { paths: paths.to_vec(), source };
+    let refused = |source| StateError::Crl { paths: paths.to_vec(), source: Box::new(source) };
     let mut crls = pushed;
     for path in paths {
         crls.extend(Crl::read_all(&files::read(path, CRL_FILE)?, trust, at).map_err(refused)?);
@@ -426,7 +426,7 @@ pub enum StateError {
         /// The files.
         paths: Vec<PathBuf>,
         /// What is wrong.
-        source: CrlError,
+        source: Box<CrlError>,
     },
     /// A CRL is past its end: nobody knows who has been revoked since.
     #[error("the CRL of issuer {issuer} expired at {}", crate::clock::rfc3339(*next_update))]
@@ -459,7 +459,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: KeyError,
+        source: Box<KeyError>,
     },
     /// A key of the gateway's could not be opened in time.
     #[error("the gateway's key {} could not be opened within {waited}", path.display())]
@@ -507,7 +507,7 @@ fn names(paths: &[PathBuf]) -> String {
 
 impl StateError {
     pub(super) fn key(source: &KeySource, error: KeyError) -> Self {
-        Self::Key { path: source.path.clone(), source: error }
+        Self::Key { path: source.path.clone(), source: Box::new(error) }
     }
 
     /// Whether the same may well succeed later without anybody changing anything here.
@@ -522,7 +522,8 @@ impl StateError {
         match self {
             Self::Assertion(error) => error.code(),
             Self::Certificate { source, .. } => source.code(),
-            Self::Crl { source, .. } | Self::Superseded { source, .. } => source.code(),
+            Self::Crl { source, .. } => source.code(),
+            Self::Superseded { source, .. } => source.code(),
             Self::DamagedRecord { .. } => "crl.record_damaged",
             Self::CrlExpired { .. } => "revocation.crl_expired",
             Self::File(error) => error.code(),

@@ -53,7 +53,7 @@ impl Crl {
         if let Err(source) = list.verify(&authority.public_key_info) {
             return Err(CrlError::Signature { issuer, source });
         }
-        if list.this_update > at + CLOCK_SKEW {
+        if list.this_update > at.saturating_add(CLOCK_SKEW) {
             return Err(CrlError::NotYetValid { issuer, this_update: list.this_update });
         }
         Ok(Self {

@@ -18,7 +18,7 @@ impl Record {
 }
 
 impl Transaction<'_> {
-    /// Records a certificate that was issued elsewhere under the same issuer. Its files are not looked
+    /// Records a certificate that was issued elsewhere under the same issuer, at `issued_at`. Its files are not looked
     /// after: they are wherever they were written then. It keeps its place in the line of an identity
     /// where that place is free.
     ///
@@ -29,10 +29,12 @@ impl Transaction<'_> {
         issuer: &KeyIdentifier,
         intent: &Intent,
         certificate: &Certificate,
+        issued_at: OffsetDateTime,
     ) -> Result<Self, StoreError> {
         let supersedes = intent.supersedes.clone().filter(|old| supersedable(&self.sql, old).is_ok());
         let intent = Intent { supersedes, ..intent.clone() };
-        let adopted = self.reserve(issuer, &[intent])?.issue(issuer, std::slice::from_ref(certificate))?;
+        let reserved = self.reserve_as_of(issued_at, issuer, &[intent])?;
+        let adopted = reserved.issue(issuer, std::slice::from_ref(certificate))?;
         mark_placed(&adopted.sql, issuer, &[certificate.serial_number])?;
         Ok(adopted)
     }

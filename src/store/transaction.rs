@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     CertificateId, Cluster, CurrentCrl, Intent, Issue, IssuerState, Record, Revocation, StoreError, row,
@@ -55,7 +56,18 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`StoreError::DuplicateSerial`], [`StoreError::NotSupersedable`], [`StoreError::UnknownIssuer`], or
     /// what the database says.
-    pub fn reserve(mut self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
+    pub fn reserve(self, issuer: &KeyIdentifier, intents: &[Intent]) -> Result<Self, StoreError> {
+        let at = self.provenance.at;
+        self.reserve_as_of(at, issuer, intents)
+    }
+
+    /// The same for certificates that were signed under them at another time.
+    pub(super) fn reserve_as_of(
+        mut self,
+        at: OffsetDateTime,
+        issuer: &KeyIdentifier,
+        intents: &[Intent],
+    ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
         let serial_numbers: Vec<_> = intents.iter().map(|intent| intent.serial_number).collect();
         let details = json!({ "serial_numbers": serial_numbers });
@@ -78,7 +90,7 @@ impl<'a> Transaction<'a> {
                     octets(&intent.certificate_path),
                     intent.key_path.as_deref().map(octets),
                     supersedes,
-                    self.provenance.at.unix_timestamp(),
+                    at.unix_timestamp(),
                     row::to_integer(entry),
                 ])
                 .map_err(|error| match error.sqlite_error() {
@@ -486,7 +498,6 @@ pub(super) fn existing(
 #[cfg(test)]
 mod tests {
     use rusqlite::ErrorCode;
-    use time::OffsetDateTime;
 
     use super::*;
     use crate::store::schema;

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use cluster_ca::clock::{parse_time, rfc3339};
 use serde_json::Value;
 
 use crate::crash::{killed_at, points};
+use crate::eventually::eventually;
 use crate::home::{Finished, Home, Refusal};
 
 const PASSWORD: &str = "seven random words would be better";
@@ -89,6 +91,10 @@ fn is_on_crl(home: &Home, serial_number: &str) -> bool {
         .contains(serial_number)
 }
 
+fn crl_of(home: &Home) -> String {
+    home.path("cluster.crl").to_str().expect("text").to_owned()
+}
+
 fn healthy(home: &Home) {
     let finished = home.run(&["doctor"]);
     assert_eq!(finished.exit, Some(0), "{finished:?}");
@@ -110,7 +116,7 @@ fn a_backup_comes_back_in_an_empty_home() {
     let file = vault.back_up(&home, "whole.age", &["--with-issued"]);
     vault.run(&home, &["backup", "--verify", &file]).result();
     let other = Home::empty();
-    let restored = vault.restore(&other, &file, &[]).result();
+    let restored = vault.restore(&other, &file, &["--crl", &crl_of(&home)]).result();
     assert_eq!(restored["kept_inventory"], Value::Bool(false), "{restored}");
     for name in ["cluster.key", "cluster.crt", "cluster.crl", "hosts.yaml", "issued/user-alice.key"] {
         assert_eq!(fs::read(other.path(name)).ok(), fs::read(home.path(name)).ok(), "{name}");
@@ -130,7 +136,7 @@ fn keys_of_others_stay_at_home_unless_they_are_asked_for() {
     let (vault, home) = (Vault::new(), lived_in());
     let file = vault.back_up(&home, "few.age", &[]);
     let other = Home::empty();
-    vault.restore(&other, &file, &[]).result();
+    vault.restore(&other, &file, &["--no-newer-list"]).result();
     assert!(!other.path("issued").exists());
 }
 
@@ -243,7 +249,7 @@ fn a_backup_is_made_while_others_issue_and_revoke() {
     }
     for file in files {
         let other = Home::empty();
-        vault.restore(&other, file.to_str().expect("text"), &[]).result();
+        vault.restore(&other, file.to_str().expect("text"), &["--no-newer-list"]).result();
         other.ok(&["audit", "verify"]);
     }
 }
@@ -279,6 +285,109 @@ fn a_restore_that_would_unrevoke_is_refused() {
     vault.restore(&fresh, &file, &["--crl", crl, "--reconcile"]).result();
     assert!(is_on_crl(&fresh, &alice) && crl_number(&fresh) > old_number);
     healthy(&fresh);
+}
+
+#[test]
+fn a_restored_home_cannot_publish_over_a_list_it_has_not_seen() {
+    let (vault, home) = (Vault::new(), lived_in());
+    let file = vault.back_up(&home, "old.age", &[]);
+    let backed_up = vault.path("old.crl");
+    fs::copy(crl_of(&home), &backed_up).expect("a copy");
+    let behind = home.duplicate();
+    home.ok(&["revoke", "api-user/alice"]);
+    let empty = Home::empty();
+    for more in [&[][..], &["--reconcile"]] {
+        let refused = vault.restore(&empty, &file, more).refusal();
+        assert_eq!((refused.exit, refused.code.as_str()), (1, "restore.newest_list_unknown"), "{refused:?}");
+        for way in ["--gateway", "--crl", "--no-newer-list"] {
+            assert!(refused.hint.contains(way), "{refused:?}");
+        }
+        assert!(empty.contents().is_empty(), "a refused restore left something");
+    }
+    // A list that is older than the backup's says nothing of what came after it.
+    let older = lived_in();
+    assert_ne!(vault.restore(&empty, &file, &["--crl", &crl_of(&older)]).exit, Some(0), "another cluster's");
+    let newer = vault.back_up(&home, "newer.age", &[]);
+    let refused = vault.refused(&empty, &["restore", &newer, "--crl", &backed_up]);
+    assert_eq!(refused.code, "restore.newest_list_unknown", "{refused:?}");
+    // Nor does a home that is older than the backup.
+    let refused = vault.refused(&behind, &["restore", &newer]);
+    assert_eq!(refused.code, "restore.newest_list_unknown", "{refused:?}");
+
+    // Who says that there is no newer one is on record; what is known to be newer counts all the same.
+    let crl = crl_of(&home);
+    let refused = vault.refused(&empty, &["restore", &file, "--no-newer-list", "--crl", &crl]);
+    assert_eq!(refused.code, "restore.unrevokes", "{refused:?}");
+    vault.restore(&empty, &file, &["--no-newer-list"]).result();
+    let told = empty.ok(&["audit", "list"]).to_string();
+    assert!(told.contains("\"no_newer_list\":true"), "{told}");
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_no_leave_to_forget_it() {
+    let (vault, home) = (Vault::new(), lived_in());
+    let file = vault.back_up(&home, "old.age", &[]);
+    home.ok(&["revoke", "api-user/alice"]);
+    for name in ["ca.db", "ca.db-wal", "ca.db-shm"] {
+        let _ = fs::remove_file(home.path(name));
+    }
+    home.write("ca.db", "what a broken disk left");
+    let whole = fs::read_to_string(crl_of(&home)).expect("a list");
+    let cut = &whole[..whole.trim_end().rfind('\n').expect("lines")];
+    for damaged in [cut, "", "nothing of a list"] {
+        home.write("cluster.crl", damaged);
+        for more in [&[][..], &["--reconcile"], &["--no-newer-list"]] {
+            let before = home.contents();
+            let refused = vault.refused(&home, &[&["restore", &file], more].concat());
+            assert_eq!(
+                (refused.exit, refused.code.as_str()),
+                (1, "restore.list_unreadable"),
+                "{damaged:?} {more:?}: {refused:?}"
+            );
+            assert!(refused.message.contains("cluster.crl"), "{refused:?}");
+            assert!(home.contents() == before, "a refused restore changed something");
+        }
+    }
+    home.write("cluster.crl", &whole);
+    assert_eq!(vault.restore(&home, &file, &["--reconcile"]).result()["revocations"], 1);
+}
+
+#[test]
+fn adopted_certificates_are_revoked_by_when_they_were_issued() {
+    let (vault, home) = (Vault::new(), lived_in());
+    let file = vault.back_up(&home, "old.age", &[]);
+    let reserved = |home: &Home, user: &str| {
+        let shown = home.ok(&["show", user])["reserved_at"].clone();
+        parse_time(shown.as_str().expect("text")).expect("a time")
+    };
+    let later_than = |time| eventually("a later second", || (crate::now() > time).then_some(()));
+    later_than(reserved(&home, "api-user/alice"));
+    home.ok(&["create-api-user", "carol"]);
+    let issued = reserved(&home, "api-user/carol");
+    let (from, until) = (rfc3339(issued), rfc3339(issued + time::Duration::SECOND));
+    // The clock has gone on by the time that the certificate is found again.
+    later_than(issued);
+    for from_inventory in [true, false] {
+        let victim = home.duplicate();
+        if from_inventory {
+            // Grown apart: neither has all of the other.
+            let twin = Home::empty();
+            vault.restore(&twin, &file, &["--no-newer-list"]).result();
+            twin.ok(&["create-api-user", "dave"]);
+            let grown = vault.back_up(&twin, "grown.age", &[]);
+            vault.restore(&victim, &grown, &["--reconcile"]).result();
+        } else {
+            for name in ["ca.db", "ca.db-wal", "ca.db-shm"] {
+                let _ = fs::remove_file(victim.path(name));
+            }
+            vault.restore(&victim, &file, &["--reconcile"]).result();
+        }
+        assert_eq!(reserved(&victim, "api-user/carol"), issued, "from an inventory: {from_inventory}");
+        victim.ok(&["audit", "verify"]);
+        victim.ok(&["revoke", "--issued-after", &from, "--issued-before", &until, "--yes"]);
+        assert_eq!(victim.ok(&["show", "api-user/carol"])["status"], "revoked");
+        assert_eq!(victim.ok(&["show", "api-user/alice"])["status"], "valid");
+    }
 }
 
 #[test]
@@ -354,7 +463,7 @@ fn a_protected_key_is_backed_up_as_it_is_and_comes_back_protected() {
     let file = vault.back_up(&home, "protected.age", &[]);
     vault.run(&home, &["backup", "--verify", &file]).result();
     let other = Home::empty();
-    vault.restore(&other, &file, &[]).result();
+    vault.restore(&other, &file, &["--no-newer-list"]).result();
     assert_eq!(fs::read(other.path("cluster.key")).ok(), fs::read(home.path("cluster.key")).ok());
     other.ok(&["create-api-user", "alice", "--passphrase-file", &passphrase]);
     assert_eq!(other.run(&["doctor"]).exit, Some(0), "a key that nobody opens is a note");

@@ -101,6 +101,30 @@ fn how_long_it_holds_is_said_once_and_kept() {
 }
 
 #[test]
+fn no_list_ends_before_anybody_can_fetch_it_or_after_its_root() {
+    let home = Home::empty();
+    home.ok(&["initialize", "prod", "--validity", "370d"]);
+    let before = home.state();
+    for length in ["1s", "59m59s", "371d", "7900y", "9999y"] {
+        let refused = home.refused(&["crl", "publish", "--next-update", length]);
+        assert_eq!((refused.exit, refused.code.as_str()), (2, "input.crl_validity"), "{length}: {refused:?}");
+        assert!(home.state() == before, "{length}: a number was set aside");
+    }
+    home.ok(&["crl", "publish", "--next-update", "1h"]);
+    home.ok(&["crl", "publish", "--next-update", "369d"]);
+}
+
+#[test]
+fn a_list_that_holds_as_long_as_the_last_is_cut_off_where_its_root_ends() {
+    let later = Later::new();
+    let day = Duration::days(3_600);
+    let mut authority = later.open(day);
+    let published = authority.publish_crl(None, None).expect("a list");
+    let bundle = authority.cluster().trust_bundle(later.start + day).expect("a bundle");
+    assert_eq!(published.next_update, bundle.anchors()[0].certificate.not_after);
+}
+
+#[test]
 fn a_list_that_is_not_this_roots_newest_and_whole_is_not_verified() {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);

@@ -211,3 +211,25 @@ fn handed_over_certificates_and_other_profiles_are_notes() {
 fn without_a_cluster_there_is_nothing_to_examine() {
     assert_eq!(Home::empty().refused(&["doctor"]).code, "home.missing");
 }
+
+#[test]
+fn a_list_that_is_missing_or_damaged_is_made_anew_and_forecast_until_then() {
+    let home = lived_in();
+    let whole = fs::read_to_string(home.path("cluster.crl")).expect("a list");
+    let cut = whole[..whole.len() / 2].to_owned();
+    for damaged in [Some(cut.as_str()), Some(""), None] {
+        match damaged {
+            Some(text) => drop(home.write("cluster.crl", text)),
+            None => fs::remove_file(home.path("cluster.crl")).expect("removed"),
+        }
+        let (finished, result) = examine(&home, &[]);
+        let remedy = result["findings"][0]["remedy"].as_str().unwrap_or_default();
+        assert!(remedy.contains("doctor --fix") && !remedy.contains("backup"), "{damaged:?}: {finished:?}");
+        let forecast = home.run(&["--json", "forecast"]);
+        assert_eq!(forecast.exit, Some(1), "{damaged:?}: {forecast:?}");
+        assert!(forecast.stdout.contains("cluster.crl cannot be used"), "{damaged:?}: {forecast:?}");
+        assert_eq!(codes(&home, &["--fix"]), [""; 0], "{damaged:?}");
+        home.ok(&["crl", "verify"]);
+        assert_eq!(home.run(&["forecast"]).exit, Some(0), "{damaged:?}");
+    }
+}

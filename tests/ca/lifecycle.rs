@@ -392,3 +392,22 @@ fn the_roots_own_key_is_never_a_callers() {
     openssl(&["req", "-new", "-key", &key, "-subj", "/CN=x", "-out", &csr], Path::new("."));
     assert_eq!(home.refused(&["create-api-user", "mallory", "--csr", &csr]).code, "ca.root_key");
 }
+
+#[test]
+fn what_a_revocation_leaves_as_it_was_is_said() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["renew", "api-user/alice"]);
+    let newest = home.ok(&["show", "api-user/alice"])["serial_number"].as_str().expect("text").to_owned();
+    let older = home.ok(&["list"]);
+    let older =
+        older.as_array().expect("rows").iter().map(|row| row["serial_number"].as_str().expect("text"));
+    let older = older.into_iter().find(|serial| *serial != newest).expect("the first").to_owned();
+    let told = home.run(&["revoke", &newest]);
+    assert!(told.exit == Some(0) && !told.stderr.contains(&older), "no key is compromised: {told:?}");
+    // The reason stays, and that is said; whoever has the key has it for the other one, too.
+    let told = home.run(&["revoke", &newest, "--reason", "key-compromise"]);
+    assert_eq!(told.exit, Some(0), "{told:?}");
+    assert!(told.stderr.contains("already (unspecified), and that stays so"), "{told:?}");
+    assert!(told.stderr.contains(&older) && told.stderr.contains("--public-key"), "{told:?}");
+}

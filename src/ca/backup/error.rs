@@ -76,11 +76,33 @@ pub enum BackupError {
         /// The highest number that is known here.
         known: CrlNumber,
     },
+    /// The list in the home cannot be read.
+    #[error(
+        "the revocation list {} cannot be read, and it may tell of what was revoked since the backup was made",
+        path.display()
+    )]
+    ListUnreadable {
+        /// The list.
+        path: PathBuf,
+        /// Why not.
+        source: Box<BackupError>,
+    },
     /// A part is not in it.
     #[error("the backup has no `{name}`")]
     MissingPart {
         /// Which.
         name: String,
+    },
+    /// Nobody says that no newer list than the backup's exists.
+    #[error(
+        "nobody here knows whether a newer revocation list exists than CRL {number}, which the backup has: what was revoked after {} would hold again",
+        rfc3339(*made_at)
+    )]
+    NewestListUnknown {
+        /// The number of the backup's list.
+        number: CrlNumber,
+        /// When the backup was made.
+        made_at: OffsetDateTime,
     },
     /// The home is another cluster's.
     #[error("{} is the home of another cluster", home.display())]
@@ -155,7 +177,9 @@ impl BackupError {
             Self::Inconsistent { .. } => "backup.inconsistent",
             Self::Key(error) => error.code(),
             Self::ListMissing { .. } => "restore.list_missing",
+            Self::ListUnreadable { .. } => "restore.list_unreadable",
             Self::MissingPart { .. } => "backup.missing_part",
+            Self::NewestListUnknown { .. } => "restore.newest_list_unknown",
             Self::OtherCluster { .. } => "restore.other_cluster",
             Self::RevokedUnknown { .. } => "restore.revoked_unknown",
             Self::Seal(error) => error.code(),

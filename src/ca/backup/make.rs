@@ -24,6 +24,7 @@ const TRIES: u32 = 3;
 #[derive(Debug, Serialize)]
 pub struct BackedUp {
     /// Its file.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub file: PathBuf,
     /// What it says of itself.
     #[serde(flatten)]

@@ -88,7 +88,10 @@ pub fn look_into(
     context: &Context,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Inside, BackupError> {
-    let scratch = place::Scratch::beside(file, context)?;
+    // A backup may lie where nothing can be written.
+    let elsewhere = std::env::temp_dir().join(place::TAG);
+    let scratch = place::Scratch::beside(file, context);
+    let scratch = scratch.or_else(|_| place::Scratch::beside(&elsewhere, context))?;
     let mut parts = BTreeMap::new();
     let unpacked = unpack::unpack(file, passphrase, scratch.directory(), |part, contents| {
         let name = part.name();

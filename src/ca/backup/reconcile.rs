@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::BackupError;
 use super::unpack::Judged;
@@ -39,11 +39,22 @@ impl List {
     }
 }
 
+/// A certificate that `restored` does not know.
+struct Found {
+    issuer: KeyIdentifier,
+    intent: Intent,
+    certificate: Certificate,
+    issued_at: OffsetDateTime,
+}
+
+/// By how much the start of validity lies before the issue, unless a profile says otherwise.
+const BACKDATE: Duration = Duration::minutes(5);
+
 /// What a restored inventory has to take in before it may be used.
 #[derive(Default)]
 pub(super) struct Forgotten {
     /// The oldest first, as far as that is known.
-    certificates: Vec<(KeyIdentifier, Intent, Certificate)>,
+    certificates: Vec<Found>,
     serial_numbers: BTreeSet<SerialNumber>,
     revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, RevocationReason)>,
 }
@@ -66,7 +77,12 @@ impl Forgotten {
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
             if record.issue.is_some() && known.is_none() {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
-                self.find(record.issuer.clone(), record.intent, certificate);
+                self.find(Found {
+                    issuer: record.issuer.clone(),
+                    intent: record.intent,
+                    certificate,
+                    issued_at: record.reserved_at,
+                });
             }
             if let Some(revocation) = record.revocation
                 && known.is_none_or(|known| !known.tells(revocation.reason))
@@ -112,7 +128,9 @@ impl Forgotten {
                 key_path: key_path.exists().then(|| recorded(key_path)),
                 certificate_path: recorded(path.clone()),
             };
-            self.find(chain.anchor, intent, certificate);
+            // The inventory that knew it is lost. Whoever revokes by time gets what was issued then.
+            let issued_at = certificate.not_before.saturating_add(BACKDATE);
+            self.find(Found { issuer: chain.anchor, intent, certificate, issued_at });
         }
         Ok(())
     }
@@ -155,16 +173,16 @@ impl Forgotten {
         }
     }
 
-    fn find(&mut self, issuer: KeyIdentifier, intent: Intent, certificate: Certificate) {
-        if self.serial_numbers.insert(intent.serial_number) {
-            self.certificates.push((issuer, intent, certificate));
+    fn find(&mut self, found: Found) {
+        if self.serial_numbers.insert(found.intent.serial_number) {
+            self.certificates.push(found);
         }
     }
 
     /// Records all of it.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
-        for (issuer, intent, certificate) in &self.certificates {
-            transaction = transaction.adopt(issuer, intent, certificate)?;
+        for Found { issuer, intent, certificate, issued_at } in &self.certificates {
+            transaction = transaction.adopt(issuer, intent, certificate, *issued_at)?;
         }
         for (serial_number, (issuer, at, reason)) in &self.revocations {
             transaction = transaction.adopt_revocation(issuer, *serial_number, *at, *reason)?;

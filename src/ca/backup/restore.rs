@@ -36,6 +36,8 @@ pub struct Restore<'a> {
     pub certificates: &'a [PathBuf],
     /// What is enforced, as gateways have said.
     pub enforced: &'a [EnforcedCrl],
+    /// Whether somebody says that nothing was revoked since the backup was made.
+    pub no_newer_list: bool,
 }
 
 /// A revocation list that a gateway enforces: nothing but its number is known.
@@ -53,6 +55,7 @@ pub struct EnforcedCrl {
 #[derive(Debug, Serialize)]
 pub struct Restored {
     /// The home.
+    #[serde(serialize_with = "crate::files::as_text")]
     pub home: PathBuf,
     /// What the backup says of itself.
     #[serde(flatten)]
@@ -96,6 +99,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     }
     let known = Known::gather(home, &judged, existing.as_ref(), wanted, context)?;
     known.refuse_unrevoking(wanted)?;
+    known.refuse_unvouched(&judged, wanted)?;
     let kept_inventory = relation == Relation::Ahead && wanted.reconcile && known.seen <= known.theirs;
     let (adopted, revocations) = if kept_inventory {
         (0, 0)
@@ -104,7 +108,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     };
     drop(existing);
     // A newer list stays, until one that is newer still takes its place.
-    let keeps_list = lists_in(home, &judged, context).iter().any(|list| list.crl.number > judged.crl_number);
+    let keeps_list = known.at_home > judged.crl_number;
 
     let Judged { manifest, key, bundle, crl, inventory, .. } = judged;
     // Closing takes the log into the database, so that one file is all there is to rename.
@@ -203,9 +207,14 @@ fn existing(home: &Home, judged: &Judged) -> Result<Option<Inventory>, BackupErr
     }
 }
 
-/// The revocation lists in the home; one that is damaged says nothing.
-fn lists_in(home: &Home, judged: &Judged, context: &Context) -> Vec<List> {
-    List::read(&home.crl(), &judged.trust, context.now()).unwrap_or_default()
+/// The revocation lists in the home. What a list says that cannot be read, nobody knows: it may be the only
+/// one that tells of a revocation.
+fn lists_in(home: &Home, judged: &Judged, context: &Context) -> Result<Vec<List>, BackupError> {
+    let unreadable = |source| BackupError::ListUnreadable { path: home.crl(), source: Box::new(source) };
+    match List::read(&home.crl(), &judged.trust, context.now()) {
+        Err(BackupError::File(error)) if error.is_missing() => Ok(Vec::new()),
+        read => read.map_err(unreadable),
+    }
 }
 
 /// The revocation lists that are known of beside the backup's.
@@ -216,9 +225,14 @@ struct Known {
     backup: u64,
     /// The highest number that the inventory has set aside that is there.
     theirs: CrlNumber,
+    /// The highest number of a list that lies in the home.
+    at_home: CrlNumber,
     /// The highest number that is known here, and what it revokes with it.
     seen: CrlNumber,
     lists: Vec<List>,
+    /// Who knows of lists that are as new as the backup's: nobody who knows less can say that there is
+    /// no newer one.
+    witnesses: Vec<String>,
 }
 
 impl Known {
@@ -229,20 +243,45 @@ impl Known {
         wanted: &Restore<'_>,
         context: &Context,
     ) -> Result<Self, BackupError> {
-        let mut lists = lists_in(home, judged, context);
-        for path in wanted.crls {
-            lists.extend(List::read(path, &judged.trust, context.now())?);
-        }
         let issuer = judged.inventory.active_issuer()?;
+        let newest = |lists: &[List]| {
+            let of_issuer = lists.iter().filter(|list| list.crl.issuer == issuer.key_id);
+            of_issuer.map(|list| list.crl.number).max()
+        };
+        let mut lists = lists_in(home, judged, context)?;
+        let at_home = newest(&lists);
+        let mut known_to = vec![("the list in the home".to_owned(), at_home)];
+        for path in wanted.crls {
+            let given = List::read(path, &judged.trust, context.now())?;
+            known_to.push((path.display().to_string(), newest(&given)));
+            lists.extend(given);
+        }
         let theirs = existing
             .map(Inventory::active_issuer)
             .transpose()?
             .map_or(0, |issuer| issuer.next_crl_number.saturating_sub(1));
         let theirs = CrlNumber::from(theirs);
-        let of_issuer = lists.iter().filter(|list| list.crl.issuer == issuer.key_id);
-        let seen = of_issuer.map(|list| list.crl.number).fold(theirs, CrlNumber::max);
+        if existing.is_some() {
+            known_to.push(("the inventory in the home".to_owned(), Some(theirs)));
+        }
+        let at_gateways = wanted.enforced.iter().filter(|enforced| enforced.issuer == issuer.key_id);
+        known_to.extend(at_gateways.map(|enforced| (enforced.gateway.clone(), Some(enforced.number))));
+        let as_new = |known: &CrlNumber| *known >= judged.crl_number;
+        let witnesses = known_to.into_iter().filter(|(_, known)| known.as_ref().is_some_and(as_new));
+        let witnesses = witnesses.map(|(witness, _)| witness).collect();
+        let seen = newest(&lists).map_or(theirs, |seen| seen.max(theirs));
         let backup = issuer.next_crl_number.saturating_sub(1);
-        Ok(Self { issuer: issuer.key_id, backup, theirs, seen, lists })
+        let at_home = at_home.unwrap_or(CrlNumber::from(0));
+        Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, lists, witnesses })
+    }
+
+    /// Refuses a backup of which nobody can say whether a newer list than its own exists: the next list
+    /// would take the number of that one, and what it revokes would hold again.
+    fn refuse_unvouched(&self, judged: &Judged, wanted: &Restore<'_>) -> Result<(), BackupError> {
+        if wanted.no_newer_list || !self.witnesses.is_empty() {
+            return Ok(());
+        }
+        Err(BackupError::NewestListUnknown { number: judged.crl_number, made_at: judged.manifest.made_at })
     }
 
     /// Refuses a backup that lacks what has been revoked since: unless that is taken in, and all of it
@@ -306,6 +345,8 @@ fn reconcile(
         "revocations_adopted": revocations,
         "crl_number_seen": known.seen,
         "crl_numbers_enforced": enforced,
+        "newest_list_known_to": known.witnesses,
+        "no_newer_list": wanted.no_newer_list,
     });
     let target = judged.manifest.cluster.clone();
     let mut transaction = transaction.record(Action::HomeRestore, target, Outcome::Success, details)?;

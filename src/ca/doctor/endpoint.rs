@@ -31,7 +31,7 @@ pub fn examine_served(
     for rule in &verdict.broken {
         found.add(Severity::Error, rule.code, format!("the certificate served at {host}: {}", rule.message));
     }
-    if verdict.not_after >= at && verdict.not_after < at + EXPIRY_WARNING {
+    if verdict.not_after >= at && verdict.not_after < at.saturating_add(EXPIRY_WARNING) {
         let end = rfc3339(verdict.not_after);
         let message = format!("the certificate served at {host} ends at {end}");
         found.add(Severity::Warning, "doctor.served_ends_soon", message);

@@ -24,8 +24,10 @@ impl Round<'_> {
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
             self.look_at_mode(&self.home.key(), 0o600, "file.exposed");
         }
-        for public in [self.home.certificate(), self.home.crl()] {
-            self.look_at_mode(&public, 0o644, "doctor.writable");
+        self.look_at_mode(&self.home.certificate(), 0o644, "doctor.writable");
+        // Where it is missing, that is told where it is read.
+        if files::occupied(&self.home.crl()) {
+            self.look_at_mode(&self.home.crl(), 0o644, "doctor.writable");
         }
         if self.home.issued().is_dir() {
             self.look_at_mode(&self.home.issued(), 0o700, "file.exposed");
@@ -74,12 +76,14 @@ impl Round<'_> {
             (&reserved, "doctor.reserved", "was reserved and never signed"),
             (&unplaced, "doctor.unplaced", "was signed, but its files may not be in their places"),
         ] {
-            for record in records {
-                let intent = &record.intent;
-                let message =
-                    format_args!("{}/{} ({}) {what}", intent.role, intent.name, intent.serial_number);
-                self.find(Severity::Warning, code, &message, Some(Mend::Recover));
+            let Some(first) = records.first() else { continue };
+            let intent = &first.intent;
+            let mut message = format!("{}/{} ({}) {what}", intent.role, intent.name, intent.serial_number);
+            // A disk that was full may have left thousands.
+            if records.len() > 1 {
+                message.push_str(&format!(", and so it is with {} more", records.len() - 1));
             }
+            self.find(Severity::Warning, code, &message, Some(Mend::Recover));
         }
         for directory in [self.home.directory().to_owned(), self.home.issued()] {
             for path in entries(&directory).map(|entry| entry.path()).filter(|path| is_temporary(path)) {

@@ -66,6 +66,8 @@ impl Finding {
 enum Mend {
     /// Give a file or directory this mode.
     Close(PathBuf, u32),
+    /// Make the revocation list anew: the inventory has all that it says.
+    Publish,
     /// Open the home for writing, which finishes what was left half done.
     Recover,
     /// Remove a temporary file that belongs to nothing.
@@ -112,7 +114,7 @@ pub fn examine(
     progress: &dyn Fn(u64),
 ) -> Result<Examination, CaError> {
     if !home.database().is_file() {
-        return Err(CaError::HomeMissing { directory: home.directory().to_owned() });
+        return Err(home.without_inventory());
     }
     let mut round = Round { home, profiles, now: context.now(), progress, found: Examination::default() };
     round.look_at_modes();
@@ -166,7 +168,10 @@ pub fn repair(
 /// Opens the home for writing, which finishes what was left half done, and removes what then belongs
 /// to nothing.
 fn finish_and_sweep(home: &Home, context: &Context, mends: &[&Mend]) -> Result<Vec<Recovered>, CaError> {
-    let authority = Authority::open(home, context)?;
+    let mut authority = Authority::open(home, context)?;
+    if mends.contains(&&Mend::Publish) {
+        authority.ensure_crl()?;
+    }
     // Under the lock, and after everything that has an owner was put in its place.
     mends.iter().try_for_each(|mend| mend.sweep())?;
     Ok(authority.recovered().to_vec())
@@ -269,6 +274,16 @@ impl Round<'_> {
 
     /// Takes in an error with its causes, and what it is about.
     fn fault(&mut self, code: &'static str, about: Option<&Path>, error: &dyn std::error::Error) {
+        self.mendable_fault(code, about, error, None);
+    }
+
+    fn mendable_fault(
+        &mut self,
+        code: &'static str,
+        about: Option<&Path>,
+        error: &dyn std::error::Error,
+        mend: Option<Mend>,
+    ) {
         let mut message = error.to_string();
         if let Some(place) = about.map(|path| path.display().to_string())
             && !message.starts_with(&place)
@@ -280,7 +295,7 @@ impl Round<'_> {
             message.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        self.error(code, &message);
+        self.find(Severity::Error, code, &message, mend);
     }
 
     fn error(&mut self, code: &'static str, message: &dyn fmt::Display) {

@@ -27,7 +27,10 @@ impl Round<'_> {
         let lists = match read {
             Ok(lists) => lists,
             Err(error) => {
-                self.fault(error.code(), Some(&self.home.crl()), &error);
+                let file = self.home.crl();
+                // What is no file is not replaced: somebody put it there.
+                let mend = (file.is_file() || !files::occupied(&file)).then_some(Mend::Publish);
+                self.mendable_fault(error.code(), Some(&file), &error, mend);
                 return Ok(());
             }
         };
@@ -43,7 +46,7 @@ impl Round<'_> {
         let (number, end) = (list.number, rfc3339(list.next_update));
         if list.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
-        } else if list.is_expired_at(self.now + CRL_WARNING) {
+        } else if list.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
             self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} ends at {end}"));
         }
         if issuer.owes_crl() {

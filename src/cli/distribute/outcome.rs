@@ -19,6 +19,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::files::as_optional_text")]
     key_forgotten: Option<PathBuf>,
     #[serde(rename = "error", skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
@@ -198,12 +199,16 @@ pub(super) struct Unplanned {
     identity: String,
     destination: Destination,
     #[serde(rename = "error")]
-    failure: Failure,
+    failure: Box<Failure>,
 }
 
 impl Unplanned {
     pub(super) fn of(job: &Job, failure: Failure) -> Self {
-        Self { identity: job.target.to_string(), destination: job.destination.clone(), failure }
+        Self {
+            identity: job.target.to_string(),
+            destination: job.destination.clone(),
+            failure: Box::new(failure),
+        }
     }
 }
 
@@ -229,7 +234,7 @@ impl Plans {
     fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
         self.0.iter().filter_map(|plan| match plan {
             Planned::Sound(_) => None,
-            Planned::Unsound(Unplanned { identity, failure, .. }) => Some((&**identity, failure)),
+            Planned::Unsound(Unplanned { identity, failure, .. }) => Some((&**identity, &**failure)),
         })
     }
 }

@@ -15,51 +15,65 @@ use crate::x509::pem;
 use super::super::report::Failure;
 use super::super::{Session, progress};
 use super::pushed::failure;
-use super::reach::{Reach, is_listed, listed};
+use super::reach::{Reach, listed};
 
 impl Reach {
-    /// The lists that the gateways given on the command line enforce. What cannot be reached is told of;
-    /// whoever answers, and not as such a gateway does, ends it: he was named to be asked.
+    /// The lists that the gateways enforce that are given on the command line, or else in `gateways.yaml` in
+    /// the home or the backup. What cannot be reached is told of; whoever answers, and not as such a gateway
+    /// does, ends it where he was named to be asked.
     pub(in crate::cli) fn enforced(
         &self,
         session: &Session,
         backup: &Path,
         passphrase: &Secret,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
-        if !self.names_gateways() {
-            if let Some(argument) = self.given() {
-                let message = format!("{argument} is for asking gateways, and no --gateway is given");
-                return Err(Failure::new("usage.gateways", message));
-            }
-            if is_listed(session) {
-                session.note("no gateway is asked which list it enforces: --gateway HOST:PORT does");
-            }
-            return Ok(Vec::new());
-        }
         let at_home = listed(session)?;
-        let mut operator = self.operator(at_home.as_ref());
-        let look = |operator: Option<&(Role, Name)>| {
-            let pair = operator.map(|(role, name)| pair_names(*role, name));
+        let look = |listed: Option<&Gateways>| {
+            let pair = self.operator(listed).map(|(role, name)| pair_names(role, &name));
             let wanted =
                 |name: &str| name == Gateways::FILE || pair.iter().flatten().any(|wanted| wanted == name);
             look_into(backup, passphrase, &session.context, wanted)
         };
-        let mut inside = look(operator.as_ref())?;
-        let listed = match (at_home, inside.parts.get(Gateways::FILE)) {
-            (Some(at_home), _) => Some(at_home),
-            (None, Some(bytes)) => Some(Gateways::parse(Gateways::FILE, bytes.expose())?),
-            (None, None) => None,
-        };
-        if operator.is_none() {
-            // Only the backup says who: then his files are in it, if anywhere.
-            operator = self.operator(listed.as_ref());
-            if operator.is_some() {
-                inside = look(operator.as_ref())?;
+        let mut inside = look(at_home.as_ref())?;
+        let mut listed = at_home;
+        if listed.is_none()
+            && let Some(bytes) = inside.parts.get(Gateways::FILE)
+        {
+            listed = Some(Gateways::parse(Gateways::FILE, bytes.expose())?);
+            // Now it is known whose certificate and key to look for.
+            if self.operator(None).is_none() && self.operator(listed.as_ref()).is_some() {
+                inside = look(listed.as_ref())?;
             }
         }
-        let gateways = self.gateways(listed.as_ref())?;
-        let caller = match (&operator, Cluster::open(&session.home(), &session.context)) {
-            (Some((role, name)), Err(_)) => of_backup(&inside.parts, &pair_names(*role, name))?,
+        if !self.names_gateways() && listed.is_none() {
+            return match self.given() {
+                Some(argument) => Err(Failure::new(
+                    "usage.gateways",
+                    format!("{argument} is for asking gateways, and nobody says which there are"),
+                )),
+                None => Ok(Vec::new()),
+            };
+        }
+        match self.ask(session, inside, listed.as_ref()) {
+            Err(failure) if self.given().is_none() => {
+                session.note(format_args!("the gateways in {} were not asked: {failure}", Gateways::FILE));
+                Ok(Vec::new())
+            }
+            asked => asked,
+        }
+    }
+
+    fn ask(
+        &self,
+        session: &Session,
+        inside: Inside,
+        listed: Option<&Gateways>,
+    ) -> Result<Vec<EnforcedCrl>, Failure> {
+        let gateways = self.gateways(listed)?;
+        let operator = self.operator(listed);
+        let pair = operator.as_ref().map(|(role, name)| pair_names(*role, name));
+        let caller = match (pair, Cluster::open(&session.home(), &session.context)) {
+            (Some(pair), Err(_)) => of_backup(&inside.parts, &pair)?,
             _ => self.caller(session, operator)?,
         };
         let Inside { trust: bundle, trust_domain, .. } = inside;
@@ -80,7 +94,7 @@ impl Reach {
                     issuer: crl.issuer,
                     number: crl.number,
                 })),
-                Err(fault) if fault.is_unreachable() => {
+                Err(fault) if fault.is_unreachable() || !self.names_gateways() => {
                     session.note(format_args!("the gateway {gateway} was not asked: {}", failure(&fault)));
                 }
                 Err(fault) => return Err(failure(&fault).at(gateway)),

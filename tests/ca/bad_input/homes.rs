@@ -34,6 +34,47 @@ fn a_home_without_a_cluster_is_said_and_stays_empty() {
 }
 
 #[test]
+fn a_home_that_lost_its_inventory_is_not_told_to_make_a_new_cluster() {
+    let home = Home::initialized();
+    for name in ["ca.db", "ca.db-wal", "ca.db-shm"] {
+        let _ = fs::remove_file(home.path(name));
+    }
+    for arguments in [&["list"][..], &["doctor"], &ISSUE] {
+        let refusal = home.refused(arguments);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "home.inventory_missing"), "{arguments:?}");
+        assert!(refusal.hint.contains("restore") && !refusal.hint.contains("initialize"), "{refusal:?}");
+    }
+}
+
+#[test]
+fn what_was_done_in_a_home_of_any_name_is_told() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let parent = Home::empty();
+    let at = |name: &[u8]| parent.path(OsStr::from_bytes(name));
+    let run = |home: &std::path::Path, arguments: &[&str]| {
+        let output = crate::home::cluster_ca().arg("--home").arg(home).args(arguments).output();
+        crate::home::Finished::from(output.expect("cluster-ca starts"))
+    };
+    let foreign = at(b"h\xff x");
+    for arguments in [
+        &["initialize", "prod"][..],
+        &["create-api-user", "bob"],
+        &["revoke", "api-user/bob"],
+        &["crl", "show"],
+    ] {
+        run(&foreign, &[&["--json"], arguments].concat()).result();
+    }
+    // Nor does a name move the cursor, or begin a line of its own.
+    let odd = at(b"\x1b[31m\nerror: all is lost");
+    let told = run(&odd, &["initialize", "prod"]);
+    assert_eq!(told.exit, Some(0), "{told:?}");
+    assert!(!told.stdout.contains('\u{1b}') && !told.stdout.contains("\nerror: "), "{told:?}");
+    let refused = run(&odd, &["initialize", "prod"]);
+    assert!(!refused.stderr.contains('\u{1b}'), "{refused:?}");
+}
+
+#[test]
 fn a_home_that_has_any_file_of_a_cluster_is_not_initialized_over() {
     for file in ["cluster.crt", "cluster.key", "cluster.crl", "ca.db"] {
         let home = Home::empty();

@@ -6,6 +6,7 @@ mod homes;
 mod names;
 mod requests;
 mod templates;
+mod times;
 
 use crate::home::{Home, Refusal};
 

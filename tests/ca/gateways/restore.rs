@@ -111,15 +111,48 @@ fn who_asks_and_who_answers_has_to_be_known() {
         ("usage.operator", 2),
         "not in the backup: {refusal:?}"
     );
-    let refusal = restore(&empty, &["--gateway", address]);
+    let refusal = restore(&empty, &["--operator", "api-user/nobody"]);
     assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.operator", 2), "nobody: {refusal:?}");
-    let refusal = restore(&empty, &["--operator", "api-user/admin"]);
+    let unlisted = Home::initialized();
+    let nowhere = vault.path("unlisted.age");
+    let nowhere = nowhere.to_str().expect("text");
+    vault.run(&unlisted, &["backup", nowhere]).result();
+    let refusal = vault.run(&empty, &["restore", nowhere, "--operator", "api-user/admin"]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.gateways", 2), "nowhere: {refusal:?}");
     // Of another cluster: what it says is nothing to go by.
     let (_other, strangers) = fleet(1);
     let refusal = restore(&home, &["--gateway", &strangers[0].address]);
     assert_eq!((refusal.code.as_str(), refusal.exit), ("chain.unknown_issuer", 1), "{refusal:?}");
     assert!(!empty.path("ca.db").exists(), "nothing was put back");
+}
+
+#[test]
+fn the_gateways_that_the_backup_lists_are_asked_without_being_named() {
+    let (home, gateways) = fleet(1);
+    let vault = Vault::new();
+    let file = vault.back_up(&home, &["--with-issued"]);
+    let restore = |into: &Home, more: &[&str]| vault.run(into, &[&["restore", &file], more].concat());
+    // The gateway has nothing newer, and says so.
+    restore(&Home::empty(), &[]).result();
+    push(&home, &["revoke", "api-user/bob", "--wait"]);
+    let empty = Home::empty();
+    for more in [&[][..], &["--no-newer-list"]] {
+        let refusal = restore(&empty, more).refusal();
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.unrevokes", 1), "{refusal:?}");
+        assert!(refusal.message.contains(&gateways[0].address), "{refusal:?}");
+    }
+    // When it cannot be asked, nobody knows.
+    drop(gateways);
+    let unasked = restore(&empty, &[]);
+    assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
+    assert!(unasked.stderr.contains("was not asked"), "{unasked:?}");
+    // Nor when nobody may ask.
+    fs::remove_file(&file).expect("removed");
+    vault.back_up(&home, &[]);
+    let unasked = restore(&empty, &[]);
+    assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
+    assert!(unasked.stderr.contains("gateways.yaml were not asked"), "{unasked:?}");
+    assert!(empty.contents().is_empty(), "nothing was put back");
 }
 
 /// The home has all of the backup and more; a gateway knows more still.
