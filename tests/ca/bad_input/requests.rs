@@ -91,9 +91,9 @@ fn what_is_no_request_is_refused() {
     for (contents, exit) in [
         (fs::read(home.path("cluster.crt")).expect("a certificate"), 1),
         (fs::read(home.path("request.key")).expect("a key"), 1),
-        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".to_vec(), 1),
-        (b"hello".to_vec(), 1),
-        (Vec::new(), 1),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".to_vec(), 3),
+        (b"hello".to_vec(), 3),
+        (Vec::new(), 3),
     ] {
         let file = home.write("bad.csr", contents);
         let before = home.state();
