@@ -22,7 +22,7 @@ use crate::store::{Record, StoreError};
 
 use super::report::{CommandResult, Failure, Shown};
 use super::{Session, input, progress};
-use outcome::{Plan, Plans, Report, Summary, Unplanned};
+use outcome::{Plan, Planned, Plans, Report, Summary, Unplanned};
 
 /// The arguments of `distribute`.
 #[derive(Debug, Args)]
@@ -108,8 +108,8 @@ impl Distribute {
                 return Ok(Box::new(Shown(Plan::of(&ready?))));
             }
             let plans = plans.map(|(job, ready)| match ready {
-                Ok(ready) => Ok(Plan::of(&ready)),
-                Err(failure) => Err(Unplanned::of(job, failure)),
+                Ok(ready) => Planned::Sound(Plan::of(&ready)),
+                Err(failure) => Planned::Unsound(Unplanned::of(job, failure)),
             });
             return Ok(Box::new(plans.collect::<Plans>()));
         }

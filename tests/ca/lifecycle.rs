@@ -276,9 +276,9 @@ fn an_identity_is_held_and_released_with_all_its_generations() {
     let home = with_alice();
     home.ok(&["renew", "api-user/alice"]);
     home.ok(&["hold", "api-user/alice", "--all-generations"]);
-    assert_eq!(statuses(&home), ["revoked", "revoked"]);
+    assert_eq!(statuses(&home), ["on-hold", "on-hold"]);
     home.ok(&["release", "api-user/alice", "--all-generations"]);
-    assert_eq!(statuses(&home), ["valid", "valid"]);
+    assert_eq!(statuses(&home), ["renewed", "valid"]);
     assert_eq!(home.refused(&["hold", "1234", "--all-generations"]).code, "usage.target");
 }
 

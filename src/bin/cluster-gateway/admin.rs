@@ -8,7 +8,7 @@ use cluster_ca::gateway::admin::client::{self, ClientError};
 use cluster_ca::gateway::admin::{Request, text};
 use serde_json::Value;
 
-use crate::report::{self, Failure, Shown};
+use super::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

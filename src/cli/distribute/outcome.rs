@@ -219,14 +219,14 @@ pub(super) struct Plans(Vec<Planned>);
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Planned {
+pub(super) enum Planned {
     Sound(Plan),
     Unsound(Unplanned),
 }
 
-impl FromIterator<Result<Plan, Unplanned>> for Plans {
-    fn from_iter<T: IntoIterator<Item = Result<Plan, Unplanned>>>(plans: T) -> Self {
-        Self(plans.into_iter().map(|plan| plan.map_or_else(Planned::Unsound, Planned::Sound)).collect())
+impl FromIterator<Planned> for Plans {
+    fn from_iter<T: IntoIterator<Item = Planned>>(plans: T) -> Self {
+        Self(plans.into_iter().collect())
     }
 }
 

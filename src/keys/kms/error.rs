@@ -94,15 +94,13 @@ pub enum KmsError {
         key: String,
     },
     /// The wrapping key may not be used for this.
-    #[error("key {key} of {address} cannot {work}: {why}")]
+    #[error("key {key} of {address} cannot {why}")]
     KeyUnfit {
-        /// What it should do.
-        work: &'static str,
         /// The service.
         address: String,
         /// The key.
         key: String,
-        /// What it lacks.
+        /// What it should do, and what it lacks.
         why: &'static str,
     },
     /// The version that wrapped the data key is shut off.
@@ -207,17 +205,12 @@ pub enum KmsError {
     #[error("the signature that came back is not by the key that should have signed")]
     Signature,
     /// The token does not hold any more, or never did; or it may not even ask about itself.
-    #[error(
-        "{address} does not accept the token, or does not allow it `{capability}` on {path}{}",
-        words(messages)
-    )]
+    #[error("{address} does not accept the token, or does not allow it {needed}{}", words(messages))]
     TokenRefused {
         /// The service.
         address: String,
-        /// The path that was asked for.
-        path: String,
-        /// What the policy must grant there.
-        capability: &'static str,
+        /// The capability, and the path, that its policies must grant.
+        needed: String,
         /// The service's words.
         messages: Vec<String>,
     },

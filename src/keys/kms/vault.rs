@@ -221,7 +221,7 @@ impl Transit {
             }
             400 if says("encryption key not found") => KmsError::KeyMissing { address, key },
             403 if self.token_is_refused() => {
-                KmsError::TokenRefused { address, path: path.to_owned(), capability, messages }
+                KmsError::TokenRefused { address, needed: format!("`{capability}` on {path}"), messages }
             }
             403 => KmsError::Denied { address, path: path.to_owned(), capability, messages },
             404 if says("no handler for route") => {
@@ -267,18 +267,14 @@ impl Transit {
 impl KeyWrap for Transit {
     fn check(&self) -> Result<(), KmsError> {
         let facts = self.key_facts::<KeyFacts>()?;
-        let unfit = |why| {
-            Err(KmsError::KeyUnfit {
-                work: "wrap data keys",
-                address: self.address(),
-                key: self.service.key.to_string(),
-                why,
-            })
-        };
+        let unfit =
+            |why| Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why });
         match facts {
-            KeyFacts { supports_encryption: false, .. } => unfit("its type does not encrypt"),
-            KeyFacts { supports_decryption: false, .. } => unfit("its type does not decrypt"),
-            KeyFacts { derived: true, .. } => unfit("it is derived, so that every call needs a context"),
+            KeyFacts { supports_encryption: false, .. } => unfit("wrap data keys: its type does not encrypt"),
+            KeyFacts { supports_decryption: false, .. } => unfit("wrap data keys: its type does not decrypt"),
+            KeyFacts { derived: true, .. } => {
+                unfit("wrap data keys: it is derived, so that every call needs a context")
+            }
             _ => Ok(()),
         }
     }
@@ -365,13 +361,8 @@ impl Transit {
         if kind == "ecdsa-p256" {
             return self.key_facts();
         }
-        let why = "its type is not ecdsa-p256";
-        Err(KmsError::KeyUnfit {
-            work: "sign as the root",
-            address: self.address(),
-            key: self.service.key.to_string(),
-            why,
-        })
+        let why = "sign as the root: its type is not ecdsa-p256";
+        Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why })
     }
 }
 

@@ -181,20 +181,16 @@ impl Kmip {
             },
         )?;
         const ENCRYPT_AND_DECRYPT: i32 = 0x0c;
-        let unfit = |why| {
-            Err(KmsError::KeyUnfit {
-                work: "wrap data keys",
-                address: self.address(),
-                key: self.service.key.to_string(),
-                why,
-            })
-        };
+        let unfit =
+            |why| Err(KmsError::KeyUnfit { address: self.address(), key: self.service.key.to_string(), why });
         match (state, algorithm, length, mask) {
-            (state, ..) if state != Some(2) => unfit("it is not active"),
-            (_, algorithm, ..) if algorithm != Some(3) => unfit("it is not an AES key"),
-            (_, _, length, _) if length.unwrap_or(0) < 128 => unfit("it is shorter than 128 bits"),
+            (state, ..) if state != Some(2) => unfit("wrap data keys: it is not active"),
+            (_, algorithm, ..) if algorithm != Some(3) => unfit("wrap data keys: it is not an AES key"),
+            (_, _, length, _) if length.unwrap_or(0) < 128 => {
+                unfit("wrap data keys: it is shorter than 128 bits")
+            }
             (.., mask) if mask.unwrap_or(0) & ENCRYPT_AND_DECRYPT != ENCRYPT_AND_DECRYPT => {
-                unfit("its usage mask does not allow to encrypt and to decrypt")
+                unfit("wrap data keys: its usage mask does not allow to encrypt and to decrypt")
             }
             _ => Ok(()),
         }
