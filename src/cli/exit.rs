@@ -17,7 +17,7 @@ pub fn exit_code(code: &str) -> u8 {
         "admin.unreachable" | "ca.crl_not_written" | "crl.malformed" | "home.missing" => 3,
         "backup.inconsistent" | "backup.missing_part" | "backup.unknown_part" => 3,
         "gateway.access_log" | "gateway.bind" | "gateway.environment" | "gateway.thread" => 3,
-        "gateway.internal" | "gateway.panicked" => 3,
+        "gateway.internal" | "gateway.no_access_log" | "gateway.panicked" => 3,
         "key.envelope_damaged" | "key.envelope_unreadable" | "key.not_pem" | "key.unsupported" => 3,
         "key.passphrase_empty" | "key.passphrase_unreadable" | "kms.credential_unreadable" => 3,
         "kms.configuration" | "pkcs11.module_missing" | "pkcs11.not_a_module" => 3,

@@ -183,7 +183,7 @@ fn an_explanation_goes_step_by_step_and_ends_where_it_fails() {
     assert_eq!(run(directory.path(), &missing).0, 3);
     let elsewhere =
         ["explain", "--config", "gateway.yaml", "--request", "GET /", "--listener", "127.0.0.9:1"];
-    assert_eq!(run(directory.path(), &elsewhere).0, 1);
+    assert_eq!(run(directory.path(), &elsewhere).0, 2);
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn check_says_that_all_is_well_or_everything_that_is_not() {
 
     std::fs::remove_file(directory.path().join("cluster.crl")).unwrap();
     let (code, _, said) = check(&[]);
-    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(code, Some(1), "a configuration that names what is not there is refused: {said}");
     assert!(said.starts_with("error: ") && said.contains("cluster.crl"), "{said}");
 
     setup.crl = Some(setup.cluster.crl_until(1, &[], crate::cluster::now() - time::Duration::DAY / 2));

@@ -54,7 +54,7 @@ async fn a_caller_that_takes_nothing_of_its_response_is_cut() {
     stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
     ended.recv_timeout(PATIENCE).unwrap();
     assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.stalled");
-    assert_eq!(gateway.line("request", |_| true)["reason"], "downstream.aborted");
+    assert_eq!(gateway.line("request", |_| true)["reason"], "connection.stalled");
 }
 
 #[tokio::test]
