@@ -157,7 +157,7 @@ fn nothing_is_changed_by_a_service_that_cannot_be_used() {
         set(&[&bao.address, "ca-key", "--token-file", &root, "--namespace", "nowhere"]),
         code(4, "kms.namespace_missing")
     );
-    assert_eq!(set(&[&bao.address, "ca-key"]), code(1, "kms.credential_missing"));
+    assert_eq!(set(&[&bao.address, "ca-key"]), code(2, "kms.credential_missing"));
     for arguments in [
         vec![plain.as_str(), "ca-key", "--token-file", &token],
         vec![&bao.address, "a/b", "--token-file", &token],
