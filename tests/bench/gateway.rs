@@ -47,7 +47,7 @@ operators: [{{ role: control-service }}]
 state_directory: .
 upstreams: {{ api: {{ url: \"http://127.0.0.1:1\" }} }}
 routes: [{{ path: /v1/**, methods: [GET], allow: [{{ role: api-user }}], upstream: api }}]
-limits: {{ connections: 20000, connections_per_identity: 20000, requests_per_identity: 20000, connections_per_upstream: 20000, connections_per_address: 20000, idle_timeout: 1h }}
+limits: {{ connections: 11000, connections_per_identity: 11000, requests_per_identity: 8000, connections_per_upstream: 8000, connections_per_address: 11000, idle_timeout: 1h }}
 access_log: off
 threads: {threads}
 "
