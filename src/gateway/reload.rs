@@ -85,6 +85,8 @@ struct WantedKey {
     awaited: bool,
     /// When to try again, and how long the pause before was.
     again: Option<(Instant, Duration)>,
+    /// Why it could not be opened: the stable code, and the error with its causes.
+    failed: Option<(&'static str, String)>,
 }
 
 impl Changes {
@@ -130,6 +132,12 @@ impl Changes {
         self.wanted_key().awaited
     }
 
+    /// Why the key that the last change wanted cannot be opened; `None` where it is, or is on its way.
+    #[must_use]
+    pub fn key_failure(&self) -> Option<(&'static str, String)> {
+        self.wanted_key().failed.clone()
+    }
+
     /// Whether to look at the keys: one is being opened, or it is time to try again what could not be.
     #[must_use]
     pub fn wants_key(&self, now: Instant) -> bool {
@@ -152,7 +160,8 @@ impl Changes {
             None if standing.awaited => before.map(later),
             _ => None,
         };
-        *wanted = WantedKey { awaited: standing.awaited, again };
+        let failed = standing.failed.as_ref().map(|error| (error.code(), super::with_causes(error)));
+        *wanted = WantedKey { awaited: standing.awaited, again, failed };
     }
 
     /// The configuration's file.
@@ -300,12 +309,12 @@ impl Shared {
         let noticed = Instant::now();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.load_again(trigger);
-        if let Ok((_, standing)) = &loaded {
-            self.changes.note_key(standing);
-        }
         let result = match loaded {
-            Ok((next, Standing { failed, awaited })) => {
+            Ok((next, standing)) => {
                 let change = next.map(|next| self.put_in_force(next, noticed));
+                // Only now: whoever waits for the key is to find what came of it in force.
+                self.changes.note_key(&standing);
+                let Standing { failed, awaited } = standing;
                 match (failed, change) {
                     (None, Some(change)) => Ok(Change { awaits_key: awaited, ..change }),
                     (Some(error), _) => Err(ReloadError::Key(error)),

@@ -147,8 +147,9 @@ async fn key_opened(gateway: &Shared, connections_cut: usize) -> Value {
         }
     };
     let awaits_key = timeout(KEY_PATIENCE, opened).await.is_err();
-    match gateway.changes.results().last_error.filter(|error| !awaits_key && error.trigger == Trigger::Key) {
-        Some(error) => refused(error.code, &error.message, &[]),
+    // Asked of the key and not of the last reload: any other may have found it, and a newer one have begun.
+    match gateway.changes.key_failure() {
+        Some((code, message)) => refused(code, &message, &[]),
         None => {
             let generation = gateway.state.load().generation;
             let needs_restart = gateway.changes.needs_restart();
