@@ -547,6 +547,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "remote.shared_directory" => {
             "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY"
         }
+        "remote.other_key" => {
+            "no key is sent, because none is kept here: deliver under another name with --as, or put this certificate's key there first and remove the certificate beside it"
+        }
         "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
         "remote.reload" => "look at the service there; the new files stay in their places",
         "system.ssh" => "install OpenSSH's client",

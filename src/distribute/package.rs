@@ -73,7 +73,10 @@ impl FileStemError {
 
 /// Files that belong together: they take their places together or not at all.
 #[derive(Debug)]
-pub struct Package(Vec<PackedFile>);
+pub struct Package {
+    stem: FileStem,
+    files: Vec<PackedFile>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -107,19 +110,32 @@ impl Package {
             public("cluster.crt".to_owned(), bundle),
             public("cluster.crl".to_owned(), crl),
         ]);
-        Self(files.collect())
+        Self { stem: stem.clone(), files: files.collect() }
+    }
+
+    /// What the certificate and its key are called.
+    #[must_use]
+    pub fn stem(&self) -> &FileStem {
+        &self.stem
     }
 
     /// The files, in the order in which they take their places.
     #[must_use]
     pub fn files(&self) -> &[PackedFile] {
-        &self.0
+        &self.files
+    }
+
+    /// The certificate as it is delivered.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        let name = format!("{}.crt", self.stem);
+        self.files.iter().find(|file| file.name == name).map_or(&[], PackedFile::bytes)
     }
 
     /// Whether the private key is among them.
     #[must_use]
     pub fn has_key(&self) -> bool {
-        self.0.iter().any(|file| file.access() == Access::Private)
+        self.files.iter().any(|file| file.access() == Access::Private)
     }
 }
 
@@ -158,8 +174,13 @@ pub(super) mod testing {
 
     /// A package with recognizable contents.
     pub(crate) fn package() -> Package {
+        package_with(Some("the key\n"))
+    }
+
+    /// The same, with this key or with none.
+    pub(crate) fn package_with(key: Option<&str>) -> Package {
         let text = |text: &str| text.as_bytes().to_vec();
-        let key = Some(Secret::new(text("the key\n")));
+        let key = key.map(|key| Secret::new(text(key)));
         let stem = FileStem::of_role(Role::NodeAgent);
         Package::new(&stem, key, text("the certificate\n"), text("the bundle\n").into(), text("").into())
     }

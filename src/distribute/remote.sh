@@ -1,9 +1,11 @@
 # The far side of a delivery: POSIX sh and the tools that POSIX demands, nothing else.
 #
-# Before this come the lines that set `directory`, `tag`, `files` (NAME:MODE:BYTES ...) and `reload`.
+# Before this come the lines that set `directory`, `tag`, `files` (NAME:MODE:BYTES ...), `keyless` (the stem
+# of a certificate that comes without its key, or nothing) and `reload`.
 # Standard input goes on with the files' bytes, one file after the other, then one line: `place`.
-# Standard output says, each on a line that begins with the tag: `begun`; `staged`, followed by the bytes
-# of the files as they are on the disk; `placed`; `reloaded STATUS`; or `failed WHY`.
+# Standard output says, each on a line that begins with the tag: `begun`; for what is keyless `beside BYTES`,
+# followed by the certificate that the key there belongs to, or `beside nothing`; `staged`, followed by the
+# bytes of the files as they are on the disk; `placed`; `reloaded STATUS`; or `failed WHY`.
 
 umask 077
 LC_ALL=C
@@ -91,6 +93,20 @@ stage() {
     make_durable "$temporary"
 }
 
+# A key that is there stays when none is delivered. Whose it is, the certificate beside it tells; the key
+# itself goes nowhere. One that cannot be read, or is too long to be one, is sent as no bytes.
+say_beside() {
+    certificate=$directory/$keyless.crt
+    if ! [ -e "$directory/$keyless.key" ] || ! [ -f "$certificate" ]; then
+        say beside nothing
+        return
+    fi
+    length=$(wc -c <"$certificate") || length=0
+    [ "$length" -le 65536 ] || length=0
+    say beside $((length))
+    [ "$length" -eq 0 ] || cat "$certificate" || fail read
+}
+
 # The old file under another name, so that all of them can be brought back.
 keep() {
     if [ -h "$final" ]; then
@@ -124,6 +140,7 @@ for file in $files; do
     stage
 done
 
+[ -z "$keyless" ] || say_beside
 say staged
 for file in $files; do
     look_at "$file"

@@ -62,11 +62,13 @@ pub(super) fn script(
         // Writing to a String cannot fail.
         let _ = write!(files, "{}:{:o}:{} ", file.name, file.mode(), file.bytes().len());
     }
+    let keyless = if package.has_key() { "" } else { package.stem().as_str() };
     format!(
-        "directory={}\ntag={}\nfiles={}\nreload={}\n{}",
+        "directory={}\ntag={}\nfiles={}\nkeyless={}\nreload={}\n{}",
         quoted(destination.directory()),
         quoted(tag),
         quoted(files.trim_end()),
+        quoted(keyless),
         quoted(reload.map(ReloadCommand::as_str).unwrap_or_default()),
         include_str!("remote.sh"),
     )
@@ -86,7 +88,10 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::fs::Permissions;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -116,8 +121,33 @@ mod tests {
         assert!(
             script.contains("files='node.key:600:8 node.crt:644:16 cluster.crt:644:11 cluster.crl:644:0'")
         );
+        let facts = script.strip_suffix(include_str!("remote.sh")).unwrap();
         for file in package.files().iter().filter(|file| !file.bytes().is_empty()) {
-            assert!(!script.contains(std::str::from_utf8(file.bytes()).unwrap().trim()));
+            assert!(!facts.contains(std::str::from_utf8(file.bytes()).unwrap().trim()));
         }
+    }
+    #[test]
+    fn a_key_that_is_there_is_not_sent_back() {
+        let there = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(there.path(), Permissions::from_mode(0o700)).unwrap();
+        for (name, text) in [("node.key", "the old key\n"), ("node.crt", "the old certificate\n")] {
+            std::fs::write(there.path().join(name), text).unwrap();
+        }
+        let package = super::super::package::testing::package_with(None);
+        let destination = format!("node1:{}", there.path().display()).parse().unwrap();
+        let mut far_side = Command::new("sh");
+        far_side.args(["-c", &script(&package, &destination, None, "tag")]);
+        let mut far_side = far_side.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = far_side.stdin.take().unwrap();
+        for file in package.files() {
+            input.write_all(file.bytes()).unwrap();
+        }
+        drop(input);
+        let said = far_side.wait_with_output().unwrap().stdout;
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            "tag begun\ntag beside 20\nthe old certificate\n\
+             tag staged\nthe certificate\nthe bundle\ntag failed cut\n"
+        );
     }
 }

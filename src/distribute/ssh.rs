@@ -17,10 +17,10 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::destination::Destination;
-use super::package::Package;
+use super::package::{FileStem, Package};
 use super::script::{ReloadCommand, remote_command, script};
 use crate::clock::{Entropy, EntropyError};
-use crate::x509::{Sha256, hex};
+use crate::x509::{Sha256, hex, pem};
 
 /// The exit status by which `ssh` says that it was itself what failed.
 const SSH_FAILED: i32 = 255;
@@ -28,6 +28,9 @@ const SSH_FAILED: i32 = 255;
 /// The most that is read of what a login shell says before the script speaks, and of what is said on
 /// standard error.
 const MOST_CHATTER: usize = 64 << 10;
+
+/// The most that is taken as the certificate which is there already; the script sends no more.
+const MOST_BESIDE: usize = 64 << 10;
 
 /// How long to wait for the last words of an `ssh` that was ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -143,7 +146,9 @@ impl Ssh {
         let late = watchdog.call_off();
         let status = ssh.wait().ok();
         let said = said.map(|delivered| Delivered { words: words.clone(), ..delivered });
-        said.map_err(|ended| ended.explain(words, status, late.then_some(self.patience), reached))
+        said.map_err(|ended| {
+            ended.explain(package.stem(), words, status, late.then_some(self.patience), reached)
+        })
     }
 }
 
@@ -219,6 +224,8 @@ enum Ended {
     Failed(String),
     /// A file came back as another than was sent.
     Differs(String),
+    /// The key that is there, and would stay, is another certificate's.
+    OtherKey,
 }
 
 impl Talk {
@@ -228,6 +235,9 @@ impl Talk {
         let _ = self.send(script, package);
         self.expect("begun")?;
         self.reached = Reached::Script;
+        if !package.has_key() {
+            self.look_beside(package.certificate())?;
+        }
         self.expect("staged")?;
         for file in package.files() {
             self.compare(file.bytes()).map_err(|ended| match ended {
@@ -291,6 +301,22 @@ impl Talk {
         }
     }
 
+    /// A certificate without its key takes its place beside the key that is there: that has to be its own.
+    /// Where there is none, or none that a certificate tells of, it is whoever made the key that puts it there.
+    fn look_beside(&mut self, delivered: &[u8]) -> Result<(), Ended> {
+        let length = self.expect("beside")?;
+        if length == "nothing" {
+            return Ok(());
+        }
+        let length = length.parse().ok().filter(|length| *length <= MOST_BESIDE).ok_or(Ended::Silent)?;
+        let mut beside = vec![0; length];
+        self.output.read_exact(&mut beside).map_err(|_| Ended::Silent)?;
+        match (public_key_info(&beside), public_key_info(delivered)) {
+            (Some(there), Some(delivered)) if there == delivered => Ok(()),
+            _ => Err(Ended::OtherKey),
+        }
+    }
+
     /// Whether the next bytes are those that were sent.
     fn compare(&mut self, sent: &[u8]) -> Result<(), Ended> {
         let mut arrived = Zeroizing::new([0; 16 << 10]);
@@ -305,10 +331,16 @@ impl Talk {
     }
 }
 
+/// The public key of the certificate that a file begins with.
+fn public_key_info(pem: &[u8]) -> Option<Vec<u8>> {
+    pem::certificates(pem).ok()?.into_iter().next().map(|certificate| certificate.public_key_info)
+}
+
 impl Ended {
     /// The error that it comes to, with what was said about it and how `ssh` ended.
     fn explain(
         self,
+        stem: &FileStem,
         words: Words,
         status: Option<ExitStatus>,
         late: Option<Duration>,
@@ -316,6 +348,7 @@ impl Ended {
     ) -> DeliveryError {
         match self {
             Self::Differs(file) => DeliveryError::Differs { file },
+            Self::OtherKey => DeliveryError::OtherKey { stem: stem.clone() },
             Self::Failed(word) => match RemoteFault::from_word(&word) {
                 Some(fault) => DeliveryError::Refused { fault, words },
                 None => DeliveryError::Cut { words },
@@ -452,6 +485,15 @@ pub enum DeliveryError {
         /// Why not.
         source: io::Error,
     },
+    /// The certificate comes without its key, and the key that is there is another's: together they would
+    /// serve nobody.
+    #[error(
+        "{stem}.key there is not this certificate's: {stem}.crt beside it has another key, or cannot be read; nothing was changed there"
+    )]
+    OtherKey {
+        /// What certificate and key are called there.
+        stem: FileStem,
+    },
     /// The far side gave up.
     #[error("{fault}; nothing was changed there")]
     Refused {
@@ -498,6 +540,7 @@ impl DeliveryError {
             Self::HostKeyChanged { .. } => "network.host_key_changed",
             Self::HostKeyUnknown { .. } => "network.host_key_unknown",
             Self::NoSsh { .. } => "system.ssh",
+            Self::OtherKey { .. } => "remote.other_key",
             Self::Refused { fault, .. } => match fault {
                 RemoteFault::Directory => "remote.directory",
                 RemoteFault::Foreign => "remote.foreign_owner",

@@ -3,6 +3,7 @@
 mod bundle;
 mod cut;
 mod fleet;
+mod keyless;
 mod sshd;
 
 use std::fs::{self, Permissions};
