@@ -41,6 +41,12 @@ pub enum CaError {
         /// How many it lacks.
         missing: u64,
     },
+    /// The list is past its end, or a newer one is owed.
+    #[error("CRL {number} is past its end, or a newer one is recorded and still to be written")]
+    CrlNotCurrent {
+        /// The list's number.
+        number: CrlNumber,
+    },
     /// It is not the list that was recorded last.
     #[error("{} is CRL {number}, not the one that the inventory recorded last{}", path.display(), recorded.map(|number| format!(", CRL {number}")).unwrap_or_default())]
     CrlNotRecorded {
@@ -339,6 +345,7 @@ impl CaError {
             Self::Ambiguous { .. } => "ca.ambiguous",
             Self::Crl(error) => error.code(),
             Self::CrlIncomplete { .. } => "ca.crl_incomplete",
+            Self::CrlNotCurrent { .. } => "ca.crl_not_current",
             Self::CrlNotRecorded { .. } => "ca.crl_not_recorded",
             Self::CrlNotWritten { .. } => "ca.crl_not_written",
             Self::CrlValidity { .. } => "input.crl_validity",

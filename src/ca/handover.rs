@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::files;
 use crate::keys::{KeyError, PrivateKey};
-use crate::revocation::RevocationSet;
 use crate::secret::Secret;
 use crate::store::{Record, Status};
 use crate::x509::{Certificate, pem};
@@ -87,12 +86,15 @@ impl Cluster {
     /// Reads the trust bundle and the revocation list.
     ///
     /// # Errors
-    /// [`CaError`] when one of them is missing, or is not what a gateway would take.
+    /// [`CaError`] when one of them is missing or not what a gateway would take, or the list is not the newest
+    /// state of the home: an older one than was recorded, one that lacks a revocation, or past its end.
     pub fn trust_files(&self) -> Result<TrustFiles, CaError> {
         let now = self.context.now();
-        let path = self.home.crl();
-        let crl = files::read(&path, files::CRL_FILE)?;
-        RevocationSet::from_pem(&crl, &self.trust_bundle(now)?, now).map_err(CaError::in_file(&path))?;
+        let (crl, der) = self.verify_crl(&self.home.crl(), now)?;
+        if crl.is_expired_at(now) || self.inventory.active_issuer()?.owes_crl() {
+            return Err(CaError::CrlNotCurrent { number: crl.number });
+        }
+        let crl = pem::pem(pem::Kind::Crl.label(), &der).into_bytes();
         let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
         Ok(TrustFiles { bundle: bundle.into(), crl: crl.into() })
     }

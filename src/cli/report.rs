@@ -391,7 +391,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "chain.wrong_name" => "issue one that names this host: cluster-ca create-control HOST --san NAME",
         "identity.foreign_trust_domain" => "it belongs to another cluster; issue one in this cluster",
         "revocation.revoked" => "it is out for good; issue a new one if its holder is still to be let in",
-        "revocation.crl_expired" | "crl.not_yet_valid" => "write a fresh list: cluster-ca crl publish",
+        "revocation.crl_expired" | "crl.not_yet_valid" | "ca.crl_not_current" => {
+            "write a fresh list: cluster-ca crl publish"
+        }
         "ca.crl_not_recorded" | "ca.crl_incomplete" => {
             "an older copy is in its place; write a fresh list: cluster-ca crl publish"
         }

@@ -297,6 +297,21 @@ fn what_no_gateway_would_take_is_not_handed_over() {
 }
 
 #[test]
+fn a_list_that_is_not_the_newest_is_not_handed_over() {
+    let (machine, home) = (Machine::start(), with_alice());
+    home.ok(&["create-api-user", "bob"]);
+    let old = fs::read(home.path("cluster.crl")).expect("a list");
+    home.ok(&["revoke", "api-user/bob"]);
+    fs::write(home.path("cluster.crl"), old).expect("an older copy");
+    let refusal = deliver(&machine, &home, &machine.destination("node1", "cluster"), &[]).refusal();
+    assert_eq!(refusal.code, "ca.crl_not_recorded", "{refusal:?}");
+    assert_eq!(home.refused(&["bundle", "api-user/alice"]).code, "ca.crl_not_recorded");
+    assert!(!machine.path("cluster").exists());
+    home.ok(&["crl", "publish"]);
+    deliver(&machine, &home, &machine.destination("node1", "cluster"), &[]).result();
+}
+
+#[test]
 fn what_could_be_an_option_or_a_command_is_refused_before_anything_runs() {
     let (machine, home) = (Machine::start(), with_alice());
     for to in [
