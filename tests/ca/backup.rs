@@ -141,6 +141,21 @@ fn keys_of_others_stay_at_home_unless_they_are_asked_for() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let (vault, home) = (Vault::new(), lived_in());
+    let file = vault.back_up(&home, "old.age", &[]);
+    let mistyped = vault.path("mistyped");
+    let refused = vault.refused(&home, &["restore", &file, "--reconcile", "--certificates", &mistyped]);
+    assert!(refused.code.starts_with("file.") && refused.words().contains("mistyped"), "{refused:?}");
+    fs::rename(home.path("issued"), home.path("moved")).expect("renamed");
+    home.write("issued", "not a directory");
+    let half = vault.path("half.age");
+    let refused = vault.refused(&home, &["backup", &half, "--with-issued"]);
+    assert!(refused.code.starts_with("file."), "{refused:?}");
+    assert!(!Path::new(&half).exists());
+}
+
+#[test]
 fn a_backup_is_sealed_private_and_never_overwritten() {
     use std::os::unix::fs::PermissionsExt;
     let (vault, home) = (Vault::new(), lived_in());

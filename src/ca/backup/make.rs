@@ -148,10 +148,15 @@ impl<W: Write> Writer<'_, W> {
 
     /// Every file of a directory that is a part of the kind that `part` makes of its name.
     fn write_directory(&mut self, directory: &Path, part: fn(String) -> Part) -> Result<(), BackupError> {
-        let mut names: Vec<String> = fs::read_dir(directory)
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+            // A home that issued everything elsewhere has no directory for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let entries = entries.map_err(|source| io_error("read", directory, source))?;
+        let mut names: Vec<String> = entries
             .into_iter()
-            .flatten()
-            .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::BackupError;
 use super::unpack::Judged;
-use crate::files;
+use crate::files::{self, FileError};
 use crate::identity::Identity;
 use crate::revocation::{Crl, RevocationReason};
 use crate::store::{Filter, Intent, Inventory, StoreError, Transaction};
@@ -103,7 +103,10 @@ impl Forgotten {
         directory: &Path,
     ) -> Result<(), BackupError> {
         let trust_domain = restored.inventory.cluster()?.trust_domain;
-        for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let entries =
+            entries.map_err(|source| FileError::Io { doing: "read", path: directory.to_owned(), source })?;
+        for path in entries.into_iter().map(|entry| entry.path()) {
             let Some(certificate) = read_certificate(&path) else { continue };
             let serial_number = certificate.serial_number;
             // Whether it holds today does not matter: whether this root signed it does.

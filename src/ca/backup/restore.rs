@@ -326,7 +326,8 @@ fn reconcile(
             forgotten.find_in_inventory(&judged.inventory, existing)?;
         }
         let location = files::absolute(home.directory())?;
-        for directory in [home.issued()].iter().chain(wanted.certificates) {
+        let issued = Some(home.issued()).filter(|directory| files::occupied(directory));
+        for directory in issued.iter().chain(wanted.certificates) {
             forgotten.find_in_directory(&location, judged, &files::absolute(directory)?)?;
         }
         for list in &known.lists {
