@@ -2,6 +2,7 @@
 //! recorded as the one that takes the old one's place, and put in the old one's place on disk.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -118,8 +119,16 @@ impl Cluster {
         now: OffsetDateTime,
     ) -> (Vec<(&'a Record, Job<'static>)>, Vec<NotRenewed>) {
         let (mut jobs, mut refused) = (Vec::with_capacity(records.len()), Vec::new());
+        let mut taken = HashSet::with_capacity(records.len());
         for record in records {
-            match self.renewal_job(profiles, record, renewal, now) {
+            let job = self.renewal_job(profiles, record, renewal, now).and_then(|job| {
+                // Two valid certificates of one identity would get the same place in a new directory.
+                match taken.insert(job.certificate_path.clone()) {
+                    true => Ok(job),
+                    false => Err(FileError::Exists { path: job.certificate_path }.into()),
+                }
+            });
+            match job {
                 Ok(job) => jobs.push((record, job)),
                 Err(error) => refused.push(NotRenewed {
                     serial_number: record.intent.serial_number,

@@ -182,7 +182,11 @@ impl Revoke {
         if let Some(file) = &self.file {
             let targets =
                 input::certificates(file)?.into_iter().map(|one| Target::Certificate(Box::new(one)));
-            return targets.map(|target| Ok(cluster.find_to_revoke(&target)?)).collect();
+            let records = targets.map(|target| Ok(cluster.find_to_revoke(&target)?));
+            let records = records.collect::<Result<Vec<Record>, Failure>>()?;
+            // One that is in the file twice is revoked once.
+            let mut seen = HashSet::with_capacity(records.len());
+            return Ok(records.into_iter().filter(|record| seen.insert(record.id())).collect());
         }
         if let Some(file) = &self.public_key {
             return Ok(cluster.certified_for(&input::public_key_info(file)?)?);

@@ -296,13 +296,32 @@ fn a_key_or_a_file_revokes_every_certificate_it_is_about() {
         assert!(again["certificates"].as_array().expect("all").iter().all(|one| one["already"] == true));
     }
     let bob = home.path("issued/user-bob.crt").to_str().expect("text").to_owned();
-    assert_eq!(home.ok(&["revoke", "--file", &bob])["certificates"].as_array().map(Vec::len), Some(1));
+    let twice = fs::read_to_string(&bob).expect("a certificate").repeat(2);
+    let twice = home.write("twice.pem", twice);
+    let by_file = home.ok(&["revoke", "--file", twice.to_str().expect("text")]);
+    assert_eq!(by_file["certificates"].as_array().map(Vec::len), Some(1), "{by_file}");
     let stranger = Home::initialized();
     stranger.ok(&["create-api-user", "eve"]);
     let eve = stranger.path("issued/user-eve.crt").to_str().expect("text").to_owned();
     assert_eq!(home.refused(&["revoke", "--file", &eve]).code, "ca.unknown_certificate");
     assert_eq!(home.refused(&["revoke", "--public-key", &eve]).code, "ca.unknown_key");
     assert_eq!(statuses(&home), ["revoked", "revoked", "revoked"]);
+}
+
+#[test]
+fn two_of_one_identity_do_not_get_the_same_place() {
+    let home = Home::initialized();
+    let second = home.path("second").to_str().expect("text").to_owned();
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["create-api-user", "alice", "--output", &second]);
+    let to = home.path("out").to_str().expect("text").to_owned();
+    let finished = home.run(&["--json", "renew", "--expires-within", "9y", "--output", &to]);
+    assert_eq!(finished.exit, Some(1), "{finished:?}");
+    let result = &finished.json()["result"];
+    assert_eq!(result["renewed"].as_array().map(Vec::len), Some(1), "{result}");
+    assert_eq!(result["not_renewed"][0]["code"], "file.exists", "{result}");
+    assert!(home.path("out/user-alice.crt").exists());
+    assert_eq!(home.run(&["doctor"]).exit, Some(0));
 }
 
 #[test]
