@@ -106,7 +106,8 @@ impl Ssh {
     /// reload command that fails takes nothing back: see [`Delivered::reload_status`].
     ///
     /// # Errors
-    /// [`DeliveryError`]; after [`DeliveryError::Unsure`] alone the new files may be there.
+    /// [`DeliveryError`]; after [`DeliveryError::ReloadUnknown`] the new files are there, after
+    /// [`DeliveryError::Unsure`] they may be, after any other the old ones are.
     pub fn deliver(
         &self,
         package: &Package,
@@ -214,6 +215,8 @@ enum Reached {
     Script,
     /// The script was told to put the files in their places.
     Verdict,
+    /// The script said that they are there; the reload command runs.
+    Placed,
 }
 
 /// How a conversation ended early.
@@ -248,6 +251,7 @@ impl Talk {
         self.reached = Reached::Verdict;
         self.input.write_all(b"place\n").and_then(|()| self.input.flush()).map_err(|_| Ended::Silent)?;
         self.expect("placed")?;
+        self.reached = Reached::Placed;
         let reload_status = match reload {
             true => self.expect("reloaded")?.parse().map(Some).map_err(|_| Ended::Silent)?,
             false => None,
@@ -354,6 +358,7 @@ impl Ended {
                 None => DeliveryError::Cut { words },
             },
             Self::Silent => match (reached, late, status.and_then(|status| status.code())) {
+                (Reached::Placed, _, _) => DeliveryError::ReloadUnknown { words },
                 (Reached::Verdict, _, _) => DeliveryError::Unsure { words },
                 (_, Some(patience), _) => DeliveryError::Timeout { seconds: patience.as_secs(), words },
                 (Reached::Nothing, None, Some(SSH_FAILED)) => refused_by_ssh(words),
@@ -503,6 +508,13 @@ pub enum DeliveryError {
         #[source]
         words: Words,
     },
+    /// The files are in their places; what became of the reload command is not known.
+    #[error("the files are in their places, but the reload command had not ended when the connection did")]
+    ReloadUnknown {
+        /// What was said.
+        #[source]
+        words: Words,
+    },
     /// It took too long.
     #[error("it was not done after {seconds} s; nothing was changed there")]
     Timeout {
@@ -550,6 +562,7 @@ impl DeliveryError {
                 RemoteFault::Shared => "remote.shared_directory",
                 RemoteFault::Write => "remote.write",
             },
+            Self::ReloadUnknown { .. } => "remote.reload",
             Self::Timeout { .. } => "network.timeout",
             Self::Unreachable { .. } => "network.unreachable",
             Self::Unsure { .. } => "network.unsure",

@@ -215,6 +215,17 @@ fn a_failed_reload_is_said_and_takes_nothing_back() {
 }
 
 #[test]
+fn a_reload_that_does_not_end_is_told_apart_from_files_that_may_not_be_there() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "cluster");
+    let more = ["--reload", "sleep 60", "--timeout", "3s", "--forget-key"];
+    let refusal = deliver(&machine, &home, &to, &more).refusal();
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.reload", 4), "{refusal:?}");
+    assert_eq!(names(&machine, "cluster").len(), 4);
+    assert!(home.path("issued/user-alice.key").exists(), "the key is kept until all is well");
+}
+
+#[test]
 fn a_full_disk_over_there_keeps_the_old_files() {
     if !namespace::is_inside(module_path!(), "a_full_disk_over_there_keeps_the_old_files") {
         return;
