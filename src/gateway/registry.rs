@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::activity::Activity;
+use super::budget::Origin;
 use super::headers::AddressHeaders;
 use super::peer::Peer;
 use super::tls::Protocol;
@@ -231,21 +232,36 @@ pub struct Registry {
 /// How many connections there are, whatever the certificates.
 #[derive(Debug, Default)]
 struct Counts {
-    of_identities: HashMap<Identity, Standing>,
-    /// Of all callers without a certificate together.
-    of_nobody: Standing,
+    of_callers: HashMap<Caller, Standing>,
 }
 
-/// What one identity has.
+/// For whom connections and requests are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Caller {
+    /// One that a certificate names.
+    Identity(Identity),
+    /// All without a certificate that come from one address: together they would let one of them shut out
+    /// the others.
+    Nobody(Origin),
+}
+
+/// What one caller has.
 #[derive(Debug, Default)]
 struct Standing {
     connections: usize,
     requests: Arc<AtomicUsize>,
 }
 
+fn caller(peer: Option<&Peer>, remote: SocketAddr) -> Caller {
+    match peer {
+        Some(peer) => Caller::Identity(peer.identity.clone()),
+        None => Caller::Nobody(remote.ip().into()),
+    }
+}
+
 impl Registry {
     /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
-    /// connections; callers without a certificate count as one.
+    /// connections; callers without a certificate count as one where they come from one address.
     #[must_use]
     pub fn new(workers: usize, most_of_identity: usize) -> Self {
         Self {
@@ -260,7 +276,7 @@ impl Registry {
     /// identity has as many as it may have.
     #[must_use]
     pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
-        let requests = self.count(opening.peer.as_ref().map(|peer| &peer.identity))?;
+        let requests = self.count(caller(opening.peer.as_deref(), opening.remote))?;
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             worker,
@@ -284,16 +300,10 @@ impl Registry {
         Some(Registration { registry: Arc::clone(self), worker, session })
     }
 
-    /// Counts a connection; gives where the requests of its identity are counted.
-    fn count(&self, identity: Option<&Identity>) -> Option<Arc<AtomicUsize>> {
-        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
-        let standing = match identity {
-            None => of_nobody,
-            Some(identity) => match of_identities.get_mut(identity) {
-                Some(standing) => standing,
-                None => of_identities.entry(identity.clone()).or_default(),
-            },
-        };
+    /// Counts a connection; gives where the requests of its caller are counted.
+    fn count(&self, caller: Caller) -> Option<Arc<AtomicUsize>> {
+        let mut counts = lock(&self.counts);
+        let standing = counts.of_callers.entry(caller).or_default();
         if standing.connections >= self.most_of_identity {
             return None;
         }
@@ -301,15 +311,11 @@ impl Registry {
         Some(Arc::clone(&standing.requests))
     }
 
-    fn discount(&self, identity: Option<&Identity>) {
-        let Counts { of_identities, of_nobody } = &mut *lock(&self.counts);
-        let Some(identity) = identity else {
-            of_nobody.connections = of_nobody.connections.saturating_sub(1);
-            return;
-        };
-        match of_identities.get_mut(identity) {
+    fn discount(&self, caller: &Caller) {
+        let mut counts = lock(&self.counts);
+        match counts.of_callers.get_mut(caller) {
             Some(standing) if standing.connections > 1 => standing.connections -= 1,
-            _ => drop(of_identities.remove(identity)),
+            _ => drop(counts.of_callers.remove(caller)),
         }
     }
 
@@ -378,7 +384,7 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.expires(), self.session.id));
         }
-        self.registry.discount(self.session.peer.as_ref().map(|peer| &peer.identity));
+        self.registry.discount(&caller(self.session.peer.as_deref(), self.session.remote));
         self.session.ended.store(true, Ordering::Release);
     }
 }
@@ -482,6 +488,23 @@ mod tests {
         assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
         drop(first);
         assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+    }
+
+    #[test]
+    fn callers_without_a_certificate_are_counted_by_where_they_come_from() {
+        let registry = Arc::new(Registry::new(1, 1));
+        let from = |remote: &str| {
+            let nobody =
+                Opening { remote: remote.parse().unwrap(), ..opening(&peer("alice", Duration::DAY)) };
+            registry.register(0, Opening { peer: None, ..nobody })
+        };
+        let first = from("192.0.2.1:5000").unwrap();
+        assert!(from("192.0.2.1:5001").is_none());
+        assert!(from("192.0.2.2:5000").is_some(), "one does not shut out another");
+        let _held = from("[2001:db8::1]:5000").unwrap();
+        assert!(from("[2001:db8::2]:5000").is_none(), "of one /64");
+        drop(first);
+        assert!(from("192.0.2.1:5001").is_some());
     }
 
     #[test]
