@@ -107,7 +107,10 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
-            Self::Cut(CutReason::GivenUp | CutReason::Shutdown)
+            // These say nothing against the caller's certificate.
+            Self::Cut(
+                CutReason::GivenUp | CutReason::Operator | CutReason::Shutdown | CutReason::Stalled,
+            )
             | Self::Forward(ForwardError::Busy)
             | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
             Self::Cut(_) => StatusCode::UNAUTHORIZED,
