@@ -192,6 +192,12 @@ impl fmt::Display for PutBack {
         if restored.kept_inventory {
             writeln!(f, "  inventory     the one that was there stays: it has all of the backup, and more")?;
         }
+        if restored.kept_key {
+            writeln!(
+                f,
+                "  root's key    stays as it is protected here; to have the backup's, move it away first"
+            )?;
+        }
         if restored.adopted + restored.revocations > 0 {
             writeln!(
                 f,

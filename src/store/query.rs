@@ -365,7 +365,7 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
     }
     let by_status = match filter.status {
         None => None,
-        Some(Status::Reserved) => Some("placed = 0 AND issue_entry IS NULL"),
+        Some(Status::Reserved) => Some("issue_entry IS NULL"),
         Some(Status::Valid) => Some("revoked_at IS NULL AND not_after >= ?"),
         Some(Status::Expired) => Some("revoked_at IS NULL AND not_after < ?"),
         Some(Status::Revoked) => Some("revoked_at IS NOT NULL"),
@@ -382,7 +382,6 @@ fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
         ("INDEXED BY certificate_by_expiry", "not_after, id")
     } else {
         match filter.status {
-            Some(Status::Reserved) => ("INDEXED BY certificate_pending", "id"),
             _ if filter.reason.is_some() => ("INDEXED BY certificate_revoked", "issuer, serial"),
             Some(Status::Revoked) => ("INDEXED BY certificate_revoked", "issuer, serial"),
             _ => ("NOT INDEXED", "id"),

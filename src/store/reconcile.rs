@@ -18,9 +18,9 @@ impl Record {
 }
 
 impl Transaction<'_> {
-    /// Records a certificate that was issued elsewhere under the same issuer, at `issued_at`. Its files are not looked
-    /// after: they are wherever they were written then. It keeps its place in the line of an identity
-    /// where that place is free.
+    /// Records a certificate that was issued elsewhere under the same issuer, at `issued_at`, or under the
+    /// serial number that was set aside for it here. Its files are not looked after: they are wherever they
+    /// were written then. It keeps its place in the line of an identity where that place is free.
     ///
     /// # Errors
     /// [`StoreError::DuplicateSerial`], [`StoreError::UnknownIssuer`], or what the database says.
@@ -31,9 +31,19 @@ impl Transaction<'_> {
         certificate: &Certificate,
         issued_at: OffsetDateTime,
     ) -> Result<Self, StoreError> {
-        let supersedes = intent.supersedes.clone().filter(|old| supersedable(&self.sql, old).is_ok());
-        let intent = Intent { supersedes, ..intent.clone() };
-        let reserved = self.reserve_as_of(issued_at, issuer, &[intent])?;
+        let reserved = match existing(&self.sql, issuer_id(&self.sql, issuer)?, intent.serial_number) {
+            Ok((_, Record { intent: told, issue: None, .. }))
+                if (told.role, &told.name) == (intent.role, &intent.name) =>
+            {
+                self
+            }
+            // Anything but this identity's is refused there.
+            _ => {
+                let supersedes = intent.supersedes.clone().filter(|old| supersedable(&self.sql, old).is_ok());
+                let intent = Intent { supersedes, ..intent.clone() };
+                self.reserve_as_of(issued_at, issuer, &[intent])?
+            }
+        };
         let adopted = reserved.issue(issuer, std::slice::from_ref(certificate))?;
         mark_placed(&adopted.sql, issuer, &[certificate.serial_number])?;
         Ok(adopted)

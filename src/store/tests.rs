@@ -222,6 +222,11 @@ fn a_certificate_is_reserved_then_issued_then_placed() {
     assert!(home.inventory.unplaced().unwrap().is_empty());
     assert!(home.one(1).issue.unwrap().placed);
     assert_eq!(home.inventory.mark_placed(&issuer, &[serial(2)]).unwrap_err().code(), "store.not_issued");
+
+    // Given up after a crash, it is still what it says it is.
+    home.begin().settle(&issuer, serial(2), "never signed").unwrap().commit().unwrap();
+    assert!(home.inventory.reserved().unwrap().is_empty());
+    assert_eq!(home.names(&Filter { status: Some(Status::Reserved), ..Filter::default() }), ["bob"]);
     assert_eq!(home.inventory.mark_placed(&issuer, &[serial(3)]).unwrap_err().code(), "store.unknown_serial");
 }
 

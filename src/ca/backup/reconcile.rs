@@ -39,7 +39,7 @@ impl List {
     }
 }
 
-/// A certificate that `restored` does not know.
+/// A certificate of which `restored` knows no more than that its serial number was set aside.
 struct Found {
     issuer: KeyIdentifier,
     intent: Intent,
@@ -75,7 +75,7 @@ impl Forgotten {
         other.list(&Filter::default(), OffsetDateTime::UNIX_EPOCH, |record| {
             let serial_number = record.intent.serial_number;
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
-            if record.issue.is_some() && known.is_none() {
+            if record.issue.is_some() && known.as_ref().is_none_or(|known| known.issue.is_none()) {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
                 self.find(Found {
                     issuer: record.issuer.clone(),
@@ -116,7 +116,8 @@ impl Forgotten {
             else {
                 continue;
             };
-            if !restored.inventory.find(serial_number)?.is_empty() {
+            let known = restored.inventory.find(serial_number)?;
+            if known.iter().any(|known| known.issuer == chain.anchor && known.issue.is_some()) {
                 continue;
             }
             let key_path = path.with_extension("key");

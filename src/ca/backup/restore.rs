@@ -11,11 +11,12 @@ use serde_json::json;
 
 use super::place::{self, Scratch, TAG};
 use super::reconcile::{Forgotten, List};
-use super::unpack::{Judged, read_small, unpack};
+use super::unpack::{Judged, is_key_of, read_small, unpack};
 use super::{BackupError, Manifest, Part};
 use crate::audit::{Action, Outcome};
 use crate::ca::{Context, Home};
 use crate::files::{self, Access, FileError, Staged};
+use crate::keys::kms::Configuration;
 use crate::secret::Secret;
 use crate::store::{Inventory, StoreError};
 use crate::x509::crl::CrlNumber;
@@ -64,6 +65,8 @@ pub struct Restored {
     pub files: Vec<String>,
     /// Whether the inventory that was there stayed: it has all that the backup has, and more.
     pub kept_inventory: bool,
+    /// Whether the root's key stayed as it is protected there, be it a file or held by a service.
+    pub kept_key: bool,
     /// How many certificates were taken in that the backup does not know.
     pub adopted: u64,
     /// How many revocations were taken in that the backup does not know.
@@ -110,12 +113,14 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     // A newer list stays, until one that is newer still takes its place.
     let keeps_list = known.at_home > judged.crl_number;
 
+    let key_is_kept = has_key(home, &judged)?;
+
     let Judged { manifest, key, bundle, crl, inventory, .. } = judged;
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
     let mut parts = vec![Part::Certificate];
     let mut staged = vec![Staged::create(&home.certificate(), TAG, Access::Public, &bundle)?];
-    if let Some(key) = key {
+    if let Some(key) = key.filter(|_| !key_is_kept) {
         parts.push(Part::Key);
         staged.push(Staged::create(&home.key(), TAG, Access::Private, key.expose())?);
     }
@@ -145,6 +150,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
         manifest,
         files: parts.iter().map(Part::name).collect(),
         kept_inventory,
+        kept_key: key_is_kept,
         adopted,
         revocations,
     })
@@ -362,6 +368,19 @@ fn reconcile(
     }
     transaction.commit()?;
     Ok((adopted, revocations))
+}
+
+/// Whether the root's key is there, or a service or a token that holds it: what protects it is at least as
+/// new there as in the backup, whose copy may be from before anything did.
+fn has_key(home: &Home, judged: &Judged) -> Result<bool, BackupError> {
+    let root = judged.inventory.active_issuer()?.certificate;
+    match files::read_private(&home.key()) {
+        Ok(key) => Ok(is_key_of(&key, &root).unwrap_or(false)),
+        Err(error) if error.is_missing() => {
+            Ok(Configuration::load(&home.kms()).is_ok_and(|configuration| configuration.signer.is_some()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives a file that waits in the scratch directory the temporary name beside its place.

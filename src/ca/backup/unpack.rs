@@ -125,7 +125,7 @@ impl Unpacked {
 }
 
 /// Whether it is the certificate's key, as far as can be told without what protects it.
-fn is_key_of(key: &Secret, certificate: &Certificate) -> Result<bool, KeyError> {
+pub(super) fn is_key_of(key: &Secret, certificate: &Certificate) -> Result<bool, KeyError> {
     Ok(match KeyFile::parse(Secret::new(key.expose().to_vec()))? {
         KeyFile::Plain(pem) => PrivateKey::from_pem(&pem)?.public_key_info() == certificate.public_key_info,
         KeyFile::Envelope(envelope) => *envelope.key_id() == Sha256::of(&certificate.public_key_info),

@@ -54,6 +54,14 @@ pub(crate) fn killed_at(home: &Home, command: &[&str], point: &strace::Point) ->
     strace::kill(&home.command(command), point)
 }
 
+/// Runs `command` in `home`, and `meanwhile` where `point` is, unless it ended before.
+pub(crate) fn stopped_at(home: &Home, command: &[&str], point: &strace::Point, meanwhile: impl FnOnce()) {
+    if let Some(stopped) = strace::stop(&home.command(command), point) {
+        meanwhile();
+        strace::go_on(stopped);
+    }
+}
+
 #[test]
 fn what_lies_under_a_temporary_name_is_looked_at_before_it_gets_the_name_of_a_certificate() {
     let start = Home::initialized();

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::eventually::eventually;
 
 /// Every call by which a program changes files or makes changes durable.
 const CHANGES: &str = "openat,write,pwrite64,ftruncate,fallocate,fchmod,chmod,fsync,fdatasync,syncfs,\
@@ -18,6 +22,13 @@ const MOST_OF_A_KIND: usize = 64;
 pub(crate) struct Point {
     call: String,
     nth: usize,
+}
+
+impl Point {
+    /// Whether it is at a call of this name.
+    pub(crate) fn is_of(&self, call: &str) -> bool {
+        self.call == call
+    }
 }
 
 impl fmt::Display for Point {
@@ -45,6 +56,43 @@ pub(super) fn kill(command: &Command, point: &Point) -> bool {
     let status = traced(command, &["-e", &inject], "/dev/null").status().expect("strace starts");
     assert!(status.success() || status.signal() == Some(9), "{command:?} at {point}: {status}");
     !status.success()
+}
+
+/// Starts `command` and stops it at `point`, as a scheduler would, until [`go_on`]; `None` when it ended before.
+pub(super) fn stop(command: &Command, point: &Point) -> Option<Child> {
+    let inject = format!("inject={}:signal=STOP:when={}", point.call, point.nth);
+    // With `-D`, the child is the command and not strace.
+    let mut child = traced(command, &["-D", "-e", &inject], "/dev/null").spawn().expect("strace starts");
+    // strace stops it too, for a moment, whenever it looks at a call.
+    let mut looks = 0;
+    eventually("it stops or ends", || {
+        looks = if is_stopped(child.id()) { looks + 1 } else { 0 };
+        let stopped = looks == 20;
+        (stopped || child.try_wait().expect("a child").is_some()).then_some(stopped)
+    })
+    .then_some(child)
+}
+
+/// Lets a stopped process come to its end.
+pub(super) fn go_on(mut child: Child) {
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    let status = eventually("it comes to its end", || {
+        let ended = child.try_wait().expect("a child");
+        if ended.is_none() {
+            kill_process(process, Signal::CONT).expect("it goes on");
+        }
+        ended
+    });
+    assert!(status.success(), "{status}");
+}
+
+/// Whether all threads of a process are stopped (proc_pid_stat(5)).
+fn is_stopped(process: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states: Vec<_> = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok()).collect();
+    let is_stopped =
+        |stat: &String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['t', 'T']));
+    !states.is_empty() && states.iter().all(is_stopped)
 }
 
 fn traced(command: &Command, options: &[&str], log: &str) -> Command {
