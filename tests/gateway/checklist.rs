@@ -212,7 +212,13 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     ("R2", &["cutoff::r2_a_streaming_response_is_cut_in_the_middle"]),
-    ("R3", &["cutoff::r3_every_stream_of_an_http2_connection_is_reset"]),
+    (
+        "R3",
+        &[
+            "cutoff::r3_every_stream_of_an_http2_connection_is_reset",
+            "cutoff::r3_goaway_comes_first_and_then_the_resets",
+        ],
+    ),
     ("R4", &["cutoff::r4_an_upgraded_connection_is_cut"]),
     (
         "R5",

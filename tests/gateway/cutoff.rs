@@ -1,5 +1,6 @@
 //! Open connections, when they may no longer be: cut, all of them, and no others.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{Cluster, Leaf};
 use crate::eventually::eventually;
+use crate::frames;
 use crate::harness::{Calls, MovedClock, Setup, TestGateway, Tls, patiently, read_until, request_h2};
 use crate::upstreams::{read_request, scripted};
 
@@ -124,6 +126,32 @@ async fn r3_every_stream_of_an_http2_connection_is_reset() {
     };
     // A line for every request, and one for the connection.
     eventually("each has its line", || (reset() == 101).then_some(()));
+    drop(held);
+}
+
+#[tokio::test]
+async fn r3_goaway_comes_first_and_then_the_resets() {
+    let (upstream, started) = endless();
+    let gateway = Setup::in_front_of(upstream).start();
+    let alice = gateway.user();
+    let mut stream = gateway.connect(Some(&alice), &["h2"]).await.unwrap();
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "g"), (":path", "/v1/x")];
+    frames::begin(&mut stream, &[1, 3, 5], &fields).await;
+    let mut answered = BTreeSet::new();
+    while answered.len() < 3 {
+        let (kind, number) = frames::next(&mut stream).await.expect("a response on each stream");
+        answered.extend((kind == frames::HEADERS).then_some(number));
+    }
+    let held: Vec<_> = (0..3).map(|_| started.recv().unwrap()).collect();
+    revoke(&gateway, 2, &[&alice]);
+    let mut told = Vec::new();
+    while let Some((kind, number)) = frames::next(&mut stream).await {
+        told.extend([frames::GOAWAY, frames::RST_STREAM].contains(&kind).then_some((kind, number)));
+    }
+    assert_eq!(told.first(), Some(&(frames::GOAWAY, 0)), "{told:?}");
+    let reset: BTreeSet<_> =
+        told.iter().filter(|(kind, _)| *kind == frames::RST_STREAM).map(|(_, number)| *number).collect();
+    assert_eq!(reset, answered, "{told:?}");
     drop(held);
 }
 

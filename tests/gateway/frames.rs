@@ -4,9 +4,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Tls, patiently};
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const GOAWAY: u8 = 7;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -20,27 +20,40 @@ pub(crate) enum Outcome {
     Refused,
 }
 
+/// A frame as it came: its type and its stream (RFC 9113, section 4.1).
+pub(crate) type Frame = (u8, u32);
+
 /// Sends one request without a body, its fields as they are and in this order.
 pub(crate) async fn send(stream: &mut Tls, fields: &[(&str, &str)]) -> Outcome {
+    begin(stream, &[1], fields).await;
+    loop {
+        match next(stream).await {
+            Some((HEADERS, _)) => return Outcome::Answered,
+            None | Some((RST_STREAM | GOAWAY, _)) => return Outcome::Refused,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Begins a connection, and on each of these streams the same request.
+pub(crate) async fn begin(stream: &mut Tls, streams: &[u8], fields: &[(&str, &str)]) {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(4, 0, 0, &[]));
     let block: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
-    bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, &block));
-    stream.write_all(&bytes).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        if patiently(stream.read_exact(&mut head)).await.is_err() {
-            return Outcome::Refused;
-        }
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        patiently(stream.read_exact(&mut payload)).await.unwrap();
-        match head[3] {
-            HEADERS => return Outcome::Answered,
-            RST_STREAM | GOAWAY => return Outcome::Refused,
-            _ => {}
-        }
+    for number in streams {
+        bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, *number, &block));
     }
+    stream.write_all(&bytes).await.unwrap();
+}
+
+/// The next frame; `None` once the connection has ended.
+pub(crate) async fn next(stream: &mut Tls) -> Option<Frame> {
+    let mut head = [0; 9];
+    patiently(stream.read_exact(&mut head)).await.ok()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let mut payload = vec![0; length];
+    patiently(stream.read_exact(&mut payload)).await.unwrap();
+    Some((head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])))
 }
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
