@@ -18,6 +18,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -26,6 +27,7 @@ use tokio::time::{timeout, timeout_at};
 use super::body::{RequestBody, Upload};
 use super::policy::Terms;
 use super::registry::UnderWay;
+use super::sockets::KEEPALIVE;
 use super::tunnel::is_websocket;
 
 /// How many idle connections a worker keeps to an upstream.
@@ -150,7 +152,9 @@ impl Upstream {
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(|source| ForwardError::Connect { source })?;
-        stream.set_nodelay(true).map_err(|source| ForwardError::Connect { source })?;
+        let set_up =
+            stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
+        set_up.map_err(|source| ForwardError::Connect { source })?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ForwardError::Unreadable { source })?;

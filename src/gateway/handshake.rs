@@ -90,8 +90,6 @@ async fn attempt(
             "the configuration has this listener no more",
         ));
     };
-    // Without it, small records wait for the acknowledgement of those before.
-    let _ = stream.set_nodelay(true);
     let accepting = TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible();
     let (result, observed) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
     let Observed { presented, begun } = observed;

@@ -54,6 +54,7 @@ pub mod resumption;
 pub mod run;
 pub mod server_name;
 pub mod service;
+pub mod sockets;
 pub mod state;
 pub mod status;
 pub mod streams;
@@ -68,14 +69,13 @@ pub mod worker;
 
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
 use self::addresses::Addresses;
@@ -86,15 +86,13 @@ use self::log::{Destination, LineLog};
 use self::pushes::Pushes;
 use self::registry::{Order, Registry, Session};
 use self::reload::{Changes, ReloadError, Trigger};
+use self::sockets::Sockets;
 use self::state::{Loader, State, StateError};
 use self::status::Status;
 use self::telemetry::Telemetry;
 use self::watch::Files;
 use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
-
-/// How many callers may wait in the kernel's queue of one socket.
-const BACKLOG: i32 = 1_024;
 
 /// What a gateway is started with, beside its configuration.
 pub struct Options {
@@ -206,9 +204,10 @@ impl Gateway {
         let clock = Arc::clone(&options.clock);
         let loader = Loader::new(clock, options.every_upstream, workers, options.keyring);
         let state = loader.first(config)?;
-        let Sockets { addresses, of_workers } = bind(config.listen.iter().map(|l| l.address), workers)?;
+        let Sockets { addresses, of_workers } =
+            Sockets::bind(config.listen.iter().map(|l| l.address), workers).map_err(GatewayError::bind)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
-        let metrics = config.metrics.map(listen).transpose()?;
+        let metrics = config.metrics.map(sockets::listen).transpose().map_err(GatewayError::bind)?;
         state.record_crls();
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let log = LineLog::start("access-log", options.access_log)
@@ -383,51 +382,6 @@ fn spawn(
     Ok(thread)
 }
 
-/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
-/// connections.
-struct Sockets {
-    addresses: Vec<SocketAddr>,
-    of_workers: Vec<Vec<TcpListener>>,
-}
-
-fn bind(addresses: impl Iterator<Item = SocketAddr>, workers: usize) -> Result<Sockets, GatewayError> {
-    let mut sockets =
-        Sockets { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
-    for address in addresses {
-        let failed = |source| GatewayError::Bind { address, source };
-        // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
-        // connections.
-        drop(socket(address, false).map_err(failed)?);
-        let mut actual = address;
-        for listeners in &mut sockets.of_workers {
-            let listener = socket(actual, true).map_err(failed)?;
-            actual = listener.local_addr().map_err(failed)?;
-            listeners.push(listener);
-        }
-        sockets.addresses.push(actual);
-    }
-    Ok(sockets)
-}
-
-/// A listening socket that nobody else has.
-fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
-    socket(address, false).map_err(|source| GatewayError::Bind { address, source })
-}
-
-fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(reuse_port)?;
-    if address.is_ipv6() {
-        // A second spelling of IPv4 addresses would get past what is configured for them.
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// An error and its causes, on one line.
 fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
@@ -464,6 +418,10 @@ pub enum GatewayError {
 }
 
 impl GatewayError {
+    fn bind((address, source): (SocketAddr, io::Error)) -> Self {
+        Self::Bind { address, source }
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub fn code(&self) -> &'static str {

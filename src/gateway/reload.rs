@@ -164,6 +164,12 @@ impl Changes {
         *wanted = WantedKey { awaited: standing.awaited, again, failed };
     }
 
+    /// The files that the next change is to be loaded from, as far as that can be told.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.config.as_deref().map(Config::files_of).unwrap_or_default()
+    }
+
     /// The configuration's file.
     #[must_use]
     pub const fn config(&self) -> Option<&PathBuf> {

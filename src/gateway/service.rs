@@ -37,7 +37,8 @@ pub async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -
         }
         Ok(Answer::Tunnel { response, ends, lease, exchange }) => {
             record.answered(response.status());
-            tokio::spawn(tunnel::run(ends, lease, exchange, record));
+            let patience = connection.worker.gateway.limits.tunnel_timeout;
+            tokio::spawn(tunnel::run(ends, patience, lease, exchange, record));
             response.map(|_| ResponseBody::none())
         }
         Ok(Answer::Upstream { response, lease, exchange }) => {

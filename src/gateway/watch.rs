@@ -49,9 +49,16 @@ pub async fn run(gateway: Arc<Shared>, mut files: Files) {
         let changed = files.look().then_some(Trigger::FileChange);
         let wants_key = || gateway.changes.wants_key(Instant::now().into_std()).then_some(Trigger::Key);
         if let Some(trigger) = asked.or(changed).or_else(wants_key) {
+            // Those of a new configuration too: what changes while they are loaded is a change, and what
+            // it lacks may come.
+            let mut wanted = gateway.changes.files();
+            wanted.extend_from_slice(&gateway.state.load().files);
+            files.follow(&wanted);
             // It logs and counts its failure.
             files.failed = gateway.reload(trigger).is_err();
-            files.follow(&gateway.state.load().files);
+            if !files.failed {
+                files.follow(&gateway.state.load().files);
+            }
         }
     }
 }

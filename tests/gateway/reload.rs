@@ -153,6 +153,19 @@ async fn a_file_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_file_that_comes_late_to_another_directory_is_waited_for() {
+    let (gateway, elsewhere) = (TestGateway::start(), tempfile::tempdir().unwrap());
+    let late = elsewhere.path().join("late.crl");
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    let crls = format!("crl: [cluster.crl, {}]", late.display());
+    gateway.replace("gateway.yaml", config.replace("crl: cluster.crl", &crls));
+    let failed = || gateway.status()["reload"]["last_error"]["code"] == "gateway.configuration";
+    eventually("it is not there", || failed().then_some(()));
+    std::fs::write(&late, gateway.cluster.crl(9, &[])).unwrap();
+    gateway.wait_for_crl(9);
+}
+
+#[tokio::test]
 async fn a_broken_configuration_does_not_keep_a_revocation_out() {
     let setup = Setup::new();
     let shadow = format!("routes:{}", setup.routes);

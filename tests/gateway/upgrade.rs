@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::Leaf;
-use crate::harness::{Setup, TestGateway, Tls, read_until};
+use crate::harness::{Setup, TestGateway, Tls, patiently, read_until};
 use crate::upstreams::{answering, read_request, scripted};
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -129,6 +130,22 @@ async fn a_101_that_is_not_what_was_asked_for_is_502() {
         let seen = gateway.raw(&gateway.user(), ask("/v1/ws", "websocket")).await;
         assert!(seen.starts_with("HTTP/1.1 502 ") && seen.contains("upstream.ambiguous"), "{seen}");
     }
+}
+
+#[tokio::test]
+async fn a_tunnel_through_which_nothing_passes_ends() {
+    let more = "limits: { tunnel_timeout: 1s }\n";
+    let gateway = Setup { more, ..with_websockets(echoing()) }.start();
+    let mut stream = open(&gateway, &gateway.user(), "/v1/ws").await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        // As long as something does, it stays.
+        ping(&mut stream).await;
+    }
+    let mut rest = Vec::new();
+    let _ = patiently(stream.read_to_end(&mut rest)).await;
+    let line = gateway.line("request", |_| true);
+    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"tunnel.idle".into()), "{line}");
 }
 
 #[tokio::test]

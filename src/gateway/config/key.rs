@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Fields, Item, KeyFiles};
-use super::{ConfigError, duration_of, file, with_unit};
+use super::{ConfigError, duration_of, loaded, with_unit};
 use crate::files;
 use crate::keys::{KeyError, LockedKey, Opener};
 
@@ -26,12 +26,6 @@ impl KeySource {
     /// Whoever waits longer is better served by a service manager that starts it again.
     const LONGEST: Duration = Duration::from_secs(3_600);
 
-    /// The files whose change makes it another, or otherwise opened.
-    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let opener = self.opener.as_ref().map(|opener| opener.path().to_owned());
-        std::iter::once(self.path.clone()).chain(opener)
-    }
-
     /// Reads what is in the files now; opens nothing.
     ///
     /// # Errors
@@ -44,7 +38,7 @@ impl KeySource {
     /// something is wrong, which was reported.
     pub(super) fn from(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<Self> {
         let private = |item: &Item<'_>| {
-            file(item, base, |path| match item.key_files() {
+            loaded(item, base, |path| match item.key_files() {
                 KeyFiles::Checked => files::read_private(path).map(drop),
                 KeyFiles::Left => Ok(()),
             })

@@ -30,6 +30,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a response may stand still, whether for the caller or for the upstream.
     pub stall_timeout: Duration,
+    /// How long nothing may pass through the tunnel that a connection became.
+    pub tunnel_timeout: Duration,
     /// How long requests may go on after the gateway was told to stop.
     pub drain_timeout: Duration,
     /// Bytes of a request's header.
@@ -52,6 +54,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(300),
+            tunnel_timeout: Duration::from_secs(3_600),
             drain_timeout: Duration::from_secs(30),
             header_bytes: 32 << 10,
             request_body: 64 << 20,
@@ -83,6 +86,7 @@ impl Limits {
             (&mut limits.header_timeout, "header_timeout"),
             (&mut limits.idle_timeout, "idle_timeout"),
             (&mut limits.stall_timeout, "stall_timeout"),
+            (&mut limits.tunnel_timeout, "tunnel_timeout"),
             (&mut limits.drain_timeout, "drain_timeout"),
         ] {
             set(limit, fields.optional(key).and_then(|item| duration(&item)));

@@ -42,6 +42,8 @@ use crate::yaml::{Document, LIMIT, Problem};
 pub struct Config {
     /// The file that it was read from, to be read again on a reload.
     pub path: Option<PathBuf>,
+    /// The files that are loaded with it.
+    loaded: Vec<PathBuf>,
     /// Where to listen; at least one address, none twice.
     pub listen: Vec<Listener>,
     /// The gateway's own certificate and key.
@@ -200,15 +202,23 @@ impl Config {
     /// where it was not read from a file, since then nothing can be loaded again.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let Self { path, identity, trust, .. } = self;
-        let Some(path) = path else { return Vec::new() };
-        let mut files = vec![path.clone()];
-        files.extend(self.keys().flat_map(KeySource::files));
-        files.extend([&identity.certificate, &trust.bundle].map(PathBuf::clone));
-        if let Revocation::Crls { paths, intermediates, .. } = &trust.revocation {
-            files.extend(paths.iter().chain(intermediates).cloned());
+        let Self { path, loaded, .. } = self;
+        path.iter().flat_map(|path| std::iter::once(path).chain(loaded)).cloned().collect()
+    }
+
+    /// The same of the configuration in the file at `path`, as it is now and whatever is wrong with it: what
+    /// it names may come yet.
+    #[must_use]
+    pub fn files_of(path: &Path) -> Vec<PathBuf> {
+        let mut files = vec![path.to_owned()];
+        if let Ok(bytes) = Self::read(path)
+            && let Ok(document) = Document::parse(&path.display().to_string(), &bytes)
+            && let Ok(value) = document.deserialize()
+        {
+            let problems = Problems::of(KeyFiles::Left);
+            let _ = read(&Item::new(&value, document.root(), &problems), files::parent(path));
+            files.extend(problems.loaded_files());
         }
-        files.extend(self.shadow.iter().map(|shadow| shadow.path.clone()));
         files
     }
 
@@ -233,9 +243,10 @@ impl Config {
         let value = document.deserialize().map_err(alone)?;
         let problems = Problems::of(keys);
         let config = read(&Item::new(&value, document.root(), &problems), base);
+        let loaded = problems.loaded_files();
         let problems = problems.into_sorted();
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.is_empty() => Ok(Self { loaded, ..config }),
             _ => Err(problems),
         }
     }
@@ -305,6 +316,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     fields.finish();
     Some(Config {
         path: None,
+        loaded: Vec::new(),
         listen,
         identity: identity?,
         trust: trust?,
@@ -327,7 +339,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
 fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
     let mut fields = item.fields()?;
     let certificate =
-        fields.required("certificate").and_then(|item| file(&item, base, files::check_readable));
+        fields.required("certificate").and_then(|item| loaded(&item, base, files::check_readable));
     let key = fields.required("key");
     let key = KeySource::from(key.as_ref(), &mut fields, base);
     fields.finish();
@@ -397,6 +409,18 @@ fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), Fi
     item.read(|text| {
         let path = base.join(text);
         check(&path).map(|()| path)
+    })
+}
+
+/// The same of a file that is loaded with the configuration.
+fn loaded(
+    item: &Item<'_>,
+    base: &Path,
+    check: impl FnOnce(&Path) -> Result<(), FileError>,
+) -> Option<PathBuf> {
+    file(item, base, |path| {
+        item.names_loaded(path);
+        check(path)
     })
 }
 

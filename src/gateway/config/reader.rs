@@ -3,17 +3,19 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
 use crate::yaml::{Place, Problem};
 
-/// What was found wrong so far.
+/// What was found so far: what is wrong, and which files are named to be loaded.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     own: RefCell<Vec<Problem>>,
     of_named_files: RefCell<Vec<Problem>>,
     key_files: KeyFiles,
+    loaded_files: RefCell<Vec<PathBuf>>,
 }
 
 /// Whether private keys, and what opens them, have to be there as they should.
@@ -28,6 +30,11 @@ impl Problems {
     /// None yet.
     pub(super) fn of(key_files: KeyFiles) -> Self {
         Self { key_files, ..Self::default() }
+    }
+
+    /// The files to load that were named, whether they are there or not.
+    pub(super) fn loaded_files(&self) -> Vec<PathBuf> {
+        self.loaded_files.borrow().clone()
     }
 
     /// All of them, in the order of the file; those of the files that it names come last.
@@ -60,6 +67,11 @@ impl<'a> Item<'a> {
     /// Whether private keys have to be there.
     pub(super) fn key_files(&self) -> KeyFiles {
         self.problems.key_files
+    }
+
+    /// Notes that it names a file to load.
+    pub(super) fn names_loaded(&self, path: &Path) {
+        self.problems.loaded_files.borrow_mut().push(path.to_owned());
     }
 
     /// Reports what is wrong in the file that it names.

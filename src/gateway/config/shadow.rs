@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::reader::{Item, Problems};
 use super::routes::{self, Ground};
-use super::{Shadow, file};
+use super::{Shadow, loaded};
 use crate::files;
 use crate::gateway::policy::Policy;
 use crate::yaml::{Document, LIMIT, Problem};
@@ -38,7 +38,7 @@ pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<
     let shadow = shadow?;
     let mut bytes = Vec::new();
     let read = |path: &Path| files::read(path, LIMIT).map(|read| bytes = read);
-    let path = file(&shadow, base, read)?;
+    let path = loaded(&shadow, base, read)?;
     match policy(&path.display().to_string(), &bytes, ground) {
         Ok(policy) => Some(Shadow { path, policy }),
         Err(problems) => {

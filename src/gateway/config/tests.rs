@@ -131,6 +131,7 @@ limits:
   header_timeout: 2s
   idle_timeout: 3m
   stall_timeout: 20s
+  tunnel_timeout: 30m
   drain_timeout: 4h
   header_bytes: 64KiB
   request_body: 1GiB
@@ -197,6 +198,7 @@ threads: 2
             header_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(180),
             stall_timeout: Duration::from_secs(20),
+            tunnel_timeout: Duration::from_secs(1_800),
             drain_timeout: Duration::from_secs(14_400),
             header_bytes: 65_536,
             request_body: 1 << 30,
@@ -581,7 +583,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, tunnel_timeout, drain_timeout, header_bytes, request_body",
         ),
         (
             "crl: cluster.crl",

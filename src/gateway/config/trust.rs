@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration, file, issuers};
+use super::{ConfigError, duration, issuers, loaded};
 use crate::files;
 use crate::gateway::identify::IssuerRoles;
 
@@ -54,7 +54,7 @@ impl Trust {
     /// Reads `trust`; `disabled` is what the configuration says under `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
         let mut fields = item.fields()?;
-        let bundle = fields.required("bundle").and_then(|item| file(&item, base, files::check_readable));
+        let bundle = fields.required("bundle").and_then(|item| loaded(&item, base, files::check_readable));
         let crl = fields.optional("crl");
         let intermediates = fields.optional("intermediates");
         let staleness = fields.optional("crl_staleness");
@@ -69,7 +69,7 @@ impl Trust {
                 let paths = crls(&crl, base);
                 let grace = staleness.map_or(Some(Duration::ZERO), |item| grace(&item));
                 let intermediates = match intermediates {
-                    Some(item) => file(&item, base, files::check_readable).map(Some),
+                    Some(item) => loaded(&item, base, files::check_readable).map(Some),
                     None => Some(None),
                 };
                 let read = paths.zip(intermediates).zip(grace);
@@ -118,7 +118,7 @@ fn crls(item: &Item<'_>, base: &Path) -> Option<Vec<PathBuf>> {
         item.report(ConfigError::NoFile);
         return None;
     }
-    let paths: Vec<_> = items.iter().map(|item| file(item, base, files::check_readable)).collect();
+    let paths: Vec<_> = items.iter().map(|item| loaded(item, base, files::check_readable)).collect();
     paths.into_iter().collect()
 }
 
