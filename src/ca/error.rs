@@ -258,6 +258,14 @@ pub enum CaError {
     /// The key that is to be certified is a root's.
     #[error("the key is the root's own: whoever used it as a caller would take the root's key about")]
     RootKey,
+    /// The old key is protected by more than its file's mode, and the new one would not be.
+    #[error("the new key would lie at {} without what protects the old one: {by}", path.display())]
+    Unprotects {
+        /// The old key's file.
+        path: PathBuf,
+        /// What protects it.
+        by: Protection,
+    },
     /// The root is past its end, or before its beginning.
     #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
     RootExpired {
@@ -390,6 +398,7 @@ impl CaError {
             Self::Store(error) => error.code(),
             Self::Superseded { .. } => "ca.superseded",
             Self::Trust(error) => error.code(),
+            Self::Unprotects { .. } => "ca.unprotects",
             Self::TrustDomain { .. } => "name.trust_domain",
             Self::UnknownCertificate { .. } => "ca.unknown_certificate",
             Self::UnknownKey { .. } => "ca.unknown_key",

@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
+use crate::keys::{KeyFile, Protection};
 use crate::profile::ProfileSet;
 use crate::store::{Filter, Record, Status, StoreError};
 use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName};
@@ -199,8 +200,12 @@ impl Cluster {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let certificate = self.locate(&record.intent.certificate_path);
         let key_path = match key {
-            // One that was delivered and removed left its place.
-            KeySource::Generate(_) => Some(recorded_key.unwrap_or_else(|| certificate.with_extension("key"))),
+            // One that was delivered and removed left its place. One that stayed elsewhere when the certificate
+            // got another place belongs to the pair there, too.
+            KeySource::Generate(_) => {
+                let beside = recorded_key.filter(|key| files::parent(key) == files::parent(&certificate));
+                Some(beside.unwrap_or_else(|| certificate.with_extension("key")))
+            }
             KeySource::Certified(_) => recorded_key,
             KeySource::Request(_) => None,
         };
@@ -213,7 +218,10 @@ impl Cluster {
         };
         check(&certificate, on_disk::is_certificate)?;
         if let (KeySource::Generate(_), Some(path)) = (key, &key_path) {
-            check(path, on_disk::is_key_of)?;
+            match KeyFile::read(path).map(|old| old.protection()) {
+                Ok(Protection::None) | Err(_) => check(path, on_disk::is_key_of)?,
+                Ok(by) => return Err(CaError::Unprotects { path: path.clone(), by }),
+            }
         }
         Ok(Files { certificate, key: key_path, placement: Placement::Replace })
     }

@@ -266,6 +266,9 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
             "put back the key file from a backup; an envelope opens only as it was written"
         }
         "key.envelope_version" => "use the version of cluster-ca that wrote the file, or a newer one",
+        "ca.unprotects" => {
+            "take the protection off first (cluster-ca key unprotect FILE), or put the new pair elsewhere: --output DIR"
+        }
         "key.not_protected" => "protect it with: cluster-ca key protect",
         "key.passphrase_needed" => {
             "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal"

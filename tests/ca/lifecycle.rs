@@ -1,6 +1,7 @@
 //! What becomes of a certificate after its first day: renewed, rekeyed, held, released, revoked.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -90,6 +91,40 @@ fn rekeying_replaces_both_files_and_a_request_none_of_the_keys() {
     assert_eq!(shown["contents"]["key"], "ed25519", "{shown}");
     home.ok(&["rekey", "api-user/alice"]);
     assert_eq!(home.ok(&["show", "api-user/alice"])["contents"]["key"], "ed25519", "the old key's type");
+}
+
+#[test]
+fn rekeying_what_was_renewed_to_another_place_leaves_the_pair_in_the_old_one_whole() {
+    let home = with_alice();
+    let [certificate, key] = pair(&home);
+    home.ok(&["renew", "api-user/alice", "--output", home.path("new").to_str().expect("text")]);
+    let before = [&certificate, &key].map(|path| fs::read(path).expect("it"));
+    let rekeyed = home.ok(&["rekey", "api-user/alice"]);
+    assert_eq!([&certificate, &key].map(|path| fs::read(path).expect("it")), before);
+    let [certificate, key] =
+        ["certificate", "key"].map(|part| PathBuf::from(rekeyed[part].as_str().expect("a path")));
+    assert_eq!(certificate.with_extension("key"), key);
+    assert!(key.starts_with(home.path("new")) && belong_together(&certificate, &key));
+    home.ok(&["rekey", "api-user/alice"]);
+    assert!(belong_together(&certificate, &key));
+}
+
+#[test]
+fn rekeying_never_puts_an_open_key_in_the_place_of_a_protected_one() {
+    let home = with_alice();
+    let [certificate, key] = pair(&home);
+    let passphrase = home.write("passphrase", "seven random words would be better");
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let passphrase = passphrase.to_str().expect("text");
+    home.ok(&["key", "protect", key.to_str().expect("text"), "--passphrase-file", passphrase]);
+    let before = [&certificate, &key].map(|path| fs::read(path).expect("it"));
+    let refused = home.refused(&["rekey", "api-user/alice"]);
+    assert_eq!(refused.code, "ca.unprotects", "{refused:?}");
+    assert_eq!([&certificate, &key].map(|path| fs::read(path).expect("it")), before);
+    home.ok(&["renew", "api-user/alice"]);
+    home.ok(&["key", "unprotect", key.to_str().expect("text"), "--passphrase-file", passphrase]);
+    home.ok(&["rekey", "api-user/alice"]);
+    assert!(belong_together(&certificate, &key));
 }
 
 #[test]
