@@ -140,7 +140,7 @@ impl Distribute {
                 reload: self.reload.clone(),
             }]);
         }
-        let file = session.home().directory().join("hosts.yaml");
+        let file = session.home().directory().join(Hosts::FILE);
         let bytes = files::read(&file, Hosts::LIMIT).map_err(|error| match error.is_missing() {
             true => Failure::from(error).with_hint(
                 "say where to with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",

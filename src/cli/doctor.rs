@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served, repair};
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
+use crate::distribute::{Delivery, Hosts};
 use crate::files;
 use crate::gateways::Gateways;
 use crate::probe::{self, End, Endpoint};
@@ -47,6 +48,7 @@ impl Doctor {
         let mut examination = look(&home, &profiles, &context, &|count| progress.inc(count))?;
         progress.finish_and_clear();
         look_at_gateways(&home, &context, &mut examination);
+        look_at_hosts(&home, &context, &mut examination);
         for endpoint in &endpoints {
             connect(session, &context, endpoint, &mut examination);
         }
@@ -80,6 +82,27 @@ fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
         }
         Ok(_) => {}
         Err(error) => found.add(Severity::Error, error.code(), format!("{who}: {error}")),
+    }
+}
+
+/// Looks at `hosts.yaml`, if it is there: whatever it sends somewhere has to be here.
+fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
+    let file = home.directory().join(Hosts::FILE);
+    let bytes = match files::read(&file, Hosts::LIMIT) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return,
+        Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
+    };
+    let listed = match Hosts::parse(&file.display().to_string(), &bytes) {
+        Ok(listed) => listed,
+        Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
+    };
+    let Ok(cluster) = Cluster::open(home, context) else { return };
+    for Delivery { role, name, destination, .. } in listed.deliveries() {
+        if let Err(error) = cluster.hand_over(&Target::Identity(*role, name.clone())) {
+            let message = format!("{role}/{name} cannot be delivered to {destination}: {error}");
+            found.add(Severity::Warning, error.code(), message);
+        }
     }
 }
 

@@ -56,6 +56,9 @@ struct Entry {
 }
 
 impl Hosts {
+    /// Its name in the home.
+    pub const FILE: &'static str = "hosts.yaml";
+
     /// The most bytes that the file may have: some ten thousand deliveries.
     pub const LIMIT: u64 = 2 << 20;
 

@@ -205,6 +205,20 @@ fn handed_over_certificates_and_other_profiles_are_notes() {
     let (finished, result) = examine(&home, &[]);
     assert_eq!(finished.exit, Some(0), "{finished:?}");
     assert_eq!(result["findings"][0]["code"], "doctor.file_missing");
+    assert_eq!(result["findings"][1]["code"], "doctor.key_missing");
+}
+
+#[test]
+fn what_is_to_be_delivered_is_looked_at() {
+    let home = lived_in();
+    home.write("hosts.yaml", "deliveries:\n  - { identity: api-user/alice, to: \"root@a:/etc/cluster\" }\n");
+    assert_eq!(codes(&home, &[]), [""; 0]);
+    home.write("hosts.yaml", "deliveries:\n  - { identity: api-user/nobody, to: \"root@a:/etc/cluster\" }\n");
+    let (_, result) = examine(&home, &[]);
+    assert_eq!(result["findings"][0]["code"], "ca.unknown_certificate", "{result}");
+    assert_eq!(result["findings"][0]["severity"], "warning", "{result}");
+    home.write("hosts.yaml", "deliveries:\n  - { identity: api-user/alice }\n");
+    assert_eq!(codes(&home, &[]), ["input.hosts"]);
 }
 
 #[test]

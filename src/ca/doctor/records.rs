@@ -18,6 +18,22 @@ use super::{CaError, Cluster, Mend, Round, Severity};
 /// From how long before its end on a revocation list is told of.
 const CRL_WARNING: Duration = Duration::days(30);
 
+/// Files that are not where they were written.
+#[derive(Default)]
+struct Absent {
+    count: u64,
+    first: Option<PathBuf>,
+}
+
+impl Absent {
+    fn look(&mut self, path: PathBuf) {
+        if !path.exists() {
+            self.count += 1;
+            self.first.get_or_insert(path);
+        }
+    }
+}
+
 impl Round<'_> {
     /// The list on disk: whole, current, and saying what the inventory says.
     pub(super) fn look_at_crl(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
@@ -78,7 +94,7 @@ impl Round<'_> {
         bundle: Option<&TrustBundle>,
     ) -> Result<(), CaError> {
         let mut outdated: BTreeMap<Role, u64> = BTreeMap::new();
-        let (mut missing, mut first_missing): (u64, Option<PathBuf>) = (0, None);
+        let (mut certificates, mut keys) = (Absent::default(), Absent::default());
         let compromised = compromised_keys(cluster)?;
         let valid = Filter { status: Some(Status::Valid), ..Filter::default() };
         cluster.inventory.list(&valid, self.now, |record| {
@@ -93,10 +109,9 @@ impl Round<'_> {
                 self.look_at_chain(cluster, bundle, &record)?;
             }
             let intent = &record.intent;
-            let path = cluster.locate(&intent.certificate_path);
-            if record.issue.is_some_and(|issue| issue.placed) && !path.exists() {
-                missing += 1;
-                first_missing.get_or_insert(path);
+            if record.issue.is_some_and(|issue| issue.placed) {
+                certificates.look(cluster.locate(&intent.certificate_path));
+                intent.key_path.iter().for_each(|path| keys.look(cluster.locate(path)));
             }
             if self.profiles.leaf(intent.role).origin().digest != intent.profile {
                 *outdated.entry(intent.role).or_default() += 1;
@@ -105,13 +120,21 @@ impl Round<'_> {
             (self.progress)(1);
             Ok::<_, CaError>(())
         })?;
-        if let Some(first) = first_missing {
+        if let Absent { count, first: Some(first) } = certificates {
             // In most cases they were handed over and removed.
             let message = format_args!(
-                "{missing} certificates that hold are not where they were written, such as {}",
+                "{count} certificates that hold are not where they were written, such as {}",
                 first.display()
             );
             self.note("doctor.file_missing", &message);
+        }
+        if let Absent { count, first: Some(first) } = keys {
+            let message = format_args!(
+                "{count} private keys that are said to be kept are not where they were written, such as {}: \
+                 such a certificate can be renewed or rekeyed, and not handed over",
+                first.display()
+            );
+            self.note("doctor.key_missing", &message);
         }
         for (role, count) in outdated {
             let message = format_args!(
