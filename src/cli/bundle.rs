@@ -11,7 +11,7 @@ use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, HandOver, Registrar, TrustFiles};
 use crate::clock::rfc3339;
 use crate::distribute::{FileStem, Package, Password, archive, key_store, readme};
-use crate::files::{self, Access, Placement};
+use crate::files::{self, Access, Placement, Staged};
 use crate::identity::Identity;
 use crate::secret::Secret;
 use crate::x509::pem;
@@ -64,6 +64,9 @@ pub(super) struct Bundle {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
+
+/// What marks the temporary file of a bundle.
+const TAG: &str = "bundle";
 
 /// A file that was made.
 #[derive(Serialize)]
@@ -119,8 +122,12 @@ impl Bundle {
             Format::Tar => self.tar(session, &name, &identity, &mut leaf, trust)?,
             Format::P12 => self.key_store(&name, &leaf, &trust)?,
         };
-        files::write(&output, Access::Private, Placement::New, contents.expose())?;
         let output = files::absolute(&output)?;
+        let mut registrar = Registrar::open(&home, &session.context)?;
+        // What a run that ended early has left is nobody else's: this one has the home's lock.
+        drop(Staged::adopt(&output, TAG));
+        let staged = Staged::create(&output, TAG, Access::Private, contents.expose())?;
+        staged.sync()?;
         let details = json!({
             "role": identity.role,
             "name": identity.name,
@@ -128,9 +135,11 @@ impl Bundle {
             "format": self.format.extension(),
             "with_key": has_key,
         });
-        let mut registrar = Registrar::open(&home, &session.context)?;
         let reason = self.reason.as_deref();
+        // It has its name only once it is recorded that it was made.
         registrar.note(Action::CertificateBundle, &leaf.record, Outcome::Success, details, reason)?;
+        staged.place(Placement::New)?;
+        files::sync_directory(files::parent(&output))?;
         Ok(Box::new(Shown(Made {
             bundle: output,
             format: self.format.extension(),
