@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cluster_ca::clock::{parse_time, rfc3339};
 use serde_json::Value;
 
+use crate::crash::strace::Point;
 use crate::crash::{killed_at, points, stopped_at};
 use crate::eventually::eventually;
 use crate::home::{Finished, Home, Refusal};
@@ -106,7 +108,7 @@ fn lived_in() -> Home {
     home.ok(&["create-api-user", "alice"]);
     home.ok(&["create-api-user", "bob"]);
     home.ok(&["revoke", "api-user/bob"]);
-    home.write("hosts.yaml", "hosts: {}\n");
+    home.write("hosts.yaml", "deliveries: []\n");
     home
 }
 
@@ -129,6 +131,17 @@ fn a_backup_comes_back_in_an_empty_home() {
         let name = entry.file_name().to_string_lossy().into_owned();
         !name.ends_with(".tmp") && name != ".restore"
     }));
+}
+
+#[test]
+fn settings_behind_a_link_are_backed_up_too() {
+    let (vault, home) = (Vault::new(), lived_in());
+    fs::rename(home.path("hosts.yaml"), vault.path("hosts.yaml")).expect("moved");
+    std::os::unix::fs::symlink(vault.path("hosts.yaml"), home.path("hosts.yaml")).expect("a link");
+    let file = vault.back_up(&home, "whole.age", &[]);
+    let other = Home::empty();
+    vault.restore(&other, &file, &["--no-newer-list"]).result();
+    assert_eq!(fs::read_to_string(other.path("hosts.yaml")).ok().as_deref(), Some("deliveries: []\n"));
 }
 
 #[test]
@@ -574,19 +587,19 @@ fn a_restore_killed_at_any_point_leaves_the_old_home_or_the_new_one() {
     }
     let password = vault.password();
     let command = ["restore", &file, &password[0], &password[1]];
-    let (mut old, mut new) = (0, 0);
-    for point in points(&ruin, &command) {
+    let (old, new) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let meet = |point: &Point| {
         let victim = ruin.duplicate();
-        if !killed_at(&victim, &command, &point) {
-            continue;
+        if !killed_at(&victim, &command, point) {
+            return;
         }
         // Whoever comes next sees all of it or nothing.
         let next = victim.run(&["--json", "list"]);
         if next.exit == Some(0) {
-            new += 1;
+            new.fetch_add(1, Ordering::Relaxed);
         } else {
             assert_eq!(next.refusal().code, "home.missing", "{point}");
-            old += 1;
+            old.fetch_add(1, Ordering::Relaxed);
             assert!(!victim.path("cluster.key").exists(), "{point}: half a home");
             vault.restore(&victim, &file, &[]).result();
         }
@@ -594,6 +607,14 @@ fn a_restore_killed_at_any_point_leaves_the_old_home_or_the_new_one() {
         victim.ok(&["audit", "verify"]);
         victim.ok(&["create-api-user", "next"]);
         healthy(&victim);
-    }
+    };
+    // Each opens the backup anew, which takes its time.
+    let points = points(&ruin, &command);
+    std::thread::scope(|scope| {
+        for share in points.chunks(points.len().div_ceil(2).max(1)) {
+            scope.spawn(|| share.iter().for_each(&meet));
+        }
+    });
+    let (old, new) = (old.into_inner(), new.into_inner());
     assert!(old > 5 && new > 2, "{old} old homes and {new} new ones: is strace at work?");
 }

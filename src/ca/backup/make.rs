@@ -141,6 +141,8 @@ impl<W: Write> Writer<'_, W> {
         self.write_bytes(&Part::Crl, crl)?;
         self.write_directory(home.directory(), Part::Settings)?;
         if with_issued {
+            // Nobody replaces a pair meanwhile: its halves belong together here as they do there.
+            let _lock = home.lock()?;
             self.write_directory(&home.issued(), Part::Issued)?;
         }
         Ok(self.files)
@@ -157,7 +159,8 @@ impl<W: Write> Writer<'_, W> {
         let entries = entries.map_err(|source| io_error("read", directory, source))?;
         let mut names: Vec<String> = entries
             .into_iter()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            // A link to settings that are kept elsewhere is as good as they are.
+            .filter(|entry| entry.path().is_file())
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort();
