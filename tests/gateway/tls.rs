@@ -39,6 +39,21 @@ fn openssl(gateway: &TestGateway, leaf: Option<&Leaf>, options: &[&str]) -> std:
 }
 
 #[test]
+fn the_suite_that_costs_least_is_taken_and_a_caller_who_wants_another_offers_no_other() {
+    let gateway = TestGateway::start();
+    for (options, suite) in [
+        (&["-tls1_3"][..], "TLS_AES_128_GCM_SHA256"),
+        (&["-tls1_2"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (&["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], "TLS_AES_256_GCM_SHA384"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ] {
+        let client = openssl(&gateway, Some(&gateway.user()), options);
+        let said = String::from_utf8(client.wait_with_output().unwrap().stdout).unwrap();
+        assert!(said.contains(&format!("Cipher is {suite}")), "{options:?}: {said}");
+    }
+}
+
+#[test]
 fn t23_a_renegotiation_is_refused() {
     let gateway = TestGateway::start();
     let mut client = openssl(&gateway, Some(&gateway.user()), &["-tls1_2"]);
