@@ -95,6 +95,15 @@ async fn attempt(
     let Observed { presented, begun } = observed;
     let stream = match result {
         Ok(Ok(stream)) => stream,
+        Ok(Err((error, _)))
+            if !begun
+                && matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
+        {
+            return Err(Refusal::new(
+                NOT_BEGUN,
+                "the caller closed the connection before its handshake began",
+            ));
+        }
         Ok(Err((error, stream))) => {
             return Err(Refusal::failed(&error, presented).having(begun).answering(stream));
         }
@@ -156,6 +165,10 @@ fn peer(
     })
 }
 
+/// The code of a look at the open port, as load balancers and kubelets take every few seconds. It is counted;
+/// a line for each, and a place among the last refused ones, would hide those who wanted to come in.
+const NOT_BEGUN: &str = "tls.not_begun";
+
 /// Why a connection is not served.
 #[derive(Debug)]
 pub struct Refusal {
@@ -203,6 +216,10 @@ impl Refusal {
 
     /// Tells of it, with what is known of the certificate.
     pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
+        if self.code == NOT_BEGUN {
+            gateway.telemetry.metrics.handshake_refused(self.code);
+            return;
+        }
         gateway.telemetry.handshake_refused(remote, self.code, || {
             let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
             let certificate = certificate.as_ref();

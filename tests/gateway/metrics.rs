@@ -53,6 +53,19 @@ fn reaches(gateway: &TestGateway, name: &str, wanted: &str) {
 }
 
 #[tokio::test]
+async fn a_look_at_the_open_port_is_counted_and_hides_nobody() {
+    let gateway = measured();
+    for _ in 0..3 {
+        drop(TcpStream::connect(gateway.address).unwrap());
+    }
+    reaches(&gateway, "handshakes_total{result=\"tls.not_begun\"}", "3");
+    gateway.refused(None).await;
+    gateway.line("handshake_refused", |line| line["reason"] == "certificate.missing");
+    let refused = gateway.lines().into_iter().filter(|line| line["event"] == "handshake_refused").count();
+    assert_eq!(refused, 1, "the looks have no lines");
+}
+
+#[tokio::test]
 async fn decisions_are_counted_by_role_and_rule_and_never_by_name() {
     let gateway = measured();
     let (user, node) = (gateway.user(), gateway.node());
