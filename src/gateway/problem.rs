@@ -86,6 +86,10 @@ pub enum Side {
     Upstream,
 }
 
+/// What a 401 has to ask for (RFC 9110, section 11.6.1). No scheme is registered for certificates of TLS
+/// clients; this is the name under which one was proposed.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
+
 impl Problem {
     /// Whose fault it is.
     #[must_use]
@@ -208,6 +212,9 @@ impl Problem {
             Self::Push(PushError::Busy) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests
         ) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Self::MethodNotAllowed { allow } = self {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -327,6 +327,7 @@ async fn a_caller_without_a_certificate_reaches_what_is_for_anyone_and_nothing_e
     for path in ["/v1/x", "/", "/nowhere", "/healthz/", "/.well-known/cluster/whoami"] {
         let answer = gateway.get(None, path).await;
         assert_eq!(answer.status, 401, "{path}");
+        assert_eq!(answer.header("www-authenticate"), "ClientCertificate", "{path}");
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.json()["code"], "certificate.missing", "{path}");
     }
