@@ -124,6 +124,10 @@ pub(super) fn count(item: &Item<'_>) -> Option<usize> {
 
 /// A number of bytes: `64KiB`, `10MiB`.
 fn size(item: &Item<'_>) -> Option<u64> {
+    if let Some(given) = item.bare_number() {
+        item.report(ConfigError::Size { given: given.to_string() });
+        return None;
+    }
     item.read(|text| {
         let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
         let bytes = units.into_iter().find_map(|(unit, shift)| {

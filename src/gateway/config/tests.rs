@@ -577,6 +577,11 @@ fn each_mistake_is_told_with_its_line() {
         ),
         (
             "listen:",
+            "limits: { request_body: 67108864 }\nlisten:",
+            "1: limits.request_body: `67108864` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB",
+        ),
+        (
+            "listen:",
             "limits: { request_body: 1MB }\nlisten:",
             "1: limits.request_body: `1MB` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB",
         ),
