@@ -158,12 +158,15 @@ impl Default for Activity {
 pub struct Watched<S> {
     stream: S,
     session: Arc<Session>,
+    /// Whether the caller is gone without a word: then none is sent after it, which its machine would only
+    /// answer with a reset.
+    gone: bool,
 }
 
 impl<S> Watched<S> {
     /// Watches `stream` for `session`.
     pub const fn new(stream: S, session: Arc<Session>) -> Self {
-        Self { stream, session }
+        Self { stream, session, gone: false }
     }
 
     /// On HTTP/2, bytes may go all the time, as answers to pings, and nothing of a response among them.
@@ -183,6 +186,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.gone |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
         if buffer.filled().len() > before {
             self.session.activity.bytes_come();
         }
@@ -201,6 +205,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.gone {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 

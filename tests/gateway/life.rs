@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use socket2::SockRef;
 use time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -279,4 +280,23 @@ async fn a_cut_ends_every_stream_of_an_http2_connection() {
     gateway.line("connection_cut", |line| line["name"] == "alice" && line["alpn"] == "h2");
     assert!(!untouched.is_finished() && !other_connection.is_finished());
     let _: Vec<std::net::TcpStream> = upstream_sides;
+}
+
+#[tokio::test]
+async fn a_caller_that_is_gone_without_a_word_is_sent_none() {
+    let gateway = TestGateway::start();
+    for (says_so, alerts) in [(true, 1), (false, 0)] {
+        let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+        stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "body_too_large_to_echo").await;
+        if says_so {
+            stream.shutdown().await.unwrap();
+        } else {
+            SockRef::from(stream.get_ref().0).shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut rest = Vec::new();
+        patiently(stream.get_mut().0.read_to_end(&mut rest)).await.unwrap();
+        // One record, if any: close_notify, encrypted (RFC 8446, section 6.1).
+        assert_eq!(rest.len(), alerts * 24, "{rest:?}");
+    }
 }
