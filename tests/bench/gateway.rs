@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::caller::{self, Caller, Keep, Sessions};
@@ -14,6 +16,9 @@ use crate::cluster::{Cluster, Leaf};
 
 /// How many handshakes are one sample.
 const SAMPLE: usize = 500;
+
+/// How many callers make them.
+const CALLERS: usize = 10;
 
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
@@ -23,6 +28,13 @@ pub(crate) struct Gateway {
     process: Child,
     directory: tempfile::TempDir,
     operator: Leaf,
+}
+
+/// Connects and goes; whether a session was resumed.
+async fn handshake(address: SocketAddr, config: Arc<ClientConfig>, sessions: &Sessions) -> bool {
+    let mut caller = Caller::connect_with(address, config).await;
+    caller.ticket(sessions).await;
+    caller.is_resumed()
 }
 
 /// What a caller has to know of a cluster.
@@ -89,21 +101,33 @@ threads: {threads}
     }
 
     /// Makes a sample of handshakes; its CPU time for one of them, in seconds.
+    ///
+    /// There are several callers at once: CPU matters where there is work to do, and of a gateway that waits
+    /// for each step of a single one, a good part is falling asleep and waking up.
     pub(crate) async fn handshakes(&self, leaf: &Leaf, keep: Keep) -> f64 {
-        let sessions = Sessions::new(keep);
-        let config = Arc::new(caller::config(&self.cluster, leaf, Arc::clone(&sessions)));
-        let one = || async {
-            let mut caller = Caller::connect_with(self.address, Arc::clone(&config)).await;
-            caller.ticket(&sessions).await;
-            caller.is_resumed()
-        };
-        // The first is full whatever is kept.
-        one().await;
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let sessions = Sessions::new(keep);
+                (Arc::new(caller::config(&self.cluster, leaf, Arc::clone(&sessions))), sessions)
+            })
+            .collect();
+        // The first of each is full whatever is kept.
+        for (config, sessions) in &callers {
+            handshake(self.address, Arc::clone(config), sessions).await;
+        }
         self.rest().await;
         let before = self.cpu();
-        for _ in 0..SAMPLE {
-            assert_eq!(one().await, keep == Keep::Tickets);
+        let mut running = JoinSet::new();
+        for (config, sessions) in callers {
+            let address = self.address;
+            running.spawn(async move {
+                for _ in 0..SAMPLE / CALLERS {
+                    let resumed = handshake(address, Arc::clone(&config), &sessions).await;
+                    assert_eq!(resumed, keep == Keep::Tickets);
+                }
+            });
         }
+        running.join_all().await;
         self.rest().await;
         (self.cpu() - before).as_secs_f64() / SAMPLE as f64
     }
