@@ -11,10 +11,10 @@ use crate::ca::Home;
 use crate::clock::parse_time;
 use crate::files;
 use crate::keys::PrivateKey;
-use crate::probe::{self, Caller, Cause, Endpoint, Judge, Side};
+use crate::probe::{self, Caller, Cause, Claim, Endpoint, Judge, Side};
 use crate::revocation::RevocationSet;
-use crate::x509::pem;
 use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, pem};
 
 use super::Session;
 use super::report::{CommandResult, Failure, Outcome, hint, server_hint};
@@ -27,10 +27,11 @@ pub(super) struct ExplainFailure {
     endpoint: String,
 
     /// The caller's certificate
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The caller's private key
+    /// The caller's private key [default: FILE.key beside the certificate FILE.crt, if it is there and
+    /// open; without a key, the certificate is judged and not presented]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
@@ -52,21 +53,44 @@ impl ExplainFailure {
         let endpoint: Endpoint = self.endpoint.parse()?;
         let at = self.at.unwrap_or_else(|| session.context.clock.now());
         let (bundle, crls) = self.trust(&session.home(), at)?;
-        let caller = match (&self.cert, &self.key) {
-            (Some(certificate), Some(key)) => {
-                let chain = pem::certificates(&files::read(certificate, files::SMALL_FILE)?)
-                    .map_err(|error| Failure::of(error.code(), &error).about(certificate))?;
-                let key =
-                    PrivateKey::open(key).map_err(|error| Failure::of(error.code(), &error).about(key))?;
-                Some(Caller { chain, key })
-            }
-            _ => None,
+        let (chain, key) = (self.chain()?, self.key()?);
+        let (mut unproved, mut caller) = (None, None);
+        match (chain, key) {
+            (Some(chain), Some(key)) => caller = Some(Caller { chain, key }),
+            (chain, _) => unproved = chain,
+        }
+        let claim = match (&caller, &unproved) {
+            (Some(caller), _) => Claim::Proved(caller),
+            (None, Some(chain)) => Claim::Unproved(chain),
+            (None, None) => Claim::Nobody,
         };
         let seen = probe::look(&endpoint, caller.as_ref())?;
         let judge = Judge { bundle: &bundle, crls: crls.as_ref(), at };
-        let cause = judge.explain(&endpoint, caller.as_ref(), &seen);
+        let cause = judge.explain(&endpoint, claim, &seen);
+        let works = match (&cause, claim) {
+            (Some(_), _) => Some(false),
+            (None, Claim::Unproved(_)) => None,
+            (None, Claim::Nobody | Claim::Proved(_)) => Some(true),
+        };
         let remedy = cause.as_ref().map(remedy);
-        Ok(Box::new(Explanation { endpoint: endpoint.to_string(), works: cause.is_none(), cause, remedy }))
+        Ok(Box::new(Explanation { endpoint: endpoint.to_string(), works, cause, remedy }))
+    }
+
+    fn chain(&self) -> Result<Option<Vec<Certificate>>, Failure> {
+        let Some(path) = &self.cert else { return Ok(None) };
+        let chain = pem::certificates(&files::read(path, files::SMALL_FILE)?);
+        chain.map(Some).map_err(|error| Failure::of(error.code(), &error).about(path))
+    }
+
+    /// The key that was named, or one that lies beside the certificate and opens by itself.
+    fn key(&self) -> Result<Option<PrivateKey>, Failure> {
+        match (&self.cert, &self.key) {
+            (_, Some(path)) => PrivateKey::open(path)
+                .map(Some)
+                .map_err(|error| Failure::of(error.code(), &error).about(path)),
+            (Some(certificate), None) => Ok(PrivateKey::open(&certificate.with_extension("key")).ok()),
+            (None, None) => Ok(None),
+        }
     }
 
     fn trust(
@@ -101,7 +125,8 @@ fn remedy(cause: &Cause) -> &'static str {
 #[derive(Serialize)]
 struct Explanation {
     endpoint: String,
-    works: bool,
+    /// Whether it does; nobody knows where the key of the certificate is not here.
+    works: Option<bool>,
     #[serde(flatten)]
     cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +139,7 @@ impl Outcome for Explanation {
     }
 
     fn exit_code(&self) -> u8 {
-        u8::from(!self.works)
+        u8::from(self.works == Some(false))
     }
 }
 
@@ -124,6 +149,11 @@ impl fmt::Display for Explanation {
             (Some(cause), Some(remedy)) => {
                 writeln!(f, "{}: {} [{}]; {remedy}", self.endpoint, cause.message, cause.code)
             }
+            _ if self.works.is_none() => writeln!(
+                f,
+                "{}: nothing is wrong with the server, nor with the certificate; --key FILE tries a connection with it",
+                self.endpoint
+            ),
             _ => writeln!(f, "{}: the connection works", self.endpoint),
         }
     }

@@ -31,6 +31,17 @@ pub struct Cause {
     pub message: String,
 }
 
+/// As whom a connection was made, or would be.
+#[derive(Clone, Copy, Debug)]
+pub enum Claim<'a> {
+    /// Somebody without a certificate.
+    Nobody,
+    /// The owner of a certificate, whose key is not here: the connection was made without either.
+    Unproved(&'a [Certificate]),
+    /// The owner of a certificate and its key.
+    Proved(&'a Caller),
+}
+
 /// What to judge by.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
@@ -45,14 +56,18 @@ pub struct Judge<'a> {
 impl Judge<'_> {
     /// Why the connection would be or was refused; none when it works.
     #[must_use]
-    pub fn explain(&self, endpoint: &Endpoint, caller: Option<&Caller>, seen: &Observation) -> Option<Cause> {
+    pub fn explain(&self, endpoint: &Endpoint, claim: Claim<'_>, seen: &Observation) -> Option<Cause> {
         if seen.end == End::NotTls {
             return seen.end.cause();
         }
         // A real caller looks at the server first, and goes no further when it does not like it.
         self.server(&endpoint.host, &seen.chain)
-            .or_else(|| caller.and_then(|caller| self.caller(caller)))
-            .or_else(|| self.what_the_server_said(caller.is_some(), seen))
+            .or_else(|| match claim {
+                Claim::Nobody => None,
+                Claim::Unproved(chain) => self.certificate(chain),
+                Claim::Proved(caller) => self.caller(caller),
+            })
+            .or_else(|| self.what_the_server_said(claim, seen))
     }
 
     /// Why a caller of `host` refuses the chain that a server presents; none when it does not, or when
@@ -83,8 +98,13 @@ impl Judge<'_> {
             let message = "the private key is not the key of the certificate".to_owned();
             return Some(Cause { side: Side::Caller, code: "explain.key_mismatch", message });
         }
-        let leaf = caller.chain.first()?;
-        let (code, why) = self.refusal(&caller.chain, Purpose::Client)?;
+        self.certificate(&caller.chain)
+    }
+
+    /// Why servers refuse a caller's certificate, whoever has its key.
+    fn certificate(&self, chain: &[Certificate]) -> Option<Cause> {
+        let leaf = chain.first()?;
+        let (code, why) = self.refusal(chain, Purpose::Client)?;
         let message = format!("your certificate ({}) is refused: {why}", leaf.subject);
         Some(Cause { side: Side::Caller, code, message })
     }
@@ -104,24 +124,23 @@ impl Judge<'_> {
     }
 
     /// Nothing is wrong as far as can be seen from here: what is left is the server's own word.
-    fn what_the_server_said(&self, has_certificate: bool, seen: &Observation) -> Option<Cause> {
-        let demanded = || {
-            server(
+    fn what_the_server_said(&self, claim: Claim<'_>, seen: &Observation) -> Option<Cause> {
+        // What a server says to a caller without a certificate; 401 and 403 are the gateway's own answers.
+        let demands = seen.asks_for_certificate
+            && matches!(&seen.end, End::Answered(401 | 403) | End::Alert(_) | End::Closed);
+        match (claim, &seen.end) {
+            (Claim::Nobody, _) if demands => Some(server(
                 "explain.certificate_demanded",
                 "the server demands a client certificate, and none was given",
-            )
-        };
-        match &seen.end {
-            // The gateway's own answer to a caller without a certificate.
-            End::Answered(401 | 403) if !has_certificate && seen.asks_for_certificate => Some(demanded()),
-            End::Alert(_) | End::Closed if !has_certificate && seen.asks_for_certificate => Some(demanded()),
-            End::Alert(alert) if seen.chain.is_empty() && !is_about_versions(*alert) => Some(server(
+            )),
+            (Claim::Unproved(_), _) if demands => None,
+            (_, End::Alert(alert)) if seen.chain.is_empty() && !is_about_versions(*alert) => Some(server(
                 "explain.refused_early",
                 &format!(
                     "the server refused before it showed a certificate (alert {alert}): it may not know the name that it was called by"
                 ),
             )),
-            end => end.cause(),
+            (_, end) => end.cause(),
         }
     }
 }

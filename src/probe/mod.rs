@@ -8,7 +8,7 @@
 mod explain;
 mod tls;
 
-pub use explain::{Cause, Judge, Side};
+pub use explain::{Cause, Claim, Judge, Side};
 pub use tls::Witness;
 
 use std::io;

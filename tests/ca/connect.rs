@@ -77,6 +77,26 @@ fn what_is_wrong_with_the_callers_certificate_is_told() {
 }
 
 #[test]
+fn a_certificate_without_its_key_is_judged_all_the_same() {
+    let home = served();
+    let live = Live::start(&home);
+    let [_, certificate, _, key] = pair(&home, "user-alice");
+    let explained = |home: &Home| {
+        let finished = home.run(&["--json", "explain-failure", &live.address, "--cert", &certificate]);
+        (finished.exit, finished.json()["result"].clone())
+    };
+    // The key lies beside it.
+    let (exit, found) = explained(&home);
+    assert_eq!((exit, &found["works"]), (Some(0), &Value::Bool(true)), "{found}");
+    std::fs::rename(&key, home.path("elsewhere")).expect("moved");
+    let (exit, found) = explained(&home);
+    assert_eq!((exit, &found["works"]), (Some(0), &Value::Null), "{found}");
+    home.ok(&["revoke", "api-user/alice"]);
+    let (exit, found) = explained(&home);
+    assert_eq!((exit, &found["code"]), (Some(1), &"revocation.revoked".into()), "{found}");
+}
+
+#[test]
 fn what_only_the_server_knows_is_taken_from_its_alert() {
     let home = served();
     let stale = home.duplicate();
