@@ -23,7 +23,7 @@ use super::{Phase, Shared};
 use crate::files;
 
 /// How often files are looked at without any event.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long nothing may happen to the files before they are loaded: writers come to their end.
 const QUIET: Duration = Duration::from_millis(25);
@@ -89,7 +89,7 @@ impl Files {
             })
         };
         let watcher = watcher.inspect_err(|error| {
-            tracing::warn!(%error, "changes of files are not told: they are looked at every second");
+            tracing::warn!(%error, "changes of files are not told: they are looked at twice a second");
         });
         let mut files = Self {
             files: Stamps::default(),
@@ -128,7 +128,7 @@ impl Files {
             }
             for new in directories.iter().filter(|path| !self.directories.contains_key(*path)) {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                    tracing::warn!(directory = %new.display(), %error, "its changes are not told: it is looked at every second");
+                    tracing::warn!(directory = %new.display(), %error, "its changes are not told: it is looked at twice a second");
                 }
             }
         }

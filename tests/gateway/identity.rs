@@ -238,7 +238,7 @@ async fn an_unlisted_authority_cannot_vouch_through_a_borrowed_key_identifier() 
 
 fn flocker() -> Setup {
     Setup {
-        listen: "[{ address: \"127.0.0.1:0\", caller_identity: flocker, cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }]",
+        listen: "[{ address: \"127.0.0.1:0\", identity: flocker, cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }]",
         ..Setup::new()
     }
 }

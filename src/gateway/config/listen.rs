@@ -61,7 +61,7 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
         Some(item) => item.read(client_certificate),
         None => Some(ClientCertificate::default()),
     };
-    let form = fields.optional("caller_identity");
+    let form = fields.optional("identity");
     let cluster = fields.optional("cluster");
     fields.finish();
     Some(Listener {

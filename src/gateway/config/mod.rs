@@ -459,7 +459,7 @@ enum ConfigError {
     ClientCertificate { given: String },
     #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]
     Cluster { given: String },
-    #[error("only `caller_identity: flocker` reads it")]
+    #[error("only `identity: flocker` reads it")]
     ClusterUnused,
     #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
     Condition { given: String },
@@ -491,7 +491,7 @@ enum ConfigError {
     NeverPassed { method: &'static str },
     #[error("no address is given")]
     NoAddress,
-    #[error("`caller_identity: flocker` needs the UUID of the `cluster`")]
+    #[error("`identity: flocker` needs the UUID of the `cluster`")]
     NoCluster,
     #[error("no condition is given")]
     NoConditions,

@@ -299,23 +299,23 @@ fn each_mistake_is_told_with_its_line() {
         ),
         (
             "127.0.0.1:4523",
-            "{ address: \"127.0.0.1:1\", caller_identity: cn }",
-            "1: listen.caller_identity: `cn`: either `flocker` or `spiffe` was expected",
+            "{ address: \"127.0.0.1:1\", identity: cn }",
+            "1: listen.identity: `cn`: either `flocker` or `spiffe` was expected",
         ),
         (
             "127.0.0.1:4523",
-            "{ address: \"127.0.0.1:1\", caller_identity: flocker }",
-            "1: listen: `caller_identity: flocker` needs the UUID of the `cluster`",
+            "{ address: \"127.0.0.1:1\", identity: flocker }",
+            "1: listen: `identity: flocker` needs the UUID of the `cluster`",
         ),
         (
             "127.0.0.1:4523",
-            "{ address: \"127.0.0.1:1\", caller_identity: flocker, cluster: prod }",
+            "{ address: \"127.0.0.1:1\", identity: flocker, cluster: prod }",
             "1: listen.cluster: `prod` is not a cluster's UUID, in lower case and with hyphens",
         ),
         (
             "127.0.0.1:4523",
             "{ address: \"127.0.0.1:1\", cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }",
-            "1: listen.cluster: only `caller_identity: flocker` reads it",
+            "1: listen.cluster: only `identity: flocker` reads it",
         ),
         (
             "methods: [GET, POST]",
