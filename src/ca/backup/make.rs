@@ -167,7 +167,9 @@ impl<W: Write> Writer<'_, W> {
         for name in names {
             let part = part(name.clone());
             if Part::of_name(&part.name()).as_ref() == Some(&part) {
-                self.write_bytes(&part, &files::read(&directory.join(name), files::SMALL_FILE)?)?;
+                // It may be a key: its bytes are zeroized when they are dropped.
+                let contents = Secret::new(files::read(&directory.join(name), files::SMALL_FILE)?);
+                self.write_bytes(&part, contents.expose())?;
             }
         }
         Ok(())
