@@ -115,7 +115,7 @@ async fn the_delay_of_a_revocation_is_measured() {
     let gateway = measured();
     let user = gateway.user();
     let (_calls, connection) = gateway.open_h2(&user).await;
-    reaches(&gateway, "connections", "1");
+    reaches(&gateway, "handshakes_total{result=\"full\"}", "1");
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&user]));
     gateway.running().want_reload();
     let _ = patiently(connection).await;
