@@ -7,7 +7,7 @@
 mod crl;
 mod set;
 
-pub use crl::{Crl, CrlError};
+pub use crl::{Crl, CrlError, CrlVersion};
 pub use set::{RevocationSet, Standing};
 
 pub use crate::x509::{RevocationReason, UnknownReason};

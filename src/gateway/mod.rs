@@ -10,7 +10,7 @@
 //! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
 //! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
 //! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`streams`], [`tunnel`], [`warden`], [`worker`] |
-//! | changing | [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
+//! | changing | [`crl_files`], [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
 //! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
 //! | trying it out | [`demo`], [`explain`], [`replay`] |
 
@@ -22,6 +22,7 @@ pub mod body;
 pub mod budget;
 pub mod config;
 pub mod connection;
+pub mod crl_files;
 pub mod demo;
 pub mod exchange;
 pub mod explain;

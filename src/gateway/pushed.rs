@@ -9,11 +9,10 @@ use time::OffsetDateTime;
 
 use super::state::StateError;
 use crate::files::{self, Access, CRL_FILE, FileError, Placement, SMALL_FILE};
-use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::crl::CrlNumber;
+use crate::revocation::{Crl, CrlVersion, RevocationSet};
+use crate::x509::KeyIdentifier;
 use crate::x509::pem::{Kind, pem};
 use crate::x509::trust::TrustBundle;
-use crate::x509::{KeyIdentifier, Sha256};
 
 /// Where pushed CRLs are kept, and which were the newest.
 #[derive(Clone, Debug)]
@@ -33,9 +32,7 @@ impl PushedCrls {
     /// forget a revocation.
     pub fn load(&self, trust: &TrustBundle, at: OffsetDateTime) -> Result<Vec<Crl>, StateError> {
         let mut crls = Vec::new();
-        let anchors = trust.anchors().iter().map(|anchor| &anchor.key_identifier);
-        let below = trust.intermediates().iter().map(|below| &below.key_identifier);
-        let issuers: BTreeSet<_> = anchors.chain(below).collect();
+        let issuers: BTreeSet<_> = trust.authorities().map(|(issuer, _)| issuer).collect();
         for issuer in issuers {
             let path = self.path(issuer);
             match files::read(&path, CRL_FILE) {
@@ -65,17 +62,9 @@ impl PushedCrls {
     /// [`StateError::Superseded`], or the record cannot be read.
     pub fn check(&self, set: &RevocationSet) -> Result<(), StateError> {
         for crl in set.crls() {
-            let path = self.record_of(&crl.issuer);
-            let refused = |source| Err(StateError::Superseded { path: path.clone(), source });
-            let issuer = crl.issuer.clone();
-            match self.newest(&crl.issuer)? {
-                Some((current, _)) if crl.number < current => {
-                    return refused(CrlError::Rollback { issuer, current, offered: crl.number });
-                }
-                Some((number, sha256)) if crl.number == number && crl.sha256 != sha256 => {
-                    return refused(CrlError::NumberReused { issuer, number });
-                }
-                _ => {}
+            if let Some(newest) = self.newest(&crl.issuer)? {
+                let path = || self.record_of(&crl.issuer);
+                newest.gives_way_to(crl).map_err(|source| StateError::Superseded { path: path(), source })?;
             }
         }
         Ok(())
@@ -87,7 +76,7 @@ impl PushedCrls {
     /// [`StateError`] when a record cannot be read or written.
     pub fn record(&self, set: &RevocationSet) -> Result<(), StateError> {
         for crl in set.crls() {
-            if self.newest(&crl.issuer)?.is_none_or(|(known, _)| known < crl.number) {
+            if self.newest(&crl.issuer)?.is_none_or(|known| known.number < crl.number) {
                 let text = format!("{} {}\n", crl.number, crl.sha256);
                 let path = self.record_of(&crl.issuer);
                 files::write(&path, Access::Public, Placement::Replace, text.as_bytes())?;
@@ -96,15 +85,17 @@ impl PushedCrls {
         Ok(())
     }
 
-    /// Number and digest of the newest CRL of `issuer` that has been in force.
-    fn newest(&self, issuer: &KeyIdentifier) -> Result<Option<(CrlNumber, Sha256)>, StateError> {
+    /// The newest CRL of `issuer` that has been in force.
+    fn newest(&self, issuer: &KeyIdentifier) -> Result<Option<CrlVersion>, StateError> {
         let path = self.record_of(issuer);
         let bytes = match files::read(&path, SMALL_FILE) {
             Err(error) if error.is_missing() => return Ok(None),
             read => read?,
         };
         let record = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().split_once(' '));
-        let record = record.and_then(|(number, sha256)| Some((number.parse().ok()?, sha256.parse().ok()?)));
+        let record = record.and_then(|(number, sha256)| {
+            Some(CrlVersion { number: number.parse().ok()?, sha256: sha256.parse().ok()? })
+        });
         record.map(Some).ok_or(StateError::DamagedRecord { path })
     }
 

@@ -24,7 +24,6 @@ use crate::clock::rfc3339;
 use crate::files::FileError;
 use crate::revocation::{Crl, CrlError};
 use crate::x509::pem::{Block, Kind, blocks_of};
-use crate::x509::trust::TrustBundle;
 use crate::x509::{KeyIdentifier, Sha256, X509Error};
 use crate::yaml::Problem;
 
@@ -363,24 +362,25 @@ impl Shared {
         result
     }
 
-    /// Puts in force what the files of the state in force hold of newer CRLs, when a whole new state could
-    /// not be had: a mistake in the configuration must not keep a revoked caller in.
+    /// Puts in force what the files revoke and trust no more, when a whole new state could not be had: a
+    /// mistake elsewhere must not keep in a caller who is to be out.
     fn revoke_anyway(&self, trigger: Trigger, noticed: Instant) {
-        match self.changes.loader.with_newer_crls(&self.state.load()) {
+        let config = self.changes.config.as_deref().and_then(|path| Config::load(path).ok());
+        match self.changes.loader.narrowed(&self.state.load(), config.as_ref()) {
             Ok(Some(next)) => {
                 let change = self.put_in_force(next, noticed);
                 tracing::info!(
                     trigger = trigger.as_str(),
                     generation = change.state.generation,
                     connections_cut = change.cut.len(),
-                    "a newer CRL is in force all the same"
+                    "what is revoked or trusted no more is out all the same"
                 );
             }
             Ok(None) => {}
             Err(error) => tracing::error!(
                 trigger = trigger.as_str(),
                 code = error.code(),
-                "no newer CRL is in force: {}",
+                "nobody is out for it: {}",
                 super::with_causes(&error)
             ),
         }
@@ -443,7 +443,7 @@ impl Shared {
             }
             let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let current = self.state.load_full();
-            if is_same_trust(current.verifier.trust(), state.verifier.trust()) {
+            if current.verifier.trust().is_same_as(state.verifier.trust()) {
                 let next = self.with_offered(&current, &offered, offered.len() == blocks.len())?;
                 return Ok(next.map(|next| self.put_in_force(next, noticed)));
             }
@@ -533,11 +533,6 @@ impl Shared {
 struct Offered<'a> {
     crl: Arc<Crl>,
     block: &'a Block,
-}
-
-/// Whether what was verified under one of them need not be verified again under the other.
-fn is_same_trust(one: &TrustBundle, other: &TrustBundle) -> bool {
-    one.fingerprint() == other.fingerprint() && one.intermediates() == other.intermediates()
 }
 
 /// Why what is in force stays so.

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::assertion::{AssertionError, Assertions};
 use super::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
+use super::crl_files::{CrlFiles, Held};
 use super::forward::{Deadlines, Upstream};
 use super::keyring::{FoundKeys, Keyring, Standing};
 use super::own_certificate::{OwnCertificate, OwnFault};
@@ -21,12 +22,11 @@ use super::server_name::OwnNames;
 use super::tls::{self, TlsError};
 use super::verify::{Crls, ListenerVerifier, PeerVerifier};
 use crate::clock::Clock;
-use crate::files::{self, CRL_FILE, FileError, SMALL_FILE};
+use crate::files::{self, FileError, SMALL_FILE};
 use crate::keys::KeyError;
 use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{KeyIdentifier, Sha256, X509Error};
+use crate::x509::{KeyIdentifier, X509Error};
 
 /// Everything that a reload replaces.
 #[derive(Debug)]
@@ -53,8 +53,10 @@ pub struct State {
     pub pushed: Option<PushedCrls>,
     /// The files that it was loaded from.
     pub files: Vec<PathBuf>,
-    /// Those of them that its CRLs are read from.
-    crl_files: Vec<PathBuf>,
+    /// Where its trust anchors and CRLs are read from.
+    trust: Trust,
+    /// What the CRL files held.
+    held: Held,
     /// Where the configuration has the keys.
     pub keys: Vec<KeySource>,
     resumption: Resumption,
@@ -163,61 +165,69 @@ impl Loader {
     /// # Errors
     /// [`StateError`] when our own certificate does not hold under them.
     pub fn with_revocation(&self, previous: &State, crls: Crls) -> Result<State, StateError> {
-        self.build(
-            Some(previous),
-            Parts {
-                listeners: previous.entries.iter().map(|entry| entry.listener).collect(),
-                verifier: previous.verifier.with_revocation(crls),
-                policy: Arc::clone(&previous.policy),
-                shadow: previous.shadow.clone(),
-                upstreams: previous.upstreams.clone(),
-                operators: previous.operators.clone(),
-                assertions: previous.assertions.clone(),
-                own: previous.own.clone(),
-                pushed: previous.pushed.clone(),
-                files: previous.files.clone(),
-                crl_files: previous.crl_files.clone(),
-                keys: previous.keys.clone(),
-                resumption: previous.resumption,
-            },
-        )
+        let verifier = previous.verifier.with(previous.verifier.trust().clone(), Some(crls));
+        self.build(Some(previous), Parts::of(previous, verifier))
     }
 
-    /// `previous` with whatever newer CRLs its files hold, of which those that cannot be relied on are
-    /// passed over; `None` where there are none.
+    /// `previous` without the trust anchors that its files, or those of `config`, have no more, and with
+    /// whatever newer CRLs they hold: nobody is let in by it who was not before. What cannot be read or
+    /// relied on is passed over. `None` where there is nothing of either.
     ///
     /// # Errors
     /// As [`Loader::with_revocation`].
-    pub fn with_newer_crls(&self, previous: &State) -> Result<Option<State>, StateError> {
-        let Some(crls) = previous.verifier.revocation() else { return Ok(None) };
-        let (trust, at) = (previous.verifier.trust(), self.clock.now());
-        let in_force = |set: &RevocationSet| set.crls().map(|crl| crl.sha256).collect::<Vec<_>>();
-        let known = in_force(&crls.set);
-        let mut offered = Vec::new();
-        for path in &previous.crl_files {
-            let blocks = files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(Kind::Crl, &bytes).ok());
-            for block in blocks.iter().flatten().filter(|block| !known.contains(&Sha256::of(block.der()))) {
-                let crl = Crl::verify(block.der(), trust, at).ok();
-                offered.extend(crl.filter(|crl| !crls.is_stale(crl.next_update, at)).map(Arc::new));
-            }
+    pub fn narrowed(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
+        let (at, before) = (self.clock.now(), previous.verifier.trust());
+        let files = config.map_or(&previous.trust, |config| &config.trust);
+        let narrowed = load_trust(files, at).ok().map(|trust| before.narrowed_to(&trust));
+        // Nothing of it left is another cluster, and no distrust.
+        let narrowed = narrowed.filter(|trust| !trust.anchors().is_empty());
+        match narrowed.filter(|trust| !trust.is_same_as(before)) {
+            None => self.narrowed_within(previous, files, before, at),
+            Some(trust) => self.narrowed_within(previous, files, &trust, at).or_else(|error| {
+                let code = error.code();
+                tracing::error!(code, "what is trusted stays as it was: {}", super::with_causes(&error));
+                self.narrowed_within(previous, files, before, at)
+            }),
         }
-        let set = crls.set.with_newer_of(&offered, trust);
-        if in_force(&set) == known {
+    }
+
+    /// The same, where what is trusted is already known.
+    fn narrowed_within(
+        &self,
+        previous: &State,
+        files: &Trust,
+        trust: &TrustBundle,
+        at: OffsetDateTime,
+    ) -> Result<Option<State>, StateError> {
+        let versions = |set: &RevocationSet| set.crls().map(Crl::version).collect::<Vec<_>>();
+        let known = previous.verifier.revocation();
+        let crls = known.map(|known| Crls {
+            set: CrlFiles::newer_than(known, files.revocation.paths(), trust, at),
+            grace: known.grace,
+        });
+        let same_crls =
+            crls.as_ref().map(|crls| versions(&crls.set)) == known.map(|crls| versions(&crls.set));
+        if same_crls && trust.is_same_as(previous.verifier.trust()) {
             return Ok(None);
         }
-        self.with_revocation(previous, Crls { set, grace: crls.grace }).map(Some)
+        self.build(Some(previous), Parts::of(previous, previous.verifier.with(trust.clone(), crls))).map(Some)
     }
 
     fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
         let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
+        let mut held = Held::default();
         let crls = match &config.trust.revocation {
             Revocation::Crls { paths, grace, .. } => {
+                let refused = |source| StateError::Crl { paths: paths.clone(), source: Box::new(source) };
                 let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
-                let mut set = load_crls(paths, kept.unwrap_or_default(), &trust, at)?;
+                let before = previous.map(|previous| previous.held.clone()).unwrap_or_default();
+                let read = CrlFiles::read(paths, &trust, at)?;
+                let (mut set, now_held) =
+                    read.newest_with(kept.unwrap_or_default(), &trust, &before).map_err(refused)?;
+                held = now_held;
                 if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
-                    let refused = |source| StateError::Crl { paths: paths.clone(), source: Box::new(source) };
                     set = current.set.succeeded_by(set).map_err(refused)?;
                 }
                 if let Some(pushed) = &pushed {
@@ -257,10 +267,8 @@ impl Loader {
                 own,
                 pushed,
                 files: config.files(),
-                crl_files: match &config.trust.revocation {
-                    Revocation::Crls { paths, .. } => paths.clone(),
-                    Revocation::Disabled => Vec::new(),
-                },
+                trust: config.trust.clone(),
+                held,
                 keys: config.keys().cloned().collect(),
                 resumption: config.resumption,
             },
@@ -313,7 +321,8 @@ impl Loader {
             own: parts.own,
             pushed: parts.pushed,
             files: parts.files,
-            crl_files: parts.crl_files,
+            trust: parts.trust,
+            held: parts.held,
             keys: parts.keys,
             resumption: parts.resumption,
         })
@@ -349,12 +358,33 @@ struct Parts {
     own: OwnCertificate,
     pushed: Option<PushedCrls>,
     files: Vec<PathBuf>,
-    crl_files: Vec<PathBuf>,
+    trust: Trust,
+    held: Held,
     keys: Vec<KeySource>,
     resumption: Resumption,
 }
 
 impl Parts {
+    /// Those of `previous`, with another verifier.
+    fn of(previous: &State, verifier: PeerVerifier) -> Self {
+        Self {
+            listeners: previous.entries.iter().map(|entry| entry.listener).collect(),
+            verifier,
+            policy: Arc::clone(&previous.policy),
+            shadow: previous.shadow.clone(),
+            upstreams: previous.upstreams.clone(),
+            operators: previous.operators.clone(),
+            assertions: previous.assertions.clone(),
+            own: previous.own.clone(),
+            pushed: previous.pushed.clone(),
+            files: previous.files.clone(),
+            trust: previous.trust.clone(),
+            held: previous.held.clone(),
+            keys: previous.keys.clone(),
+            resumption: previous.resumption,
+        }
+    }
+
     /// Refuses a CRL that is past its end, unless it is in force already: its issuer's callers are kept
     /// out, and what changes for those of other issuers must not wait for it.
     fn check_crls(&self, previous: Option<&State>, at: OffsetDateTime) -> Result<(), StateError> {
@@ -388,21 +418,6 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
             .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
         _ => Ok(bundle),
     }
-}
-
-/// The newest of each issuer, from the files at `paths` and of those `pushed`.
-fn load_crls(
-    paths: &[PathBuf],
-    pushed: Vec<Crl>,
-    trust: &TrustBundle,
-    at: OffsetDateTime,
-) -> Result<RevocationSet, StateError> {
-    let refused = |source| StateError::Crl { paths: paths.to_vec(), source: Box::new(source) };
-    let mut crls = pushed;
-    for path in paths {
-        crls.extend(Crl::read_all(&files::read(path, CRL_FILE)?, trust, at).map_err(refused)?);
-    }
-    RevocationSet::newest_of(crls, trust).map_err(refused)
 }
 
 /// Why a state cannot be built.

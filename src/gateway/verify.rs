@@ -142,25 +142,19 @@ impl PeerVerifier {
         self.revocation.as_ref()
     }
 
-    /// The same with other CRLs.
+    /// The same with other trust anchors and CRLs.
     #[must_use]
-    pub fn with_revocation(&self, crls: Crls) -> Self {
-        Self::new(self.trust.clone(), Some(crls), self.trust_domain.clone(), self.issuers.clone())
+    pub fn with(&self, trust: TrustBundle, revocation: Option<Crls>) -> Self {
+        Self::new(trust, revocation, self.trust_domain.clone(), self.issuers.clone())
     }
 
     /// The roots, and the authorities that are known below them.
     pub fn authorities(&self) -> impl Iterator<Item = Authority<'_>> {
-        let anchors = self.trust.anchors().iter().map(|anchor| Authority {
-            certificate: &anchor.certificate,
-            key_identifier: &anchor.key_identifier,
-            revoked: false,
-        });
-        let below = self.trust.intermediates().iter().map(|below| Authority {
-            certificate: &below.certificate,
-            key_identifier: &below.key_identifier,
-            revoked: self.is_set_aside(&below.key_identifier),
-        });
-        anchors.chain(below)
+        self.trust.authorities().map(|(key_identifier, certificate)| Authority {
+            certificate,
+            key_identifier,
+            revoked: self.is_set_aside(key_identifier),
+        })
     }
 
     fn is_set_aside(&self, issuer: &KeyIdentifier) -> bool {

@@ -99,24 +99,45 @@ impl Crl {
         self.next_update <= at
     }
 
+    /// Which of the issuer's lists it is.
+    #[must_use]
+    pub const fn version(&self) -> CrlVersion {
+        CrlVersion { number: self.number, sha256: self.sha256 }
+    }
+
     /// Whether `offered` takes the place of this one of the same issuer; `false` when it is the same.
+    ///
+    /// # Errors
+    /// As [`CrlVersion::gives_way_to`].
+    pub(super) fn gives_way_to(&self, offered: &Self) -> Result<bool, CrlError> {
+        self.version().gives_way_to(offered)
+    }
+}
+
+/// Which of an issuer's lists one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrlVersion {
+    /// Its number.
+    pub number: CrlNumber,
+    /// The digest of its DER: a number alone can be given twice.
+    pub sha256: Sha256,
+}
+
+impl CrlVersion {
+    /// Whether `offered` takes the place of the list of this version; `false` when it is the same.
     ///
     /// # Errors
     /// [`CrlError::Rollback`] for an older one, [`CrlError::NumberReused`] for another one of the
     /// same number.
-    pub(super) fn gives_way_to(&self, offered: &Self) -> Result<bool, CrlError> {
-        let issuer = || self.issuer.clone();
-        if offered.number < self.number {
-            return Err(CrlError::Rollback {
-                issuer: issuer(),
-                current: self.number,
-                offered: offered.number,
-            });
+    pub fn gives_way_to(&self, offered: &Crl) -> Result<bool, CrlError> {
+        let (issuer, current) = (offered.issuer.clone(), self.number);
+        if offered.number < current {
+            return Err(CrlError::Rollback { issuer, current, offered: offered.number });
         }
-        if offered.number == self.number && offered.sha256 != self.sha256 {
-            return Err(CrlError::NumberReused { issuer: issuer(), number: self.number });
+        if offered.number == current && offered.sha256 != self.sha256 {
+            return Err(CrlError::NumberReused { issuer, number: current });
         }
-        Ok(offered.number > self.number)
+        Ok(offered.number > current)
     }
 }
 
@@ -204,12 +225,12 @@ pub enum CrlError {
         /// Their number.
         number: CrlNumber,
     },
-    /// It is older than the one in force.
-    #[error("CRL {offered} of key {issuer} is older than CRL {current}, which is in force")]
+    /// It is older than one that has been in force.
+    #[error("CRL {offered} of key {issuer} is older than CRL {current}, which has been in force")]
     Rollback {
         /// Whose they are.
         issuer: KeyIdentifier,
-        /// The number of the one in force.
+        /// The number of the one that has been in force.
         current: CrlNumber,
         /// The number of the one that came.
         offered: CrlNumber,

@@ -35,16 +35,16 @@ impl RevocationSet {
     /// # Errors
     /// [`CrlError`] for the first that is refused, or for the first authority without one.
     pub fn from_pem(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
-        Self::newest_of(Crl::read_all(bytes, bundle, at)?, bundle)
+        let read: Vec<_> = Crl::read_all(bytes, bundle, at)?.into_iter().map(Arc::new).collect();
+        Self::newest_of(&read, bundle)
     }
 
     /// The newest of each issuer. Every authority of the bundle must have one, unless it is revoked.
     ///
     /// # Errors
     /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first authority without one.
-    pub fn newest_of(offered: Vec<Crl>, bundle: &TrustBundle) -> Result<Self, CrlError> {
-        let offered: Vec<_> = offered.into_iter().map(Arc::new).collect();
-        Self::assemble(bundle, |issuer, certificate| match newest(&offered, issuer)? {
+    pub fn newest_of(offered: &[Arc<Crl>], bundle: &TrustBundle) -> Result<Self, CrlError> {
+        Self::assemble(bundle, |issuer, certificate| match newest(offered, issuer)? {
             Some(crl) => Ok(Some(crl)),
             None => Err(CrlError::MissingForIssuer {
                 issuer: issuer.clone(),

@@ -42,6 +42,14 @@ struct Anchors {
     fingerprint: Sha256,
 }
 
+impl Anchors {
+    fn new(anchors: Vec<TrustAnchor>, webpki: Vec<rustls_pki_types::TrustAnchor<'static>>) -> Self {
+        let mut digests: Vec<_> = anchors.iter().map(|anchor| anchor.certificate.fingerprint().0).collect();
+        digests.sort_unstable();
+        Self { anchors, webpki, fingerprint: Sha256::of(digests.as_flattened()) }
+    }
+}
+
 impl TrustBundle {
     /// Reads a bundle, PEM or DER, and refuses it whole when one of its anchors is unfit at `at`.
     ///
@@ -74,11 +82,7 @@ impl TrustBundle {
             webpki.push(anchor.to_owned());
             anchors.push(TrustAnchor { certificate, key_identifier });
         }
-        let mut digests: Vec<_> = anchors.iter().map(|anchor| anchor.certificate.fingerprint().0).collect();
-        digests.sort_unstable();
-        let fingerprint = Sha256::of(digests.as_flattened());
-        let trusted = Arc::new(Anchors { anchors, webpki, fingerprint });
-        Ok(Self { trusted, intermediates: Arc::new([]) })
+        Ok(Self { trusted: Arc::new(Anchors::new(anchors, webpki)), intermediates: Arc::new([]) })
     }
 
     /// The same anchors, with the authorities below them that `bytes` hold, PEM or DER, in whatever
@@ -112,15 +116,42 @@ impl TrustBundle {
         &self.intermediates
     }
 
+    /// The anchors, then the authorities below them whose CRLs are known: the key of each, and its
+    /// certificate.
+    pub fn authorities(&self) -> impl Iterator<Item = (&KeyIdentifier, &Certificate)> {
+        let below = self.intermediates.iter().map(|below| (&below.key_identifier, &below.certificate));
+        self.anchors().iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate)).chain(below)
+    }
+
     /// The authority of this key and name, an anchor or below one.
     #[must_use]
     pub fn authority(&self, key: &KeyIdentifier, subject: &DistinguishedName) -> Option<&Certificate> {
-        let anchors = self.anchors().iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
-        self.intermediates
-            .iter()
-            .map(|below| (&below.key_identifier, &below.certificate))
-            .chain(anchors)
+        self.authorities()
             .find_map(|(id, found)| (id == key && found.subject.der == subject.der).then_some(found))
+    }
+
+    /// What of this bundle `other` trusts too: never more than this one does. The authorities below
+    /// the anchors stay where what they stand on does, and `other` knows them.
+    #[must_use]
+    pub fn narrowed_to(&self, other: &Self) -> Self {
+        let kept = |anchor: &TrustAnchor| other.anchor(&anchor.key_identifier).is_some();
+        let both = self.trusted.anchors.iter().zip(&self.trusted.webpki);
+        let (anchors, webpki) = both
+            .filter(|(anchor, _)| kept(anchor))
+            .map(|(anchor, webpki)| (anchor.clone(), webpki.clone()))
+            .unzip();
+        let trusted = Arc::new(Anchors::new(anchors, webpki));
+        let mut intermediates: Vec<Intermediate> = Vec::new();
+        // Each stands behind the one above it.
+        for below in self.intermediates.iter().filter(|below| other.intermediates.contains(below)) {
+            let issuer = &below.link.issuer;
+            if trusted.anchors.iter().any(|anchor| anchor.key_identifier == *issuer)
+                || intermediates.iter().any(|above| above.key_identifier == *issuer)
+            {
+                intermediates.push(below.clone());
+            }
+        }
+        Self { trusted, intermediates: intermediates.into() }
     }
 
     /// Whether a chain that was verified earlier, perhaps under another bundle, rests on this one: its
@@ -129,6 +160,13 @@ impl TrustBundle {
     pub fn still_vouches_for(&self, chain: &VerifiedChain) -> bool {
         self.anchor(&chain.anchor).is_some()
             && chain.intermediates.iter().all(|authority| self.intermediate_key(authority).is_ok())
+    }
+
+    /// Whether `other` has the same anchors, and knows the same authorities below them: what was verified
+    /// under one of them need not be verified again under the other.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint() && self.intermediates == other.intermediates
     }
 
     /// A digest of which anchors there are, whatever their order: it changes exactly when what is
@@ -317,6 +355,23 @@ mod tests {
         let of = |text: String| TrustBundle::from_pem(text.as_bytes(), now()).unwrap().fingerprint();
         assert_eq!(of(a.pem() + &b.pem()), of(b.pem() + &a.pem()));
         assert_ne!(of(a.pem() + &b.pem()), of(a.pem()));
+    }
+
+    #[test]
+    fn a_narrowed_bundle_trusts_what_both_do() {
+        let [a, b, c] = ["a", "b", "c"].map(Root::new);
+        let of = |roots: &[&Root]| {
+            let text: String = roots.iter().map(|root| root.pem()).collect();
+            TrustBundle::from_pem(text.as_bytes(), now()).unwrap()
+        };
+        let narrowed = of(&[&a, &b]).narrowed_to(&of(&[&b, &c]));
+        assert!(narrowed.is_same_as(&of(&[&b])));
+        assert_eq!(verdict(&narrowed, &b.issue(&client(7)), Purpose::Client), "verified");
+        for stranger in [&a, &c] {
+            let leaf = stranger.issue(&client(7));
+            assert_eq!(verdict(&narrowed, &leaf, Purpose::Client), "chain.unknown_issuer");
+        }
+        assert!(of(&[&a]).narrowed_to(&of(&[&b])).anchors().is_empty());
     }
 
     #[test]

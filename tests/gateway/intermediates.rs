@@ -185,7 +185,6 @@ async fn t12_an_authority_without_a_crl_or_unfit_is_a_reason_not_to_start() {
         ("revocation.crl_expired", |setup, users| {
             setup.files[1].1 = crl_by(users, 5, std::iter::empty(), now() - Duration::HOUR);
         }),
-        ("crl.unknown_issuer", |setup, _| setup.trust = "crl: [cluster.crl, users.crl]".to_owned()),
         ("trust.no_issuer", |setup, _| {
             setup.files[0].1 = crate::cluster::Cluster::new("prod").intermediate("users").pem();
         }),
@@ -387,4 +386,15 @@ fn an_explanation_and_a_check_know_the_authorities_below_the_root() {
     let said = run(&["check"]);
     assert_eq!((&said["ok"], &said["error"]["code"]), (&false.into(), &"trust.self_signed".into()), "{said}");
     assert!(said["error"]["hint"].as_str().unwrap().contains("trust.intermediates"), "{said}");
+}
+
+#[tokio::test]
+async fn t12_a_crl_of_an_authority_that_is_not_known_counts_for_nothing() {
+    let (mut setup, users) = with_users();
+    setup.trust = "crl: [cluster.crl, users.crl]".to_owned();
+    let gateway = setup.start();
+    assert_eq!(number_of(&gateway, &users), None);
+    assert_eq!(gateway.get(&gateway.user(), "/v1/x").await.status, 200);
+    gateway.refused(Some(&user_of(&users, "alice"))).await;
+    assert_eq!(gateway.refusal(), "revocation.no_crl");
 }

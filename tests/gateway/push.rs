@@ -294,3 +294,34 @@ async fn a_crl_that_cannot_be_kept_is_not_taken() {
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (500, &"push.not_kept".into()));
     assert_eq!(gateway.status()["generation"], 1);
 }
+
+#[tokio::test]
+async fn a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed() {
+    let setup = with_operators();
+    let revoked = setup.cluster.leaf("api-user", "mallory");
+    let crl = setup.cluster.crl(5, &[]);
+    let gateway = Setup { crl: Some(crl.clone()), ..setup }.start();
+    assert_eq!(push(&gateway, &admin(&gateway), gateway.cluster.crl(8, &[&revoked])).await.status, 200);
+    let in_force = || gateway.status()["crl"][0]["number"].clone();
+    // Nothing is wrong with a file that nobody has replaced yet, or only by what came before the push.
+    assert_eq!(gateway.reload(), Ok(()));
+    let sixth = gateway.cluster.crl(6, &[]);
+    gateway.replace("cluster.crl", &sixth);
+    assert_eq!(gateway.reload(), Ok(()));
+    for (contents, code) in [
+        (crl.clone(), "crl.rollback"),
+        (gateway.cluster.crl(4, &[]), "crl.rollback"),
+        (gateway.cluster.crl(6, &[&gateway.node()]), "crl.number_reused"),
+        (Cluster::new("prod").crl(9, &[]), "crl.unknown_issuer"),
+    ] {
+        gateway.replace("cluster.crl", contents);
+        assert_eq!(gateway.reload(), Err(code));
+        assert_eq!(in_force(), "8");
+        gateway.refused(Some(&revoked)).await;
+    }
+    // The newest of those in the file is the one that counts.
+    gateway.replace("cluster.crl", crl + &sixth);
+    assert_eq!(gateway.reload(), Ok(()));
+    gateway.replace("cluster.crl", gateway.cluster.crl(9, &[&revoked]));
+    gateway.wait_for_crl(9);
+}

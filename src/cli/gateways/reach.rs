@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use time::Duration;
@@ -208,7 +209,7 @@ impl Newest {
         let at = session.context.clock.now();
         let bundle = cluster.trust_bundle(at)?;
         let list = RevocationList::new(&crl, der);
-        let crls = RevocationSet::newest_of(vec![crl], &bundle)
+        let crls = RevocationSet::newest_of(&[Arc::new(crl)], &bundle)
             .map_err(|error| Failure::of(error.code(), &error))?;
         let trust = Trust { bundle, crls: Some(crls), trust_domain: cluster.trust_domain().clone(), at };
         let number = cluster.inventory().active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default();

@@ -50,6 +50,17 @@ impl Default for Resumption {
     }
 }
 
+impl Revocation {
+    /// The files of CRLs.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::Crls { paths, .. } => paths,
+            Self::Disabled => &[],
+        }
+    }
+}
+
 impl Trust {
     /// Reads `trust`; `disabled` is what the configuration says under `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
