@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Permission};
 use super::forward::Lease;
 use super::headers;
 use super::problem::Problem;
@@ -188,34 +188,7 @@ enum Content {
     /// The gateway's own words.
     Own(Option<Bytes>),
     /// What the upstream sends, with the connection it comes on.
-    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Permission },
-}
-
-/// Whether a response may go on.
-enum Permission {
-    /// As it was judged; nobody has waited for it yet.
-    Judged(Exchange),
-    /// Whoever waits is woken when it ends.
-    Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
-}
-
-impl Permission {
-    /// Is ready when it has ended.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Problem> {
-        if let Self::Judged(exchange) = self {
-            *self = Self::Watched(Box::pin(exchange.clone().forbidden()));
-        }
-        match self {
-            Self::Watched(end) => end.as_mut().poll(cx),
-            Self::Judged(_) => Poll::Pending,
-        }
-    }
-}
-
-impl std::fmt::Debug for Permission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Permission").finish_non_exhaustive()
-    }
+    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Arc<Permission> },
 }
 
 impl ResponseBody {
@@ -232,8 +205,17 @@ impl ResponseBody {
 
     /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
     pub fn upstream(incoming: Incoming, lease: Lease, exchange: Exchange, record: RequestRecord) -> Self {
-        let permission = Permission::Judged(exchange);
+        let permission = Permission::of(exchange);
         Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
+    }
+
+    /// Whether it may go on, where that may change before its end.
+    #[must_use]
+    pub fn permission(&self) -> Option<&Arc<Permission>> {
+        match &self.content {
+            Content::Upstream { permission, .. } => Some(permission),
+            Content::Own(_) => None,
+        }
     }
 
     /// Why it does not come to its end, for the record.

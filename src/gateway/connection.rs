@@ -21,7 +21,7 @@ use super::pace::Paced;
 use super::registry::{Order, Registration, Session};
 use super::server_name::Hosts;
 use super::service;
-use super::streams::Streams;
+use super::streams::{Streams, answer_http1};
 use super::tls::Protocol;
 use super::worker::{Slot, Worker};
 
@@ -102,7 +102,7 @@ pub async fn serve(admitted: Admitted) {
     let ended = match session.protocol {
         Protocol::Http1 => {
             let connection = worker.http.http1.serve_connection(io, service).with_upgrades();
-            drive(connection, &session).await
+            answer_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
         }
         Protocol::Http2 => drive(worker.http.http2.serve_connection(io, service), &session).await,
     };

@@ -1,6 +1,9 @@
 //! One exchange while it lasts: what was permitted when it began may be forbidden before it ends.
 
-use std::sync::Arc;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use http::Method;
 
@@ -26,9 +29,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Waits until it may not go on: its connection is cut, or the policy in force forbids it.
-    pub async fn forbidden(self) -> Problem {
-        let Self { connection, method, path, tunnel, mut generation } = self;
+    /// Waits until it may not go on: its connection is cut, or the policy in force forbids it, which is
+    /// counted.
+    pub async fn forbidden(&self) -> Problem {
+        let Self { connection, method, path, tunnel, .. } = self;
+        let mut generation = self.generation;
+        let gateway = &connection.worker.gateway;
         loop {
             // Before anything is looked at: what changes afterwards is not missed.
             let changed = connection.session.changed();
@@ -36,21 +42,68 @@ impl Exchange {
                 return Problem::Cut(reason);
             }
             {
-                let state = connection.worker.gateway.state.load();
+                let state = gateway.state.load();
                 if state.generation != generation {
                     generation = state.generation;
                     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-                    match state.policy.decide(caller, &method, &path) {
-                        Decision::Permit(terms) if tunnel && !terms.websocket() => {
+                    let denial = match state.policy.decide(caller, method, path) {
+                        Decision::Permit(terms) if *tunnel && !terms.websocket() => {
                             let (reason, rule) = (DenyReason::WebSocket, Some(terms.rule()));
-                            return Problem::Denied(Denial { reason, rule });
+                            Some(Denial { reason, rule })
                         }
-                        Decision::Permit(_) => {}
-                        Decision::Deny(denial) => return Problem::Denied(denial),
+                        Decision::Permit(_) => None,
+                        Decision::Deny(denial) => Some(denial),
+                    };
+                    if let Some(denial) = denial {
+                        let delay = state.noticed.elapsed();
+                        gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);
+                        return Problem::Denied(denial);
                     }
                 }
             }
             changed.await;
         }
+    }
+}
+
+/// Whether a response may go on: asked for by whoever passes it on, and by whoever waits for its caller to
+/// take it.
+pub struct Permission(Mutex<Watch>);
+
+enum Watch {
+    /// As it was judged; nobody has waited for it yet.
+    Judged(Arc<Exchange>),
+    /// Whoever waits is woken when it ends.
+    Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
+    /// It has ended.
+    Ended,
+}
+
+impl Permission {
+    /// As `exchange` was judged.
+    #[must_use]
+    pub fn of(exchange: Exchange) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Watch::Judged(Arc::new(exchange)))))
+    }
+
+    /// Is ready when it has ended, once.
+    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Problem> {
+        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Watch::Judged(exchange) = &*watch {
+            let exchange = Arc::clone(exchange);
+            *watch = Watch::Watched(Box::pin(async move { exchange.forbidden().await }));
+        }
+        let Watch::Watched(end) = &mut *watch else { return Poll::Pending };
+        let ended = end.as_mut().poll(cx);
+        if ended.is_ready() {
+            *watch = Watch::Ended;
+        }
+        ended
+    }
+}
+
+impl fmt::Debug for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permission").finish_non_exhaustive()
     }
 }

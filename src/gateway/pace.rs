@@ -3,7 +3,8 @@
 //!
 //! An upstream is waited for with a timer, and its silence ends the one response. A caller cannot be
 //! waited for, since nobody asks for more of a body that it does not take: the body notes that it waits. On
-//! HTTP/1.1 the worker's sweep ends the connection; on HTTP/2, the task of the stream ends the stream.
+//! HTTP/1.1 the worker's sweep ends the connection; on HTTP/2, the task of the stream ends the stream. On
+//! either, the task ends what may not go on while it waits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::streams::Progress;
 pub struct Paced {
     body: ResponseBody,
     session: Arc<Session>,
-    /// That of the stream; `None` on HTTP/1.1.
+    /// That of the task that answers.
     progress: Option<Arc<Progress>>,
     patience: Duration,
     /// Whether it is the caller who has to take something.
@@ -43,8 +44,9 @@ impl Paced {
         let patience = connection.worker.gateway.limits.stall_timeout;
         // Its header has to be taken before anybody asks for the body.
         session.activity.response_waits();
-        let progress = Progress::of_this_stream();
+        let progress = Progress::of_this_task();
         if let Some(progress) = &progress {
+            progress.answers(body.permission().cloned());
             progress.note(true);
         }
         Self { body, session, progress, patience, unread: true, ended: false, silence: None }
@@ -101,9 +103,11 @@ impl Body for Paced {
 impl Drop for Paced {
     fn drop(&mut self) {
         self.set_unread(false);
-        if self.progress.as_ref().is_some_and(|progress| progress.has_stalled()) {
-            self.body.fail("downstream.stalled");
-        } else if self.progress.is_some() && !self.ended && !self.body.is_end_stream() {
+        let Some(progress) = &self.progress else { return };
+        progress.answers(None);
+        if let Some(reason) = progress.ended_for() {
+            self.body.fail(reason);
+        } else if progress.is_of_stream() && !self.ended && !self.body.is_end_stream() {
             self.session.request_given_up();
         }
     }

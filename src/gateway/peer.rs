@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection: worked out once, when the certificate is verified, and
 //! shared by every connection and request under that certificate.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::headers::IdentityHeaders;
 use super::identify::IdentityForm;
@@ -27,9 +27,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Whether `at` lies within the validity of its certificate and every issuer's.
+    /// Whether `at` lies within the validity of its certificate and every issuer's, whose last second
+    /// counts as a whole.
     #[must_use]
     pub fn is_valid_at(&self, at: OffsetDateTime) -> bool {
-        self.chain.leaf.not_before <= at && at <= self.expires
+        self.chain.leaf.not_before <= at && at < self.expires.saturating_add(Duration::SECOND)
     }
 }

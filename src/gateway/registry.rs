@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -68,6 +68,12 @@ impl CutReason {
             Self::Stalled => "connection.stalled",
             Self::TrustChanged => "connection.trust_changed",
         }
+    }
+
+    /// Whether it says that the caller may not be here any more, whatever it does.
+    #[must_use]
+    pub const fn is_judgement(self) -> bool {
+        matches!(self, Self::CertificateExpired | Self::CertificateRevoked | Self::TrustChanged)
     }
 }
 
@@ -333,11 +339,20 @@ impl Registry {
 
     /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let expired = |session: &&Arc<Session>| session.expires() < now;
-        let cut = |_: &Session| Order::Cut(CutReason::CertificateExpired);
-        let tell =
-            |shard: &Mutex<Shard>| tell(lock(shard).values().take_while(expired), Instant::now(), &cut);
-        self.shards.iter().flat_map(tell).collect()
+        let instant = Instant::now();
+        let mut cut = Vec::new();
+        for shard in &self.shards {
+            for session in lock(shard).values() {
+                // Its last second is one in which it holds (RFC 5280, section 4.1.2.5).
+                let late = now - session.expires().saturating_add(Duration::SECOND);
+                let Ok(late) = std::time::Duration::try_from(late) else { break };
+                let since = instant.checked_sub(late).unwrap_or(instant);
+                if session.tell(Order::Cut(CutReason::CertificateExpired), since) {
+                    cut.push(Arc::clone(session));
+                }
+            }
+        }
+        cut
     }
 
     /// Wakes every request that is under way, so that it looks at the gateway's state again.

@@ -512,7 +512,8 @@ impl Shared {
 
     /// Swaps the state, then judges by it every connection that was let in under another: one that is
     /// registered after the swap finds the new state by itself.
-    fn put_in_force(&self, next: State, noticed: Instant) -> Change {
+    fn put_in_force(&self, mut next: State, noticed: Instant) -> Change {
+        next.noticed = noticed;
         let state = Arc::new(next);
         self.state.store(Arc::clone(&state));
         let now = self.telemetry.clock.now();

@@ -105,7 +105,7 @@ async fn answer(
     let Sent { mut response, lease, upgrade } = tokio::select! {
         biased;
         sent = upstream.send(connection.worker.index, limits.connections_per_upstream, terms, request) => sent?,
-        problem = exchange.clone().forbidden() => return Err(problem),
+        problem = exchange.forbidden() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());
     match (downstream, upgrade) {

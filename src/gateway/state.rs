@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use time::OffsetDateTime;
@@ -33,6 +34,8 @@ use crate::x509::{KeyIdentifier, X509Error};
 pub struct State {
     /// Counts the states of this process, from 1.
     pub generation: u64,
+    /// When what it brings was noticed.
+    pub noticed: Instant,
     /// How connections are accepted, for each listener of the configuration in its order.
     pub entries: Vec<Entry>,
     /// Whom to let in.
@@ -311,6 +314,7 @@ impl Loader {
         let entries = entries.collect::<Result<_, TlsError>>()?;
         Ok(State {
             generation: previous.map_or(1, |previous| previous.generation + 1),
+            noticed: Instant::now(),
             entries,
             verifier,
             policy: parts.policy,

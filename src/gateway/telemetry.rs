@@ -108,8 +108,8 @@ impl Telemetry {
     /// more; `delay` is the time since the reason was noticed.
     pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
         self.metrics.connection_cut(reason.code());
-        if reason == CutReason::CertificateRevoked {
-            self.metrics.revocation_took(delay);
+        if reason.is_judgement() {
+            self.metrics.enforced(reason.code(), delay);
         }
         self.log.append(&Timed {
             time: Timestamp(self.clock.now()),

@@ -97,6 +97,8 @@ const CASES: &[(&str, &[&str])] = &[
             "revocation::t12_the_newest_of_an_issuer_counts_wherever_it_stands",
             "intermediates::t12_an_authority_without_a_crl_or_unfit_is_a_reason_not_to_start",
             "intermediates::t12_a_crl_of_an_authority_that_is_not_to_be_believed_is_not_taken",
+            "intermediates::t12_a_crl_of_an_authority_that_is_not_known_counts_for_nothing",
+            "push::t12_a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed",
             "clock::t29_a_crl_from_the_future_is_not_taken_and_one_of_before_the_jump_stays_in_force",
             "src/revocation/crl.rs::a_hundred_thousand_entries_are_one_flat_set",
         ],
@@ -224,6 +226,8 @@ const CASES: &[(&str, &[&str])] = &[
         "R5",
         &[
             "cutoff::r5_a_trust_anchor_that_is_removed_ends_its_callers_and_no_others",
+            "revocation::r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there",
+            "revocation::r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded",
             "intermediates::r5_a_revoked_authority_takes_its_callers_along_and_no_others",
         ],
     ),
@@ -233,6 +237,7 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "cutoff::r7_a_rule_that_is_removed_ends_what_it_permitted",
             "cutoff::r7_a_streaming_response_ends_with_its_permission",
+            "stall::r7_what_a_caller_does_not_take_is_ended_when_the_policy_forbids_it",
         ],
     ),
     ("R8", &["cutoff::r1_r8_an_idle_connection_is_cut_and_no_other_is_touched"]),

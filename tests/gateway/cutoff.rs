@@ -255,7 +255,6 @@ async fn r5_a_trust_anchor_that_is_removed_ends_its_callers_and_no_others() {
     for name in ["bob", "carol"] {
         cut.push(idle(&gateway, &second.leaf("api-user", name)).await);
     }
-    gateway.replace("cluster.crl", gateway.cluster.crl(2, &[]));
     gateway.replace("cluster.crt", gateway.cluster.bundle());
     for stream in &mut cut {
         assert_eq!(ends(stream).await, "");

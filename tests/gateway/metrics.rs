@@ -6,9 +6,12 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use time::Duration;
+use tokio::io::AsyncWriteExt;
 
+use crate::cluster::Cluster;
 use crate::eventually::{PATIENCE, eventually};
-use crate::harness::{MovedClock, Setup, TestGateway, patiently};
+use crate::harness::{MovedClock, Setup, TestGateway, patiently, read_until};
+use crate::upstreams::{read_request, scripted};
 
 const MEASURED: &str = "metrics: 127.0.0.1:0";
 
@@ -102,7 +105,7 @@ async fn handshakes_are_counted_by_their_result() {
     let gateway = measured();
     gateway.get(&gateway.user(), "/v1/x").await;
     gateway.refused(None).await;
-    let stranger = crate::cluster::Cluster::new("other").leaf("api-user", "mallory");
+    let stranger = Cluster::new("other").leaf("api-user", "mallory");
     gateway.refused(Some(&stranger)).await;
     reaches(&gateway, "handshakes_total{result=\"full\"}", "1");
     reaches(&gateway, "handshakes_total{result=\"certificate.missing\"}", "1");
@@ -119,9 +122,10 @@ async fn the_delay_of_a_revocation_is_measured() {
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&user]));
     gateway.running().want_reload();
     let _ = patiently(connection).await;
-    reaches(&gateway, "revocation_delay_seconds_count", "1");
+    reaches(&gateway, "revocation_delay_seconds_count{reason=\"connection.certificate_revoked\"}", "1");
     let samples = samples(&gateway);
-    assert_eq!(samples["revocation_delay_seconds_bucket{le=\"1\"}"], "1");
+    let within = "revocation_delay_seconds_bucket{reason=\"connection.certificate_revoked\",le=\"1\"}";
+    assert_eq!(samples[within], "1");
     assert_eq!(samples["connections_cut_total{reason=\"connection.certificate_revoked\"}"], "1");
     assert!(
         samples.iter().any(|(name, value)| name.starts_with("crl_number{") && value == "2"),
@@ -133,6 +137,40 @@ async fn the_delay_of_a_revocation_is_measured() {
             |name: &String| name.starts_with("reloads_total{") && name.ends_with("\"succeeded\"}");
         self::samples(&gateway).iter().any(|(name, value)| succeeded(name) && value == "1").then_some(())
     });
+}
+
+#[tokio::test]
+async fn the_delay_is_measured_of_whatever_ends_what_is_open() {
+    let (sender, held) = std::sync::mpsc::channel();
+    let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
+        sender.send(stream).unwrap();
+    });
+    let (clock, second) = (MovedClock::default(), Cluster::new("prod"));
+    let setup = Setup { more: MEASURED, clock: Arc::new(clock.clone()), ..Setup::in_front_of(upstream) };
+    let bundle = Some(setup.cluster.bundle() + &second.bundle());
+    let crl = Some(setup.cluster.crl(1, &[]) + &second.crl(1, &[]));
+    let gateway = Setup { bundle, crl, ..setup }.start();
+    let counted = |name: &str, reason: &str| {
+        reaches(&gateway, &format!("revocation_delay_seconds_count{{reason=\"{reason}\"}}"), "1");
+        reaches(&gateway, &format!("{name}{{reason=\"{reason}\"}}"), "1");
+    };
+    let mut open = Vec::new();
+    for leaf in [&gateway.user(), &second.leaf("api-user", "bob"), &gateway.user()] {
+        open.push(gateway.connect(Some(leaf), &["http/1.1"]).await.unwrap());
+    }
+    reaches(&gateway, "handshakes_total{result=\"full\"}", "3");
+    open[0].write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    read_until(&mut open[0], "hello").await;
+    gateway.replace("cluster.crt", gateway.cluster.bundle());
+    counted("connections_cut_total", "connection.trust_changed");
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
+    counted("requests_cut_total", "policy.role_not_allowed");
+    clock.set(Duration::days(31));
+    counted("connections_cut_total", "connection.certificate_expired");
+    drop(held);
 }
 
 #[tokio::test]

@@ -296,7 +296,7 @@ async fn a_crl_that_cannot_be_kept_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed() {
+async fn t12_a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed() {
     let setup = with_operators();
     let revoked = setup.cluster.leaf("api-user", "mallory");
     let crl = setup.cluster.crl(5, &[]);

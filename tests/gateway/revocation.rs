@@ -170,7 +170,7 @@ fn with_two_roots() -> (TestGateway, Cluster) {
 }
 
 #[tokio::test]
-async fn a_removed_trust_anchor_is_out_while_its_list_is_still_there() {
+async fn r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there() {
     let (gateway, second) = with_two_roots();
     let (alice, bob) = (gateway.user(), second.leaf("api-user", "bob"));
     let (mut stays, mut cut) = (idle(&gateway, &alice).await, idle(&gateway, &bob).await);
@@ -189,7 +189,7 @@ async fn a_removed_trust_anchor_is_out_while_its_list_is_still_there() {
 }
 
 #[tokio::test]
-async fn a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded() {
+async fn r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded() {
     for (broken, contents) in [("cluster.crl", "gone"), ("gateway.yaml", "broken: [\n"), ("gateway.key", "?")]
     {
         let (gateway, second) = with_two_roots();

@@ -1,8 +1,9 @@
 //! Responses that come to a standstill, on either side.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -161,4 +162,39 @@ async fn an_upstream_that_falls_silent_ends_that_response_alone() {
     let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
     assert_eq!(patiently(response.into_body().collect()).await.unwrap().to_bytes(), "ok");
     drop(held);
+}
+
+#[tokio::test]
+async fn r7_what_a_caller_does_not_take_is_ended_when_the_policy_forbids_it() {
+    let (sender, told) = channel();
+    let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        sender.send("full").unwrap();
+        // Held open: only the gateway ends it.
+        let _ = stream.read(&mut [0]);
+        sender.send("ended").unwrap();
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let mut http1 = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+    http1.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    let mut calls = open_with_window(&gateway, 0).await;
+    let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let both = |what: &str| (0..2).for_each(|_| assert_eq!(told.recv_timeout(PATIENCE).unwrap(), what));
+    both("full");
+
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
+    both("ended");
+    assert!(patiently(response.into_body().collect()).await.is_err());
+    for protocol in ["http/1.1", "h2"] {
+        let line = gateway.line("request", |line| line["alpn"] == protocol);
+        assert_eq!(line["reason"], "policy.role_not_allowed", "{line}");
+    }
+    // The connection of the one stream is another matter.
+    let whoami = request_h2("HEAD", "/.well-known/cluster/whoami", "");
+    assert_eq!(patiently(calls.send_request(whoami)).await.unwrap().status(), 200);
 }

@@ -46,12 +46,14 @@ impl Exposition {
     }
 
     /// All samples of a histogram.
-    pub(super) fn histogram(&mut self, histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         for (bound, within) in histogram.cumulative() {
-            self.sample_of("_bucket", &[("le", &bound)], within);
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            self.sample_of("_bucket", &labels, within);
         }
-        self.sample_of("_sum", &[], seconds(histogram.sum()));
-        self.sample_of("_count", &[], histogram.count());
+        self.sample_of("_sum", labels, seconds(histogram.sum()));
+        self.sample_of("_count", labels, histogram.count());
     }
 
     pub(super) fn into_text(self) -> String {

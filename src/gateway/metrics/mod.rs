@@ -91,12 +91,20 @@ impl Metrics {
 
     /// Counts a connection that was cut for `reason`.
     pub fn connection_cut(&self, reason: &'static str) {
-        *lock(&self.events).cut.entry(reason).or_default() += 1;
+        *lock(&self.events).connections_cut.entry(reason).or_default() += 1;
     }
 
-    /// Notes how long it took from the moment a revocation was noticed until a connection had ended.
-    pub fn revocation_took(&self, delay: Duration) {
-        lock(&self.events).revocation_delay.observe(delay);
+    /// Counts a request under way that a new policy has ended for `reason`, so long after the change was
+    /// noticed.
+    pub fn request_cut(&self, reason: &'static str, delay: Duration) {
+        *lock(&self.events).requests_cut.entry(reason).or_default() += 1;
+        self.enforced(reason, delay);
+    }
+
+    /// Notes how long it took from the moment when it was known that somebody may not be there any more,
+    /// for `reason`, until a connection or a request had ended.
+    pub fn enforced(&self, reason: &'static str, delay: Duration) {
+        lock(&self.events).delays.entry(reason).or_default().observe(delay);
     }
 
     /// What all workers have counted together.
@@ -181,9 +189,12 @@ struct Events {
     /// By `full`, `resumed`, or the code of the refusal.
     handshakes: BTreeMap<&'static str, u64>,
     /// By the code of the reason.
-    cut: BTreeMap<&'static str, u64>,
+    connections_cut: BTreeMap<&'static str, u64>,
+    /// By the code of the reason.
+    requests_cut: BTreeMap<&'static str, u64>,
     malformed: u64,
-    revocation_delay: Histogram,
+    /// By the code of the reason.
+    delays: BTreeMap<&'static str, Histogram>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

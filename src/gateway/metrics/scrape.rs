@@ -87,7 +87,7 @@ fn of_requests(text: &mut Exposition, requests: Requests) {
         Kind::Histogram,
         "Time from the end of a request's header to the end of its response.",
     )
-    .histogram(&requests.duration);
+    .histogram(&[], &requests.duration);
     text.begin(
         "upstream_errors_total",
         Kind::Counter,
@@ -112,7 +112,15 @@ fn of_events(text: &mut Exposition, events: &Events) {
         Kind::Counter,
         "Connections cut while they were open, by the reason.",
     );
-    for (reason, count) in &events.cut {
+    for (reason, count) in &events.connections_cut {
+        text.sample(&[("reason", reason)], count);
+    }
+    text.begin(
+        "requests_cut_total",
+        Kind::Counter,
+        "Requests that a new policy ended while they were under way, by the reason.",
+    );
+    for (reason, count) in &events.requests_cut {
         text.sample(&[("reason", reason)], count);
     }
     text.begin("requests_malformed_total", Kind::Counter, "Times that what came was no HTTP.")
@@ -120,9 +128,12 @@ fn of_events(text: &mut Exposition, events: &Events) {
     text.begin(
         "revocation_delay_seconds",
         Kind::Histogram,
-        "Time from the moment a revocation was noticed to the end of a connection that it ends.",
-    )
-    .histogram(&events.revocation_delay);
+        "Time from the moment it was known that a caller may not go on, by the reason (revoked, expired, not \
+         trusted, not permitted any more), to the end of its connection or request.",
+    );
+    for (reason, delays) in &events.delays {
+        text.histogram(&[("reason", reason)], delays);
+    }
 }
 
 fn of_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
