@@ -185,6 +185,11 @@ impl Shared {
             }
             serving
         });
+        tracing::info!(
+            connections = self.registry.open(),
+            seconds = self.limits.drain_timeout.as_secs(),
+            "told to stop: what is under way may come to its end; a second signal cuts it off"
+        );
         self.registry.sweep(Instant::now(), |_| Order::Drain);
     }
 }

@@ -153,7 +153,7 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
     let now = gateway.telemetry.clock.now();
     Ok(json(&Pushed {
         generation: state.generation,
-        crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
+        crl: CrlStatus::of_all(&state.verifier, now),
         connections_cut: cut.len(),
         duration_us: super::telemetry::micros_since(noticed),
     }))

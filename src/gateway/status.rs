@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use super::reload::{Counts, LastError, Trigger};
-use super::verify::Authority;
+use super::verify::{Authority, CrlStanding, PeerVerifier};
 use crate::clock::rfc3339;
 use crate::keys::Protection;
 use crate::revocation::Crl;
@@ -57,6 +57,8 @@ pub struct CrlStatus {
     age: i64,
     /// Seconds until its successor is due; negative past that.
     left: i64,
+    /// Whether it is relied on.
+    standing: CrlStanding,
     /// How many certificates it revokes.
     revoked: usize,
     /// The digest of its DER: of two lists of one number, which.
@@ -102,7 +104,7 @@ impl Status {
                     .map(IntermediateStatus::of)
                     .collect(),
             },
-            crl: state.verifier.crls().map(|crl| CrlStatus::of(crl, now)).collect(),
+            crl: CrlStatus::of_all(&state.verifier, now),
             certificate: CertificateStatus {
                 serial_number: state.own.leaf.serial_number,
                 not_after: rfc3339(state.own.leaf.not_after),
@@ -133,9 +135,14 @@ impl IntermediateStatus {
 }
 
 impl CrlStatus {
-    /// Of `crl` at `now`.
+    /// Of all that are in force by `verifier`, at `now`.
     #[must_use]
-    pub fn of(crl: &Crl, now: OffsetDateTime) -> Self {
+    pub fn of_all(verifier: &PeerVerifier, now: OffsetDateTime) -> Vec<Self> {
+        let Some(crls) = verifier.revocation() else { return Vec::new() };
+        crls.set.crls().map(|crl| Self::of(crl, crls.standing(crl, now), now)).collect()
+    }
+
+    fn of(crl: &Crl, standing: CrlStanding, now: OffsetDateTime) -> Self {
         Self {
             issuer: crl.issuer.clone(),
             number: crl.number,
@@ -143,6 +150,7 @@ impl CrlStatus {
             next_update: rfc3339(crl.next_update),
             age: (now - crl.this_update).whole_seconds(),
             left: (crl.next_update - now).whole_seconds(),
+            standing,
             revoked: crl.len(),
             sha256: crl.sha256,
         }

@@ -13,6 +13,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::config::{ClientCertificate, Listener};
@@ -228,7 +229,31 @@ pub struct Crls {
     pub grace: time::Duration,
 }
 
+/// How a CRL stands with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrlStanding {
+    /// Its successor is not due yet.
+    Current,
+    /// Its successor is overdue, and it is still relied on.
+    Grace,
+    /// It is relied on no more: its issuer's callers are refused.
+    Expired,
+}
+
 impl Crls {
+    /// How `crl`, which is one of them, stands with the time `at`.
+    #[must_use]
+    pub fn standing(&self, crl: &Crl, at: OffsetDateTime) -> CrlStanding {
+        if self.is_stale(crl.next_update, at) {
+            CrlStanding::Expired
+        } else if crl.is_expired_at(at) {
+            CrlStanding::Grace
+        } else {
+            CrlStanding::Current
+        }
+    }
+
     /// Whether a CRL that was to be replaced by `next_update` is relied on no more at `at`.
     #[must_use]
     pub fn is_stale(&self, next_update: OffsetDateTime, at: OffsetDateTime) -> bool {

@@ -1,16 +1,18 @@
 //! What has to happen without anybody asking: expired connections are cut, an ageing CRL is told of, what
 //! a flood has kept out of the log is summed up there, and a drain comes to its end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::registry::{CutReason, Order};
+use super::verify::CrlStanding;
 use super::{Phase, Shared, logins};
 use crate::clock::rfc3339;
+use crate::x509::{KeyIdentifier, Sha256};
 
 /// How often the clock is looked at; with it, how long a connection outlives its certificate.
 const TICK: Duration = Duration::from_millis(500);
@@ -37,16 +39,18 @@ pub async fn run(gateway: Arc<Shared>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut summary = interval(SUMMARY);
     summary.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reminder = interval(REMINDER);
+    let mut crls = AgeingCrls::default();
     // It ends with this runtime.
     tokio::spawn(logins::run(Arc::clone(&gateway)));
     loop {
         tokio::select! {
             biased;
             () = Phase::reached(Phase::Draining, &mut phase) => break,
-            _ = tick.tick() => cut_expired(&gateway),
+            _ = tick.tick() => {
+                cut_expired(&gateway);
+                crls.tell(&gateway);
+            }
             _ = summary.tick() => gateway.telemetry.tell_untold(),
-            _ = reminder.tick() => warn_of_ageing_crls(&gateway, gateway.telemetry.clock.now()),
         }
     }
     tokio::select! {
@@ -76,18 +80,47 @@ fn cut_expired(gateway: &Shared) {
     gateway.registry.cut_expired(gateway.telemetry.clock.now());
 }
 
-fn warn_of_ageing_crls(gateway: &Shared, now: OffsetDateTime) {
-    let state = gateway.state.load();
-    let Some(crls) = state.verifier.revocation() else { return };
-    for crl in crls.set.crls() {
-        let next_update = rfc3339(crl.next_update);
-        if crls.is_stale(crl.next_update, now) {
-            tracing::error!(issuer = %crl.issuer, next_update, "the CRL has expired: its issuer's callers are refused");
-        } else if crl.is_expired_at(now) {
-            let until = rfc3339(crl.next_update.saturating_add(crls.grace));
-            tracing::error!(issuer = %crl.issuer, next_update, until, "the CRL has expired, and is still relied on");
-        } else if crl.next_update - now < CRL_WARNING {
-            tracing::warn!(issuer = %crl.issuer, next_update, "the CRL will expire soon: publish a new one");
+/// What has been told of CRLs that come to their end.
+#[derive(Default)]
+struct AgeingCrls(BTreeMap<KeyIdentifier, Told>);
+
+struct Told {
+    of: Sha256,
+    standing: CrlStanding,
+    /// When it is to be told again.
+    again: Instant,
+}
+
+impl AgeingCrls {
+    /// Tells of each when its standing changes, and once in a while.
+    fn tell(&mut self, gateway: &Shared) {
+        let (now, instant) = (gateway.telemetry.clock.now(), Instant::now());
+        let state = gateway.state.load();
+        let Some(crls) = state.verifier.revocation() else { return };
+        self.0.retain(|issuer, _| crls.set.crl(issuer).is_some());
+        for crl in crls.set.crls().filter(|crl| crl.next_update - now < CRL_WARNING) {
+            let standing = crls.standing(crl, now);
+            let known = self.0.get(&crl.issuer);
+            if known.is_some_and(|known| {
+                known.of == crl.sha256 && known.standing == standing && instant < known.again
+            }) {
+                continue;
+            }
+            let told = Told { of: crl.sha256, standing, again: instant + REMINDER };
+            self.0.insert(crl.issuer.clone(), told);
+            let (issuer, next_update) = (&crl.issuer, rfc3339(crl.next_update));
+            match standing {
+                CrlStanding::Current => {
+                    tracing::warn!(%issuer, next_update, "the CRL will expire soon: publish a new one");
+                }
+                CrlStanding::Grace => {
+                    let until = rfc3339(crl.next_update.saturating_add(crls.grace));
+                    tracing::error!(%issuer, next_update, until, "the CRL has expired, and is still relied on");
+                }
+                CrlStanding::Expired => {
+                    tracing::error!(%issuer, next_update, "the CRL has expired: its issuer's callers are refused");
+                }
+            }
         }
     }
 }

@@ -95,6 +95,29 @@ fn a_hang_up_loads_everything_again() {
 }
 
 #[test]
+fn the_end_of_a_crl_is_told_when_it_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    let soon = crate::cluster::now() + time::Duration::seconds(2);
+    setup.crl = Some(setup.cluster.crl_until(1, &[], soon));
+    setup.trust = "crl: cluster.crl, crl_staleness: { grace: 5s }".to_owned();
+    setup.more = "admin: state/admin.sock";
+    setup.write(directory.path());
+    let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    let mut said = BufReader::new(said).lines();
+    let mut until =
+        |wanted: &str| said.find(|line| line.as_ref().unwrap().contains(wanted)).unwrap().unwrap();
+    assert!(until("the CRL has expired, and is still relied on").contains("until="));
+    until("the CRL has expired: its issuer's callers are refused");
+    let status = gateway(directory.path(), &["status", "--config", "gateway.yaml"]).output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains("STANDING") && status.trim_end().ends_with("expired"), "{status}");
+    terminate(&child);
+    until("told to stop");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn an_unchanged_configuration_warns_of_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };

@@ -38,6 +38,7 @@ const CRLS: &[Field] = &[
     ("REVOKED", "/revoked"),
     ("MADE", "/this_update"),
     ("NEXT DUE", "/next_update"),
+    ("STANDING", "/standing"),
 ];
 
 const SESSIONS: &[Field] = &[
