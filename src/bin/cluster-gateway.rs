@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::cli::{Shell, completion_script, manual_page, usage_message};
 use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::log::LineLog;
-use cluster_ca::gateway::replay::replay;
+use cluster_ca::gateway::replay::{Replay, replay};
 use cluster_ca::gateway::run::{self, Keys, RunError};
 use report::{Failure, Shown};
 use serde::Serialize;
@@ -106,7 +106,7 @@ enum Command {
         json: bool,
     },
     /// List what another configuration would have decided otherwise about the requests in an access log:
-    /// exit code 1 when there is anything.
+    /// exit code 1 when there is anything, or a request that could not be judged.
     Replay {
         /// The access log; `-` for standard input.
         access_log: PathBuf,
@@ -159,7 +159,7 @@ fn main() -> ExitCode {
         }
         Command::Replay { access_log, config, json } => {
             say_on(io::stderr, arguments.verbose);
-            print(&replay(&access_log, &config), json, |replay| replay.changed == 0)
+            print(&replay(&access_log, &config), json, Replay::is_without_change)
         }
         Command::Run { config, demo_upstream } => {
             let said = match LineLog::start("standard-error", Box::new(io::stderr())) {

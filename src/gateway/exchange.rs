@@ -9,7 +9,7 @@ use http::Method;
 
 use super::connection::Connection;
 use super::path::RequestPath;
-use super::policy::{Decision, Denial, DenyReason};
+use super::policy::Decision;
 use super::problem::Problem;
 use super::registry::Order;
 
@@ -46,15 +46,8 @@ impl Exchange {
                 if state.generation != generation {
                     generation = state.generation;
                     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-                    let denial = match state.policy.decide(caller, method, path) {
-                        Decision::Permit(terms) if *tunnel && !terms.websocket() => {
-                            let (reason, rule) = (DenyReason::WebSocket, Some(terms.rule()));
-                            Some(Denial { reason, rule })
-                        }
-                        Decision::Permit(_) => None,
-                        Decision::Deny(denial) => Some(denial),
-                    };
-                    if let Some(denial) = denial {
+                    let decision = state.policy.decide(caller, method, path).for_tunnel(*tunnel);
+                    if let Decision::Deny(denial) = decision {
                         let delay = state.noticed.elapsed();
                         gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);
                         return Problem::Denied(denial);

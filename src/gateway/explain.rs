@@ -5,13 +5,15 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::config::{ClientCertificate, Config, Listener};
-use super::framing::{self, Host};
+use super::framing::Host;
 use super::headers::{self, AddressHeaders};
 use super::own::Resource;
 use super::path::{PathError, RequestPath};
@@ -19,9 +21,10 @@ use super::peer::Peer;
 use super::policy::{self, Policy, Verdict};
 use super::problem::Problem;
 use super::run::{RunError, load_state, load_to_ask};
+use super::server_name::Hosts;
 use super::state::State;
 use super::verify::PeerError;
-use super::with_causes;
+use super::{service, with_causes};
 use crate::clock::{Clock, SystemClock, TimeTextError, parse_time, rfc3339};
 use crate::files::{self, SMALL_FILE};
 use crate::identity::Identity;
@@ -262,7 +265,7 @@ impl Explanation {
         listener: Listener,
         chain: Option<&[Certificate]>,
         at: OffsetDateTime,
-    ) -> Result<Option<std::sync::Arc<Peer>>, PeerError> {
+    ) -> Result<Option<Arc<Peer>>, PeerError> {
         let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else {
             return match listener.client_certificate {
                 ClientCertificate::Optional => {
@@ -306,7 +309,7 @@ impl Explanation {
     /// What a request of `peer` meets.
     fn ask(&mut self, config: &Config, state: &State, peer: Option<&Peer>, question: &Question) {
         let RequestLine { method, target } = &question.request;
-        let (path, host) = match self.request(method, target) {
+        let (host, path) = match self.target(state, method, target) {
             Ok(sound) => sound,
             Err(problem) => {
                 self.status = Some(problem.status().as_u16());
@@ -314,7 +317,10 @@ impl Explanation {
                 return;
             }
         };
-        self.good("request", "its path can be read in one way only");
+        match target.contains('#') {
+            true => self.good("request", format_args!("without its fragment, which is for nobody: {path}")),
+            false => self.good("request", "its path can be read in one way only"),
+        }
         let caller = peer.map(|peer| &peer.identity);
         if policy::is_reserved(path.path()) {
             match Resource::requested(state, caller, method, path.path()) {
@@ -346,16 +352,15 @@ impl Explanation {
         self.shadow = shadow(state, caller, method, &path, verdict);
     }
 
-    fn request(&self, method: &Method, target: &str) -> Result<(RequestPath, Host), Problem> {
-        let path = RequestPath::parse(target)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(http::header::HOST, self.listener.to_string())
-            .body(())
-            .map_err(|_| PathError::Query)?;
-        let host = framing::check(&request.into_parts().0)?;
-        Ok((path, host))
+    /// The host and the path that a request for `target` is for, as a connection finds them: where the target
+    /// names no host, it is for the listener.
+    fn target(&self, state: &State, method: &Method, target: &str) -> Result<(Host, RequestPath), Problem> {
+        let uri = Uri::try_from(target).map_err(|_| PathError::Malformed)?;
+        let host = uri.authority().map_or_else(|| self.listener.to_string(), ToString::to_string);
+        let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
+        let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
+        let leaf = Arc::clone(&state.own.leaf);
+        service::target(&head, &Hosts::Ours { leaf, reached: Some(self.listener.ip()) })
     }
 
     fn decide(&mut self, config: &Config, state: &State, verdict: Verdict) {
@@ -413,8 +418,10 @@ impl fmt::Display for Explanation {
         for Step { what, good, finding } in &self.steps {
             writeln!(f, "  {what:<10} {}  {finding}", if *good { "good" } else { "BAD " })?;
         }
-        if let Some(status) = self.status {
-            writeln!(f, "the gateway answers {status}")?;
+        match self.status {
+            Some(status) => writeln!(f, "the gateway answers {status}")?,
+            None if !self.is_permit() => writeln!(f, "the handshake fails, and nothing is answered")?,
+            None => {}
         }
         if let Some(upstream) = &self.upstream {
             writeln!(f, "sent to {upstream} with")?;

@@ -8,6 +8,7 @@
 //! bytes; a request re-framed from what is left here is sound either way.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::uri::Scheme;
 use http::{Method, StatusCode, Version, request};
 
 /// Judges a request's method, framing and host; the host is what it is for.
@@ -18,6 +19,10 @@ use http::{Method, StatusCode, Version, request};
 pub fn check(request: &request::Parts) -> Result<Host, FramingError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(FramingError::Method);
+    }
+    // Callers that mean another scheme mean another origin (RFC 9110, section 7.4).
+    if request.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTPS) {
+        return Err(FramingError::Scheme);
     }
     check_length(&request.headers, request.version)?;
     requested_host(request)
@@ -183,6 +188,9 @@ pub enum FramingError {
     /// `Host` stands more than once.
     #[error("the request has more than one Host")]
     RepeatedHost,
+    /// A target of another scheme than `https`.
+    #[error("the scheme of the request target is not https")]
+    Scheme,
     /// Any transfer coding but a single `chunked`, or one outside HTTP/1.1.
     #[error("the Transfer-Encoding is not a single `chunked` on HTTP/1.1")]
     TransferEncoding,
@@ -202,6 +210,7 @@ impl FramingError {
             Self::Method => "framing.method",
             Self::MissingHost => "framing.missing_host",
             Self::RepeatedHost => "framing.repeated_host",
+            Self::Scheme => "framing.scheme",
             Self::TransferEncoding => "framing.transfer_encoding",
             Self::TwoLengths => "framing.two_lengths",
         }
@@ -236,6 +245,15 @@ mod tests {
 
     fn post(fields: &[(&str, &str)]) -> Result<Host, FramingError> {
         judge(Version::HTTP_11, "POST", "/", &[&[("host", "api")], fields].concat())
+    }
+
+    #[test]
+    fn a_target_with_a_scheme_is_of_https() {
+        let of = |target| judge(Version::HTTP_2, "GET", target, &[]).map(|host| host.name().to_owned());
+        assert_eq!(of("https://api/a").as_deref(), Ok("api"));
+        for target in ["http://api/a", "ftp://api/a", "wss://api/a"] {
+            assert_eq!(of(target), Err(FramingError::Scheme));
+        }
     }
 
     #[test]

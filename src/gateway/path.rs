@@ -234,6 +234,9 @@ pub enum PathError {
     /// An escape in lower-case hexadecimal: a second spelling of the same path.
     #[error("the path has an escape in lower case, which must be upper case")]
     LowerCaseEscape,
+    /// Nothing that HTTP takes for a target.
+    #[error("the target is none of HTTP")]
+    Malformed,
     /// It does not begin with a slash.
     #[error("the path does not begin with `/`")]
     NotOriginForm,
@@ -270,6 +273,7 @@ impl PathError {
             Self::EncodedUnreserved => "path.encoded_unreserved",
             Self::Fragment => "path.fragment",
             Self::LowerCaseEscape => "path.lower_case_escape",
+            Self::Malformed => "request.malformed",
             Self::NotOriginForm => "path.not_origin_form",
             Self::NotUtf8 => "path.not_utf8",
             Self::Parameters => "path.parameters",

@@ -100,6 +100,12 @@ pub struct Change {
 }
 
 impl Replay {
+    /// Whether every request was judged, and is treated as it was.
+    #[must_use]
+    pub const fn is_without_change(&self) -> bool {
+        self.changed + self.depends_on_query + self.unjudgeable == 0
+    }
+
     /// Whether there is no line of an access log.
     const fn read_nothing(&self) -> bool {
         self.unchanged + self.changed + self.depends_on_query + self.unjudgeable + self.other_lines == 0
@@ -131,6 +137,7 @@ struct Line {
     decision: String,
     reason: Option<String>,
     upstream: Option<String>,
+    status: Option<u16>,
 }
 
 /// Whether this is a line of an access log, whatever it tells of.
@@ -176,7 +183,9 @@ impl Line {
         if config.policy.depends_on_query(&method, &path) {
             return Comparison::DependsOnQuery;
         }
-        let verdict = config.policy.decide(caller.as_ref(), &method, &path).verdict();
+        // It became a WebSocket.
+        let tunnel = self.status == Some(101);
+        let verdict = config.policy.decide(caller.as_ref(), &method, &path).for_tunnel(tunnel).verdict();
         let goes_to = match verdict {
             Verdict::Permit { upstream, .. } => {
                 config.upstreams.get(upstream.0).map(|upstream| upstream.name.as_str())

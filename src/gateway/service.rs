@@ -12,13 +12,15 @@ use super::body::{RequestBody, ResponseBody};
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::forward::{Lease, Sent, Upstream};
+use super::framing::{self, Host};
 use super::path::RequestPath;
 use super::policy::{self, Decision, Terms};
 use super::problem::{Problem, own_response};
 use super::registry::Order;
+use super::server_name::Hosts;
 use super::telemetry::RequestRecord;
 use super::tunnel::Ends;
-use super::{framing, headers, own, trace, tunnel};
+use super::{headers, own, trace, tunnel};
 
 /// The number of the request: ours alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,11 +80,7 @@ async fn answer(
     let at_most = connection.worker.gateway.limits.request_body;
     // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
     let body = RequestBody::new(body, head.version, at_most);
-    let host = framing::check(&head)?;
-    if !connection.hosts.have(&host) {
-        return Err(Problem::Misdirected);
-    }
-    let path = RequestPath::from_uri(&head.uri)?;
+    let (host, path) = target(&head, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
         let text = own::answer(connection, &head.method, path.path(), body, record).await;
         return text.map(Answer::Own);
@@ -115,6 +113,19 @@ async fn answer(
         }
         _ => Ok(Answer::Upstream { response, lease, exchange }),
     }
+}
+
+/// For which host and path a request is, where each can be read in one way only and the host is one of
+/// `hosts`.
+///
+/// # Errors
+/// [`Problem`]: the framing or the path is ambiguous, or the host is another one.
+pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(Host, RequestPath), Problem> {
+    let host = framing::check(head)?;
+    if !hosts.have(&host) {
+        return Err(Problem::Misdirected);
+    }
+    Ok((host, RequestPath::from_uri(&head.uri)?))
 }
 
 /// What the policy makes of a request that it permits.
@@ -161,7 +172,7 @@ fn decide(
 fn to_upstream(
     connection: &Connection,
     mut head: request::Parts,
-    host: &framing::Host,
+    host: &Host,
     path: &RequestPath,
     body: RequestBody,
     record: &RequestRecord,
@@ -187,7 +198,7 @@ fn to_upstream(
 fn assert_caller(
     connection: &Connection,
     request: &mut Request<RequestBody>,
-    host: &framing::Host,
+    host: &Host,
     path: &RequestPath,
     upstream: &str,
     record: &RequestRecord,

@@ -87,6 +87,51 @@ async fn the_explanation_is_what_the_gateway_does() {
     }
 }
 
+#[tokio::test]
+async fn every_target_is_explained_as_it_is_judged() {
+    let gateway = open().start();
+    let user = gateway.user();
+    user.write(&gateway.path(""), "caller");
+    for target in [
+        "/v1/x#fragment",
+        "/v1/x?a=1#fragment",
+        "https://127.0.0.1/v1/x",
+        "https://127.0.0.1:9/v1/x?a",
+        "https://127.0.0.1",
+        "https://user@127.0.0.1/v1/x",
+        "https://elsewhere.example/v1/x",
+        "http://127.0.0.1/v1/x",
+        "ftp://127.0.0.1/v1/x",
+        "127.0.0.1:443",
+        "*",
+        "v1/x",
+        "/v1/x<y",
+        "/v1/x|y",
+        "/v1/\u{e9}",
+        "/v1/%C0%AF",
+        "/v1/x;y",
+        "/v1/x?a=<",
+        "//127.0.0.1/v1/x",
+        "?x",
+    ] {
+        let host = target.split_once("://").map_or("127.0.0.1", |(_, rest)| rest.split('/').next().unwrap());
+        let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = gateway.raw(&user, request).await;
+        let status: u64 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let (code, said) = explain(&gateway.path(""), Some("caller.crt"), &format!("GET {target}"), &[]);
+        match status {
+            200 => assert_eq!((code, &said["status"]), (0, &Value::Null), "{target}: {said}"),
+            _ => assert_eq!((code, &said["status"]), (1, &status.into()), "{target}: {said} {answer}"),
+        }
+        if let Some((_, body)) = answer.split_once("\r\n\r\n{") {
+            let body: Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+            assert!(status == 200 || body["code"] == said["code"], "{target}: {said} {body}");
+        } else {
+            assert_eq!(said["code"], "request.malformed", "{target}: {said} {answer}");
+        }
+    }
+}
+
 /// Asks the gateway itself, and compares.
 async fn agrees(gateway: &TestGateway, leaf: Option<&Leaf>, line: &str, said: &Value) {
     let (method, path) = line.split_once(' ').unwrap();
@@ -273,6 +318,32 @@ fn a_file_that_is_no_access_log_is_not_said_to_change_nothing() {
         assert_eq!(code, 3, "{file}: {said}");
         assert!(said.contains("has no line of an access log"), "{said}");
     }
+}
+
+#[test]
+fn what_cannot_be_judged_is_not_said_to_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let routes = r#"
+  - { path: /v1/x, methods: [GET], query: { force: absent }, allow: [{ role: api-user }], upstream: api }
+  - { path: /v1/ws, methods: [GET], allow: [{ role: api-user }], upstream: api }
+"#;
+    Setup { routes, ..Setup::new() }.write(directory.path());
+    let replay = |path: &str, status: u16| {
+        let line = serde_json::json!({
+            "time": "2026-01-02T03:04:05.000Z", "event": "request", "role": "api-user", "name": "alice",
+            "method": "GET", "path": path, "decision": "permit", "upstream": "api", "status": status,
+        });
+        std::fs::write(directory.path().join("access.log"), format!("{line}\n")).unwrap();
+        let (code, said, _) = run(directory.path(), &["replay", "access.log", "--config", "gateway.yaml"]);
+        (code, said)
+    };
+    let (code, said) = replay("/v1/x", 200);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("1 request(s) not judged: the new policy decides by the query"), "{said}");
+    assert_eq!(replay("/v1/ws", 200).0, 0);
+    let (code, said) = replay("/v1/ws", 101);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("GET /v1/ws: permit (api) -> deny (policy.websocket) by routes[1]"), "{said}");
 }
 
 #[test]

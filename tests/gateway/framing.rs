@@ -157,7 +157,7 @@ async fn every_message_is_framed_anew() {
     assert!(requests[0].contains("content-length: 0\r\n"), "{}", requests[0]);
 
     // HTTP/1.0, absolute form and a fragment leave as HTTP/1.1 in origin form.
-    let (_, requests) = send("GET http://g/v1/a?b#c HTTP/1.0\nhost: g\n\n").await;
+    let (_, requests) = send("GET https://g/v1/a?b#c HTTP/1.0\nhost: g\n\n").await;
     assert!(requests[0].starts_with("GET /v1/a?b HTTP/1.1\r\n"), "{}", requests[0]);
 }
 

@@ -360,6 +360,17 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The same for a call that is, or becomes, a WebSocket if `tunnel`: not every call that may be made
+    /// may become one.
+    pub const fn for_tunnel(self, tunnel: bool) -> Self {
+        match self {
+            Self::Permit(terms) if tunnel && !terms.websocket() => {
+                Self::Deny(Denial { reason: DenyReason::WebSocket, rule: Some(terms.rule()) })
+            }
+            decision => decision,
+        }
+    }
+
     /// What it comes to, without the permission: for telling and comparing.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
