@@ -114,10 +114,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
     }
     // Ten thousand years is past what X.509 can write. A sum with a time may still be past the last time
     // that there is: whoever adds it says what becomes of that.
-    if seconds == 0 || seconds > 10_000 * 365 * 86_400 {
-        return Err(wrong());
+    match seconds {
+        0 if text.is_empty() => Err(wrong()),
+        0 => Err(TimeTextError::NoDuration { given: text.to_owned() }),
+        1..=315_360_000_000 => Ok(Duration::seconds(seconds)),
+        _ => Err(wrong()),
     }
-    Ok(Duration::seconds(seconds))
 }
 
 /// Writes a duration the way [`parse_duration`] reads it: `Duration::hours(36)` is `1d12h`.
@@ -152,6 +154,12 @@ pub enum TimeTextError {
         /// What was given.
         given: String,
     },
+    /// Zero.
+    #[error("`{given}` is no time at all: the least is 1s")]
+    NoDuration {
+        /// What was given.
+        given: String,
+    },
     /// Not a time as [`parse_time`] reads it.
     #[error(
         "`{given}` is not a time: write RFC 3339 such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31"
@@ -167,7 +175,7 @@ impl TimeTextError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Duration { .. } => "input.duration",
+            Self::Duration { .. } | Self::NoDuration { .. } => "input.duration",
             Self::Time { .. } => "input.time",
         }
     }

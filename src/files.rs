@@ -61,6 +61,33 @@ pub fn check_readable(path: &Path) -> Result<(), FileError> {
     open_regular(path).map(drop)
 }
 
+/// Refuses what [`read`] could not open, and what anybody may write to or put another file in the place of:
+/// whoever is let in by what it says could be anybody.
+///
+/// # Errors
+/// [`FileError`], above all [`FileError::WritableByAll`].
+pub fn check_guarded(path: &Path) -> Result<(), FileError> {
+    let metadata = open_regular(path)?.metadata().map_err(|source| FileError::io("read", path, source))?;
+    if metadata.mode() & 0o002 != 0 {
+        return Err(FileError::WritableByAll { path: path.to_owned() });
+    }
+    // Where the name is, and where the file that it leads to is.
+    let target = fs::canonicalize(path).map_err(|source| FileError::io("read", path, source))?;
+    for directory in [parent(path), parent(&target)] {
+        if anybody_may_replace_in(&self::directory(directory)?) {
+            return Err(FileError::WritableByAll { path: directory.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether anybody may put a file into this directory in the place of somebody else's.
+#[must_use]
+pub fn anybody_may_replace_in(directory: &fs::Metadata) -> bool {
+    // In a sticky one, only the owner of a file replaces it.
+    directory.mode() & 0o1002 == 0o0002
+}
+
 /// Reads a file that holds a secret: like [`read`], but refused when anybody but its owner could
 /// read it, or when it belongs to somebody other than this user or root.
 ///
@@ -568,6 +595,12 @@ pub enum FileError {
         /// The most it may hold.
         limit: u64,
     },
+    /// What it says decides who is let in, and anybody may change it.
+    #[error("anybody may write to {}", path.display())]
+    WritableByAll {
+        /// The file or directory.
+        path: PathBuf,
+    },
 }
 
 impl FileError {
@@ -593,6 +626,17 @@ impl FileError {
             Self::NotADirectory { .. } => "file.not_a_directory",
             Self::NotAFile { .. } => "file.not_a_file",
             Self::TooLarge { .. } => "file.too_large",
+            Self::WritableByAll { .. } => "file.writable_by_all",
+        }
+    }
+
+    /// The command that would mend it, where one is known to.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Exposed { path, wanted, .. } => Some(format!("chmod {wanted:04o} {}", path.display())),
+            Self::WritableByAll { path } => Some(format!("chmod o-w {}", path.display())),
+            _ => None,
         }
     }
 
@@ -622,6 +666,35 @@ mod tests {
         write(&key, Access::Private, Placement::New, b"k").unwrap();
         write(&crt, Access::Public, Placement::New, b"c").unwrap();
         assert_eq!((mode(&key), mode(&crt)), (0o600, 0o644));
+    }
+
+    #[test]
+    fn what_anybody_may_change_is_not_relied_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (open, file) = (dir.path().join("open"), dir.path().join("a.yaml"));
+        fs::create_dir(&open).unwrap();
+        fs::write(&file, "a").unwrap();
+        set(&file, 0o664);
+        assert!(check_guarded(&file).is_ok(), "a group is somebody");
+        set(&file, 0o646);
+        let refused = check_guarded(&file).unwrap_err();
+        assert_eq!(refused.code(), "file.writable_by_all");
+        assert_eq!(refused.remedy(), Some(format!("chmod o-w {}", file.display())));
+        set(&file, 0o644);
+        let link = open.join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for (mode, is_good) in [(0o777, false), (0o1777, true), (0o775, true)] {
+            set(&open, mode);
+            assert_eq!(check_guarded(&link).is_ok(), is_good, "{mode:o}");
+        }
+        // The link itself is safe, and not what it leads to.
+        let (moved, outside) = (open.join("a.yaml"), dir.path().join("link"));
+        fs::rename(&file, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &outside).unwrap();
+        assert!(check_guarded(&outside).is_ok());
+        set(&open, 0o777);
+        assert_eq!(check_guarded(&outside).unwrap_err().code(), "file.writable_by_all");
     }
 
     #[test]

@@ -284,6 +284,9 @@ fn hint(error: &RunError) -> Option<&'static str> {
             "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between"
         }
         "file.exposed" => "close it to others: chmod 0600",
+        "file.writable_by_all" => {
+            "what it says decides who is let in: chmod o-w, or move it where only its owner writes"
+        }
         "file.foreign_owner" => "run as the owner, or chown it to yourself",
         "gateway.bind" => "stop what listens there, or choose another `listen` or `metrics` address",
         "key.envelope_damaged" | "key.envelope_unreadable" => {
@@ -317,7 +320,10 @@ fn hint(error: &RunError) -> Option<&'static str> {
             "use a certificate that `cluster-ca create-control` made"
         }
         "revocation.crl_expired" => {
-            "write a fresh list on the CA's machine (any `cluster-ca revoke` does), and copy cluster.crl here"
+            "sign a fresh list on the CA's machine (`cluster-ca crl publish`), and copy cluster.crl here"
+        }
+        "crl.malformed" | "x509.malformed" | "x509.no_block" | "x509.pem" | "x509.unexpected_block" => {
+            "the file is not what the configuration takes it for, or not whole: copy it here again"
         }
         "tls.key_mismatch" => "`identity.certificate` and `identity.key` must be written by the same command",
         _ => return None,

@@ -16,7 +16,7 @@ pub fn exit_code(code: &str) -> u8 {
         "admin.exposed" | "admin.in_use" | "admin.io" | "admin.occupied" | "admin.open_directory" => 3,
         "admin.unreachable" | "ca.crl_not_written" | "crl.malformed" | "home.missing" => 3,
         "backup.inconsistent" | "backup.missing_part" | "backup.unknown_part" => 3,
-        "gateway.access_log" | "gateway.bind" | "gateway.environment" | "gateway.thread" => 3,
+        "gateway.access_log" | "gateway.environment" | "gateway.thread" => 3,
         "gateway.internal" | "gateway.no_access_log" | "gateway.panicked" => 3,
         "key.envelope_damaged" | "key.envelope_unreadable" | "key.not_pem" | "key.unsupported" => 3,
         "key.passphrase_empty" | "key.passphrase_unreadable" | "kms.credential_unreadable" => 3,
@@ -24,8 +24,11 @@ pub fn exit_code(code: &str) -> u8 {
         "pkcs11.pin_unreadable" | "profile.directory" | "sealed.altered" | "sealed.foreign" => 3,
         "x509.malformed" | "x509.no_block" | "x509.pem" => 3,
 
+        // An address that is taken, or that this machine does not have.
+        "gateway.bind" => 4,
+
         // A file, record, key or service that is there, and that a rule does not accept.
-        "file.exists" | "file.exposed" | "file.foreign_owner" => 1,
+        "file.exists" | "file.exposed" | "file.foreign_owner" | "file.writable_by_all" => 1,
         "gateways.ahead" | "gateways.number_reused" | "gateways.operator_revoked" => 1,
         "kms.ca_certificate" | "kms.client_certificate" | "kms.key_unfit" | "kms.not_configured" => 1,
         "pkcs11.key_ambiguous" | "pkcs11.key_unfit" | "pkcs11.module_exposed" => 1,

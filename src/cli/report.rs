@@ -232,6 +232,7 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "file.exists" => "nothing was overwritten; move the file away, or choose another name or place",
         "file.exposed" => "close it to others: chmod 0700 for a directory, chmod 0600 for a key",
+        "file.writable_by_all" => "close it to others' writing: chmod o-w",
         "file.foreign_owner" => "run as the owner, or chown it to yourself",
         "file.disk_full" | "store.disk_full" => {
             "make room on the file system and run the command again; nothing half-written was kept"

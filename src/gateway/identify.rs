@@ -67,6 +67,11 @@ impl IssuerRoles {
         barred.map_or(Ok(()), |(_, link)| Err(link.issuer.clone()))
     }
 
+    /// The authorities that are listed.
+    pub fn listed(&self) -> impl Iterator<Item = &KeyIdentifier> {
+        self.0.iter().map(|(issuer, _)| issuer)
+    }
+
     fn roles_of(&self, issuer: &KeyIdentifier) -> Option<&[Role]> {
         self.0.iter().find(|(listed, _)| listed == issuer).map(|(_, roles)| roles.as_slice())
     }

@@ -19,7 +19,7 @@ use super::log::Destination;
 use super::log_file::LogFile;
 use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
-use crate::clock::{Clock, SystemClock, SystemEntropy, rfc3339};
+use crate::clock::{Clock, SystemClock, SystemEntropy, format_duration, rfc3339};
 use crate::files::FileError;
 use crate::keys::Protection;
 use crate::x509::X509Error;
@@ -138,6 +138,7 @@ pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
         routes: config.policy.routes().len(),
         upstreams: config.upstreams.len(),
         certificate_not_after: rfc3339(state.own.leaf.not_after),
+        crl_grace: config.trust.revocation.grace().as_secs(),
         crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
         key_protection: state.own.key.map(|key| key.protection),
     })
@@ -164,6 +165,8 @@ pub struct Checked {
     pub certificate_not_after: String,
     /// When the first of its CRLs ends; none where revocation is disabled.
     pub crl_next_update: Option<String>,
+    /// How many seconds after its end a CRL is still relied on.
+    pub crl_grace: u64,
     /// What protects its key, which was opened; none where it was left.
     pub key_protection: Option<Protection>,
 }
@@ -213,7 +216,7 @@ impl fmt::Display for Checked {
         )?;
         write!(f, "The gateway's certificate holds until {certificate_not_after}; ")?;
         match &self.crl_next_update {
-            Some(next_update) => writeln!(f, "the CRL holds until {next_update}.")?,
+            Some(next_update) => writeln!(f, "the CRL holds until {next_update}{}.", after(self.crl_grace))?,
             None => writeln!(f, "revocation is disabled.")?,
         }
         match &self.key_protection {
@@ -232,9 +235,20 @@ impl fmt::Display for Checked {
     }
 }
 
+/// How long a list is relied on after its end, as a part of a sentence.
+fn after(grace: u64) -> String {
+    match i64::try_from(grace) {
+        Ok(0) => String::new(),
+        grace => {
+            let grace = time::Duration::seconds(grace.unwrap_or(i64::MAX));
+            format!(", and is relied on for {} after that", format_duration(grace))
+        }
+    }
+}
+
 /// Reads the configuration in `path`.
 pub(super) fn load(path: &Path) -> Result<Config, RunError> {
-    let bytes = Config::read(path)?;
+    let bytes = Config::read_guarded(path)?;
     Config::of_file(path, &bytes)
         .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }

@@ -219,6 +219,7 @@ impl Loader {
     fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
+        warn_of_unknown_issuers(&config.trust, &trust);
         let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
         let mut held = Held::default();
         let crls = match &config.trust.revocation {
@@ -421,6 +422,15 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
             .with_intermediates(&files::read(path, SMALL_FILE)?, at)
             .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
         _ => Ok(bundle),
+    }
+}
+
+/// Tells of issuers that `trust.issuers` binds to roles and that are not known: nobody gets in by that, and
+/// somebody may have meant another one.
+fn warn_of_unknown_issuers(configured: &Trust, trust: &TrustBundle) {
+    let known = |issuer: &KeyIdentifier| trust.authorities().any(|(known, _)| known == issuer);
+    for issuer in configured.issuers.listed().filter(|issuer| !known(issuer)) {
+        tracing::warn!(%issuer, "`trust.issuers` has a key that neither `bundle` nor `intermediates` has");
     }
 }
 

@@ -152,6 +152,38 @@ fn what_would_keep_it_from_running_is_found_by_a_check() {
 }
 
 #[test]
+fn what_anybody_may_write_decides_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    let set = |name: &str, mode| {
+        let path = directory.path().join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = || {
+        let output = gateway(directory.path(), &["check", "--config", "gateway.yaml"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    setup.write(directory.path());
+    for name in ["gateway.yaml", "cluster.crt", "cluster.crl", "gateway.crt", "."] {
+        let (good, bad) = if name == "." { (0o700, 0o777) } else { (0o644, 0o666) };
+        set(name, bad);
+        let (code, said) = check();
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains("anybody may write to ") && said.contains("chmod o-w"), "{name}: {said}");
+        set(name, good);
+        assert_eq!(check().0, Some(0), "{name}");
+    }
+    // Nor while it runs: what was loaded before stays.
+    let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
+    set("cluster.crt", 0o666);
+    let mut said = BufReader::new(said).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("stays in force") && line.contains("anybody may write to")));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = crate::upstreams::scripted(|_, mut stream| {
@@ -247,7 +279,7 @@ fn an_address_that_is_taken_is_an_error_with_a_hint() {
     std::fs::write(&path, text.replace("127.0.0.1:0", &taken.local_addr().unwrap().to_string())).unwrap();
     let output = gateway(directory.path(), &["run", "--config", "gateway.yaml"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("error: cannot listen on 127.0.0.1:") && said.contains("hint: "), "{said}");
 }
 

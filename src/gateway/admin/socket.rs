@@ -63,9 +63,9 @@ impl AdminSocket {
         let directory = files::parent(path);
         let metadata = fs::metadata(directory)
             .map_err(|source| SocketError::Io { path: directory.to_owned(), source })?;
-        match metadata.mode() & 0o1002 {
-            0o0002 => Err(SocketError::OpenDirectory { path: directory.to_owned() }),
-            _ => Ok(()),
+        match files::anybody_may_replace_in(&metadata) {
+            true => Err(SocketError::OpenDirectory { path: directory.to_owned() }),
+            false => Ok(()),
         }
     }
 

@@ -140,7 +140,16 @@ impl Config {
             let words = reader::Chain(&error).to_string();
             vec![Problem::new(&path.display().to_string(), None, &words)]
         };
-        Self::of_file(path, &Self::read(path).map_err(unreadable)?)
+        Self::of_file(path, &Self::read_guarded(path).map_err(unreadable)?)
+    }
+
+    /// What is in the file of a configuration that is to be in force.
+    ///
+    /// # Errors
+    /// As [`Config::read`], or anybody may change it.
+    pub fn read_guarded(path: &Path) -> Result<Vec<u8>, FileError> {
+        files::check_guarded(path)?;
+        Self::read(path)
     }
 
     /// What is in the file of a configuration.
@@ -338,8 +347,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
 
 fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
     let mut fields = item.fields()?;
-    let certificate =
-        fields.required("certificate").and_then(|item| loaded(&item, base, files::check_readable));
+    let certificate = fields.required("certificate").and_then(|item| guarded(&item, base));
     let key = fields.required("key");
     let key = KeySource::from(key.as_ref(), &mut fields, base);
     fields.finish();
@@ -406,10 +414,21 @@ fn file(item: &Item<'_>, base: &Path, check: impl FnOnce(&Path) -> Result<(), Fi
         item.report(ConfigError::NoFile);
         return None;
     }
-    item.read(|text| {
-        let path = base.join(text);
-        check(&path).map(|()| path)
-    })
+    let path = base.join(item.text()?);
+    match check(&path) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+            item.report(format_args!("{}{remedy}", reader::Chain(&error)));
+            None
+        }
+    }
+}
+
+/// The same of a file that is loaded with the configuration and says whom to believe: not where anybody may
+/// change it.
+fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
+    loaded(item, base, |path| item.key_files().check(path))
 }
 
 /// The same of a file that is loaded with the configuration.

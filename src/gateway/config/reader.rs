@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
+use crate::files::{self, FileError};
 use crate::yaml::{Place, Problem};
 
 /// What was found so far: what is wrong, and which files are named to be loaded.
@@ -24,6 +25,17 @@ pub(super) enum KeyFiles {
     #[default]
     Checked,
     Left,
+}
+
+impl KeyFiles {
+    /// Whether a file may say whom to believe; whoever only asks may be another user than the gateway's,
+    /// and elsewhere.
+    pub(super) fn check(self, path: &Path) -> Result<(), FileError> {
+        match self {
+            Self::Checked => files::check_guarded(path),
+            Self::Left => files::check_readable(path),
+        }
+    }
 }
 
 impl Problems {

@@ -37,7 +37,10 @@ pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<
     fields.finish();
     let shadow = shadow?;
     let mut bytes = Vec::new();
-    let read = |path: &Path| files::read(path, LIMIT).map(|read| bytes = read);
+    let read = |path: &Path| {
+        shadow.key_files().check(path)?;
+        files::read(path, LIMIT).map(|read| bytes = read)
+    };
     let path = loaded(&shadow, base, read)?;
     match policy(&path.display().to_string(), &bytes, ground) {
         Ok(policy) => Some(Shadow { path, policy }),

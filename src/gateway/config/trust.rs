@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration, issuers, loaded};
-use crate::files;
+use super::{ConfigError, duration, guarded, issuers};
 use crate::gateway::identify::IssuerRoles;
 
 /// What callers' certificates are verified with.
@@ -51,6 +50,15 @@ impl Default for Resumption {
 }
 
 impl Revocation {
+    /// How long after its end a CRL is still relied on.
+    #[must_use]
+    pub const fn grace(&self) -> Duration {
+        match self {
+            Self::Crls { grace, .. } => *grace,
+            Self::Disabled => Duration::ZERO,
+        }
+    }
+
     /// The files of CRLs.
     #[must_use]
     pub fn paths(&self) -> &[PathBuf] {
@@ -65,7 +73,7 @@ impl Trust {
     /// Reads `trust`; `disabled` is what the configuration says under `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
         let mut fields = item.fields()?;
-        let bundle = fields.required("bundle").and_then(|item| loaded(&item, base, files::check_readable));
+        let bundle = fields.required("bundle").and_then(|item| guarded(&item, base));
         let crl = fields.optional("crl");
         let intermediates = fields.optional("intermediates");
         let staleness = fields.optional("crl_staleness");
@@ -80,7 +88,7 @@ impl Trust {
                 let paths = crls(&crl, base);
                 let grace = staleness.map_or(Some(Duration::ZERO), |item| grace(&item));
                 let intermediates = match intermediates {
-                    Some(item) => loaded(&item, base, files::check_readable).map(Some),
+                    Some(item) => guarded(&item, base).map(Some),
                     None => Some(None),
                 };
                 let read = paths.zip(intermediates).zip(grace);
@@ -129,7 +137,7 @@ fn crls(item: &Item<'_>, base: &Path) -> Option<Vec<PathBuf>> {
         item.report(ConfigError::NoFile);
         return None;
     }
-    let paths: Vec<_> = items.iter().map(|item| loaded(item, base, files::check_readable)).collect();
+    let paths: Vec<_> = items.iter().map(|item| guarded(item, base)).collect();
     paths.into_iter().collect()
 }
 
