@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    InvalidHeaderValue, TE,
+    InvalidHeaderValue, TE, TRAILER,
 };
 
 use super::framing::Host;
@@ -176,19 +176,26 @@ pub fn trailers(headers: &mut HeaderMap) {
 }
 
 fn remove_what_must_not_pass(headers: &mut HeaderMap) {
-    for option in connection_options(headers) {
+    for option in named_in(headers, CONNECTION).collect::<Vec<_>>() {
         headers.remove(option);
     }
     remove(headers, must_not_pass);
+    // Nor are those announced that will not come.
+    if named_in(headers, TRAILER).any(|name| must_not_pass(&name)) {
+        let kept: Vec<_> = named_in(headers, TRAILER).filter(|name| !must_not_pass(name)).collect();
+        headers.remove(TRAILER);
+        for name in kept {
+            headers.append(TRAILER, name.into());
+        }
+    }
 }
 
-/// Every field that a `Connection` line names, however many lines there are.
-fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(CONNECTION).into_iter();
+/// Every field that the lines of `field` name, however many lines there are.
+fn named_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
+    let lines = headers.get_all(field).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        .collect()
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
 fn remove(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {

@@ -149,12 +149,14 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
     while !cut.iter().all(ended) && noticed.elapsed() < CUT {
         sleep(LOOK).await;
     }
+    let connections_ending = cut.iter().filter(|session| !ended(session)).count();
     let state = gateway.state.load();
     let now = gateway.telemetry.clock.now();
     Ok(json(&Pushed {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),
         connections_cut: cut.len(),
+        connections_ending,
         duration_us: super::telemetry::micros_since(noticed),
     }))
 }
@@ -172,6 +174,8 @@ struct Pushed {
     /// What is in force now.
     crl: Vec<CrlStatus>,
     connections_cut: usize,
+    /// Those among them that had not ended yet when the patience of this answer had.
+    connections_ending: usize,
     /// From the last byte of the CRL to the end of those connections.
     duration_us: u64,
 }

@@ -78,6 +78,7 @@ async fn trailers_cannot_say_who_is_calling() {
     let seen = requests.recv().unwrap();
     assert!(seen.contains("x-checksum: 1"), "{seen}");
     assert!(!seen.contains("admin"), "{seen}");
+    assert!(seen.contains("trailer: x-checksum\r\n") && !seen.contains("x_cluster_role"), "{seen}");
 }
 
 #[tokio::test]

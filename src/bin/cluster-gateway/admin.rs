@@ -12,7 +12,8 @@ use super::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Close the open connections under one certificate; to keep the caller out, revoke it.
+    /// Close the open connections under one certificate: exit code 1 when there is none. To keep the caller
+    /// out, revoke it.
     Close {
         /// The certificate's serial number.
         #[arg(value_name = "SERIAL", value_parser = Request::close)]
@@ -54,8 +55,8 @@ pub(crate) fn run(command: Command) -> ExitCode {
     };
     let shown = ask(&which, &request).map(|answer| Shown {
         text: text::describe(&request, &answer),
+        is_good: answer["connections_closed"] != 0,
         json: answer,
-        is_good: true,
     });
     report::finish(which.json, shown.map_err(|error| failure(&error)))
 }

@@ -51,7 +51,7 @@ const SESSIONS: &[Field] = &[
     ("HTTP", "/alpn"),
     ("RESUMED", "/resumed"),
     ("OPEN FOR (s)", "/seconds_open"),
-    ("REQUESTS", "/requests_running"),
+    ("UNDER WAY", "/requests_running"),
     ("EXPIRES", "/expires"),
 ];
 
@@ -68,6 +68,9 @@ const REJECTED: &[Field] = &[
 #[must_use]
 pub fn describe(request: &Request, result: &Value) -> String {
     match request {
+        Request::Close { .. } if result["connections_closed"] == 0 => {
+            "No connection is open under that serial number: `sessions` shows those that are.\n".to_owned()
+        }
         Request::Close { .. } => format!(
             "{} connection(s) closed. The caller may connect again: to keep it out, revoke its certificate.\n",
             shown(&result["connections_closed"])

@@ -85,7 +85,11 @@ fn answer(gateway: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>
             Some(keys) => response(StatusCode::OK, "application/json", keys),
             None => response(StatusCode::NOT_FOUND, TEXT, "no assertions are made\n"),
         },
-        _ => response(StatusCode::NOT_FOUND, TEXT, "/metrics and /healthz are here\n"),
+        _ => response(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "/metrics, /healthz and, where assertions are made, /.well-known/cluster/jwks are here\n",
+        ),
     }
 }
 
