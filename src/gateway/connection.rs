@@ -101,10 +101,13 @@ pub async fn serve(admitted: Admitted) {
     let service = Requests(Arc::new(connection));
     let ended = match session.protocol {
         Protocol::Http1 => {
-            let connection = worker.http.http1.serve_connection(io, service).with_upgrades();
+            let connection = pin!(worker.http.http1.serve_connection(io, service).with_upgrades());
             answer_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
         }
-        Protocol::Http2 => drive(worker.http.http2.serve_connection(io, service), &session).await,
+        Protocol::Http2 => {
+            let connection = pin!(worker.http.http2.serve_connection(io, service));
+            drive(connection, &session).await
+        }
     };
     if let Err(error) = ended
         && error.is_parse()
@@ -113,9 +116,8 @@ pub async fn serve(admitted: Admitted) {
     }
 }
 
-/// Runs a connection; an order comes between any two of its steps.
-async fn drive(connection: impl Drainable, session: &Session) -> hyper::Result<()> {
-    let mut connection = pin!(connection);
+/// Runs a connection, which stays where it is: it is large. An order comes between any two of its steps.
+async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> hyper::Result<()> {
     let mut heeded = Order::Serve;
     loop {
         tokio::select! {
@@ -128,7 +130,7 @@ async fn drive(connection: impl Drainable, session: &Session) -> hyper::Result<(
             break;
         }
     }
-    // What still runs gets no further than this; dropping the connection resets it.
+    // What still runs gets no further than this; the connection is dropped then, which resets it.
     timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,7 +91,8 @@ async fn attempt(
             "the configuration has this listener no more",
         ));
     };
-    let accepting = TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible();
+    // It is large, and stays where it is.
+    let accepting = pin!(TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible());
     let (result, observed) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
     let Observed { presented, begun } = observed;
     let stream = match result {
