@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing::subscriber::NoSubscriber;
 
 use super::admin::AdminSocket;
 use super::config::{AccessLog, ClientCertificate, Config, Limits, Listener};
@@ -125,7 +126,9 @@ pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
     if keys == Keys::Opened {
         let loader = loader();
         loader.keyring().try_once(&config).map_err(GatewayError::from)?;
-        state = loader.first(&config).map_err(GatewayError::from)?;
+        // What there is to say of everything else has been said.
+        let quietly = || loader.first(&config).map_err(GatewayError::from);
+        state = tracing::subscriber::with_default(NoSubscriber::default(), quietly)?;
     }
     let open = |listener: &&Listener| listener.client_certificate == ClientCertificate::Optional;
     let for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());

@@ -247,6 +247,10 @@ fn check_says_that_all_is_well_or_everything_that_is_not() {
     let (_, said, _) = check(&["--json"]);
     let envelope: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&envelope["ok"], &envelope["result"]["routes"]), (&true.into(), &2.into()));
+    let stranger = crate::cluster::Cluster::new("other").crl(1, &[]);
+    std::fs::write(directory.path().join("cluster.crl"), setup.cluster.crl(1, &[]) + &stranger).unwrap();
+    let (code, _, said) = check(&[]);
+    assert_eq!((code, said.matches("a CRL is set aside").count()), (Some(0), 1), "told, and once: {said}");
 
     std::fs::remove_file(directory.path().join("cluster.crl")).unwrap();
     let (code, _, said) = check(&[]);
