@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::registry::Session;
@@ -153,9 +154,15 @@ impl Default for Activity {
     }
 }
 
+/// A stream over a socket.
+pub trait OnSocket {
+    /// What lies under it.
+    fn socket(&self) -> SockRef<'_>;
+}
+
 /// A stream that notes in its session's activity when bytes come and go.
 #[derive(Debug)]
-pub struct Watched<S> {
+pub struct Watched<S: OnSocket> {
     stream: S,
     session: Arc<Session>,
     /// Whether the caller is gone without a word: then none is sent after it, which its machine would only
@@ -163,7 +170,17 @@ pub struct Watched<S> {
     gone: bool,
 }
 
-impl<S> Watched<S> {
+impl<S: OnSocket> Drop for Watched<S> {
+    fn drop(&mut self) {
+        // Closed as usual, the kernel would go on sending what it has, megabytes of it, for as long as the
+        // caller likes. Closed like this, it forgets that, and resets the connection.
+        if self.session.takes_back() {
+            let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl<S: OnSocket> Watched<S> {
     /// Watches `stream` for `session`.
     pub const fn new(stream: S, session: Arc<Session>) -> Self {
         Self { stream, session, gone: false }
@@ -178,7 +195,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: OnSocket + AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -194,7 +211,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: OnSocket + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_written(written)

@@ -10,11 +10,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::activity::Watched;
+use super::activity::{OnSocket, Watched};
 use super::config::Limits;
 use super::handshake::Admitted;
 use super::pace::Paced;
@@ -137,6 +138,12 @@ async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> h
 /// A connection that can be told to take no further requests.
 trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
+}
+
+impl OnSocket for TlsStream<TcpStream> {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref().0)
+    }
 }
 
 type Io = TokioIo<Watched<TlsStream<TcpStream>>>;

@@ -84,7 +84,11 @@ impl Permission {
         let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Watch::Judged(exchange) = &*watch {
             let exchange = Arc::clone(exchange);
-            *watch = Watch::Watched(Box::pin(async move { exchange.forbidden().await }));
+            *watch = Watch::Watched(Box::pin(async move {
+                let problem = exchange.forbidden().await;
+                exchange.connection.session.take_back();
+                problem
+            }));
         }
         let Watch::Watched(end) = &mut *watch else { return Poll::Pending };
         let ended = end.as_mut().poll(cx);

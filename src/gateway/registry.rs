@@ -108,6 +108,8 @@ pub struct Session {
     /// When the reason to cut it was noticed.
     cut_since: OnceLock<Instant>,
     ended: AtomicBool,
+    /// Whether what its last response has sent is to be taken back, as far as it can be.
+    takes_back: AtomicBool,
 }
 
 impl Session {
@@ -157,6 +159,21 @@ impl Session {
             Order::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
             _ => None,
         }
+    }
+
+    /// Notes that its caller may not have the response that is under way any more. On HTTP/2 that is one of
+    /// several, and the connection goes on.
+    pub fn take_back(&self) {
+        if self.protocol == Protocol::Http1 {
+            self.takes_back.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether what has been sent, and not been taken by the caller, is not for it any more when the
+    /// connection ends.
+    pub fn takes_back(&self) -> bool {
+        let judged = matches!(self.order(), Order::Cut(reason) if reason.is_judgement() || reason == CutReason::Operator);
+        judged || self.takes_back.load(Ordering::Acquire)
     }
 
     /// Whether nothing goes over the connection any more.
@@ -299,6 +316,7 @@ impl Registry {
             changed: Notify::new(),
             cut_since: OnceLock::new(),
             ended: AtomicBool::new(false),
+            takes_back: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));

@@ -80,6 +80,7 @@ pub async fn run(
     let complete = tokio::select! {
         biased;
         problem = exchange.forbidden() => {
+            exchange.connection.session.take_back();
             record.fail(problem.code());
             false
         }

@@ -213,7 +213,13 @@ const CASES: &[(&str, &[&str])] = &[
             "intermediates::r1_a_crl_of_an_authority_cuts_its_callers_and_no_others",
         ],
     ),
-    ("R2", &["cutoff::r2_a_streaming_response_is_cut_in_the_middle"]),
+    (
+        "R2",
+        &[
+            "cutoff::r2_a_streaming_response_is_cut_in_the_middle",
+            "cutoff::r2_r7_what_was_sent_and_not_taken_is_taken_back",
+        ],
+    ),
     (
         "R3",
         &[
@@ -237,6 +243,7 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "cutoff::r7_a_rule_that_is_removed_ends_what_it_permitted",
             "cutoff::r7_a_streaming_response_ends_with_its_permission",
+            "cutoff::r2_r7_what_was_sent_and_not_taken_is_taken_back",
             "stall::r7_what_a_caller_does_not_take_is_ended_when_the_policy_forbids_it",
         ],
     ),

@@ -338,3 +338,41 @@ async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
     revoke(&gateway, 2, &[&alice]);
     eventually("it is gone", || (gateway.running().open_connections() == 0).then_some(()));
 }
+
+#[tokio::test]
+async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
+    let (full, filled) = channel();
+    let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        stream.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        full.send(()).unwrap();
+        // Held open: only the gateway ends it.
+        let _ = stream.read(&mut [0]);
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    let alice = gateway.user();
+    let ways: [(&str, &dyn Fn()); 2] = [
+        ("connection.certificate_revoked", &|| revoke(&gateway, 2, &[&alice])),
+        ("policy.role_not_allowed", &|| {
+            gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
+        }),
+    ];
+    for ((reason, end), leaf) in ways.iter().zip([&alice, &gateway.cluster.leaf("api-user", "bob")]) {
+        // The caller's side takes little by itself; the rest is on the gateway's.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let stream = socket.connect(gateway.address).await.unwrap();
+        let tls = gateway.client_config(Some(leaf), &["http/1.1"], rustls::DEFAULT_VERSIONS);
+        let mut stream = gateway.connect_over(stream, tls, gateway.address.ip().into()).await.unwrap();
+        stream.write_all(CALL).await.unwrap();
+        filled.recv().unwrap();
+        end();
+        gateway.line("request", |line| line["reason"] == *reason);
+        eventually("it is gone", || (gateway.running().open_connections() == 0).then_some(()));
+        let rest = ends(&mut stream).await;
+        assert!(rest.len() < 256 << 10, "{reason}: {} bytes came afterwards", rest.len());
+    }
+}

@@ -347,7 +347,8 @@ impl TestGateway {
         self.connect_over(stream, config, name).await
     }
 
-    async fn connect_over(
+    /// A TLS connection over this one.
+    pub(crate) async fn connect_over(
         &self,
         stream: TcpStream,
         config: ClientConfig,
