@@ -1,6 +1,6 @@
 //! What the CRL files hold, and which of it counts beside what has been pushed.
 //!
-//! Each issuer that is trusted has a list in the files, and no file goes back behind what it held. What
+//! No file goes back behind what it held, or loses an issuer's list. What
 //! an issuer has signed that is trusted no more is set aside: distrust does not wait until its list is
 //! gone too.
 
@@ -44,7 +44,12 @@ impl CrlFiles {
             for block in blocks.map_err(|source| refused(CrlError::Unreadable(source)))? {
                 match Crl::verify(block.der(), trust, at) {
                     Ok(crl) => read.crls.push(Arc::new(crl)),
-                    Err(stranger @ CrlError::UnknownIssuer { .. }) => read.strangers.push(stranger),
+                    // By a key that is trusted, it may be what revokes somebody.
+                    Err(CrlError::UnknownIssuer { issuer, key_identifier })
+                        if trust.authorities().all(|(known, _)| *known != key_identifier) =>
+                    {
+                        read.strangers.push(CrlError::UnknownIssuer { issuer, key_identifier });
+                    }
                     Err(error) => return Err(refused(error)),
                 }
             }
@@ -118,10 +123,14 @@ impl CrlFiles {
         let mut held = BTreeMap::new();
         for (issuer, certificate) in trust.authorities().filter(|(issuer, _)| set.crl(issuer).is_some()) {
             let newest = self.crls.iter().filter(|crl| crl.issuer == *issuer).max_by_key(|crl| crl.number);
-            let newest = newest.ok_or_else(|| CrlError::MissingForIssuer {
-                issuer: issuer.clone(),
-                subject: certificate.subject.to_string(),
-            })?;
+            let Some(newest) = newest else {
+                // A list may have come by push alone; one that was in the files is missed there.
+                if !before.0.contains_key(issuer) {
+                    continue;
+                }
+                let (issuer, subject) = (issuer.clone(), certificate.subject.to_string());
+                return Err(CrlError::MissingForIssuer { issuer, subject });
+            };
             if let Some(before) = before.0.get(issuer) {
                 before.gives_way_to(newest)?;
             }

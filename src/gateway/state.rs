@@ -180,16 +180,17 @@ impl Loader {
     /// As [`Loader::with_revocation`].
     pub fn narrowed(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
         let (at, before) = (self.clock.now(), previous.verifier.trust());
-        let files = config.map_or(&previous.trust, |config| &config.trust);
-        let narrowed = load_trust(files, at).ok().map(|trust| before.narrowed_to(&trust));
+        let trust = config.map_or(&previous.trust, |config| &config.trust);
+        let narrowed = files::check_guarded(&trust.bundle).ok().and_then(|()| load_trust(trust, at).ok());
+        let narrowed = narrowed.map(|trust| before.narrowed_to(&trust));
         // Nothing of it left is another cluster, and no distrust.
         let narrowed = narrowed.filter(|trust| !trust.anchors().is_empty());
         match narrowed.filter(|trust| !trust.is_same_as(before)) {
-            None => self.narrowed_within(previous, files, before, at),
-            Some(trust) => self.narrowed_within(previous, files, &trust, at).or_else(|error| {
+            None => self.narrowed_within(previous, trust, before, at),
+            Some(fewer) => self.narrowed_within(previous, trust, &fewer, at).or_else(|error| {
                 let code = error.code();
                 tracing::error!(code, "what is trusted stays as it was: {}", super::with_causes(&error));
-                self.narrowed_within(previous, files, before, at)
+                self.narrowed_within(previous, trust, before, at)
             }),
         }
     }

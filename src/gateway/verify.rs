@@ -38,6 +38,8 @@ pub struct PeerVerifier {
     revocation: Option<Crls>,
     trust_domain: TrustDomain,
     issuers: IssuerRoles,
+    /// Whether there is one root; where others are only left out, there are several.
+    only_root: bool,
     known: Mutex<HashMap<Sha256, Arc<Peer>>>,
     algorithms: WebPkiSupportedAlgorithms,
     root_subjects: Vec<DistinguishedName>,
@@ -59,6 +61,7 @@ impl PeerVerifier {
             .map(|anchor| DistinguishedName::from(anchor.certificate.subject.der.clone()));
         Self {
             root_subjects: root_subjects.collect(),
+            only_root: trust.anchors().len() == 1,
             trust,
             revocation,
             trust_domain,
@@ -146,7 +149,8 @@ impl PeerVerifier {
     /// The same with other trust anchors and CRLs.
     #[must_use]
     pub fn with(&self, trust: TrustBundle, revocation: Option<Crls>) -> Self {
-        Self::new(trust, revocation, self.trust_domain.clone(), self.issuers.clone())
+        let next = Self::new(trust, revocation, self.trust_domain.clone(), self.issuers.clone());
+        Self { only_root: self.only_root, ..next }
     }
 
     /// The roots, and the authorities that are known below them.
@@ -171,9 +175,8 @@ impl PeerVerifier {
     fn identify(&self, chain: &VerifiedChain, form: IdentityForm) -> Result<Identity, PeerError> {
         let identity = form.read(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
         let role = identity.role;
-        let only_root = self.trust.anchors().len() == 1;
         self.issuers
-            .check(chain, role, only_root)
+            .check(chain, role, self.only_root)
             .map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
         Ok(identity)
     }
