@@ -1,8 +1,8 @@
 //! Judging a caller's certificate: chain, revocation, identity, in this order.
 //!
-//! A chain that has been verified is remembered by its leaf, so that a caller who comes back costs no
-//! signature check of ours; its validity and revocation are looked at every time. The proof that the
-//! caller holds the key is TLS's, made anew in every full handshake and never remembered.
+//! A chain that has been verified is remembered, so that a caller who comes back with the same certificates
+//! costs no signature check of ours; its validity and revocation are looked at every time. The proof that
+//! the caller holds the key is TLS's, made anew in every full handshake and never remembered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -40,7 +40,8 @@ pub struct PeerVerifier {
     issuers: IssuerRoles,
     /// Whether there is one root; where others are only left out, there are several.
     only_root: bool,
-    known: Mutex<HashMap<Sha256, Arc<Peer>>>,
+    /// By the leaf. What came with it counts too: nobody gets in, or is refused, by what others sent.
+    known: Mutex<HashMap<Sha256, Known>>,
     algorithms: WebPkiSupportedAlgorithms,
     root_subjects: Vec<DistinguishedName>,
 }
@@ -83,8 +84,8 @@ impl PeerVerifier {
         form: IdentityForm,
         at: OffsetDateTime,
     ) -> Result<Arc<Peer>, PeerError> {
-        let fingerprint = Sha256::of(leaf);
-        if let Some(peer) = self.known(&fingerprint, at).filter(|peer| peer.form == form) {
+        let (fingerprint, beside) = (Sha256::of(leaf), digest_of_all(intermediates));
+        if let Some(peer) = self.known(&fingerprint, &beside, at).filter(|peer| peer.form == form) {
             return self.check_revocation(&peer.chain, at).map(|()| peer);
         }
         let chain = self.trust.verify(leaf, intermediates, Purpose::Client, at).map_err(PeerError::Chain)?;
@@ -101,7 +102,7 @@ impl PeerVerifier {
             identity,
             chain,
         });
-        self.remember(fingerprint, &peer);
+        self.remember(fingerprint, Known { beside, peer: Arc::clone(&peer) });
         Ok(peer)
     }
 
@@ -196,20 +197,36 @@ impl PeerVerifier {
         }
     }
 
-    /// The caller whose leaf was verified before, if all of its chain still holds at `at`.
-    fn known(&self, fingerprint: &Sha256, at: OffsetDateTime) -> Option<Arc<Peer>> {
+    /// The caller whose leaf was verified before, with what came `beside` it then, if all of its chain
+    /// still holds at `at`.
+    fn known(&self, fingerprint: &Sha256, beside: &Sha256, at: OffsetDateTime) -> Option<Arc<Peer>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(fingerprint).filter(|peer| peer.is_valid_at(at)).cloned()
+        let known = known.get(fingerprint).filter(|known| known.beside == *beside)?;
+        known.peer.is_valid_at(at).then(|| Arc::clone(&known.peer))
     }
 
-    fn remember(&self, fingerprint: Sha256, peer: &Arc<Peer>) {
+    fn remember(&self, fingerprint: Sha256, verified: Known) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only verified certificates get here: a stranger cannot push the others out.
+        // Only verified certificates get here, each once: a stranger cannot push the others out.
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(fingerprint, Arc::clone(peer));
+        known.insert(fingerprint, verified);
     }
+}
+
+/// A caller that was let in.
+#[derive(Debug)]
+struct Known {
+    /// [`digest_of_all`] that it sent beside its leaf.
+    beside: Sha256,
+    peer: Arc<Peer>,
+}
+
+/// A digest of these certificates, in this order.
+fn digest_of_all(certificates: &[CertificateDer<'_>]) -> Sha256 {
+    let digests: Vec<_> = certificates.iter().map(|certificate| Sha256::of(certificate).0).collect();
+    Sha256::of(digests.as_flattened())
 }
 
 /// An authority that issues, as far as it is known here.
