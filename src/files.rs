@@ -6,6 +6,10 @@
 //! durable. A crash leaves either nothing, a temporary file whose name says whose it is, or the
 //! whole file.
 
+mod guarded;
+
+pub use guarded::{anybody_may_replace_in, check_guarded};
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -59,36 +63,6 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// [`FileError`].
 pub fn check_readable(path: &Path) -> Result<(), FileError> {
     open_regular(path).map(drop)
-}
-
-/// Refuses what [`read`] could not open, and what anybody may write to or put another file in the place of:
-/// whoever is let in by what it says could be anybody.
-///
-/// # Errors
-/// [`FileError`], above all [`FileError::WritableByAll`].
-pub fn check_guarded(path: &Path) -> Result<(), FileError> {
-    let metadata = open_regular(path)?.metadata().map_err(|source| FileError::io("read", path, source))?;
-    if metadata.mode() & 0o002 != 0 {
-        return Err(FileError::WritableByAll { path: path.to_owned() });
-    }
-    // Where the name is, and where the file that it leads to is.
-    let target = fs::canonicalize(path).map_err(|source| FileError::io("read", path, source))?;
-    for directory in [parent(path), parent(&target)] {
-        // Where nothing can be written, its mode says nothing: Kubernetes mounts what it publishes so.
-        let is_read_only = rustix::fs::statvfs(directory)
-            .is_ok_and(|mounted| mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-        if anybody_may_replace_in(&self::directory(directory)?) && !is_read_only {
-            return Err(FileError::WritableByAll { path: directory.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// Whether anybody may put a file into this directory in the place of somebody else's.
-#[must_use]
-pub fn anybody_may_replace_in(directory: &fs::Metadata) -> bool {
-    // In a sticky one, only the owner of a file replaces it.
-    directory.mode() & 0o1002 == 0o0002
 }
 
 /// Reads a file that holds a secret: like [`read`], but refused when anybody but its owner could
@@ -669,35 +643,6 @@ mod tests {
         write(&key, Access::Private, Placement::New, b"k").unwrap();
         write(&crt, Access::Public, Placement::New, b"c").unwrap();
         assert_eq!((mode(&key), mode(&crt)), (0o600, 0o644));
-    }
-
-    #[test]
-    fn what_anybody_may_change_is_not_relied_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        let (open, file) = (dir.path().join("open"), dir.path().join("a.yaml"));
-        fs::create_dir(&open).unwrap();
-        fs::write(&file, "a").unwrap();
-        set(&file, 0o664);
-        assert!(check_guarded(&file).is_ok(), "a group is somebody");
-        set(&file, 0o646);
-        let refused = check_guarded(&file).unwrap_err();
-        assert_eq!(refused.code(), "file.writable_by_all");
-        assert_eq!(refused.remedy(), Some(format!("chmod o-w {}", file.display())));
-        set(&file, 0o644);
-        let link = open.join("link");
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        for (mode, is_good) in [(0o777, false), (0o1777, true), (0o775, true)] {
-            set(&open, mode);
-            assert_eq!(check_guarded(&link).is_ok(), is_good, "{mode:o}");
-        }
-        // The link itself is safe, and not what it leads to.
-        let (moved, outside) = (open.join("a.yaml"), dir.path().join("link"));
-        fs::rename(&file, &moved).unwrap();
-        std::os::unix::fs::symlink(&moved, &outside).unwrap();
-        assert!(check_guarded(&outside).is_ok());
-        set(&open, 0o777);
-        assert_eq!(check_guarded(&outside).unwrap_err().code(), "file.writable_by_all");
     }
 
     #[test]
