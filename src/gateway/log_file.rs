@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, AtFlags, CWD, OFlags};
 
 use super::log::Destination;
+use crate::files::parent;
 
 /// A log file, open at its end.
 #[derive(Debug)]
@@ -27,6 +28,21 @@ impl LogFile {
         Ok(Self { path, file })
     }
 
+    /// Whether [`LogFile::open`] could; nothing is made.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn check(path: &Path) -> io::Result<()> {
+        match options().open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Who may make it is who may write to its directory.
+                let allowed = Access::WRITE_OK | Access::EXEC_OK;
+                Ok(rustix::fs::accessat(CWD, parent(path), allowed, AtFlags::EACCESS)?)
+            }
+            opened => opened.map(drop),
+        }
+    }
+
     /// Whether there is another file at its path. None at all is no other: whoever moves the file away is
     /// about to make the next one, or to say that we shall.
     fn has_been_replaced(&self) -> bool {
@@ -38,11 +54,16 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    // Who calls when is nobody's business but its readers'.
+    options().create(true).mode(0o640).open(path)
+}
+
+fn options() -> OpenOptions {
     // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
-    // Who calls when is nobody's business but its readers'.
-    options.create(true).append(true).mode(0o640).custom_flags(nonblocking).open(path)
+    options.append(true).custom_flags(nonblocking);
+    options
 }
 
 impl Write for LogFile {

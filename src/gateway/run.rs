@@ -120,7 +120,10 @@ pub enum Keys {
 pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
     let config = load(path)?;
     if let Some(admin) = &config.admin {
-        AdminSocket::check_directory(admin).map_err(GatewayError::from)?;
+        AdminSocket::check(admin).map_err(GatewayError::from)?;
+    }
+    if let AccessLog::File(path) = &config.access_log {
+        LogFile::check(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?;
     }
     let mut state = load_state(&config)?;
     if keys == Keys::Opened {

@@ -98,9 +98,10 @@ fn a_hang_up_loads_everything_again() {
 fn the_end_of_a_crl_is_told_when_it_comes() {
     let directory = tempfile::tempdir().unwrap();
     let mut setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    // A slow machine has until the end of the grace to start.
     let soon = crate::cluster::now() + time::Duration::seconds(2);
     setup.crl = Some(setup.cluster.crl_until(1, &[], soon));
-    setup.trust = "crl: cluster.crl, crl_staleness: { grace: 5s }".to_owned();
+    setup.trust = "crl: cluster.crl, crl_staleness: { grace: 15s }".to_owned();
     setup.more = "admin: state/admin.sock";
     setup.write(directory.path());
     let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
@@ -142,13 +143,36 @@ fn what_would_keep_it_from_running_is_found_by_a_check() {
     let open = directory.path().join("open");
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
-    Setup { more: "admin: open/admin.sock", ..Setup::new() }.write(directory.path());
-    for command in ["check", "run"] {
-        let output = gateway(directory.path(), &[command, "--config", "gateway.yaml"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(3), "{command}: {said}");
-        assert!(said.contains("anybody may replace the admin socket"), "{command}: {said}");
+    std::fs::create_dir(directory.path().join("log")).unwrap();
+    for (more, wanted) in [
+        ("admin: open/admin.sock", "anybody may replace the admin socket"),
+        ("admin: cluster.crt", "cluster.crt is not a socket, and is not replaced by one"),
+        ("access_log: log", "cannot use the access log"),
+    ] {
+        Setup { more, ..Setup::new() }.write(directory.path());
+        for command in ["check", "run"] {
+            let output = gateway(directory.path(), &[command, "--config", "gateway.yaml"]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(3), "{command} {more}: {said}");
+            assert!(said.contains(wanted), "{command} {more}: {said}");
+        }
     }
+}
+
+#[test]
+fn a_check_leaves_no_log_and_no_socket_behind_and_takes_those_that_are_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    Setup { more: "admin: admin.sock\naccess_log: access.log", ..setup }.write(directory.path());
+    let check = || gateway(directory.path(), &["check", "--config", "gateway.yaml"]).status().unwrap().code();
+    let there = || ["admin.sock", "access.log"].map(|name| directory.path().join(name).exists());
+    assert_eq!((check(), there()), (Some(0), [false, false]));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"));
+    command.args(["run", "--config", "gateway.yaml"]).current_dir(directory.path());
+    let (mut child, _, _said) = start_command(command);
+    assert_eq!((check(), there()), (Some(0), [true, true]), "beside a gateway that runs");
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -165,8 +189,18 @@ fn what_anybody_may_write_decides_nothing() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     setup.write(directory.path());
-    for name in ["gateway.yaml", "cluster.crt", "cluster.crl", "gateway.crt", "."] {
-        let (good, bad) = if name == "." { (0o700, 0o777) } else { (0o644, 0o666) };
+    // A link in a directory where anybody may put another one leads wherever they like.
+    let config = std::fs::read_to_string(directory.path().join("gateway.yaml")).unwrap();
+    std::fs::create_dir_all(directory.path().join("above/trust")).unwrap();
+    std::fs::rename(directory.path().join("cluster.crt"), directory.path().join("above/trust/cluster.crt"))
+        .unwrap();
+    std::os::unix::fs::symlink("above/trust", directory.path().join("trust")).unwrap();
+    std::fs::write(directory.path().join("gateway.yaml"), config.replace("cluster.crt", "trust/cluster.crt"))
+        .unwrap();
+    for name in
+        ["gateway.yaml", "trust/cluster.crt", "cluster.crl", "gateway.crt", ".", "above", "above/trust"]
+    {
+        let (good, bad) = if directory.path().join(name).is_dir() { (0o700, 0o777) } else { (0o644, 0o666) };
         set(name, bad);
         let (code, said) = check();
         assert_eq!(code, Some(1), "{name}: {said}");
@@ -176,11 +210,35 @@ fn what_anybody_may_write_decides_nothing() {
     }
     // Nor while it runs: what was loaded before stays.
     let (mut child, _, said) = start(directory.path(), &["run", "--config", "gateway.yaml"]);
-    set("cluster.crt", 0o666);
+    set("above/trust/cluster.crt", 0o666);
     let mut said = BufReader::new(said).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("stays in force") && line.contains("anybody may write to")));
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_mode_of_what_nobody_can_write_says_nothing() {
+    // As Kubernetes mounts a ConfigMap: its directory has mode 0777, and nothing in it can be written.
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() };
+    setup.write(directory.path());
+    std::fs::create_dir(directory.path().join("mounted")).unwrap();
+    let script = "mount -t tmpfs -o mode=0777 none mounted && mkdir mounted/..v1 && \
+        cp -p cluster.* gateway.* mounted/..v1 && ln -s ..v1 mounted/..data && \
+        for file in $(ls mounted/..v1); do ln -s ..data/$file mounted/$file; done && \
+        \"$0\" check --config mounted/gateway.yaml; echo writable $?; \
+        mount -o remount,ro mounted && \"$0\" check --config mounted/gateway.yaml; echo read-only $?";
+    let script = script.replace("mkdir mounted/..v1", "mkdir mounted/..v1 mounted/state");
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script, env!("CARGO_BIN_EXE_cluster-gateway")])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("writable 1\n") && said.contains("anybody may write to"), "{said}");
+    assert!(said.contains("read-only 0\n"), "{said}");
 }
 
 #[test]

@@ -55,11 +55,21 @@ impl AdminSocket {
         Ok(Self { listener: socket.into(), path: path.to_owned(), file })
     }
 
-    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
+    /// Whether [`AdminSocket::bind`] could put the socket at `path`; one that a running gateway has there
+    /// is as it should be.
     ///
     /// # Errors
     /// [`SocketError`].
-    pub fn check_directory(path: &Path) -> Result<(), SocketError> {
+    pub fn check(path: &Path) -> Result<(), SocketError> {
+        Self::check_directory(path)?;
+        match check_place(path) {
+            Err(SocketError::InUse { .. }) => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
+    fn check_directory(path: &Path) -> Result<(), SocketError> {
         let directory = files::parent(path);
         let metadata = fs::metadata(directory)
             .map_err(|source| SocketError::Io { path: directory.to_owned(), source })?;
