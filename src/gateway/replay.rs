@@ -46,13 +46,26 @@ fn judge(mut lines: impl BufRead, config: &Config) -> io::Result<Replay> {
         if lines.read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        match Line::read(&line).map(|line| (line.compare(config), line)) {
-            None if is_event(&line) => replay.other_lines += 1,
-            None => replay.foreign_lines += 1,
-            Some((Comparison::Unjudgeable, _)) => replay.unjudgeable += 1,
-            Some((Comparison::DependsOnQuery, _)) => replay.depends_on_query += 1,
-            Some((Comparison::Same, _)) => replay.unchanged += 1,
-            Some((Comparison::Changed { now }, line)) => {
+        let line = match Read::of(&line) {
+            Read::Decision(line) => line,
+            Read::NoDecision => {
+                replay.other_lines += 1;
+                continue;
+            }
+            Read::Broken => {
+                replay.unjudgeable += 1;
+                continue;
+            }
+            Read::Foreign => {
+                replay.foreign_lines += 1;
+                continue;
+            }
+        };
+        match line.compare(config) {
+            Comparison::Unjudgeable => replay.unjudgeable += 1,
+            Comparison::DependsOnQuery => replay.depends_on_query += 1,
+            Comparison::Same => replay.unchanged += 1,
+            Comparison::Changed { now } => {
                 replay.changed += 1;
                 replay.list(&mut known, line, now, number);
             }
@@ -70,11 +83,11 @@ pub struct Replay {
     pub changed: u64,
     /// Requests on which it decides by their query, which the log does not have.
     pub depends_on_query: u64,
-    /// Requests whose path or caller the log does not have whole.
+    /// Requests whose path, caller or decision the log does not have whole.
     pub unjudgeable: u64,
     /// Lines that tell of no decision.
     pub other_lines: u64,
-    /// Lines that are not of an access log.
+    /// Lines that are not of an access log: one that a full disk or a rotation has cut through is none.
     pub foreign_lines: u64,
     /// What changes, in the order of the log, each once.
     pub changes: Vec<Change>,
@@ -100,10 +113,10 @@ pub struct Change {
 }
 
 impl Replay {
-    /// Whether every request was judged, and is treated as it was.
+    /// Whether every request was judged, and is treated as it was. What cannot be read may have been one.
     #[must_use]
     pub const fn is_without_change(&self) -> bool {
-        self.changed + self.depends_on_query + self.unjudgeable == 0
+        self.changed + self.depends_on_query + self.unjudgeable + self.foreign_lines == 0
     }
 
     /// Whether there is no line of an access log.
@@ -126,10 +139,43 @@ impl Replay {
     }
 }
 
+/// A line of the log.
+enum Read {
+    /// A request on which a policy decided.
+    Decision(Line),
+    /// Something that no policy was asked about.
+    NoDecision,
+    /// A request of which something is missing.
+    Broken,
+    /// Nothing that an access log has.
+    Foreign,
+}
+
+impl Read {
+    fn of(bytes: &[u8]) -> Self {
+        let Ok(Event { event, decision, .. }) = serde_json::from_slice(bytes) else { return Self::Foreign };
+        if event != "request" || decision.as_deref() == Some("none") {
+            return Self::NoDecision;
+        }
+        match serde_json::from_slice::<Line>(bytes) {
+            Ok(line) if matches!(line.decision.as_str(), "permit" | "deny") => Self::Decision(line),
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// What every line of an access log has, and the lines of requests more.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "time")]
+    _time: String,
+    event: String,
+    decision: Option<String>,
+}
+
 /// What is read of a request's line.
 #[derive(Deserialize)]
 struct Line {
-    event: String,
     role: Option<Role>,
     name: Option<String>,
     method: String,
@@ -140,17 +186,6 @@ struct Line {
     status: Option<u16>,
 }
 
-/// Whether this is a line of an access log, whatever it tells of.
-fn is_event(bytes: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[expect(dead_code, reason = "that they are there is what counts")]
-    struct Event {
-        time: String,
-        event: String,
-    }
-    serde_json::from_slice::<Event>(bytes).is_ok()
-}
-
 enum Comparison {
     Changed { now: String },
     DependsOnQuery,
@@ -159,12 +194,6 @@ enum Comparison {
 }
 
 impl Line {
-    /// The line of a request on which a policy decided; `None` for any other.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let line: Self = serde_json::from_slice(bytes).ok()?;
-        (line.event == "request" && matches!(line.decision.as_str(), "permit" | "deny")).then_some(line)
-    }
-
     fn caller(&self) -> Option<String> {
         Some(format!("{}/{}", self.role?, self.name.as_deref()?))
     }
@@ -246,7 +275,7 @@ impl fmt::Display for Replay {
             ),
             (unjudgeable, "request(s) not judged: the log does not have all of them"),
             (other_lines, "other line(s)"),
-            (foreign_lines, "line(s) that are not of an access log"),
+            (foreign_lines, "line(s) not judged: they are not of an access log, or not whole"),
         ] {
             if *count > 0 {
                 writeln!(f, "{count} {what}")?;

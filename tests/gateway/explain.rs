@@ -293,7 +293,7 @@ async fn a_log_is_replayed_against_another_policy() {
     assert_eq!(said["depends_on_query"], 1);
     assert_eq!(said["other_lines"], 2, "a refused handshake and a bad path: {said}");
     assert_eq!(said["foreign_lines"], 3, "what is no line of an access log: {said}");
-    assert!(text.contains("3 line(s) that are not of an access log\n"), "{text}");
+    assert!(text.contains("3 line(s) not judged: they are not of an access log, or not whole\n"), "{text}");
     let changes = said["changes"].as_array().unwrap();
     assert_eq!(changes.len(), 2, "{said}");
     assert_eq!((&changes[0]["caller"], &changes[0]["requests"]), (&"api-user/alice".into(), &2.into()));
@@ -304,6 +304,13 @@ async fn a_log_is_replayed_against_another_policy() {
     assert!(text.contains("api-user/alice GET /v1/x: permit (api) -> deny"), "{text}");
     assert!(text.contains("3 request(s) would be treated otherwise, 1 as they were\n"), "{text}");
 
+    let (code, said, _) = replay(Setup::new().routes);
+    assert_eq!(
+        (code, &said["changed"]),
+        (1, &0.into()),
+        "what cannot be read may have been a request: {said}"
+    );
+    std::fs::write(gateway.path("access.log"), lines.join("\n")).unwrap();
     let (code, said, _) = replay(Setup::new().routes);
     assert_eq!((code, &said["changed"]), (0, &0.into()), "{said}");
 }
@@ -344,6 +351,33 @@ fn what_cannot_be_judged_is_not_said_to_stay() {
     let (code, said) = replay("/v1/ws", 101);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("GET /v1/ws: permit (api) -> deny (policy.websocket) by routes[1]"), "{said}");
+}
+
+#[test]
+fn a_line_that_is_not_whole_is_not_said_to_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    Setup::new().write(directory.path());
+    let whole = r#"{"time":"2026-01-02T03:04:05.000Z","event":"request","role":"api-user","name":"alice","method":"GET","path":"/v1/x","decision":"permit","upstream":"api"}"#;
+    let of_other_event =
+        r#"{"time":"2026-01-02T03:04:05.000Z","event":"connection_cut","reason":"chain.revoked"}"#;
+    let cut_through = &whole[..60];
+    let without_method = whole.replace("\"method\":\"GET\",", "");
+    let undecided = whole.replace("permit", "none");
+    let unknown = whole.replace("permit", "perhaps");
+    let cases = [
+        (of_other_event, 0),
+        (undecided.as_str(), 0),
+        (cut_through, 1),
+        (without_method.as_str(), 1),
+        (unknown.as_str(), 1),
+        ("2026-01-02 INFO of another log", 1),
+    ];
+    for (line, expected) in cases {
+        std::fs::write(directory.path().join("access.log"), format!("{whole}\n{line}\n")).unwrap();
+        let (code, said, err) = run(directory.path(), &["replay", "access.log", "--config", "gateway.yaml"]);
+        assert_eq!(code, expected, "{line}: {said}{err}");
+        assert_eq!(said.contains("not judged"), expected == 1, "{line}: {said}");
+    }
 }
 
 #[test]
