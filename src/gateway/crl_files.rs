@@ -5,7 +5,7 @@
 //! gone too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -20,97 +20,81 @@ use crate::x509::{KeyIdentifier, Sha256};
 
 /// What was read of the CRL files.
 #[derive(Debug)]
-pub struct CrlFiles {
-    /// Those of issuers that are trusted.
-    crls: Vec<Arc<Crl>>,
-    /// Why each of the others was set aside.
-    strangers: Vec<CrlError>,
+pub struct CrlFiles<'a> {
+    paths: &'a [PathBuf],
+    /// The lists of issuers that are trusted, and where each was.
+    crls: Vec<(Arc<Crl>, &'a Path)>,
+    /// Why each of the others was set aside, and where it was.
+    strangers: Vec<(CrlError, &'a Path)>,
 }
 
 /// The newest list of each issuer that the files held when they were last taken.
 #[derive(Clone, Debug, Default)]
 pub struct Held(BTreeMap<KeyIdentifier, CrlVersion>);
 
-impl CrlFiles {
+impl Held {
+    /// Notes a list that the files hold; an older one than they held is no news.
+    fn note(&mut self, crl: &Crl) {
+        if self.0.get(&crl.issuer).is_none_or(|before| before.gives_way_to(crl).unwrap_or(false)) {
+            self.0.insert(crl.issuer.clone(), crl.version());
+        }
+    }
+}
+
+impl<'a> CrlFiles<'a> {
     /// Reads and verifies everything that the files at `paths` hold.
     ///
     /// # Errors
     /// [`StateError`] for the first file that cannot be read, or list that is not to be relied on.
-    pub fn read(paths: &[PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Result<Self, StateError> {
-        let mut read = Self { crls: Vec::new(), strangers: Vec::new() };
+    pub fn read(paths: &'a [PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Result<Self, StateError> {
+        let mut read = Self { paths, crls: Vec::new(), strangers: Vec::new() };
         for path in paths {
-            let refused = |source| StateError::Crl { paths: vec![path.clone()], source: Box::new(source) };
             let blocks = blocks_of(Kind::Crl, &files::read(path, CRL_FILE)?);
-            for block in blocks.map_err(|source| refused(CrlError::Unreadable(source)))? {
+            for block in blocks.map_err(|source| refused(path, CrlError::Unreadable(source)))? {
                 match Crl::verify(block.der(), trust, at) {
-                    Ok(crl) => read.crls.push(Arc::new(crl)),
+                    Ok(crl) => read.crls.push((Arc::new(crl), path)),
                     // By a key that is trusted, it may be what revokes somebody.
                     Err(CrlError::UnknownIssuer { issuer, key_identifier })
                         if trust.authorities().all(|(known, _)| *known != key_identifier) =>
                     {
-                        read.strangers.push(CrlError::UnknownIssuer { issuer, key_identifier });
+                        read.strangers.push((CrlError::UnknownIssuer { issuer, key_identifier }, path));
                     }
-                    Err(error) => return Err(refused(error)),
+                    Err(error) => return Err(refused(path, error)),
                 }
             }
         }
         Ok(read)
     }
 
-    /// `crls` as far as `trust` goes, with whatever newer ones the files at `paths` hold; what cannot be
-    /// read or relied on is passed over.
-    #[must_use]
-    pub fn newer_than(
-        crls: &Crls,
-        paths: &[PathBuf],
-        trust: &TrustBundle,
-        at: OffsetDateTime,
-    ) -> RevocationSet {
-        let mut offered = Vec::new();
-        for path in paths {
-            let blocks = files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(Kind::Crl, &bytes).ok());
-            let is_known = |der: &[u8]| crls.set.crls().any(|crl| crl.sha256 == Sha256::of(der));
-            for block in blocks.iter().flatten().filter(|block| !is_known(block.der())) {
-                let crl = Crl::verify(block.der(), trust, at).ok();
-                offered.extend(crl.filter(|crl| !crls.is_stale(crl.next_update, at)).map(Arc::new));
-            }
-        }
-        crls.set.with_newer_of(&offered, trust)
-    }
-
     /// The newest of each issuer, of the files and of what has been `pushed`; and what the files held,
     /// which is to be given as `before` the next time.
     ///
     /// # Errors
-    /// [`CrlError`] when an issuer has none in the files, or an older one than `before`.
+    /// [`StateError`] when an issuer has none in the files, or an older one than `before`; it names the
+    /// file where the fault is in one.
     pub fn newest_with(
         self,
         pushed: Vec<Crl>,
         trust: &TrustBundle,
         before: &Held,
-    ) -> Result<(RevocationSet, Held), CrlError> {
-        let mut all = self.crls.clone();
-        all.extend(pushed.into_iter().map(Arc::new));
-        let set = RevocationSet::newest_of(&all, trust).and_then(|set| {
-            let held = self.held_of(&set, trust, before)?;
-            Ok((set, held))
-        });
-        let (set, held) = set.map_err(|error| match (error, self.strangers.first()) {
-            // It stands where the one that is missing should.
-            (CrlError::MissingForIssuer { .. }, Some(stranger)) => stranger.clone(),
-            (error, _) => error,
-        })?;
-        for stranger in &self.strangers {
-            tracing::warn!(code = stranger.code(), "a CRL is set aside, and revokes nobody: {stranger}");
+    ) -> Result<(RevocationSet, Held), StateError> {
+        let in_files = self.crls.iter().map(|(crl, _)| Arc::clone(crl));
+        let all: Vec<_> = in_files.chain(pushed.into_iter().map(Arc::new)).collect();
+        let set = RevocationSet::newest_of(&all, trust).map_err(|error| self.in_its_place(error))?;
+        let held = self.held_of(&set, trust, before)?;
+        for (stranger, path) in &self.strangers {
+            let (code, file) = (stranger.code(), path.display());
+            tracing::warn!(code, %file, "a CRL is set aside, and revokes nobody: {stranger}");
         }
-        for crl in &self.crls {
+        for (crl, path) in &self.crls {
             let newest = set.crl(&crl.issuer).filter(|newest| newest.sha256 != crl.sha256);
             if let Some(newest) = newest {
                 tracing::warn!(
+                    file = %path.display(),
                     issuer = %crl.issuer,
                     number = %crl.number,
                     in_force = %newest.number,
-                    "the files hold a CRL that is not the newest: distribute the newest one"
+                    "a file holds a CRL that is not the newest: the newest is in force"
                 );
             }
         }
@@ -119,23 +103,71 @@ impl CrlFiles {
 
     /// The newest that the files hold of each issuer that has one in `set`, not older than `before`: even
     /// where a newer one is in force that was pushed, whoever puts an old one there is not to go unnoticed.
-    fn held_of(&self, set: &RevocationSet, trust: &TrustBundle, before: &Held) -> Result<Held, CrlError> {
-        let mut held = BTreeMap::new();
+    fn held_of(&self, set: &RevocationSet, trust: &TrustBundle, before: &Held) -> Result<Held, StateError> {
+        let mut held = Held::default();
         for (issuer, certificate) in trust.authorities().filter(|(issuer, _)| set.crl(issuer).is_some()) {
-            let newest = self.crls.iter().filter(|crl| crl.issuer == *issuer).max_by_key(|crl| crl.number);
-            let Some(newest) = newest else {
-                // A list may have come by push alone; one that was in the files is missed there.
-                if !before.0.contains_key(issuer) {
-                    continue;
+            let of_issuer = self.crls.iter().filter(|(crl, _)| crl.issuer == *issuer);
+            match (of_issuer.max_by_key(|(crl, _)| crl.number), before.0.get(issuer)) {
+                (Some((newest, path)), before) => {
+                    before
+                        .map_or(Ok(true), |before| before.gives_way_to(newest))
+                        .map_err(|e| refused(path, e))?;
+                    held.note(newest);
                 }
-                let (issuer, subject) = (issuer.clone(), certificate.subject.to_string());
-                return Err(CrlError::MissingForIssuer { issuer, subject });
-            };
-            if let Some(before) = before.0.get(issuer) {
-                before.gives_way_to(newest)?;
+                (None, Some(_)) => {
+                    let (issuer, subject) = (issuer.clone(), certificate.subject.to_string());
+                    return Err(self.in_its_place(CrlError::MissingForIssuer { issuer, subject }));
+                }
+                // A list may have come by push alone; one that was in the files is missed there.
+                (None, None) => {}
             }
-            held.insert(issuer.clone(), newest.version());
         }
-        Ok(Held(held))
+        Ok(held)
     }
+
+    /// Why the files are refused: where a list is missing and a stranger's stands in its place, that is told.
+    fn in_its_place(&self, error: CrlError) -> StateError {
+        let refused_all = |error| StateError::Crl { paths: self.paths.to_vec(), source: Box::new(error) };
+        let CrlError::MissingForIssuer { subject, .. } = &error else { return refused_all(error) };
+        // Of the same name and another key, or else the only one that it can be.
+        let namesake = |(stranger, _): &&(CrlError, &Path)| matches!(stranger, CrlError::UnknownIssuer { issuer, .. } if issuer == subject);
+        let instead = match self.strangers.as_slice() {
+            [stranger] => Some(stranger),
+            several => several.iter().find(namesake),
+        };
+        match instead {
+            Some((stranger, path)) => refused(path, stranger.clone()),
+            None => refused_all(error),
+        }
+    }
+}
+
+/// `crls` as far as `trust` goes, with whatever newer ones the files at `paths` hold; what cannot be read or
+/// relied on is passed over. And what the files are known to hold by that, where they held `before`.
+#[must_use]
+pub fn newer_than(
+    crls: &Crls,
+    paths: &[PathBuf],
+    trust: &TrustBundle,
+    before: &Held,
+    at: OffsetDateTime,
+) -> (RevocationSet, Held) {
+    let (mut offered, mut held) = (Vec::new(), before.clone());
+    for path in paths {
+        let blocks = files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(Kind::Crl, &bytes).ok());
+        for block in blocks.iter().flatten() {
+            let sha256 = Sha256::of(block.der());
+            match crls.set.crls().find(|crl| crl.sha256 == sha256) {
+                Some(known) => held.note(known),
+                None => offered.extend(Crl::verify(block.der(), trust, at).ok().map(Arc::new)),
+            }
+        }
+    }
+    offered.retain(|crl| !crls.is_stale(crl.next_update, at));
+    offered.iter().for_each(|crl| held.note(crl));
+    (crls.set.with_newer_of(&offered, trust), held)
+}
+
+fn refused(path: &Path, error: CrlError) -> StateError {
+    StateError::Crl { paths: vec![path.to_owned()], source: Box::new(error) }
 }

@@ -65,7 +65,7 @@ pub struct Permission(Mutex<Watch>);
 
 enum Watch {
     /// As it was judged; nobody has waited for it yet.
-    Judged(Arc<Exchange>),
+    Judged(Exchange),
     /// Whoever waits is woken when it ends.
     Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
     /// It has ended.
@@ -76,24 +76,24 @@ impl Permission {
     /// As `exchange` was judged.
     #[must_use]
     pub fn of(exchange: Exchange) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Watch::Judged(Arc::new(exchange)))))
+        Arc::new(Self(Mutex::new(Watch::Judged(exchange))))
     }
 
     /// Is ready when it has ended, once.
     pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Problem> {
         let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Watch::Judged(exchange) = &*watch {
-            let exchange = Arc::clone(exchange);
-            *watch = Watch::Watched(Box::pin(async move {
+        let mut end = match std::mem::replace(&mut *watch, Watch::Ended) {
+            Watch::Judged(exchange) => Box::pin(async move {
                 let problem = exchange.forbidden().await;
                 exchange.connection.session.take_back();
                 problem
-            }));
-        }
-        let Watch::Watched(end) = &mut *watch else { return Poll::Pending };
+            }),
+            Watch::Watched(end) => end,
+            Watch::Ended => return Poll::Pending,
+        };
         let ended = end.as_mut().poll(cx);
-        if ended.is_ready() {
-            *watch = Watch::Ended;
+        if ended.is_pending() {
+            *watch = Watch::Watched(end);
         }
         ended
     }

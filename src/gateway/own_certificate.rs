@@ -18,7 +18,7 @@ use crate::files::{self, SMALL_FILE};
 use crate::identity::{Identity, IdentityError, IdentityRefusal, Role, TrustDomain};
 use crate::keys::Protection;
 use crate::x509::trust::{ChainError, Purpose};
-use crate::x509::{Certificate, Sha256, SubjectAltName, pem};
+use crate::x509::{Certificate, KeyIdentifier, Sha256, SubjectAltName, pem};
 
 /// The gateway's own certificate.
 #[derive(Clone, Debug)]
@@ -79,13 +79,13 @@ impl OwnCertificate {
         }
     }
 
-    /// Holds it to the rules.
+    /// Holds it to the rules, and says which trust anchor it chains to.
     pub(super) fn check(
         &self,
         verifier: &PeerVerifier,
         listeners: &[Listener],
         at: OffsetDateTime,
-    ) -> Result<(), StateError> {
+    ) -> Result<KeyIdentifier, StateError> {
         let (leaf, intermediates) = self.chain.split_first().ok_or_else(|| self.refused(OwnFault::Empty))?;
         let chain = verifier
             .trust()
@@ -103,7 +103,7 @@ impl OwnCertificate {
             .identity(&chain.leaf, listeners, verifier.trust_domain())
             .map_err(|source| self.refused(OwnFault::Identity(source)))?;
         match identity.role {
-            Role::ControlService => Ok(()),
+            Role::ControlService => Ok(chain.anchor),
             role => Err(self.refused(OwnFault::Role(role))),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A new state is built whole, beside the old one, and put in force in one step; then every open
 //! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
-//! loudly; a newer CRL alone is not kept out by it. One change is made at a time, and none waits for a
+//! loudly; newer CRLs and the removal of a root are not kept out by it. One change is made at a time, and none waits for a
 //! network: a key that is being opened still is a change of its own, when it has been.
 
 use std::net::SocketAddr;
@@ -304,10 +304,11 @@ pub struct Change {
 impl Shared {
     /// Loads the configuration and everything that it names again, and puts it in force. Reads files;
     /// not for a thread that serves. Where a key of the gateway's cannot be opened, the old one stays with
-    /// its certificate, and everything else changes. Whatever else fails, a newer CRL is not kept out by it.
+    /// its certificate, and everything else changes. Whatever else fails, neither a newer CRL nor the removal
+    /// of a root is kept out by it.
     ///
     /// # Errors
-    /// [`ReloadError`]; then nothing but CRLs has changed, unless it is [`ReloadError::Key`].
+    /// [`ReloadError`]; then nothing but that has changed, unless it is [`ReloadError::Key`].
     pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
         // Whoever has moved the log away says so like this, whatever comes of the rest.
         self.telemetry.log.reopen();

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::assertion::{AssertionError, Assertions};
 use super::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
-use super::crl_files::{CrlFiles, Held};
+use super::crl_files::{self, CrlFiles, Held};
 use super::forward::{Deadlines, Upstream};
 use super::keyring::{FoundKeys, Keyring, Standing};
 use super::own_certificate::{OwnCertificate, OwnFault};
@@ -52,6 +52,8 @@ pub struct State {
     pub assertions: Option<Arc<Assertions>>,
     /// The gateway's own certificate.
     pub own: OwnCertificate,
+    /// The key of the trust anchor that it chains to.
+    own_anchor: KeyIdentifier,
     /// Where pushed CRLs are kept, and which were the newest.
     pub pushed: Option<PushedCrls>,
     /// The files that it was loaded from.
@@ -173,48 +175,51 @@ impl Loader {
     }
 
     /// `previous` without the trust anchors that its files, or those of `config`, have no more, and with
-    /// whatever newer CRLs they hold: nobody is let in by it who was not before. What cannot be read or
-    /// relied on is passed over. `None` where there is nothing of either.
+    /// whatever newer CRLs they hold: no root, no authority, no policy comes in by it. What cannot be read
+    /// or relied on is passed over. `None` where there is nothing of either.
+    ///
+    /// The anchor of our own certificate stays: to take it away is half of a change, whose other half is
+    /// another certificate.
     ///
     /// # Errors
     /// As [`Loader::with_revocation`].
     pub fn narrowed(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
         let (at, before) = (self.clock.now(), previous.verifier.trust());
-        let trust = config.map_or(&previous.trust, |config| &config.trust);
-        let narrowed = files::check_guarded(&trust.bundle).ok().and_then(|()| load_trust(trust, at).ok());
-        let narrowed = narrowed.map(|trust| before.narrowed_to(&trust));
+        let files = config.map_or(&previous.trust, |config| &config.trust);
+        let bundle = files::check_guarded(&files.bundle).ok().and_then(|()| load_trust(files, at).ok());
+        let trusts = |bundle: &TrustBundle, key: &KeyIdentifier| bundle.anchor(key).is_some();
         // Nothing of it left is another cluster, and no distrust.
-        let narrowed = narrowed.filter(|trust| !trust.anchors().is_empty());
-        match narrowed.filter(|trust| !trust.is_same_as(before)) {
-            None => self.narrowed_within(previous, trust, before, at),
-            Some(fewer) => self.narrowed_within(previous, trust, &fewer, at).or_else(|error| {
-                let code = error.code();
-                tracing::error!(code, "what is trusted stays as it was: {}", super::with_causes(&error));
-                self.narrowed_within(previous, trust, before, at)
-            }),
-        }
-    }
-
-    /// The same, where what is trusted is already known.
-    fn narrowed_within(
-        &self,
-        previous: &State,
-        files: &Trust,
-        trust: &TrustBundle,
-        at: OffsetDateTime,
-    ) -> Result<Option<State>, StateError> {
+        let is_ours =
+            |bundle: &TrustBundle| !before.narrowed_to(|key| trusts(bundle, key)).anchors().is_empty();
+        let trust = match bundle.filter(is_ours) {
+            Some(bundle) => {
+                let own = &previous.own_anchor;
+                if trusts(before, own) && !trusts(&bundle, own) {
+                    tracing::error!(
+                        anchor = %own,
+                        "a root has been removed that the gateway's own certificate chains to: it stays trusted \
+                         until there is a certificate of another"
+                    );
+                }
+                before.narrowed_to(|key| key == own || trusts(&bundle, key))
+            }
+            None => before.clone(),
+        };
         let versions = |set: &RevocationSet| set.crls().map(Crl::version).collect::<Vec<_>>();
         let known = previous.verifier.revocation();
-        let crls = known.map(|known| Crls {
-            set: CrlFiles::newer_than(known, files.revocation.paths(), trust, at),
-            grace: known.grace,
-        });
+        let (mut crls, mut held) = (None, previous.held.clone());
+        if let Some(known) = known {
+            let paths = files.revocation.paths();
+            let (set, now_held) = crl_files::newer_than(known, paths, &trust, &previous.held, at);
+            (crls, held) = (Some(Crls { set, grace: known.grace }), now_held);
+        }
         let same_crls =
             crls.as_ref().map(|crls| versions(&crls.set)) == known.map(|crls| versions(&crls.set));
-        if same_crls && trust.is_same_as(previous.verifier.trust()) {
+        if same_crls && trust.is_same_as(before) {
             return Ok(None);
         }
-        self.build(Some(previous), Parts::of(previous, previous.verifier.with(trust.clone(), crls))).map(Some)
+        let verifier = previous.verifier.with(trust, crls);
+        self.build(Some(previous), Parts { held, ..Parts::of(previous, verifier) }).map(Some)
     }
 
     fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
@@ -229,8 +234,7 @@ impl Loader {
                 let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
                 let before = previous.map(|previous| previous.held.clone()).unwrap_or_default();
                 let read = CrlFiles::read(paths, &trust, at)?;
-                let (mut set, now_held) =
-                    read.newest_with(kept.unwrap_or_default(), &trust, &before).map_err(refused)?;
+                let (mut set, now_held) = read.newest_with(kept.unwrap_or_default(), &trust, &before)?;
                 held = now_held;
                 if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
                     set = current.set.succeeded_by(set).map_err(refused)?;
@@ -284,15 +288,15 @@ impl Loader {
     fn build(&self, previous: Option<&State>, parts: Parts) -> Result<State, StateError> {
         let at = self.clock.now();
         parts.check_crls(previous, at)?;
-        match parts.own.check(&parts.verifier, &parts.listeners, at) {
-            // Or else whoever has stolen our certificate could keep out the CRL that ends it.
-            Err(error)
-                if previous.is_some_and(|previous| parts.has_the_certificate_and_trust_of(previous)) =>
-            {
+        let own_anchor = match parts.own.check(&parts.verifier, &parts.listeners, at) {
+            Ok(anchor) => anchor,
+            Err(error) => {
+                let previous = previous.filter(|previous| parts.may_go_on(previous, &error, at));
+                let Some(previous) = previous else { return Err(error) };
                 tracing::error!(code = error.code(), "{}", super::with_causes(&error));
+                previous.own_anchor.clone()
             }
-            checked => checked?,
-        }
+        };
         let verifier = Arc::new(parts.verifier);
         let entry = |listener: Listener| {
             let accepts = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
@@ -325,6 +329,7 @@ impl Loader {
             operators: parts.operators,
             assertions: parts.assertions,
             own: parts.own,
+            own_anchor,
             pushed: parts.pushed,
             files: parts.files,
             trust: parts.trust,
@@ -407,9 +412,19 @@ impl Parts {
         Ok(())
     }
 
-    fn has_the_certificate_and_trust_of(&self, state: &State) -> bool {
-        self.own.chain == state.own.chain
-            && self.verifier.trust().fingerprint() == state.verifier.trust().fingerprint()
+    /// Whether `error`, which is what our own certificate meets with, is no reason to stay with `previous`:
+    /// the certificate is in force as it is, and what is wrong with it is that it has been revoked, or
+    /// nothing that these parts bring. Or else whoever has stolen it could keep out the list that ends it,
+    /// and a gateway whose certificate has run out would not learn whom else to turn away.
+    fn may_go_on(&self, previous: &State, error: &StateError, at: OffsetDateTime) -> bool {
+        let is_revoked = matches!(error, StateError::OwnCertificate { why: OwnFault::Revoked, .. });
+        let is_no_news = || {
+            let before = self.own.check(&previous.verifier, &self.listeners, at);
+            before.is_err_and(|before| before.code() == error.code())
+        };
+        self.own.chain == previous.own.chain
+            && self.verifier.trust().anchor(&previous.own_anchor).is_some()
+            && (is_revoked || is_no_news())
     }
 }
 

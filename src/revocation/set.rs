@@ -74,7 +74,8 @@ impl RevocationSet {
     /// older, or at odds with what is known, is passed over and keeps out nothing else.
     #[must_use]
     pub fn with_newer_of(&self, offered: &[Arc<Crl>], bundle: &TrustBundle) -> Self {
-        let mut set = self.clone();
+        // What of it is of no authority any more goes.
+        let mut set = self.with(&[], bundle).unwrap_or_else(|_| self.clone());
         // One CRL may release the authority whose own stands before it.
         for _ in 0..=bundle.intermediates().len() {
             for crl in offered {

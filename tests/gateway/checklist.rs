@@ -232,8 +232,10 @@ const CASES: &[(&str, &[&str])] = &[
         "R5",
         &[
             "cutoff::r5_a_trust_anchor_that_is_removed_ends_its_callers_and_no_others",
-            "revocation::r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there",
-            "revocation::r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded",
+            "narrowing::r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there",
+            "narrowing::r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded",
+            "narrowing::r5_a_removed_trust_anchor_is_out_where_our_own_certificate_has_run_out",
+            "narrowing::r5_the_root_of_our_own_certificate_stays_until_it_is_replaced_and_no_other_does",
             "intermediates::r5_a_revoked_authority_takes_its_callers_along_and_no_others",
         ],
     ),

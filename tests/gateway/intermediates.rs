@@ -93,6 +93,22 @@ async fn t11_each_authority_revokes_its_own_callers() {
 }
 
 #[tokio::test]
+async fn what_another_connection_presented_lets_nobody_in_and_keeps_nobody_out() {
+    let (setup, users) = with_users();
+    let gateway = setup.start();
+    let whole = user_of(&users, "alice");
+    let mut leaf_alone = whole.clone();
+    leaf_alone.chain.truncate(1);
+    let refusals = || gateway.lines().iter().filter(|line| line["event"] == "handshake_refused").count();
+    for round in 1..=2 {
+        gateway.refused(Some(&leaf_alone)).await;
+        crate::eventually::eventually("it is told", || (refusals() == round).then_some(()));
+        assert_eq!(gateway.get(&whole, "/v1/x").await.status, 200);
+    }
+    assert_eq!(gateway.refusal(), "chain.unknown_issuer");
+}
+
+#[tokio::test]
 async fn r1_a_crl_of_an_authority_cuts_its_callers_and_no_others() {
     let (setup, users) = with_users();
     let gateway = Setup { more: OPERATORS, ..setup }.start();

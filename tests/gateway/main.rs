@@ -39,6 +39,7 @@ mod identity;
 mod intermediates;
 mod life;
 mod metrics;
+mod narrowing;
 mod own_key;
 mod panics;
 mod paths;

@@ -6,8 +6,6 @@ use rcgen::CrlDistributionPoint;
 use time::Duration;
 
 use crate::cluster::{Cluster, Leaf, now};
-use crate::cutoff::{call, ends, idle};
-use crate::eventually::eventually;
 use crate::harness::{MovedClock, Setup, TestGateway};
 
 /// A gateway with CRL 5 in force, and the certificate that it revokes.
@@ -159,64 +157,4 @@ async fn a_crl_that_revokes_the_gateway_itself_is_enforced_and_never_started_wit
     setup.crl = Some(setup.cluster.crl(2, &[&setup.own]));
     let refused = setup.try_start().map(|_| ()).unwrap_err();
     assert_eq!(refused.0.code(), "own_certificate.revoked");
-}
-
-/// A gateway that trusts two roots, each with a list, and what the file of lists holds.
-fn with_two_roots() -> (TestGateway, Cluster) {
-    let (mut setup, second) = (Setup::new(), Cluster::new("prod"));
-    setup.bundle = Some(setup.cluster.bundle() + &second.bundle());
-    setup.crl = Some(setup.cluster.crl(1, &[]) + &second.crl(1, &[]));
-    (setup.start(), second)
-}
-
-#[tokio::test]
-async fn r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there() {
-    let (gateway, second) = with_two_roots();
-    let (alice, bob) = (gateway.user(), second.leaf("api-user", "bob"));
-    let (mut stays, mut cut) = (idle(&gateway, &alice).await, idle(&gateway, &bob).await);
-    gateway.replace("cluster.crt", gateway.cluster.bundle());
-    assert_eq!(ends(&mut cut).await, "");
-    let line = gateway.line("connection_cut", |_| true);
-    assert_eq!((&line["name"], &line["reason"]), (&"bob".into(), &"connection.trust_changed".into()));
-    call(&mut stays).await;
-    gateway.refused(Some(&bob)).await;
-    assert_eq!(gateway.status()["reload"]["last_error"], serde_json::Value::Null);
-    assert_eq!(gateway.status()["crl"].as_array().unwrap().len(), 1);
-    // What stands in the place of the list that is needed is no surplus.
-    gateway.replace("cluster.crl", second.crl(2, &[]));
-    assert_eq!(gateway.reload(), Err("crl.unknown_issuer"));
-    call(&mut stays).await;
-}
-
-#[tokio::test]
-async fn r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded() {
-    for (broken, contents) in [("cluster.crl", "gone"), ("gateway.yaml", "broken: [\n"), ("gateway.key", "?")]
-    {
-        let (gateway, second) = with_two_roots();
-        let (alice, bob) = (gateway.user(), second.leaf("api-user", "bob"));
-        let (mut stays, mut cut) = (idle(&gateway, &alice).await, idle(&gateway, &bob).await);
-        let good = std::fs::read_to_string(gateway.path(broken)).unwrap();
-        let failing = || !gateway.status()["reload"]["last_error"].is_null();
-        gateway.replace_private(broken, contents);
-        eventually("it cannot be loaded", || failing().then_some(()));
-        gateway.replace("cluster.crt", gateway.cluster.bundle());
-        assert_eq!(ends(&mut cut).await, "", "{broken}");
-        gateway.refused(Some(&bob)).await;
-        assert!(failing(), "{broken}");
-        // Neither does a root come in on this way, nor one that nobody has yet.
-        let third = Cluster::new("prod");
-        gateway.replace("cluster.crt", gateway.cluster.bundle() + &second.bundle() + &third.bundle());
-        assert!(gateway.reload().is_err(), "{broken}");
-        for stranger in [&bob, &third.leaf("api-user", "carol")] {
-            gateway.refused(Some(stranger)).await;
-        }
-        // And another cluster's is a mistake: nobody would be left.
-        gateway.replace("cluster.crt", third.bundle());
-        assert!(gateway.reload().is_err(), "{broken}");
-        call(&mut stays).await;
-        gateway.replace("cluster.crt", gateway.cluster.bundle());
-        gateway.replace_private(broken, &good);
-        eventually("it is loaded again", || (!failing()).then_some(()));
-        call(&mut stays).await;
-    }
 }
