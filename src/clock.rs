@@ -99,6 +99,7 @@ const UNITS: [(char, i64); 6] =
 /// [`TimeTextError::Duration`] for anything else, zero and negative durations included.
 pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
     let wrong = || TimeTextError::Duration { given: text.to_owned() };
+    let too_long = || TimeTextError::TooLong { given: text.to_owned() };
     let mut seconds: i64 = 0;
     let mut units = UNITS.iter();
     let mut rest = text;
@@ -108,8 +109,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
         let unit = tail.chars().next().ok_or_else(wrong)?;
         // `units` only moves forward: a repeated or a larger unit is not found any more.
         let (_, scale) = units.find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        let number: i64 = number.parse().map_err(|_| wrong())?;
-        seconds = number.checked_mul(*scale).and_then(|s| seconds.checked_add(s)).ok_or_else(wrong)?;
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        // Digits alone are wrong only by being too many.
+        let number: i64 = number.parse().map_err(|_| too_long())?;
+        seconds = number.checked_mul(*scale).and_then(|s| seconds.checked_add(s)).ok_or_else(too_long)?;
         rest = tail.get(unit.len_utf8()..).ok_or_else(wrong)?;
     }
     // Ten thousand years is past what X.509 can write. A sum with a time may still be past the last time
@@ -118,7 +123,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
         0 if text.is_empty() => Err(wrong()),
         0 => Err(TimeTextError::NoDuration { given: text.to_owned() }),
         1..=315_360_000_000 => Ok(Duration::seconds(seconds)),
-        _ => Err(wrong()),
+        _ => Err(too_long()),
     }
 }
 
@@ -160,6 +165,12 @@ pub enum TimeTextError {
         /// What was given.
         given: String,
     },
+    /// Longer than X.509 has years for.
+    #[error("`{given}` is too long: the most is 10000y")]
+    TooLong {
+        /// What was given.
+        given: String,
+    },
     /// Not a time as [`parse_time`] reads it.
     #[error(
         "`{given}` is not a time: write RFC 3339 such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31"
@@ -175,7 +186,7 @@ impl TimeTextError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Duration { .. } | Self::NoDuration { .. } => "input.duration",
+            Self::Duration { .. } | Self::NoDuration { .. } | Self::TooLong { .. } => "input.duration",
             Self::Time { .. } => "input.time",
         }
     }
@@ -201,6 +212,15 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_that_is_too_long_is_said_to_be() {
+        for text in ["10001y", "99999999d", "99999999999999999999s", "9223372036854775807y"] {
+            let said = parse_duration(text).unwrap_err().to_string();
+            assert_eq!(said, format!("`{text}` is too long: the most is 10000y"));
+        }
+        assert!(parse_duration("10000y").is_ok());
     }
 
     #[test]

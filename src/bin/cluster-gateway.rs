@@ -316,7 +316,7 @@ fn hint(error: &RunError) -> Option<&'static str> {
         "kms.unavailable" => {
             "see that the service runs and can be reached from here; `kms_timeout` says how long a start waits"
         }
-        "own_certificate.revoked" | "own_certificate.role" => {
+        "chain.wrong_purpose" | "own_certificate.revoked" | "own_certificate.role" => {
             "use a certificate that `cluster-ca create-control` made"
         }
         "revocation.crl_expired" => {
@@ -325,6 +325,7 @@ fn hint(error: &RunError) -> Option<&'static str> {
         "crl.malformed" | "x509.malformed" | "x509.no_block" | "x509.pem" | "x509.unexpected_block" => {
             "the file is not what the configuration takes it for, or not whole: copy it here again"
         }
+        "x509.private_key" => "name the certificate that was written beside the key: its file ends with .crt",
         "tls.key_mismatch" => "`identity.certificate` and `identity.key` must be written by the same command",
         _ => return None,
     })

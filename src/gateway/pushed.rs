@@ -4,15 +4,19 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use super::state::StateError;
-use crate::files::{self, Access, CRL_FILE, FileError, Placement, SMALL_FILE};
+use crate::files::{self, Access, CRL_FILE, DirectoryLock, FileError, Placement, SMALL_FILE};
 use crate::revocation::{Crl, CrlVersion, RevocationSet};
 use crate::x509::KeyIdentifier;
 use crate::x509::pem::{Kind, pem};
 use crate::x509::trust::TrustBundle;
+
+/// How long to wait for another gateway that writes to the same directory.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where pushed CRLs are kept, and which were the newest.
 #[derive(Clone, Debug)]
@@ -47,13 +51,21 @@ impl PushedCrls {
         Ok(crls)
     }
 
-    /// Keeps the CRL in `der` in the place of the last one of `issuer`.
+    /// Keeps these CRLs, each with its DER, in the place of the last ones of their issuers.
     ///
     /// # Errors
-    /// [`FileError`]; the last one is then still there.
-    pub fn keep(&self, issuer: &KeyIdentifier, der: &[u8]) -> Result<(), FileError> {
-        let text = pem(Kind::Crl.label(), der);
-        files::write(&self.path(issuer), Access::Public, Placement::Replace, text.as_bytes())
+    /// [`StateError`]: one is older than what has been in force here, perhaps in another gateway that has
+    /// the same directory, and then none is kept; or the disk refuses, and the last ones are still there.
+    pub fn keep(&self, crls: &[(&Crl, &[u8])]) -> Result<(), StateError> {
+        let _lock = self.lock()?;
+        for (crl, _) in crls {
+            self.check_one(crl)?;
+        }
+        for (crl, der) in crls {
+            let text = pem(Kind::Crl.label(), der);
+            files::write(&self.path(&crl.issuer), Access::Public, Placement::Replace, text.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Refuses a set in which a CRL is older than one that has been in force here.
@@ -61,13 +73,13 @@ impl PushedCrls {
     /// # Errors
     /// [`StateError::Superseded`], or the record cannot be read.
     pub fn check(&self, set: &RevocationSet) -> Result<(), StateError> {
-        for crl in set.crls() {
-            if let Some(newest) = self.newest(&crl.issuer)? {
-                let path = || self.record_of(&crl.issuer);
-                newest.gives_way_to(crl).map_err(|source| StateError::Superseded { path: path(), source })?;
-            }
-        }
-        Ok(())
+        set.crls().try_for_each(|crl| self.check_one(crl))
+    }
+
+    fn check_one(&self, crl: &Crl) -> Result<(), StateError> {
+        let Some(newest) = self.newest(&crl.issuer)? else { return Ok(()) };
+        let refused = |source| StateError::Superseded { path: self.record_of(&crl.issuer), source };
+        newest.gives_way_to(crl).map(drop).map_err(refused)
     }
 
     /// Notes which CRLs are the newest, of those that `set` has newer ones of.
@@ -75,6 +87,7 @@ impl PushedCrls {
     /// # Errors
     /// [`StateError`] when a record cannot be read or written.
     pub fn record(&self, set: &RevocationSet) -> Result<(), StateError> {
+        let _lock = self.lock()?;
         for crl in set.crls() {
             if self.newest(&crl.issuer)?.is_none_or(|known| known.number < crl.number) {
                 let text = format!("{} {}\n", crl.number, crl.sha256);
@@ -97,6 +110,11 @@ impl PushedCrls {
             Some(CrlVersion { number: number.parse().ok()?, sha256: sha256.parse().ok()? })
         });
         record.map(Some).ok_or(StateError::DamagedRecord { path })
+    }
+
+    /// The right to write there, which gateways that have the same directory take turns at.
+    fn lock(&self) -> Result<DirectoryLock, FileError> {
+        DirectoryLock::acquire(&self.0, PATIENCE)
     }
 
     fn path(&self, issuer: &KeyIdentifier) -> PathBuf {

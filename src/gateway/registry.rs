@@ -55,6 +55,9 @@ pub enum CutReason {
 }
 
 impl CutReason {
+    /// Those that say that the caller may not be here any more, whatever it does.
+    pub const JUDGEMENTS: [Self; 3] = [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
+
     /// The stable code of this reason.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -70,10 +73,10 @@ impl CutReason {
         }
     }
 
-    /// Whether it says that the caller may not be here any more, whatever it does.
+    /// Whether it is one of [`CutReason::JUDGEMENTS`].
     #[must_use]
-    pub const fn is_judgement(self) -> bool {
-        matches!(self, Self::CertificateExpired | Self::CertificateRevoked | Self::TrustChanged)
+    pub fn is_judgement(self) -> bool {
+        Self::JUDGEMENTS.contains(&self)
     }
 }
 

@@ -490,7 +490,7 @@ impl Shared {
                     let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
                     return Err(PushError::Stale { issuer, next_update });
                 }
-                newer.push((&crl.issuer, block));
+                newer.push((&**crl, block.der()));
             }
         }
         // What a revoked authority has made stops nothing, and is no success either.
@@ -505,9 +505,12 @@ impl Shared {
         }
         let next = self.changes.loader.with_revocation(state, next)?;
         // Before it is in force: what an operator is told has been done outlives a crash.
-        for (issuer, block) in newer {
-            pushed.keep(issuer, block.der()).map_err(|source| PushError::NotKept { source })?;
-        }
+        pushed.keep(&newer).map_err(|error| match error {
+            StateError::File(source) => PushError::NotKept { source },
+            // Another gateway has the same directory, and a newer one.
+            StateError::Superseded { source, .. } => PushError::Crl(source),
+            error => PushError::State(error),
+        })?;
         Ok(Some(next))
     }
 

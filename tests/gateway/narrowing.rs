@@ -5,8 +5,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use http::Request;
-use http_body_util::Full;
 use rcgen::{CertifiedIssuer, KeyPair};
 use serde_json::Value;
 use time::Duration;
@@ -14,7 +12,8 @@ use time::Duration;
 use crate::cluster::{Cluster, Leaf, authority, crl_by, leaf_params, now};
 use crate::cutoff::{call, ends, idle};
 use crate::eventually::eventually;
-use crate::harness::{Answer, MovedClock, Setup, TestGateway};
+use crate::harness::{MovedClock, Setup, TestGateway};
+use crate::push::{admin, push};
 
 /// A gateway that trusts two roots, each with a list, and what the file of lists holds.
 fn with_two_roots() -> (TestGateway, Cluster) {
@@ -31,12 +30,6 @@ fn of_two_roots(mut setup: Setup) -> (Setup, Cluster) {
 }
 
 const OPERATORS: &str = "operators: [{ role: api-user, name: admin }]\nstate_directory: state\n";
-
-async fn push(gateway: &TestGateway, crls: String) -> Answer {
-    let admin = gateway.cluster.leaf("api-user", "admin");
-    let request = Request::builder().method("PUT").uri("/.well-known/cluster/crl").header("host", "gateway");
-    gateway.call(&admin, request.body(Full::from(crls)).unwrap()).await
-}
 
 fn certificate(authority: &CertifiedIssuer<'static, KeyPair>) -> cluster_ca::x509::Certificate {
     cluster_ca::x509::Certificate::from_der(authority.der()).unwrap()
@@ -282,7 +275,7 @@ async fn a_list_that_came_by_push_alone_is_missed_in_no_file() {
     assert_eq!(gateway.refusal(), "revocation.revoked");
     // The authority is released, and has a list again.
     let pushed = gateway.cluster.crl(2, &[]) + &crl_by(&users, 1, std::iter::empty(), in_ten_days);
-    let answer = push(&gateway, pushed).await;
+    let answer = push(&gateway, &admin(&gateway), pushed).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(gateway.get(&alice, "/v1/x").await.status, 200);
     assert_eq!(gateway.reload(), Ok(()));
@@ -303,7 +296,7 @@ async fn a_list_that_was_enforced_although_nothing_else_could_be_is_remembered_a
     break_configuration(&gateway);
     gateway.replace("cluster.crl", gateway.cluster.crl(7, &[]));
     gateway.wait_for_crl(7);
-    assert_eq!(push(&gateway, gateway.cluster.crl(9, &[])).await.status, 200);
+    assert_eq!(push(&gateway, &admin(&gateway), gateway.cluster.crl(9, &[])).await.status, 200);
     gateway.replace("gateway.yaml", good);
     eventually("it is loaded again", || gateway.reload().ok());
     gateway.replace("cluster.crl", gateway.cluster.crl(5, &[]));

@@ -325,3 +325,30 @@ async fn t12_a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed() {
     gateway.replace("cluster.crl", gateway.cluster.crl(9, &[&revoked]));
     gateway.wait_for_crl(9);
 }
+
+#[tokio::test]
+async fn gateways_that_share_a_state_directory_take_nothing_older_than_either_had() {
+    let gateway = with_operators().start();
+    admin(&gateway).write(gateway.directory(), "admin");
+    let (mut other, address, _said) =
+        crate::process::start(gateway.directory(), &["run", "--config", "gateway.yaml"]);
+    let push_to_other = |number: u64| {
+        std::fs::write(gateway.path("pushed.crl"), gateway.cluster.crl(number, &[])).unwrap();
+        let output = std::process::Command::new("curl")
+            .args(["--silent", "--max-time", "20", "--write-out", " %{http_code}", "--cacert", "cluster.crt"])
+            .args(["--cert", "admin.crt", "--key", "admin.key", "--upload-file", "pushed.crl"])
+            .arg(format!("https://{address}/.well-known/cluster/crl"))
+            .current_dir(gateway.directory())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(push(&gateway, &admin(&gateway), gateway.cluster.crl(9, &[])).await.status, 200);
+    let said = push_to_other(6);
+    assert!(said.contains("crl.rollback") && said.ends_with(" 409"), "{said}");
+    let said = push_to_other(10);
+    assert!(said.ends_with(" 200"), "{said}");
+    crate::process::terminate(&other);
+    other.wait().unwrap();
+    assert_eq!(gateway.restart().status()["crl"][0]["number"], "10");
+}

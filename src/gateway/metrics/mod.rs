@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 use self::expiries::Expiries;
 use self::histogram::Histogram;
 use super::policy::RuleId;
+use super::registry::CutReason;
 use crate::identity::{Identity, Role};
 
 /// The counters of a gateway.
@@ -58,7 +59,7 @@ impl Metrics {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers).map(|_| Mutex::default()).collect(),
-            events: Mutex::default(),
+            events: Mutex::new(Events::at_zero()),
             expiries: Mutex::default(),
         }
     }
@@ -195,6 +196,18 @@ struct Events {
     malformed: u64,
     /// By the code of the reason.
     delays: BTreeMap<&'static str, Histogram>,
+}
+
+impl Events {
+    /// With what is watched for there from the start: of a count that appears at 1, no increase is seen.
+    fn at_zero() -> Self {
+        let codes = || CutReason::JUDGEMENTS.into_iter().map(CutReason::code);
+        Self {
+            connections_cut: codes().map(|code| (code, 0)).collect(),
+            delays: codes().map(|code| (code, Histogram::default())).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
