@@ -56,7 +56,8 @@ pub enum CutReason {
 
 impl CutReason {
     /// Those that say that the caller may not be here any more, whatever it does.
-    pub const JUDGEMENTS: [Self; 3] = [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
+    pub const JUDGEMENTS: [Self; 3] =
+        [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
 
     /// The stable code of this reason.
     #[must_use]

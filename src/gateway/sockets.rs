@@ -16,6 +16,10 @@ pub(super) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
+/// How much of what is written the kernel keeps that it cannot send yet, in octets. As it comes, that is
+/// megabytes of a response that its caller does not read, and may not read any more by the time it does.
+const UNSENT: u32 = 128 << 10;
+
 /// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
 /// connections.
 pub(super) struct Sockets {
@@ -67,6 +71,7 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     // of those before.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -81,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_accepted_notices_a_caller_whose_machine_is_gone() {
+    fn what_is_accepted_is_set_as_what_listens() {
         let listener = listen((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let _caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -90,6 +95,7 @@ mod tests {
         assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
     #[test]

@@ -246,6 +246,7 @@ const CASES: &[(&str, &[&str])] = &[
             "cutoff::r7_a_rule_that_is_removed_ends_what_it_permitted",
             "cutoff::r7_a_streaming_response_ends_with_its_permission",
             "cutoff::r2_r7_what_was_sent_and_not_taken_is_taken_back",
+            "cutoff::r7_little_is_on_its_way_to_a_caller_that_takes_nothing_when_a_stream_ends",
             "stall::r7_what_a_caller_does_not_take_is_ended_when_the_policy_forbids_it",
         ],
     ),

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -316,20 +321,35 @@ async fn r10_a_cut_overrules_a_drain() {
     drop(held);
 }
 
-#[tokio::test]
-async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
-    let (go_on, fed): (Sender<()>, Receiver<()>) = channel();
-    let go_on = std::sync::Mutex::new(go_on);
+/// A service whose responses do not end, and a word from it each time that nobody has taken more of one for
+/// a while: everything on the way is full.
+fn until_full() -> (SocketAddr, Receiver<()>) {
+    let (full, filled) = channel();
+    let full = Mutex::new(full);
     let upstream = scripted(move |_, mut stream| {
         read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        let chunk = vec![b'x'; 1 << 16];
-        stream.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        while stream.write_all(&chunk).is_ok() {}
-        go_on.lock().unwrap().send(()).unwrap();
+        stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        full.lock().unwrap().send(()).unwrap();
         // Held open: only the gateway ends it.
         let _ = stream.read(&mut [0]);
     });
+    (upstream, filled)
+}
+
+/// A connection of `leaf` whose own side takes little by itself: the rest stays on the gateway's.
+async fn taking_little(gateway: &TestGateway, leaf: &Leaf, alpn: &str) -> Tls {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let stream = socket.connect(gateway.address).await.unwrap();
+    let tls = gateway.client_config(Some(leaf), &[alpn], rustls::DEFAULT_VERSIONS);
+    gateway.connect_over(stream, tls, gateway.address.ip().into()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
+    let (upstream, fed) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let alice = gateway.user();
     let mut stream = gateway.connect(Some(&alice), &["http/1.1"]).await.unwrap();
@@ -341,16 +361,7 @@ async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
 
 #[tokio::test]
 async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
-    let (full, filled) = channel();
-    let upstream = scripted(move |_, mut stream| {
-        read_request(&mut stream);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        stream.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
-        full.send(()).unwrap();
-        // Held open: only the gateway ends it.
-        let _ = stream.read(&mut [0]);
-    });
+    let (upstream, filled) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
     let alice = gateway.user();
@@ -361,12 +372,7 @@ async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
         }),
     ];
     for ((reason, end), leaf) in ways.iter().zip([&alice, &gateway.cluster.leaf("api-user", "bob")]) {
-        // The caller's side takes little by itself; the rest is on the gateway's.
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(16 << 10).unwrap();
-        let stream = socket.connect(gateway.address).await.unwrap();
-        let tls = gateway.client_config(Some(leaf), &["http/1.1"], rustls::DEFAULT_VERSIONS);
-        let mut stream = gateway.connect_over(stream, tls, gateway.address.ip().into()).await.unwrap();
+        let mut stream = taking_little(&gateway, leaf, "http/1.1").await;
         stream.write_all(CALL).await.unwrap();
         filled.recv().unwrap();
         end();
@@ -375,4 +381,39 @@ async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
         let rest = ends(&mut stream).await;
         assert!(rest.len() < 256 << 10, "{reason}: {} bytes came afterwards", rest.len());
     }
+}
+
+#[tokio::test]
+async fn r7_little_is_on_its_way_to_a_caller_that_takes_nothing_when_a_stream_ends() {
+    let (upstream, filled) = until_full();
+    let gateway = Setup::in_front_of(upstream).start();
+    let stream = taking_little(&gateway, &gateway.user(), "h2").await;
+    let (mut calls, mut connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 << 20)
+        .initial_connection_window_size(64 << 20)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let request = Request::builder().uri("https://gateway/v1/x").body(Full::<Bytes>::default()).unwrap();
+    let response = tokio::select! {
+        response = calls.send_request(request) => response.unwrap(),
+        _ = &mut connection => panic!("it ended"),
+    };
+    // Nobody reads from the connection from here on.
+    filled.recv().unwrap();
+    let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
+    gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
+    gateway.line("request", |line| line["reason"] == "policy.role_not_allowed");
+    let mut body = response.into_body();
+    let mut came = 0;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            came += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    tokio::select! {
+        () = patiently(read) => {}
+        _ = &mut connection => {}
+    }
+    assert!(came < 512 << 10, "{came} bytes came afterwards");
 }

@@ -122,7 +122,11 @@ async fn the_delay_of_a_revocation_is_measured() {
     let before = samples(&gateway);
     for reason in ["certificate_expired", "certificate_revoked", "trust_changed"] {
         let sample = format!("revocation_delay_seconds_count{{reason=\"connection.{reason}\"}}");
-        assert_eq!(before[sample.as_str()], "0", "there from the start: of what appears, no increase is seen");
+        assert_eq!(
+            before[sample.as_str()],
+            "0",
+            "there from the start: of what appears, no increase is seen"
+        );
     }
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&user]));
     gateway.running().want_reload();
