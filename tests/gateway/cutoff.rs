@@ -1,10 +1,9 @@
 //! Open connections, when they may no longer be: cut, all of them, and no others.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
@@ -17,7 +16,7 @@ use crate::cluster::{Cluster, Leaf};
 use crate::eventually::eventually;
 use crate::frames;
 use crate::harness::{Calls, MovedClock, Setup, TestGateway, Tls, patiently, read_until, request_h2};
-use crate::upstreams::{read_request, scripted};
+use crate::upstreams::{read_request, scripted, until_full};
 
 const CALL: &[u8] = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
 
@@ -321,23 +320,6 @@ async fn r10_a_cut_overrules_a_drain() {
     drop(held);
 }
 
-/// A service whose responses do not end, and a word from it each time that nobody has taken more of one for
-/// a while: everything on the way is full.
-fn until_full() -> (SocketAddr, Receiver<()>) {
-    let (full, filled) = channel();
-    let full = Mutex::new(full);
-    let upstream = scripted(move |_, mut stream| {
-        read_request(&mut stream);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
-        full.lock().unwrap().send(()).unwrap();
-        // Held open: only the gateway ends it.
-        let _ = stream.read(&mut [0]);
-    });
-    (upstream, filled)
-}
-
 /// A connection of `leaf` whose own side takes little by itself: the rest stays on the gateway's.
 async fn taking_little(gateway: &TestGateway, leaf: &Leaf, alpn: &str) -> Tls {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -349,7 +331,7 @@ async fn taking_little(gateway: &TestGateway, leaf: &Leaf, alpn: &str) -> Tls {
 
 #[tokio::test]
 async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
-    let (upstream, fed) = until_full();
+    let (upstream, fed, _) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let alice = gateway.user();
     let mut stream = gateway.connect(Some(&alice), &["http/1.1"]).await.unwrap();
@@ -361,7 +343,7 @@ async fn a_cut_is_not_held_up_by_a_caller_who_reads_nothing() {
 
 #[tokio::test]
 async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
-    let (upstream, filled) = until_full();
+    let (upstream, filled, _) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
     let alice = gateway.user();
@@ -385,7 +367,7 @@ async fn r2_r7_what_was_sent_and_not_taken_is_taken_back() {
 
 #[tokio::test]
 async fn r7_little_is_on_its_way_to_a_caller_that_takes_nothing_when_a_stream_ends() {
-    let (upstream, filled) = until_full();
+    let (upstream, filled, _) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let stream = taking_little(&gateway, &gateway.user(), "h2").await;
     let (mut calls, mut connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())

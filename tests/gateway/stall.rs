@@ -1,9 +1,8 @@
 //! Responses that come to a standstill, on either side.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::eventually::PATIENCE;
 use crate::harness::{Calls, Setup, TestGateway, patiently, read_until, request_h2};
-use crate::upstreams::{read_request, scripted};
+use crate::upstreams::{read_request, scripted, until_full};
 
 /// A gateway that waits a second for either side.
 fn impatient(upstream: SocketAddr) -> TestGateway {
@@ -166,29 +165,19 @@ async fn an_upstream_that_falls_silent_ends_that_response_alone() {
 
 #[tokio::test]
 async fn r7_what_a_caller_does_not_take_is_ended_when_the_policy_forbids_it() {
-    let (sender, told) = channel();
-    let upstream = scripted(move |_, mut stream| {
-        read_request(&mut stream);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
-        sender.send("full").unwrap();
-        // Held open: only the gateway ends it.
-        let _ = stream.read(&mut [0]);
-        sender.send("ended").unwrap();
-    });
+    let (upstream, full, ended) = until_full();
     let gateway = Setup::in_front_of(upstream).start();
     let mut http1 = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
     http1.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
     let mut calls = open_with_window(&gateway, 0).await;
     let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
     assert_eq!(response.status(), 200);
-    let both = |what: &str| (0..2).for_each(|_| assert_eq!(told.recv_timeout(PATIENCE).unwrap(), what));
-    both("full");
+    let both = |told: &Receiver<()>| (0..2).for_each(|_| told.recv_timeout(PATIENCE).unwrap());
+    both(&full);
 
     let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
     gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
-    both("ended");
+    both(&ended);
     assert!(patiently(response.into_body().collect()).await.is_err());
     for protocol in ["http/1.1", "h2"] {
         let line = gateway.line("request", |line| line["alpn"] == protocol);

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::eventually::PATIENCE;
 
@@ -36,6 +37,22 @@ pub(crate) fn answering(answer: &'static str) -> (SocketAddr, Receiver<String>) 
         }
     });
     (address, received)
+}
+
+/// A service whose responses do not end: a word each time that nobody has taken more of one for a while, so
+/// that everything on the way is full, and another one when the gateway ends it.
+pub(crate) fn until_full() -> (SocketAddr, Receiver<()>, Receiver<()>) {
+    let ((full, is_full), (ended, has_ended)) = (channel(), channel());
+    let upstream = scripted(move |_, mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        let _ = full.send(());
+        let _ = stream.read(&mut [0]);
+        let _ = ended.send(());
+    });
+    (upstream, is_full, has_ended)
 }
 
 /// Everything to the end of a request: by its length, by its last chunk, or by the end of its head.
