@@ -98,15 +98,21 @@ async fn r5_a_removed_trust_anchor_is_out_whatever_else_cannot_be_loaded() {
     }
 }
 
+/// A gateway that trusts two roots, whose own certificate ends in an hour.
+fn with_an_hour_left() -> (TestGateway, Cluster, MovedClock) {
+    let clock = MovedClock::default();
+    let (mut setup, second) = of_two_roots(Setup { clock: Arc::new(clock.clone()), ..Setup::new() });
+    setup.own = own_for_an_hour(&setup.cluster);
+    (setup.start(), second, clock)
+}
+
+fn own_for_an_hour(cluster: &Cluster) -> Leaf {
+    cluster.leaf_with("control-service", "127.0.0.1", |params| params.not_after = now() + Duration::HOUR)
+}
+
 #[tokio::test]
 async fn r5_a_removed_trust_anchor_is_out_where_our_own_certificate_has_run_out() {
-    let clock = MovedClock::default();
-    let setup = Setup { clock: Arc::new(clock.clone()), ..Setup::new() };
-    let (mut setup, second) = of_two_roots(setup);
-    setup.own = setup.cluster.leaf_with("control-service", "127.0.0.1", |params| {
-        params.not_after = now() + Duration::HOUR;
-    });
-    let gateway = setup.start();
+    let (gateway, second, clock) = with_an_hour_left();
     let (alice, bob) = (gateway.user(), second.leaf("api-user", "bob"));
     let (mut stays, mut cut) = (idle(&gateway, &alice).await, idle(&gateway, &bob).await);
     clock.set(Duration::HOUR * 2);
@@ -121,13 +127,7 @@ async fn r5_a_removed_trust_anchor_is_out_where_our_own_certificate_has_run_out(
 
 #[tokio::test]
 async fn a_certificate_of_ours_that_has_run_out_keeps_no_change_out() {
-    let clock = MovedClock::default();
-    let setup = Setup { clock: Arc::new(clock.clone()), ..Setup::new() };
-    let (mut setup, second) = of_two_roots(setup);
-    setup.own = setup.cluster.leaf_with("control-service", "127.0.0.1", |params| {
-        params.not_after = now() + Duration::HOUR;
-    });
-    let gateway = setup.start();
+    let (gateway, second, clock) = with_an_hour_left();
     let bob = second.leaf("api-user", "bob");
     let mut cut = idle(&gateway, &bob).await;
     clock.set(Duration::HOUR * 2);
@@ -135,9 +135,7 @@ async fn a_certificate_of_ours_that_has_run_out_keeps_no_change_out() {
     assert_eq!(ends(&mut cut).await, "");
     assert_eq!(gateway.reload(), Ok(()));
     // Only what is in force already: one that has run out does not come in anew.
-    let expired = gateway.cluster.leaf_with("control-service", "127.0.0.1", |params| {
-        params.not_after = now() + Duration::HOUR;
-    });
+    let expired = own_for_an_hour(&gateway.cluster);
     gateway.replace("gateway.crt", &expired.certificate_pem);
     gateway.replace_private("gateway.key", &expired.key_pem);
     assert_eq!(gateway.reload(), Err("chain.expired"));
