@@ -8,7 +8,7 @@
 
 mod guarded;
 
-pub use guarded::{anybody_may_replace_in, check_guarded};
+pub use guarded::{check_guarded, check_guarded_directory};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

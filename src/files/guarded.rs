@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{FileError, open_regular, owned_by_user_or_root};
+use super::{FileError, directory, open_regular, owned_by_user_or_root};
 
 /// How many symbolic links a path may lead through, as in Linux.
 const MOST_LINKS: usize = 40;
@@ -29,9 +29,22 @@ pub fn check_guarded(path: &Path) -> Result<(), FileError> {
     Way::to(path)?.check()
 }
 
+/// Refuses what is not a directory, and one that anybody may put another in the place of, or in which anybody
+/// may replace what is somebody else's.
+///
+/// # Errors
+/// As [`check_guarded`].
+pub fn check_guarded_directory(path: &Path) -> Result<(), FileError> {
+    let metadata = directory(path)?;
+    Way::to(path)?.check()?;
+    match anybody_may_replace_in(&metadata) && !is_read_only(path) {
+        true => Err(FileError::WritableByAll { path: path.to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// Whether anybody may put a file into this directory in the place of somebody else's.
-#[must_use]
-pub fn anybody_may_replace_in(directory: &Metadata) -> bool {
+fn anybody_may_replace_in(directory: &Metadata) -> bool {
     // In a sticky one, only the owner of a file replaces it.
     directory.mode() & 0o1002 == 0o0002
 }
@@ -194,6 +207,21 @@ mod tests {
             }
             assert!(check_guarded(&at("safe/file")).is_ok(), "it has nothing to do with it");
         }
+    }
+
+    #[test]
+    fn no_directory_may_be_anybodys_to_replace() {
+        let top = tree(&["above/here/file"]);
+        let (above, here) = (top.path().join("above"), top.path().join("above/here"));
+        assert!(check_guarded_directory(&here).is_ok());
+        for open in [&above, &here] {
+            for (mode, is_good) in [(0o777, false), (0o1777, true), (0o755, true)] {
+                set(open, mode);
+                assert_eq!(check_guarded_directory(&here).is_ok(), is_good, "{} {mode:o}", open.display());
+            }
+        }
+        assert_eq!(check_guarded_directory(&here.join("file")).unwrap_err().code(), "file.not_a_directory");
+        assert!(check_guarded_directory(&here.join("none")).unwrap_err().is_missing());
     }
 
     #[test]

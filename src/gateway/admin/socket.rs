@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::files;
+use crate::files::{self, FileError};
 
 /// What its owner alone may use.
 const PRIVATE: u32 = 0o600;
@@ -68,15 +68,13 @@ impl AdminSocket {
         }
     }
 
-    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
+    /// Refuses a directory where anybody may rename anything, or that anybody may put another in the place
+    /// of: anybody could put a socket of their own there.
     fn check_directory(path: &Path) -> Result<(), SocketError> {
-        let directory = files::parent(path);
-        let metadata = fs::metadata(directory)
-            .map_err(|source| SocketError::Io { path: directory.to_owned(), source })?;
-        match files::anybody_may_replace_in(&metadata) {
-            true => Err(SocketError::OpenDirectory { path: directory.to_owned() }),
-            false => Ok(()),
-        }
+        files::check_guarded_directory(files::parent(path)).map_err(|error| match error {
+            FileError::WritableByAll { path } => SocketError::OpenDirectory { path },
+            error => SocketError::File(error),
+        })
     }
 
     /// The socket itself.
@@ -135,6 +133,9 @@ pub enum SocketError {
         /// The mode.
         mode: u32,
     },
+    /// Its directory is not there, or not to be relied on.
+    #[error(transparent)]
+    File(FileError),
     /// Somebody listens there.
     #[error("another process listens on the admin socket {}", path.display())]
     InUse {
@@ -169,6 +170,7 @@ impl SocketError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Exposed { .. } => "admin.exposed",
+            Self::File(error) => error.code(),
             Self::InUse { .. } => "admin.in_use",
             Self::Io { .. } => "admin.io",
             Self::Occupied { .. } => "admin.occupied",
