@@ -111,6 +111,7 @@ async fn reload_tells_what_came_of_it() {
     let (code, _, said) = command(&gateway, &["reload"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.starts_with("error: ") && said.contains("caused by: "), "{said}");
+    assert!(said.contains("hint: a newer list has been in force here"), "as from `check`: {said}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use cluster_ca::gateway::admin::client::{self, ClientError};
 use cluster_ca::gateway::admin::{Request, text};
 use serde_json::Value;
 
+use super::hints;
 use super::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
@@ -75,18 +76,6 @@ fn failure(error: &ClientError) -> Failure {
         code: error.code().to_owned(),
         message: error.to_string(),
         causes: error.causes(),
-        hint: hint(error),
+        hint: hints::of(error.code()),
     }
-}
-
-fn hint(error: &ClientError) -> Option<&'static str> {
-    Some(match error.code() {
-        "admin.no_socket" => "add `admin: /run/cluster-gateway.sock` to it and restart the gateway",
-        "admin.not_allowed" => "ask as the user that the gateway runs as, or as root",
-        "admin.unreachable" => {
-            "name the gateway's socket with --socket, or its configuration with --config; it answers its own \
-             user and root alone"
-        }
-        _ => return None,
-    })
 }
