@@ -8,7 +8,7 @@
 
 mod guarded;
 
-pub use guarded::{check_guarded, check_guarded_directory};
+pub use guarded::{check_guarded, is_open_to_all};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -29,21 +29,14 @@ pub fn check_guarded(path: &Path) -> Result<(), FileError> {
     Way::to(path)?.check()
 }
 
-/// Refuses what is not a directory, and one that anybody may put another in the place of, or in which anybody
-/// may replace what is somebody else's.
+/// Whether anybody may put a file into this directory in the place of somebody else's.
 ///
 /// # Errors
-/// As [`check_guarded`].
-pub fn check_guarded_directory(path: &Path) -> Result<(), FileError> {
-    let metadata = directory(path)?;
-    Way::to(path)?.check()?;
-    match anybody_may_replace_in(&metadata) && !is_read_only(path) {
-        true => Err(FileError::WritableByAll { path: path.to_owned() }),
-        false => Ok(()),
-    }
+/// [`FileError`] when it is none.
+pub fn is_open_to_all(path: &Path) -> Result<bool, FileError> {
+    Ok(anybody_may_replace_in(&directory(path)?) && !is_read_only(path))
 }
 
-/// Whether anybody may put a file into this directory in the place of somebody else's.
 fn anybody_may_replace_in(directory: &Metadata) -> bool {
     // In a sticky one, only the owner of a file replaces it.
     directory.mode() & 0o1002 == 0o0002
@@ -210,18 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn no_directory_may_be_anybodys_to_replace() {
-        let top = tree(&["above/here/file"]);
-        let (above, here) = (top.path().join("above"), top.path().join("above/here"));
-        assert!(check_guarded_directory(&here).is_ok());
-        for open in [&above, &here] {
-            for (mode, is_good) in [(0o777, false), (0o1777, true), (0o755, true)] {
-                set(open, mode);
-                assert_eq!(check_guarded_directory(&here).is_ok(), is_good, "{} {mode:o}", open.display());
-            }
+    fn a_directory_is_open_to_all_where_anybody_may_replace_what_is_there() {
+        let top = tree(&["here/file"]);
+        let here = top.path().join("here");
+        for (mode, is_open) in [(0o777, true), (0o1777, false), (0o775, false)] {
+            set(&here, mode);
+            assert_eq!(is_open_to_all(&here).unwrap(), is_open, "{mode:o}");
         }
-        assert_eq!(check_guarded_directory(&here.join("file")).unwrap_err().code(), "file.not_a_directory");
-        assert!(check_guarded_directory(&here.join("none")).unwrap_err().is_missing());
+        assert_eq!(is_open_to_all(&here.join("file")).unwrap_err().code(), "file.not_a_directory");
+        assert!(is_open_to_all(&here.join("none")).unwrap_err().is_missing());
     }
 
     #[test]

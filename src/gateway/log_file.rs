@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
 
 use super::log::Destination;
-use crate::files::parent;
+use crate::files::{is_open_to_all, parent};
 
 /// A log file, open at its end.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl LogFile {
     /// # Errors
     /// What the system says.
     pub fn check(path: &Path) -> io::Result<()> {
-        match options().open(path) {
+        match options(path).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Who may make it is who may write to its directory.
                 let allowed = Access::WRITE_OK | Access::EXEC_OK;
@@ -55,14 +55,18 @@ impl LogFile {
 
 fn open(path: &Path) -> io::Result<File> {
     // Who calls when is nobody's business but its readers'.
-    options().create(true).mode(0o640).open(path)
+    options(path).create(true).mode(0o640).open(path)
 }
 
-fn options() -> OpenOptions {
+fn options(path: &Path) -> OpenOptions {
     // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut flags = OFlags::NONBLOCK;
+    // A link that anybody may have put there could lead to any file of ours.
+    if is_open_to_all(parent(path)).unwrap_or(true) {
+        flags |= OFlags::NOFOLLOW;
+    }
     let mut options = OpenOptions::new();
-    options.append(true).custom_flags(nonblocking);
+    options.append(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
     options
 }
 
@@ -113,6 +117,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(directory.path().join("log.2")).unwrap(), "three\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn a_link_is_followed_where_not_anybody_may_have_put_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let (logs, elsewhere) = (directory.path().join("logs"), directory.path().join("elsewhere"));
+        fs::create_dir(&logs).unwrap();
+        fs::write(&elsewhere, "").unwrap();
+        let path = logs.join("log");
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        for (mode, is_followed) in [(0o755, true), (0o777, false)] {
+            fs::set_permissions(&logs, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(LogFile::open(path.clone()).is_ok(), is_followed, "{mode:o}");
+            assert_eq!(LogFile::check(&path).is_ok(), is_followed, "{mode:o}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(LogFile::open(path).is_ok(), "a file of its own is");
     }
 
     #[test]

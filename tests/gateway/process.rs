@@ -144,19 +144,18 @@ fn what_would_keep_it_from_running_is_found_by_a_check() {
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
     std::fs::create_dir(directory.path().join("log")).unwrap();
-    std::fs::create_dir(directory.path().join("open/below")).unwrap();
-    for (more, wanted, code) in [
-        ("admin: open/admin.sock", "anybody may replace the admin socket", 3),
-        ("admin: open/below/admin.sock", "anybody may replace the admin socket", 3),
-        ("admin: cluster.crt", "cluster.crt is not a socket, and is not replaced by one", 3),
-        ("access_log: log", "cannot use the access log", 3),
-        ("access_log: open/below/log", "access_log: anybody may write to ", 1),
+    std::os::unix::fs::symlink(directory.path().join("elsewhere"), open.join("link")).unwrap();
+    for (more, wanted) in [
+        ("admin: open/admin.sock", "anybody may replace the admin socket"),
+        ("admin: cluster.crt", "cluster.crt is not a socket, and is not replaced by one"),
+        ("access_log: log", "cannot use the access log"),
+        ("access_log: open/link", "cannot use the access log"),
     ] {
         Setup { more, ..Setup::new() }.write(directory.path());
         for command in ["check", "run"] {
             let output = gateway(directory.path(), &[command, "--config", "gateway.yaml"]).output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(code), "{command} {more}: {said}");
+            assert_eq!(output.status.code(), Some(3), "{command} {more}: {said}");
             assert!(said.contains(wanted), "{command} {more}: {said}");
         }
     }

@@ -68,13 +68,12 @@ impl AdminSocket {
         }
     }
 
-    /// Refuses a directory where anybody may rename anything, or that anybody may put another in the place
-    /// of: anybody could put a socket of their own there.
+    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
     fn check_directory(path: &Path) -> Result<(), SocketError> {
-        files::check_guarded_directory(files::parent(path)).map_err(|error| match error {
-            FileError::WritableByAll { path } => SocketError::OpenDirectory { path },
-            error => SocketError::File(error),
-        })
+        match files::is_open_to_all(files::parent(path)).map_err(SocketError::File)? {
+            true => Err(SocketError::OpenDirectory { path: files::parent(path).to_owned() }),
+            false => Ok(()),
+        }
     }
 
     /// The socket itself.
@@ -133,7 +132,7 @@ pub enum SocketError {
         /// The mode.
         mode: u32,
     },
-    /// Its directory is not there, or not to be relied on.
+    /// Its directory is not there.
     #[error(transparent)]
     File(FileError),
     /// Somebody listens there.

@@ -282,9 +282,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     // Whoever can write there says what has been revoked.
     let state_directory = state_directory.and_then(|item| {
         file(&item, base, |path| match item.key_files() {
-            KeyFiles::Checked => {
-                files::check_unshared_directory(path).and_then(|()| files::check_guarded_directory(path))
-            }
+            KeyFiles::Checked => files::check_unshared_directory(path),
             // Whoever only asks may be another user than the gateway's.
             KeyFiles::Left => files::check_directory(path),
         })
@@ -401,12 +399,7 @@ fn access_log(item: &Item<'_>, base: &Path) -> Option<AccessLog> {
     match item.text()? {
         "stdout" => Some(AccessLog::Stdout),
         "off" => Some(AccessLog::Off),
-        _ => file(item, base, |path| match item.key_files() {
-            // A link that somebody put there would be written to.
-            KeyFiles::Checked => files::check_guarded_directory(files::parent(path)),
-            KeyFiles::Left => in_directory(path),
-        })
-        .map(AccessLog::File),
+        _ => file(item, base, in_directory).map(AccessLog::File),
     }
 }
 
