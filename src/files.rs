@@ -14,11 +14,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use serde::Serializer;
 
+use crate::clock::Clock;
 use crate::secret::Secret;
 
 /// The most a configuration, certificate or key file may hold; a trust bundle of a thousand roots
@@ -488,18 +489,18 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Waits up to `patience` for whoever holds the lock.
+    /// Takes the lock, waiting up to `timeout` for another process to release it.
     ///
     /// # Errors
-    /// [`FileError::Locked`] when the wait was in vain.
-    pub fn acquire(path: &Path, patience: Duration) -> Result<Self, FileError> {
+    /// [`FileError::Locked`] after the timeout.
+    pub fn acquire(path: &Path, timeout: Duration, clock: &dyn Clock) -> Result<Self, FileError> {
         let directory = File::open(path).map_err(|source| FileError::io("open", path, source))?;
-        let begin = Instant::now();
+        let deadline = clock.monotonic() + timeout;
         loop {
             match directory.try_lock() {
                 Ok(()) => return Ok(Self { _directory: directory }),
-                Err(fs::TryLockError::WouldBlock) if begin.elapsed() < patience => {
-                    std::thread::sleep(Duration::from_millis(5));
+                Err(fs::TryLockError::WouldBlock) if clock.monotonic() < deadline => {
+                    clock.sleep(Duration::from_millis(5));
                 }
                 Err(fs::TryLockError::WouldBlock) => return Err(FileError::Locked { path: path.to_owned() }),
                 Err(fs::TryLockError::Error(source)) => return Err(FileError::io("lock", path, source)),
@@ -627,6 +628,7 @@ impl FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
@@ -707,9 +709,16 @@ mod tests {
     #[test]
     fn one_holder_of_the_lock_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DirectoryLock::acquire(dir.path(), Duration::ZERO).unwrap();
-        assert_eq!(DirectoryLock::acquire(dir.path(), Duration::ZERO).unwrap_err().code(), "file.locked");
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let start = clock.monotonic();
+        let acquire = |timeout| DirectoryLock::acquire(dir.path(), timeout, &clock);
+        let first = acquire(Duration::ZERO).unwrap();
+        assert_eq!(acquire(Duration::ZERO).unwrap_err().code(), "file.locked");
+        assert_eq!(clock.monotonic(), start, "no timeout, no wait");
+        // An hour on the clock, not in the test.
+        assert_eq!(acquire(Duration::from_secs(3_600)).unwrap_err().code(), "file.locked");
+        assert_eq!(clock.monotonic() - start, Duration::from_secs(3_600));
         drop(first);
-        assert!(DirectoryLock::acquire(dir.path(), Duration::ZERO).is_ok());
+        assert!(acquire(Duration::ZERO).is_ok());
     }
 }

@@ -1,7 +1,10 @@
 //! `cluster-ca`: the certificate authority's command line. All of it is in the library's `cli`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use cluster_ca::clock::SystemClock;
 
 fn main() -> ExitCode {
-    cluster_ca::cli::main()
+    cluster_ca::cli::main(Arc::new(SystemClock))
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::cli::{Shell, completion_script, manual_page, usage_message};
+use cluster_ca::clock::{Clock, SystemClock};
 use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::log::LineLog;
 use cluster_ca::gateway::replay::{Replay, replay};
@@ -137,6 +138,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&arguments, &error),
     };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     match arguments.command {
         Command::Admin(command) => admin::run(command),
         Command::Completions { shell } => raw(&completion_script(shell, Arguments::command())),
@@ -152,12 +154,12 @@ fn main() -> ExitCode {
         Command::Check { config, without_keys, json } => {
             say_on(io::stderr, arguments.verbose);
             let keys = if without_keys { Keys::Left } else { Keys::Opened };
-            print(&run::check(&config, keys), json, |_| true)
+            print(&run::check(&config, keys, &clock), json, |_| true)
         }
         Command::Explain { config, cert, request, at, listener, from, json } => {
             say_on(io::stderr, arguments.verbose);
             let question = Question { certificate: cert, request, at, listener, from };
-            print(&explain(&config, &question), json, Explanation::is_permit)
+            print(&explain(&config, &question, &clock), json, Explanation::is_permit)
         }
         Command::Replay { access_log, config, json } => {
             say_on(io::stderr, arguments.verbose);
@@ -170,7 +172,7 @@ fn main() -> ExitCode {
             };
             let writer = Arc::clone(&said);
             say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
-            let ran = run::run(&config, demo_upstream, |addresses| {
+            let ran = run::run(&config, demo_upstream, clock, |addresses| {
                 for address in addresses {
                     eprintln!("listening on {address}");
                 }

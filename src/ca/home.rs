@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::files::{self, DirectoryLock, FileError};
 
 use super::{CaError, backup, initialize};
@@ -75,10 +76,10 @@ impl Home {
     ///
     /// # Errors
     /// [`CaError::HomeMissing`] where there is no cluster, or what is wrong with the directory.
-    pub(super) fn check(&self) -> Result<(), CaError> {
+    pub(super) fn check(&self, clock: &dyn Clock) -> Result<(), CaError> {
         if backup::is_interrupted(self) {
             // Taking the lock finishes it.
-            drop(self.lock()?);
+            drop(self.lock(clock)?);
         }
         let database = self.database();
         match fs::metadata(&database) {
@@ -122,8 +123,8 @@ impl Home {
 
     /// The right to change this home, for as long as the value lives. A restore that was interrupted
     /// is finished first.
-    pub(super) fn lock(&self) -> Result<DirectoryLock, CaError> {
-        let lock = DirectoryLock::acquire(&self.directory, PATIENCE)?;
+    pub(super) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
+        let lock = DirectoryLock::acquire(&self.directory, PATIENCE, clock)?;
         backup::finish_interrupted(self, &lock)?;
         Ok(lock)
     }

@@ -116,7 +116,7 @@ pub fn initialize(
         provenance.at,
     )?;
     home.prepare()?;
-    let _lock = home.lock()?;
+    let _lock = home.lock(&*context.clock)?;
     let swept = resume_or_sweep(home)?;
     refuse_occupied(home)?;
 

@@ -113,7 +113,7 @@ impl Cluster {
     /// # Errors
     /// [`CaError`]: no cluster there, the directory open to others, or the inventory unreadable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
-        home.check()?;
+        home.check(&*context.clock)?;
         Self::over(home, context, Inventory::open_reader(&home.database())?)
     }
 
@@ -336,8 +336,8 @@ impl Authority {
     /// # Errors
     /// [`CaError`]; above all [`CaError::KeyMismatch`], and what [`Cluster::open`] says.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
-        home.check()?;
-        let lock = home.lock()?;
+        home.check(&*context.clock)?;
+        let lock = home.lock(&*context.clock)?;
         protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;

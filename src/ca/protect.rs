@@ -44,8 +44,8 @@ impl Custody {
     /// # Errors
     /// [`CaError`], as [`Cluster::open`].
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
-        home.check()?;
-        let lock = home.lock()?;
+        home.check(&*context.clock)?;
+        let lock = home.lock(&*context.clock)?;
         sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })

@@ -26,8 +26,8 @@ impl Registrar {
     /// # Errors
     /// [`CaError`]: no cluster there, another process at work, or the inventory not writable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
-        home.check()?;
-        let lock = home.lock()?;
+        home.check(&*context.clock)?;
+        let lock = home.lock(&*context.clock)?;
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })
     }

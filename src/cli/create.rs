@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -213,12 +212,16 @@ impl Common {
         let mut authority = Authority::open(&home, &session.context)?;
         session.tell_opened(&authority);
         let bar = progress::bar(orders.len(), session);
-        let begin = Instant::now();
+        let begin = session.context.clock.monotonic();
         let fulfilled =
             authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count));
         let fulfilled = fulfilled.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
         bar.finish_and_clear();
-        session.detail(format_args!("issued {} in {:.1?}", fulfilled.len(), begin.elapsed()));
+        session.detail(format_args!(
+            "issued {} in {:.1?}",
+            fulfilled.len(),
+            session.context.clock.monotonic() - begin
+        ));
         for certificate in &fulfilled {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(

@@ -41,7 +41,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use time::OffsetDateTime;
 
 use crate::ca::{Authority, Context, Home};
-use crate::clock::{FixedClock, SystemClock, SystemEntropy};
+use crate::clock::{Clock, FixedClock, SystemEntropy};
 use crate::files;
 use crate::keys::NothingToUnlockWith;
 use crate::profile::ProfileSet;
@@ -242,7 +242,10 @@ impl Session {
     /// The context as of `at` instead of now, where a time was given.
     fn context_at(&self, at: Option<OffsetDateTime>) -> Context {
         match at {
-            Some(at) => Context { clock: Arc::new(FixedClock(at)), ..self.context.clone() },
+            Some(at) => {
+                let clock = FixedClock::new(at, Arc::clone(&self.context.clock));
+                Context { clock: Arc::new(clock), ..self.context.clone() }
+            }
             None => self.context.clone(),
         }
     }
@@ -355,11 +358,11 @@ pub fn usage_message(error: &clap::Error) -> String {
     message.strip_prefix("error: ").unwrap_or(&message).to_owned()
 }
 
-/// Runs `cluster-ca` as a process: real arguments, clock, randomness and user.
+/// Runs `cluster-ca` as a process: real arguments, randomness and user.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
     let context = Context {
-        clock: Arc::new(SystemClock),
+        clock,
         entropy: Arc::new(SystemEntropy),
         actor: actor::current(),
         unlock: Arc::new(NothingToUnlockWith),

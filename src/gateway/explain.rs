@@ -25,7 +25,7 @@ use super::server_name::Hosts;
 use super::state::State;
 use super::verify::PeerError;
 use super::{service, with_causes};
-use crate::clock::{Clock, SystemClock, TimeTextError, parse_time, rfc3339};
+use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::files::{self, SMALL_FILE};
 use crate::identity::Identity;
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
@@ -87,12 +87,12 @@ pub struct RequestLineError;
 ///
 /// # Errors
 /// [`RunError`] when there is no such gateway, or when the certificate cannot be read.
-pub fn explain(config: &Path, question: &Question) -> Result<Explanation, RunError> {
+pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Result<Explanation, RunError> {
     let config = load_to_ask(config)?;
-    let state = load_state(&config)?;
+    let state = load_state(&config, clock)?;
     let chain = question.certificate.as_deref().map(read_chain).transpose()?;
     let listener = listener(&config, question)?;
-    let at = question.at.unwrap_or_else(|| SystemClock.now());
+    let at = question.at.unwrap_or_else(|| clock.now());
     let mut explanation = Explanation {
         request: question.request.to_string(),
         at: rfc3339(at),

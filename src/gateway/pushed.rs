@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use super::state::StateError;
+use crate::clock::Clock;
 use crate::files::{self, Access, CRL_FILE, DirectoryLock, FileError, Placement, SMALL_FILE};
 use crate::revocation::{Crl, CrlVersion, RevocationSet};
 use crate::x509::KeyIdentifier;
@@ -20,13 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where pushed CRLs are kept, and which were the newest.
 #[derive(Clone, Debug)]
-pub struct PushedCrls(PathBuf);
+pub struct PushedCrls {
+    directory: PathBuf,
+    clock: Arc<dyn Clock>,
+}
 
 impl PushedCrls {
     /// In this directory.
     #[must_use]
-    pub fn in_directory(directory: &Path) -> Self {
-        Self(directory.to_owned())
+    pub fn in_directory(directory: &Path, clock: Arc<dyn Clock>) -> Self {
+        Self { directory: directory.to_owned(), clock }
     }
 
     /// What has been kept of the issuers that are trusted.
@@ -114,14 +119,14 @@ impl PushedCrls {
 
     /// The right to write there, which gateways that have the same directory take turns at.
     fn lock(&self) -> Result<DirectoryLock, FileError> {
-        DirectoryLock::acquire(&self.0, PATIENCE)
+        DirectoryLock::acquire(&self.directory, PATIENCE, &*self.clock)
     }
 
     fn path(&self, issuer: &KeyIdentifier) -> PathBuf {
-        self.0.join(format!("{issuer}.crl"))
+        self.directory.join(format!("{issuer}.crl"))
     }
 
     fn record_of(&self, issuer: &KeyIdentifier) -> PathBuf {
-        self.0.join(format!("{issuer}.newest"))
+        self.directory.join(format!("{issuer}.newest"))
     }
 }

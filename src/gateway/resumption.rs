@@ -143,14 +143,14 @@ impl StoresServerSessions for Resumable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::FixedClock;
+    use crate::clock::ManualClock;
     use crate::gateway::config::ClientCertificate;
     use crate::gateway::identify::{IdentityForm, IssuerRoles};
     use crate::gateway::verify::{ListenerVerifier, observing};
     use crate::x509::testing::{Root, client, now};
     use rustls::server::danger::ClientCertVerifier;
 
-    fn resumable(root: &Root, clock: FixedClock, max_age: Duration) -> Resumable {
+    fn resumable(root: &Root, clock: ManualClock, max_age: Duration) -> Resumable {
         let trust_domain = "prod".parse().unwrap();
         let verifier = Arc::new(PeerVerifier::new(root.bundle(), None, trust_domain, IssuerRoles::default()));
         Resumable {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn t19_nothing_is_stored_where_no_certificate_was_verified() {
         let root = Root::new("root");
-        let resumable = resumable(&root, FixedClock(now()), Duration::MAX);
+        let resumable = resumable(&root, ManualClock::new(now()), Duration::MAX);
         assert!(!resumable.put(b"1".to_vec(), b"secrets".to_vec()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let outside =
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_ticket_is_taken_once_and_a_session_number_as_long_as_it_lasts() {
         let root = Root::new("root");
-        let resumable = resumable(&root, FixedClock(now()), Duration::from_secs(1));
+        let resumable = resumable(&root, ManualClock::new(now()), Duration::from_secs(1));
         assert!(store(&resumable, &root, b"1"));
         assert_eq!(resumable.get(b"1").unwrap(), b"secrets");
         assert_eq!(resumable.take(b"1").unwrap(), b"secrets");
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn t18_a_session_is_resumed_at_its_own_listener_only() {
         let root = Root::new("root");
-        let here = resumable(&root, FixedClock(now()), Duration::MAX);
+        let here = resumable(&root, ManualClock::new(now()), Duration::MAX);
         store(&here, &root, b"1");
         let sessions = Arc::clone(&here.sessions);
         let (verifier, clock) = (Arc::clone(&here.verifier), Arc::clone(&here.clock));
@@ -226,7 +226,7 @@ mod tests {
         let root = Root::new("root");
         let hour = Duration::from_secs(3_600);
         for (later, resumes) in [(0, true), (3_599, true), (3_600, false), (-1, false)] {
-            let clock = FixedClock(now() + time::Duration::seconds(later));
+            let clock = ManualClock::new(now() + time::Duration::seconds(later));
             let resumable = resumable(&root, clock, hour);
             store(&resumable, &root, b"1");
             assert_eq!(resumable.get(b"1").is_some(), resumes, "{later}");

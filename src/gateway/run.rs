@@ -20,7 +20,7 @@ use super::log::Destination;
 use super::log_file::LogFile;
 use super::state::{Loader, State};
 use super::{Gateway, GatewayError, Options, demo};
-use crate::clock::{Clock, SystemClock, SystemEntropy, format_duration, rfc3339};
+use crate::clock::{Clock, SystemEntropy, format_duration, rfc3339};
 use crate::files::FileError;
 use crate::keys::Protection;
 use crate::x509::X509Error;
@@ -34,6 +34,7 @@ use crate::yaml::Problem;
 pub fn run(
     path: &Path,
     with_demo_upstream: bool,
+    clock: Arc<dyn Clock>,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
     let config = load(path)?;
@@ -64,13 +65,7 @@ pub fn run(
         Some(opened) => opened?,
         None => return Ok(()),
     }
-    let options = Options {
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        access_log,
-        every_upstream,
-        keyring,
-    };
+    let options = Options { clock, entropy: Arc::new(SystemEntropy), access_log, every_upstream, keyring };
     let running = Gateway::start(&config, options)?;
     started(running.addresses());
     runtime.block_on(async {
@@ -117,7 +112,7 @@ pub enum Keys {
 ///
 /// # Errors
 /// [`RunError`] with every problem of the configuration, or the first of the files it names.
-pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
+pub fn check(path: &Path, keys: Keys, clock: &Arc<dyn Clock>) -> Result<Checked, RunError> {
     let config = load(path)?;
     if let Some(admin) = &config.admin {
         AdminSocket::check(admin).map_err(GatewayError::from)?;
@@ -125,9 +120,9 @@ pub fn check(path: &Path, keys: Keys) -> Result<Checked, RunError> {
     if let AccessLog::File(path) = &config.access_log {
         LogFile::check(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?;
     }
-    let mut state = load_state(&config)?;
+    let mut state = load_state(&config, clock)?;
     if keys == Keys::Opened {
-        let loader = loader();
+        let loader = loader(clock);
         loader.keyring().try_once(&config).map_err(GatewayError::from)?;
         // What there is to say of everything else has been said.
         let quietly = || loader.first(&config).map_err(GatewayError::from);
@@ -267,13 +262,12 @@ pub(super) fn load_to_ask(path: &Path) -> Result<Config, RunError> {
 }
 
 /// Loads everything that `config` names but the keys, as a gateway that starts now would.
-pub(super) fn load_state(config: &Config) -> Result<State, RunError> {
-    Ok(loader().without_keys(config).map_err(GatewayError::from)?)
+pub(super) fn load_state(config: &Config, clock: &Arc<dyn Clock>) -> Result<State, RunError> {
+    Ok(loader(clock).without_keys(config).map_err(GatewayError::from)?)
 }
 
-fn loader() -> Loader {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Loader::new(clock, None, 1, Keyring::default())
+fn loader(clock: &Arc<dyn Clock>) -> Loader {
+    Loader::new(Arc::clone(clock), None, 1, Keyring::default())
 }
 
 fn open(access_log: &AccessLog) -> Result<Box<dyn Destination>, RunError> {

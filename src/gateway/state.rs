@@ -226,7 +226,10 @@ impl Loader {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
         warn_of_unknown_issuers(&config.trust, &trust);
-        let pushed = config.state_directory.as_deref().map(PushedCrls::in_directory);
+        let pushed = config
+            .state_directory
+            .as_deref()
+            .map(|directory| PushedCrls::in_directory(directory, Arc::clone(&self.clock)));
         let mut held = Held::default();
         let crls = match &config.trust.revocation {
             Revocation::Crls { paths, grace, .. } => {

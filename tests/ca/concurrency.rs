@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use cluster_ca::clock::SystemClock;
 use cluster_ca::files::DirectoryLock;
 
 use crate::home::{Finished, Home};
@@ -96,7 +97,8 @@ fn revocations_at_once_are_all_in_the_list() {
 fn readers_do_not_wait_for_a_writer() {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);
-    let _lock = DirectoryLock::acquire(&home.path(""), Duration::from_secs(10)).expect("the writer's lock");
+    let _lock = DirectoryLock::acquire(&home.path(""), Duration::from_secs(10), &SystemClock)
+        .expect("the writer's lock");
     let writer = rusqlite::Connection::open(home.path("ca.db")).expect("the inventory");
     writer.execute_batch("BEGIN IMMEDIATE").expect("the writer's transaction");
 

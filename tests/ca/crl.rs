@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cluster_ca::ca::{self, Authority, Context, NewCluster};
-use cluster_ca::clock::{Clock, FixedClock, SystemClock, SystemEntropy};
+use cluster_ca::clock::{Clock, ManualClock, SystemClock, SystemEntropy};
 use cluster_ca::profile::ProfileSet;
 use cluster_ca::revocation::RevocationReason;
 use time::{Duration, OffsetDateTime};
@@ -193,7 +193,7 @@ impl Later {
 
     fn context(&self, after: Duration) -> Context {
         Context {
-            clock: Arc::new(FixedClock(self.start + after)),
+            clock: Arc::new(ManualClock::new(self.start + after)),
             entropy: Arc::new(SystemEntropy),
             actor: "test".parse().expect("an actor"),
             unlock: Arc::new(cluster_ca::keys::NothingToUnlockWith),

@@ -547,6 +547,14 @@ impl Clock for MovedClock {
     fn now(&self) -> OffsetDateTime {
         SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
     }
+
+    fn monotonic(&self) -> std::time::Instant {
+        SystemClock.monotonic()
+    }
+
+    fn sleep(&self, pause: std::time::Duration) {
+        SystemClock.sleep(pause);
+    }
 }
 
 /// What was written to the access log.

@@ -30,6 +30,14 @@ impl Clock for FaultyClock {
         assert!(!(here && self.wound_up.swap(false, Ordering::SeqCst)), "the test's clock has stopped");
         SystemClock.now()
     }
+
+    fn monotonic(&self) -> std::time::Instant {
+        SystemClock.monotonic()
+    }
+
+    fn sleep(&self, pause: std::time::Duration) {
+        SystemClock.sleep(pause);
+    }
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ fn settled_snapshot(cluster: &Cluster, snapshot: &Path) -> Result<Vec<u8>, Backu
             return Ok(crl);
         }
     }
-    let _lock = cluster.home.lock()?;
+    let _lock = cluster.home.lock(&*cluster.context.clock)?;
     match snapshot_with_crl(cluster, snapshot)? {
         Some(crl) => Ok(crl),
         None => Err(BackupError::CrlDiffers { path: cluster.home.crl() }),
@@ -142,7 +142,7 @@ impl<W: Write> Writer<'_, W> {
         self.write_directory(home.directory(), Part::Settings)?;
         if with_issued {
             // Nobody replaces a pair meanwhile: its halves belong together here as they do there.
-            let _lock = home.lock()?;
+            let _lock = home.lock(&*cluster.context.clock)?;
             self.write_directory(&home.issued(), Part::Issued)?;
         }
         Ok(self.files)

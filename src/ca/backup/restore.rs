@@ -81,7 +81,7 @@ pub struct Restored {
 /// [`BackupError::Forgets`], which [`Restore::reconcile`] answers.
 pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<Restored, BackupError> {
     home.prepare()?;
-    let lock = home.lock()?;
+    let lock = home.lock(&*context.clock)?;
     place::sweep(home)?;
     let scratch = Scratch::beside(&home.directory().join(TAG), context)?;
     let mut others: Vec<(Part, PathBuf)> = Vec::new();

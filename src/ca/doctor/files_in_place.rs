@@ -64,7 +64,9 @@ impl Round<'_> {
     /// What a process that ended early left. While another process is at work this cannot be told from
     /// what it is just making, so it is left alone.
     pub(super) fn look_at_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
-        let Ok(_lock) = DirectoryLock::acquire(self.home.directory(), Duration::ZERO) else {
+        let Ok(_lock) =
+            DirectoryLock::acquire(self.home.directory(), Duration::ZERO, &*cluster.context.clock)
+        else {
             self.note("doctor.busy", &"another process is at work: what is unfinished was not looked at");
             return Ok(());
         };

@@ -1,7 +1,6 @@
 //! A list pushed to every gateway, and what became of it.
 
 use std::fmt;
-use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -169,7 +168,7 @@ pub(in crate::cli) struct PushReport {
 /// When a gateway enforces a newer one because somebody else has revoked here in the meantime, all begin
 /// again with that one.
 pub(in crate::cli) fn push(session: &Session, plan: &Plan) -> Result<PushReport, Failure> {
-    let begun = Instant::now();
+    let begun = session.context.clock.monotonic();
     let progress = progress::gateways(plan.gateways.len(), session);
     let mut connections_cut = 0;
     loop {
@@ -187,11 +186,12 @@ pub(in crate::cli) fn push(session: &Session, plan: &Plan) -> Result<PushReport,
         let addresses = plan.gateways.iter().map(|gateway| gateway.address.to_string());
         let gateways: Vec<Line> =
             addresses.zip(answers).map(|(address, answer)| Line::new(address, answer)).collect();
+        let elapsed = session.context.clock.monotonic() - begun;
         return Ok(PushReport {
             crl_number: newest.number,
             enforced: gateways.iter().filter(|line| line.enforced).count(),
             connections_cut,
-            elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             gateways,
         });
     }

@@ -568,7 +568,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { idle_timeout: 0s }\nlisten:",
-            "1: limits.idle_timeout: `0s` is no time at all: the least is 1s",
+            "1: limits.idle_timeout: `0s` is too short: the minimum is 1s",
         ),
         (
             "listen:",

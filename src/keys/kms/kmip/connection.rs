@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -15,6 +15,7 @@ use super::super::trust::Trust;
 use super::super::{KmipAddress, KmsError};
 use super::message::tag;
 use super::ttlv;
+use crate::clock::IoDeadline;
 use crate::keys::PrivateKey;
 use crate::secret::Secret;
 use crate::x509::pem;
@@ -68,7 +69,9 @@ impl Endpoint {
         let tcp = self.tcp().map_err(|error| self.failure(error))?;
         let tls = ClientConnection::new(Arc::clone(&self.tls), self.name.clone())
             .map_err(|error| self.failure(io::Error::other(error)))?;
-        Ok(Connection { stream: StreamOwned::new(tls, Patient { tcp, deadline: Instant::now() }) })
+        Ok(Connection {
+            stream: StreamOwned::new(tls, Patient { tcp, deadline: IoDeadline::after(EXCHANGE) }),
+        })
     }
 
     fn tcp(&self) -> io::Result<TcpStream> {
@@ -92,7 +95,7 @@ impl Endpoint {
         request: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
         let stream = &mut connection.stream;
-        stream.sock.deadline = Instant::now() + EXCHANGE;
+        stream.sock.deadline = IoDeadline::after(EXCHANGE);
         let mut header = [0; 8];
         stream
             .write_all(request)
@@ -165,14 +168,14 @@ pub(super) struct Connection {
 /// A socket that gives up at a deadline, however slowly the other side goes on.
 struct Patient {
     tcp: TcpStream,
-    deadline: Instant,
+    deadline: IoDeadline,
 }
 
 impl Patient {
     fn left(&self) -> io::Result<Option<Duration>> {
-        match self.deadline.checked_duration_since(Instant::now()) {
-            Some(left) if !left.is_zero() => Ok(Some(left)),
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+        match self.deadline.remaining() {
+            Some(left) => Ok(Some(left)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
         }
     }
 }

@@ -1,0 +1,44 @@
+//! Times and durations that cannot be read.
+
+/// A text that is not a valid time or duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TimeTextError {
+    /// Not a duration as [`parse_duration`](super::duration::parse_duration) reads it.
+    #[error("`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 90d")]
+    Duration {
+        /// The rejected text.
+        given: String,
+    },
+    /// A duration of zero.
+    #[error("`{given}` is too short: the minimum is 1s")]
+    NoDuration {
+        /// The rejected text.
+        given: String,
+    },
+    /// Longer than X.509 can express.
+    #[error("`{given}` is too long: the maximum is 10000y")]
+    TooLong {
+        /// The rejected text.
+        given: String,
+    },
+    /// Not a time as [`parse_time`](super::timestamp::parse_time) reads it.
+    #[error(
+        "`{given}` is not a time: write RFC 3339 such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31"
+    )]
+    Time {
+        /// The rejected text.
+        given: String,
+    },
+}
+
+impl TimeTextError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Duration { .. } | Self::NoDuration { .. } | Self::TooLong { .. } => "input.duration",
+            Self::Time { .. } => "input.time",
+        }
+    }
+}
