@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
-//! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateways`] lists pushed to gateways, and how they are |
+//! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateway_client`] CRLs pushed to gateways, and their status |
 //! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
 //! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
@@ -19,7 +19,7 @@ pub mod clock;
 pub mod distribute;
 pub mod files;
 pub mod gateway;
-pub mod gateways;
+pub mod gateway_client;
 pub mod identity;
 pub mod keys;
 pub mod probe;

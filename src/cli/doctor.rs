@@ -11,7 +11,7 @@ use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
 use crate::distribute::{Delivery, Hosts};
 use crate::files;
-use crate::gateways::Gateways;
+use crate::gateway_client::Gateways;
 use crate::probe::{self, End, Endpoint};
 
 use super::report::{CommandResult, Outcome, hint};

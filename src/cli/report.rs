@@ -200,7 +200,7 @@ failure_from!(
     crate::distribute::HostsError,
     crate::distribute::KeyStoreError,
     crate::files::FileError,
-    crate::gateways::GatewaysError,
+    crate::gateway_client::GatewaysError,
     crate::identity::IdentityError,
     crate::keys::KeyError,
     crate::keys::kms::KmsError,

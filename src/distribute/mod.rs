@@ -8,18 +8,22 @@
 
 mod archive;
 mod destination;
+mod error;
 mod hosts;
 mod key_store;
 mod package;
 mod parallel;
 mod script;
+mod session;
 mod ssh;
 
 pub use archive::{archive, readme};
 pub use destination::{Destination, DestinationError};
+pub use error::{DeliveryError, RemoteFault, Words};
 pub use hosts::{Delivery, Hosts, HostsError};
 pub use key_store::{KeyStoreError, Password, key_store};
 pub use package::{FileStem, FileStemError, Package, PackedFile};
 pub use parallel::in_parallel;
 pub use script::{ReloadCommand, ReloadCommandError};
-pub use ssh::{Delivered, DeliveredFile, DeliveryError, RemoteFault, Ssh, Words};
+pub use session::{Delivered, DeliveredFile};
+pub use ssh::Ssh;

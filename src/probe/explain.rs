@@ -4,7 +4,10 @@ use rustls_pki_types::ServerName;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Caller, End, Endpoint, Observation};
+use super::endpoint::Endpoint;
+use super::look::Observation;
+use super::outcome::End;
+use super::tls_client::Caller;
 use crate::identity::Host;
 use crate::revocation::{RevocationSet, Standing};
 use crate::x509::Certificate;

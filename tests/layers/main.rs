@@ -53,7 +53,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // A look at a live endpoint needs a TLS of its own: the gateway is a face, and the CA knows no network.
     ("probe", &["identity", "keys", "revocation", "x509"]),
     // Calling a gateway is a look at an endpoint that goes on to talk.
-    ("gateways", &["identity", "probe", "revocation", "x509", "yaml"]),
+    ("gateway_client", &["identity", "probe", "revocation", "x509", "yaml"]),
     // Faces.
     ("gateway", &["clock", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     (
@@ -64,7 +64,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "distribute",
             "files",
-            "gateways",
+            "gateway_client",
             "identity",
             "keys",
             "probe",
@@ -87,16 +87,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("arc-swap", &["gateway"]),
     ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "sealed", "x509"]),
     ("base64", &["gateway", "keys", "sealed", "x509"]),
-    ("bytes", &["gateway", "gateways"]),
+    ("bytes", &["gateway", "gateway_client"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("comfy-table", &["cli", "gateway/admin/text"]),
     // Loads the modules of tokens, foreign code, into this process.
     ("cryptoki", &["keys/kms/pkcs11"]),
-    ("http", &["gateway", "gateways", "keys/kms/names"]),
+    ("http", &["gateway", "gateway_client", "keys/kms/names"]),
     ("http-body", &["gateway/body", "gateway/pace"]),
-    ("http-body-util", &["gateway", "gateways/call"]),
+    ("http-body-util", &["gateway", "gateway_client/session"]),
     (
         "hyper",
         &[
@@ -108,7 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/service",
             "gateway/streams",
             "gateway/tunnel",
-            "gateways/call",
+            "gateway_client/session",
         ],
     ),
     (
@@ -119,7 +119,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/forward",
             "gateway/metrics/listener",
             "gateway/tunnel",
-            "gateways/call",
+            "gateway_client/session",
         ],
     ),
     ("indicatif", &["cli"]),
@@ -143,10 +143,14 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/state",
             "gateway/tls",
             "gateway/verify",
-            "gateways/call",
+            "gateway_client/context",
+            "gateway_client/session",
+            "gateway_client/trust",
             "keys/kms/http",
             "keys/kms/kmip/connection",
-            "probe/tls",
+            "probe/handshake",
+            "probe/outcome",
+            "probe/tls_client",
         ],
     ),
     ("rustls-native-certs", &["keys/kms/trust"]),
@@ -161,15 +165,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
-    ("tokio", &["gateway", "gateways/call"]),
-    ("tokio-rustls", &["gateway/connection", "gateway/handshake", "gateways/call"]),
+    ("tokio", &["gateway", "gateway_client/fan_out", "gateway_client/session"]),
+    ("tokio-rustls", &["gateway/connection", "gateway/handshake", "gateway_client/session"]),
     ("tracing", &["gateway"]),
     ("tracing-subscriber", &["bin/cluster-gateway"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "keys", "profile", "store"]),
     ("ureq", &["keys/kms/http"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),
-    ("zeroize", &["distribute/ssh", "keys", "sealed", "secret", "x509"]),
+    ("zeroize", &["distribute/session", "keys", "sealed", "secret", "x509"]),
 ];
 
 /// What the repository's top level holds, besides dot-files and the build's `target`.

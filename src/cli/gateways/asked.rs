@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::ca::Cluster;
 use crate::ca::backup::{EnforcedCrl, Inside, look_into};
-use crate::gateways::{self, Calling, Gateways, Trust};
+use crate::gateway_client::{self, Calling, Gateways, Trust};
 use crate::identity::{Name, Role};
 use crate::keys::PrivateKey;
 use crate::probe::Caller;
@@ -82,7 +82,7 @@ impl Reach {
         let trust = Trust { bundle, crls: None, trust_domain, at: session.context.clock.now() };
         let calling = Calling::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
         let progress = progress::gateways(gateways.len(), session);
-        let answers = gateways::status(&gateways, &calling, || progress.inc(1))
+        let answers = gateway_client::status(&gateways, &calling, || progress.inc(1))
             .map_err(|error| Failure::of("system.network", &error))?;
         progress.finish_and_clear();
         let mut enforced = Vec::new();

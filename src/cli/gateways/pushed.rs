@@ -5,7 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use crate::gateways::{self, Enforced, Fault};
+use crate::gateway_client::{self, Enforced, Fault};
 use crate::probe::Side;
 
 use super::super::report::{CommandResult, Failure, Outcome, server_hint};
@@ -175,7 +175,7 @@ pub(in crate::cli) fn push(session: &Session, plan: &Plan) -> Result<PushReport,
         let newest = Newest::of(session)?;
         progress.set_position(0);
         let answers =
-            gateways::push(&plan.gateways, &plan.calling(&newest)?, &newest.list, || progress.inc(1))
+            gateway_client::push(&plan.gateways, &plan.calling(&newest)?, &newest.list, || progress.inc(1))
                 .map_err(|error| Failure::of("system.network", &error))?;
         connections_cut += answers.iter().flatten().map(|enforced| enforced.connections_cut).sum::<u64>();
         let is_ahead = |answer: &Result<_, Fault>| answer.as_ref().err().is_some_and(Fault::accuses_home);

@@ -10,7 +10,7 @@ use time::Duration;
 use crate::ca::{Authority, Cluster, Target};
 use crate::clock::parse_duration;
 use crate::files;
-use crate::gateways::{Calling, Gateway, Gateways, RevocationList, Trust};
+use crate::gateway_client::{Calling, Gateway, Gateways, RevocationList, Trust};
 use crate::identity::{Name, Role, role_and_name};
 use crate::keys::PrivateKey;
 use crate::probe::{Caller, Endpoint};

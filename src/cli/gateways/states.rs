@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::Target;
 use crate::clock::{format_duration, rfc3339};
-use crate::gateways::{self, Answered, CrlInForce, Fault, Gateway, Text};
+use crate::gateway_client::{self, Answered, CrlInForce, Fault, Gateway, Text};
 use crate::identity::Identity;
 use crate::store::Record;
 use crate::x509::{Certificate, SerialNumber, Sha256};
@@ -39,7 +39,7 @@ impl Status {
         let plan = self.reach.plan(session)?;
         let newest = Newest::of(session)?;
         let progress = progress::gateways(plan.gateways.len(), session);
-        let answers = gateways::status(&plan.gateways, &plan.calling(&newest)?, || progress.inc(1))
+        let answers = gateway_client::status(&plan.gateways, &plan.calling(&newest)?, || progress.inc(1))
             .map_err(|error| Failure::of("system.network", &error))?;
         progress.finish_and_clear();
         let rows = plan.gateways.iter().zip(answers);

@@ -6,16 +6,22 @@
 //! that was meant: its certificate is judged before ours is shown. What is done about a [`Fault`], and
 //! where a list comes from, is decided by the caller: nothing here knows the CA's home.
 
-mod answer;
-mod call;
-mod fault;
+mod context;
+mod error;
+mod fan_out;
 mod list;
+mod messages;
 mod push;
+mod session;
 mod status;
+mod text;
+mod trust;
 
-pub use answer::{CrlInForce, Reported, Text};
-pub use call::{Calling, Trust};
-pub use fault::{Fault, Stage};
+pub use context::Calling;
+pub use error::{Fault, Stage};
 pub use list::{Gateway, Gateways, GatewaysError};
+pub use messages::{CrlInForce, Reported};
 pub use push::{Enforced, RevocationList, push};
 pub use status::{Answered, status};
+pub use text::Text;
+pub use trust::Trust;

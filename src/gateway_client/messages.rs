@@ -3,46 +3,13 @@
 //! Whatever a newer gateway says besides is passed over; what is read here has to be there and to be
 //! what it should be.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::fault::Fault;
+use super::error::Fault;
+use super::text::Text;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, Sha256};
-
-/// A few words of a gateway, fit to be shown: bounded, control characters escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Text(String);
-
-impl Text {
-    /// More than this is not shown.
-    const MOST: usize = 300;
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        let mut shown = String::new();
-        for c in text.chars().take(Self::MOST) {
-            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-        }
-        Self(shown)
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self::from(text.as_str()))
-    }
-}
 
 /// A CRL that a gateway says it enforces.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -145,13 +112,6 @@ pub(super) fn only_of<'a>(crls: &'a [CrlInForce], issuer: &KeyIdentifier) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_gateway_says_cannot_reach_the_terminal() {
-        let text = Text::from("a\u{1b}[31mb\nc");
-        assert_eq!(text.to_string(), "a\\u{1b}[31mb\\nc");
-        assert_eq!(Text::from("x".repeat(10_000).as_str()).to_string().len(), Text::MOST);
-    }
 
     #[test]
     fn two_lists_of_one_issuer_are_no_answer() {

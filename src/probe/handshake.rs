@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream};
+use rustls::{ClientConfig, ClientConnection, SignatureScheme, Stream};
 
-use super::{Caller, End, Endpoint, ProbeError};
+use super::endpoint::Endpoint;
+use super::error::ProbeError;
+use super::outcome::End;
+use super::tls_client::{Caller, Witness};
 use crate::identity::Host;
 
 /// The alert of a server that speaks none of the protocols that it was offered (RFC 7301, section 3.2).
@@ -105,104 +107,6 @@ fn status(head: &[u8]) -> Option<u16> {
 
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn cause(error: &io::Error) -> Option<&Error> {
-    error.get_ref().and_then(|cause| cause.downcast_ref())
-}
-
-impl End {
-    /// How a connection ended that ended with this error, after or before the server `has_shown` a
-    /// certificate.
-    #[must_use]
-    pub fn of(error: &io::Error, has_shown: bool) -> Self {
-        match cause(error) {
-            Some(Error::AlertReceived(alert)) => Self::Alert(u8::from(*alert)),
-            // Garbage before any certificate is another protocol; after it, it is a broken server.
-            Some(Error::InvalidMessage(_)) if !has_shown => Self::NotTls,
-            Some(other) => Self::Broken(other.to_string()),
-            None => Self::Closed,
-        }
-    }
-}
-
-impl Caller {
-    /// Certificate and key as TLS takes them.
-    ///
-    /// # Errors
-    /// [`ProbeError::Tls`] when TLS has no use for the key.
-    pub fn certified(&self) -> Result<Arc<CertifiedKey>, ProbeError> {
-        let why = |why: String| ProbeError::Tls { why };
-        let key = self.key.to_pkcs8().map_err(|error| why(error.to_string()))?;
-        let key = PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec())
-            .map_err(|error| why(error.to_owned()))?;
-        let provider = aws_lc_rs::default_provider();
-        let key = provider.key_provider.load_private_key(key).map_err(|error| why(error.to_string()))?;
-        let chain = self.chain.iter().map(|certificate| certificate.der.clone()).collect();
-        Ok(Arc::new(CertifiedKey::new(chain, key)))
-    }
-}
-
-/// Judges what a server presents as it is told to, and checks in any case that the server has the key of
-/// it: without that proof a certificate says nothing about who is there.
-pub struct Witness<J> {
-    judge: J,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl<J> Witness<J>
-where
-    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
-{
-    /// Takes the chains that `judge` takes: the server's own certificate first, then what it sends with it.
-    pub fn new(judge: J) -> Self {
-        Self { judge, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
-    }
-}
-
-impl<J> std::fmt::Debug for Witness<J> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Witness")
-    }
-}
-
-impl<J> ServerCertVerifier for Witness<J>
-where
-    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
-{
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let chain = std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned());
-        (self.judge)(&chain.collect::<Vec<_>>()).map(|()| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 /// The caller's certificate, if there is one, and whether the server asked for it.

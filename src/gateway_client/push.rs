@@ -7,14 +7,17 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::answer::{CrlInForce, Pushed, Reported, only_of, read};
-use super::call::{Answer, Conversation, ask_all};
-use super::{Calling, Fault, Gateway};
+use super::context::Calling;
+use super::error::Fault;
+use super::fan_out::ask_all;
+use super::list::Gateway;
+use super::messages::{CrlInForce, Pushed, only_of, read};
+use super::session::{Answer, Conversation};
+use super::status::report;
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, Sha256};
 
-const STATUS: &str = "/.well-known/cluster/status";
 const CRL: &str = "/.well-known/cluster/crl";
 
 /// The media type of a CRL in DER (RFC 5280, section 4.2.1.13; RFC 2585).
@@ -98,11 +101,6 @@ async fn enforce(mut gateway: Conversation, list: RevocationList) -> Result<Enfo
     }
     let enforced = only_of(&crl, &list.issuer)?.number;
     Err(Fault::Behind { enforced, pushed: list.number })
-}
-
-/// How a gateway says that it is.
-pub(super) async fn report(gateway: &mut Conversation) -> Result<Reported, Fault> {
-    read(&gateway.ask(Method::GET, STATUS, None).await?.success()?)
 }
 
 /// The answer to a list that was taken.

@@ -2,11 +2,17 @@
 
 use std::io;
 
-use super::answer::{CrlInForce, Reported, only_of};
-use super::call::{Conversation, ask_all};
-use super::push::report;
-use super::{Calling, Fault, Gateway};
+use http::Method;
+
+use super::context::Calling;
+use super::error::Fault;
+use super::fan_out::ask_all;
+use super::list::Gateway;
+use super::messages::{CrlInForce, Reported, only_of, read};
+use super::session::Conversation;
 use crate::x509::{Certificate, KeyIdentifier};
+
+const STATUS: &str = "/.well-known/cluster/status";
 
 /// What a gateway said of itself, and the certificate that it proved to have.
 #[derive(Clone, Debug)]
@@ -42,4 +48,9 @@ pub fn status(
 
 async fn ask(mut gateway: Conversation) -> Result<Answered, Fault> {
     Ok(Answered { reported: report(&mut gateway).await?, served: gateway.served })
+}
+
+/// How a gateway says that it is.
+pub(super) async fn report(gateway: &mut Conversation) -> Result<Reported, Fault> {
+    read(&gateway.ask(Method::GET, STATUS, None).await?.success()?)
 }

@@ -1,8 +1,7 @@
-//! One mutually authenticated conversation with a gateway, and many at once.
+//! One mutually authenticated conversation with a gateway.
 
 use std::future::Future;
 use std::io;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,107 +12,29 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig};
-use time::OffsetDateTime;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::runtime::Builder;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::answer::Problem;
-use super::{Fault, Gateway, Stage, Text};
-use crate::identity::{Host, Identity, Role, TrustDomain};
-use crate::probe::{Caller, Cause, End, Endpoint, Judge, ProbeError, Side, Witness};
-use crate::revocation::RevocationSet;
+use super::context::{Calling, Parts};
+use super::error::{Fault, Stage};
+use super::list::Gateway;
+use super::messages::Problem;
+use super::text::Text;
+use super::trust::Trust;
+use crate::identity::Host;
+use crate::probe::{Cause, End, Endpoint, ProbeError, Witness};
 use crate::x509::Certificate;
-use crate::x509::trust::TrustBundle;
 
 /// The most that an answer may hold; a true one is a few kilobytes.
 const MOST: usize = 1 << 20;
 
 /// The most that the head of an answer may hold.
 const MOST_HEAD: usize = 16 << 10;
-
-/// Nobody waits longer, whatever was asked for.
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// Whom to believe.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    /// The roots.
-    pub bundle: TrustBundle,
-    /// Who has been revoked. `None` believes a gateway whose certificate may have been: enough to ask it
-    /// for what can only add to our caution.
-    pub crls: Option<RevocationSet>,
-    /// The cluster.
-    pub trust_domain: TrustDomain,
-    /// When.
-    pub at: OffsetDateTime,
-}
-
-impl Trust {
-    fn judge(&self) -> Judge<'_> {
-        Judge { bundle: &self.bundle, crls: self.crls.as_ref(), at: self.at }
-    }
-
-    /// Why what a server presents is not the certificate of `gateway`: it has to hold for the host, and to
-    /// be that of a control service of this cluster. Any other certificate of the cluster, a node's
-    /// above all, would do for whoever holds its key to say that a list is enforced.
-    fn refusal(&self, gateway: &Gateway, chain: &[CertificateDer<'_>]) -> Result<Certificate, Cause> {
-        let refused = |code, message| Cause { side: Side::Server, code, message };
-        let chain: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
-        let chain = chain
-            .map_err(|error| refused(error.code(), format!("its certificate cannot be read: {error}")))?;
-        if let Some(cause) = self.judge().server(gateway.host(), &chain) {
-            return Err(cause);
-        }
-        let Some(leaf) = chain.into_iter().next() else {
-            return Err(refused("gateways.no_certificate", "it presents no certificate".to_owned()));
-        };
-        let identity = Identity::of_certificate(&leaf, &self.trust_domain)
-            .map_err(|refusal| refused(refusal.code(), format!("its certificate is refused: {refusal}")))?;
-        if identity.role != Role::ControlService {
-            let message = format!("it is the {identity}, and no control-service");
-            return Err(refused("gateways.wrong_role", message));
-        }
-        match &gateway.name {
-            Some(name) if *name != identity.name => {
-                let message =
-                    format!("it is {}/{}, and not the {name} that is expected", identity.role, identity.name);
-                Err(refused("gateways.wrong_name", message))
-            }
-            _ => Ok(leaf),
-        }
-    }
-}
-
-/// Who calls, whom to believe, and for how long to wait for each gateway.
-#[derive(Clone, Debug)]
-pub struct Calling(Arc<Parts>);
-
-#[derive(Debug)]
-struct Parts {
-    caller: Arc<CertifiedKey>,
-    trust: Trust,
-    patience: Duration,
-}
-
-impl Calling {
-    /// Calls with the certificate of `caller`.
-    ///
-    /// # Errors
-    /// [`Fault::Handshake`] when its certificate is one that gateways refuse, as far as can be told from
-    /// here, and [`Fault::Caller`] when TLS has no use for its key.
-    pub fn new(caller: &Caller, trust: Trust, patience: Duration) -> Result<Self, Fault> {
-        if let Some(cause) = trust.judge().caller(caller) {
-            return Err(Fault::Handshake(cause));
-        }
-        Ok(Self(Arc::new(Parts { caller: caller.certified()?, trust, patience: patience.min(DAY) })))
-    }
-}
 
 /// An answer, whatever its status.
 pub(super) struct Answer {
@@ -155,7 +76,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    async fn open(gateway: &Gateway, calling: &Calling) -> Result<Self, Fault> {
+    pub(super) async fn open(gateway: &Gateway, calling: &Calling) -> Result<Self, Fault> {
         let Parts { caller, trust, patience } = &*calling.0;
         let deadline = Deadline { at: Instant::now() + *patience, patience: *patience };
         let stream = deadline.allows(Stage::Connect, connect(&gateway.address)).await?;
@@ -336,49 +257,4 @@ fn fault(error: &hyper::Error) -> Fault {
     }
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.map_or(Fault::CutOff, |cause| refused(&End::of(cause, true)))
-}
-
-/// Has `ask` talk to every gateway at once; `ended` is told each time one of them is through. The answers
-/// are in the order of the gateways.
-///
-/// # Errors
-/// When the system does not let anybody wait for the network.
-pub(super) fn ask_all<T, F>(
-    gateways: &[Gateway],
-    calling: &Calling,
-    ask: impl Fn(Conversation) -> F + Clone + Send + 'static,
-    mut ended: impl FnMut(),
-) -> io::Result<Vec<Result<T, Fault>>>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T, Fault>> + Send,
-{
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut answers = runtime.block_on(async {
-        let mut calls = JoinSet::new();
-        for (index, gateway) in gateways.iter().cloned().enumerate() {
-            let (calling, ask) = (calling.clone(), ask.clone());
-            calls.spawn(async move {
-                match Conversation::open(&gateway, &calling).await {
-                    Ok(conversation) => (index, ask(conversation).await),
-                    Err(fault) => (index, Err(fault)),
-                }
-            });
-        }
-        let mut answers = Vec::with_capacity(gateways.len());
-        while let Some(call) = calls.join_next().await {
-            match call.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(answer) => answers.push(answer),
-                Err(Ok(panic)) => resume_unwind(panic),
-                // Nobody cancels them.
-                Err(Err(_)) => {}
-            }
-            ended();
-        }
-        answers
-    });
-    // A resolver that hangs is not waited for.
-    runtime.shutdown_background();
-    answers.sort_by_key(|(index, _)| *index);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::answer::Text;
+use super::text::Text;
 use crate::probe::{Cause, ProbeError};
 use crate::x509::crl::CrlNumber;
 
