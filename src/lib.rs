@@ -7,6 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
+//! | shared by faces | [`terminal`] results, errors, advice, exit codes, completions, manual pages, progress of both programs |
 //! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateway_client`] CRLs pushed to gateways, and their status |
 //! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
 //! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
@@ -28,5 +29,6 @@ pub mod revocation;
 pub mod sealed;
 pub mod secret;
 pub mod store;
+pub mod terminal;
 pub mod x509;
 pub mod yaml;

@@ -7,7 +7,7 @@ use crate::audit::Actor;
 
 /// `NAME(UID)@HOST` of this process. The name is for people; the number is what counts, since the
 /// environment, which anybody can set, is not asked.
-pub(super) fn current() -> Actor {
+pub(crate) fn current() -> Actor {
     let uid = getuid().as_raw();
     let host = uname().nodename().to_string_lossy().into_owned();
     let name = account_name(uid).unwrap_or_default();

@@ -10,10 +10,10 @@ use crate::keys::PrivateKey;
 use crate::secret::Secret;
 use crate::x509::{Certificate, CertificationRequest, algorithm_of_public_key, pem};
 
-use super::report::Failure;
+use crate::terminal::report::Failure;
 
 /// A file of at most `limit` bytes, or as much from standard input for `-`.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
         return Ok(files::read(path, limit)?);
     }
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 }
 
 /// A serial number, `ROLE/NAME`, or the file of a certificate.
-pub(super) fn target(text: &str) -> Result<Target, Failure> {
+pub(crate) fn target(text: &str) -> Result<Target, Failure> {
     match text.parse() {
         Ok(target) => Ok(target),
         Err(_) if Path::new(text).is_file() => {
@@ -56,20 +56,20 @@ pub(super) fn target(text: &str) -> Result<Target, Failure> {
 }
 
 /// The certificates in a file.
-pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     pem::certificates(&read(path, files::CRL_FILE)?)
         .map_err(|error| Failure::of(error.code(), &error).about(path))
 }
 
 /// A certification request (PKCS#10), PEM or DER.
-pub(super) fn certification_request(path: &Path) -> Result<CertificationRequest, Failure> {
+pub(crate) fn certification_request(path: &Path) -> Result<CertificationRequest, Failure> {
     let bytes = read(path, files::SMALL_FILE)?;
     CertificationRequest::from_bytes(&bytes).map_err(|error| Failure::of(error.code(), &error).about(path))
 }
 
 /// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
 /// request, or, when one has turned up where it should not be, a private key.
-pub(super) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = Secret::new(read(path, files::SMALL_FILE)?);
     let no_key = || {
         Failure::new("input.public_key", format!("{} holds no public key that is known", path.display()))

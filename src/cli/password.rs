@@ -6,12 +6,12 @@ use clap::Args;
 
 use crate::secret::Secret;
 
-use super::report::Failure;
 use super::secrets::{self, SecretError};
+use crate::terminal::report::Failure;
 
 /// Where the password of a key store or a backup comes from, unless it is asked for.
 #[derive(Debug, Args)]
-pub(super) struct PasswordSource {
+pub(crate) struct PasswordSource {
     /// Read the password from the first line of this file (0600)
     #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
     password_file: Option<PathBuf>,
@@ -23,17 +23,17 @@ pub(super) struct PasswordSource {
 
 impl PasswordSource {
     /// Whether anything was said of a password.
-    pub(super) fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         self.password_file.is_some() || self.password_fd.is_some()
     }
 
     /// The password of something that has one: from the file or descriptor, or asked for.
-    pub(super) fn enter(&self, what: &str) -> Result<Secret, Failure> {
+    pub(crate) fn enter(&self, what: &str) -> Result<Secret, Failure> {
         self.read(what, secrets::ask)
     }
 
     /// A new password: from the file or descriptor, or asked for twice.
-    pub(super) fn choose(&self, what: &str) -> Result<Secret, Failure> {
+    pub(crate) fn choose(&self, what: &str) -> Result<Secret, Failure> {
         self.read(what, secrets::ask_twice)
     }
 

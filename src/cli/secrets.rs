@@ -13,7 +13,7 @@ const LONGEST: usize = 4096;
 
 /// Why a secret could not be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SecretError {
+pub(crate) enum SecretError {
     /// There is nothing in its first line.
     #[error("the first line of {from} is empty")]
     Empty {
@@ -37,12 +37,12 @@ pub(super) enum SecretError {
 }
 
 /// The first line of a file that its owner alone may read.
-pub(super) fn from_file(path: &Path) -> Result<Secret, SecretError> {
+pub(crate) fn from_file(path: &Path) -> Result<Secret, SecretError> {
     first_line(&files::read_private(path)?, || path.display().to_string())
 }
 
 /// The first line of what comes through an open file descriptor.
-pub(super) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
+pub(crate) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
     let from = || format!("file descriptor {descriptor}");
     // One allocation: no copies stay behind in a growing buffer.
     let mut bytes = Vec::with_capacity(LONGEST);
@@ -54,7 +54,7 @@ pub(super) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
 }
 
 /// Asks on the terminal.
-pub(super) fn ask(prompt: &str) -> Result<Secret, SecretError> {
+pub(crate) fn ask(prompt: &str) -> Result<Secret, SecretError> {
     if !io::stdin().is_terminal() {
         return Err(SecretError::Nobody);
     }
@@ -63,7 +63,7 @@ pub(super) fn ask(prompt: &str) -> Result<Secret, SecretError> {
 }
 
 /// Asks on the terminal for a new secret, twice.
-pub(super) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
+pub(crate) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
     let first = ask(prompt)?;
     if ask("The same again: ")?.expose() == first.expose() {
         return Ok(first);

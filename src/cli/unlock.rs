@@ -6,16 +6,16 @@ use std::sync::Mutex;
 
 use clap::Args;
 
-use crate::keys::kms::{Configuration, KmsError, Pkcs11Error};
+use crate::keys::kms::{self, Configuration, Credential, KmsError, Missing, Pkcs11Error};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
-use super::report::Failure;
 use super::secrets::{self, SecretError};
+use crate::terminal::report::Failure;
 
 /// Where the passphrase of a key comes from, unless it is asked for.
 #[derive(Clone, Debug, Args)]
-pub(super) struct PassphraseSource {
+pub(crate) struct PassphraseSource {
     /// Read the passphrase of the key from the first line of this file (0600)
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
     passphrase_file: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub(super) struct PassphraseSource {
 
 /// Where a new passphrase comes from, where the old one is needed too.
 #[derive(Debug, Args)]
-pub(super) struct NewPassphraseSource {
+pub(crate) struct NewPassphraseSource {
     /// Read the new passphrase from the first line of this file (0600)
     #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_fd")]
     new_passphrase_file: Option<PathBuf>,
@@ -48,12 +48,12 @@ impl PassphraseSource {
     }
 
     /// The passphrase of the key in `path` from the file or descriptor; none when neither was given.
-    pub(super) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
+    pub(crate) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
         self.read().map_err(|error| passphrase_error(path, error))
     }
 
     /// A passphrase to protect a key with: from the file or descriptor, or asked for twice.
-    pub(super) fn choose(&self, path: &Path) -> Result<Secret, Failure> {
+    pub(crate) fn choose(&self, path: &Path) -> Result<Secret, Failure> {
         self.choose_with(path, "--passphrase-file FILE or --passphrase-fd FD")
     }
 
@@ -74,7 +74,7 @@ impl PassphraseSource {
 
 impl NewPassphraseSource {
     /// The new passphrase: from the file or descriptor, or asked for twice.
-    pub(super) fn choose(self, path: &Path) -> Result<Secret, Failure> {
+    pub(crate) fn choose(self, path: &Path) -> Result<Secret, Failure> {
         let Self { new_passphrase_file: passphrase_file, new_passphrase_fd: passphrase_fd } = self;
         PassphraseSource { passphrase_file, passphrase_fd }
             .choose_with(path, "--new-passphrase-file FILE or --new-passphrase-fd FD")
@@ -86,7 +86,7 @@ const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
 
 /// Where the PIN of a PKCS#11 token comes from, unless it is kept or asked for.
 #[derive(Clone, Debug, Args)]
-pub(super) struct PinSource {
+pub(crate) struct PinSource {
     /// Read the PIN of the token that holds the root's key from the first line of this file (0600)
     #[arg(long, global = true, value_name = "FILE")]
     pin_file: Option<PathBuf>,
@@ -103,9 +103,32 @@ impl PinSource {
     }
 }
 
+/// Supplies the token of a Vault where no file does.
+const TOKEN_VARIABLE: &str = "CLUSTER_CA_KMS_TOKEN";
+
+/// Supplies the secret id of an AppRole where no file does.
+const SECRET_ID_VARIABLE: &str = "CLUSTER_CA_KMS_SECRET_ID";
+
+/// A secret that is kept nowhere: from the environment, or asked for; none when nobody is there.
+///
+/// # Errors
+/// [`KmsError::CredentialMissing`].
+pub(crate) fn credential(missing: &Missing) -> Result<Option<Credential>, KmsError> {
+    let variable = if missing.what == kms::TOKEN { TOKEN_VARIABLE } else { SECRET_ID_VARIABLE };
+    let given = std::env::var(variable).ok().filter(|text| !text.is_empty());
+    let asked = || {
+        let secret = secrets::ask(&format!("The {} for {}: ", missing.what, missing.address)).ok()?;
+        String::from_utf8(secret.expose().to_vec()).ok()
+    };
+    match given.or_else(asked) {
+        Some(text) if Credential::is_sound(&text) => Ok(Some(Credential::new(text))),
+        _ => Err(KmsError::CredentialMissing { what: missing.what, address: missing.address.clone() }),
+    }
+}
+
 /// Opens keys for one run of the program.
 #[derive(Debug)]
-pub(super) struct Keyring {
+pub(crate) struct Keyring {
     source: PassphraseSource,
     /// What was read from the source: a descriptor can be read only once.
     given: Mutex<Option<Secret>>,
@@ -117,7 +140,7 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    pub(super) fn new(source: PassphraseSource, pin_source: PinSource, kms: PathBuf) -> Self {
+    pub(crate) fn new(source: PassphraseSource, pin_source: PinSource, kms: PathBuf) -> Self {
         Self { source, given: Mutex::new(None), pin_source, pin: Mutex::new(None), kms }
     }
 }
@@ -137,8 +160,8 @@ impl Unlock for Keyring {
 
     fn kms(&self) -> Result<Configuration, KmsError> {
         let mut configuration = Configuration::load(&self.kms)?;
-        for (missing, credential) in configuration.missing_credentials() {
-            *credential = super::kms::credential(&missing)?;
+        for (missing, slot) in configuration.missing_credentials() {
+            *slot = credential(&missing)?;
         }
         Ok(configuration)
     }

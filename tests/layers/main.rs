@@ -54,6 +54,24 @@ const MODULES: &[(&str, &[&str])] = &[
     ("probe", &["identity", "keys", "revocation", "x509"]),
     // Calling a gateway is a look at an endpoint that goes on to talk.
     ("gateway_client", &["identity", "probe", "revocation", "x509", "yaml"]),
+    // Shared by faces.
+    (
+        "terminal",
+        &[
+            "ca",
+            "clock",
+            "distribute",
+            "files",
+            "gateway_client",
+            "identity",
+            "keys",
+            "probe",
+            "profile",
+            "revocation",
+            "store",
+            "x509",
+        ],
+    ),
     // Faces.
     ("gateway", &["clock", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     (
@@ -72,11 +90,12 @@ const MODULES: &[(&str, &[&str])] = &[
             "revocation",
             "secret",
             "store",
+            "terminal",
             "x509",
             "yaml",
         ],
     ),
-    ("bin", &["cli", "gateway"]),
+    ("bin", &["cli", "gateway", "terminal"]),
 ];
 
 /// Everywhere: vocabulary without a world behind it.
@@ -88,9 +107,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["clock", "gateway/assertion", "keys", "sealed", "x509"]),
     ("base64", &["gateway", "keys", "sealed", "x509"]),
     ("bytes", &["gateway", "gateway_client"]),
-    ("clap", &["cli", "bin"]),
-    ("clap_complete", &["cli"]),
-    ("clap_mangen", &["cli"]),
+    ("clap", &["terminal", "cli", "bin"]),
+    ("clap_complete", &["terminal"]),
+    ("clap_mangen", &["terminal"]),
     ("comfy-table", &["cli", "gateway/admin/text"]),
     // Loads the modules of tokens, foreign code, into this process.
     ("cryptoki", &["keys/kms/pkcs11"]),
@@ -122,7 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway_client/session",
         ],
     ),
-    ("indicatif", &["cli"]),
+    ("indicatif", &["terminal"]),
     ("ipnet", &["profile"]),
     ("notify", &["gateway/watch"]),
     ("p12-keystore", &["distribute/key_store"]),

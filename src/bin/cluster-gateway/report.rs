@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use cluster_ca::cli::exit_code;
+use cluster_ca::terminal::exit_code;
 use serde_json::{Value, json};
 
 /// An error on its way to the user.

@@ -130,7 +130,7 @@ revoked  api-user         alice            [SERIAL]  [TIME]
 #[test]
 fn advice_is_for_errors_that_there_are() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let report = fs::read_to_string(source.join("cli/report.rs")).expect("the report");
+    let report = fs::read_to_string(source.join("terminal/hints.rs")).expect("the hints");
     let advice = report.split_once("fn hint(").and_then(|(_, rest)| rest.split_once("_ => return None"));
     let advised: Vec<&str> = advice.expect("the table of advice").0.split('"').skip(1).step_by(2).collect();
     let is_code = |text: &&&str| text.contains('.') && !text.contains(' ');
@@ -141,7 +141,7 @@ fn advice_is_for_errors_that_there_are() {
             open.extend(
                 fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path()),
             );
-        } else if !path.ends_with("cli/report.rs") {
+        } else if !path.ends_with("terminal/hints.rs") {
             rest.push_str(&fs::read_to_string(path).expect("source"));
         }
     }

@@ -1,0 +1,155 @@
+//! `audit list|verify`: what was done, and proof that nobody rewrote it.
+
+use std::fmt;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::audit::Entry;
+use crate::ca::Cluster;
+use crate::clock::rfc3339;
+use crate::store::StoreError;
+
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Failure, Shown};
+
+/// The commands about the audit chain.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List what was done: when, by whom, what, to what, and why
+    List(List),
+    /// Check every entry against the one before it, and the inventory against the entries
+    Verify(Verify),
+}
+
+/// The arguments of `audit list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only what comes after this entry
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    after: u64,
+}
+
+/// The arguments of `audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// An end of the chain that was noted earlier, NUMBER:HASH; the chain must still contain it
+    #[arg(long, value_name = "NUMBER:HASH")]
+    head: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    seq: u64,
+    at: String,
+    actor: String,
+    action: String,
+    target: String,
+    outcome: String,
+    reason: Option<String>,
+    details: Value,
+    hash: String,
+}
+
+impl Row {
+    /// Whom or what it is about, in the words a person knows: a certificate by its role and name.
+    fn subject(&self) -> String {
+        let detail = |key| self.details.get(key).and_then(Value::as_str);
+        match (detail("role"), detail("name"), self.target.rsplit_once('/')) {
+            (Some(role), Some(name), Some((_, serial_number))) => format!("{role}/{name} ({serial_number})"),
+            _ => self.target.clone(),
+        }
+    }
+}
+
+impl From<Entry> for Row {
+    fn from(entry: Entry) -> Self {
+        let event = entry.event;
+        Self {
+            seq: entry.seq,
+            at: rfc3339(event.provenance.at),
+            actor: event.provenance.actor.to_string(),
+            action: event.action.to_string(),
+            target: event.target,
+            outcome: event.outcome.to_string(),
+            reason: event.provenance.reason,
+            details: event.details,
+            hash: entry.hash.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listing(Vec<Row>);
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.0 {
+            write!(f, "{:>6}  {}  {}  {:20} {}", row.seq, row.at, row.actor, row.action, row.subject())?;
+            match &row.reason {
+                Some(reason) => writeln!(f, "  ({})", reason.escape_debug())?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A chain that holds.
+#[derive(Serialize)]
+struct Holds {
+    entries: u64,
+    head: String,
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The audit chain holds: {} entries, and the inventory agrees with them", self.entries)?;
+        writeln!(
+            f,
+            "  head  {}  (note it elsewhere: `audit verify --head` finds a chain that was cut or rewritten)",
+            self.head
+        )
+    }
+}
+
+impl Audit {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        match self {
+            Self::List(list) => {
+                let mut rows = Vec::new();
+                cluster.inventory().audit_entries(list.after, |entry| {
+                    rows.push(Row::from(entry));
+                    Ok::<_, StoreError>(())
+                })?;
+                Ok(Box::new(Shown(Listing(rows))))
+            }
+            Self::Verify(verify) => {
+                let head = cluster.inventory().check_against_audit()?;
+                if let Some(noted) = &verify.head {
+                    contains(&cluster, noted)?;
+                }
+                let text = format!("{}:{}", head.seq, head.hash);
+                Ok(Box::new(Shown(Holds { entries: head.seq, head: text })))
+            }
+        }
+    }
+}
+
+/// Whether the chain still has the entry that was noted as its end.
+fn contains(cluster: &Cluster, noted: &str) -> Result<(), Failure> {
+    let unreadable = || Failure::new("usage.head", "--head takes NUMBER:HASH, as `audit verify` prints it");
+    let (seq, hash) = noted.split_once(':').ok_or_else(unreadable)?;
+    let seq: u64 = seq.parse().map_err(|_| unreadable())?;
+    let entry = cluster.inventory().audit_entry(seq)?;
+    if entry.is_some_and(|entry| entry.hash.to_string() == hash) {
+        return Ok(());
+    }
+    Err(Failure::new("audit.rewritten", format!("the chain does not contain entry {seq} as it was noted"))
+        .with_hint(
+            "the inventory was cut, rewritten, or replaced by an older copy since; compare with a backup",
+        ))
+}

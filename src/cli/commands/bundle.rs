@@ -1,0 +1,184 @@
+//! `bundle ROLE/NAME`: one file to hand over.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::audit::{Action, Outcome};
+use crate::ca::{Cluster, HandOver, Registrar, TrustFiles};
+use crate::clock::rfc3339;
+use crate::distribute::{FileStem, Package, Password, archive, key_store, readme};
+use crate::files::{self, Access, Placement, Staged};
+use crate::identity::Identity;
+use crate::secret::Secret;
+use crate::x509::pem;
+
+use crate::cli::input;
+use crate::cli::password::PasswordSource;
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Failure, Shown, typed};
+
+/// What the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A tar with key, certificate, trust bundle, revocation list and three lines that explain it.
+    Tar,
+    /// A PKCS#12 key store under a password, for browsers and Java.
+    P12,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::P12 => "p12",
+        }
+    }
+}
+
+/// The arguments of `bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct Bundle {
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
+    target: String,
+
+    /// The file to make [default: such as user-alice.tar, in the current directory]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// What it is to be: tar, or p12 (PKCS#12) for browsers and Java
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "tar", hide_possible_values = true)]
+    format: Format,
+
+    /// What the files in it are called [default: control-service, node or user, by role]
+    #[arg(long = "as", value_name = "NAME")]
+    stem: Option<FileStem>,
+
+    #[command(flatten)]
+    password: PasswordSource,
+
+    /// Why it is handed over, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// What marks the temporary file of a bundle.
+const TAG: &str = "bundle";
+
+/// A file that was made.
+#[derive(Serialize)]
+struct Made {
+    #[serde(serialize_with = "crate::files::as_text")]
+    bundle: PathBuf,
+    format: &'static str,
+    identity: Identity,
+    serial_number: String,
+    not_after: String,
+    has_key: bool,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Bundled {}/{}", self.identity.role, self.identity.name)?;
+        writeln!(f, "  bundle       {}  (0600)", typed(&self.bundle))?;
+        writeln!(f, "  serial       {}", self.serial_number)?;
+        if !self.has_key {
+            writeln!(f, "  key          not in it: it is not kept here")?;
+        }
+        writeln!(f, "  valid until  {}", self.not_after)?;
+        writeln!(f, "\nNext: hand it over on a way that nobody else can read, then delete it here")
+    }
+}
+
+impl Bundle {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        if self.format == Format::Tar && self.password.is_given() {
+            return Err(Failure::new("usage.password", "a tar has no password")
+                .with_hint("a key store has one: --format p12"));
+        }
+        let target = input::target(&self.target)?;
+        let home = session.home();
+        let cluster = Cluster::open(&home, &session.context)?;
+        let mut leaf = cluster.hand_over(&target)?;
+        let trust = cluster.trust_files()?;
+        let intent = &leaf.record.intent;
+        let identity = Identity {
+            trust_domain: cluster.trust_domain().clone(),
+            role: intent.role,
+            name: intent.name.clone(),
+        };
+        let name = format!("{}{}", identity.role.file_prefix(), identity.name);
+        let output =
+            self.output.clone().unwrap_or_else(|| format!("{name}.{}", self.format.extension()).into());
+        if files::occupied(&output) {
+            let exists = files::FileError::Exists { path: output };
+            return Err(Failure::from(exists).or_elsewhere("--output FILE"));
+        }
+        let has_key = leaf.key_pem.is_some();
+        let contents = match self.format {
+            Format::Tar => self.tar(session, &name, &identity, &mut leaf, trust)?,
+            Format::P12 => self.key_store(&name, &leaf, &trust)?,
+        };
+        let output = files::absolute(&output)?;
+        let mut registrar = Registrar::open(&home, &session.context)?;
+        // What a run that ended early has left is nobody else's: this one has the home's lock.
+        drop(Staged::adopt(&output, TAG));
+        let staged = Staged::create(&output, TAG, Access::Private, contents.expose())?;
+        staged.sync()?;
+        let details = json!({
+            "role": identity.role,
+            "name": identity.name,
+            "bundle": output.to_string_lossy(),
+            "format": self.format.extension(),
+            "with_key": has_key,
+        });
+        let reason = self.reason.as_deref();
+        // It has its name only once it is recorded that it was made.
+        registrar.note(Action::CertificateBundle, &leaf.record, Outcome::Success, details, reason)?;
+        staged.place(Placement::New)?;
+        files::sync_directory(files::parent(&output))?;
+        Ok(Box::new(Shown(Made {
+            bundle: output,
+            format: self.format.extension(),
+            identity,
+            serial_number: leaf.record.intent.serial_number.to_string(),
+            not_after: rfc3339(leaf.certificate.not_after),
+            has_key,
+        })))
+    }
+
+    fn tar(
+        &self,
+        session: &Session,
+        name: &str,
+        identity: &Identity,
+        leaf: &mut HandOver,
+        trust: TrustFiles,
+    ) -> Result<Secret, Failure> {
+        let stem = self.stem.clone().unwrap_or_else(|| FileStem::of_role(identity.role));
+        let certificate = std::mem::take(&mut leaf.certificate_pem);
+        let package = Package::new(&stem, leaf.key_pem.take(), certificate, trust.bundle, trust.crl);
+        let readme = readme(identity, &stem, leaf.certificate.not_after, &package);
+        archive(name, &readme, &package, session.context.clock.now())
+            .map_err(|error| Failure::of("bundle.archive", &error))
+    }
+
+    fn key_store(&self, name: &str, leaf: &HandOver, trust: &TrustFiles) -> Result<Secret, Failure> {
+        let Some(key) = &leaf.key_pem else {
+            return Err(Failure::new(
+                "bundle.no_key",
+                format!("a key store needs the private key, and that of {} is not kept here", self.target),
+            ));
+        };
+        let password = Password::new(self.password.choose("the key store")?)?;
+        let roots = pem::certificates(&trust.bundle)?;
+        let issuer =
+            roots.iter().filter(|root| root.subject_key_identifier.as_ref() == Some(&leaf.record.issuer));
+        let chain: Vec<_> = [&leaf.certificate].into_iter().chain(issuer.take(1)).collect();
+        Ok(key_store(name, key, &chain, &password)?)
+    }
+}

@@ -1,0 +1,339 @@
+//! `create-control`, `create-node`, `create-api-user`: from arguments to requests, and what is said
+//! when they were fulfilled.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use time::Duration;
+use uuid::Uuid;
+
+use crate::ca::{self, Authority, Fulfilled, KeySource, LeafOrder, Planned};
+use crate::clock::{parse_duration, rfc3339};
+use crate::identity::{Host, Name, Role};
+use crate::x509::KeyAlgorithm;
+
+use crate::cli::input;
+use crate::cli::session::Session;
+use crate::terminal::progress;
+use crate::terminal::report::{CommandResult, Failure, Outcome, typed};
+
+/// More than this in one command is a mistake, not a cluster.
+const AT_MOST: usize = 1_000_000;
+
+/// The most bytes that a file of names may have: a million of 64 letters.
+const NAMES: u64 = 64 << 20;
+
+/// What all three commands take.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Where the certificate and its key go [default: issued/ in the home]
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Type of the key to make: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
+    #[arg(long, value_name = "TYPE", conflicts_with = "csr")]
+    key_type: Option<KeyAlgorithm>,
+
+    /// How long the certificate holds, such as 90d or 12h [default: the profile's]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    validity: Option<Duration>,
+
+    /// Certify the key of this PKCS#10 request (`-`: standard input); no key is made here
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+
+    /// Show what would be signed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Why this is issued, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// `create-control HOST`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateControl {
+    /// The host name or IP address that clients use
+    host: String,
+
+    /// Another name or address of the same host; may be repeated
+    #[arg(long, value_name = "NAME_OR_IP")]
+    san: Vec<String>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `create-node`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateNode {
+    /// The node's UUID (version 4) [default: a new random one]
+    #[arg(long, conflicts_with = "count")]
+    uuid: Option<Uuid>,
+
+    /// A name or address that the node also serves on; may be repeated
+    #[arg(long, value_name = "NAME_OR_IP", conflicts_with = "count")]
+    san: Vec<String>,
+
+    /// How many nodes
+    #[arg(long, value_name = "N", conflicts_with = "csr")]
+    count: Option<usize>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `create-api-user NAME`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateApiUser {
+    /// The user's name: lower-case letters, digits and -._
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    name: Option<String>,
+
+    /// A file with one name a line (`-`: standard input); empty lines and # comments are skipped
+    #[arg(long, value_name = "FILE", conflicts_with = "csr")]
+    from: Option<PathBuf>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+impl CreateControl {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let host: Host = self.host.parse()?;
+        let mut hosts = vec![host.clone()];
+        hosts.extend(self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?);
+        self.common.run(session, Role::ControlService, false, |_| Ok(vec![(Name::of_host(&host), hosts)]))
+    }
+}
+
+impl CreateNode {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let hosts = self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?;
+        if self.count == Some(0) || self.count.is_some_and(|count| count > AT_MOST) {
+            return Err(Failure::new("usage.count", format!("--count is from 1 to {AT_MOST}")));
+        }
+        let (uuid, count) = (self.uuid, self.count.unwrap_or(1));
+        self.common.run(session, Role::NodeAgent, self.count.is_some(), |session| {
+            (0..count)
+                .map(|_| {
+                    let uuid = match uuid {
+                        Some(uuid) => uuid,
+                        None => ca::random_uuid(session.context.entropy.as_ref())?,
+                    };
+                    Ok((Name::of_node(uuid)?, hosts.clone()))
+                })
+                .collect()
+        })
+    }
+}
+
+impl CreateApiUser {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let many = self.from.is_some();
+        let names = match (&self.name, &self.from) {
+            (Some(name), _) => vec![Name::of_user(name)?],
+            (None, Some(file)) => names_in(file)?,
+            (None, None) => return Err(Failure::new("usage.name", "a user name is missing")),
+        };
+        self.common.run(session, Role::ApiUser, many, |_| {
+            Ok(names.into_iter().map(|name| (name, Vec::new())).collect())
+        })
+    }
+}
+
+/// User names, one a line; every bad one is reported, with its line.
+fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
+    let bytes = input::read(file, NAMES)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new("input.not_text", format!("{} is not UTF-8 text", file.display())))?;
+    let mut names = Vec::new();
+    let mut lines = HashMap::new();
+    let mut wrong = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match Name::of_user(line) {
+            Ok(name) => match lines.insert(name.clone(), number + 1) {
+                None => names.push(name),
+                Some(first) => {
+                    wrong.push(format!(
+                        "{}:{}: {name} is on line {first} already",
+                        file.display(),
+                        number + 1
+                    ));
+                }
+            },
+            Err(error) => wrong.push(format!("{}:{}: {error}", file.display(), number + 1)),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(
+            Failure::new("input.names", wrong.join("\n")).with_hint("correct the file; nothing was issued")
+        );
+    }
+    if names.is_empty() || names.len() > AT_MOST {
+        return Err(Failure::new(
+            "input.names",
+            format!("{} names {} users; 1 to {AT_MOST} are expected", file.display(), names.len()),
+        ));
+    }
+    Ok(names)
+}
+
+impl Common {
+    /// The one path of all three commands; `identities` says for whom.
+    fn run(
+        self,
+        session: &Session,
+        role: Role,
+        many: bool,
+        identities: impl FnOnce(&Session) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
+    ) -> CommandResult {
+        let key = match &self.csr {
+            Some(file) => KeySource::Request(Box::new(input::certification_request(file)?)),
+            None => KeySource::Generate(self.key_type),
+        };
+        let profiles = session.profiles()?;
+        let orders = identities(session)?
+            .into_iter()
+            .map(|(name, hosts)| LeafOrder { role, name, hosts, key: key.clone(), validity: self.validity })
+            .collect::<Vec<_>>();
+        if self.dry_run {
+            let cluster = ca::Cluster::open(&session.home(), &session.context)?;
+            return Ok(Box::new(WouldSign { all: cluster.plan(&profiles, &orders)?, many }));
+        }
+        let home = session.home();
+        let output = self.output.unwrap_or_else(|| home.issued());
+        let mut authority = Authority::open(&home, &session.context)?;
+        session.tell_opened(&authority);
+        let bar = progress::certificates(orders.len(), session.format());
+        let begin = session.context.clock.monotonic();
+        let fulfilled =
+            authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count));
+        let fulfilled = fulfilled.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
+        bar.finish_and_clear();
+        session.detail(format_args!(
+            "issued {} in {:.1?}",
+            fulfilled.len(),
+            session.context.clock.monotonic() - begin
+        ));
+        for certificate in &fulfilled {
+            for mismatch in &certificate.not_granted {
+                session.note(format_args!(
+                    "the request asks for {} {}; the profile decides, and it is {}",
+                    mismatch.field, mismatch.found, mismatch.planned
+                ));
+            }
+        }
+        Ok(Box::new(Issued { all: fulfilled, many }))
+    }
+}
+
+/// What was issued; one that was asked for by itself is told in full.
+struct Issued {
+    all: Vec<Fulfilled>,
+    many: bool,
+}
+
+impl fmt::Display for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ([one], false) = (self.all.as_slice(), self.many) {
+            return issued_text(one, f);
+        }
+        for one in &self.all {
+            writeln!(f, "{}  {}", one.serial_number, typed(&one.certificate))?;
+        }
+        writeln!(f, "\nIssued {} certificates, each with its key (0600) beside it", self.all.len())?;
+        writeln!(
+            f,
+            "\nNext: cluster-ca distribute --all    (hosts.yaml says where to: cluster-ca distribute --help)"
+        )
+    }
+}
+
+impl Outcome for Issued {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        one_or_many(&self.all, self.many)
+    }
+}
+
+/// What would be signed.
+struct WouldSign {
+    all: Vec<Planned>,
+    many: bool,
+}
+
+impl fmt::Display for WouldSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.iter().try_for_each(|planned| plan_text(planned, f))
+    }
+}
+
+impl Outcome for WouldSign {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        one_or_many(&self.all, self.many)
+    }
+}
+
+/// An object for one that was asked for by itself, an array for many, be it many of one.
+fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value, serde_json::Error> {
+    match all {
+        [one] if !many => serde_json::to_value(one),
+        all => serde_json::to_value(all),
+    }
+}
+
+fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "Issued {}/{}", issued.role, issued.name)?;
+    writeln!(f, "  certificate  {}", typed(&issued.certificate))?;
+    match &issued.key {
+        Some(key) => writeln!(f, "  key          {}  (0600)", typed(key))?,
+        None => writeln!(f, "  key          stays where the request was made")?,
+    }
+    writeln!(f, "  serial       {}", issued.serial_number)?;
+    writeln!(f, "  identity     {}", issued.spiffe_id)?;
+    if !issued.hosts.is_empty() {
+        writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
+    }
+    writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
+    write_next(issued, f)
+}
+
+/// The command that carries a pair to where it is used.
+pub(crate) fn write_next(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (role, name) = (issued.role, &issued.name);
+    let host = match role {
+        Role::ControlService => name.as_str(),
+        Role::NodeAgent => "NODE",
+        Role::ApiUser => return writeln!(f, "\nNext: cluster-ca bundle {role}/{name}"),
+    };
+    writeln!(f, "\nNext: cluster-ca distribute {role}/{name} --to root@{host}:/etc/cluster")
+}
+
+fn plan_text(planned: &Planned, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let plan = &planned.plan;
+    writeln!(f, "Would sign (nothing was written)")?;
+    writeln!(f, "  subject      {}", plan.subject)?;
+    writeln!(f, "  identity     {}", plan.identity)?;
+    for (index, name) in plan.subject_alt_names.iter().enumerate() {
+        writeln!(f, "  {:12} {name}", if index == 0 { "names" } else { "" })?;
+    }
+    writeln!(f, "  key          {}", plan.key_algorithm)?;
+    let usages: Vec<&str> = plan.key_usage.names().collect();
+    let purposes: Vec<String> = plan.extended_key_usage.iter().map(ToString::to_string).collect();
+    writeln!(f, "  usage        {}; {}", usages.join(", "), purposes.join(", "))?;
+    writeln!(f, "  valid        {} to {}", rfc3339(plan.not_before), rfc3339(plan.not_after))?;
+    writeln!(f, "  serial       128 random bits, reserved when it is issued")?;
+    writeln!(f, "  profile      sha256:{}", plan.profile)?;
+    for mismatch in &planned.not_granted {
+        writeln!(f, "  not granted  the request says: {mismatch}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! `distribute`: files carried to the machines that use them, and a word on each machine.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use time::Duration;
+
+use crate::audit::{Action, Outcome};
+use crate::ca::{Cluster, Registrar, Target, TrustFiles};
+use crate::clock::parse_duration;
+use crate::distribute::{
+    Delivered, DeliveryError, Destination, FileStem, Hosts, Package, ReloadCommand, Ssh, in_parallel,
+};
+use crate::files;
+use crate::store::{Record, StoreError};
+
+use super::job::{Job, Ready};
+use super::outcome::{Plan, Planned, Plans, Report, Summary, Unplanned};
+use crate::cli::input;
+use crate::cli::session::Session;
+use crate::terminal::progress;
+use crate::terminal::report::{CommandResult, Failure, Shown};
+
+/// The arguments of `distribute`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca distribute node-agent/6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e --to root@node1:/etc/cluster
+  cluster-ca distribute api-user/plugin --to root@node1:/etc/cluster --as plugin
+  cluster-ca distribute --all --forget-key
+
+hosts.yaml in the home says what goes where:
+  deliveries:
+    - identity: control-service/api.example.com
+      to: root@api.example.com:/etc/cluster
+      as: control-service                         # the default of its role
+      reload: systemctl reload control-service    # if anything is to be run")]
+pub(crate) struct Distribute {
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE", required_unless_present = "all", conflicts_with = "all")]
+    target: Option<String>,
+
+    /// Where its files go [default: where hosts.yaml in the home sends them]
+    #[arg(long, value_name = "[USER@]HOST[:PORT]:/DIRECTORY", conflicts_with = "all")]
+    to: Option<Destination>,
+
+    /// What certificate and key are called there [default: control-service, node or user, by role]
+    #[arg(long = "as", value_name = "NAME", requires = "to")]
+    stem: Option<FileStem>,
+
+    /// A command to run there once the files are in their places
+    #[arg(long, value_name = "COMMAND", requires = "to")]
+    reload: Option<ReloadCommand>,
+
+    /// Everything that hosts.yaml in the home lists
+    #[arg(long)]
+    all: bool,
+
+    /// Remove the private key from this machine once it has arrived everywhere it was sent to
+    #[arg(long)]
+    forget_key: bool,
+
+    /// Show what would be sent, and connect to nobody
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How many machines at a time
+    #[arg(long, value_name = "N", default_value = "8")]
+    parallel: NonZeroUsize,
+
+    /// The longest that one machine may take, the reload command included
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    timeout: Duration,
+
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Distribute {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let jobs = self.jobs(session, &cluster)?;
+        let single = self.to.is_some();
+        let trust = cluster.trust_files()?;
+        let ready = jobs.iter().map(|job| self.prepare(&cluster, job, &trust));
+        if self.dry_run {
+            let mut plans = jobs.iter().zip(ready);
+            if single && let Some((_, ready)) = plans.next() {
+                return Ok(Box::new(Shown(Plan::of(&ready?))));
+            }
+            let plans = plans.map(|(job, ready)| match ready {
+                Ok(ready) => Planned::Sound(Plan::of(&ready)),
+                Err(failure) => Planned::Unsound(Unplanned::of(job, failure)),
+            });
+            return Ok(Box::new(plans.collect::<Plans>()));
+        }
+        // What cannot be handed over fails by itself; whatever else is listed is delivered.
+        let ready: Vec<_> = ready.collect();
+        let mut reports: Vec<Report> =
+            jobs.iter().zip(&ready).map(|(job, ready)| Report::begin(job, ready.as_ref().err())).collect();
+        let ready: Vec<Ready<'_>> = ready.into_iter().flatten().collect();
+        let mut open: Vec<&mut Report> = reports.iter_mut().filter(|report| !report.has_failed()).collect();
+        self.deliver(session, &ready, &mut open);
+        if self.forget_key {
+            self.forget_keys(session, &ready, &mut open);
+        }
+        match reports.pop() {
+            Some(report) if single => report.into_result(),
+            last => Ok(Box::new(Summary(reports.into_iter().chain(last).collect()))),
+        }
+    }
+
+    /// What is to be delivered: as the arguments say, or `hosts.yaml`.
+    fn jobs(&self, session: &Session, cluster: &Cluster) -> Result<Vec<Job>, Failure> {
+        let target = self.target.as_deref().map(input::target).transpose()?;
+        if let (Some(target), Some(destination)) = (&target, &self.to) {
+            return Ok(vec![Job {
+                target: target.clone(),
+                destination: destination.clone(),
+                stem: self.stem.clone(),
+                reload: self.reload.clone(),
+            }]);
+        }
+        let file = session.home().directory().join(Hosts::FILE);
+        let bytes = files::read(&file, Hosts::LIMIT).map_err(|error| match error.is_missing() {
+            true => Failure::from(error).with_hint(
+                "say where to with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",
+            ),
+            false => error.into(),
+        })?;
+        let listed = Hosts::parse(&file.display().to_string(), &bytes)?;
+        let jobs = listed.deliveries().iter().map(|delivery| Job {
+            target: Target::Identity(delivery.role, delivery.name.clone()),
+            destination: delivery.destination.clone(),
+            stem: Some(delivery.stem.clone()),
+            reload: delivery.reload.clone(),
+        });
+        let Some(target) = target else { return Ok(jobs.collect()) };
+        let listed = match &target {
+            Target::Identity(..) => target.clone(),
+            Target::Certificate(_) | Target::Serial(_) => {
+                let intent = cluster.find(&target)?.intent;
+                Target::Identity(intent.role, intent.name)
+            }
+        };
+        let jobs = jobs.filter(|job| job.target == listed);
+        let jobs: Vec<Job> = jobs.map(|job| Job { target: target.clone(), ..job }).collect();
+        if jobs.is_empty() {
+            let message = format!("{} sends {target} nowhere", file.display());
+            return Err(Failure::new("usage.destination", message).with_hint("say where to with --to"));
+        }
+        Ok(jobs)
+    }
+
+    fn prepare<'a>(&self, cluster: &Cluster, job: &'a Job, trust: &TrustFiles) -> Result<Ready<'a>, Failure> {
+        let leaf = cluster.hand_over(&job.target)?;
+        if self.forget_key && self.to.is_some() && leaf.key_pem.is_none() {
+            let serial_number = leaf.record.intent.serial_number;
+            return Err(StoreError::NoKey { serial_number }.into());
+        }
+        let stem = job.stem.clone().unwrap_or_else(|| FileStem::of_role(leaf.record.intent.role));
+        let TrustFiles { bundle, crl } = trust.clone();
+        let package = Package::new(&stem, leaf.key_pem, leaf.certificate_pem, bundle, crl);
+        Ok(Ready { job, record: leaf.record, package })
+    }
+
+    /// Makes the deliveries, and notes each in the audit chain as it ends; `reports` are theirs.
+    fn deliver(&self, session: &Session, ready: &[Ready<'_>], reports: &mut [&mut Report]) {
+        let ssh = Ssh {
+            program: PathBuf::from("ssh"),
+            may_ask: ready.len() == 1 && io::stdin().is_terminal(),
+            patience: self.timeout.unsigned_abs(),
+        };
+        let entropy = session.context.entropy.as_ref();
+        let progress = progress::deliveries(ready.len(), session.format());
+        let deliver = |Ready { job, package, .. }: &Ready<'_>| {
+            ssh.deliver(package, &job.destination, job.reload.as_ref(), entropy)
+        };
+        in_parallel(ready, self.parallel, deliver, |at, ended| {
+            progress.inc(1);
+            if let (Some(ready), Some(report)) = (ready.get(at), reports.get_mut(at)) {
+                let noted = self.note(session, ready, &ended);
+                report.delivery_ended(ended, noted);
+            }
+        });
+        progress.finish_and_clear();
+    }
+
+    fn note(
+        &self,
+        session: &Session,
+        ready: &Ready<'_>,
+        ended: &Result<Delivered, DeliveryError>,
+    ) -> Result<(), Failure> {
+        let intent = &ready.record.intent;
+        let mut details = json!({
+            "role": intent.role,
+            "name": intent.name,
+            "destination": ready.job.destination,
+            "with_key": ready.package.has_key(),
+        });
+        let outcome = match ended {
+            Ok(delivered) => {
+                details["reload_status"] = json!(delivered.reload_status);
+                Outcome::Success
+            }
+            Err(error) => {
+                details["error"] = json!(error.code());
+                Outcome::Failure
+            }
+        };
+        let mut registrar = Registrar::open(&session.home(), &session.context)?;
+        let reason = self.reason.as_deref();
+        Ok(registrar.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)
+    }
+
+    /// Removes each key that arrived everywhere it was sent to.
+    fn forget_keys(&self, session: &Session, ready: &[Ready<'_>], reports: &mut [&mut Report]) {
+        let mut sent: BTreeMap<_, Vec<(&Ready<'_>, &mut Report)>> = BTreeMap::new();
+        for (ready, report) in ready.iter().zip(reports) {
+            if ready.package.has_key() {
+                sent.entry(ready.record.intent.serial_number).or_default().push((ready, report));
+            }
+        }
+        for mut deliveries in sent.into_values() {
+            if deliveries.iter().any(|(_, report)| report.has_failed()) {
+                continue;
+            }
+            let destinations: Vec<_> = deliveries.iter().map(|(ready, _)| &ready.job.destination).collect();
+            let Some((ready, _)) = deliveries.first() else { continue };
+            let forgotten = self.forget(session, &ready.record, &destinations);
+            for (_, report) in &mut deliveries {
+                report.key_forgotten(&forgotten);
+            }
+        }
+    }
+
+    fn forget(
+        &self,
+        session: &Session,
+        record: &Record,
+        destinations: &[&Destination],
+    ) -> Result<PathBuf, Failure> {
+        let details = json!({
+            "role": record.intent.role,
+            "name": record.intent.name,
+            "key": record.intent.key_path.as_ref().map(|path| path.to_string_lossy()),
+            "destinations": destinations,
+        });
+        let mut registrar = Registrar::open(&session.home(), &session.context)?;
+        Ok(registrar.forget_key(record, details, self.reason.as_deref())?)
+    }
+}

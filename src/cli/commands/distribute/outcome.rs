@@ -1,0 +1,265 @@
+//! What a delivery came to, or would come to: one, or many with a summary.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::distribute::{Delivered, DeliveryError, Destination};
+
+use super::job::{Job, Ready};
+use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
+
+/// What became of one delivery.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    identity: String,
+    destination: Destination,
+    delivered: Option<Delivered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::files::as_optional_text")]
+    key_forgotten: Option<PathBuf>,
+    #[serde(rename = "error", skip_serializing_if = "Option::is_none")]
+    failure: Option<Failure>,
+}
+
+impl Report {
+    /// Of a delivery that is still to be made, unless it was refused here.
+    pub(crate) fn begin(job: &Job, refused: Option<&Failure>) -> Self {
+        Self {
+            identity: job.target.to_string(),
+            destination: job.destination.clone(),
+            delivered: None,
+            reload: job.reload.as_ref().map(|reload| reload.as_str().to_owned()),
+            key_forgotten: None,
+            failure: refused.cloned(),
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// A delivery is made when it arrived, the service took it up, and it was noted.
+    pub(crate) fn delivery_ended(
+        &mut self,
+        ended: Result<Delivered, DeliveryError>,
+        noted: Result<(), Failure>,
+    ) {
+        let failure = match ended {
+            Err(error) => Some(Failure::of(error.code(), &error)),
+            Ok(delivered) => {
+                let status = delivered.reload_status.filter(|status| *status != 0);
+                let words = delivered.words.to_string();
+                self.delivered = Some(delivered);
+                status.map(|status| {
+                    let message =
+                        format!("the files are in their places, but the reload command ended with {status}");
+                    Failure::new("remote.reload", message).with_causes(vec![words])
+                })
+            }
+        };
+        self.failure = failure.map(|failure| failure.at(&self.destination)).or(noted.err());
+    }
+
+    pub(crate) fn key_forgotten(&mut self, forgotten: &Result<PathBuf, Failure>) {
+        match forgotten {
+            Ok(path) => self.key_forgotten = Some(path.clone()),
+            Err(failure) => self.failure = Some(failure.clone()),
+        }
+    }
+
+    /// As the outcome of a command that made this one delivery.
+    pub(crate) fn into_result(self) -> CommandResult {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(Box::new(Shown(self))),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Delivered {} to {}", self.identity, self.destination)?;
+        for file in self.delivered.iter().flat_map(|delivered| &delivered.files) {
+            writeln!(f, "  {}         {}", file.mode, file.name)?;
+        }
+        writeln!(f, "  compared     what arrived with what was sent, before it took its place")?;
+        if let Some(reload) = &self.reload {
+            writeln!(f, "  reloaded     {reload}")?;
+        }
+        if let Some(key) = &self.key_forgotten {
+            writeln!(f, "  key          removed here: {}", typed(key))?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(identity: &str, failure: &Failure) -> String {
+    format!("FAILED     {identity}  {failure}")
+}
+
+/// A line for each failure.
+fn complaint<'a>(failures: impl Iterator<Item = (&'a str, &'a Failure)>) -> Option<String> {
+    let lines: String = failures.map(|(identity, failure)| failed(identity, failure) + "\n").collect();
+    (!lines.is_empty()).then_some(lines)
+}
+
+/// The worst exit code among failures.
+fn worst<'a>(failures: impl Iterator<Item = &'a Failure>) -> u8 {
+    failures.map(Failure::exit_code).max().unwrap_or(0)
+}
+
+/// What became of many.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Summary(pub(crate) Vec<Report>);
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for report in &self.0 {
+            match &report.failure {
+                None => write!(f, "delivered  {}  {}", report.identity, report.destination)?,
+                Some(failure) => f.write_str(&failed(&report.identity, failure))?,
+            }
+            writeln!(f, "{}", if report.key_forgotten.is_some() { "  (key removed here)" } else { "" })?;
+        }
+        let failed = self.0.iter().filter(|report| report.has_failed()).count();
+        writeln!(f, "\n{} delivered, {failed} failed", self.0.len().saturating_sub(failed))
+    }
+}
+
+impl Outcome for Summary {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        worst(self.0.iter().filter_map(|report| report.failure.as_ref()))
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(self.0.iter().filter_map(|report| Some((&*report.identity, report.failure.as_ref()?))))
+    }
+}
+
+/// A delivery that would be made.
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    identity: String,
+    serial_number: String,
+    destination: Destination,
+    files: Vec<PlannedFile>,
+    reload: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PlannedFile {
+    name: String,
+    mode: String,
+    bytes: usize,
+}
+
+impl Plan {
+    pub(crate) fn of(ready: &Ready<'_>) -> Self {
+        let files = ready.package.files().iter().map(|file| PlannedFile {
+            name: file.name.clone(),
+            mode: format!("{:04o}", file.mode()),
+            bytes: file.bytes().len(),
+        });
+        Self {
+            identity: ready.job.target.to_string(),
+            serial_number: ready.record.intent.serial_number.to_string(),
+            destination: ready.job.destination.clone(),
+            files: files.collect(),
+            reload: ready.job.reload.as_ref().map(|reload| reload.as_str().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Would deliver {} to {} (nobody was connected to)", self.identity, self.destination)?;
+        writeln!(f, "  serial       {}", self.serial_number)?;
+        for file in &self.files {
+            writeln!(f, "  {}         {}, {} bytes", file.mode, file.name, file.bytes)?;
+        }
+        match &self.reload {
+            Some(reload) => writeln!(f, "  then         {reload}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A delivery that cannot be made.
+#[derive(Serialize)]
+pub(crate) struct Unplanned {
+    identity: String,
+    destination: Destination,
+    #[serde(rename = "error")]
+    failure: Box<Failure>,
+}
+
+impl Unplanned {
+    pub(crate) fn of(job: &Job, failure: Failure) -> Self {
+        Self {
+            identity: job.target.to_string(),
+            destination: job.destination.clone(),
+            failure: Box::new(failure),
+        }
+    }
+}
+
+/// Deliveries that would be made, or could not be.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Plans(Vec<Planned>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Planned {
+    Sound(Plan),
+    Unsound(Unplanned),
+}
+
+impl FromIterator<Planned> for Plans {
+    fn from_iter<T: IntoIterator<Item = Planned>>(plans: T) -> Self {
+        Self(plans.into_iter().collect())
+    }
+}
+
+impl Plans {
+    fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
+        self.0.iter().filter_map(|plan| match plan {
+            Planned::Sound(_) => None,
+            Planned::Unsound(Unplanned { identity, failure, .. }) => Some((&**identity, &**failure)),
+        })
+    }
+}
+
+impl fmt::Display for Plans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|plan| match plan {
+            Planned::Sound(plan) => plan.fmt(f),
+            Planned::Unsound(Unplanned { identity, destination, failure }) => {
+                writeln!(f, "CANNOT deliver {identity} to {destination}: {failure}")
+            }
+        })
+    }
+}
+
+impl Outcome for Plans {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        worst(self.failures().map(|(_, failure)| failure))
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(self.failures())
+    }
+}

@@ -1,0 +1,148 @@
+//! `forecast`: what breaks first and when, for people, cron and Prometheus.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::ca::{Breakage, Cluster, Forecast as Forecasted, Gauges};
+use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
+use crate::files::{self, Access, Placement};
+
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Outcome};
+
+/// The arguments of `forecast`.
+#[derive(Debug, Args)]
+pub(crate) struct Forecast {
+    /// How far to look ahead
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d")]
+    within: Duration,
+
+    /// Look ahead from this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<OffsetDateTime>,
+
+    /// Also write it as metrics, for the textfile collector of node_exporter
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
+}
+
+impl Forecast {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context_at(self.at))?;
+        let forecast = cluster.forecast(&session.profiles()?, self.within)?;
+        if let Some(path) = &self.prometheus {
+            let text = metrics(&forecast);
+            files::write(path, Access::Public, Placement::Replace, text.as_bytes())?;
+        }
+        Ok(Box::new(Ahead { forecast, within: self.within }))
+    }
+}
+
+#[derive(Serialize)]
+struct Ahead {
+    #[serde(flatten)]
+    forecast: Forecasted,
+    #[serde(skip)]
+    within: Duration,
+}
+
+impl Outcome for Ahead {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.forecast.is_calm())
+    }
+}
+
+impl fmt::Display for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forecast = &self.forecast;
+        let within = format_duration(self.within);
+        if forecast.is_calm() {
+            writeln!(f, "Nothing breaks within {within}")?;
+            return match &forecast.first {
+                Some(first) => writeln!(f, "  first  {}  {}", rfc3339(first.at), first.message),
+                None => Ok(()),
+            };
+        }
+        writeln!(f, "Breaks within {within}, the first first:")?;
+        let mut named = 0;
+        for outage in &forecast.outages {
+            let since = if outage.at < forecast.at { "  (in the past)" } else { "" };
+            writeln!(f, "  {}  {}{since}", rfc3339(outage.at), outage.message)?;
+            named += u64::from(outage.what == Breakage::Leaf);
+        }
+        if named < forecast.leaves {
+            writeln!(f, "  and {} more certificates", forecast.leaves - named)?;
+        }
+        writeln!(f)?;
+        writeln!(f, "Next: {}", remedy(forecast.outages.first().map(|outage| outage.what)))
+    }
+}
+
+/// What keeps the first outage from happening.
+fn remedy(first: Option<Breakage>) -> &'static str {
+    match first {
+        Some(Breakage::Root | Breakage::Issuing) => "plan a new root before the first of these dates",
+        Some(Breakage::Crl) => "write a fresh list: cluster-ca crl publish",
+        _ => "renew what is still used: cluster-ca renew --expires-within DURATION",
+    }
+}
+
+/// Metrics in the text format of Prometheus; times are seconds since 1970.
+fn metrics(forecast: &Forecasted) -> String {
+    let Gauges { cluster, counts, crl, root_not_after, first_leaf_not_after } = &forecast.gauges;
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, samples: &[(&str, Option<i64>)]| {
+        text.push_str(&format!("# HELP cluster_ca_{name} {help}\n# TYPE cluster_ca_{name} gauge\n"));
+        for (label, value) in samples {
+            if let Some(value) = value {
+                text.push_str(&format!("cluster_ca_{name}{{cluster=\"{cluster}\"{label}}} {value}\n"));
+            }
+        }
+    };
+    let count = |number: u64| i64::try_from(number).ok();
+    let time = |time: OffsetDateTime| Some(time.unix_timestamp());
+    gauge(
+        "certificates",
+        "Certificates in the inventory.",
+        &[
+            (",status=\"reserved\"", count(counts.reserved)),
+            (",status=\"valid\"", count(counts.valid)),
+            (",status=\"expired\"", count(counts.expired)),
+            (",status=\"revoked\"", count(counts.revoked)),
+        ],
+    );
+    gauge("root_not_after_seconds", "When the root ends.", &[("", time(*root_not_after))]);
+    let crl_time = |of: fn(&crate::store::CurrentCrl) -> OffsetDateTime| crl.as_ref().map(of).and_then(time);
+    gauge("crl_number", "Number of the newest CRL.", &[("", crl.and_then(|crl| count(crl.number)))]);
+    gauge(
+        "crl_this_update_seconds",
+        "When the newest CRL was made.",
+        &[("", crl_time(|crl| crl.this_update))],
+    );
+    gauge("crl_next_update_seconds", "When the newest CRL ends.", &[("", crl_time(|crl| crl.next_update))]);
+    gauge(
+        "first_leaf_not_after_seconds",
+        "When the first certificate ends that nothing has replaced.",
+        &[("", first_leaf_not_after.and_then(time))],
+    );
+    gauge(
+        "leaves_ending",
+        "Certificates without a replacement that end within the window of the forecast.",
+        &[("", count(forecast.leaves))],
+    );
+    gauge(
+        "first_outage_seconds",
+        "When the first thing breaks.",
+        &[("", forecast.first.as_ref().and_then(|outage| time(outage.at)))],
+    );
+    gauge("forecast_seconds", "When this was written.", &[("", time(forecast.at))]);
+    text
+}

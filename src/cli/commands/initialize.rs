@@ -1,0 +1,222 @@
+//! `initialize NAME`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use time::Duration;
+
+use crate::ca::{self, CaError, Initialized, NewCluster};
+use crate::clock::{parse_duration, rfc3339};
+use crate::keys::Protection;
+use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
+use crate::x509::KeyAlgorithm;
+
+use super::kms::{VaultAccess, text_of};
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Failure, Shown, typed};
+
+/// The arguments of `initialize`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --signer the root's key is one that is there already, on P-256, and it stays where it is: in a
+Vault, made by `bao write transit/keys/KEY type=ecdsa-p256`, or in a PKCS#11 token, where it must
+sign, be sensitive and not extractable, and have its public half beside it:
+  pkcs11-tool --module MODULE --token-label prod --login --keypairgen --key-type EC:prime256v1 \\
+    --usage-sign --id 01 --label root
+  cluster-ca initialize prod --signer 'pkcs11:token=prod;object=root?module-path=MODULE'
+
+The URI is one of RFC 7512: object or id, or both; token, serial, model, manufacturer, slot-id where
+there are several tokens; ?module-path=/PATH; and &pin-source=file:/PATH, if the PIN is kept there.
+The module runs inside this program, so nobody but you and root may be able to replace it.
+
+The PIN is looked for in --pin-file, in CLUSTER_CA_PKCS11_PIN, in the URI's pin-source, where
+--keep-pin put it, and asked for otherwise, whenever the root's key is needed. It is tried once.")]
+pub(crate) struct Initialize {
+    /// The cluster's name, which its root certificate bears
+    name: String,
+
+    /// The SPIFFE trust domain of its identities [default: NAME, where it can be one]
+    #[arg(long, value_name = "TRUST_DOMAIN")]
+    trust_domain: Option<String>,
+
+    /// Type of the root's key: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
+    #[arg(long, value_name = "TYPE")]
+    key_type: Option<KeyAlgorithm>,
+
+    /// How long the root holds, such as 10y [default: the profile's]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    validity: Option<Duration>,
+
+    /// Ask for a passphrase that protects the root's key; --passphrase-file and --passphrase-fd do
+    /// the same without asking
+    #[arg(long)]
+    ask_passphrase: bool,
+
+    /// Let a key that never leaves where it is be the root's and sign: vault:KEY, a key of a Vault's
+    /// Transit engine, or pkcs11:URI, a key in a PKCS#11 token. No key is made here
+    #[arg(long, value_name = "vault:KEY|pkcs11:URI", conflicts_with_all = ["key_type", "ask_passphrase"])]
+    signer: Option<String>,
+
+    /// Where the Vault is: https://HOST:PORT
+    #[arg(long, value_name = "ADDRESS", requires = "signer")]
+    signer_address: Option<VaultAddress>,
+
+    /// The CA that the Vault's certificate comes from, in PEM [default: those the system believes]
+    #[arg(long, value_name = "FILE", requires = "signer")]
+    signer_ca_cert: Option<PathBuf>,
+
+    /// Keep the token's PIN in kms.json (0600): commands that sign need nothing more then
+    #[arg(long, requires = "signer")]
+    keep_pin: bool,
+
+    #[command(flatten)]
+    access: VaultAccess,
+}
+
+impl Initialize {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let passphrase = match session.passphrase().given(&session.home().key())? {
+            None if self.ask_passphrase => Some(session.passphrase().choose(&session.home().key())?),
+            given => given,
+        };
+        let vault = VaultOptions {
+            address: self.signer_address,
+            ca_certificate: self.signer_ca_cert,
+            access: self.access,
+        };
+        let signer = match self.signer {
+            Some(_) if passphrase.is_some() => {
+                return Err(Failure::new(
+                    "usage.passphrase",
+                    "a key that is held by a signer has no passphrase",
+                ));
+            }
+            Some(signer) if Pkcs11Uri::is_like(&signer) => {
+                vault.refuse_given()?;
+                Some(held_by_token(&signer, self.keep_pin, session)?)
+            }
+            Some(signer) => Some(held_by_vault(&signer, self.keep_pin, vault)?),
+            None => {
+                vault.refuse_given()?;
+                None
+            }
+        };
+        let wanted = NewCluster {
+            name: self.name.parse()?,
+            trust_domain: self.trust_domain.map(|given| given.parse()).transpose()?,
+            key_algorithm: self.key_type,
+            validity: self.validity,
+            passphrase,
+            signer,
+        };
+        let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)
+            .map_err(for_a_new_cluster)?;
+        if made.swept {
+            session
+                .note("an earlier initialize ended before its cluster was whole; what it left was removed");
+        }
+        Ok(Box::new(Shown(Made(made))))
+    }
+}
+
+/// There is no home yet, so that what helps in one does not help here.
+fn for_a_new_cluster(error: CaError) -> Failure {
+    let hint = match error.code() {
+        "kms.certificate_untrusted" => {
+            "name the CA that the server's certificate comes from: --signer-ca-cert FILE"
+        }
+        "kms.key_unfit" => "make one that signs: bao write transit/keys/KEY type=ecdsa-p256",
+        "kms.login_refused" | "kms.token_refused" => {
+            "give one that holds, whose policy allows `read` on transit/keys/KEY and `update` on transit/sign/KEY"
+        }
+        _ => return error.into(),
+    };
+    Failure::from(error).with_hint(hint)
+}
+
+/// What only a signer in a Vault has.
+struct VaultOptions {
+    address: Option<VaultAddress>,
+    ca_certificate: Option<PathBuf>,
+    access: VaultAccess,
+}
+
+impl VaultOptions {
+    fn refuse_given(&self) -> Result<(), Failure> {
+        if self.address.is_none() && self.ca_certificate.is_none() && !self.access.is_given() {
+            return Ok(());
+        }
+        Err(Failure::new("usage.signer", "the options of a Vault are for --signer vault:KEY"))
+    }
+}
+
+/// The configuration in which this key of a Vault signs.
+fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
+    let usage = |message| Failure::new("usage.signer", message);
+    let key = signer.strip_prefix("vault:").ok_or_else(|| {
+        usage("--signer takes vault:KEY, a key of a Vault's Transit engine, or pkcs11:URI, a key in a PKCS#11 token")
+    })?;
+    if keep_pin {
+        return Err(usage("--keep-pin is for --signer pkcs11:URI"));
+    }
+    let address =
+        vault.address.ok_or_else(|| usage("--signer vault:KEY needs --signer-address https://HOST:PORT"))?;
+    let mut configuration = Configuration::default();
+    configuration.ca_certificate = vault.ca_certificate.as_deref().map(text_of).transpose()?;
+    configuration.sign_with(vault.access.service(address, key.parse()?)?)?;
+    Ok(configuration)
+}
+
+/// The configuration in which this key of a token signs. Nothing is asked of the token yet.
+fn held_by_token(signer: &str, keep_pin: bool, session: &Session) -> Result<Configuration, Failure> {
+    let uri: Pkcs11Uri = signer.parse()?;
+    let pin = match (keep_pin, uri.pin_source()) {
+        (false, _) => None,
+        (true, Some(_)) => {
+            return Err(Failure::new(
+                "usage.keep_pin",
+                "--keep-pin is for a PIN that is kept nowhere else; the URI's pin-source says where this one is",
+            ));
+        }
+        (true, None) => Some(Credential::from_pin(
+            &session.context.unlock.pin("that holds the root's key", &|| Ok(None))?,
+        )?),
+    };
+    let mut configuration = Configuration::default();
+    configuration.signer = Some(SigningService::Pkcs11(TokenKey { uri, pin }));
+    Ok(configuration)
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Made(Initialized);
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made = &self.0;
+        writeln!(f, "Made the cluster {} (trust domain {})", made.cluster, made.trust_domain)?;
+        writeln!(f, "  certificate  {}  (public: copy it to every machine)", typed(&made.certificate))?;
+        match &made.key {
+            Some(key) => writeln!(f, "  key          {}  ({})", typed(key), caution(&made.key_protection))?,
+            None => {
+                writeln!(f, "  key          held by the signer; without it nothing can be issued any more")?
+            }
+        }
+        writeln!(f, "  CRL          {}  (empty; until {})", typed(&made.crl), rfc3339(made.crl_next_update))?;
+        writeln!(f, "  inventory    {}", typed(&made.database))?;
+        writeln!(f, "  root         {}, serial {}", made.key_algorithm, made.serial_number)?;
+        writeln!(f, "  valid until  {}", rfc3339(made.not_after))?;
+        writeln!(f)?;
+        writeln!(f, "Next: cluster-ca create-control HOST    (the name or address that clients will use)")
+    }
+}
+
+/// What to know about the root's key.
+fn caution(protection: &Protection) -> &'static str {
+    match protection {
+        Protection::None => "0600; whoever reads it controls the cluster",
+        _ => "protected by the passphrase; without it nothing can be issued any more",
+    }
+}

@@ -1,0 +1,324 @@
+//! `list` and `show`: what the inventory knows.
+
+use std::fmt;
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::ca::Cluster;
+use crate::clock::{parse_duration, parse_time, rfc3339};
+use crate::identity::{Identity, Role};
+use crate::revocation::RevocationReason;
+use crate::store::{Filter, Record, Status, StoreError};
+use crate::x509::SerialNumber;
+use crate::x509::inspect::{Inspected, inspect};
+
+use crate::cli::input;
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Shown};
+
+/// The arguments of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this role: control-service, node-agent or api-user
+    #[arg(long)]
+    role: Option<Role>,
+
+    /// Only names that match, with * and ? as in a shell
+    #[arg(long, value_name = "GLOB")]
+    name: Option<String>,
+
+    /// Only this status: reserved, valid, renewed, expired, on-hold or revoked
+    #[arg(long, value_enum, hide_possible_values = true)]
+    status: Option<Standing>,
+
+    /// Only those that hold, renewed ones too, and expire within this time, such as 30d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_within: Option<Duration>,
+
+    /// Only those issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    issued_after: Option<OffsetDateTime>,
+
+    /// Only those issued before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    issued_before: Option<OffsetDateTime>,
+
+    /// Only those revoked for this reason, such as key-compromise or certificate-hold
+    #[arg(long)]
+    reason: Option<RevocationReason>,
+
+    /// Without those that were renewed
+    #[arg(long)]
+    newest: bool,
+}
+
+/// The arguments of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
+    target: String,
+}
+
+/// How a certificate stands: one word each, which tables, programs and `--status` share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    /// Its serial number is set aside, and it was not signed.
+    Reserved,
+    /// It holds.
+    Valid,
+    /// It holds, and another one has taken its place.
+    Renewed,
+    /// It is past its end.
+    Expired,
+    /// It is revoked for the time being.
+    OnHold,
+    /// It is revoked for good.
+    Revoked,
+}
+
+impl Standing {
+    fn of(record: &Record, now: OffsetDateTime) -> Self {
+        match record.status(now) {
+            Status::Reserved => Self::Reserved,
+            Status::Valid if record.superseded_by.is_some() => Self::Renewed,
+            Status::Valid => Self::Valid,
+            Status::Expired => Self::Expired,
+            Status::Revoked if record.is_on_hold() => Self::OnHold,
+            Status::Revoked => Self::Revoked,
+        }
+    }
+
+    /// What the inventory calls it, which knows fewer words.
+    fn recorded(self) -> Status {
+        match self {
+            Self::Reserved => Status::Reserved,
+            Self::Valid | Self::Renewed => Status::Valid,
+            Self::Expired => Status::Expired,
+            Self::OnHold | Self::Revoked => Status::Revoked,
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Reserved => "reserved",
+            Self::Valid => "valid",
+            Self::Renewed => "renewed",
+            Self::Expired => "expired",
+            Self::OnHold => "on-hold",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+/// One line of a listing.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    status: Standing,
+    serial_number: String,
+    role: Role,
+    name: String,
+    spiffe_id: String,
+    certificate: String,
+    key: Option<String>,
+    not_before: Option<String>,
+    not_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<RevocationReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<SerialNumber>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded_by: Option<SerialNumber>,
+}
+
+impl Row {
+    fn new(record: &Record, cluster: &Cluster, now: OffsetDateTime) -> Self {
+        let intent = &record.intent;
+        let identity = Identity {
+            trust_domain: cluster.trust_domain().clone(),
+            role: intent.role,
+            name: intent.name.clone(),
+        };
+        Self {
+            status: Standing::of(record, now),
+            serial_number: intent.serial_number.to_string(),
+            role: intent.role,
+            name: intent.name.to_string(),
+            spiffe_id: identity.to_string(),
+            certificate: cluster.locate(&intent.certificate_path).display().to_string(),
+            key: intent.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
+            not_before: record.issue.map(|issue| rfc3339(issue.not_before)),
+            not_after: record.issue.map(|issue| rfc3339(issue.not_after)),
+            revoked_at: record.revocation.map(|revocation| rfc3339(revocation.at)),
+            reason: record.revocation.map(|revocation| revocation.reason),
+            supersedes: intent.supersedes.as_ref().map(|old| old.serial_number),
+            superseded_by: record.superseded_by.as_ref().map(|new| new.serial_number),
+        }
+    }
+}
+
+/// Certificates as a table.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Listing(Vec<Row>);
+
+impl Listing {
+    pub(crate) fn new(records: &[Record], cluster: &Cluster, now: OffsetDateTime) -> Self {
+        Self(records.iter().map(|record| Row::new(record, cluster, now)).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The first `count` lines, and how many there are beyond them.
+    pub(crate) fn write_first(&self, count: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "No certificates.");
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["STATUS", "ROLE", "NAME", "SERIAL", "VALID UNTIL"]);
+        for row in self.0.iter().take(count) {
+            table.add_row([
+                row.status.to_string(),
+                row.role.to_string(),
+                row.name.clone(),
+                row.serial_number.clone(),
+                row.not_after.clone().unwrap_or_default(),
+            ]);
+        }
+        for line in table.to_string().lines() {
+            writeln!(f, "{}", line.trim())?;
+        }
+        match self.0.len().saturating_sub(count) {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_first(usize::MAX, f)
+    }
+}
+
+impl List {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let now = session.context.clock.now();
+        let filter = Filter {
+            role: self.role,
+            name: self.name,
+            // "Expires within" is about certificates that still hold.
+            status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| Status::Valid)),
+            expires_before: self.expires_within.map(|within| now.saturating_add(within)),
+            issued_after: self.issued_after,
+            issued_before: self.issued_before,
+            reason: self.reason,
+            newest: self.newest,
+        };
+        let mut rows = Vec::new();
+        cluster.inventory().list(&filter, now, |record| {
+            if self.status.is_none_or(|status| status == Standing::of(&record, now)) {
+                rows.push(Row::new(&record, &cluster, now));
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(Box::new(Shown(Listing(rows))))
+    }
+}
+
+/// All that is known of one certificate.
+#[derive(Serialize)]
+struct Known {
+    #[serde(flatten)]
+    row: Row,
+    fingerprint: Option<String>,
+    profile: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_forgotten_at: Option<String>,
+    reserved_at: String,
+    issued_by: Option<String>,
+    why: Option<String>,
+    /// Its line of renewals, the oldest first; empty when it is alone.
+    lineage: Listing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contents: Option<Inspected>,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = &self.row;
+        writeln!(f, "{}/{}: {}", row.role, row.name, row.status)?;
+        if let (Some(at), Some(reason)) = (&row.revoked_at, row.reason) {
+            writeln!(f, "  revoked      {at} ({reason})")?;
+        }
+        writeln!(f, "  identity     {}", row.spiffe_id)?;
+        writeln!(f, "  issued by    {}", self.issued_by.as_deref().unwrap_or("-"))?;
+        if let Some(why) = &self.why {
+            writeln!(f, "  reason       {why}")?;
+        }
+        writeln!(f, "  reserved     {}", self.reserved_at)?;
+        writeln!(f, "  profile      sha256:{}", self.profile)?;
+        writeln!(f, "  certificate  {}", row.certificate)?;
+        match (&row.key, &self.key_forgotten_at) {
+            (Some(key), _) => writeln!(f, "  key          {key}")?,
+            (None, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
+            (None, None) => writeln!(f, "  key          not here: made elsewhere")?,
+        }
+        for (index, one) in self.lineage.0.iter().enumerate() {
+            let label = if index == 0 { "lineage" } else { "" };
+            let this = if one.serial_number == row.serial_number { "  (this one)" } else { "" };
+            writeln!(f, "  {label:12} {}  {}{this}", one.serial_number, one.status)?;
+        }
+        match &self.contents {
+            Some(contents) => writeln!(f, "\n{contents}"),
+            None => writeln!(f, "  never signed: serial number {} stays unused", row.serial_number),
+        }
+    }
+}
+
+impl Show {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let now = session.context.clock.now();
+        let record = cluster.find(&input::target(&self.target)?)?;
+        let entry = record.issue.map_or(record.reserve_entry, |issue| issue.entry);
+        let provenance = cluster.inventory().audit_entry(entry)?.map(|entry| entry.event.provenance);
+        let forgotten =
+            record.key_forgotten.map(|entry| cluster.inventory().audit_entry(entry)).transpose()?;
+        let contents = match record.issue {
+            Some(_) => {
+                let certificate =
+                    cluster.inventory().certificate(&record.issuer, record.intent.serial_number)?;
+                inspect(&certificate.der)?.into_iter().next()
+            }
+            None => None,
+        };
+        let mut lineage = cluster.inventory().lineage(&record.id())?;
+        if lineage.len() == 1 {
+            lineage.clear();
+        }
+        Ok(Box::new(Shown(Known {
+            lineage: Listing::new(&lineage, &cluster, now),
+            row: Row::new(&record, &cluster, now),
+            fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),
+            profile: record.intent.profile.to_string(),
+            key_forgotten_at: forgotten.flatten().map(|entry| rfc3339(entry.event.provenance.at)),
+            reserved_at: rfc3339(record.reserved_at),
+            issued_by: provenance.as_ref().map(|provenance| provenance.actor.to_string()),
+            why: provenance.and_then(|provenance| provenance.reason),
+            contents,
+        })))
+    }
+}

@@ -1,0 +1,116 @@
+//! `profiles list|show|check`: the rules that issuing goes by.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::clock::format_duration;
+use crate::identity::Role;
+use crate::profile::{KeyRule, Origin, ProfileSet, ValidityRule};
+
+use crate::cli::session::Session;
+use crate::terminal::report::{CommandResult, Shown};
+
+/// The commands about profiles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Profiles {
+    /// List the profiles, where each comes from, and what it gives
+    List,
+    /// Show one profile: root, control-service, node-agent or api-user
+    Show(Show),
+    /// Check the profiles in a directory and report every problem
+    Check(Check),
+}
+
+/// The arguments of `profiles show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// root, control-service, node-agent or api-user
+    #[arg(value_name = "ROLE")]
+    role: String,
+}
+
+/// The arguments of `profiles check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The directory [default: that of --templates, or the built-in profiles]
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// A profile in a listing.
+#[derive(Serialize)]
+struct Row {
+    role: String,
+    key_types: Vec<String>,
+    validity: String,
+    longest: String,
+    source: String,
+    digest: String,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listing(Vec<Row>);
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.0 {
+            writeln!(
+                f,
+                "{:16} {} (at most {}), {}; {}",
+                row.role,
+                row.validity,
+                row.longest,
+                row.key_types.join(" "),
+                row.source
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Listing {
+    fn of(set: &ProfileSet) -> Self {
+        let row = |role: String, origin: &Origin, key: &KeyRule, validity: &ValidityRule| Row {
+            role,
+            key_types: key.algorithms().iter().map(ToString::to_string).collect(),
+            validity: format_duration(validity.default_validity()),
+            longest: format_duration(validity.maximum()),
+            source: origin.source.to_string(),
+            digest: origin.digest.to_string(),
+        };
+        let root = set.root();
+        let root = row(ROOT.to_owned(), root.origin(), root.key(), root.validity());
+        let leaves =
+            set.leaves().map(|leaf| row(leaf.role().to_string(), leaf.origin(), leaf.key(), leaf.validity()));
+        Self([root].into_iter().chain(leaves).collect())
+    }
+}
+
+/// What the root's profile is called.
+const ROOT: &str = "root";
+
+impl Profiles {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        match self {
+            Self::List => Ok(Box::new(Shown(Listing::of(&session.profiles()?)))),
+            Self::Show(Show { role }) if role == ROOT => {
+                Ok(Box::new(Shown(session.profiles()?.root().clone())))
+            }
+            Self::Show(Show { role }) => {
+                let role: Role = role.parse()?;
+                Ok(Box::new(Shown(session.profiles()?.leaf(role).clone())))
+            }
+            Self::Check(Check { directory }) => {
+                let set = match directory {
+                    Some(directory) => ProfileSet::load(&directory)?,
+                    None => session.profiles()?,
+                };
+                Ok(Box::new(Shown(Listing::of(&set))))
+            }
+        }
+    }
+}

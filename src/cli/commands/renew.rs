@@ -1,0 +1,283 @@
+//! `renew` and `rekey`: a new certificate in the old one's place, for the key it has or for a new one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+use crate::clock::{parse_duration, rfc3339};
+use crate::identity::{Name, Role};
+use crate::profile::{ProfileSet, RenewalKey};
+use crate::store::Record;
+use crate::x509::{KeyAlgorithm, SerialNumber};
+
+use super::create::write_next;
+use crate::cli::input;
+use crate::cli::session::Session;
+use crate::terminal::progress;
+use crate::terminal::report::{CommandResult, Failure, Outcome, typed};
+
+/// What both commands take.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
+    #[arg(
+        value_name = "SERIAL|ROLE/NAME|FILE",
+        required_unless_present = "expires_within",
+        conflicts_with = "expires_within"
+    )]
+    target: Option<String>,
+
+    /// All that hold, end within this time, such as 30d, and were not renewed yet
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    expires_within: Option<Duration>,
+
+    /// Of these, only this role: control-service, node-agent or api-user
+    #[arg(long, requires = "expires_within")]
+    role: Option<Role>,
+
+    /// How long the new certificate holds, such as 90d or 12h [default: the profile's]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    validity: Option<Duration>,
+
+    /// Where the new files go [default: in the place of the old ones]
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+
+    /// Show what would be renewed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// `renew`.
+#[derive(Debug, Args)]
+pub(crate) struct Renew {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `rekey`.
+#[derive(Debug, Args)]
+pub(crate) struct Rekey {
+    #[command(flatten)]
+    common: Common,
+
+    /// Type of the new key: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096 [default: as
+    /// the old one]
+    #[arg(long, value_name = "TYPE", conflicts_with = "csr")]
+    key_type: Option<KeyAlgorithm>,
+
+    /// Certify the key of this PKCS#10 request (`-`: standard input); no key is made here
+    #[arg(long, value_name = "FILE", conflicts_with = "expires_within")]
+    csr: Option<PathBuf>,
+}
+
+impl Renew {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        self.common.run(session, RenewedKey::Same)
+    }
+}
+
+impl Rekey {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        let key = match &self.csr {
+            Some(file) => RenewedKey::Request(Box::new(input::certification_request(file)?)),
+            None => RenewedKey::New(self.key_type),
+        };
+        self.common.run(session, key)
+    }
+}
+
+impl Common {
+    fn run(self, session: &Session, key: RenewedKey) -> CommandResult {
+        let profiles = session.profiles()?;
+        let many = self.target.is_none();
+        let same_key = matches!(key, RenewedKey::Same);
+        let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
+        if self.dry_run {
+            let cluster = Cluster::open(&session.home(), &session.context)?;
+            let records = self.records(&cluster, session.context.clock.now())?;
+            let (planned, refused) = cluster.plan_renewals(&profiles, &records, &renewal);
+            return Ok(Box::new(WouldRenew { all: planned, refused: told(refused, many)?, many }));
+        }
+        let mut authority = Authority::open(&session.home(), &session.context)?;
+        session.tell_opened(&authority);
+        let records = self.records(authority.cluster(), session.context.clock.now())?;
+        if same_key {
+            note_advice(&records, &profiles, session);
+        }
+        let bar = progress::certificates(records.len(), session.format());
+        let (renewed, refused) =
+            authority
+                .renew(&profiles, &records, &renewal, self.reason.as_deref(), &|count| bar.inc(count))?;
+        bar.finish_and_clear();
+        Ok(Box::new(Done { all: renewed, refused: told(refused, many)?, many }))
+    }
+
+    fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
+        match (&self.target, self.expires_within) {
+            (Some(target), _) => Ok(vec![cluster.find(&input::target(target)?)?]),
+            (None, within) => Ok(cluster.due(now.saturating_add(within.unwrap_or_default()), self.role)?),
+        }
+    }
+}
+
+/// A profile says which key it would rather have; whoever types the command decides.
+fn note_advice(records: &[Record], profiles: &ProfileSet, session: &Session) {
+    let roles: BTreeSet<Role> = records.iter().map(|record| record.intent.role).collect();
+    for role in roles {
+        if profiles.leaf(role).renewal().key() == RenewalKey::Rekey {
+            session.note(format_args!(
+                "the profile of {role} advises a new key at each renewal; `cluster-ca rekey` makes one"
+            ));
+        }
+    }
+}
+
+/// What was refused: the error itself for one that was asked for by itself, a line each for many.
+fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
+    let mut told = Vec::with_capacity(refused.len());
+    for one in refused {
+        if !many {
+            return Err(Failure::from(one.error).or_elsewhere("--output DIR"));
+        }
+        told.push(Refused {
+            serial_number: one.serial_number,
+            role: one.role,
+            name: one.name,
+            code: one.error.code(),
+            message: one.error.to_string(),
+        });
+    }
+    Ok(told)
+}
+
+/// One that was not renewed.
+#[derive(Serialize)]
+struct Refused {
+    serial_number: SerialNumber,
+    role: Role,
+    name: Name,
+    code: &'static str,
+    message: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { serial_number, role, name, code, message } = self;
+        writeln!(f, "{serial_number}  {role}/{name}: not renewed: {message} [{code}]")
+    }
+}
+
+fn complaint(refused: &[Refused]) -> Option<String> {
+    (!refused.is_empty()).then(|| refused.iter().map(ToString::to_string).collect())
+}
+
+/// What was renewed.
+struct Done {
+    all: Vec<Renewed>,
+    refused: Vec<Refused>,
+    many: bool,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ([one], false) = (self.all.as_slice(), self.many) {
+            return renewed_text(one, f);
+        }
+        for Renewed { supersedes, fulfilled } in &self.all {
+            let (role, name, until) = (fulfilled.role, &fulfilled.name, rfc3339(fulfilled.not_after));
+            writeln!(f, "{supersedes} -> {}  {role}/{name}  until {until}", fulfilled.serial_number)?;
+        }
+        self.refused.iter().try_for_each(|one| one.fmt(f))?;
+        match (self.all.len(), self.refused.len()) {
+            (0, 0) => writeln!(f, "Nothing is due."),
+            (0, refused) => writeln!(f, "\nNot renewed: {refused}"),
+            (done, refused) => {
+                writeln!(f, "\nRenewed: {done}, not renewed: {refused}")?;
+                writeln!(f, "\nNext: cluster-ca distribute --all    (hosts.yaml says where to)")
+            }
+        }
+    }
+}
+
+impl Outcome for Done {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        json(&self.all, &self.refused, self.many)
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.refused.is_empty())
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(&self.refused)
+    }
+}
+
+/// What would be renewed.
+struct WouldRenew {
+    all: Vec<PlannedRenewal>,
+    refused: Vec<Refused>,
+    many: bool,
+}
+
+impl fmt::Display for WouldRenew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for one in &self.all {
+            let plan = &one.planned.plan;
+            let (role, name) = (plan.identity.role, &plan.identity.name);
+            writeln!(f, "{}  {role}/{name}  until {}", one.supersedes, rfc3339(plan.not_after))?;
+        }
+        self.refused.iter().try_for_each(|one| one.fmt(f))?;
+        writeln!(f, "\nWould renew {} (nothing was written)", self.all.len())
+    }
+}
+
+impl Outcome for WouldRenew {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        json(&self.all, &self.refused, self.many)
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.refused.is_empty())
+    }
+
+    fn complaint(&self) -> Option<String> {
+        complaint(&self.refused)
+    }
+}
+
+/// An object for one that was asked for by itself, two arrays for all that are due.
+fn json<T: Serialize>(
+    all: &[T],
+    refused: &[Refused],
+    many: bool,
+) -> Result<serde_json::Value, serde_json::Error> {
+    match all {
+        [one] if !many => serde_json::to_value(one),
+        all => Ok(serde_json::json!({ "renewed": all, "not_renewed": refused })),
+    }
+}
+
+fn renewed_text(renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let new = &renewed.fulfilled;
+    writeln!(f, "Renewed {}/{}", new.role, new.name)?;
+    writeln!(f, "  certificate  {}", typed(&new.certificate))?;
+    match &new.key {
+        Some(key) => writeln!(f, "  key          {}", typed(key))?,
+        None => writeln!(f, "  key          not here")?,
+    }
+    writeln!(f, "  serial       {}  (in the place of {})", new.serial_number, renewed.supersedes)?;
+    writeln!(f, "  valid until  {}", rfc3339(new.not_after))?;
+    writeln!(f, "  the old one  holds until it ends or is revoked")?;
+    write_next(new, f)
+}

@@ -1,0 +1,135 @@
+//! Global options, and the session that every command runs in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use time::OffsetDateTime;
+
+use crate::ca::{Authority, Context, Home};
+use crate::cli::unlock::{Keyring, PassphraseSource, PinSource};
+use crate::clock::FixedClock;
+use crate::files;
+use crate::profile::ProfileSet;
+use crate::terminal::report::{Failure, Format};
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The CA's home directory
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CLUSTER_CA_HOME",
+        default_value = ".",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    home: PathBuf,
+
+    /// Print one JSON object: {"ok": true, "result": ...} or {"ok": false, "error": ...}
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short, global = true, conflicts_with = "json")]
+    quiet: bool,
+
+    /// Say more, on stderr: what is opened, and how long it takes
+    #[arg(long, short, global = true)]
+    verbose: bool,
+
+    /// Profiles to use instead of the built-in ones
+    #[arg(long, global = true, value_name = "DIR")]
+    templates: Option<PathBuf>,
+
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+
+    #[command(flatten)]
+    pin: PinSource,
+}
+
+impl Global {
+    /// The form that results and errors are printed in.
+    pub(crate) fn format(&self) -> Format {
+        match (self.json, self.quiet) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Quiet,
+            _ => Format::Text,
+        }
+    }
+}
+
+/// What every command is given.
+pub(crate) struct Session {
+    global: Global,
+    pub(crate) context: Context,
+}
+
+impl Session {
+    /// A session for one command; the home is made absolute, so that a result names its files wherever it is read.
+    pub(crate) fn new(mut global: Global, context: Context) -> Self {
+        let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
+        global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
+        let (passphrase, pin) = (global.passphrase.clone(), global.pin.clone());
+        let keyring = Keyring::new(passphrase, pin, Home::new(&global.home).kms());
+        Self { context: Context { unlock: Arc::new(keyring), ..context }, global }
+    }
+
+    /// The form that results and errors are printed in.
+    pub(crate) fn format(&self) -> Format {
+        self.global.format()
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home::new(&self.global.home)
+    }
+
+    pub(crate) fn passphrase(&self) -> &PassphraseSource {
+        &self.global.passphrase
+    }
+
+    pub(crate) fn profiles(&self) -> Result<ProfileSet, Failure> {
+        Ok(match &self.global.templates {
+            Some(directory) => ProfileSet::load(directory)?,
+            None => ProfileSet::built_in()?,
+        })
+    }
+
+    /// The context as of `at` instead of now, where a time was given.
+    pub(crate) fn context_at(&self, at: Option<OffsetDateTime>) -> Context {
+        match at {
+            Some(at) => {
+                let clock = FixedClock::new(at, Arc::clone(&self.context.clock));
+                Context { clock: Arc::new(clock), ..self.context.clone() }
+            }
+            None => self.context.clone(),
+        }
+    }
+
+    /// Something worth knowing that is neither result nor error.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        if !self.global.quiet {
+            eprintln!("note: {text}");
+        }
+    }
+
+    /// Something that only `--verbose` shows.
+    pub(crate) fn detail(&self, text: impl std::fmt::Display) {
+        if self.global.verbose {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Tells which cluster is open, what an earlier run had left half done in it, and what became of that.
+    pub(crate) fn tell_opened(&self, authority: &Authority) {
+        let cluster = authority.cluster();
+        self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
+        for found in authority.recovered() {
+            self.note(found);
+        }
+    }
+}

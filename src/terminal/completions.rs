@@ -1,0 +1,30 @@
+//! `completions`: scripts that have a shell complete commands and options.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::terminal::generated::Generated;
+use crate::terminal::report::CommandResult;
+
+/// `completions SHELL`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell to complete for
+    shell: Shell,
+}
+
+impl Completions {
+    /// Makes the script of `program`.
+    pub(crate) fn run(self, program: clap::Command) -> CommandResult {
+        Ok(Box::new(Generated(completion_script(self.shell, program))))
+    }
+}
+
+/// The script that has a shell complete the commands and options of `program`.
+#[must_use]
+pub fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, name, &mut script);
+    script
+}

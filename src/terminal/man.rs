@@ -1,0 +1,98 @@
+//! `man`: manual pages.
+
+use clap::Args;
+
+use crate::terminal::generated::Generated;
+use crate::terminal::report::{CommandResult, Failure};
+
+/// `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The page of one command, such as `create-node` or `kms set vault`; by default the page of the program
+    #[arg(value_name = "COMMAND")]
+    page: Vec<String>,
+}
+
+impl Man {
+    /// Makes the page, out of those of `program`.
+    pub(crate) fn run(self, program: clap::Command) -> CommandResult {
+        let name = program.get_name().to_owned();
+        let no_such = || {
+            let words = self.page.join(" ");
+            Failure::new("usage.command", format!("there is no command `{}`", words.escape_debug()))
+                .with_hint(format!("see {name} --help"))
+        };
+        Ok(Box::new(Generated(manual_page(program, &self.page).ok_or_else(no_such)?)))
+    }
+}
+
+/// The manual page of the command that `words` lead to below `program`, or of the program itself. None when
+/// there is no such command.
+#[must_use]
+pub fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
+    program.build();
+    let mut command = &program;
+    for word in words {
+        command = command.find_subcommand(word)?;
+    }
+    let command = command.clone().override_usage(synopsis(command));
+    let heading = match command.get_after_help().map(ToString::to_string) {
+        Some(text) if text.starts_with("Examples:") => ".SH EXAMPLES",
+        _ => ".SH NOTES",
+    };
+    let mut page = Vec::new();
+    // Into memory: there is no reason to fail.
+    clap_mangen::Man::new(command).render(&mut page).ok()?;
+    Some(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", &format!("\n{heading}\n")).into_bytes())
+}
+
+/// The command with its own options and what they take; those that every command has are not repeated.
+fn synopsis(command: &clap::Command) -> String {
+    let mut words = vec![command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned()];
+    let (positional, options): (Vec<_>, Vec<_>) = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set())
+        .partition(|one| one.is_positional());
+    let is_own = |option: &&&clap::Arg| {
+        !option.is_global_set() && !["help", "version"].contains(&option.get_id().as_str())
+    };
+    for option in options.iter().filter(is_own) {
+        let name = match (option.get_long(), option.get_short()) {
+            (Some(long), _) => format!("--{long}"),
+            (None, Some(short)) => format!("-{short}"),
+            (None, None) => continue,
+        };
+        let takes = match option.get_action().takes_values() {
+            true => format!(" {}", value_name(option)),
+            false => String::new(),
+        };
+        words.push(match option.is_required_set() {
+            true => format!("{name}{takes}"),
+            false => format!("[{name}{takes}]"),
+        });
+    }
+    words.push("[OPTIONS]".to_owned());
+    for argument in positional {
+        let (name, more) = (value_name(argument), if is_repeated(argument) { "..." } else { "" });
+        words.push(match argument.is_required_set() {
+            true => format!("{name}{more}"),
+            false => format!("[{name}{more}]"),
+        });
+    }
+    if command.has_subcommands() {
+        words.push(if command.is_subcommand_required_set() { "COMMAND" } else { "[COMMAND]" }.to_owned());
+    }
+    words.join(" ")
+}
+
+fn value_name(argument: &clap::Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    match names.is_empty() {
+        true => argument.get_id().as_str().to_uppercase(),
+        false => names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn is_repeated(argument: &clap::Arg) -> bool {
+    matches!(argument.get_action(), clap::ArgAction::Append)
+}

@@ -1,0 +1,17 @@
+//! What both programs show on a terminal, and how they end: results and errors as text or JSON, advice, exit
+//! codes, usage errors, completions, manual pages, progress.
+
+pub(crate) mod completions;
+mod exit;
+mod generated;
+pub(crate) mod hints;
+pub(crate) mod man;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod usage;
+
+pub use clap_complete::Shell;
+pub use completions::completion_script;
+pub use exit::exit_code;
+pub use man::manual_page;
+pub use usage::usage_message;
