@@ -5,7 +5,11 @@
 
 use uuid::Uuid;
 
-use super::{CONTROL_SERVICE_DNS_NAME, Host, Identity, IdentityError, Role, TrustDomain};
+use super::cluster::TrustDomain;
+use super::error::IdentityError;
+use super::host::Host;
+use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::spiffe_id::Identity;
 use crate::x509::{Certificate, ExtendedKeyUsage, SubjectAltName};
 
 impl Identity {

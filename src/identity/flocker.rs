@@ -4,8 +4,12 @@
 
 use uuid::Uuid;
 
-use super::certificate::check_is_leaf;
-use super::{CONTROL_SERVICE_DNS_NAME, Host, Identity, IdentityRefusal, Name, Role, TrustDomain};
+use super::certificate::{IdentityRefusal, check_is_leaf};
+use super::cluster::TrustDomain;
+use super::host::Host;
+use super::name::Name;
+use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::spiffe_id::Identity;
 use crate::x509::{Certificate, SubjectAltName};
 
 impl Identity {

@@ -1,33 +1,15 @@
 //! Whether what was signed is what was planned, and what a certification request wanted beyond it.
 
-use std::fmt;
-
-use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{LeafPlan, PlannedSubject, PolicyError, RootPlan};
+use super::mismatch::Mismatch;
+use super::plan::{LeafPlan, PlannedSubject, RootPlan};
+use super::policy::PolicyError;
 use crate::clock::rfc3339;
 use crate::x509::{
     BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyAlgorithm, KeyUsage,
     SubjectAltName,
 };
-
-/// A field that says something other than planned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mismatch {
-    /// The field, in the standard's word.
-    pub field: &'static str,
-    /// What the plan says.
-    pub planned: String,
-    /// What was found.
-    pub found: String,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {} instead of {}", self.field, self.found, self.planned)
-    }
-}
 
 /// What a certification request asks for besides its key: read, shown, never copied.
 #[derive(Clone, Copy, Debug)]

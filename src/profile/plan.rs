@@ -7,7 +7,10 @@ use serde::{Serialize, Serializer};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{KeyRule, LeafProfile, PolicyError, RootProfile, ValidityRule};
+use super::leaf::LeafProfile;
+use super::policy::PolicyError;
+use super::root::RootProfile;
+use super::rules::{KeyRule, ValidityRule};
 use crate::clock::rfc3339;
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, ClusterName, Host, Identity, Name, Role};
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm, KeyUsage, Sha256, SubjectAltName};

@@ -2,7 +2,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::judge::Mismatch;
+use super::mismatch::Mismatch;
 use crate::clock::{format_duration, rfc3339};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::x509::{KeyAlgorithm, SubjectAltName};

@@ -7,6 +7,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use time::Duration;
 
+use super::built_in::ROOT;
+use super::leaf::LeafProfile;
+use super::origin::Origin;
+use super::root::RootProfile;
 use super::rules::{
     CommonName, DnsPattern, HostRule, KeyRule, NAME_PLACEHOLDER, PurposeRule, RenewalKey, RenewalRule,
     ValidityRule,
@@ -15,7 +19,6 @@ use super::schema::{
     BasicConstraintsFile, ExtendedKeyUsageFile, HostsFile, KeyFile, LeafFile, RenewalFile, RootFile,
     ValidityFile,
 };
-use super::{LeafProfile, Origin, ROOT, RootProfile};
 use crate::clock;
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Role};
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{BUILT_IN, LeafProfile, Origin, ROOT, RootProfile, Source, review};
+use super::built_in::{BUILT_IN, ROOT};
+use super::leaf::LeafProfile;
+use super::origin::{Origin, Source};
+use super::review;
+use super::root::RootProfile;
 use crate::clock;
 use crate::files::{self, FileError};
 use crate::identity::Role;

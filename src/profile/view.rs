@@ -4,11 +4,16 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::built_in::ROOT;
+use super::leaf::LeafProfile;
+use super::origin::Origin;
+use super::review;
+use super::root::RootProfile;
+use super::rules::{KeyRule, ValidityRule};
 use super::schema::{
     BasicConstraintsFile, ExtendedKeyUsageFile, HostsFile, KeyFile, LeafFile, RenewalFile, RootFile,
     SubjectAltNameFile, SubjectFile, ValidityFile,
 };
-use super::{KeyRule, LeafProfile, Origin, ROOT, RootProfile, ValidityRule, review};
 use crate::clock::format_duration;
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Role};
 use crate::x509::KeyUsage;

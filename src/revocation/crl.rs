@@ -8,9 +8,7 @@ use crate::clock::rfc3339;
 use crate::x509::crl::{CertificateList, CrlFault, CrlNumber};
 use crate::x509::pem::{Kind, blocks_of};
 use crate::x509::trust::TrustBundle;
-use crate::x509::{KeyIdentifier, SerialNumber, Sha256, SignatureError, X509Error};
-
-use super::RevocationReason;
+use crate::x509::{KeyIdentifier, RevocationReason, SerialNumber, Sha256, SignatureError, X509Error};
 
 /// How far ahead of this machine's clock the issuer's may be.
 const CLOCK_SKEW: Duration = Duration::minutes(5);

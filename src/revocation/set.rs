@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::{Crl, CrlError};
+use super::crl::{Crl, CrlError};
 use crate::clock::rfc3339;
 use crate::x509::trust::{Link, TrustBundle, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};

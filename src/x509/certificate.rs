@@ -1,26 +1,21 @@
 //! One certificate, read: every field that a decision of ours rests on, owned and typed.
 
-use std::fmt;
-
 use rustls_pki_types::CertificateDer;
-use serde::Serialize;
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::oid_registry::{
-    OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519, OID_X509_COMMON_NAME,
-    OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME, OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT,
-    OID_X509_STATE_OR_PROVINCE_NAME,
-};
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{
-    AlgorithmIdentifier, AttributeTypeAndValue, SubjectPublicKeyInfo, X509Name, X509Version,
-};
+use x509_parser::x509::X509Version;
 
+use super::error::X509Error;
 use super::extensions::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName,
 };
-use super::{KeyAlgorithm, KeyIdentifier, SerialNumber, Sha256, X509Error};
+use super::key_algorithm::KeyAlgorithm;
+use super::key_identifier::KeyIdentifier;
+use super::name::DistinguishedName;
+use super::public_key::key_algorithm;
+use super::serial_number::SerialNumber;
+use super::sha256::Sha256;
 
 /// A certificate (RFC 5280, section 4), parsed; its signature is not judged here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,137 +121,6 @@ pub(super) fn parse_failure(error: &x509_parser::nom::Err<x509_parser::error::X5
     match error {
         x509_parser::nom::Err::Incomplete(_) => "it ends too early".to_owned(),
         x509_parser::nom::Err::Error(e) | x509_parser::nom::Err::Failure(e) => e.to_string(),
-    }
-}
-
-/// The type of the public key in a SubjectPublicKeyInfo, `None` for one that this project does not use.
-#[must_use]
-pub fn algorithm_of_public_key(public_key_info: &[u8]) -> Option<KeyAlgorithm> {
-    SubjectPublicKeyInfo::from_der(public_key_info).ok().and_then(|(_, key)| key_algorithm(&key))
-}
-
-/// The type of a public key, `None` for one that this project does not use.
-pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
-    let oid = &key.algorithm.algorithm;
-    if *oid == OID_SIG_ED25519 {
-        return Some(KeyAlgorithm::Ed25519);
-    }
-    if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        return match algorithm_oid(&key.algorithm).as_str() {
-            "1.2.840.10045.3.1.7" => Some(KeyAlgorithm::EcdsaP256),
-            "1.3.132.0.34" => Some(KeyAlgorithm::EcdsaP384),
-            _ => None,
-        };
-    }
-    if *oid == OID_PKCS1_RSAENCRYPTION
-        && let Ok(PublicKey::RSA(rsa)) = key.parsed()
-    {
-        return match rsa.key_size() {
-            2048 => Some(KeyAlgorithm::Rsa2048),
-            3072 => Some(KeyAlgorithm::Rsa3072),
-            4096 => Some(KeyAlgorithm::Rsa4096),
-            _ => None,
-        };
-    }
-    None
-}
-
-/// A public key in words, one that this project does not use too: `rsa-1024`, or its identifier.
-pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
-    match (key_algorithm(key), key.parsed()) {
-        (Some(algorithm), _) => algorithm.to_string(),
-        (None, Ok(PublicKey::RSA(rsa))) => format!("rsa-{}", rsa.key_size()),
-        (None, _) => algorithm_oid(&key.algorithm),
-    }
-}
-
-/// What tells a kind of key from another: the curve's identifier where there is one, else the
-/// algorithm's.
-pub(super) fn algorithm_oid(algorithm: &AlgorithmIdentifier<'_>) -> String {
-    let parameters =
-        algorithm.parameters.as_ref().filter(|_| algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY);
-    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
-    curve.as_ref().unwrap_or(&algorithm.algorithm).to_id_string()
-}
-
-/// A subject or issuer name: its DER, for comparing, and what is looked for in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct DistinguishedName {
-    /// DER of the name.
-    pub der: Vec<u8>,
-    /// All its common names, in order.
-    pub common_names: Vec<String>,
-    /// All its organizational units, in order.
-    pub organizational_units: Vec<String>,
-    text: String,
-}
-
-impl DistinguishedName {
-    pub(super) fn read(name: &X509Name<'_>) -> Self {
-        // One in an encoding that is not read is kept too, so that it counts.
-        let value = |attribute: &AttributeTypeAndValue<'_>| match attribute.as_str() {
-            Ok(text) => text.to_owned(),
-            Err(_) => format!("#{}", super::hex(attribute.as_slice())),
-        };
-        let all = |oid| name.iter_by_oid(oid).map(value).collect();
-        let text = name
-            .iter_attributes()
-            .map(|attribute| {
-                let oid = attribute.attr_type();
-                let known = [
-                    (OID_X509_COMMON_NAME, "CN"),
-                    (OID_X509_ORGANIZATIONAL_UNIT, "OU"),
-                    (OID_X509_ORGANIZATION_NAME, "O"),
-                    (OID_X509_COUNTRY_NAME, "C"),
-                    (OID_X509_STATE_OR_PROVINCE_NAME, "ST"),
-                    (OID_X509_LOCALITY_NAME, "L"),
-                ];
-                let key = known
-                    .iter()
-                    .find(|(known, _)| known == oid)
-                    .map_or_else(|| oid.to_id_string(), |(_, short)| (*short).to_owned());
-                let value = match attribute.as_str() {
-                    Ok(text) => escape(text),
-                    Err(_) => format!("#{}", super::hex(attribute.as_slice())),
-                };
-                format!("{key}={value}")
-            })
-            .collect::<Vec<_>>()
-            .join(", ");
-        Self {
-            der: name.as_raw().to_vec(),
-            common_names: all(&OID_X509_COMMON_NAME),
-            organizational_units: all(&OID_X509_ORGANIZATIONAL_UNIT),
-            text,
-        }
-    }
-}
-
-/// One value as RFC 4514 escapes it, control and non-ASCII characters too: it goes into logs.
-pub(super) fn escape(value: &str) -> String {
-    value
-        .chars()
-        .flat_map(|c| {
-            let special = matches!(c, ',' | '+' | '=' | '"' | '\\' | '<' | '>' | ';');
-            let escaped: String = match c {
-                _ if special => format!("\\{c}"),
-                ' '..='~' => c.to_string(),
-                _ => c.escape_default().collect(),
-            };
-            escaped.chars().collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-impl fmt::Display for DistinguishedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
-    }
-}
-
-impl Serialize for DistinguishedName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

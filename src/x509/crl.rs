@@ -16,7 +16,11 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use super::der::{DerError, Element, Reader, tag};
-use super::{DistinguishedName, KeyIdentifier, SerialNumber, SignatureError, Signed};
+use super::hex::{hex, unhex};
+use super::key_identifier::KeyIdentifier;
+use super::name::DistinguishedName;
+use super::serial_number::SerialNumber;
+use super::signed::{SignatureError, Signed};
 
 /// Content of the object identifiers below `id-ce` (2.5.29) that a CRL may use.
 mod oid {
@@ -290,7 +294,7 @@ impl fmt::Display for CrlNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [0, 0, 0, 0, low @ ..] => f.pad(&u128::from_be_bytes(low).to_string()),
-            octets => f.pad(&format!("0x{}", super::hex(&octets))),
+            octets => f.pad(&format!("0x{}", hex(&octets))),
         }
     }
 }
@@ -307,10 +311,7 @@ impl FromStr for CrlNumber {
     /// Reads what [`fmt::Display`] writes: decimal digits, or `0x` and the 40 hexadecimal ones of all octets.
     fn from_str(text: &str) -> Result<Self, CrlFault> {
         if let Some(digits) = text.strip_prefix("0x") {
-            return super::unhex(digits)
-                .and_then(|bytes| bytes.try_into().ok())
-                .map(Self)
-                .ok_or(CrlFault::Number);
+            return unhex(digits).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(CrlFault::Number);
         }
         let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number: u128 = text.parse().ok().filter(|_| is_decimal).ok_or(CrlFault::Number)?;

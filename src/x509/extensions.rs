@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use serde::Serialize;
 use x509_parser::extensions::{GeneralName, ParsedExtension, SubjectAlternativeName, X509Extension};
 
-use super::certificate::escape;
-use super::{DistinguishedName, KeyIdentifier, hex};
+use super::hex::hex;
+use super::key_identifier::KeyIdentifier;
+use super::name::{DistinguishedName, escape};
 
 /// All extensions, each at most once.
 #[derive(Debug, Default)]

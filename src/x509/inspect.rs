@@ -9,14 +9,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
-use super::certificate::{algorithm_oid, key_description};
+use super::certificate::Certificate;
 use super::crl::{CertificateList, CrlFault, Entry};
 use super::der::{DerError, Reader, tag};
+use super::error::X509Error;
+use super::extensions::{ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use super::pem::{Kind, blocks, is_der};
-use super::{
-    Certificate, CertificationRequest, ExtendedKeyUsage, KeyUsage, RequestError, RevocationReason, Sha256,
-    SubjectAltName, X509Error,
-};
+use super::public_key::{algorithm_oid, key_description};
+use super::reason::RevocationReason;
+use super::request::{CertificationRequest, RequestError};
+use super::sha256::Sha256;
 use crate::clock::rfc3339;
 
 /// How many entries of a CRL are shown.

@@ -11,7 +11,8 @@ use ::pem::{EncodeConfig, LineEnding, Pem};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use zeroize::Zeroizing;
 
-use super::{Certificate, X509Error};
+use super::certificate::Certificate;
+use super::error::X509Error;
 use crate::secret::Secret;
 
 const BEGIN: &str = "-----BEGIN ";

@@ -7,13 +7,14 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::prelude::FromDer;
 
-use super::certificate::{key_algorithm, key_description, parse_failure};
-use super::extensions::Extensions;
+use super::certificate::parse_failure;
+use super::error::X509Error;
+use super::extensions::{ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
+use super::key_algorithm::KeyAlgorithm;
+use super::name::DistinguishedName;
 use super::pem::{Kind, blocks_of};
-use super::{
-    DistinguishedName, ExtendedKeyUsage, KeyAlgorithm, KeyUsage, SignatureError, Signed, SubjectAltName,
-    X509Error,
-};
+use super::public_key::{key_algorithm, key_description};
+use super::signed::{SignatureError, Signed};
 
 /// A request whose signature has been verified: whoever made it has the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]

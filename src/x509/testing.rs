@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use super::Certificate;
+use super::certificate::Certificate;
 use super::der::{Reader, tag};
 use super::pem::pem;
 use super::trust::TrustBundle;

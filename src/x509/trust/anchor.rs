@@ -2,9 +2,13 @@
 
 use time::OffsetDateTime;
 
-use super::ChainError;
+use super::error::ChainError;
 use crate::clock::rfc3339;
-use crate::x509::{Certificate, KeyIdentifier, Sha256, SignatureError, Signed, X509Error};
+use crate::x509::certificate::Certificate;
+use crate::x509::error::X509Error;
+use crate::x509::key_identifier::KeyIdentifier;
+use crate::x509::sha256::Sha256;
+use crate::x509::signed::{SignatureError, Signed};
 
 /// A root that is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]

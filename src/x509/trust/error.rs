@@ -3,9 +3,9 @@
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
 
-use super::Purpose;
+use super::purpose::Purpose;
 use crate::clock::rfc3339;
-use crate::x509::X509Error;
+use crate::x509::error::X509Error;
 
 /// Why a chain is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,9 +6,11 @@
 
 use time::OffsetDateTime;
 
-use super::Link;
 use super::anchor::{AnchorFault, TrustAnchor, TrustError, lint_authority, signed};
-use crate::x509::{Certificate, KeyIdentifier, pem};
+use super::chain::Link;
+use crate::x509::certificate::Certificate;
+use crate::x509::key_identifier::KeyIdentifier;
+use crate::x509::pem;
 
 /// An authority below a trusted root.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,30 +1,23 @@
-//! What a verifier trusts, and checking a chain against it (RFC 5280, section 6).
-//!
-//! webpki builds and checks the path; what it takes on faith, we check: the trust anchors
-//! themselves when they are loaded, and on every path the anchor's validity and path length, and
-//! that the leaf says in words what it may be used for. Revocation is judged elsewhere, on the
-//! [`VerifiedChain`] that comes out.
+//! Trust bundles.
 
-mod anchor;
-mod error;
-mod intermediate;
-
-use anchor::lint;
-pub use anchor::{AnchorFault, TrustAnchor, TrustError};
-pub use error::ChainError;
-pub use intermediate::Intermediate;
-
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use serde::Serialize;
 use time::OffsetDateTime;
 use webpki::EndEntityCert;
 
-use super::signed::ALGORITHMS;
-use super::{Certificate, DistinguishedName, ExtendedKeyUsage, KeyIdentifier, SerialNumber, Sha256, pem};
+use super::anchor::{AnchorFault, TrustAnchor, TrustError, lint};
+use super::chain::{Link, VerifiedChain};
+use super::error::ChainError;
+use super::intermediate::{self, Intermediate};
+use super::purpose::Purpose;
+use crate::x509::certificate::Certificate;
+use crate::x509::key_identifier::KeyIdentifier;
+use crate::x509::name::DistinguishedName;
+use crate::x509::pem;
+use crate::x509::sha256::Sha256;
+use crate::x509::signed::ALGORITHMS;
 
 /// The roots that are trusted, each found to be fit for it, and the authorities below them whose CRLs
 /// are known. Cloning is cheap.
@@ -259,69 +252,6 @@ pub fn verify_host(leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<(
     EndEntityCert::try_from(leaf)
         .and_then(|leaf| leaf.verify_is_valid_for_subject_name(host))
         .map_err(|error| ChainError::from_webpki(&error, Purpose::Server))
-}
-
-/// What a certificate is to be used for (RFC 5280, section 4.2.1.12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Purpose {
-    /// To call.
-    Client,
-    /// To be called.
-    Server,
-}
-
-impl Purpose {
-    /// The usage that the certificate must state.
-    #[must_use]
-    pub const fn extended_key_usage(self) -> ExtendedKeyUsage {
-        match self {
-            Self::Client => ExtendedKeyUsage::ClientAuth,
-            Self::Server => ExtendedKeyUsage::ServerAuth,
-        }
-    }
-
-    const fn webpki(self) -> webpki::KeyUsage {
-        match self {
-            Self::Client => webpki::KeyUsage::client_auth(),
-            Self::Server => webpki::KeyUsage::server_auth(),
-        }
-    }
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        })
-    }
-}
-
-/// A certificate whose chain has been verified, and the links of that chain. Only
-/// [`TrustBundle::verify`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VerifiedChain {
-    /// The certificate itself.
-    pub leaf: Certificate,
-    /// The authorities between it and the anchor, its own issuer first.
-    pub intermediates: Vec<Certificate>,
-    /// Each certificate of the path below the anchor, the leaf first.
-    pub links: Vec<Link>,
-    /// The key of the anchor that the path ends at.
-    pub anchor: KeyIdentifier,
-    /// The last second in which every certificate of it holds, the anchor's included.
-    pub expires: OffsetDateTime,
-}
-
-/// One certificate of a chain, as a CRL names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
-    /// The key that really signed it, whatever the certificate says about that.
-    pub issuer: KeyIdentifier,
-    /// Its serial number.
-    pub serial_number: SerialNumber,
 }
 
 #[cfg(test)]

@@ -1,0 +1,137 @@
+//! Names within a role.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::error::IdentityError;
+use super::host::Host;
+use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::text::shown;
+use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
+
+impl FromStr for Role {
+    type Err = IdentityError;
+
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        Self::named(text).ok_or_else(|| IdentityError::Role { given: shown(text) })
+    }
+}
+
+/// The name of an identity within its role.
+///
+/// A control service is named for its host, a node by its UUID (version 4), a user by a name of
+/// lower-case letters, digits, `.`, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Name(String);
+
+impl Name {
+    /// Reads the name of an identity in `role`.
+    ///
+    /// # Errors
+    /// [`IdentityError`] saying which rule of the role it breaks.
+    pub fn parse(role: Role, text: &str) -> Result<Self, IdentityError> {
+        match role {
+            Role::ControlService => Host::from_identity_name(text).map(|host| Self::of_host(&host)),
+            Role::NodeAgent => text
+                .parse::<Uuid>()
+                .ok()
+                .filter(|uuid| uuid.hyphenated().to_string() == text)
+                .ok_or_else(|| IdentityError::Name { role, given: shown(text) })
+                .and_then(Self::of_node),
+            Role::ApiUser => Self::of_user(text),
+        }
+    }
+
+    /// The name of a control service that runs on `host`.
+    #[must_use]
+    pub fn of_host(host: &Host) -> Self {
+        Self(host.identity_name())
+    }
+
+    /// The name of a node.
+    ///
+    /// # Errors
+    /// [`IdentityError::NodeUuid`] unless it is a random (version 4) UUID.
+    pub fn of_node(uuid: Uuid) -> Result<Self, IdentityError> {
+        if uuid.get_version_num() == 4 && uuid.get_variant() == uuid::Variant::RFC4122 {
+            Ok(Self(uuid.hyphenated().to_string()))
+        } else {
+            Err(IdentityError::NodeUuid { given: uuid.to_string() })
+        }
+    }
+
+    /// The name of an API user: at most 59 characters, so that `user-NAME` fits a common name.
+    ///
+    /// # Errors
+    /// [`IdentityError`] saying which rule it breaks.
+    pub fn of_user(text: &str) -> Result<Self, IdentityError> {
+        const WHAT: &str = "user name";
+        check_length(WHAT, text, 59)?;
+        check_characters(WHAT, text, "lower-case letters, digits and -._", is_name_character)?;
+        check_edges(WHAT, text)?;
+        if text == CONTROL_SERVICE_DNS_NAME {
+            return Err(IdentityError::Reserved { given: shown(text) });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Reads `ROLE/NAME`, as people name an identity within a cluster: `api-user/alice`.
+///
+/// # Errors
+/// [`IdentityError`] when it names no role, or the role has no such name.
+pub fn role_and_name(text: &str) -> Result<(Role, Name), IdentityError> {
+    let (role, name) = text.split_once('/').unwrap_or((text, ""));
+    let role = role.parse()?;
+    Ok((role, Name::parse(role, name)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_that_could_mislead_are_refused() {
+        let long = "a".repeat(60);
+        for (name, code) in [
+            ("", "name.empty"),
+            (long.as_str(), "name.too_long"),
+            ("a/b", "name.character"),
+            ("a,b", "name.character"),
+            ("a b", "name.character"),
+            ("a\0", "name.character"),
+            ("ålice", "name.character"),
+            ("Alice", "name.character"),
+            ("*", "name.character"),
+            ("..", "name.edges"),
+            ("a..b", "name.edges"),
+            (".a", "name.edges"),
+            ("-rf", "name.edges"),
+            ("control-service", "name.reserved"),
+        ] {
+            assert_eq!(Name::of_user(name).unwrap_err().code(), code, "{name:?}");
+        }
+        assert!(Name::of_user(&"a".repeat(59)).is_ok());
+    }
+
+    #[test]
+    fn a_message_never_carries_control_characters_on() {
+        let message = Name::of_user("a\n\u{1b}[31mb").unwrap_err().to_string();
+        assert!(!message.contains('\n') && !message.contains('\u{1b}'), "{message}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Distinguished names: the subject and the issuer of a certificate.
+
+use std::fmt;
+
+use serde::Serialize;
+use x509_parser::oid_registry::{
+    OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME, OID_X509_ORGANIZATION_NAME,
+    OID_X509_ORGANIZATIONAL_UNIT, OID_X509_STATE_OR_PROVINCE_NAME,
+};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use super::hex::hex;
+
+/// A subject or issuer name: its DER, for comparing, and what is looked for in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DistinguishedName {
+    /// DER of the name.
+    pub der: Vec<u8>,
+    /// All its common names, in order.
+    pub common_names: Vec<String>,
+    /// All its organizational units, in order.
+    pub organizational_units: Vec<String>,
+    text: String,
+}
+
+impl DistinguishedName {
+    pub(super) fn read(name: &X509Name<'_>) -> Self {
+        // One in an encoding that is not read is kept too, so that it counts.
+        let value = |attribute: &AttributeTypeAndValue<'_>| match attribute.as_str() {
+            Ok(text) => text.to_owned(),
+            Err(_) => format!("#{}", hex(attribute.as_slice())),
+        };
+        let all = |oid| name.iter_by_oid(oid).map(value).collect();
+        let text = name
+            .iter_attributes()
+            .map(|attribute| {
+                let oid = attribute.attr_type();
+                let known = [
+                    (OID_X509_COMMON_NAME, "CN"),
+                    (OID_X509_ORGANIZATIONAL_UNIT, "OU"),
+                    (OID_X509_ORGANIZATION_NAME, "O"),
+                    (OID_X509_COUNTRY_NAME, "C"),
+                    (OID_X509_STATE_OR_PROVINCE_NAME, "ST"),
+                    (OID_X509_LOCALITY_NAME, "L"),
+                ];
+                let key = known
+                    .iter()
+                    .find(|(known, _)| known == oid)
+                    .map_or_else(|| oid.to_id_string(), |(_, short)| (*short).to_owned());
+                let value = match attribute.as_str() {
+                    Ok(text) => escape(text),
+                    Err(_) => format!("#{}", hex(attribute.as_slice())),
+                };
+                format!("{key}={value}")
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
+        Self {
+            der: name.as_raw().to_vec(),
+            common_names: all(&OID_X509_COMMON_NAME),
+            organizational_units: all(&OID_X509_ORGANIZATIONAL_UNIT),
+            text,
+        }
+    }
+}
+
+/// One value as RFC 4514 escapes it, control and non-ASCII characters too: it goes into logs.
+pub(super) fn escape(value: &str) -> String {
+    value
+        .chars()
+        .flat_map(|c| {
+            let special = matches!(c, ',' | '+' | '=' | '"' | '\\' | '<' | '>' | ';');
+            let escaped: String = match c {
+                _ if special => format!("\\{c}"),
+                ' '..='~' => c.to_string(),
+                _ => c.escape_default().collect(),
+            };
+            escaped.chars().collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+impl fmt::Display for DistinguishedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl Serialize for DistinguishedName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
