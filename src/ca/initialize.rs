@@ -17,7 +17,9 @@ use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
 
-use super::{CaError, Context, Home, builder, crl, explained, random_uuid};
+use super::issuance::certificate_builder as builder;
+use super::revocation::crl;
+use super::{CaError, Context, Home, explained, random_uuid};
 
 /// What marks the temporary files of a home in the making.
 const TAG: &str = "initialize";

@@ -6,40 +6,30 @@
 //! or knows that there is a network.
 
 pub mod backup;
-mod batch;
-mod builder;
-mod crl;
-mod crl_der;
 pub mod doctor;
 mod error;
+mod export;
 mod forecast;
-mod handover;
 mod home;
 mod initialize;
-mod issue;
-mod kms;
-mod on_disk;
-mod protect;
-mod recover;
-mod registrar;
-mod renew;
-mod revoke;
-mod rollback;
+mod issuance;
+mod keys;
+mod revocation;
 mod verify;
 
-pub use crl::{PublishedCrl, Stale};
 pub use error::CaError;
+pub use export::{HandOver, TrustFiles};
 pub use forecast::{Breakage, Forecast, Gauges, Outage};
-pub use handover::{HandOver, TrustFiles};
-pub use home::Home;
+pub use home::directory::Home;
+pub use home::recover::Recovered;
+pub use home::registrar::Registrar;
 pub use initialize::{Initialized, NewCluster, initialize};
-pub use issue::{Fulfilled, KeySource, LeafOrder, Planned};
-pub use kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
-pub use protect::{Custody, Protected};
-pub use recover::Recovered;
-pub use registrar::Registrar;
-pub use renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
-pub use revoke::{Bulk, Released, Revoked};
+pub use issuance::issue::{Fulfilled, KeySource, LeafOrder, Planned};
+pub use issuance::renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+pub use keys::kms::{Instead, RewrapOutcome, Rewrapped, Secrets};
+pub use keys::protect::{Custody, Protected};
+pub use revocation::crl::{PublishedCrl, Stale};
+pub use revocation::revoke::{Bulk, Released, Revoked};
 pub use verify::{BrokenRule, Expectation, Verdict};
 
 use std::path::{Path, PathBuf};
@@ -338,7 +328,7 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        protect::sweep(&home.key());
+        keys::protect::sweep(&home.key());
         let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
         // The bundle on disk is what machines are given: the root that signs must be in it.
@@ -348,7 +338,8 @@ impl Authority {
         if !bundle.contains(&cluster.root) {
             return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }
-        let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(builder::signing_failed)?;
+        let signer = Issuer::from_ca_cert_der(&cluster.root.der, key)
+            .map_err(issuance::certificate_builder::signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
         authority.refuse_older_inventory()?;
         authority.recovered = authority.recover()?;

@@ -12,8 +12,8 @@ use crate::revocation::{Crl, RevocationReason, RevocationSet};
 use crate::store::{Filter, Intent, Issuer, Record, Status, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
-use super::super::crl::GRACE;
 use super::{CaError, Cluster, Mend, Round, Severity};
+use crate::ca::revocation::crl::GRACE;
 
 /// From how long before its end on a revocation list is told of.
 const CRL_WARNING: Duration = Duration::days(30);

@@ -11,7 +11,8 @@ use crate::keys::PrivateKey;
 use crate::store::{Inventory, Record, StoreError};
 use crate::x509::Sha256;
 
-use super::{CaError, Cluster, Context, Home};
+use super::directory::Home;
+use crate::ca::{CaError, Cluster, Context};
 
 /// The right to write to the inventory, without the root's key. One process at a time has it, so it
 /// is taken for a note and given back.

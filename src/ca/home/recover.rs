@@ -12,8 +12,9 @@ use crate::identity::{Name, Role};
 use crate::store::Record;
 use crate::x509::{Certificate, SerialNumber};
 
-use super::batch::Pair;
-use super::{Authority, CaError, Stale, on_disk};
+use super::on_disk;
+use crate::ca::issuance::batch::Pair;
+use crate::ca::{Authority, CaError, Stale};
 
 /// One thing that an earlier process left, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +119,7 @@ type IsIts = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
     /// Looks after everything that is open; called once, when the home is opened for writing.
-    pub(super) fn recover(&mut self) -> Result<Vec<Recovered>, CaError> {
+    pub(in crate::ca) fn recover(&mut self) -> Result<Vec<Recovered>, CaError> {
         let mut found = Vec::new();
         for record in self.cluster.inventory.reserved()? {
             found.push(self.abandon(&record)?);

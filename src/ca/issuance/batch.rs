@@ -14,7 +14,7 @@
 //! reads the pair finds one that belongs together, at any time. With a new key there are two files to
 //! replace and no file system that does it in one step: both are durable beforehand, the renames
 //! follow each other at once, a second one that fails takes the first one back, and a crash in
-//! between is finished by the next command ([`super::recover`]).
+//! between is finished by the next command ([`crate::ca::home::recover`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -29,27 +29,28 @@ use crate::keys::PrivateKey;
 use crate::store::{CertificateId, Intent};
 use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
 
+use super::certificate_builder as builder;
 use super::issue::{Fulfilled, KeySource, Planned};
-use super::{Authority, CaError, Cluster, builder, explained};
+use crate::ca::{Authority, CaError, Cluster, explained};
 
 /// Certificates in one transaction: large enough that its two durable writes weigh little, small
 /// enough that a crash leaves few to name.
 const BATCH: usize = 1_000;
 
 /// One certificate on its way, with everything decided but the signature.
-pub(super) struct Job<'a> {
-    pub(super) key: Cow<'a, KeySource>,
-    pub(super) planned: Planned,
-    pub(super) serial_number: SerialNumber,
-    pub(super) certificate_path: PathBuf,
-    pub(super) key_path: Option<PathBuf>,
-    pub(super) supersedes: Option<CertificateId>,
-    pub(super) placement: Placement,
+pub(in crate::ca) struct Job<'a> {
+    pub(in crate::ca) key: Cow<'a, KeySource>,
+    pub(in crate::ca) planned: Planned,
+    pub(in crate::ca) serial_number: SerialNumber,
+    pub(in crate::ca) certificate_path: PathBuf,
+    pub(in crate::ca) key_path: Option<PathBuf>,
+    pub(in crate::ca) supersedes: Option<CertificateId>,
+    pub(in crate::ca) placement: Placement,
 }
 
 impl Authority {
     /// All jobs, in batches; their order is kept.
-    pub(super) fn run(
+    pub(in crate::ca) fn run(
         &mut self,
         mut jobs: Vec<Job<'_>>,
         reason: Option<&str>,
@@ -94,10 +95,10 @@ impl Authority {
 }
 
 /// A certificate and, if it was made here, its key, under temporary names.
-pub(super) struct Pair {
-    pub(super) key: Option<Staged>,
-    pub(super) certificate: Staged,
-    pub(super) placement: Placement,
+pub(in crate::ca) struct Pair {
+    pub(in crate::ca) key: Option<Staged>,
+    pub(in crate::ca) certificate: Staged,
+    pub(in crate::ca) placement: Placement,
 }
 
 impl Pair {
@@ -106,7 +107,7 @@ impl Pair {
     }
 
     /// The key comes first: whoever sees the certificate finds its key beside it.
-    pub(super) fn place(self) -> Result<(), FileError> {
+    pub(in crate::ca) fn place(self) -> Result<(), FileError> {
         match (self.key, self.placement) {
             (Some(key), Placement::Replace) => files::replace_both(key, self.certificate),
             (Some(key), Placement::New) => {

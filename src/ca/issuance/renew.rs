@@ -17,7 +17,8 @@ use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber,
 
 use super::batch::Job;
 use super::issue::{self, Fulfilled, KeySource, LeafOrder, Planned};
-use super::{Authority, CaError, Cluster, on_disk};
+use crate::ca::home::on_disk;
+use crate::ca::{Authority, CaError, Cluster};
 
 /// How certificates are to be renewed.
 #[derive(Clone, Debug)]

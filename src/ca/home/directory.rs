@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::files::{self, DirectoryLock, FileError};
 
-use super::{CaError, backup, initialize};
+use crate::ca::{CaError, backup, initialize};
 
 /// How long a command waits for another one that is changing the same home.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl Home {
     ///
     /// # Errors
     /// [`CaError::HomeMissing`] where there is no cluster, or what is wrong with the directory.
-    pub(super) fn check(&self, clock: &dyn Clock) -> Result<(), CaError> {
+    pub(in crate::ca) fn check(&self, clock: &dyn Clock) -> Result<(), CaError> {
         if backup::is_interrupted(self) {
             // Taking the lock finishes it.
             drop(self.lock(clock)?);
@@ -93,7 +93,7 @@ impl Home {
     }
 
     /// What a home without its inventory is: no cluster's, unless its root and what signs with it are there.
-    pub(super) fn without_inventory(&self) -> CaError {
+    pub(in crate::ca) fn without_inventory(&self) -> CaError {
         let directory = self.directory.clone();
         let signs = files::occupied(&self.key()) || files::occupied(&self.kms());
         let was_whole = signs && files::occupied(&self.certificate()) && !initialize::is_unfinished(self);
@@ -105,7 +105,7 @@ impl Home {
 
     /// Makes the directory ready for `initialize`: made if it is missing, closed to others if it is
     /// still empty, refused if it is in use for anything and open to others.
-    pub(super) fn prepare(&self) -> Result<(), CaError> {
+    pub(in crate::ca) fn prepare(&self) -> Result<(), CaError> {
         files::make_private_directory(&self.directory)?;
         if files::check_private_directory(&self.directory).is_ok() {
             return Ok(());
@@ -123,7 +123,7 @@ impl Home {
 
     /// The right to change this home, for as long as the value lives. A restore that was interrupted
     /// is finished first.
-    pub(super) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
+    pub(in crate::ca) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
         let lock = DirectoryLock::acquire(&self.directory, PATIENCE, clock)?;
         backup::finish_interrupted(self, &lock)?;
         Ok(lock)

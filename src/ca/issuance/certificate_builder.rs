@@ -14,11 +14,11 @@ use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
 use crate::x509::{Certificate, ExtendedKeyUsage, KeyUsage, SerialNumber, SubjectAltName};
 
-use super::CaError;
+use crate::ca::CaError;
 
 /// Signs the certificate of `plan` for `public_key`, reads it back and judges it again: what leaves
 /// here is what the profile allowed, whatever the layers between did.
-pub(super) fn sign_leaf(
+pub(in crate::ca) fn sign_leaf(
     plan: &LeafPlan,
     serial_number: SerialNumber,
     public_key: &impl PublicKeyData,
@@ -48,7 +48,7 @@ pub(super) fn sign_leaf(
 }
 
 /// Signs the root of `plan` with its own key, reads it back and judges it.
-pub(super) fn sign_root(
+pub(in crate::ca) fn sign_root(
     plan: &RootPlan,
     serial_number: SerialNumber,
     key: &PrivateKey,
@@ -132,7 +132,7 @@ fn san(name: &SubjectAltName) -> Result<SanType, CaError> {
 }
 
 /// What the key's signatures are made with, as an AlgorithmIdentifier (DER, without tag and length).
-pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmIdentifier, CaError> {
+pub(in crate::ca) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmIdentifier, CaError> {
     let known = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, alg_id::ECDSA_SHA256),
         (&rcgen::PKCS_ECDSA_P384_SHA384, alg_id::ECDSA_SHA384),
@@ -146,11 +146,11 @@ pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmI
 }
 
 /// A key that is certified without being here.
-pub(super) fn public_key(public_key_info: &[u8]) -> Result<rcgen::SubjectPublicKeyInfo, CaError> {
+pub(in crate::ca) fn public_key(public_key_info: &[u8]) -> Result<rcgen::SubjectPublicKeyInfo, CaError> {
     rcgen::SubjectPublicKeyInfo::from_der(public_key_info).map_err(signing_failed)
 }
 
 /// The one translation of rcgen's errors.
-pub(super) fn signing_failed(error: rcgen::Error) -> CaError {
+pub(in crate::ca) fn signing_failed(error: rcgen::Error) -> CaError {
     CaError::Signing { why: error.to_string() }
 }

@@ -14,7 +14,7 @@ use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
 use crate::store::Inventory;
 
-use super::{CaError, Cluster, Context, Home};
+use crate::ca::{CaError, Cluster, Context, Home};
 
 /// What marks the temporary file of a key that is being protected anew.
 const TAG: &str = "protect";
@@ -22,7 +22,7 @@ const TAG: &str = "protect";
 /// The right to change what protects the keys of a home. One process at a time has it. The root's
 /// key is opened only when it is the one to be changed.
 pub struct Custody {
-    pub(super) cluster: Cluster,
+    pub(in crate::ca) cluster: Cluster,
     _lock: DirectoryLock,
 }
 
@@ -91,7 +91,7 @@ impl Custody {
     }
 
     /// Opens the key in `path` and gives it another protection.
-    pub(super) fn reseal(
+    pub(in crate::ca) fn reseal(
         &mut self,
         path: &Path,
         protection: NewProtection<'_>,
@@ -106,7 +106,7 @@ impl Custody {
 
     /// Puts a key file in the place of the old one, recorded first. The file holds either the old form
     /// or the new one, whole, at every moment.
-    pub(super) fn replace(
+    pub(in crate::ca) fn replace(
         &mut self,
         path: &Path,
         old: &KeyFile,
@@ -125,7 +125,12 @@ impl Custody {
         Ok(Protected { key: path, before, after })
     }
 
-    pub(super) fn record(&mut self, action: Action, target: String, details: Value) -> Result<(), CaError> {
+    pub(in crate::ca) fn record(
+        &mut self,
+        action: Action,
+        target: String,
+        details: Value,
+    ) -> Result<(), CaError> {
         let provenance = self.cluster.context.provenance(None);
         let transaction = self.cluster.inventory.begin(&provenance)?;
         transaction.record(action, target, Outcome::Success, details)?.commit()?;
@@ -153,7 +158,7 @@ impl Custody {
 
 /// Removes what a run that ended early left beside a key: it may hold the key unprotected. The lock of
 /// the home keeps everybody else from being at work there.
-pub(super) fn sweep(path: &Path) {
+pub(in crate::ca) fn sweep(path: &Path) {
     if let Ok(path) = files::absolute(path) {
         drop(Staged::adopt(&path, TAG));
     }

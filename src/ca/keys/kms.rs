@@ -16,7 +16,7 @@ use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 
 use super::protect::{Custody, Protected};
-use super::{CaError, Cluster};
+use crate::ca::{CaError, Cluster};
 
 /// Whether the secrets of a service are kept in its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::files;
 use crate::x509::crl::{CertificateList, CrlNumber};
 use crate::x509::pem;
 
-use super::{Authority, CaError};
+use crate::ca::{Authority, CaError};
 
 impl Authority {
     /// Refuses an inventory that has not set aside the number of the list in the home.
@@ -17,7 +17,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`CaError::InventoryBehind`], or what the inventory says.
-    pub(super) fn refuse_older_inventory(&self) -> Result<(), CaError> {
+    pub(in crate::ca) fn refuse_older_inventory(&self) -> Result<(), CaError> {
         let next = self.cluster.inventory.active_issuer()?.next_crl_number;
         match self.published_from(next.into()) {
             Some(number) => Err(CaError::InventoryBehind {

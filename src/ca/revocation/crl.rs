@@ -17,8 +17,8 @@ use crate::store::{CurrentCrl, Inventory};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
-use super::crl_der::{CrlEntries, CrlHead};
-use super::{Authority, CaError, Cluster, explained};
+use super::crl_encoder::{CrlEntries, CrlHead};
+use crate::ca::{Authority, CaError, Cluster, explained};
 
 /// How long a list holds unless somebody wished otherwise: an offline root must be able to rest;
 /// gateways are kept fresh by push.
@@ -28,7 +28,7 @@ const VALIDITY: Duration = Duration::days(180);
 const SHORTEST: Duration = Duration::HOUR;
 
 /// How long a list still names an expired certificate, for machines whose clock is behind.
-pub(super) const GRACE: Duration = Duration::HOUR;
+pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
 
 /// A list dated this much later than now was made when the clock was wrong. Gateways allow as much.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
@@ -102,7 +102,7 @@ impl Authority {
     }
 
     /// Signs the list under `number`, which is set aside already, and puts it in its place.
-    pub(super) fn write_crl(
+    pub(in crate::ca) fn write_crl(
         &mut self,
         number: u64,
         validity: Option<Duration>,
@@ -125,7 +125,7 @@ impl Authority {
     }
 
     /// Why the list must be made anew now, if it must.
-    pub(super) fn stale_crl(&self) -> Result<Option<Stale>, CaError> {
+    pub(in crate::ca) fn stale_crl(&self) -> Result<Option<Stale>, CaError> {
         let issuer = self.cluster.inventory.active_issuer()?;
         let now = self.cluster.context.now();
         let half = |crl: CurrentCrl| crl.this_update + (crl.next_update - crl.this_update) / 2;
@@ -227,7 +227,7 @@ impl Cluster {
 }
 
 /// The first list of a new cluster: empty.
-pub(super) fn first_crl(
+pub(in crate::ca) fn first_crl(
     number: u64,
     this_update: OffsetDateTime,
     root: &Certificate,

@@ -9,7 +9,8 @@ use crate::store::RevokedCertificate;
 use crate::x509::KeyIdentifier;
 use crate::x509::der::{element, header, integer, tag, write_element};
 
-use super::{CaError, builder};
+use crate::ca::CaError;
+use crate::ca::issuance::certificate_builder as builder;
 
 /// The most octets of an entry: a serial number of 20, a date past 2049, and a reason.
 const LONGEST_ENTRY: usize = 56;
@@ -23,35 +24,35 @@ const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 
 /// What a list says of itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CrlHead<'a> {
+pub(in crate::ca) struct CrlHead<'a> {
     /// DER of the issuer's subject.
-    pub(super) issuer: &'a [u8],
+    pub(in crate::ca) issuer: &'a [u8],
     /// The issuer's key.
-    pub(super) authority_key_identifier: &'a KeyIdentifier,
+    pub(in crate::ca) authority_key_identifier: &'a KeyIdentifier,
     /// Its number.
-    pub(super) number: u64,
+    pub(in crate::ca) number: u64,
     /// When it is made.
-    pub(super) this_update: OffsetDateTime,
+    pub(in crate::ca) this_update: OffsetDateTime,
     /// When the next one is due at the latest.
-    pub(super) next_update: OffsetDateTime,
+    pub(in crate::ca) next_update: OffsetDateTime,
 }
 
 /// The entries of a list in the making.
 #[derive(Debug)]
-pub(super) struct CrlEntries {
+pub(in crate::ca) struct CrlEntries {
     der: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 impl CrlEntries {
     /// None yet, with room for `expected`.
-    pub(super) fn with_capacity(expected: usize) -> Self {
+    pub(in crate::ca) fn with_capacity(expected: usize) -> Self {
         // The rest of the list is smaller than one kibibyte with any key but RSA's, whose signature is not.
         Self { der: Vec::with_capacity(expected * LONGEST_ENTRY + 2048), scratch: Vec::new() }
     }
 
     /// Adds one.
-    pub(super) fn push(&mut self, revoked: &RevokedCertificate) {
+    pub(in crate::ca) fn push(&mut self, revoked: &RevokedCertificate) {
         let entry = &mut self.scratch;
         entry.clear();
         integer(entry, revoked.serial_number.as_be_bytes());
@@ -65,7 +66,7 @@ impl CrlEntries {
     }
 
     /// The whole list, signed.
-    pub(super) fn sign(self, head: &CrlHead<'_>, key: &impl SigningKey) -> Result<Vec<u8>, CaError> {
+    pub(in crate::ca) fn sign(self, head: &CrlHead<'_>, key: &impl SigningKey) -> Result<Vec<u8>, CaError> {
         let algorithm = element(tag::SEQUENCE, &builder::signature_algorithm(key)?);
         let mut list = self.der;
         let mut before = head.before_entries(&algorithm);

@@ -14,7 +14,7 @@ use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, Sha256};
 
 use super::batch::Job;
-use super::{Authority, CaError, Cluster};
+use crate::ca::{Authority, CaError, Cluster};
 
 /// One certificate that somebody asks for.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl Cluster {
         orders.iter().map(|order| self.plan_one(profiles, order, now)).collect()
     }
 
-    pub(super) fn plan_one(
+    pub(in crate::ca) fn plan_one(
         &self,
         profiles: &ProfileSet,
         order: &LeafOrder,
@@ -221,7 +221,7 @@ impl Authority {
 }
 
 /// Where the certificate and the key of an identity go in `directory`.
-pub(super) fn pair_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
+pub(in crate::ca) fn pair_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
     let stem = format!("{}{name}", role.file_prefix());
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }

@@ -8,7 +8,8 @@ use crate::revocation::RevocationReason;
 use crate::store::{CertificateId, Filter, Record, Status, StoreError, Transaction};
 use crate::x509::{Certificate, SerialNumber, Sha256};
 
-use super::{Authority, CaError, Cluster, PublishedCrl, Target};
+use super::crl::PublishedCrl;
+use crate::ca::{Authority, CaError, Cluster, Target, only};
 
 const HOLD: RevocationReason = RevocationReason::CertificateHold;
 
@@ -75,7 +76,7 @@ impl Cluster {
         } else if candidates.iter().all(|record| record.revocation.is_some()) {
             candidates.truncate(1);
         }
-        super::only(target, candidates)
+        only(target, candidates)
     }
 
     /// The one certificate that `target` names for being released: of an identity, the one that is on
@@ -91,7 +92,7 @@ impl Cluster {
         } else if candidates.iter().any(was_on_hold) {
             candidates.retain(was_on_hold);
         }
-        super::only(target, candidates)
+        only(target, candidates)
     }
 
     /// Every certificate of an identity that was issued.

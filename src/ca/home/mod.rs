@@ -1,0 +1,6 @@
+//! The home directory of a CA: file names, locking, crash recovery.
+
+pub(super) mod directory;
+pub(super) mod on_disk;
+pub(super) mod recover;
+pub(super) mod registrar;

@@ -1,0 +1,6 @@
+//! Issuing and renewing leaf certificates.
+
+pub(super) mod batch;
+pub(super) mod certificate_builder;
+pub(super) mod issue;
+pub(super) mod renew;
