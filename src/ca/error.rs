@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
 
+use super::target::{Target, TargetError};
 use crate::clock::{EntropyError, format_duration, rfc3339};
 use crate::files::FileError;
 use crate::identity::{IdentityError, Name, Role};
@@ -15,8 +16,6 @@ use crate::store::{Status, StoreError};
 use crate::x509::crl::CrlNumber;
 use crate::x509::trust::TrustError;
 use crate::x509::{SerialNumber, Sha256, X509Error};
-
-use super::Target;
 
 /// Why the CA refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -403,6 +402,15 @@ impl CaError {
             Self::UnknownCertificate { .. } => "ca.unknown_certificate",
             Self::UnknownKey { .. } => "ca.unknown_key",
             Self::X509(error) => error.code(),
+        }
+    }
+}
+
+impl From<TargetError> for CaError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Identity(error) => error.into(),
+            TargetError::SerialNumber(error) => error.into(),
         }
     }
 }

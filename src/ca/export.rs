@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use super::cluster::Cluster;
+use super::error::CaError;
+use super::target::Target;
 use crate::files;
 use crate::keys::{KeyError, PrivateKey};
 use crate::secret::Secret;
 use crate::store::{Record, Status};
 use crate::x509::{Certificate, pem};
-
-use super::{CaError, Cluster, Target};
 
 /// A certificate that may be handed over, as its files have it.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::cluster::Cluster;
+use super::error::CaError;
 use crate::clock::{format_duration, rfc3339};
 use crate::identity::ClusterName;
 use crate::profile::ProfileSet;
 use crate::store::{Counts, CurrentCrl, Record, StoreError};
-
-use super::{CaError, Cluster};
 
 /// The most certificates that are named; the others are counted.
 const NAMED: u64 = 100;

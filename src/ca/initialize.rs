@@ -8,7 +8,14 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::files::{self, Access, Placement, Staged};
+use super::context::{Context, random_uuid};
+use super::error::CaError;
+use super::home::directory::Home;
+use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_sweep};
+use super::issuance::certificate_builder::sign_root;
+use super::revocation::crl::first_crl;
+use super::signing::{explained, signing_failed};
+use crate::files::{Access, Staged};
 use crate::identity::{ClusterName, TrustDomain};
 use crate::keys::kms::Configuration;
 use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, judge_new_passphrase};
@@ -16,13 +23,6 @@ use crate::profile::{ProfileSet, RootRequest};
 use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
-
-use super::issuance::certificate_builder as builder;
-use super::revocation::crl;
-use super::{CaError, Context, Home, explained, random_uuid};
-
-/// What marks the temporary files of a home in the making.
-const TAG: &str = "initialize";
 
 /// A cluster that somebody wants.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub fn initialize(
         None => PrivateKey::generate(plan.key_algorithm)?,
     };
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
-    let root = explained(&key, builder::sign_root(&plan, serial_number, &key))?;
+    let root = explained(&key, sign_root(&plan, serial_number, &key))?;
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let facts = store::Cluster {
@@ -191,10 +191,10 @@ fn fill(
     (custody, contents): (PathBuf, Secret),
     provenance: &crate::audit::Provenance,
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
-    let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(builder::signing_failed)?;
+    let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;
     let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
-    let first = crl::first_crl(number, provenance.at, root, &signer);
+    let first = first_crl(number, provenance.at, root, &signer);
     let (crl, current) = explained(signer.key(), first)?;
     transaction.record_crl(&issuer, &current)?.commit()?;
 
@@ -208,72 +208,4 @@ fn fill(
         file.sync()?;
     }
     Ok((staged, current.next_update))
-}
-
-/// Gives every file its name, the inventory last: it makes the directory a home.
-fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
-    files::sync_directory(home.directory())?;
-    for file in staged {
-        file.place(Placement::New)?;
-    }
-    if let Some(database) = Staged::adopt(&home.database(), TAG) {
-        database.place(Placement::New)?;
-    }
-    Ok(files::sync_directory(home.directory())?)
-}
-
-/// Whether an `initialize` ended early, or is at work: the inventory waits for its name.
-pub(super) fn is_unfinished(home: &Home) -> bool {
-    Staged::temporary_path(&home.database(), TAG).is_file()
-}
-
-/// What an `initialize` that ended early left: finished, when its files had begun to get their
-/// names, so that the key is not lost; else removed, since nobody ever saw them, which is then true.
-fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
-    if home.database().exists() {
-        return Ok(false);
-    }
-    // One of the first two: the key, or where it is held.
-    let destinations = [home.key(), home.kms(), home.certificate(), home.crl()];
-    let staged: Vec<Staged> = destinations.iter().filter_map(|path| Staged::adopt(path, TAG)).collect();
-    let staged_database = Staged::temporary_path(&home.database(), TAG);
-    let in_place = destinations.iter().filter(|path| files::occupied(path)).count();
-    if in_place > 0 && in_place + staged.len() == 3 && staged_database.is_file() {
-        place(home, staged)?;
-        return Err(CaError::InitializeResumed { directory: home.directory().to_owned() });
-    }
-    if in_place > 0 {
-        staged.into_iter().for_each(Staged::leave);
-        return Ok(false);
-    }
-    let swept = !staged.is_empty() || staged_database.exists();
-    drop(staged);
-    remove_database(&staged_database);
-    Ok(swept)
-}
-
-/// Removes an inventory that nobody uses, with SQLite's files beside it; best effort, since what stays
-/// is swept by the next `initialize`.
-fn remove_database(path: &std::path::Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let _ = std::fs::remove_file(PathBuf::from(name));
-    }
-}
-
-fn refuse_occupied(home: &Home) -> Result<(), CaError> {
-    let files = [
-        ("cluster.crt", home.certificate()),
-        ("cluster.key", home.key()),
-        ("cluster.crl", home.crl()),
-        ("kms.json", home.kms()),
-        ("ca.db", home.database()),
-    ];
-    let there: Vec<&'static str> =
-        files.iter().filter(|(_, path)| files::occupied(path)).map(|(name, _)| *name).collect();
-    if there.is_empty() {
-        return Ok(());
-    }
-    Err(CaError::HomeOccupied { directory: home.directory().to_owned(), files: there })
 }

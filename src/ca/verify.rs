@@ -4,13 +4,13 @@ use rustls_pki_types::ServerName;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::cluster::Cluster;
+use super::error::CaError;
 use crate::files;
 use crate::identity::{self, Host, Identity};
 use crate::revocation::{RevocationSet, Standing};
 use crate::x509::trust::{self, Purpose, VerifiedChain};
 use crate::x509::{Certificate, SerialNumber};
-
-use super::{CaError, Cluster};
 
 /// What a certificate is to be good for.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::ca::Target;
+use crate::ca::{CaError, Target};
 use crate::files;
 use crate::identity::Role;
 use crate::keys::PrivateKey;
@@ -40,7 +40,7 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
         Err(error) => {
             let names_a_role = text.split('/').next().is_some_and(|role| role.parse::<Role>().is_ok());
             let failure = match names_a_role {
-                true => error.into(),
+                true => CaError::from(error).into(),
                 false => Failure::new(
                     "usage.target",
                     format!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use crate::ca::CaError;
+use crate::ca::error::CaError;
 use crate::clock::{EntropyError, rfc3339};
 use crate::files::FileError;
 use crate::keys::KeyError;

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tar::{EntryType, Header};
 
+use super::error::BackupError;
+use super::manifest::{FORMAT, Manifest};
+use super::part::Part;
 use super::place::Scratch;
-use super::{BackupError, FORMAT, Manifest, Part};
-use crate::ca::{Cluster, Context};
+use crate::ca::cluster::Cluster;
+use crate::ca::context::Context;
 use crate::files::{self, Access, FileError};
 use crate::sealed::Sealer;
 use crate::secret::Secret;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ca::Home;
+use crate::ca::home::directory::Home;
 use crate::files::Access;
 
 /// One file of a backup.

@@ -9,8 +9,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, Part};
-use crate::ca::{Context, Home};
+use super::error::BackupError;
+use super::part::Part;
+use crate::ca::context::Context;
+use crate::ca::home::directory::Home;
 use crate::files::{self, Access, DirectoryLock, FileError, Placement, Staged};
 
 /// What marks the temporary files of a restore.

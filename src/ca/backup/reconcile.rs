@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
 
-use super::BackupError;
+use super::error::BackupError;
 use super::unpack::Judged;
 use crate::files::{self, FileError};
 use crate::identity::Identity;

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
+use super::error::BackupError;
+use super::manifest::Manifest;
+use super::part::Part;
 use super::place::{self, Scratch, TAG};
 use super::reconcile::{Forgotten, List};
 use super::unpack::{Judged, is_key_of, read_small, unpack};
-use super::{BackupError, Manifest, Part};
 use crate::audit::{Action, Outcome};
-use crate::ca::{Context, Home};
+use crate::ca::context::Context;
+use crate::ca::home::directory::Home;
 use crate::files::{self, Access, FileError, Staged};
 use crate::keys::kms::Configuration;
 use crate::secret::Secret;

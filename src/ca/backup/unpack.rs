@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
-use super::{BackupError, FORMAT, Manifest, Part};
+use super::error::BackupError;
+use super::manifest::{FORMAT, Manifest};
+use super::part::Part;
 use crate::files::{self, FileError};
 use crate::keys::{KeyError, KeyFile, PrivateKey};
 use crate::revocation::Crl;

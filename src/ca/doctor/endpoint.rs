@@ -2,8 +2,13 @@
 
 use time::Duration;
 
-use super::super::{Expectation, Target};
-use super::{CaError, Cluster, Context, Examination, Home, Severity};
+use super::finding::{Examination, Severity};
+use crate::ca::cluster::Cluster;
+use crate::ca::context::Context;
+use crate::ca::error::CaError;
+use crate::ca::home::directory::Home;
+use crate::ca::target::Target;
+use crate::ca::verify::Expectation;
 use crate::clock::rfc3339;
 use crate::identity::Host;
 use crate::x509::Certificate;

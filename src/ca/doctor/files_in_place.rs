@@ -6,11 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::finding::{Mend, Severity};
+use super::round::Round;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
 use crate::files::{self, DirectoryLock, FileError};
 use crate::keys::PrivateKey;
 use crate::x509::{Certificate, SerialNumber, pem};
-
-use super::{CaError, Cluster, Mend, Round, Severity};
 
 /// What marks a temporary file in its name.
 const TEMPORARY: &str = ".tmp";

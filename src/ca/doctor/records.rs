@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use time::Duration;
 
+use super::finding::{Mend, Severity};
+use super::round::Round;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
+use crate::ca::revocation::crl::GRACE;
 use crate::clock::rfc3339;
 use crate::files;
 use crate::identity::Role;
 use crate::revocation::{Crl, RevocationReason, RevocationSet};
 use crate::store::{Filter, Intent, Issuer, Record, Status, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
-
-use super::{CaError, Cluster, Mend, Round, Severity};
-use crate::ca::revocation::crl::GRACE;
 
 /// From how long before its end on a revocation list is told of.
 const CRL_WARNING: Duration = Duration::days(30);

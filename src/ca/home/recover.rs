@@ -4,93 +4,16 @@
 //! without a certificate was never given to anybody: its files are removed. A certificate that is
 //! recorded was made whole: its files get their names. A revocation list that is owed is written.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::files::{self, Placement, Staged};
-use crate::identity::{Name, Role};
-use crate::store::Record;
-use crate::x509::{Certificate, SerialNumber};
-
 use super::on_disk;
-use crate::ca::issuance::batch::Pair;
-use crate::ca::{Authority, CaError, Stale};
-
-/// One thing that an earlier process left, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Recovered {
-    /// A serial number was set aside and no certificate recorded under it.
-    Abandoned {
-        /// Whose certificate it should have been.
-        role: Role,
-        /// Whose certificate it should have been.
-        name: Name,
-        /// The serial number; it is never used again.
-        serial_number: SerialNumber,
-    },
-    /// A certificate's files cannot get their names because something is there.
-    Blocked {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// A revocation list was due and was written.
-    CrlPublished {
-        /// Its number.
-        number: u64,
-        /// Why it was due.
-        because: Stale,
-    },
-    /// A recorded certificate's files are not where they were to be.
-    Lost {
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// What is missing.
-        path: PathBuf,
-    },
-    /// A recorded certificate's files got their names.
-    Placed {
-        /// Whose certificate it is.
-        role: Role,
-        /// Whose certificate it is.
-        name: Name,
-        /// Its serial number.
-        serial_number: SerialNumber,
-        /// Its file.
-        certificate: PathBuf,
-    },
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Abandoned { role, name, serial_number } => write!(
-                f,
-                "an earlier run ended before {role}/{name} was signed; serial number {serial_number} stays reserved and unused"
-            ),
-            Self::Blocked { serial_number, path } => write!(
-                f,
-                "an earlier run could not place the files of certificate {serial_number}: {} is in the way; move it and run any issuing command",
-                path.display()
-            ),
-            Self::CrlPublished { number, because } => {
-                write!(f, "{because}; CRL {number} is in its place now")
-            }
-            Self::Lost { serial_number, path } => write!(
-                f,
-                "an earlier run recorded certificate {serial_number}, but {} is not there; if you have not moved it, revoke the certificate",
-                path.display()
-            ),
-            Self::Placed { role, name, serial_number, certificate } => write!(
-                f,
-                "an earlier run ended before the files of {role}/{name} had their names; they are in place now: {} (serial {serial_number})",
-                certificate.display()
-            ),
-        }
-    }
-}
+use super::recovered::Recovered;
+use crate::ca::authority::Authority;
+use crate::ca::error::CaError;
+use crate::ca::issuance::pair::Pair;
+use crate::files::{self, Placement, Staged};
+use crate::store::Record;
+use crate::x509::Certificate;
 
 /// What a crash left of one file.
 enum Fate {

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::directory::Home;
 use crate::audit::{Action, Outcome};
+use crate::ca::cluster::Cluster;
+use crate::ca::context::Context;
+use crate::ca::error::CaError;
 use crate::files::{self, DirectoryLock, FileError};
 use crate::keys::PrivateKey;
 use crate::store::{Inventory, Record, StoreError};
 use crate::x509::Sha256;
-
-use super::directory::Home;
-use crate::ca::{CaError, Cluster, Context};
 
 /// The right to write to the inventory, without the root's key. One process at a time has it, so it
 /// is taken for a note and given back.

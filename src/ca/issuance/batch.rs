@@ -24,14 +24,17 @@ use std::thread;
 
 use rcgen::Issuer;
 
-use crate::files::{self, Access, FileError, Placement, Staged};
+use super::certificate_builder as builder;
+use super::pair::Pair;
+use super::request::{Fulfilled, KeySource, Planned};
+use crate::ca::authority::Authority;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
+use crate::ca::signing::explained;
+use crate::files::{self, Access, Placement, Staged};
 use crate::keys::PrivateKey;
 use crate::store::{CertificateId, Intent};
 use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
-
-use super::certificate_builder as builder;
-use super::issue::{Fulfilled, KeySource, Planned};
-use crate::ca::{Authority, CaError, Cluster, explained};
 
 /// Certificates in one transaction: large enough that its two durable writes weigh little, small
 /// enough that a crash leaves few to name.
@@ -91,31 +94,6 @@ impl Authority {
         // All that was promised is done. Should this fail, the next command finds the files in place.
         let _ = self.cluster.inventory.mark_placed(&issuer, &placed);
         Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.fulfilled(certificate)).collect())
-    }
-}
-
-/// A certificate and, if it was made here, its key, under temporary names.
-pub(in crate::ca) struct Pair {
-    pub(in crate::ca) key: Option<Staged>,
-    pub(in crate::ca) certificate: Staged,
-    pub(in crate::ca) placement: Placement,
-}
-
-impl Pair {
-    fn sync(&self) -> Result<(), FileError> {
-        self.key.iter().chain([&self.certificate]).try_for_each(Staged::sync)
-    }
-
-    /// The key comes first: whoever sees the certificate finds its key beside it.
-    pub(in crate::ca) fn place(self) -> Result<(), FileError> {
-        match (self.key, self.placement) {
-            (Some(key), Placement::Replace) => files::replace_both(key, self.certificate),
-            (Some(key), Placement::New) => {
-                key.place(Placement::New)?;
-                self.certificate.place(Placement::New)
-            }
-            (None, placement) => self.certificate.place(placement),
-        }
     }
 }
 

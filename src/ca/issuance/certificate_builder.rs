@@ -7,14 +7,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SigningKey,
 };
-use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 use time::OffsetDateTime;
 
+use crate::ca::error::CaError;
+use crate::ca::signing::signing_failed;
 use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
 use crate::x509::{Certificate, ExtendedKeyUsage, KeyUsage, SerialNumber, SubjectAltName};
-
-use crate::ca::CaError;
 
 /// Signs the certificate of `plan` for `public_key`, reads it back and judges it again: what leaves
 /// here is what the profile allowed, whatever the layers between did.
@@ -131,26 +130,7 @@ fn san(name: &SubjectAltName) -> Result<SanType, CaError> {
     }
 }
 
-/// What the key's signatures are made with, as an AlgorithmIdentifier (DER, without tag and length).
-pub(in crate::ca) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmIdentifier, CaError> {
-    let known = [
-        (&rcgen::PKCS_ECDSA_P256_SHA256, alg_id::ECDSA_SHA256),
-        (&rcgen::PKCS_ECDSA_P384_SHA384, alg_id::ECDSA_SHA384),
-        (&rcgen::PKCS_ED25519, alg_id::ED25519),
-        (&rcgen::PKCS_RSA_SHA256, alg_id::RSA_PKCS1_SHA256),
-    ];
-    let found = known.into_iter().find(|(algorithm, _)| key.algorithm() == *algorithm);
-    found.map(|(_, identifier)| identifier).ok_or_else(|| CaError::Signing {
-        why: "the key's signature algorithm is not one that revocation lists are signed with".to_owned(),
-    })
-}
-
 /// A key that is certified without being here.
 pub(in crate::ca) fn public_key(public_key_info: &[u8]) -> Result<rcgen::SubjectPublicKeyInfo, CaError> {
     rcgen::SubjectPublicKeyInfo::from_der(public_key_info).map_err(signing_failed)
-}
-
-/// The one translation of rcgen's errors.
-pub(in crate::ca) fn signing_failed(error: rcgen::Error) -> CaError {
-    CaError::Signing { why: error.to_string() }
 }

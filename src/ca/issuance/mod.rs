@@ -3,4 +3,6 @@
 pub(super) mod batch;
 pub(super) mod certificate_builder;
 pub(super) mod issue;
+pub(super) mod pair;
 pub(super) mod renew;
+pub(super) mod request;

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::batch::Job;
+use super::issue::pair_paths;
+use super::request::{Fulfilled, KeySource, LeafOrder, Planned};
+use crate::ca::authority::Authority;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
+use crate::ca::home::on_disk;
 use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
 use crate::profile::ProfileSet;
 use crate::store::{Filter, Record, Status, StoreError};
 use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName};
-
-use super::batch::Job;
-use super::issue::{self, Fulfilled, KeySource, LeafOrder, Planned};
-use crate::ca::home::on_disk;
-use crate::ca::{Authority, CaError, Cluster};
 
 /// How certificates are to be renewed.
 #[derive(Clone, Debug)]
@@ -230,7 +232,7 @@ impl Cluster {
     /// New places in `directory`. A key that stays the same stays where it is.
     fn new_files(&self, directory: &Path, record: &Record, key: &KeySource) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
-        let [certificate, new_key] = issue::pair_paths(directory, record.intent.role, &record.intent.name);
+        let [certificate, new_key] = pair_paths(directory, record.intent.role, &record.intent.name);
         let (key_path, made) = match key {
             KeySource::Generate(_) => (Some(new_key.clone()), Some(new_key)),
             KeySource::Certified(_) => (recorded_key, None),

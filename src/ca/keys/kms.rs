@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
+use super::protect::{Custody, Protected};
 use crate::audit::Action;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
 use crate::files;
 use crate::keys::kms::{self, Configuration, KeyWrap, KmsError, Service};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
-
-use super::protect::{Custody, Protected};
-use crate::ca::{CaError, Cluster};
 
 /// Whether the secrets of a service are kept in its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,12 +9,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::audit::{Action, Outcome};
+use crate::ca::cluster::Cluster;
+use crate::ca::context::Context;
+use crate::ca::error::CaError;
+use crate::ca::home::directory::Home;
 use crate::files::{self, Access, DirectoryLock, Placement, Staged};
 use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
 use crate::store::Inventory;
-
-use crate::ca::{CaError, Cluster, Context, Home};
 
 /// What marks the temporary file of a key that is being protected anew.
 const TAG: &str = "protect";

@@ -3,22 +3,24 @@
 //! Its number is set aside durably first, so that a crash can waste a number but never use one
 //! twice (RFC 5280, section 5.2.3).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{Issuer, SigningKey};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::crl_encoder::{CrlEntries, CrlHead};
+use super::stale::Stale;
 use crate::audit::Provenance;
+use crate::ca::authority::Authority;
+use crate::ca::cluster::Cluster;
+use crate::ca::error::CaError;
+use crate::ca::signing::explained;
 use crate::files::{self, Access, Placement};
 use crate::revocation::Crl;
 use crate::store::{CurrentCrl, Inventory};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
-
-use super::crl_encoder::{CrlEntries, CrlHead};
-use crate::ca::{Authority, CaError, Cluster, explained};
 
 /// How long a list holds unless somebody wished otherwise: an offline root must be able to rest;
 /// gateways are kept fresh by push.
@@ -48,30 +50,6 @@ pub struct PublishedCrl {
     /// When it must be replaced.
     #[serde(with = "time::serde::rfc3339")]
     pub next_update: OffsetDateTime,
-}
-
-/// Why a list must be made though nobody was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
-    /// It is past half of its life.
-    Aged,
-    /// It is dated in the future, and gateways refuse it.
-    Ahead,
-    /// There is no file.
-    Missing,
-    /// A process ended between setting its number aside and writing it.
-    Owed,
-}
-
-impl fmt::Display for Stale {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Aged => "the revocation list was past half of its life",
-            Self::Ahead => "the revocation list was made when the clock was ahead",
-            Self::Missing => "the revocation list was not there",
-            Self::Owed => "an earlier run ended before its revocation list was written",
-        })
-    }
 }
 
 impl Authority {

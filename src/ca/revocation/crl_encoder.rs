@@ -4,13 +4,12 @@
 use rcgen::SigningKey;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::ca::error::CaError;
+use crate::ca::signing::{signature_algorithm, signing_failed};
 use crate::revocation::RevocationReason;
 use crate::store::RevokedCertificate;
 use crate::x509::KeyIdentifier;
 use crate::x509::der::{element, header, integer, tag, write_element};
-
-use crate::ca::CaError;
-use crate::ca::issuance::certificate_builder as builder;
 
 /// The most octets of an entry: a serial number of 20, a date past 2049, and a reason.
 const LONGEST_ENTRY: usize = 56;
@@ -67,7 +66,7 @@ impl CrlEntries {
 
     /// The whole list, signed.
     pub(in crate::ca) fn sign(self, head: &CrlHead<'_>, key: &impl SigningKey) -> Result<Vec<u8>, CaError> {
-        let algorithm = element(tag::SEQUENCE, &builder::signature_algorithm(key)?);
+        let algorithm = element(tag::SEQUENCE, &signature_algorithm(key)?);
         let mut list = self.der;
         let mut before = head.before_entries(&algorithm);
         // A list without entries has no field for them.
@@ -81,7 +80,7 @@ impl CrlEntries {
         list.splice(..0, body);
         list.extend(after);
 
-        let signature = key.sign(&list).map_err(builder::signing_failed)?;
+        let signature = key.sign(&list).map_err(signing_failed)?;
         list.extend(algorithm);
         header(&mut list, tag::BIT_STRING, signature.len() + 1);
         list.push(0);

@@ -3,13 +3,15 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::crl::PublishedCrl;
+use crate::ca::authority::Authority;
+use crate::ca::cluster::{Cluster, only};
+use crate::ca::error::CaError;
+use crate::ca::target::Target;
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{CertificateId, Filter, Record, Status, StoreError, Transaction};
 use crate::x509::{Certificate, SerialNumber, Sha256};
-
-use super::crl::PublishedCrl;
-use crate::ca::{Authority, CaError, Cluster, Target, only};
 
 const HOLD: RevocationReason = RevocationReason::CertificateHold;
 

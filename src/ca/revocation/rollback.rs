@@ -3,11 +3,11 @@
 //!
 //! `cluster.crl` tells. It is signed, and its number only ever grows.
 
+use crate::ca::authority::Authority;
+use crate::ca::error::CaError;
 use crate::files;
 use crate::x509::crl::{CertificateList, CrlNumber};
 use crate::x509::pem;
-
-use crate::ca::{Authority, CaError};
 
 impl Authority {
     /// Refuses an inventory that has not set aside the number of the list in the home.

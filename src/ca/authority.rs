@@ -1,0 +1,67 @@
+//! Write access to a home, with the root key.
+
+use rcgen::Issuer;
+
+use super::cluster::Cluster;
+use super::context::Context;
+use super::error::CaError;
+use super::home::directory::Home;
+use super::home::recovered::Recovered;
+use super::keys::protect::sweep;
+use super::signing::signing_failed;
+use crate::files::{self, DirectoryLock};
+use crate::keys::PrivateKey;
+use crate::store::Inventory;
+use crate::x509::pem;
+
+/// The right to change a home, and the root's key. One process at a time has it.
+pub struct Authority {
+    pub(super) cluster: Cluster,
+    pub(super) signer: Issuer<'static, PrivateKey>,
+    recovered: Vec<Recovered>,
+    _lock: DirectoryLock,
+}
+
+impl Authority {
+    /// Takes the lock, opens the key, checks that key and certificate belong together, and finishes
+    /// what an earlier process left half done.
+    ///
+    /// # Errors
+    /// [`CaError`]; above all [`CaError::KeyMismatch`], and what [`Cluster::open`] says.
+    pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
+        home.check(&*context.clock)?;
+        let lock = home.lock(&*context.clock)?;
+        sweep(&home.key());
+        let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
+        let key = cluster.root_key()?;
+        // The bundle on disk is what machines are given: the root that signs must be in it.
+        let path = home.certificate();
+        let bundle =
+            pem::certificates(&files::read(&path, files::SMALL_FILE)?).map_err(CaError::in_file(&path))?;
+        if !bundle.contains(&cluster.root) {
+            return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
+        }
+        let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(signing_failed)?;
+        let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
+        authority.refuse_older_inventory()?;
+        authority.recovered = authority.recover()?;
+        Ok(authority)
+    }
+
+    /// The cluster, for looking.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What an earlier process had left half done and what became of it.
+    #[must_use]
+    pub fn recovered(&self) -> &[Recovered] {
+        &self.recovered
+    }
+
+    pub(super) fn check_root_is_valid(&self) -> Result<(), CaError> {
+        let (now, root) = (self.cluster.context.now(), &self.cluster.root);
+        if root.is_valid_at(now) { Ok(()) } else { Err(CaError::RootExpired { not_after: root.not_after }) }
+    }
+}

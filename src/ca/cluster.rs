@@ -1,0 +1,201 @@
+//! Read access to a home: its inventory, its root, and the certificates in it.
+
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use super::context::Context;
+use super::error::CaError;
+use super::home::directory::Home;
+use super::target::Target;
+use crate::files;
+use crate::identity::TrustDomain;
+use crate::keys::PrivateKey;
+use crate::keys::kms::{Configuration, SigningService};
+use crate::store::{self, Inventory, Record, Status};
+use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, KeyIdentifier};
+
+/// A cluster's home, open for looking.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(super) home: Home,
+    /// The home as an absolute path: what the inventory's paths are relative to.
+    pub(super) location: PathBuf,
+    pub(super) context: Context,
+    pub(super) inventory: Inventory,
+    pub(super) facts: store::Cluster,
+    pub(super) root: Certificate,
+    pub(super) issuer: KeyIdentifier,
+}
+
+impl Cluster {
+    /// Opens the home for reading; nobody who writes is waited for or kept waiting.
+    ///
+    /// # Errors
+    /// [`CaError`]: no cluster there, the directory open to others, or the inventory unreadable.
+    pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
+        home.check(&*context.clock)?;
+        Self::over(home, context, Inventory::open_reader(&home.database())?)
+    }
+
+    pub(super) fn over(home: &Home, context: &Context, inventory: Inventory) -> Result<Self, CaError> {
+        let facts = inventory.cluster()?;
+        let active = inventory.active_issuer()?;
+        Ok(Self {
+            home: home.clone(),
+            location: files::absolute(home.directory())?,
+            context: context.clone(),
+            inventory,
+            facts,
+            root: active.certificate,
+            issuer: active.key_id,
+        })
+    }
+
+    /// The inventory, for questions.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// Name, UUID and trust domain.
+    #[must_use]
+    pub fn facts(&self) -> &store::Cluster {
+        &self.facts
+    }
+
+    /// The trust domain of every identity here.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.facts.trust_domain
+    }
+
+    /// The root that signs now.
+    #[must_use]
+    pub fn root(&self) -> &Certificate {
+        &self.root
+    }
+
+    /// The roots that this cluster's machines trust, checked.
+    ///
+    /// # Errors
+    /// [`CaError`] when `cluster.crt` is missing or not fit to be trusted.
+    pub fn trust_bundle(&self, at: OffsetDateTime) -> Result<TrustBundle, CaError> {
+        let path = self.home.certificate();
+        TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at).map_err(CaError::in_file(&path))
+    }
+
+    /// What holds the root's key, if it is not in a file: known without asking anybody.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] when the configuration cannot be read.
+    pub fn signer(&self) -> Result<Option<SigningService>, CaError> {
+        if files::occupied(&self.home.key()) {
+            return Ok(None);
+        }
+        Ok(Configuration::load(&self.home.kms())?.signer)
+    }
+
+    /// The root's key, from its file or from the service or token that holds it.
+    ///
+    /// # Errors
+    /// [`CaError::KeyMismatch`] or [`CaError::HeldKeyMismatch`] when it is another root's, and what keeps
+    /// it from being opened.
+    pub(super) fn root_key(&self) -> Result<PrivateKey, CaError> {
+        let (home, unlock) = (&self.home, self.context.unlock.as_ref());
+        let is_roots = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
+        let certificate = home.certificate();
+        if let Some(signer) = self.signer()?
+            && let Some(held) = unlock.kms()?.root_key(unlock)?
+        {
+            let by = signer.to_string();
+            return if is_roots(&held) {
+                Ok(held)
+            } else {
+                Err(CaError::HeldKeyMismatch { by, certificate })
+            };
+        }
+        let key = PrivateKey::unlock(&home.key(), unlock)?;
+        if is_roots(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
+    }
+
+    /// Has the service or token that holds the root's key sign something of no use, if the key is not in
+    /// a file.
+    ///
+    /// # Errors
+    /// What keeps it from signing, or [`CaError::HeldKeyMismatch`].
+    pub fn try_signer(&self) -> Result<(), CaError> {
+        if self.signer()?.is_some() {
+            self.root_key()?.try_out()?;
+        }
+        Ok(())
+    }
+
+    /// Where a file is that the inventory names: below the home, wherever the home is now, or at an
+    /// absolute path.
+    #[must_use]
+    pub fn locate(&self, recorded: &Path) -> PathBuf {
+        self.location.join(recorded)
+    }
+
+    /// An absolute path as the inventory names it, so that a home can be moved with all that is in it.
+    pub(super) fn recorded(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.location).unwrap_or(path).to_owned()
+    }
+
+    /// Finds the one certificate that `target` names.
+    ///
+    /// A name stands for its one certificate that was not renewed, if several for the one among them
+    /// that holds.
+    ///
+    /// # Errors
+    /// [`CaError::UnknownCertificate`], or [`CaError::Ambiguous`] with the candidates.
+    pub fn find(&self, target: &Target) -> Result<Record, CaError> {
+        let now = self.context.now();
+        let mut candidates = self.candidates(target)?;
+        if let Target::Identity(..) = target {
+            candidates.retain(|record| record.superseded_by.is_none());
+            if candidates.iter().any(|record| record.status(now) == Status::Valid) {
+                candidates.retain(|record| record.status(now) == Status::Valid);
+            }
+        }
+        only(target, candidates)
+    }
+
+    /// Every certificate that `target` names, newest first; reserved ones only by serial number.
+    ///
+    /// # Errors
+    /// What the inventory says.
+    pub fn candidates(&self, target: &Target) -> Result<Vec<Record>, CaError> {
+        Ok(match target {
+            Target::Serial(serial_number) => self.inventory.find(*serial_number)?,
+            Target::Certificate(certificate) => {
+                let fingerprint = certificate.fingerprint();
+                let mut records = self.inventory.find(certificate.serial_number)?;
+                records.retain(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
+                records
+            }
+            Target::Identity(role, name) => {
+                let mut records = self.inventory.find_identity(*role, name)?;
+                records.retain(|record| record.issue.is_some());
+                records
+            }
+        })
+    }
+}
+
+/// The one candidate, or why there is not one.
+pub(super) fn only(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError> {
+    match (candidates.len(), candidates.pop()) {
+        (1, Some(only)) => Ok(only),
+        (_, None) => Err(CaError::UnknownCertificate { target: target.clone() }),
+        (_, Some(last)) => {
+            let all = candidates.iter().chain([&last]);
+            Err(CaError::Ambiguous {
+                target: target.clone(),
+                candidates: all.map(|record| record.intent.serial_number).collect(),
+            })
+        }
+    }
+}

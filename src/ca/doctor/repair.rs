@@ -1,0 +1,80 @@
+//! Repairs that cannot lose anything.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+use super::examine::examine;
+use super::finding::{Examination, Finding, Mend, Severity};
+use crate::ca::authority::Authority;
+use crate::ca::context::Context;
+use crate::ca::error::CaError;
+use crate::ca::home::directory::Home;
+use crate::ca::home::recovered::Recovered;
+use crate::files::FileError;
+use crate::profile::ProfileSet;
+
+/// Repairs what [`examine`] finds and what can be repaired without losing anything, and looks again.
+///
+/// # Errors
+/// What [`examine`] says, or what keeps a file from being closed or removed.
+pub fn repair(
+    home: &Home,
+    profiles: &ProfileSet,
+    context: &Context,
+    progress: &dyn Fn(u64),
+) -> Result<Examination, CaError> {
+    let before = examine(home, profiles, context, progress)?;
+    let mends: Vec<&Mend> = before.findings.iter().filter_map(|finding| finding.mend.as_ref()).collect();
+    // Modes first: a home that is open to others is not opened.
+    mends.iter().try_for_each(|mend| mend.close())?;
+    let finished = match mends.iter().any(|mend| !matches!(mend, Mend::Close(..))) {
+        true => finish_and_sweep(home, context, &mends),
+        false => Ok(Vec::new()),
+    };
+    let mut after = examine(home, profiles, context, progress)?;
+    match finished {
+        Ok(recovered) => after.recovered = recovered,
+        // Most reasons are findings already.
+        Err(error) if after.findings.iter().any(|finding| finding.code == error.code()) => {}
+        Err(error) => {
+            after.add(Severity::Error, error.code(), format!("not everything was repaired: {error}"))
+        }
+    }
+    let remains = |finding: &Finding| after.findings.contains(finding);
+    after.repaired = before.findings.into_iter().filter(|finding| !remains(finding)).collect();
+    Ok(after)
+}
+
+/// Opens the home for writing, which finishes what was left half done, and removes what then belongs
+/// to nothing.
+fn finish_and_sweep(home: &Home, context: &Context, mends: &[&Mend]) -> Result<Vec<Recovered>, CaError> {
+    let mut authority = Authority::open(home, context)?;
+    if mends.contains(&&Mend::Publish) {
+        authority.ensure_crl()?;
+    }
+    // Under the lock, and after everything that has an owner was put in its place.
+    mends.iter().try_for_each(|mend| mend.sweep())?;
+    Ok(authority.recovered().to_vec())
+}
+
+impl Mend {
+    fn close(&self) -> Result<(), FileError> {
+        let Self::Close(path, mode) = self else { return Ok(()) };
+        fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(|source| FileError::Io {
+            doing: "close to others",
+            path: path.clone(),
+            source,
+        })
+    }
+
+    fn sweep(&self) -> Result<(), FileError> {
+        let Self::Sweep(path) = self else { return Ok(()) };
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match removed {
+            // Whoever it belonged to has come back for it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| FileError::Io { doing: "remove", path: path.clone(), source }),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! References to certificates as commands take them.
+
+use crate::identity::{IdentityError, Name, Role, role_and_name};
+use crate::x509::{Certificate, SerialNumber, X509Error};
+
+/// How a person names a certificate: by serial number, by role and name, or by having it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The certificate itself.
+    Certificate(Box<Certificate>),
+    /// `0123…`: hexadecimal, with or without colons.
+    Serial(SerialNumber),
+    /// `api-user/alice`.
+    Identity(Role, Name),
+}
+
+impl Target {
+    pub(super) fn serial_number(&self) -> Option<SerialNumber> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate.serial_number),
+            Self::Serial(serial_number) => Some(*serial_number),
+            Self::Identity(..) => None,
+        }
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text.contains('/') {
+            let (role, name) = role_and_name(text)?;
+            return Ok(Self::Identity(role, name));
+        }
+        Ok(Self::Serial(text.parse()?))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Certificate(certificate) => write!(f, "{}", certificate.serial_number),
+            Self::Serial(serial_number) => write!(f, "{serial_number}"),
+            Self::Identity(role, name) => write!(f, "{role}/{name}"),
+        }
+    }
+}
+
+/// A text that is neither a serial number nor `ROLE/NAME`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// Invalid role or name.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Invalid serial number.
+    #[error(transparent)]
+    SerialNumber(#[from] X509Error),
+}
