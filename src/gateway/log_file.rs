@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
 
 use super::log::Destination;
-use crate::files::{is_open_to_all, parent};
+use crate::files::{is_world_writable, parent};
 
 /// A log file, open at its end.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ fn options(path: &Path) -> OpenOptions {
     // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
     let mut flags = OFlags::NONBLOCK;
     // A link that anybody may have put there could lead to any file of ours.
-    if is_open_to_all(parent(path)).unwrap_or(true) {
+    if is_world_writable(parent(path)).unwrap_or(true) {
         flags |= OFlags::NOFOLLOW;
     }
     let mut options = OpenOptions::new();

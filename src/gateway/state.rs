@@ -186,7 +186,8 @@ impl Loader {
     pub fn narrowed(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
         let (at, before) = (self.clock.now(), previous.verifier.trust());
         let files = config.map_or(&previous.trust, |config| &config.trust);
-        let bundle = files::check_guarded(&files.bundle).ok().and_then(|()| load_trust(files, at).ok());
+        let bundle =
+            files::check_write_protected(&files.bundle).ok().and_then(|()| load_trust(files, at).ok());
         let trusts = |bundle: &TrustBundle, key: &KeyIdentifier| bundle.anchor(key).is_some();
         // Nothing of it left is another cluster, and no distrust.
         let is_ours =

@@ -50,7 +50,7 @@ impl Round<'_> {
         if mode & !wanted != 0 && !metadata.is_symlink() {
             let mend = Mend::Close(path.to_owned(), mode & wanted);
             let what = if code == "file.exposed" {
-                "open to others than its owner"
+                "accessible to other users"
             } else {
                 "open to changes by others"
             };

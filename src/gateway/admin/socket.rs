@@ -70,7 +70,7 @@ impl AdminSocket {
 
     /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
     fn check_directory(path: &Path) -> Result<(), SocketError> {
-        match files::is_open_to_all(files::parent(path)).map_err(SocketError::File)? {
+        match files::is_world_writable(files::parent(path)).map_err(SocketError::File)? {
             true => Err(SocketError::OpenDirectory { path: files::parent(path).to_owned() }),
             false => Ok(()),
         }

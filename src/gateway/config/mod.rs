@@ -148,7 +148,7 @@ impl Config {
     /// # Errors
     /// As [`Config::read`], or anybody may change it.
     pub fn read_guarded(path: &Path) -> Result<Vec<u8>, FileError> {
-        files::check_guarded(path)?;
+        files::check_write_protected(path)?;
         Self::read(path)
     }
 

@@ -32,7 +32,7 @@ impl KeyFiles {
     /// and elsewhere.
     pub(super) fn check(self, path: &Path) -> Result<(), FileError> {
         match self {
-            Self::Checked => files::check_guarded(path),
+            Self::Checked => files::check_write_protected(path),
             Self::Left => files::check_readable(path),
         }
     }

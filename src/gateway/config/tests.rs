@@ -239,7 +239,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "assertion: { key: exposed.key }\nlisten:",
-            "1: assertion.key: HOME/exposed.key is open to others than its owner (mode 0644): chmod 0600 HOME/exposed.key",
+            "1: assertion.key: HOME/exposed.key is accessible to other users (mode 0644): chmod 0600 HOME/exposed.key",
         ),
         (
             "listen:",
@@ -249,7 +249,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "key: gateway.key",
             "key: gateway.key, kms: exposed.key",
-            "2: identity.kms: HOME/exposed.key is open to others than its owner (mode 0644): chmod 0600 HOME/exposed.key",
+            "2: identity.kms: HOME/exposed.key is accessible to other users (mode 0644): chmod 0600 HOME/exposed.key",
         ),
         (
             "key: gateway.key",
@@ -379,7 +379,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "gateway.key",
             "exposed.key",
-            "2: identity.key: HOME/exposed.key is open to others than its owner (mode 0644): chmod 0600 HOME/exposed.key",
+            "2: identity.key: HOME/exposed.key is accessible to other users (mode 0644): chmod 0600 HOME/exposed.key",
         ),
         (", key: gateway.key", "", "2: identity: `key` is missing"),
         (
