@@ -6,8 +6,8 @@ use super::cluster::Cluster;
 use super::context::Context;
 use super::error::CaError;
 use super::home::directory::Home;
-use super::home::recovered::Recovered;
-use super::keys::protect::sweep;
+use super::home::recovery_outcome::RecoveryOutcome;
+use super::keys::protection::sweep;
 use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
@@ -18,7 +18,7 @@ use crate::x509::pem;
 pub struct Authority {
     pub(super) cluster: Cluster,
     pub(super) signer: Issuer<'static, PrivateKey>,
-    recovered: Vec<Recovered>,
+    recovered: Vec<RecoveryOutcome>,
     _lock: DirectoryLock,
 }
 
@@ -32,7 +32,7 @@ impl Authority {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         sweep(&home.key());
-        let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
         // The bundle on disk is what machines are given: the root that signs must be in it.
         let path = home.certificate();
@@ -43,7 +43,7 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(signing_failed)?;
         let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
-        authority.refuse_older_inventory()?;
+        authority.refuse_outdated_inventory()?;
         authority.recovered = authority.recover()?;
         Ok(authority)
     }
@@ -56,7 +56,7 @@ impl Authority {
 
     /// What an earlier process had left half done and what became of it.
     #[must_use]
-    pub fn recovered(&self) -> &[Recovered] {
+    pub fn recovered(&self) -> &[RecoveryOutcome] {
         &self.recovered
     }
 

@@ -36,10 +36,14 @@ impl Cluster {
     /// [`CaError`]: no cluster there, the directory open to others, or the inventory unreadable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
-        Self::over(home, context, Inventory::open_reader(&home.database())?)
+        Self::with_inventory(home, context, Inventory::open_reader(&home.database())?)
     }
 
-    pub(super) fn over(home: &Home, context: &Context, inventory: Inventory) -> Result<Self, CaError> {
+    pub(super) fn with_inventory(
+        home: &Home,
+        context: &Context,
+        inventory: Inventory,
+    ) -> Result<Self, CaError> {
         let facts = inventory.cluster()?;
         let active = inventory.active_issuer()?;
         Ok(Self {
@@ -90,7 +94,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::Kms`] when the configuration cannot be read.
-    pub fn signer(&self) -> Result<Option<SigningService>, CaError> {
+    pub fn remote_signer(&self) -> Result<Option<SigningService>, CaError> {
         if files::occupied(&self.home.key()) {
             return Ok(None);
         }
@@ -100,20 +104,20 @@ impl Cluster {
     /// The root's key, from its file or from the service or token that holds it.
     ///
     /// # Errors
-    /// [`CaError::KeyMismatch`] or [`CaError::HeldKeyMismatch`] when it is another root's, and what keeps
+    /// [`CaError::KeyMismatch`] or [`CaError::RemoteKeyMismatch`] when it is another root's, and what keeps
     /// it from being opened.
     pub(super) fn root_key(&self) -> Result<PrivateKey, CaError> {
         let (home, unlock) = (&self.home, self.context.unlock.as_ref());
         let is_roots = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
         let certificate = home.certificate();
-        if let Some(signer) = self.signer()?
+        if let Some(signer) = self.remote_signer()?
             && let Some(held) = unlock.kms()?.root_key(unlock)?
         {
             let by = signer.to_string();
             return if is_roots(&held) {
                 Ok(held)
             } else {
-                Err(CaError::HeldKeyMismatch { by, certificate })
+                Err(CaError::RemoteKeyMismatch { by, certificate })
             };
         }
         let key = PrivateKey::unlock(&home.key(), unlock)?;
@@ -124,9 +128,9 @@ impl Cluster {
     /// a file.
     ///
     /// # Errors
-    /// What keeps it from signing, or [`CaError::HeldKeyMismatch`].
-    pub fn try_signer(&self) -> Result<(), CaError> {
-        if self.signer()?.is_some() {
+    /// What keeps it from signing, or [`CaError::RemoteKeyMismatch`].
+    pub fn test_remote_signer(&self) -> Result<(), CaError> {
+        if self.remote_signer()?.is_some() {
             self.root_key()?.try_out()?;
         }
         Ok(())
@@ -160,7 +164,7 @@ impl Cluster {
                 candidates.retain(|record| record.status(now) == Status::Valid);
             }
         }
-        only(target, candidates)
+        exactly_one(target, candidates)
     }
 
     /// Every certificate that `target` names, newest first; reserved ones only by serial number.
@@ -186,9 +190,9 @@ impl Cluster {
 }
 
 /// The one candidate, or why there is not one.
-pub(super) fn only(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError> {
+pub(super) fn exactly_one(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError> {
     match (candidates.len(), candidates.pop()) {
-        (1, Some(only)) => Ok(only),
+        (1, Some(record)) => Ok(record),
         (_, None) => Err(CaError::UnknownCertificate { target: target.clone() }),
         (_, Some(last)) => {
             let all = candidates.iter().chain([&last]);

@@ -85,7 +85,7 @@ pub enum CaError {
     File(#[from] FileError),
     /// The file of a certificate, or of its key, holds another one than was recorded.
     #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
-    FileForeign {
+    FileMismatch {
         /// The file.
         path: PathBuf,
         /// The certificate that it should belong to.
@@ -101,7 +101,7 @@ pub enum CaError {
     },
     /// The key that is held elsewhere and the certificate in the home do not belong together.
     #[error("the key of {by} is not the key of the root in {}", certificate.display())]
-    HeldKeyMismatch {
+    RemoteKeyMismatch {
         /// What holds the key.
         by: String,
         /// The certificate's file.
@@ -181,7 +181,7 @@ pub enum CaError {
     Key(#[from] KeyError),
     /// The key was made elsewhere, so that nobody here can make its successor.
     #[error("the key of certificate {serial_number} was not made here")]
-    KeyElsewhere {
+    ExternalKey {
         /// The certificate's serial number.
         serial_number: SerialNumber,
     },
@@ -228,7 +228,7 @@ pub enum CaError {
     },
     /// One batch orders the same identity twice.
     #[error("{role}/{name} is asked for twice")]
-    OrderedTwice {
+    DuplicateRequest {
         /// The role.
         role: Role,
         /// The name.
@@ -248,7 +248,7 @@ pub enum CaError {
     },
     /// A key is protected by something else than what was asked for assumes.
     #[error("{} has this protection: {by}", path.display())]
-    Protected {
+    UnexpectedProtection {
         /// The key's file.
         path: PathBuf,
         /// What protects it.
@@ -259,7 +259,7 @@ pub enum CaError {
     RootKey,
     /// The old key is protected by more than its file's mode, and the new one would not be.
     #[error("the new key would lie at {} without what protects the old one: {by}", path.display())]
-    Unprotects {
+    LosesProtection {
         /// The old key's file.
         path: PathBuf,
         /// What protects it.
@@ -358,8 +358,8 @@ impl CaError {
             Self::CrlValidity { .. } => "input.crl_validity",
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
-            Self::FileForeign { .. } => "ca.file_foreign",
-            Self::HeldKeyMismatch { .. } => "home.held_key_mismatch",
+            Self::FileMismatch { .. } => "ca.file_foreign",
+            Self::RemoteKeyMismatch { .. } => "home.held_key_mismatch",
             Self::HomeExposed { .. } => "home.exposed_directory",
             Self::HomeMissing { .. } => "home.missing",
             Self::InventoryMissing { .. } => "home.inventory_missing",
@@ -370,7 +370,7 @@ impl CaError {
             Self::InitializeResumed { .. } => "home.initialize_resumed",
             Self::InventoryBehind { .. } => "home.inventory_behind",
             Self::Key(error) => error.code(),
-            Self::KeyElsewhere { .. } => "ca.key_elsewhere",
+            Self::ExternalKey { .. } => "ca.key_elsewhere",
             Self::KeyMismatch { .. } => "home.key_mismatch",
             Self::NotOnHold { .. } => "ca.not_on_hold",
             Self::KeysWrapped { .. } => "ca.keys_wrapped",
@@ -378,10 +378,10 @@ impl CaError {
             Self::NoKms => "ca.no_kms",
             Self::NothingToVerify => "ca.nothing_to_verify",
             Self::NotValid { .. } => "ca.not_valid",
-            Self::OrderedTwice { .. } => "ca.ordered_twice",
+            Self::DuplicateRequest { .. } => "ca.ordered_twice",
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
-            Self::Protected { by, .. } => match by {
+            Self::UnexpectedProtection { by, .. } => match by {
                 Protection::Held { .. } => "key.held",
                 Protection::Kms { .. } => "key.protected_by_kms",
                 Protection::None => "key.not_protected",
@@ -397,7 +397,7 @@ impl CaError {
             Self::Store(error) => error.code(),
             Self::Superseded { .. } => "ca.superseded",
             Self::Trust(error) => error.code(),
-            Self::Unprotects { .. } => "ca.unprotects",
+            Self::LosesProtection { .. } => "ca.unprotects",
             Self::TrustDomain { .. } => "name.trust_domain",
             Self::UnknownCertificate { .. } => "ca.unknown_certificate",
             Self::UnknownKey { .. } => "ca.unknown_key",

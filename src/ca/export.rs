@@ -16,7 +16,7 @@ use crate::x509::{Certificate, pem};
 
 /// A certificate that may be handed over, as its files have it.
 #[derive(Debug)]
-pub struct HandOver {
+pub struct ExportedCertificate {
     /// What the inventory knows of it.
     pub record: Record,
     /// The certificate.
@@ -42,13 +42,13 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for one that is revoked or expired,
-    /// [`CaError::FileForeign`], or what the files say.
-    pub fn hand_over(&self, target: &Target) -> Result<HandOver, CaError> {
-        let record = self.to_hand_over(target)?;
+    /// [`CaError::FileMismatch`], or what the files say.
+    pub fn export(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
+        let record = self.find_to_export(target)?;
         let serial_number = record.intent.serial_number;
         let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
         let path = &self.locate(&record.intent.certificate_path);
-        let foreign = |path: &std::path::Path| CaError::FileForeign { path: path.to_owned(), serial_number };
+        let foreign = |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
         let found = pem::certificates(&certificate_pem).map_err(CaError::in_file(path))?;
         if found.first() != Some(&certificate) {
@@ -65,10 +65,10 @@ impl Cluster {
                 Some(key_pem)
             }
         };
-        Ok(HandOver { record, certificate, certificate_pem, key_pem })
+        Ok(ExportedCertificate { record, certificate, certificate_pem, key_pem })
     }
 
-    fn to_hand_over(&self, target: &Target) -> Result<Record, CaError> {
+    fn find_to_export(&self, target: &Target) -> Result<Record, CaError> {
         let now = self.context.now();
         let candidates = self.candidates(target)?;
         let valid = candidates.iter().find(|record| record.status(now) == Status::Valid);

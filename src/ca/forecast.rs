@@ -16,7 +16,7 @@ const NAMED: u64 = 100;
 /// What ceases to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Breakage {
+pub enum OutageKind {
     /// The root ends, and everything with it.
     Root,
     /// The revocation list ends: gateways refuse everybody.
@@ -34,14 +34,14 @@ pub struct Outage {
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// What.
-    pub what: Breakage,
+    pub what: OutageKind,
     /// Which one, and what that means.
     pub message: String,
 }
 
 impl Outage {
     /// The first to break first; of those that break at once, the one that concerns more.
-    const fn order(&self) -> (OffsetDateTime, Breakage) {
+    const fn order(&self) -> (OffsetDateTime, OutageKind) {
         (self.at, self.what)
     }
 }
@@ -84,7 +84,7 @@ pub struct Gauges {
 impl Forecast {
     /// Whether nothing breaks within the window.
     #[must_use]
-    pub fn is_calm(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.outages.is_empty()
     }
 }
@@ -126,16 +126,16 @@ impl Cluster {
         let root_end = self.root.not_after;
         let mut outages = vec![Outage {
             at: root_end,
-            what: Breakage::Root,
+            what: OutageKind::Root,
             message: "the root ends, and every certificate with it".to_owned(),
         }];
         for crl in self.inventory.issuers()?.into_iter().filter_map(|issuer| issuer.crl) {
             let message = format!("CRL {} ends: gateways refuse every caller", crl.number);
-            outages.push(Outage { at: crl.next_update, what: Breakage::Crl, message });
+            outages.push(Outage { at: crl.next_update, what: OutageKind::Crl, message });
         }
         let at = self.context.now();
-        if let Some(message) = self.broken_list(at) {
-            outages.push(Outage { at, what: Breakage::Crl, message });
+        if let Some(message) = self.unusable_crl(at) {
+            outages.push(Outage { at, what: OutageKind::Crl, message });
         }
         for profile in profiles.leaves() {
             let validity = profile.validity().default_validity();
@@ -145,7 +145,11 @@ impl Cluster {
                 format_duration(validity),
                 rfc3339(root_end)
             );
-            outages.push(Outage { at: root_end.saturating_sub(validity), what: Breakage::Issuing, message });
+            outages.push(Outage {
+                at: root_end.saturating_sub(validity),
+                what: OutageKind::Issuing,
+                message,
+            });
         }
         Ok(outages)
     }
@@ -154,7 +158,7 @@ impl Cluster {
 impl Cluster {
     /// What is wrong with the list in the home, if whoever copies it from here would be let down. What the
     /// passing of time does to it is told with its end, or the root's.
-    fn broken_list(&self, at: OffsetDateTime) -> Option<String> {
+    fn unusable_crl(&self, at: OffsetDateTime) -> Option<String> {
         let error = self.verify_crl(&self.home.crl(), at).err()?;
         let timely = self.root.is_valid_at(at) && error.code() != "crl.not_yet_valid";
         timely.then(|| format!("cluster.crl cannot be used as it is: {error}"))
@@ -164,5 +168,5 @@ impl Cluster {
 fn ending(record: &Record) -> Option<Outage> {
     let intent = &record.intent;
     let message = format!("{}/{} ({}) ends", intent.role, intent.name, intent.serial_number);
-    record.issue.map(|issue| Outage { at: issue.not_after, what: Breakage::Leaf, message })
+    record.issue.map(|issue| Outage { at: issue.not_after, what: OutageKind::Leaf, message })
 }

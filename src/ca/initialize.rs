@@ -14,7 +14,7 @@ use super::home::directory::Home;
 use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_sweep};
 use super::issuance::certificate_builder::sign_root;
 use super::revocation::crl::first_crl;
-use super::signing::{explained, signing_failed};
+use super::signing::{signing_failed, with_signer_failure};
 use crate::files::{Access, Staged};
 use crate::identity::{ClusterName, TrustDomain};
 use crate::keys::kms::Configuration;
@@ -81,7 +81,7 @@ pub struct Initialized {
     pub crl_next_update: OffsetDateTime,
     /// Whether the temporary files of an `initialize` that ended early were removed.
     #[serde(skip)]
-    pub swept: bool,
+    pub removed_leftovers: bool,
 }
 
 /// Makes the root of a new cluster, an empty revocation list and an inventory in `home`.
@@ -119,7 +119,7 @@ pub fn initialize(
     )?;
     home.prepare()?;
     let _lock = home.lock(&*context.clock)?;
-    let swept = resume_or_sweep(home)?;
+    let removed_leftovers = resume_or_sweep(home)?;
     refuse_occupied(home)?;
 
     let key = match &wanted.signer {
@@ -127,7 +127,7 @@ pub fn initialize(
         None => PrivateKey::generate(plan.key_algorithm)?,
     };
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
-    let root = explained(&key, sign_root(&plan, serial_number, &key))?;
+    let root = with_signer_failure(&key, sign_root(&plan, serial_number, &key))?;
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let facts = store::Cluster {
@@ -137,8 +137,8 @@ pub fn initialize(
         created_at: provenance.at,
     };
     let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
-    let made = custody_file(home, wanted, &key, uuid)
-        .and_then(|custody| fill(home, &mut inventory, &root, key, custody, &provenance));
+    let made = key_file(home, wanted, &key, uuid)
+        .and_then(|key_path| fill(home, &mut inventory, &root, key, key_path, &provenance));
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
     let signer = wanted.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
@@ -164,12 +164,12 @@ pub fn initialize(
         not_before: root.not_before,
         not_after: root.not_after,
         crl_next_update,
-        swept,
+        removed_leftovers,
     })
 }
 
 /// The one private file of a new home: the root's key, or where it is held.
-fn custody_file(
+fn key_file(
     home: &Home,
     wanted: &NewCluster,
     key: &PrivateKey,
@@ -188,19 +188,19 @@ fn fill(
     inventory: &mut Inventory,
     root: &crate::x509::Certificate,
     key: PrivateKey,
-    (custody, contents): (PathBuf, Secret),
+    (key_path, contents): (PathBuf, Secret),
     provenance: &crate::audit::Provenance,
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
     let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;
     let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
     let first = first_crl(number, provenance.at, root, &signer);
-    let (crl, current) = explained(signer.key(), first)?;
+    let (crl, current) = with_signer_failure(signer.key(), first)?;
     transaction.record_crl(&issuer, &current)?.commit()?;
 
     let certificate = pem::pem(pem::Kind::Certificate.label(), &root.der);
     let staged = vec![
-        Staged::create(&custody, TAG, Access::Private, contents.expose())?,
+        Staged::create(&key_path, TAG, Access::Private, contents.expose())?,
         Staged::create(&home.certificate(), TAG, Access::Public, certificate.as_bytes())?,
         Staged::create(&home.crl(), TAG, Access::Public, crl.as_bytes())?,
     ];

@@ -27,7 +27,7 @@ pub(super) fn signing_failed(error: rcgen::Error) -> CaError {
 
 /// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only
 /// says that it did not.
-pub(super) fn explained<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
+pub(super) fn with_signer_failure<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
     match result {
         Err(CaError::Signing { why }) => {
             Err(key.take_failure().map_or(CaError::Signing { why }, CaError::Kms))

@@ -25,7 +25,7 @@ pub struct Expectation {
 
 /// How a certificate was judged.
 #[derive(Debug, Serialize)]
-pub struct Verdict {
+pub struct VerificationReport {
     /// Its serial number.
     pub serial_number: SerialNumber,
     /// Its subject.
@@ -50,7 +50,7 @@ pub struct BrokenRule {
     pub message: String,
 }
 
-impl Verdict {
+impl VerificationReport {
     fn breaks(&mut self, code: &'static str, error: &dyn std::fmt::Display) {
         self.broken.push(BrokenRule { code, message: error.to_string() });
     }
@@ -62,13 +62,17 @@ impl Cluster {
     /// # Errors
     /// [`CaError`] when the cluster's own files are missing or not fit to judge by; what is wrong with
     /// the certificate is in the verdict.
-    pub fn verify(&self, certificates: &[Certificate], expected: &Expectation) -> Result<Verdict, CaError> {
+    pub fn verify(
+        &self,
+        certificates: &[Certificate],
+        expected: &Expectation,
+    ) -> Result<VerificationReport, CaError> {
         let (leaf, intermediates) = certificates.split_first().ok_or(CaError::NothingToVerify)?;
         let bundle = self.trust_bundle(expected.at)?;
         let path = self.home.crl();
         let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, expected.at)
             .map_err(CaError::in_file(&path))?;
-        let mut verdict = Verdict {
+        let mut verdict = VerificationReport {
             serial_number: leaf.serial_number,
             subject: leaf.subject.to_string(),
             spiffe_id: None,
@@ -87,17 +91,17 @@ impl Cluster {
                 Err(error) => verdict.breaks(error.code(), &error),
             }
         }
-        self.judge_identity(leaf, &mut verdict);
+        self.check_identity(leaf, &mut verdict);
         if let Some(host) = &expected.host {
-            judge_host(leaf, host, &mut verdict);
+            check_host(leaf, host, &mut verdict);
         }
         if let Some(chain) = chain {
-            self.judge_standing(&chain, &crls, expected.at, &mut verdict)?;
+            self.check_revocation(&chain, &crls, expected.at, &mut verdict)?;
         }
         Ok(verdict)
     }
 
-    fn judge_identity(&self, leaf: &Certificate, verdict: &mut Verdict) {
+    fn check_identity(&self, leaf: &Certificate, verdict: &mut VerificationReport) {
         match Identity::of_certificate(leaf, self.trust_domain()) {
             Ok(identity) => {
                 for rule in identity::role_rules(leaf, &identity) {
@@ -109,12 +113,12 @@ impl Cluster {
         }
     }
 
-    fn judge_standing(
+    fn check_revocation(
         &self,
         chain: &VerifiedChain,
         crls: &RevocationSet,
         at: OffsetDateTime,
-        verdict: &mut Verdict,
+        verdict: &mut VerificationReport,
     ) -> Result<(), CaError> {
         match crls.standing(chain, at) {
             Standing::Good => {}
@@ -156,7 +160,7 @@ fn purposes(leaf: &Certificate, wanted: Option<Purpose>) -> Vec<Purpose> {
     if found.is_empty() { vec![Purpose::Client] } else { found }
 }
 
-fn judge_host(leaf: &Certificate, host: &Host, verdict: &mut Verdict) {
+fn check_host(leaf: &Certificate, host: &Host, verdict: &mut VerificationReport) {
     let name = match host {
         Host::Ip(ip) => Some(ServerName::from(*ip)),
         Host::Dns(name) => ServerName::try_from(name.clone()).ok(),

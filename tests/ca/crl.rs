@@ -207,7 +207,7 @@ impl Later {
     /// A user whose certificate would hold so long, and is revoked at once.
     fn revoked_user(&self, validity: Duration) {
         let profiles = ProfileSet::built_in().expect("profiles");
-        let order = ca::LeafOrder {
+        let order = ca::IssueRequest {
             role: cluster_ca::identity::Role::ApiUser,
             name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
             hosts: Vec::new(),

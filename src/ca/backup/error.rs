@@ -43,7 +43,7 @@ pub enum BackupError {
     File(#[from] FileError),
     /// The home knows what the backup, which is older, does not.
     #[error("the home has changed since the backup was made, at {}: putting it back would forget what happened since", rfc3339(*made_at))]
-    Forgets {
+    LosesChanges {
         /// When the backup was made.
         made_at: OffsetDateTime,
     },
@@ -68,7 +68,7 @@ pub enum BackupError {
     #[error(
         "the gateway {gateway} enforces CRL {number}, and the newest list at hand is CRL {known}: nobody here knows what it revokes"
     )]
-    ListMissing {
+    EnforcedCrlMissing {
         /// Where the gateway is.
         gateway: String,
         /// The number of the list that it enforces.
@@ -81,7 +81,7 @@ pub enum BackupError {
         "the revocation list {} cannot be read, and it may tell of what was revoked since the backup was made",
         path.display()
     )]
-    ListUnreadable {
+    CrlUnreadable {
         /// The list.
         path: PathBuf,
         /// Why not.
@@ -98,7 +98,7 @@ pub enum BackupError {
         "nobody here knows whether a newer revocation list exists than CRL {number}, which the backup has: what was revoked after {} would hold again",
         rfc3339(*made_at)
     )]
-    NewestListUnknown {
+    NewestCrlUnknown {
         /// The number of the backup's list.
         number: CrlNumber,
         /// When the backup was made.
@@ -148,7 +148,7 @@ pub enum BackupError {
         "the backup ends with CRL {backup}, and CRL {seen} was seen since{}: putting it back would un-revoke",
         gateway.as_ref().map(|gateway| format!(" at the gateway {gateway}")).unwrap_or_default()
     )]
-    Unrevokes {
+    LosesRevocations {
         /// The highest number that the backup knows.
         backup: u64,
         /// The highest number that was seen.
@@ -172,14 +172,14 @@ impl BackupError {
             Self::CrlFault(fault) => fault.code(),
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
-            Self::Forgets { .. } => "restore.forgets",
+            Self::LosesChanges { .. } => "restore.forgets",
             Self::Format { .. } => "backup.format",
             Self::Inconsistent { .. } => "backup.inconsistent",
             Self::Key(error) => error.code(),
-            Self::ListMissing { .. } => "restore.list_missing",
-            Self::ListUnreadable { .. } => "restore.list_unreadable",
+            Self::EnforcedCrlMissing { .. } => "restore.list_missing",
+            Self::CrlUnreadable { .. } => "restore.list_unreadable",
             Self::MissingPart { .. } => "backup.missing_part",
-            Self::NewestListUnknown { .. } => "restore.newest_list_unknown",
+            Self::NewestCrlUnknown { .. } => "restore.newest_list_unknown",
             Self::OtherCluster { .. } => "restore.other_cluster",
             Self::RevokedUnknown { .. } => "restore.revoked_unknown",
             Self::Seal(error) => error.code(),
@@ -187,7 +187,7 @@ impl BackupError {
             Self::Trust(error) => error.code(),
             Self::UnknownPart { .. } => "backup.unknown_part",
             Self::Unreadable { .. } => "file.backup",
-            Self::Unrevokes { .. } => "restore.unrevokes",
+            Self::LosesRevocations { .. } => "restore.unrevokes",
             Self::X509(error) => error.code(),
         }
     }

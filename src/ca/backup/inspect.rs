@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::BackupError;
 use super::manifest::Manifest;
-use super::place::{Scratch, TAG};
+use super::staging::{Scratch, TAG};
 use super::unpack::{read_small, unpack};
 use crate::ca::context::Context;
 use crate::identity::TrustDomain;
@@ -17,12 +17,12 @@ use crate::x509::trust::TrustBundle;
 /// # Errors
 /// [`BackupError`] with what is wrong with it.
 pub fn verify_backup(file: &Path, passphrase: &Secret, context: &Context) -> Result<Manifest, BackupError> {
-    look_into(file, passphrase, context, |_| false).map(|inside| inside.manifest)
+    inspect(file, passphrase, context, |_| false).map(|inside| inside.manifest)
 }
 
 /// What a backup has that is needed to ask gateways before it is put back.
 #[derive(Debug)]
-pub struct Inside {
+pub struct BackupContents {
     /// What it says of itself.
     pub manifest: Manifest,
     /// The roots that its cluster trusts.
@@ -38,12 +38,12 @@ pub struct Inside {
 ///
 /// # Errors
 /// [`BackupError`] with what is wrong with it.
-pub fn look_into(
+pub fn inspect(
     file: &Path,
     passphrase: &Secret,
     context: &Context,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Inside, BackupError> {
+) -> Result<BackupContents, BackupError> {
     // A backup may lie where nothing can be written.
     let elsewhere = std::env::temp_dir().join(TAG);
     let scratch = Scratch::beside(file, context);
@@ -56,7 +56,7 @@ pub fn look_into(
         }
         Ok(())
     })?;
-    let judged = unpacked.judge()?;
-    let trust_domain = judged.inventory.cluster()?.trust_domain;
-    Ok(Inside { manifest: judged.manifest, trust: judged.trust, trust_domain, parts })
+    let verified = unpacked.judge()?;
+    let trust_domain = verified.inventory.cluster()?.trust_domain;
+    Ok(BackupContents { manifest: verified.manifest, trust: verified.trust, trust_domain, parts })
 }

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::error::BackupError;
 use super::manifest::Manifest;
+use super::missing_records::{MissingRecords, VerifiedCrl};
 use super::part::Part;
-use super::place::{self, Scratch, TAG};
-use super::reconcile::{Forgotten, List};
-use super::unpack::{Judged, is_key_of, read_small, unpack};
+use super::staging::{self, Scratch, TAG};
+use super::unpack::{VerifiedBackup, is_key_of, read_small, unpack};
 use crate::audit::{Action, Outcome};
 use crate::ca::context::Context;
 use crate::ca::home::directory::Home;
@@ -27,7 +27,7 @@ use crate::x509::{KeyIdentifier, pem};
 
 /// What is to be put back, and what is known besides.
 #[derive(Debug)]
-pub struct Restore<'a> {
+pub struct RestoreOptions<'a> {
     /// The backup.
     pub file: &'a Path,
     /// What opens it.
@@ -41,7 +41,7 @@ pub struct Restore<'a> {
     /// What is enforced, as gateways have said.
     pub enforced: &'a [EnforcedCrl],
     /// Whether somebody says that nothing was revoked since the backup was made.
-    pub no_newer_list: bool,
+    pub no_newer_crl: bool,
 }
 
 /// A revocation list that a gateway enforces: nothing but its number is known.
@@ -80,45 +80,49 @@ pub struct Restored {
 /// old home or the new one.
 ///
 /// # Errors
-/// [`BackupError`]; then nothing was changed. Above all [`BackupError::Unrevokes`] and
-/// [`BackupError::Forgets`], which [`Restore::reconcile`] answers.
-pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<Restored, BackupError> {
+/// [`BackupError`]; then nothing was changed. Above all [`BackupError::LosesRevocations`] and
+/// [`BackupError::LosesChanges`], which [`RestoreOptions::reconcile`] answers.
+pub fn restore(
+    home: &Home,
+    options: &RestoreOptions<'_>,
+    context: &Context,
+) -> Result<Restored, BackupError> {
     home.prepare()?;
     let lock = home.lock(&*context.clock)?;
-    place::sweep(home)?;
+    staging::sweep(home)?;
     let scratch = Scratch::beside(&home.directory().join(TAG), context)?;
     let mut others: Vec<(Part, PathBuf)> = Vec::new();
-    let unpacked = unpack(wanted.file, wanted.passphrase, scratch.directory(), |part, contents| {
+    let unpacked = unpack(options.file, options.passphrase, scratch.directory(), |part, contents| {
         let waiting = scratch.directory().join(others.len().to_string());
         write(&waiting, part.access(), contents)?;
         others.push((part, waiting));
         Ok(())
     })?;
-    let mut judged = unpacked.judge()?;
-    let existing = existing(home, &judged)?;
+    let mut verified = unpacked.judge()?;
+    let existing = existing(home, &verified)?;
     let relation = match &existing {
-        Some(existing) => Relation::of(&judged, existing)?,
+        Some(existing) => Relation::of(&verified, existing)?,
         None => Relation::Nothing,
     };
-    if matches!(relation, Relation::Ahead | Relation::Diverged) && !wanted.reconcile {
-        return Err(BackupError::Forgets { made_at: judged.manifest.made_at });
+    if matches!(relation, Relation::Ahead | Relation::Diverged) && !options.reconcile {
+        return Err(BackupError::LosesChanges { made_at: verified.manifest.made_at });
     }
-    let known = Known::gather(home, &judged, existing.as_ref(), wanted, context)?;
-    known.refuse_unrevoking(wanted)?;
-    known.refuse_unvouched(&judged, wanted)?;
-    let kept_inventory = relation == Relation::Ahead && wanted.reconcile && known.seen <= known.theirs;
+    let known = KnownCrls::gather(home, &verified, existing.as_ref(), options, context)?;
+    known.refuse_lost_revocations(options)?;
+    known.require_newest_crl_number(&verified, options)?;
+    let kept_inventory = relation == Relation::Ahead && options.reconcile && known.seen <= known.theirs;
     let (adopted, revocations) = if kept_inventory {
         (0, 0)
     } else {
-        reconcile(home, &mut judged, existing.as_ref(), &known, wanted, context)?
+        reconcile(home, &mut verified, existing.as_ref(), &known, options, context)?
     };
     drop(existing);
     // A newer list stays, until one that is newer still takes its place.
-    let keeps_list = known.at_home > judged.crl_number;
+    let keeps_crl = known.at_home > verified.crl_number;
 
-    let key_is_kept = has_key(home, &judged)?;
+    let key_is_kept = has_key(home, &verified)?;
 
-    let Judged { manifest, key, bundle, crl, inventory, .. } = judged;
+    let VerifiedBackup { manifest, key, bundle, crl, inventory, .. } = verified;
     // Closing takes the log into the database, so that one file is all there is to rename.
     drop(inventory);
     let mut parts = vec![Part::Certificate];
@@ -131,7 +135,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
         parts.push(Part::Database);
         staged.push(adopt(home, &Part::Database, &scratch.directory().join(Part::Database.name()))?);
     }
-    if !kept_inventory && !keeps_list {
+    if !kept_inventory && !keeps_crl {
         parts.push(Part::Crl);
         staged.push(Staged::create(&home.crl(), TAG, Access::Public, &crl)?);
     }
@@ -147,7 +151,7 @@ pub fn restore(home: &Home, wanted: &Restore<'_>, context: &Context) -> Result<R
     staged.into_iter().for_each(Staged::leave);
     // Nothing waits in it any more; from the commit on, nothing of the old home is left to sweep.
     drop(scratch);
-    place::commit(home, &parts, &lock)?;
+    staging::commit(home, &parts, &lock)?;
     Ok(Restored {
         home: files::absolute(home.directory())?,
         manifest,
@@ -174,12 +178,12 @@ enum Relation {
 
 impl Relation {
     /// By their audit chains: one contains the other's end, or neither does.
-    fn of(judged: &Judged, existing: &Inventory) -> Result<Self, StoreError> {
-        let (ours, theirs) = (judged.inventory.audit_head()?, existing.audit_head()?);
+    fn of(verified: &VerifiedBackup, existing: &Inventory) -> Result<Self, StoreError> {
+        let (ours, theirs) = (verified.inventory.audit_head()?, existing.audit_head()?);
         let contains = |inventory: &Inventory, head: crate::audit::Head| {
             Ok::<_, StoreError>(inventory.audit_entry(head.seq)?.is_some_and(|entry| entry.hash == head.hash))
         };
-        Ok(if contains(&judged.inventory, theirs)? {
+        Ok(if contains(&verified.inventory, theirs)? {
             Self::Behind
         } else if contains(existing, ours)? && existing.check_against_audit().is_ok() {
             Self::Ahead
@@ -190,8 +194,8 @@ impl Relation {
 }
 
 /// The inventory that is there, if it can be read; another cluster's is never replaced.
-fn existing(home: &Home, judged: &Judged) -> Result<Option<Inventory>, BackupError> {
-    let root = judged.inventory.active_issuer()?.certificate;
+fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>, BackupError> {
+    let root = verified.inventory.active_issuer()?.certificate;
     let bundle = files::read(&home.certificate(), files::SMALL_FILE).ok();
     let bundle = bundle.and_then(|bytes| pem::certificates(&bytes).ok());
     let other_cluster = || BackupError::OtherCluster { home: home.directory().to_owned() };
@@ -203,7 +207,7 @@ fn existing(home: &Home, judged: &Judged) -> Result<Option<Inventory>, BackupErr
     }
     match Inventory::open_reader(&home.database()).and_then(|inventory| Ok((inventory.cluster()?, inventory)))
     {
-        Ok((facts, _)) if facts.uuid != judged.manifest.uuid => Err(other_cluster()),
+        Ok((facts, _)) if facts.uuid != verified.manifest.uuid => Err(other_cluster()),
         Ok((_, inventory)) => Ok(Some(inventory)),
         // Damaged: that is what backups are for.
         Err(
@@ -218,16 +222,20 @@ fn existing(home: &Home, judged: &Judged) -> Result<Option<Inventory>, BackupErr
 
 /// The revocation lists in the home. What a list says that cannot be read, nobody knows: it may be the only
 /// one that tells of a revocation.
-fn lists_in(home: &Home, judged: &Judged, context: &Context) -> Result<Vec<List>, BackupError> {
-    let unreadable = |source| BackupError::ListUnreadable { path: home.crl(), source: Box::new(source) };
-    match List::read(&home.crl(), &judged.trust, context.now()) {
+fn home_crls(
+    home: &Home,
+    verified: &VerifiedBackup,
+    context: &Context,
+) -> Result<Vec<VerifiedCrl>, BackupError> {
+    let unreadable = |source| BackupError::CrlUnreadable { path: home.crl(), source: Box::new(source) };
+    match VerifiedCrl::read(&home.crl(), &verified.trust, context.now()) {
         Err(BackupError::File(error)) if error.is_missing() => Ok(Vec::new()),
         read => read.map_err(unreadable),
     }
 }
 
 /// The revocation lists that are known of beside the backup's.
-struct Known {
+struct KnownCrls {
     /// The root whose lists count.
     issuer: KeyIdentifier,
     /// The highest number that the backup's inventory has set aside.
@@ -238,30 +246,30 @@ struct Known {
     at_home: CrlNumber,
     /// The highest number that is known here, and what it revokes with it.
     seen: CrlNumber,
-    lists: Vec<List>,
+    lists: Vec<VerifiedCrl>,
     /// Who knows of lists that are as new as the backup's: nobody who knows less can say that there is
     /// no newer one.
-    witnesses: Vec<String>,
+    confirmed_by: Vec<String>,
 }
 
-impl Known {
+impl KnownCrls {
     fn gather(
         home: &Home,
-        judged: &Judged,
+        verified: &VerifiedBackup,
         existing: Option<&Inventory>,
-        wanted: &Restore<'_>,
+        options: &RestoreOptions<'_>,
         context: &Context,
     ) -> Result<Self, BackupError> {
-        let issuer = judged.inventory.active_issuer()?;
-        let newest = |lists: &[List]| {
+        let issuer = verified.inventory.active_issuer()?;
+        let newest = |lists: &[VerifiedCrl]| {
             let of_issuer = lists.iter().filter(|list| list.crl.issuer == issuer.key_id);
             of_issuer.map(|list| list.crl.number).max()
         };
-        let mut lists = lists_in(home, judged, context)?;
+        let mut lists = home_crls(home, verified, context)?;
         let at_home = newest(&lists);
         let mut known_to = vec![("the list in the home".to_owned(), at_home)];
-        for path in wanted.crls {
-            let given = List::read(path, &judged.trust, context.now())?;
+        for path in options.crls {
+            let given = VerifiedCrl::read(path, &verified.trust, context.now())?;
             known_to.push((path.display().to_string(), newest(&given)));
             lists.extend(given);
         }
@@ -273,46 +281,52 @@ impl Known {
         if existing.is_some() {
             known_to.push(("the inventory in the home".to_owned(), Some(theirs)));
         }
-        let at_gateways = wanted.enforced.iter().filter(|enforced| enforced.issuer == issuer.key_id);
+        let at_gateways = options.enforced.iter().filter(|enforced| enforced.issuer == issuer.key_id);
         known_to.extend(at_gateways.map(|enforced| (enforced.gateway.clone(), Some(enforced.number))));
-        let as_new = |known: &CrlNumber| *known >= judged.crl_number;
-        let witnesses = known_to.into_iter().filter(|(_, known)| known.as_ref().is_some_and(as_new));
-        let witnesses = witnesses.map(|(witness, _)| witness).collect();
+        let as_new = |known: &CrlNumber| *known >= verified.crl_number;
+        let confirmed_by = known_to.into_iter().filter(|(_, known)| known.as_ref().is_some_and(as_new));
+        let confirmed_by = confirmed_by.map(|(source, _)| source).collect();
         let seen = newest(&lists).map_or(theirs, |seen| seen.max(theirs));
         let backup = issuer.next_crl_number.saturating_sub(1);
         let at_home = at_home.unwrap_or(CrlNumber::from(0));
-        Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, lists, witnesses })
+        Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, lists, confirmed_by })
     }
 
     /// Refuses a backup of which nobody can say whether a newer list than its own exists: the next list
     /// would take the number of that one, and what it revokes would hold again.
-    fn refuse_unvouched(&self, judged: &Judged, wanted: &Restore<'_>) -> Result<(), BackupError> {
-        if wanted.no_newer_list || !self.witnesses.is_empty() {
+    fn require_newest_crl_number(
+        &self,
+        verified: &VerifiedBackup,
+        options: &RestoreOptions<'_>,
+    ) -> Result<(), BackupError> {
+        if options.no_newer_crl || !self.confirmed_by.is_empty() {
             return Ok(());
         }
-        Err(BackupError::NewestListUnknown { number: judged.crl_number, made_at: judged.manifest.made_at })
+        Err(BackupError::NewestCrlUnknown { number: verified.crl_number, made_at: verified.manifest.made_at })
     }
 
     /// Refuses a backup that lacks what has been revoked since: unless that is taken in, and all of it
     /// is at hand.
-    fn refuse_unrevoking(&self, wanted: &Restore<'_>) -> Result<(), BackupError> {
+    fn refuse_lost_revocations(&self, options: &RestoreOptions<'_>) -> Result<(), BackupError> {
         let backup = CrlNumber::from(self.backup);
-        let at_gateways = wanted.enforced.iter().filter(|enforced| enforced.issuer == self.issuer);
+        let at_gateways = options.enforced.iter().filter(|enforced| enforced.issuer == self.issuer);
         let newest = at_gateways.max_by_key(|enforced| enforced.number);
         let newest = newest.filter(|enforced| enforced.number > self.seen.max(backup));
         match newest {
-            Some(EnforcedCrl { gateway, number, .. }) if wanted.reconcile => Err(BackupError::ListMissing {
-                gateway: gateway.clone(),
-                number: *number,
-                known: self.seen.max(backup),
-            }),
-            Some(EnforcedCrl { gateway, number, .. }) => Err(BackupError::Unrevokes {
+            Some(EnforcedCrl { gateway, number, .. }) if options.reconcile => {
+                Err(BackupError::EnforcedCrlMissing {
+                    gateway: gateway.clone(),
+                    number: *number,
+                    known: self.seen.max(backup),
+                })
+            }
+            Some(EnforcedCrl { gateway, number, .. }) => Err(BackupError::LosesRevocations {
                 backup: self.backup,
                 seen: *number,
                 gateway: Some(gateway.clone()),
             }),
-            None if self.seen > backup && !wanted.reconcile => {
-                Err(BackupError::Unrevokes { backup: self.backup, seen: self.seen, gateway: None })
+            None if self.seen > backup && !options.reconcile => {
+                Err(BackupError::LosesRevocations { backup: self.backup, seen: self.seen, gateway: None })
             }
             None => Ok(()),
         }
@@ -323,47 +337,47 @@ impl Known {
 /// revocations that were.
 fn reconcile(
     home: &Home,
-    judged: &mut Judged,
+    verified: &mut VerifiedBackup,
     existing: Option<&Inventory>,
-    known: &Known,
-    wanted: &Restore<'_>,
+    known: &KnownCrls,
+    options: &RestoreOptions<'_>,
     context: &Context,
 ) -> Result<(u64, u64), BackupError> {
-    let mut forgotten = Forgotten::default();
-    if wanted.reconcile {
+    let mut missing = MissingRecords::default();
+    if options.reconcile {
         if let Some(existing) = existing {
-            forgotten.find_in_inventory(&judged.inventory, existing)?;
+            missing.find_in_inventory(&verified.inventory, existing)?;
         }
         let location = files::absolute(home.directory())?;
         let issued = Some(home.issued()).filter(|directory| files::occupied(directory));
-        for directory in issued.iter().chain(wanted.certificates) {
-            forgotten.find_in_directory(&location, judged, &files::absolute(directory)?)?;
+        for directory in issued.iter().chain(options.certificates) {
+            missing.find_in_directory(&location, verified, &files::absolute(directory)?)?;
         }
         for list in &known.lists {
-            forgotten.find_in_list(&judged.inventory, list)?;
+            missing.find_in_list(&verified.inventory, list)?;
         }
     }
-    let (adopted, revocations) = forgotten.counts();
+    let (adopted, revocations) = missing.counts();
     let provenance = context.provenance(None);
-    let transaction = judged.inventory.begin(&provenance)?;
+    let transaction = verified.inventory.begin(&provenance)?;
     let enforced: BTreeMap<_, _> =
-        wanted.enforced.iter().map(|enforced| (&enforced.gateway, enforced.number)).collect();
+        options.enforced.iter().map(|enforced| (&enforced.gateway, enforced.number)).collect();
     let details = json!({
-        "backup_made_at": crate::clock::rfc3339(judged.manifest.made_at),
-        "backup_audit_head": judged.manifest.audit_head,
+        "backup_made_at": crate::clock::rfc3339(verified.manifest.made_at),
+        "backup_audit_head": verified.manifest.audit_head,
         "certificates_adopted": adopted,
         "revocations_adopted": revocations,
         "crl_number_seen": known.seen,
         "crl_numbers_enforced": enforced,
-        "newest_list_known_to": known.witnesses,
-        "no_newer_list": wanted.no_newer_list,
+        "newest_list_known_to": known.confirmed_by,
+        "no_newer_list": options.no_newer_crl,
     });
-    let target = judged.manifest.cluster.clone();
+    let target = verified.manifest.cluster.clone();
     let mut transaction = transaction.record(Action::HomeRestore, target, Outcome::Success, details)?;
-    transaction = forgotten.record(transaction)?;
-    if wanted.reconcile {
-        let Known { issuer, backup, seen, .. } = known;
-        let unrevokes = BackupError::Unrevokes { backup: *backup, seen: *seen, gateway: None };
+    transaction = missing.record(transaction)?;
+    if options.reconcile {
+        let KnownCrls { issuer, backup, seen, .. } = known;
+        let unrevokes = BackupError::LosesRevocations { backup: *backup, seen: *seen, gateway: None };
         let seen = seen.to_u64().ok_or(unrevokes)?;
         transaction = transaction.skip_crl_numbers(issuer, seen)?;
         // A number that is set aside and not used: whoever opens the home next owes a list.
@@ -375,8 +389,8 @@ fn reconcile(
 
 /// Whether the root's key is there, or a service or a token that holds it: what protects it is at least as
 /// new there as in the backup, whose copy may be from before anything did.
-fn has_key(home: &Home, judged: &Judged) -> Result<bool, BackupError> {
-    let root = judged.inventory.active_issuer()?.certificate;
+fn has_key(home: &Home, verified: &VerifiedBackup) -> Result<bool, BackupError> {
+    let root = verified.inventory.active_issuer()?.certificate;
     match files::read_private(&home.key()) {
         Ok(key) => Ok(is_key_of(&key, &root).unwrap_or(false)),
         Err(error) if error.is_missing() => {

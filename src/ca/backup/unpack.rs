@@ -30,7 +30,7 @@ pub(super) struct Unpacked {
 }
 
 /// A backup whose parts belong together.
-pub(super) struct Judged {
+pub(super) struct VerifiedBackup {
     pub(super) manifest: Manifest,
     /// The root's key as it was kept; none when a service holds it.
     pub(super) key: Option<Secret>,
@@ -99,7 +99,7 @@ pub(super) fn unpack(
 
 impl Unpacked {
     /// Refuses a backup whose parts contradict each other.
-    pub(super) fn judge(self) -> Result<Judged, BackupError> {
+    pub(super) fn judge(self) -> Result<VerifiedBackup, BackupError> {
         let unfit = |why| BackupError::Inconsistent { why };
         let inventory = Inventory::open_writer(&self.database)?;
         let head = inventory.check_against_audit()?;
@@ -122,7 +122,7 @@ impl Unpacked {
             crl_number = crl_number.max(Crl::verify(block.der(), &trust, self.manifest.made_at)?.number);
         }
         let Self { manifest, key, bundle, crl, .. } = self;
-        Ok(Judged { manifest, key, bundle, crl, crl_number, inventory, trust })
+        Ok(VerifiedBackup { manifest, key, bundle, crl, crl_number, inventory, trust })
     }
 }
 

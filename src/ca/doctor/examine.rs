@@ -1,7 +1,7 @@
 //! Examination of a whole home.
 
+use super::examiner::Examiner;
 use super::finding::Examination;
-use super::round::Round;
 use crate::ca::cluster::Cluster;
 use crate::ca::context::Context;
 use crate::ca::error::CaError;
@@ -26,41 +26,42 @@ pub fn examine(
     if !home.database().is_file() {
         return Err(home.without_inventory());
     }
-    let mut round = Round { home, profiles, now: context.now(), progress, found: Examination::default() };
-    round.look_at_modes();
+    let mut examiner =
+        Examiner { home, profiles, now: context.now(), progress, found: Examination::default() };
+    examiner.check_modes();
     let opened = Inventory::open_reader(&home.database())
         .map_err(CaError::from)
-        .and_then(|inventory| Cluster::over(home, context, inventory));
+        .and_then(|inventory| Cluster::with_inventory(home, context, inventory));
     match opened {
         Ok(cluster) => {
-            if let Err(error) = round.look_at(&cluster) {
-                round.fault(error.code(), None, &error);
+            if let Err(error) = examiner.check_inventory(&cluster) {
+                examiner.add_error(error.code(), None, &error);
             }
         }
-        Err(error) => round.fault(error.code(), None, &error),
+        Err(error) => examiner.add_error(error.code(), None, &error),
     }
-    round.found.findings.sort_by_key(|finding| finding.severity);
-    Ok(round.found)
+    examiner.found.findings.sort_by_key(|finding| finding.severity);
+    Ok(examiner.found)
 }
 
-impl Round<'_> {
+impl Examiner<'_> {
     /// Everything that needs the inventory. An error ends the look: the inventory cannot be read.
-    fn look_at(&mut self, cluster: &Cluster) -> Result<(), CaError> {
-        self.look_at_clock(cluster)?;
-        self.look_at_key(cluster);
-        let bundle = self.look_at_bundle(cluster);
+    fn check_inventory(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+        self.check_clock(cluster)?;
+        self.check_root_key(cluster);
+        let bundle = self.check_bundle(cluster);
         if let Some(bundle) = &bundle {
-            self.look_at_crl(cluster, bundle)?;
+            self.check_crl_file(cluster, bundle)?;
         }
-        self.look_at_unfinished(cluster)?;
-        self.look_at_issued(cluster)?;
-        self.look_at_records(cluster, bundle.as_ref())?;
+        self.check_unfinished(cluster)?;
+        self.check_issued(cluster)?;
+        self.check_records(cluster, bundle.as_ref())?;
         cluster.inventory.check_against_audit()?;
         Ok(())
     }
 
     /// Certificates, lists and audit entries made now would be dated before those that are there.
-    fn look_at_clock(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+    fn check_clock(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         let head = cluster.inventory.audit_head()?;
         let newest = cluster.inventory.audit_entry(head.seq)?.map(|entry| entry.event.provenance.at);
         if let Some(newest) = newest.filter(|newest| *newest > self.now) {
@@ -73,7 +74,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn look_at_key(&mut self, cluster: &Cluster) {
+    fn check_root_key(&mut self, cluster: &Cluster) {
         let Err(error) = cluster.root_key() else { return };
         match error.code() {
             "key.passphrase_needed" | "pkcs11.pin_needed" => {
@@ -82,19 +83,19 @@ impl Round<'_> {
             // Its mode was looked at before.
             "file.exposed" => {}
             // It names what it is about.
-            "home.key_mismatch" | "home.held_key_mismatch" => self.fault(error.code(), None, &error),
+            "home.key_mismatch" | "home.held_key_mismatch" => self.add_error(error.code(), None, &error),
             code => {
                 let file = self.home.key();
-                self.fault(code, files::occupied(&file).then_some(file.as_path()), &error);
+                self.add_error(code, files::occupied(&file).then_some(file.as_path()), &error);
             }
         }
     }
 
-    fn look_at_bundle(&mut self, cluster: &Cluster) -> Option<TrustBundle> {
+    fn check_bundle(&mut self, cluster: &Cluster) -> Option<TrustBundle> {
         let bundle = match cluster.trust_bundle(self.now) {
             Ok(bundle) => bundle,
             Err(error) => {
-                self.fault(error.code(), Some(&self.home.certificate()), &error);
+                self.add_error(error.code(), Some(&self.home.certificate()), &error);
                 return None;
             }
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::ca::home::recovered::Recovered;
+use crate::ca::home::recovery_outcome::RecoveryOutcome;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,20 +29,20 @@ pub struct Finding {
     pub message: String,
     /// How it is mended without asking anybody; none when a person has to decide.
     #[serde(skip)]
-    pub(super) mend: Option<Mend>,
+    pub(super) repair: Option<Repair>,
 }
 
 impl Finding {
     /// Whether [`repair`] can do something about it.
     #[must_use]
-    pub fn is_mendable(&self) -> bool {
-        self.mend.is_some()
+    pub fn is_repairable(&self) -> bool {
+        self.repair.is_some()
     }
 }
 
 /// A repair that can lose nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Mend {
+pub(super) enum Repair {
     /// Give a file or directory this mode.
     Close(PathBuf, u32),
     /// Make the revocation list anew: the inventory has all that it says.
@@ -62,7 +62,7 @@ pub struct Examination {
     pub repaired: Vec<Finding>,
     /// What opening the home for writing finished.
     #[serde(skip)]
-    pub recovered: Vec<Recovered>,
+    pub recovered: Vec<RecoveryOutcome>,
     /// How many certificates that hold were checked.
     pub certificates: u64,
 }
@@ -76,7 +76,7 @@ impl Examination {
 
     /// Takes in something that was found elsewhere.
     pub fn add(&mut self, severity: Severity, code: &'static str, message: String) {
-        self.findings.push(Finding { severity, code, message, mend: None });
+        self.findings.push(Finding { severity, code, message, repair: None });
         self.findings.sort_by_key(|finding| finding.severity);
     }
 }

@@ -4,15 +4,15 @@
 //! What is wrong with one part does not keep the others from being looked at, so that one run names
 //! everything there is to mend. The private key of a certificate that holds is never removed.
 
-mod endpoint;
 mod examine;
-mod files_in_place;
+mod examiner;
 mod finding;
+mod home_files;
 mod records;
 mod repair;
-mod round;
+mod served_certificate;
 
-pub use endpoint::examine_served;
 pub use examine::examine;
 pub use finding::{Examination, Finding, Severity};
 pub use repair::repair;
+pub use served_certificate::examine_served;

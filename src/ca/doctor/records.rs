@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use time::Duration;
 
-use super::finding::{Mend, Severity};
-use super::round::Round;
+use super::examiner::Examiner;
+use super::finding::{Repair, Severity};
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::revocation::crl::GRACE;
@@ -22,12 +22,12 @@ const CRL_WARNING: Duration = Duration::days(30);
 
 /// Files that are not where they were written.
 #[derive(Default)]
-struct Absent {
+struct MissingFiles {
     count: u64,
     first: Option<PathBuf>,
 }
 
-impl Absent {
+impl MissingFiles {
     fn look(&mut self, path: PathBuf) {
         if !path.exists() {
             self.count += 1;
@@ -36,9 +36,9 @@ impl Absent {
     }
 }
 
-impl Round<'_> {
+impl Examiner<'_> {
     /// The list on disk: whole, current, and saying what the inventory says.
-    pub(super) fn look_at_crl(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
+    pub(super) fn check_crl_file(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
         let read = files::read(&self.home.crl(), files::CRL_FILE)
             .map_err(CaError::from)
             .and_then(|bytes| Ok(RevocationSet::from_pem(&bytes, bundle, self.now)?));
@@ -47,20 +47,20 @@ impl Round<'_> {
             Err(error) => {
                 let file = self.home.crl();
                 // What is no file is not replaced: somebody put it there.
-                let mend = (file.is_file() || !files::occupied(&file)).then_some(Mend::Publish);
-                self.mendable_fault(error.code(), Some(&file), &error, mend);
+                let repair = (file.is_file() || !files::occupied(&file)).then_some(Repair::Publish);
+                self.add_repairable_error(error.code(), Some(&file), &error, repair);
                 return Ok(());
             }
         };
         for issuer in cluster.inventory.issuers()? {
             if let Some(list) = lists.crl(&issuer.key_id) {
-                self.look_at_list(cluster, &issuer, list)?;
+                self.check_crl(cluster, &issuer, list)?;
             }
         }
         Ok(())
     }
 
-    fn look_at_list(&mut self, cluster: &Cluster, issuer: &Issuer, list: &Crl) -> Result<(), CaError> {
+    fn check_crl(&mut self, cluster: &Cluster, issuer: &Issuer, list: &Crl) -> Result<(), CaError> {
         let (number, end) = (list.number, rfc3339(list.next_update));
         if list.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
@@ -69,7 +69,7 @@ impl Round<'_> {
         }
         if issuer.owes_crl() {
             let message = "a CRL was to be written and was not: cluster.crl may be behind the inventory";
-            self.find(Severity::Error, "doctor.crl_owed", &message, Some(Mend::Recover));
+            self.add(Severity::Error, "doctor.crl_owed", &message, Some(Repair::Recover));
         } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != list.sha256) {
             let recorded = issuer.crl.map(|recorded| recorded.number).unwrap_or_default();
             let message =
@@ -90,13 +90,13 @@ impl Round<'_> {
     }
 
     /// Every certificate that holds: its chain, its file, its profile.
-    pub(super) fn look_at_records(
+    pub(super) fn check_records(
         &mut self,
         cluster: &Cluster,
         bundle: Option<&TrustBundle>,
     ) -> Result<(), CaError> {
         let mut outdated: BTreeMap<Role, u64> = BTreeMap::new();
-        let (mut certificates, mut keys) = (Absent::default(), Absent::default());
+        let (mut certificates, mut keys) = (MissingFiles::default(), MissingFiles::default());
         let compromised = compromised_keys(cluster)?;
         let valid = Filter { status: Some(Status::Valid), ..Filter::default() };
         cluster.inventory.list(&valid, self.now, |record| {
@@ -108,7 +108,7 @@ impl Round<'_> {
                 self.error("doctor.key_compromised", &message);
             }
             if let Some(bundle) = bundle {
-                self.look_at_chain(cluster, bundle, &record)?;
+                self.check_chain(cluster, bundle, &record)?;
             }
             let intent = &record.intent;
             if record.issue.is_some_and(|issue| issue.placed) {
@@ -122,7 +122,7 @@ impl Round<'_> {
             (self.progress)(1);
             Ok::<_, CaError>(())
         })?;
-        if let Absent { count, first: Some(first) } = certificates {
+        if let MissingFiles { count, first: Some(first) } = certificates {
             // In most cases they were handed over and removed.
             let message = format_args!(
                 "{count} certificates that hold are not where they were written, such as {}",
@@ -130,7 +130,7 @@ impl Round<'_> {
             );
             self.note("doctor.file_missing", &message);
         }
-        if let Absent { count, first: Some(first) } = keys {
+        if let MissingFiles { count, first: Some(first) } = keys {
             let message = format_args!(
                 "{count} private keys that are said to be kept are not where they were written, such as {}: \
                  such a certificate can be renewed or rekeyed, and not handed over",
@@ -147,7 +147,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn look_at_chain(
+    fn check_chain(
         &mut self,
         cluster: &Cluster,
         bundle: &TrustBundle,
@@ -157,7 +157,7 @@ impl Round<'_> {
         let certificate = match cluster.inventory.certificate(&record.issuer, intent.serial_number) {
             Ok(certificate) => certificate,
             Err(error @ StoreError::Corrupt { .. }) => {
-                self.fault(error.code(), None, &error);
+                self.add_error(error.code(), None, &error);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),

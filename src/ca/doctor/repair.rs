@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 
 use super::examine::examine;
-use super::finding::{Examination, Finding, Mend, Severity};
+use super::finding::{Examination, Finding, Repair, Severity};
 use crate::ca::authority::Authority;
 use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::ca::home::directory::Home;
-use crate::ca::home::recovered::Recovered;
+use crate::ca::home::recovery_outcome::RecoveryOutcome;
 use crate::files::FileError;
 use crate::profile::ProfileSet;
 
@@ -25,11 +25,12 @@ pub fn repair(
     progress: &dyn Fn(u64),
 ) -> Result<Examination, CaError> {
     let before = examine(home, profiles, context, progress)?;
-    let mends: Vec<&Mend> = before.findings.iter().filter_map(|finding| finding.mend.as_ref()).collect();
+    let repairs: Vec<&Repair> =
+        before.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
     // Modes first: a home that is open to others is not opened.
-    mends.iter().try_for_each(|mend| mend.close())?;
-    let finished = match mends.iter().any(|mend| !matches!(mend, Mend::Close(..))) {
-        true => finish_and_sweep(home, context, &mends),
+    repairs.iter().try_for_each(|repair| repair.close())?;
+    let finished = match repairs.iter().any(|repair| !matches!(repair, Repair::Close(..))) {
+        true => finish_and_sweep(home, context, &repairs),
         false => Ok(Vec::new()),
     };
     let mut after = examine(home, profiles, context, progress)?;
@@ -48,17 +49,21 @@ pub fn repair(
 
 /// Opens the home for writing, which finishes what was left half done, and removes what then belongs
 /// to nothing.
-fn finish_and_sweep(home: &Home, context: &Context, mends: &[&Mend]) -> Result<Vec<Recovered>, CaError> {
+fn finish_and_sweep(
+    home: &Home,
+    context: &Context,
+    repairs: &[&Repair],
+) -> Result<Vec<RecoveryOutcome>, CaError> {
     let mut authority = Authority::open(home, context)?;
-    if mends.contains(&&Mend::Publish) {
+    if repairs.contains(&&Repair::Publish) {
         authority.ensure_crl()?;
     }
     // Under the lock, and after everything that has an owner was put in its place.
-    mends.iter().try_for_each(|mend| mend.sweep())?;
+    repairs.iter().try_for_each(|repair| repair.sweep())?;
     Ok(authority.recovered().to_vec())
 }
 
-impl Mend {
+impl Repair {
     fn close(&self) -> Result<(), FileError> {
         let Self::Close(path, mode) = self else { return Ok(()) };
         fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(|source| FileError::Io {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::directory::Home;
 use super::unfinished::is_unfinished;
-use crate::ca::backup::place::{finish_interrupted, is_interrupted};
+use crate::ca::backup::staging::{finish_interrupted, is_interrupted};
 use crate::ca::error::CaError;
 use crate::clock::Clock;
 use crate::files::{self, DirectoryLock, FileError};

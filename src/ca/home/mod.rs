@@ -2,8 +2,8 @@
 
 pub(super) mod access;
 pub(super) mod directory;
-pub(super) mod on_disk;
+pub(super) mod inventory_writer;
+pub(super) mod recorded_files;
 pub(super) mod recover;
-pub(super) mod recovered;
-pub(super) mod registrar;
+pub(super) mod recovery_outcome;
 pub(super) mod unfinished;

@@ -6,17 +6,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::on_disk;
-use super::recovered::Recovered;
+use super::recorded_files;
+use super::recovery_outcome::RecoveryOutcome;
 use crate::ca::authority::Authority;
 use crate::ca::error::CaError;
-use crate::ca::issuance::pair::Pair;
+use crate::ca::issuance::pair::StagedPair;
 use crate::files::{self, Placement, Staged};
 use crate::store::Record;
 use crate::x509::Certificate;
 
 /// What a crash left of one file.
-enum Fate {
+enum StagedFile {
     /// It has its name; what it took the place of may still be there under the temporary name.
     Arrived(Option<Staged>),
     /// Something else has its name.
@@ -27,7 +27,7 @@ enum Fate {
     Waiting(Staged),
 }
 
-impl Fate {
+impl StagedFile {
     fn staged(self) -> Option<Staged> {
         match self {
             Self::Arrived(staged) => staged,
@@ -38,26 +38,26 @@ impl Fate {
 }
 
 /// Whether a file is what belongs to a certificate.
-type IsIts = fn(&Path, &Certificate) -> bool;
+type MatchesCertificate = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
     /// Looks after everything that is open; called once, when the home is opened for writing.
-    pub(in crate::ca) fn recover(&mut self) -> Result<Vec<Recovered>, CaError> {
+    pub(in crate::ca) fn recover(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
         let mut found = Vec::new();
         for record in self.cluster.inventory.reserved()? {
             found.push(self.abandon(&record)?);
         }
         for record in self.cluster.inventory.unplaced()? {
-            found.extend(self.place_again(&record)?);
+            found.extend(self.resume_placement(&record)?);
         }
         if let Some(because) = self.stale_crl()? {
             let crl = self.publish_crl(None, Some(&because.to_string()))?;
-            found.push(Recovered::CrlPublished { number: crl.crl_number, because });
+            found.push(RecoveryOutcome::CrlPublished { number: crl.crl_number, because });
         }
         Ok(found)
     }
 
-    fn abandon(&mut self, record: &Record) -> Result<Recovered, CaError> {
+    fn abandon(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {
         let intent = &record.intent;
         let tag = intent.serial_number.to_string();
         for path in intent.key_path.iter().chain([&intent.certificate_path]) {
@@ -65,14 +65,14 @@ impl Authority {
             drop(Staged::adopt(&self.cluster.locate(path), &tag));
         }
         self.settle(record, "reserved and never signed")?;
-        Ok(Recovered::Abandoned {
+        Ok(RecoveryOutcome::Abandoned {
             role: intent.role,
             name: intent.name.clone(),
             serial_number: intent.serial_number,
         })
     }
 
-    fn place_again(&mut self, record: &Record) -> Result<Option<Recovered>, CaError> {
+    fn resume_placement(&mut self, record: &Record) -> Result<Option<RecoveryOutcome>, CaError> {
         let (intent, inventory) = (&record.intent, &self.cluster.inventory);
         let serial_number = intent.serial_number;
         let new = inventory.certificate(&record.issuer, serial_number)?;
@@ -86,35 +86,40 @@ impl Authority {
         let certificate = self.cluster.locate(&intent.certificate_path);
 
         let tag = serial_number.to_string();
-        let found = |path: PathBuf, is_its: IsIts| (fate(&path, &tag, &new, old.as_ref(), is_its), path);
+        let found = |path: PathBuf, matches: MatchesCertificate| {
+            (staged_file(&path, &tag, &new, old.as_ref(), matches), path)
+        };
         let mut pair = Vec::new();
-        pair.extend(key.map(|path| found(path, on_disk::is_key_of)));
-        pair.push(found(certificate, on_disk::is_certificate));
+        pair.extend(key.map(|path| found(path, recorded_files::holds_key_of)));
+        pair.push(found(certificate, recorded_files::holds_certificate));
 
-        let first =
-            |is: fn(&Fate) -> bool| pair.iter().find(|(fate, _)| is(fate)).map(|(_, path)| path.clone());
-        if let Some(path) = first(|fate| matches!(fate, Fate::Blocked(_))) {
+        let first = |is: fn(&StagedFile) -> bool| {
+            pair.iter().find(|(file, _)| is(file)).map(|(_, path)| path.clone())
+        };
+        if let Some(path) = first(|file| matches!(file, StagedFile::Blocked(_))) {
             // Not settled: it is looked after again when the way is free.
-            pair.into_iter().filter_map(|(fate, _)| fate.staged()).for_each(Staged::leave);
-            return Ok(Some(Recovered::Blocked { serial_number, path }));
+            pair.into_iter().filter_map(|(file, _)| file.staged()).for_each(Staged::leave);
+            return Ok(Some(RecoveryOutcome::Blocked { serial_number, path }));
         }
-        if let Some(path) = first(|fate| matches!(fate, Fate::Lost)) {
+        if let Some(path) = first(|file| matches!(file, StagedFile::Lost)) {
             // What is left of the pair is of no use without the other; dropped, it is removed.
             drop(pair);
             self.settle(record, "issued, a file was not found")?;
-            return Ok(Some(Recovered::Lost { serial_number, path }));
+            return Ok(Some(RecoveryOutcome::Lost { serial_number, path }));
         }
-        if pair.iter().all(|(fate, _)| matches!(fate, Fate::Arrived(None))) {
+        if pair.iter().all(|(file, _)| matches!(file, StagedFile::Arrived(None))) {
             self.settle(record, "issued, its files are in their places")?;
             return Ok(None);
         }
         let placement = if old.is_some() { Placement::Replace } else { Placement::New };
-        let mut waiting = pair.into_iter().filter_map(|(fate, _)| match fate {
-            Fate::Waiting(staged) => Some(staged),
-            Fate::Arrived(_) | Fate::Blocked(_) | Fate::Lost => None,
+        let mut waiting = pair.into_iter().filter_map(|(file, _)| match file {
+            StagedFile::Waiting(staged) => Some(staged),
+            StagedFile::Arrived(_) | StagedFile::Blocked(_) | StagedFile::Lost => None,
         });
         match (waiting.next(), waiting.next()) {
-            (Some(key), Some(certificate)) => Pair { key: Some(key), certificate, placement }.place()?,
+            (Some(key), Some(certificate)) => {
+                StagedPair { key: Some(key), certificate, placement }.place()?
+            }
             (Some(one), None) => one.place(placement)?,
             (None, _) => {}
         }
@@ -122,11 +127,11 @@ impl Authority {
         self.placed(record).map(Some)
     }
 
-    fn placed(&mut self, record: &Record) -> Result<Recovered, CaError> {
+    fn placed(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {
         let certificate = self.cluster.locate(&record.intent.certificate_path);
         files::sync_directory(files::parent(&certificate))?;
         self.settle(record, "issued, its files are in their places")?;
-        Ok(Recovered::Placed {
+        Ok(RecoveryOutcome::Placed {
             role: record.intent.role,
             name: record.intent.name.clone(),
             serial_number: record.intent.serial_number,
@@ -143,22 +148,28 @@ impl Authority {
 }
 
 /// What a crash left of the file at `path` that belongs to `new`, where one of `old` may be.
-fn fate(path: &Path, tag: &str, new: &Certificate, old: Option<&Certificate>, is_its: IsIts) -> Fate {
+fn staged_file(
+    path: &Path,
+    tag: &str,
+    new: &Certificate,
+    old: Option<&Certificate>,
+    matches: MatchesCertificate,
+) -> StagedFile {
     let staged = Staged::adopt(path, tag);
-    if is_its(path, new) {
-        return Fate::Arrived(staged);
+    if matches(path, new) {
+        return StagedFile::Arrived(staged);
     }
     // Its name alone says nothing: what is given out under the name of a certificate is the certificate.
-    let is_whole = is_its(&Staged::temporary_path(path, tag), new);
+    let is_whole = matches(&Staged::temporary_path(path, tag), new);
     match staged {
         Some(staged) if !is_whole => {
             staged.leave();
-            Fate::Lost
+            StagedFile::Lost
         }
-        Some(staged) if !files::occupied(path) || old.is_some_and(|old| is_its(path, old)) => {
-            Fate::Waiting(staged)
+        Some(staged) if !files::occupied(path) || old.is_some_and(|old| matches(path, old)) => {
+            StagedFile::Waiting(staged)
         }
-        Some(staged) => Fate::Blocked(staged),
-        None => Fate::Lost,
+        Some(staged) => StagedFile::Blocked(staged),
+        None => StagedFile::Lost,
     }
 }

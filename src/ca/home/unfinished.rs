@@ -45,10 +45,10 @@ pub(in crate::ca) fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
         staged.into_iter().for_each(Staged::leave);
         return Ok(false);
     }
-    let swept = !staged.is_empty() || staged_database.exists();
+    let removed_leftovers = !staged.is_empty() || staged_database.exists();
     drop(staged);
     remove_database(&staged_database);
-    Ok(swept)
+    Ok(removed_leftovers)
 }
 
 /// Removes an inventory that nobody uses, with SQLite's files beside it; best effort, since what stays

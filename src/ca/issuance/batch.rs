@@ -25,12 +25,12 @@ use std::thread;
 use rcgen::Issuer;
 
 use super::certificate_builder as builder;
-use super::pair::Pair;
-use super::request::{Fulfilled, KeySource, Planned};
+use super::pair::StagedPair;
+use super::request::{IssuedCertificate, KeySource, PlannedCertificate};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
-use crate::ca::signing::explained;
+use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement, Staged};
 use crate::keys::PrivateKey;
 use crate::store::{CertificateId, Intent};
@@ -43,7 +43,7 @@ const BATCH: usize = 1_000;
 /// One certificate on its way, with everything decided but the signature.
 pub(in crate::ca) struct Job<'a> {
     pub(in crate::ca) key: Cow<'a, KeySource>,
-    pub(in crate::ca) planned: Planned,
+    pub(in crate::ca) planned: PlannedCertificate,
     pub(in crate::ca) serial_number: SerialNumber,
     pub(in crate::ca) certificate_path: PathBuf,
     pub(in crate::ca) key_path: Option<PathBuf>,
@@ -58,14 +58,14 @@ impl Authority {
         mut jobs: Vec<Job<'_>>,
         reason: Option<&str>,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Fulfilled>, CaError> {
-        let mut fulfilled = Vec::with_capacity(jobs.len());
+    ) -> Result<Vec<IssuedCertificate>, CaError> {
+        let mut issued = Vec::with_capacity(jobs.len());
         while !jobs.is_empty() {
             let rest = jobs.split_off(jobs.len().min(BATCH));
             let batch = std::mem::replace(&mut jobs, rest);
-            fulfilled.extend(self.run_batch(batch, reason, progress)?);
+            issued.extend(self.run_batch(batch, reason, progress)?);
         }
-        Ok(fulfilled)
+        Ok(issued)
     }
 
     /// One batch through steps 2 to 5.
@@ -74,51 +74,53 @@ impl Authority {
         jobs: Vec<Job<'_>>,
         reason: Option<&str>,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Fulfilled>, CaError> {
+    ) -> Result<Vec<IssuedCertificate>, CaError> {
         let provenance = self.cluster.context.provenance(reason);
         let issuer = self.cluster.issuer.clone();
         let intents: Vec<Intent> = jobs.iter().map(|job| job.intent(&self.cluster)).collect();
         self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
 
-        let desk = Desk { root: &self.cluster.root, signer: &self.signer };
-        let signed = desk.sign_all(&jobs, progress);
-        let (certificates, pairs) = explained(self.signer.key(), signed)?;
+        let signing = SigningContext { root: &self.cluster.root, signer: &self.signer };
+        let signed = signing.sign_all(&jobs, progress);
+        let (certificates, pairs) = with_signer_failure(self.signer.key(), signed)?;
         let directories: BTreeSet<&Path> =
             jobs.iter().map(|job| files::parent(&job.certificate_path)).collect();
         make_durable(&pairs, &directories)?;
 
         self.cluster.inventory.begin(&provenance)?.issue(&issuer, &certificates)?.commit()?;
 
-        place_all(pairs, &directories)?;
+        place_pairs(pairs, &directories)?;
         let placed: Vec<SerialNumber> = jobs.iter().map(|job| job.serial_number).collect();
         // All that was promised is done. Should this fail, the next command finds the files in place.
         let _ = self.cluster.inventory.mark_placed(&issuer, &placed);
-        Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.fulfilled(certificate)).collect())
+        Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.issued(certificate)).collect())
     }
 }
 
 /// What signing needs, and may be shared between threads.
 #[derive(Clone, Copy)]
-struct Desk<'a> {
+struct SigningContext<'a> {
     root: &'a Certificate,
     signer: &'a Issuer<'static, PrivateKey>,
 }
 
-impl Desk<'_> {
+impl SigningContext<'_> {
     /// Makes the keys and signs on every core; the order of the jobs is kept.
     fn sign_all(
         &self,
         jobs: &[Job<'_>],
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<Pair>), CaError> {
+    ) -> Result<(Vec<Certificate>, Vec<StagedPair>), CaError> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = jobs.len().div_ceil(cores).max(1);
-        if jobs.len() == share {
-            return self.sign_share(jobs, progress);
+        let chunk_size = jobs.len().div_ceil(cores).max(1);
+        if jobs.len() == chunk_size {
+            return self.sign_chunk(jobs, progress);
         }
         thread::scope(|scope| {
-            let workers: Vec<_> =
-                jobs.chunks(share).map(|jobs| scope.spawn(move || self.sign_share(jobs, progress))).collect();
+            let workers: Vec<_> = jobs
+                .chunks(chunk_size)
+                .map(|jobs| scope.spawn(move || self.sign_chunk(jobs, progress)))
+                .collect();
             let (mut certificates, mut pairs) =
                 (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
             for worker in workers {
@@ -131,11 +133,11 @@ impl Desk<'_> {
         })
     }
 
-    fn sign_share(
+    fn sign_chunk(
         &self,
         jobs: &[Job<'_>],
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<Pair>), CaError> {
+    ) -> Result<(Vec<Certificate>, Vec<StagedPair>), CaError> {
         let (mut certificates, mut pairs) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         for job in jobs {
             let (certificate, pair) = self.sign(job)?;
@@ -147,7 +149,7 @@ impl Desk<'_> {
     }
 
     /// Signs one certificate and writes it, and its key if it is made here, under temporary names.
-    fn sign(&self, job: &Job<'_>) -> Result<(Certificate, Pair), CaError> {
+    fn sign(&self, job: &Job<'_>) -> Result<(Certificate, StagedPair), CaError> {
         let plan = &job.planned.plan;
         let tag = job.serial_number.to_string();
         let (certificate, key) = match (job.key.as_ref(), &job.key_path) {
@@ -160,12 +162,12 @@ impl Desk<'_> {
             (KeySource::Generate(_), None) => {
                 return Err(CaError::Signing { why: "there is no place for the key".to_owned() });
             }
-            (KeySource::Request(request), _) => (self.sign_public(job, &request.public_key_info)?, None),
+            (KeySource::Request(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
             (KeySource::Certified(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
         };
         let text = pem::pem(pem::Kind::Certificate.label(), &certificate.der);
         let staged = Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?;
-        Ok((certificate, Pair { key, certificate: staged, placement: job.placement }))
+        Ok((certificate, StagedPair { key, certificate: staged, placement: job.placement }))
     }
 
     fn sign_public(&self, job: &Job<'_>, public_key_info: &[u8]) -> Result<Certificate, CaError> {
@@ -188,9 +190,9 @@ impl Job<'_> {
         }
     }
 
-    fn fulfilled(self, certificate: &Certificate) -> Fulfilled {
+    fn issued(self, certificate: &Certificate) -> IssuedCertificate {
         let identity = self.planned.plan.identity;
-        Fulfilled {
+        IssuedCertificate {
             certificate: self.certificate_path,
             key: self.key_path,
             serial_number: self.serial_number,
@@ -214,16 +216,16 @@ impl Job<'_> {
 }
 
 /// A few files one by one, many by one call for each file system.
-fn make_durable(pairs: &[Pair], directories: &BTreeSet<&Path>) -> Result<(), CaError> {
+fn make_durable(pairs: &[StagedPair], directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     if pairs.len() > 4 {
         return Ok(directories.iter().try_for_each(|directory| files::sync_filesystem(directory))?);
     }
-    Ok(pairs.iter().try_for_each(Pair::sync)?)
+    Ok(pairs.iter().try_for_each(StagedPair::sync)?)
 }
 
 /// Gives every file its name. A pair that cannot be placed does not keep the others from it; the record
 /// stays open, so that the next command says what became of it.
-fn place_all(pairs: Vec<Pair>, directories: &BTreeSet<&Path>) -> Result<(), CaError> {
+fn place_pairs(pairs: Vec<StagedPair>, directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     let mut first_failure = Ok(());
     for pair in pairs {
         let placed = pair.place();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::batch::Job;
-use super::request::{Fulfilled, KeySource, LeafOrder, Planned};
+use super::request::{IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
@@ -22,51 +22,55 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::Policy`] for the first order that a profile refuses.
-    pub fn plan(&self, profiles: &ProfileSet, orders: &[LeafOrder]) -> Result<Vec<Planned>, CaError> {
+    pub fn plan(
+        &self,
+        profiles: &ProfileSet,
+        requests: &[IssueRequest],
+    ) -> Result<Vec<PlannedCertificate>, CaError> {
         let now = self.context.now();
-        orders.iter().map(|order| self.plan_one(profiles, order, now)).collect()
+        requests.iter().map(|request| self.plan_one(profiles, request, now)).collect()
     }
 
     pub(in crate::ca) fn plan_one(
         &self,
         profiles: &ProfileSet,
-        order: &LeafOrder,
+        request: &IssueRequest,
         now: OffsetDateTime,
-    ) -> Result<Planned, CaError> {
-        let profile = profiles.leaf(order.role);
+    ) -> Result<PlannedCertificate, CaError> {
+        let profile = profiles.leaf(request.role);
         let identity = Identity {
             trust_domain: self.trust_domain().clone(),
-            role: order.role,
-            name: order.name.clone(),
+            role: request.role,
+            name: request.name.clone(),
         };
-        let key_algorithm = match &order.key {
+        let key_algorithm = match &request.key {
             KeySource::Generate(algorithm) => *algorithm,
-            KeySource::Request(request) => Some(profile.judge_public_key(Some(request.key_algorithm))?),
+            KeySource::Request(csr) => Some(profile.judge_public_key(Some(csr.key_algorithm))?),
             KeySource::Certified(certificate) => Some(profile.judge_public_key(certificate.key_algorithm)?),
         };
         let plan = profile.plan(
             &LeafRequest {
                 identity: &identity,
                 cluster_uuid: self.facts.uuid,
-                hosts: &order.hosts,
+                hosts: &request.hosts,
                 key_algorithm,
-                validity: order.validity,
+                validity: request.validity,
             },
             now,
             self.root().not_after,
         )?;
-        let not_granted = match &order.key {
+        let not_granted = match &request.key {
             KeySource::Generate(_) => Vec::new(),
             KeySource::Certified(certificate) => {
                 self.refuse_compromised(&certificate.public_key_info)?;
                 Vec::new()
             }
-            KeySource::Request(request) => {
-                self.refuse_compromised(&request.public_key_info)?;
-                plan.judge_request(&asked(request))?
+            KeySource::Request(csr) => {
+                self.refuse_compromised(&csr.public_key_info)?;
+                plan.judge_request(&asked(csr))?
             }
         };
-        Ok(Planned { plan, not_granted })
+        Ok(PlannedCertificate { plan, not_granted })
     }
 
     /// Refuses a key that somebody else has, be it known to be so from a revocation, and the root's own.
@@ -105,14 +109,14 @@ impl Authority {
     pub fn issue(
         &mut self,
         profiles: &ProfileSet,
-        orders: &[LeafOrder],
+        requests: &[IssueRequest],
         output: &Path,
         reason: Option<&str>,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Fulfilled>, CaError> {
+    ) -> Result<Vec<IssuedCertificate>, CaError> {
         self.check_root_is_valid()?;
         let output = files::absolute(output)?;
-        let jobs = self.jobs(profiles, orders, &output)?;
+        let jobs = self.jobs(profiles, requests, &output)?;
         files::make_private_directory(&output)?;
         self.run(jobs, reason, progress)
     }
@@ -121,19 +125,19 @@ impl Authority {
     fn jobs<'a>(
         &self,
         profiles: &ProfileSet,
-        orders: &'a [LeafOrder],
+        requests: &'a [IssueRequest],
         output: &Path,
     ) -> Result<Vec<Job<'a>>, CaError> {
         let now = self.cluster.context.now();
-        let mut taken = HashSet::with_capacity(orders.len());
-        orders
+        let mut taken = HashSet::with_capacity(requests.len());
+        requests
             .iter()
-            .map(|order| {
-                let [certificate_path, key_path] = pair_paths(output, order.role, &order.name);
+            .map(|request| {
+                let [certificate_path, key_path] = file_paths(output, request.role, &request.name);
                 if !taken.insert(certificate_path.clone()) {
-                    return Err(CaError::OrderedTwice { role: order.role, name: order.name.clone() });
+                    return Err(CaError::DuplicateRequest { role: request.role, name: request.name.clone() });
                 }
-                let makes_key = matches!(order.key, KeySource::Generate(_));
+                let makes_key = matches!(request.key, KeySource::Generate(_));
                 let key_path = makes_key.then_some(key_path);
                 for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
                     if files::occupied(path) {
@@ -141,8 +145,8 @@ impl Authority {
                     }
                 }
                 Ok(Job {
-                    key: Cow::Borrowed(&order.key),
-                    planned: self.cluster.plan_one(profiles, order, now)?,
+                    key: Cow::Borrowed(&request.key),
+                    planned: self.cluster.plan_one(profiles, request, now)?,
                     serial_number: SerialNumber::random(self.cluster.context.entropy.as_ref())?,
                     certificate_path,
                     key_path,
@@ -155,17 +159,17 @@ impl Authority {
 }
 
 /// Where the certificate and the key of an identity go in `directory`.
-pub(in crate::ca) fn pair_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
+pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
     let stem = format!("{}{name}", role.file_prefix());
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }
 
-fn asked(request: &CertificationRequest) -> Asked<'_> {
+fn asked(csr: &CertificationRequest) -> Asked<'_> {
     Asked {
-        subject: &request.subject,
-        subject_alt_names: &request.subject_alt_names,
-        asks_ca: request.asks_ca,
-        key_usage: request.key_usage,
-        extended_key_usage: request.extended_key_usage.as_deref(),
+        subject: &csr.subject,
+        subject_alt_names: &csr.subject_alt_names,
+        asks_ca: csr.asks_ca,
+        key_usage: csr.key_usage,
+        extended_key_usage: csr.extended_key_usage.as_deref(),
     }
 }

@@ -3,13 +3,13 @@
 use crate::files::{self, FileError, Placement, Staged};
 
 /// A certificate and, if it was made here, its key, under temporary names.
-pub(in crate::ca) struct Pair {
+pub(in crate::ca) struct StagedPair {
     pub(in crate::ca) key: Option<Staged>,
     pub(in crate::ca) certificate: Staged,
     pub(in crate::ca) placement: Placement,
 }
 
-impl Pair {
+impl StagedPair {
     pub(in crate::ca) fn sync(&self) -> Result<(), FileError> {
         self.key.iter().chain([&self.certificate]).try_for_each(Staged::sync)
     }

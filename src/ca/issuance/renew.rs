@@ -9,12 +9,12 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::batch::Job;
-use super::issue::pair_paths;
-use super::request::{Fulfilled, KeySource, LeafOrder, Planned};
+use super::issue::file_paths;
+use super::request::{IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
-use crate::ca::home::on_disk;
+use crate::ca::home::recorded_files;
 use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
@@ -26,7 +26,7 @@ use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber,
 #[derive(Clone, Debug)]
 pub struct Renewal {
     /// Which key the new certificate is for.
-    pub key: RenewedKey,
+    pub key: RenewalKeySource,
     /// How long it shall hold; the profile's default otherwise.
     pub validity: Option<Duration>,
     /// Where it goes, instead of the old one's place.
@@ -35,7 +35,7 @@ pub struct Renewal {
 
 /// Which key a renewed certificate is for.
 #[derive(Clone, Debug)]
-pub enum RenewedKey {
+pub enum RenewalKeySource {
     /// The one that the old certificate has.
     Same,
     /// One made here, of this type or the old one's.
@@ -51,7 +51,7 @@ pub struct PlannedRenewal {
     pub supersedes: SerialNumber,
     /// The new one.
     #[serde(flatten)]
-    pub planned: Planned,
+    pub planned: PlannedCertificate,
 }
 
 /// A certificate that was signed, and the one whose place it took.
@@ -61,7 +61,7 @@ pub struct Renewed {
     pub supersedes: SerialNumber,
     /// The new one.
     #[serde(flatten)]
-    pub fulfilled: Fulfilled,
+    pub issued: IssuedCertificate,
 }
 
 /// A certificate that cannot be renewed as asked.
@@ -82,7 +82,11 @@ impl Cluster {
     ///
     /// # Errors
     /// What the inventory says.
-    pub fn due(&self, expires_before: OffsetDateTime, role: Option<Role>) -> Result<Vec<Record>, CaError> {
+    pub fn due_for_renewal(
+        &self,
+        expires_before: OffsetDateTime,
+        role: Option<Role>,
+    ) -> Result<Vec<Record>, CaError> {
         let filter = Filter {
             role,
             status: Some(Status::Valid),
@@ -156,20 +160,20 @@ impl Cluster {
         self.check_renewable(record)?;
         let intent = &record.intent;
         let old = self.inventory.certificate(&record.issuer, intent.serial_number)?;
-        let order = LeafOrder {
+        let request = IssueRequest {
             role: intent.role,
             name: intent.name.clone(),
             hosts: hosts_of(&old, &intent.name)?,
             key: self.key_source(record, &old, &renewal.key)?,
             validity: renewal.validity,
         };
-        let planned = self.plan_one(profiles, &order, now)?;
+        let planned = self.plan_one(profiles, &request, now)?;
         let files = match &renewal.output {
-            Some(directory) => self.new_files(directory, record, &order.key)?,
-            None => self.old_files(record, &old, &order.key)?,
+            Some(directory) => self.new_files(directory, record, &request.key)?,
+            None => self.old_files(record, &old, &request.key)?,
         };
         Ok(Job {
-            key: Cow::Owned(order.key),
+            key: Cow::Owned(request.key),
             planned,
             serial_number: SerialNumber::random(self.context.entropy.as_ref())?,
             certificate_path: files.certificate,
@@ -179,16 +183,23 @@ impl Cluster {
         })
     }
 
-    fn key_source(&self, record: &Record, old: &Certificate, key: &RenewedKey) -> Result<KeySource, CaError> {
+    fn key_source(
+        &self,
+        record: &Record,
+        old: &Certificate,
+        key: &RenewalKeySource,
+    ) -> Result<KeySource, CaError> {
         let serial_number = old.serial_number;
         match key {
-            RenewedKey::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
-            RenewedKey::New(_) if !self.made_the_key(record)? => Err(CaError::KeyElsewhere { serial_number }),
-            RenewedKey::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
-            RenewedKey::Request(request) if request.public_key_info == old.public_key_info => {
+            RenewalKeySource::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
+            RenewalKeySource::New(_) if !self.made_the_key(record)? => {
+                Err(CaError::ExternalKey { serial_number })
+            }
+            RenewalKeySource::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
+            RenewalKeySource::Request(csr) if csr.public_key_info == old.public_key_info => {
                 Err(CaError::SameKey { serial_number })
             }
-            RenewedKey::Request(request) => Ok(KeySource::Request(request.clone())),
+            RenewalKeySource::Request(csr) => Ok(KeySource::Request(csr.clone())),
         }
     }
 
@@ -213,17 +224,17 @@ impl Cluster {
             KeySource::Request(_) => None,
         };
         let serial_number = old.serial_number;
-        let check = |path: &Path, is_its: fn(&Path, &Certificate) -> bool| {
-            if files::occupied(path) && !is_its(path, old) {
-                return Err(CaError::FileForeign { path: path.to_owned(), serial_number });
+        let check = |path: &Path, matches: fn(&Path, &Certificate) -> bool| {
+            if files::occupied(path) && !matches(path, old) {
+                return Err(CaError::FileMismatch { path: path.to_owned(), serial_number });
             }
             Ok(())
         };
-        check(&certificate, on_disk::is_certificate)?;
+        check(&certificate, recorded_files::holds_certificate)?;
         if let (KeySource::Generate(_), Some(path)) = (key, &key_path) {
             match KeyFile::read(path).map(|old| old.protection()) {
-                Ok(Protection::None) | Err(_) => check(path, on_disk::is_key_of)?,
-                Ok(by) => return Err(CaError::Unprotects { path: path.clone(), by }),
+                Ok(Protection::None) | Err(_) => check(path, recorded_files::holds_key_of)?,
+                Ok(by) => return Err(CaError::LosesProtection { path: path.clone(), by }),
             }
         }
         Ok(Files { certificate, key: key_path, placement: Placement::Replace })
@@ -232,7 +243,7 @@ impl Cluster {
     /// New places in `directory`. A key that stays the same stays where it is.
     fn new_files(&self, directory: &Path, record: &Record, key: &KeySource) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
-        let [certificate, new_key] = pair_paths(directory, record.intent.role, &record.intent.name);
+        let [certificate, new_key] = file_paths(directory, record.intent.role, &record.intent.name);
         let (key_path, made) = match key {
             KeySource::Generate(_) => (Some(new_key.clone()), Some(new_key)),
             KeySource::Certified(_) => (recorded_key, None),
@@ -256,8 +267,8 @@ impl Cluster {
         if record.issue.is_none() {
             return Err(StoreError::NotIssued { serial_number }.into());
         }
-        let generations = self.inventory.find_identity(record.intent.role, &record.intent.name)?;
-        let newest = generations.iter().find(|generation| generation.issue.is_some());
+        let issued = self.inventory.find_identity(record.intent.role, &record.intent.name)?;
+        let newest = issued.iter().find(|one| one.issue.is_some());
         match newest.into_iter().chain([record]).find_map(|one| Some((one, one.revocation?))) {
             Some((revoked, revocation)) => Err(CaError::IdentityRevoked {
                 role: record.intent.role,
@@ -296,9 +307,9 @@ impl Authority {
             // The place may have been tidied away since; it is made again.
             files::make_private_directory(files::parent(&job.certificate_path))?;
         }
-        let fulfilled = self.run(jobs, reason, progress)?;
-        let renewed = olds.into_iter().zip(fulfilled);
-        let renewed = renewed.map(|(supersedes, fulfilled)| Renewed { supersedes, fulfilled }).collect();
+        let issued = self.run(jobs, reason, progress)?;
+        let renewed = olds.into_iter().zip(issued);
+        let renewed = renewed.map(|(supersedes, issued)| Renewed { supersedes, issued }).collect();
         Ok((renewed, refused))
     }
 }

@@ -11,7 +11,7 @@ use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber}
 
 /// One certificate that somebody asks for.
 #[derive(Clone, Debug)]
-pub struct LeafOrder {
+pub struct IssueRequest {
     /// The role it is for.
     pub role: Role,
     /// The name within the role.
@@ -37,7 +37,7 @@ pub enum KeySource {
 
 /// What an order comes to under its profile, before anything is made.
 #[derive(Debug, Serialize)]
-pub struct Planned {
+pub struct PlannedCertificate {
     /// The certificate that would be signed.
     #[serde(flatten)]
     pub plan: LeafPlan,
@@ -48,7 +48,7 @@ pub struct Planned {
 
 /// A certificate that was issued, and where it is.
 #[derive(Debug, Serialize)]
-pub struct Fulfilled {
+pub struct IssuedCertificate {
     /// The certificate's file.
     #[serde(serialize_with = "crate::files::as_text")]
     pub certificate: PathBuf,

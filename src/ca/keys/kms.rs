@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use super::protect::{Custody, Protected};
+use super::protection::{KeyProtection, ProtectionChange};
 use crate::audit::Action;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
@@ -20,11 +20,11 @@ use crate::secret::Secret;
 
 /// Whether the secrets of a service are kept in its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrets {
+pub enum SecretStorage {
     /// In the private file.
-    Kept,
+    Stored,
     /// Nowhere: whoever runs a command supplies them.
-    NotKept,
+    NotStored,
 }
 
 /// What became of one wrapped key.
@@ -81,7 +81,7 @@ impl Cluster {
     }
 }
 
-impl Custody {
+impl KeyProtection {
     /// Makes `service` the one of the cluster, and wraps with it the root's key and every other key
     /// that the service before it wraps; with `convert` also those that have a service of their own.
     ///
@@ -91,7 +91,7 @@ impl Custody {
     pub fn set_kms(
         &mut self,
         service: &Service,
-        secrets: Secrets,
+        secrets: SecretStorage,
         convert: bool,
     ) -> Result<Vec<Rewrapped>, CaError> {
         let path = self.cluster.home.kms();
@@ -131,12 +131,12 @@ impl Custody {
     /// Gives the key in `path` a service of its own and wraps it with that.
     ///
     /// # Errors
-    /// As [`Custody::set_kms`].
+    /// As [`KeyProtection::set_kms`].
     pub fn set_kms_of(
         &mut self,
         path: &Path,
         service: &Service,
-        secrets: Secrets,
+        secrets: SecretStorage,
     ) -> Result<Rewrapped, CaError> {
         let file = self.cluster.home.kms();
         let mut configuration = Configuration::load(&file)?;
@@ -201,7 +201,11 @@ impl Custody {
     /// Moves every key that `service`, the cluster's, wraps to another key of it.
     fn move_to_key(&mut self, service: &Service, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
         let stored = Configuration::load(&self.cluster.home.kms())?;
-        let secrets = if stored.cluster.as_ref() == Some(service) { Secrets::Kept } else { Secrets::NotKept };
+        let secrets = if stored.cluster.as_ref() == Some(service) {
+            SecretStorage::Stored
+        } else {
+            SecretStorage::NotStored
+        };
         self.set_kms(&service.with_key(new_key)?, secrets, false)
     }
 
@@ -224,7 +228,10 @@ impl Custody {
     /// # Errors
     /// [`CaError::KeysWrapped`], [`CaError::NoKms`], or why a key could not be opened; those before it
     /// have their new protection already, and the services stay configured.
-    pub fn unset_kms(&mut self, instead: Option<Instead<'_>>) -> Result<Vec<Protected>, CaError> {
+    pub fn unset_kms(
+        &mut self,
+        instead: Option<ReplacementProtection<'_>>,
+    ) -> Result<Vec<ProtectionChange>, CaError> {
         let path = self.cluster.home.kms();
         let mut configuration = Configuration::load(&path)?;
         if configuration.cluster.is_none() && configuration.own.is_empty() {
@@ -232,14 +239,14 @@ impl Custody {
         }
         let keys: Vec<PathBuf> = self.cluster.wrapped_keys()?.into_iter().map(|(key, _)| key).collect();
         let protection = match instead {
-            Some(Instead::Nothing) => NewProtection::None,
-            Some(Instead::Passphrase(passphrase)) => NewProtection::Passphrase(passphrase),
+            Some(ReplacementProtection::Nothing) => NewProtection::None,
+            Some(ReplacementProtection::Passphrase(passphrase)) => NewProtection::Passphrase(passphrase),
             None if keys.is_empty() => NewProtection::None,
             None => return Err(CaError::KeysWrapped { keys }),
         };
         let mut unwrapped = Vec::with_capacity(keys.len());
         for key in keys {
-            unwrapped.push(self.reseal(&key, protection, Action::KmsUnset)?);
+            unwrapped.push(self.change_protection(&key, protection, Action::KmsUnset)?);
         }
         self.record(Action::KmsUnset, "cluster".to_owned(), json!({}))?;
         configuration.cluster = None;
@@ -275,7 +282,8 @@ impl Custody {
     ) -> Result<Rewrapped, CaError> {
         let old = KeyFile::read(path)?;
         let KeyFile::Envelope(envelope) = &old else {
-            let Protected { key, after, .. } = self.reseal(path, NewProtection::Kms(wrap), action)?;
+            let ProtectionChange { key, after, .. } =
+                self.change_protection(path, NewProtection::Kms(wrap), action)?;
             return Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } });
         };
         // The same key at another address, or a run that was interrupted: nothing to move.
@@ -284,7 +292,7 @@ impl Custody {
         }
         let data_key = self.cluster.context.unlock.kms()?.data_key(envelope)?;
         let new = KeyFile::Envelope(Box::new(envelope.moved(&data_key, wrap)?));
-        let Protected { key, after, .. } = self.replace(path, &old, new, action)?;
+        let ProtectionChange { key, after, .. } = self.replace(path, &old, new, action)?;
         Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } })
     }
 
@@ -297,24 +305,24 @@ impl Custody {
         let Some(new) = envelope.rewrapped(wrap)? else { return Ok(RewrapOutcome::AlreadyCurrent) };
         let old = KeyFile::Envelope(Box::new(envelope.clone()));
         let new = KeyFile::Envelope(Box::new(new));
-        let Protected { after, .. } = self.replace(path, &old, new, Action::KmsRewrap)?;
+        let ProtectionChange { after, .. } = self.replace(path, &old, new, Action::KmsRewrap)?;
         Ok(RewrapOutcome::Rewrapped { after })
     }
 }
 
 /// What protects keys in the place of a key management service.
 #[derive(Clone, Copy, Debug)]
-pub enum Instead<'a> {
+pub enum ReplacementProtection<'a> {
     /// Nothing but the mode of their files.
     Nothing,
     /// A passphrase.
     Passphrase(&'a Secret),
 }
 
-fn kept(service: &Service, secrets: Secrets) -> Service {
+fn kept(service: &Service, secrets: SecretStorage) -> Service {
     match secrets {
-        Secrets::Kept => service.clone(),
-        Secrets::NotKept => service.without_secrets(),
+        SecretStorage::Stored => service.clone(),
+        SecretStorage::NotStored => service.without_secrets(),
     }
 }
 

@@ -1,4 +1,4 @@
 //! Protection of the private keys of a home: passphrases and key management services.
 
 pub(super) mod kms;
-pub(super) mod protect;
+pub(super) mod protection;

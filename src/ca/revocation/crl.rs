@@ -10,12 +10,12 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::crl_encoder::{CrlEntries, CrlHead};
-use super::stale::Stale;
+use super::republish_reason::RepublishReason;
 use crate::audit::Provenance;
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
-use crate::ca::signing::explained;
+use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement};
 use crate::revocation::Crl;
 use crate::store::{CurrentCrl, Inventory};
@@ -91,10 +91,10 @@ impl Authority {
         let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
         // One that was made shorter once, by an older version or at the root's end, does not stay so short.
         let validity = validity.max(SHORTEST);
-        let told_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| told_until(&last, provenance.at));
-        let entries = revoked_entries(&cluster.inventory, &cluster.issuer, told_until)?;
+        let listed_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| listed_until(&last, provenance.at));
+        let entries = revoked_entries(&cluster.inventory, &cluster.issuer, listed_until)?;
         let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
-        let (der, current) = explained(self.signer.key(), signed)?;
+        let (der, current) = with_signer_failure(self.signer.key(), signed)?;
         let path = cluster.home.crl();
         write(&path, &der).map_err(|source| CaError::CrlNotWritten { number, source })?;
         drop(der);
@@ -103,17 +103,17 @@ impl Authority {
     }
 
     /// Why the list must be made anew now, if it must.
-    pub(in crate::ca) fn stale_crl(&self) -> Result<Option<Stale>, CaError> {
+    pub(in crate::ca) fn stale_crl(&self) -> Result<Option<RepublishReason>, CaError> {
         let issuer = self.cluster.inventory.active_issuer()?;
         let now = self.cluster.context.now();
         let half = |crl: CurrentCrl| crl.this_update + (crl.next_update - crl.this_update) / 2;
         Ok(match issuer.crl {
             // Nothing can be signed in the name of a root that is over; what there is stays.
             _ if !self.cluster.root.is_valid_at(now) => None,
-            _ if issuer.owes_crl() => Some(Stale::Owed),
-            _ if !files::occupied(&self.cluster.home.crl()) => Some(Stale::Missing),
-            Some(crl) if crl.this_update > now.saturating_add(CLOCK_SKEW) => Some(Stale::Ahead),
-            Some(crl) if half(crl) < now => Some(Stale::Aged),
+            _ if issuer.owes_crl() => Some(RepublishReason::Owed),
+            _ if !files::occupied(&self.cluster.home.crl()) => Some(RepublishReason::Missing),
+            Some(crl) if crl.this_update > now.saturating_add(CLOCK_SKEW) => Some(RepublishReason::Ahead),
+            Some(crl) if half(crl) < now => Some(RepublishReason::Aged),
             _ => None,
         })
     }
@@ -236,13 +236,13 @@ fn sign(
     };
     let der = entries.sign(&head, signer.key())?;
     let root = pem::pem(pem::Kind::Certificate.label(), &root.der);
-    let judged = Crl::verify(&der, &TrustBundle::from_pem(root.as_bytes(), this_update)?, this_update)?;
-    Ok((der, CurrentCrl { number, this_update, next_update, sha256: judged.sha256 }))
+    let verified = Crl::verify(&der, &TrustBundle::from_pem(root.as_bytes(), this_update)?, this_update)?;
+    Ok((der, CurrentCrl { number, this_update, next_update, sha256: verified.sha256 }))
 }
 
 /// Until when everything that was over by then has been on a list made after that. A list says when it was
 /// made, and the clock may have been ahead then: what has not expired by the clock of today is not over.
-fn told_until(last: &CurrentCrl, now: OffsetDateTime) -> OffsetDateTime {
+fn listed_until(last: &CurrentCrl, now: OffsetDateTime) -> OffsetDateTime {
     last.this_update.min(now) - GRACE
 }
 
@@ -251,11 +251,11 @@ fn told_until(last: &CurrentCrl, now: OffsetDateTime) -> OffsetDateTime {
 fn revoked_entries(
     inventory: &Inventory,
     issuer: &KeyIdentifier,
-    told_until: OffsetDateTime,
+    listed_until: OffsetDateTime,
 ) -> Result<CrlEntries, CaError> {
     let expected = usize::try_from(inventory.count_revoked(issuer)?).unwrap_or_default();
     let mut entries = CrlEntries::with_capacity(expected);
-    inventory.revoked(issuer, told_until, |revoked| {
+    inventory.revoked(issuer, listed_until, |revoked| {
         entries.push(&revoked);
         Ok::<_, CaError>(())
     })?;

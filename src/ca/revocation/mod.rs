@@ -2,6 +2,6 @@
 
 pub(super) mod crl;
 pub(super) mod crl_encoder;
+pub(super) mod republish_reason;
 pub(super) mod revoke;
 pub(super) mod rollback;
-pub(super) mod stale;

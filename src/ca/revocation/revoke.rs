@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::crl::PublishedCrl;
 use crate::ca::authority::Authority;
-use crate::ca::cluster::{Cluster, only};
+use crate::ca::cluster::{Cluster, exactly_one};
 use crate::ca::error::CaError;
 use crate::ca::target::Target;
 use crate::identity::{Name, Role};
@@ -48,7 +48,7 @@ pub struct Released {
 
 /// Which certificates to revoke together: those of a role, of a time, or of a role and a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bulk {
+pub struct BulkSelection {
     /// Of this role only.
     pub role: Option<Role>,
     /// Issued at this time or later.
@@ -78,7 +78,7 @@ impl Cluster {
         } else if candidates.iter().all(|record| record.revocation.is_some()) {
             candidates.truncate(1);
         }
-        only(target, candidates)
+        exactly_one(target, candidates)
     }
 
     /// The one certificate that `target` names for being released: of an identity, the one that is on
@@ -94,14 +94,14 @@ impl Cluster {
         } else if candidates.iter().any(was_on_hold) {
             candidates.retain(was_on_hold);
         }
-        only(target, candidates)
+        exactly_one(target, candidates)
     }
 
     /// Every certificate of an identity that was issued.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`] when there is none, or what the inventory says.
-    pub fn generations(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
+    pub fn certificates_of(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
         let target = Target::Identity(role, name.clone());
         let candidates = self.candidates(&target)?;
         if candidates.is_empty() { Err(CaError::UnknownCertificate { target }) } else { Ok(candidates) }
@@ -110,12 +110,12 @@ impl Cluster {
     /// Every certificate of an identity that is on hold, or was.
     ///
     /// # Errors
-    /// [`CaError::NotOnHold`] when there is none, or what [`Cluster::generations`] says.
+    /// [`CaError::NotOnHold`] when there is none, or what [`Cluster::certificates_of`] says.
     pub fn held_generations(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
-        let generations = self.generations(role, name)?;
-        let newest = generations.first().map(|record| record.intent.serial_number);
+        let certificates_of = self.certificates_of(role, name)?;
+        let newest = certificates_of.first().map(|record| record.intent.serial_number);
         let held = |record: &Record| record.is_on_hold() || record.release_entry.is_some();
-        let held: Vec<_> = generations.into_iter().filter(held).collect();
+        let held: Vec<_> = certificates_of.into_iter().filter(held).collect();
         match newest {
             Some(serial_number) if held.is_empty() => Err(CaError::NotOnHold { serial_number }),
             _ => Ok(held),
@@ -137,7 +137,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What the inventory says.
-    pub fn find_bulk(&self, bulk: &Bulk) -> Result<Vec<Record>, CaError> {
+    pub fn find_bulk(&self, bulk: &BulkSelection) -> Result<Vec<Record>, CaError> {
         let now = self.context.now();
         let filter = Filter {
             role: bulk.role,

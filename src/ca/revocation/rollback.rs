@@ -17,7 +17,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`CaError::InventoryBehind`], or what the inventory says.
-    pub(in crate::ca) fn refuse_older_inventory(&self) -> Result<(), CaError> {
+    pub(in crate::ca) fn refuse_outdated_inventory(&self) -> Result<(), CaError> {
         let next = self.cluster.inventory.active_issuer()?.next_crl_number;
         match self.published_from(next.into()) {
             Some(number) => Err(CaError::InventoryBehind {

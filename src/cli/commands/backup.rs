@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::ca::backup::{self, BackedUp, Manifest, Restored};
+use crate::ca::backup::{self, CreatedBackup, Manifest, Restored};
 use crate::ca::{Authority, Cluster};
 use crate::clock::rfc3339;
 
@@ -88,7 +88,7 @@ impl Backup {
         }
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let password = self.password.choose("the backup")?;
-        let made = backup::back_up(&cluster, &self.file, &password, self.with_issued, &session.context)?;
+        let made = backup::create(&cluster, &self.file, &password, self.with_issued, &session.context)?;
         Ok(Box::new(Told(Made(made))))
     }
 }
@@ -98,14 +98,14 @@ impl Restore {
         let password = self.password.enter("the backup")?;
         let home = session.home();
         let enforced = self.reach.enforced(session, &self.file, &password)?;
-        let wanted = backup::Restore {
+        let wanted = backup::RestoreOptions {
             file: &self.file,
             passphrase: &password,
             reconcile: self.reconcile,
             crls: &self.crl,
             certificates: &self.certificates,
             enforced: &enforced,
-            no_newer_list: self.no_newer_list,
+            no_newer_crl: self.no_newer_list,
         };
         let restored = backup::restore(&home, &wanted, &session.context)?;
         // Opening it writes the list that is owed; the home is whole without that, too.
@@ -141,11 +141,11 @@ impl<T: fmt::Display + Serialize> Outcome for Told<T> {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Made(BackedUp);
+struct Made(CreatedBackup);
 
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BackedUp { file, manifest, files } = &self.0;
+        let CreatedBackup { file, manifest, files } = &self.0;
         writeln!(f, "Made the backup {}", typed(file))?;
         manifest_text(manifest, f)?;
         writeln!(f, "  files         {}", files.len())?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{Action, Outcome};
-use crate::ca::{Cluster, HandOver, Registrar, TrustFiles};
+use crate::ca::{Cluster, ExportedCertificate, InventoryWriter, TrustFiles};
 use crate::clock::rfc3339;
 use crate::distribute::{FileStem, Package, Password, archive, key_store, readme};
 use crate::files::{self, Access, Placement, Staged};
@@ -103,7 +103,7 @@ impl Bundle {
         let target = input::target(&self.target)?;
         let home = session.home();
         let cluster = Cluster::open(&home, &session.context)?;
-        let mut leaf = cluster.hand_over(&target)?;
+        let mut leaf = cluster.export(&target)?;
         let trust = cluster.trust_files()?;
         let intent = &leaf.record.intent;
         let identity = Identity {
@@ -124,7 +124,7 @@ impl Bundle {
             Format::P12 => self.key_store(&name, &leaf, &trust)?,
         };
         let output = files::absolute(&output)?;
-        let mut registrar = Registrar::open(&home, &session.context)?;
+        let mut registrar = InventoryWriter::open(&home, &session.context)?;
         // What a run that ended early has left is nobody else's: this one has the home's lock.
         drop(Staged::adopt(&output, TAG));
         let staged = Staged::create(&output, TAG, Access::Private, contents.expose())?;
@@ -156,7 +156,7 @@ impl Bundle {
         session: &Session,
         name: &str,
         identity: &Identity,
-        leaf: &mut HandOver,
+        leaf: &mut ExportedCertificate,
         trust: TrustFiles,
     ) -> Result<Secret, Failure> {
         let stem = self.stem.clone().unwrap_or_else(|| FileStem::of_role(identity.role));
@@ -167,7 +167,12 @@ impl Bundle {
             .map_err(|error| Failure::of("bundle.archive", &error))
     }
 
-    fn key_store(&self, name: &str, leaf: &HandOver, trust: &TrustFiles) -> Result<Secret, Failure> {
+    fn key_store(
+        &self,
+        name: &str,
+        leaf: &ExportedCertificate,
+        trust: &TrustFiles,
+    ) -> Result<Secret, Failure> {
         let Some(key) = &leaf.key_pem else {
             return Err(Failure::new(
                 "bundle.no_key",

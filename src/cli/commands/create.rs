@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::ca::{self, Authority, Fulfilled, KeySource, LeafOrder, Planned};
+use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Host, Name, Role};
 use crate::x509::KeyAlgorithm;
@@ -203,7 +203,13 @@ impl Common {
         let profiles = session.profiles()?;
         let orders = identities(session)?
             .into_iter()
-            .map(|(name, hosts)| LeafOrder { role, name, hosts, key: key.clone(), validity: self.validity })
+            .map(|(name, hosts)| IssueRequest {
+                role,
+                name,
+                hosts,
+                key: key.clone(),
+                validity: self.validity,
+            })
             .collect::<Vec<_>>();
         if self.dry_run {
             let cluster = ca::Cluster::open(&session.home(), &session.context)?;
@@ -215,16 +221,16 @@ impl Common {
         session.tell_opened(&authority);
         let bar = progress::certificates(orders.len(), session.format());
         let begin = session.context.clock.monotonic();
-        let fulfilled =
+        let issued =
             authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count));
-        let fulfilled = fulfilled.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
+        let issued = issued.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
         bar.finish_and_clear();
         session.detail(format_args!(
             "issued {} in {:.1?}",
-            fulfilled.len(),
+            issued.len(),
             session.context.clock.monotonic() - begin
         ));
-        for certificate in &fulfilled {
+        for certificate in &issued {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(
                     "the request asks for {} {}; the profile decides, and it is {}",
@@ -232,13 +238,13 @@ impl Common {
                 ));
             }
         }
-        Ok(Box::new(Issued { all: fulfilled, many }))
+        Ok(Box::new(Issued { all: issued, many }))
     }
 }
 
 /// What was issued; one that was asked for by itself is told in full.
 struct Issued {
-    all: Vec<Fulfilled>,
+    all: Vec<IssuedCertificate>,
     many: bool,
 }
 
@@ -266,7 +272,7 @@ impl Outcome for Issued {
 
 /// What would be signed.
 struct WouldSign {
-    all: Vec<Planned>,
+    all: Vec<PlannedCertificate>,
     many: bool,
 }
 
@@ -290,7 +296,7 @@ fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value,
     }
 }
 
-fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "Issued {}/{}", issued.role, issued.name)?;
     writeln!(f, "  certificate  {}", typed(&issued.certificate))?;
     match &issued.key {
@@ -307,7 +313,7 @@ fn issued_text(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// The command that carries a pair to where it is used.
-pub(crate) fn write_next(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_next(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
     let host = match role {
         Role::ControlService => name.as_str(),
@@ -317,7 +323,7 @@ pub(crate) fn write_next(issued: &Fulfilled, f: &mut fmt::Formatter<'_>) -> fmt:
     writeln!(f, "\nNext: cluster-ca distribute {role}/{name} --to root@{host}:/etc/cluster")
 }
 
-fn plan_text(planned: &Planned, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn plan_text(planned: &PlannedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let plan = &planned.plan;
     writeln!(f, "Would sign (nothing was written)")?;
     writeln!(f, "  subject      {}", plan.subject)?;

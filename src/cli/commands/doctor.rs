@@ -75,8 +75,7 @@ fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
     };
     let Some((role, name)) = operator else { return };
     let who = format!("the operator {role}/{name} of {}", file.display());
-    let leaf =
-        Cluster::open(home, context).and_then(|cluster| cluster.hand_over(&Target::Identity(role, name)));
+    let leaf = Cluster::open(home, context).and_then(|cluster| cluster.export(&Target::Identity(role, name)));
     match leaf {
         Ok(leaf) if leaf.key_pem.is_none() => {
             let message = format!("{who} has no private key here: no gateway can be called as it");
@@ -101,7 +100,7 @@ fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
     };
     let Ok(cluster) = Cluster::open(home, context) else { return };
     for Delivery { role, name, destination, .. } in listed.deliveries() {
-        if let Err(error) = cluster.hand_over(&Target::Identity(*role, name.clone())) {
+        if let Err(error) = cluster.export(&Target::Identity(*role, name.clone())) {
             let message = format!("{role}/{name} cannot be delivered to {destination}: {error}");
             found.add(Severity::Warning, error.code(), message);
         }
@@ -154,7 +153,7 @@ impl<'a> From<&'a Finding> for Advised<'a> {
 fn remedy(finding: &Finding) -> Option<&'static str> {
     match finding.severity {
         Severity::Note => None,
-        _ => hint(finding.code).or(Some(match finding.is_mendable() {
+        _ => hint(finding.code).or(Some(match finding.is_repairable() {
             true => "cluster-ca doctor --fix does it",
             false => "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
         })),
@@ -204,7 +203,7 @@ impl fmt::Display for Diagnosis {
         if self.examination.is_healthy() {
             return writeln!(f, "Healthy: {certificates} valid certificates, and everything agrees");
         }
-        if !self.fix && findings.iter().any(Finding::is_mendable) {
+        if !self.fix && findings.iter().any(Finding::is_repairable) {
             writeln!(
                 f,
                 "\nNext: cluster-ca doctor --fix    (repairs what can be repaired without losing anything)"

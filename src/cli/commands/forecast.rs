@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Breakage, Cluster, Forecast as Forecasted, Gauges};
+use crate::ca::{Cluster, Forecast as Forecasted, Gauges, OutageKind};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::files::{self, Access, Placement};
 
@@ -56,7 +56,7 @@ impl Outcome for Ahead {
     }
 
     fn exit_code(&self) -> u8 {
-        u8::from(!self.forecast.is_calm())
+        u8::from(!self.forecast.is_empty())
     }
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Ahead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forecast = &self.forecast;
         let within = format_duration(self.within);
-        if forecast.is_calm() {
+        if forecast.is_empty() {
             writeln!(f, "Nothing breaks within {within}")?;
             return match &forecast.first {
                 Some(first) => writeln!(f, "  first  {}  {}", rfc3339(first.at), first.message),
@@ -76,7 +76,7 @@ impl fmt::Display for Ahead {
         for outage in &forecast.outages {
             let since = if outage.at < forecast.at { "  (in the past)" } else { "" };
             writeln!(f, "  {}  {}{since}", rfc3339(outage.at), outage.message)?;
-            named += u64::from(outage.what == Breakage::Leaf);
+            named += u64::from(outage.what == OutageKind::Leaf);
         }
         if named < forecast.leaves {
             writeln!(f, "  and {} more certificates", forecast.leaves - named)?;
@@ -87,10 +87,10 @@ impl fmt::Display for Ahead {
 }
 
 /// What keeps the first outage from happening.
-fn remedy(first: Option<Breakage>) -> &'static str {
+fn remedy(first: Option<OutageKind>) -> &'static str {
     match first {
-        Some(Breakage::Root | Breakage::Issuing) => "plan a new root before the first of these dates",
-        Some(Breakage::Crl) => "write a fresh list: cluster-ca crl publish",
+        Some(OutageKind::Root | OutageKind::Issuing) => "plan a new root before the first of these dates",
+        Some(OutageKind::Crl) => "write a fresh list: cluster-ca crl publish",
         _ => "renew what is still used: cluster-ca renew --expires-within DURATION",
     }
 }

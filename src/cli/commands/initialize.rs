@@ -113,7 +113,7 @@ impl Initialize {
         };
         let made = ca::initialize(&session.home(), &wanted, &session.profiles()?, &session.context)
             .map_err(for_a_new_cluster)?;
-        if made.swept {
+        if made.removed_leftovers {
             session
                 .note("an earlier initialize ended before its cluster was whole; what it left was removed");
         }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ca::{Cluster, Expectation, Verdict};
+use crate::ca::{Cluster, Expectation, VerificationReport};
 use crate::clock::{parse_time, rfc3339};
 use crate::files;
 use crate::identity::Host;
@@ -117,7 +117,7 @@ pub(crate) struct Verify {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Good(Verdict);
+struct Good(VerificationReport);
 
 impl fmt::Display for Good {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

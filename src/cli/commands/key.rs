@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::ca::{Cluster, Protected};
+use crate::ca::{Cluster, ProtectionChange};
 use crate::files;
 use crate::keys::{KeyFile, Protection};
 
@@ -55,7 +55,7 @@ impl Key {
             Self::Show(key) => {
                 let held = match key.file {
                     None if !files::occupied(&session.home().key()) => {
-                        Cluster::open(&session.home(), &session.context)?.signer()?
+                        Cluster::open(&session.home(), &session.context)?.remote_signer()?
                     }
                     _ => None,
                 };
@@ -69,13 +69,13 @@ impl Key {
             }
             Self::Protect(key) => {
                 let (path, mut custody) = (path(key), custody(session)?);
-                custody.refuse_held(&path)?;
+                custody.refuse_remote_key(&path)?;
                 custody.protect(&path, &session.passphrase().choose(&path)?)?
             }
             Self::Unprotect(key) => custody(session)?.unprotect(&path(key))?,
             Self::ChangePassphrase(change) => {
                 let (path, mut custody) = (path(change.key), custody(session)?);
-                custody.refuse_held(&path)?;
+                custody.refuse_remote_key(&path)?;
                 custody.change_passphrase(&path, &change.new.choose(&path)?)?
             }
         };
@@ -104,11 +104,11 @@ impl fmt::Display for Shape {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Changed(Protected);
+struct Changed(ProtectionChange);
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Protected { key, before, after } = &self.0;
+        let ProtectionChange { key, before, after } = &self.0;
         writeln!(f, "{}", typed(key))?;
         writeln!(f, "  protection  {after}  (before: {before})")?;
         if *after == Protection::None {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::ca::{Cluster, Instead, Protected, RewrapOutcome, Rewrapped, Secrets};
+use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage};
 use crate::files;
 use crate::keys::kms::{
     self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, Missing, MountPath,
@@ -228,7 +228,7 @@ impl VaultAccess {
 impl SetVault {
     fn run(self, session: &Session) -> CommandResult {
         let service = Service::Vault(self.access.service(self.address, self.key)?);
-        let secrets = if self.do_not_keep_secrets { Secrets::NotKept } else { Secrets::Kept };
+        let secrets = if self.do_not_keep_secrets { SecretStorage::NotStored } else { SecretStorage::Stored };
         set(session, &service, secrets, self.own, self.convert)
     }
 }
@@ -242,7 +242,7 @@ impl SetKmip {
             client_key: Credential::from_pem_file(&self.client_key)?,
             ca_certificate: self.ca_cert.as_deref().map(text_of).transpose()?,
         });
-        set(session, &service, Secrets::Kept, None, self.convert)
+        set(session, &service, SecretStorage::Stored, None, self.convert)
     }
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn text_of(file: &Path) -> Result<String, Failure> {
 fn set(
     session: &Session,
     service: &Service,
-    secrets: Secrets,
+    secrets: SecretStorage,
     own: Option<PathBuf>,
     convert: bool,
 ) -> CommandResult {
@@ -265,7 +265,7 @@ fn set(
         Some(key) => vec![custody.set_kms_of(&key, service, secrets)?],
         None => custody.set_kms(service, secrets, convert)?,
     };
-    Ok(Box::new(Shown(WasSet { service: Facts::of(service, secrets == Secrets::Kept), keys })))
+    Ok(Box::new(Shown(WasSet { service: Facts::of(service, secrets == SecretStorage::Stored), keys })))
 }
 
 impl Show {
@@ -273,7 +273,7 @@ impl Show {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let stored = Configuration::load(&session.home().kms())?;
         if self.check {
-            cluster.try_signer()?;
+            cluster.test_remote_signer()?;
             let configured = session.context.unlock.kms()?;
             for service in configured.cluster.iter().chain(configured.own.values()) {
                 kms::try_out(configured.connect(service)?.as_ref(), service.address())?;
@@ -307,8 +307,8 @@ impl Unset {
         let passphrase = session.passphrase().given(&session.home().key())?;
         let instead = match &passphrase {
             _ if !self.allow_downgrade => None,
-            Some(passphrase) => Some(Instead::Passphrase(passphrase)),
-            None => Some(Instead::Nothing),
+            Some(passphrase) => Some(ReplacementProtection::Passphrase(passphrase)),
+            None => Some(ReplacementProtection::Nothing),
         };
         Ok(Box::new(Shown(Ended { keys: custody(session)?.unset_kms(instead)? })))
     }
@@ -517,13 +517,13 @@ impl fmt::Display for Exported {
 
 #[derive(Serialize)]
 struct Ended {
-    keys: Vec<Protected>,
+    keys: Vec<ProtectionChange>,
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "No key management service wraps the keys of this cluster any more")?;
-        for Protected { key, after, .. } in &self.keys {
+        for ProtectionChange { key, after, .. } in &self.keys {
             writeln!(f, "  {}  protection: {after}", typed(key))?;
         }
         if self.keys.iter().any(|key| key.after == Protection::None) {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, RenewalKeySource, Renewed};
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
@@ -82,25 +82,25 @@ pub(crate) struct Rekey {
 
 impl Renew {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
-        self.common.run(session, RenewedKey::Same)
+        self.common.run(session, RenewalKeySource::Same)
     }
 }
 
 impl Rekey {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => RenewedKey::Request(Box::new(input::certification_request(file)?)),
-            None => RenewedKey::New(self.key_type),
+            Some(file) => RenewalKeySource::Request(Box::new(input::certification_request(file)?)),
+            None => RenewalKeySource::New(self.key_type),
         };
         self.common.run(session, key)
     }
 }
 
 impl Common {
-    fn run(self, session: &Session, key: RenewedKey) -> CommandResult {
+    fn run(self, session: &Session, key: RenewalKeySource) -> CommandResult {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
-        let same_key = matches!(key, RenewedKey::Same);
+        let same_key = matches!(key, RenewalKeySource::Same);
         let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
         if self.dry_run {
             let cluster = Cluster::open(&session.home(), &session.context)?;
@@ -125,7 +125,9 @@ impl Common {
     fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
         match (&self.target, self.expires_within) {
             (Some(target), _) => Ok(vec![cluster.find(&input::target(target)?)?]),
-            (None, within) => Ok(cluster.due(now.saturating_add(within.unwrap_or_default()), self.role)?),
+            (None, within) => {
+                Ok(cluster.due_for_renewal(now.saturating_add(within.unwrap_or_default()), self.role)?)
+            }
         }
     }
 }
@@ -193,9 +195,9 @@ impl fmt::Display for Done {
         if let ([one], false) = (self.all.as_slice(), self.many) {
             return renewed_text(one, f);
         }
-        for Renewed { supersedes, fulfilled } in &self.all {
-            let (role, name, until) = (fulfilled.role, &fulfilled.name, rfc3339(fulfilled.not_after));
-            writeln!(f, "{supersedes} -> {}  {role}/{name}  until {until}", fulfilled.serial_number)?;
+        for Renewed { supersedes, issued } in &self.all {
+            let (role, name, until) = (issued.role, &issued.name, rfc3339(issued.not_after));
+            writeln!(f, "{supersedes} -> {}  {role}/{name}  until {until}", issued.serial_number)?;
         }
         self.refused.iter().try_for_each(|one| one.fmt(f))?;
         match (self.all.len(), self.refused.len()) {
@@ -269,7 +271,7 @@ fn json<T: Serialize>(
 }
 
 fn renewed_text(renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let new = &renewed.fulfilled;
+    let new = &renewed.issued;
     writeln!(f, "Renewed {}/{}", new.role, new.name)?;
     writeln!(f, "  certificate  {}", typed(&new.certificate))?;
     match &new.key {

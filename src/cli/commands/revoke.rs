@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ca::{Authority, Bulk, Cluster, PublishedCrl, Released, Revoked, Target};
+use crate::ca::{Authority, BulkSelection, Cluster, PublishedCrl, Released, Revoked, Target};
 use crate::clock::{parse_time, rfc3339};
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
@@ -176,7 +176,7 @@ impl Revoke {
             let target = input::target(target)?;
             if self.all_generations {
                 let (role, name) = identity(target)?;
-                return Ok(cluster.generations(role, &name)?);
+                return Ok(cluster.certificates_of(role, &name)?);
             }
             return Ok(vec![to_revoke(cluster, &target)?]);
         }
@@ -193,7 +193,7 @@ impl Revoke {
             return Ok(cluster.certified_for(&input::public_key_info(file)?)?);
         }
         let Self { role, issued_after, issued_before, .. } = *self;
-        Ok(cluster.find_bulk(&Bulk { role, issued_after, issued_before })?)
+        Ok(cluster.find_bulk(&BulkSelection { role, issued_after, issued_before })?)
     }
 }
 
@@ -370,7 +370,7 @@ impl Hold {
         session.tell_opened(&authority);
         let cluster = authority.cluster();
         let records = match self.identity()? {
-            Some((role, name)) => cluster.generations(role, &name)?,
+            Some((role, name)) => cluster.certificates_of(role, &name)?,
             None => vec![holdable(to_revoke(cluster, &input::target(&self.target)?)?)?],
         };
         if let Some(plan) = &plan {

@@ -10,7 +10,7 @@ use serde_json::json;
 use time::Duration;
 
 use crate::audit::{Action, Outcome};
-use crate::ca::{Cluster, Registrar, Target, TrustFiles};
+use crate::ca::{Cluster, InventoryWriter, Target, TrustFiles};
 use crate::clock::parse_duration;
 use crate::distribute::{
     Delivered, DeliveryError, Destination, FileStem, Hosts, Package, ReloadCommand, Ssh, in_parallel,
@@ -158,7 +158,7 @@ impl Distribute {
     }
 
     fn prepare<'a>(&self, cluster: &Cluster, job: &'a Job, trust: &TrustFiles) -> Result<Ready<'a>, Failure> {
-        let leaf = cluster.hand_over(&job.target)?;
+        let leaf = cluster.export(&job.target)?;
         if self.forget_key && self.to.is_some() && leaf.key_pem.is_none() {
             let serial_number = leaf.record.intent.serial_number;
             return Err(StoreError::NoKey { serial_number }.into());
@@ -214,7 +214,7 @@ impl Distribute {
                 Outcome::Failure
             }
         };
-        let mut registrar = Registrar::open(&session.home(), &session.context)?;
+        let mut registrar = InventoryWriter::open(&session.home(), &session.context)?;
         let reason = self.reason.as_deref();
         Ok(registrar.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)
     }
@@ -252,7 +252,7 @@ impl Distribute {
             "key": record.intent.key_path.as_ref().map(|path| path.to_string_lossy()),
             "destinations": destinations,
         });
-        let mut registrar = Registrar::open(&session.home(), &session.context)?;
+        let mut registrar = InventoryWriter::open(&session.home(), &session.context)?;
         Ok(registrar.forget_key(record, details, self.reason.as_deref())?)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::ca::Cluster;
-use crate::ca::backup::{EnforcedCrl, Inside, look_into};
+use crate::ca::backup::{BackupContents, EnforcedCrl, inspect};
 use crate::gateway_client::{self, Calling, Gateways, Trust};
 use crate::identity::{Name, Role};
 use crate::keys::PrivateKey;
@@ -33,7 +33,7 @@ impl Reach {
             let pair = self.operator(listed).map(|(role, name)| pair_names(role, &name));
             let wanted =
                 |name: &str| name == Gateways::FILE || pair.iter().flatten().any(|wanted| wanted == name);
-            look_into(backup, passphrase, &session.context, wanted)
+            inspect(backup, passphrase, &session.context, wanted)
         };
         let mut inside = look(at_home.as_ref())?;
         let mut listed = at_home;
@@ -67,7 +67,7 @@ impl Reach {
     fn ask(
         &self,
         session: &Session,
-        inside: Inside,
+        inside: BackupContents,
         listed: Option<&Gateways>,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
         let gateways = self.gateways(listed)?;
@@ -77,7 +77,7 @@ impl Reach {
             (Some(pair), Err(_)) => of_backup(&inside.parts, &pair)?,
             _ => self.caller(session, operator)?,
         };
-        let Inside { trust: bundle, trust_domain, .. } = inside;
+        let BackupContents { trust: bundle, trust_domain, .. } = inside;
         // The backup's list may be long past its end, and says nothing about what came after it. Whoever
         // lies here can keep a backup from being put back, or say as little as a gateway that is down.
         let trust = Trust { bundle, crls: None, trust_domain, at: session.context.clock.now() };

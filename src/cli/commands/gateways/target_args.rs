@@ -119,7 +119,7 @@ impl Reach {
         })?;
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let operator = format!("the operator {role}/{name}");
-        let leaf = cluster.hand_over(&Target::Identity(role, name));
+        let leaf = cluster.export(&Target::Identity(role, name));
         let leaf = leaf.map_err(|error| Failure::from(error).at(&operator))?;
         let serial_number = leaf.record.intent.serial_number;
         let no_key = || Failure::from(StoreError::NoKey { serial_number }).at(&operator);

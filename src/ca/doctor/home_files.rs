@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::finding::{Mend, Severity};
-use super::round::Round;
+use super::examiner::Examiner;
+use super::finding::{Repair, Severity};
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::files::{self, DirectoryLock, FileError};
@@ -17,28 +17,28 @@ use crate::x509::{Certificate, SerialNumber, pem};
 /// What marks a temporary file in its name.
 const TEMPORARY: &str = ".tmp";
 
-impl Round<'_> {
+impl Examiner<'_> {
     /// Who else may read or change what is in the home.
-    pub(super) fn look_at_modes(&mut self) {
-        self.look_at_mode(self.home.directory(), 0o700, "file.exposed");
-        self.look_at_mode(&self.home.database(), 0o600, "file.exposed");
+    pub(super) fn check_modes(&mut self) {
+        self.check_mode(self.home.directory(), 0o700, "file.exposed");
+        self.check_mode(&self.home.database(), 0o600, "file.exposed");
         // A key that a service holds has no file, and its configuration says so.
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
-            self.look_at_mode(&self.home.key(), 0o600, "file.exposed");
+            self.check_mode(&self.home.key(), 0o600, "file.exposed");
         }
-        self.look_at_mode(&self.home.certificate(), 0o644, "doctor.writable");
+        self.check_mode(&self.home.certificate(), 0o644, "doctor.writable");
         // Where it is missing, that is told where it is read.
         if files::occupied(&self.home.crl()) {
-            self.look_at_mode(&self.home.crl(), 0o644, "doctor.writable");
+            self.check_mode(&self.home.crl(), 0o644, "doctor.writable");
         }
         if self.home.issued().is_dir() {
-            self.look_at_mode(&self.home.issued(), 0o700, "file.exposed");
+            self.check_mode(&self.home.issued(), 0o700, "file.exposed");
         }
     }
 
     /// Finds a file whose mode grants more than `wanted`, or that belongs to somebody else. A link is
     /// not followed: what it leads to is not ours to change.
-    fn look_at_mode(&mut self, path: &Path, wanted: u32, code: &'static str) {
+    fn check_mode(&mut self, path: &Path, wanted: u32, code: &'static str) {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(source) => {
@@ -48,14 +48,14 @@ impl Round<'_> {
         };
         let mode = metadata.mode() & 0o7777;
         if mode & !wanted != 0 && !metadata.is_symlink() {
-            let mend = Mend::Close(path.to_owned(), mode & wanted);
+            let repair = Repair::Close(path.to_owned(), mode & wanted);
             let what = if code == "file.exposed" {
                 "accessible to other users"
             } else {
                 "open to changes by others"
             };
             let message = format_args!("{} is {what} (mode {mode:04o})", path.display());
-            self.find(Severity::Error, code, &message, Some(mend));
+            self.add(Severity::Error, code, &message, Some(repair));
         }
         if !files::owned_by_user_or_root(&metadata) {
             let owner = metadata.uid();
@@ -65,7 +65,7 @@ impl Round<'_> {
 
     /// What a process that ended early left. While another process is at work this cannot be told from
     /// what it is just making, so it is left alone.
-    pub(super) fn look_at_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+    pub(super) fn check_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         let Ok(_lock) =
             DirectoryLock::acquire(self.home.directory(), Duration::ZERO, &*cluster.context.clock)
         else {
@@ -87,11 +87,11 @@ impl Round<'_> {
             if records.len() > 1 {
                 message.push_str(&format!(", and so it is with {} more", records.len() - 1));
             }
-            self.find(Severity::Warning, code, &message, Some(Mend::Recover));
+            self.add(Severity::Warning, code, &message, Some(Repair::Recover));
         }
         for directory in [self.home.directory().to_owned(), self.home.issued()] {
             for path in entries(&directory).map(|entry| entry.path()).filter(|path| is_temporary(path)) {
-                self.look_at_leftover(cluster, &path, &pending)?;
+                self.check_leftover(cluster, &path, &pending)?;
             }
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Round<'_> {
 
     /// A temporary file: swept unless a certificate was issued under the serial number that tags it,
     /// since it may then be the only copy of that certificate's key.
-    fn look_at_leftover(
+    fn check_leftover(
         &mut self,
         cluster: &Cluster,
         path: &Path,
@@ -124,32 +124,32 @@ impl Round<'_> {
             self.warn("doctor.leftover_of_issued", &message);
         } else {
             let message = format_args!("{} was left by a process that ended early", path.display());
-            self.find(Severity::Warning, "doctor.leftover", &message, Some(Mend::Sweep(path.to_owned())));
+            self.add(Severity::Warning, "doctor.leftover", &message, Some(Repair::Sweep(path.to_owned())));
         }
         Ok(())
     }
 
     /// Every file in `issued/`: keys that others can read, keys without certificates, certificates that
     /// the inventory does not know, pairs that do not belong together.
-    pub(super) fn look_at_issued(&mut self, cluster: &Cluster) -> Result<(), CaError> {
+    pub(super) fn check_issued(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         for entry in entries(&self.home.issued()) {
             let path = entry.path();
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("key") => {
-                    self.look_at_mode(&path, 0o600, "file.exposed");
+                    self.check_mode(&path, 0o600, "file.exposed");
                     if !path.with_extension("crt").exists() {
                         let message = format_args!("{} has no certificate beside it", path.display());
                         self.warn("doctor.key_without_certificate", &message);
                     }
                 }
-                Some("crt") => self.look_at_certificate(cluster, &path)?,
+                Some("crt") => self.check_certificate(cluster, &path)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn look_at_certificate(&mut self, cluster: &Cluster, path: &Path) -> Result<(), CaError> {
+    fn check_certificate(&mut self, cluster: &Cluster, path: &Path) -> Result<(), CaError> {
         let certificate = match read_certificate(path) {
             Ok(certificate) => certificate,
             Err(error) => {

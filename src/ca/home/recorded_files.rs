@@ -7,7 +7,7 @@ use crate::keys::PrivateKey;
 use crate::x509::{Certificate, pem};
 
 /// Whether the file holds this certificate, first of all.
-pub(in crate::ca) fn is_certificate(path: &Path, certificate: &Certificate) -> bool {
+pub(in crate::ca) fn holds_certificate(path: &Path, certificate: &Certificate) -> bool {
     files::read(path, files::SMALL_FILE)
         .ok()
         .and_then(|bytes| pem::certificates(&bytes).ok())
@@ -15,6 +15,6 @@ pub(in crate::ca) fn is_certificate(path: &Path, certificate: &Certificate) -> b
 }
 
 /// Whether the file holds the private key of this certificate.
-pub(in crate::ca) fn is_key_of(path: &Path, certificate: &Certificate) -> bool {
+pub(in crate::ca) fn holds_key_of(path: &Path, certificate: &Certificate) -> bool {
     PrivateKey::open(path).is_ok_and(|key| key.public_key_info() == certificate.public_key_info)
 }

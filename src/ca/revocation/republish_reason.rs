@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a list must be made though nobody was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
+pub enum RepublishReason {
     /// It is past half of its life.
     Aged,
     /// It is dated in the future, and gateways refuse it.
@@ -15,7 +15,7 @@ pub enum Stale {
     Owed,
 }
 
-impl fmt::Display for Stale {
+impl fmt::Display for RepublishReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Aged => "the revocation list was past half of its life",

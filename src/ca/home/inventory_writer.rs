@@ -17,12 +17,12 @@ use crate::x509::Sha256;
 
 /// The right to write to the inventory, without the root's key. One process at a time has it, so it
 /// is taken for a note and given back.
-pub struct Registrar {
+pub struct InventoryWriter {
     cluster: Cluster,
     _lock: DirectoryLock,
 }
 
-impl Registrar {
+impl InventoryWriter {
     /// Takes the lock and opens the inventory.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Registrar {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })
     }
 
@@ -58,7 +58,7 @@ impl Registrar {
     /// that the record denies.
     ///
     /// # Errors
-    /// [`StoreError::NoKey`] when there is none, [`CaError::FileForeign`] when the file has another
+    /// [`StoreError::NoKey`] when there is none, [`CaError::FileMismatch`] when the file has another
     /// key by now, or what the file and the inventory say.
     pub fn forget_key(
         &mut self,
@@ -72,7 +72,7 @@ impl Registrar {
         // Under the lock: what was read earlier may have been replaced by a newer pair since.
         let public_key = Sha256::of(&PrivateKey::open(&path)?.public_key_info());
         if record.issue.is_none_or(|issue| issue.public_key != public_key) {
-            return Err(CaError::FileForeign { path, serial_number });
+            return Err(CaError::FileMismatch { path, serial_number });
         }
         let provenance = self.cluster.context.provenance(reason);
         let transaction = self.cluster.inventory.begin(&provenance)?;

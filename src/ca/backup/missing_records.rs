@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use time::{Duration, OffsetDateTime};
 
 use super::error::BackupError;
-use super::unpack::Judged;
+use super::unpack::VerifiedBackup;
 use crate::files::{self, FileError};
 use crate::identity::Identity;
 use crate::revocation::{Crl, RevocationReason};
@@ -18,12 +18,12 @@ use crate::x509::trust::{Purpose, TrustBundle};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
 /// A revocation list that the cluster's root signed.
-pub(super) struct List {
+pub(super) struct VerifiedCrl {
     pub(super) crl: Crl,
     der: Vec<u8>,
 }
 
-impl List {
+impl VerifiedCrl {
     /// The lists in a file; an error when one of them is not the cluster's.
     pub(super) fn read(
         path: &Path,
@@ -40,7 +40,7 @@ impl List {
 }
 
 /// A certificate of which `restored` knows no more than that its serial number was set aside.
-struct Found {
+struct MissingCertificate {
     issuer: KeyIdentifier,
     intent: Intent,
     certificate: Certificate,
@@ -52,14 +52,14 @@ const BACKDATE: Duration = Duration::minutes(5);
 
 /// What a restored inventory has to take in before it may be used.
 #[derive(Default)]
-pub(super) struct Forgotten {
+pub(super) struct MissingRecords {
     /// The oldest first, as far as that is known.
-    certificates: Vec<Found>,
+    certificates: Vec<MissingCertificate>,
     serial_numbers: BTreeSet<SerialNumber>,
     revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, RevocationReason)>,
 }
 
-impl Forgotten {
+impl MissingRecords {
     /// How many certificates and how many revocations.
     pub(super) fn counts(&self) -> (u64, u64) {
         let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
@@ -77,7 +77,7 @@ impl Forgotten {
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
             if record.issue.is_some() && known.as_ref().is_none_or(|known| known.issue.is_none()) {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
-                self.find(Found {
+                self.find(MissingCertificate {
                     issuer: record.issuer.clone(),
                     intent: record.intent,
                     certificate,
@@ -99,7 +99,7 @@ impl Forgotten {
     pub(super) fn find_in_directory(
         &mut self,
         home: &Path,
-        restored: &Judged,
+        restored: &VerifiedBackup,
         directory: &Path,
     ) -> Result<(), BackupError> {
         let trust_domain = restored.inventory.cluster()?.trust_domain;
@@ -134,7 +134,7 @@ impl Forgotten {
             };
             // The inventory that knew it is lost. Whoever revokes by time gets what was issued then.
             let issued_at = certificate.not_before.saturating_add(BACKDATE);
-            self.find(Found { issuer: chain.anchor, intent, certificate, issued_at });
+            self.find(MissingCertificate { issuer: chain.anchor, intent, certificate, issued_at });
         }
         Ok(())
     }
@@ -143,7 +143,11 @@ impl Forgotten {
     ///
     /// # Errors
     /// [`BackupError::RevokedUnknown`] for those that nobody here knows.
-    pub(super) fn find_in_list(&mut self, restored: &Inventory, list: &List) -> Result<(), BackupError> {
+    pub(super) fn find_in_list(
+        &mut self,
+        restored: &Inventory,
+        list: &VerifiedCrl,
+    ) -> Result<(), BackupError> {
         let mut unknown = BTreeSet::new();
         let issuer = &list.crl.issuer;
         for entry in CertificateList::from_der(&list.der)?.entries() {
@@ -177,7 +181,7 @@ impl Forgotten {
         }
     }
 
-    fn find(&mut self, found: Found) {
+    fn find(&mut self, found: MissingCertificate) {
         if self.serial_numbers.insert(found.intent.serial_number) {
             self.certificates.push(found);
         }
@@ -185,7 +189,7 @@ impl Forgotten {
 
     /// Records all of it.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
-        for Found { issuer, intent, certificate, issued_at } in &self.certificates {
+        for MissingCertificate { issuer, intent, certificate, issued_at } in &self.certificates {
             transaction = transaction.adopt(issuer, intent, certificate, *issued_at)?;
         }
         for (serial_number, (issuer, at, reason)) in &self.revocations {

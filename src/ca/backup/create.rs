@@ -10,7 +10,7 @@ use tar::{EntryType, Header};
 use super::error::BackupError;
 use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
-use super::place::Scratch;
+use super::staging::Scratch;
 use crate::ca::cluster::Cluster;
 use crate::ca::context::Context;
 use crate::files::{self, Access, FileError};
@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 
 /// A backup that was made.
 #[derive(Debug, Serialize)]
-pub struct BackedUp {
+pub struct CreatedBackup {
     /// Its file.
     #[serde(serialize_with = "crate::files::as_text")]
     pub file: PathBuf,
@@ -41,13 +41,13 @@ pub struct BackedUp {
 ///
 /// # Errors
 /// [`BackupError`]; then there is no file.
-pub fn back_up(
+pub fn create(
     cluster: &Cluster,
     file: &Path,
     passphrase: &Secret,
     with_issued: bool,
     context: &Context,
-) -> Result<BackedUp, BackupError> {
+) -> Result<CreatedBackup, BackupError> {
     if files::occupied(file) {
         return Err(FileError::Exists { path: file.to_owned() }.into());
     }
@@ -72,7 +72,7 @@ pub fn back_up(
         .and_then(|sink| sink.sync_all())
         .map_err(|source| io_error("write", file, source))?;
     scratch.deliver("backup", file)?;
-    Ok(BackedUp { file: file.to_owned(), manifest, files })
+    Ok(CreatedBackup { file: file.to_owned(), manifest, files })
 }
 
 /// Takes a snapshot to which the revocation list on disk belongs; the answer is the list.
@@ -95,10 +95,10 @@ fn snapshot_with_crl(cluster: &Cluster, snapshot: &Path) -> Result<Option<Vec<u8
     }
     cluster.inventory.snapshot(snapshot)?;
     let crl = files::read(&cluster.home.crl(), files::CRL_FILE)?;
-    let on_disk = pem::blocks_of(pem::Kind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
+    let published = pem::blocks_of(pem::Kind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
     let issuer = Inventory::open_reader(snapshot)?.active_issuer()?;
     // One that is owed is written anew when the home is opened, before anybody could miss it.
-    let settled = issuer.owes_crl() || issuer.crl.map(|crl| crl.sha256) == on_disk;
+    let settled = issuer.owes_crl() || issuer.crl.map(|crl| crl.sha256) == published;
     Ok(settled.then_some(crl))
 }
 

@@ -23,14 +23,14 @@ const TAG: &str = "protect";
 
 /// The right to change what protects the keys of a home. One process at a time has it. The root's
 /// key is opened only when it is the one to be changed.
-pub struct Custody {
+pub struct KeyProtection {
     pub(in crate::ca) cluster: Cluster,
     _lock: DirectoryLock,
 }
 
 /// A key whose protection was changed.
 #[derive(Debug, Serialize)]
-pub struct Protected {
+pub struct ProtectionChange {
     /// The key's file.
     #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
@@ -40,7 +40,7 @@ pub struct Protected {
     pub after: Protection,
 }
 
-impl Custody {
+impl KeyProtection {
     /// Takes the lock of the home.
     ///
     /// # Errors
@@ -49,56 +49,60 @@ impl Custody {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         sweep(&home.key());
-        let cluster = Cluster::over(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })
     }
 
     /// Protects the key in `path`, which only its file's mode protects, with a passphrase.
     ///
     /// # Errors
-    /// [`CaError::Protected`] when it is protected by more already, [`CaError::Key`], or what the files
+    /// [`CaError::UnexpectedProtection`] when it is protected by more already, [`CaError::Key`], or what the files
     /// and the inventory say; the key is then as it was.
-    pub fn protect(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
+    pub fn protect(&mut self, path: &Path, passphrase: &Secret) -> Result<ProtectionChange, CaError> {
         self.refuse_unless(path, &Protection::None)?;
-        self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
+        self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
     /// Takes the passphrase off the key in `path`.
     ///
     /// # Errors
-    /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
-    pub fn unprotect(&mut self, path: &Path) -> Result<Protected, CaError> {
+    /// As [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] when it has none.
+    pub fn unprotect(&mut self, path: &Path) -> Result<ProtectionChange, CaError> {
         self.refuse_unless(path, &Protection::Passphrase)?;
-        self.reseal(path, NewProtection::None, Action::KeyUnprotect)
+        self.change_protection(path, NewProtection::None, Action::KeyUnprotect)
     }
 
     /// Gives the key in `path` another passphrase.
     ///
     /// # Errors
-    /// As [`Custody::protect`]; [`CaError::Protected`] when it has none.
-    pub fn change_passphrase(&mut self, path: &Path, passphrase: &Secret) -> Result<Protected, CaError> {
+    /// As [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] when it has none.
+    pub fn change_passphrase(
+        &mut self,
+        path: &Path,
+        passphrase: &Secret,
+    ) -> Result<ProtectionChange, CaError> {
         self.refuse_unless(path, &Protection::Passphrase)?;
-        self.reseal(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
+        self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
     /// Refuses the root's key where a service or a token holds it: there is no file to protect.
     ///
     /// # Errors
     /// [`KeyError::Held`].
-    pub fn refuse_held(&self, path: &Path) -> Result<(), CaError> {
-        if self.is_root_key(path)? && self.cluster.signer()?.is_some() {
+    pub fn refuse_remote_key(&self, path: &Path) -> Result<(), CaError> {
+        if self.is_root_key(path)? && self.cluster.remote_signer()?.is_some() {
             return Err(KeyError::Held.into());
         }
         Ok(())
     }
 
     /// Opens the key in `path` and gives it another protection.
-    pub(in crate::ca) fn reseal(
+    pub(in crate::ca) fn change_protection(
         &mut self,
         path: &Path,
         protection: NewProtection<'_>,
         action: Action,
-    ) -> Result<Protected, CaError> {
+    ) -> Result<ProtectionChange, CaError> {
         let old = KeyFile::read(path)?;
         let key = old.open(path, self.cluster.context.unlock.as_ref())?;
         self.check_root_key(path, &key)?;
@@ -114,7 +118,7 @@ impl Custody {
         old: &KeyFile,
         new: KeyFile,
         action: Action,
-    ) -> Result<Protected, CaError> {
+    ) -> Result<ProtectionChange, CaError> {
         // To replace a symbolic link would leave the old key where the link points to.
         let path = files::absolute(path)?;
         let (before, after) = (old.protection(), new.protection());
@@ -124,7 +128,7 @@ impl Custody {
         self.record(action, path.display().to_string(), json!({ "before": &before, "after": &after }))?;
         staged.place(Placement::Replace)?;
         files::sync_directory(files::parent(&path))?;
-        Ok(Protected { key: path, before, after })
+        Ok(ProtectionChange { key: path, before, after })
     }
 
     pub(in crate::ca) fn record(
@@ -140,9 +144,13 @@ impl Custody {
     }
 
     fn refuse_unless(&self, path: &Path, expected: &Protection) -> Result<(), CaError> {
-        self.refuse_held(path)?;
+        self.refuse_remote_key(path)?;
         let by = KeyFile::read(path)?.protection();
-        if by == *expected { Ok(()) } else { Err(CaError::Protected { path: path.to_owned(), by }) }
+        if by == *expected {
+            Ok(())
+        } else {
+            Err(CaError::UnexpectedProtection { path: path.to_owned(), by })
+        }
     }
 
     fn is_root_key(&self, path: &Path) -> Result<bool, CaError> {

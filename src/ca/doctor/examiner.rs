@@ -5,12 +5,12 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use super::finding::{Examination, Finding, Mend, Severity};
+use super::finding::{Examination, Finding, Repair, Severity};
 use crate::ca::home::directory::Home;
 use crate::profile::ProfileSet;
 
 /// One look at a home, on its way.
-pub(super) struct Round<'a> {
+pub(super) struct Examiner<'a> {
     pub(super) home: &'a Home,
     pub(super) profiles: &'a ProfileSet,
     pub(super) now: OffsetDateTime,
@@ -18,18 +18,23 @@ pub(super) struct Round<'a> {
     pub(super) found: Examination,
 }
 
-impl Round<'_> {
+impl Examiner<'_> {
     /// Takes in an error with its causes, and what it is about.
-    pub(super) fn fault(&mut self, code: &'static str, about: Option<&Path>, error: &dyn std::error::Error) {
-        self.mendable_fault(code, about, error, None);
-    }
-
-    pub(super) fn mendable_fault(
+    pub(super) fn add_error(
         &mut self,
         code: &'static str,
         about: Option<&Path>,
         error: &dyn std::error::Error,
-        mend: Option<Mend>,
+    ) {
+        self.add_repairable_error(code, about, error, None);
+    }
+
+    pub(super) fn add_repairable_error(
+        &mut self,
+        code: &'static str,
+        about: Option<&Path>,
+        error: &dyn std::error::Error,
+        repair: Option<Repair>,
     ) {
         let mut message = error.to_string();
         if let Some(place) = about.map(|path| path.display().to_string())
@@ -42,28 +47,28 @@ impl Round<'_> {
             message.push_str(&format!(": {error}"));
             cause = error.source();
         }
-        self.find(Severity::Error, code, &message, mend);
+        self.add(Severity::Error, code, &message, repair);
     }
 
     pub(super) fn error(&mut self, code: &'static str, message: &dyn fmt::Display) {
-        self.find(Severity::Error, code, message, None);
+        self.add(Severity::Error, code, message, None);
     }
 
     pub(super) fn warn(&mut self, code: &'static str, message: &dyn fmt::Display) {
-        self.find(Severity::Warning, code, message, None);
+        self.add(Severity::Warning, code, message, None);
     }
 
     pub(super) fn note(&mut self, code: &'static str, message: &dyn fmt::Display) {
-        self.find(Severity::Note, code, message, None);
+        self.add(Severity::Note, code, message, None);
     }
 
-    pub(super) fn find(
+    pub(super) fn add(
         &mut self,
         severity: Severity,
         code: &'static str,
         message: &dyn fmt::Display,
-        mend: Option<Mend>,
+        repair: Option<Repair>,
     ) {
-        self.found.findings.push(Finding { severity, code, message: message.to_string(), mend });
+        self.found.findings.push(Finding { severity, code, message: message.to_string(), repair });
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::ca::revocation::stale::Stale;
+use crate::ca::revocation::republish_reason::RepublishReason;
 use crate::identity::{Name, Role};
 use crate::x509::SerialNumber;
 
 /// One thing that an earlier process left, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Recovered {
+pub enum RecoveryOutcome {
     /// A serial number was set aside and no certificate recorded under it.
     Abandoned {
         /// Whose certificate it should have been.
@@ -32,7 +32,7 @@ pub enum Recovered {
         /// Its number.
         number: u64,
         /// Why it was due.
-        because: Stale,
+        because: RepublishReason,
     },
     /// A recorded certificate's files are not where they were to be.
     Lost {
@@ -54,7 +54,7 @@ pub enum Recovered {
     },
 }
 
-impl fmt::Display for Recovered {
+impl fmt::Display for RecoveryOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Abandoned { role, name, serial_number } => write!(
