@@ -1,38 +1,55 @@
-//! What every call to a gateway needs.
+//! Settings shared by all calls to gateways.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::sign::CertifiedKey;
+use rustls::client::ResolvesClientCert;
 
-use super::error::Fault;
-use super::trust::Trust;
-use crate::probe::Caller;
+use super::error::CallError;
+use super::trust::GatewayTrust;
+use crate::probe::ClientCredentials;
 
-/// Nobody waits longer, whatever was asked for.
-const DAY: Duration = Duration::from_secs(86_400);
+/// Upper bound of the time limit; it keeps the sum of now and the limit representable.
+const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
-/// Who calls, whom to believe, and for how long to wait for each gateway.
+/// Client credentials, trust and time limit for calls to gateways. Clones share one state.
 #[derive(Clone, Debug)]
-pub struct Calling(pub(super) Arc<Parts>);
+pub struct CallContext(Arc<Inner>);
 
 #[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) caller: Arc<CertifiedKey>,
-    pub(super) trust: Trust,
-    pub(super) patience: Duration,
+struct Inner {
+    resolver: Arc<dyn ResolvesClientCert>,
+    trust: GatewayTrust,
+    timeout: Duration,
 }
 
-impl Calling {
-    /// Calls with the certificate of `caller`.
+impl CallContext {
+    /// Call with `credentials`; each gateway may take up to `timeout`, at most a day.
     ///
     /// # Errors
-    /// [`Fault::Handshake`] when its certificate is one that gateways refuse, as far as can be told from
-    /// here, and [`Fault::Caller`] when TLS has no use for its key.
-    pub fn new(caller: &Caller, trust: Trust, patience: Duration) -> Result<Self, Fault> {
-        if let Some(cause) = trust.judge().caller(caller) {
-            return Err(Fault::Handshake(cause));
+    /// [`CallError::Handshake`] when gateways would refuse the certificate by the local trust and CRLs,
+    /// and [`CallError::Tls`] when rustls does not support the key.
+    pub fn new(
+        credentials: &ClientCredentials,
+        trust: GatewayTrust,
+        timeout: Duration,
+    ) -> Result<Self, CallError> {
+        if let Some(cause) = trust.context().check_client(credentials) {
+            return Err(CallError::Handshake(cause));
         }
-        Ok(Self(Arc::new(Parts { caller: caller.certified()?, trust, patience: patience.min(DAY) })))
+        let resolver = credentials.resolver()?;
+        Ok(Self(Arc::new(Inner { resolver, trust, timeout: timeout.min(MAX_TIMEOUT) })))
+    }
+
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::clone(&self.0.resolver)
+    }
+
+    pub(super) fn trust(&self) -> &GatewayTrust {
+        &self.0.trust
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
     }
 }

@@ -1,132 +1,144 @@
-//! Why a gateway did not do what it was asked for.
+//! Errors of a call to a gateway.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::text::Text;
-use crate::probe::{Cause, ProbeError};
+use super::sanitized_text::SanitizedText;
+use crate::probe::{RefusalCause, TlsClientError};
 use crate::x509::crl::CrlNumber;
 
-/// How far a call had come.
+/// Stage of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The connection was being made.
+pub enum CallStage {
+    /// Name resolution and TCP connection.
     Connect,
-    /// Both sides were proving who they are.
+    /// TLS handshake.
     Handshake,
-    /// The answer was awaited.
-    Answer,
+    /// Request and response.
+    Response,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for CallStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "it does not take the connection",
-            Self::Handshake => "it takes the connection and does not finish the handshake",
-            Self::Answer => "it does not answer",
+            Self::Connect => "it does not accept the connection",
+            Self::Handshake => "it accepts the connection but does not complete the TLS handshake",
+            Self::Response => "it does not answer",
         })
     }
 }
 
-/// Why a gateway did not do what it was asked for, or cannot be believed to have done it.
+/// Failure of a call to one gateway. Texts call the gateway "it" and follow its address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
-    /// It enforces a newer list than the one that it was to take.
+pub enum CallError {
+    /// The gateway enforces a newer CRL than the one pushed.
     #[error("it enforces CRL {enforced}, which is newer than this home's CRL {pushed}")]
     Ahead {
-        /// The number of what it enforces.
+        /// Number of the CRL in force there.
         enforced: CrlNumber,
-        /// The number of what it was to enforce.
+        /// Number of the CRL pushed.
         pushed: CrlNumber,
     },
-    /// It says itself that it enforces an older list than the one that it took.
-    #[error("it took CRL {pushed} and says that it enforces CRL {enforced}")]
+    /// The gateway accepted the CRL and reports an older one in force.
+    #[error("it accepted CRL {pushed} but reports that it enforces CRL {enforced}")]
     Behind {
-        /// The number of what it enforces.
+        /// Number of the CRL in force there.
         enforced: CrlNumber,
-        /// The number of what it was to enforce.
+        /// Number of the CRL pushed.
         pushed: CrlNumber,
     },
-    /// The certificate and key that the calls are made with are of no use.
-    #[error(transparent)]
-    Caller(#[from] ProbeError),
-    /// It closed the connection before its answer was complete.
-    #[error("it closed the connection before its answer was complete")]
+    /// The connection closed early.
+    #[error("it closed the connection before its response was complete")]
     CutOff,
-    /// One of both sides refused the other, or what is there does not speak TLS.
+    /// One side refused the other's certificate, or the peer does not speak TLS.
     #[error("{}", .0.message)]
-    Handshake(Cause),
-    /// It enforces no list of this cluster's root.
-    #[error("it names no CRL of this cluster's root that it enforces")]
+    Handshake(RefusalCause),
+    /// The gateway reports no CRL of the cluster's root.
+    #[error("it reports no CRL of this cluster's root")]
     NoCrl,
-    /// It has no such resource.
+    /// The resource does not exist there (status 404).
     #[error("it has no such resource (status 404): another service listens there")]
     NotAGateway,
-    /// Its configuration does not name the caller among its operators.
-    #[error("it does not take lists from this caller (status 403): it is not among its operators")]
+    /// The client is not listed under `operators` in the gateway's configuration (status 403).
+    #[error("it denies this client access (status 403): the client is not one of its operators")]
     NotAnOperator,
-    /// There are two different lists of this number.
-    #[error("it enforces another CRL {number} than this home's")]
+    /// The gateway enforces a different CRL with the same number.
+    #[error("its CRL {number} is not the CRL {number} of this home")]
     NumberReused {
-        /// The number of both.
+        /// Number of both CRLs.
         number: CrlNumber,
     },
-    /// Its answer is longer than any true one.
-    #[error("its answer is longer than any that a gateway gives")]
+    /// The response exceeds the size limits.
+    #[error("its response is larger than any of a gateway")]
     Oversized,
-    /// It refuses the list, or cannot take any.
-    #[error("it refuses (status {status}): {detail} [{code}]")]
+    /// The gateway refused the request.
+    #[error("it refuses (status {status}){}", .reason.as_ref().map_or_else(|| " and gives no reason".to_owned(), |reason| format!(": {reason}")))]
     Refused {
-        /// The status of its answer.
+        /// HTTP status.
         status: u16,
-        /// The stable code in it.
-        code: Text,
-        /// Its words.
-        detail: Text,
+        /// Problem details of the response, if it has any.
+        reason: Option<RefusalReason>,
     },
-    /// It did not answer in time.
+    /// A time limit expired.
     #[error("{stage} within {} s", after.as_secs_f64())]
     Silent {
-        /// How far it had come.
-        stage: Stage,
-        /// How long it had.
+        /// Stage reached.
+        stage: CallStage,
+        /// Time limit for the whole call.
         after: Duration,
     },
-    /// Nobody listens there.
-    #[error("it refuses connections: nobody listens there")]
+    /// rustls rejected the client's key or the gateway's host name.
+    #[error(transparent)]
+    Tls(#[from] TlsClientError),
+    /// The host refused the TCP connection.
+    #[error("it refuses connections: no service listens there")]
     Unattended,
-    /// The network does not lead there.
+    /// The operating system reported a network error.
     #[error("it cannot be reached")]
     Unreachable {
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Its answer is not one that a gateway gives.
-    #[error("its answer is none that a gateway gives: {why}")]
+    /// The response is not one that a gateway sends.
+    #[error("its response is not one of a gateway: {why}")]
     Unreadable {
-        /// What is wrong with it.
-        why: String,
+        /// First defect found.
+        why: SanitizedText,
     },
-    /// The name in its address has no address.
-    #[error("the name {name} has no address")]
+    /// The host name has no address.
+    #[error("the name {name} does not resolve to an address")]
     Unresolved {
-        /// The name.
+        /// Host name that was looked up.
         name: String,
-        /// What the resolver says.
+        /// Error of the resolver.
         source: io::Error,
     },
 }
 
-impl Fault {
-    /// The stable code of this fault.
+/// Reason that a gateway gave for a refused request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalReason {
+    /// Stable error code of the gateway.
+    pub code: SanitizedText,
+    /// Error text of the gateway.
+    pub detail: SanitizedText,
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.detail, self.code)
+    }
+}
+
+impl CallError {
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ahead { .. } => "gateways.ahead",
             Self::Behind { .. } => "gateways.behind",
-            Self::Caller(error) => error.code(),
             Self::CutOff => "gateways.cut_off",
             Self::Handshake(cause) => cause.code,
             Self::NoCrl => "gateways.no_crl",
@@ -136,20 +148,21 @@ impl Fault {
             Self::Oversized => "gateways.oversized",
             Self::Refused { .. } => "gateways.refused",
             Self::Silent { .. } | Self::Unreachable { .. } => "network.silent",
+            Self::Tls(error) => error.code(),
             Self::Unattended => "network.refused",
             Self::Unreadable { .. } => "gateways.unreadable",
             Self::Unresolved { .. } => "network.unresolved",
         }
     }
 
-    /// Whether the gateway knows a list that the home does not: the home is an older state than what is
-    /// enforced, or a copy of it signs elsewhere.
+    /// Whether the gateway knows a CRL that the home does not know. Then the home is an outdated copy,
+    /// or another copy of it signs CRLs too.
     #[must_use]
-    pub const fn accuses_home(&self) -> bool {
+    pub const fn is_home_outdated(&self) -> bool {
         matches!(self, Self::Ahead { .. } | Self::NumberReused { .. })
     }
 
-    /// Whether nothing is known of the gateway, because the network did not lead to it in time.
+    /// Whether there was no connection to the gateway, so that its state is unknown.
     #[must_use]
     pub const fn is_unreachable(&self) -> bool {
         matches!(

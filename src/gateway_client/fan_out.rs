@@ -1,58 +1,59 @@
-//! Many gateways called at once.
+//! Concurrent calls to many gateways.
 
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
 
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use super::context::Calling;
-use super::error::Fault;
-use super::list::Gateway;
-use super::session::Conversation;
+use super::context::CallContext;
+use super::error::CallError;
+use super::list::GatewayEntry;
+use super::session::GatewaySession;
 
-/// Has `ask` talk to every gateway at once; `ended` is told each time one of them is through. The answers
-/// are in the order of the gateways.
+/// Open a session to every gateway at once and run `call` in each. `on_done` runs after each call. The
+/// results are in the order of `gateways`.
 ///
 /// # Errors
-/// When the system does not let anybody wait for the network.
-pub(super) fn ask_all<T, F>(
-    gateways: &[Gateway],
-    calling: &Calling,
-    ask: impl Fn(Conversation) -> F + Clone + Send + 'static,
-    mut ended: impl FnMut(),
-) -> io::Result<Vec<Result<T, Fault>>>
+/// When the operating system provides no event queue, or a call was aborted.
+pub(super) fn call_all<T, F>(
+    gateways: &[GatewayEntry],
+    context: &CallContext,
+    call: impl Fn(GatewaySession) -> F + Clone + Send + 'static,
+    mut on_done: impl FnMut(),
+) -> io::Result<Vec<Result<T, CallError>>>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, Fault>> + Send,
+    F: Future<Output = Result<T, CallError>> + Send,
 {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut answers = runtime.block_on(async {
+    let results = runtime.block_on(async {
         let mut calls = JoinSet::new();
         for (index, gateway) in gateways.iter().cloned().enumerate() {
-            let (calling, ask) = (calling.clone(), ask.clone());
+            let (context, call) = (context.clone(), call.clone());
             calls.spawn(async move {
-                match Conversation::open(&gateway, &calling).await {
-                    Ok(conversation) => (index, ask(conversation).await),
-                    Err(fault) => (index, Err(fault)),
+                match GatewaySession::open(&gateway, &context).await {
+                    Ok(session) => (index, call(session).await),
+                    Err(error) => (index, Err(error)),
                 }
             });
         }
-        let mut answers = Vec::with_capacity(gateways.len());
-        while let Some(call) = calls.join_next().await {
-            match call.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(answer) => answers.push(answer),
+        let mut results = Vec::with_capacity(gateways.len());
+        while let Some(joined) = calls.join_next().await {
+            match joined.map_err(JoinError::try_into_panic) {
+                Ok(result) => results.push(result),
                 Err(Ok(panic)) => resume_unwind(panic),
-                // Nobody cancels them.
-                Err(Err(_)) => {}
+                // A missing result would attribute the others to the wrong gateways.
+                Err(Err(aborted)) => return Err(io::Error::other(aborted)),
             }
-            ended();
+            on_done();
         }
-        answers
+        Ok(results)
     });
-    // A resolver that hangs is not waited for.
+    // A blocked resolver thread must not delay the return.
     runtime.shutdown_background();
-    answers.sort_by_key(|(index, _)| *index);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let mut results = results?;
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

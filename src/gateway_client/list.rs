@@ -1,4 +1,4 @@
-//! `gateways.yaml`: where the gateways are, and as whom the CA calls them.
+//! Gateways of a cluster, as listed in `gateways.yaml`.
 //!
 //! ```yaml
 //! operator: api-user/admin
@@ -17,76 +17,76 @@ use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role, role_and_name}
 use crate::probe::Endpoint;
 use crate::yaml::{Document, Place, Problem};
 
-/// One gateway, and who has to answer there.
+/// Gateway as listed in `gateways.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    /// Where it listens.
+pub struct GatewayEntry {
+    /// Address to connect to.
     pub address: Endpoint,
-    /// The host that its certificate must name, where that is not the one in the address.
+    /// Host expected in its certificate; by default the host of the address.
     pub server_name: Option<Host>,
-    /// The control service that it must be; by default any that has the name.
+    /// Name of its control-service identity; by default any that is valid for the host.
     pub name: Option<Name>,
 }
 
-impl Gateway {
-    /// The gateway at `address`, whose certificate names the host in it.
+impl GatewayEntry {
+    /// Entry for a gateway that is not listed: its certificate must name the host of `address`.
     #[must_use]
     pub const fn at(address: Endpoint) -> Self {
         Self { address, server_name: None, name: None }
     }
 
-    /// The host that its certificate must name.
+    /// Host expected in the gateway's certificate.
     #[must_use]
     pub fn host(&self) -> &Host {
         self.server_name.as_ref().unwrap_or(&self.address.host)
     }
 }
 
-/// Every gateway of a cluster.
+/// Content of `gateways.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateways {
-    /// Whose certificate and key the CA calls with.
+pub struct GatewayList {
+    /// Identity that the CA calls gateways with.
     pub operator: Option<(Role, Name)>,
-    /// The gateways, in the order of the file.
-    pub gateways: Vec<Gateway>,
+    /// Gateways, in the order of the file.
+    pub gateways: Vec<GatewayEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GatewaysFile {
     operator: Option<String>,
-    gateways: Vec<Entry>,
+    gateways: Vec<EntryFields>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct EntryFields {
     address: String,
     server_name: Option<String>,
     identity: Option<String>,
 }
 
-impl Gateways {
-    /// The file's name in a home.
+impl GatewayList {
+    /// Name of the file in a CA home.
     pub const FILE: &str = "gateways.yaml";
 
-    /// The most bytes that the file may have: some ten thousand gateways.
+    /// Largest size accepted, in bytes; enough for about ten thousand gateways.
     pub const LIMIT: u64 = 1 << 20;
 
-    /// Reads the file, which messages call `file`.
+    /// Parse the file; error texts call it `file`.
     ///
     /// # Errors
-    /// [`GatewaysError`] with all that is wrong, each with its line.
-    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, GatewaysError> {
-        let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(GatewaysError::one)?;
-        let GatewaysFile { operator, gateways } = document.deserialize().map_err(GatewaysError::one)?;
+    /// [`GatewayListError`] with every problem of the file.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, GatewayListError> {
+        let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(GatewayListError::one)?;
+        let GatewaysFile { operator, gateways } = document.deserialize().map_err(GatewayListError::one)?;
         let mut problems = Vec::new();
         let operator = operator.and_then(|text| {
             let read = role_and_name(&text).map_err(|error| document.at("operator").problem(error));
             read.map_err(|problem| problems.push(problem)).ok()
         });
         if gateways.is_empty() {
-            // Whoever waits for none of none would be told that everything is enforced.
+            // With an empty list, a wait for all gateways would report success.
             problems.push(document.at("gateways").problem("no gateway is listed"));
         }
         let mut taken = HashMap::new();
@@ -96,11 +96,10 @@ impl Gateways {
             match gateway(entry, &place) {
                 Ok(gateway) => {
                     if let Some(earlier) = taken.insert(gateway.address.clone(), index) {
-                        problems.push(
-                            place
-                                .at("address")
-                                .problem(format_args!("{} is gateways[{earlier}] already", gateway.address)),
-                        );
+                        problems.push(place.at("address").problem(format_args!(
+                            "{} is already listed as gateways[{earlier}]",
+                            gateway.address
+                        )));
                     }
                     read.push(gateway);
                 }
@@ -110,20 +109,20 @@ impl Gateways {
         if problems.is_empty() {
             Ok(Self { operator, gateways: read })
         } else {
-            Err(GatewaysError { problems })
+            Err(GatewayListError { problems })
         }
     }
 
-    /// The gateway at an address: as it is listed, if it is.
+    /// The listed gateway at `address`, or an entry with defaults.
     #[must_use]
-    pub fn at(&self, address: &Endpoint) -> Gateway {
+    pub fn at(&self, address: &Endpoint) -> GatewayEntry {
         let listed = self.gateways.iter().find(|gateway| gateway.address == *address);
-        listed.cloned().unwrap_or_else(|| Gateway::at(address.clone()))
+        listed.cloned().unwrap_or_else(|| GatewayEntry::at(address.clone()))
     }
 }
 
-/// All that is wrong with an entry, or what it says.
-fn gateway(entry: &Entry, place: &Place<'_>) -> Result<Gateway, Vec<Problem>> {
+/// Parse one entry; returns all its problems on failure.
+fn gateway(entry: &EntryFields, place: &Place<'_>) -> Result<GatewayEntry, Vec<Problem>> {
     let address = entry.address.parse::<Endpoint>().map_err(|error| place.at("address").problem(error));
     let server_name = entry.server_name.as_deref().map(str::parse::<Host>).transpose();
     let server_name = server_name.map_err(|error| place.at("server_name").problem(error));
@@ -131,18 +130,18 @@ fn gateway(entry: &Entry, place: &Place<'_>) -> Result<Gateway, Vec<Problem>> {
     if let (Ok(Some(Host::Dns(server_name))), Ok(None)) = (&server_name, &name)
         && server_name == CONTROL_SERVICE_DNS_NAME
     {
-        let message = "every control service has this name: say which one with `identity`";
+        let message = "every control-service has this name: `identity` must tell which one is meant";
         return Err(vec![place.at("server_name").problem(message)]);
     }
     match (address, server_name, name) {
-        (Ok(address), Ok(server_name), Ok(name)) => Ok(Gateway { address, server_name, name }),
+        (Ok(address), Ok(server_name), Ok(name)) => Ok(GatewayEntry { address, server_name, name }),
         (address, server_name, name) => {
             Err([address.err(), server_name.err(), name.err()].into_iter().flatten().collect())
         }
     }
 }
 
-/// The name in `control-service/NAME`.
+/// Parse `control-service/NAME`.
 fn control_service(text: &str, place: &Place<'_>) -> Result<Name, Problem> {
     match role_and_name(text) {
         Ok((Role::ControlService, name)) => Ok(name),
@@ -151,20 +150,20 @@ fn control_service(text: &str, place: &Place<'_>) -> Result<Name, Problem> {
     }
 }
 
-/// What is wrong with a `gateways.yaml`.
+/// Problems of a `gateways.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the list of gateways cannot be used{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
-pub struct GatewaysError {
-    /// Each problem, with its file and line.
+#[error("the list of gateways is invalid{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+pub struct GatewayListError {
+    /// Problems, each with file and line.
     pub problems: Vec<Problem>,
 }
 
-impl GatewaysError {
+impl GatewayListError {
     fn one(problem: Problem) -> Self {
         Self { problems: vec![problem] }
     }
 
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "input.gateways"
@@ -176,7 +175,7 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        let error = Gateways::parse("gateways.yaml", text.as_bytes()).unwrap_err();
+        let error = GatewayList::parse("gateways.yaml", text.as_bytes()).unwrap_err();
         error.problems.iter().map(ToString::to_string).collect()
     }
 
@@ -189,7 +188,7 @@ gateways:
     server_name: gw2.example.com
     identity: control-service/gw2.example.com
 ";
-        let read = Gateways::parse("gateways.yaml", text.as_bytes()).unwrap();
+        let read = GatewayList::parse("gateways.yaml", text.as_bytes()).unwrap();
         assert_eq!(read.operator.as_ref().unwrap().0, Role::ApiUser);
         let [first, second] = read.gateways.as_slice() else { panic!("{read:?}") };
         assert_eq!(
@@ -206,7 +205,7 @@ gateways:
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_line() {
+    fn every_problem_is_reported_with_its_line() {
         let text = "operator: admin
 gateways:
   - address: gw1.example.com
@@ -224,8 +223,8 @@ gateways:
             "gateways.yaml:3: gateways[0].address: ",
             "gateways.yaml:5: gateways[1].server_name: ",
             "gateways.yaml:6: gateways[1].identity: a gateway is a control-service",
-            "gateways.yaml:8: gateways[3].address: gw3.example.com:1 is gateways[2] already",
-            "gateways.yaml:10: gateways[4].server_name: every control service has this name",
+            "gateways.yaml:8: gateways[3].address: gw3.example.com:1 is already listed as gateways[2]",
+            "gateways.yaml:10: gateways[4].server_name: every control-service has this name",
         ]
         .iter()
         .enumerate()

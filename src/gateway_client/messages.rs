@@ -1,111 +1,116 @@
-//! What gateways say, read from JSON that is not believed to be well meant.
+//! JSON bodies of gateway responses, parsed as untrusted input.
 //!
-//! Whatever a newer gateway says besides is passed over; what is read here has to be there and to be
-//! what it should be.
+//! Unknown fields are ignored, so that a newer gateway can add some. Known fields are required unless
+//! they have a default here.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::error::Fault;
-use super::text::Text;
+use super::error::CallError;
+use super::sanitized_text::SanitizedText;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, Sha256};
 
-/// A CRL that a gateway says it enforces.
+/// CRL that a gateway reports to enforce.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct CrlInForce {
-    /// The key that signed it.
+pub struct ReportedCrl {
+    /// Key identifier of its issuer.
     pub issuer: KeyIdentifier,
-    /// Its number.
+    /// CRL number (RFC 5280, section 5.2.3).
     pub number: CrlNumber,
-    /// When it was made.
+    /// `thisUpdate`.
     #[serde(with = "time::serde::rfc3339")]
     pub this_update: OffsetDateTime,
-    /// When its successor is due.
+    /// `nextUpdate`.
     #[serde(with = "time::serde::rfc3339")]
     pub next_update: OffsetDateTime,
-    /// How many certificates it revokes.
+    /// Number of revoked certificates.
     pub revoked: u64,
-    /// The digest of its DER, where the gateway tells.
+    /// SHA-256 digest of the DER; optional.
     #[serde(default)]
     pub sha256: Option<Sha256>,
 }
 
-/// How a gateway says that it is.
+/// Status of a gateway in its own words.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Reported {
-    /// Its program's version.
-    pub version: Text,
-    /// How often it has changed what is in force.
+pub struct StatusReport {
+    /// Version of the gateway program.
+    pub version: SanitizedText,
+    /// Number of successful changes to the state in force.
     pub generation: u64,
-    /// How many connections it has.
+    /// Number of open connections.
     pub connections: u64,
-    /// What it trusts.
-    pub trust: Trusted,
-    /// The CRLs that it enforces: one for each issuer, none where revocation is disabled.
-    pub crl: Vec<CrlInForce>,
-    /// How its last change went.
-    pub reload: Reload,
+    /// Trust anchors in force.
+    pub trust: ReportedTrust,
+    /// CRLs in force, one per issuer; empty if revocation checking is disabled.
+    pub crl: Vec<ReportedCrl>,
+    /// Result of the last reload.
+    pub reload: ReportedReload,
 }
 
-/// What a gateway trusts.
+/// Trust anchors of a gateway.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Trusted {
-    /// The fingerprint of its trust bundle.
+pub struct ReportedTrust {
+    /// Fingerprint of the trust bundle.
     pub fingerprint: Sha256,
 }
 
-/// How the last change of a gateway went.
+/// Last reload of a gateway.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Reload {
-    /// Why it failed, if it did.
-    pub last_error: Option<Failed>,
+pub struct ReportedReload {
+    /// Error of the last reload; `None` if it succeeded.
+    pub last_error: Option<ReloadFailure>,
 }
 
-/// Why the last change of a gateway failed.
+/// Error of a gateway's last reload.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Failed {
-    /// The stable code.
-    pub code: Text,
-    /// Its words.
-    pub message: Text,
+pub struct ReloadFailure {
+    /// Stable error code.
+    pub code: SanitizedText,
+    /// Error text.
+    pub message: SanitizedText,
 }
 
-/// What a push has come to.
+/// Response to an accepted CRL.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Pushed {
-    pub(super) crl: Vec<CrlInForce>,
+pub(super) struct PushResponse {
+    /// CRLs in force after the push.
+    pub(super) crl: Vec<ReportedCrl>,
+    /// Number of connections closed because of the push.
     pub(super) connections_cut: u64,
 }
 
-/// Why a gateway does not do what it is asked for (RFC 9457).
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Problem {
+/// Problem details of a refused request (RFC 9457).
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ProblemDetails {
     #[serde(default)]
-    pub(super) code: Text,
+    pub(super) code: SanitizedText,
     #[serde(default)]
-    pub(super) detail: Text,
-    /// The number of the CRL that it enforces, where that is the problem.
+    pub(super) detail: SanitizedText,
+    /// Number of the CRL in force, if the pushed CRL conflicts with it.
     #[serde(default)]
     pub(super) current: Option<CrlNumber>,
 }
 
-/// Reads an answer.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+/// Parse the body of a response.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, CallError> {
     serde_json::from_slice(body)
-        .map_err(|error| Fault::Unreadable { why: Text::from(error.to_string().as_str()).to_string() })
+        .map_err(|error| CallError::Unreadable { why: SanitizedText::from(error.to_string().as_str()) })
 }
 
-/// The one list of `issuer` among those that a gateway enforces.
+/// The single CRL of `issuer` among those that a gateway reports.
 ///
 /// # Errors
-/// [`Fault::NoCrl`], or [`Fault::Unreadable`] when it names several: nobody could say which counts.
-pub(super) fn only_of<'a>(crls: &'a [CrlInForce], issuer: &KeyIdentifier) -> Result<&'a CrlInForce, Fault> {
+/// [`CallError::NoCrl`], or [`CallError::Unreadable`] if there are several: a gateway enforces one.
+pub(super) fn crl_of_issuer<'a>(
+    crls: &'a [ReportedCrl],
+    issuer: &KeyIdentifier,
+) -> Result<&'a ReportedCrl, CallError> {
     let mut of_issuer = crls.iter().filter(|crl| crl.issuer == *issuer);
     match (of_issuer.next(), of_issuer.next()) {
         (Some(crl), None) => Ok(crl),
-        (Some(_), Some(_)) => Err(Fault::Unreadable { why: "it names two CRLs of one issuer".to_owned() }),
-        (None, _) => Err(Fault::NoCrl),
+        (Some(_), Some(_)) => Err(CallError::Unreadable { why: "it reports two CRLs of one issuer".into() }),
+        (None, _) => Err(CallError::NoCrl),
     }
 }
 
@@ -114,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_lists_of_one_issuer_are_no_answer() {
-        let crl = |issuer: u8, number: u64| CrlInForce {
+    fn a_report_with_two_crls_of_one_issuer_is_rejected() {
+        let crl = |issuer: u8, number: u64| ReportedCrl {
             issuer: KeyIdentifier(vec![issuer]),
             number: number.into(),
             this_update: OffsetDateTime::UNIX_EPOCH,
@@ -124,8 +129,9 @@ mod tests {
             sha256: None,
         };
         let ours = KeyIdentifier(vec![1]);
-        assert_eq!(only_of(&[crl(2, 9), crl(1, 7)], &ours).unwrap().number, 7.into());
-        assert_eq!(only_of(&[crl(2, 9)], &ours).unwrap_err().code(), "gateways.no_crl");
-        assert_eq!(only_of(&[crl(1, 9), crl(1, 7)], &ours).unwrap_err().code(), "gateways.unreadable");
+        assert_eq!(crl_of_issuer(&[crl(2, 9), crl(1, 7)], &ours).unwrap().number, 7.into());
+        assert_eq!(crl_of_issuer(&[crl(2, 9)], &ours).unwrap_err().code(), "gateways.no_crl");
+        let twice = crl_of_issuer(&[crl(1, 9), crl(1, 7)], &ours).unwrap_err();
+        assert_eq!(twice.code(), "gateways.unreadable");
     }
 }

@@ -1,10 +1,9 @@
-//! The CA's calls to the gateways: a revocation list pushed until each enforces it, and the question how
-//! each is.
+//! Client of the gateways' administration resources: CRL push and status query.
 //!
-//! [`Gateways`] is the list of them; a [`Calling`] is who calls and whom to believe. Every gateway is
-//! called at once, over mutual TLS, within one deadline. Whoever answers is believed only as the gateway
-//! that was meant: its certificate is judged before ours is shown. What is done about a [`Fault`], and
-//! where a list comes from, is decided by the caller: nothing here knows the CA's home.
+//! [`GatewayList`] is the content of `gateways.yaml`. A [`CallContext`] holds the client credentials, the
+//! trust and the time limit of a call. All gateways are called at once, over mutual TLS. A gateway's
+//! certificate is verified before the client presents its own. Reading the CA's home and reacting to a
+//! [`CallError`] are left to the caller.
 
 mod context;
 mod error;
@@ -12,16 +11,16 @@ mod fan_out;
 mod list;
 mod messages;
 mod push;
+mod sanitized_text;
 mod session;
 mod status;
-mod text;
 mod trust;
 
-pub use context::Calling;
-pub use error::{Fault, Stage};
-pub use list::{Gateway, Gateways, GatewaysError};
-pub use messages::{CrlInForce, Reported};
-pub use push::{Enforced, RevocationList, push};
-pub use status::{Answered, status};
-pub use text::Text;
-pub use trust::Trust;
+pub use context::CallContext;
+pub use error::{CallError, CallStage, RefusalReason};
+pub use list::{GatewayEntry, GatewayList, GatewayListError};
+pub use messages::{ReloadFailure, ReportedCrl, ReportedReload, ReportedTrust, StatusReport};
+pub use push::{CrlToPush, PushReceipt, push_crl};
+pub use sanitized_text::SanitizedText;
+pub use status::{GatewayStatus, query_status};
+pub use trust::GatewayTrust;

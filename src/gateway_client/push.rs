@@ -1,4 +1,4 @@
-//! A revocation list on its way to every gateway.
+//! Push of a CRL to every gateway.
 
 use std::cmp::Ordering;
 use std::io;
@@ -7,114 +7,113 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::context::Calling;
-use super::error::Fault;
-use super::fan_out::ask_all;
-use super::list::Gateway;
-use super::messages::{CrlInForce, Pushed, only_of, read};
-use super::session::{Answer, Conversation};
-use super::status::report;
+use super::context::CallContext;
+use super::error::CallError;
+use super::fan_out::call_all;
+use super::list::GatewayEntry;
+use super::messages::{PushResponse, ReportedCrl, crl_of_issuer, parse};
+use super::session::{GatewayResponse, GatewaySession};
+use super::status::fetch_report;
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, Sha256};
 
-const CRL: &str = "/.well-known/cluster/crl";
+const CRL_PATH: &str = "/.well-known/cluster/crl";
 
-/// The media type of a CRL in DER (RFC 5280, section 4.2.1.13; RFC 2585).
+/// Media type of a DER-encoded CRL (RFC 5280, section 4.2.1.13; RFC 2585).
 const PKIX_CRL: &str = "application/pkix-crl";
 
-/// A list that every gateway is to enforce.
+/// CRL to be enforced by every gateway.
 #[derive(Clone, Debug)]
-pub struct RevocationList {
-    /// The key that signed it.
+pub struct CrlToPush {
+    /// Key identifier of its issuer.
     pub issuer: KeyIdentifier,
-    /// Its number.
+    /// CRL number.
     pub number: CrlNumber,
     sha256: Sha256,
     der: Bytes,
 }
 
-impl RevocationList {
-    /// The list `crl`, whose DER is `der`.
+impl CrlToPush {
+    /// Prepare `crl`, whose encoding is `der`.
     #[must_use]
     pub fn new(crl: &Crl, der: Vec<u8>) -> Self {
         Self { issuer: crl.issuer.clone(), number: crl.number, sha256: crl.sha256, der: der.into() }
     }
 
-    /// Whether `crls`, which a gateway says it enforces, have this one. `Ok(false)` is an older one.
+    /// Whether a gateway that reports `crls` enforces this CRL. `Ok(false)` means that it enforces an
+    /// older one.
     ///
     /// # Errors
-    /// [`Fault::Ahead`] or [`Fault::NumberReused`] when it has another one that does not give way to this,
-    /// and what keeps it from being told.
-    pub fn is_among(&self, crls: &[CrlInForce]) -> Result<bool, Fault> {
-        let (enforced, pushed) = (only_of(crls, &self.issuer)?, self.number);
+    /// [`CallError::Ahead`] or [`CallError::NumberReused`] when the CRL in force there is not superseded
+    /// by this one; [`CallError::NoCrl`] or [`CallError::Unreadable`] when none can be compared.
+    pub fn is_enforced_by(&self, crls: &[ReportedCrl]) -> Result<bool, CallError> {
+        let (enforced, pushed) = (crl_of_issuer(crls, &self.issuer)?, self.number);
         match enforced.number.cmp(&pushed) {
             Ordering::Less => Ok(false),
-            Ordering::Greater => Err(Fault::Ahead { enforced: enforced.number, pushed }),
+            Ordering::Greater => Err(CallError::Ahead { enforced: enforced.number, pushed }),
             Ordering::Equal if enforced.sha256.is_some_and(|sha256| sha256 != self.sha256) => {
-                Err(Fault::NumberReused { number: pushed })
+                Err(CallError::NumberReused { number: pushed })
             }
             Ordering::Equal => Ok(true),
         }
     }
 }
 
-/// A gateway that enforces the list.
+/// Confirmation that a gateway enforces the CRL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Enforced {
-    /// Whether it did before.
+pub struct PushReceipt {
+    /// Whether the gateway enforced it before the push.
     pub already: bool,
-    /// How many connections it has cut.
+    /// Number of connections that the gateway closed because of it.
     pub connections_cut: u64,
 }
 
-/// Has every gateway enforce `list`; `ended` is told each time one of them is through. The answers are
-/// in the order of the gateways.
+/// Push `crl` to every gateway. `on_done` runs after each of them. The results are in the order of
+/// `gateways`.
 ///
 /// # Errors
-/// When the system does not let anybody wait for the network.
-pub fn push(
-    gateways: &[Gateway],
-    calling: &Calling,
-    list: &RevocationList,
-    ended: impl FnMut(),
-) -> io::Result<Vec<Result<Enforced, Fault>>> {
-    let list = list.clone();
-    let enforce = move |conversation| enforce(conversation, list.clone());
-    ask_all(gateways, calling, enforce, ended)
+/// When the operating system provides no event queue.
+pub fn push_crl(
+    gateways: &[GatewayEntry],
+    context: &CallContext,
+    crl: &CrlToPush,
+    on_done: impl FnMut(),
+) -> io::Result<Vec<Result<PushReceipt, CallError>>> {
+    let crl = crl.clone();
+    call_all(gateways, context, move |session| push_to_one(session, crl.clone()), on_done)
 }
 
-/// Asks first: a list of a million certificates is not sent to somebody who has it, or will not take it.
-async fn enforce(mut gateway: Conversation, list: RevocationList) -> Result<Enforced, Fault> {
-    let reported = report(&mut gateway).await?;
-    match list.is_among(&reported.crl) {
-        Ok(true) => return Ok(Enforced { already: true, connections_cut: 0 }),
-        // Whoever has no list of ours says why when it is given one.
-        Ok(false) | Err(Fault::NoCrl) => {}
-        Err(fault) => return Err(fault),
+/// Query first, then push: a CRL of a million entries is sent only to a gateway that needs it.
+async fn push_to_one(mut session: GatewaySession, crl: CrlToPush) -> Result<PushReceipt, CallError> {
+    let report = fetch_report(&mut session).await?;
+    match crl.is_enforced_by(&report.crl) {
+        Ok(true) => return Ok(PushReceipt { already: true, connections_cut: 0 }),
+        // The response to the push explains a missing CRL better than its absence does.
+        Ok(false) | Err(CallError::NoCrl) => {}
+        Err(error) => return Err(error),
     }
-    let answer = gateway.ask(Method::PUT, CRL, Some((PKIX_CRL, list.der.clone()))).await?;
-    let body = taken(answer, &list)?;
-    let Pushed { crl, connections_cut } = read(&body)?;
-    if list.is_among(&crl)? {
-        return Ok(Enforced { already: false, connections_cut });
+    let response = session.send(Method::PUT, CRL_PATH, Some((PKIX_CRL, crl.der.clone()))).await?;
+    let PushResponse { crl: crls, connections_cut } = parse(&accepted(response, &crl)?)?;
+    if crl.is_enforced_by(&crls)? {
+        return Ok(PushReceipt { already: false, connections_cut });
     }
-    let enforced = only_of(&crl, &list.issuer)?.number;
-    Err(Fault::Behind { enforced, pushed: list.number })
+    let enforced = crl_of_issuer(&crls, &crl.issuer)?.number;
+    Err(CallError::Behind { enforced, pushed: crl.number })
 }
 
-/// The answer to a list that was taken.
-fn taken(answer: Answer, list: &RevocationList) -> Result<Bytes, Fault> {
-    if answer.status == StatusCode::CONFLICT {
-        let problem = answer.problem();
-        // Somebody was faster with another one.
-        match problem.current.map(|current| (current, current.cmp(&list.number))) {
+/// The body of the response to an accepted push.
+fn accepted(response: GatewayResponse, crl: &CrlToPush) -> Result<Bytes, CallError> {
+    if response.status == StatusCode::CONFLICT {
+        // Another push got there between the query and this one.
+        let current = response.problem().and_then(|problem| problem.current);
+        match current.map(|current| (current, current.cmp(&crl.number))) {
             Some((enforced, Ordering::Greater)) => {
-                return Err(Fault::Ahead { enforced, pushed: list.number });
+                return Err(CallError::Ahead { enforced, pushed: crl.number });
             }
-            Some((number, Ordering::Equal)) => return Err(Fault::NumberReused { number }),
+            Some((number, Ordering::Equal)) => return Err(CallError::NumberReused { number }),
             _ => {}
         }
     }
-    answer.success()
+    response.success()
 }

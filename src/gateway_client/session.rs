@@ -1,4 +1,4 @@
-//! One mutually authenticated conversation with a gateway.
+//! One mutually authenticated HTTP/1.1 connection to a gateway.
 
 use std::future::Future;
 use std::io;
@@ -10,118 +10,119 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::ServerName;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig};
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::context::{Calling, Parts};
-use super::error::{Fault, Stage};
-use super::list::Gateway;
-use super::messages::Problem;
-use super::text::Text;
-use super::trust::Trust;
+use super::context::CallContext;
+use super::error::{CallError, CallStage, RefusalReason};
+use super::list::GatewayEntry;
+use super::messages::ProblemDetails;
+use super::sanitized_text::SanitizedText;
 use crate::identity::Host;
-use crate::probe::{Cause, End, Endpoint, ProbeError, Witness};
+use crate::probe::{
+    ConnectionOutcome, Endpoint, HTTP_1_1, RefusalCause, ServerChainVerifier, client_config, server_name,
+};
 use crate::x509::Certificate;
 
-/// The most that an answer may hold; a true one is a few kilobytes.
-const MOST: usize = 1 << 20;
+/// Largest response body accepted; a gateway sends a few kilobytes.
+const MAX_BODY: usize = 1 << 20;
 
-/// The most that the head of an answer may hold.
-const MOST_HEAD: usize = 16 << 10;
+/// Largest response head accepted.
+const MAX_HEAD: usize = 16 << 10;
 
-/// An answer, whatever its status.
-pub(super) struct Answer {
+/// Response of any status.
+pub(super) struct GatewayResponse {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
 
-impl Answer {
-    /// The body of a success.
+impl GatewayResponse {
+    /// The body of a successful response.
     ///
     /// # Errors
-    /// What the gateway says instead.
-    pub(super) fn success(self) -> Result<Bytes, Fault> {
+    /// [`CallError`] for any status but 200.
+    pub(super) fn success(self) -> Result<Bytes, CallError> {
         match self.status {
             StatusCode::OK => Ok(self.body),
-            StatusCode::FORBIDDEN => Err(Fault::NotAnOperator),
-            StatusCode::NOT_FOUND => Err(Fault::NotAGateway),
+            StatusCode::FORBIDDEN => Err(CallError::NotAnOperator),
+            StatusCode::NOT_FOUND => Err(CallError::NotAGateway),
             status => {
-                let Problem { code, detail, .. } = self.problem();
-                Err(Fault::Refused { status: status.as_u16(), code, detail })
+                let reason =
+                    self.problem().map(|ProblemDetails { code, detail, .. }| RefusalReason { code, detail });
+                Err(CallError::Refused { status: status.as_u16(), reason })
             }
         }
     }
 
-    /// What the gateway has to say about a refusal; nothing where it says nothing that can be read.
-    pub(super) fn problem(&self) -> Problem {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+    /// Problem details of a refusal; `None` if the body has none, as a proxy's error page.
+    pub(super) fn problem(&self) -> Option<ProblemDetails> {
+        serde_json::from_slice(&self.body).ok()
     }
 }
 
-/// An open connection to one gateway, which has proved to be it.
-pub(super) struct Conversation {
+/// Open connection to a gateway whose certificate has been verified.
+pub(super) struct GatewaySession {
     requests: http1::SendRequest<Full<Bytes>>,
     connection: JoinHandle<hyper::Result<()>>,
     host: String,
     deadline: Deadline,
-    /// The certificate that it presented.
-    pub(super) served: Certificate,
+    /// Leaf certificate of the gateway.
+    pub(super) certificate: Certificate,
 }
 
-impl Conversation {
-    pub(super) async fn open(gateway: &Gateway, calling: &Calling) -> Result<Self, Fault> {
-        let Parts { caller, trust, patience } = &*calling.0;
-        let deadline = Deadline { at: Instant::now() + *patience, patience: *patience };
-        let stream = deadline.allows(Stage::Connect, connect(&gateway.address)).await?;
-        // Best effort: it only saves a moment.
+impl GatewaySession {
+    /// Connect to `gateway` and verify its certificate.
+    pub(super) async fn open(gateway: &GatewayEntry, context: &CallContext) -> Result<Self, CallError> {
+        let deadline = Deadline { at: Instant::now() + context.timeout(), timeout: context.timeout() };
+        let stream = deadline.enforce(CallStage::Connect, connect(&gateway.address)).await?;
+        // An optimization only: a failure is ignored.
         let _ = stream.set_nodelay(true);
-        let verdict = Arc::new(Mutex::new(None));
-        let config = config(Arc::clone(caller), judge(gateway, trust, &verdict))?;
-        let connecting = TlsConnector::from(Arc::new(config)).connect(server_name(gateway)?, stream);
-        let connected = deadline.allows(Stage::Handshake, async { Ok(connecting.await) }).await?;
-        let verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (tls, served) = match (connected, verdict) {
-            (_, Some(Err(cause))) => return Err(Fault::Handshake(cause)),
-            (Ok(tls), Some(Ok(served))) => (tls, served),
-            (Ok(_), None) => return Err(Fault::CutOff),
-            (Err(error), verdict) => return Err(refused(&End::of(&error, verdict.is_some()))),
+        let verified = Arc::new(Mutex::new(None));
+        let config =
+            client_config(verifier(gateway, context, &verified), context.resolver(), Some(HTTP_1_1))?;
+        let connecting = TlsConnector::from(config).connect(server_name(gateway.host())?, stream);
+        let connected = deadline.enforce(CallStage::Handshake, async { Ok(connecting.await) }).await?;
+        let verified = verified.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (tls, certificate) = match (connected, verified) {
+            (_, Some(Err(cause))) => return Err(CallError::Handshake(cause)),
+            (Ok(tls), Some(Ok(certificate))) => (tls, certificate),
+            (Ok(_), None) => return Err(CallError::CutOff),
+            (Err(error), verified) => {
+                return Err(of_outcome(&ConnectionOutcome::of_error(&error, verified.is_some())));
+            }
         };
         let (requests, connection) = http1::Builder::new()
-            .max_buf_size(MOST_HEAD)
+            .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(tls))
             .await
-            .map_err(|error| fault(&error))?;
+            .map_err(|error| of_hyper(&error))?;
         Ok(Self {
             requests,
             connection: tokio::spawn(connection),
             host: Endpoint { host: gateway.host().clone(), port: gateway.address.port }.to_string(),
             deadline,
-            served,
+            certificate,
         })
     }
 
-    /// Sends one request and reads the answer to it.
+    /// Send one request, with content type and body if there is `content`, and read the response.
     ///
     /// # Errors
-    /// [`Fault`] when there is none, or none that is bounded.
-    pub(super) async fn ask(
+    /// [`CallError`] when no complete response arrives within the time and size limits.
+    pub(super) async fn send(
         &mut self,
         method: Method,
         path: &'static str,
         content: Option<(&'static str, Bytes)>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<GatewayResponse, CallError> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = method;
         *request.uri_mut() = http::Uri::from_static(path);
-        let unspeakable = |_| Fault::Unreadable { why: "its name cannot be called".to_owned() };
-        let host = header::HeaderValue::from_str(&self.host).map_err(unspeakable)?;
+        let invalid = |_| CallError::Unreadable { why: "its name is not a valid Host header".into() };
+        let host = header::HeaderValue::from_str(&self.host).map_err(invalid)?;
         request.headers_mut().insert(header::HOST, host);
         let agent = header::HeaderValue::from_static(concat!("cluster-ca/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(header::USER_AGENT, agent);
@@ -131,10 +132,10 @@ impl Conversation {
             *request.body_mut() = Full::new(body);
         }
         let deadline = self.deadline;
-        deadline.allows(Stage::Answer, self.exchange(request)).await
+        deadline.enforce(CallStage::Response, self.exchange(request)).await
     }
 
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Fault> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<GatewayResponse, CallError> {
         let sent = match self.requests.ready().await {
             Ok(()) => self.requests.send_request(request).await,
             Err(error) => Err(error),
@@ -144,47 +145,51 @@ impl Conversation {
             Err(error) => return Err(self.failure(&error).await),
         };
         let status = response.status();
-        match Limited::new(response.into_body(), MOST).collect().await {
-            Ok(body) => Ok(Answer { status, body: body.to_bytes() }),
-            Err(error) if error.is::<LengthLimitError>() => Err(Fault::Oversized),
-            Err(_) => Err(Fault::CutOff),
+        match Limited::new(response.into_body(), MAX_BODY).collect().await {
+            Ok(body) => Ok(GatewayResponse { status, body: body.to_bytes() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(CallError::Oversized),
+            Err(_) => Err(CallError::CutOff),
         }
     }
 
-    /// What ended the conversation: the gateway's own word, which only the connection may have heard, says
-    /// more than the request that it broke.
-    async fn failure(&mut self, error: &hyper::Error) -> Fault {
-        let of_request = fault(error);
-        if !matches!(of_request, Fault::CutOff) {
+    /// The error behind a failed request. A TLS alert reaches only the connection task, and says more
+    /// than the request's own error.
+    async fn failure(&mut self, error: &hyper::Error) -> CallError {
+        let of_request = of_hyper(error);
+        if !matches!(of_request, CallError::CutOff) {
             return of_request;
         }
         match (&mut self.connection).await {
-            Ok(Err(error)) => fault(&error),
+            Ok(Err(error)) => of_hyper(&error),
             _ => of_request,
         }
     }
 }
 
-/// When a conversation has to be over.
+/// End of the time limit of a session.
 #[derive(Clone, Copy, Debug)]
 struct Deadline {
     at: Instant,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Deadline {
-    async fn allows<T>(self, stage: Stage, step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let silent = |_| Fault::Silent { stage, after: self.patience };
+    async fn enforce<T>(
+        self,
+        stage: CallStage,
+        step: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let silent = |_| CallError::Silent { stage, after: self.timeout };
         timeout_at(self.at, step).await.map_err(silent)?
     }
 }
 
-async fn connect(address: &Endpoint) -> Result<TcpStream, Fault> {
+async fn connect(address: &Endpoint) -> Result<TcpStream, CallError> {
     let addresses = match &address.host {
         Host::Ip(ip) => vec![(*ip, address.port).into()],
         Host::Dns(name) => lookup_host((name.as_str(), address.port))
             .await
-            .map_err(|source| Fault::Unresolved { name: name.clone(), source })?
+            .map_err(|source| CallError::Unresolved { name: name.clone(), source })?
             .collect(),
     };
     let mut last = io::ErrorKind::AddrNotAvailable.into();
@@ -195,66 +200,47 @@ async fn connect(address: &Endpoint) -> Result<TcpStream, Fault> {
         }
     }
     Err(match last.kind() {
-        io::ErrorKind::ConnectionRefused => Fault::Unattended,
-        _ => Fault::Unreachable { source: last },
+        io::ErrorKind::ConnectionRefused => CallError::Unattended,
+        _ => CallError::Unreachable { source: last },
     })
 }
 
-/// What the judgement of the presented certificate came to, once there was one.
-type Verdict = Arc<Mutex<Option<Result<Certificate, Cause>>>>;
+/// Result of the certificate verification; `None` before the gateway has presented a certificate.
+type Verified = Arc<Mutex<Option<Result<Certificate, RefusalCause>>>>;
 
-/// Judges what is presented as that of `gateway`, and says so in `verdict`.
-fn judge(gateway: &Gateway, trust: &Trust, verdict: &Verdict) -> Arc<dyn ServerCertVerifier> {
-    let (gateway, trust, verdict) = (gateway.clone(), trust.clone(), Arc::clone(verdict));
-    Arc::new(Witness::new(move |chain| {
-        // It may quote what nobody has signed.
-        let bounded =
-            |cause: Cause| Cause { message: Text::from(cause.message.as_str()).to_string(), ..cause };
-        let judged = trust.refusal(&gateway, chain).map_err(bounded);
-        let answer = match &judged {
-            Ok(_) => Ok(()),
-            Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+/// Verifier for the certificate of `gateway`. It keeps its result in `verified`, because rustls reduces
+/// a refusal to an alert.
+fn verifier(
+    gateway: &GatewayEntry,
+    context: &CallContext,
+    verified: &Verified,
+) -> ServerChainVerifier<impl Fn(&[CertificateDer<'static>]) -> bool + Send + Sync + 'static> {
+    let (gateway, context, verified) = (gateway.clone(), context.clone(), Arc::clone(verified));
+    ServerChainVerifier::new(move |chain| {
+        // The message may quote a certificate that no trusted issuer has signed.
+        let sanitized = |cause: RefusalCause| RefusalCause {
+            message: SanitizedText::from(cause.message.as_str()).to_string(),
+            ..cause
         };
-        *verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
-        answer
-    }))
+        let result = context.trust().verify(&gateway, chain).map_err(sanitized);
+        let accepted = result.is_ok();
+        *verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        accepted
+    })
 }
 
-fn config(
-    caller: Arc<CertifiedKey>,
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<ClientConfig, ProbeError> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ProbeError::Tls { why: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(caller)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+fn of_outcome(outcome: &ConnectionOutcome) -> CallError {
+    let cause = outcome.cause().filter(|_| *outcome != ConnectionOutcome::Closed);
+    cause.map_or(CallError::CutOff, CallError::Handshake)
 }
 
-fn server_name(gateway: &Gateway) -> Result<ServerName<'static>, ProbeError> {
-    match gateway.host() {
-        Host::Ip(ip) => Ok((*ip).into()),
-        Host::Dns(name) => {
-            ServerName::try_from(name.clone()).map_err(|error| ProbeError::Tls { why: error.to_string() })
-        }
-    }
-}
-
-/// A handshake, or a connection, that ended so.
-fn refused(end: &End) -> Fault {
-    end.cause().filter(|_| *end != End::Closed).map_or(Fault::CutOff, Fault::Handshake)
-}
-
-fn fault(error: &hyper::Error) -> Fault {
+fn of_hyper(error: &hyper::Error) -> CallError {
     if error.is_parse_too_large() {
-        return Fault::Oversized;
+        return CallError::Oversized;
     }
     if error.is_parse() {
-        return Fault::Unreadable { why: "it is no HTTP".to_owned() };
+        return CallError::Unreadable { why: "it is not HTTP".into() };
     }
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.map_or(Fault::CutOff, |cause| refused(&End::of(cause, true)))
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.map_or(CallError::CutOff, |error| of_outcome(&ConnectionOutcome::of_error(error, true)))
 }

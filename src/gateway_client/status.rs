@@ -1,56 +1,56 @@
-//! How every gateway is.
+//! Status query to every gateway.
 
 use std::io;
 
 use http::Method;
 
-use super::context::Calling;
-use super::error::Fault;
-use super::fan_out::ask_all;
-use super::list::Gateway;
-use super::messages::{CrlInForce, Reported, only_of, read};
-use super::session::Conversation;
+use super::context::CallContext;
+use super::error::CallError;
+use super::fan_out::call_all;
+use super::list::GatewayEntry;
+use super::messages::{ReportedCrl, StatusReport, crl_of_issuer, parse};
+use super::session::GatewaySession;
 use crate::x509::{Certificate, KeyIdentifier};
 
-const STATUS: &str = "/.well-known/cluster/status";
+const STATUS_PATH: &str = "/.well-known/cluster/status";
 
-/// What a gateway said of itself, and the certificate that it proved to have.
+/// Status of a gateway: its own report, and the certificate that it authenticated with.
 #[derive(Clone, Debug)]
-pub struct Answered {
-    /// What it says.
-    pub reported: Reported,
-    /// The certificate that it serves.
-    pub served: Certificate,
+pub struct GatewayStatus {
+    /// Report of the gateway.
+    pub report: StatusReport,
+    /// Leaf certificate of the gateway.
+    pub certificate: Certificate,
 }
 
-impl Answered {
-    /// The list of `issuer` that it enforces.
+impl GatewayStatus {
+    /// The CRL of `issuer` in force at the gateway.
     ///
     /// # Errors
-    /// [`Fault::NoCrl`], or [`Fault::Unreadable`] when it names several.
-    pub fn crl(&self, issuer: &KeyIdentifier) -> Result<&CrlInForce, Fault> {
-        only_of(&self.reported.crl, issuer)
+    /// [`CallError::NoCrl`], or [`CallError::Unreadable`] if the gateway reports several.
+    pub fn crl(&self, issuer: &KeyIdentifier) -> Result<&ReportedCrl, CallError> {
+        crl_of_issuer(&self.report.crl, issuer)
     }
 }
 
-/// Asks every gateway how it is; `ended` is told each time one of them has answered. The answers are in
-/// the order of the gateways.
+/// Query the status of every gateway. `on_done` runs after each answer. The results are in the order of
+/// `gateways`.
 ///
 /// # Errors
-/// When the system does not let anybody wait for the network.
-pub fn status(
-    gateways: &[Gateway],
-    calling: &Calling,
-    ended: impl FnMut(),
-) -> io::Result<Vec<Result<Answered, Fault>>> {
-    ask_all(gateways, calling, ask, ended)
+/// When the operating system provides no event queue.
+pub fn query_status(
+    gateways: &[GatewayEntry],
+    context: &CallContext,
+    on_done: impl FnMut(),
+) -> io::Result<Vec<Result<GatewayStatus, CallError>>> {
+    call_all(gateways, context, query, on_done)
 }
 
-async fn ask(mut gateway: Conversation) -> Result<Answered, Fault> {
-    Ok(Answered { reported: report(&mut gateway).await?, served: gateway.served })
+async fn query(mut session: GatewaySession) -> Result<GatewayStatus, CallError> {
+    Ok(GatewayStatus { report: fetch_report(&mut session).await?, certificate: session.certificate })
 }
 
-/// How a gateway says that it is.
-pub(super) async fn report(gateway: &mut Conversation) -> Result<Reported, Fault> {
-    read(&gateway.ask(Method::GET, STATUS, None).await?.success()?)
+/// Fetch the status report over an open session.
+pub(super) async fn fetch_report(session: &mut GatewaySession) -> Result<StatusReport, CallError> {
+    parse(&session.send(Method::GET, STATUS_PATH, None).await?.success()?)
 }

@@ -1,47 +1,49 @@
-//! The judgement of the certificate that a gateway presents.
+//! Verification of the certificate that a gateway presents.
 
-use rustls::pki_types::CertificateDer;
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
-use super::list::Gateway;
+use super::list::GatewayEntry;
 use crate::identity::{Identity, Role, TrustDomain};
-use crate::probe::{Cause, Judge, Side};
+use crate::probe::{AtFault, RefusalCause, TrustContext};
 use crate::revocation::RevocationSet;
 use crate::x509::Certificate;
 use crate::x509::trust::TrustBundle;
 
-/// Whom to believe.
+/// Trust anchors, CRLs and cluster that a gateway's certificate is verified against.
 #[derive(Clone, Debug)]
-pub struct Trust {
-    /// The roots.
+pub struct GatewayTrust {
+    /// Trust anchors.
     pub bundle: TrustBundle,
-    /// Who has been revoked. `None` believes a gateway whose certificate may have been: enough to ask it
-    /// for what can only add to our caution.
+    /// CRLs in force. `None` accepts revoked certificates. That suffices for answers that can only make
+    /// the CA more cautious, such as the CRL numbers asked for before a restore.
     pub crls: Option<RevocationSet>,
-    /// The cluster.
+    /// Trust domain of the cluster.
     pub trust_domain: TrustDomain,
-    /// When.
+    /// Time of verification.
     pub at: OffsetDateTime,
 }
 
-impl Trust {
-    pub(super) fn judge(&self) -> Judge<'_> {
-        Judge { bundle: &self.bundle, crls: self.crls.as_ref(), at: self.at }
+impl GatewayTrust {
+    /// The part that applies to the client's certificate as well.
+    pub(super) fn context(&self) -> TrustContext<'_> {
+        TrustContext { bundle: &self.bundle, crls: self.crls.as_ref(), at: self.at }
     }
 
-    /// Why what a server presents is not the certificate of `gateway`: it has to hold for the host, and to
-    /// be that of a control service of this cluster. Any other certificate of the cluster, a node's
-    /// above all, would do for whoever holds its key to say that a list is enforced.
-    pub(super) fn refusal(
+    /// Verify `chain` as that of `gateway` and return its leaf. The leaf must be valid for the host and
+    /// belong to a control-service of the cluster.
+    ///
+    /// The role matters: otherwise the key of any node would suffice to report a CRL as enforced.
+    pub(super) fn verify(
         &self,
-        gateway: &Gateway,
+        gateway: &GatewayEntry,
         chain: &[CertificateDer<'_>],
-    ) -> Result<Certificate, Cause> {
-        let refused = |code, message| Cause { side: Side::Server, code, message };
+    ) -> Result<Certificate, RefusalCause> {
+        let refused = |code, message| RefusalCause { side: AtFault::Server, code, message };
         let chain: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
         let chain = chain
             .map_err(|error| refused(error.code(), format!("its certificate cannot be read: {error}")))?;
-        if let Some(cause) = self.judge().server(gateway.host(), &chain) {
+        if let Some(cause) = self.context().check_server(gateway.host(), &chain) {
             return Err(cause);
         }
         let Some(leaf) = chain.into_iter().next() else {
@@ -50,13 +52,15 @@ impl Trust {
         let identity = Identity::of_certificate(&leaf, &self.trust_domain)
             .map_err(|refusal| refused(refusal.code(), format!("its certificate is refused: {refusal}")))?;
         if identity.role != Role::ControlService {
-            let message = format!("it is the {identity}, and no control-service");
+            let message = format!("its certificate is that of {identity}, which is not a control-service");
             return Err(refused("gateways.wrong_role", message));
         }
         match &gateway.name {
             Some(name) if *name != identity.name => {
-                let message =
-                    format!("it is {}/{}, and not the {name} that is expected", identity.role, identity.name);
+                let message = format!(
+                    "its certificate is that of {}/{}, but {name} is expected",
+                    identity.role, identity.name
+                );
                 Err(refused("gateways.wrong_name", message))
             }
             _ => Ok(leaf),

@@ -1,24 +1,25 @@
-//! The address of a service: host and port.
+//! Address of a service: host and port.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::error::ProbeError;
-use crate::identity::Host;
+use crate::identity::{Host, IdentityError};
 
-/// Where a service listens: `HOST:PORT`, an IPv6 address in brackets.
+/// Address of a service as `HOST:PORT`; an IPv6 address stands in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// The name or address that callers use, and that its certificate must name.
+    /// DNS name or IP address. Clients connect to it and expect it in the server's certificate.
     pub host: Host,
-    /// The port.
+    /// TCP port, never 0.
     pub port: u16,
 }
 
 impl FromStr for Endpoint {
-    type Err = ProbeError;
+    type Err = EndpointError;
 
-    fn from_str(text: &str) -> Result<Self, ProbeError> {
-        let malformed = || ProbeError::Endpoint { given: text.escape_debug().take(80).collect() };
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let malformed = || EndpointError::Malformed { given: text.escape_debug().take(80).collect() };
         let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if bracketed.is_none() && host.contains(':') {
@@ -29,11 +30,37 @@ impl FromStr for Endpoint {
     }
 }
 
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Ip(std::net::IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
             host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Text that is not an [`Endpoint`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The host is neither a DNS name nor an IP address.
+    #[error(transparent)]
+    Host(#[from] IdentityError),
+    /// The text has not the form `HOST:PORT`, or the port is not in 1 to 65535.
+    #[error("`{given}` is not HOST:PORT")]
+    Malformed {
+        /// Start of the text, escaped.
+        given: String,
+    },
+}
+
+impl EndpointError {
+    /// Stable error code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Host(error) => error.code(),
+            Self::Malformed { .. } => "input.endpoint",
         }
     }
 }

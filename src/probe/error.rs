@@ -1,64 +1,55 @@
-//! Why there is nothing to look at.
+//! Errors of a probe that got no connection.
 
 use std::io;
 use std::time::Duration;
 
-use crate::identity::IdentityError;
+use super::endpoint::Endpoint;
+use super::tls_client::TlsClientError;
 
-/// How long to wait for a connection, and then for each answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for the connection, and then for each read and write.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is nothing to look at.
+/// Failure to observe an endpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// Not a place where somebody can listen.
-    #[error("`{given}` is not HOST:PORT")]
-    Endpoint {
-        /// What was given.
-        given: String,
-    },
-    /// Not a host.
-    #[error(transparent)]
-    Host(#[from] IdentityError),
-    /// Nobody listens there.
-    #[error("{endpoint} refuses connections: nobody listens there")]
+    /// The host refused the TCP connection.
+    #[error("{endpoint} refuses connections: no service listens there")]
     Refused {
-        /// Where.
+        /// Address that was probed.
         endpoint: String,
     },
-    /// There was no answer in time.
-    #[error("{endpoint} does not answer within {} seconds", PATIENCE.as_secs())]
+    /// The host did not accept the TCP connection in time.
+    #[error("{endpoint} does not answer within {} seconds", TIMEOUT.as_secs())]
     TimedOut {
-        /// Where.
+        /// Address that was probed.
         endpoint: String,
     },
-    /// The TLS library cannot work with what it was given.
-    #[error("TLS cannot be configured: {why}")]
-    Tls {
-        /// The library's words.
-        why: String,
-    },
-    /// The network does not lead there.
+    /// rustls rejected the client's key or the host name.
+    #[error(transparent)]
+    Tls(#[from] TlsClientError),
+    /// The operating system reported a network error.
     #[error("{endpoint} cannot be reached")]
     Unreachable {
-        /// Where.
+        /// Address that was probed.
         endpoint: String,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The name has no address.
-    #[error("the name {name} has no address")]
+    /// The host name has no address.
+    #[error("the name {name} does not resolve to an address")]
     Unresolved {
-        /// The name.
+        /// Host name that was looked up.
         name: String,
-        /// What the resolver says.
+        /// Error of the resolver.
         source: io::Error,
     },
 }
 
 impl ProbeError {
-    pub(super) fn unreachable(endpoint: String, source: io::Error) -> Self {
+    /// The error for a connection to `endpoint` that failed with `source`.
+    pub(super) fn unreachable(endpoint: &Endpoint, source: io::Error) -> Self {
+        let endpoint = endpoint.to_string();
         match source.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused { endpoint },
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut { endpoint },
@@ -66,16 +57,13 @@ impl ProbeError {
         }
     }
 
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Endpoint { .. } => "input.endpoint",
-            Self::Host(error) => error.code(),
             Self::Refused { .. } => "network.refused",
-            Self::TimedOut { .. } => "network.silent",
-            Self::Tls { .. } => "system.tls",
-            Self::Unreachable { .. } => "network.silent",
+            Self::TimedOut { .. } | Self::Unreachable { .. } => "network.silent",
+            Self::Tls(error) => error.code(),
             Self::Unresolved { .. } => "network.unresolved",
         }
     }

@@ -1,4 +1,4 @@
-//! The handshake of a look: rustls with a verifier that takes every chain, and remembers it.
+//! Handshake of a probe: accepts any server chain and records it.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,96 +6,85 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, SignatureScheme, Stream};
+use rustls::{ClientConnection, SignatureScheme, Stream};
 
 use super::endpoint::Endpoint;
 use super::error::ProbeError;
-use super::outcome::End;
-use super::tls_client::{Caller, Witness};
-use crate::identity::Host;
+use super::outcome::ConnectionOutcome;
+use super::tls_client::{
+    ClientCredentials, HTTP_1_1, ServerChainVerifier, TlsClientError, client_config, server_name,
+};
 
-/// The alert of a server that speaks none of the protocols that it was offered (RFC 7301, section 3.2).
+/// Alert of a server that supports none of the offered protocols (RFC 7301, section 3.2).
 pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 
-const HTTP_1_1: &[u8] = b"http/1.1";
+/// Bytes read of a response: enough for the status in its first line.
+const RESPONSE_PREFIX: usize = 64;
 
-/// More than this is not read of an answer: its first line is enough.
-const HEAD: usize = 64;
-
-/// What a handshake showed.
-pub(super) struct Seen {
+/// Record of one handshake.
+pub(super) struct HandshakeRecord {
+    /// Chain of the server as sent, leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) asks_for_certificate: bool,
-    pub(super) end: End,
+    pub(super) requests_certificate: bool,
+    pub(super) outcome: ConnectionOutcome,
 }
 
-/// One handshake, and what the server says to it.
-pub(super) fn converse(
+/// Perform one handshake over `stream` and record the server's reaction.
+pub(super) fn handshake(
     stream: &TcpStream,
     endpoint: &Endpoint,
-    caller: Option<&Caller>,
-    offer_http: bool,
-) -> Result<Seen, ProbeError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    credentials: Option<&ClientCredentials>,
+    alpn: Option<&[u8]>,
+) -> Result<HandshakeRecord, ProbeError> {
     let presented = Arc::new(Mutex::new(Vec::new()));
-    let witness = Witness::new({
+    let verifier = ServerChainVerifier::new({
         let presented = Arc::clone(&presented);
         move |chain| {
             *presented.lock().unwrap_or_else(PoisonError::into_inner) = chain.to_vec();
-            Ok(())
+            true
         }
     });
-    let identity = Arc::new(Identity {
-        certified: caller.map(Caller::certified).transpose()?,
-        asked: AtomicBool::new(false),
+    let resolver = Arc::new(RecordingResolver {
+        certified_key: credentials.map(ClientCredentials::certified_key).transpose()?,
+        requested: AtomicBool::new(false),
     });
-    let resolver: Arc<dyn ResolvesClientCert> = Arc::<Identity>::clone(&identity);
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ProbeError::Tls { why: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(witness))
-        .with_client_cert_resolver(resolver);
-    if offer_http {
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    }
-    let name = match &endpoint.host {
-        Host::Ip(ip) => ServerName::from(*ip),
-        Host::Dns(name) => {
-            ServerName::try_from(name.clone()).map_err(|error| ProbeError::Tls { why: error.to_string() })?
-        }
-    };
-    let mut tls = ClientConnection::new(Arc::new(config), name)
-        .map_err(|error| ProbeError::Tls { why: error.to_string() })?;
-    let end = talk(&mut tls, stream, endpoint);
+    let config = client_config(verifier, Arc::<RecordingResolver>::clone(&resolver), alpn)?;
+    let mut tls =
+        ClientConnection::new(config, server_name(&endpoint.host)?).map_err(TlsClientError::from)?;
+    let result = exchange(&mut tls, stream, endpoint);
     let chain = std::mem::take(&mut *presented.lock().unwrap_or_else(PoisonError::into_inner));
-    let end = end.unwrap_or_else(|error| End::of(&error, !chain.is_empty()));
-    Ok(Seen { chain, asks_for_certificate: identity.asked.load(Ordering::Relaxed), end })
+    let outcome = result.unwrap_or_else(|error| ConnectionOutcome::of_error(&error, !chain.is_empty()));
+    let requests_certificate = resolver.requested.load(Ordering::Relaxed);
+    Ok(HandshakeRecord { chain, requests_certificate, outcome })
 }
 
-fn talk(tls: &mut ClientConnection, mut stream: &TcpStream, endpoint: &Endpoint) -> io::Result<End> {
+/// Complete the handshake, and send one request if the server negotiated HTTP/1.1.
+fn exchange(
+    tls: &mut ClientConnection,
+    mut stream: &TcpStream,
+    endpoint: &Endpoint,
+) -> io::Result<ConnectionOutcome> {
     while tls.is_handshaking() {
         tls.complete_io(&mut stream)?;
     }
-    let speaks_http = tls.alpn_protocol() == Some(HTTP_1_1);
+    let negotiated_http = tls.alpn_protocol() == Some(HTTP_1_1);
     let mut secured = Stream::new(tls, &mut stream);
-    if speaks_http {
+    if negotiated_http {
         let request = format!(
             "GET /.well-known/cluster/whoami HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n"
         );
-        // Even if it cannot be sent: what the server said before it closed is still to be read.
+        // A server that refuses may have closed already; its alert is still to be read.
         let _ = secured.write_all(request.as_bytes());
     }
-    // In TLS 1.3 the server's verdict comes only after our side of the handshake is over.
-    let mut head = Vec::with_capacity(HEAD);
-    match secured.take(u64::try_from(HEAD).unwrap_or_default()).read_to_end(&mut head) {
-        Ok(0) => Ok(End::Closed),
-        Err(error) if head.is_empty() && is_silence(&error) => Ok(End::Open),
-        Err(error) if head.is_empty() => Err(error),
-        _ => Ok(status(&head).map_or(End::Open, End::Answered)),
+    // In TLS 1.3 the server verifies the client certificate after the client's handshake has ended.
+    let mut prefix = Vec::with_capacity(RESPONSE_PREFIX);
+    match secured.take(u64::try_from(RESPONSE_PREFIX).unwrap_or_default()).read_to_end(&mut prefix) {
+        Ok(0) => Ok(ConnectionOutcome::Closed),
+        Err(error) if prefix.is_empty() && is_timeout(&error) => Ok(ConnectionOutcome::Accepted),
+        Err(error) if prefix.is_empty() => Err(error),
+        _ => Ok(status(&prefix).map_or(ConnectionOutcome::Accepted, ConnectionOutcome::Responded)),
     }
 }
 
@@ -105,25 +94,25 @@ fn status(head: &[u8]) -> Option<u16> {
     text.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()
 }
 
-fn is_silence(error: &io::Error) -> bool {
+fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// The caller's certificate, if there is one, and whether the server asked for it.
+/// Resolver that records whether the server requested a certificate.
 #[derive(Debug)]
-struct Identity {
-    certified: Option<Arc<CertifiedKey>>,
-    asked: AtomicBool,
+struct RecordingResolver {
+    certified_key: Option<Arc<CertifiedKey>>,
+    requested: AtomicBool,
 }
 
-impl ResolvesClientCert for Identity {
+impl ResolvesClientCert for RecordingResolver {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.asked.store(true, Ordering::Relaxed);
-        self.certified.clone()
+        self.requested.store(true, Ordering::Relaxed);
+        self.certified_key.clone()
     }
 
     fn has_certs(&self) -> bool {
-        // Asked or not, it wants to know.
+        // rustls calls `resolve` only then, and the request is to be recorded in any case.
         true
     }
 }

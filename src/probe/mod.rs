@@ -1,21 +1,22 @@
-//! A look at a live endpoint, as a caller sees it: one connection, everything that it shows, no judgement
-//! until it is over.
+//! Diagnostic TLS client: one connection to a live endpoint, recorded first and judged afterwards.
 //!
-//! A caller that refuses a bad certificate at once learns nothing more. This one takes what the server
-//! presents, proves its own identity if it has one, and listens for what the server says to that. Nothing
-//! is sent but the handshake and, where the server speaks HTTP/1.1, one request for the caller's identity.
+//! An ordinary client aborts at the first bad certificate and learns nothing more. The probe accepts
+//! any chain, presents a client certificate if it has one, and waits for the server's reaction. It sends
+//! the handshake and, to servers that negotiate HTTP/1.1, one request for the client's identity.
 
+mod diagnosis;
 mod endpoint;
 mod error;
-mod explain;
 mod handshake;
-mod look;
+mod observe;
 mod outcome;
 mod tls_client;
 
-pub use endpoint::Endpoint;
+pub use diagnosis::{AtFault, ClientClaim, RefusalCause, TrustContext};
+pub use endpoint::{Endpoint, EndpointError};
 pub use error::ProbeError;
-pub use explain::{Cause, Claim, Judge, Side};
-pub use look::{Observation, look};
-pub use outcome::End;
-pub use tls_client::{Caller, Witness};
+pub use observe::{Observation, observe};
+pub use outcome::ConnectionOutcome;
+pub use tls_client::{
+    ClientCredentials, HTTP_1_1, ServerChainVerifier, TlsClientError, client_config, server_name,
+};

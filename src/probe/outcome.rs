@@ -1,41 +1,37 @@
-//! How a connection ended.
+//! Outcome of a TLS connection.
 
 use std::io;
 
 use rustls::Error;
 
-/// How a connection ended.
+/// End of a connection as the client saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum End {
-    /// The server sent a fatal alert: its number (RFC 8446, section 6).
+pub enum ConnectionOutcome {
+    /// The server accepted the connection and sent nothing more.
+    Accepted,
+    /// The server sent a fatal alert with this number (RFC 8446, section 6).
     Alert(u8),
-    /// The server closed the connection without a word.
+    /// The server closed the connection without an alert.
     Closed,
-    /// The server answered a request with this status.
-    Answered(u16),
-    /// The server could not prove that it has the key of its certificate, or broke the protocol otherwise.
-    Broken(String),
-    /// What answered does not speak TLS.
+    /// The peer does not speak TLS.
     NotTls,
-    /// The server accepted the connection and said nothing more.
-    Open,
+    /// The server violated TLS, or failed to prove possession of its private key.
+    ProtocolError(String),
+    /// The server answered an HTTP request with this status.
+    Responded(u16),
 }
 
-fn cause(error: &io::Error) -> Option<&Error> {
-    error.get_ref().and_then(|cause| cause.downcast_ref())
-}
-
-impl End {
-    /// How a connection ended that ended with this error, after or before the server `has_shown` a
-    /// certificate.
+impl ConnectionOutcome {
+    /// The outcome of a connection that failed with `error`; `saw_certificate` says whether the server
+    /// had presented a certificate before.
     #[must_use]
-    pub fn of(error: &io::Error, has_shown: bool) -> Self {
-        match cause(error) {
+    pub fn of_error(error: &io::Error, saw_certificate: bool) -> Self {
+        match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
             Some(Error::AlertReceived(alert)) => Self::Alert(u8::from(*alert)),
-            // Garbage before any certificate is another protocol; after it, it is a broken server.
-            Some(Error::InvalidMessage(_)) if !has_shown => Self::NotTls,
-            Some(other) => Self::Broken(other.to_string()),
+            // Invalid bytes before the certificate mean another protocol, after it a broken server.
+            Some(Error::InvalidMessage(_)) if !saw_certificate => Self::NotTls,
+            Some(other) => Self::ProtocolError(other.to_string()),
             None => Self::Closed,
         }
     }

@@ -1,77 +1,125 @@
-//! The TLS client side of this program: certificate and key as rustls takes them, and the verifier.
+//! TLS client side: client credentials, server certificate verifier and rustls configuration.
+//!
+//! Probes and calls to gateways share it. They judge the server's chain by different rules, so the
+//! judgement is a function that the caller passes in.
 
+use std::fmt;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::error::ProbeError;
+use crate::identity::Host;
 use crate::keys::PrivateKey;
 use crate::x509::Certificate;
 
-/// Who calls: a certificate, intermediates after it, and its key.
+/// ALPN protocol identifier of HTTP/1.1 (RFC 7301, section 6).
+pub const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Client certificate chain with the private key of its leaf.
 #[derive(Debug)]
-pub struct Caller {
-    /// The certificates, the caller's own first.
+pub struct ClientCredentials {
+    /// Certificate chain: the leaf first, then its issuers.
     pub chain: Vec<Certificate>,
-    /// The private key.
+    /// Private key of the leaf.
     pub key: PrivateKey,
 }
 
-impl Caller {
-    /// Whether the key is that of the certificate; without it nobody gets as far as a connection.
+impl ClientCredentials {
+    /// Whether the private key belongs to the leaf; no handshake succeeds otherwise.
     #[must_use]
-    pub fn keys_match(&self) -> bool {
+    pub fn key_matches(&self) -> bool {
         self.chain.first().is_some_and(|leaf| leaf.public_key_info == self.key.public_key_info())
     }
-}
 
-impl Caller {
-    /// Certificate and key as TLS takes them.
+    /// Chain and key in the form that rustls signs with.
     ///
     /// # Errors
-    /// [`ProbeError::Tls`] when TLS has no use for the key.
-    pub fn certified(&self) -> Result<Arc<CertifiedKey>, ProbeError> {
-        let why = |why: String| ProbeError::Tls { why };
-        let key = self.key.to_pkcs8().map_err(|error| why(error.to_string()))?;
-        let key = PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec())
-            .map_err(|error| why(error.to_owned()))?;
+    /// [`TlsClientError`] when rustls does not support the key.
+    pub fn certified_key(&self) -> Result<Arc<CertifiedKey>, TlsClientError> {
+        let key = self.key.to_pkcs8().map_err(TlsClientError::new)?;
+        let key = PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec()).map_err(TlsClientError::new)?;
         let provider = aws_lc_rs::default_provider();
-        let key = provider.key_provider.load_private_key(key).map_err(|error| why(error.to_string()))?;
+        let key = provider.key_provider.load_private_key(key).map_err(TlsClientError::new)?;
         let chain = self.chain.iter().map(|certificate| certificate.der.clone()).collect();
         Ok(Arc::new(CertifiedKey::new(chain, key)))
     }
+
+    /// Resolver that presents these credentials to every server that requests a certificate.
+    ///
+    /// # Errors
+    /// [`TlsClientError`] when rustls does not support the key.
+    pub fn resolver(&self) -> Result<Arc<dyn ResolvesClientCert>, TlsClientError> {
+        Ok(Arc::new(SingleCertAndKey::from(self.certified_key()?)))
+    }
 }
 
-/// Judges what a server presents as it is told to, and checks in any case that the server has the key of
-/// it: without that proof a certificate says nothing about who is there.
-pub struct Witness<J> {
-    judge: J,
+/// rustls configuration of a client that speaks TLS 1.2 and 1.3 and offers `alpn`, if any.
+///
+/// # Errors
+/// [`TlsClientError`] when the provider supports none of the TLS versions.
+pub fn client_config<F>(
+    verifier: ServerChainVerifier<F>,
+    resolver: Arc<dyn ResolvesClientCert>,
+    alpn: Option<&[u8]>,
+) -> Result<Arc<ClientConfig>, TlsClientError>
+where
+    F: Fn(&[CertificateDer<'static>]) -> bool + Send + Sync + 'static,
+{
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsClientError::new)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(resolver);
+    config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+    Ok(Arc::new(config))
+}
+
+/// The server name of `host` for SNI (RFC 6066, section 3); rustls sends none for an IP address.
+///
+/// # Errors
+/// [`TlsClientError`] when rustls rejects the name.
+pub fn server_name(host: &Host) -> Result<ServerName<'static>, TlsClientError> {
+    match host {
+        Host::Ip(ip) => Ok(ServerName::from(*ip)),
+        Host::Dns(name) => ServerName::try_from(name.clone()).map_err(TlsClientError::new),
+    }
+}
+
+/// Server certificate verifier that leaves the judgement of the chain to a function.
+///
+/// It always checks the handshake signature. Without that proof of possession of the private key a
+/// certificate does not authenticate the server.
+pub struct ServerChainVerifier<F> {
+    accepts: F,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl<J> Witness<J>
+impl<F> ServerChainVerifier<F>
 where
-    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
+    F: Fn(&[CertificateDer<'static>]) -> bool + Send + Sync,
 {
-    /// Takes the chains that `judge` takes: the server's own certificate first, then what it sends with it.
-    pub fn new(judge: J) -> Self {
-        Self { judge, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    /// Accept the chains for which `accepts` returns true. It gets the leaf first, then the other
+    /// certificates in the order sent.
+    pub fn new(accepts: F) -> Self {
+        Self { accepts, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
     }
 }
 
-impl<J> std::fmt::Debug for Witness<J> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Witness")
+impl<F> fmt::Debug for ServerChainVerifier<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerChainVerifier")
     }
 }
 
-impl<J> ServerCertVerifier for Witness<J>
+impl<F> ServerCertVerifier for ServerChainVerifier<F>
 where
-    J: Fn(&[CertificateDer<'static>]) -> Result<(), Error> + Send + Sync,
+    F: Fn(&[CertificateDer<'static>]) -> bool + Send + Sync,
 {
     fn verify_server_cert(
         &self,
@@ -82,7 +130,11 @@ where
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain = std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned());
-        (self.judge)(&chain.collect::<Vec<_>>()).map(|()| ServerCertVerified::assertion())
+        if (self.accepts)(&chain.collect::<Vec<_>>()) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
     }
 
     fn verify_tls12_signature(
@@ -105,5 +157,30 @@ where
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Failure to configure TLS with the given key or host name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("TLS cannot be configured: {why}")]
+pub struct TlsClientError {
+    why: String,
+}
+
+impl From<Error> for TlsClientError {
+    fn from(error: Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl TlsClientError {
+    fn new(why: impl fmt::Display) -> Self {
+        Self { why: why.to_string() }
+    }
+
+    /// Stable error code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "system.tls"
     }
 }

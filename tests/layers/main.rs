@@ -163,8 +163,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/tls",
             "gateway/verify",
             "gateway_client/context",
-            "gateway_client/session",
-            "gateway_client/trust",
             "keys/kms/http",
             "keys/kms/kmip/connection",
             "probe/handshake",
@@ -173,7 +171,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("rustls-native-certs", &["keys/kms/trust"]),
-    ("rustls-pki-types", &["ca", "gateway", "keys", "probe", "revocation", "x509"]),
+    ("rustls-pki-types", &["ca", "gateway", "gateway_client", "keys", "probe", "revocation", "x509"]),
     // The key of a backup is made from a passphrase; the one crypto library has no scrypt.
     ("scrypt", &["keys/passphrase", "sealed"]),
     ("serde", ANYWHERE),

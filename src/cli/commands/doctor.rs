@@ -11,8 +11,8 @@ use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
 use crate::distribute::{Delivery, Hosts};
 use crate::files;
-use crate::gateway_client::Gateways;
-use crate::probe::{self, End, Endpoint};
+use crate::gateway_client::GatewayList;
+use crate::probe::{self, ConnectionOutcome, Endpoint};
 
 use crate::cli::session::Session;
 use crate::terminal::hints::hint;
@@ -63,13 +63,13 @@ impl Doctor {
 
 /// Looks at `gateways.yaml`, if it is there: on the day when somebody is revoked it has to be right.
 fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
-    let file = home.directory().join(Gateways::FILE);
-    let bytes = match files::read(&file, Gateways::LIMIT) {
+    let file = home.directory().join(GatewayList::FILE);
+    let bytes = match files::read(&file, GatewayList::LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
-    let operator = match Gateways::parse(&file.display().to_string(), &bytes) {
+    let operator = match GatewayList::parse(&file.display().to_string(), &bytes) {
         Ok(listed) => listed.operator,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
@@ -109,21 +109,28 @@ fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
 
 /// Looks at a live endpoint as a stranger; what keeps it from being judged is a finding, too.
 fn connect(session: &Session, context: &Context, endpoint: &Endpoint, found: &mut Examination) {
-    let seen = match probe::look(endpoint, None) {
+    let seen = match probe::observe(endpoint, None) {
         Ok(seen) => seen,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
-    if seen.chain.is_empty() {
+    let chain = match &seen.chain {
+        Ok(chain) => chain,
+        Err(error) => {
+            let message = format!("{endpoint} presents a certificate that cannot be read: {error}");
+            return found.add(Severity::Error, error.code(), message);
+        }
+    };
+    if chain.is_empty() {
         let message = format!("{endpoint} presents no certificate");
         return found.add(Severity::Error, "doctor.no_certificate_served", message);
     }
-    if let Err(error) = examine_served(&session.home(), context, &seen.chain, &endpoint.host, found) {
+    if let Err(error) = examine_served(&session.home(), context, chain, &endpoint.host, found) {
         found.add(Severity::Error, error.code(), format!("{endpoint} cannot be judged: {error}"));
     }
-    if !seen.asks_for_certificate {
+    if !seen.requests_certificate {
         let message = format!("{endpoint} asks no caller for a certificate");
         found.add(Severity::Error, "doctor.anonymous_callers", message);
-    } else if let End::Answered(status @ (200..=399 | 404)) = seen.end {
+    } else if let ConnectionOutcome::Responded(status @ (200..=399 | 404)) = seen.outcome {
         let message = format!("{endpoint} answers a caller without a certificate (status {status})");
         found.add(Severity::Warning, "doctor.anonymous_callers", message);
     }

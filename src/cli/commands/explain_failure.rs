@@ -11,7 +11,7 @@ use crate::ca::Home;
 use crate::clock::parse_time;
 use crate::files;
 use crate::keys::PrivateKey;
-use crate::probe::{self, Caller, Cause, Claim, Endpoint, Judge, Side};
+use crate::probe::{self, AtFault, ClientClaim, ClientCredentials, Endpoint, RefusalCause, TrustContext};
 use crate::revocation::RevocationSet;
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, pem};
@@ -57,21 +57,21 @@ impl ExplainFailure {
         let (chain, key) = (self.chain()?, self.key()?);
         let (mut unproved, mut caller) = (None, None);
         match (chain, key) {
-            (Some(chain), Some(key)) => caller = Some(Caller { chain, key }),
+            (Some(chain), Some(key)) => caller = Some(ClientCredentials { chain, key }),
             (chain, _) => unproved = chain,
         }
         let claim = match (&caller, &unproved) {
-            (Some(caller), _) => Claim::Proved(caller),
-            (None, Some(chain)) => Claim::Unproved(chain),
-            (None, None) => Claim::Nobody,
+            (Some(caller), _) => ClientClaim::WithKey(caller),
+            (None, Some(chain)) => ClientClaim::CertificateOnly(chain),
+            (None, None) => ClientClaim::Anonymous,
         };
-        let seen = probe::look(&endpoint, caller.as_ref())?;
-        let judge = Judge { bundle: &bundle, crls: crls.as_ref(), at };
-        let cause = judge.explain(&endpoint, claim, &seen);
+        let seen = probe::observe(&endpoint, caller.as_ref())?;
+        let judge = TrustContext { bundle: &bundle, crls: crls.as_ref(), at };
+        let cause = judge.diagnose(&endpoint, claim, &seen);
         let works = match (&cause, claim) {
             (Some(_), _) => Some(false),
-            (None, Claim::Unproved(_)) => None,
-            (None, Claim::Nobody | Claim::Proved(_)) => Some(true),
+            (None, ClientClaim::CertificateOnly(_)) => None,
+            (None, ClientClaim::Anonymous | ClientClaim::WithKey(_)) => Some(true),
         };
         let remedy = cause.as_ref().map(remedy);
         Ok(Box::new(Explanation { endpoint: endpoint.to_string(), works, cause, remedy }))
@@ -115,10 +115,10 @@ impl ExplainFailure {
 }
 
 /// What to do about a cause: the server's own certificate is mended where the server is.
-fn remedy(cause: &Cause) -> &'static str {
+fn remedy(cause: &RefusalCause) -> &'static str {
     let known = match cause.side {
-        Side::Caller => hint(cause.code),
-        Side::Server => server_hint(cause.code),
+        AtFault::Client => hint(cause.code),
+        AtFault::Server => server_hint(cause.code),
     };
     known.unwrap_or("see the server's log at this moment: it says which rule refused")
 }
@@ -129,7 +129,7 @@ struct Explanation {
     /// Whether it does; nobody knows where the key of the certificate is not here.
     works: Option<bool>,
     #[serde(flatten)]
-    cause: Option<Cause>,
+    cause: Option<RefusalCause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
 }

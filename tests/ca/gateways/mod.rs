@@ -162,7 +162,9 @@ fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
     for words in [
         "Revoked api-user/alice",
         "1/2 gateways enforce CRL 2 after ",
-        &format!("not enforced {address}: it refuses connections: nobody listens there [network.refused]"),
+        &format!(
+            "not enforced {address}: it refuses connections: no service listens there [network.refused]"
+        ),
         "hint: start the service",
         "This is recorded and in cluster.crl whatever a gateway says. Next: cluster-ca crl push",
     ] {

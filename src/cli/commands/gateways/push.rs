@@ -5,8 +5,8 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use crate::gateway_client::{self, Enforced, Fault};
-use crate::probe::Side;
+use crate::gateway_client::{self, CallError, PushReceipt};
+use crate::probe::AtFault;
 
 use super::target_args::{Newest, Plan, Reach, is_listed};
 use crate::cli::session::Session;
@@ -117,7 +117,7 @@ struct Line {
     address: String,
     enforced: bool,
     #[serde(flatten)]
-    answer: Option<Enforced>,
+    answer: Option<PushReceipt>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Failure>,
     #[serde(skip)]
@@ -125,7 +125,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(address: String, answer: Result<Enforced, Fault>) -> Self {
+    fn new(address: String, answer: Result<PushReceipt, CallError>) -> Self {
         match answer {
             Ok(answer) => {
                 Self { address, enforced: true, answer: Some(answer), error: None, accuses_home: false }
@@ -134,7 +134,7 @@ impl Line {
                 address,
                 enforced: false,
                 answer: None,
-                accuses_home: fault.accuses_home(),
+                accuses_home: fault.is_home_outdated(),
                 error: Some(failure(&fault)),
             },
         }
@@ -142,10 +142,10 @@ impl Line {
 }
 
 /// A fault with what to do about it: what is wrong with a gateway's certificate is mended there.
-pub(crate) fn failure(fault: &Fault) -> Failure {
+pub(crate) fn failure(fault: &CallError) -> Failure {
     let failure = Failure::of(fault.code(), fault);
     match fault {
-        Fault::Handshake(cause) if cause.side == Side::Server => failure.with_hint(
+        CallError::Handshake(cause) if cause.side == AtFault::Server => failure.with_hint(
             server_hint(cause.code)
                 .unwrap_or("see the gateway's log at this moment: it says what it refused"),
         ),
@@ -176,11 +176,13 @@ pub(crate) fn push(session: &Session, plan: &Plan) -> Result<PushReport, Failure
     loop {
         let newest = Newest::of(session)?;
         progress.set_position(0);
-        let answers =
-            gateway_client::push(&plan.gateways, &plan.calling(&newest)?, &newest.list, || progress.inc(1))
-                .map_err(|error| Failure::of("system.network", &error))?;
+        let answers = gateway_client::push_crl(&plan.gateways, &plan.calling(&newest)?, &newest.list, || {
+            progress.inc(1)
+        })
+        .map_err(|error| Failure::of("system.network", &error))?;
         connections_cut += answers.iter().flatten().map(|enforced| enforced.connections_cut).sum::<u64>();
-        let is_ahead = |answer: &Result<_, Fault>| answer.as_ref().err().is_some_and(Fault::accuses_home);
+        let is_ahead =
+            |answer: &Result<_, CallError>| answer.as_ref().err().is_some_and(CallError::is_home_outdated);
         if answers.iter().any(is_ahead) && newest.is_overtaken(session)? {
             continue;
         }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::ca::Cluster;
 use crate::ca::backup::{BackupContents, EnforcedCrl, inspect};
-use crate::gateway_client::{self, Calling, Gateways, Trust};
+use crate::gateway_client::{self, CallContext, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role};
 use crate::keys::PrivateKey;
-use crate::probe::Caller;
+use crate::probe::ClientCredentials;
 use crate::secret::Secret;
 use crate::x509::pem;
 
@@ -29,18 +29,18 @@ impl Reach {
         passphrase: &Secret,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
         let at_home = listed(session)?;
-        let look = |listed: Option<&Gateways>| {
+        let look = |listed: Option<&GatewayList>| {
             let pair = self.operator(listed).map(|(role, name)| pair_names(role, &name));
             let wanted =
-                |name: &str| name == Gateways::FILE || pair.iter().flatten().any(|wanted| wanted == name);
+                |name: &str| name == GatewayList::FILE || pair.iter().flatten().any(|wanted| wanted == name);
             inspect(backup, passphrase, &session.context, wanted)
         };
         let mut inside = look(at_home.as_ref())?;
         let mut listed = at_home;
         if listed.is_none()
-            && let Some(bytes) = inside.parts.get(Gateways::FILE)
+            && let Some(bytes) = inside.parts.get(GatewayList::FILE)
         {
-            listed = Some(Gateways::parse(Gateways::FILE, bytes.expose())?);
+            listed = Some(GatewayList::parse(GatewayList::FILE, bytes.expose())?);
             // Now it is known whose certificate and key to look for.
             if self.operator(None).is_none() && self.operator(listed.as_ref()).is_some() {
                 inside = look(listed.as_ref())?;
@@ -57,7 +57,7 @@ impl Reach {
         }
         match self.ask(session, inside, listed.as_ref()) {
             Err(failure) if self.given().is_none() => {
-                session.note(format_args!("the gateways in {} were not asked: {failure}", Gateways::FILE));
+                session.note(format_args!("the gateways in {} were not asked: {failure}", GatewayList::FILE));
                 Ok(Vec::new())
             }
             asked => asked,
@@ -68,7 +68,7 @@ impl Reach {
         &self,
         session: &Session,
         inside: BackupContents,
-        listed: Option<&Gateways>,
+        listed: Option<&GatewayList>,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
         let gateways = self.gateways(listed)?;
         let operator = self.operator(listed);
@@ -80,17 +80,17 @@ impl Reach {
         let BackupContents { trust: bundle, trust_domain, .. } = inside;
         // The backup's list may be long past its end, and says nothing about what came after it. Whoever
         // lies here can keep a backup from being put back, or say as little as a gateway that is down.
-        let trust = Trust { bundle, crls: None, trust_domain, at: session.context.clock.now() };
-        let calling = Calling::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
+        let trust = GatewayTrust { bundle, crls: None, trust_domain, at: session.context.clock.now() };
+        let calling = CallContext::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
         let progress = progress::gateways(gateways.len(), session.format());
-        let answers = gateway_client::status(&gateways, &calling, || progress.inc(1))
+        let answers = gateway_client::query_status(&gateways, &calling, || progress.inc(1))
             .map_err(|error| Failure::of("system.network", &error))?;
         progress.finish_and_clear();
         let mut enforced = Vec::new();
         for (gateway, answer) in gateways.iter().zip(answers) {
             let gateway = gateway.address.to_string();
             match answer {
-                Ok(answered) => enforced.extend(answered.reported.crl.into_iter().map(|crl| EnforcedCrl {
+                Ok(answered) => enforced.extend(answered.report.crl.into_iter().map(|crl| EnforcedCrl {
                     gateway: gateway.clone(),
                     issuer: crl.issuer,
                     number: crl.number,
@@ -110,7 +110,7 @@ fn pair_names(role: Role, name: &Name) -> [String; 2] {
     ["crt", "key"].map(|end| format!("issued/{}{name}.{end}", role.file_prefix()))
 }
 
-fn of_backup(parts: &BTreeMap<String, Secret>, pair: &[String; 2]) -> Result<Caller, Failure> {
+fn of_backup(parts: &BTreeMap<String, Secret>, pair: &[String; 2]) -> Result<ClientCredentials, Failure> {
     let part = |name: &String| {
         parts.get(name).ok_or_else(|| {
             Failure::new("usage.operator", format!("the backup has no {name} to call gateways with"))
@@ -122,5 +122,5 @@ fn of_backup(parts: &BTreeMap<String, Secret>, pair: &[String; 2]) -> Result<Cal
     let [certificate, key] = pair;
     let chain = pem::certificates(part(certificate)?.expose())?;
     let key = PrivateKey::from_pem(part(key)?)?;
-    Ok(Caller { chain, key })
+    Ok(ClientCredentials { chain, key })
 }

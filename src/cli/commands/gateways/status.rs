@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::Target;
 use crate::clock::{format_duration, rfc3339};
-use crate::gateway_client::{self, Answered, CrlInForce, Fault, Gateway, Text};
+use crate::gateway_client::{self, CallError, GatewayEntry, GatewayStatus, ReportedCrl, SanitizedText};
 use crate::identity::Identity;
 use crate::store::Record;
 use crate::x509::{Certificate, SerialNumber, Sha256};
@@ -40,8 +40,9 @@ impl Status {
         let plan = self.reach.plan(session)?;
         let newest = Newest::of(session)?;
         let progress = progress::gateways(plan.gateways.len(), session.format());
-        let answers = gateway_client::status(&plan.gateways, &plan.calling(&newest)?, || progress.inc(1))
-            .map_err(|error| Failure::of("system.network", &error))?;
+        let answers =
+            gateway_client::query_status(&plan.gateways, &plan.calling(&newest)?, || progress.inc(1))
+                .map_err(|error| Failure::of("system.network", &error))?;
         progress.finish_and_clear();
         let rows = plan.gateways.iter().zip(answers);
         let rows =
@@ -95,7 +96,7 @@ struct Row {
 /// What a gateway that answered has told.
 #[derive(Serialize)]
 struct Told {
-    version: Text,
+    version: SanitizedText,
     generation: u64,
     connections: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +108,7 @@ struct Told {
 #[derive(Serialize)]
 struct Enforced {
     #[serde(flatten)]
-    crl: CrlInForce,
+    crl: ReportedCrl,
     /// Seconds since it was made.
     age: i64,
     /// Seconds until its successor is due; negative past that.
@@ -174,7 +175,11 @@ impl Served {
 }
 
 impl Row {
-    fn new(gateway: &Gateway, answer: Result<Answered, Fault>, newest: &Newest) -> Result<Self, Failure> {
+    fn new(
+        gateway: &GatewayEntry,
+        answer: Result<GatewayStatus, CallError>,
+        newest: &Newest,
+    ) -> Result<Self, Failure> {
         let address = gateway.address.to_string();
         let answered = match answer {
             Ok(answered) => answered,
@@ -186,7 +191,7 @@ impl Row {
         let (at, number) = (newest.trust.at, newest.number);
         let mut problems = Vec::new();
         let crl = answered.crl(&newest.list.issuer).ok().cloned();
-        let standing = match newest.list.is_among(&answered.reported.crl) {
+        let standing = match newest.list.is_enforced_by(&answered.report.crl) {
             Ok(true) => Standing::Current,
             Ok(false) => {
                 let enforced = crl.as_ref().map(|crl| crl.number.to_string()).unwrap_or_default();
@@ -198,8 +203,8 @@ impl Row {
             Err(fault) => {
                 problems.push(failure(&fault));
                 match fault {
-                    Fault::Ahead { .. } => Standing::Ahead,
-                    Fault::NumberReused { .. } => Standing::Differs,
+                    CallError::Ahead { .. } => Standing::Ahead,
+                    CallError::NumberReused { .. } => Standing::Differs,
                     _ => Standing::None,
                 }
             }
@@ -209,7 +214,7 @@ impl Row {
                 format!("the successor of the list that it enforces is due on {}", rfc3339(crl.next_update));
             problems.push(Failure::new("gateways.crl_ends_soon", message));
         }
-        let reported = answered.reported;
+        let reported = answered.report;
         let trust = Trusted {
             fingerprint: reported.trust.fingerprint,
             is_home: reported.trust.fingerprint == newest.trust.bundle.fingerprint(),
@@ -218,7 +223,7 @@ impl Row {
             let message = "it trusts another bundle than cluster.crt of this home".to_owned();
             problems.push(Failure::new("gateways.other_bundle", message));
         }
-        let certificate = Served::new(&answered.served, newest)?;
+        let certificate = Served::new(&answered.certificate, newest)?;
         problems.extend(certificate.problems(at));
         if let Some(error) = reported.reload.last_error {
             let message = format!("its last reload failed: {} [{}]", error.message, error.code);

@@ -10,10 +10,10 @@ use time::Duration;
 use crate::ca::{Authority, Cluster, Target};
 use crate::clock::parse_duration;
 use crate::files;
-use crate::gateway_client::{Calling, Gateway, Gateways, RevocationList, Trust};
+use crate::gateway_client::{CallContext, CrlToPush, GatewayEntry, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role, role_and_name};
 use crate::keys::PrivateKey;
-use crate::probe::{Caller, Endpoint};
+use crate::probe::{ClientCredentials, Endpoint};
 use crate::revocation::RevocationSet;
 use crate::store::{Record, StoreError};
 use crate::x509::pem;
@@ -75,7 +75,7 @@ impl Reach {
     }
 
     /// Whose certificate and key of the home to call with, if somebody says.
-    pub(crate) fn operator(&self, listed: Option<&Gateways>) -> Option<(Role, Name)> {
+    pub(crate) fn operator(&self, listed: Option<&GatewayList>) -> Option<(Role, Name)> {
         if self.operator_cert.is_some() {
             return None;
         }
@@ -86,7 +86,7 @@ impl Reach {
         self.timeout.map_or(PATIENCE, Duration::unsigned_abs)
     }
 
-    pub(crate) fn gateways(&self, listed: Option<&Gateways>) -> Result<Vec<Gateway>, Failure> {
+    pub(crate) fn gateways(&self, listed: Option<&GatewayList>) -> Result<Vec<GatewayEntry>, Failure> {
         if self.gateways.is_empty() {
             return listed.map(|listed| listed.gateways.clone()).ok_or_else(|| {
                 Failure::new("usage.gateways", "nobody says which gateways there are")
@@ -99,7 +99,7 @@ impl Reach {
                 .with_hint("name each gateway once"));
         }
         let gateway = |address: &Endpoint| {
-            listed.map_or_else(|| Gateway::at(address.clone()), |listed| listed.at(address))
+            listed.map_or_else(|| GatewayEntry::at(address.clone()), |listed| listed.at(address))
         };
         Ok(self.gateways.iter().map(gateway).collect())
     }
@@ -108,7 +108,7 @@ impl Reach {
         &self,
         session: &Session,
         operator: Option<(Role, Name)>,
-    ) -> Result<Caller, Failure> {
+    ) -> Result<ClientCredentials, Failure> {
         if let (Some(certificate), Some(key)) = (&self.operator_cert, &self.operator_key) {
             return from_files(session, certificate, key);
         }
@@ -124,15 +124,15 @@ impl Reach {
         let serial_number = leaf.record.intent.serial_number;
         let no_key = || Failure::from(StoreError::NoKey { serial_number }).at(&operator);
         let key = PrivateKey::from_pem(&leaf.key_pem.ok_or_else(no_key)?)?;
-        Ok(Caller { chain: pem::certificates(&leaf.certificate_pem)?, key })
+        Ok(ClientCredentials { chain: pem::certificates(&leaf.certificate_pem)?, key })
     }
 }
 
 /// What `gateways.yaml` in the home says, if it is there.
-pub(crate) fn listed(session: &Session) -> Result<Option<Gateways>, Failure> {
-    let file = session.home().directory().join(Gateways::FILE);
-    match files::read(&file, Gateways::LIMIT) {
-        Ok(bytes) => Ok(Some(Gateways::parse(&file.display().to_string(), &bytes)?)),
+pub(crate) fn listed(session: &Session) -> Result<Option<GatewayList>, Failure> {
+    let file = session.home().directory().join(GatewayList::FILE);
+    match files::read(&file, GatewayList::LIMIT) {
+        Ok(bytes) => Ok(Some(GatewayList::parse(&file.display().to_string(), &bytes)?)),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -140,21 +140,21 @@ pub(crate) fn listed(session: &Session) -> Result<Option<Gateways>, Failure> {
 
 /// Whether the home says which gateways there are.
 pub(crate) fn is_listed(session: &Session) -> bool {
-    files::occupied(&session.home().directory().join(Gateways::FILE))
+    files::occupied(&session.home().directory().join(GatewayList::FILE))
 }
 
-fn from_files(session: &Session, certificate: &Path, key: &Path) -> Result<Caller, Failure> {
+fn from_files(session: &Session, certificate: &Path, key: &Path) -> Result<ClientCredentials, Failure> {
     let chain = pem::certificates(&files::read(certificate, files::SMALL_FILE)?)
         .map_err(|error| Failure::of(error.code(), &error).about(certificate))?;
     let key = PrivateKey::unlock(key, session.context.unlock.as_ref())
         .map_err(|error| Failure::of(error.code(), &error).about(key))?;
-    Ok(Caller { chain, key })
+    Ok(ClientCredentials { chain, key })
 }
 
 /// Whom to call, and as whom.
 pub(crate) struct Plan {
-    pub(crate) gateways: Vec<Gateway>,
-    caller: Caller,
+    pub(crate) gateways: Vec<GatewayEntry>,
+    caller: ClientCredentials,
     patience: std::time::Duration,
 }
 
@@ -175,8 +175,8 @@ impl Plan {
     }
 
     /// Ready to call, believing whom this home believes.
-    pub(crate) fn calling(&self, newest: &Newest) -> Result<Calling, Failure> {
-        let calling = Calling::new(&self.caller, newest.trust.clone(), self.patience);
+    pub(crate) fn calling(&self, newest: &Newest) -> Result<CallContext, Failure> {
+        let calling = CallContext::new(&self.caller, newest.trust.clone(), self.patience);
         calling.map_err(|fault| Failure::of(fault.code(), &fault))
     }
 }
@@ -184,10 +184,10 @@ impl Plan {
 /// The newest revocation list of the home, and what it trusts.
 pub(crate) struct Newest {
     pub(crate) cluster: Cluster,
-    pub(crate) list: RevocationList,
+    pub(crate) list: CrlToPush,
     /// Its number, as this project gives them.
     pub(crate) number: u64,
-    pub(crate) trust: Trust,
+    pub(crate) trust: GatewayTrust,
 }
 
 impl Newest {
@@ -208,10 +208,11 @@ impl Newest {
         };
         let at = session.context.clock.now();
         let bundle = cluster.trust_bundle(at)?;
-        let list = RevocationList::new(&crl, der);
+        let list = CrlToPush::new(&crl, der);
         let crls = RevocationSet::newest_of(&[Arc::new(crl)], &bundle)
             .map_err(|error| Failure::of(error.code(), &error))?;
-        let trust = Trust { bundle, crls: Some(crls), trust_domain: cluster.trust_domain().clone(), at };
+        let trust =
+            GatewayTrust { bundle, crls: Some(crls), trust_domain: cluster.trust_domain().clone(), at };
         let number = cluster.inventory().active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default();
         Ok(Self { list, cluster, number, trust })
     }

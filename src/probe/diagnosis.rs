@@ -1,0 +1,222 @@
+//! Diagnosis of a refused connection: checks in a fixed order, the likeliest cause first.
+
+use std::fmt;
+
+use rustls_pki_types::ServerName;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::endpoint::Endpoint;
+use super::observe::Observation;
+use super::outcome::ConnectionOutcome;
+use super::tls_client::ClientCredentials;
+use crate::identity::Host;
+use crate::revocation::{RevocationSet, Standing};
+use crate::x509::Certificate;
+use crate::x509::trust::{self, ChainError, Purpose, TrustBundle};
+
+/// Side of a connection that has to change something before it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtFault {
+    /// The client: its certificate or private key. JSON output calls it `caller`.
+    #[serde(rename = "caller")]
+    Client,
+    /// The server: its certificate or configuration.
+    Server,
+}
+
+/// Cause of a refused connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusalCause {
+    /// Side that has to act.
+    pub side: AtFault,
+    /// Stable code of the cause.
+    pub code: &'static str,
+    /// Description in one sentence.
+    pub message: String,
+}
+
+/// Client identity that a connection was made with, or would be.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientClaim<'a> {
+    /// No client certificate.
+    Anonymous,
+    /// A certificate chain without its private key. The connection was made anonymously.
+    CertificateOnly(&'a [Certificate]),
+    /// A certificate chain with its private key.
+    WithKey(&'a ClientCredentials),
+}
+
+/// Trust anchors, CRLs and time that certificates are checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustContext<'a> {
+    /// Trust anchors expected on both sides.
+    pub bundle: &'a TrustBundle,
+    /// CRLs in force; `None` skips the revocation check.
+    pub crls: Option<&'a RevocationSet>,
+    /// Time of the check.
+    pub at: OffsetDateTime,
+}
+
+impl TrustContext<'_> {
+    /// Explain a refused connection; returns `None` if nothing refuses it.
+    #[must_use]
+    pub fn diagnose(
+        &self,
+        endpoint: &Endpoint,
+        claim: ClientClaim<'_>,
+        seen: &Observation,
+    ) -> Option<RefusalCause> {
+        if seen.outcome == ConnectionOutcome::NotTls {
+            return seen.outcome.cause();
+        }
+        let chain = match &seen.chain {
+            Ok(chain) => chain,
+            Err(error) => {
+                let message = format!("the server's certificate cannot be read: {error}");
+                return Some(RefusalCause { side: AtFault::Server, code: error.code(), message });
+            }
+        };
+        // A client checks the server first, and aborts before it presents its own certificate.
+        self.check_server(&endpoint.host, chain)
+            .or_else(|| match claim {
+                ClientClaim::Anonymous => None,
+                ClientClaim::CertificateOnly(chain) => self.check_client_chain(chain),
+                ClientClaim::WithKey(credentials) => self.check_client(credentials),
+            })
+            .or_else(|| observed_refusal(claim, seen, chain.is_empty()))
+    }
+
+    /// Check the chain of a server that a client reaches as `host`; returns the reason to refuse it.
+    /// An empty chain is not refused.
+    #[must_use]
+    pub fn check_server(&self, host: &Host, chain: &[Certificate]) -> Option<RefusalCause> {
+        let leaf = chain.first()?;
+        let refused = |code, why: &dyn fmt::Display| RefusalCause {
+            side: AtFault::Server,
+            code,
+            message: format!("the server's certificate ({}) is refused: {why}", leaf.subject),
+        };
+        if let Some((code, why)) = self.check_chain(chain, Purpose::Server) {
+            return Some(refused(code, &why));
+        }
+        let name = match host {
+            Host::Ip(ip) => Some(ServerName::from(*ip)),
+            Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
+        };
+        let named = name.map_or(Err(ChainError::WrongName), |name| trust::verify_host(&leaf.der, &name));
+        named.err().map(|error| refused(error.code(), &format_args!("{error} {host}")))
+    }
+
+    /// Check a client's credentials by the rules of a server; returns the reason to refuse them. A
+    /// server with other trust anchors or CRLs may still refuse.
+    #[must_use]
+    pub fn check_client(&self, credentials: &ClientCredentials) -> Option<RefusalCause> {
+        if !credentials.key_matches() {
+            let message = "the private key is not the key of the certificate".to_owned();
+            return Some(RefusalCause { side: AtFault::Client, code: "explain.key_mismatch", message });
+        }
+        self.check_client_chain(&credentials.chain)
+    }
+
+    fn check_client_chain(&self, chain: &[Certificate]) -> Option<RefusalCause> {
+        let leaf = chain.first()?;
+        let (code, why) = self.check_chain(chain, Purpose::Client)?;
+        let message = format!("your certificate ({}) is refused: {why}", leaf.subject);
+        Some(RefusalCause { side: AtFault::Client, code, message })
+    }
+
+    /// Code and text of the first rule that `chain` breaks.
+    fn check_chain(&self, chain: &[Certificate], purpose: Purpose) -> Option<(&'static str, String)> {
+        let (leaf, intermediates) = chain.split_first()?;
+        let intermediates: Vec<_> = intermediates.iter().map(|certificate| certificate.der.clone()).collect();
+        let verified = match self.bundle.verify(&leaf.der, &intermediates, purpose, self.at) {
+            Ok(verified) => verified,
+            Err(error) => return Some((error.code(), error.to_string())),
+        };
+        match self.crls.map(|crls| crls.standing(&verified, self.at)) {
+            None | Some(Standing::Good) => None,
+            Some(standing) => Some((standing.code(), standing.to_string())),
+        }
+    }
+}
+
+/// The refusal that the server itself reported, after every local check has passed.
+fn observed_refusal(claim: ClientClaim<'_>, seen: &Observation, early: bool) -> Option<RefusalCause> {
+    // 401 and 403 are the gateway's answers to an anonymous client.
+    let demands = seen.requests_certificate
+        && matches!(
+            &seen.outcome,
+            ConnectionOutcome::Responded(401 | 403) | ConnectionOutcome::Alert(_) | ConnectionOutcome::Closed
+        );
+    match (claim, &seen.outcome) {
+        (ClientClaim::Anonymous, _) if demands => Some(of_server(
+            "explain.certificate_demanded",
+            "the server requires a client certificate, and none was given",
+        )),
+        (ClientClaim::CertificateOnly(_), _) if demands => None,
+        (_, ConnectionOutcome::Alert(alert)) if early && !is_about_versions(*alert) => Some(of_server(
+            "explain.refused_early",
+            &format!(
+                "the server refused before it presented a certificate (alert {alert}): it may not serve this host name"
+            ),
+        )),
+        (_, outcome) => outcome.cause(),
+    }
+}
+
+impl ConnectionOutcome {
+    /// The refusal that this outcome expresses, for a client that passed every local check; `None` if
+    /// the server did not refuse.
+    #[must_use]
+    pub fn cause(&self) -> Option<RefusalCause> {
+        match self {
+            Self::Accepted | Self::Responded(_) => None,
+            Self::Alert(alert) => Some(of_alert(*alert)),
+            Self::Closed => {
+                Some(of_server("explain.closed", "the server closed the connection without an alert"))
+            }
+            Self::NotTls => Some(of_server("explain.not_tls", "the service does not speak TLS")),
+            Self::ProtocolError(why) => {
+                Some(of_server("explain.broken", &format!("the server violated the protocol: {why}")))
+            }
+        }
+    }
+}
+
+fn of_server(code: &'static str, message: &str) -> RefusalCause {
+    RefusalCause { side: AtFault::Server, code, message: message.to_owned() }
+}
+
+/// handshake_failure, protocol_version, insufficient_security.
+const fn is_about_versions(alert: u8) -> bool {
+    matches!(alert, 40 | 70 | 71)
+}
+
+/// The cause behind a server's alert (RFC 8446, section 6.2; RFC 6066 for 112).
+fn of_alert(alert: u8) -> RefusalCause {
+    let (code, message) = match alert {
+        40 | 70 | 71 => (
+            "explain.no_common_tls",
+            "the server and this program have no TLS version or cipher suite in common",
+        ),
+        42 | 46 => ("explain.alert_bad_certificate", "the server does not accept your certificate"),
+        43 => ("explain.alert_unsupported", "the server does not support the type of your certificate"),
+        44 => (
+            "explain.alert_revoked",
+            "the server reports your certificate as revoked, but the CRL used here does not list it",
+        ),
+        45 => (
+            "explain.alert_expired",
+            "the server reports your certificate as expired, but by this machine's clock it is valid",
+        ),
+        48 => ("explain.alert_unknown_ca", "the server does not trust the root of your certificate"),
+        49 => ("explain.alert_denied", "the server recognizes your certificate and denies access"),
+        51 => ("explain.alert_decrypt", "the server could not verify your signature"),
+        112 => ("explain.alert_name", "the server does not serve this host name"),
+        116 => ("explain.certificate_demanded", "the server requires a client certificate"),
+        _ => ("explain.alert", "the server refused with an alert"),
+    };
+    of_server(code, &format!("{message} (alert {alert})"))
+}

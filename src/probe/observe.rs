@@ -1,0 +1,76 @@
+//! One connection to an endpoint, and the record of it.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+
+use super::endpoint::Endpoint;
+use super::error::{ProbeError, TIMEOUT};
+use super::handshake::{NO_APPLICATION_PROTOCOL, handshake};
+use super::outcome::ConnectionOutcome;
+use super::tls_client::{ClientCredentials, HTTP_1_1};
+use crate::identity::Host;
+use crate::x509::{Certificate, X509Error};
+
+/// Record of one connection.
+#[derive(Debug)]
+pub struct Observation {
+    /// Address that accepted the TCP connection.
+    pub address: SocketAddr,
+    /// Certificate chain of the server, leaf first; empty if the handshake ended before it. It is an
+    /// error if one of its certificates cannot be parsed.
+    pub chain: Result<Vec<Certificate>, X509Error>,
+    /// Whether the server requested a client certificate.
+    pub requests_certificate: bool,
+    /// End of the connection.
+    pub outcome: ConnectionOutcome,
+}
+
+/// Connect to `endpoint`, with `credentials` if there are any, and record the server's behaviour.
+///
+/// # Errors
+/// [`ProbeError`] when there is no connection to record.
+pub fn observe(
+    endpoint: &Endpoint,
+    credentials: Option<&ClientCredentials>,
+) -> Result<Observation, ProbeError> {
+    let stream = connect(endpoint)?;
+    let address = stream.peer_addr().map_err(|source| ProbeError::unreachable(endpoint, source))?;
+    let first = handshake(&stream, endpoint, credentials, Some(HTTP_1_1))?;
+    // A server of another protocol rejects the ALPN offer; without it, no request is sent.
+    let record = match first.outcome {
+        ConnectionOutcome::Alert(NO_APPLICATION_PROTOCOL) => {
+            handshake(&connect(endpoint)?, endpoint, credentials, None)?
+        }
+        _ => first,
+    };
+    Ok(Observation {
+        address,
+        chain: record.chain.iter().map(|der| Certificate::from_der(der)).collect(),
+        requests_certificate: record.requests_certificate,
+        outcome: record.outcome,
+    })
+}
+
+/// A connection with time limits on reads and writes.
+fn connect(endpoint: &Endpoint) -> Result<TcpStream, ProbeError> {
+    let unreachable = |source| ProbeError::unreachable(endpoint, source);
+    let addresses: Vec<SocketAddr> = match &endpoint.host {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, endpoint.port)],
+        Host::Dns(name) => (name.as_str(), endpoint.port)
+            .to_socket_addrs()
+            .map_err(|source| ProbeError::Unresolved { name: name.clone(), source })?
+            .collect(),
+    };
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(TIMEOUT)).map_err(unreachable)?;
+                stream.set_write_timeout(Some(TIMEOUT)).map_err(unreachable)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(unreachable(last))
+}
