@@ -10,7 +10,7 @@ use crate::files::FileError;
 use crate::identity::{IdentityError, Name, Role};
 use crate::keys::kms::KmsError;
 use crate::keys::{KeyError, Protection};
-use crate::profile::{PolicyError, ProfileError};
+use crate::profile::{IssuancePolicyError, ProfileError};
 use crate::revocation::{CrlError, RevocationReason};
 use crate::store::{Status, StoreError};
 use crate::x509::crl::CrlNumber;
@@ -236,7 +236,7 @@ pub enum CaError {
     },
     /// A profile refuses it.
     #[error(transparent)]
-    Policy(#[from] PolicyError),
+    Policy(#[from] IssuancePolicyError),
     /// The profiles break a rule.
     #[error(transparent)]
     Profile(#[from] ProfileError),

@@ -104,7 +104,7 @@ impl Cluster {
     fn check_identity(&self, leaf: &Certificate, verdict: &mut VerificationReport) {
         match Identity::of_certificate(leaf, self.trust_domain()) {
             Ok(identity) => {
-                for rule in identity::role_rules(leaf, &identity) {
+                for rule in identity::role_violations(leaf, &identity) {
                     verdict.breaks(rule.code(), &rule);
                 }
                 verdict.spiffe_id = Some(identity);

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::package::{FileStem, Package};
 use crate::clock::rfc3339;
-use crate::identity::{Identity, Role};
+use crate::identity::{Identity, Recipient};
 use crate::secret::Secret;
 
 /// Size of tar's blocks: a header is one, contents are filled up to whole ones.
@@ -50,11 +50,11 @@ pub fn readme(identity: &Identity, stem: &FileStem, not_after: OffsetDateTime, p
     } else {
         format!("{stem}.crt goes with the private key that its certificate was requested with.")
     };
-    let usage = match identity.role {
-        Role::ApiUser => format!(
+    let usage = match identity.role.recipient() {
+        Recipient::Person => format!(
             "Call the API: curl --cacert cluster.crt --cert {stem}.crt --key {stem}.key https://HOST/"
         ),
-        Role::ControlService | Role::NodeAgent => format!(
+        Recipient::NamedHost | Recipient::Machine(_) => format!(
             "Configure the service with {stem}.crt and {stem}.key, trust in cluster.crt, and revocation by cluster.crl."
         ),
     };

@@ -17,12 +17,7 @@ impl FileStem {
     /// The role's own: `control-service`, `node` or `user`.
     #[must_use]
     pub fn of_role(role: Role) -> Self {
-        let stem = match role {
-            Role::ControlService => "control-service",
-            Role::NodeAgent => "node",
-            Role::ApiUser => "user",
-        };
-        Self(stem.to_owned())
+        Self(role.installed_stem().to_owned())
     }
 
     /// The stem as text.

@@ -103,7 +103,7 @@ impl OwnCertificate {
             .identity(&chain.leaf, listeners, verifier.trust_domain())
             .map_err(|source| self.refused(OwnFault::Identity(source)))?;
         match identity.role {
-            Role::ControlService => Ok(chain.anchor),
+            Role::GATEWAY => Ok(chain.anchor),
             role => Err(self.refused(OwnFault::Role(role))),
         }
     }

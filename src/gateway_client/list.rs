@@ -144,8 +144,8 @@ fn gateway(entry: &EntryFields, place: &Place<'_>) -> Result<GatewayEntry, Vec<P
 /// Parse `control-service/NAME`.
 fn control_service(text: &str, place: &Place<'_>) -> Result<Name, Problem> {
     match role_and_name(text) {
-        Ok((Role::ControlService, name)) => Ok(name),
-        Ok((role, _)) => Err(place.problem(format_args!("a gateway is a control-service, not a {role}"))),
+        Ok((Role::GATEWAY, name)) => Ok(name),
+        Ok((role, _)) => Err(place.problem(format_args!("a gateway is a {}, not a {role}", Role::GATEWAY))),
         Err(error) => Err(place.problem(error)),
     }
 }

@@ -51,8 +51,8 @@ impl GatewayTrust {
         };
         let identity = Identity::of_certificate(&leaf, &self.trust_domain)
             .map_err(|refusal| refused(refusal.code(), format!("its certificate is refused: {refusal}")))?;
-        if identity.role != Role::ControlService {
-            let message = format!("its certificate is that of {identity}, which is not a control-service");
+        if identity.role != Role::GATEWAY {
+            let message = format!("its certificate is that of {identity}, which is not a {}", Role::GATEWAY);
             return Err(refused("gateways.wrong_role", message));
         }
         match &gateway.name {

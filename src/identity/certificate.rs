@@ -1,24 +1,22 @@
-//! Whose a certificate is, and whether it is what its role has.
+//! Identity of a certificate, and conformance of the certificate to its role.
 //!
-//! Nothing here verifies a chain: an identity read from a certificate that no trusted root issued
-//! is only a claim.
+//! The chain is not verified here: without that, the identity is only a claim.
 
 use uuid::Uuid;
 
 use super::cluster::TrustDomain;
 use super::error::IdentityError;
 use super::host::Host;
-use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::role::{CONTROL_SERVICE_DNS_NAME, HostUse, Role, ServerAuth};
 use super::spiffe_id::Identity;
 use crate::x509::{Certificate, ExtendedKeyUsage, SubjectAltName};
 
 impl Identity {
-    /// The identity in a certificate of this cluster: that of its one URI. Neither its subject nor
-    /// any other alternative name counts, whatever they look like.
+    /// Identity in the only URI of a certificate; its subject and other alternative names are ignored.
     ///
     /// # Errors
-    /// [`IdentityRefusal`] when it is no leaf, or does not have exactly one identity of the trust
-    /// domain.
+    /// [`IdentityRefusal`] unless the certificate is a leaf with exactly one URI, an identity in
+    /// `trust_domain`.
     pub fn of_certificate(
         certificate: &Certificate,
         trust_domain: &TrustDomain,
@@ -45,7 +43,7 @@ impl Identity {
     }
 }
 
-/// Refuses what is no leaf, or says something critical that is not understood.
+/// Refuses CA certificates, other versions than 3, and unknown critical extensions.
 pub(super) fn check_is_leaf(certificate: &Certificate) -> Result<(), IdentityRefusal> {
     if certificate.version != 3 {
         return Err(IdentityRefusal::Version { version: certificate.version });
@@ -59,69 +57,69 @@ pub(super) fn check_is_leaf(certificate: &Certificate) -> Result<(), IdentityRef
     }
 }
 
-/// Why a certificate has no identity in this cluster.
+/// Reason why a certificate has no identity in this cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityRefusal {
-    /// It is a certificate authority's.
-    #[error("it is a certificate authority's certificate")]
+    /// CA certificate.
+    #[error("it is a CA certificate")]
     CaCertificate,
-    /// Its common name is none of Flocker's.
-    #[error("its common name is not `control-service`, `node-UUID` or `user-NAME`")]
+    /// Common name in none of Flocker's forms.
+    #[error("its common name is not {}", Role::common_names())]
     CommonName,
-    /// Its URI is another identity than its subject.
-    #[error("a URI among its subject alternative names is not the identity in its subject")]
+    /// URI and subject are different identities.
+    #[error("a URI in its subject alternative names contradicts its subject")]
     Contradicted,
-    /// Its organizational unit is another cluster.
+    /// Organizational unit of another cluster.
     #[error("its organizational unit is not the cluster {expected}")]
     ForeignCluster {
-        /// Whose it should be.
+        /// This cluster.
         expected: Uuid,
     },
-    /// It is another cluster's.
+    /// Trust domain of another cluster.
     #[error("it belongs to the trust domain {found}, not {expected}")]
     ForeignTrustDomain {
-        /// Whose it is.
+        /// Trust domain of the certificate.
         found: TrustDomain,
-        /// Whose it should be.
+        /// Trust domain of this cluster.
         expected: TrustDomain,
     },
-    /// Its URI, or its subject, is no identity.
-    #[error("what should be its identity is none")]
+    /// URI or subject that is not an identity.
+    #[error("its identity is malformed")]
     Malformed(#[source] IdentityError),
-    /// It has no URI among its alternative names.
-    #[error("it has no URI among its subject alternative names")]
+    /// No URI in the subject alternative names.
+    #[error("it has no URI in its subject alternative names")]
     NoUri,
-    /// An attribute of its subject is missing, or stands more than once.
-    #[error("its subject has {count} attributes of the kind {what}, where exactly one must be")]
+    /// Missing or repeated attribute of the subject.
+    #[error("its subject has {count} attributes of type {what} instead of one")]
     NotOne {
-        /// Which attribute.
+        /// Attribute type.
         what: &'static str,
-        /// How many.
+        /// Number found.
         count: usize,
     },
-    /// It has more than one, and nobody could say which counts.
-    #[error("it has {count} URIs among its subject alternative names, where exactly one must be")]
+    /// Several URIs, so that the identity is ambiguous.
+    #[error("it has {count} URIs in its subject alternative names instead of one")]
     SeveralUris {
-        /// How many.
+        /// Number found.
         count: usize,
     },
-    /// A critical extension that is not understood.
-    #[error("its critical extension {oid} is not understood")]
+    /// Unknown critical extension.
+    #[error("its critical extension {oid} is unknown")]
     UnknownCriticalExtension {
-        /// Which.
+        /// Object identifier.
         oid: String,
     },
     /// Not an X.509 version 3 certificate.
     #[error("it is an X.509 certificate of version {version}, not 3")]
     Version {
-        /// Which version it is.
+        /// Version found.
         version: u32,
     },
 }
 
 impl IdentityRefusal {
-    /// The stable code of this refusal.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -140,9 +138,9 @@ impl IdentityRefusal {
     }
 }
 
-/// Judges the form of a certificate against what its role has, and lists every rule that it breaks.
+/// Lists every rule of its role that a certificate violates.
 #[must_use]
-pub fn role_rules(certificate: &Certificate, identity: &Identity) -> Vec<RuleBroken> {
+pub fn role_violations(certificate: &Certificate, identity: &Identity) -> Vec<RoleViolation> {
     let mut broken = Vec::new();
     subject_rules(certificate, identity, &mut broken);
     name_rules(certificate, identity, &mut broken);
@@ -151,20 +149,21 @@ pub fn role_rules(certificate: &Certificate, identity: &Identity) -> Vec<RuleBro
     broken
 }
 
-fn subject_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RuleBroken>) {
+fn subject_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RoleViolation>) {
     let wanted = identity.common_name();
     if certificate.subject.common_names != [wanted.as_str()] {
-        broken.push(RuleBroken::CommonName { wanted });
+        broken.push(RoleViolation::CommonName { wanted });
     }
     let is_uuid = |unit: &str| unit.parse().is_ok_and(|uuid: Uuid| uuid.hyphenated().to_string() == unit);
     match certificate.subject.organizational_units.as_slice() {
         [unit] if is_uuid(unit) => {}
-        _ => broken.push(RuleBroken::OrganizationalUnit),
+        _ => broken.push(RoleViolation::OrganizationalUnit),
     }
 }
 
-fn name_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RuleBroken>) {
+fn name_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RoleViolation>) {
     let role = identity.role;
+    let needs_control_service = role.fixed_dns_name() == Some(CONTROL_SERVICE_DNS_NAME);
     let (mut names_itself, mut names_control_service) = (false, false);
     for name in &certificate.subject_alt_names {
         let text = match name {
@@ -176,122 +175,122 @@ fn name_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<R
         let host = text.parse::<Host>().ok().filter(|host| host.to_string() == text);
         let is_control_service = text.eq_ignore_ascii_case(CONTROL_SERVICE_DNS_NAME);
         match host {
-            Some(_) if role == Role::ControlService && is_control_service => names_control_service = true,
-            Some(_) if is_control_service => broken.push(RuleBroken::ControlServiceName { role }),
-            Some(host) if role != Role::ApiUser => {
+            Some(_) if needs_control_service && is_control_service => names_control_service = true,
+            Some(_) if is_control_service => broken.push(RoleViolation::ControlServiceName { role }),
+            Some(host) if role.hosts() != HostUse::Never => {
                 names_itself |= host.identity_name() == identity.name.as_str();
             }
-            _ => broken.push(RuleBroken::AlternativeName { role, name: name.to_string() }),
+            _ => broken.push(RoleViolation::AlternativeName { role, name: name.to_string() }),
         }
     }
-    if role == Role::ControlService && !names_control_service {
-        broken.push(RuleBroken::NoControlServiceName);
+    if needs_control_service && !names_control_service {
+        broken.push(RoleViolation::NoControlServiceName);
     }
-    if role == Role::ControlService && !names_itself {
-        broken.push(RuleBroken::HostNotNamed { host: identity.name.to_string() });
+    if role.hosts() == HostUse::Required && !names_itself {
+        broken.push(RoleViolation::HostNotNamed { host: identity.name.to_string() });
     }
 }
 
-fn usage_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RuleBroken>) {
+fn usage_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<RoleViolation>) {
     let role = identity.role;
     match certificate.basic_constraints {
         Some(constraints) if constraints.critical && !constraints.ca => {}
-        _ => broken.push(RuleBroken::BasicConstraints),
+        _ => broken.push(RoleViolation::BasicConstraints),
     }
     match certificate.key_usage {
         Some(usage)
             if usage.critical && usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign() => {
         }
-        _ => broken.push(RuleBroken::KeyUsage),
+        _ => broken.push(RoleViolation::KeyUsage),
     }
     let serves_host = certificate
         .subject_alt_names
         .iter()
         .any(|name| matches!(name, SubjectAltName::Dns(_) | SubjectAltName::Ip(_)));
-    let may_serve = match role {
-        Role::ControlService => true,
-        Role::NodeAgent => serves_host,
-        Role::ApiUser => false,
+    let may_serve = match role.server_auth() {
+        ServerAuth::Always => true,
+        ServerAuth::WithHosts => serves_host,
+        ServerAuth::Never => false,
     };
     let usages = certificate.extended_key_usage.as_deref().unwrap_or_default();
     let client = usages.contains(&ExtendedKeyUsage::ClientAuth);
     let server = usages.contains(&ExtendedKeyUsage::ServerAuth);
-    let must_serve = role == Role::ControlService;
+    let must_serve = role.server_auth() == ServerAuth::Always;
     let others = usages.iter().any(|usage| matches!(usage, ExtendedKeyUsage::Other(_)));
     if !client || others || (server && !may_serve) || (must_serve && !server) {
-        broken.push(RuleBroken::ExtendedKeyUsage {
+        broken.push(RoleViolation::ExtendedKeyUsage {
             role,
             found: usages.iter().map(ToString::to_string).collect(),
         });
     }
 }
 
-fn key_identifier_rules(certificate: &Certificate, broken: &mut Vec<RuleBroken>) {
+fn key_identifier_rules(certificate: &Certificate, broken: &mut Vec<RoleViolation>) {
     let authority = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
     if certificate.subject_key_identifier.is_none() || authority.is_none() {
-        broken.push(RuleBroken::KeyIdentifiers);
+        broken.push(RoleViolation::KeyIdentifiers);
     }
 }
 
-/// A rule of its role that a certificate breaks.
+/// Rule of its role that a certificate violates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RuleBroken {
-    /// A name that certificates of the role do not have.
-    #[error("a certificate of role {role} may not have the alternative name {name}")]
+pub enum RoleViolation {
+    /// Subject alternative name that the role does not allow.
+    #[error("role {role} does not allow the subject alternative name {name}")]
     AlternativeName {
-        /// The role.
+        /// Role of the identity.
         role: Role,
-        /// The name, with its kind.
+        /// Name with its type.
         name: String,
     },
-    /// It does not say critically that it is no certificate authority's.
+    /// No critical `basicConstraints` with `CA:FALSE`.
     #[error("it has no critical basicConstraints with CA:FALSE")]
     BasicConstraints,
-    /// The subject is not the identity's.
-    #[error("its subject should have one common name, `{wanted}`")]
+    /// Common name other than the identity's.
+    #[error("its subject does not have exactly one common name, `{wanted}`")]
     CommonName {
-        /// What it should be.
+        /// Expected common name.
         wanted: String,
     },
-    /// It could pass for a control service.
-    #[error("a certificate of role {role} may not have the name control-service")]
+    /// Name reserved for control services.
+    #[error("role {role} does not allow the name control-service")]
     ControlServiceName {
-        /// The role.
+        /// Role of the identity.
         role: Role,
     },
-    /// Its purposes are not those of the role.
+    /// Extended key usage other than that of the role.
     #[error("its extended key usage does not fit the role {role}: {}", found.join(", "))]
     ExtendedKeyUsage {
-        /// The role.
+        /// Role of the identity.
         role: Role,
-        /// What it has.
+        /// Purposes found.
         found: Vec<String>,
     },
-    /// A control service that does not name its own host.
-    #[error("its alternative names do not include its own host, {host}")]
+    /// Missing host of the identity.
+    #[error("its subject alternative names do not include its own host, {host}")]
     HostNotNamed {
-        /// The host, as in the identity.
+        /// Host in the identity.
         host: String,
     },
-    /// It does not identify its own key and its issuer's.
-    #[error("it does not have both a subject and an authority key identifier")]
+    /// Missing subject or authority key identifier.
+    #[error("it lacks a subject or an authority key identifier")]
     KeyIdentifiers,
-    /// Its key may do more, or less, than sign.
+    /// Key usage other than signing handshakes.
     #[error(
         "its key usage is not critical, lacks digitalSignature, or includes signing certificates or CRLs"
     )]
     KeyUsage,
-    /// A control service without the name that clients verify.
-    #[error("its alternative names do not include DNS:control-service")]
+    /// Missing DNS name that clients of a control service verify.
+    #[error("its subject alternative names do not include DNS:control-service")]
     NoControlServiceName,
-    /// The subject does not name the cluster.
-    #[error("its subject should have one organizational unit, the cluster's UUID")]
+    /// Organizational unit that is not a cluster UUID.
+    #[error("its subject does not have exactly one organizational unit, the UUID of the cluster")]
     OrganizationalUnit,
 }
 
-impl RuleBroken {
-    /// The stable code of this rule.
+impl RoleViolation {
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -366,11 +365,7 @@ mod tests {
         assert_eq!(refusal(|p| p.subject_alt_names = vec![dns(ALICE)]), "identity.no_uri");
         let email = SanType::Rfc822Name(ALICE.try_into().unwrap());
         assert_eq!(refusal(|p| p.subject_alt_names = vec![email]), "identity.no_uri");
-        assert_eq!(
-            refusal(|p| p.distinguished_name = subject(ALICE)),
-            "accepted",
-            "the subject is not asked"
-        );
+        assert_eq!(refusal(|p| p.distinguished_name = subject(ALICE)), "accepted", "the subject is ignored");
         assert_eq!(refusal(|p| p.subject_alt_names.push(uri(ALICE))), "identity.several_uris");
         assert_eq!(refusal(|p| p.subject_alt_names.push(uri("https://x.example"))), "identity.several_uris");
         let root = uri("spiffe://prod/api-user/root");
@@ -383,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn other_clusters_and_authorities_have_no_identity_here() {
+    fn certificates_of_other_clusters_and_authorities_are_refused() {
         let foreign = uri("spiffe://prod.example/api-user/alice");
         assert_eq!(refusal(|p| p.subject_alt_names = vec![foreign]), "identity.foreign_trust_domain");
         assert_eq!(refusal(|p| p.is_ca = authority("x").is_ca), "identity.ca_certificate");
@@ -413,11 +408,11 @@ mod tests {
     fn broken(role: Role, change: impl FnOnce(&mut CertificateParams)) -> Vec<&'static str> {
         let (mut params, identity) = of_role(role);
         change(&mut params);
-        role_rules(&issued(&params), &identity).iter().map(RuleBroken::code).collect()
+        role_violations(&issued(&params), &identity).iter().map(RoleViolation::code).collect()
     }
 
     #[test]
-    fn what_each_role_has_breaks_no_rule() {
+    fn a_certificate_of_each_role_violates_no_rule() {
         for role in Role::ALL {
             assert_eq!(broken(role, |_| {}), [""; 0], "{role}");
         }
@@ -429,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_or_usage_of_another_role_is_noticed() {
+    fn a_name_or_usage_of_another_role_is_reported() {
         use Role::{ApiUser, ControlService, NodeAgent};
         let serve =
             |p: &mut CertificateParams| p.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
@@ -465,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_that_is_broken_is_listed() {
+    fn every_violation_is_listed() {
         let found = broken(Role::ApiUser, |p| {
             p.distinguished_name = DistinguishedName::new();
             p.distinguished_name.push(DnType::CommonName, "user-bob");

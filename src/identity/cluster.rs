@@ -8,13 +8,15 @@ use serde::Serialize;
 use super::error::IdentityError;
 use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
 
-/// The name of a cluster, and the common name of its root: 1 to 64 printable ASCII characters
-/// (RFC 5280, upper bound of a common name), none that means something in a subject or a path.
+/// Name of a cluster and common name of its root: 1 to 64 ASCII letters, digits, spaces and `-._`.
+///
+/// The length is the upper bound of a common name (RFC 5280, appendix A.1). No character has a meaning in a
+/// subject or a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ClusterName(String);
 
 impl ClusterName {
-    /// The name as text.
+    /// Name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,13 +43,13 @@ impl fmt::Display for ClusterName {
     }
 }
 
-/// The SPIFFE trust domain of a cluster (SPIFFE-ID, section 2.1): 1 to 255 of lower-case letters,
-/// digits, `.`, `-` and `_`.
+/// SPIFFE trust domain of a cluster (SPIFFE-ID, section 2.1): 1 to 255 lower-case letters, digits, `.`, `-`
+/// and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct TrustDomain(String);
 
 impl TrustDomain {
-    /// The trust domain as text.
+    /// Trust domain as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,101 +1,101 @@
-//! Errors of names.
+//! Errors of parsing names.
 
 use std::net::Ipv4Addr;
 
 use super::role::Role;
 
-/// Why a text is not the name it should be.
+/// Refusal of a text as a name, host, role or SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A character that such a name cannot have.
+    /// Contains a character outside the allowed set.
     #[error("the {what} `{given}` has the character `{}`; allowed are {allowed}", found.escape_default())]
     Character {
-        /// Which name.
+        /// Kind of name.
         what: &'static str,
-        /// What was given.
+        /// Given text, escaped.
         given: String,
-        /// The first character that is not allowed.
+        /// First character that is not allowed.
         found: char,
-        /// Those that are.
+        /// Allowed characters.
         allowed: &'static str,
     },
-    /// It begins or ends with punctuation, or has `..`.
+    /// Begins or ends with punctuation, or contains `..`.
     #[error("the {what} `{given}` must begin and end with a letter or digit and must not contain `..`")]
     Edges {
-        /// Which name.
+        /// Kind of name.
         what: &'static str,
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
-    /// Nothing was given.
+    /// Is empty.
     #[error("the {what} is empty")]
     Empty {
-        /// Which name.
+        /// Kind of name.
         what: &'static str,
     },
-    /// An IPv4 address in IPv6 clothing.
+    /// IPv4-mapped IPv6 address.
     #[error("`{given}` is an IPv4-mapped address: write {instead}")]
     MappedAddress {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
-        /// The same address as it should be written.
+        /// Equivalent IPv4 address.
         instead: Ipv4Addr,
     },
-    /// Not the name of an identity in its role, in canonical form.
+    /// Not a canonical name in its role.
     #[error("`{given}` is not the name of a {role}")]
     Name {
-        /// The role it should be of.
+        /// Role of the name.
         role: Role,
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
-    /// A node is named by a random UUID.
+    /// Not a random UUID, as the name of a node must be.
     #[error("`{given}` is not a version 4 (random) UUID")]
     NodeUuid {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
-    /// Neither a DNS name nor an IP address of one host.
+    /// Neither a DNS name nor the IP address of one host.
     #[error("`{given}` is not a host name: {why}")]
     NotAHost {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
-        /// The rule it breaks.
+        /// Violated rule.
         why: &'static str,
     },
-    /// The name of every control service, which nobody else may bear.
+    /// Reserved for control services.
     #[error("`{given}` is reserved for control services")]
     Reserved {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
-    /// Not a role.
-    #[error("`{given}` is not a role: the roles are control-service, node-agent and api-user")]
+    /// Unknown role.
+    #[error("`{given}` is not a role: the roles are {}", Role::names())]
     Role {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
     /// Not a SPIFFE ID of the form `spiffe://TRUST-DOMAIN/ROLE/NAME`.
     #[error("`{given}` is not a cluster identity (spiffe://TRUST-DOMAIN/ROLE/NAME)")]
     SpiffeId {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
-    /// More characters than a certificate can hold.
+    /// Longer than a certificate allows.
     #[error("the {what} has {length} characters; {at_most} is the most")]
     TooLong {
-        /// Which name.
+        /// Kind of name.
         what: &'static str,
-        /// How long it is.
+        /// Length in characters.
         length: usize,
-        /// How long it may be.
+        /// Maximum length.
         at_most: usize,
     },
 }
 
 impl IdentityError {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,26 +1,24 @@
-//! Identities as Flocker wrote them: a prefix of the common name is the role, the organizational unit is
-//! the cluster. For clusters whose certificates were made elsewhere; nothing that this project issues
-//! depends on it.
+//! Identities in the form of Flocker: the common name gives role and name, the organizational unit the cluster.
+//!
+//! Used only for clusters with certificates from other issuers; this project's own carry a SPIFFE ID.
 
 use uuid::Uuid;
 
 use super::certificate::{IdentityRefusal, check_is_leaf};
 use super::cluster::TrustDomain;
-use super::host::Host;
 use super::name::Name;
-use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::role::{CommonNameForm, Role};
 use super::spiffe_id::Identity;
 use crate::x509::{Certificate, SubjectAltName};
 
 impl Identity {
-    /// The identity in the subject of a certificate of `cluster`: `control-service`, `node-UUID` or
-    /// `user-NAME`. A control service has no name of its own there, and is called `control-service`.
+    /// Identity in the subject of a certificate of `cluster`: `control-service`, `node-UUID` or `user-NAME`.
     ///
-    /// Flocker's certificates have no URI. One that has, and that says anything else than its subject,
-    /// is refused: nobody could say which of the two counts.
+    /// The subject of a control service has no name of its own, so its name is `control-service`. Flocker's
+    /// certificates have no URI; a URI that contradicts the subject is refused as ambiguous.
     ///
     /// # Errors
-    /// [`IdentityRefusal`] when it is no leaf, or does not have exactly one identity of the cluster.
+    /// [`IdentityRefusal`] unless the certificate is a leaf with exactly one identity of the cluster.
     pub fn of_flocker_certificate(
         certificate: &Certificate,
         cluster: Uuid,
@@ -32,16 +30,17 @@ impl Identity {
             return Err(IdentityRefusal::ForeignCluster { expected: cluster });
         }
         let (role, name) = role_and_name(only("common name", &certificate.subject.common_names)?)?;
-        let says_otherwise = |uri: &str| {
+        let common_name_has_name = matches!(role.common_name_form(), CommonNameForm::Prefix(_));
+        let contradicts = |uri: &str| {
             !uri.parse::<Self>().is_ok_and(|other| {
                 other.role == role
                     && other.trust_domain == *trust_domain
-                    && (other.name == name || role == Role::ControlService)
+                    && (other.name == name || !common_name_has_name)
             })
         };
         for alternative in &certificate.subject_alt_names {
             if let SubjectAltName::Uri(uri) = alternative
-                && says_otherwise(uri)
+                && contradicts(uri)
             {
                 return Err(IdentityRefusal::Contradicted);
             }
@@ -50,7 +49,7 @@ impl Identity {
     }
 }
 
-/// The one attribute of its kind; several would be several identities.
+/// The only attribute of its kind; several would mean several identities.
 fn only<'a>(what: &'static str, found: &'a [String]) -> Result<&'a str, IdentityRefusal> {
     match found {
         [one] => Ok(one),
@@ -59,13 +58,11 @@ fn only<'a>(what: &'static str, found: &'a [String]) -> Result<&'a str, Identity
 }
 
 fn role_and_name(common_name: &str) -> Result<(Role, Name), IdentityRefusal> {
-    if common_name == CONTROL_SERVICE_DNS_NAME {
-        let host = Host::Dns(CONTROL_SERVICE_DNS_NAME.to_owned());
-        return Ok((Role::ControlService, Name::of_host(&host)));
-    }
-    let prefixes = [("node-", Role::NodeAgent), ("user-", Role::ApiUser)];
-    let found =
-        prefixes.into_iter().find_map(|(prefix, role)| Some((role, common_name.strip_prefix(prefix)?)));
+    let name_in = |role: Role| match role.common_name_form() {
+        CommonNameForm::Fixed(fixed) => (common_name == fixed).then_some(fixed),
+        CommonNameForm::Prefix(prefix) => common_name.strip_prefix(prefix),
+    };
+    let found = Role::ALL.into_iter().find_map(|role| Some((role, name_in(role)?)));
     let (role, name) = found.ok_or(IdentityRefusal::CommonName)?;
     Ok((role, Name::parse(role, name).map_err(IdentityRefusal::Malformed)?))
 }
@@ -84,7 +81,7 @@ mod tests {
     const UTF8: u8 = 0x0c;
     const BMP: u8 = 0x1e;
 
-    /// What is read from a certificate whose subject has these attributes, or the code of the refusal.
+    /// Identity read from a certificate whose subject has these attributes, or the code of the refusal.
     fn read_typed(attributes: &[(u8, u8, &[u8])], change: impl FnOnce(&mut CertificateParams)) -> String {
         let mut params = client(7);
         params.subject_alt_names.clear();
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_inside_another_ones_value_is_a_part_of_that_value() {
+    fn an_attribute_inside_the_value_of_another_is_part_of_the_value() {
         let both = format!("user-alice,OU={CLUSTER}");
         assert_eq!(read(&[&both], &[]), "identity.not_one");
         let unit = format!("{CLUSTER}+CN=control-service");
@@ -162,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_name_in_an_encoding_that_we_do_not_read_counts() {
+    fn a_second_name_in_an_unknown_encoding_counts() {
         let hidden: Vec<u8> = "control-service".bytes().flat_map(|byte| [0, byte]).collect();
         let attributes =
             [(CN, UTF8, b"user-alice".as_slice()), (CN, BMP, &hidden), (OU, UTF8, CLUSTER.as_bytes())];
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_that_says_otherwise_is_refused() {
+    fn a_uri_that_contradicts_the_subject_is_refused() {
         let alice = [(CN, UTF8, b"user-alice".as_slice()), (OU, UTF8, CLUSTER.as_bytes())];
         for (uri, found) in [
             ("spiffe://prod/api-user/alice", "spiffe://prod/api-user/alice"),

@@ -1,4 +1,4 @@
-//! Hosts.
+//! Hosts as subject alternative names and as names of control services.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,26 +7,26 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::error::IdentityError;
-use super::role::Role;
 use super::text::shown;
 use super::text_rules::{check_characters, check_length};
 
-/// A host that a certificate may serve as: a DNS name or an IP address, in canonical form.
+/// DNS name or IP address of a server, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Host {
-    /// A lower-case host name of letters, digits and hyphens (RFC 1123), without a trailing dot.
+    /// Lower-case host name of letters, digits and hyphens (RFC 1123), without a trailing dot.
     Dns(String),
-    /// An address; IPv4-mapped IPv6 is refused, since two spellings would be one host.
+    /// IP address. IPv4-mapped IPv6 is refused, because one host would have two spellings.
     Ip(IpAddr),
 }
 
-/// The domain in which [`Host::Ip`] version 6 addresses are written as names.
+/// Domain of IPv6 addresses written as names.
 const IPV6_LITERAL: &str = ".ipv6-literal.net";
 
 impl Host {
-    /// The host as the name of an identity, where `:` cannot stand: an IPv6 address takes the
-    /// conventional form `2001-db8--1.ipv6-literal.net`, which no DNS host may have.
+    /// Host as the name of an identity, which cannot contain `:`.
+    ///
+    /// An IPv6 address takes the conventional form `2001-db8--1.ipv6-literal.net`; no DNS host may have it.
     #[must_use]
     pub fn identity_name(&self) -> String {
         match self {
@@ -35,14 +35,14 @@ impl Host {
         }
     }
 
-    pub(super) fn from_identity_name(text: &str) -> Result<Self, IdentityError> {
-        let refused = || IdentityError::Name { role: Role::ControlService, given: shown(text) };
+    /// Reads the canonical [`Host::identity_name`] only: one host, one identity.
+    pub(super) fn from_identity_name(text: &str) -> Option<Self> {
         let host: Self = match text.strip_suffix(IPV6_LITERAL) {
-            Some(dashed) => dashed.replace('-', ":").parse().map_err(|_| refused())?,
-            None => text.parse().map_err(|_| refused())?,
-        };
-        // Only the canonical spelling: one host, one identity.
-        if host.identity_name() == text { Ok(host) } else { Err(refused()) }
+            Some(dashed) => dashed.replace('-', ":").parse(),
+            None => text.parse(),
+        }
+        .ok()?;
+        (host.identity_name() == text).then_some(host)
     }
 }
 
@@ -68,7 +68,7 @@ impl FromStr for Host {
         if text.contains('*') {
             return Err(IdentityError::NotAHost {
                 given: shown(text),
-                why: "wildcards are not issued: one certificate names its hosts",
+                why: "wildcards are not issued: a certificate lists each of its hosts",
             });
         }
         check_characters(WHAT, text, "letters, digits, hyphens and dots, or an IP address", |c| {
@@ -76,16 +76,16 @@ impl FromStr for Host {
         })?;
         let not = |why| Err(IdentityError::NotAHost { given: shown(text), why });
         if text.ends_with('.') {
-            return not("leave the trailing dot away: a certificate never has one");
+            return not("remove the trailing dot: certificates have none");
         }
         for label in text.split('.') {
             if label.is_empty() || label.len() > 63 || label.starts_with('-') || label.ends_with('-') {
                 return not("each part between dots has 1 to 63 characters and no hyphen at its ends");
             }
         }
-        // `010.1.1.1` or `1.2.3`: some programs read these as addresses, others as names.
+        // Some programs read `010.1.1.1` and `1.2.3` as addresses, others as names.
         if text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
-            return not("it looks like an IP address but is none");
+            return not("it looks like an IP address but is not one");
         }
         let name = text.to_ascii_lowercase();
         if name.ends_with(IPV6_LITERAL) {

@@ -1,4 +1,4 @@
-//! Names within a role.
+//! Names of identities within their role.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::IdentityError;
 use super::host::Host;
-use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::role::{CONTROL_SERVICE_DNS_NAME, NameRule, Role};
 use super::text::shown;
 use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
 
@@ -20,41 +20,41 @@ impl FromStr for Role {
     }
 }
 
-/// The name of an identity within its role.
-///
-/// A control service is named for its host, a node by its UUID (version 4), a user by a name of
-/// lower-case letters, digits, `.`, `-` and `_`.
+/// Name of an identity within its role, by the role's [`NameRule`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Name(String);
 
 impl Name {
-    /// Reads the name of an identity in `role`.
+    /// Parses the name of an identity in `role`.
     ///
     /// # Errors
-    /// [`IdentityError`] saying which rule of the role it breaks.
+    /// [`IdentityError`] if the name violates the role's rule.
     pub fn parse(role: Role, text: &str) -> Result<Self, IdentityError> {
-        match role {
-            Role::ControlService => Host::from_identity_name(text).map(|host| Self::of_host(&host)),
-            Role::NodeAgent => text
+        let refused = || IdentityError::Name { role, given: shown(text) };
+        match role.name_rule() {
+            NameRule::Host => {
+                Host::from_identity_name(text).map(|host| Self::of_host(&host)).ok_or_else(refused)
+            }
+            NameRule::Uuid => text
                 .parse::<Uuid>()
                 .ok()
                 .filter(|uuid| uuid.hyphenated().to_string() == text)
-                .ok_or_else(|| IdentityError::Name { role, given: shown(text) })
+                .ok_or_else(refused)
                 .and_then(Self::of_node),
-            Role::ApiUser => Self::of_user(text),
+            NameRule::User => Self::of_user(text),
         }
     }
 
-    /// The name of a control service that runs on `host`.
+    /// Name of a control service on `host`.
     #[must_use]
     pub fn of_host(host: &Host) -> Self {
         Self(host.identity_name())
     }
 
-    /// The name of a node.
+    /// Name of a node.
     ///
     /// # Errors
-    /// [`IdentityError::NodeUuid`] unless it is a random (version 4) UUID.
+    /// [`IdentityError::NodeUuid`] for any UUID that is not random (version 4).
     pub fn of_node(uuid: Uuid) -> Result<Self, IdentityError> {
         if uuid.get_version_num() == 4 && uuid.get_variant() == uuid::Variant::RFC4122 {
             Ok(Self(uuid.hyphenated().to_string()))
@@ -63,10 +63,10 @@ impl Name {
         }
     }
 
-    /// The name of an API user: at most 59 characters, so that `user-NAME` fits a common name.
+    /// Name of an API user: at most 59 characters, so that `user-NAME` fits a common name of 64.
     ///
     /// # Errors
-    /// [`IdentityError`] saying which rule it breaks.
+    /// [`IdentityError`] if the name is too long, reserved, or has other characters.
     pub fn of_user(text: &str) -> Result<Self, IdentityError> {
         const WHAT: &str = "user name";
         check_length(WHAT, text, 59)?;
@@ -78,7 +78,7 @@ impl Name {
         Ok(Self(text.to_owned()))
     }
 
-    /// The name as text.
+    /// Name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -91,10 +91,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// Reads `ROLE/NAME`, as people name an identity within a cluster: `api-user/alice`.
+/// Parses `ROLE/NAME`, the short form of an identity, such as `api-user/alice`.
 ///
 /// # Errors
-/// [`IdentityError`] when it names no role, or the role has no such name.
+/// [`IdentityError`] for an unknown role, or a name that violates its rule.
 pub fn role_and_name(text: &str) -> Result<(Role, Name), IdentityError> {
     let (role, name) = text.split_once('/').unwrap_or((text, ""));
     let role = role.parse()?;

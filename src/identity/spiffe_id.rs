@@ -1,4 +1,4 @@
-//! Identities as SPIFFE IDs.
+//! Identities and their SPIFFE IDs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,35 +8,31 @@ use serde::Serialize;
 use super::cluster::TrustDomain;
 use super::error::IdentityError;
 use super::name::Name;
-use super::role::{CONTROL_SERVICE_DNS_NAME, Role};
+use super::role::Role;
 use super::text::shown;
 
-/// Who a certificate is for. Its text is its SPIFFE ID, `spiffe://TRUST-DOMAIN/ROLE/NAME`.
+/// Identity of a certificate. Its text is its SPIFFE ID, `spiffe://TRUST-DOMAIN/ROLE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// The cluster.
+    /// Trust domain of the cluster.
     pub trust_domain: TrustDomain,
-    /// What the holder is to the cluster.
+    /// Role in the cluster.
     pub role: Role,
-    /// Which one of that role.
+    /// Name within the role.
     pub name: Name,
 }
 
 impl Identity {
-    /// The SPIFFE ID, the one URI in the certificate.
+    /// SPIFFE ID, the only URI in the certificate.
     #[must_use]
     pub fn spiffe_id(&self) -> String {
         self.to_string()
     }
 
-    /// The subject's common name, in Flocker's form.
+    /// Common name of the subject, in Flocker's form.
     #[must_use]
     pub fn common_name(&self) -> String {
-        match self.role {
-            Role::ControlService => CONTROL_SERVICE_DNS_NAME.to_owned(),
-            Role::NodeAgent => format!("node-{}", self.name),
-            Role::ApiUser => format!("user-{}", self.name),
-        }
+        self.role.common_name_form().of(self.name.as_str())
     }
 }
 
@@ -49,7 +45,7 @@ impl fmt::Display for Identity {
 impl FromStr for Identity {
     type Err = IdentityError;
 
-    /// Reads a SPIFFE ID of this project's form; nothing is decoded, normalized or forgiven.
+    /// Parses a SPIFFE ID of this project's form, without decoding or normalizing anything.
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         let wrong = || IdentityError::SpiffeId { given: shown(text) };
         let rest = text.strip_prefix("spiffe://").ok_or_else(wrong)?;

@@ -1,4 +1,4 @@
-//! Rules that names share.
+//! Checks shared by all kinds of names.
 
 use super::error::IdentityError;
 use super::text::shown;
@@ -29,8 +29,8 @@ pub(super) fn check_characters(
     }
 }
 
-/// Names begin and end with a letter or digit and never hold `..`: they become parts of paths,
-/// file names and arguments.
+/// Requires a letter or digit at both ends, and refuses `..`: names become parts of paths, file names and
+/// arguments.
 pub(super) fn check_edges(what: &'static str, text: &str) -> Result<(), IdentityError> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     if edge(text.chars().next()) && edge(text.chars().next_back()) && !text.contains("..") {

@@ -1,14 +1,14 @@
-//! The profile of a role.
+//! Profiles of leaf certificates.
 
-use super::origin::Origin;
+use super::origin::ProfileOrigin;
 use super::rules::{CommonName, HostRule, KeyRule, PurposeRule, RenewalRule, ValidityRule};
 use crate::identity::Role;
 
-/// What the certificates of one role may be.
+/// Profile of the certificates of one role.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeafProfile {
     pub(super) role: Role,
-    pub(super) origin: Origin,
+    pub(super) origin: ProfileOrigin,
     pub(super) common_name: CommonName,
     pub(super) hosts: Option<HostRule>,
     pub(super) key: KeyRule,
@@ -18,37 +18,37 @@ pub struct LeafProfile {
 }
 
 impl LeafProfile {
-    /// The role.
+    /// Role of the certificates.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Where it came from.
+    /// Source and digest.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &ProfileOrigin {
         &self.origin
     }
 
-    /// The hosts that a request may name; `None` for no host.
+    /// Hosts that a request may give; `None` if it may give none.
     #[must_use]
     pub fn hosts(&self) -> Option<&HostRule> {
         self.hosts.as_ref()
     }
 
-    /// The key types it allows.
+    /// Allowed key types.
     #[must_use]
     pub fn key(&self) -> &KeyRule {
         &self.key
     }
 
-    /// The validity it allows.
+    /// Allowed validity.
     #[must_use]
     pub fn validity(&self) -> &ValidityRule {
         &self.validity
     }
 
-    /// When and how its certificates are replaced.
+    /// Time and manner of renewal.
     #[must_use]
     pub fn renewal(&self) -> &RenewalRule {
         &self.renewal

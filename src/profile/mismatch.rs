@@ -1,17 +1,17 @@
-//! Differences between plan and certificate.
+//! Differences between a plan and a certificate.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A field that says something other than planned.
+/// Field that differs from the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The field, in the standard's word.
+    /// Name of the field in RFC 5280, in snake case.
     pub field: &'static str,
-    /// What the plan says.
+    /// Planned value.
     pub planned: String,
-    /// What was found.
+    /// Actual value.
     pub found: String,
 }
 

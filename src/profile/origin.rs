@@ -7,25 +7,25 @@ use serde::{Serialize, Serializer};
 
 use crate::x509::Sha256;
 
-/// Where a profile came from, and the digest of its text: kept with every certificate it allowed.
+/// Source and digest of a profile, kept with every certificate issued by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Origin {
-    /// The file.
-    pub source: Source,
+pub struct ProfileOrigin {
+    /// Source of the text.
+    pub source: ProfileSource,
     /// SHA-256 of its bytes.
     pub digest: Sha256,
 }
 
-/// Where a profile came from.
+/// Source of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It is compiled in.
+pub enum ProfileSource {
+    /// Compiled into the program.
     BuiltIn,
-    /// A file of the operator's.
+    /// File in the directory of `--templates`.
     File(PathBuf),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ProfileSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuiltIn => f.pad("built-in"),
@@ -34,7 +34,7 @@ impl fmt::Display for Source {
     }
 }
 
-impl Serialize for Source {
+impl Serialize for ProfileSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -1,4 +1,4 @@
-//! What is going to be signed, worked out from a profile and a request before anything is.
+//! Plans of certificates, made from a profile and a request before anything is signed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,110 +8,114 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::leaf::LeafProfile;
-use super::policy::PolicyError;
+use super::policy::IssuancePolicyError;
 use super::root::RootProfile;
 use super::rules::{KeyRule, ValidityRule};
 use crate::clock::rfc3339;
-use crate::identity::{CONTROL_SERVICE_DNS_NAME, ClusterName, Host, Identity, Name, Role};
+use crate::identity::{CONTROL_SERVICE_DNS_NAME, ClusterName, Host, HostUse, Identity, Name, Role};
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm, KeyUsage, Sha256, SubjectAltName};
 
-/// The most characters of a common name (RFC 5280, appendix A.1, `ub-common-name`).
+/// Maximum length of a common name in characters (RFC 5280, appendix A.1, `ub-common-name`).
 const COMMON_NAME_LIMIT: usize = 64;
 
-/// What may be asked for when a cluster's root is made.
+/// Request for a root certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct RootRequest<'a> {
-    /// The cluster's name.
+    /// Name of the cluster.
     pub cluster_name: &'a ClusterName,
-    /// The cluster's UUID.
+    /// UUID of the cluster.
     pub cluster_uuid: Uuid,
-    /// The key type, if not the profile's default.
+    /// Key type; `None` for the default of the profile.
     pub key_algorithm: Option<KeyAlgorithm>,
-    /// The validity, if not the profile's default.
+    /// Validity; `None` for the default of the profile.
     pub validity: Option<Duration>,
 }
 
-/// What may be asked for when a certificate is issued.
+/// Request for a leaf certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct LeafRequest<'a> {
-    /// Whom it is for.
+    /// Identity of the certificate.
     pub identity: &'a Identity,
-    /// The cluster's UUID.
+    /// UUID of the cluster.
     pub cluster_uuid: Uuid,
-    /// The hosts it serves as; a control service's own host comes first.
+    /// Hosts of the certificate. An identity named for a host has that one first.
     pub hosts: &'a [Host],
-    /// The key type, if not the profile's default. With a key that is there already, its type.
+    /// Key type; `None` for the default of the profile. For an existing key, its type.
     pub key_algorithm: Option<KeyAlgorithm>,
-    /// The validity, if not the profile's default.
+    /// Validity; `None` for the default of the profile.
     pub validity: Option<Duration>,
 }
 
-/// What a root's certificate is going to say.
+/// Contents of a root certificate before it is signed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RootPlan {
     /// Subject and issuer.
     #[serde(flatten)]
     pub subject: PlannedSubject,
-    /// The type of its key.
+    /// Key type.
     pub key_algorithm: KeyAlgorithm,
-    /// How many authorities may follow below it.
+    /// Maximum number of CA certificates below it in a chain.
     pub path_length: u32,
-    /// What its key may sign.
+    /// Key usage.
     #[serde(serialize_with = "key_usage")]
     pub key_usage: KeyUsage,
-    /// The first second in which it holds.
+    /// First second of the validity.
     #[serde(serialize_with = "time")]
     pub not_before: OffsetDateTime,
-    /// The last second in which it holds.
+    /// Last second of the validity.
     #[serde(serialize_with = "time")]
     pub not_after: OffsetDateTime,
-    /// The digest of the profile that allowed it.
+    /// Digest of the profile.
     pub profile: Sha256,
 }
 
-/// What a leaf certificate is going to say.
+/// Contents of a leaf certificate before it is signed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeafPlan {
-    /// Whom it is for.
+    /// Identity of the certificate.
     #[serde(flatten, serialize_with = "identity")]
     pub identity: Identity,
-    /// Its subject.
+    /// Subject.
     #[serde(flatten)]
     pub subject: PlannedSubject,
-    /// The SPIFFE ID, then DNS names, then addresses, each once.
+    /// SPIFFE ID, then DNS names, then IP addresses, without duplicates.
     pub subject_alt_names: Vec<SubjectAltName>,
-    /// The type of its key.
+    /// Key type.
     pub key_algorithm: KeyAlgorithm,
-    /// What its key may sign.
+    /// Key usage.
     #[serde(serialize_with = "key_usage")]
     pub key_usage: KeyUsage,
-    /// What its key may be used for in TLS, the server's purpose first.
+    /// Purposes in TLS, `serverAuth` first.
     pub extended_key_usage: Vec<ExtendedKeyUsage>,
-    /// The first second in which it holds.
+    /// First second of the validity.
     #[serde(serialize_with = "time")]
     pub not_before: OffsetDateTime,
-    /// The last second in which it holds.
+    /// Last second of the validity.
     #[serde(serialize_with = "time")]
     pub not_after: OffsetDateTime,
-    /// The digest of the profile that allowed it.
+    /// Digest of the profile.
     pub profile: Sha256,
 }
 
-/// A subject: one organizational unit, then one common name.
+/// Subject of one organizational unit and one common name, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedSubject {
-    /// The cluster's UUID.
+    /// UUID of the cluster.
     pub organizational_unit: String,
-    /// The common name.
+    /// Common name.
     pub common_name: String,
 }
 
 impl RootProfile {
-    /// The root that this profile gives for `request` at `now`.
+    /// Plans the root certificate for `request` at `now`.
     ///
     /// # Errors
-    /// [`PolicyError`]: the rule of the profile that the request breaks.
-    pub fn plan(&self, request: &RootRequest<'_>, now: OffsetDateTime) -> Result<RootPlan, PolicyError> {
+    /// [`IssuancePolicyError`] if the request violates a rule of the profile.
+    pub fn plan(
+        &self,
+        request: &RootRequest<'_>,
+        now: OffsetDateTime,
+    ) -> Result<RootPlan, IssuancePolicyError> {
         let key_algorithm = self.key.choose(request.key_algorithm)?;
         let (not_before, not_after) = self.validity.window(request.validity, now, None)?;
         let common_name = self.common_name.of(request.cluster_name.as_str());
@@ -128,22 +132,23 @@ impl RootProfile {
 }
 
 impl LeafProfile {
-    /// The certificate that this profile gives for `request` at `now`, under an issuer that ends at
-    /// `issuer_not_after`. A default validity is cut to the issuer's end; one that was asked for is not.
+    /// Plans the certificate for `request` at `now`, under an issuer that expires at `issuer_not_after`.
+    ///
+    /// A default validity is shortened to that of the issuer; a requested one is refused instead.
     ///
     /// # Errors
-    /// [`PolicyError`]: the rule of the profile that the request breaks.
+    /// [`IssuancePolicyError`] if the request violates a rule of the profile.
     pub fn plan(
         &self,
         request: &LeafRequest<'_>,
         now: OffsetDateTime,
         issuer_not_after: OffsetDateTime,
-    ) -> Result<LeafPlan, PolicyError> {
+    ) -> Result<LeafPlan, IssuancePolicyError> {
         let identity = request.identity;
         if identity.role != self.role {
-            return Err(PolicyError::Role { profile: self.role, identity: identity.role });
+            return Err(IssuancePolicyError::Role { profile: self.role, identity: identity.role });
         }
-        let hosts = self.judge_hosts(identity, request.hosts)?;
+        let hosts = self.check_hosts(identity, request.hosts)?;
         let key_algorithm = self.key.choose(request.key_algorithm)?;
         let (not_before, not_after) = self.validity.window(request.validity, now, Some(issuer_not_after))?;
         let common_name = self.common_name.of(identity.name.as_str());
@@ -161,43 +166,51 @@ impl LeafProfile {
         })
     }
 
-    /// Whether a key that is there already, such as a certification request's, may be certified.
+    /// Checks the type of an existing key, such as that of a CSR.
     ///
     /// # Errors
-    /// [`PolicyError::KeyAlgorithm`] when its type is weak, unknown or not allowed here.
-    pub fn judge_public_key(&self, key_algorithm: Option<KeyAlgorithm>) -> Result<KeyAlgorithm, PolicyError> {
+    /// [`IssuancePolicyError::KeyAlgorithm`] for a type that is weak, unknown or not allowed by the profile.
+    pub fn check_public_key(
+        &self,
+        key_algorithm: Option<KeyAlgorithm>,
+    ) -> Result<KeyAlgorithm, IssuancePolicyError> {
         match key_algorithm {
             Some(known) => self.key.choose(Some(known)),
             None => Err(self.key.refusal(None)),
         }
     }
 
-    /// The hosts, each once, if the certificate may name them all.
-    fn judge_hosts<'a>(&self, identity: &Identity, hosts: &'a [Host]) -> Result<Vec<&'a Host>, PolicyError> {
+    /// Removes duplicate hosts, and refuses those that the certificate may not have.
+    fn check_hosts<'a>(
+        &self,
+        identity: &Identity,
+        hosts: &'a [Host],
+    ) -> Result<Vec<&'a Host>, IssuancePolicyError> {
+        let role = self.role;
         let own_comes_first = hosts.first().is_some_and(|host| Name::of_host(host) == identity.name);
-        if self.role == Role::ControlService && !own_comes_first {
-            return Err(PolicyError::OwnHost { name: identity.name.clone() });
+        if role.hosts() == HostUse::Required && !own_comes_first {
+            return Err(IssuancePolicyError::OwnHost { role, name: identity.name.clone() });
         }
         let mut seen = HashSet::new();
         let hosts: Vec<&Host> = hosts.iter().filter(|host| seen.insert(*host)).collect();
         for host in &hosts {
-            if self.role != Role::ControlService && is_control_service(host) {
-                return Err(PolicyError::HostReserved { role: self.role });
+            if role.fixed_dns_name() != Some(CONTROL_SERVICE_DNS_NAME) && is_control_service(host) {
+                return Err(IssuancePolicyError::HostReserved { role });
             }
             if !self.hosts.as_ref().is_some_and(|rule| rule.allows(host)) {
-                return Err(PolicyError::HostNotAllowed { role: self.role, host: (*host).clone() });
+                return Err(IssuancePolicyError::HostNotAllowed { role, host: (*host).clone() });
             }
         }
         let at_most = self.hosts.as_ref().map_or(0, |rule| rule.at_most());
         if hosts.len() > at_most {
-            return Err(PolicyError::TooManyHosts { role: self.role, given: hosts.len(), at_most });
+            return Err(IssuancePolicyError::TooManyHosts { role, given: hosts.len(), at_most });
         }
         Ok(hosts)
     }
 }
 
-/// Signing, which is all that our TLS needs; NSS takes an RSA server's certificate only if the key may
-/// also encipher (RFC 5246, section 7.4.2, for the RSA key exchange that nobody here speaks).
+/// Key usage for TLS: signing. NSS accepts an RSA server certificate only with `keyEncipherment` as well
+/// (RFC 5246, section 7.4.2), although its RSA key exchange is not supported here.
 fn key_usage_for(key_algorithm: KeyAlgorithm, purposes: &[ExtendedKeyUsage]) -> KeyUsage {
     if key_algorithm.is_rsa() && purposes.contains(&ExtendedKeyUsage::ServerAuth) {
         KeyUsage::DIGITAL_SIGNATURE_AND_KEY_ENCIPHERMENT
@@ -211,7 +224,7 @@ fn is_control_service(host: &Host) -> bool {
 }
 
 fn subject_alt_names(identity: &Identity, hosts: &[&Host]) -> Vec<SubjectAltName> {
-    let fixed = (identity.role == Role::ControlService).then_some(CONTROL_SERVICE_DNS_NAME);
+    let fixed = identity.role.fixed_dns_name();
     let named = hosts.iter().filter(|host| !is_control_service(host)).filter_map(|host| match host {
         Host::Dns(name) => Some(name.as_str()),
         Host::Ip(_) => None,
@@ -228,16 +241,16 @@ fn subject_alt_names(identity: &Identity, hosts: &[&Host]) -> Vec<SubjectAltName
 }
 
 impl PlannedSubject {
-    fn new(cluster_uuid: Uuid, common_name: String) -> Result<Self, PolicyError> {
+    fn new(cluster_uuid: Uuid, common_name: String) -> Result<Self, IssuancePolicyError> {
         let length = common_name.chars().count();
         if length > COMMON_NAME_LIMIT {
-            return Err(PolicyError::CommonName { common_name, length, at_most: COMMON_NAME_LIMIT });
+            return Err(IssuancePolicyError::CommonName { common_name, length, at_most: COMMON_NAME_LIMIT });
         }
         Ok(Self { organizational_unit: cluster_uuid.hyphenated().to_string(), common_name })
     }
 }
 
-/// As a certificate's subject reads; neither part can hold what would be escaped there.
+/// Same text as that of a parsed subject, because neither part can contain a character that is escaped there.
 impl fmt::Display for PlannedSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OU={}, CN={}", self.organizational_unit, self.common_name)
@@ -245,7 +258,7 @@ impl fmt::Display for PlannedSubject {
 }
 
 impl KeyRule {
-    fn choose(&self, wanted: Option<KeyAlgorithm>) -> Result<KeyAlgorithm, PolicyError> {
+    fn choose(&self, wanted: Option<KeyAlgorithm>) -> Result<KeyAlgorithm, IssuancePolicyError> {
         match wanted {
             None => Ok(self.default),
             Some(wanted) if self.algorithms.contains(&wanted) => Ok(wanted),
@@ -253,37 +266,37 @@ impl KeyRule {
         }
     }
 
-    fn refusal(&self, given: Option<KeyAlgorithm>) -> PolicyError {
-        PolicyError::KeyAlgorithm { given, allowed: self.algorithms.clone() }
+    fn refusal(&self, given: Option<KeyAlgorithm>) -> IssuancePolicyError {
+        IssuancePolicyError::KeyAlgorithm { given, allowed: self.algorithms.clone() }
     }
 }
 
 impl ValidityRule {
-    /// The first and the last second of a certificate made at `now`, whole seconds as X.509 has them.
+    /// First and last second of a certificate made at `now`; X.509 has whole seconds.
     fn window(
         &self,
         wanted: Option<Duration>,
         now: OffsetDateTime,
         issuer_not_after: Option<OffsetDateTime>,
-    ) -> Result<(OffsetDateTime, OffsetDateTime), PolicyError> {
+    ) -> Result<(OffsetDateTime, OffsetDateTime), IssuancePolicyError> {
         let Self { minimum, default, maximum, backdate } = *self;
         if let Some(given) = wanted
             && !(minimum..=maximum).contains(&given)
         {
-            return Err(PolicyError::Validity { given, minimum, maximum });
+            return Err(IssuancePolicyError::Validity { given, minimum, maximum });
         }
         let now = now.replace_nanosecond(0).unwrap_or(now);
         let end = |validity| now.checked_add(validity).filter(|end| end.year() <= 9999);
-        let not_before = now.checked_sub(backdate).ok_or(PolicyError::Calendar)?;
-        let not_after = end(wanted.unwrap_or(default)).ok_or(PolicyError::Calendar)?;
+        let not_before = now.checked_sub(backdate).ok_or(IssuancePolicyError::Calendar)?;
+        let not_after = end(wanted.unwrap_or(default)).ok_or(IssuancePolicyError::Calendar)?;
         let Some(issuer_not_after) = issuer_not_after.filter(|issuer| *issuer < not_after) else {
             return Ok((not_before, not_after));
         };
-        let shortest = end(minimum).ok_or(PolicyError::Calendar)?;
+        let shortest = end(minimum).ok_or(IssuancePolicyError::Calendar)?;
         if wanted.is_some() {
-            Err(PolicyError::OutlivesIssuer { not_after, issuer_not_after })
+            Err(IssuancePolicyError::OutlivesIssuer { not_after, issuer_not_after })
         } else if shortest > issuer_not_after {
-            Err(PolicyError::OutlivesIssuer { not_after: shortest, issuer_not_after })
+            Err(IssuancePolicyError::OutlivesIssuer { not_after: shortest, issuer_not_after })
         } else {
             Ok((not_before, issuer_not_after))
         }
@@ -327,7 +340,7 @@ mod tests {
         identity: &str,
         hosts: &[&str],
         change: impl FnOnce(&mut LeafRequest<'_>),
-    ) -> Result<LeafPlan, PolicyError> {
+    ) -> Result<LeafPlan, IssuancePolicyError> {
         plan_under(now() + Duration::days(3650), identity, hosts, change)
     }
 
@@ -336,7 +349,7 @@ mod tests {
         identity: &str,
         hosts: &[&str],
         change: impl FnOnce(&mut LeafRequest<'_>),
-    ) -> Result<LeafPlan, PolicyError> {
+    ) -> Result<LeafPlan, IssuancePolicyError> {
         let identity: Identity = identity.parse().unwrap();
         let hosts: Vec<Host> = hosts.iter().map(|host| host.parse().unwrap()).collect();
         let mut request = LeafRequest {
@@ -487,8 +500,8 @@ mod tests {
     fn a_weak_or_unknown_key_is_refused() {
         let profiles = ProfileSet::built_in().unwrap();
         let user = profiles.leaf(Role::ApiUser);
-        assert_eq!(user.judge_public_key(None).unwrap_err().code(), "policy.key_algorithm");
-        assert_eq!(user.judge_public_key(Some(KeyAlgorithm::Rsa2048)), Ok(KeyAlgorithm::Rsa2048));
+        assert_eq!(user.check_public_key(None).unwrap_err().code(), "policy.key_algorithm");
+        assert_eq!(user.check_public_key(Some(KeyAlgorithm::Rsa2048)), Ok(KeyAlgorithm::Rsa2048));
         let strict = KeyRule { default: KeyAlgorithm::Ed25519, algorithms: vec![KeyAlgorithm::Ed25519] };
         let refused = strict.choose(Some(KeyAlgorithm::Rsa2048)).unwrap_err();
         assert_eq!(refused.to_string(), "rsa-2048 is not allowed; allowed are ed25519");

@@ -1,4 +1,4 @@
-//! The rules that a request or a certificate can break.
+//! Violations of a profile.
 
 use time::{Duration, OffsetDateTime};
 
@@ -7,103 +7,105 @@ use crate::clock::{format_duration, rfc3339};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::x509::{KeyAlgorithm, SubjectAltName};
 
-/// The rule of a profile that a request or a certificate breaks.
+/// Rule of a profile that a request or a certificate violates.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PolicyError {
-    /// A certification request that asks to become an authority.
-    #[error("the request asks for a certificate authority; only the cluster's root is one")]
-    AsksCa,
-    /// A certification request that asks for names beyond what is going to be signed.
-    #[error("the request asks for {}, which it is not given", list(names))]
-    AsksSan {
-        /// The names.
+pub enum IssuancePolicyError {
+    /// CSR for a CA certificate.
+    #[error("the CSR asks for a CA certificate; only the root of the cluster is a CA")]
+    CsrForCa,
+    /// CSR with subject alternative names that are not planned.
+    #[error("the CSR asks for {}, which the certificate will not have", list(names))]
+    CsrForNames {
+        /// Names that are not planned.
         names: Vec<SubjectAltName>,
     },
-    /// A time that X.509 cannot write.
-    #[error("the certificate would end after the year 9999")]
+    /// Time that X.509 cannot represent.
+    #[error("the certificate would expire after the year 9999")]
     Calendar,
-    /// A common name that does not fit.
+    /// Common name that is too long.
     #[error("the common name `{common_name}` has {length} characters; {at_most} is the most")]
     CommonName {
-        /// The common name.
+        /// Common name.
         common_name: String,
-        /// How long it is.
+        /// Length in characters.
         length: usize,
-        /// How long it may be.
+        /// Maximum length.
         at_most: usize,
     },
-    /// A host that the profile does not allow.
+    /// Host that the profile does not allow.
     #[error("the profile of {role} does not allow the host {host}")]
     HostNotAllowed {
-        /// The role.
+        /// Role of the profile.
         role: Role,
-        /// The host.
+        /// Refused host.
         host: Host,
     },
-    /// The name that only control services bear.
+    /// Host name reserved for control services.
     #[error(
         "the host name {CONTROL_SERVICE_DNS_NAME} is reserved for control services; {role} may not have it"
     )]
     HostReserved {
-        /// The role.
+        /// Role of the profile.
         role: Role,
     },
-    /// A key type that the profile does not allow.
+    /// Key type that the profile does not allow.
     #[error(
         "{} is not allowed; allowed are {}",
         given.map_or_else(|| "a weak or unknown key type".to_owned(), |given| given.to_string()),
         list(allowed)
     )]
     KeyAlgorithm {
-        /// The key type; `None` for one that this project never uses.
+        /// Given key type; `None` for one that this project does not support.
         given: Option<KeyAlgorithm>,
-        /// Those that are allowed.
+        /// Allowed key types.
         allowed: Vec<KeyAlgorithm>,
     },
-    /// What was signed is not what was planned.
-    #[error("the certificate is not what was planned: {}", list(mismatches))]
+    /// Signed certificate that differs from its plan.
+    #[error("the certificate differs from its plan: {}", list(mismatches))]
     Mismatch {
-        /// Each field that differs.
+        /// Differing fields.
         mismatches: Vec<Mismatch>,
     },
-    /// It would hold longer than the key that vouches for it.
+    /// Certificate that would outlive its issuer.
     #[error(
-        "a certificate until {} would outlive its issuer, which ends {}",
+        "a certificate valid until {} would outlive its issuer, which expires at {}",
         rfc3339(*not_after),
         rfc3339(*issuer_not_after)
     )]
     OutlivesIssuer {
-        /// When it would end; the earliest allowed, if no validity was asked for.
+        /// Expiry of the certificate; the earliest allowed, if no validity was requested.
         not_after: OffsetDateTime,
-        /// When its issuer ends.
+        /// Expiry of the issuer.
         issuer_not_after: OffsetDateTime,
     },
-    /// A control service whose certificate would not name its own host first.
-    #[error("the certificate of control-service {name} must name that host first")]
+    /// Identity named for a host that is not the first host of the request.
+    #[error("the first host of the certificate of {role} {name} must be {name}")]
     OwnHost {
-        /// The control service.
+        /// Role of the identity.
+        role: Role,
+        /// Name of the identity.
         name: Name,
     },
-    /// An identity of one role and the profile of another.
+    /// Identity of another role than that of the profile.
     #[error("the profile of {profile} does not apply to an identity of role {identity}")]
     Role {
-        /// The role of the profile.
+        /// Role of the profile.
         profile: Role,
-        /// The role of the identity.
+        /// Role of the identity.
         identity: Role,
     },
     /// More hosts than the profile allows.
     #[error("{given} hosts were given; the profile of {role} allows {at_most}")]
     TooManyHosts {
-        /// The role.
+        /// Role of the profile.
         role: Role,
-        /// How many were given, each counted once.
+        /// Number of distinct hosts given.
         given: usize,
-        /// How many are allowed.
+        /// Maximum number of hosts.
         at_most: usize,
     },
-    /// A validity outside the profile's bounds.
+    /// Validity outside the bounds of the profile.
     #[error(
         "a validity of {} is outside what the profile allows, {} to {}",
         format_duration(*given),
@@ -111,11 +113,11 @@ pub enum PolicyError {
         format_duration(*maximum)
     )]
     Validity {
-        /// What was asked for.
+        /// Requested validity.
         given: Duration,
-        /// The shortest allowed.
+        /// Minimum validity.
         minimum: Duration,
-        /// The longest allowed.
+        /// Maximum validity.
         maximum: Duration,
     },
 }
@@ -124,13 +126,13 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl PolicyError {
-    /// The stable code of this error.
+impl IssuancePolicyError {
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::AsksCa => "policy.request_asks_ca",
-            Self::AsksSan { .. } => "policy.request_asks_san",
+            Self::CsrForCa => "policy.request_asks_ca",
+            Self::CsrForNames { .. } => "policy.request_asks_san",
             Self::Calendar => "policy.calendar",
             Self::CommonName { .. } => "policy.common_name",
             Self::HostNotAllowed { .. } => "policy.host_not_allowed",

@@ -1,12 +1,12 @@
-//! The profile of the root.
+//! Profile of the root certificate.
 
-use super::origin::Origin;
+use super::origin::ProfileOrigin;
 use super::rules::{CommonName, KeyRule, ValidityRule};
 
-/// What the root's certificate may be.
+/// Profile of the root certificate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RootProfile {
-    pub(super) origin: Origin,
+    pub(super) origin: ProfileOrigin,
     pub(super) common_name: CommonName,
     pub(super) key: KeyRule,
     pub(super) validity: ValidityRule,
@@ -14,19 +14,19 @@ pub struct RootProfile {
 }
 
 impl RootProfile {
-    /// Where it came from.
+    /// Source and digest.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &ProfileOrigin {
         &self.origin
     }
 
-    /// The key types it allows.
+    /// Allowed key types.
     #[must_use]
     pub fn key(&self) -> &KeyRule {
         &self.key
     }
 
-    /// The validity it allows.
+    /// Allowed validity.
     #[must_use]
     pub fn validity(&self) -> &ValidityRule {
         &self.validity

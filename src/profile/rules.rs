@@ -1,5 +1,4 @@
-//! The rules a profile is made of, each a type that only [`review`](super::review) makes and that
-//! cannot contradict itself.
+//! Rules of a profile. They are constructed by [`validate`](super::validate) only, and consistent in themselves.
 
 use std::fmt;
 
@@ -9,78 +8,78 @@ use time::{Duration, OffsetDateTime};
 use crate::identity::Host;
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
 
-/// Stands in a common name for the name of the identity.
+/// Placeholder for the name of the identity in a common name.
 pub(super) const NAME_PLACEHOLDER: &str = "{name}";
 
-/// The common name of a subject, with `{name}` where the identity's name goes.
+/// Template of a common name, with `{name}` for the name of the identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonName(pub(super) String);
 
 impl CommonName {
-    /// The common name of whoever is called `name`.
+    /// Common name of the identity called `name`.
     #[must_use]
     pub fn of(&self, name: &str) -> String {
         self.0.replace(NAME_PLACEHOLDER, name)
     }
 }
 
-/// Which key types are allowed.
+/// Allowed key types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRule {
-    /// The one that is used when none is asked for.
+    /// Key type of a request without one.
     pub(super) default: KeyAlgorithm,
-    /// All that may be asked for, the default among them.
+    /// Allowed key types, the default included.
     pub(super) algorithms: Vec<KeyAlgorithm>,
 }
 
 impl KeyRule {
-    /// The key type that is used when none is asked for.
+    /// Key type of a request without one.
     #[must_use]
     pub fn default_algorithm(&self) -> KeyAlgorithm {
         self.default
     }
 
-    /// Every key type that may be asked for.
+    /// Allowed key types, the default included.
     #[must_use]
     pub fn algorithms(&self) -> &[KeyAlgorithm] {
         &self.algorithms
     }
 }
 
-/// How long a certificate may hold: minimum ≤ default ≤ maximum.
+/// Allowed validity: minimum ≤ default ≤ maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidityRule {
-    /// The shortest that may be asked for.
+    /// Minimum.
     pub(super) minimum: Duration,
-    /// What is given when nothing is asked for.
+    /// Validity of a request without one.
     pub(super) default: Duration,
-    /// The longest that may be asked for.
+    /// Maximum.
     pub(super) maximum: Duration,
-    /// How far before the present a certificate begins.
+    /// Offset of `notBefore` into the past.
     pub(super) backdate: Duration,
 }
 
 impl ValidityRule {
-    /// The shortest validity that may be asked for.
+    /// Minimum validity.
     #[must_use]
     pub fn minimum(&self) -> Duration {
         self.minimum
     }
 
-    /// The validity that is given when none is asked for.
+    /// Validity of a request without one.
     #[must_use]
     pub fn default_validity(&self) -> Duration {
         self.default
     }
 
-    /// The longest validity that may be asked for.
+    /// Maximum validity.
     #[must_use]
     pub fn maximum(&self) -> Duration {
         self.maximum
     }
 }
 
-/// Which hosts a request may name.
+/// Allowed hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRule {
     pub(super) at_most: usize,
@@ -89,13 +88,13 @@ pub struct HostRule {
 }
 
 impl HostRule {
-    /// How many hosts a certificate may name.
+    /// Maximum number of hosts in a certificate.
     #[must_use]
     pub fn at_most(&self) -> usize {
         self.at_most
     }
 
-    /// Whether a certificate may name `host`.
+    /// Checks a host against the allowed names and networks.
     #[must_use]
     pub fn allows(&self, host: &Host) -> bool {
         match host {
@@ -105,19 +104,19 @@ impl HostRule {
     }
 }
 
-/// A set of DNS names.
+/// Set of DNS names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DnsPattern {
     /// `*`: every name.
     Any,
     /// `*.DOMAIN`: every name below the domain, however deep, but not the domain itself.
     Below(String),
-    /// This name alone.
+    /// A single name.
     Exact(String),
 }
 
 impl DnsPattern {
-    /// Reads a pattern; `None` for what is none.
+    /// Parses a pattern; `None` if it is invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Any);
@@ -153,60 +152,60 @@ impl fmt::Display for DnsPattern {
     }
 }
 
-/// What a certificate's key may be used for in TLS.
+/// Purposes of a certificate in TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PurposeRule {
-    /// In every certificate.
+    /// Purposes of every certificate.
     pub(super) always: Vec<ExtendedKeyUsage>,
-    /// Also in one that names hosts.
+    /// Additional purposes of a certificate with hosts.
     pub(super) with_hosts: Vec<ExtendedKeyUsage>,
 }
 
 impl PurposeRule {
-    /// The purposes of a certificate, the server's first.
+    /// Purposes of a certificate, `serverAuth` first.
     #[must_use]
-    pub fn purposes(&self, names_hosts: bool) -> Vec<ExtendedKeyUsage> {
+    pub fn purposes(&self, has_hosts: bool) -> Vec<ExtendedKeyUsage> {
         let has = |purpose: &ExtendedKeyUsage| {
-            self.always.contains(purpose) || names_hosts && self.with_hosts.contains(purpose)
+            self.always.contains(purpose) || has_hosts && self.with_hosts.contains(purpose)
         };
         [ExtendedKeyUsage::ServerAuth, ExtendedKeyUsage::ClientAuth].into_iter().filter(has).collect()
     }
 }
 
-/// When and how a certificate is replaced.
+/// Time and manner of renewal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RenewalRule {
-    /// The part of its validity, between 0 and 1, after which it is due.
+    /// Fraction of the validity, between 0 and 1, after which renewal is due.
     pub(super) after: f64,
-    /// What becomes of the key.
+    /// Key of the renewed certificate.
     pub(super) key: RenewalKey,
 }
 
 impl RenewalRule {
-    /// When a certificate of that validity is due for renewal.
+    /// Time at which renewal of a certificate with that validity is due.
     #[must_use]
     pub fn due(&self, not_before: OffsetDateTime, not_after: OffsetDateTime) -> OffsetDateTime {
         not_before.checked_add((not_after - not_before) * self.after).unwrap_or(not_after)
     }
 
-    /// What becomes of the key.
+    /// Key of the renewed certificate.
     #[must_use]
     pub fn key(&self) -> RenewalKey {
         self.key
     }
 }
 
-/// What becomes of the key when a certificate is replaced.
+/// Key of a renewed certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalKey {
-    /// A new key is made.
+    /// Newly generated key.
     Rekey,
-    /// The certificate is renewed for the key it has.
+    /// Same key as before.
     SameKey,
 }
 
 impl RenewalKey {
-    /// The word for it in profiles.
+    /// Name in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
-//! What a profile's file looks like: keys and types, nothing checked beyond them.
+//! Structure of a profile's file: its keys and their YAML types.
 //!
-//! Whatever has a rule of its own is still text here, so that one wrong value hides no other.
+//! Values with rules of their own stay text here, so that one invalid value doesn't hide another.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 pub(super) struct RootFile {
     pub(super) version: u32,
     pub(super) role: String,
-    pub(super) subject: SubjectFile,
-    pub(super) key: KeyFile,
-    pub(super) validity: ValidityFile,
+    pub(super) subject: SubjectSection,
+    pub(super) key: KeySection,
+    pub(super) validity: ValiditySection,
     pub(super) key_usage: Vec<String>,
-    pub(super) basic_constraints: BasicConstraintsFile,
+    pub(super) basic_constraints: BasicConstraintsSection,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -21,35 +21,35 @@ pub(super) struct RootFile {
 pub(super) struct LeafFile {
     pub(super) version: u32,
     pub(super) role: String,
-    pub(super) subject: SubjectFile,
-    pub(super) subject_alt_name: SubjectAltNameFile,
-    pub(super) key: KeyFile,
-    pub(super) validity: ValidityFile,
+    pub(super) subject: SubjectSection,
+    pub(super) subject_alt_name: SubjectAltNameSection,
+    pub(super) key: KeySection,
+    pub(super) validity: ValiditySection,
     pub(super) key_usage: Vec<String>,
-    pub(super) extended_key_usage: ExtendedKeyUsageFile,
-    pub(super) basic_constraints: BasicConstraintsFile,
-    pub(super) renewal: RenewalFile,
+    pub(super) extended_key_usage: ExtendedKeyUsageSection,
+    pub(super) basic_constraints: BasicConstraintsSection,
+    pub(super) renewal: RenewalSection,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SubjectFile {
+pub(super) struct SubjectSection {
     pub(super) common_name: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SubjectAltNameFile {
+pub(super) struct SubjectAltNameSection {
     pub(super) uri: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dns: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hosts: Option<HostsFile>,
+    pub(super) hosts: Option<HostsSection>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HostsFile {
+pub(super) struct HostsSection {
     pub(super) at_most: usize,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dns: Vec<String>,
@@ -59,13 +59,13 @@ pub(super) struct HostsFile {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct KeyFile {
+pub(super) struct KeySection {
     pub(super) algorithms: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ValidityFile {
+pub(super) struct ValiditySection {
     pub(super) minimum: String,
     pub(super) default: String,
     pub(super) maximum: String,
@@ -79,7 +79,7 @@ fn five_minutes() -> String {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExtendedKeyUsageFile {
+pub(super) struct ExtendedKeyUsageSection {
     pub(super) always: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) with_hosts: Vec<String>,
@@ -87,7 +87,7 @@ pub(super) struct ExtendedKeyUsageFile {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BasicConstraintsFile {
+pub(super) struct BasicConstraintsSection {
     pub(super) ca: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path_length: Option<u32>,
@@ -95,7 +95,7 @@ pub(super) struct BasicConstraintsFile {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RenewalFile {
+pub(super) struct RenewalSection {
     pub(super) after: f64,
     pub(super) key: String,
 }

@@ -1,55 +1,53 @@
-//! The profiles of one cluster together, from the compiled-in files or a directory.
+//! Complete set of profiles, built in or from a directory.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
-use super::built_in::{BUILT_IN, ROOT};
+use super::built_in::{ROOT, built_in, file_name};
 use super::leaf::LeafProfile;
-use super::origin::{Origin, Source};
-use super::review;
+use super::origin::{ProfileOrigin, ProfileSource};
 use super::root::RootProfile;
+use super::validate;
 use crate::clock;
 use crate::files::{self, FileError};
-use crate::identity::Role;
+use crate::identity::{PerRole, Role};
 use crate::x509::Sha256;
 use crate::yaml::{self, Document, Problem};
 
-/// The root's profile and one for each role.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Profiles of the root and of every role.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProfileSet {
     root: RootProfile,
-    control_service: LeafProfile,
-    node_agent: LeafProfile,
-    api_user: LeafProfile,
+    leaves: PerRole<LeafProfile>,
 }
 
 impl ProfileSet {
-    /// The compiled-in profiles.
+    /// The built-in profiles.
     ///
     /// # Errors
-    /// [`ProfileError::Rules`]; a test keeps it from happening.
+    /// [`ProfileError::Rules`], which a test excludes.
     pub fn built_in() -> Result<Self, ProfileError> {
         Self::read(Vec::new(), |name| {
             let label = format!("built-in {name}");
-            let (_, text) = BUILT_IN
-                .into_iter()
-                .find(|(built_in, _)| *built_in == name)
+            let (_, text) = built_in()
+                .find(|(file, _)| file == name)
                 .ok_or_else(|| Problem::new(&label, None, MISSING))?;
-            File::read(&label, Source::BuiltIn, text.as_bytes())
+            File::read(&label, ProfileSource::BuiltIn, text.as_bytes())
         })
     }
 
-    /// The profiles in `directory`, which holds one file for each and nothing else.
+    /// Loads the profiles in `directory`, which must hold one file for each and nothing else.
     ///
     /// # Errors
-    /// [`ProfileError::Directory`] when it cannot be listed, [`ProfileError::Rules`] with everything
-    /// that is wrong with what it holds.
+    /// [`ProfileError::Directory`] if it cannot be listed, [`ProfileError::Rules`] with all problems of its
+    /// files.
     pub fn load(directory: &Path) -> Result<Self, ProfileError> {
-        let strangers = strangers(directory)
+        let unknown = unknown_files(directory)
             .map_err(|source| ProfileError::Directory { path: directory.to_owned(), source })?;
-        Self::read(strangers, |name| {
+        Self::read(unknown, |name| {
             let path = directory.join(name);
             let label = path.to_string_lossy();
             let bytes = files::read(&path, yaml::LIMIT).map_err(|error| match error {
@@ -59,125 +57,123 @@ impl ProfileSet {
                 FileError::Io { source, .. } => Problem::new(&label, None, &source.to_string()),
                 other => Problem::new(&label, None, &other.to_string()),
             })?;
-            File::read(&label, Source::File(path.clone()), &bytes)
+            File::read(&label, ProfileSource::File(path.clone()), &bytes)
         })
     }
 
-    /// Opens every profile by its file name and puts them together if there is no problem at all.
+    /// Opens and validates every profile; a single problem fails the set.
     fn read(
         mut problems: Vec<Problem>,
         open: impl Fn(&str) -> Result<File, Problem>,
     ) -> Result<Self, ProfileError> {
         let root = open(&file_name(ROOT))
             .map_err(|problem| vec![problem])
-            .and_then(|file| review::root(&file.document, file.origin))
+            .and_then(|file| validate::root(&file.document, file.origin))
             .map_err(|found| problems.extend(found))
             .ok();
-        let mut leaf = |role: Role| {
+        let leaves = PerRole::from_fn(|role| {
             let file = open(&file_name(role.as_str())).map_err(|problem| problems.push(problem)).ok()?;
-            let profile = review::leaf(&file.document, role, file.origin)
+            let profile = validate::leaf(&file.document, role, file.origin)
                 .map_err(|found| problems.extend(found))
                 .ok()?;
             if let Some(root) = &root
                 && profile.validity.maximum > root.validity.maximum
             {
                 problems.push(file.document.at("validity").at("maximum").problem(format_args!(
-                    "{} is more than the root's, {}: no certificate outlives its issuer",
+                    "{} exceeds that of the root, {}: a certificate must not outlive its issuer",
                     clock::format_duration(profile.validity.maximum),
                     clock::format_duration(root.validity.maximum),
                 )));
             }
             Some(profile)
-        };
-        let leaves = (leaf(Role::ControlService), leaf(Role::NodeAgent), leaf(Role::ApiUser));
-        match (root, leaves) {
-            (Some(root), (Some(control_service), Some(node_agent), Some(api_user)))
-                if problems.is_empty() =>
-            {
-                Ok(Self { root, control_service, node_agent, api_user })
-            }
+        });
+        match (root, leaves.transpose()) {
+            (Some(root), Some(leaves)) if problems.is_empty() => Ok(Self { root, leaves }),
             _ => Err(ProfileError::Rules { problems }),
         }
     }
 
-    /// The root's profile.
+    /// Profile of the root.
     #[must_use]
     pub fn root(&self) -> &RootProfile {
         &self.root
     }
 
-    /// The profile of a role.
+    /// Profile of a role.
     #[must_use]
     pub fn leaf(&self, role: Role) -> &LeafProfile {
-        match role {
-            Role::ControlService => &self.control_service,
-            Role::NodeAgent => &self.node_agent,
-            Role::ApiUser => &self.api_user,
-        }
+        self.leaves.get(role)
     }
 
-    /// The profiles of all roles.
+    /// Profiles of all roles, in the order of [`Role::ALL`].
     pub fn leaves(&self) -> impl Iterator<Item = &LeafProfile> {
-        Role::ALL.into_iter().map(|role| self.leaf(role))
+        self.leaves.iter().map(|(_, profile)| profile)
     }
 }
 
-/// One profile's file, its structure sound, its rules not yet looked at.
+/// Parsed file of a profile, not yet validated.
 struct File {
     document: Document,
-    origin: Origin,
+    origin: ProfileOrigin,
 }
 
 impl File {
-    fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Self, Problem> {
+    fn read(label: &str, source: ProfileSource, bytes: &[u8]) -> Result<Self, Problem> {
         let document = Document::parse(label, bytes)?;
-        Ok(Self { document, origin: Origin { source, digest: Sha256::of(bytes) } })
+        Ok(Self { document, origin: ProfileOrigin { source, digest: Sha256::of(bytes) } })
     }
 }
 
-const MISSING: &str = "missing: the root and every role have one profile each";
+const MISSING: &str = "missing: the root and every role need a profile";
 
-/// The name of the file that holds the profile of `role`.
-fn file_name(role: &str) -> String {
-    format!("{role}.yaml")
+impl Serialize for ProfileSet {
+    /// A map of the profiles by role, in snake case, the root's first.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(ROOT, &self.root)?;
+        for (role, profile) in self.leaves.iter() {
+            map.serialize_entry(&role.as_str().replace('-', "_"), profile)?;
+        }
+        map.end()
+    }
 }
 
-/// A problem for everything in `directory` that is no profile: it would be thought to have effect.
-fn strangers(directory: &Path) -> io::Result<Vec<Problem>> {
+/// Reports every file in `directory` that is not a profile, because it would have no effect.
+fn unknown_files(directory: &Path) -> io::Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for entry in directory.read_dir()? {
         let entry = entry?;
-        if !BUILT_IN.iter().any(|(name, _)| entry.file_name() == *name) {
+        if !built_in().any(|(name, _)| entry.file_name() == *name) {
             let label = entry.path().to_string_lossy().into_owned();
-            problems.push(Problem::new(&label, None, "not the file of any role: it would have no effect"));
+            problems.push(Problem::new(&label, None, "not the profile of a role: it would have no effect"));
         }
     }
     problems.sort();
     Ok(problems)
 }
 
-/// Why there are no profiles.
+/// Failure to load profiles.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// The directory cannot be listed.
+    /// Unreadable directory.
     #[error("cannot read the profiles in {}", path.display())]
     Directory {
-        /// The directory.
+        /// Directory.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         source: io::Error,
     },
-    /// Rules are broken; all of it is here.
-    #[error("the profiles break {} {}{}", problems.len(), plural(problems), lines(problems))]
+    /// Invalid or missing profiles.
+    #[error("the profiles have {} {}{}", problems.len(), plural(problems), lines(problems))]
     Rules {
-        /// Each breach, with its file and line.
+        /// All problems, with file and line.
         problems: Vec<Problem>,
     },
 }
 
 fn plural(problems: &[Problem]) -> &'static str {
-    if problems.len() == 1 { "rule" } else { "rules" }
+    if problems.len() == 1 { "problem" } else { "problems" }
 }
 
 fn lines(problems: &[Problem]) -> String {
@@ -185,7 +181,7 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl ProfileError {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -199,10 +195,10 @@ impl ProfileError {
 mod tests {
     use super::*;
 
-    /// The built-in profiles as files, `edits` (file, what, by what) made to them.
+    /// Writes the built-in profiles with `edits` (file, text, replacement).
     fn directory(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        for (name, text) in BUILT_IN {
+        for (name, text) in built_in() {
             let mut text = text.to_owned();
             for (_, what, by) in edits.iter().filter(|(file, ..)| *file == name) {
                 assert!(text.contains(what), "{name} has {what}");
@@ -213,7 +209,7 @@ mod tests {
         directory
     }
 
-    /// What is wrong in a directory, its path left out.
+    /// Problems of a directory, without its path.
     fn problems(directory: &Path) -> Vec<String> {
         let Err(ProfileError::Rules { problems }) = ProfileSet::load(directory) else {
             panic!("expected broken rules");
@@ -223,27 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_profiles_are_sound() {
+    fn the_built_in_profiles_are_valid() {
         let profiles = ProfileSet::built_in().unwrap();
-        assert_eq!(profiles.root().origin().source, Source::BuiltIn);
-        for (profile, (_, text)) in profiles.leaves().zip(&BUILT_IN[1..]) {
+        assert_eq!(profiles.root().origin().source, ProfileSource::BuiltIn);
+        for (profile, (_, text)) in profiles.leaves().zip(built_in().skip(1)) {
             assert_eq!(profile.origin().digest, Sha256::of(text.as_bytes()));
             assert_eq!(profile.key().algorithms(), crate::x509::KeyAlgorithm::ALL);
         }
     }
 
     #[test]
-    fn profiles_in_a_directory_take_the_place_of_the_built_in_ones() {
+    fn profiles_in_a_directory_replace_the_built_in_ones() {
         let directory = directory(&[("api-user.yaml", "default: 90d", "default: 12h")]);
         let profiles = ProfileSet::load(directory.path()).unwrap();
         let user = profiles.leaf(Role::ApiUser);
         assert_eq!(user.validity().default_validity(), time::Duration::hours(12));
-        assert_eq!(user.origin().source, Source::File(directory.path().join("api-user.yaml")));
+        assert_eq!(user.origin().source, ProfileSource::File(directory.path().join("api-user.yaml")));
         assert_ne!(user.origin().digest, ProfileSet::built_in().unwrap().leaf(Role::ApiUser).origin().digest);
     }
 
     #[test]
-    fn a_shown_profile_reads_back_as_itself() {
+    fn a_serialized_profile_is_read_back_unchanged() {
         let profiles = ProfileSet::built_in().unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("root.yaml"), profiles.root().to_string()).unwrap();
@@ -267,40 +263,40 @@ mod tests {
     const NODE: &str = "node-agent.yaml";
     const USER: &str = "api-user.yaml";
 
-    /// A file, what in it is replaced by what, and what is then said.
+    /// File, text, replacement, and start of the resulting message.
     #[rustfmt::skip]
     const BREACHES: &[(&str, &str, &str, &str)] = &[
-        // What YAML and the keys' types say.
+        // YAML and types.
         (NODE, "version: 1", "version: 1\nversion: 1", "the key `version` stands twice"),
         (NODE, "version: 1", "version: one", "version: invalid type: string \"one\", expected u32"),
         (NODE, "always: [", "allways: [", "extended_key_usage: unknown field `allways`, expected `always` or `with_hosts`"),
         (ROOT, "key_usage:", "extended_key_usage: {}\nkey_usage:", "unknown field `extended_key_usage`, expected one of"),
         (NODE, "  after: 0.66", "  # nothing", "renewal: missing field `after`"),
         // Rules of every profile.
-        (NODE, "version: 1", "version: 2", "version: 2 is not known, only 1 is"),
-        (NODE, "role: node-agent", "role: api-user", "role: `api-user` stands in the file of `node-agent`; they must be the same"),
-        (ROOT, "role: root", "role: node-agent", "role: `node-agent` stands in the file of `root`; they must be the same"),
+        (NODE, "version: 1", "version: 2", "version: 2 is not supported; the only version is 1"),
+        (NODE, "role: node-agent", "role: api-user", "role: `api-user` must be `node-agent`, as in the file name"),
+        (ROOT, "role: root", "role: node-agent", "role: `node-agent` must be `root`, as in the file name"),
         (NODE, "algorithms: [ecdsa-p256,", "algorithms: [rsa-1024,", "key.algorithms[0]: `rsa-1024` is not a key type: choose"),
-        (NODE, "algorithms: [ecdsa-p256,", "algorithms: [ed25519,", "key.algorithms[2]: `ed25519` stands twice"),
+        (NODE, "algorithms: [ecdsa-p256,", "algorithms: [ed25519,", "key.algorithms[2]: `ed25519` is listed twice"),
         (USER, "default: 90d", "default: 90", "validity.default: `90` is not a duration"),
         (USER, "default: 90d", "default: 90 days", "validity.default: `90 days` is not a duration"),
         (USER, "default: 90d", "default: 1m", "validity.default: 1m is less than the minimum, 5m"),
         (USER, "maximum: 365d", "maximum: 89d", "validity.maximum: 89d is less than the default, 90d"),
-        (USER, "backdate: 5m", "backdate: 2h", "validity.backdate: 2h is more than the 1h allowed"),
+        (USER, "backdate: 5m", "backdate: 2h", "validity.backdate: 2h exceeds the maximum, 1h"),
         (USER, "after: 0.66", "after: 1.0", "renewal.after: 1 is not between 0 and 1"),
         (USER, "after: 0.66", "after: 0", "renewal.after: 0 is not between 0 and 1"),
         (USER, "after: 0.66", "after: .nan", "renewal.after: NaN is not between 0 and 1"),
         (USER, "key: rekey", "key: new", "renewal.key: `new` is neither rekey nor same_key"),
-        (NODE, "maximum: 825d", "maximum: 21y", "validity.maximum: 21y is more than the root's, 20y: no certificate outlives its issuer"),
-        // What makes an authority.
-        (ROOT, "ca: true", "ca: false", "basic_constraints.ca: must be true: the root signs the others"),
-        (ROOT, "  path_length: 0", "  # nothing", "basic_constraints.path_length: missing: 0 forbids intermediate authorities"),
+        (NODE, "maximum: 825d", "maximum: 21y", "validity.maximum: 21y exceeds that of the root, 20y: a certificate must not outlive its issuer"),
+        // CA or leaf.
+        (ROOT, "ca: true", "ca: false", "basic_constraints.ca: must be true: the root is a CA"),
+        (ROOT, "  path_length: 0", "  # nothing", "basic_constraints.path_length: missing: 0 forbids intermediate CAs"),
         (ROOT, "key_usage: [key_cert_sign, crl_sign]", "key_usage: [key_cert_sign]", "key_usage: must be exactly [key_cert_sign, crl_sign]"),
-        (NODE, "ca: false", "ca: true", "basic_constraints.ca: must be false: only the root is an authority"),
-        (NODE, "ca: false", "{ ca: false, path_length: 1 }", "basic_constraints.path_length: only an authority has one"),
+        (NODE, "ca: false", "ca: true", "basic_constraints.ca: must be false: only the root is a CA"),
+        (NODE, "ca: false", "{ ca: false, path_length: 1 }", "basic_constraints.path_length: only a CA has a path length"),
         (NODE, "key_usage: [digital_signature]", "key_usage: [digital_signature, key_cert_sign]", "key_usage: must be exactly [digital_signature]"),
         // Names.
-        (ROOT, "\"{name}\"", "\"root\"", "subject.common_name: `root` lacks {name}: all would have one subject"),
+        (ROOT, "\"{name}\"", "\"root\"", "subject.common_name: `root` lacks {name}: subjects would not be unique"),
         (NODE, "\"node-{name}\"", "\"node-{name}-{uuid}\"", "subject.common_name: `node-{name}-{uuid}` has `{`; allowed are one {name}, letters"),
         (NODE, "\"node-{name}\"", "\"user-{name}\"", "subject.common_name: `user-{name}` must begin with `node-`"),
         (NODE, "\"node-{name}\"", "\"node-{name},O=x\"", "subject.common_name: `node-{name},O=x` has `,`"),
@@ -309,25 +305,25 @@ mod tests {
         (USER, "/api-user/{name}", "/node-agent/{name}", "subject_alt_name.uri: `spiffe://{trust_domain}/node-agent/{name}` must be `spiffe://{trust_domain}/api-user/{name}`"),
         (CONTROL, "  dns: [control-service]", "  dns: []", "subject_alt_name.dns: must be exactly [control-service]"),
         // Hosts.
-        (NODE, "  hosts: ", "  dns: [control-service]\n  hosts: ", "subject_alt_name.dns: node-agent has no fixed DNS name; list allowed ones in `hosts`"),
+        (NODE, "  hosts: ", "  dns: [control-service]\n  hosts: ", "subject_alt_name.dns: node-agent has no fixed DNS name; list allowed names in `hosts`"),
         (NODE, "at_most: 4", "at_most: 0", "subject_alt_name.hosts.at_most: 0 is not within 1 to 100"),
         (NODE, "at_most: 4", "at_most: 101", "subject_alt_name.hosts.at_most: 101 is not within 1 to 100"),
-        (NODE, "dns: [\"*\"]", "dns: [\"a.*.b\"]", "subject_alt_name.hosts.dns[0]: `a.*.b` is neither `*`, `*.DOMAIN` nor a whole DNS name"),
+        (NODE, "dns: [\"*\"]", "dns: [\"a.*.b\"]", "subject_alt_name.hosts.dns[0]: `a.*.b` is not `*`, `*.DOMAIN` or a complete DNS name"),
         (NODE, "dns: [\"*\"]", "dns: [control-service]", "subject_alt_name.hosts.dns[0]: `control-service` is reserved for control services"),
-        (NODE, "ip: [0.0.0.0/0", "ip: [10.0.0.1/8", "subject_alt_name.hosts.ip[0]: `10.0.0.1/8` has bits beyond its prefix: write 10.0.0.0/8"),
-        (NODE, "ip: [0.0.0.0/0", "ip: [10.0.0.0/33", "subject_alt_name.hosts.ip[0]: `10.0.0.0/33` is neither an IP network"),
+        (NODE, "ip: [0.0.0.0/0", "ip: [10.0.0.1/8", "subject_alt_name.hosts.ip[0]: `10.0.0.1/8` has host bits set: write 10.0.0.0/8"),
+        (NODE, "ip: [0.0.0.0/0", "ip: [10.0.0.0/33", "subject_alt_name.hosts.ip[0]: `10.0.0.0/33` is not an IP network"),
         (USER, "\nkey:\n", "  hosts: { at_most: 1, dns: [\"*\"] }\nkey:\n", "subject_alt_name.hosts: api-user has no host"),
         // Purposes.
-        (NODE, "always: [client_auth]", "always: [client_auth, code_signing]", "extended_key_usage.always[1]: `code_signing` is no purpose here"),
-        (NODE, "always: [client_auth]", "always: [client_auth, server_auth]", "extended_key_usage.always: node-agent has server_auth only with a host it serves on"),
-        (NODE, "always: [client_auth]", "always: []", "extended_key_usage.always: node-agent needs client_auth"),
+        (NODE, "always: [client_auth]", "always: [client_auth, code_signing]", "extended_key_usage.always[1]: `code_signing` is not supported"),
+        (NODE, "always: [client_auth]", "always: [client_auth, server_auth]", "extended_key_usage.always: node-agent has server_auth only with a host"),
+        (NODE, "always: [client_auth]", "always: []", "extended_key_usage.always: node-agent requires client_auth"),
         (USER, "always: [client_auth]", "always: [client_auth, server_auth]", "extended_key_usage.always: api-user never has server_auth"),
-        (USER, "always: [client_auth]", "always: [client_auth]\n  with_hosts: [server_auth]", "extended_key_usage.with_hosts: has no meaning here"),
-        (CONTROL, "always: [server_auth, client_auth]", "always: [client_auth]", "extended_key_usage.always: control-service needs server_auth"),
+        (USER, "always: [client_auth]", "always: [client_auth]\n  with_hosts: [server_auth]", "extended_key_usage.with_hosts: has no effect"),
+        (CONTROL, "always: [server_auth, client_auth]", "always: [client_auth]", "extended_key_usage.always: control-service requires server_auth"),
     ];
 
     #[test]
-    fn every_broken_rule_is_told_with_its_line() {
+    fn every_problem_is_reported_with_its_line() {
         for &(file, what, by, rule) in BREACHES {
             let directory = directory(&[(file, what, by)]);
             let found = problems(directory.path());
@@ -335,10 +331,10 @@ mod tests {
             let (place, message) = problem.split_once(": ").unwrap();
             assert!(message.starts_with(rule), "{by}: {problem}");
             let line: usize = place.strip_prefix(&format!("{file}:")).expect(problem).parse().unwrap();
-            let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == file).unwrap();
+            let (_, text) = built_in().find(|(name, _)| name == file).unwrap();
             let newlines = |text: &str| text.matches('\n').count();
             let first = 1 + newlines(&text[..text.find(what).unwrap()]);
-            // What is missing is told at what it is missing from, just above or below.
+            // A missing key is reported at the line of its parent, just above or below.
             let margin = if rule.contains("missing") { 2 } else { 0 };
             let near = first - margin..=first + newlines(by) + margin;
             assert!(near.contains(&line), "{problem} is not on lines {near:?}");
@@ -346,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_of_a_set_are_told_at_once() {
+    fn all_problems_of_a_set_are_reported_at_once() {
         let directory = directory(&[
             ("api-user.yaml", "default: 90d", "default: 90"),
             ("api-user.yaml", "after: 0.66", "after: 2"),
@@ -358,11 +354,11 @@ mod tests {
         std::fs::remove_file(directory.path().join("root.yaml")).unwrap();
         let found = problems(directory.path());
         for expected in [
-            "api-user.yaml~: not the file of any role",
+            "api-user.yaml~: not the profile of a role",
             "root.yaml: missing",
             "unknown field `versoin`",
-            "`everywhere` is neither",
-            "`10.0.0.1/8` has bits",
+            "`everywhere` is not an IP network",
+            "`10.0.0.1/8` has host bits",
             "`90` is not a duration",
             "renewal.after: 2 is",
         ] {
@@ -374,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_too() {
+    fn unreadable_files_are_reported_too() {
         let directory = directory(&[]);
         let path = directory.path().join("root.yaml");
         std::fs::write(&path, vec![b' '; 70_000]).unwrap();

@@ -439,7 +439,7 @@ mod tests {
         for name in [None, Some("al*"), Some("*"), Some("")] {
             for status in Status::ALL.into_iter().map(Some).chain([None]) {
                 for expires_before in [None, Some(NOW)] {
-                    for role in [None, Some(Role::ApiUser)] {
+                    for role in [None, Some(Role::GATEWAY)] {
                         let filter = Filter {
                             role,
                             name: name.map(str::to_owned),

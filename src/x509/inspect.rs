@@ -122,7 +122,7 @@ fn request(der: &[u8]) -> Result<Inspected, RequestError> {
         .text("key", request.key_algorithm)
         .names(&request.subject_alt_names)
         .usages(request.key_usage, request.extended_key_usage.as_deref())
-        .flag("asks_ca", request.asks_ca)
+        .flag("asks_ca", request.requests_ca)
         .list("other_extensions", request.other_extensions)
         .text("fingerprint_sha256", Sha256::of(der)))
 }

@@ -33,7 +33,7 @@ pub struct CertificationRequest {
     /// The purposes that are asked for.
     pub extended_key_usage: Option<Vec<ExtendedKeyUsage>>,
     /// Whether it asks to become a certificate authority.
-    pub asks_ca: bool,
+    pub requests_ca: bool,
     /// Dotted identifiers of all other extensions that are asked for.
     pub other_extensions: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl CertificationRequest {
             subject_alt_names: extensions.subject_alt_names,
             key_usage: extensions.key_usage,
             extended_key_usage: extensions.extended_key_usage,
-            asks_ca: extensions.basic_constraints.is_some_and(|constraints| constraints.ca),
+            requests_ca: extensions.basic_constraints.is_some_and(|constraints| constraints.ca),
             other_extensions: extensions.others.into_iter().map(|other| other.oid).collect(),
         })
     }
@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(read.subject_alt_names, [SubjectAltName::Dns("api.example".into())]);
             assert_eq!(read.key_algorithm, KeyAlgorithm::EcdsaP256);
             assert_eq!(read.public_key_info, rcgen::PublicKeyData::subject_public_key_info(&key));
-            assert!(read.asks_ca && read.key_usage.unwrap().key_cert_sign());
+            assert!(read.requests_ca && read.key_usage.unwrap().key_cert_sign());
             assert_eq!(read.extended_key_usage, Some(vec![ExtendedKeyUsage::ServerAuth]));
             assert_eq!(read.other_extensions, ["1.3.6.1.4.1.99999.1"]);
         }

@@ -230,7 +230,7 @@ fn a_profile_that_became_stricter_refuses_the_renewal() {
     home.ok(&["create-node", "--san", "node1.example.com"]);
     let templates = home.path("templates");
     fs::create_dir(&templates).expect("a directory");
-    for (name, text) in cluster_ca::profile::BUILT_IN {
+    for (name, text) in cluster_ca::profile::built_in() {
         let stricter = text.replace("dns: [\"*\"]", "dns: [\"*.example.org\"]");
         fs::write(templates.join(name), stricter).expect("a profile");
     }

@@ -33,7 +33,7 @@ pub(in crate::ca) fn sign_leaf(
     params.subject_alt_names = plan.subject_alt_names.iter().map(san).collect::<Result<_, CaError>>()?;
     let signed = params.signed_by(public_key, issuer).map_err(signing_failed)?;
     let certificate = Certificate::from_der(signed.der())?;
-    plan.judge(&certificate)?;
+    plan.verify(&certificate)?;
     let issued_by_root = certificate.issuer == root.subject
         && certificate.serial_number == serial_number
         && certificate.public_key_info == public_key.subject_public_key_info()
@@ -61,7 +61,7 @@ pub(in crate::ca) fn sign_root(
     params.key_usages = key_usages(plan.key_usage);
     let signed = params.self_signed(key).map_err(signing_failed)?;
     let certificate = Certificate::from_der(signed.der())?;
-    plan.judge(&certificate)?;
+    plan.verify(&certificate)?;
     Ok(certificate)
 }
 

@@ -13,7 +13,7 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::files::{self, Placement};
 use crate::identity::{Identity, Name, Role};
-use crate::profile::{Asked, LeafRequest, ProfileSet};
+use crate::profile::{CsrFields, LeafRequest, ProfileSet};
 use crate::revocation::RevocationReason;
 use crate::x509::{CertificationRequest, SerialNumber, Sha256};
 
@@ -45,8 +45,8 @@ impl Cluster {
         };
         let key_algorithm = match &request.key {
             KeySource::Generate(algorithm) => *algorithm,
-            KeySource::Request(csr) => Some(profile.judge_public_key(Some(csr.key_algorithm))?),
-            KeySource::Certified(certificate) => Some(profile.judge_public_key(certificate.key_algorithm)?),
+            KeySource::Request(csr) => Some(profile.check_public_key(Some(csr.key_algorithm))?),
+            KeySource::Certified(certificate) => Some(profile.check_public_key(certificate.key_algorithm)?),
         };
         let plan = profile.plan(
             &LeafRequest {
@@ -67,7 +67,7 @@ impl Cluster {
             }
             KeySource::Request(csr) => {
                 self.refuse_compromised(&csr.public_key_info)?;
-                plan.judge_request(&asked(csr))?
+                plan.compare_csr(&csr_fields(csr))?
             }
         };
         Ok(PlannedCertificate { plan, not_granted })
@@ -164,11 +164,11 @@ pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [P
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }
 
-fn asked(csr: &CertificationRequest) -> Asked<'_> {
-    Asked {
+fn csr_fields(csr: &CertificationRequest) -> CsrFields<'_> {
+    CsrFields {
         subject: &csr.subject,
         subject_alt_names: &csr.subject_alt_names,
-        asks_ca: csr.asks_ca,
+        requests_ca: csr.requests_ca,
         key_usage: csr.key_usage,
         extended_key_usage: csr.extended_key_usage.as_deref(),
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
 use crate::clock::{parse_duration, rfc3339};
-use crate::identity::{Host, Name, Role};
+use crate::identity::{Host, Name, Recipient, Role};
 use crate::x509::KeyAlgorithm;
 
 use crate::cli::input;
@@ -315,10 +315,10 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
 /// The command that carries a pair to where it is used.
 pub(crate) fn write_next(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
-    let host = match role {
-        Role::ControlService => name.as_str(),
-        Role::NodeAgent => "NODE",
-        Role::ApiUser => return writeln!(f, "\nNext: cluster-ca bundle {role}/{name}"),
+    let host = match role.recipient() {
+        Recipient::NamedHost => name.as_str(),
+        Recipient::Machine(placeholder) => placeholder,
+        Recipient::Person => return writeln!(f, "\nNext: cluster-ca bundle {role}/{name}"),
     };
     writeln!(f, "\nNext: cluster-ca distribute {role}/{name} --to root@{host}:/etc/cluster")
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::clock::format_duration;
 use crate::identity::Role;
-use crate::profile::{KeyRule, Origin, ProfileSet, ValidityRule};
+use crate::profile::{KeyRule, ProfileOrigin, ProfileSet, ValidityRule};
 
 use crate::cli::session::Session;
 use crate::terminal::report::{CommandResult, Shown};
@@ -74,7 +74,7 @@ impl fmt::Display for Listing {
 
 impl Listing {
     fn of(set: &ProfileSet) -> Self {
-        let row = |role: String, origin: &Origin, key: &KeyRule, validity: &ValidityRule| Row {
+        let row = |role: String, origin: &ProfileOrigin, key: &KeyRule, validity: &ValidityRule| Row {
             role,
             key_types: key.algorithms().iter().map(ToString::to_string).collect(),
             validity: format_duration(validity.default_validity()),

@@ -1,4 +1,4 @@
-//! From a profile's file to a profile: every rule that one file can break, all breaches reported.
+//! Validation of a profile's file. All problems of the file are reported together.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,40 +9,40 @@ use time::Duration;
 
 use super::built_in::ROOT;
 use super::leaf::LeafProfile;
-use super::origin::Origin;
+use super::origin::ProfileOrigin;
 use super::root::RootProfile;
 use super::rules::{
     CommonName, DnsPattern, HostRule, KeyRule, NAME_PLACEHOLDER, PurposeRule, RenewalKey, RenewalRule,
     ValidityRule,
 };
 use super::schema::{
-    BasicConstraintsFile, ExtendedKeyUsageFile, HostsFile, KeyFile, LeafFile, RenewalFile, RootFile,
-    ValidityFile,
+    BasicConstraintsSection, ExtendedKeyUsageSection, HostsSection, KeySection, LeafFile, RenewalSection,
+    RootFile, ValiditySection,
 };
 use crate::clock;
-use crate::identity::{CONTROL_SERVICE_DNS_NAME, Role};
+use crate::identity::{CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, Role, ServerAuth};
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
 use crate::yaml::{Document, Place, Problem};
 
-/// The version of the profiles' form that this program reads.
+/// Supported version of the file format.
 pub(super) const VERSION: u32 = 1;
 
-/// The most that a certificate may be back-dated.
+/// Maximum back-dating of a certificate.
 const BACKDATE_LIMIT: Duration = Duration::hours(1);
 
-/// The most hosts that any profile may allow in one certificate.
+/// Maximum number of hosts that a profile may allow in one certificate.
 const HOSTS_LIMIT: usize = 100;
 
-/// Reads the root's profile.
-pub(super) fn root(document: &Document, origin: Origin) -> Result<RootProfile, Vec<Problem>> {
+/// Validates the profile of the root.
+pub(super) fn root(document: &Document, origin: ProfileOrigin) -> Result<RootProfile, Vec<Problem>> {
     let file: RootFile = document.deserialize().map_err(|problem| vec![problem])?;
-    let mut review = Review { document, problems: Vec::new() };
-    review.header(file.version, &file.role, ROOT);
-    let common_name = review.common_name(&file.subject.common_name, "");
-    let key = review.key(&file.key);
-    let validity = review.validity(&file.validity);
-    review.key_usage(&file.key_usage, &["key_cert_sign", "crl_sign"]);
-    let path_length = review.root_constraints(&file.basic_constraints);
+    let mut validator = Validator { document, problems: Vec::new() };
+    validator.header(file.version, &file.role, ROOT);
+    let common_name = validator.common_name(&file.subject.common_name, CommonNameForm::Prefix(""));
+    let key = validator.key(&file.key);
+    let validity = validator.validity(&file.validity);
+    validator.key_usage(&file.key_usage, &["key_cert_sign", "crl_sign"]);
+    let path_length = validator.root_constraints(&file.basic_constraints);
     let profile = || {
         Some(RootProfile {
             origin,
@@ -52,28 +52,28 @@ pub(super) fn root(document: &Document, origin: Origin) -> Result<RootProfile, V
             path_length: path_length?,
         })
     };
-    review.conclude(profile())
+    validator.conclude(profile())
 }
 
-/// Reads the profile of `role`.
-pub(super) fn leaf(document: &Document, role: Role, origin: Origin) -> Result<LeafProfile, Vec<Problem>> {
+/// Validates the profile of `role`.
+pub(super) fn leaf(
+    document: &Document,
+    role: Role,
+    origin: ProfileOrigin,
+) -> Result<LeafProfile, Vec<Problem>> {
     let file: LeafFile = document.deserialize().map_err(|problem| vec![problem])?;
-    let mut review = Review { document, problems: Vec::new() };
-    review.header(file.version, &file.role, role.as_str());
-    let begin = match role {
-        Role::ControlService => CONTROL_SERVICE_DNS_NAME,
-        Role::NodeAgent | Role::ApiUser => role.file_prefix(),
-    };
-    let common_name = review.common_name(&file.subject.common_name, begin);
-    review.spiffe_id(&file.subject_alt_name.uri, role);
-    review.fixed_dns_names(&file.subject_alt_name.dns, role);
-    let hosts = review.hosts(file.subject_alt_name.hosts.as_ref(), role);
-    let key = review.key(&file.key);
-    let validity = review.validity(&file.validity);
-    review.key_usage(&file.key_usage, &["digital_signature"]);
-    let purposes = review.purposes(&file.extended_key_usage, role, file.subject_alt_name.hosts.is_some());
-    review.leaf_constraints(&file.basic_constraints);
-    let renewal = review.renewal(&file.renewal);
+    let mut validator = Validator { document, problems: Vec::new() };
+    validator.header(file.version, &file.role, role.as_str());
+    let common_name = validator.common_name(&file.subject.common_name, role.common_name_form());
+    validator.spiffe_id(&file.subject_alt_name.uri, role);
+    validator.fixed_dns_names(&file.subject_alt_name.dns, role);
+    let hosts = validator.hosts(file.subject_alt_name.hosts.as_ref(), role);
+    let key = validator.key(&file.key);
+    let validity = validator.validity(&file.validity);
+    validator.key_usage(&file.key_usage, &["digital_signature"]);
+    let purposes = validator.purposes(&file.extended_key_usage, role, file.subject_alt_name.hosts.is_some());
+    validator.leaf_constraints(&file.basic_constraints);
+    let renewal = validator.renewal(&file.renewal);
     let profile = || {
         Some(LeafProfile {
             role,
@@ -86,16 +86,16 @@ pub(super) fn leaf(document: &Document, role: Role, origin: Origin) -> Result<Le
             renewal: renewal?,
         })
     };
-    review.conclude(profile())
+    validator.conclude(profile())
 }
 
-/// One file under review, and what was found wrong with it so far.
-struct Review<'a> {
+/// Profile file under validation, with the problems found so far.
+struct Validator<'a> {
     document: &'a Document,
     problems: Vec<Problem>,
 }
 
-impl<'a> Review<'a> {
+impl<'a> Validator<'a> {
     fn at(&self, key: &str) -> Place<'a> {
         self.document.at(key)
     }
@@ -104,7 +104,7 @@ impl<'a> Review<'a> {
         self.problems.push(place.problem(rule));
     }
 
-    /// The profile, if nothing at all was found wrong.
+    /// Returns the profile if no problem was found.
     fn conclude<T>(self, profile: Option<T>) -> Result<T, Vec<Problem>> {
         match profile {
             Some(profile) if self.problems.is_empty() => Ok(profile),
@@ -112,7 +112,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// Reads the elements of a list, none of which may stand twice.
+    /// Parses the elements of a list and refuses duplicates.
     fn list<T>(
         &mut self,
         place: &Place<'_>,
@@ -124,7 +124,7 @@ impl<'a> Review<'a> {
         for (index, text) in texts.iter().enumerate() {
             match read(text) {
                 _ if !seen.insert(text) => {
-                    self.refuse(&place.at(index), format_args!("`{text}` stands twice"))
+                    self.refuse(&place.at(index), format_args!("`{text}` is listed twice"))
                 }
                 Ok(value) => values.push(value),
                 Err(rule) => self.refuse(&place.at(index), rule),
@@ -135,18 +135,21 @@ impl<'a> Review<'a> {
 
     fn header(&mut self, version: u32, role: &str, file_stem: &str) {
         if version != VERSION {
-            self.refuse(&self.at("version"), format_args!("{version} is not known, only {VERSION} is"));
+            self.refuse(
+                &self.at("version"),
+                format_args!("{version} is not supported; the only version is {VERSION}"),
+            );
         }
         if role != file_stem {
             self.refuse(
                 &self.at("role"),
-                format_args!("`{role}` stands in the file of `{file_stem}`; they must be the same"),
+                format_args!("`{role}` must be `{file_stem}`, as in the file name"),
             );
         }
     }
 
-    /// A common name that begins with `begin`, so that no role can pass for another by its subject.
-    fn common_name(&mut self, template: &str, begin: &str) -> Option<CommonName> {
+    /// Checks a common name. Its start is fixed, so that no role can imitate another by its subject.
+    fn common_name(&mut self, template: &str, form: CommonNameForm) -> Option<CommonName> {
         let place = self.at("subject").at("common_name");
         let before = self.problems.len();
         let fixed = template.replacen(NAME_PLACEHOLDER, "", 1);
@@ -161,11 +164,11 @@ impl<'a> Review<'a> {
                 ),
             );
         }
-        let needs_name = begin != CONTROL_SERVICE_DNS_NAME;
+        let (begin, needs_name) = (form.start(), matches!(form, CommonNameForm::Prefix(_)));
         if needs_name && !template.contains(NAME_PLACEHOLDER) {
             self.refuse(
                 &place,
-                format_args!("`{template}` lacks {NAME_PLACEHOLDER}: all would have one subject"),
+                format_args!("`{template}` lacks {NAME_PLACEHOLDER}: subjects would not be unique"),
             );
         }
         if !template.starts_with(begin) {
@@ -184,28 +187,24 @@ impl<'a> Review<'a> {
 
     fn fixed_dns_names(&mut self, names: &[String], role: Role) {
         let place = self.at("subject_alt_name").at("dns");
-        if role != Role::ControlService {
-            if !names.is_empty() {
-                self.refuse(
-                    &place,
-                    format_args!("{role} has no fixed DNS name; list allowed ones in `hosts`"),
-                );
-            }
-        } else if names != [CONTROL_SERVICE_DNS_NAME] {
-            self.refuse(&place, format_args!("must be exactly [{CONTROL_SERVICE_DNS_NAME}]"));
+        match role.fixed_dns_name() {
+            None if !names.is_empty() => self
+                .refuse(&place, format_args!("{role} has no fixed DNS name; list allowed names in `hosts`")),
+            Some(fixed) if names != [fixed] => self.refuse(&place, format_args!("must be exactly [{fixed}]")),
+            _ => {}
         }
     }
 
-    fn hosts(&mut self, file: Option<&HostsFile>, role: Role) -> Option<HostRule> {
+    fn hosts(&mut self, file: Option<&HostsSection>, role: Role) -> Option<HostRule> {
         let place = self.at("subject_alt_name").at("hosts");
         let Some(file) = file else {
-            if role == Role::ControlService {
-                self.refuse(&place, "missing: control-service is named for a host");
+            if role.hosts() == HostUse::Required {
+                self.refuse(&place, format_args!("missing: {role} is named for a host"));
             }
             return None;
         };
-        if role == Role::ApiUser {
-            self.refuse(&place, "api-user has no host");
+        if role.hosts() == HostUse::Never {
+            self.refuse(&place, format_args!("{role} has no host"));
         }
         if !(1..=HOSTS_LIMIT).contains(&file.at_most) {
             self.refuse(
@@ -214,32 +213,33 @@ impl<'a> Review<'a> {
             );
         }
         if file.dns.is_empty() && file.ip.is_empty() {
-            self.refuse(&place, "allows no host at all; leave it out to say so");
+            self.refuse(&place, "allows no host; remove it to allow none");
         }
         let dns = self.list(&place.at("dns"), &file.dns, |text| match DnsPattern::parse(text) {
             Some(DnsPattern::Exact(name))
-                if name == CONTROL_SERVICE_DNS_NAME && role != Role::ControlService =>
+                if name == CONTROL_SERVICE_DNS_NAME
+                    && role.fixed_dns_name() != Some(CONTROL_SERVICE_DNS_NAME) =>
             {
                 Err(format!("`{name}` is reserved for control services"))
             }
             Some(pattern) => Ok(pattern),
-            None => Err(format!("`{text}` is neither `*`, `*.DOMAIN` nor a whole DNS name")),
+            None => Err(format!("`{text}` is not `*`, `*.DOMAIN` or a complete DNS name")),
         });
         let ip = self.list(&place.at("ip"), &file.ip, network);
         Some(HostRule { at_most: file.at_most, dns, ip })
     }
 
-    fn key(&mut self, file: &KeyFile) -> Option<KeyRule> {
+    fn key(&mut self, file: &KeySection) -> Option<KeyRule> {
         let place = self.at("key").at("algorithms");
         if file.algorithms.is_empty() {
-            self.refuse(&place, "at least one key type must be allowed");
+            self.refuse(&place, "must allow at least one key type");
         }
         let algorithms = self
             .list(&place, &file.algorithms, |text| text.parse::<KeyAlgorithm>().map_err(|e| e.to_string()));
         Some(KeyRule { default: *algorithms.first()?, algorithms })
     }
 
-    fn validity(&mut self, file: &ValidityFile) -> Option<ValidityRule> {
+    fn validity(&mut self, file: &ValiditySection) -> Option<ValidityRule> {
         let mut read = |key: &str, text: &str| {
             let duration = clock::parse_duration(text);
             if let Err(error) = &duration {
@@ -255,7 +255,7 @@ impl<'a> Review<'a> {
             self.refuse(
                 &self.at("validity").at("backdate"),
                 format_args!(
-                    "{} is more than the {} allowed",
+                    "{} exceeds the maximum, {}",
                     file.backdate,
                     clock::format_duration(BACKDATE_LIMIT)
                 ),
@@ -289,59 +289,61 @@ impl<'a> Review<'a> {
         }
     }
 
-    fn purposes(&mut self, file: &ExtendedKeyUsageFile, role: Role, has_hosts: bool) -> PurposeRule {
+    fn purposes(&mut self, file: &ExtendedKeyUsageSection, role: Role, has_hosts: bool) -> PurposeRule {
         let place = self.at("extended_key_usage");
         let (at_always, at_with_hosts) = (place.at("always"), place.at("with_hosts"));
         let always = self.list(&at_always, &file.always, purpose);
         let with_hosts = self.list(&at_with_hosts, &file.with_hosts, purpose);
         let serves = always.contains(&ExtendedKeyUsage::ServerAuth);
         let calls = always.contains(&ExtendedKeyUsage::ClientAuth);
-        match role {
-            Role::ControlService if !serves => self.refuse(&at_always, "control-service needs server_auth"),
-            Role::NodeAgent | Role::ApiUser if !calls => {
-                self.refuse(&at_always, format_args!("{role} needs client_auth"));
+        let server_auth = role.server_auth();
+        match server_auth {
+            ServerAuth::Always if !serves => {
+                self.refuse(&at_always, format_args!("{role} requires server_auth"));
             }
-            Role::NodeAgent if serves => self.refuse(
+            ServerAuth::WithHosts | ServerAuth::Never if !calls => {
+                self.refuse(&at_always, format_args!("{role} requires client_auth"));
+            }
+            ServerAuth::WithHosts if serves => self.refuse(
                 &at_always,
-                "node-agent has server_auth only with a host it serves on: put it in `with_hosts`",
+                format_args!("{role} has server_auth only with a host: move it to `with_hosts`"),
             ),
-            Role::ApiUser if serves => self.refuse(&at_always, "api-user never has server_auth"),
+            ServerAuth::Never if serves => {
+                self.refuse(&at_always, format_args!("{role} never has server_auth"));
+            }
             _ => {}
         }
-        let useful = match role {
-            Role::ControlService | Role::ApiUser => false,
-            Role::NodeAgent => has_hosts,
-        };
-        if !with_hosts.is_empty() && !useful {
-            self.refuse(&at_with_hosts, "has no meaning here: the certificate always or never names hosts");
+        let allowed = server_auth == ServerAuth::WithHosts && has_hosts;
+        if !allowed && !with_hosts.is_empty() {
+            self.refuse(&at_with_hosts, "has no effect: the certificate always or never has hosts");
         }
         PurposeRule { always, with_hosts }
     }
 
-    fn root_constraints(&mut self, file: &BasicConstraintsFile) -> Option<u32> {
+    fn root_constraints(&mut self, file: &BasicConstraintsSection) -> Option<u32> {
         let place = self.at("basic_constraints");
         if !file.ca {
-            self.refuse(&place.at("ca"), "must be true: the root signs the others");
+            self.refuse(&place.at("ca"), "must be true: the root is a CA");
         }
         if file.path_length.is_none() {
-            self.refuse(&place.at("path_length"), "missing: 0 forbids intermediate authorities");
+            self.refuse(&place.at("path_length"), "missing: 0 forbids intermediate CAs");
         }
         file.path_length
     }
 
-    fn leaf_constraints(&mut self, file: &BasicConstraintsFile) {
+    fn leaf_constraints(&mut self, file: &BasicConstraintsSection) {
         let place = self.at("basic_constraints");
         if file.ca {
-            self.refuse(&place.at("ca"), "must be false: only the root is an authority");
+            self.refuse(&place.at("ca"), "must be false: only the root is a CA");
         }
         if file.path_length.is_some() {
-            self.refuse(&place.at("path_length"), "only an authority has one");
+            self.refuse(&place.at("path_length"), "only a CA has a path length");
         }
     }
 
-    fn renewal(&mut self, file: &RenewalFile) -> Option<RenewalRule> {
+    fn renewal(&mut self, file: &RenewalSection) -> Option<RenewalRule> {
         let place = self.at("renewal");
-        // Written so that "not a number" is refused as well.
+        // In this form, NaN is refused as well.
         if !(file.after > 0.0 && file.after < 1.0) {
             self.refuse(&place.at("after"), format_args!("{} is not between 0 and 1", file.after));
         }
@@ -353,7 +355,7 @@ impl<'a> Review<'a> {
     }
 }
 
-/// The one form of a SPIFFE ID: the gateway decides on it, so no profile may change it.
+/// Only allowed form of a SPIFFE ID, because gateways authorize by it.
 pub(super) fn spiffe_id_template(role: Role) -> String {
     format!("spiffe://{{trust_domain}}/{role}/{NAME_PLACEHOLDER}")
 }
@@ -362,21 +364,21 @@ fn purpose(text: &str) -> Result<ExtendedKeyUsage, String> {
     match text {
         "client_auth" => Ok(ExtendedKeyUsage::ClientAuth),
         "server_auth" => Ok(ExtendedKeyUsage::ServerAuth),
-        other => Err(format!("`{other}` is no purpose here: client_auth and server_auth are")),
+        other => Err(format!("`{other}` is not supported; the purposes are client_auth and server_auth")),
     }
 }
 
-/// A network such as `10.0.0.0/8`, or one address.
+/// Parses a network such as `10.0.0.0/8`, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
         Err(_) => text
             .parse::<IpNet>()
-            .map_err(|_| format!("`{text}` is neither an IP network such as 10.0.0.0/8 nor an address"))?,
+            .map_err(|_| format!("`{text}` is not an IP network such as 10.0.0.0/8, or an address"))?,
     };
     if network.trunc() == network {
         Ok(network)
     } else {
-        Err(format!("`{text}` has bits beyond its prefix: write {}", network.trunc()))
+        Err(format!("`{text}` has host bits set: write {}", network.trunc()))
     }
 }

@@ -1,4 +1,4 @@
-//! A profile written back in the form of its file, for showing: what is shown can be read again.
+//! Serialization of profiles in the form of their files. The output is a valid profile again.
 
 use std::fmt;
 
@@ -6,48 +6,47 @@ use serde::{Serialize, Serializer};
 
 use super::built_in::ROOT;
 use super::leaf::LeafProfile;
-use super::origin::Origin;
-use super::review;
+use super::origin::ProfileOrigin;
 use super::root::RootProfile;
 use super::rules::{KeyRule, ValidityRule};
 use super::schema::{
-    BasicConstraintsFile, ExtendedKeyUsageFile, HostsFile, KeyFile, LeafFile, RenewalFile, RootFile,
-    SubjectAltNameFile, SubjectFile, ValidityFile,
+    BasicConstraintsSection, ExtendedKeyUsageSection, HostsSection, KeySection, LeafFile, RenewalSection,
+    RootFile, SubjectAltNameSection, SubjectSection, ValiditySection,
 };
+use super::validate;
 use crate::clock::format_duration;
-use crate::identity::{CONTROL_SERVICE_DNS_NAME, Role};
 use crate::x509::KeyUsage;
 use crate::yaml;
 
-/// The profile as its file would have it, after where it came from.
+/// Profile in the form of its file, preceded by its origin.
 #[derive(Serialize)]
-struct View<'a, F> {
+struct Document<'a, F> {
     #[serde(flatten)]
-    origin: &'a Origin,
+    origin: &'a ProfileOrigin,
     #[serde(flatten)]
     file: F,
 }
 
 impl Serialize for RootProfile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        View { origin: &self.origin, file: RootFile::from(self) }.serialize(serializer)
+        Document { origin: &self.origin, file: RootFile::from(self) }.serialize(serializer)
     }
 }
 
 impl Serialize for LeafProfile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        View { origin: &self.origin, file: LeafFile::from(self) }.serialize(serializer)
+        Document { origin: &self.origin, file: LeafFile::from(self) }.serialize(serializer)
     }
 }
 
-/// The profile as YAML that could stand in `ca-templates/`.
+/// YAML in the form of the files in `ca-templates/`.
 impl fmt::Display for RootProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         yaml::write(&RootFile::from(self), f)
     }
 }
 
-/// The profile as YAML that could stand in `ca-templates/`.
+/// YAML in the form of the files in `ca-templates/`.
 impl fmt::Display for LeafProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         yaml::write(&LeafFile::from(self), f)
@@ -57,13 +56,13 @@ impl fmt::Display for LeafProfile {
 impl From<&RootProfile> for RootFile {
     fn from(profile: &RootProfile) -> Self {
         Self {
-            version: review::VERSION,
+            version: validate::VERSION,
             role: ROOT.to_owned(),
-            subject: SubjectFile { common_name: profile.common_name.0.clone() },
-            key: KeyFile::from(&profile.key),
-            validity: ValidityFile::from(&profile.validity),
+            subject: SubjectSection { common_name: profile.common_name.0.clone() },
+            key: KeySection::from(&profile.key),
+            validity: ValiditySection::from(&profile.validity),
             key_usage: words(KeyUsage::KEY_CERT_SIGN_AND_CRL_SIGN.names()),
-            basic_constraints: BasicConstraintsFile { ca: true, path_length: Some(profile.path_length) },
+            basic_constraints: BasicConstraintsSection { ca: true, path_length: Some(profile.path_length) },
         }
     }
 }
@@ -71,29 +70,28 @@ impl From<&RootProfile> for RootFile {
 impl From<&LeafProfile> for LeafFile {
     fn from(profile: &LeafProfile) -> Self {
         let role = profile.role;
-        let has_fixed_name = role == Role::ControlService;
         Self {
-            version: review::VERSION,
+            version: validate::VERSION,
             role: role.to_string(),
-            subject: SubjectFile { common_name: profile.common_name.0.clone() },
-            subject_alt_name: SubjectAltNameFile {
-                uri: review::spiffe_id_template(role),
-                dns: words(has_fixed_name.then_some(CONTROL_SERVICE_DNS_NAME)),
-                hosts: profile.hosts.as_ref().map(|hosts| HostsFile {
+            subject: SubjectSection { common_name: profile.common_name.0.clone() },
+            subject_alt_name: SubjectAltNameSection {
+                uri: validate::spiffe_id_template(role),
+                dns: words(role.fixed_dns_name()),
+                hosts: profile.hosts.as_ref().map(|hosts| HostsSection {
                     at_most: hosts.at_most,
                     dns: words(&hosts.dns),
                     ip: words(&hosts.ip),
                 }),
             },
-            key: KeyFile::from(&profile.key),
-            validity: ValidityFile::from(&profile.validity),
+            key: KeySection::from(&profile.key),
+            validity: ValiditySection::from(&profile.validity),
             key_usage: words(KeyUsage::DIGITAL_SIGNATURE.names()),
-            extended_key_usage: ExtendedKeyUsageFile {
+            extended_key_usage: ExtendedKeyUsageSection {
                 always: words(&profile.purposes.always),
                 with_hosts: words(&profile.purposes.with_hosts),
             },
-            basic_constraints: BasicConstraintsFile { ca: false, path_length: None },
-            renewal: RenewalFile {
+            basic_constraints: BasicConstraintsSection { ca: false, path_length: None },
+            renewal: RenewalSection {
                 after: profile.renewal.after,
                 key: profile.renewal.key.as_str().to_owned(),
             },
@@ -101,13 +99,13 @@ impl From<&LeafProfile> for LeafFile {
     }
 }
 
-impl From<&KeyRule> for KeyFile {
+impl From<&KeyRule> for KeySection {
     fn from(rule: &KeyRule) -> Self {
         Self { algorithms: words(&rule.algorithms) }
     }
 }
 
-impl From<&ValidityRule> for ValidityFile {
+impl From<&ValidityRule> for ValiditySection {
     fn from(rule: &ValidityRule) -> Self {
         Self {
             minimum: format_duration(rule.minimum),

@@ -1,37 +1,37 @@
-//! Whether what was signed is what was planned, and what a certification request wanted beyond it.
+//! Comparison of a signed certificate, or of a CSR, with the plan.
 
 use time::OffsetDateTime;
 
 use super::mismatch::Mismatch;
 use super::plan::{LeafPlan, PlannedSubject, RootPlan};
-use super::policy::PolicyError;
+use super::policy::IssuancePolicyError;
 use crate::clock::rfc3339;
 use crate::x509::{
     BasicConstraints, Certificate, DistinguishedName, ExtendedKeyUsage, KeyAlgorithm, KeyUsage,
     SubjectAltName,
 };
 
-/// What a certification request asks for besides its key: read, shown, never copied.
+/// Fields of a CSR besides its key: they are compared with the plan, and never copied.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// Its subject.
+pub struct CsrFields<'a> {
+    /// Requested subject.
     pub subject: &'a DistinguishedName,
-    /// The subject alternative names it asks for.
+    /// Requested subject alternative names.
     pub subject_alt_names: &'a [SubjectAltName],
-    /// Whether it asks to become an authority.
-    pub asks_ca: bool,
-    /// The key usage it asks for.
+    /// Request for a CA certificate.
+    pub requests_ca: bool,
+    /// Requested key usage.
     pub key_usage: Option<KeyUsage>,
-    /// The purposes it asks for.
+    /// Requested extended key usage.
     pub extended_key_usage: Option<&'a [ExtendedKeyUsage]>,
 }
 
 impl RootPlan {
-    /// Compares a signed root with this plan.
+    /// Compares a signed root certificate with this plan.
     ///
     /// # Errors
-    /// [`PolicyError::Mismatch`] with every field that differs: the certificate must not be let out.
-    pub fn judge(&self, certificate: &Certificate) -> Result<(), PolicyError> {
+    /// [`IssuancePolicyError::Mismatch`] with every differing field; such a certificate must not be released.
+    pub fn verify(&self, certificate: &Certificate) -> Result<(), IssuancePolicyError> {
         let constraints = BasicConstraints { critical: true, ca: true, path_length: Some(self.path_length) };
         let mut comparison = Comparison::default();
         comparison.subject(&self.subject, &certificate.subject);
@@ -57,12 +57,11 @@ impl RootPlan {
 impl LeafPlan {
     /// Compares a signed certificate with this plan.
     ///
-    /// That it has the right issuer, a good signature and the right public key is for whoever knows
-    /// these to check.
+    /// Issuer, signature and public key are not part of a plan; the caller verifies them.
     ///
     /// # Errors
-    /// [`PolicyError::Mismatch`] with every field that differs: the certificate must not be let out.
-    pub fn judge(&self, certificate: &Certificate) -> Result<(), PolicyError> {
+    /// [`IssuancePolicyError::Mismatch`] with every differing field; such a certificate must not be released.
+    pub fn verify(&self, certificate: &Certificate) -> Result<(), IssuancePolicyError> {
         let constraints = BasicConstraints { critical: true, ca: false, path_length: None };
         let mut comparison = Comparison::default();
         comparison.subject(&self.subject, &certificate.subject);
@@ -75,38 +74,38 @@ impl LeafPlan {
         comparison.conclude()
     }
 
-    /// What a certification request asks for that this plan does otherwise, for showing.
+    /// Lists the fields of a CSR that the certificate will not grant, for display.
     ///
     /// # Errors
-    /// [`PolicyError::AsksCa`] and [`PolicyError::AsksSan`]: whoever asks for these expects a
-    /// certificate that means something else, and gets none.
-    pub fn judge_request(&self, asked: &Asked<'_>) -> Result<Vec<Mismatch>, PolicyError> {
-        if asked.asks_ca {
-            return Err(PolicyError::AsksCa);
+    /// [`IssuancePolicyError::CsrForCa`] and [`IssuancePolicyError::CsrForNames`]: such a certificate would mean
+    /// something else, so it is refused instead of altered.
+    pub fn compare_csr(&self, csr: &CsrFields<'_>) -> Result<Vec<Mismatch>, IssuancePolicyError> {
+        if csr.requests_ca {
+            return Err(IssuancePolicyError::CsrForCa);
         }
         let planned =
             |asked: &SubjectAltName| self.subject_alt_names.iter().any(|name| same_name(name, asked));
-        let beyond: Vec<_> = asked.subject_alt_names.iter().filter(|name| !planned(name)).cloned().collect();
+        let beyond: Vec<_> = csr.subject_alt_names.iter().filter(|name| !planned(name)).cloned().collect();
         if !beyond.is_empty() {
-            return Err(PolicyError::AsksSan { names: beyond });
+            return Err(IssuancePolicyError::CsrForNames { names: beyond });
         }
         let mut comparison = Comparison::default();
-        if !asked.subject.to_string().is_empty() {
-            comparison.subject(&self.subject, asked.subject);
+        if !csr.subject.to_string().is_empty() {
+            comparison.subject(&self.subject, csr.subject);
         }
-        if let Some(usage) = asked.key_usage {
+        if let Some(usage) = csr.key_usage {
             comparison.field("key_usage", &self.key_usage.bits, &usage.bits, |bits| {
                 list(KeyUsage { critical: false, bits: *bits }.names())
             });
         }
-        if asked.extended_key_usage.is_some() {
-            comparison.purposes(Some(&self.extended_key_usage), asked.extended_key_usage);
+        if csr.extended_key_usage.is_some() {
+            comparison.purposes(Some(&self.extended_key_usage), csr.extended_key_usage);
         }
         Ok(comparison.mismatches)
     }
 }
 
-/// DNS names compare without case (RFC 4343); what is signed is lower-case in any event.
+/// Compares DNS names without case (RFC 4343); the signed name is lower-case.
 fn same_name(planned: &SubjectAltName, asked: &SubjectAltName) -> bool {
     match (planned, asked) {
         (SubjectAltName::Dns(planned), SubjectAltName::Dns(asked)) => planned.eq_ignore_ascii_case(asked),
@@ -114,7 +113,7 @@ fn same_name(planned: &SubjectAltName, asked: &SubjectAltName) -> bool {
     }
 }
 
-/// Field by field, what differs between plan and certificate.
+/// Comparison field by field.
 #[derive(Default)]
 struct Comparison {
     mismatches: Vec<Mismatch>,
@@ -133,7 +132,7 @@ impl Comparison {
         }
     }
 
-    /// A subject is compared as written: separators inside a value are escaped there.
+    /// Compares subjects as text, in which separators inside a value are escaped.
     fn subject(&mut self, planned: &PlannedSubject, found: &DistinguishedName) {
         self.field("subject", &planned.to_string(), &found.to_string(), String::clone);
     }
@@ -171,7 +170,7 @@ impl Comparison {
         self.field("extended_key_usage", &planned, &found, |purposes| list(purposes.unwrap_or_default()));
     }
 
-    /// What every certificate has, whatever it is for (RFC 5280, sections 4.1.2.1, 4.2, 4.2.1.1).
+    /// Checks the fields common to all certificates (RFC 5280, sections 4.1.2.1, 4.2, 4.2.1.1).
     fn envelope(&mut self, found: &Certificate) {
         self.field("version", &3, &found.version, u32::to_string);
         self.field("unknown critical extensions", &Vec::new(), &found.unknown_critical_extensions, |found| {
@@ -186,11 +185,11 @@ impl Comparison {
         self.field("authority_key_identifier", &true, &names_a_key, present);
     }
 
-    fn conclude(self) -> Result<(), PolicyError> {
+    fn conclude(self) -> Result<(), IssuancePolicyError> {
         if self.mismatches.is_empty() {
             Ok(())
         } else {
-            Err(PolicyError::Mismatch { mismatches: self.mismatches })
+            Err(IssuancePolicyError::Mismatch { mismatches: self.mismatches })
         }
     }
 }
@@ -263,7 +262,7 @@ mod tests {
         params
     }
 
-    /// The root of the plan, `change` made to it before it was signed.
+    /// Signs the planned root after `change`.
     fn root(change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let plan = root_plan();
         let mut params = params(&plan.subject, (plan.not_before, plan.not_after));
@@ -274,7 +273,7 @@ mod tests {
         Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
     }
 
-    /// The leaf of the plan, `change` made to it before it was signed, for `key`.
+    /// Signs the planned leaf for `key` after `change`.
     fn leaf_of(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let plan = leaf_plan();
         let mut params = params(&plan.subject, (plan.not_before, plan.not_after));
@@ -296,22 +295,22 @@ mod tests {
         leaf_of(&KeyPair::generate().unwrap(), change)
     }
 
-    fn fields(judgement: Result<(), PolicyError>) -> Vec<&'static str> {
-        match judgement {
+    fn fields(result: Result<(), IssuancePolicyError>) -> Vec<&'static str> {
+        match result {
             Ok(()) => Vec::new(),
-            Err(PolicyError::Mismatch { mismatches }) => mismatches.iter().map(|m| m.field).collect(),
+            Err(IssuancePolicyError::Mismatch { mismatches }) => mismatches.iter().map(|m| m.field).collect(),
             Err(other) => panic!("{other}"),
         }
     }
 
     #[test]
-    fn what_was_planned_is_let_out() {
-        assert_eq!(leaf_plan().judge(&leaf(|_| {})), Ok(()));
-        assert_eq!(root_plan().judge(&root(|_| {})), Ok(()));
+    fn a_certificate_as_planned_is_accepted() {
+        assert_eq!(leaf_plan().verify(&leaf(|_| {})), Ok(()));
+        assert_eq!(root_plan().verify(&root(|_| {})), Ok(()));
     }
 
     #[test]
-    fn a_leaf_that_differs_in_any_field_is_kept_back() {
+    fn a_leaf_that_differs_in_any_field_is_refused() {
         let changes: [(&str, Change); 17] = [
             ("subject", |p| p.distinguished_name.push(DnType::CommonName, "user-alice")),
             ("subject", |p| p.distinguished_name.push(DnType::OrganizationName, "x")),
@@ -338,14 +337,14 @@ mod tests {
         ];
         for (field, change) in changes {
             // Without basic constraints, rcgen leaves the subject key identifier out as well.
-            assert_eq!(fields(leaf_plan().judge(&leaf(change))).first(), Some(&field));
+            assert_eq!(fields(leaf_plan().verify(&leaf(change))).first(), Some(&field));
         }
         let other_key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
-        assert_eq!(fields(leaf_plan().judge(&leaf_of(&other_key, |_| {}))), ["key_algorithm"]);
+        assert_eq!(fields(leaf_plan().verify(&leaf_of(&other_key, |_| {}))), ["key_algorithm"]);
     }
 
     #[test]
-    fn a_root_that_differs_in_any_field_is_kept_back() {
+    fn a_root_that_differs_in_any_field_is_refused() {
         let changes: [(&[&str], Change); 5] = [
             (&["subject", "issuer"], |p| p.distinguished_name.push(DnType::CommonName, "other")),
             (&["key_usage"], |p| p.key_usages.truncate(1)),
@@ -354,33 +353,33 @@ mod tests {
             (&["subject_alt_name"], |p| p.subject_alt_names.push(SanType::DnsName("x".try_into().unwrap()))),
         ];
         for (expected, change) in changes {
-            assert_eq!(fields(root_plan().judge(&root(change))), expected);
+            assert_eq!(fields(root_plan().verify(&root(change))), expected);
         }
-        assert!(root_plan().judge(&leaf(|_| {})).is_err());
+        assert!(root_plan().verify(&leaf(|_| {})).is_err());
     }
 
     #[test]
-    fn a_mismatch_says_what_was_planned_and_what_was_found() {
-        let refused = leaf_plan().judge(&leaf(|p| p.key_usages.clear())).unwrap_err();
+    fn a_mismatch_reports_planned_and_actual_value() {
+        let refused = leaf_plan().verify(&leaf(|p| p.key_usages.clear())).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the certificate is not what was planned: key_usage is none instead of critical digital_signature"
+            "the certificate differs from its plan: key_usage is none instead of critical digital_signature"
         );
         assert_eq!(refused.code(), "policy.mismatch");
     }
 
     #[test]
-    fn what_a_request_asks_for_is_shown_or_refused_but_never_copied() {
+    fn fields_of_a_csr_are_reported_or_refused_but_never_copied() {
         let other = leaf(|p| p.distinguished_name.push(DnType::CommonName, "someone"));
         let plan = leaf_plan();
-        let mut asked = Asked {
+        let mut csr = CsrFields {
             subject: &other.subject,
             subject_alt_names: &[SubjectAltName::Dns("API.example.com".to_owned())],
-            asks_ca: false,
+            requests_ca: false,
             key_usage: Some(KeyUsage { critical: false, bits: 1 | 1 << 2 }),
             extended_key_usage: Some(&[ExtendedKeyUsage::ClientAuth]),
         };
-        let differences = plan.judge_request(&asked).unwrap();
+        let differences = plan.compare_csr(&csr).unwrap();
         assert_eq!(
             differences.iter().map(|difference| difference.field).collect::<Vec<_>>(),
             ["subject", "key_usage", "extended_key_usage"]
@@ -391,10 +390,10 @@ mod tests {
         ];
         for name in beyond {
             let names = [name];
-            let refused = plan.judge_request(&Asked { subject_alt_names: &names, ..asked }).unwrap_err();
+            let refused = plan.compare_csr(&CsrFields { subject_alt_names: &names, ..csr }).unwrap_err();
             assert_eq!(refused.code(), "policy.request_asks_san");
         }
-        asked.asks_ca = true;
-        assert_eq!(plan.judge_request(&asked).unwrap_err().code(), "policy.request_asks_ca");
+        csr.requests_ca = true;
+        assert_eq!(plan.compare_csr(&csr).unwrap_err().code(), "policy.request_asks_ca");
     }
 }
