@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::clock::{Clock, SystemClock};
-use cluster_ca::gateway::explain::{Explanation, Question, RequestLine, explain, moment};
-use cluster_ca::gateway::log::LineLog;
-use cluster_ca::gateway::replay::{Replay, replay};
-use cluster_ca::gateway::run::{self, Keys, RunError};
+use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, moment};
+use cluster_ca::gateway::offline::replay::{Replay, replay};
+use cluster_ca::gateway::process::run::{self, Keys, RunError};
+use cluster_ca::gateway::telemetry::line_log::LineLog;
 use cluster_ca::terminal::{Shell, completion_script, manual_page, usage_message};
 use report::{Failure, Shown};
 use serde::Serialize;

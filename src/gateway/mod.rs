@@ -1,72 +1,34 @@
-//! The gateway: who may make which call, and what the service behind it is told about the caller.
+//! The gateway: mutual TLS in front of a REST API, policy per request, identity headers to the upstream.
 //!
-//! One connection, in order: [`worker`] accepts it; [`handshake`] makes it one of TLS, in which [`verify`]
-//! judges the certificate; [`registry`] lists it; [`connection`] speaks HTTP; each request goes through
-//! [`service`]: framing, path, policy, limits, headers, [`forward`]. What the judging rests on is one
-//! immutable [`state`], swapped whole.
+//! A connection and a request fall through these modules from top to bottom; a module imports only from
+//! those below it.
 //!
-//! | part | modules |
+//! | modules | task |
 //! |---|---|
-//! | pure | [`assertion`], [`config`], [`framing`], [`headers`], [`identify`], [`path`], [`policy`], [`trace`] |
-//! | TLS | [`handshake`], [`peer`], [`resumption`], [`server_name`], [`tls`], [`verify`] |
-//! | running | [`activity`], [`addresses`], [`body`], [`budget`], [`connection`], [`exchange`], [`forward`], [`own`], [`pace`], [`problem`], [`registry`], [`request_id`], [`service`], [`streams`], [`tunnel`], [`warden`], [`worker`] |
-//! | changing | [`crl_files`], [`keyring`], [`logins`], [`own_certificate`], [`pushed`], [`reload`], [`state`], [`watch`] |
-//! | telling | [`admin`], [`flood`], [`log`], [`log_file`], [`metrics`], [`rejected`], [`status`], [`telemetry`] |
-//! | trying it out | [`demo`], [`explain`], [`replay`] |
+//! | [`offline`], [`process`] | decisions without a connection; start and run |
+//! | [`downstream`] | sockets, worker, handshake, connection |
+//! | [`request`], [`admin`] | one request, from its head to the end of its response; the admin socket and metrics |
+//! | [`control`] | reload, pushed CRLs, file changes, housekeeping, status |
+//! | [`telemetry`], [`state`] | access log and metrics; everything that a reload replaces |
+//! | [`sessions`], [`upstream`] | registry of open connections; connections to upstreams |
+//! | [`mtls`] | verification of peers, CRLs in force, resumption, keys |
+//! | [`limits`], [`config`], [`policy`], [`message`] | limits, configuration, routes, HTTP messages |
 
-pub mod activity;
-pub mod addresses;
 pub mod admin;
-pub mod assertion;
-pub mod body;
-pub mod budget;
 pub mod config;
-pub mod connection;
-pub mod crl_files;
-pub mod demo;
-pub mod exchange;
-pub mod explain;
-pub mod flood;
-pub mod forward;
-pub mod framing;
-pub mod handshake;
-pub mod headers;
-pub mod identify;
-pub mod keyring;
-pub mod log;
-pub mod log_file;
-pub mod logins;
-pub mod metrics;
-pub mod own;
-pub mod own_certificate;
-pub mod pace;
-pub mod path;
-pub mod peer;
+pub mod control;
+pub mod downstream;
+pub mod limits;
+pub mod message;
+pub mod mtls;
+pub mod offline;
 pub mod policy;
-pub mod problem;
-pub mod pushed;
-pub mod pushes;
-pub mod registry;
-pub mod rejected;
-pub mod reload;
-pub mod replay;
-pub mod request_id;
-pub mod resumption;
-pub mod run;
-pub mod server_name;
-pub mod service;
-pub mod sockets;
+pub mod process;
+pub mod request;
+pub mod sessions;
 pub mod state;
-pub mod status;
-pub mod streams;
 pub mod telemetry;
-pub mod tls;
-pub mod trace;
-pub mod tunnel;
-pub mod verify;
-pub mod warden;
-pub mod watch;
-pub mod worker;
+pub mod upstream;
 
 use std::error::Error;
 use std::io;
@@ -79,21 +41,21 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use self::addresses::Addresses;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
-use self::keyring::Keyring;
-use self::log::{Destination, LineLog};
-use self::pushes::Pushes;
-use self::registry::{Order, Registry, Session};
-use self::reload::{Changes, ReloadError, Trigger};
-use self::sockets::Sockets;
-use self::state::{Loader, State, StateError};
-use self::status::Status;
-use self::telemetry::Telemetry;
-use self::watch::Files;
-use self::worker::Worker;
 use crate::clock::{Clock, Entropy};
+use crate::gateway::control::file_watch::Files;
+use crate::gateway::control::push_queue::Pushes;
+use crate::gateway::control::reload::{Changes, ReloadError, Trigger};
+use crate::gateway::control::status::Status;
+use crate::gateway::downstream::sockets::Sockets;
+use crate::gateway::downstream::worker::Worker;
+use crate::gateway::limits::per_address::Addresses;
+use crate::gateway::mtls::keys::opener::Keyring;
+use crate::gateway::sessions::registry::{Order, Registry, Session};
+use crate::gateway::state::loader::{Loader, State, StateError};
+use crate::gateway::telemetry::line_log::{Destination, LineLog};
+use crate::gateway::telemetry::sinks::Telemetry;
 
 /// What a gateway is started with, beside its configuration.
 pub struct Options {
@@ -213,13 +175,14 @@ impl Gateway {
         let Sockets { addresses, of_workers } =
             Sockets::bind(config.listen.iter().map(|l| l.address), workers).map_err(GatewayError::bind)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
-        let metrics = config.metrics.map(sockets::listen).transpose().map_err(GatewayError::bind)?;
+        let metrics =
+            config.metrics.map(downstream::sockets::listen).transpose().map_err(GatewayError::bind)?;
         state.record_crls();
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let log = LineLog::start("access-log", options.access_log)
             .map_err(|source| GatewayError::Thread { source })?;
         // What the configuration says stays what it says: a reload compares with that.
-        let limits = run::within_descriptors(&config.limits, config.upstreams.len());
+        let limits = process::run::within_descriptors(&config.limits, config.upstreams.len());
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, limits.connections_per_identity)),
@@ -241,13 +204,17 @@ impl Gateway {
             let phase = shared.phase.subscribe();
             threads.push(spawn(&format!("worker-{index}"), &shared, worker.run(listeners, phase))?);
         }
-        threads.push(spawn("warden", &shared, warden::run(Arc::clone(&shared)))?);
-        threads.push(spawn("watch", &shared, watch::run(Arc::clone(&shared), files))?);
+        threads.push(spawn("housekeeping", &shared, control::housekeeping::run(Arc::clone(&shared)))?);
+        threads.push(spawn("file-watch", &shared, control::file_watch::run(Arc::clone(&shared), files))?);
         if let Some(socket) = admin {
             threads.push(spawn("admin", &shared, admin::run(Arc::clone(&shared), socket))?);
         }
         if let Some(listener) = metrics {
-            threads.push(spawn("metrics", &shared, metrics::listener::run(Arc::clone(&shared), listener))?);
+            threads.push(spawn(
+                "metrics",
+                &shared,
+                admin::metrics_listener::run(Arc::clone(&shared), listener),
+            )?);
         }
         Ok(Running { addresses, metrics: metrics_address, shared, threads })
     }

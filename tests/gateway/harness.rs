@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::gateway::config::Config;
-use cluster_ca::gateway::keyring::Keyring;
-use cluster_ca::gateway::log::Destination;
-use cluster_ca::gateway::{Gateway, GatewayError, Options, Running, demo};
+use cluster_ca::gateway::mtls::keys::opener::Keyring;
+use cluster_ca::gateway::process::demo_upstream;
+use cluster_ca::gateway::telemetry::line_log::Destination;
+use cluster_ca::gateway::{Gateway, GatewayError, Options, Running};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -107,7 +108,7 @@ impl Setup {
         }
         self.own.write(directory, "gateway");
         std::fs::create_dir_all(directory.join("state")).unwrap();
-        let upstream = self.upstream.unwrap_or_else(|| demo::start().unwrap());
+        let upstream = self.upstream.unwrap_or_else(|| demo_upstream::start().unwrap());
         write(
             "gateway.yaml",
             &format!(

@@ -4,6 +4,9 @@
 //! under `--json`.
 
 pub mod client;
+mod metrics_exposition;
+pub mod metrics_listener;
+mod metrics_scrape;
 mod server;
 mod socket;
 pub mod text;

@@ -13,9 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{AdminSocket, LONGEST_REQUEST, Request};
 use crate::clock::rfc3339;
-use crate::gateway::registry::{CutReason, Order, Session};
-use crate::gateway::reload::Trigger;
-use crate::gateway::status::Status;
+use crate::gateway::control::reload::Trigger;
+use crate::gateway::control::status::Status;
+use crate::gateway::sessions::registry::{CutReason, Order, Session};
 use crate::gateway::{Phase, Shared};
 use crate::identity::{Name, Role};
 use crate::x509::SerialNumber;

@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 use super::reader::Item;
-use crate::gateway::identify::IssuerRoles;
+use crate::gateway::mtls::identity_form::IssuerRoles;
 use crate::identity::Role;
 use crate::x509::KeyIdentifier;
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ConfigError;
 use super::reader::Item;
-use crate::gateway::identify::IdentityForm;
+use crate::gateway::mtls::identity_form::IdentityForm;
 
 /// One address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

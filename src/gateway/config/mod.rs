@@ -30,10 +30,10 @@ use http::HeaderValue;
 
 use self::reader::{Item, KeyFiles, Problems};
 use self::routes::Ground;
-use super::framing::Host;
 use super::policy::{Caller, Policy, Route};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
+use crate::gateway::message::framing::Host;
 use crate::identity::TrustDomain;
 use crate::yaml::{Document, LIMIT, Problem};
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use http::Method;
 
 use super::*;
-use crate::gateway::identify::IdentityForm;
-use crate::gateway::path::RequestPath;
+use crate::gateway::message::path::RequestPath;
+use crate::gateway::mtls::identity_form::IdentityForm;
 use crate::gateway::policy::{Decision, DenyReason};
 use crate::keys::Opener;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::Item;
 use super::{ConfigError, duration, guarded, issuers};
-use crate::gateway::identify::IssuerRoles;
+use crate::gateway::mtls::identity_form::IssuerRoles;
 
 /// What callers' certificates are verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]

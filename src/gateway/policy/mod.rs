@@ -37,7 +37,7 @@ use std::sync::Arc;
 use http::Method;
 
 use self::tree::{Case, Node};
-use super::path::RequestPath;
+use crate::gateway::message::path::RequestPath;
 use crate::identity::{Identity, Name, Role};
 
 /// Every route, ready to decide.

@@ -4,7 +4,7 @@
 //! values, some the last, some split at `;`. So a condition is judged on all values, whatever could be
 //! read as its parameter counts, and a query that can be read in two ways fulfils no condition.
 
-use super::super::path;
+use crate::gateway::message::path;
 
 /// The conditions of one route; none are fulfilled by every query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::gateway::path::{self, PathError, RequestPath};
+use crate::gateway::message::path::{self, PathError, RequestPath};
 
 /// A pattern of paths.
 ///

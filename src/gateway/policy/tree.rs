@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::template::Segment;
 use super::{Methods, PolicyError, Route};
-use crate::gateway::path;
+use crate::gateway::message::path;
 
 /// How literals are taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,158 @@
+//! How a gateway is: what it rests on, how long that holds, how the last changes went.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::clock::rfc3339;
+use crate::gateway::Shared;
+use crate::gateway::control::reload::{Counts, LastError, Trigger};
+use crate::gateway::mtls::verifier::{Authority, CrlStanding, PeerVerifier};
+use crate::keys::Protection;
+use crate::revocation::Crl;
+use crate::x509::crl::CrlNumber;
+use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
+
+/// How a gateway is at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    time: String,
+    generation: u64,
+    connections: usize,
+    trust: TrustStatus,
+    /// One for each issuer; none where revocation is disabled.
+    crl: Vec<CrlStatus>,
+    certificate: CertificateStatus,
+    reload: ReloadStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct TrustStatus {
+    /// Changes exactly when what is trusted does.
+    fingerprint: Sha256,
+    anchors: Vec<KeyIdentifier>,
+    /// The authorities below the anchors whose CRLs are known.
+    intermediates: Vec<IntermediateStatus>,
+}
+
+/// An authority below a trust anchor.
+#[derive(Debug, Serialize)]
+struct IntermediateStatus {
+    key_identifier: KeyIdentifier,
+    subject: String,
+    serial_number: SerialNumber,
+    not_after: String,
+    /// Its callers are refused, and its CRL counts for nothing.
+    revoked: bool,
+}
+
+/// One CRL in force.
+#[derive(Debug, Serialize)]
+pub struct CrlStatus {
+    issuer: KeyIdentifier,
+    number: CrlNumber,
+    this_update: String,
+    next_update: String,
+    /// Seconds since it was made.
+    age: i64,
+    /// Seconds until its successor is due; negative past that.
+    left: i64,
+    /// Whether it is relied on.
+    standing: CrlStanding,
+    /// How many certificates it revokes.
+    revoked: usize,
+    /// The digest of its DER: of two lists of one number, which.
+    sha256: Sha256,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    serial_number: SerialNumber,
+    not_after: String,
+    /// What protects its key on the disk.
+    key: Option<Protection>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReloadStatus {
+    results: std::collections::BTreeMap<Trigger, Counts>,
+    last_success: Option<String>,
+    last_error: Option<LastError>,
+    /// Whether a key is being opened still, and the certificate before it stays until then.
+    awaits_key: bool,
+    /// The keys of the configuration that only a restart can follow.
+    needs_restart: Vec<&'static str>,
+}
+
+impl Status {
+    /// Of a gateway now.
+    #[must_use]
+    pub fn of(gateway: &Shared) -> Self {
+        let now = gateway.telemetry.clock.now();
+        let state = gateway.state.load();
+        let trust = state.verifier.trust();
+        let results = gateway.changes.results();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            time: rfc3339(now),
+            generation: state.generation,
+            connections: gateway.registry.open(),
+            trust: TrustStatus {
+                fingerprint: trust.fingerprint(),
+                anchors: trust.anchors().iter().map(|anchor| anchor.key_identifier.clone()).collect(),
+                intermediates: (state.verifier.authorities().skip(trust.anchors().len()))
+                    .map(IntermediateStatus::of)
+                    .collect(),
+            },
+            crl: CrlStatus::of_all(&state.verifier, now),
+            certificate: CertificateStatus {
+                serial_number: state.own.leaf.serial_number,
+                not_after: rfc3339(state.own.leaf.not_after),
+                key: state.own.key.as_ref().map(|key| key.protection.clone()),
+            },
+            reload: ReloadStatus {
+                results: results.counts,
+                last_success: results.last_success.map(rfc3339),
+                last_error: results.last_error,
+                awaits_key: gateway.changes.awaits_key(),
+                needs_restart: gateway.changes.needs_restart(),
+            },
+        }
+    }
+}
+
+impl IntermediateStatus {
+    fn of(authority: Authority<'_>) -> Self {
+        let Authority { certificate, key_identifier, revoked } = authority;
+        Self {
+            key_identifier: key_identifier.clone(),
+            subject: certificate.subject.to_string(),
+            serial_number: certificate.serial_number,
+            not_after: rfc3339(certificate.not_after),
+            revoked,
+        }
+    }
+}
+
+impl CrlStatus {
+    /// Of all that are in force by `verifier`, at `now`.
+    #[must_use]
+    pub fn of_all(verifier: &PeerVerifier, now: OffsetDateTime) -> Vec<Self> {
+        let Some(crls) = verifier.revocation() else { return Vec::new() };
+        crls.set.crls().map(|crl| Self::of(crl, crls.standing(crl, now), now)).collect()
+    }
+
+    fn of(crl: &Crl, standing: CrlStanding, now: OffsetDateTime) -> Self {
+        Self {
+            issuer: crl.issuer.clone(),
+            number: crl.number,
+            this_update: rfc3339(crl.this_update),
+            next_update: rfc3339(crl.next_update),
+            age: (now - crl.this_update).whole_seconds(),
+            left: (crl.next_update - now).whole_seconds(),
+            standing,
+            revoked: crl.len(),
+            sha256: crl.sha256,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One authenticated connection: HTTP/1.1 or HTTP/2, as ALPN agreed, until its end or an order to end.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use crate::gateway::config::Limits;
+use crate::gateway::downstream::handshake::Admitted;
+use crate::gateway::downstream::worker::{Slot, Worker};
+use crate::gateway::mtls::server_config::Protocol;
+use crate::gateway::mtls::server_name::Hosts;
+use crate::gateway::request::h2_executor::{Streams, answer_http1};
+use crate::gateway::request::service;
+use crate::gateway::request::stall_watch::Paced;
+use crate::gateway::sessions::activity::{OnSocket, Watched};
+use crate::gateway::sessions::registry::{Order, Registration, Session};
+
+/// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
+const FAREWELL: Duration = Duration::from_millis(50);
+
+/// How many fields the header of a request may have.
+const HEADER_FIELDS: usize = 128;
+
+/// How many requests a caller may have under way on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
+/// How HTTP is spoken with callers; one for all connections of a worker.
+#[derive(Debug)]
+pub struct Http {
+    http1: http1::Builder,
+    http2: http2::Builder<Streams>,
+}
+
+impl Http {
+    /// HTTP within `limits`. How long a caller may take is watched by the worker, and not by a timer of
+    /// hyper's for each request.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_header_size(limits.header_bytes)
+            .max_headers(HEADER_FIELDS)
+            .max_buf_size(limits.header_bytes.max(64 << 10));
+        let mut http2 = http2::Builder::new(Streams::new(limits.stall_timeout));
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(512 << 10)
+            .max_send_buf_size(128 << 10)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(256)
+            .keep_alive_interval(limits.idle_timeout)
+            .keep_alive_timeout(Duration::from_secs(10));
+        Self { http1, http2 }
+    }
+}
+
+/// Everything that the requests of one connection share.
+#[derive(Debug)]
+pub struct Connection {
+    /// The worker that it runs on.
+    pub worker: Arc<Worker>,
+    /// The session, as it is registered.
+    pub session: Arc<Session>,
+    /// The hosts that its requests may be for.
+    pub hosts: Hosts,
+    /// Keeps it registered: until its last request has ended, or the tunnel that it became.
+    pub registration: Registration,
+    /// Its place among those that may be open.
+    pub slot: Slot,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some((reason, since)) = self.session.cut() {
+            self.worker.gateway.telemetry.connection_cut(&self.session, reason, since.elapsed());
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(admitted: Admitted) {
+    let Admitted { connection, stream } = admitted;
+    let worker = Arc::clone(&connection.worker);
+    let session = Arc::clone(&connection.session);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&session)));
+    let service = Requests(Arc::new(connection));
+    let ended = match session.protocol {
+        Protocol::Http1 => {
+            let connection = pin!(worker.http.http1.serve_connection(io, service).with_upgrades());
+            answer_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
+        }
+        Protocol::Http2 => {
+            let connection = pin!(worker.http.http2.serve_connection(io, service));
+            drive(connection, &session).await
+        }
+    };
+    if let Err(error) = ended
+        && error.is_parse()
+    {
+        worker.gateway.telemetry.request_malformed(&session, &error.to_string());
+    }
+}
+
+/// Runs a connection, which stays where it is: it is large. An order comes between any two of its steps.
+async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> hyper::Result<()> {
+    let mut heeded = Order::Serve;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            order = session.ordered_beyond(heeded) => heeded = order,
+        }
+        connection.as_mut().drain();
+        if matches!(heeded, Order::Cut(_)) {
+            break;
+        }
+    }
+    // What still runs gets no further than this; the connection is dropped then, which resets it.
+    timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+}
+
+/// A connection that can be told to take no further requests.
+trait Drainable: Future<Output = hyper::Result<()>> {
+    fn drain(self: Pin<&mut Self>);
+}
+
+impl OnSocket for TlsStream<TcpStream> {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref().0)
+    }
+}
+
+type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
+
+impl Drainable for http1::UpgradeableConnection<Io, Requests> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Drainable for http2::Connection<Io, Requests, Streams> {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The requests of one connection, as hyper hands them over.
+struct Requests(Arc<Connection>);
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Paced>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.0);
+        Box::pin(async move {
+            let given_up = GivenUp::unless_disarmed(&connection.session);
+            let response = service::respond(&connection, request).await;
+            given_up.disarm();
+            Ok(response.map(|body| Paced::new(body, &connection)))
+        })
+    }
+}
+
+/// Notes that a request was given up by its caller, unless it was answered before.
+struct GivenUp<'a>(Option<&'a Session>);
+
+impl<'a> GivenUp<'a> {
+    const fn unless_disarmed(session: &'a Session) -> Self {
+        Self(Some(session))
+    }
+
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.request_given_up();
+        }
+    }
+}

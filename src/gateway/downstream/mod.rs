@@ -1,0 +1,6 @@
+//! Connections of clients: sockets, accept loop, TLS handshake, HTTP connection.
+
+pub mod connection;
+pub mod handshake;
+pub mod sockets;
+pub mod worker;

@@ -1,0 +1,546 @@
+//! What header fields pass, and what the service behind is told about the caller.
+//!
+//! Who is calling is said by the gateway alone. Many servers fold the name of a field before the
+//! application sees it (`X_Cluster.Role` and `x-cluster-role` become one variable), so that what a
+//! client must not say is removed by its folded name, from requests, trailers and responses. Fields of
+//! one hop (RFC 9110, section 7.6.1) never pass, and ours are set last: a `Connection` option naming one
+//! of them removes what the client sent, not what we say.
+
+use std::net::IpAddr;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    InvalidHeaderValue, TE, TRAILER,
+};
+
+use crate::gateway::message::framing::Host;
+use crate::identity::Identity;
+use crate::x509::Certificate;
+
+/// The caller's certificate (RFC 9440).
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// The certificates between the caller's and the trust anchor, where there are any (RFC 9440).
+pub const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+/// The caller's certificate in the form that Envoy made common.
+pub const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+/// The caller's SPIFFE ID.
+pub const X_CLUSTER_ID: HeaderName = HeaderName::from_static("x-cluster-id");
+/// The caller's name within its role.
+pub const X_CLUSTER_NAME: HeaderName = HeaderName::from_static("x-cluster-name");
+/// The caller's role.
+pub const X_CLUSTER_ROLE: HeaderName = HeaderName::from_static("x-cluster-role");
+/// The serial number of the caller's certificate.
+pub const X_CLUSTER_SERIAL: HeaderName = HeaderName::from_static("x-cluster-serial");
+/// The address that the caller connected from.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The host that the caller asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// How the caller connected: always `https`.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What an upstream is told about a caller: worked out once for a certificate, set on each request.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
+
+impl IdentityHeaders {
+    /// The fields for the holder of `certificate`, whose verified identity is `caller`.
+    ///
+    /// # Errors
+    /// [`InvalidHeaderValue`] when the certificate has something that no field can carry; such a caller
+    /// is to be refused.
+    pub fn new(caller: &Identity, certificate: &Certificate) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self(vec![
+            (CLIENT_CERT, byte_sequence(certificate).try_into()?),
+            (X_FORWARDED_CLIENT_CERT, client_cert_details(caller, certificate).try_into()?),
+            (X_CLUSTER_ID, caller.to_string().try_into()?),
+            (X_CLUSTER_NAME, HeaderValue::from_str(caller.name.as_str())?),
+            (X_CLUSTER_ROLE, HeaderValue::from_static(caller.role.as_str())),
+            (X_CLUSTER_SERIAL, certificate.serial_number.to_string().try_into()?),
+        ]))
+    }
+
+    /// These fields, and the verified authorities between the caller's certificate and the trust anchor.
+    ///
+    /// # Errors
+    /// None in practice: base64 can be carried.
+    pub fn with_chain(mut self, intermediates: &[Certificate]) -> Result<Self, InvalidHeaderValue> {
+        if !intermediates.is_empty() {
+            let chain: Vec<_> = intermediates.iter().map(byte_sequence).collect();
+            self.0.push((CLIENT_CERT_CHAIN, chain.join(", ").try_into()?));
+        }
+        Ok(self)
+    }
+
+    /// The fields, in the order in which they are set.
+    pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.0.iter()
+    }
+}
+
+/// What an upstream is told about where a caller connects from: worked out once for a connection.
+#[derive(Clone, Debug)]
+pub struct AddressHeaders([(HeaderName, HeaderValue); 3]);
+
+impl AddressHeaders {
+    /// The fields for a caller at `address`.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let forwarded = match address {
+            IpAddr::V4(v4) => format!("for={v4};proto=https"),
+            IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
+        };
+        // `unknown` is what RFC 7239, section 6 has for it; no address needs it.
+        let value = |text: String| text.try_into().unwrap_or(HeaderValue::from_static("unknown"));
+        Self([
+            (FORWARDED, value(forwarded)),
+            (X_FORWARDED_FOR, value(address.to_string())),
+            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
+        ])
+    }
+}
+
+/// A certificate as structured fields have it (RFC 8941, section 3.3.5).
+fn byte_sequence(certificate: &Certificate) -> String {
+    format!(":{}:", BASE64_STANDARD.encode(&certificate.der))
+}
+
+/// The value of `X-Forwarded-Client-Cert`: one element, its subject quoted.
+fn client_cert_details(caller: &Identity, certificate: &Certificate) -> String {
+    let subject = certificate.subject.to_string().replace('\\', r"\\").replace('"', r#"\""#);
+    format!("Hash={};Subject=\"{subject}\";URI={caller}", certificate.fingerprint())
+}
+
+/// Makes of a request's header what is sent to the service behind.
+///
+/// Of a caller without a certificate, nothing says who it is.
+pub fn to_upstream(
+    headers: &mut HeaderMap,
+    host: &Host,
+    caller: Option<&IdentityHeaders>,
+    address: &AddressHeaders,
+) {
+    let trailers = accepts_trailers(headers);
+    remove_what_must_not_pass(headers);
+    join_cookies(headers);
+    headers.reserve(14);
+    headers.insert(HOST, host.value().clone());
+    headers.insert(X_FORWARDED_HOST, host.value().clone());
+    if trailers {
+        // The one thing about the next hop that is the caller's to say; on HTTP/1.1, TE is an option of
+        // the connection (RFC 9110, section 10.1.4).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    for (name, value) in caller.into_iter().flat_map(IdentityHeaders::iter).chain(&address.0) {
+        headers.insert(name, value.clone());
+    }
+}
+
+/// Makes of a response's header what is sent to the caller.
+pub fn to_downstream(headers: &mut HeaderMap) {
+    remove_what_must_not_pass(headers);
+}
+
+/// Makes of trailers what may pass, in either direction: no field that says who is calling, how the
+/// message is framed or routed, or what was judged before the body came (RFC 9110, section 6.5.1).
+pub fn trailers(headers: &mut HeaderMap) {
+    remove_what_must_not_pass(headers);
+    remove(headers, |name| {
+        matches!(
+            name.as_str(),
+            "age"
+                | "authorization"
+                | "cache-control"
+                | "content-length"
+                | "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "date"
+                | "expires"
+                | "host"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "range"
+                | "retry-after"
+                | "set-cookie"
+                | "trailer"
+                | "vary"
+                | "warning"
+                | "www-authenticate"
+        ) || name.as_str().starts_with("if-")
+    });
+}
+
+fn remove_what_must_not_pass(headers: &mut HeaderMap) {
+    for option in named_in(headers, CONNECTION).collect::<Vec<_>>() {
+        headers.remove(option);
+    }
+    remove(headers, must_not_pass);
+    // Nor are those announced that will not come.
+    if named_in(headers, TRAILER).any(|name| must_not_pass(&name)) {
+        let kept: Vec<_> = named_in(headers, TRAILER).filter(|name| !must_not_pass(name)).collect();
+        headers.remove(TRAILER);
+        for name in kept {
+            headers.append(TRAILER, name.into());
+        }
+    }
+}
+
+/// Every field that the lines of `field` name, however many lines there are.
+fn named_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
+    let lines = headers.get_all(field).into_iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
+fn remove(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
+    // Nothing is allocated when there is nothing to remove.
+    let found: Vec<_> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+    for name in found {
+        // Removes every line of that name, though it returns the first only.
+        headers.remove(name);
+    }
+}
+
+/// Whether a field that comes from outside ends here, by its folded name.
+///
+/// A name that ends in `*` stands for all that begin so.
+fn must_not_pass(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let reserved: &[&str] = match text.bytes().next().map(fold) {
+        // How the message is framed and routed: as it is spelled, or not at all.
+        Some(b'c') if *name == CONTENT_LENGTH => &[],
+        Some(b'h') if *name == HOST => &[],
+        Some(b'c') => &["connection", "client-cert", "client-cert-chain", "content-length"],
+        Some(b'e') => &["expect"],
+        Some(b'f') => &["forwarded"],
+        Some(b'h') => &["host", "http2-settings"],
+        Some(b'k') => &["keep-alive"],
+        // `Proxy` becomes HTTP_PROXY, by which CGI programs are told where to send their own calls.
+        Some(b'p') => &["proxy", "proxy-authenticate", "proxy-authorization", "proxy-connection"],
+        Some(b'r') => &["remote-user"],
+        // What nginx, Apache and HAProxy are usually made to say about a client certificate.
+        Some(b's') => &["ssl-client-*"],
+        Some(b't') => &["te", "transfer-encoding", "true-client-ip"],
+        Some(b'u') => &["upgrade"],
+        Some(b'x') => &[
+            "x-authenticated-*",
+            "x-client-cert*",
+            "x-client-dn",
+            "x-client-ip",
+            "x-client-role",
+            "x-client-verify",
+            "x-cluster-*",
+            "x-forwarded-*",
+            "x-real-ip",
+            "x-remote-*",
+            "x-request-id",
+            "x-ssl-*",
+            // These make some frameworks see another method, path or host than the one judged.
+            "x-envoy-original-path",
+            "x-host",
+            "x-http-host-override",
+            "x-http-method*",
+            "x-method-override",
+            "x-original-*",
+            "x-rewrite-*",
+        ],
+        _ => &[],
+    };
+    reserved.iter().any(|reserved| folds_to(text, reserved))
+}
+
+fn folds_to(name: &str, reserved: &str) -> bool {
+    let (wanted, name) = match reserved.strip_suffix('*') {
+        Some(prefix) => (prefix, name.get(..prefix.len()).unwrap_or(name)),
+        None => (reserved, name),
+    };
+    name.len() == wanted.len() && name.bytes().map(fold).eq(wanted.bytes())
+}
+
+/// Letters in lower case, digits, and `-` for all else: the coarsest folding that a server does.
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let codings =
+        headers.get_all(TE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// HTTP/2 may send a cookie in several fields, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(b"; ".as_slice()))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    const CALLER: &str = "spiffe://prod/api-user/alice";
+
+    fn caller_headers(common_name: &str) -> (IdentityHeaders, Certificate) {
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(vec![7].into());
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec();
+        let certificate = Certificate::from_der(&der).unwrap();
+        let caller = CALLER.parse().unwrap();
+        let headers = IdentityHeaders::new(&caller, &certificate).unwrap();
+        (headers, certificate)
+    }
+
+    fn header(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn sent_upstream(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = header(lines);
+        let host = Host::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
+        let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
+        to_upstream(&mut headers, &host, Some(&caller_headers("user-alice").0), &address);
+        headers
+    }
+
+    /// The fields that are not among those we set ourselves.
+    fn passed(lines: &[(&str, &str)]) -> Vec<(String, String)> {
+        let ours = sent_upstream(&[]);
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        sent_upstream(lines).iter().filter(|(name, _)| !ours.contains_key(*name)).map(text).collect()
+    }
+
+    #[test]
+    fn the_caller_is_described_by_us_alone_and_once() {
+        let forged: Vec<_> = [
+            "Client-Cert",
+            "Client-Cert-Chain",
+            "X-Forwarded-Client-Cert",
+            "X-Cluster-Role",
+            "X-Cluster-Name",
+            "X-Cluster-Id",
+            "X-Cluster-Serial",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+        ]
+        .into_iter()
+        .flat_map(|name| [(name, "forged"), (name, "forged, forged"), (name, "")])
+        .collect();
+        assert_eq!(passed(&forged), []);
+        let headers = sent_upstream(&forged);
+        assert!(headers.values().all(|value| value != "forged" && !value.is_empty()));
+        assert_eq!(headers.len(), headers.keys_len(), "each once");
+        assert_eq!(headers[X_CLUSTER_ROLE], "api-user");
+        assert_eq!(headers[X_CLUSTER_NAME], "alice");
+        assert_eq!(headers[X_CLUSTER_ID], CALLER);
+        assert_eq!(headers[X_CLUSTER_SERIAL], "00000000000000000000000000000007");
+        assert_eq!(headers[FORWARDED], "for=192.0.2.1;proto=https");
+        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+        assert_eq!(headers[X_FORWARDED_HOST], "api.example:4523");
+        assert_eq!(headers[HOST], "api.example:4523");
+    }
+
+    #[test]
+    fn aliases_of_our_fields_are_removed() {
+        for name in [
+            "x_forwarded_client_cert",
+            "X.Forwarded.Client_Cert",
+            "x-forwarded-client_cert",
+            "X_CLUSTER_ROLE",
+            "x.cluster.role",
+            "X-Cluster.Role",
+            "x~cluster!role",
+            "X-Cluster-",
+            "X-Cluster-Anything",
+            "client_cert",
+            "Client.Cert.Chain",
+            "x_forwarded_for",
+            "x_forwarded_user",
+            "X-Client-Cert",
+            "X-Client-Certificate",
+            "X.Client.Role",
+            "X-Client-Verify",
+            "X-SSL-Client-CN",
+            "x_ssl_cert",
+            "SSL_CLIENT_S_DN",
+            "SSL-Client-Verify",
+            "X-Remote-User",
+            "X-Remote-Group",
+            "Remote_User",
+            "Proxy",
+            "X-Client-IP",
+            "True-Client-IP",
+            "X-Authenticated-User",
+            "X.Authenticated.User",
+            "X-Real-IP",
+            "X-HTTP-Method-Override",
+            "X_HTTP_Method",
+            "X-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "X-Request-Id",
+            "X_Request_Id",
+            "Content_Length",
+            "Transfer.Encoding",
+            "transfer_encoding",
+            "Keep_Alive",
+        ] {
+            assert_eq!(passed(&[(name, "forged")]), [], "{name}");
+            for clean in [to_downstream, trailers] {
+                let mut headers = header(&[(name, "forged"), (name, "again"), ("grpc-status", "0")]);
+                clean(&mut headers);
+                assert_eq!(headers.len(), 1, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_fields_pass_untouched() {
+        let lines = [
+            ("accept", "*/*"),
+            ("authorization", "Bearer x"),
+            ("content-length", "3"),
+            ("content-type", "application/json"),
+            ("cookie", "a=b"),
+            ("client-certainty", "x"),
+            ("x-client-version", "1"),
+            ("x-clusters", "x"),
+            ("x_correlation_id", "7"),
+            ("forwarded-by", "x"),
+            ("x-ssl", "x"),
+            ("trailer", "grpc-status"),
+            ("traceparent", "00-1-2-00"),
+            ("x-tag", "one"),
+            ("x-tag", "two"),
+        ];
+        let expected: Vec<_> = lines.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let mut passed = passed(&lines);
+        passed.sort();
+        let mut sorted = expected;
+        sorted.sort();
+        assert_eq!(passed, sorted);
+    }
+
+    #[test]
+    fn fields_of_one_hop_end_here_whichever_line_names_them() {
+        assert_eq!(
+            passed(&[
+                ("connection", "close, X-One"),
+                ("connection", " x-two ,, b@d"),
+                ("x-one", "1"),
+                ("x-two", "2"),
+                ("x-two", "3"),
+                ("x-three", "4"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-connection", "keep-alive"),
+                ("proxy-authorization", "Basic x"),
+                ("te", "gzip"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "AAAA"),
+                ("expect", "100-continue"),
+            ]),
+            [("x-three".to_owned(), "4".to_owned())]
+        );
+        let mut response =
+            header(&[("connection", "x-one"), ("x-one", "1"), ("upgrade", "x"), ("etag", "y")]);
+        to_downstream(&mut response);
+        assert_eq!(response, header(&[("etag", "y")]));
+    }
+
+    #[test]
+    fn a_connection_option_cannot_remove_what_we_say() {
+        let names = "client-cert, x-cluster-role, x-forwarded-client-cert, x-forwarded-for, host";
+        let headers = sent_upstream(&[("connection", names), ("host", "elsewhere")]);
+        assert!(headers.keys().eq(sent_upstream(&[]).keys()));
+        assert_eq!(headers[HOST], "api.example:4523");
+    }
+
+    #[test]
+    fn the_wish_for_trailers_is_passed_on_alone() {
+        let headers =
+            sent_upstream(&[("te", "gzip;q=0.5, Trailers"), ("connection", "TE, x-a"), ("x-a", "1")]);
+        assert_eq!(headers[TE], "trailers");
+        assert_eq!(headers[CONNECTION], "te");
+        assert!(!headers.contains_key("x-a"));
+        assert!(!sent_upstream(&[("te", "trailers;q=0, gzip")]).contains_key(TE));
+    }
+
+    #[test]
+    fn cookies_in_several_fields_become_one() {
+        let headers = sent_upstream(&[("cookie", "a=b"), ("cookie", "c=d; e=f")]);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d; e=f"]);
+    }
+
+    #[test]
+    fn trailers_carry_no_framing_routing_or_judged_field() {
+        for name in ["content-length", "host", "transfer-encoding", "authorization", "set-cookie", "if-match"]
+        {
+            let mut headers = header(&[(name, "1"), ("x-checksum", "2")]);
+            trailers(&mut headers);
+            assert_eq!(headers, header(&[("x-checksum", "2")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_certificate_is_told_in_both_standard_forms() {
+        let (headers, certificate) = caller_headers("user-alice");
+        let value = |name| headers.iter().find(|(n, _)| *n == name).unwrap().1.to_str().unwrap().to_owned();
+        let encoded = value(CLIENT_CERT);
+        let inner = encoded.strip_prefix(':').unwrap().strip_suffix(':').unwrap();
+        assert_eq!(BASE64_STANDARD.decode(inner).unwrap(), certificate.der.to_vec());
+        assert_eq!(
+            value(X_FORWARDED_CLIENT_CERT),
+            format!("Hash={};Subject=\"CN=user-alice\";URI={CALLER}", certificate.fingerprint())
+        );
+    }
+
+    #[test]
+    fn a_subject_cannot_end_its_quotes() {
+        for name in ["a\";URI=spiffe://prod/control-service/x", "a\\", "a\r\nX-Cluster-Role: x", "é\u{202e}"]
+        {
+            let (headers, _) = caller_headers(name);
+            let value = headers.0[1].1.to_str().unwrap();
+            let mut rest = value.split_once("Subject=\"").unwrap().1.chars();
+            while let Some(c) = rest.next() {
+                match c {
+                    '\\' => assert!(rest.next().is_some()),
+                    '"' => break,
+                    c => assert!((' '..='~').contains(&c)),
+                }
+            }
+            assert_eq!(rest.as_str(), format!(";URI={CALLER}"), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_the_standard_asks() {
+        let forwarded = |address: &str| {
+            let headers = AddressHeaders::new(address.parse().unwrap());
+            [0, 1].map(|at| headers.0[at].1.to_str().unwrap().to_owned())
+        };
+        assert_eq!(forwarded("2001:db8::1"), ["for=\"[2001:db8::1]\";proto=https", "2001:db8::1"]);
+        assert_eq!(forwarded("::ffff:192.0.2.1"), ["for=192.0.2.1;proto=https", "192.0.2.1"]);
+    }
+}

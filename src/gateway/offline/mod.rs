@@ -1,0 +1,4 @@
+//! Decisions without a connection: explain one request, replay an access log.
+
+pub mod explain;
+pub mod replay;

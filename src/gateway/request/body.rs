@@ -1,0 +1,360 @@
+//! Bodies on their way through: passed on chunk by chunk, counted, never gathered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::gateway::message::headers;
+use crate::gateway::request::authorization::{Exchange, Permission};
+use crate::gateway::request::problem::Problem;
+use crate::gateway::telemetry::sinks::RequestRecord;
+use crate::gateway::upstream::pool::Lease;
+
+/// How much is read of a body that nobody wants.
+const UNWANTED: usize = 64 << 10;
+
+/// How long it may take to come.
+const UNWANTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How far the body of a request has come; shared between the side that reads and the side that waits.
+#[derive(Debug)]
+pub struct Upload {
+    begun: Instant,
+    bytes: AtomicU64,
+    last_progress: AtomicU64,
+    finished: AtomicBool,
+    over_limit: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Upload {
+    /// How many bytes of the body have been read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it has been handed on.
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Whether it turned out larger than it may be.
+    pub fn is_over_limit(&self) -> bool {
+        self.over_limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller's side of it failed.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// When the last byte of it came, or the request itself.
+    pub fn last_progress(&self) -> Instant {
+        self.begun + Duration::from_micros(self.last_progress.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self, bytes: usize) -> u64 {
+        let elapsed = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_progress.store(elapsed, Ordering::Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+}
+
+/// The body of a request on its way to whoever wants it.
+///
+/// Dropped before its end, as when the request is refused, a little of it is read yet: on HTTP/2 a stream
+/// that ends with bytes unread is reset (RFC 9113, section 8.1), and callers there are, curl 7.88 among
+/// them, that lose the answer to that reset.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None` once it is known that nothing comes.
+    incoming: Option<Incoming>,
+    upload: Arc<Upload>,
+    at_most: u64,
+    version: Version,
+}
+
+impl RequestBody {
+    /// Passes `incoming` on, of a request in `version`, at most `at_most` bytes of it.
+    pub fn new(incoming: Incoming, version: Version, at_most: u64) -> Self {
+        let upload = Upload {
+            begun: Instant::now(),
+            bytes: AtomicU64::new(0),
+            last_progress: AtomicU64::new(0),
+            finished: AtomicBool::new(incoming.is_end_stream()),
+            over_limit: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        };
+        Self { incoming: Some(incoming), upload: Arc::new(upload), at_most, version }
+    }
+
+    /// A body without a byte that shares the account of this one, which has none either.
+    pub fn empty_copy(&self) -> Self {
+        Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0, version: self.version }
+    }
+
+    /// How far it has come, also after it has been handed over.
+    pub fn upload(&self) -> Arc<Upload> {
+        Arc::clone(&self.upload)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(source)) => {
+                self.upload.broken.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(BodyError::Downstream { source })));
+            }
+            None => {
+                self.upload.finished.store(true, Ordering::Relaxed);
+                return Poll::Ready(None);
+            }
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if self.upload.advance(length) > self.at_most {
+            self.upload.over_limit.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err(BodyError::TooLarge { at_most: self.at_most })));
+        }
+        if self.is_end_stream() {
+            self.upload.finished.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        // On HTTP/1.1, hyper does the same before the next request.
+        if self.version != Version::HTTP_2 || incoming.is_end_stream() || self.upload.is_broken() {
+            return;
+        }
+        // It may be dropped because the runtime ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(UNWANTED_WITHIN, waste(incoming)));
+        }
+    }
+}
+
+/// Reads the beginning of a body that nobody wants.
+async fn waste(mut incoming: Incoming) {
+    let mut left = UNWANTED;
+    while let Some(Ok(frame)) = incoming.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
+/// The body of a response on its way downstream; its end, or its loss, ends the request's record.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    /// `None` where something else ends it.
+    record: Option<RequestRecord>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The gateway's own words.
+    Own(Option<Bytes>),
+    /// What the upstream sends, with the connection it comes on.
+    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Arc<Permission> },
+}
+
+impl ResponseBody {
+    /// The gateway's own words.
+    pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
+        let text = text.into();
+        Self { content: Content::Own((!text.is_empty()).then_some(text)), record: Some(record) }
+    }
+
+    /// Nothing, of a response that is not the end of its exchange.
+    pub const fn none() -> Self {
+        Self { content: Content::Own(None), record: None }
+    }
+
+    /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
+    pub fn upstream(incoming: Incoming, lease: Lease, exchange: Exchange, record: RequestRecord) -> Self {
+        let permission = Permission::of(exchange);
+        Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
+    }
+
+    /// Whether it may go on, where that may change before its end.
+    #[must_use]
+    pub fn permission(&self) -> Option<&Arc<Permission>> {
+        match &self.content {
+            Content::Upstream { permission, .. } => Some(permission),
+            Content::Own(_) => None,
+        }
+    }
+
+    /// Why it does not come to its end, for the record.
+    pub fn fail(&mut self, reason: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.fail(reason);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let (incoming, permission) = match &mut this.content {
+            Content::Own(text) => {
+                let text = text.take();
+                if let (Some(text), Some(record)) = (&text, &mut this.record) {
+                    record.sent(text.len());
+                }
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
+            }
+            Content::Upstream { incoming, permission, .. } => (incoming, permission),
+        };
+        let frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // A response that is here whole costs no waiting; every other one is watched.
+        if !incoming.is_end_stream()
+            && let Poll::Ready(problem) = permission.poll_end(cx)
+        {
+            this.fail(problem.code());
+            return Poll::Ready(Some(Err(BodyError::Forbidden { why: Box::new(problem) })));
+        }
+        match ready!(frame) {
+            Some(Ok(frame)) => {
+                if let Some(record) = &mut this.record {
+                    record.sent(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+            }
+            Some(Err(source)) => {
+                this.fail("upstream.body");
+                Poll::Ready(Some(Err(BodyError::Upstream { source })))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(text) => text.is_none(),
+            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(u64::MAX)))
+            }
+            Content::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let complete = self.is_end_stream();
+        if let Content::Upstream { lease, .. } = &mut self.content
+            && let Some(lease) = lease.take()
+            && complete
+        {
+            lease.give_back();
+        }
+        if let Some(record) = &mut self.record {
+            record.finish(complete);
+        }
+    }
+}
+
+/// Trailers are headers too: what may not be said in front may not be said behind.
+fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The caller's connection failed, or what it sent is no body.
+    #[error("the caller's body ended early")]
+    Downstream {
+        /// What hyper says.
+        source: hyper::Error,
+    },
+    /// It may not go on.
+    #[error("the response may not go on")]
+    Forbidden {
+        /// Why.
+        #[source]
+        why: Box<Problem>,
+    },
+    /// The upstream sent nothing more for too long.
+    #[error("the upstream stopped in the middle of the body")]
+    Silent,
+    /// More bytes than the route takes.
+    #[error("the body is larger than {at_most} bytes")]
+    TooLarge {
+        /// How many it takes.
+        at_most: u64,
+    },
+    /// The upstream's connection failed, or what it sent is no body.
+    #[error("the upstream's body ended early")]
+    Upstream {
+        /// What hyper says.
+        source: hyper::Error,
+    },
+}
+
+impl BodyError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Downstream { .. } => "body.downstream",
+            Self::Forbidden { why } => why.code(),
+            Self::Silent => "body.silent",
+            Self::TooLarge { .. } => "body.too_large",
+            Self::Upstream { .. } => "body.upstream",
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A request that is not answered with what was asked for: whose fault it is, its status, and the few
+//! fixed words that the caller gets (RFC 9457). The causes are for the log.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::gateway::control::reload::PushError;
+use crate::gateway::message::framing::FramingError;
+use crate::gateway::message::path::PathError;
+use crate::gateway::message::request_id::RequestId;
+use crate::gateway::policy::{Denial, DenyReason};
+use crate::gateway::request::body::ResponseBody;
+use crate::gateway::sessions::registry::CutReason;
+use crate::gateway::telemetry::sinks::RequestRecord;
+use crate::gateway::upstream::assertion::AssertionError;
+use crate::gateway::upstream::pool::ForwardError;
+use crate::gateway::with_causes;
+use crate::revocation::CrlError;
+use crate::x509::KeyIdentifier;
+use crate::x509::crl::CrlNumber;
+
+/// Why a request is not answered with what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// What the service behind is told about the caller cannot be signed.
+    #[error(transparent)]
+    Assertion(#[from] AssertionError),
+    /// The caller's body failed on the way.
+    #[error("the body ended early")]
+    BodyBroken,
+    /// The body is larger than the route takes.
+    #[error("the body is larger than {at_most} bytes")]
+    BodyTooLarge {
+        /// How many bytes it takes.
+        at_most: u64,
+    },
+    /// The connection is being cut.
+    #[error("the connection is being closed: {}", .0.code())]
+    Cut(CutReason),
+    /// The policy refuses the call.
+    #[error("{}", .0.reason)]
+    Denied(Denial),
+    /// There is no response from the upstream.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The message could be read in more than one way.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// A task of ours panicked.
+    #[error("the gateway failed")]
+    Internal,
+    /// One of the gateway's own resources is not asked for so.
+    #[error("this resource takes {allow} only")]
+    MethodNotAllowed {
+        /// What it takes.
+        allow: &'static str,
+    },
+    /// The request is for another host than the one that the caller named in its handshake; or it named none,
+    /// and the host is none of ours.
+    #[error("the request is for another host than the TLS connection")]
+    Misdirected,
+    /// The gateway has no such resource.
+    #[error("the gateway has no such resource")]
+    NotFound,
+    /// The path could be read in more than one way.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A pushed CRL is not taken.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The caller has as many requests under way as it may have.
+    #[error("the caller has as many requests under way as it may have")]
+    TooManyRequests,
+}
+
+/// Whose fault a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's.
+    Downstream,
+    /// The gateway's own.
+    Internal,
+    /// The service's behind.
+    Upstream,
+}
+
+/// What a 401 has to ask for (RFC 9110, section 11.6.1). No scheme is registered for certificates of TLS
+/// clients; this is the name under which one was proposed.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
+
+impl Problem {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self.status() {
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Side::Upstream,
+            // The caller does too much, and a line for each would do as much to our own log.
+            _ if matches!(self, Self::TooManyRequests) => Side::Downstream,
+            status if status.is_server_error() => Side::Internal,
+            _ => Side::Downstream,
+        }
+    }
+
+    /// The status that the caller gets.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BodyTooLarge { .. } | Self::Forward(ForwardError::BodyTooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
+            // These say nothing against the caller's certificate.
+            Self::Cut(
+                CutReason::GivenUp | CutReason::Operator | CutReason::Shutdown | CutReason::Stalled,
+            )
+            | Self::Forward(ForwardError::Busy)
+            | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cut(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::BodyBroken | Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
+            Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,
+            Self::Forward(ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Forward(_) => StatusCode::BAD_GATEWAY,
+            Self::Framing(error) => error.status(),
+            Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Path(error) => error.status(),
+            Self::Push(error) => match error {
+                PushError::Crl(CrlError::Rollback { .. } | CrlError::NumberReused { .. })
+                | PushError::NoStateDirectory
+                | PushError::RevocationDisabled => StatusCode::CONFLICT,
+                PushError::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+                PushError::Busy => StatusCode::TOO_MANY_REQUESTS,
+                PushError::TooMany { .. } | PushError::Unreadable { .. } => StatusCode::BAD_REQUEST,
+                PushError::Crl(_) | PushError::Stale { .. } | PushError::State(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+            },
+        }
+    }
+
+    /// The stable code, in the log and in the body.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Assertion(error) => error.code(),
+            Self::BodyBroken => "request.body_broken",
+            Self::BodyTooLarge { .. } => "request.body_too_large",
+            Self::Cut(reason) => reason.code(),
+            Self::Denied(denial) => denial.reason.code(),
+            Self::Forward(error) => error.code(),
+            Self::Framing(error) => error.code(),
+            Self::Internal => "gateway.internal",
+            Self::MethodNotAllowed { .. } => "request.method_not_allowed",
+            Self::Misdirected => "request.misdirected",
+            Self::NotFound => "request.not_found",
+            Self::Path(error) => error.code(),
+            Self::Push(error) => error.code(),
+            Self::TooManyRequests => "request.identity_limit",
+        }
+    }
+
+    /// The two CRLs that are at odds, if that is the problem.
+    fn conflict(&self) -> Option<Conflict<'_>> {
+        match self {
+            Self::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
+                Some(Conflict { issuer, current: *current, offered: *offered })
+            }
+            Self::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
+                Some(Conflict { issuer, current: *number, offered: *number })
+            }
+            _ => None,
+        }
+    }
+
+    /// The response that says so; `record` is finished when it has gone out.
+    #[must_use]
+    pub fn into_response(self, method: &Method, mut record: RequestRecord) -> Response<ResponseBody> {
+        let status = self.status();
+        record.answered(status);
+        record.fail(self.code());
+        if self.side() != Side::Downstream {
+            log(&self, &record);
+        }
+        let request_id = record.id();
+        let body = ProblemBody {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &self.to_string(),
+            code: self.code(),
+            request_id,
+            conflict: self.conflict(),
+        };
+        let mut text = serde_json::to_vec(&body).unwrap_or_default();
+        text.push(b'\n');
+        let mut response = own_response(status, "application/problem+json", text.into(), method, record);
+        if matches!(self, Self::Framing(_)) {
+            // Nobody can say where the next request begins.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(
+            self,
+            Self::Push(PushError::Busy) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests
+        ) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// A response in the gateway's own words.
+pub fn own_response(
+    status: StatusCode,
+    content_type: &'static str,
+    text: Bytes,
+    method: &Method,
+    record: RequestRecord,
+) -> Response<ResponseBody> {
+    let length = HeaderValue::from(text.len());
+    // To HEAD, everything but the body.
+    let text = if method == Method::HEAD { Bytes::new() } else { text };
+    let mut response = Response::new(ResponseBody::own(text, record));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(problem: &Problem, record: &RequestRecord) {
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: RequestId,
+    #[serde(flatten)]
+    conflict: Option<Conflict<'a>>,
+}
+
+/// Of which issuer, and the numbers of the CRL in force and of the one that was offered.
+#[derive(Serialize)]
+struct Conflict<'a> {
+    issuer: &'a KeyIdentifier,
+    current: CrlNumber,
+    offered: CrlNumber,
+}

@@ -1,0 +1,8 @@
+//! Access log, metrics and the memory of refused handshakes.
+
+pub mod line_log;
+pub mod log_file;
+pub mod log_rate_limit;
+pub mod metrics;
+pub mod refused_handshakes;
+pub mod sinks;
