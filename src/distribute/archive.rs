@@ -1,4 +1,4 @@
-//! One tar file to hand over: the package, and a few lines that say what to do with it.
+//! Tar archive of a package, with a README for its recipient.
 
 use std::io;
 
@@ -10,19 +10,18 @@ use crate::clock::rfc3339;
 use crate::identity::{Identity, Recipient};
 use crate::secret::Secret;
 
-/// Size of tar's blocks: a header is one, contents are filled up to whole ones.
+/// Block size of tar. A header is one block; contents are padded to whole blocks.
 const BLOCK: usize = 512;
 
-/// The package as a tar, all of it in one directory `name`; `readme` comes first, so that it is what a
-/// listing begins with.
+/// Write `package` as a tar archive with a single directory `name`. `readme` is its first file.
 ///
 /// # Errors
-/// When a name or a size does not fit the format, which none of ours does.
+/// When a file name or size exceeds the limits of the ustar format.
 pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) -> io::Result<Secret> {
     let files = [("README", 0o644, readme.as_bytes())]
         .into_iter()
         .chain(package.files().iter().map(|file| (file.name.as_str(), file.mode(), file.bytes())));
-    // Room for all of it from the start: a buffer that grows would leave copies of the key behind.
+    // Allocated at full size: a growing buffer would leave copies of the key in freed memory.
     let blocks = files.clone().map(|(_, _, bytes)| 1 + bytes.len().div_ceil(BLOCK)).sum::<usize>();
     let mut tar = Builder::new(Vec::with_capacity((blocks + 3) * BLOCK));
     let seconds = u64::try_from(at.unix_timestamp()).unwrap_or_default();
@@ -42,20 +41,20 @@ pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) 
     tar.into_inner().map(Secret::new)
 }
 
-/// Three lines for whoever is handed the archive.
+/// Text of the README: three lines on identity, validity and use of the files.
 #[must_use]
 pub fn readme(identity: &Identity, stem: &FileStem, not_after: OffsetDateTime, package: &Package) -> String {
     let keep = if package.has_key() {
-        format!("Keep {stem}.key to yourself, mode 0600 in a directory of mode 0700; nobody else needs it.")
+        format!("Keep {stem}.key secret, with mode 0600 in a directory of mode 0700; do not share it.")
     } else {
-        format!("{stem}.crt goes with the private key that its certificate was requested with.")
+        format!("{stem}.crt belongs to the private key that signed its certificate signing request.")
     };
     let usage = match identity.role.recipient() {
         Recipient::Person => format!(
             "Call the API: curl --cacert cluster.crt --cert {stem}.crt --key {stem}.key https://HOST/"
         ),
         Recipient::NamedHost | Recipient::Machine(_) => format!(
-            "Configure the service with {stem}.crt and {stem}.key, trust in cluster.crt, and revocation by cluster.crl."
+            "Configure the service with {stem}.crt and {stem}.key, trust anchors from cluster.crt, and revocation from cluster.crl."
         ),
     };
     format!("This is {identity}, valid until {}.\n{keep}\n{usage}\n", rfc3339(not_after))
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archive_has_the_files_with_their_modes_in_one_directory() {
+    fn an_archive_has_one_directory_with_all_files_and_modes() {
         let bytes = archive("node-1", "read me\n", &package(), datetime!(2027-01-31 0:00 UTC)).unwrap();
         let mut entries = Vec::new();
         for entry in tar::Archive::new(bytes.expose()).entries().unwrap() {

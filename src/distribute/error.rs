@@ -1,4 +1,4 @@
-//! Why a package is not where it should be.
+//! Errors of a delivery, and the output of the remote side.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,51 +6,62 @@ use std::path::PathBuf;
 use super::package::FileStem;
 use crate::clock::EntropyError;
 
-/// What `ssh` or the far side said on standard error.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+/// Standard error output of `ssh` and of the commands that it ran on the remote machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Words(String);
+pub struct RemoteOutput(String);
 
-impl Words {
-    /// Made fit for a message: bounded, without control characters but line breaks, and without the
-    /// frame that `ssh` draws around its warnings.
+impl RemoteOutput {
+    /// Make output fit for an error text: at most 20 lines of 300 characters, no control characters but
+    /// line breaks, and without the frame of `@` that `ssh` draws around warnings.
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let clean = |line: &str| line.chars().filter(|c| !c.is_control()).take(300).collect::<String>();
         let lines = text.lines().map(|line| clean(line.trim_matches(['@', ' ', '\r'])));
         let lines: Vec<String> = lines.filter(|line| !line.is_empty()).take(20).collect();
-        Self(if lines.is_empty() { "nothing was said".to_owned() } else { lines.join("\n") })
+        if lines.is_empty() { Self::none() } else { Self(lines.join("\n")) }
+    }
+
+    /// Stand-in for output that is empty.
+    pub(super) fn none() -> Self {
+        Self("no output".to_owned())
+    }
+
+    /// Stand-in for output that did not end in time, or could not be read.
+    pub(super) fn unavailable() -> Self {
+        Self("the output could not be read".to_owned())
     }
 }
 
-/// What the far side could not or would not do; it has its old files.
+/// Failed step of the remote script. The previous files are still in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RemoteFault {
-    /// The directory cannot be made or closed to others.
-    #[error("the directory cannot be made, or not be closed to others")]
+pub enum RemoteFailure {
+    /// The directory cannot be created, or its mode cannot be set to 0700.
+    #[error("the directory cannot be created, or cannot be closed to other users")]
     Directory,
-    /// The directory belongs to another account, which could change what is in it.
-    #[error("the directory belongs to another account than the one that was logged in to")]
+    /// The directory belongs to another account, which could replace the files in it.
+    #[error("the directory belongs to another account than the one logged in")]
     Foreign,
-    /// Where a file is to be there is something else than a file.
-    #[error("something that is not a file has the name of one")]
+    /// A directory, link or device has the name of a file to be delivered.
+    #[error("something that is not a regular file has the name of a delivered file")]
     Occupied,
-    /// The files could not be renamed; the old ones were brought back.
-    #[error("the files cannot be put in their places")]
+    /// A file could not be renamed; the previous files were restored.
+    #[error("the files cannot be put in place")]
     Place,
-    /// The files could not be read back.
-    #[error("what arrived cannot be read back")]
+    /// A file could not be read back.
+    #[error("the files cannot be read back")]
     Read,
-    /// The directory is open to others and holds more than files.
-    #[error("the directory is open to others and holds other directories")]
+    /// The directory is open to other users and holds files that are not part of the delivery.
+    #[error("the directory is open to other users and holds other files")]
     Shared,
-    /// The files could not be written.
+    /// A file could not be written.
     #[error("the files cannot be written")]
     Write,
 }
 
-impl RemoteFault {
+impl RemoteFailure {
+    /// Parse the word after `failed` in the script's output.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "directory" => Self::Directory,
@@ -65,121 +76,129 @@ impl RemoteFault {
     }
 }
 
-/// Why a package is not where it should be.
+/// Failure of a delivery.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// The connection ended before everything was there.
-    #[error("the connection ended before everything had arrived; nothing was changed there")]
+    /// The connection ended before all files had arrived.
+    #[error("the connection ended before all files had arrived; nothing was changed there")]
     Cut {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// The machine let nobody in.
+    /// The machine refused the login.
     #[error("the machine denied access")]
     Denied {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// What came back is not what was sent.
-    #[error("{file} came back as another file than was sent; nothing was changed there")]
+    /// A file read back differs from the file sent.
+    #[error("{file} differs from the file that was sent; nothing was changed there")]
     Differs {
-        /// The file.
+        /// Name of the file.
         file: String,
     },
-    /// No randomness.
+    /// The operating system provides no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The machine has another key than it had before: it may be another machine.
-    #[error("the machine has another host key than the known one")]
+    /// The host key differs from the known one: it may be another machine.
+    #[error("the machine's host key differs from the known one")]
     HostKeyChanged {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// The machine's key is not known, and nobody can be asked.
+    /// The host key is unknown, and `ssh` may not ask the user.
     #[error("the machine's host key is not known")]
     HostKeyUnknown {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// There is no `ssh` here.
+    /// `ssh` cannot be started.
     #[error("cannot run {}", program.display())]
     NoSsh {
-        /// The program.
+        /// Program that was to be run.
         program: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The certificate comes without its key, and the key that is there is another's: together they would
-    /// serve nobody.
+    /// The certificate comes without its key, and the key in place belongs to another certificate.
     #[error(
-        "{stem}.key there is not this certificate's: {stem}.crt beside it has another key, or cannot be read; nothing was changed there"
+        "{stem}.key there does not belong to this certificate: {stem}.crt beside it has another key, or cannot be read; nothing was changed there"
     )]
     OtherKey {
-        /// What certificate and key are called there.
+        /// File name of certificate and key.
         stem: FileStem,
     },
-    /// The far side gave up.
-    #[error("{fault}; nothing was changed there")]
+    /// A step of the remote script failed.
+    #[error("{failure}; nothing was changed there")]
     Refused {
-        /// At what.
-        fault: RemoteFault,
-        /// What was said.
+        /// Step that failed.
+        failure: RemoteFailure,
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// The files are in their places; what became of the reload command is not known.
-    #[error("the files are in their places, but the reload command had not ended when the connection did")]
+    /// The files are in place; the result of the reload command is unknown.
+    #[error("the files are in place, but the connection ended before the reload command did")]
     ReloadUnknown {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// It took too long.
-    #[error("it was not done after {seconds} s; nothing was changed there")]
+    /// The files could not be put in place, and the previous ones could not all be restored.
+    #[error(
+        "the files cannot be put in place, and not every previous file could be restored: what is missing is there as .NAME.cluster-ca-*.old"
+    )]
+    RollbackFailed {
+        /// Remote output.
+        #[source]
+        output: RemoteOutput,
+    },
+    /// The time limit expired.
+    #[error("the delivery took longer than {seconds} s; nothing was changed there")]
     Timeout {
-        /// How long was waited.
+        /// Time limit.
         seconds: u64,
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// The machine could not be reached, or was lost before it had said anything.
+    /// The connection failed before the remote script started.
     #[error("the connection to the machine failed; nothing was changed there")]
     Unreachable {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
-    /// The connection ended after the files were to be put in their places.
-    #[error("the connection ended before the machine said whether it has the new files")]
+    /// The connection ended after the order to put the files in place, and before its confirmation.
+    #[error("the connection ended before the machine confirmed the new files; they may be in place or not")]
     Unsure {
-        /// What was said.
+        /// Remote output.
         #[source]
-        words: Words,
+        output: RemoteOutput,
     },
 }
 
 impl DeliveryError {
-    /// What `ssh` itself failed at: it says so in words that have been the same for decades.
-    pub(super) fn of_ssh(words: Words) -> Self {
-        let says = |text| words.0.contains(text);
-        if says("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-            Self::HostKeyChanged { words }
-        } else if says("Host key verification failed") {
-            Self::HostKeyUnknown { words }
-        } else if says("Permission denied (") || says("Too many authentication failures") {
-            Self::Denied { words }
+    /// The error behind a failure of `ssh` itself. OpenSSH has not changed these texts for decades.
+    pub(super) fn of_ssh(output: RemoteOutput) -> Self {
+        let contains = |text| output.0.contains(text);
+        if contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            Self::HostKeyChanged { output }
+        } else if contains("Host key verification failed") {
+            Self::HostKeyUnknown { output }
+        } else if contains("Permission denied (") || contains("Too many authentication failures") {
+            Self::Denied { output }
         } else {
-            Self::Unreachable { words }
+            Self::Unreachable { output }
         }
     }
 
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -191,16 +210,17 @@ impl DeliveryError {
             Self::HostKeyUnknown { .. } => "network.host_key_unknown",
             Self::NoSsh { .. } => "system.ssh",
             Self::OtherKey { .. } => "remote.other_key",
-            Self::Refused { fault, .. } => match fault {
-                RemoteFault::Directory => "remote.directory",
-                RemoteFault::Foreign => "remote.foreign_owner",
-                RemoteFault::Occupied => "remote.occupied",
-                RemoteFault::Place => "remote.place",
-                RemoteFault::Read => "remote.read",
-                RemoteFault::Shared => "remote.shared_directory",
-                RemoteFault::Write => "remote.write",
+            Self::Refused { failure, .. } => match failure {
+                RemoteFailure::Directory => "remote.directory",
+                RemoteFailure::Foreign => "remote.foreign_owner",
+                RemoteFailure::Occupied => "remote.occupied",
+                RemoteFailure::Place => "remote.place",
+                RemoteFailure::Read => "remote.read",
+                RemoteFailure::Shared => "remote.shared_directory",
+                RemoteFailure::Write => "remote.write",
             },
             Self::ReloadUnknown { .. } => "remote.reload",
+            Self::RollbackFailed { .. } => "remote.rollback",
             Self::Timeout { .. } => "network.timeout",
             Self::Unreachable { .. } => "network.unreachable",
             Self::Unsure { .. } => "network.unsure",

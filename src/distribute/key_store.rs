@@ -1,7 +1,7 @@
-//! A PKCS#12 key store (RFC 7292) for browsers and Java: key and certificate under a password.
+//! PKCS#12 key store (RFC 7292) for browsers and Java: private key and certificate chain.
 //!
-//! Encrypted with PBES2 (PBKDF2 with HMAC-SHA-256, AES-256-CBC; RFC 8018) and authenticated with
-//! HMAC-SHA-256: what Java 8u301, OpenSSL 1.1.1, NSS and their successors read.
+//! The store is encrypted with PBES2 (PBKDF2 with HMAC-SHA-256, AES-256-CBC; RFC 8018) and
+//! authenticated with HMAC-SHA-256. Java 8u301, OpenSSL 1.1.1, NSS and their successors read it.
 
 use p12_keystore::{
     Certificate as StoredCertificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm,
@@ -12,22 +12,22 @@ use crate::keys::{KeyError, PrivateKey};
 use crate::secret::Secret;
 use crate::x509::Certificate;
 
-/// Rounds of PBKDF2: what OWASP asks for HMAC-SHA-256; a tenth of a second to open.
-const ROUNDS: u32 = 600_000;
+/// PBKDF2 iterations: the OWASP recommendation for HMAC-SHA-256; opening takes a tenth of a second.
+const ITERATIONS: u32 = 600_000;
 
-/// Rounds for the integrity check, whose older derivation some readers bound to less.
-const MAC_ROUNDS: u32 = 100_000;
+/// Iterations of the MAC's key derivation; some readers limit these to fewer than PBKDF2's.
+const MAC_ITERATIONS: u32 = 100_000;
 
-/// The password of a key store: 8 to 1024 printable ASCII characters, because implementations encode
-/// all others differently.
+/// Password of a key store: 8 to 1024 printable ASCII characters. Implementations disagree on the
+/// encoding of all others.
 #[derive(Debug)]
-pub struct Password(Secret);
+pub struct KeyStorePassword(Secret);
 
-impl Password {
-    /// Judges what somebody typed or a file holds.
+impl KeyStorePassword {
+    /// Check a password that was typed or read from a file.
     ///
     /// # Errors
-    /// [`KeyStoreError::Password`] for one that is too short, too long or not printable ASCII.
+    /// [`KeyStoreError::Password`] when it is too short, too long or not printable ASCII.
     pub fn new(secret: Secret) -> Result<Self, KeyStoreError> {
         let bytes = secret.expose();
         let printable = bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
@@ -38,21 +38,20 @@ impl Password {
         }
     }
 
-    /// The password is ASCII, hence UTF-8.
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(self.0.expose()).unwrap_or_default()
+    fn as_str(&self) -> Result<&str, KeyStoreError> {
+        std::str::from_utf8(self.0.expose()).map_err(|_| KeyStoreError::Password)
     }
 }
 
-/// A key store of one entry called `alias`: the private key and its chain, the leaf first.
+/// Create a key store with one entry `alias`: the private key and its chain, leaf first.
 ///
 /// # Errors
-/// [`KeyStoreError`]: the key cannot be read, or the library refuses.
+/// [`KeyStoreError`] when the key cannot be parsed or the encoder fails.
 pub fn key_store(
     alias: &str,
     key_pem: &Secret,
     chain: &[&Certificate],
-    password: &Password,
+    password: &KeyStorePassword,
 ) -> Result<Secret, KeyStoreError> {
     let key = PrivateKey::from_pem(key_pem)?;
     let refused = |error: p12_keystore::error::Error| KeyStoreError::Library { why: error.to_string() };
@@ -62,42 +61,42 @@ pub fn key_store(
         .map(|certificate| StoredCertificate::from_der(&certificate.der))
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?;
-    // What ties the key to its certificate: any bytes that only these two have.
+    // Links the key to its certificate (localKeyID, RFC 2985): any value unique to the pair.
     let local_key_id = chain.first().map(|leaf| leaf.fingerprint().0.to_vec()).unwrap_or_default();
     let mut store = KeyStore::new();
     let entry = PrivateKeyChain::new(local_key_id, stored_key, certificates);
     store.add_entry(alias, KeyStoreEntry::PrivateKeyChain(entry));
     let bytes = store
-        .writer(password.as_str())
+        .writer(password.as_str()?)
         .encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256)
-        .encryption_iterations(ROUNDS)
+        .encryption_iterations(ITERATIONS)
         .mac_algorithm(MacAlgorithm::HmacSha256)
-        .mac_iterations(MAC_ROUNDS)
+        .mac_iterations(MAC_ITERATIONS)
         .write()
         .map_err(refused)?;
     Ok(Secret::new(bytes))
 }
 
-/// Why there is no key store.
+/// Failure to create a key store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyStoreError {
-    /// The private key cannot be read.
+    /// The private key cannot be parsed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The library refused.
-    #[error("cannot make the key store: {why}")]
+    /// The PKCS#12 library failed.
+    #[error("cannot create the key store: {why}")]
     Library {
-        /// Its words.
+        /// Error text of the library.
         why: String,
     },
-    /// Not a password that every reader of such a file understands.
-    #[error("the password of a key store has 8 to 1024 printable ASCII characters")]
+    /// The password has characters or a length that some readers do not support.
+    #[error("the password of a key store must have 8 to 1024 printable ASCII characters")]
     Password,
 }
 
 impl KeyStoreError {
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -113,12 +112,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_readers_would_encode_differently_is_refused() {
+    fn a_password_without_a_portable_encoding_is_refused() {
         let long = "a".repeat(1025);
         for text in ["", "short", "with\ttab in it", "pässwörter", "line\nbreaks", &long] {
-            let refused = Password::new(Secret::new(text.as_bytes().to_vec())).unwrap_err();
+            let refused = KeyStorePassword::new(Secret::new(text.as_bytes().to_vec())).unwrap_err();
             assert_eq!(refused.code(), "input.password", "{text:?}");
         }
-        assert!(Password::new(Secret::new(b"correct horse".to_vec())).is_ok());
+        assert!(KeyStorePassword::new(Secret::new(b"correct horse".to_vec())).is_ok());
     }
 }

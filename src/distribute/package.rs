@@ -1,4 +1,4 @@
-//! The files of one identity, under the names that its service expects.
+//! Files of one identity, under the names that its service expects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use crate::files::Access;
 use crate::identity::Role;
 use crate::secret::Secret;
 
-/// What the files of a certificate and its key are called where they are used, without `.crt` and
-/// `.key`: a service's configuration names them once and for all.
+/// File name of a certificate and its key on the target machine, without `.crt` and `.key`. It stays the
+/// same across renewals, so that a service's configuration never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileStem(String);
 
 impl FileStem {
-    /// The role's own: `control-service`, `node` or `user`.
+    /// Default stem of `role`: `control-service`, `node` or `user`.
     #[must_use]
     pub fn of_role(role: Role) -> Self {
         Self(role.installed_stem().to_owned())
     }
 
-    /// The stem as text.
+    /// Stem as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,8 +30,8 @@ impl FileStem {
 impl FromStr for FileStem {
     type Err = FileStemError;
 
-    /// Takes 1 to 64 letters, digits and `._-`, a letter or digit first; `cluster` is what everybody
-    /// trusts.
+    /// Accepts 1 to 64 letters, digits and `._-`, a letter or digit first. `cluster` is reserved for the
+    /// trust files.
     fn from_str(text: &str) -> Result<Self, FileStemError> {
         let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -49,34 +49,34 @@ impl fmt::Display for FileStem {
     }
 }
 
-/// A text that files cannot be called.
+/// Text that is not a [`FileStem`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{given}` is not a name for the files: 1 to 64 letters, digits and ._- are expected, and not `cluster`"
+    "`{given}` is not a valid file name stem: 1 to 64 letters, digits and ._- are expected, and not `cluster`"
 )]
 pub struct FileStemError {
     given: String,
 }
 
 impl FileStemError {
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "input.file_stem"
     }
 }
 
-/// Files that belong together: they take their places together or not at all.
+/// Files that are installed together or not at all.
 #[derive(Debug)]
 pub struct Package {
     stem: FileStem,
-    files: Vec<PackedFile>,
+    files: Vec<PackageFile>,
 }
 
-/// One of them.
+/// File of a [`Package`].
 #[derive(Debug)]
-pub struct PackedFile {
-    /// Its name in the directory.
+pub struct PackageFile {
+    /// File name without directory.
     pub name: String,
     contents: Contents,
 }
@@ -88,7 +88,7 @@ enum Contents {
 }
 
 impl Package {
-    /// A certificate under `stem`, with its key if that is to go with it, and what the cluster trusts.
+    /// Pack a certificate as `stem`, its private key if there is one, the trust bundle and the CRL.
     #[must_use]
     pub fn new(
         stem: &FileStem,
@@ -97,9 +97,10 @@ impl Package {
         bundle: Arc<[u8]>,
         crl: Arc<[u8]>,
     ) -> Self {
-        let public = |name: String, contents| PackedFile { name, contents: Contents::Public(contents) };
-        let key = key.map(|key| PackedFile { name: format!("{stem}.key"), contents: Contents::Private(key) });
-        // The key first: whoever sees the certificate finds its key beside it.
+        let public = |name: String, contents| PackageFile { name, contents: Contents::Public(contents) };
+        let key =
+            key.map(|key| PackageFile { name: format!("{stem}.key"), contents: Contents::Private(key) });
+        // The key first: a service that reads the new certificate finds the new key in place.
         let files = key.into_iter().chain([
             public(format!("{stem}.crt"), certificate.into()),
             public("cluster.crt".to_owned(), bundle),
@@ -108,34 +109,34 @@ impl Package {
         Self { stem: stem.clone(), files: files.collect() }
     }
 
-    /// What the certificate and its key are called.
+    /// File name of certificate and key.
     #[must_use]
     pub fn stem(&self) -> &FileStem {
         &self.stem
     }
 
-    /// The files, in the order in which they take their places.
+    /// Files, in the order of installation.
     #[must_use]
-    pub fn files(&self) -> &[PackedFile] {
+    pub fn files(&self) -> &[PackageFile] {
         &self.files
     }
 
-    /// The certificate as it is delivered.
+    /// Content of the certificate file.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
         let name = format!("{}.crt", self.stem);
-        self.files.iter().find(|file| file.name == name).map_or(&[], PackedFile::bytes)
+        self.files.iter().find(|file| file.name == name).map_or(&[], PackageFile::bytes)
     }
 
-    /// Whether the private key is among them.
+    /// Whether the package contains the private key.
     #[must_use]
     pub fn has_key(&self) -> bool {
         self.files.iter().any(|file| file.access() == Access::Private)
     }
 }
 
-impl PackedFile {
-    /// What is in it.
+impl PackageFile {
+    /// Content of the file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.contents {
@@ -144,7 +145,7 @@ impl PackedFile {
         }
     }
 
-    /// Who may read it.
+    /// Access class of the file.
     #[must_use]
     pub fn access(&self) -> Access {
         match self.contents {
@@ -153,7 +154,7 @@ impl PackedFile {
         }
     }
 
-    /// Its mode, as octal digits without the leading zero.
+    /// Mode bits: 0600 for private files, 0644 for public ones.
     #[must_use]
     pub fn mode(&self) -> u32 {
         match self.access() {
@@ -167,12 +168,12 @@ impl PackedFile {
 pub(super) mod testing {
     use super::*;
 
-    /// A package with recognizable contents.
+    /// Package with recognizable contents.
     pub(crate) fn package() -> Package {
         package_with(Some("the key\n"))
     }
 
-    /// The same, with this key or with none.
+    /// Package with the given key, or none.
     pub(crate) fn package_with(key: Option<&str>) -> Package {
         let text = |text: &str| text.as_bytes().to_vec();
         let key = key.map(|key| Secret::new(text(key)));
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_has_the_names_that_its_service_is_configured_with() {
+    fn each_role_has_its_default_file_names() {
         let stems = Role::ALL.map(|role| FileStem::of_role(role).to_string());
         assert_eq!(stems, ["control-service", "node", "user"]);
     }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stem_is_one_plain_word_and_not_the_clusters() {
+    fn a_stem_is_one_plain_word_other_than_cluster() {
         for text in ["node", "plugin", "control-service", "a.b_c-1"] {
             assert!(text.parse::<FileStem>().is_ok(), "{text}");
         }

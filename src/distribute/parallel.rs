@@ -1,35 +1,35 @@
-//! Many jobs at a time, but not all of them.
+//! Jobs on a bounded number of threads.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Runs every job on at most `at_most` threads; `finished` is told of each on the calling thread, in
-/// the order in which they end.
+/// Run every job on at most `max_threads` threads. `on_done` runs on the calling thread with the index and
+/// result of each job, in the order of completion.
 pub fn in_parallel<J: Sync, R: Send>(
     jobs: &[J],
-    at_most: NonZeroUsize,
+    max_threads: NonZeroUsize,
     run: impl Fn(&J) -> R + Sync,
-    mut finished: impl FnMut(usize, R),
+    mut on_done: impl FnMut(usize, R),
 ) {
     let next = AtomicUsize::new(0);
     let (results, ended) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..at_most.get().min(jobs.len()) {
+        for _ in 0..max_threads.get().min(jobs.len()) {
             let (next, run, results) = (&next, &run, results.clone());
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(index) else { break };
-                    // Nobody listens any more only when the caller is unwinding.
+                    // The receiver is gone only while the calling thread panics.
                     let _ = results.send((index, run(job)));
                 }
             });
         }
         drop(results);
         for (index, result) in ended {
-            finished(index, result);
+            on_done(index, result);
         }
     });
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_job_is_run_once_and_reported() {
+    fn every_job_runs_once_and_is_reported() {
         let jobs: Vec<usize> = (0..100).collect();
         let mut results = vec![None; jobs.len()];
         in_parallel(
@@ -59,7 +59,7 @@ mod tests {
     fn as_many_as_allowed_run_at_once() {
         let barrier = Barrier::new(3);
         let mut count = 0;
-        // Ends only if three jobs are under way together.
+        // Returns only if three jobs run at the same time.
         in_parallel(
             &[(); 6],
             NonZeroUsize::new(3).unwrap(),

@@ -1,22 +1,27 @@
-# The far side of a delivery: POSIX sh and the tools that POSIX demands, nothing else.
+# Remote side of a delivery: POSIX sh and the utilities of POSIX, nothing else.
 #
-# Before this come the lines that set `directory`, `tag`, `files` (NAME:MODE:BYTES ...), `keyless` (the stem
-# of a certificate that comes without its key, or nothing) and `reload`.
-# Standard input goes on with the files' bytes, one file after the other, then one line: `place`.
-# Standard output says, each on a line that begins with the tag: `begun`; for what is keyless `beside BYTES`,
-# followed by the certificate that the key there belongs to, or `beside nothing`; `staged`, followed by the
-# bytes of the files as they are on the disk; `placed`; `reloaded STATUS`; or `failed WHY`.
+# Lines before this script set `directory`, `tag`, `files` (NAME:MODE:BYTES ...), `keyless` (file name stem of a
+# certificate delivered without its key, or empty) and `reload`.
+# Standard input continues with the content of the files, one after the other, then one line: `place`.
+# Standard output has lines that begin with the tag:
+#   started
+#   existing BYTES     only if `keyless` is set; followed by the certificate of the key in place
+#   existing none      likewise, if there is no key or no certificate in place
+#   staged             followed by the content of the files as read back from disk
+#   placed
+#   reloaded STATUS
+#   failed REASON
 
 umask 077
 LC_ALL=C
 export LC_ALL
 
-say() {
+report() {
     printf '%s %s\n' "$tag" "$*"
 }
 
-# Sets name, mode, size, temporary, former and final from an element of $files.
-look_at() {
+# Set name, mode, size, temporary, former and final from an element of $files.
+select_file() {
     name=${1%%:*}
     size=${1##*:}
     mode=${1#*:}
@@ -26,25 +31,24 @@ look_at() {
     final=$directory/$name
 }
 
-# One file or directory where sync knows how, else everything.
+# Only newer sync utilities take a file name; the others flush everything.
 make_durable() {
     sync "$1" 2>/dev/null || sync
 }
 
-tidy() {
+clean_up() {
     for file in $files; do
-        look_at "$file"
+        select_file "$file"
         rm -f "$temporary" "$former"
     done
 }
 
 fail() {
-    tidy
-    say failed "$1"
+    clean_up
+    report failed "$1"
     exit 1
 }
 
-# Whether a name is one of those that are delivered.
 is_delivered() {
     for file in $files; do
         [ "${file%%:*}" = "$1" ] && return 0
@@ -52,8 +56,8 @@ is_delivered() {
     return 1
 }
 
-# A directory that was made here, or has nothing but what is delivered, is closed to others. Anything else
-# in one that is open says that others use it as well: it is not touched.
+# A new directory, or one that holds nothing but delivered files, is closed to other users. Any other entry
+# in an open directory means that another user needs it too: such a directory is refused.
 prepare_directory() {
     mkdir -p "$directory" || fail directory
     [ -d "$directory/." ] || fail directory
@@ -72,10 +76,10 @@ prepare_directory() {
     chmod 0700 "$directory" || fail directory
 }
 
-# dd makes one read of at most what is missing, so nothing is taken that belongs to the next file.
+# dd performs a single read of at most the missing bytes, so it never consumes bytes of the next file.
 stage() {
     rm -f "$temporary"
-    # Not `:`, whose failed redirection would end the shell without a word.
+    # Not `:`: a failed redirection of a special built-in would end the shell silently.
     true >"$temporary" || fail write
     missing=$size
     while [ "$missing" -gt 0 ]; do
@@ -93,22 +97,22 @@ stage() {
     make_durable "$temporary"
 }
 
-# A key that is there stays when none is delivered. Whose it is, the certificate beside it tells; the key
-# itself goes nowhere. One that cannot be read, or is too long to be one, is sent as no bytes.
-say_beside() {
+# Without a delivered key, the key in place stays. The certificate beside it identifies it; the key itself is
+# never sent. A certificate that is unreadable or too large is sent as 0 bytes.
+report_existing() {
     certificate=$directory/$keyless.crt
     if ! [ -e "$directory/$keyless.key" ] || ! [ -f "$certificate" ]; then
-        say beside nothing
+        report existing none
         return
     fi
     length=$(wc -c <"$certificate") || length=0
     [ "$length" -le 65536 ] || length=0
-    say beside $((length))
+    report existing $((length))
     [ "$length" -eq 0 ] || cat "$certificate" || fail read
 }
 
-# The old file under another name, so that all of them can be brought back.
-keep() {
+# Keep the previous file under another name, so that all of them can be restored.
+keep_former() {
     if [ -h "$final" ]; then
         fail occupied
     elif [ -f "$final" ]; then
@@ -118,56 +122,64 @@ keep() {
     fi
 }
 
-bring_back() {
+# Restore the previous files. If that fails, the kept files are not removed.
+roll_back() {
+    restored=yes
     for file in $files; do
-        look_at "$file"
-        if [ -e "$former" ]; then
-            mv -f "$former" "$final"
-        elif [ ! -e "$temporary" ]; then
-            rm -f "$final"
+        select_file "$file"
+        if [ -e "$temporary" ]; then
+            continue # Not replaced yet: former and final are links to one file, which mv may refuse.
+        elif [ -e "$former" ]; then
+            mv -f "$former" "$final" || restored=no
+        else
+            rm -f "$final" || restored=no
         fi
     done
+    [ "$restored" = yes ] || {
+        report failed rollback
+        exit 1
+    }
 }
 
-trap 'tidy; exit 1' HUP INT PIPE TERM
+trap 'clean_up; exit 1' HUP INT PIPE TERM
 
-say begun
+report started
 prepare_directory
-# What a machine that lost its power in the middle was left with.
+# Leftovers of a delivery that was interrupted by a power failure.
 find "$directory" -type f -name '.*.cluster-ca-*' -mtime +0 -exec rm -f {} + 2>/dev/null
 for file in $files; do
-    look_at "$file"
+    select_file "$file"
     stage
 done
 
-[ -z "$keyless" ] || say_beside
-say staged
+[ -z "$keyless" ] || report_existing
+report staged
 for file in $files; do
-    look_at "$file"
+    select_file "$file"
     cat "$temporary" || fail read
 done
-IFS= read -r verdict || fail cut
-[ "$verdict" = place ] || fail cut
+IFS= read -r order || fail cut
+[ "$order" = place ] || fail cut
 
-# From here on the work is finished whatever becomes of the connection.
+# From here on the script finishes even if the connection is lost.
 trap '' HUP INT PIPE TERM
 for file in $files; do
-    look_at "$file"
-    keep
+    select_file "$file"
+    keep_former
 done
 for file in $files; do
-    look_at "$file"
+    select_file "$file"
     mv -f "$temporary" "$final" || {
-        bring_back
+        roll_back
         fail place
     }
 done
-tidy
+clean_up
 make_durable "$directory"
-say placed
+report placed
 
 trap - HUP INT PIPE TERM
 if [ -n "$reload" ]; then
     sh -c "$reload" </dev/null >&2
-    say reloaded $?
+    report reloaded $?
 fi

@@ -1,20 +1,20 @@
-//! The script that the far side runs: the constant part, and before it the facts of one delivery.
+//! Script that the remote side runs: the variables of one delivery, then a constant part.
 //!
-//! Nothing of it stands on a command line there: [`remote_command`] is the same for everybody but for
-//! a number, and reads the script itself from standard input.
+//! None of it appears on a command line there. [`remote_command`] contains only the length of the script,
+//! and reads the script itself from standard input.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::destination::Destination;
 use super::package::Package;
+use super::ssh_destination::SshDestination;
 
-/// What runs on the far side once the files are in their places.
+/// Shell command that runs on the machine once the files are in place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReloadCommand(String);
 
 impl ReloadCommand {
-    /// The command as it was given.
+    /// Command line for `sh -c`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -24,7 +24,7 @@ impl ReloadCommand {
 impl FromStr for ReloadCommand {
     type Err = ReloadCommandError;
 
-    /// Takes one line of at most 1024 bytes, for the far side's `sh -c`.
+    /// Accepts one line of 1 to 1024 bytes without control characters.
     fn from_str(text: &str) -> Result<Self, ReloadCommandError> {
         if text.trim().is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
             Err(ReloadCommandError { given: text.escape_default().take(80).collect() })
@@ -34,7 +34,7 @@ impl FromStr for ReloadCommand {
     }
 }
 
-/// A text that is not one command line.
+/// Text that is not a [`ReloadCommand`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a reload command: one line of 1 to 1024 bytes is expected")]
 pub struct ReloadCommandError {
@@ -42,18 +42,18 @@ pub struct ReloadCommandError {
 }
 
 impl ReloadCommandError {
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "input.reload"
     }
 }
 
-/// The script for one delivery. `tag` begins each line that the script says, and stands in the names of
-/// its temporary files.
+/// Script for one delivery. `tag` starts each line of its output, and is part of the names of its
+/// temporary files.
 pub(super) fn script(
     package: &Package,
-    destination: &Destination,
+    destination: &SshDestination,
     reload: Option<&ReloadCommand>,
     tag: &str,
 ) -> String {
@@ -74,29 +74,30 @@ pub(super) fn script(
     )
 }
 
-/// What `ssh` is told to run: reads a script of `length` bytes and no byte more, so that the files can
-/// follow it. It means the same to every login shell, csh and fish included: nothing in it is special
-/// between single quotes.
+/// Remote command for `ssh`. It reads a script of exactly `length` bytes, so that the files can follow on
+/// standard input. Every login shell, csh and fish included, reads the single-quoted part alike.
 pub(super) fn remote_command(length: usize) -> String {
     format!("exec sh -c 'eval \"$(dd bs=1 count={length} 2>/dev/null)\"'")
 }
 
-/// As one word of POSIX sh, whatever is in it.
+/// Quote `text` as a single word of POSIX sh.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs::Permissions;
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     use std::process::{Command, Stdio};
 
     use super::*;
 
     #[test]
-    fn a_quoted_text_is_one_word_to_the_shell() {
+    fn quoted_text_is_one_word_to_the_shell() {
         for text in ["", "a b", "it's", "$(id) `id` \\ \" !! *", "'; id; '", "é"] {
             let script = format!("printf %s {}", quoted(text));
             let said = Command::new("sh").args(["-c", &script]).output().unwrap();
@@ -114,40 +115,83 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_file_is_in_the_script() {
+    fn the_script_contains_no_file_content() {
         let package = super::super::package::testing::package();
         let destination = "node1:/etc/cluster".parse().unwrap();
         let script = script(&package, &destination, None, "tag");
         assert!(
             script.contains("files='node.key:600:8 node.crt:644:16 cluster.crt:644:11 cluster.crl:644:0'")
         );
-        let facts = script.strip_suffix(include_str!("remote.sh")).unwrap();
+        let variables = script.strip_suffix(include_str!("remote.sh")).unwrap();
         for file in package.files().iter().filter(|file| !file.bytes().is_empty()) {
-            assert!(!facts.contains(std::str::from_utf8(file.bytes()).unwrap().trim()));
+            assert!(!variables.contains(std::str::from_utf8(file.bytes()).unwrap().trim()));
         }
     }
-    #[test]
-    fn a_key_that_is_there_is_not_sent_back() {
-        let there = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(there.path(), Permissions::from_mode(0o700)).unwrap();
+
+    /// A directory with files of an earlier delivery.
+    fn installed() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
         for (name, text) in [("node.key", "the old key\n"), ("node.crt", "the old certificate\n")] {
-            std::fs::write(there.path().join(name), text).unwrap();
+            std::fs::write(directory.path().join(name), text).unwrap();
         }
-        let package = super::super::package::testing::package_with(None);
-        let destination = format!("node1:{}", there.path().display()).parse().unwrap();
-        let mut far_side = Command::new("sh");
-        far_side.args(["-c", &script(&package, &destination, None, "tag")]);
-        let mut far_side = far_side.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut input = far_side.stdin.take().unwrap();
+        directory
+    }
+
+    /// Output of the script for `package` after all files and then `order`; `prelude` runs before it.
+    fn run(directory: &Path, package: &Package, prelude: &str, order: &str) -> String {
+        let destination = format!("node1:{}", directory.display()).parse().unwrap();
+        let script = prelude.to_owned() + &script(package, &destination, None, "tag");
+        let mut remote = Command::new("sh");
+        remote.args(["-c", &script]);
+        let mut remote = remote.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = remote.stdin.take().unwrap();
         for file in package.files() {
             input.write_all(file.bytes()).unwrap();
         }
+        input.write_all(order.as_bytes()).unwrap();
         drop(input);
-        let said = far_side.wait_with_output().unwrap().stdout;
+        String::from_utf8(remote.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn an_existing_key_is_never_sent_back() {
+        let directory = installed();
+        let package = super::super::package::testing::package_with(None);
         assert_eq!(
-            String::from_utf8(said).unwrap(),
-            "tag begun\ntag beside 20\nthe old certificate\n\
+            run(directory.path(), &package, "", ""),
+            "tag started\ntag existing 20\nthe old certificate\n\
              tag staged\nthe certificate\nthe bundle\ntag failed cut\n"
         );
+    }
+
+    #[test]
+    fn a_failed_rename_restores_the_former_files() {
+        let directory = installed();
+        let package = super::super::package::testing::package();
+        // The key takes its place, the certificate does not.
+        let prelude = "mv() { case $2 in *.node.crt.*.tmp) return 1 ;; esac; command mv \"$@\"; }\n";
+        let output = run(directory.path(), &package, prelude, "place\n");
+        assert!(output.ends_with("tag failed place\n"), "{output}");
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<BTreeSet<_>>(), ["node.crt", "node.key"].map(Into::into).into());
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(
+            (read("node.key").as_str(), read("node.crt").as_str()),
+            ("the old key\n", "the old certificate\n")
+        );
+    }
+
+    #[test]
+    fn a_failed_rollback_is_reported_and_keeps_the_former_files() {
+        let directory = installed();
+        let package = super::super::package::testing::package();
+        // The key takes its place; nothing else can be renamed.
+        let prelude = "mv() { case $2 in *.node.key.*.tmp) command mv \"$@\" ;; *) return 1 ;; esac; }\n";
+        let output = run(directory.path(), &package, prelude, "place\n");
+        assert!(output.ends_with("tag failed rollback\n"), "{output}");
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(read("node.key"), "the key\n");
+        assert_eq!(read(".node.key.tag.old"), "the old key\n");
     }
 }

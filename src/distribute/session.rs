@@ -1,4 +1,4 @@
-//! The conversation with the script that the far side runs.
+//! Dialogue with the remote script over the pipes of `ssh`.
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ChildStdout, ExitStatus};
@@ -7,109 +7,116 @@ use std::time::Duration;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::error::{DeliveryError, RemoteFault, Words};
+use super::error::{DeliveryError, RemoteFailure, RemoteOutput};
 use super::package::{FileStem, Package};
+use crate::files::Access;
 use crate::x509::{Sha256, pem};
 
-/// The exit status by which `ssh` says that it was itself what failed.
+/// Exit status of `ssh` for a failure of its own.
 const SSH_FAILED: i32 = 255;
 
-/// The most that is read of what a login shell says before the script speaks, and of what is said on
-/// standard error.
-pub(super) const MOST_CHATTER: usize = 64 << 10;
+/// Bytes read while waiting for a line of the script. A login shell may print a banner first.
+pub(super) const MAX_CHATTER: usize = 64 << 10;
 
-/// The most that is taken as the certificate which is there already; the script sends no more.
-const MOST_BESIDE: usize = 64 << 10;
+/// Largest existing certificate read, in bytes; the script sends no larger one.
+const MAX_EXISTING: usize = 64 << 10;
 
-/// A package that arrived, was compared and is in its place.
+/// Result of a delivery: the files have been compared and are in place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivered {
-    /// What is there now.
+    /// Files in place.
     pub files: Vec<DeliveredFile>,
-    /// The exit status of the reload command, if there was one.
+    /// Exit status of the reload command, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_status: Option<u8>,
-    /// What was said there, mostly by the reload command.
+    /// Remote output, mostly that of the reload command.
     #[serde(skip)]
-    pub words: Words,
+    pub output: RemoteOutput,
 }
 
-/// One file of it.
+/// File of a completed delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeliveredFile {
-    /// Its name.
+    /// File name.
     pub name: String,
-    /// Its mode, in octal.
+    /// Mode: four octal digits.
     pub mode: String,
-    /// SHA-256 of what is in it, except for a private key.
+    /// SHA-256 digest of the content; none for a private key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
 }
 
-/// The conversation with the script.
-pub(super) struct Talk {
+/// Dialogue with the remote script.
+pub(super) struct DeliverySession {
     pub(super) input: ChildStdin,
     pub(super) output: ChildStdout,
+    /// Start of every line of the script.
     pub(super) tag: String,
-    pub(super) reached: Reached,
+    pub(super) stage: DeliveryStage,
 }
 
-/// How far a delivery came.
+/// Stage that a delivery has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reached {
-    /// Nobody has answered.
-    Nothing,
-    /// The script runs over there.
-    Script,
-    /// The script was told to put the files in their places.
-    Verdict,
-    /// The script said that they are there; the reload command runs.
+pub(super) enum DeliveryStage {
+    /// Nothing was received yet.
+    Connecting,
+    /// The remote script runs.
+    Started,
+    /// The script was ordered to put the files in place.
+    Committing,
+    /// The script confirmed that the files are in place. The reload command runs.
     Placed,
 }
 
-/// How a conversation ended early.
-pub(super) enum Ended {
-    /// The other side fell silent.
-    Silent,
-    /// The script gave up, with this word.
+/// Early end of a session.
+pub(super) enum Abort {
+    /// The remote side closed the connection or broke the protocol.
+    Disconnected,
+    /// The script failed and reported this word.
     Failed(String),
-    /// A file came back as another than was sent.
+    /// This file was read back with different content.
     Differs(String),
-    /// The key that is there, and would stay, is another certificate's.
+    /// The key in place belongs to another certificate.
     OtherKey,
 }
 
-impl Talk {
-    pub(super) fn hold(&mut self, script: &str, package: &Package, reload: bool) -> Result<Delivered, Ended> {
-        // When the far side gives up early it says why on its output: that is listened to even when
-        // not everything could be sent.
+impl DeliverySession {
+    /// Send the script and the files, compare the files read back, and have them put in place. Returns
+    /// the files and the exit status of the reload command.
+    pub(super) fn run(
+        &mut self,
+        script: &str,
+        package: &Package,
+        reload: bool,
+    ) -> Result<(Vec<DeliveredFile>, Option<u8>), Abort> {
+        // A script that fails early leaves the rest unread; its output gives the reason.
         let _ = self.send(script, package);
-        self.expect("begun")?;
-        self.reached = Reached::Script;
+        self.expect("started")?;
+        self.stage = DeliveryStage::Started;
         if !package.has_key() {
-            self.look_beside(package.certificate())?;
+            self.check_existing_key(package.certificate())?;
         }
         self.expect("staged")?;
         for file in package.files() {
-            self.compare(file.bytes()).map_err(|ended| match ended {
-                Ended::Differs(_) => Ended::Differs(file.name.clone()),
-                other => other,
-            })?;
+            if !self.reads_back(file.bytes())? {
+                return Err(Abort::Differs(file.name.clone()));
+            }
         }
-        self.reached = Reached::Verdict;
-        self.input.write_all(b"place\n").and_then(|()| self.input.flush()).map_err(|_| Ended::Silent)?;
+        self.stage = DeliveryStage::Committing;
+        let committed = self.input.write_all(b"place\n").and_then(|()| self.input.flush());
+        committed.map_err(|_| Abort::Disconnected)?;
         self.expect("placed")?;
-        self.reached = Reached::Placed;
+        self.stage = DeliveryStage::Placed;
         let reload_status = match reload {
-            true => self.expect("reloaded")?.parse().map(Some).map_err(|_| Ended::Silent)?,
+            true => self.expect("reloaded")?.parse().map(Some).map_err(|_| Abort::Disconnected)?,
             false => None,
         };
         let files = package.files().iter().map(|file| DeliveredFile {
             name: file.name.clone(),
             mode: format!("{:04o}", file.mode()),
-            sha256: (file.access() == crate::files::Access::Public).then(|| Sha256::of(file.bytes())),
+            sha256: (file.access() == Access::Public).then(|| Sha256::of(file.bytes())),
         });
-        Ok(Delivered { files: files.collect(), reload_status, words: Words::default() })
+        Ok((files.collect(), reload_status))
     }
 
     fn send(&mut self, script: &str, package: &Package) -> io::Result<()> {
@@ -120,32 +127,31 @@ impl Talk {
         self.input.flush()
     }
 
-    /// Waits for the script to say `word`; the answer is what follows the word. Lines that are not the
-    /// script's are what a login shell says unasked.
-    fn expect(&mut self, word: &str) -> Result<String, Ended> {
-        let mut left = MOST_CHATTER;
+    /// Wait for the script's line `word`, and return the rest of that line. Lines without the tag are
+    /// output of the login shell and are skipped.
+    fn expect(&mut self, word: &str) -> Result<String, Abort> {
+        let mut left = MAX_CHATTER;
         loop {
             let line = self.line(&mut left)?;
-            let Some(said) = line.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(' ')) else {
+            let Some(message) = line.strip_prefix(&self.tag).and_then(|rest| rest.strip_prefix(' ')) else {
                 continue;
             };
-            let (first, rest) = said.split_once(' ').unwrap_or((said, ""));
+            let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
             return match first {
                 first if first == word => Ok(rest.to_owned()),
-                "failed" => Err(Ended::Failed(rest.to_owned())),
-                _ => Err(Ended::Silent),
+                "failed" => Err(Abort::Failed(rest.to_owned())),
+                _ => Err(Abort::Disconnected),
             };
         }
     }
 
-    /// One line, read byte by byte: what comes after it may be the bytes of a key, which must not stay
-    /// behind in a buffer.
-    fn line(&mut self, left: &mut usize) -> Result<String, Ended> {
+    /// Read one line, byte by byte: bytes of a private key may follow it, and must not stay in a buffer.
+    fn line(&mut self, left: &mut usize) -> Result<String, Abort> {
         let mut line = Vec::new();
         loop {
             let mut byte = [0];
-            self.output.read_exact(&mut byte).map_err(|_| Ended::Silent)?;
-            *left = left.checked_sub(1).ok_or(Ended::Silent)?;
+            self.output.read_exact(&mut byte).map_err(|_| Abort::Disconnected)?;
+            *left = left.checked_sub(1).ok_or(Abort::Disconnected)?;
             match byte {
                 [b'\n'] => return Ok(String::from_utf8_lossy(&line).into_owned()),
                 [other] => line.push(other),
@@ -153,64 +159,65 @@ impl Talk {
         }
     }
 
-    /// A certificate without its key takes its place beside the key that is there: that has to be its own.
-    /// Where there is none, or none that a certificate tells of, it is whoever made the key that puts it there.
-    fn look_beside(&mut self, delivered: &[u8]) -> Result<(), Ended> {
-        let length = self.expect("beside")?;
-        if length == "nothing" {
+    /// Check a certificate delivered without its key against the key in place, through the certificate
+    /// beside that key. A key without a certificate is accepted: its owner has just generated it.
+    fn check_existing_key(&mut self, delivered: &[u8]) -> Result<(), Abort> {
+        let length = self.expect("existing")?;
+        if length == "none" {
             return Ok(());
         }
-        let length = length.parse().ok().filter(|length| *length <= MOST_BESIDE).ok_or(Ended::Silent)?;
-        let mut beside = vec![0; length];
-        self.output.read_exact(&mut beside).map_err(|_| Ended::Silent)?;
-        match (public_key_info(&beside), public_key_info(delivered)) {
-            (Some(there), Some(delivered)) if there == delivered => Ok(()),
-            _ => Err(Ended::OtherKey),
+        let length = length.parse().ok().filter(|length| *length <= MAX_EXISTING);
+        let mut existing = vec![0; length.ok_or(Abort::Disconnected)?];
+        self.output.read_exact(&mut existing).map_err(|_| Abort::Disconnected)?;
+        match (public_key_info(&existing), public_key_info(delivered)) {
+            (Some(existing), Some(delivered)) if existing == delivered => Ok(()),
+            _ => Err(Abort::OtherKey),
         }
     }
 
-    /// Whether the next bytes are those that were sent.
-    fn compare(&mut self, sent: &[u8]) -> Result<(), Ended> {
-        let mut arrived = Zeroizing::new([0; 16 << 10]);
-        for block in sent.chunks(arrived.len()) {
-            let (arrived, _) = arrived.split_at_mut(block.len());
-            self.output.read_exact(arrived).map_err(|_| Ended::Silent)?;
-            if arrived != block {
-                return Err(Ended::Differs(String::new()));
+    /// Whether the next bytes of the output are `sent`.
+    fn reads_back(&mut self, sent: &[u8]) -> Result<bool, Abort> {
+        let mut buffer = Zeroizing::new([0; 16 << 10]);
+        for block in sent.chunks(buffer.len()) {
+            let (received, _) = buffer.split_at_mut(block.len());
+            self.output.read_exact(received).map_err(|_| Abort::Disconnected)?;
+            if received != block {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-/// The public key of the certificate that a file begins with.
+/// Public key of the first certificate in `pem`; `None` if there is none that can be parsed.
 fn public_key_info(pem: &[u8]) -> Option<Vec<u8>> {
     pem::certificates(pem).ok()?.into_iter().next().map(|certificate| certificate.public_key_info)
 }
 
-impl Ended {
-    /// The error that it comes to, with what was said about it and how `ssh` ended.
-    pub(super) fn explain(
+impl Abort {
+    /// The error to report. `status` is that of `ssh`, `expired` the time limit if it was reached.
+    pub(super) fn into_error(
         self,
         stem: &FileStem,
-        words: Words,
+        output: RemoteOutput,
         status: Option<ExitStatus>,
-        late: Option<Duration>,
-        reached: Reached,
+        expired: Option<Duration>,
+        stage: DeliveryStage,
     ) -> DeliveryError {
         match self {
             Self::Differs(file) => DeliveryError::Differs { file },
             Self::OtherKey => DeliveryError::OtherKey { stem: stem.clone() },
-            Self::Failed(word) => match RemoteFault::from_word(&word) {
-                Some(fault) => DeliveryError::Refused { fault, words },
-                None => DeliveryError::Cut { words },
+            Self::Failed(word) if word == "rollback" => DeliveryError::RollbackFailed { output },
+            Self::Failed(word) => match RemoteFailure::from_word(&word) {
+                Some(failure) => DeliveryError::Refused { failure, output },
+                None => DeliveryError::Cut { output },
             },
-            Self::Silent => match (reached, late, status.and_then(|status| status.code())) {
-                (Reached::Placed, _, _) => DeliveryError::ReloadUnknown { words },
-                (Reached::Verdict, _, _) => DeliveryError::Unsure { words },
-                (_, Some(patience), _) => DeliveryError::Timeout { seconds: patience.as_secs(), words },
-                (Reached::Nothing, None, Some(SSH_FAILED)) => DeliveryError::of_ssh(words),
-                _ => DeliveryError::Cut { words },
+            Self::Disconnected => match (stage, expired, status.and_then(|status| status.code())) {
+                (DeliveryStage::Placed, _, _) => DeliveryError::ReloadUnknown { output },
+                (DeliveryStage::Committing, _, _) => DeliveryError::Unsure { output },
+                (_, Some(limit), _) => DeliveryError::Timeout { seconds: limit.as_secs(), output },
+                (DeliveryStage::Connecting, None, Some(SSH_FAILED)) => DeliveryError::of_ssh(output),
+                _ => DeliveryError::Cut { output },
             },
         }
     }

@@ -1,11 +1,12 @@
-//! A package put on a machine by the machine's own OpenSSH: one connection, in which the far side
-//! stages the files, sends them back to be compared, and only then puts them in their places.
+//! Delivery over OpenSSH: one connection, in which the remote side stages the files, sends them back
+//! for comparison, and only then puts them in place.
 //!
-//! Keys, agents, jump hosts and known hosts are `ssh`'s business, as its user set them up; nothing of
-//! the package is ever an argument, here or there.
+//! Keys, agents, jump hosts and known hosts come from the user's own `ssh` configuration. No content of
+//! the package is ever a command argument, neither here nor on the remote machine.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,38 +15,38 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::destination::Destination;
-use super::error::{DeliveryError, Words};
+use super::error::{DeliveryError, RemoteOutput};
 use super::package::Package;
 use super::script::{ReloadCommand, remote_command, script};
-use super::session::{Delivered, MOST_CHATTER, Reached, Talk};
+use super::session::{Delivered, DeliverySession, DeliveryStage, MAX_CHATTER};
+use super::ssh_destination::SshDestination;
 use crate::clock::Entropy;
 use crate::x509::hex;
 
-/// How long to wait for the last words of an `ssh` that was ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Wait for the end of the output of an `ssh` that was terminated.
+const OUTPUT_GRACE: Duration = Duration::from_secs(5);
 
-/// How to reach machines.
+/// OpenSSH client settings.
 #[derive(Clone, Debug)]
 pub struct Ssh {
-    /// The program; `ssh` is looked for in `PATH`.
+    /// Program to run; a bare name is searched in `PATH`.
     pub program: PathBuf,
-    /// Whether it may ask on the terminal for a password or an unknown host.
-    pub may_ask: bool,
-    /// The longest that one delivery may take, the reload command included.
-    pub patience: Duration,
+    /// Whether `ssh` may ask on the terminal for a password or about an unknown host key.
+    pub interactive: bool,
+    /// Time limit of one delivery, the reload command included.
+    pub timeout: Duration,
 }
 
 impl Ssh {
-    /// The arguments for `destination`; the command to run there comes after them.
-    fn arguments(&self, destination: &Destination) -> Vec<String> {
+    /// Arguments for `destination`, up to and without the remote command.
+    fn arguments(&self, destination: &SshDestination) -> Vec<String> {
         let mut arguments: Vec<String> = ["-T", "-a", "-x"].map(str::to_owned).into();
-        let batch = if self.may_ask { "BatchMode=no" } else { "BatchMode=yes" };
+        let batch = if self.interactive { "BatchMode=no" } else { "BatchMode=yes" };
         for option in [
             batch,
             "ClearAllForwardings=yes",
             "ConnectTimeout=15",
-            // An existing shared connection is used; becoming one for others would outlive the delivery.
+            // Use an existing shared connection, but do not become one: it would outlive the delivery.
             "ControlMaster=no",
             "LogLevel=ERROR",
             "PermitLocalCommand=no",
@@ -65,18 +66,19 @@ impl Ssh {
         arguments
     }
 
-    /// Puts `package` into the directory of `destination` and runs `reload` there.
+    /// Install `package` in the directory of `destination`, then run `reload` there.
     ///
-    /// The machine has either all of the new files or all of its old ones, whatever goes wrong. A
-    /// reload command that fails takes nothing back: see [`Delivered::reload_status`].
+    /// The files are replaced together or not at all. A reload command that fails changes nothing
+    /// about that: see [`Delivered::reload_status`].
     ///
     /// # Errors
-    /// [`DeliveryError`]; after [`DeliveryError::ReloadUnknown`] the new files are there, after
-    /// [`DeliveryError::Unsure`] they may be, after any other the old ones are.
+    /// [`DeliveryError`]. The new files are in place after [`DeliveryError::ReloadUnknown`], and may be
+    /// after [`DeliveryError::Unsure`]. [`DeliveryError::RollbackFailed`] leaves some of both. Any other
+    /// error leaves the previous files in place.
     pub fn deliver(
         &self,
         package: &Package,
-        destination: &Destination,
+        destination: &SshDestination,
         reload: Option<&ReloadCommand>,
         entropy: &dyn Entropy,
     ) -> Result<Delivered, DeliveryError> {
@@ -87,78 +89,80 @@ impl Ssh {
         let mut command = Command::new(&self.program);
         command.args(self.arguments(destination)).arg(remote_command(script.len()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if !self.may_ask {
-            // So that it can be ended with the proxies that it started. One that asks on the terminal
-            // has to stay in the terminal's own group.
+        if !self.interactive {
+            // A group of its own, so that the watchdog terminates proxies too. An `ssh` that asks on the
+            // terminal has to stay in the terminal's foreground group.
             command.process_group(0);
         }
         let mut ssh = command
             .spawn()
             .map_err(|source| DeliveryError::NoSsh { program: self.program.clone(), source })?;
-        let (Some(input), Some(output), Some(complaints)) =
+        let (Some(input), Some(output), Some(stderr)) =
             (ssh.stdin.take(), ssh.stdout.take(), ssh.stderr.take())
         else {
-            return Err(DeliveryError::Cut { words: Words::default() });
+            return Err(DeliveryError::Cut { output: RemoteOutput::unavailable() });
         };
-        let complaints = listen(complaints);
-        let watchdog = Watchdog::watch(&ssh, !self.may_ask, self.patience);
-        let mut talk = Talk { input, output, tag, reached: Reached::Nothing };
-        let said = talk.hold(&script, package, reload.is_some());
-        let reached = talk.reached;
-        // Closes both pipes: an unfinished script notices, tidies up and ends.
-        drop(talk);
-        // The end of its complaints is its own end; the watchdog still watches.
-        let words = complaints.recv_timeout(self.patience + LAST_WORDS).unwrap_or_default();
-        let late = watchdog.call_off();
+        let stderr = collect(stderr);
+        let watchdog = Watchdog::start(&ssh, !self.interactive, self.timeout);
+        let mut session = DeliverySession { input, output, tag, stage: DeliveryStage::Connecting };
+        let result = session.run(&script, package, reload.is_some());
+        let stage = session.stage;
+        // Closes both pipes: an unfinished script notices, cleans up and exits.
+        drop(session);
+        // Standard error closes when `ssh` exits; until then the watchdog stays armed.
+        let output = stderr.recv_timeout(self.timeout + OUTPUT_GRACE);
+        let output = output.unwrap_or_else(|_| RemoteOutput::unavailable());
+        let expired = watchdog.stop().then_some(self.timeout);
+        // The session has the result. The status only distinguishes failures of `ssh` itself.
         let status = ssh.wait().ok();
-        let said = said.map(|delivered| Delivered { words: words.clone(), ..delivered });
-        said.map_err(|ended| {
-            ended.explain(package.stem(), words, status, late.then_some(self.patience), reached)
-        })
+        match result {
+            Ok((files, reload_status)) => Ok(Delivered { files, reload_status, output }),
+            Err(abort) => Err(abort.into_error(package.stem(), output, status, expired, stage)),
+        }
     }
 }
 
-/// Reads what `ssh` and the far side complain of, beside the conversation.
-fn listen(mut complaints: ChildStderr) -> mpsc::Receiver<Words> {
-    let (said, heard) = mpsc::channel();
+/// Read standard error in a thread, so that neither side blocks on a full pipe.
+fn collect(mut stderr: ChildStderr) -> mpsc::Receiver<RemoteOutput> {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let limit = u64::try_from(MOST_CHATTER).unwrap_or(u64::MAX);
-        // What was read before an error is still worth hearing; what is too much is read and dropped.
-        let _ = complaints.by_ref().take(limit).read_to_end(&mut bytes);
-        let _ = io::copy(&mut complaints, &mut io::sink());
-        let _ = said.send(Words::from_bytes(&bytes));
+        let limit = u64::try_from(MAX_CHATTER).unwrap_or(u64::MAX);
+        // Bytes read before an error are still useful. The excess is read and dropped.
+        let _ = stderr.by_ref().take(limit).read_to_end(&mut bytes);
+        let _ = io::copy(&mut stderr, &mut io::sink());
+        let _ = sender.send(RemoteOutput::from_bytes(&bytes));
     });
-    heard
+    receiver
 }
 
-/// Ends a process that takes too long, or all of its group.
+/// Terminates a process, or its process group, at the end of a time limit.
 struct Watchdog {
     cancel: mpsc::Sender<()>,
-    watching: thread::JoinHandle<bool>,
+    thread: thread::JoinHandle<bool>,
 }
 
 impl Watchdog {
-    /// Watches `child`, which must not be waited for before the watch is called off: its number could
-    /// be another's by then.
-    fn watch(child: &Child, group: bool, patience: Duration) -> Self {
+    /// Watch `child`. Call [`Self::stop`] before waiting for it: afterwards the system may give its
+    /// process ID to another process.
+    fn start(child: &Child, group: bool, limit: Duration) -> Self {
         let (cancel, cancelled) = mpsc::channel();
         let pid = Pid::from_child(child);
-        let watching = thread::spawn(move || {
-            let late = cancelled.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
-            if late {
-                let end = if group { kill_process_group } else { kill_process };
-                // It may have ended by itself just now.
-                let _ = end(pid, Signal::TERM);
+        let thread = thread::spawn(move || {
+            let expired = cancelled.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if expired {
+                let kill = if group { kill_process_group } else { kill_process };
+                // The process may have exited just now.
+                let _ = kill(pid, Signal::TERM);
             }
-            late
+            expired
         });
-        Self { cancel, watching }
+        Self { cancel, thread }
     }
 
-    /// Whether it had to act.
-    fn call_off(self) -> bool {
+    /// Stop watching; returns whether the time limit expired.
+    fn stop(self) -> bool {
         drop(self.cancel);
-        self.watching.join().unwrap_or(false)
+        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }

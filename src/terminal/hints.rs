@@ -338,6 +338,9 @@ pub(crate) fn hint(code: &str) -> Option<&'static str> {
         "remote.write" | "remote.place" | "remote.read" => {
             "the machine has its old files; look at its disk and its permissions"
         }
+        "remote.rollback" => {
+            "in the directory there, rename each .NAME.cluster-ca-*.old to NAME, or deliver again"
+        }
         "remote.shared_directory" => {
             "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY"
         }

@@ -198,7 +198,7 @@ failure_from!(
     crate::ca::backup::BackupError,
     crate::clock::EntropyError,
     crate::clock::TimeTextError,
-    crate::distribute::HostsError,
+    crate::distribute::DeliveryListError,
     crate::distribute::KeyStoreError,
     crate::files::FileError,
     crate::gateway_client::GatewayListError,

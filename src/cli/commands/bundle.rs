@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, ExportedCertificate, InventoryWriter, TrustFiles};
 use crate::clock::rfc3339;
-use crate::distribute::{FileStem, Package, Password, archive, key_store, readme};
+use crate::distribute::{FileStem, KeyStorePassword, Package, archive, key_store, readme};
 use crate::files::{self, Access, Placement, Staged};
 use crate::identity::Identity;
 use crate::secret::Secret;
@@ -179,7 +179,7 @@ impl Bundle {
                 format!("a key store needs the private key, and that of {} is not kept here", self.target),
             ));
         };
-        let password = Password::new(self.password.choose("the key store")?)?;
+        let password = KeyStorePassword::new(self.password.choose("the key store")?)?;
         let roots = pem::certificates(&trust.bundle)?;
         let issuer =
             roots.iter().filter(|root| root.subject_key_identifier.as_ref() == Some(&leaf.record.issuer));

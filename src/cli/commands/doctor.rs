@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served, repair};
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
-use crate::distribute::{Delivery, Hosts};
+use crate::distribute::{Delivery, DeliveryList};
 use crate::files;
 use crate::gateway_client::GatewayList;
 use crate::probe::{self, ConnectionOutcome, Endpoint};
@@ -88,13 +88,13 @@ fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
 
 /// Looks at `hosts.yaml`, if it is there: whatever it sends somewhere has to be here.
 fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
-    let file = home.directory().join(Hosts::FILE);
-    let bytes = match files::read(&file, Hosts::LIMIT) {
+    let file = home.directory().join(DeliveryList::FILE);
+    let bytes = match files::read(&file, DeliveryList::LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
-    let listed = match Hosts::parse(&file.display().to_string(), &bytes) {
+    let listed = match DeliveryList::parse(&file.display().to_string(), &bytes) {
         Ok(listed) => listed,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };

@@ -13,7 +13,8 @@ use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, InventoryWriter, Target, TrustFiles};
 use crate::clock::parse_duration;
 use crate::distribute::{
-    Delivered, DeliveryError, Destination, FileStem, Hosts, Package, ReloadCommand, Ssh, in_parallel,
+    Delivered, DeliveryError, DeliveryList, FileStem, Package, ReloadCommand, Ssh, SshDestination,
+    in_parallel,
 };
 use crate::files;
 use crate::store::{Record, StoreError};
@@ -46,7 +47,7 @@ pub(crate) struct Distribute {
 
     /// Where its files go [default: where hosts.yaml in the home sends them]
     #[arg(long, value_name = "[USER@]HOST[:PORT]:/DIRECTORY", conflicts_with = "all")]
-    to: Option<Destination>,
+    to: Option<SshDestination>,
 
     /// What certificate and key are called there [default: control-service, node or user, by role]
     #[arg(long = "as", value_name = "NAME", requires = "to")]
@@ -126,14 +127,14 @@ impl Distribute {
                 reload: self.reload.clone(),
             }]);
         }
-        let file = session.home().directory().join(Hosts::FILE);
-        let bytes = files::read(&file, Hosts::LIMIT).map_err(|error| match error.is_missing() {
+        let file = session.home().directory().join(DeliveryList::FILE);
+        let bytes = files::read(&file, DeliveryList::LIMIT).map_err(|error| match error.is_missing() {
             true => Failure::from(error).with_hint(
                 "say where to with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",
             ),
             false => error.into(),
         })?;
-        let listed = Hosts::parse(&file.display().to_string(), &bytes)?;
+        let listed = DeliveryList::parse(&file.display().to_string(), &bytes)?;
         let jobs = listed.deliveries().iter().map(|delivery| Job {
             target: Target::Identity(delivery.role, delivery.name.clone()),
             destination: delivery.destination.clone(),
@@ -173,8 +174,8 @@ impl Distribute {
     fn deliver(&self, session: &Session, ready: &[Ready<'_>], reports: &mut [&mut Report]) {
         let ssh = Ssh {
             program: PathBuf::from("ssh"),
-            may_ask: ready.len() == 1 && io::stdin().is_terminal(),
-            patience: self.timeout.unsigned_abs(),
+            interactive: ready.len() == 1 && io::stdin().is_terminal(),
+            timeout: self.timeout.unsigned_abs(),
         };
         let entropy = session.context.entropy.as_ref();
         let progress = progress::deliveries(ready.len(), session.format());
@@ -244,7 +245,7 @@ impl Distribute {
         &self,
         session: &Session,
         record: &Record,
-        destinations: &[&Destination],
+        destinations: &[&SshDestination],
     ) -> Result<PathBuf, Failure> {
         let details = json!({
             "role": record.intent.role,

@@ -1,13 +1,13 @@
 //! A delivery as it is asked for, and with all that it takes.
 
 use crate::ca::Target;
-use crate::distribute::{Destination, FileStem, Package, ReloadCommand};
+use crate::distribute::{FileStem, Package, ReloadCommand, SshDestination};
 use crate::store::Record;
 
 /// One delivery that somebody asks for.
 pub(crate) struct Job {
     pub(crate) target: Target,
-    pub(crate) destination: Destination,
+    pub(crate) destination: SshDestination,
     pub(crate) stem: Option<FileStem>,
     pub(crate) reload: Option<ReloadCommand>,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::distribute::{Delivered, DeliveryError, Destination};
+use crate::distribute::{Delivered, DeliveryError, SshDestination};
 
 use super::job::{Job, Ready};
 use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
@@ -14,7 +14,7 @@ use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
 #[derive(Serialize)]
 pub(crate) struct Report {
     identity: String,
-    destination: Destination,
+    destination: SshDestination,
     delivered: Option<Delivered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<String>,
@@ -52,12 +52,12 @@ impl Report {
             Err(error) => Some(Failure::of(error.code(), &error)),
             Ok(delivered) => {
                 let status = delivered.reload_status.filter(|status| *status != 0);
-                let words = delivered.words.to_string();
+                let output = delivered.output.to_string();
                 self.delivered = Some(delivered);
                 status.map(|status| {
                     let message =
                         format!("the files are in their places, but the reload command ended with {status}");
-                    Failure::new("remote.reload", message).with_causes(vec![words])
+                    Failure::new("remote.reload", message).with_causes(vec![output])
                 })
             }
         };
@@ -150,7 +150,7 @@ impl Outcome for Summary {
 pub(crate) struct Plan {
     identity: String,
     serial_number: String,
-    destination: Destination,
+    destination: SshDestination,
     files: Vec<PlannedFile>,
     reload: Option<String>,
 }
@@ -197,7 +197,7 @@ impl fmt::Display for Plan {
 #[derive(Serialize)]
 pub(crate) struct Unplanned {
     identity: String,
-    destination: Destination,
+    destination: SshDestination,
     #[serde(rename = "error")]
     failure: Box<Failure>,
 }

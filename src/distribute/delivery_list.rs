@@ -1,4 +1,4 @@
-//! `hosts.yaml`: which identity's files go where.
+//! Deliveries of a cluster, as listed in `hosts.yaml`.
 //!
 //! ```yaml
 //! deliveries:
@@ -14,40 +14,40 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use super::destination::Destination;
 use super::package::FileStem;
 use super::script::ReloadCommand;
+use super::ssh_destination::SshDestination;
 use crate::identity::{Name, Role, role_and_name};
 use crate::yaml::{Document, Place, Problem};
 
-/// The files of one identity on their way to one place.
+/// Delivery of one identity's files to one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The role.
+    /// Role of the identity.
     pub role: Role,
-    /// The name within the role.
+    /// Name of the identity within its role.
     pub name: Name,
-    /// Where to.
-    pub destination: Destination,
-    /// What the certificate and its key are called there.
+    /// Machine and directory.
+    pub destination: SshDestination,
+    /// File name of certificate and key there; by default that of the role.
     pub stem: FileStem,
-    /// What runs there afterwards.
+    /// Command to run there afterwards.
     pub reload: Option<ReloadCommand>,
 }
 
-/// Every delivery of a cluster.
+/// Content of `hosts.yaml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts(Vec<Delivery>);
+pub struct DeliveryList(Vec<Delivery>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostsFile {
-    deliveries: Vec<Entry>,
+    deliveries: Vec<EntryFields>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct EntryFields {
     identity: String,
     to: String,
     #[serde(rename = "as")]
@@ -55,20 +55,20 @@ struct Entry {
     reload: Option<String>,
 }
 
-impl Hosts {
-    /// Its name in the home.
+impl DeliveryList {
+    /// Name of the file in a CA home.
     pub const FILE: &'static str = "hosts.yaml";
 
-    /// The most bytes that the file may have: some ten thousand deliveries.
+    /// Largest size accepted, in bytes; enough for about ten thousand deliveries.
     pub const LIMIT: u64 = 2 << 20;
 
-    /// Reads the file, which messages call `file`.
+    /// Parse the file; error texts call it `file`.
     ///
     /// # Errors
-    /// [`HostsError`] with all that is wrong, each with its line.
-    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, HostsError> {
-        let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(HostsError::one)?;
-        let HostsFile { deliveries } = document.deserialize().map_err(HostsError::one)?;
+    /// [`DeliveryListError`] with every problem of the file.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DeliveryListError> {
+        let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(DeliveryListError::one)?;
+        let HostsFile { deliveries } = document.deserialize().map_err(DeliveryListError::one)?;
         let mut problems = Vec::new();
         let mut taken = HashSet::new();
         let mut read = Vec::with_capacity(deliveries.len());
@@ -79,26 +79,26 @@ impl Hosts {
                     read.push(delivery);
                 }
                 Ok(delivery) => problems.push(place.at("to").problem(format_args!(
-                    "files called {} go to {} twice: tell them apart with `as`",
+                    "two deliveries write files called {} to {}: give one another name with `as`",
                     delivery.stem, delivery.destination
                 ))),
                 Err(wrong) => problems.extend(wrong),
             }
         }
-        if problems.is_empty() { Ok(Self(read)) } else { Err(HostsError { problems }) }
+        if problems.is_empty() { Ok(Self(read)) } else { Err(DeliveryListError { problems }) }
     }
 
-    /// Every delivery, in the order of the file.
+    /// Deliveries, in the order of the file.
     #[must_use]
     pub fn deliveries(&self) -> &[Delivery] {
         &self.0
     }
 }
 
-/// All that is wrong with an entry, or what it says.
-fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
+/// Parse one entry; returns all its problems on failure.
+fn delivery(entry: &EntryFields, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
     let identity = role_and_name(&entry.identity).map_err(|error| place.at("identity").problem(error));
-    let destination = entry.to.parse::<Destination>().map_err(|error| place.at("to").problem(error));
+    let destination = entry.to.parse::<SshDestination>().map_err(|error| place.at("to").problem(error));
     let stem = entry.stem.as_deref().map(str::parse::<FileStem>).transpose();
     let stem = stem.map_err(|error| place.at("as").problem(error));
     let reload = entry.reload.as_deref().map(str::parse::<ReloadCommand>).transpose();
@@ -114,20 +114,20 @@ fn delivery(entry: &Entry, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> 
     }
 }
 
-/// What is wrong with a `hosts.yaml`.
+/// Problems of a `hosts.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the list of hosts cannot be used{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
-pub struct HostsError {
-    /// Each problem, with its file and line.
+#[error("the list of hosts is invalid{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+pub struct DeliveryListError {
+    /// Problems, each with file and line.
     pub problems: Vec<Problem>,
 }
 
-impl HostsError {
+impl DeliveryListError {
     fn one(problem: Problem) -> Self {
         Self { problems: vec![problem] }
     }
 
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "input.hosts"
@@ -139,13 +139,13 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        let error = Hosts::parse("hosts.yaml", text.as_bytes()).unwrap_err();
+        let error = DeliveryList::parse("hosts.yaml", text.as_bytes()).unwrap_err();
         error.problems.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn deliveries_are_read_in_their_order() {
-        let hosts = Hosts::parse(
+        let hosts = DeliveryList::parse(
             "hosts.yaml",
             b"deliveries:
   - identity: control-service/api.example.com
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_line() {
+    fn every_problem_is_reported_with_its_line() {
         let text = "deliveries:
   - identity: api-user/Alice
     to: node1
@@ -194,15 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn two_pairs_cannot_have_one_name_in_one_place() {
+    fn two_deliveries_cannot_write_the_same_files() {
         let text = "deliveries:
   - {identity: api-user/a, to: 'b:/c'}
   - {identity: api-user/d, to: 'b:/c'}
 ";
         assert!(
-            problems(text)[0].starts_with("hosts.yaml:3: deliveries[1].to: files called user go to b:/c")
+            problems(text)[0].starts_with(
+                "hosts.yaml:3: deliveries[1].to: two deliveries write files called user to b:/c"
+            )
         );
         let apart = text.replace("d, to: 'b:/c'", "d, to: 'b:/c', as: d");
-        assert!(Hosts::parse("hosts.yaml", apart.as_bytes()).is_ok());
+        assert!(DeliveryList::parse("hosts.yaml", apart.as_bytes()).is_ok());
     }
 }

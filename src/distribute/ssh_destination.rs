@@ -1,7 +1,7 @@
-//! Where files go: `[USER@]HOST[:PORT]:/DIRECTORY`.
+//! SshDestination of a delivery: `[USER@]HOST[:PORT]:/DIRECTORY`.
 //!
-//! Every part becomes an argument of `ssh` or a word of a script, so it has letters, digits and a
-//! few signs that mean nothing to either; whatever else is refused rather than quoted.
+//! Every part becomes an argument of `ssh` or a word of a shell script. Only letters, digits and a few
+//! signs without meaning to either are accepted; nothing is quoted.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -9,47 +9,47 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// A directory on a machine that `ssh` reaches.
+/// Directory on a machine reached by `ssh`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub struct SshDestination {
     user: Option<String>,
     host: String,
     port: Option<NonZeroU16>,
     directory: String,
 }
 
-impl Destination {
-    /// The account there; by default what the `ssh` configuration says.
+impl SshDestination {
+    /// Remote account; `None` leaves it to the `ssh` configuration.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The machine: a name that DNS or the `ssh` configuration knows, or an address.
+    /// Host: a DNS name, an alias of the `ssh` configuration, or an IP address without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port; by default what the `ssh` configuration says.
+    /// Port; `None` leaves it to the `ssh` configuration.
     #[must_use]
     pub fn port(&self) -> Option<NonZeroU16> {
         self.port
     }
 
-    /// The directory, an absolute path.
+    /// Absolute path of the directory.
     #[must_use]
     pub fn directory(&self) -> &str {
         &self.directory
     }
 }
 
-impl FromStr for Destination {
-    type Err = DestinationError;
+impl FromStr for SshDestination {
+    type Err = SshDestinationError;
 
-    fn from_str(text: &str) -> Result<Self, DestinationError> {
+    fn from_str(text: &str) -> Result<Self, SshDestinationError> {
         let refused =
-            |part, why| DestinationError { given: text.escape_default().take(200).collect(), part, why };
+            |part, why| SshDestinationError { given: text.escape_default().take(200).collect(), part, why };
         let (machine, directory) = text
             .split_once(":/")
             .map(|(machine, below)| (machine, format!("/{below}")))
@@ -68,11 +68,11 @@ impl FromStr for Destination {
     }
 }
 
-/// The host and the text of its port; an IPv6 address stands in brackets, which do not belong to it.
+/// Split host and port; the brackets of an IPv6 address are removed.
 fn split_port(machine: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = machine.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or("the bracket is not closed")?;
-        address.parse::<std::net::Ipv6Addr>().map_err(|_| "only an IPv6 address stands in brackets")?;
+        address.parse::<std::net::Ipv6Addr>().map_err(|_| "only an IPv6 address may stand in brackets")?;
         return match port.strip_prefix(':') {
             Some(port) => Ok((address, Some(port))),
             None if port.is_empty() => Ok((address, None)),
@@ -88,19 +88,23 @@ fn split_port(machine: &str) -> Result<(&str, Option<&str>), &'static str> {
 
 fn parse_port(text: &str) -> Result<NonZeroU16, &'static str> {
     let port: NonZeroU16 = text.parse().map_err(|_| "a number from 1 to 65535 is expected")?;
-    if port.to_string() == text { Ok(port) } else { Err("it has one spelling: digits alone") }
+    if port.to_string() == text {
+        Ok(port)
+    } else {
+        Err("digits without a sign or leading zeros are expected")
+    }
 }
 
-/// A user or host: never an option, never more than one word.
+/// Check a user or host: it must be a single word, and not look like an option.
 fn check_word(text: &str) -> Result<(), &'static str> {
     let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match text.chars().next() {
         None => Err("it is empty"),
         Some(first) if !first.is_ascii_alphanumeric() && first != '_' => {
-            Err("it begins with a letter, a digit or `_`")
+            Err("it must begin with a letter, a digit or `_`")
         }
         Some(_) if text.len() > 253 => Err("it is too long"),
-        Some(_) if !text.chars().all(clean) => Err("it has letters, digits and ._- only"),
+        Some(_) if !text.chars().all(clean) => Err("it may have letters, digits and ._- only"),
         Some(_) => Ok(()),
     }
 }
@@ -111,15 +115,15 @@ fn check_directory(path: &str) -> Result<(), &'static str> {
         return Err("it is too long");
     }
     if !path.chars().all(clean) {
-        return Err("it has letters, digits and /._-+@,=~ only");
+        return Err("it may have letters, digits and /._-+@,=~ only");
     }
     if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-        return Err("each part between slashes is a name, and the last one is not a slash");
+        return Err("empty parts, `.` and `..` are not allowed, nor is a slash at the end");
     }
     Ok(())
 }
 
-impl fmt::Display for Destination {
+impl fmt::Display for SshDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
@@ -136,26 +140,26 @@ impl fmt::Display for Destination {
     }
 }
 
-impl Serialize for Destination {
+impl Serialize for SshDestination {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Why a text is not a destination.
+/// Text that is not an [`SshDestination`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a destination: {part}: {why}")]
-pub struct DestinationError {
-    /// What was given, escaped.
+pub struct SshDestinationError {
+    /// Start of the text, escaped.
     pub given: String,
-    /// The part that is wrong.
+    /// Invalid part: `form`, `user`, `host`, `port` or `directory`.
     pub part: &'static str,
-    /// The rule that it breaks.
+    /// Rule that the part violates.
     pub why: &'static str,
 }
 
-impl DestinationError {
-    /// The stable code of this error.
+impl SshDestinationError {
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "input.destination"
@@ -167,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_destination_reads_back_as_it_was_written() {
+    fn parsing_and_display_of_a_destination_round_trip() {
         for text in [
             "node1:/etc/cluster",
             "root@node1.example.com:/etc/cluster",
@@ -176,15 +180,15 @@ mod tests {
             "a_b@[::1]:22:/srv/cluster+1/x",
             "my_alias:/c",
         ] {
-            assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SshDestination>().unwrap().to_string(), text);
         }
-        let parsed: Destination = "ops@[::1]:22:/srv/cluster".parse().unwrap();
+        let parsed: SshDestination = "ops@[::1]:22:/srv/cluster".parse().unwrap();
         assert_eq!((parsed.user(), parsed.host(), parsed.directory()), (Some("ops"), "::1", "/srv/cluster"));
         assert_eq!(parsed.port().map(NonZeroU16::get), Some(22));
     }
 
     #[test]
-    fn what_could_be_an_option_or_a_command_is_refused() {
+    fn a_destination_that_could_be_an_option_or_a_command_is_refused() {
         for (text, part) in [
             ("", "form"),
             ("node1", "form"),
@@ -225,7 +229,7 @@ mod tests {
             ("node1:/etc/*", "directory"),
             ("node1:/etc/é", "directory"),
         ] {
-            let refused = text.parse::<Destination>().unwrap_err();
+            let refused = text.parse::<SshDestination>().unwrap_err();
             assert_eq!(refused.part, part, "{text:?}: {refused}");
             assert!(!refused.to_string().contains('\n'), "{refused}");
         }
