@@ -95,7 +95,7 @@ impl Cluster {
         if crl.is_expired_at(now) || self.inventory.active_issuer()?.owes_crl() {
             return Err(CaError::CrlNotCurrent { number: crl.number });
         }
-        let crl = pem::pem(pem::Kind::Crl.label(), &der).into_bytes();
+        let crl = pem::pem(pem::ObjectKind::Crl.label(), &der).into_bytes();
         let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
         Ok(TrustFiles { bundle: bundle.into(), crl: crl.into() })
     }

@@ -198,7 +198,7 @@ fn fill(
     let (crl, current) = with_signer_failure(signer.key(), first)?;
     transaction.record_crl(&issuer, &current)?.commit()?;
 
-    let certificate = pem::pem(pem::Kind::Certificate.label(), &root.der);
+    let certificate = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
     let staged = vec![
         Staged::create(&key_path, TAG, Access::Private, contents.expose())?,
         Staged::create(&home.certificate(), TAG, Access::Public, certificate.as_bytes())?,

@@ -8,7 +8,7 @@ use super::cluster::Cluster;
 use super::error::CaError;
 use crate::files;
 use crate::identity::{self, Host, Identity};
-use crate::revocation::{RevocationSet, Standing};
+use crate::revocation::{RevocationSet, RevocationStatus};
 use crate::x509::trust::{self, Purpose, VerifiedChain};
 use crate::x509::{Certificate, SerialNumber};
 
@@ -120,8 +120,8 @@ impl Cluster {
         at: OffsetDateTime,
         verdict: &mut VerificationReport,
     ) -> Result<(), CaError> {
-        match crls.standing(chain, at) {
-            Standing::Good => {}
+        match crls.status_of(chain, at) {
+            RevocationStatus::Good => {}
             standing => verdict.breaks(standing.code(), &standing),
         }
         // A good signature under a number that the inventory does not know means that somebody else

@@ -8,7 +8,7 @@ use crate::files;
 use crate::identity::Role;
 use crate::keys::PrivateKey;
 use crate::secret::Secret;
-use crate::x509::{Certificate, CertificationRequest, algorithm_of_public_key, pem};
+use crate::x509::{Certificate, Csr, pem, public_key_algorithm};
 
 use crate::terminal::report::Failure;
 
@@ -62,9 +62,9 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
 }
 
 /// A certification request (PKCS#10), PEM or DER.
-pub(crate) fn certification_request(path: &Path) -> Result<CertificationRequest, Failure> {
+pub(crate) fn certification_request(path: &Path) -> Result<Csr, Failure> {
     let bytes = read(path, files::SMALL_FILE)?;
-    CertificationRequest::from_bytes(&bytes).map_err(|error| Failure::of(error.code(), &error).about(path))
+    Csr::from_bytes(&bytes).map_err(|error| Failure::of(error.code(), &error).about(path))
 }
 
 /// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
@@ -78,16 +78,16 @@ pub(crate) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
     let blocks =
         pem::blocks(bytes.expose()).map_err(|error| Failure::of(error.code(), &error).about(path))?;
     let [block] = blocks.as_slice() else { return Err(no_key()) };
-    let info = match (block.label.as_str(), pem::Kind::of_label(&block.label)) {
+    let info = match (block.label.as_str(), pem::ObjectKind::of_label(&block.label)) {
         ("PUBLIC KEY", _) => Some(block.der().to_vec()),
-        (_, Some(pem::Kind::Certificate)) => {
+        (_, Some(pem::ObjectKind::Certificate)) => {
             Certificate::from_der(block.der()).ok().map(|certificate| certificate.public_key_info)
         }
-        (_, Some(pem::Kind::CertificationRequest)) => {
-            CertificationRequest::from_bytes(block.der()).ok().map(|request| request.public_key_info)
+        (_, Some(pem::ObjectKind::Csr)) => {
+            Csr::from_bytes(block.der()).ok().map(|request| request.public_key_info)
         }
         _ if block.is_private_key() => PrivateKey::from_pem(&bytes).ok().map(|key| key.public_key_info()),
         _ => None,
     };
-    info.filter(|info| algorithm_of_public_key(info).is_some()).ok_or_else(no_key)
+    info.filter(|info| public_key_algorithm(info).is_some()).ok_or_else(no_key)
 }

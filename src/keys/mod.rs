@@ -37,6 +37,7 @@ use self::held::HeldKey;
 use self::kms::KmsError;
 use crate::files;
 use crate::secret::Secret;
+use crate::x509::pem;
 use crate::x509::{KeyAlgorithm, Sha256};
 
 /// The label of an unencrypted PKCS#8 key in PEM (RFC 7468, section 10).
@@ -131,12 +132,11 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`KeyError`] for text that is no key, an encrypted key, or an unsupported type.
-    pub fn from_pem(pem: &Secret) -> Result<Self, KeyError> {
-        let text = pem.expose();
-        let mut der = zeroize::Zeroizing::new(vec![0; text.len()]);
-        let (label, der) = pem_rfc7468::decode(text, &mut der).map_err(|_| KeyError::NotPem)?;
-        match label {
-            PKCS8_LABEL | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_pkcs8(der),
+    pub fn from_pem(text: &Secret) -> Result<Self, KeyError> {
+        let block = pem::only_block(text.expose()).map_err(|_| KeyError::NotPem)?;
+        match block.label.as_str() {
+            _ if block.encrypted => Err(KeyError::NotPem),
+            PKCS8_LABEL | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_pkcs8(block.der()),
             "ENCRYPTED PRIVATE KEY" => Err(KeyError::Encrypted),
             _ => Err(KeyError::NotPem),
         }
@@ -159,12 +159,7 @@ impl PrivateKey {
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
         let der = self.pair()?.serialized_der();
         let failed = |_| KeyError::Generate { algorithm: self.algorithm };
-        let length = pem_rfc7468::encapsulated_len(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der.len())
-            .map_err(failed)?;
-        // Encoded in place: no intermediate text that would stay in memory.
-        let mut pem = vec![0; length];
-        pem_rfc7468::encode(PKCS8_LABEL, pem_rfc7468::LineEnding::LF, der, &mut pem).map_err(failed)?;
-        Ok(Secret::new(pem))
+        pem::secret_pem(PKCS8_LABEL, der).map_err(failed)
     }
 
     /// The key as unencrypted PKCS#8 in DER, for a TLS library.
@@ -212,7 +207,7 @@ fn algorithm_of(pair: &rcgen::KeyPair) -> Option<KeyAlgorithm> {
         Some(KeyAlgorithm::Ed25519)
     } else {
         // The certificate view tells RSA sizes apart; it is the one place that knows how.
-        crate::x509::algorithm_of_public_key(&pair.subject_public_key_info())
+        crate::x509::public_key_algorithm(&pair.subject_public_key_info())
     }
 }
 

@@ -11,7 +11,7 @@ use super::observe::Observation;
 use super::outcome::ConnectionOutcome;
 use super::tls_client::ClientCredentials;
 use crate::identity::Host;
-use crate::revocation::{RevocationSet, Standing};
+use crate::revocation::{RevocationSet, RevocationStatus};
 use crate::x509::Certificate;
 use crate::x509::trust::{self, ChainError, Purpose, TrustBundle};
 
@@ -135,8 +135,8 @@ impl TrustContext<'_> {
             Ok(verified) => verified,
             Err(error) => return Some((error.code(), error.to_string())),
         };
-        match self.crls.map(|crls| crls.standing(&verified, self.at)) {
-            None | Some(Standing::Good) => None,
+        match self.crls.map(|crls| crls.status_of(&verified, self.at)) {
+            None | Some(RevocationStatus::Good) => None,
             Some(standing) => Some((standing.code(), standing.to_string())),
         }
     }

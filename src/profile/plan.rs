@@ -473,7 +473,7 @@ mod tests {
         let refused = plan_under(end, USER, &[], asked(Duration::days(31))).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "a certificate until 2027-02-01T00:00:00Z would outlive its issuer, which ends 2027-01-31T00:00:00Z"
+            "a certificate valid until 2027-02-01T00:00:00Z would outlive its issuer, which expires at 2027-01-31T00:00:00Z"
         );
         for too_soon in [now() + Duration::minutes(4), now(), now() - Duration::days(1)] {
             let refused = plan_under(too_soon, USER, &[], |_| {}).unwrap_err();

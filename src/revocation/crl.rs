@@ -1,133 +1,132 @@
-//! One issuer's CRL, verified.
+//! Verified CRL of one issuer.
 
 use std::fmt;
 
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::rfc3339;
-use crate::x509::crl::{CertificateList, CrlFault, CrlNumber};
-use crate::x509::pem::{Kind, blocks_of};
+use crate::x509::crl::{CrlFormatError, CrlNumber, UnverifiedCrl};
+use crate::x509::pem::{ObjectKind, blocks_of};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{KeyIdentifier, RevocationReason, SerialNumber, Sha256, SignatureError, X509Error};
 
-/// How far ahead of this machine's clock the issuer's may be.
+/// Tolerated lead of the issuer's clock.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
-/// What one issuer has revoked. Only [`Crl::verify`] makes one, so that whoever holds one may rely
-/// on it.
+/// Verified CRL of one issuer, constructed by [`Crl::verify`] only.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Crl {
-    /// The key that signed it.
+    /// Key of the issuer.
     pub issuer: KeyIdentifier,
-    /// Its number: of two, the higher is the newer.
+    /// CRL number, higher in a newer CRL of the same issuer.
     pub number: CrlNumber,
-    /// When it was made.
+    /// Time of issue.
     pub this_update: OffsetDateTime,
-    /// When the next one is due at the latest.
+    /// Expiry.
     pub next_update: OffsetDateTime,
-    /// The digest of its DER.
+    /// Digest of the DER.
     pub sha256: Sha256,
     revoked: SerialNumbers,
 }
 
 impl Crl {
-    /// Reads one CRL (DER) and verifies that an authority of `bundle` made it, a trust anchor or one
-    /// below. One past its end is let in: what it revoked stays revoked, and [`super::Standing`] tells
-    /// the rest. Whether the authority has itself been revoked is for [`super::RevocationSet`] to say.
+    /// Parses a CRL (DER) and verifies that a CA of `bundle` signed it.
+    ///
+    /// An expired CRL is accepted, because its revocations remain valid; see [`super::RevocationStatus`]. A
+    /// revoked issuer is handled by [`super::RevocationSet`].
     ///
     /// # Errors
-    /// [`CrlError`] when it is none that can be relied on, nobody trusted made it, or it is from the
-    /// future.
+    /// [`CrlError`] for a malformed or unsupported CRL, an unknown issuer, a wrong signature, or a `thisUpdate` in
+    /// the future.
     pub fn verify(der: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
-        let list = CertificateList::from_der(der).map_err(CrlError::Unfit)?;
-        let authority = bundle.authority(&list.authority_key_identifier, &list.issuer).ok_or_else(|| {
+        let crl = UnverifiedCrl::from_der(der).map_err(CrlError::Unfit)?;
+        let authority = bundle.authority(&crl.authority_key_identifier, &crl.issuer).ok_or_else(|| {
             CrlError::UnknownIssuer {
-                issuer: list.issuer.to_string(),
-                key_identifier: list.authority_key_identifier.clone(),
+                issuer: crl.issuer.to_string(),
+                key_identifier: crl.authority_key_identifier.clone(),
             }
         })?;
-        let issuer = list.authority_key_identifier.clone();
-        if let Err(source) = list.verify(&authority.public_key_info) {
+        let issuer = crl.authority_key_identifier.clone();
+        if let Err(source) = crl.verify(&authority.public_key_info) {
             return Err(CrlError::Signature { issuer, source });
         }
-        if list.this_update > at.saturating_add(CLOCK_SKEW) {
-            return Err(CrlError::NotYetValid { issuer, this_update: list.this_update });
+        if crl.this_update > at.saturating_add(CLOCK_SKEW) {
+            return Err(CrlError::NotYetValid { issuer, this_update: crl.this_update });
         }
         Ok(Self {
             issuer,
-            number: list.number,
-            this_update: list.this_update,
-            next_update: list.next_update,
+            number: crl.number,
+            this_update: crl.this_update,
+            next_update: crl.next_update,
             sha256: Sha256::of(der),
-            revoked: SerialNumbers::read(&list).map_err(CrlError::Unfit)?,
+            revoked: SerialNumbers::read(&crl).map_err(CrlError::Unfit)?,
         })
     }
 
-    /// Reads a file of CRLs, PEM or DER, and verifies each.
+    /// Reads and verifies the CRLs in a file, PEM or DER.
     ///
     /// # Errors
-    /// [`CrlError`] for the first that is refused, or [`CrlError::Unreadable`].
+    /// [`CrlError`] for the first refused CRL, or [`CrlError::Unreadable`].
     pub fn read_all(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Vec<Self>, CrlError> {
-        let blocks = blocks_of(Kind::Crl, bytes).map_err(CrlError::Unreadable)?;
+        let blocks = blocks_of(ObjectKind::Crl, bytes).map_err(CrlError::Unreadable)?;
         blocks.iter().map(|block| Self::verify(block.der(), bundle, at)).collect()
     }
 
-    /// Whether the issuer has revoked the certificate of this number.
+    /// Checks for an entry with this serial number.
     #[must_use]
     pub fn contains(&self, serial_number: &SerialNumber) -> bool {
         self.revoked.contains(serial_number)
     }
 
-    /// How many certificates it revokes.
+    /// Number of revoked certificates.
     #[must_use]
     pub fn len(&self) -> usize {
         self.revoked.short.len() + self.revoked.long.len()
     }
 
-    /// Whether it revokes none.
+    /// True without revoked certificates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether its time is over at `at`.
+    /// Checks for expiry at `at`.
     #[must_use]
     pub fn is_expired_at(&self, at: OffsetDateTime) -> bool {
         self.next_update <= at
     }
 
-    /// Which of the issuer's lists it is.
+    /// Version among the CRLs of the issuer.
     #[must_use]
     pub const fn version(&self) -> CrlVersion {
         CrlVersion { number: self.number, sha256: self.sha256 }
     }
 
-    /// Whether `offered` takes the place of this one of the same issuer; `false` when it is the same.
+    /// Same as [`CrlVersion::superseded_by`].
     ///
     /// # Errors
-    /// As [`CrlVersion::gives_way_to`].
-    pub(super) fn gives_way_to(&self, offered: &Self) -> Result<bool, CrlError> {
-        self.version().gives_way_to(offered)
+    /// Those of [`CrlVersion::superseded_by`].
+    pub(super) fn superseded_by(&self, offered: &Self) -> Result<bool, CrlError> {
+        self.version().superseded_by(offered)
     }
 }
 
-/// Which of an issuer's lists one is.
+/// Version among the CRLs of one issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrlVersion {
-    /// Its number.
+    /// CRL number.
     pub number: CrlNumber,
-    /// The digest of its DER: a number alone can be given twice.
+    /// Digest of the DER, because a number alone may be reused.
     pub sha256: Sha256,
 }
 
 impl CrlVersion {
-    /// Whether `offered` takes the place of the list of this version; `false` when it is the same.
+    /// Checks that `offered` is newer than this version; `false` if it is the same CRL.
     ///
     /// # Errors
-    /// [`CrlError::Rollback`] for an older one, [`CrlError::NumberReused`] for another one of the
-    /// same number.
-    pub fn gives_way_to(&self, offered: &Crl) -> Result<bool, CrlError> {
+    /// [`CrlError::Rollback`] for an older CRL, [`CrlError::NumberReused`] for a different CRL of the same number.
+    pub fn superseded_by(&self, offered: &Crl) -> Result<bool, CrlError> {
         let (issuer, current) = (offered.issuer.clone(), self.number);
         if offered.number < current {
             return Err(CrlError::Rollback { issuer, current, offered: offered.number });
@@ -139,7 +138,7 @@ impl CrlVersion {
     }
 }
 
-/// A set of serial numbers: sorted, 16 octets each, since hardly any have more.
+/// Sorted serial numbers. Those of up to 16 octets, nearly all, are kept as `u128`.
 #[derive(Clone)]
 struct SerialNumbers {
     short: Box<[u128]>,
@@ -147,15 +146,15 @@ struct SerialNumbers {
 }
 
 impl SerialNumbers {
-    fn read(list: &CertificateList<'_>) -> Result<Self, CrlFault> {
+    fn read(crl: &UnverifiedCrl<'_>) -> Result<Self, CrlFormatError> {
         let (mut short, mut long) = (Vec::new(), Vec::new());
-        for entry in list.entries() {
+        for entry in crl.entries() {
             let entry = entry?;
-            // It says that a certificate is not revoked, and has no business in a complete list.
+            // Means "not revoked", and has no effect in a complete CRL.
             if entry.reason_code == Some(RevocationReason::RemoveFromCrl.code()) {
                 continue;
             }
-            match narrow(&entry.serial_number) {
+            match to_u128(&entry.serial_number) {
                 Some(number) => short.push(number),
                 None => long.push(entry.serial_number),
             }
@@ -168,7 +167,7 @@ impl SerialNumbers {
     }
 
     fn contains(&self, serial_number: &SerialNumber) -> bool {
-        match narrow(serial_number) {
+        match to_u128(serial_number) {
             Some(number) => self.short.binary_search(&number).is_ok(),
             None => self.long.binary_search(serial_number).is_ok(),
         }
@@ -176,91 +175,91 @@ impl SerialNumbers {
 }
 
 impl fmt::Debug for SerialNumbers {
-    /// How many: a million numbers help nobody.
+    /// Prints the number of entries only, because there may be a million.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} serial numbers", self.short.len() + self.long.len())
     }
 }
 
-fn narrow(serial_number: &SerialNumber) -> Option<u128> {
+fn to_u128(serial_number: &SerialNumber) -> Option<u128> {
     match serial_number.to_octets() {
         [0, 0, 0, 0, low @ ..] => Some(u128::from_be_bytes(low)),
         _ => None,
     }
 }
 
-/// Why a CRL is refused.
+/// Refusal of a CRL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrlError {
-    /// The authority that made it has been revoked, so that it counts for nothing.
-    #[error("the CRL is of key {issuer}, whose certificate has been revoked: it counts for nothing")]
+    /// CRL of a revoked issuer, which has no effect.
+    #[error("the certificate of the issuer of the CRL, key {issuer}, is revoked: the CRL has no effect")]
     IssuerRevoked {
-        /// Whose it is.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
     },
-    /// A trusted root, or an authority below one, has no CRL.
+    /// Trust anchor or intermediate CA without a CRL.
     #[error("there is no CRL of {subject} (key {issuer})")]
     MissingForIssuer {
-        /// Its key.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// Its subject.
+        /// Subject of the issuer.
         subject: String,
     },
-    /// It is from the future.
-    #[error("the CRL of key {issuer} begins only at {}", rfc3339(*this_update))]
+    /// CRL with a `thisUpdate` in the future.
+    #[error("the CRL of key {issuer} is not valid before {}", rfc3339(*this_update))]
     NotYetValid {
-        /// Whose it is.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// When it begins.
+        /// Start of its validity.
         this_update: OffsetDateTime,
     },
-    /// Two different CRLs of one issuer bear the same number.
+    /// Two different CRLs of one issuer with the same number.
     #[error("there are two different CRLs {number} of key {issuer}")]
     NumberReused {
-        /// Whose they are.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// Their number.
+        /// Number of both.
         number: CrlNumber,
     },
-    /// It is older than one that has been in force.
-    #[error("CRL {offered} of key {issuer} is older than CRL {current}, which has been in force")]
+    /// CRL older than one that was in force.
+    #[error("CRL {offered} of key {issuer} is older than CRL {current}, which was already in force")]
     Rollback {
-        /// Whose they are.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// The number of the one that has been in force.
+        /// Number of the CRL in force.
         current: CrlNumber,
-        /// The number of the one that came.
+        /// Number of the refused CRL.
         offered: CrlNumber,
     },
-    /// The issuer that it names did not sign it.
+    /// Signature by another key than that of the issuer.
     #[error("the CRL is not signed by its issuer, key {issuer}")]
     Signature {
-        /// Whose it should be.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// Why it is not.
+        /// Cause.
         source: SignatureError,
     },
-    /// It is not a CRL that can be relied on.
+    /// Malformed or unsupported CRL.
     #[error("the CRL is refused")]
-    Unfit(#[source] CrlFault),
-    /// No authority that is known has both this name and this key.
+    Unfit(#[source] CrlFormatError),
+    /// Issuer that is neither a trust anchor nor a known intermediate CA.
     #[error(
-        "the CRL is of {issuer} (key {key_identifier}), which is neither a trusted root nor an authority known to be below one"
+        "the CRL is of {issuer} (key {key_identifier}), which is neither a trust anchor nor a known intermediate CA"
     )]
     UnknownIssuer {
-        /// Who made it, as it says.
+        /// Claimed issuer.
         issuer: String,
-        /// The key that signed it, as it says.
+        /// Claimed key of the issuer.
         key_identifier: KeyIdentifier,
     },
-    /// The file does not hold CRLs.
-    #[error("the CRL file cannot be read")]
+    /// File without CRLs.
+    #[error("the CRL file is unreadable")]
     Unreadable(#[source] X509Error),
 }
 
 impl CrlError {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_not_understood_is_refused() {
+    fn an_entry_with_an_unknown_critical_extension_is_refused() {
         let root = Root::new("root");
         let plain = root.crl(1, &[7], now());
         let with = |extension: &[u8]| {

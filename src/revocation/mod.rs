@@ -1,13 +1,12 @@
-//! Who has been revoked, and why (RFC 5280, section 5).
+//! Verified CRLs, and the revocation status of chains (RFC 5280, section 5).
 //!
-//! A CRL is verified once, when it is loaded; asking about a chain afterwards is a look-up that
-//! costs the same however many are revoked. Absence never passes for "not revoked": no CRL, or one
-//! past its end, is an answer of its own.
+//! A CRL is verified once, when it is loaded. A chain is checked by a look-up whose cost doesn't depend on the
+//! number of entries. A missing or expired CRL never counts as "not revoked".
 
 mod crl;
 mod set;
 
 pub use crl::{Crl, CrlError, CrlVersion};
-pub use set::{RevocationSet, Standing};
+pub use set::{RevocationSet, RevocationStatus};
 
 pub use crate::x509::{RevocationReason, UnknownReason};

@@ -1,4 +1,4 @@
-//! The CRLs in force, one for each issuer, and where a chain stands with them.
+//! CRLs in force, one for each issuer, and the revocation status of chains.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,42 +7,42 @@ use time::OffsetDateTime;
 
 use super::crl::{Crl, CrlError};
 use crate::clock::rfc3339;
-use crate::x509::trust::{Link, TrustBundle, VerifiedChain};
+use crate::x509::trust::{ChainLink, TrustBundle, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};
 
-/// The newest CRL of each issuer. Cloning is cheap.
+/// Newest CRL of each issuer. Cloning is cheap.
 ///
-/// An authority below a root is an issuer as long as the CRL of the authority above it does not revoke
-/// its certificate. Once it does, what the authority itself says counts for nothing.
+/// When the certificate of an intermediate CA is revoked by its issuer, the CRLs of that CA lose their effect.
 #[derive(Clone, Debug)]
 pub struct RevocationSet {
     in_force: Arc<[Arc<Crl>]>,
-    set_aside: Arc<[SetAside]>,
+    revoked_issuers: Arc<[RevokedIssuer]>,
 }
 
-/// An authority whose certificates have all been revoked.
+/// Intermediate CA whose certificates are all revoked.
 #[derive(Clone, Debug)]
-struct SetAside {
+struct RevokedIssuer {
     issuer: KeyIdentifier,
-    /// Its last CRL that counted: the authority may be released one day, and no older one count then.
+    /// Last CRL that had an effect. If the revocation is lifted, no older CRL is accepted.
     last: Option<Arc<Crl>>,
 }
 
 impl RevocationSet {
-    /// Reads a file of CRLs, PEM or DER, and verifies each. Every authority of the bundle must have
-    /// one; of several of one issuer the newest counts.
+    /// Reads and verifies the CRLs in a file, PEM or DER, which must have one of every CA in the bundle.
+    ///
+    /// Of several CRLs of one issuer, the newest is used.
     ///
     /// # Errors
-    /// [`CrlError`] for the first that is refused, or for the first authority without one.
+    /// [`CrlError`] for the first refused CRL, or the first CA without one.
     pub fn from_pem(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
         let read: Vec<_> = Crl::read_all(bytes, bundle, at)?.into_iter().map(Arc::new).collect();
         Self::newest_of(&read, bundle)
     }
 
-    /// The newest of each issuer. Every authority of the bundle must have one, unless it is revoked.
+    /// Selects the newest CRL of each issuer. Every CA of the bundle must have one, unless it is revoked.
     ///
     /// # Errors
-    /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first authority without one.
+    /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first CA without one.
     pub fn newest_of(offered: &[Arc<Crl>], bundle: &TrustBundle) -> Result<Self, CrlError> {
         Self::assemble(bundle, |issuer, certificate| match newest(offered, issuer)? {
             Some(crl) => Ok(Some(crl)),
@@ -53,30 +53,28 @@ impl RevocationSet {
         })
     }
 
-    /// This set with newer CRLs in it, each of an authority of `bundle`; one that is in it already
-    /// changes nothing, and neither does one of an authority that is then revoked.
+    /// Adds newer CRLs of CAs in `bundle`. CRLs already in the set, and those of revoked CAs, have no effect.
     ///
     /// # Errors
-    /// [`CrlError::Rollback`] or [`CrlError::NumberReused`]; this set stays as it is.
+    /// [`CrlError::Rollback`] or [`CrlError::NumberReused`].
     pub fn with(&self, offered: &[Arc<Crl>], bundle: &TrustBundle) -> Result<Self, CrlError> {
         let next = Self::assemble(bundle, |issuer, _| {
             let known = self.last_known(issuer);
             match (newest(offered, issuer)?, known) {
-                (Some(crl), Some(known)) if !known.gives_way_to(&crl)? => Ok(Some(Arc::clone(known))),
+                (Some(crl), Some(known)) if !known.superseded_by(&crl)? => Ok(Some(Arc::clone(known))),
                 (Some(crl), _) => Ok(Some(crl)),
                 (None, known) => Ok(known.cloned()),
             }
         })?;
-        Ok(self.remembered_in(next))
+        Ok(self.carried_over_to(next))
     }
 
-    /// This set with those of `offered` in it that are newer, each of an authority of `bundle`: what is
-    /// older, or at odds with what is known, is passed over and keeps out nothing else.
+    /// Adds those of `offered` that are newer, and ignores CRLs that [`RevocationSet::with`] refuses.
     #[must_use]
     pub fn with_newer_of(&self, offered: &[Arc<Crl>], bundle: &TrustBundle) -> Self {
-        // What of it is of no authority any more goes.
+        // Removes CRLs of issuers that are no longer in the bundle.
         let mut set = self.with(&[], bundle).unwrap_or_else(|_| self.clone());
-        // One CRL may release the authority whose own stands before it.
+        // A CRL may lift the revocation of a CA whose own CRL precedes it.
         for _ in 0..=bundle.intermediates().len() {
             for crl in offered {
                 set = set.with(std::slice::from_ref(crl), bundle).unwrap_or(set);
@@ -85,39 +83,39 @@ impl RevocationSet {
         set
     }
 
-    /// `next`, read after this one, provided that none of its CRLs is older than the one here. An
-    /// issuer that `next` does not have is no longer trusted.
+    /// Accepts `next`, read later, as the successor of this set, unless one of its CRLs is older.
+    ///
+    /// Issuers missing in `next` are no longer trusted.
     ///
     /// # Errors
-    /// [`CrlError::Rollback`] or [`CrlError::NumberReused`]; this set should stay in force.
+    /// [`CrlError::Rollback`] or [`CrlError::NumberReused`]; this set should then stay in force.
     pub fn succeeded_by(&self, next: Self) -> Result<Self, CrlError> {
         for offered in next.crls() {
             if let Some(current) = self.last_known(&offered.issuer) {
-                current.gives_way_to(offered)?;
+                current.superseded_by(offered)?;
             }
         }
-        Ok(self.remembered_in(next))
+        Ok(self.carried_over_to(next))
     }
 
-    /// The CRLs in force.
+    /// CRLs in force.
     pub fn crls(&self) -> impl Iterator<Item = &Crl> {
         self.in_force.iter().map(AsRef::as_ref)
     }
 
-    /// The CRL in force of one issuer.
+    /// CRL in force of one issuer.
     #[must_use]
     pub fn crl(&self, issuer: &KeyIdentifier) -> Option<&Crl> {
         self.crls().find(|crl| crl.issuer == *issuer)
     }
 
-    /// Whether this authority has been revoked, so that its own CRL counts for nothing.
+    /// Checks for a revoked intermediate CA, whose own CRL has no effect.
     #[must_use]
-    pub fn has_set_aside(&self, issuer: &KeyIdentifier) -> bool {
-        self.set_aside.iter().any(|aside| aside.issuer == *issuer)
+    pub fn is_issuer_revoked(&self, issuer: &KeyIdentifier) -> bool {
+        self.revoked_issuers.iter().any(|revoked| revoked.issuer == *issuer)
     }
 
-    /// Goes from the anchors downward, and asks for the CRL of each authority that is not revoked by
-    /// those above it.
+    /// Walks down from the anchors, and requests the CRL of every CA that its issuers have not revoked.
     fn assemble(
         bundle: &TrustBundle,
         crl_of: impl Fn(&KeyIdentifier, &Certificate) -> Result<Option<Arc<Crl>>, CrlError>,
@@ -131,101 +129,100 @@ impl RevocationSet {
             let crl = crl_of(issuer, certificate)?;
             for below in bundle.intermediates().iter().filter(|below| below.link.issuer == *issuer) {
                 let revoked = crl.as_ref().is_some_and(|crl| crl.contains(&below.link.serial_number));
-                // One key may have several certificates, and needs one that holds.
+                // A key may have several certificates, and needs one that is not revoked.
                 if !revoked && issuers.iter().all(|(known, _)| *known != &below.key_identifier) {
                     issuers.push((&below.key_identifier, &below.certificate));
                 }
             }
             in_force.extend(crl);
         }
-        let mut set_aside: Vec<SetAside> = Vec::new();
+        let mut revoked_issuers: Vec<RevokedIssuer> = Vec::new();
         for below in bundle.intermediates() {
             let issuer = &below.key_identifier;
             if issuers.iter().all(|(known, _)| *known != issuer)
-                && set_aside.iter().all(|aside| aside.issuer != *issuer)
+                && revoked_issuers.iter().all(|revoked| revoked.issuer != *issuer)
             {
-                set_aside.push(SetAside { issuer: issuer.clone(), last: None });
+                revoked_issuers.push(RevokedIssuer { issuer: issuer.clone(), last: None });
             }
         }
-        Ok(Self { in_force: in_force.into(), set_aside: set_aside.into() })
+        Ok(Self { in_force: in_force.into(), revoked_issuers: revoked_issuers.into() })
     }
 
-    /// The last CRL of an issuer that counted.
+    /// Last CRL of an issuer that had an effect.
     fn last_known(&self, issuer: &KeyIdentifier) -> Option<&Arc<Crl>> {
-        let aside = self.set_aside.iter().find(|aside| aside.issuer == *issuer);
+        let revoked = self.revoked_issuers.iter().find(|revoked| revoked.issuer == *issuer);
         let in_force = || self.in_force.iter().find(|crl| crl.issuer == *issuer);
-        aside.and_then(|aside| aside.last.as_ref()).or_else(in_force)
+        revoked.and_then(|revoked| revoked.last.as_ref()).or_else(in_force)
     }
 
-    /// `next`, which remembers of revoked authorities what this set knows.
-    fn remembered_in(&self, next: Self) -> Self {
-        let remembered = |aside: &SetAside| SetAside {
-            issuer: aside.issuer.clone(),
-            last: self.last_known(&aside.issuer).cloned(),
+    /// Copies the last CRLs of revoked issuers to `next`.
+    fn carried_over_to(&self, next: Self) -> Self {
+        let carried_over = |revoked: &RevokedIssuer| RevokedIssuer {
+            issuer: revoked.issuer.clone(),
+            last: self.last_known(&revoked.issuer).cloned(),
         };
-        Self { set_aside: next.set_aside.iter().map(remembered).collect(), ..next }
+        Self { revoked_issuers: next.revoked_issuers.iter().map(carried_over).collect(), ..next }
     }
 
-    /// Where a chain stands at `at`: every certificate of it is looked up. A revocation counts
-    /// whatever else is missing.
-    pub fn standing(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Standing {
-        let mut standing = Standing::Good;
+    /// Revocation status of a chain at `at`. A revocation has priority over a missing or expired CRL.
+    pub fn status_of(&self, chain: &VerifiedChain, at: OffsetDateTime) -> RevocationStatus {
+        let mut status = RevocationStatus::Good;
         for link in &chain.links {
             let found = match self.crl(&link.issuer) {
                 Some(crl) if crl.contains(&link.serial_number) => {
-                    return Standing::Revoked { link: link.clone() };
+                    return RevocationStatus::Revoked { link: link.clone() };
                 }
                 Some(crl) if crl.is_expired_at(at) => {
-                    Standing::Expired { issuer: link.issuer.clone(), next_update: crl.next_update }
+                    RevocationStatus::Expired { issuer: link.issuer.clone(), next_update: crl.next_update }
                 }
-                Some(_) => Standing::Good,
-                None => Standing::NoCrl { issuer: link.issuer.clone() },
+                Some(_) => RevocationStatus::Good,
+                None => RevocationStatus::NoCrl { issuer: link.issuer.clone() },
             };
-            standing = standing.or(found);
+            status = status.or(found);
         }
-        standing
+        status
     }
 }
 
-/// The newest of those that `issuer` has made.
+/// Newest CRL of `issuer`.
 fn newest(offered: &[Arc<Crl>], issuer: &KeyIdentifier) -> Result<Option<Arc<Crl>>, CrlError> {
     let mut newest: Option<&Arc<Crl>> = None;
     for crl in offered.iter().filter(|crl| crl.issuer == *issuer) {
         newest = match newest {
-            Some(known) if known.number > crl.number || !known.gives_way_to(crl)? => Some(known),
+            Some(known) if known.number > crl.number || !known.superseded_by(crl)? => Some(known),
             _ => Some(crl),
         };
     }
     Ok(newest.cloned())
 }
 
-/// Where a chain stands with the CRLs in force. Only [`Standing::Good`] is a yes.
+/// Revocation status of a chain. Only [`RevocationStatus::Good`] means "not revoked".
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Standing {
-    /// Each certificate's issuer has a current CRL, and it is in none.
+pub enum RevocationStatus {
+    /// Every issuer has a current CRL, without an entry for a certificate of the chain.
     Good,
-    /// Not revoked as far as is known, but a CRL is past its end.
+    /// No known revocation, but an expired CRL.
     Expired {
-        /// Whose CRL.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
-        /// When its successor was due.
+        /// Expiry of the CRL.
         next_update: OffsetDateTime,
     },
-    /// Nobody knows: there is no CRL of one of the issuers.
+    /// No CRL of an issuer.
     NoCrl {
-        /// Which.
+        /// Key of the issuer.
         issuer: KeyIdentifier,
     },
-    /// A certificate of the chain is revoked.
+    /// Revoked certificate in the chain.
     Revoked {
-        /// Which.
-        link: Link,
+        /// Revoked certificate.
+        link: ChainLink,
     },
 }
 
-impl Standing {
-    /// The worse of two; of two that are as bad, the first.
+impl RevocationStatus {
+    /// The worse of two; the first if they are equal.
     fn or(self, other: Self) -> Self {
         if other.rank() > self.rank() { other } else { self }
     }
@@ -239,7 +236,7 @@ impl Standing {
         }
     }
 
-    /// The stable code of this answer.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -251,12 +248,12 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for RevocationStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Good => write!(f, "not revoked"),
             Self::Expired { issuer, next_update } => {
-                write!(f, "the CRL of issuer {issuer} should have been replaced by {}", rfc3339(*next_update))
+                write!(f, "the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))
             }
             Self::NoCrl { issuer } => write!(f, "there is no CRL of issuer {issuer}"),
             Self::Revoked { link } => write!(f, "certificate {} is revoked", link.serial_number),
@@ -291,12 +288,15 @@ mod tests {
         let bundle = root.bundle();
         let set = set(&crl(&root, 1, &[7]), &bundle).unwrap();
         let (revoked, good) = (chain(&root, &bundle, 7), chain(&root, &bundle, 8));
-        assert_eq!(set.standing(&revoked, now()), Standing::Revoked { link: revoked.links[0].clone() });
-        assert_eq!(set.standing(&good, now()), Standing::Good);
+        assert_eq!(
+            set.status_of(&revoked, now()),
+            RevocationStatus::Revoked { link: revoked.links[0].clone() }
+        );
+        assert_eq!(set.status_of(&good, now()), RevocationStatus::Good);
         let late = now() + Duration::days(10);
-        assert_eq!(set.standing(&good, late).code(), "revocation.crl_expired");
-        assert_eq!(set.standing(&good, late - Duration::SECOND), Standing::Good);
-        assert_eq!(set.standing(&revoked, late).code(), "revocation.revoked", "what is revoked stays so");
+        assert_eq!(set.status_of(&good, late).code(), "revocation.crl_expired");
+        assert_eq!(set.status_of(&good, late - Duration::SECOND), RevocationStatus::Good);
+        assert_eq!(set.status_of(&revoked, late).code(), "revocation.revoked", "a revocation remains valid");
     }
 
     #[test]
@@ -304,8 +304,8 @@ mod tests {
         let (a, b) = (Root::new("root"), Root::new("root"));
         let bundle = TrustBundle::from_pem((a.pem() + &b.pem()).as_bytes(), now()).unwrap();
         let set = set(&(crl(&a, 1, &[7]) + &crl(&b, 1, &[])), &bundle).unwrap();
-        assert_eq!(set.standing(&chain(&a, &bundle, 7), now()).code(), "revocation.revoked");
-        assert_eq!(set.standing(&chain(&b, &bundle, 7), now()), Standing::Good);
+        assert_eq!(set.status_of(&chain(&a, &bundle, 7), now()).code(), "revocation.revoked");
+        assert_eq!(set.status_of(&chain(&b, &bundle, 7), now()), RevocationStatus::Good);
     }
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
         let bundle = TrustBundle::from_pem((a.pem() + &b.pem()).as_bytes(), now()).unwrap();
         assert_eq!(set(&crl(&a, 1, &[]), &bundle).unwrap_err(), "crl.missing_for_issuer");
         let only_a = set(&crl(&a, 1, &[]), &a.bundle()).unwrap();
-        assert_eq!(only_a.standing(&chain(&b, &bundle, 7), now()).code(), "revocation.no_crl");
+        assert_eq!(only_a.status_of(&chain(&b, &bundle, 7), now()).code(), "revocation.no_crl");
     }
 
     #[test]
@@ -335,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_an_issuer_counts_wherever_it_stands() {
+    fn the_newest_crl_of_an_issuer_is_used_in_any_order() {
         let root = Root::new("root");
         let (old, new) = (crl(&root, 1, &[]), crl(&root, 2, &[7]));
         let bundle = root.bundle();
         let chain = chain(&root, &bundle, 7);
         for text in [format!("{old}{new}"), format!("{new}{old}"), format!("{new}{new}")] {
-            assert_eq!(set(&text, &bundle).unwrap().standing(&chain, now()).code(), "revocation.revoked");
+            assert_eq!(set(&text, &bundle).unwrap().status_of(&chain, now()).code(), "revocation.revoked");
         }
         let other = crl(&root, 2, &[]);
         assert_eq!(set(&(new + &other), &bundle).unwrap_err(), "crl.number_reused");
@@ -364,7 +364,7 @@ mod tests {
         }
         assert_eq!(with(root.crl(2, &[], now())).unwrap_err().code(), "crl.number_reused");
         let same = with(second.clone()).unwrap();
-        assert!(Arc::ptr_eq(&same.in_force[0], &current.in_force[0]), "the same changes nothing");
+        assert!(Arc::ptr_eq(&same.in_force[0], &current.in_force[0]), "the same CRL has no effect");
         let newer = with(root.crl(3, &[7, 8], now())).unwrap();
         assert_eq!(newer.crls().map(Crl::len).sum::<usize>(), 2);
 
@@ -374,8 +374,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_is_not_kept_out_by_what_is_not() {
-        let (root, below, bundle) = with_authority_below();
+    fn newer_crls_are_added_despite_older_ones() {
+        let (root, below, bundle) = with_intermediate_ca();
         let issuer = below.certificate().subject_key_identifier.unwrap();
         let offered = |ders: &[Vec<u8>]| -> Vec<_> {
             ders.iter().map(|der| Arc::new(Crl::verify(der, &bundle, now()).unwrap())).collect()
@@ -387,7 +387,7 @@ mod tests {
         assert!(!next.crl(&issuer).unwrap().contains(&"7".parse().unwrap()));
 
         let aside = current.with_newer_of(&offered(&[root.crl(6, &[99], now())]), &bundle);
-        assert!(aside.has_set_aside(&issuer));
+        assert!(aside.is_issuer_revoked(&issuer));
         let released = [below.crl(9, &[7], now()), root.crl(7, &[], now())];
         let released = aside.with_newer_of(&offered(&released), &bundle);
         assert_eq!(released.crl(&issuer).unwrap().number, 9.into());
@@ -400,11 +400,11 @@ mod tests {
         let only_a = set(&crl(&a, 1, &[]), &a.bundle()).unwrap();
         let offered = [Arc::new(Crl::verify(&b.crl(1, &[7], now()), &both, now()).unwrap())];
         let joined = only_a.with(&offered, &both).unwrap();
-        assert_eq!(joined.standing(&chain(&b, &both, 7), now()).code(), "revocation.revoked");
+        assert_eq!(joined.status_of(&chain(&b, &both, 7), now()).code(), "revocation.revoked");
     }
 
-    /// A root, an authority below it with the serial number 99, and a bundle that knows both.
-    fn with_authority_below() -> (Root, Root, TrustBundle) {
+    /// A root, an intermediate CA with the serial number 99, and a bundle with both.
+    fn with_intermediate_ca() -> (Root, Root, TrustBundle) {
         let root = Root::new("root");
         let mut params = authority("below");
         params.serial_number = Some(99.into());
@@ -415,39 +415,42 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_below_a_root_has_a_crl_of_its_own() {
-        let (root, below, bundle) = with_authority_below();
+    fn an_intermediate_ca_has_a_crl_of_its_own() {
+        let (root, below, bundle) = with_intermediate_ca();
         assert_eq!(set(&crl(&root, 1, &[]), &bundle).unwrap_err(), "crl.missing_for_issuer");
         let set = set(&(crl(&below, 1, &[7]) + &crl(&root, 1, &[8])), &bundle).unwrap();
         let standing = |serial| {
             let (leaf, sent) = (below.issue(&client(serial)), [below.0.der().clone()]);
-            set.standing(&bundle.verify(&leaf, &sent, Purpose::Client, now()).unwrap(), now()).code()
+            set.status_of(&bundle.verify(&leaf, &sent, Purpose::Client, now()).unwrap(), now()).code()
         };
         assert_eq!((standing(7), standing(8)), ("revocation.revoked", "revocation.good"));
     }
 
     #[test]
-    fn what_a_revoked_authority_says_counts_for_nothing() {
-        let (root, below, bundle) = with_authority_below();
+    fn crls_of_a_revoked_ca_have_no_effect() {
+        let (root, below, bundle) = with_intermediate_ca();
         let issuer = below.certificate().subject_key_identifier.unwrap();
         let read = |text: &str| set(text, &bundle);
         let good = read(&(crl(&root, 1, &[]) + &crl(&below, 5, &[7]))).unwrap();
-        assert!(!good.has_set_aside(&issuer));
+        assert!(!good.is_issuer_revoked(&issuer));
 
-        // Neither a CRL of it is missed, nor do two of the same number matter.
-        assert!(read(&crl(&root, 2, &[99])).unwrap().has_set_aside(&issuer));
+        // Neither a missing CRL of it nor two of the same number matter.
+        assert!(read(&crl(&root, 2, &[99])).unwrap().is_issuer_revoked(&issuer));
         let quarrelling = crl(&root, 2, &[99]) + &crl(&below, 6, &[]) + &crl(&below, 6, &[8]);
         let revoked = good.succeeded_by(read(&quarrelling).unwrap()).unwrap();
-        assert!(revoked.has_set_aside(&issuer) && revoked.crl(&issuer).is_none());
+        assert!(revoked.is_issuer_revoked(&issuer) && revoked.crl(&issuer).is_none());
         let leaf = below.issue(&client(8));
         let chain = bundle.verify(&leaf, &[below.0.der().clone()], Purpose::Client, now()).unwrap();
-        assert_eq!(revoked.standing(&chain, now()), Standing::Revoked { link: chain.links[1].clone() });
+        assert_eq!(
+            revoked.status_of(&chain, now()),
+            RevocationStatus::Revoked { link: chain.links[1].clone() }
+        );
 
-        // Released, it takes up where it was left.
+        // When the revocation is lifted, its last CRL is in force again.
         let offer = |der: Vec<u8>| [Arc::new(Crl::verify(&der, &bundle, now()).unwrap())];
         let huge = offer(below.crl(900, &[], now()));
         let still = revoked.with(&huge, &bundle).unwrap();
-        assert!(still.has_set_aside(&issuer));
+        assert!(still.is_issuer_revoked(&issuer));
         let released = still.with(&offer(root.crl(3, &[], now())), &bundle).unwrap();
         assert_eq!(released.crl(&issuer).unwrap().number, 5.into());
         let older = read(&(crl(&root, 3, &[]) + &crl(&below, 4, &[]))).unwrap();
@@ -456,7 +459,7 @@ mod tests {
 
     #[test]
     fn a_key_with_two_certificates_is_revoked_with_the_last_of_them() {
-        let (root, below, _) = with_authority_below();
+        let (root, below, _) = with_intermediate_ca();
         let mut params = authority("below");
         params.serial_number = Some(98.into());
         let renewed = params.signed_by(below.0.key(), &root.0).unwrap();
@@ -465,12 +468,12 @@ mod tests {
         let issuer = below.certificate().subject_key_identifier.unwrap();
         for (revoked, aside) in [(&[99][..], false), (&[98], false), (&[98, 99], true)] {
             let set = set(&(crl(&root, 1, revoked) + &crl(&below, 1, &[])), &bundle).unwrap();
-            assert_eq!(set.has_set_aside(&issuer), aside, "{revoked:?}");
+            assert_eq!(set.is_issuer_revoked(&issuer), aside, "{revoked:?}");
         }
     }
 
     #[test]
-    fn what_stands_below_a_revoked_authority_is_set_aside_with_it() {
+    fn cas_below_a_revoked_ca_lose_effect_with_it() {
         let mut params = authority("root");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(2));
         let root = Root::with(params);
@@ -485,7 +488,7 @@ mod tests {
         let bundle = root.bundle().with_intermediates(text.as_bytes(), now()).unwrap();
         let set = set(&(crl(&root, 1, &[99]) + &crl(&upper, 1, &[])), &bundle).unwrap();
         for authority in [&upper, &lower] {
-            assert!(set.has_set_aside(&authority.certificate().subject_key_identifier.unwrap()));
+            assert!(set.is_issuer_revoked(&authority.certificate().subject_key_identifier.unwrap()));
         }
     }
 }

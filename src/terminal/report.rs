@@ -210,7 +210,7 @@ failure_from!(
     crate::probe::ProbeError,
     crate::profile::ProfileError,
     crate::store::StoreError,
-    crate::x509::RequestError,
+    crate::x509::CsrError,
     crate::x509::X509Error,
 );
 

@@ -1,4 +1,4 @@
-//! One certificate, read: every field that a decision of ours rests on, owned and typed.
+//! Parsed certificates.
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -17,55 +17,56 @@ use super::public_key::key_algorithm;
 use super::serial_number::SerialNumber;
 use super::sha256::Sha256;
 
-/// A certificate (RFC 5280, section 4), parsed; its signature is not judged here.
+/// Parsed certificate (RFC 5280, section 4), with every field used in a decision. Its signature is not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The DER, byte for byte as it came.
+    /// Original DER.
     pub der: CertificateDer<'static>,
-    /// The version as people count it: 3 for all that this project accepts.
+    /// Version, counted from 1; always 3 for accepted certificates.
     pub version: u32,
-    /// The serial number; with the issuer's key, the name of the certificate.
+    /// Serial number, unique per key of an issuer.
     pub serial_number: SerialNumber,
-    /// Who signed it, as the certificate says.
+    /// Claimed issuer.
     pub issuer: DistinguishedName,
-    /// Whom it is for, as a distinguished name.
+    /// Subject.
     pub subject: DistinguishedName,
-    /// The first second in which it holds.
+    /// First second of the validity.
     pub not_before: OffsetDateTime,
-    /// The last second in which it holds.
+    /// Last second of the validity.
     pub not_after: OffsetDateTime,
     /// DER of the SubjectPublicKeyInfo.
     pub public_key_info: Vec<u8>,
-    /// The key's type; `None` for one that this project does not use.
+    /// Key type; `None` if it is unsupported.
     pub key_algorithm: Option<KeyAlgorithm>,
-    /// Subject alternative names in their order; empty when the extension is missing.
+    /// Subject alternative names in order; empty if the extension is missing.
     pub subject_alt_names: Vec<SubjectAltName>,
-    /// Key usage; `None` when the extension is missing.
+    /// Key usage; `None` if the extension is missing.
     pub key_usage: Option<KeyUsage>,
-    /// Extended key usage; `None` when the extension is missing.
+    /// Extended key usage; `None` if the extension is missing.
     pub extended_key_usage: Option<Vec<ExtendedKeyUsage>>,
-    /// Basic constraints; `None` when the extension is missing.
+    /// Basic constraints; `None` if the extension is missing.
     pub basic_constraints: Option<BasicConstraints>,
-    /// The identifier of its own key.
+    /// Identifier of its own key.
     pub subject_key_identifier: Option<KeyIdentifier>,
-    /// The identifier of the key that signed it.
+    /// Claimed identifier of the issuer's key.
     pub authority_key_identifier: Option<AuthorityKeyIdentifier>,
-    /// Dotted identifiers of critical extensions that are none of the above (name constraints, which
-    /// webpki checks, aside): RFC 5280, section 4.2 has such a certificate refused.
+    /// Dotted identifiers of other critical extensions, for which RFC 5280, section 4.2 requires rejection.
+    ///
+    /// Name constraints are not listed, because webpki checks them.
     pub unknown_critical_extensions: Vec<String>,
 }
 
 impl Certificate {
-    /// Parses one certificate and nothing after it.
+    /// Parses the DER of exactly one certificate.
     ///
     /// # Errors
-    /// [`X509Error::Malformed`] for anything that is not one certificate in DER, for an extension that
-    /// stands twice or does not parse, and for a serial number out of bounds.
+    /// [`X509Error::Malformed`] for anything else, for a duplicate or malformed extension, and for a serial
+    /// number out of bounds.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         let malformed = |why: String| X509Error::Malformed { what: "certificate", why };
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|e| malformed(parse_failure(&e)))?;
         if !rest.is_empty() {
-            return Err(malformed("there are bytes after it".to_owned()));
+            return Err(malformed("there is trailing data".to_owned()));
         }
         let extensions = Extensions::read(parsed.extensions()).map_err(malformed)?;
         Ok(Self {
@@ -97,29 +98,29 @@ impl Certificate {
         })
     }
 
-    /// SHA-256 of the DER: what tools show as the fingerprint.
+    /// SHA-256 fingerprint of the DER.
     #[must_use]
     pub fn fingerprint(&self) -> Sha256 {
         Sha256::of(&self.der)
     }
 
-    /// Whether it claims to be a certificate authority's.
+    /// CA flag of the basic constraints.
     #[must_use]
     pub fn is_ca(&self) -> bool {
         self.basic_constraints.is_some_and(|constraints| constraints.ca)
     }
 
-    /// Whether `at` lies within its validity, both ends included.
+    /// Checks that `at` lies within the validity, both ends included.
     #[must_use]
     pub fn is_valid_at(&self, at: OffsetDateTime) -> bool {
         self.not_before <= at && at <= self.not_after
     }
 }
 
-/// Why x509_parser stopped, without its repeated wrapping.
+/// Describes an error of x509_parser, without its nested wrappers.
 pub(super) fn parse_failure(error: &x509_parser::nom::Err<x509_parser::error::X509Error>) -> String {
     match error {
-        x509_parser::nom::Err::Incomplete(_) => "it ends too early".to_owned(),
+        x509_parser::nom::Err::Incomplete(_) => "it is truncated".to_owned(),
         x509_parser::nom::Err::Error(e) | x509_parser::nom::Err::Failure(e) => e.to_string(),
     }
 }
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn all_fields_are_parsed() {
         let der = signed(|params| {
             params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
             params.subject_alt_names = vec![
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_critical_extension_is_noticed() {
+    fn an_unknown_critical_extension_is_listed() {
         let der = signed(|params| {
             let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
             extension.set_criticality(true);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_one_certificate_is_refused() {
+    fn anything_but_one_certificate_is_refused() {
         let der = signed(|_| {});
         for length in [0, 1, der.len() / 2, der.len() - 1] {
             assert!(Certificate::from_der(&der[..length]).is_err(), "{length}");

@@ -1,9 +1,7 @@
-//! A certificate revocation list (RFC 5280, section 5), read: its head at once, its entries one
-//! after the other without an allocation.
+//! Parsed CRLs (RFC 5280, section 5): header fields at once, entries one by one without allocations.
 //!
-//! Only complete lists of one issuer's own certificates are read; a delta, an indirect or a
-//! partial list is a [`CrlFault`], since taking it for a complete one would forget revocations.
-//! Whether the signature holds, and whose it is, is judged by whoever trusts somebody.
+//! Only complete CRLs of one issuer's own certificates are supported. Delta, indirect and partial CRLs are
+//! refused, because treating one as complete would lose revocations. The caller verifies issuer and signature.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +20,7 @@ use super::name::DistinguishedName;
 use super::serial_number::SerialNumber;
 use super::signed::{SignatureError, Signed};
 
-/// Content of the object identifiers below `id-ce` (2.5.29) that a CRL may use.
+/// Encoded object identifiers below `id-ce` (2.5.29).
 mod oid {
     pub(super) const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
     pub(super) const REASON_CODE: &[u8] = &[0x55, 0x1d, 21];
@@ -32,43 +30,42 @@ mod oid {
     pub(super) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 }
 
-/// A CRL whose head has been read. Nothing in it is to be believed before
-/// [`CertificateList::verify`].
+/// CRL with parsed header fields, untrusted until [`UnverifiedCrl::verify`] succeeds.
 #[derive(Clone, Debug)]
-pub struct CertificateList<'a> {
-    /// Who made it, as it says.
+pub struct UnverifiedCrl<'a> {
+    /// Claimed issuer.
     pub issuer: DistinguishedName,
-    /// The identifier of the key that signed it, as it says.
+    /// Claimed identifier of the issuer's key.
     pub authority_key_identifier: KeyIdentifier,
-    /// Its number: of two lists of one issuer, the higher is the newer.
+    /// CRL number, higher in a newer CRL of the same issuer.
     pub number: CrlNumber,
-    /// When it was made.
+    /// Time of issue (`thisUpdate`).
     pub this_update: OffsetDateTime,
-    /// When the next one is due at the latest.
+    /// Expiry (`nextUpdate`).
     pub next_update: OffsetDateTime,
     signed: Signed<'a>,
     entries: Reader<'a>,
 }
 
-impl<'a> CertificateList<'a> {
-    /// Reads the head of one CRL and nothing after it.
+impl<'a> UnverifiedCrl<'a> {
+    /// Parses the DER of exactly one CRL, except its entries.
     ///
     /// # Errors
-    /// [`CrlFault`]: not a CRL, or not one that this project can rely on.
-    pub fn from_der(der: &'a [u8]) -> Result<Self, CrlFault> {
+    /// [`CrlFormatError`] for malformed or unsupported CRLs.
+    pub fn from_der(der: &'a [u8]) -> Result<Self, CrlFormatError> {
         let signed = Signed::from_der(der)?;
         let mut body = Reader::new(Reader::whole(signed.body, tag::SEQUENCE)?);
         match body.optional(&[tag::INTEGER])? {
             Some(version) if version.content == [1] => {}
-            _ => return Err(CrlFault::Version),
+            _ => return Err(CrlFormatError::Version),
         }
         if body.expect(tag::SEQUENCE)? != signed.algorithm {
-            return Err(CrlFault::AlgorithmMismatch);
+            return Err(CrlFormatError::AlgorithmMismatch);
         }
         let issuer = read_name(body.element()?)?;
         let this_update = read_time(body.element()?)?;
         let next_update =
-            body.optional(&[tag::UTC_TIME, tag::GENERALIZED_TIME])?.ok_or(CrlFault::NoNextUpdate)?;
+            body.optional(&[tag::UTC_TIME, tag::GENERALIZED_TIME])?.ok_or(CrlFormatError::NoNextUpdate)?;
         let next_update = read_time(next_update)?;
         let entries = body.optional(&[tag::SEQUENCE])?.map_or(&[][..], |list| list.content);
         let extensions = match body.optional(&[tag::CONTEXT_0])? {
@@ -88,36 +85,36 @@ impl<'a> CertificateList<'a> {
         })
     }
 
-    /// Whether the key of `public_key_info` (DER) signed it.
+    /// Verifies the signature with the key in `public_key_info` (DER).
     ///
     /// # Errors
-    /// [`SignatureError`] when it did not, or nobody can tell.
+    /// [`SignatureError`] for a wrong signature or an unsupported algorithm.
     pub fn verify(&self, public_key_info: &[u8]) -> Result<(), SignatureError> {
         self.signed.verify(public_key_info)
     }
 
-    /// What it revokes, in its order.
+    /// CrlEntries in order.
     #[must_use]
-    pub fn entries(&self) -> Entries<'a> {
-        Entries(self.entries)
+    pub fn entries(&self) -> CrlEntries<'a> {
+        CrlEntries(self.entries)
     }
 }
 
-fn read_name(element: Element<'_>) -> Result<DistinguishedName, CrlFault> {
+fn read_name(element: Element<'_>) -> Result<DistinguishedName, CrlFormatError> {
     match X509Name::from_der(element.raw) {
         Ok(([], name)) => Ok(DistinguishedName::read(&name)),
-        _ => Err(CrlFault::Malformed { why: "a name cannot be read" }),
+        _ => Err(CrlFormatError::Malformed { why: "a name is malformed" }),
     }
 }
 
-fn read_time(element: Element<'_>) -> Result<OffsetDateTime, CrlFault> {
+fn read_time(element: Element<'_>) -> Result<OffsetDateTime, CrlFormatError> {
     match ASN1Time::from_der(element.raw) {
         Ok(([], time)) => Ok(time.to_datetime()),
-        _ => Err(CrlFault::Malformed { why: "a time cannot be read" }),
+        _ => Err(CrlFormatError::Malformed { why: "a time is malformed" }),
     }
 }
 
-fn read_extensions(mut extensions: Reader<'_>) -> Result<(CrlNumber, KeyIdentifier), CrlFault> {
+fn read_extensions(mut extensions: Reader<'_>) -> Result<(CrlNumber, KeyIdentifier), CrlFormatError> {
     let (mut number, mut key_identifier) = (None, None);
     while !extensions.is_empty() {
         let extension = Extension::read(&mut extensions)?;
@@ -125,35 +122,35 @@ fn read_extensions(mut extensions: Reader<'_>) -> Result<(CrlNumber, KeyIdentifi
             oid::CRL_NUMBER => number.replace(CrlNumber::read(extension.value)?).is_some(),
             oid::AUTHORITY_KEY_IDENTIFIER => {
                 let mut fields = Reader::new(Reader::whole(extension.value, tag::SEQUENCE)?);
-                let id = fields.optional(&[tag::CONTEXT_0_PRIMITIVE])?.ok_or(CrlFault::NoKeyIdentifier)?;
+                let id =
+                    fields.optional(&[tag::CONTEXT_0_PRIMITIVE])?.ok_or(CrlFormatError::NoKeyIdentifier)?;
                 key_identifier.replace(KeyIdentifier(id.content.to_vec())).is_some()
             }
-            oid::DELTA_CRL_INDICATOR => return Err(CrlFault::Delta),
+            oid::DELTA_CRL_INDICATOR => return Err(CrlFormatError::Delta),
             oid::ISSUING_DISTRIBUTION_POINT => return Err(scope_fault(extension.value)?),
-            _ if extension.critical => return Err(extension.not_understood()),
+            _ if extension.critical => return Err(extension.unknown()),
             _ => false,
         };
         if twice {
-            return Err(CrlFault::Malformed { why: "an extension stands twice" });
+            return Err(CrlFormatError::Malformed { why: "an extension occurs twice" });
         }
     }
-    Ok((number.ok_or(CrlFault::NoNumber)?, key_identifier.ok_or(CrlFault::NoKeyIdentifier)?))
+    Ok((number.ok_or(CrlFormatError::NoNumber)?, key_identifier.ok_or(CrlFormatError::NoKeyIdentifier)?))
 }
 
-/// An issuing distribution point always says that the list is not everything its issuer revoked;
-/// this tells which way.
-fn scope_fault(distribution_point: &[u8]) -> Result<CrlFault, DerError> {
+/// Finds how an issuing distribution point limits the scope of the CRL.
+fn scope_fault(distribution_point: &[u8]) -> Result<CrlFormatError, DerError> {
     let mut fields = Reader::new(Reader::whole(distribution_point, tag::SEQUENCE)?);
     while !fields.is_empty() {
         let field = fields.element()?;
         if field.tag == tag::CONTEXT_4_PRIMITIVE && field.content != [0] {
-            return Ok(CrlFault::Indirect);
+            return Ok(CrlFormatError::Indirect);
         }
     }
-    Ok(CrlFault::Partial)
+    Ok(CrlFormatError::Partial)
 }
 
-/// One extension, of a CRL or of an entry (RFC 5280, section 4.1.2.9).
+/// Extension of a CRL or of an entry (RFC 5280, section 4.1.2.9).
 struct Extension<'a> {
     oid: &'a [u8],
     critical: bool,
@@ -170,23 +167,23 @@ impl<'a> Extension<'a> {
         Ok(Self { oid, critical, value })
     }
 
-    fn not_understood(&self) -> CrlFault {
-        CrlFault::UnknownCriticalExtension { oid: Oid::new(self.oid.into()).to_id_string() }
+    fn unknown(&self) -> CrlFormatError {
+        CrlFormatError::UnknownCriticalExtension { oid: Oid::new(self.oid.into()).to_id_string() }
     }
 }
 
-/// The entries of a CRL, read as they are asked for; after an error there are no more.
+/// Iterator over the entries of a CRL. It ends after the first malformed entry.
 #[derive(Clone, Debug)]
-pub struct Entries<'a>(Reader<'a>);
+pub struct CrlEntries<'a>(Reader<'a>);
 
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<Entry<'a>, CrlFault>;
+impl<'a> Iterator for CrlEntries<'a> {
+    type Item = Result<CrlEntry<'a>, CrlFormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
         }
-        let entry = Entry::read(&mut self.0);
+        let entry = CrlEntry::read(&mut self.0);
         if entry.is_err() {
             self.0 = Reader::new(&[]);
         }
@@ -194,27 +191,29 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// One entry of a CRL.
+/// CrlEntry of a CRL.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    /// Which certificate of the issuer.
+pub struct CrlEntry<'a> {
+    /// Serial number of the revoked certificate.
     pub serial_number: SerialNumber,
-    /// Why, as the standard's number; absent means unspecified.
+    /// Reason code of the standard; `None` means unspecified.
     pub reason_code: Option<u8>,
     revocation_date: Element<'a>,
 }
 
-impl<'a> Entry<'a> {
-    fn read(list: &mut Reader<'a>) -> Result<Self, CrlFault> {
+impl<'a> CrlEntry<'a> {
+    fn read(list: &mut Reader<'a>) -> Result<Self, CrlFormatError> {
         let mut fields = Reader::new(list.expect(tag::SEQUENCE)?);
         let serial_number = match fields.expect(tag::INTEGER)? {
             [0x80..=0xff, ..] => None,
             octets => SerialNumber::from_be_bytes(octets).ok(),
         }
-        .ok_or(CrlFault::Malformed { why: "a serial number is not positive or has more than 20 octets" })?;
+        .ok_or(CrlFormatError::Malformed {
+            why: "a serial number is not positive or has more than 20 octets",
+        })?;
         let revocation_date = fields
             .optional(&[tag::UTC_TIME, tag::GENERALIZED_TIME])?
-            .ok_or(CrlFault::Malformed { why: "an entry has no revocation date" })?;
+            .ok_or(CrlFormatError::Malformed { why: "an entry has no revocation date" })?;
         let mut reason_code = None;
         if let Some(extensions) = fields.optional(&[tag::SEQUENCE])? {
             let mut extensions = Reader::new(extensions.content);
@@ -223,10 +222,10 @@ impl<'a> Entry<'a> {
                 match extension.oid {
                     oid::REASON_CODE => match Reader::whole(extension.value, tag::ENUMERATED)? {
                         [code] => reason_code = Some(*code),
-                        _ => return Err(CrlFault::Malformed { why: "a reason code cannot be read" }),
+                        _ => return Err(CrlFormatError::Malformed { why: "a reason code is malformed" }),
                     },
-                    oid::CERTIFICATE_ISSUER => return Err(CrlFault::Indirect),
-                    _ if extension.critical => return Err(extension.not_understood()),
+                    oid::CERTIFICATE_ISSUER => return Err(CrlFormatError::Indirect),
+                    _ if extension.critical => return Err(extension.unknown()),
                     _ => {}
                 }
             }
@@ -235,36 +234,34 @@ impl<'a> Entry<'a> {
         Ok(Self { serial_number, reason_code, revocation_date })
     }
 
-    /// When it was revoked.
+    /// Time of revocation, parsed on request only, because no decision depends on it.
     ///
     /// # Errors
-    /// [`CrlFault::Malformed`] when the date cannot be read: nothing is decided by it, so it is not
-    /// looked at before.
-    pub fn revoked_at(&self) -> Result<OffsetDateTime, CrlFault> {
+    /// [`CrlFormatError::Malformed`] for a malformed time.
+    pub fn revoked_at(&self) -> Result<OffsetDateTime, CrlFormatError> {
         read_time(self.revocation_date)
     }
 }
 
-/// The number of a CRL (RFC 5280, section 5.2.3): at most 20 octets, compared as a number and
-/// written in decimal.
+/// CRL number (RFC 5280, section 5.2.3) of at most 20 octets. Its text is decimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CrlNumber([u8; 20]);
 
 impl CrlNumber {
-    fn read(value: &[u8]) -> Result<Self, CrlFault> {
+    fn read(value: &[u8]) -> Result<Self, CrlFormatError> {
         let octets = match Reader::whole(value, tag::INTEGER)? {
-            [] | [0x80..=0xff, ..] => return Err(CrlFault::Number),
+            [] | [0x80..=0xff, ..] => return Err(CrlFormatError::Number),
             [0, octets @ ..] | octets => octets,
         };
         let mut padded = [0; 20];
-        let offset = padded.len().checked_sub(octets.len()).ok_or(CrlFault::Number)?;
+        let offset = padded.len().checked_sub(octets.len()).ok_or(CrlFormatError::Number)?;
         padded.iter_mut().skip(offset).zip(octets).for_each(|(to, from)| *to = *from);
         Ok(Self(padded))
     }
 }
 
 impl CrlNumber {
-    /// The number, unless it is larger than any that this project gives.
+    /// The number, if it fits, as those of this project do.
     #[must_use]
     pub fn to_u64(self) -> Option<u64> {
         let [high @ .., _, _, _, _, _, _, _, _] = self.0;
@@ -273,12 +270,13 @@ impl CrlNumber {
     }
 }
 
-/// Writes the number of a list as [`CrlNumber`] is written, as text: it may be larger than what programs take for
-/// an integer (RFC 5280, section 5.2.3, allows 20 octets), and whoever reads it needs one type.
+/// Serializes a CRL number as text, like [`CrlNumber`].
+///
+/// RFC 5280, section 5.2.3, allows 20 octets, more than JSON parsers accept as an integer; readers get one type.
 ///
 /// # Errors
-/// The serializer's.
-pub fn number_as_text<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+/// Those of the serializer.
+pub fn serialize_crl_number<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&CrlNumber::from(*number))
 }
 
@@ -306,15 +304,18 @@ impl fmt::Debug for CrlNumber {
 }
 
 impl FromStr for CrlNumber {
-    type Err = CrlFault;
+    type Err = CrlFormatError;
 
-    /// Reads what [`fmt::Display`] writes: decimal digits, or `0x` and the 40 hexadecimal ones of all octets.
-    fn from_str(text: &str) -> Result<Self, CrlFault> {
+    /// Parses the output of [`fmt::Display`]: decimal digits, or `0x` and 40 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, CrlFormatError> {
         if let Some(digits) = text.strip_prefix("0x") {
-            return unhex(digits).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(CrlFault::Number);
+            return unhex(digits)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(Self)
+                .ok_or(CrlFormatError::Number);
         }
         let is_decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let number: u128 = text.parse().ok().filter(|_| is_decimal).ok_or(CrlFault::Number)?;
+        let number: u128 = text.parse().ok().filter(|_| is_decimal).ok_or(CrlFormatError::Number)?;
         let mut padded = [0; 20];
         padded.iter_mut().skip(4).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
         Ok(Self(padded))
@@ -333,53 +334,53 @@ impl<'de> Deserialize<'de> for CrlNumber {
     }
 }
 
-/// Why bytes are not a CRL that can be relied on.
+/// Malformed or unsupported CRL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CrlFault {
-    /// The signed body names another signature algorithm than the signature.
-    #[error("it names two different signature algorithms")]
+pub enum CrlFormatError {
+    /// Different signature algorithms in the signed body and outside of it.
+    #[error("it has two different signature algorithms")]
     AlgorithmMismatch,
-    /// Only what changed since another list.
-    #[error("it is a delta CRL: only complete ones are used")]
+    /// Delta CRL.
+    #[error("it is a delta CRL; only complete CRLs are supported")]
     Delta,
-    /// It speaks for other issuers too.
-    #[error("it is an indirect CRL: only those of an issuer about its own certificates are used")]
+    /// Indirect CRL, with entries of other issuers.
+    #[error("it is an indirect CRL; only CRLs of an issuer's own certificates are supported")]
     Indirect,
-    /// Not the DER of a CRL.
+    /// Malformed DER.
     #[error("it is not a CRL: {why}")]
     Malformed {
-        /// Where it went wrong.
+        /// Violated rule.
         why: &'static str,
     },
-    /// It does not say which key signed it.
+    /// Missing authority key identifier.
     #[error("it has no authority key identifier")]
     NoKeyIdentifier,
-    /// It does not say until when it holds.
+    /// Missing `nextUpdate`.
     #[error("it has no nextUpdate")]
     NoNextUpdate,
-    /// It has no number, so that nobody could tell an old one from a new one.
+    /// Missing CRL number, without which a rollback would go unnoticed.
     #[error("it has no CRL number")]
     NoNumber,
-    /// Its number is negative or too long.
+    /// Negative or too long CRL number.
     #[error("its CRL number is negative or has more than 20 octets")]
     Number,
-    /// It covers only some of its issuer's certificates or of the reasons.
-    #[error("it has an issuing distribution point: only CRLs of all certificates of their issuer are used")]
+    /// Partial CRL, limited to some certificates or reasons.
+    #[error("it has an issuing distribution point; only CRLs of all certificates of an issuer are supported")]
     Partial,
-    /// A critical extension, of the list or of an entry, that is not understood.
-    #[error("its critical extension {oid} is not understood")]
+    /// Unknown critical extension of the CRL or of an entry.
+    #[error("its critical extension {oid} is unknown")]
     UnknownCriticalExtension {
-        /// Which.
+        /// Object identifier.
         oid: String,
     },
-    /// Not version 2.
-    #[error("it is not a CRL of version 2")]
+    /// Version other than 2.
+    #[error("its version is not 2")]
     Version,
 }
 
-impl CrlFault {
-    /// The stable code of this fault.
+impl CrlFormatError {
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -398,7 +399,7 @@ impl CrlFault {
     }
 }
 
-impl From<DerError> for CrlFault {
+impl From<DerError> for CrlFormatError {
     fn from(error: DerError) -> Self {
         Self::Malformed { why: error.as_str() }
     }
@@ -417,7 +418,7 @@ mod tests {
             assert_eq!(number.to_string().parse(), Ok(number));
         }
         for text in ["", "-1", "+1", " 1", "1.0", "0x", "0x01", "one", &"9".repeat(60)] {
-            assert_eq!(text.parse::<CrlNumber>(), Err(CrlFault::Number), "{text}");
+            assert_eq!(text.parse::<CrlNumber>(), Err(CrlFormatError::Number), "{text}");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The little DER (X.690) that `x509_parser` does not offer: elements read one after the other, without
-//! an allocation, however large the file, and written; a CRL of a million entries is read and made with it.
+//! Streaming DER reader and writer (X.690) without allocations, which `x509_parser` doesn't offer.
+//!
+//! CRLs of a million entries are read and encoded with it.
 
-/// Tags (X.680, section 8.6) in the form that stands in the file.
+/// Tags (X.680, section 8.6), encoded with class and constructed bit.
 pub(crate) mod tag {
     pub(crate) const BOOLEAN: u8 = 0x01;
     pub(crate) const INTEGER: u8 = 0x02;
@@ -12,15 +13,15 @@ pub(crate) mod tag {
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
-    /// `[0]` around another element.
+    /// `[0]` explicit.
     pub(crate) const CONTEXT_0: u8 = 0xa0;
-    /// `[0]` in the place of a plain type's tag.
+    /// `[0]` implicit, of a primitive type.
     pub(crate) const CONTEXT_0_PRIMITIVE: u8 = 0x80;
-    /// `[4]` in the place of a plain type's tag.
+    /// `[4]` implicit, of a primitive type.
     pub(crate) const CONTEXT_4_PRIMITIVE: u8 = 0x84;
 }
 
-/// One element: its tag, its content, and both with the length between them.
+/// Element: its tag, its content, and the whole encoding (`raw`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Element<'a> {
     pub(crate) tag: u8,
@@ -28,7 +29,7 @@ pub(crate) struct Element<'a> {
     pub(crate) content: &'a [u8],
 }
 
-/// Reads elements one after the other.
+/// Sequential reader of elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -39,7 +40,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// The one element that `bytes` is, of the given tag.
+    /// Content of the only element in `bytes`, which must have this tag.
     pub(crate) fn whole(bytes: &'a [u8], tag: u8) -> Result<&'a [u8], DerError> {
         let mut reader = Self::new(bytes);
         let content = reader.expect(tag)?;
@@ -50,7 +51,7 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// The next element, whatever it is.
+    /// Next element of any tag.
     pub(crate) fn element(&mut self) -> Result<Element<'a>, DerError> {
         let (&[tag, first], mut rest) = self.rest.split_first_chunk().ok_or(DerError::Truncated)?;
         if tag & 0x1f == 0x1f {
@@ -70,7 +71,7 @@ impl<'a> Reader<'a> {
         Ok(Element { tag, raw, content })
     }
 
-    /// The content of the next element, which must have this tag.
+    /// Content of the next element, which must have this tag.
     pub(crate) fn expect(&mut self, tag: u8) -> Result<&'a [u8], DerError> {
         match self.element()? {
             element if element.tag == tag => Ok(element.content),
@@ -78,7 +79,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next element if it has one of these tags.
+    /// Next element if it has one of these tags.
     pub(crate) fn optional(&mut self, tags: &[u8]) -> Result<Option<Element<'a>>, DerError> {
         match self.rest.first() {
             Some(next) if tags.contains(next) => self.element().map(Some),
@@ -86,13 +87,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Requires that nothing follows.
     pub(crate) fn end(&self) -> Result<(), DerError> {
         if self.is_empty() { Ok(()) } else { Err(DerError::Trailing) }
     }
 }
 
-/// A length of more than one octet: definite, in the fewest octets, at most four.
+/// Length of more than one octet: definite, minimal, at most four octets.
 fn long_length(digits: &[u8]) -> Result<usize, DerError> {
     match digits {
         [] | [0, ..] | [_, _, _, _, _, ..] => Err(DerError::Length),
@@ -101,7 +102,7 @@ fn long_length(digits: &[u8]) -> Result<usize, DerError> {
     }
 }
 
-/// A positive number, in the fewest octets that do not look negative.
+/// Writes a positive INTEGER in minimal form.
 pub(crate) fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
     let zeros = big_endian.iter().take_while(|octet| **octet == 0).count();
     let digits = big_endian.get(zeros..).unwrap_or_default();
@@ -113,20 +114,20 @@ pub(crate) fn integer(out: &mut Vec<u8>, big_endian: &[u8]) {
     out.extend_from_slice(digits);
 }
 
-/// An element on its own.
+/// Encodes an element.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = Vec::with_capacity(content.len() + 6);
     write_element(&mut element, tag, content);
     element
 }
 
-/// An element after what is there already.
+/// Appends an element to `out`.
 pub(crate) fn write_element(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     header(out, tag, content.len());
     out.extend_from_slice(content);
 }
 
-/// A tag and a length in the fewest octets (X.690, section 10.1).
+/// Appends a tag and a minimal length (X.690, section 10.1).
 pub(crate) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
     let octets = length.to_be_bytes();
@@ -141,26 +142,26 @@ pub(crate) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
     }
 }
 
-/// Why bytes are not the DER they should be.
+/// Violation of DER or of the expected structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DerError {
-    /// A length that DER writes otherwise.
+    /// Length that is not minimal or not definite.
     Length,
-    /// An element of another type than expected.
+    /// Element of an unexpected type.
     Tag,
-    /// Bytes after the end.
+    /// Trailing data.
     Trailing,
-    /// The end before the end.
+    /// Truncated data.
     Truncated,
 }
 
 impl DerError {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Length => "a length is not written as DER has it",
-            Self::Tag => "an element is of another type than expected",
-            Self::Trailing => "there are bytes after it",
-            Self::Truncated => "it ends too early",
+            Self::Length => "a length is not valid DER",
+            Self::Tag => "an element has an unexpected type",
+            Self::Trailing => "there is trailing data",
+            Self::Truncated => "it is truncated",
         }
     }
 }

@@ -1,78 +1,78 @@
-//! Errors of reading X.509 objects.
+//! Errors of parsing X.509 objects.
 
-/// Why something is not the X.509 it should be.
+/// Refusal of bytes or text as an X.509 object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum X509Error {
-    /// One of several objects in a file cannot be read.
+    /// Invalid object among several in a file.
     #[error("block {index} of the file cannot be read")]
     Block {
-        /// Its place among the blocks, from 1.
+        /// Position of the block, from 1.
         index: usize,
-        /// Why.
+        /// Cause.
         source: Box<X509Error>,
     },
     /// Not 64 hexadecimal digits.
     #[error("not a SHA-256 digest: 64 hexadecimal digits were expected")]
     Digest,
-    /// Not a key type of this project.
+    /// Unsupported key type.
     #[error(
         "`{given}` is not a key type: choose ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096"
     )]
     KeyAlgorithm {
-        /// What was given.
+        /// Given text, escaped.
         given: String,
     },
     /// Not hexadecimal digits.
     #[error("not a key identifier: pairs of hexadecimal digits were expected")]
     KeyIdentifier,
-    /// The bytes are not the DER of a `what`.
+    /// Invalid DER of the expected object.
     #[error("not a {what}: {why}")]
     Malformed {
-        /// What was expected, such as `certificate`.
+        /// Expected object, such as `certificate`.
         what: &'static str,
-        /// Where it went wrong.
+        /// Violated rule.
         why: String,
     },
-    /// Nothing of what was expected is in the file.
-    #[error("there is no {wanted} in the file")]
+    /// File without the expected object.
+    #[error("the file contains no {wanted}")]
     NoBlock {
-        /// What was expected.
+        /// Expected object.
         wanted: &'static str,
     },
-    /// A PEM block is damaged.
+    /// Damaged PEM block.
     #[error("PEM block {index} cannot be read: {why}")]
     Pem {
-        /// Its place among the blocks, from 1.
+        /// Position of the block, from 1.
         index: usize,
-        /// Where it went wrong.
+        /// Damage.
         why: &'static str,
     },
-    /// A private key, which does not belong into such a file.
-    #[error("block {index} of the file is a private key where a {wanted} was expected")]
+    /// Private key in a file of other objects.
+    #[error("block {index} of the file is a private key instead of a {wanted}")]
     PrivateKey {
-        /// Its place among the blocks, from 1.
+        /// Position of the block, from 1.
         index: usize,
-        /// What was expected.
+        /// Expected object.
         wanted: &'static str,
     },
-    /// Not a serial number: hexadecimal, positive, at most 20 octets.
+    /// Not a positive serial number of at most 20 octets in hexadecimal.
     #[error("not a serial number: 1 to 40 hexadecimal digits, not all zero, were expected")]
     SerialNumber,
-    /// Something else than was expected.
-    #[error("block {index} of the file is a `{label}` where a {wanted} was expected")]
+    /// Object of another type.
+    #[error("block {index} of the file is a `{label}` instead of a {wanted}")]
     UnexpectedBlock {
-        /// Its place among the blocks, from 1.
+        /// Position of the block, from 1.
         index: usize,
-        /// What it is.
+        /// Label of the block.
         label: String,
-        /// What was expected.
+        /// Expected object.
         wanted: &'static str,
     },
 }
 
 impl X509Error {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

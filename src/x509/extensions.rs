@@ -1,5 +1,4 @@
-//! The extensions of a certificate (RFC 5280, section 4.2), as they stand in it or are asked for in
-//! a request.
+//! Extensions of certificates (RFC 5280, section 4.2) and CSRs.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use super::hex::hex;
 use super::key_identifier::KeyIdentifier;
 use super::name::{DistinguishedName, escape};
 
-/// All extensions, each at most once.
+/// All extensions of one certificate or CSR; none occurs twice.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
     pub(super) subject_alt_names: Vec<SubjectAltName>,
@@ -20,11 +19,11 @@ pub(super) struct Extensions {
     pub(super) basic_constraints: Option<BasicConstraints>,
     pub(super) subject_key_identifier: Option<KeyIdentifier>,
     pub(super) authority_key_identifier: Option<AuthorityKeyIdentifier>,
-    /// Those that are none of the above; name constraints, which webpki checks, are left out.
+    /// Other extensions, except name constraints, which webpki checks.
     pub(super) others: Vec<OtherExtension>,
 }
 
-/// An extension that this project does not read.
+/// Extension without a field of its own.
 #[derive(Debug)]
 pub(super) struct OtherExtension {
     pub(super) oid: String,
@@ -32,13 +31,13 @@ pub(super) struct OtherExtension {
 }
 
 impl Extensions {
-    /// Reads them all; the error says which one is in the way.
+    /// Parses all extensions; the error gives the first invalid one.
     pub(super) fn read(list: &[X509Extension<'_>]) -> Result<Self, String> {
         let mut extensions = Self::default();
         let mut seen = Vec::with_capacity(list.len());
         for extension in list {
             if seen.contains(&&extension.oid) {
-                return Err(format!("the extension {} stands twice", extension.oid));
+                return Err(format!("the extension {} occurs twice", extension.oid));
             }
             seen.push(&extension.oid);
             match extension.parsed_extension() {
@@ -47,7 +46,7 @@ impl Extensions {
                 }
                 ParsedExtension::SubjectAlternativeName(names) => {
                     extensions.subject_alt_names =
-                        SubjectAltName::read_all(names).ok_or("an alternative name cannot be read")?;
+                        SubjectAltName::read_all(names).ok_or("a subject alternative name is malformed")?;
                 }
                 ParsedExtension::KeyUsage(usage) => {
                     extensions.key_usage = Some(KeyUsage { critical: extension.critical, bits: usage.flags });
@@ -82,8 +81,7 @@ impl Extensions {
     }
 }
 
-/// One subject alternative name (RFC 5280, section 4.2.1.6), exactly as it was typed: a DNS name
-/// inside a URI stays a URI.
+/// Subject alternative name (RFC 5280, section 4.2.1.6) with the type that it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectAltName {
     /// `dNSName`.
@@ -92,13 +90,12 @@ pub enum SubjectAltName {
     Ip(IpAddr),
     /// `uniformResourceIdentifier`.
     Uri(String),
-    /// Any other kind: what it is, for showing.
+    /// Other type, as text for display.
     Other(String),
 }
 
 impl SubjectAltName {
-    /// All names of the extension; `None` when one cannot be read, since nobody knows what another
-    /// program would take it for.
+    /// Parses all names; `None` if one is malformed, because other programs might interpret it differently.
     pub(super) fn read_all(names: &SubjectAlternativeName<'_>) -> Option<Vec<Self>> {
         let readable = !names.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..)));
         readable.then(|| names.general_names.iter().map(Self::read).collect())
@@ -148,14 +145,14 @@ impl Serialize for SubjectAltName {
 /// Key usage (RFC 5280, section 4.2.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyUsage {
-    /// Whether the extension is marked critical.
+    /// Critical flag of the extension.
     pub critical: bool,
-    /// Bit 0 is `digitalSignature`, and so on in the standard's order.
+    /// Bits in the order of the standard; bit 0 is `digitalSignature`.
     pub bits: u16,
 }
 
 impl KeyUsage {
-    /// The standard's words, in its order.
+    /// Names of the bits in snake case.
     const NAMES: [&'static str; 9] = [
         "digital_signature",
         "content_commitment",
@@ -168,40 +165,40 @@ impl KeyUsage {
         "decipher_only",
     ];
 
-    /// What a leaf's key does: sign handshakes. Critical.
+    /// Critical key usage of a leaf, whose key signs handshakes.
     pub const DIGITAL_SIGNATURE: Self = Self { critical: true, bits: 1 };
 
-    /// What an RSA server's key does for verifiers that still expect it to decrypt as well. Critical.
+    /// Critical key usage of an RSA server, for verifiers that expect `keyEncipherment` as well.
     pub const DIGITAL_SIGNATURE_AND_KEY_ENCIPHERMENT: Self = Self { critical: true, bits: 1 | 1 << 2 };
 
-    /// What an authority's key does: sign certificates and CRLs. Critical.
+    /// Critical key usage of a CA, whose key signs certificates and CRLs.
     pub const KEY_CERT_SIGN_AND_CRL_SIGN: Self = Self { critical: true, bits: 1 << 5 | 1 << 6 };
 
-    /// Whether `digitalSignature` is set.
+    /// State of `digitalSignature`.
     #[must_use]
     pub const fn digital_signature(self) -> bool {
         self.bits & 1 != 0
     }
 
-    /// Whether `keyEncipherment` is set.
+    /// State of `keyEncipherment`.
     #[must_use]
     pub const fn key_encipherment(self) -> bool {
         self.bits & 1 << 2 != 0
     }
 
-    /// Whether `keyCertSign` is set.
+    /// State of `keyCertSign`.
     #[must_use]
     pub const fn key_cert_sign(self) -> bool {
         self.bits & 1 << 5 != 0
     }
 
-    /// Whether `cRLSign` is set.
+    /// State of `cRLSign`.
     #[must_use]
     pub const fn crl_sign(self) -> bool {
         self.bits & 1 << 6 != 0
     }
 
-    /// The words of the bits that are set.
+    /// Names of the bits that are set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
@@ -211,14 +208,14 @@ impl KeyUsage {
     }
 }
 
-/// One purpose (RFC 5280, section 4.2.1.12).
+/// Purpose in the extended key usage (RFC 5280, section 4.2.1.12).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ExtendedKeyUsage {
     /// TLS client authentication.
     ClientAuth,
     /// TLS server authentication.
     ServerAuth,
-    /// Any other purpose: its dotted identifier.
+    /// Dotted identifier of another purpose.
     Other(String),
 }
 
@@ -259,19 +256,19 @@ impl Serialize for ExtendedKeyUsage {
 /// Basic constraints (RFC 5280, section 4.2.1.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct BasicConstraints {
-    /// Whether the extension is marked critical.
+    /// Critical flag of the extension.
     pub critical: bool,
-    /// Whether the subject is a certificate authority.
+    /// CA flag.
     pub ca: bool,
-    /// How many more authorities may follow below it.
+    /// Maximum number of CA certificates below it in a chain.
     pub path_length: Option<u32>,
 }
 
 /// Authority key identifier (RFC 5280, section 4.2.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityKeyIdentifier {
-    /// The identifier of the issuer's key.
+    /// Identifier of the issuer's key.
     pub key_identifier: Option<KeyIdentifier>,
-    /// Whether it also names the issuer's certificate, which this project never does.
+    /// Presence of the issuer's name and serial number, which this project never writes.
     pub names_issuer: bool,
 }

@@ -1,6 +1,6 @@
-//! Hexadecimal digits.
+//! Hexadecimal text.
 
-/// `bytes` as lower-case hexadecimal.
+/// Lower-case hexadecimal digits of `bytes`.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -8,6 +8,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// Decodes hexadecimal digits in either case.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text
         .bytes()

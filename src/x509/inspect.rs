@@ -1,7 +1,6 @@
-//! What is in a file, for people: any of the things this project reads, PEM or DER.
+//! Description of the objects in a file, PEM or DER, for display.
 //!
-//! Nothing is verified here but a request's own signature, and of a private key nothing is read but
-//! its kind.
+//! Only the signature of a CSR is verified. Of a private key, only its type is read.
 
 use std::fmt;
 
@@ -10,47 +9,45 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use super::certificate::Certificate;
-use super::crl::{CertificateList, CrlFault, Entry};
+use super::crl::{CrlEntry, CrlFormatError, UnverifiedCrl};
+use super::csr::{Csr, CsrError};
 use super::der::{DerError, Reader, tag};
 use super::error::X509Error;
 use super::extensions::{ExtendedKeyUsage, KeyUsage, SubjectAltName};
-use super::pem::{Kind, blocks, is_der};
+use super::pem::{ObjectKind, blocks, is_der};
 use super::public_key::{algorithm_oid, key_description};
 use super::reason::RevocationReason;
-use super::request::{CertificationRequest, RequestError};
 use super::sha256::Sha256;
 use crate::clock::rfc3339;
 
-/// How many entries of a CRL are shown.
+/// Number of CRL entries shown.
 const ENTRIES_SHOWN: usize = 20;
 
-/// One thing found in a file: its kind, and what there is to know about it, in the order in which a
-/// person wants to read it. It serializes as one flat object.
+/// Object found in a file, with its fields in display order. It serializes as one flat map.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
-    /// `certificate`, `certification request`, `CRL`, `private key`, or the label of a PEM block
-    /// that is none of them.
+pub struct InspectedObject {
+    /// `certificate`, `certificate signing request`, `CRL`, `private key`, or the label of another PEM block.
     pub kind: String,
-    facts: Vec<(&'static str, Fact)>,
+    fields: Vec<(&'static str, FieldValue)>,
 }
 
-/// One value.
+/// Value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-enum Fact {
+enum FieldValue {
     Flag(bool),
     Number(u64),
     Text(String),
     List(Vec<String>),
 }
 
-/// Looks into a file.
+/// Describes every object in a file.
 ///
 /// # Errors
-/// [`X509Error`] when there is nothing in it that is known, or a PEM block is damaged. A block that
-/// is whole but whose content cannot be read is shown with the reason.
-pub fn inspect(bytes: &[u8]) -> Result<Vec<Inspected>, X509Error> {
-    const NOTHING: X509Error = X509Error::NoBlock { wanted: "certificate, request, CRL or key" };
+/// [`X509Error`] for a file without a known object, or with a damaged PEM block. An intact block with
+/// malformed content is described with the reason.
+pub fn inspect(bytes: &[u8]) -> Result<Vec<InspectedObject>, X509Error> {
+    const NOTHING: X509Error = X509Error::NoBlock { wanted: "certificate, CSR, CRL or key" };
     if is_der(bytes) {
         return bare(bytes).map(|found| vec![found]).ok_or(NOTHING);
     }
@@ -58,40 +55,40 @@ pub fn inspect(bytes: &[u8]) -> Result<Vec<Inspected>, X509Error> {
     if blocks.is_empty() {
         return Err(NOTHING);
     }
-    let found = blocks.iter().map(|block| match Kind::of_label(&block.label) {
-        Some(Kind::Certificate) => certificate(block.der()).unwrap_or_else(unreadable(Kind::Certificate)),
-        Some(Kind::CertificationRequest) => {
-            request(block.der()).unwrap_or_else(unreadable(Kind::CertificationRequest))
+    let found = blocks.iter().map(|block| match ObjectKind::of_label(&block.label) {
+        Some(ObjectKind::Certificate) => {
+            certificate(block.der()).unwrap_or_else(unreadable(ObjectKind::Certificate))
         }
-        Some(Kind::Crl) => crl(block.der()).unwrap_or_else(unreadable(Kind::Crl)),
+        Some(ObjectKind::Csr) => csr(block.der()).unwrap_or_else(unreadable(ObjectKind::Csr)),
+        Some(ObjectKind::Crl) => crl(block.der()).unwrap_or_else(unreadable(ObjectKind::Crl)),
         None if block.is_private_key() => {
-            let mut key = private_key(block.der()).unwrap_or_else(|| Inspected::new("private key"));
+            let mut key = private_key(block.der()).unwrap_or_else(|| InspectedObject::new("private key"));
             if block.encrypted {
-                key.facts = vec![("encrypted", Fact::Flag(true))];
+                key.fields = vec![("encrypted", FieldValue::Flag(true))];
             }
             key
         }
-        None => Inspected::new(&block.label.escape_debug().to_string()),
+        None => InspectedObject::new(&block.label.escape_debug().to_string()),
     });
     Ok(found.collect())
 }
 
-/// DER without a label: whatever it parses as.
-fn bare(der: &[u8]) -> Option<Inspected> {
-    certificate(der).ok().or_else(|| crl(der).ok()).or_else(|| request(der).ok()).or_else(|| private_key(der))
+/// Describes DER without a label by trying every type.
+fn bare(der: &[u8]) -> Option<InspectedObject> {
+    certificate(der).ok().or_else(|| crl(der).ok()).or_else(|| csr(der).ok()).or_else(|| private_key(der))
 }
 
-fn unreadable<E: std::error::Error>(kind: Kind) -> impl Fn(E) -> Inspected {
+fn unreadable<E: std::error::Error>(kind: ObjectKind) -> impl Fn(E) -> InspectedObject {
     move |error| {
         let why = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-        Inspected::new(kind.as_str()).text("unreadable", why)
+        InspectedObject::new(kind.as_str()).text("unreadable", why)
     }
 }
 
-fn certificate(der: &[u8]) -> Result<Inspected, X509Error> {
+fn certificate(der: &[u8]) -> Result<InspectedObject, X509Error> {
     let certificate = Certificate::from_der(der)?;
     let authority = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
-    let mut found = Inspected::new(Kind::Certificate.as_str())
+    let mut found = InspectedObject::new(ObjectKind::Certificate.as_str())
         .text("subject", &certificate.subject)
         .text("issuer", &certificate.issuer)
         .text("serial_number", certificate.serial_number)
@@ -115,20 +112,20 @@ fn certificate(der: &[u8]) -> Result<Inspected, X509Error> {
         .text("fingerprint_sha256", certificate.fingerprint()))
 }
 
-fn request(der: &[u8]) -> Result<Inspected, RequestError> {
-    let request = CertificationRequest::from_der(der)?;
-    Ok(Inspected::new(Kind::CertificationRequest.as_str())
-        .text("subject", &request.subject)
-        .text("key", request.key_algorithm)
-        .names(&request.subject_alt_names)
-        .usages(request.key_usage, request.extended_key_usage.as_deref())
-        .flag("asks_ca", request.requests_ca)
-        .list("other_extensions", request.other_extensions)
+fn csr(der: &[u8]) -> Result<InspectedObject, CsrError> {
+    let csr = Csr::from_der(der)?;
+    Ok(InspectedObject::new(ObjectKind::Csr.as_str())
+        .text("subject", &csr.subject)
+        .text("key", csr.key_algorithm)
+        .names(&csr.subject_alt_names)
+        .usages(csr.key_usage, csr.extended_key_usage.as_deref())
+        .flag("asks_ca", csr.requests_ca)
+        .list("other_extensions", csr.other_extensions)
         .text("fingerprint_sha256", Sha256::of(der)))
 }
 
-fn crl(der: &[u8]) -> Result<Inspected, CrlFault> {
-    let list = CertificateList::from_der(der)?;
+fn crl(der: &[u8]) -> Result<InspectedObject, CrlFormatError> {
+    let list = UnverifiedCrl::from_der(der)?;
     let (mut count, mut shown) = (0_usize, Vec::new());
     for entry in list.entries() {
         let entry = entry?;
@@ -137,7 +134,7 @@ fn crl(der: &[u8]) -> Result<Inspected, CrlFault> {
         }
         count += 1;
     }
-    Ok(Inspected::new(Kind::Crl.as_str())
+    Ok(InspectedObject::new(ObjectKind::Crl.as_str())
         .text("issuer", &list.issuer)
         .text("crl_number", list.number)
         .text("this_update", rfc3339(list.this_update))
@@ -148,7 +145,7 @@ fn crl(der: &[u8]) -> Result<Inspected, CrlFault> {
         .text("fingerprint_sha256", Sha256::of(der)))
 }
 
-fn revoked(entry: &Entry<'_>) -> Result<String, CrlFault> {
+fn revoked(entry: &CrlEntry<'_>) -> Result<String, CrlFormatError> {
     let reason = entry.reason_code.map_or_else(
         || RevocationReason::Unspecified.to_string(),
         |code| RevocationReason::from_code(code).map_or_else(|| format!("reason {code}"), |r| r.to_string()),
@@ -156,10 +153,9 @@ fn revoked(entry: &Entry<'_>) -> Result<String, CrlFault> {
     Ok(format!("{} {} {reason}", entry.serial_number, rfc3339(entry.revoked_at()?)))
 }
 
-/// The kind of a private key: PKCS#8 plain or encrypted, PKCS#1 or SEC 1. The key itself is not
-/// looked at.
-fn private_key(der: &[u8]) -> Option<Inspected> {
-    let key = Inspected::new("private key");
+/// Describes a private key in PKCS#8, plain or encrypted, PKCS#1 or SEC 1, without reading the key itself.
+fn private_key(der: &[u8]) -> Option<InspectedObject> {
+    let key = InspectedObject::new("private key");
     let (algorithm, encrypted) = private_key_algorithm(der).ok()?;
     Some(match algorithm {
         Some(algorithm) => key.text("algorithm", algorithm).flag("encrypted", encrypted),
@@ -197,36 +193,36 @@ fn public_key(info: &[u8]) -> String {
         .map_or_else(|_| "unreadable".to_owned(), |(_, key)| key_description(&key))
 }
 
-impl Inspected {
-    /// A private key that something else than its form protects, which is not for this module to know.
+impl InspectedObject {
+    /// Private key with a protection that this module does not know.
     #[must_use]
     pub fn protected_key(protection: String, key_id: String) -> Self {
         Self::new("private key").text("protection", protection).text("public_key_sha256", key_id)
     }
 
     fn new(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), facts: Vec::new() }
+        Self { kind: kind.to_owned(), fields: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, fact: Fact) -> Self {
-        self.facts.push((name, fact));
+    fn with(mut self, name: &'static str, value: FieldValue) -> Self {
+        self.fields.push((name, value));
         self
     }
 
     fn text(self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.with(name, Fact::Text(value.to_string()))
+        self.with(name, FieldValue::Text(value.to_string()))
     }
 
     fn flag(self, name: &'static str, value: bool) -> Self {
-        self.with(name, Fact::Flag(value))
+        self.with(name, FieldValue::Flag(value))
     }
 
     fn number(self, name: &'static str, value: u64) -> Self {
-        self.with(name, Fact::Number(value))
+        self.with(name, FieldValue::Number(value))
     }
 
     fn list(self, name: &'static str, values: Vec<String>) -> Self {
-        if values.is_empty() { self } else { self.with(name, Fact::List(values)) }
+        if values.is_empty() { self } else { self.with(name, FieldValue::List(values)) }
     }
 
     fn names(self, names: &[SubjectAltName]) -> Self {
@@ -241,29 +237,31 @@ impl Inspected {
     }
 }
 
-impl Serialize for Inspected {
+impl Serialize for InspectedObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.facts.len() + 1))?;
+        let mut map = serializer.serialize_map(Some(self.fields.len() + 1))?;
         map.serialize_entry("kind", &self.kind)?;
-        for (name, fact) in &self.facts {
-            map.serialize_entry(name, fact)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
         }
         map.end()
     }
 }
 
-impl fmt::Display for Inspected {
-    /// The kind, then a line a fact, values aligned, further values of a list below the first.
+impl fmt::Display for InspectedObject {
+    /// The kind, then one field a line with aligned values; list items are below each other.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let width = self.fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         f.write_str(&self.kind)?;
-        for (name, fact) in &self.facts {
+        for (name, value) in &self.fields {
             let name = name.replace('_', " ");
-            match fact {
-                Fact::Flag(flag) => write!(f, "\n  {name:width$}  {}", if *flag { "yes" } else { "no" })?,
-                Fact::Number(number) => write!(f, "\n  {name:width$}  {number}")?,
-                Fact::Text(text) => write!(f, "\n  {name:width$}  {text}")?,
-                Fact::List(values) => {
+            match value {
+                FieldValue::Flag(flag) => {
+                    write!(f, "\n  {name:width$}  {}", if *flag { "yes" } else { "no" })?
+                }
+                FieldValue::Number(number) => write!(f, "\n  {name:width$}  {number}")?,
+                FieldValue::Text(text) => write!(f, "\n  {name:width$}  {text}")?,
+                FieldValue::List(values) => {
                     for (index, value) in values.iter().enumerate() {
                         let name = if index == 0 { name.as_str() } else { "" };
                         write!(f, "\n  {name:width$}  {value}")?;
@@ -282,12 +280,12 @@ mod tests {
     use crate::x509::testing::{Root, client, now};
     use rcgen::{CertificateParams, KeyPair, SanType};
 
-    fn one(bytes: &[u8]) -> Inspected {
+    fn one(bytes: &[u8]) -> InspectedObject {
         inspect(bytes).unwrap().remove(0)
     }
 
     #[test]
-    fn a_certificate_is_shown_line_by_line() {
+    fn a_certificate_is_described_line_by_line() {
         let root = Root::new("root");
         let mut params = client(7);
         params.subject_alt_names = vec![
@@ -317,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crl_shows_its_first_entries_and_how_many_there_are() {
+    fn a_crl_is_described_with_its_first_entries_and_their_number() {
         let root = Root::new("root");
         let serials: Vec<u64> = (1..=30).collect();
         let json = serde_json::to_value(one(&root.crl(3, &serials, now()))).unwrap();
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_private_key_only_the_kind_is_shown() {
+    fn of_a_private_key_only_the_type_is_shown() {
         let (key, rsa) =
             (KeyPair::generate().unwrap(), KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap());
         let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_in_a_file_is_shown() {
+    fn every_object_in_a_file_is_described() {
         let root = Root::new("root");
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::default().serialize_request(&key).unwrap();
@@ -366,14 +364,20 @@ mod tests {
         .concat();
         let found = inspect(file.as_bytes()).unwrap();
         let kinds: Vec<_> = found.iter().map(|found| found.kind.as_str()).collect();
-        let wanted =
-            ["certificate", "CRL", "certification request", "private key", "SOMETHING ELSE", "certificate"];
+        let wanted = [
+            "certificate",
+            "CRL",
+            "certificate signing request",
+            "private key",
+            "SOMETHING ELSE",
+            "certificate",
+        ];
         assert_eq!(kinds, wanted);
         assert!(found[5].to_string().contains("unreadable"));
         for nothing in [&b""[..], b"hello", &[0x30, 0]] {
             assert_eq!(inspect(nothing).unwrap_err().code(), "x509.no_block");
         }
-        assert_eq!(one(request.der()).kind, "certification request");
+        assert_eq!(one(request.der()).kind, "certificate signing request");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The key types that this project makes and accepts.
+//! Supported key types.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::X509Error;
 
-/// The key types that this project makes and accepts.
+/// Key type that this project generates and accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
-    /// ECDSA on P-256: the default, fastest to sign and verify.
+    /// ECDSA on P-256: the default, and the fastest to sign and verify.
     #[serde(rename = "ecdsa-p256")]
     EcdsaP256,
     /// ECDSA on P-384.
@@ -31,17 +31,17 @@ pub enum KeyAlgorithm {
 }
 
 impl KeyAlgorithm {
-    /// Every key type, the default first.
+    /// All key types, the default first.
     pub const ALL: [Self; 6] =
         [Self::EcdsaP256, Self::EcdsaP384, Self::Ed25519, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
-    /// Whether it is RSA, of whatever size.
+    /// RSA of any size.
     #[must_use]
     pub const fn is_rsa(self) -> bool {
         matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
     }
 
-    /// The word for it on the command line and in profiles.
+    /// Name on the command line and in profiles.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::error::X509Error;
 use super::hex::{hex, unhex};
 
-/// A subject or authority key identifier (RFC 5280, sections 4.2.1.1 and 4.2.1.2), lower-case
-/// hexadecimal when written. A certificate and a CRL name the key that signed them by it.
+/// Subject or authority key identifier (RFC 5280, sections 4.2.1.1 and 4.2.1.2).
+///
+/// Certificates and CRLs refer to their issuer's key by it. Its text is lower-case hexadecimal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyIdentifier(pub Vec<u8>);
 
@@ -22,7 +23,7 @@ impl fmt::Display for KeyIdentifier {
 impl FromStr for KeyIdentifier {
     type Err = X509Error;
 
-    /// Reads hexadecimal digits in either case, with or without a colon between all pairs.
+    /// Parses hexadecimal digits in either case, with a colon between all pairs or none.
     fn from_str(text: &str) -> Result<Self, X509Error> {
         let whole = !text.contains(':') || text.split(':').all(|pair| pair.len() == 2);
         let bytes = unhex(&text.replace(':', "")).filter(|bytes| whole && !bytes.is_empty());
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_identifiers_are_read_as_tools_print_them() {
+    fn key_identifiers_are_parsed_as_tools_print_them() {
         for text in ["01ab", "01AB", "01:AB", "01:ab"] {
             assert_eq!(text.parse::<KeyIdentifier>().unwrap().to_string(), "01ab");
         }

@@ -1,11 +1,11 @@
-//! X.509 as RFC 5280 has it, read-only: certificates, requests, CRLs, the files they come in, and
-//! checking a chain.
+//! Read-only X.509 (RFC 5280): certificates, CSRs, CRLs, their files, and verification of chains.
 //!
-//! What a certificate says is parsed once into owned, typed fields; nothing here makes or signs
-//! one. `x509_parser`, `pem` and `webpki` are known to this module only.
+//! Parsing gives owned, typed fields. Creation and signing of certificates happen elsewhere. Only this module
+//! uses `x509_parser`, `pem` and `webpki`.
 
 mod certificate;
 pub mod crl;
+mod csr;
 pub(crate) mod der;
 mod error;
 mod extensions;
@@ -17,7 +17,6 @@ mod name;
 pub mod pem;
 mod public_key;
 mod reason;
-mod request;
 mod serial_number;
 mod sha256;
 mod signed;
@@ -26,15 +25,15 @@ pub(crate) mod testing;
 pub mod trust;
 
 pub use certificate::Certificate;
+pub use csr::{Csr, CsrError};
 pub use error::X509Error;
 pub use extensions::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 pub use hex::hex;
 pub use key_algorithm::KeyAlgorithm;
 pub use key_identifier::KeyIdentifier;
 pub use name::DistinguishedName;
-pub use public_key::algorithm_of_public_key;
+pub use public_key::public_key_algorithm;
 pub use reason::{RevocationReason, UnknownReason};
-pub use request::{CertificationRequest, RequestError};
 pub use serial_number::SerialNumber;
 pub use sha256::Sha256;
 pub use signed::SignatureError;

@@ -1,4 +1,4 @@
-//! Distinguished names: the subject and the issuer of a certificate.
+//! Distinguished names of subjects and issuers.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::hex::hex;
 
-/// A subject or issuer name: its DER, for comparing, and what is looked for in it.
+/// Distinguished name of a subject or issuer. Its text follows RFC 4514.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DistinguishedName {
-    /// DER of the name.
+    /// DER of the name, for comparison.
     pub der: Vec<u8>,
-    /// All its common names, in order.
+    /// Common names in order.
     pub common_names: Vec<String>,
-    /// All its organizational units, in order.
+    /// Organizational units in order.
     pub organizational_units: Vec<String>,
     text: String,
 }
 
 impl DistinguishedName {
     pub(super) fn read(name: &X509Name<'_>) -> Self {
-        // One in an encoding that is not read is kept too, so that it counts.
+        // A value in an unsupported encoding is kept, so that it counts as an attribute.
         let value = |attribute: &AttributeTypeAndValue<'_>| match attribute.as_str() {
             Ok(text) => text.to_owned(),
             Err(_) => format!("#{}", hex(attribute.as_slice())),
@@ -64,7 +64,7 @@ impl DistinguishedName {
     }
 }
 
-/// One value as RFC 4514 escapes it, control and non-ASCII characters too: it goes into logs.
+/// Escapes a value as RFC 4514 does, and control and non-ASCII characters as well, because it is logged.
 pub(super) fn escape(value: &str) -> String {
     value
         .chars()

@@ -1,8 +1,7 @@
-//! Files that hold X.509 objects, as PEM (RFC 7468) or as bare DER.
+//! Files of X.509 objects in PEM (RFC 7468) or DER.
 //!
-//! Text around and between blocks is allowed, as other tools write it; but nothing that looks like
-//! a block is ever passed over: a damaged one makes the whole file an error, since a trust bundle
-//! or a CRL file that silently lost a part would be believed.
+//! Text around and between blocks is allowed, as other tools write it. A damaged block fails the whole file,
+//! because a trust bundle or a CRL file must not silently lose a part.
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -18,86 +17,89 @@ use crate::secret::Secret;
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 
-/// What a file is expected to hold.
+/// Octets in a line of 64 base64 digits.
+const LINE_OCTETS: usize = 48;
+
+/// Type of the objects in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// Certificates.
     Certificate,
-    /// Requests for one (PKCS#10).
-    CertificationRequest,
+    /// Certificate signing requests (PKCS#10).
+    Csr,
     /// Certificate revocation lists.
     Crl,
 }
 
-impl Kind {
-    /// The label of its PEM blocks.
+impl ObjectKind {
+    /// Label of the PEM blocks.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Certificate => "CERTIFICATE",
-            Self::CertificationRequest => "CERTIFICATE REQUEST",
+            Self::Csr => "CERTIFICATE REQUEST",
             Self::Crl => "X509 CRL",
         }
     }
 
-    /// The kind that a label stands for; Netscape's old word for a request is still written by some.
+    /// Type for a label; some tools still write Netscape's old label of a CSR.
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
         match label {
             "CERTIFICATE" => Some(Self::Certificate),
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Some(Self::CertificationRequest),
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Some(Self::Csr),
             "X509 CRL" => Some(Self::Crl),
             _ => None,
         }
     }
 
-    /// What it is called in a message.
+    /// Name in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
-            Self::CertificationRequest => "certification request",
+            Self::Csr => "certificate signing request",
             Self::Crl => "CRL",
         }
     }
 }
 
-/// One PEM block. Its content is kept as a secret, since it may be a private key.
-pub struct Block {
-    /// The words between `BEGIN` and the dashes.
+/// PEM block. Its content is kept as a secret, because it may be a private key.
+pub struct PemBlock {
+    /// Text between `BEGIN` and the dashes.
     pub label: String,
-    /// Whether its headers say that OpenSSL's old encryption hides the content.
+    /// Encryption in OpenSSL's traditional format, according to its headers (RFC 1421).
     pub encrypted: bool,
     der: Secret,
 }
 
-impl Block {
-    /// The decoded content.
+impl PemBlock {
+    /// Decoded content.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.der.expose()
     }
 
-    /// Whether the label says that it is a private key, of whatever form.
+    /// Label of a private key in any format.
     #[must_use]
     pub fn is_private_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY")
     }
 }
 
-impl fmt::Debug for Block {
+impl fmt::Debug for PemBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("PemBlock").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
-/// The certificates in a file, PEM or DER, in their order.
+/// Reads the certificates in a file, PEM or DER, in order.
 ///
 /// # Errors
-/// [`X509Error`]: no certificate in it, something else in it (above all a private key), or a block
-/// or certificate that cannot be read, with its place in the file.
+/// [`X509Error`] for a file without certificates, with other objects such as a private key, or with a
+/// damaged block.
 pub fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, X509Error> {
-    let blocks = blocks_of(Kind::Certificate, bytes)?;
+    let blocks = blocks_of(ObjectKind::Certificate, bytes)?;
     let alone = blocks.len() == 1;
     (1..)
         .zip(&blocks)
@@ -110,15 +112,14 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, X509Error> {
         .collect()
 }
 
-/// The objects in a file that must hold one or more of `kind` and nothing else: its PEM blocks, or
-/// all of it as one block when it is bare DER.
+/// Reads a file that must contain one or more objects of `kind` and no others. A DER file is one block.
 ///
 /// # Errors
-/// [`X509Error`]: none in it, something else in it (above all a private key), or a damaged block.
-pub fn blocks_of(kind: Kind, bytes: &[u8]) -> Result<Vec<Block>, X509Error> {
+/// [`X509Error`] for a file without objects, with other objects such as a private key, or with a damaged block.
+pub fn blocks_of(kind: ObjectKind, bytes: &[u8]) -> Result<Vec<PemBlock>, X509Error> {
     if is_der(bytes) {
         let der = Secret::new(bytes.to_vec());
-        return Ok(vec![Block { label: kind.label().to_owned(), encrypted: false, der }]);
+        return Ok(vec![PemBlock { label: kind.label().to_owned(), encrypted: false, der }]);
     }
     let wanted = kind.as_str();
     let blocks = blocks(bytes)?;
@@ -129,7 +130,7 @@ pub fn blocks_of(kind: Kind, bytes: &[u8]) -> Result<Vec<Block>, X509Error> {
         if block.is_private_key() {
             return Err(X509Error::PrivateKey { index, wanted });
         }
-        if Kind::of_label(&block.label) != Some(kind) {
+        if ObjectKind::of_label(&block.label) != Some(kind) {
             let label = block.label.escape_debug().take(80).collect();
             return Err(X509Error::UnexpectedBlock { index, label, wanted });
         }
@@ -137,11 +138,11 @@ pub fn blocks_of(kind: Kind, bytes: &[u8]) -> Result<Vec<Block>, X509Error> {
     Ok(blocks)
 }
 
-/// Every PEM block in a text; none when it has none.
+/// Reads all PEM blocks in a text, which may have none.
 ///
 /// # Errors
-/// [`X509Error::Pem`] with the place of the first block that cannot be read.
-pub fn blocks(bytes: &[u8]) -> Result<Vec<Block>, X509Error> {
+/// [`X509Error::Pem`] with the position of the first damaged block.
+pub fn blocks(bytes: &[u8]) -> Result<Vec<PemBlock>, X509Error> {
     let text = String::from_utf8_lossy(bytes);
     let mut starts: Vec<usize> = text.match_indices(BEGIN).map(|(at, _)| at).collect();
     let first = starts.first().copied().unwrap_or(text.len());
@@ -153,41 +154,62 @@ pub fn blocks(bytes: &[u8]) -> Result<Vec<Block>, X509Error> {
     (1..).zip(parts).map(|(index, part)| block(index, part)).collect()
 }
 
-/// Reads one block from the text that begins with it and ends before the next.
-fn block(index: usize, text: &str) -> Result<Block, X509Error> {
+/// Reads the only PEM block of a text, after which nothing follows. No copy of its content stays in memory.
+///
+/// # Errors
+/// [`X509Error`] for a damaged block, several blocks or none, text after the block, or text that is not UTF-8.
+pub fn only_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
+    const NOTHING: X509Error = X509Error::NoBlock { wanted: "single PEM block" };
+    // Invalid UTF-8 would be copied when it is replaced.
+    let text = std::str::from_utf8(bytes).map_err(|_| NOTHING)?;
+    let ends_with_block = text
+        .trim_ascii_end()
+        .rsplit_once('\n')
+        .is_some_and(|(_, last)| last.starts_with(END) && last.ends_with("-----"));
+    let mut blocks = blocks(bytes)?;
+    match blocks.pop() {
+        Some(block) if blocks.is_empty() && ends_with_block => Ok(block),
+        _ => Err(NOTHING),
+    }
+}
+
+/// Parses one block from the text that starts with it and ends before the next.
+fn block(index: usize, text: &str) -> Result<PemBlock, X509Error> {
     if text.match_indices(END).nth(1).is_some() {
         return Err(X509Error::Pem { index: index + 1, why: "it has an END line without a BEGIN line" });
     }
     let wrong = |why| X509Error::Pem { index, why };
     let framed = text.strip_prefix(BEGIN).and_then(|rest| rest.split_once("-----"));
-    let (label, rest) = framed.ok_or(wrong("its BEGIN line is not whole"))?;
+    let (label, rest) = framed.ok_or(wrong("its BEGIN line is incomplete"))?;
     let (body, end) = rest.split_once(END).ok_or(wrong("it has no END line"))?;
-    let (end_label, _) = end.split_once("-----").ok_or(wrong("its END line is not whole"))?;
+    let (end_label, _) = end.split_once("-----").ok_or(wrong("its END line is incomplete"))?;
     if label != end_label {
         return Err(wrong("its BEGIN and END lines have different labels"));
     }
-    // Headers (RFC 1421), which only old encrypted keys have, end at a blank line.
+    // Headers (RFC 1421), found in old encrypted keys only, end at a blank line.
     let (headers, data) =
         match body.find(':').and_then(|_| body.split_once("\n\n").or(body.split_once("\r\n\r\n"))) {
             Some((headers, data)) => (headers, data),
             None => ("", body),
         };
-    let der = decode(data).ok_or(wrong("it is not base64"))?;
-    Ok(Block { label: label.to_owned(), encrypted: headers.contains("ENCRYPTED"), der: Secret::new(der) })
+    let der = decode(data).ok_or(wrong("it is not valid base64"))?;
+    Ok(PemBlock { label: label.to_owned(), encrypted: headers.contains("ENCRYPTED"), der })
 }
 
-/// Decodes base64 in lines. The `pem` crate takes three times as long for the CRL of a million
-/// entries, and leaves a copy of each private key behind.
-fn decode(lines: &str) -> Option<Vec<u8>> {
+/// Decodes base64 in lines. The `pem` crate takes three times as long for a CRL of a million entries, and
+/// leaves a copy of each private key in memory.
+fn decode(lines: &str) -> Option<Secret> {
     let mut digits = Zeroizing::new(Vec::with_capacity(lines.len()));
     for line in lines.lines() {
         digits.extend_from_slice(line.trim_ascii().as_bytes());
     }
-    BASE64_STANDARD.decode(&digits).ok()
+    let mut der = Zeroizing::new(vec![0; base64::decoded_len_estimate(digits.len())]);
+    let length = BASE64_STANDARD.decode_slice(&digits, &mut der).ok()?;
+    der.truncate(length);
+    Some(Secret::new(std::mem::take(&mut *der)))
 }
 
-/// Whether a file is bare DER: a SEQUENCE, with a length that no text begins with or no PEM block
-/// anywhere in it.
+/// Detects DER: a SEQUENCE, either with a length octet that text cannot have, or without any PEM block.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
     match bytes {
         [0x30, 0x80..=0xff, ..] => true,
@@ -196,28 +218,43 @@ pub(crate) fn is_der(bytes: &[u8]) -> bool {
     }
 }
 
-/// The PEM of `der` under `label`: lines of 64 characters, each ended by a line feed.
+/// Encodes `der` as PEM with `label`, in lines of 64 characters ended by a line feed.
 #[must_use]
 pub fn pem(label: &str, der: &[u8]) -> String {
     ::pem::encode_config(&Pem::new(label, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
-/// Writes the PEM of `der` line by line: of a CRL with a million entries there is no second copy.
+/// Writes the PEM of `der` line by line, so that a CRL of a million entries is not copied.
 ///
 /// # Errors
-/// What `out` says.
-pub fn write(kind: Kind, der: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    const OCTETS: usize = 48;
+/// Those of `out`.
+pub fn write(kind: ObjectKind, der: &[u8], out: &mut dyn Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, out);
-    writeln!(out, "{BEGIN}{}-----", kind.label())?;
-    let mut line = [0; OCTETS / 3 * 4];
-    for octets in der.chunks(OCTETS) {
-        let length = BASE64_STANDARD.encode_slice(octets, &mut line).map_err(io::Error::other)?;
+    write_lines(kind.label(), der, &mut out)?;
+    out.flush()
+}
+
+/// Encodes secret `der` as PEM. The buffer has its final size from the start, so that no copy stays in memory.
+///
+/// # Errors
+/// Those of the base64 encoder, which valid buffer sizes exclude.
+pub fn secret_pem(label: &str, der: &[u8]) -> io::Result<Secret> {
+    let digits = der.len().div_ceil(3) * 4;
+    let frame = BEGIN.len() + END.len() + 2 * (label.len() + "-----\n".len());
+    let mut text = Zeroizing::new(Vec::with_capacity(frame + digits + der.len().div_ceil(LINE_OCTETS)));
+    write_lines(label, der, &mut *text)?;
+    Ok(Secret::new(std::mem::take(&mut *text)))
+}
+
+fn write_lines(label: &str, der: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{BEGIN}{label}-----")?;
+    let mut line = Zeroizing::new([0; LINE_OCTETS / 3 * 4]);
+    for octets in der.chunks(LINE_OCTETS) {
+        let length = BASE64_STANDARD.encode_slice(octets, line.as_mut_slice()).map_err(io::Error::other)?;
         out.write_all(line.get(..length).unwrap_or_default())?;
         out.write_all(b"\n")?;
     }
-    writeln!(out, "{END}{}-----", kind.label())?;
-    out.flush()
+    writeln!(out, "{END}{label}-----")
 }
 
 #[cfg(test)]
@@ -239,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_has_plain_lines_and_reads_back() {
+    fn encoded_text_has_lines_of_64_characters_and_is_read_back() {
         let root = Root::new("a");
         let text = pem("CERTIFICATE", root.der());
         assert!(
@@ -251,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_block_is_never_passed_over() {
+    fn a_damaged_block_fails_the_file() {
         let (a, b) = (Root::new("a").pem(), Root::new("b").pem());
         let truncated = &b[..b.len() - 20];
         for (text, index) in [
@@ -272,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused_by_name() {
+    fn other_objects_than_certificates_are_refused() {
         let certificate = Root::new("a").pem();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         assert_eq!(code(certificates(b"")), "x509.no_block");
@@ -288,10 +325,36 @@ mod tests {
     }
 
     #[test]
-    fn neither_debug_nor_errors_show_what_a_block_holds() {
+    fn neither_debug_nor_errors_show_the_content_of_a_block() {
         let text = "-----BEGIN PRIVATE KEY-----\nU0VDUkVU*U0VDUkVU\n-----END PRIVATE KEY-----\n";
         assert!(!blocks(text.as_bytes()).unwrap_err().to_string().contains("U0VD"));
         let block = &blocks(pem("PRIVATE KEY", b"SECRET").as_bytes()).unwrap()[0];
-        assert_eq!(format!("{block:?}"), "Block { label: \"PRIVATE KEY\", .. }");
+        assert_eq!(format!("{block:?}"), "PemBlock { label: \"PRIVATE KEY\", .. }");
+    }
+
+    #[test]
+    fn a_secret_is_encoded_into_a_buffer_of_its_final_size() {
+        for length in [0, 1, 47, 48, 49, 96, 121] {
+            let der = vec![0x5a; length];
+            let secret = secret_pem("PRIVATE KEY", &der).unwrap();
+            assert_eq!(String::from_utf8_lossy(secret.expose()), pem("PRIVATE KEY", &der), "{length}");
+            assert_eq!(only_block(secret.expose()).unwrap().der(), der);
+        }
+    }
+
+    #[test]
+    fn only_one_block_without_text_after_it_is_accepted() {
+        let block = pem("PRIVATE KEY", b"SECRET");
+        for text in
+            [block.clone(), block.trim_end().to_owned(), format!("{block}\n\n"), format!("key:\n{block}")]
+        {
+            assert_eq!(only_block(text.as_bytes()).unwrap().der(), b"SECRET", "{text}");
+        }
+        for text in
+            [String::new(), format!("{block}{block}"), format!("{block}x"), block.replace("END", "EDN")]
+        {
+            assert!(only_block(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(only_block(&[block.as_bytes(), &[0xff]].concat()).is_err());
     }
 }

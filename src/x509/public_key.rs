@@ -1,4 +1,4 @@
-//! Kinds of public keys.
+//! Types of public keys.
 
 use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer;
@@ -7,13 +7,13 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use super::key_algorithm::KeyAlgorithm;
 
-/// The type of the public key in a SubjectPublicKeyInfo, `None` for one that this project does not use.
+/// Key type of a SubjectPublicKeyInfo (DER); `None` if it is unsupported.
 #[must_use]
-pub fn algorithm_of_public_key(public_key_info: &[u8]) -> Option<KeyAlgorithm> {
+pub fn public_key_algorithm(public_key_info: &[u8]) -> Option<KeyAlgorithm> {
     SubjectPublicKeyInfo::from_der(public_key_info).ok().and_then(|(_, key)| key_algorithm(&key))
 }
 
-/// The type of a public key, `None` for one that this project does not use.
+/// Key type of a public key; `None` if it is unsupported.
 pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
     let oid = &key.algorithm.algorithm;
     if *oid == OID_SIG_ED25519 {
@@ -39,7 +39,7 @@ pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorit
     None
 }
 
-/// A public key in words, one that this project does not use too: `rsa-1024`, or its identifier.
+/// Describes a public key of any type: `rsa-1024`, or its object identifier.
 pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
     match (key_algorithm(key), key.parsed()) {
         (Some(algorithm), _) => algorithm.to_string(),
@@ -48,8 +48,7 @@ pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
     }
 }
 
-/// What tells a kind of key from another: the curve's identifier where there is one, else the
-/// algorithm's.
+/// Object identifier of the curve for EC keys, of the algorithm for others.
 pub(super) fn algorithm_oid(algorithm: &AlgorithmIdentifier<'_>) -> String {
     let parameters =
         algorithm.parameters.as_ref().filter(|_| algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY);

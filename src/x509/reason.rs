@@ -1,38 +1,38 @@
-//! Why a certificate was revoked.
+//! Revocation reasons.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a certificate was revoked, in the standard's order (RFC 5280, section 5.3.1).
+/// Revocation reason (RFC 5280, section 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {
-    /// No reason is given.
+    /// No reason given.
     Unspecified,
-    /// Somebody else may have the private key.
+    /// Private key compromised.
     KeyCompromise,
-    /// Somebody else may have a certificate authority's private key.
+    /// Private key of a CA compromised.
     CaCompromise,
-    /// The holder belongs elsewhere now.
+    /// Affiliation of the subject changed.
     AffiliationChanged,
-    /// Another certificate takes its place.
+    /// Replaced by another certificate.
     Superseded,
-    /// It is not needed any more.
+    /// No longer needed.
     CessationOfOperation,
-    /// For the time being.
+    /// Suspended; the hold can be lifted.
     CertificateHold,
-    /// Not revoked any more; only a delta CRL says so.
+    /// Removed from the CRL; occurs in delta CRLs only.
     RemoveFromCrl,
-    /// The holder may not do any more what it is for.
+    /// Privileges withdrawn.
     PrivilegeWithdrawn,
-    /// Somebody else may have an attribute authority's private key.
+    /// Private key of an attribute authority compromised.
     AaCompromise,
 }
 
 impl RevocationReason {
-    /// Every reason, in the standard's order.
+    /// All reasons in the order of the standard.
     pub const ALL: [Self; 10] = [
         Self::Unspecified,
         Self::KeyCompromise,
@@ -46,8 +46,7 @@ impl RevocationReason {
         Self::AaCompromise,
     ];
 
-    /// Those that a person may give for the certificate of a service, a node or a user. The others
-    /// are about authorities, or are not for good.
+    /// Reasons that may be given for a leaf certificate; the others concern CAs or are not permanent.
     pub const FOR_LEAVES: [Self; 6] = [
         Self::Unspecified,
         Self::KeyCompromise,
@@ -57,7 +56,7 @@ impl RevocationReason {
         Self::PrivilegeWithdrawn,
     ];
 
-    /// The standard's number.
+    /// Reason code of the standard.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -74,13 +73,13 @@ impl RevocationReason {
         }
     }
 
-    /// The reason with this number; 7 is none.
+    /// Reason with this code; 7 is unassigned.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 
-    /// The standard's word, hyphenated.
+    /// Name of the standard in kebab case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -115,16 +114,16 @@ impl FromStr for RevocationReason {
     }
 }
 
-/// Not a reason for a revocation.
+/// Unknown revocation reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not a revocation reason of RFC 5280, such as key-compromise or superseded")]
 pub struct UnknownReason {
-    /// What was given.
+    /// Given text, escaped.
     pub given: String,
 }
 
 impl UnknownReason {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         "revocation.reason"
@@ -136,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_the_standards() {
+    fn names_and_codes_are_those_of_the_standard() {
         for reason in RevocationReason::ALL {
             assert_eq!(reason.as_str().parse(), Ok(reason));
             assert_eq!(RevocationReason::from_code(reason.code()), Some(reason));

@@ -1,4 +1,4 @@
-//! Serial numbers of certificates.
+//! Certificate serial numbers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,27 +9,27 @@ use super::error::X509Error;
 use super::hex::{hex, unhex};
 use crate::clock::{Entropy, EntropyError};
 
-/// A certificate's serial number: positive, at most 20 octets (RFC 5280, section 4.1.2.2).
+/// Serial number of a certificate: positive, at most 20 octets (RFC 5280, section 4.1.2.2).
 ///
-/// Written as lower-case hexadecimal of at least 32 digits.
+/// Its text has at least 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SerialNumber([u8; 20]);
 
 impl SerialNumber {
-    /// A new one of 128 unpredictable bits.
+    /// Generates a serial number of 128 random bits.
     ///
     /// # Errors
-    /// [`EntropyError`] when the generator fails.
+    /// [`EntropyError`] if the generator fails.
     pub fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut bytes = [0; 20];
         if let Some(low) = bytes.get_mut(4..) {
             entropy.fill(low)?;
         }
-        // A generator that delivers 128 zero bits is broken, and zero is no serial number.
+        // 128 zero bits indicate a broken generator, and zero is not a valid serial number.
         if bytes == [0; 20] { Err(EntropyError) } else { Ok(Self(bytes)) }
     }
 
-    /// From a big-endian number, leading zeros allowed.
+    /// Reads a big-endian number, leading zeros allowed.
     ///
     /// # Errors
     /// [`X509Error::SerialNumber`] for zero or more than 20 octets.
@@ -44,14 +44,14 @@ impl SerialNumber {
         Ok(Self(padded))
     }
 
-    /// The number, big-endian, without leading zeros.
+    /// Big-endian octets without leading zeros.
     #[must_use]
     pub fn as_be_bytes(&self) -> &[u8] {
         let start = self.0.iter().position(|b| *b != 0).unwrap_or_default();
         self.0.get(start..).unwrap_or_default()
     }
 
-    /// The number as 20 octets, big-endian.
+    /// 20 octets, big-endian.
     #[must_use]
     pub const fn to_octets(self) -> [u8; 20] {
         self.0
@@ -74,7 +74,7 @@ impl fmt::Debug for SerialNumber {
 impl FromStr for SerialNumber {
     type Err = X509Error;
 
-    /// Reads hexadecimal digits, with or without the colons that other tools write.
+    /// Parses hexadecimal digits; colons, as other tools print them, are ignored.
     fn from_str(text: &str) -> Result<Self, X509Error> {
         let digits: String = text.chars().filter(|c| *c != ':').collect();
         if digits.is_empty() || digits.len() > 42 {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn serial_numbers_of_others_are_read_up_to_20_octets() {
+    fn foreign_serial_numbers_of_up_to_20_octets_are_parsed() {
         assert_eq!("01:AB".parse::<SerialNumber>().unwrap().to_string(), format!("{:0>32}", "1ab"));
         assert_eq!("f".repeat(40).parse::<SerialNumber>().unwrap().to_string(), "f".repeat(40));
         for text in ["", "0", "00", "xy", &"f".repeat(41), "-1", " 1", "é"] {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entropy_failure_makes_no_serial_number() {
+    fn a_generator_of_zeros_is_refused() {
         #[derive(Debug)]
         struct Zeros;
         impl Entropy for Zeros {

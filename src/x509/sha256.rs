@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::error::X509Error;
 use super::hex::{hex, unhex};
 
-/// A SHA-256 digest: of a certificate's DER, of a profile's text, of an audit entry.
+/// SHA-256 digest, such as that of a certificate, a profile or an audit entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {
-    /// The digest of `bytes`.
+    /// Computes the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut digest = [0; 32];

@@ -1,13 +1,11 @@
-//! What a certificate, a request and a CRL have in common (X.509's `SIGNED{}`): a body, the name of
-//! an algorithm and a signature; and the one list of algorithms this project believes.
+//! Signature of certificates, CSRs and CRLs (`SIGNED{}` of X.509), and the accepted signature algorithms.
 
 use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::{RawPublicKeyEntity, aws_lc_rs as algorithms};
 
 use super::der::{DerError, Reader, tag};
 
-/// The signature algorithms that are believed, in chains, CRLs and requests alike; SHA-1 and short
-/// RSA keys are not among them.
+/// Accepted signature algorithms of chains, CRLs and CSRs, without SHA-1 and short RSA keys.
 pub(super) static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::ECDSA_P256_SHA256,
     algorithms::ECDSA_P256_SHA384,
@@ -22,12 +20,12 @@ pub(super) static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
 ];
 
-/// A signed body, taken apart; nothing in it is to be believed before [`Signed::verify`].
+/// Signed body, algorithm and signature. The body is untrusted until [`Signed::verify`] succeeds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signed<'a> {
-    /// The body as it was signed, tag and length included.
+    /// Signed body with tag and length.
     pub(crate) body: &'a [u8],
-    /// The content of the AlgorithmIdentifier.
+    /// Content of the AlgorithmIdentifier.
     pub(crate) algorithm: &'a [u8],
     signature: &'a [u8],
 }
@@ -39,21 +37,21 @@ impl<'a> Signed<'a> {
         let algorithm = outer.expect(tag::SEQUENCE)?;
         let bits = outer.expect(tag::BIT_STRING)?;
         outer.end()?;
-        // Signatures are whole octets: the first one says that no bit is unused.
+        // The first octet is the number of unused bits; signatures have none.
         match (body.tag, bits.split_first()) {
             (tag::SEQUENCE, Some((0, signature))) => Ok(Self { body: body.raw, algorithm, signature }),
             _ => Err(DerError::Tag),
         }
     }
 
-    /// Whether the key of `public_key_info` (DER) made this signature.
+    /// Verifies the signature with the key in `public_key_info` (DER).
     pub(crate) fn verify(&self, public_key_info: &[u8]) -> Result<(), SignatureError> {
         let public_key_info = SubjectPublicKeyInfoDer::from(public_key_info);
         let key = RawPublicKeyEntity::try_from(&public_key_info).map_err(|_| SignatureError::Unsupported)?;
         for algorithm in ALGORITHMS.iter().filter(|known| *known.signature_alg_id() == *self.algorithm) {
             match key.verify_signature(*algorithm, self.body, self.signature) {
                 Ok(()) => return Ok(()),
-                // Two curves share one signature algorithm: this one was for the other's keys.
+                // Two curves share an algorithm identifier: this one was for the other curve.
                 Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
                 Err(_) => return Err(SignatureError::Wrong),
             }
@@ -62,14 +60,14 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// Why a signature is not to be believed.
+/// Failed verification of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// The algorithm, or the algorithm with this kind of key, is not one of this project's.
+    /// Unsupported algorithm, or unsupported for this type of key.
     #[error("its signature algorithm is not supported for this key")]
     Unsupported,
-    /// Another key made it, or what was signed has changed.
+    /// Made by another key, or over other content.
     #[error("its signature was not made by this key over this content")]
     Wrong,
 }

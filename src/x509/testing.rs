@@ -1,4 +1,4 @@
-//! A public key infrastructure made afresh for each test.
+//! Public key infrastructure generated for each test.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CustomExtension,
@@ -14,12 +14,12 @@ use super::der::{Reader, tag};
 use super::pem::pem;
 use super::trust::TrustBundle;
 
-/// The moment at which every test takes place.
+/// Time of all tests.
 pub(crate) const fn now() -> OffsetDateTime {
     datetime!(2030-06-01 12:00 UTC)
 }
 
-/// Parameters of an authority such as the design wants it, valid a year each way.
+/// Parameters of a conforming CA, valid a year each way.
 pub(crate) fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -32,7 +32,7 @@ pub(crate) fn authority(name: &str) -> CertificateParams {
     params
 }
 
-/// Parameters of a client's certificate with this serial number, valid a month each way.
+/// Parameters of a client certificate with this serial number, valid a month each way.
 pub(crate) fn client(serial: u64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -47,7 +47,7 @@ pub(crate) fn client(serial: u64) -> CertificateParams {
     params
 }
 
-/// A critical extension that nobody understands.
+/// Unknown critical extension.
 pub(crate) fn unknown_critical() -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
     extension.set_criticality(true);
@@ -56,7 +56,7 @@ pub(crate) fn unknown_critical() -> CustomExtension {
 
 type Change = fn(&mut CertificateParams);
 
-/// What makes an authority unfit to be one, with the code of that fault.
+/// Changes that make a CA unfit, with the resulting code.
 pub(crate) const UNFIT_AUTHORITIES: &[(&str, Change)] = &[
     ("trust.expired", |p| p.not_after = now() - Duration::SECOND),
     ("trust.not_yet_valid", |p| p.not_before = now() + Duration::SECOND),
@@ -67,7 +67,7 @@ pub(crate) const UNFIT_AUTHORITIES: &[(&str, Change)] = &[
     ("trust.unknown_critical_extension", |p| p.custom_extensions.push(unknown_critical())),
 ];
 
-/// A self-signed root.
+/// Self-signed root.
 pub(crate) struct Root(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 impl Root {
@@ -99,7 +99,7 @@ impl Root {
         params.signed_by(&KeyPair::generate().unwrap(), &self.0).unwrap().der().clone()
     }
 
-    /// A CRL of this root: number, revoked serial numbers, `thisUpdate`; `nextUpdate` ten days on.
+    /// CRL of this root; `nextUpdate` is ten days after `this_update`.
     pub(crate) fn crl(&self, number: u64, revoked: &[u64], this_update: OffsetDateTime) -> Vec<u8> {
         let params = CertificateRevocationListParams {
             this_update,
@@ -116,7 +116,7 @@ impl Root {
         params.signed_by(&self.0).unwrap().der().to_vec()
     }
 
-    /// Something signed by this root, with the elements of its body changed and signed anew.
+    /// Changes the elements of a body signed by this root, and signs it again.
     pub(crate) fn resign(&self, der: &[u8], change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<u8> {
         let mut outer = Reader::new(Reader::whole(der, tag::SEQUENCE).unwrap());
         let mut body = Reader::new(outer.expect(tag::SEQUENCE).unwrap());
@@ -133,7 +133,7 @@ impl Root {
     }
 }
 
-/// The DER of one element.
+/// Encodes one element.
 pub(crate) fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let digits = &length[length.iter().position(|octet| *octet != 0).unwrap_or(7)..];

@@ -95,7 +95,7 @@ fn snapshot_with_crl(cluster: &Cluster, snapshot: &Path) -> Result<Option<Vec<u8
     }
     cluster.inventory.snapshot(snapshot)?;
     let crl = files::read(&cluster.home.crl(), files::CRL_FILE)?;
-    let published = pem::blocks_of(pem::Kind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
+    let published = pem::blocks_of(pem::ObjectKind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
     let issuer = Inventory::open_reader(snapshot)?.active_issuer()?;
     // One that is owed is written anew when the home is opened, before anybody could miss it.
     let settled = issuer.owes_crl() || issuer.crl.map(|crl| crl.sha256) == published;

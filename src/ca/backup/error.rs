@@ -12,7 +12,7 @@ use crate::keys::KeyError;
 use crate::revocation::CrlError;
 use crate::sealed::SealError;
 use crate::store::StoreError;
-use crate::x509::crl::{CrlFault, CrlNumber};
+use crate::x509::crl::{CrlFormatError, CrlNumber};
 use crate::x509::trust::TrustError;
 use crate::x509::{SerialNumber, X509Error};
 
@@ -34,7 +34,7 @@ pub enum BackupError {
     },
     /// A revocation list cannot be relied on.
     #[error(transparent)]
-    CrlFault(#[from] CrlFault),
+    CrlFormatError(#[from] CrlFormatError),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -169,7 +169,7 @@ impl BackupError {
             Self::Ca(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::CrlDiffers { .. } => "backup.crl_differs",
-            Self::CrlFault(fault) => fault.code(),
+            Self::CrlFormatError(fault) => fault.code(),
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::LosesChanges { .. } => "restore.forgets",

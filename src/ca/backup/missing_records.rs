@@ -13,7 +13,7 @@ use crate::files::{self, FileError};
 use crate::identity::Identity;
 use crate::revocation::{Crl, RevocationReason};
 use crate::store::{Filter, Intent, Inventory, StoreError, Transaction};
-use crate::x509::crl::CertificateList;
+use crate::x509::crl::UnverifiedCrl;
 use crate::x509::trust::{Purpose, TrustBundle};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
@@ -31,8 +31,8 @@ impl VerifiedCrl {
         at: OffsetDateTime,
     ) -> Result<Vec<Self>, BackupError> {
         let bytes = files::read(path, files::CRL_FILE)?;
-        let blocks = pem::blocks_of(pem::Kind::Crl, &bytes)?;
-        let read = |block: &pem::Block| {
+        let blocks = pem::blocks_of(pem::ObjectKind::Crl, &bytes)?;
+        let read = |block: &pem::PemBlock| {
             Ok(Self { crl: Crl::verify(block.der(), trust, at)?, der: block.der().to_vec() })
         };
         blocks.iter().map(read).collect()
@@ -150,7 +150,7 @@ impl MissingRecords {
     ) -> Result<(), BackupError> {
         let mut unknown = BTreeSet::new();
         let issuer = &list.crl.issuer;
-        for entry in CertificateList::from_der(&list.der)?.entries() {
+        for entry in UnverifiedCrl::from_der(&list.der)?.entries() {
             let entry = entry?;
             let serial_number = entry.serial_number;
             if !list.crl.contains(&serial_number) {

@@ -118,7 +118,7 @@ impl Unpacked {
             return Err(unfit("its key is not the root's"));
         }
         let mut crl_number = CrlNumber::from(0);
-        for block in pem::blocks_of(pem::Kind::Crl, &self.crl)? {
+        for block in pem::blocks_of(pem::ObjectKind::Crl, &self.crl)? {
             crl_number = crl_number.max(Crl::verify(block.der(), &trust, self.manifest.made_at)?.number);
         }
         let Self { manifest, key, bundle, crl, .. } = self;

@@ -165,7 +165,7 @@ impl SigningContext<'_> {
             (KeySource::Request(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
             (KeySource::Certified(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
         };
-        let text = pem::pem(pem::Kind::Certificate.label(), &certificate.der);
+        let text = pem::pem(pem::ObjectKind::Certificate.label(), &certificate.der);
         let staged = Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?;
         Ok((certificate, StagedPair { key, certificate: staged, placement: job.placement }))
     }

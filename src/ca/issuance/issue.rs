@@ -15,7 +15,7 @@ use crate::files::{self, Placement};
 use crate::identity::{Identity, Name, Role};
 use crate::profile::{CsrFields, LeafRequest, ProfileSet};
 use crate::revocation::RevocationReason;
-use crate::x509::{CertificationRequest, SerialNumber, Sha256};
+use crate::x509::{Csr, SerialNumber, Sha256};
 
 impl Cluster {
     /// Judges orders by their profiles without making anything.
@@ -164,7 +164,7 @@ pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [P
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
 }
 
-fn csr_fields(csr: &CertificationRequest) -> CsrFields<'_> {
+fn csr_fields(csr: &Csr) -> CsrFields<'_> {
     CsrFields {
         subject: &csr.subject,
         subject_alt_names: &csr.subject_alt_names,

@@ -20,7 +20,7 @@ use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
 use crate::profile::ProfileSet;
 use crate::store::{Filter, Record, Status, StoreError};
-use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber, SubjectAltName};
+use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber, SubjectAltName};
 
 /// How certificates are to be renewed.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub enum RenewalKeySource {
     /// One made here, of this type or the old one's.
     New(Option<KeyAlgorithm>),
     /// One made elsewhere, and never seen here.
-    Request(Box<CertificationRequest>),
+    Request(Box<Csr>),
 }
 
 /// A certificate that would be signed, and the one whose place it would take.

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::identity::{Host, Identity, Name, Role};
 use crate::profile::{LeafPlan, Mismatch};
-use crate::x509::{Certificate, CertificationRequest, KeyAlgorithm, SerialNumber};
+use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber};
 
 /// One certificate that somebody asks for.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub enum KeySource {
     /// Made here, of this type or the profile's first.
     Generate(Option<KeyAlgorithm>),
     /// Made elsewhere and never seen here: the request proves that its sender has it.
-    Request(Box<CertificationRequest>),
+    Request(Box<Csr>),
     /// That of an earlier certificate of the same identity.
     Certified(Box<Certificate>),
 }

@@ -42,7 +42,7 @@ pub struct PublishedCrl {
     #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
     /// Its number.
-    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
+    #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     pub crl_number: u64,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
@@ -193,7 +193,7 @@ impl Cluster {
     /// # Errors
     /// [`CaError::InFile`] when it does not hold.
     pub fn read_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
-        let mut blocks = pem::blocks_of(pem::Kind::Crl, &files::read(path, files::CRL_FILE)?)
+        let mut blocks = pem::blocks_of(pem::ObjectKind::Crl, &files::read(path, files::CRL_FILE)?)
             .map_err(CaError::in_file(path))?;
         let block = match (blocks.pop(), blocks.is_empty()) {
             (Some(block), true) => block,
@@ -212,7 +212,7 @@ pub(in crate::ca) fn first_crl(
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(String, CurrentCrl), CaError> {
     let (der, current) = sign(CrlEntries::with_capacity(0), number, this_update, VALIDITY, root, signer)?;
-    Ok((pem::pem(pem::Kind::Crl.label(), &der), current))
+    Ok((pem::pem(pem::ObjectKind::Crl.label(), &der), current))
 }
 
 /// Signs a list and reads it back as a gateway would; what a gateway would refuse is never written.
@@ -235,7 +235,7 @@ fn sign(
         next_update,
     };
     let der = entries.sign(&head, signer.key())?;
-    let root = pem::pem(pem::Kind::Certificate.label(), &root.der);
+    let root = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
     let verified = Crl::verify(&der, &TrustBundle::from_pem(root.as_bytes(), this_update)?, this_update)?;
     Ok((der, CurrentCrl { number, this_update, next_update, sha256: verified.sha256 }))
 }
@@ -263,12 +263,14 @@ fn revoked_entries(
 }
 
 fn write(path: &Path, der: &[u8]) -> Result<(), files::FileError> {
-    files::write_with(path, Access::Public, Placement::Replace, |out| pem::write(pem::Kind::Crl, der, out))
+    files::write_with(path, Access::Public, Placement::Replace, |out| {
+        pem::write(pem::ObjectKind::Crl, der, out)
+    })
 }
 
 fn file_is(path: &Path, sha256: &Sha256) -> bool {
     files::read(path, files::CRL_FILE)
         .ok()
-        .and_then(|bytes| pem::blocks_of(pem::Kind::Crl, &bytes).ok())
+        .and_then(|bytes| pem::blocks_of(pem::ObjectKind::Crl, &bytes).ok())
         .is_some_and(|blocks| blocks.iter().map(|block| Sha256::of(block.der())).eq([*sha256]))
 }

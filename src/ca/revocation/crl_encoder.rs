@@ -144,7 +144,7 @@ fn two_digits(out: &mut Vec<u8>, number: u8) {
 mod tests {
     use super::*;
     use crate::keys::PrivateKey;
-    use crate::x509::crl::{CertificateList, CrlNumber};
+    use crate::x509::crl::{CrlNumber, UnverifiedCrl};
     use crate::x509::{KeyAlgorithm, SerialNumber};
     use time::macros::datetime;
 
@@ -182,7 +182,7 @@ mod tests {
             let key = PrivateKey::generate(algorithm).unwrap();
             for number in [0, 127, 128, 256, u64::MAX] {
                 let der = list(number, &entries, &key);
-                let read = CertificateList::from_der(&der).unwrap();
+                let read = UnverifiedCrl::from_der(&der).unwrap();
                 read.verify(&key.public_key_info()).unwrap();
                 assert_eq!(read.number, CrlNumber::from(number));
                 assert_eq!(read.authority_key_identifier, KeyIdentifier(vec![7; 20]));
@@ -205,7 +205,7 @@ mod tests {
     fn a_list_without_entries_has_no_field_for_them() {
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
         let der = list(1, &[], &key);
-        let read = CertificateList::from_der(&der).unwrap();
+        let read = UnverifiedCrl::from_der(&der).unwrap();
         assert!(read.entries().next().is_none() && read.verify(&key.public_key_info()).is_ok());
     }
 

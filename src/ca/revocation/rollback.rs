@@ -6,7 +6,7 @@
 use crate::ca::authority::Authority;
 use crate::ca::error::CaError;
 use crate::files;
-use crate::x509::crl::{CertificateList, CrlNumber};
+use crate::x509::crl::{CrlNumber, UnverifiedCrl};
 use crate::x509::pem;
 
 impl Authority {
@@ -33,8 +33,8 @@ impl Authority {
     /// The number of a list in `cluster.crl` that our key signed, if it is `least` or higher.
     fn published_from(&self, least: CrlNumber) -> Option<CrlNumber> {
         let bytes = files::read(&self.cluster.home.crl(), files::CRL_FILE).ok()?;
-        let blocks = pem::blocks_of(pem::Kind::Crl, &bytes).ok()?;
-        let lists = blocks.iter().filter_map(|block| CertificateList::from_der(block.der()).ok());
+        let blocks = pem::blocks_of(pem::ObjectKind::Crl, &bytes).ok()?;
+        let lists = blocks.iter().filter_map(|block| UnverifiedCrl::from_der(block.der()).ok());
         lists
             .filter(|list| list.number >= least && list.authority_key_identifier == self.cluster.issuer)
             // The signature last: it is over all of the list, and hardly ever asked for.

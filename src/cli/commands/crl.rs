@@ -12,7 +12,7 @@ use crate::ca::{Authority, Cluster, PublishedCrl};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::files::{self, Access, Placement};
 use crate::revocation::{Crl as Verified, RevocationReason};
-use crate::x509::crl::CertificateList;
+use crate::x509::crl::UnverifiedCrl;
 use crate::x509::{KeyIdentifier, Sha256};
 
 use super::gateways::{Push, is_listed};
@@ -142,7 +142,7 @@ impl Listed {
     fn new(file: PathBuf, crl: &Verified, der: &[u8]) -> Result<Self, Failure> {
         let mut reasons = BTreeMap::new();
         for entry in
-            CertificateList::from_der(der).map_err(|fault| Failure::of(fault.code(), &fault))?.entries()
+            UnverifiedCrl::from_der(der).map_err(|fault| Failure::of(fault.code(), &fault))?.entries()
         {
             let code = entry.map_err(|fault| Failure::of(fault.code(), &fault))?.reason_code;
             let reason = code.and_then(RevocationReason::from_code).unwrap_or(RevocationReason::Unspecified);

@@ -13,7 +13,7 @@ use crate::files;
 use crate::identity::Host;
 use crate::keys::KeyFile;
 use crate::secret::Secret;
-use crate::x509::inspect::{Inspected, inspect};
+use crate::x509::inspect::{InspectedObject, inspect};
 use crate::x509::pem;
 use crate::x509::trust::Purpose;
 
@@ -33,7 +33,7 @@ pub(crate) struct Inspect {
 struct InspectedFile {
     #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
-    contents: Vec<Inspected>,
+    contents: Vec<InspectedObject>,
 }
 
 #[derive(Serialize)]
@@ -78,12 +78,12 @@ impl Inspect {
     }
 }
 
-fn sealed_key(file: &KeyFile) -> Inspected {
+fn sealed_key(file: &KeyFile) -> InspectedObject {
     let key_id = match file {
         KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
         KeyFile::Plain(_) | KeyFile::Passphrase(_) => String::new(),
     };
-    Inspected::protected_key(file.protection().to_string(), key_id)
+    InspectedObject::protected_key(file.protection().to_string(), key_id)
 }
 
 /// What a certificate is to be good for.

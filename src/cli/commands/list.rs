@@ -13,7 +13,7 @@ use crate::identity::{Identity, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Filter, Record, Status, StoreError};
 use crate::x509::SerialNumber;
-use crate::x509::inspect::{Inspected, inspect};
+use crate::x509::inspect::{InspectedObject, inspect};
 
 use crate::cli::input;
 use crate::cli::session::Session;
@@ -253,7 +253,7 @@ struct Known {
     /// Its line of renewals, the oldest first; empty when it is alone.
     lineage: Listing,
     #[serde(skip_serializing_if = "Option::is_none")]
-    contents: Option<Inspected>,
+    contents: Option<InspectedObject>,
 }
 
 impl fmt::Display for Known {

@@ -23,7 +23,7 @@ use crate::gateway::mtls::verifier::Crls;
 use crate::gateway::sessions::registry::{Order, Session};
 use crate::gateway::state::loader::{Loader, State, StateError};
 use crate::revocation::{Crl, CrlError};
-use crate::x509::pem::{Block, Kind, blocks_of};
+use crate::x509::pem::{ObjectKind, PemBlock, blocks_of};
 use crate::x509::{KeyIdentifier, Sha256, X509Error};
 use crate::yaml::Problem;
 
@@ -438,7 +438,7 @@ impl Shared {
         let state = self.state.load_full();
         state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
         state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
-        let blocks = blocks_of(Kind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
+        let blocks = blocks_of(ObjectKind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
         loop {
             // Before it is this change's turn: whoever pushes what takes long delays no other change.
             let state = self.state.load_full();
@@ -448,7 +448,7 @@ impl Shared {
             }
             let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let current = self.state.load_full();
-            if current.verifier.trust().is_same_as(state.verifier.trust()) {
+            if current.verifier.trust().has_same_authorities(state.verifier.trust()) {
                 let next = self.with_offered(&current, &offered, offered.len() == blocks.len())?;
                 return Ok(next.map(|next| self.put_in_force(next, noticed)));
             }
@@ -456,7 +456,11 @@ impl Shared {
     }
 
     /// The CRLs in `blocks` that are not in force, each verified; there can be one of each authority.
-    fn verify_offered<'a>(&self, state: &State, blocks: &'a [Block]) -> Result<Vec<Offered<'a>>, PushError> {
+    fn verify_offered<'a>(
+        &self,
+        state: &State,
+        blocks: &'a [PemBlock],
+    ) -> Result<Vec<Offered<'a>>, PushError> {
         let trust = state.verifier.trust();
         let most = trust.anchors().len() + trust.intermediates().len();
         if blocks.len() > most {
@@ -500,7 +504,7 @@ impl Shared {
         // What a revoked authority has made stops nothing, and is no success either.
         if let Some(Offered { crl, .. }) = offered.first()
             && nothing_else
-            && offered.iter().all(|offered| next.set.has_set_aside(&offered.crl.issuer))
+            && offered.iter().all(|offered| next.set.is_issuer_revoked(&offered.crl.issuer))
         {
             return Err(CrlError::IssuerRevoked { issuer: crl.issuer.clone() }.into());
         }
@@ -541,7 +545,7 @@ impl Shared {
 /// A pushed CRL that is not in force, verified.
 struct Offered<'a> {
     crl: Arc<Crl>,
-    block: &'a Block,
+    block: &'a PemBlock,
 }
 
 /// Why what is in force stays so.

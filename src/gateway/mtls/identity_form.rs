@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
-use crate::x509::trust::{Link, VerifiedChain};
+use crate::x509::trust::{ChainLink, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};
 
 /// Where in a certificate its identity is read.
@@ -59,7 +59,7 @@ impl IssuerRoles {
         if self.0.is_empty() {
             return Ok(());
         }
-        let may = |(above, link): (usize, &Link)| match self.roles_of(&link.issuer) {
+        let may = |(above, link): (usize, &ChainLink)| match self.roles_of(&link.issuer) {
             Some(roles) => roles.contains(&role),
             None => only_root && above > 0 && link.issuer == chain.anchor,
         };

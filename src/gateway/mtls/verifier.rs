@@ -23,7 +23,7 @@ use crate::gateway::mtls::identity_form::{IdentityForm, IssuerRoles};
 use crate::gateway::mtls::peer::Peer;
 use crate::gateway::sessions::registry::CutReason;
 use crate::identity::{Identity, IdentityRefusal, Role, TrustDomain};
-use crate::revocation::{Crl, RevocationSet, Standing};
+use crate::revocation::{Crl, RevocationSet, RevocationStatus};
 use crate::x509::trust::{ChainError, Purpose, TrustBundle, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -113,9 +113,7 @@ impl PeerVerifier {
     /// Why not.
     pub fn recheck(&self, peer: &Peer, at: OffsetDateTime) -> Result<(), CutReason> {
         let same = |identity| identity == peer.identity;
-        if !self.trust.still_vouches_for(&peer.chain)
-            || !self.identify(&peer.chain, peer.form).is_ok_and(same)
-        {
+        if !self.trust.still_trusts(&peer.chain) || !self.identify(&peer.chain, peer.form).is_ok_and(same) {
             return Err(CutReason::TrustChanged);
         }
         if !peer.is_valid_at(at) {
@@ -164,7 +162,7 @@ impl PeerVerifier {
     }
 
     fn is_set_aside(&self, issuer: &KeyIdentifier) -> bool {
-        self.revocation.as_ref().is_some_and(|crls| crls.set.has_set_aside(issuer))
+        self.revocation.as_ref().is_some_and(|crls| crls.set.is_issuer_revoked(issuer))
     }
 
     /// The CRLs in force.
@@ -188,12 +186,16 @@ impl PeerVerifier {
     /// [`PeerError`] when one is, or nobody knows.
     pub fn check_revocation(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), PeerError> {
         let Some(crls) = &self.revocation else { return Ok(()) };
-        match crls.set.standing(chain, at) {
-            Standing::Good => Ok(()),
-            Standing::Expired { next_update, .. } if !crls.is_stale(next_update, at) => Ok(()),
-            Standing::Expired { issuer, next_update } => Err(PeerError::CrlExpired { issuer, next_update }),
-            Standing::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
-            Standing::Revoked { link } => Err(PeerError::Revoked { serial_number: link.serial_number }),
+        match crls.set.status_of(chain, at) {
+            RevocationStatus::Good => Ok(()),
+            RevocationStatus::Expired { next_update, .. } if !crls.is_stale(next_update, at) => Ok(()),
+            RevocationStatus::Expired { issuer, next_update } => {
+                Err(PeerError::CrlExpired { issuer, next_update })
+            }
+            RevocationStatus::NoCrl { issuer } => Err(PeerError::NoCrl { issuer }),
+            RevocationStatus::Revoked { link } => {
+                Err(PeerError::Revoked { serial_number: link.serial_number })
+            }
         }
     }
 

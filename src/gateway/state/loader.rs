@@ -191,7 +191,7 @@ impl Loader {
         let trusts = |bundle: &TrustBundle, key: &KeyIdentifier| bundle.anchor(key).is_some();
         // Nothing of it left is another cluster, and no distrust.
         let is_ours =
-            |bundle: &TrustBundle| !before.narrowed_to(|key| trusts(bundle, key)).anchors().is_empty();
+            |bundle: &TrustBundle| !before.restricted_to(|key| trusts(bundle, key)).anchors().is_empty();
         let trust = match bundle.filter(is_ours) {
             Some(bundle) => {
                 let own = &previous.own_anchor;
@@ -202,7 +202,7 @@ impl Loader {
                          until there is a certificate of another"
                     );
                 }
-                before.narrowed_to(|key| key == own || trusts(&bundle, key))
+                before.restricted_to(|key| key == own || trusts(&bundle, key))
             }
             None => before.clone(),
         };
@@ -216,7 +216,7 @@ impl Loader {
         }
         let same_crls =
             crls.as_ref().map(|crls| versions(&crls.set)) == known.map(|crls| versions(&crls.set));
-        if same_crls && trust.is_same_as(before) {
+        if same_crls && trust.has_same_authorities(before) {
             return Ok(None);
         }
         let verifier = previous.verifier.with(trust, crls);

@@ -1,4 +1,4 @@
-//! One trust anchor, judged before it is trusted and on the day of use.
+//! Trust anchors, checked when they are loaded and when they are used.
 
 use time::OffsetDateTime;
 
@@ -10,18 +10,18 @@ use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::sha256::Sha256;
 use crate::x509::signed::{SignatureError, Signed};
 
-/// A root that is trusted.
+/// Trusted root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustAnchor {
-    /// Its certificate.
+    /// Certificate.
     pub certificate: Certificate,
-    /// Its subject key identifier, by which CRLs and chains name it.
+    /// Subject key identifier, used by CRLs and chains.
     pub key_identifier: KeyIdentifier,
 }
 
 impl TrustAnchor {
-    /// What webpki does not look at in an anchor, on the day of use.
-    pub(super) fn check_issues_at(&self, at: OffsetDateTime, intermediates: usize) -> Result<(), ChainError> {
+    /// Checks validity and path length of the anchor, which webpki ignores.
+    pub(super) fn check_at(&self, at: OffsetDateTime, intermediates: usize) -> Result<(), ChainError> {
         let certificate = &self.certificate;
         if !certificate.is_valid_at(at) {
             return Err(ChainError::AnchorNotValid {
@@ -37,89 +37,89 @@ impl TrustAnchor {
     }
 }
 
-/// Judges a root before it is trusted, and gives the identifier of its key.
-pub(super) fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorFault> {
+/// Checks that a certificate is fit as a trust anchor, and returns its key identifier.
+pub(super) fn lint(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
     let own = lint_authority(certificate, at)?;
     let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
     if certificate.issuer.der != certificate.subject.der || signer.is_some_and(|signer| *signer != own) {
-        return Err(AnchorFault::NotSelfIssued);
+        return Err(AnchorError::NotSelfIssued);
     }
-    signed(certificate)?.verify(&certificate.public_key_info).map_err(AnchorFault::Signature)?;
+    signed(certificate)?.verify(&certificate.public_key_info).map_err(AnchorError::Signature)?;
     Ok(own)
 }
 
-/// A certificate as something signed.
-pub(super) fn signed(certificate: &Certificate) -> Result<Signed<'_>, AnchorFault> {
+/// Body and signature of a certificate.
+pub(super) fn signed(certificate: &Certificate) -> Result<Signed<'_>, AnchorError> {
     Signed::from_der(&certificate.der)
-        .map_err(|error| AnchorFault::Unreadable { why: error.as_str().to_owned() })
+        .map_err(|error| AnchorError::Unreadable { why: error.as_str().to_owned() })
 }
 
-/// Judges what every authority must be, root or not, and gives the identifier of its key.
+/// Checks the requirements of every CA certificate, root or not, and returns its key identifier.
 pub(super) fn lint_authority(
     certificate: &Certificate,
     at: OffsetDateTime,
-) -> Result<KeyIdentifier, AnchorFault> {
+) -> Result<KeyIdentifier, AnchorError> {
     if certificate.version != 3 {
-        return Err(AnchorFault::Version { version: certificate.version });
+        return Err(AnchorError::Version { version: certificate.version });
     }
     if at < certificate.not_before {
-        return Err(AnchorFault::NotYetValid { not_before: certificate.not_before });
+        return Err(AnchorError::NotYetValid { not_before: certificate.not_before });
     }
     if at > certificate.not_after {
-        return Err(AnchorFault::Expired { not_after: certificate.not_after });
+        return Err(AnchorError::Expired { not_after: certificate.not_after });
     }
     match certificate.basic_constraints {
         Some(constraints) if constraints.ca && constraints.critical => {}
-        _ => return Err(AnchorFault::NotAnAuthority),
+        _ => return Err(AnchorError::NotAnAuthority),
     }
     match certificate.key_usage {
         Some(usage) if usage.key_cert_sign() && usage.crl_sign() => {}
-        _ => return Err(AnchorFault::KeyUsage),
+        _ => return Err(AnchorError::KeyUsage),
     }
     if let Some(oid) = certificate.unknown_critical_extensions.first() {
-        return Err(AnchorFault::UnknownCriticalExtension { oid: oid.clone() });
+        return Err(AnchorError::UnknownCriticalExtension { oid: oid.clone() });
     }
-    certificate.subject_key_identifier.clone().ok_or(AnchorFault::NoKeyIdentifier)
+    certificate.subject_key_identifier.clone().ok_or(AnchorError::NoKeyIdentifier)
 }
 
-/// Why a trust bundle, or the authorities below it, are refused.
+/// Refusal of a trust bundle or of its intermediate CAs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// One of its certificates must not be trusted.
+    /// Unfit trust anchor.
     #[error("trust anchor {index} ({subject}, SHA-256 {fingerprint}) is refused")]
     Anchor {
-        /// Its place in the file, from 1.
+        /// Position in the file, from 1.
         index: usize,
-        /// Its subject.
+        /// Subject.
         subject: String,
-        /// Its fingerprint.
+        /// Fingerprint.
         fingerprint: Sha256,
-        /// What is wrong with it.
+        /// Reason.
         #[source]
-        fault: AnchorFault,
+        fault: AnchorError,
     },
-    /// One of the authorities below the trust anchors must not be believed.
-    #[error("intermediate authority {index} ({which}) is refused")]
+    /// Unfit intermediate CA.
+    #[error("intermediate CA {index} ({which}) is refused")]
     Intermediate {
-        /// Its place in the file, from 1.
+        /// Position in the file, from 1.
         index: usize,
-        /// Its subject and fingerprint.
+        /// Subject and fingerprint.
         which: String,
-        /// What is wrong with it.
+        /// Reason.
         #[source]
-        fault: Box<AnchorFault>,
+        fault: Box<AnchorError>,
     },
-    /// The file of intermediate authorities is not one or more certificates.
-    #[error("the intermediate authorities cannot be read")]
+    /// File of intermediate CAs without valid certificates.
+    #[error("the intermediate CA certificates are unreadable")]
     IntermediatesUnreadable(#[source] X509Error),
-    /// The file is not one or more certificates.
-    #[error("the trust bundle cannot be read")]
+    /// Trust bundle without valid certificates.
+    #[error("the trust bundle is unreadable")]
     Unreadable(#[source] X509Error),
 }
 
 impl TrustError {
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -130,89 +130,89 @@ impl TrustError {
     }
 }
 
-/// What is wrong with a trust anchor, or with an authority below one.
+/// Unfitness of a trust anchor or an intermediate CA.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AnchorFault {
-    /// The same subject and key stand in the bundle already.
+pub enum AnchorError {
+    /// Same subject and key as another trust anchor.
     #[error("it has the subject and key of trust anchor {earlier}")]
     Duplicate {
-        /// The place of the other one, from 1.
+        /// Position of the other one, from 1.
         earlier: usize,
     },
-    /// The same certificate stands in the file already.
-    #[error("it is the same certificate as intermediate authority {earlier}")]
+    /// Same certificate as another intermediate CA.
+    #[error("it is the same certificate as intermediate CA {earlier}")]
     DuplicateIntermediate {
-        /// The place of the other one, from 1.
+        /// Position of the other one, from 1.
         earlier: usize,
     },
-    /// It has ended.
+    /// Expired.
     #[error("it expired at {}", rfc3339(*not_after))]
     Expired {
-        /// When.
+        /// Expiry.
         not_after: OffsetDateTime,
     },
-    /// Another anchor, with another name or key, bears the same key identifier.
+    /// Key identifier of another trust anchor.
     #[error("its subject key identifier is that of trust anchor {earlier}")]
     KeyIdentifierTaken {
-        /// The place of the other one, from 1.
+        /// Position of the other one, from 1.
         earlier: usize,
     },
-    /// Another authority, with another key, bears the same key identifier.
-    #[error("its subject key identifier is that of another authority's key")]
+    /// Key identifier of another CA's key.
+    #[error("its subject key identifier is that of another CA's key")]
     KeyIdentifierOfAnother,
-    /// Its key may not sign both certificates and CRLs.
+    /// Key usage without both `keyCertSign` and `cRLSign`.
     #[error("its key usage does not include both keyCertSign and cRLSign")]
     KeyUsage,
-    /// None of the trust anchors issued it, not even through the others of its file.
-    #[error("no trust anchor issued it, not even through the other intermediate authorities")]
+    /// No path to a trust anchor, including through the other intermediate CAs.
+    #[error("no trust anchor issued it, directly or through the other intermediate CAs")]
     NoIssuer,
-    /// It has no subject key identifier.
+    /// Missing subject key identifier.
     #[error("it has no subject key identifier")]
     NoKeyIdentifier,
-    /// It is not a certificate authority's, or does not say so critically.
+    /// No critical `basicConstraints` with `CA:TRUE`.
     #[error("it has no critical basicConstraints with CA:TRUE")]
     NotAnAuthority,
-    /// Somebody else issued it, by name or by key identifier.
-    #[error("its issuer is not itself: only self-signed roots are trusted")]
+    /// Other issuer, by name or by key identifier.
+    #[error("it is not self-issued: only self-signed roots can be trust anchors")]
     NotSelfIssued,
-    /// It has not begun.
+    /// Not yet valid.
     #[error("it is not valid before {}", rfc3339(*not_before))]
     NotYetValid {
-        /// When it begins.
+        /// Start of its validity.
         not_before: OffsetDateTime,
     },
-    /// An authority above it allows none at its depth.
-    #[error("an authority above it allows no further authority below itself")]
+    /// Path length of a CA above it exceeded.
+    #[error("the path length of a CA above it is exceeded")]
     PathTooLong,
-    /// It is a root.
-    #[error("it is self-signed: a root belongs in the trust bundle, or nowhere")]
+    /// Root among intermediate CAs.
+    #[error("it is self-signed: a root belongs in the trust bundle")]
     SelfSigned,
-    /// Its signature is not its own key's.
+    /// Signature by another key.
     #[error("it is not signed by its own key")]
     Signature(#[source] SignatureError),
-    /// A critical extension that is not understood.
-    #[error("its critical extension {oid} is not understood")]
+    /// Unknown critical extension.
+    #[error("its critical extension {oid} is unknown")]
     UnknownCriticalExtension {
-        /// Which.
+        /// Object identifier.
         oid: String,
     },
-    /// It cannot be read as a trust anchor.
-    #[error("it cannot be read as a trust anchor: {why}")]
+    /// Not readable as a trust anchor.
+    #[error("it is unreadable as a trust anchor: {why}")]
     Unreadable {
-        /// Where it went wrong.
+        /// Violated rule.
         why: String,
     },
-    /// Not an X.509 version 3 certificate.
+    /// Version other than 3.
     #[error("it is an X.509 certificate of version {version}, not 3")]
     Version {
-        /// Which version it is.
+        /// Version found.
         version: u32,
     },
 }
 
-impl AnchorFault {
-    /// The stable code of this fault.
+impl AnchorError {
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -303,7 +303,7 @@ mod tests {
         let taken = format!("{}{}", with_id("a"), with_id("b"));
         match TrustBundle::from_pem(taken.as_bytes(), now()).unwrap_err() {
             TrustError::Anchor {
-                index: 2, fault: AnchorFault::KeyIdentifierTaken { earlier: 1 }, ..
+                index: 2, fault: AnchorError::KeyIdentifierTaken { earlier: 1 }, ..
             } => {}
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! Verified chains.
+//! Verified certificate chains.
 
 use time::OffsetDateTime;
 
@@ -6,28 +6,27 @@ use crate::x509::certificate::Certificate;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::serial_number::SerialNumber;
 
-/// A certificate whose chain has been verified, and the links of that chain. Only
-/// [`TrustBundle::verify`](super::TrustBundle::verify) makes one.
+/// Certificate with a verified chain, constructed by [`TrustBundle::verify`](super::TrustBundle::verify) only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedChain {
-    /// The certificate itself.
+    /// Leaf certificate.
     pub leaf: Certificate,
-    /// The authorities between it and the anchor, its own issuer first.
+    /// Intermediate CA certificates, the issuer of the leaf first.
     pub intermediates: Vec<Certificate>,
-    /// Each certificate of the path below the anchor, the leaf first.
-    pub links: Vec<Link>,
-    /// The key of the anchor that the path ends at.
+    /// Certificates of the path below the anchor, the leaf first.
+    pub links: Vec<ChainLink>,
+    /// Key of the trust anchor.
     pub anchor: KeyIdentifier,
-    /// The last second in which every certificate of it holds, the anchor's included.
+    /// Last second in which all certificates of the path are valid, the anchor included.
     pub expires: OffsetDateTime,
 }
 
-/// One certificate of a chain, as a CRL names it.
+/// Certificate of a chain as a CRL identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
-    /// The key that really signed it, whatever the certificate says about that.
+pub struct ChainLink {
+    /// Key that signed it, as verified and not as claimed.
     pub issuer: KeyIdentifier,
-    /// Its serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
 }

@@ -1,4 +1,4 @@
-//! Why a chain is refused, and the one place that knows webpki's reasons.
+//! Errors of chain verification, and their translation from webpki.
 
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
@@ -7,83 +7,82 @@ use super::purpose::Purpose;
 use crate::clock::rfc3339;
 use crate::x509::error::X509Error;
 
-/// Why a chain is refused.
+/// Refusal of a certificate chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// The root that the chain ends at is not valid at that time.
-    #[error("its root is valid from {} to {} only", rfc3339(*not_before), rfc3339(*not_after))]
+    /// Root not valid at that time.
+    #[error("its root is valid only from {} to {}", rfc3339(*not_before), rfc3339(*not_after))]
     AnchorNotValid {
-        /// When the root begins.
+        /// Start of its validity.
         not_before: OffsetDateTime,
-        /// When the root ends.
+        /// End of its validity.
         not_after: OffsetDateTime,
     },
-    /// A signature in the chain was not made by the key of the issuer it names.
-    #[error("a signature in its chain was not made by the issuer that it names")]
+    /// Signature in the chain by another key than that of the named issuer.
+    #[error("a signature in its chain was not made by the named issuer")]
     BadSignature,
-    /// A certificate authority's certificate, where that of a peer is due.
-    #[error("it is a certificate authority's certificate")]
+    /// CA certificate instead of a leaf.
+    #[error("it is a CA certificate")]
     CaAsLeaf,
-    /// A certificate of the chain has ended.
+    /// Expired certificate in the chain.
     #[error("a certificate of the chain expired at {}", rfc3339(*not_after))]
     Expired {
-        /// When.
+        /// Expiry.
         not_after: OffsetDateTime,
     },
-    /// An intermediate authority without key identifier, or with that of another.
-    #[error("an intermediate authority has no key identifier of its own")]
+    /// Intermediate CA without a subject key identifier, or with that of another key.
+    #[error("an intermediate CA has no subject key identifier of its own")]
     IssuerKeyIdentifier,
-    /// The leaf's key may not make the signatures of TLS.
+    /// Key usage of the leaf without `digitalSignature`, which TLS needs.
     #[error("its key usage does not include digitalSignature")]
     KeyUsage,
-    /// A certificate in the chain was issued by one that is no authority's.
-    #[error("it was issued by a certificate that is not a certificate authority's")]
+    /// Certificate in the chain issued by a leaf.
+    #[error("it was issued by a certificate that is not a CA certificate")]
     LeafAsCa,
-    /// A certificate of the chain cannot be read.
-    #[error("a certificate of the chain cannot be read")]
+    /// Malformed certificate in the chain.
+    #[error("a certificate of the chain is malformed")]
     Malformed(#[source] X509Error),
-    /// A name that an authority of the chain may not issue for.
-    #[error("it has a name that one of its issuers may not issue for")]
+    /// Name outside the name constraints of a CA in the chain.
+    #[error("it has a name that the name constraints of an issuer exclude")]
     NameConstraint,
-    /// A certificate of the chain has not begun.
+    /// Certificate in the chain that is not yet valid.
     #[error("a certificate of the chain is not valid before {}", rfc3339(*not_before))]
     NotYetValid {
-        /// When it begins.
+        /// Start of its validity.
         not_before: OffsetDateTime,
     },
-    /// More authorities than one of them allows below itself, or than anybody needs.
-    #[error("there are more intermediate authorities in its chain than allowed")]
+    /// More intermediate CAs than a CA above them or the verifier allows.
+    #[error("its chain has more intermediate CAs than allowed")]
     PathTooLong,
-    /// Too many possible chains to try.
-    #[error("there are too many ways to build its chain")]
+    /// Too many candidate chains.
+    #[error("its chain is too complex to build")]
     TooComplex,
-    /// No trusted root issued it, not even through the intermediates that came along.
+    /// No path to a trust anchor, including through the presented intermediate CAs.
     #[error("no trusted root issued it")]
     UnknownIssuer,
-    /// A signature algorithm, or kind of key, that is not believed.
-    #[error("a signature in its chain is of an algorithm that is not supported")]
+    /// Unsupported signature algorithm or key type.
+    #[error("a signature in its chain has an unsupported algorithm")]
     UnsupportedAlgorithm,
-    /// A critical extension that is not understood.
-    #[error("a certificate of the chain has a critical extension that is not understood")]
+    /// Unknown critical extension.
+    #[error("a certificate of the chain has an unknown critical extension")]
     UnsupportedExtension,
-    /// Not X.509 version 3.
-    #[error("a certificate of the chain is not of X.509 version 3")]
+    /// Version other than 3.
+    #[error("a certificate of the chain is not X.509 version 3")]
     UnsupportedVersion,
-    /// It does not name the host that was meant.
-    #[error("it does not name the host")]
+    /// Certificate of another host.
+    #[error("it is not valid for the host")]
     WrongName,
-    /// It is not for this purpose.
+    /// Certificate for other purposes.
     #[error("it may not be used as a {wanted} certificate")]
     WrongPurpose {
-        /// What it was to be used as.
+        /// Required purpose.
         wanted: Purpose,
     },
 }
 
 impl ChainError {
-    /// The one place where webpki's errors become ours. Its variants about CRLs cannot occur, since
-    /// it is never given one.
+    /// Translates an error of webpki. Its variants about CRLs can't occur, because it is given none.
     pub(super) fn from_webpki(error: &webpki::Error, purpose: Purpose) -> Self {
         use webpki::Error;
         match error {
@@ -110,7 +109,7 @@ impl ChainError {
         }
     }
 
-    /// The stable code of this error.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,37 +1,36 @@
-//! Authorities below a trusted root, judged before what they revoke is believed.
+//! Intermediate CAs whose CRLs are accepted, checked when they are loaded.
 //!
-//! webpki verifies the chain that a caller sends, and needs none of this. But a CRL is only as good as
-//! the key that signed it: whose key that is, and that a root stands behind it, has to be known before a
-//! caller comes.
+//! webpki verifies the chain that a client presents. A CRL, however, arrives before any client, so the key that
+//! signed it must already be known to chain to a trust anchor.
 
 use time::OffsetDateTime;
 
-use super::anchor::{AnchorFault, TrustAnchor, TrustError, lint_authority, signed};
-use super::chain::Link;
+use super::anchor::{AnchorError, TrustAnchor, TrustError, lint_authority, signed};
+use super::chain::ChainLink;
 use crate::x509::certificate::Certificate;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::pem;
 
-/// An authority below a trusted root.
+/// Intermediate CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Intermediate {
-    /// Its certificate.
+    /// Certificate.
     pub certificate: Certificate,
-    /// Its subject key identifier, by which CRLs and chains name it.
+    /// Subject key identifier, used by CRLs and chains.
     pub key_identifier: KeyIdentifier,
-    /// Its certificate, as the CRL of the authority above it names it.
-    pub link: Link,
+    /// Certificate as the CRL of its issuer identifies it.
+    pub link: ChainLink,
 }
 
 impl Intermediate {
-    /// Whether another key than this authority's bears its identifier.
-    pub(super) fn is_posed_by(&self, key_identifier: &KeyIdentifier, public_key_info: &[u8]) -> bool {
+    /// Detects another key with the same identifier.
+    pub(super) fn is_impersonated_by(&self, key_identifier: &KeyIdentifier, public_key_info: &[u8]) -> bool {
         self.key_identifier == *key_identifier && self.certificate.public_key_info != public_key_info
     }
 }
 
-/// One that was found fit, and whose place below the anchors is not known yet.
+/// Fit intermediate CA without a known issuer yet.
 struct Candidate<'a> {
     index: usize,
     certificate: &'a Certificate,
@@ -39,20 +38,20 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn refused(&self, fault: AnchorFault) -> TrustError {
+    fn refused(&self, fault: AnchorError) -> TrustError {
         refused(self.index, self.certificate, fault)
     }
 }
 
-fn refused(index: usize, certificate: &Certificate, fault: AnchorFault) -> TrustError {
+fn refused(index: usize, certificate: &Certificate, fault: AnchorError) -> TrustError {
     let which = format!("{}, SHA-256 {}", certificate.subject, certificate.fingerprint());
     TrustError::Intermediate { index, which, fault: Box::new(fault) }
 }
 
-/// One that was found below an anchor, and how many authorities may stand below it, one below the other.
+/// Intermediate CA below an anchor, and the maximum number of CAs below it in a chain.
 type Placed = (Intermediate, Option<usize>);
 
-/// Reads the authorities below `anchors` that `bytes` hold, in whatever order.
+/// Reads the intermediate CAs below `anchors` in `bytes`, in any order.
 pub(super) fn read(
     bytes: &[u8],
     anchors: &[TrustAnchor],
@@ -65,7 +64,7 @@ pub(super) fn read(
             lint_below(certificate, at).map_err(|fault| refused(index, certificate, fault))?;
         let candidate = Candidate { index, certificate, key_identifier };
         if let Some(same) = waiting.iter().find(|other| other.certificate.der == certificate.der) {
-            return Err(candidate.refused(AnchorFault::DuplicateIntermediate { earlier: same.index }));
+            return Err(candidate.refused(AnchorError::DuplicateIntermediate { earlier: same.index }));
         }
         let anchors = anchors.iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
         let others = waiting.iter().map(|other| (&other.key_identifier, other.certificate));
@@ -73,7 +72,7 @@ pub(super) fn read(
             *key_identifier == candidate.key_identifier
                 && other.public_key_info != certificate.public_key_info
         }) {
-            return Err(candidate.refused(AnchorFault::KeyIdentifierOfAnother));
+            return Err(candidate.refused(AnchorError::KeyIdentifierOfAnother));
         }
         waiting.push(candidate);
     }
@@ -91,7 +90,7 @@ pub(super) fn read(
             }
         }
         match fault {
-            // None has found its place below which another one could find its own.
+            // A round without any success: the rest has no issuer.
             Some(fault) if placed.len() == before => return Err(fault),
             _ => waiting = left,
         }
@@ -99,20 +98,20 @@ pub(super) fn read(
     Ok(placed.into_iter().map(|(intermediate, _)| intermediate).collect())
 }
 
-/// What every authority must be, and no root.
-fn lint_below(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorFault> {
+/// Checks the requirements of an intermediate CA, which must not be self-signed.
+fn lint_below(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
     let key_identifier = lint_authority(certificate, at)?;
     let self_signed = certificate.issuer.der == certificate.subject.der
         && signed(certificate)?.verify(&certificate.public_key_info).is_ok();
-    if self_signed { Err(AnchorFault::SelfSigned) } else { Ok(key_identifier) }
+    if self_signed { Err(AnchorError::SelfSigned) } else { Ok(key_identifier) }
 }
 
-/// Finds the authority above one, among the anchors and those that have been placed.
+/// Finds the issuer of a candidate among the anchors and the intermediate CAs placed so far.
 fn place(
     candidate: &Candidate<'_>,
     anchors: &[TrustAnchor],
     placed: &[Placed],
-) -> Result<Placed, AnchorFault> {
+) -> Result<Placed, AnchorError> {
     let Candidate { certificate, key_identifier, .. } = candidate;
     let signed = signed(certificate)?;
     let signer = certificate.authority_key_identifier.as_ref().and_then(|id| id.key_identifier.as_ref());
@@ -120,7 +119,7 @@ fn place(
         .iter()
         .map(|anchor| (&anchor.certificate, &anchor.key_identifier, path_length(&anchor.certificate)));
     let placed = placed.iter().map(|(above, room)| (&above.certificate, &above.key_identifier, *room));
-    let mut fault = AnchorFault::NoIssuer;
+    let mut fault = AnchorError::NoIssuer;
     for (above, key, room) in anchors.chain(placed) {
         let named = above.subject.der == certificate.issuer.der && signer.is_none_or(|signer| signer == key);
         if !named || signed.verify(&above.public_key_info).is_err() {
@@ -128,7 +127,7 @@ fn place(
         }
         let room = match room {
             Some(0) => {
-                fault = AnchorFault::PathTooLong;
+                fault = AnchorError::PathTooLong;
                 continue;
             }
             room => room.map(|room| room - 1),
@@ -137,7 +136,7 @@ fn place(
             (Some(own), Some(room)) => Some(own.min(room)),
             (own, room) => own.or(room),
         };
-        let link = Link { issuer: key.clone(), serial_number: certificate.serial_number };
+        let link = ChainLink { issuer: key.clone(), serial_number: certificate.serial_number };
         let (certificate, key_identifier) = ((*certificate).clone(), key_identifier.clone());
         return Ok((Intermediate { certificate, key_identifier, link }, room));
     }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_known_with_the_authority_above_it_in_whatever_order() {
+    fn intermediate_cas_are_linked_to_their_issuers_in_any_order() {
         let root = roomy();
         let upper = below(&root, "upper", |_| {});
         let lower = below(&upper, "lower", |params| params.serial_number = Some(98.into()));
@@ -183,20 +182,20 @@ mod tests {
             let links: Vec<_> = bundle.intermediates().iter().map(|known| known.link.clone()).collect();
             assert_eq!(
                 links[0],
-                Link { issuer: key(root.certificate()), serial_number: "63".parse().unwrap() }
+                ChainLink { issuer: key(root.certificate()), serial_number: "63".parse().unwrap() }
             );
             assert_eq!(
                 links[1],
-                Link { issuer: key(upper.certificate()), serial_number: "62".parse().unwrap() }
+                ChainLink { issuer: key(upper.certificate()), serial_number: "62".parse().unwrap() }
             );
             let lower = lower.certificate();
             assert_eq!(bundle.authority(&key(lower.clone()), &lower.subject).unwrap(), &lower);
-            assert_eq!(bundle.fingerprint(), root.bundle().fingerprint(), "nobody else is trusted");
+            assert_eq!(bundle.fingerprint(), root.bundle().fingerprint(), "no further anchor is trusted");
         }
     }
 
     #[test]
-    fn an_unfit_authority_is_refused_by_its_fault() {
+    fn an_unfit_intermediate_ca_is_refused_with_its_reason() {
         let root = Root::new("root");
         for (code, change) in UNFIT_AUTHORITIES {
             assert_eq!(read(&root, &below(&root, "below", change).pem()).unwrap_err(), *code);
@@ -209,9 +208,9 @@ mod tests {
         assert_eq!(read(&root, &below(&other, "below", |_| {}).pem()).unwrap_err(), "trust.no_issuer");
         assert_eq!(read(&root, &root.pem()).unwrap_err(), "trust.self_signed");
         assert_eq!(read(&root, &other.pem()).unwrap_err(), "trust.self_signed");
-        // Signed by another key of the root's name, which it names by the root's identifier.
-        let posing = below(&other, "below", |_| {});
-        let der = posing.der().to_vec();
+        // Signed by another key of the same name, with the root's key identifier.
+        let impersonator = below(&other, "below", |_| {});
+        let der = impersonator.der().to_vec();
         let identifier = |root: &Root| root.certificate().subject_key_identifier.unwrap().0;
         let (from, to) = (identifier(&other), identifier(&root));
         let at = der.windows(from.len()).position(|octets| octets == from).unwrap();
@@ -233,7 +232,7 @@ mod tests {
         let root = Root::with(params);
         assert_eq!(read(&root, &below(&root, "below", |_| {}).pem()).unwrap_err(), "trust.path_too_long");
 
-        // What the root allows cannot be widened on the way down.
+        // A lower CA cannot widen the path length of the root.
         let root = Root::new("root");
         let upper = below(&root, "upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
         let lower = below(&upper, "lower", |_| {});
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused() {
+    fn anything_but_certificates_is_refused() {
         let root = Root::new("root");
         for (text, code) in [("", "x509.no_block"), ("nothing", "x509.no_block")] {
             assert_eq!(read(&root, text).unwrap_err(), code);
@@ -267,17 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_cannot_borrow_the_crl_of_an_authority_by_its_identifier() {
+    fn a_client_cannot_use_the_crl_of_another_ca_by_its_identifier() {
         let root = roomy();
         let known = below(&root, "known", |_| {});
         let bundle = read(&root, &known.pem()).unwrap();
         let taken = known.certificate().subject_key_identifier.unwrap().0;
-        let posing = below(&root, "known", |p| p.key_identifier_method = KeyIdMethod::PreSpecified(taken));
-        let leaf = posing.issue(&client(7));
-        let sent = [posing.0.der().clone()];
+        let impersonator =
+            below(&root, "known", |p| p.key_identifier_method = KeyIdMethod::PreSpecified(taken));
+        let leaf = impersonator.issue(&client(7));
+        let sent = [impersonator.0.der().clone()];
         let error = bundle.verify(&leaf, &sent, Purpose::Client, now()).unwrap_err();
         assert_eq!(error.code(), "chain.issuer_key_identifier");
         let before = root.bundle().verify(&leaf, &sent, Purpose::Client, now()).unwrap();
-        assert!(root.bundle().still_vouches_for(&before) && !bundle.still_vouches_for(&before));
+        assert!(root.bundle().still_trusts(&before) && !bundle.still_trusts(&before));
     }
 }

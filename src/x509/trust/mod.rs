@@ -1,9 +1,11 @@
-//! What a verifier trusts, and checking a chain against it (RFC 5280, section 6).
+//! Trust bundles, and verification of certificate chains (RFC 5280, section 6).
 //!
-//! webpki builds and checks the path; what it takes on faith, we check: the trust anchors
-//! themselves when they are loaded, and on every path the anchor's validity and path length, and
-//! that the leaf says in words what it may be used for. Revocation is judged elsewhere, on the
-//! [`VerifiedChain`] that comes out.
+//! webpki builds and verifies the path. This module checks the rest:
+//! - trust anchors, when they are loaded;
+//! - validity and path length of the anchor, on every path;
+//! - an explicit extended key usage of the leaf.
+//!
+//! Revocation is checked separately, on the resulting [`VerifiedChain`].
 
 mod anchor;
 mod bundle;
@@ -12,9 +14,9 @@ mod error;
 mod intermediate;
 mod purpose;
 
-pub use anchor::{AnchorFault, TrustAnchor, TrustError};
+pub use anchor::{AnchorError, TrustAnchor, TrustError};
 pub use bundle::{TrustBundle, verify_host};
-pub use chain::{Link, VerifiedChain};
+pub use chain::{ChainLink, VerifiedChain};
 pub use error::ChainError;
 pub use intermediate::Intermediate;
 pub use purpose::Purpose;

@@ -1,4 +1,4 @@
-//! The purposes of certificates.
+//! Purposes of certificates.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use crate::x509::extensions::ExtendedKeyUsage;
 
-/// What a certificate is to be used for (RFC 5280, section 4.2.1.12).
+/// Required purpose of a certificate (RFC 5280, section 4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// To call.
+    /// Client authentication.
     Client,
-    /// To be called.
+    /// Server authentication.
     Server,
 }
 
 impl Purpose {
-    /// The usage that the certificate must state.
+    /// Extended key usage that the certificate must have.
     #[must_use]
     pub const fn extended_key_usage(self) -> ExtendedKeyUsage {
         match self {

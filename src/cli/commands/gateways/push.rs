@@ -156,7 +156,7 @@ pub(crate) fn failure(fault: &CallError) -> Failure {
 /// What became of a push.
 #[derive(Serialize)]
 pub(crate) struct PushReport {
-    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
+    #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     crl_number: u64,
     /// How many enforce it.
     enforced: usize,

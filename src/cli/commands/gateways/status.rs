@@ -264,7 +264,7 @@ impl Row {
 #[derive(Serialize)]
 struct States {
     /// The number of the home's newest list.
-    #[serde(serialize_with = "crate::x509::crl::number_as_text")]
+    #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     crl_number: u64,
     gateways: Vec<Row>,
 }

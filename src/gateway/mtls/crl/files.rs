@@ -14,7 +14,7 @@ use crate::files::{self, CRL_FILE};
 use crate::gateway::mtls::verifier::Crls;
 use crate::gateway::state::loader::StateError;
 use crate::revocation::{Crl, CrlError, CrlVersion, RevocationSet};
-use crate::x509::pem::{Kind, blocks_of};
+use crate::x509::pem::{ObjectKind, blocks_of};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{KeyIdentifier, Sha256};
 
@@ -35,7 +35,7 @@ pub struct Held(BTreeMap<KeyIdentifier, CrlVersion>);
 impl Held {
     /// Notes a list that the files hold; an older one than they held is no news.
     fn note(&mut self, crl: &Crl) {
-        if self.0.get(&crl.issuer).is_none_or(|before| before.gives_way_to(crl).unwrap_or(false)) {
+        if self.0.get(&crl.issuer).is_none_or(|before| before.superseded_by(crl).unwrap_or(false)) {
             self.0.insert(crl.issuer.clone(), crl.version());
         }
     }
@@ -49,7 +49,7 @@ impl<'a> CrlFiles<'a> {
     pub fn read(paths: &'a [PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Result<Self, StateError> {
         let mut read = Self { paths, crls: Vec::new(), strangers: Vec::new() };
         for path in paths {
-            let blocks = blocks_of(Kind::Crl, &files::read(path, CRL_FILE)?);
+            let blocks = blocks_of(ObjectKind::Crl, &files::read(path, CRL_FILE)?);
             for block in blocks.map_err(|source| refused(path, CrlError::Unreadable(source)))? {
                 match Crl::verify(block.der(), trust, at) {
                     Ok(crl) => read.crls.push((Arc::new(crl), path)),
@@ -110,7 +110,7 @@ impl<'a> CrlFiles<'a> {
             match (of_issuer.max_by_key(|(crl, _)| crl.number), before.0.get(issuer)) {
                 (Some((newest, path)), before) => {
                     before
-                        .map_or(Ok(true), |before| before.gives_way_to(newest))
+                        .map_or(Ok(true), |before| before.superseded_by(newest))
                         .map_err(|e| refused(path, e))?;
                     held.note(newest);
                 }
@@ -154,7 +154,8 @@ pub fn newer_than(
 ) -> (RevocationSet, Held) {
     let (mut offered, mut held) = (Vec::new(), before.clone());
     for path in paths {
-        let blocks = files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(Kind::Crl, &bytes).ok());
+        let blocks =
+            files::read(path, CRL_FILE).ok().and_then(|bytes| blocks_of(ObjectKind::Crl, &bytes).ok());
         for block in blocks.iter().flatten() {
             let sha256 = Sha256::of(block.der());
             match crls.set.crls().find(|crl| crl.sha256 == sha256) {

@@ -14,7 +14,7 @@ use crate::files::{self, Access, CRL_FILE, DirectoryLock, FileError, Placement, 
 use crate::gateway::state::loader::StateError;
 use crate::revocation::{Crl, CrlVersion, RevocationSet};
 use crate::x509::KeyIdentifier;
-use crate::x509::pem::{Kind, pem};
+use crate::x509::pem::{ObjectKind, pem};
 use crate::x509::trust::TrustBundle;
 
 /// How long to wait for another gateway that writes to the same directory.
@@ -67,7 +67,7 @@ impl PushedCrls {
             self.check_one(crl)?;
         }
         for (crl, der) in crls {
-            let text = pem(Kind::Crl.label(), der);
+            let text = pem(ObjectKind::Crl.label(), der);
             files::write(&self.path(&crl.issuer), Access::Public, Placement::Replace, text.as_bytes())?;
         }
         Ok(())
@@ -84,7 +84,7 @@ impl PushedCrls {
     fn check_one(&self, crl: &Crl) -> Result<(), StateError> {
         let Some(newest) = self.newest(&crl.issuer)? else { return Ok(()) };
         let refused = |source| StateError::Superseded { path: self.record_of(&crl.issuer), source };
-        newest.gives_way_to(crl).map(drop).map_err(refused)
+        newest.superseded_by(crl).map(drop).map_err(refused)
     }
 
     /// Notes which CRLs are the newest, of those that `set` has newer ones of.

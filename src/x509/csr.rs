@@ -1,7 +1,7 @@
-//! A certification request (PKCS#10, RFC 2986): what somebody asks for, and the proof that they
-//! have the key.
+//! Certificate signing requests (PKCS#10, RFC 2986).
 //!
-//! A request is a wish. What is in it is shown and compared; what is signed is decided elsewhere.
+//! The signature proves possession of the private key. Requested fields are displayed and compared; the profile
+//! determines the fields of the certificate.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
@@ -12,48 +12,47 @@ use super::error::X509Error;
 use super::extensions::{ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
 use super::key_algorithm::KeyAlgorithm;
 use super::name::DistinguishedName;
-use super::pem::{Kind, blocks_of};
+use super::pem::{ObjectKind, blocks_of};
 use super::public_key::{key_algorithm, key_description};
 use super::signed::{SignatureError, Signed};
 
-/// A request whose signature has been verified: whoever made it has the private key.
+/// CSR with a verified signature, which proves possession of the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct CertificationRequest {
-    /// The subject that is asked for.
+pub struct Csr {
+    /// Requested subject.
     pub subject: DistinguishedName,
-    /// DER of the SubjectPublicKeyInfo to be certified.
+    /// DER of the SubjectPublicKeyInfo to certify.
     pub public_key_info: Vec<u8>,
-    /// The key's type.
+    /// Key type.
     pub key_algorithm: KeyAlgorithm,
-    /// The alternative names that are asked for.
+    /// Requested subject alternative names.
     pub subject_alt_names: Vec<SubjectAltName>,
-    /// The key usage that is asked for.
+    /// Requested key usage.
     pub key_usage: Option<KeyUsage>,
-    /// The purposes that are asked for.
+    /// Requested extended key usage.
     pub extended_key_usage: Option<Vec<ExtendedKeyUsage>>,
-    /// Whether it asks to become a certificate authority.
+    /// Request for a CA certificate.
     pub requests_ca: bool,
-    /// Dotted identifiers of all other extensions that are asked for.
+    /// Dotted identifiers of other requested extensions.
     pub other_extensions: Vec<String>,
 }
 
-impl CertificationRequest {
-    /// Reads the one request in a file, PEM or DER, and verifies its signature.
+impl Csr {
+    /// Parses the only CSR in a file, PEM or DER, and verifies its signature.
     ///
     /// # Errors
-    /// [`RequestError`]: not one request, a key this project does not use, or a signature by another
-    /// key than the one in it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RequestError> {
-        match blocks_of(Kind::CertificationRequest, bytes).map_err(RequestError::Unreadable)?.as_slice() {
+    /// [`CsrError`] for anything but one CSR, an unsupported key type, or a wrong signature.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CsrError> {
+        match blocks_of(ObjectKind::Csr, bytes).map_err(CsrError::Unreadable)?.as_slice() {
             [block] => Self::from_der(block.der()),
-            several => Err(RequestError::Several { count: several.len() }),
+            several => Err(CsrError::Several { count: several.len() }),
         }
     }
 
-    pub(super) fn from_der(der: &[u8]) -> Result<Self, RequestError> {
+    pub(super) fn from_der(der: &[u8]) -> Result<Self, CsrError> {
         let malformed = |why: String| {
-            RequestError::Unreadable(X509Error::Malformed { what: "certification request", why })
+            CsrError::Unreadable(X509Error::Malformed { what: "certificate signing request", why })
         };
         let signed = Signed::from_der(der).map_err(|error| malformed(error.as_str().to_owned()))?;
         let (_, parsed) =
@@ -66,11 +65,11 @@ impl CertificationRequest {
             });
         let extensions = Extensions::read(requested.next().unwrap_or_default()).map_err(malformed)?;
         if requested.next().is_some() {
-            return Err(malformed("it asks for extensions twice".to_owned()));
+            return Err(malformed("it requests extensions twice".to_owned()));
         }
         let key_algorithm = key_algorithm(&info.subject_pki)
-            .ok_or_else(|| RequestError::UnsupportedKey { found: key_description(&info.subject_pki) })?;
-        signed.verify(info.subject_pki.raw).map_err(RequestError::Signature)?;
+            .ok_or_else(|| CsrError::UnsupportedKey { found: key_description(&info.subject_pki) })?;
+        signed.verify(info.subject_pki.raw).map_err(CsrError::Signature)?;
         Ok(Self {
             subject: DistinguishedName::read(&info.subject),
             public_key_info: info.subject_pki.raw.to_vec(),
@@ -84,32 +83,32 @@ impl CertificationRequest {
     }
 }
 
-/// Why a request is refused.
+/// Refusal of a CSR.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RequestError {
-    /// More than one request in the file.
-    #[error("there are {count} certification requests in the file, where one was expected")]
+pub enum CsrError {
+    /// Several CSRs in the file.
+    #[error("the file contains {count} certificate signing requests instead of one")]
     Several {
-        /// How many.
+        /// Number found.
         count: usize,
     },
-    /// It does not prove that its maker has the private key.
-    #[error("the request does not prove possession of its key")]
+    /// No proof of possession of the private key.
+    #[error("the signature of the CSR does not prove possession of its key")]
     Signature(#[source] SignatureError),
-    /// The file does not hold a request.
-    #[error("the certification request cannot be read")]
+    /// File without a valid CSR.
+    #[error("the certificate signing request is malformed")]
     Unreadable(#[source] X509Error),
-    /// Its key is too weak, or of a type that this project does not use.
-    #[error("the request's key is {found}, which is not supported")]
+    /// Weak or unsupported key type.
+    #[error("the key type of the CSR, {found}, is not supported")]
     UnsupportedKey {
-        /// What it is.
+        /// Type of the key.
         found: String,
     },
 }
 
-impl RequestError {
-    /// The stable code of this error.
+impl CsrError {
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -140,7 +139,7 @@ mod tests {
     }
 
     fn code(bytes: &[u8]) -> &'static str {
-        CertificationRequest::from_bytes(bytes).map_or_else(|error| error.code(), |_| "verified")
+        Csr::from_bytes(bytes).map_or_else(|error| error.code(), |_| "verified")
     }
 
     #[test]
@@ -162,7 +161,7 @@ mod tests {
             pem("CERTIFICATE REQUEST", &der).into(),
             pem("NEW CERTIFICATE REQUEST", &der).into(),
         ] {
-            let read = CertificationRequest::from_bytes(&bytes).unwrap();
+            let read = Csr::from_bytes(&bytes).unwrap();
             assert_eq!(read.subject.common_names, ["user-alice"]);
             assert_eq!(read.subject_alt_names, [SubjectAltName::Dns("api.example".into())]);
             assert_eq!(read.key_algorithm, KeyAlgorithm::EcdsaP256);
@@ -182,7 +181,7 @@ mod tests {
             (&PKCS_RSA_SHA256, KeyAlgorithm::Rsa2048),
         ] {
             let der = request(|_| {}, &KeyPair::generate_for(algorithm).unwrap());
-            assert_eq!(CertificationRequest::from_bytes(&der).unwrap().key_algorithm, wanted);
+            assert_eq!(Csr::from_bytes(&der).unwrap().key_algorithm, wanted);
         }
     }
 
@@ -199,8 +198,8 @@ mod tests {
     #[test]
     fn a_key_that_is_not_used_here_is_named() {
         let der = request(|_| {}, &KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap());
-        match CertificationRequest::from_bytes(&der).unwrap_err() {
-            RequestError::UnsupportedKey { found } => assert_eq!(found, "1.3.132.0.35"),
+        match Csr::from_bytes(&der).unwrap_err() {
+            CsrError::UnsupportedKey { found } => assert_eq!(found, "1.3.132.0.35"),
             other => panic!("{other:?}"),
         }
     }
