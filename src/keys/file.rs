@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde::Serialize;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::envelope::Envelope;
 use super::kms::KeyWrap;
@@ -93,9 +92,8 @@ impl KeyFile {
         if Envelope::is_like(text) {
             return Ok(Self::Envelope(Box::new(Envelope::parse(text)?)));
         }
-        let mut der = Zeroizing::new(vec![0; text.len()]);
-        match pem_rfc7468::decode(text, &mut der) {
-            Ok((passphrase::LABEL, der)) => Ok(Self::Passphrase(der.to_vec())),
+        match pem::only_block(text) {
+            Ok(block) if block.label == passphrase::LABEL => Ok(Self::Passphrase(block.der().to_vec())),
             // Whether it is a key is for `PrivateKey::from_pem` to say.
             _ => Ok(Self::Plain(contents)),
         }

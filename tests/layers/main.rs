@@ -146,7 +146,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("notify", &["gateway/control/file_watch"]),
     ("p12-keystore", &["distribute/key_store"]),
     ("pem", &["x509"]),
-    ("pem-rfc7468", &["keys"]),
     ("pkcs8", &["keys/passphrase"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),

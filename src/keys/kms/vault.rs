@@ -20,6 +20,7 @@ use super::trust::Trust;
 use super::{KeyWrap, KmsError, Rewrap, TransitCiphertext, Wrapped};
 use crate::keys::envelope::DataKey;
 use crate::keys::held::DigestSigner;
+use crate::x509::pem::only_block;
 
 /// A key of a Transit engine.
 pub struct Transit {
@@ -378,7 +379,8 @@ impl DigestSigner for TransitSigner {
         let pem = pem.ok_or_else(missing)?;
         let unreadable =
             |_| KmsError::Protocol { address: transit.address(), why: "the public key in it cannot be read" };
-        pem_rfc7468::decode_vec(pem.trim().as_bytes()).map(|(_, der)| der).map_err(unreadable)
+        let block = only_block(pem.as_bytes()).map_err(unreadable)?;
+        Ok(block.der().to_vec())
     }
 
     fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, KmsError> {
