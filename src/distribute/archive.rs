@@ -16,7 +16,7 @@ const BLOCK: usize = 512;
 /// Write `package` as a tar archive with a single directory `name`. `readme` is its first file.
 ///
 /// # Errors
-/// When a file name or size exceeds the limits of the ustar format.
+/// [`io::Error`] if a file name or size exceeds the limits of the ustar format.
 pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) -> io::Result<Secret> {
     let files = [("README", 0o644, readme.as_bytes())]
         .into_iter()

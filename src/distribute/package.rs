@@ -128,7 +128,7 @@ impl Package {
         self.files.iter().find(|file| file.name == name).map_or(&[], PackageFile::bytes)
     }
 
-    /// Whether the package contains the private key.
+    /// True if the package contains the private key.
     #[must_use]
     pub fn has_key(&self) -> bool {
         self.files.iter().any(|file| file.access() == Access::Private)

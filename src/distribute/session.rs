@@ -160,7 +160,7 @@ impl DeliverySession {
     }
 
     /// Check a certificate delivered without its key against the key in place, through the certificate
-    /// beside that key. A key without a certificate is accepted: its owner has just generated it.
+    /// beside that key. A key without a certificate is not checked; its owner has just generated it.
     fn check_existing_key(&mut self, delivered: &[u8]) -> Result<(), Abort> {
         let length = self.expect("existing")?;
         if length == "none" {
@@ -175,7 +175,7 @@ impl DeliverySession {
         }
     }
 
-    /// Whether the next bytes of the output are `sent`.
+    /// Compare the next bytes of the output with `sent`; false if they differ.
     fn reads_back(&mut self, sent: &[u8]) -> Result<bool, Abort> {
         let mut buffer = Zeroizing::new([0; 16 << 10]);
         for block in sent.chunks(buffer.len()) {

@@ -31,7 +31,7 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(5);
 pub struct Ssh {
     /// Program to run; a bare name is searched in `PATH`.
     pub program: PathBuf,
-    /// Whether `ssh` may ask on the terminal for a password or about an unknown host key.
+    /// Allow `ssh` to ask on the terminal for a password or about an unknown host key.
     pub interactive: bool,
     /// Time limit of one delivery, the reload command included.
     pub timeout: Duration,

@@ -1,4 +1,4 @@
-//! SshDestination of a delivery: `[USER@]HOST[:PORT]:/DIRECTORY`.
+//! Destination of a delivery: `[USER@]HOST[:PORT]:/DIRECTORY`.
 //!
 //! Every part becomes an argument of `ssh` or a word of a shell script. Only letters, digits and a few
 //! signs without meaning to either are accepted; nothing is quoted.

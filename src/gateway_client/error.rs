@@ -71,7 +71,7 @@ pub enum CallError {
         number: CrlNumber,
     },
     /// The response exceeds the size limits.
-    #[error("its response is larger than any of a gateway")]
+    #[error("its response exceeds the size limit")]
     Oversized,
     /// The gateway refused the request.
     #[error("it refuses (status {status}){}", .reason.as_ref().map_or_else(|| " and gives no reason".to_owned(), |reason| format!(": {reason}")))]
@@ -155,14 +155,14 @@ impl CallError {
         }
     }
 
-    /// Whether the gateway knows a CRL that the home does not know. Then the home is an outdated copy,
-    /// or another copy of it signs CRLs too.
+    /// True if the gateway knows a CRL that the home does not know. Then the home is an outdated copy, or
+    /// another copy of it signs CRLs too.
     #[must_use]
     pub const fn is_home_outdated(&self) -> bool {
         matches!(self, Self::Ahead { .. } | Self::NumberReused { .. })
     }
 
-    /// Whether there was no connection to the gateway, so that its state is unknown.
+    /// True if there was no connection to the gateway, so that its state is unknown.
     #[must_use]
     pub const fn is_unreachable(&self) -> bool {
         matches!(

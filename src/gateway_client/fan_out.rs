@@ -16,7 +16,7 @@ use super::session::GatewaySession;
 /// results are in the order of `gateways`.
 ///
 /// # Errors
-/// When the operating system provides no event queue, or a call was aborted.
+/// [`io::Error`] if the operating system provides no event queue, or a call was aborted.
 pub(super) fn call_all<T, F>(
     gateways: &[GatewayEntry],
     context: &CallContext,

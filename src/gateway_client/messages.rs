@@ -31,7 +31,7 @@ pub struct ReportedCrl {
     pub sha256: Option<Sha256>,
 }
 
-/// Status of a gateway in its own words.
+/// Status report of a gateway.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StatusReport {
     /// Version of the gateway program.

@@ -41,8 +41,8 @@ impl CrlToPush {
         Self { issuer: crl.issuer.clone(), number: crl.number, sha256: crl.sha256, der: der.into() }
     }
 
-    /// Whether a gateway that reports `crls` enforces this CRL. `Ok(false)` means that it enforces an
-    /// older one.
+    /// Compare with the CRL in force at a gateway that reports `crls`. Returns false if that is an older
+    /// one.
     ///
     /// # Errors
     /// [`CallError::Ahead`] or [`CallError::NumberReused`] when the CRL in force there is not superseded
@@ -63,7 +63,7 @@ impl CrlToPush {
 /// Confirmation that a gateway enforces the CRL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PushReceipt {
-    /// Whether the gateway enforced it before the push.
+    /// True if the gateway enforced it before the push.
     pub already: bool,
     /// Number of connections that the gateway closed because of it.
     pub connections_cut: u64,
@@ -73,7 +73,7 @@ pub struct PushReceipt {
 /// `gateways`.
 ///
 /// # Errors
-/// When the operating system provides no event queue.
+/// [`io::Error`] if the operating system provides no event queue.
 pub fn push_crl(
     gateways: &[GatewayEntry],
     context: &CallContext,

@@ -37,7 +37,7 @@ impl GatewayStatus {
 /// `gateways`.
 ///
 /// # Errors
-/// When the operating system provides no event queue.
+/// [`io::Error`] if the operating system provides no event queue.
 pub fn query_status(
     gateways: &[GatewayEntry],
     context: &CallContext,

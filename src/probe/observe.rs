@@ -19,7 +19,7 @@ pub struct Observation {
     /// Certificate chain of the server, leaf first; empty if the handshake ended before it. It is an
     /// error if one of its certificates cannot be parsed.
     pub chain: Result<Vec<Certificate>, X509Error>,
-    /// Whether the server requested a client certificate.
+    /// True if the server requested a client certificate.
     pub requests_certificate: bool,
     /// End of the connection.
     pub outcome: ConnectionOutcome,

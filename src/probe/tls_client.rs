@@ -30,7 +30,7 @@ pub struct ClientCredentials {
 }
 
 impl ClientCredentials {
-    /// Whether the private key belongs to the leaf; no handshake succeeds otherwise.
+    /// True if the private key belongs to the leaf; no handshake succeeds otherwise.
     #[must_use]
     pub fn key_matches(&self) -> bool {
         self.chain.first().is_some_and(|leaf| leaf.public_key_info == self.key.public_key_info())

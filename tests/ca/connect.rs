@@ -1,4 +1,4 @@
-//! `explain-failure` and `doctor --connect` against a live gateway: the cause in one line, and the remedy.
+//! `explain-failure` and `doctor --connect` against a live gateway: one cause and its remedy.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -40,7 +40,7 @@ fn cause(home: &Home, address: &str, caller: Option<&[String; 4]>, more: &[&str]
 }
 
 #[test]
-fn a_connection_that_works_is_said_to_work() {
+fn a_working_connection_is_reported_as_working() {
     let home = served();
     let live = Live::start(&home);
     let finished = explain(&home, &live.address, Some(&pair(&home, "user-alice")), &[]);
@@ -48,7 +48,7 @@ fn a_connection_that_works_is_said_to_work() {
 }
 
 #[test]
-fn a_caller_without_a_certificate_is_told_that_one_is_demanded() {
+fn a_missing_client_certificate_is_reported() {
     let home = served();
     let live = Live::start(&home);
     assert_eq!(cause(&home, &live.address, None, &[]), "explain.certificate_demanded");
@@ -57,7 +57,7 @@ fn a_caller_without_a_certificate_is_told_that_one_is_demanded() {
 }
 
 #[test]
-fn what_is_wrong_with_the_callers_certificate_is_told() {
+fn defects_of_the_client_certificate_are_reported() {
     let home = served();
     let live = Live::start(&home);
     let alice = pair(&home, "user-alice");
@@ -77,7 +77,7 @@ fn what_is_wrong_with_the_callers_certificate_is_told() {
 }
 
 #[test]
-fn a_certificate_without_its_key_is_judged_all_the_same() {
+fn a_certificate_without_its_key_is_verified_too() {
     let home = served();
     let live = Live::start(&home);
     let [_, certificate, _, key] = pair(&home, "user-alice");
@@ -85,7 +85,7 @@ fn a_certificate_without_its_key_is_judged_all_the_same() {
         let finished = home.run(&["--json", "explain-failure", &live.address, "--cert", &certificate]);
         (finished.exit, finished.json()["result"].clone())
     };
-    // The key lies beside it.
+    // The key is in the same directory.
     let (exit, found) = explained(&home);
     assert_eq!((exit, &found["works"]), (Some(0), &Value::Bool(true)), "{found}");
     std::fs::rename(&key, home.path("elsewhere")).expect("moved");
@@ -97,7 +97,7 @@ fn a_certificate_without_its_key_is_judged_all_the_same() {
 }
 
 #[test]
-fn what_only_the_server_knows_is_taken_from_its_alert() {
+fn the_alert_of_the_server_gives_the_cause_otherwise() {
     let home = served();
     let stale = home.duplicate();
     let alice = pair(&stale, "user-alice");
@@ -107,7 +107,7 @@ fn what_only_the_server_knows_is_taken_from_its_alert() {
 }
 
 #[test]
-fn what_is_wrong_with_the_server_is_told() {
+fn defects_of_the_server_certificate_are_reported() {
     let home = served();
     let live = Live::start(&home);
     let other = served();
@@ -119,7 +119,7 @@ fn what_is_wrong_with_the_server_is_told() {
 }
 
 #[test]
-fn a_port_without_tls_and_one_without_anybody_are_told_apart() {
+fn a_port_without_tls_differs_from_a_closed_one() {
     let home = served();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -130,14 +130,14 @@ fn a_port_without_tls_and_one_without_anybody_are_told_apart() {
     });
     assert_eq!(cause(&home, &address, None, &[]), "explain.not_tls");
     plain.join().expect("it ends");
-    // Nobody listens there any more.
+    // The listener is closed now.
     let refusal = explain(&home, &address, None, &[]).refusal();
     assert_eq!((refusal.exit, refusal.code.as_str()), (4, "network.refused"), "{refusal:?}");
     assert_eq!(explain(&home, "nowhere", None, &[]).refusal().exit, 2);
 }
 
 #[test]
-fn a_callers_machine_needs_only_its_own_files() {
+fn a_client_machine_needs_only_its_own_files() {
     let home = served();
     let live = Live::start(&home);
     let desk = Home::empty();
@@ -152,7 +152,7 @@ fn a_callers_machine_needs_only_its_own_files() {
 }
 
 #[test]
-fn the_doctor_looks_at_what_is_really_served() {
+fn the_doctor_examines_the_served_certificate() {
     let home = served();
     let live = Live::start(&home);
     let codes = |arguments: &[&str]| {
@@ -174,7 +174,7 @@ fn the_doctor_looks_at_what_is_really_served() {
     assert_eq!(codes(&["--connect", &live.address, "--at", &soon]), ["doctor.served_ends_soon"]);
     assert_eq!(codes(&["--connect", "127.0.0.1:1"]), ["network.refused"]);
 
-    // On a machine of its own: with the home's very files it would serve the new one at once.
+    // On its own machine: with the home's files it would serve the new certificate at once.
     let remote = Live::on_a_machine(&home);
     home.ok(&["renew", "control-service/127.0.0.1"]);
     assert_eq!(codes(&["--connect", &remote.address]), ["doctor.served_superseded"]);

@@ -1,4 +1,4 @@
-//! One file to hand over, read by the programs that it is for.
+//! `bundle`: archives and key stores, read by the programs that use them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use super::with_alice;
 
 const PASSWORD: &str = "correct horse: battery 'staple'";
 
-/// A file that only its owner reads, with the password in its first line.
+/// Password file of mode 0600.
 fn password_file(home: &Home) -> PathBuf {
     let path = home.write("password", format!("{PASSWORD}\n"));
     fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
@@ -22,7 +22,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// What a program says, which has to succeed.
+/// Output of a program that has to succeed.
 fn said(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error} (scripts/test)"));
     let words =
@@ -32,7 +32,7 @@ fn said(command: &mut Command) -> String {
 }
 
 #[test]
-fn a_tar_has_everything_and_is_its_owners_alone() {
+fn a_tar_has_all_files_and_is_private() {
     let home = with_alice();
     let file = home.path("alice.tar");
     let made = home.ok(&["bundle", "api-user/alice", "--output", text(&file)]);
@@ -84,7 +84,7 @@ fn a_key_store_is_read_by_openssl_java_and_nss() {
         assert_eq!(fs::metadata(&file).expect("metadata").mode() & 0o777, 0o600);
         openssl_reads(&home, &file, &password, key_type);
         java_reads(&file, &password, key_type);
-        // The NSS of Debian 12 (3.87) has no Ed25519; it came with 3.99.
+        // NSS 3.87 of Debian 12 lacks Ed25519; 3.99 added it.
         if key_type != "ed25519" {
             nss_reads(&home, &file, &password, key_type);
         }
@@ -108,7 +108,7 @@ fn openssl_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
     };
     let certificates = read(&["-nokeys"]);
     assert_eq!(certificates.matches("BEGIN CERTIFICATE").count(), 2, "leaf and root: {certificates}");
-    // The key that comes out is the one that went in.
+    // The extracted key is the original one.
     let pem = home.path(format!("{key_type}.pem"));
     fs::write(&pem, read(&["-nocerts"])).expect("a file");
     let public = |path: &Path| said(Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(path));
@@ -138,7 +138,7 @@ fn nss_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
 }
 
 #[test]
-fn a_key_store_without_a_good_password_is_refused() {
+fn a_key_store_with_an_invalid_password_is_refused() {
     let home = with_alice();
     let file = home.path("alice.p12");
     let bundle = ["bundle", "api-user/alice", "--format", "p12", "--output", text(&file)];
@@ -162,7 +162,7 @@ fn a_key_store_without_a_good_password_is_refused() {
 }
 
 #[test]
-fn a_password_comes_through_a_descriptor() {
+fn a_password_is_read_from_a_descriptor() {
     let home = with_alice();
     let file = home.path("alice.p12");
     let bundle = format!(
@@ -178,7 +178,7 @@ fn a_password_comes_through_a_descriptor() {
 }
 
 #[test]
-fn a_bundle_without_its_key_says_so() {
+fn a_bundle_without_a_key_reports_it() {
     let home = with_alice();
     said(Command::new("openssl").current_dir(home.path("")).args([
         "req",

@@ -1,4 +1,4 @@
-//! Connections that end too early, wherever that is.
+//! Connections that are cut at any point of a delivery.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::home::Home;
 use super::sshd::Machine;
 use super::with_alice;
 
-/// Where a connection is cut: after so many bytes in one direction.
+/// Number of bytes in each direction after which the connection is cut.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     to_machine: usize,
@@ -24,7 +24,7 @@ impl Cut {
     const NEVER: Self = Self { to_machine: usize::MAX, from_machine: usize::MAX };
 }
 
-/// A wire to the machine that can be cut, and tells how much went through it.
+/// TCP proxy in front of the machine that cuts connections and counts bytes.
 struct Wire {
     port: u16,
     cut: Arc<Mutex<Cut>>,
@@ -61,7 +61,7 @@ impl Wire {
     }
 }
 
-/// Carries at most `most` bytes one way; at its end both ways are cut.
+/// Forward at most `most` bytes in one direction, then close both.
 fn carry(from: &TcpStream, to: &TcpStream, most: usize, passed: &Arc<[AtomicUsize; 2]>, direction: usize) {
     let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
     let passed = Arc::clone(passed);
@@ -82,7 +82,7 @@ fn carry(from: &TcpStream, to: &TcpStream, most: usize, passed: &Arc<[AtomicUsiz
     });
 }
 
-/// A delivery over `wire`; the code of its refusal, if it was refused.
+/// Deliver through the proxy; returns the error code, if any.
 fn deliver(machine: &Machine, home: &Home, directory: &str) -> Option<String> {
     let to = machine.destination("wired", directory);
     let finished = machine.run(home, &["distribute", "api-user/alice", "--to", &to]);
@@ -95,13 +95,13 @@ fn deliver(machine: &Machine, home: &Home, directory: &str) -> Option<String> {
 
 type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// Cuts the connection at many places between its first byte and its last, in one direction.
+/// Cut the connection at many offsets between its first and last byte, in one direction.
 fn cut_everywhere(direction: usize) {
-    // Evenly over the whole, and closely at its end, where little is said and much happens.
+    // Even steps over the whole, and small ones at the end, where few bytes decide much.
     const EVENLY: usize = 12;
     const CLOSELY: [usize; 8] = [1, 40, 80, 120, 200, 300, 450, 600];
     let (machine, home) = (Machine::start(), with_alice());
-    // Enough to send that a connection can end in the middle of it: text around the roots is allowed.
+    // A large file to be cut in: text around the certificates is allowed.
     let bundle = std::fs::read_to_string(home.path("cluster.crt")).expect("the trust bundle");
     home.write("cluster.crt", "# a long remark\n".repeat(20_000) + &bundle);
     let wire = Wire::to(machine.port());
@@ -125,13 +125,13 @@ fn cut_everywhere(direction: usize) {
             _ => Cut { from_machine: bytes, ..Cut::NEVER },
         });
         let code = deliver(&machine, &home, &directory);
-        // The far side notices a moment later that nobody is there, and tidies up.
+        // The remote script notices the end a moment later, and cleans up.
         let files = eventually("all files old or all files new, and no others", || {
             let files = machine.files(&directory);
             (files == old || files == new).then_some(files)
         });
         match code.as_deref() {
-            // The last bytes only say goodbye.
+            // The last bytes only close the connection.
             None => assert!(files == new, "cut after {bytes}: said to be delivered"),
             Some("network.unsure") => {}
             Some(code) => {
@@ -142,16 +142,16 @@ fn cut_everywhere(direction: usize) {
         *codes.entry(code.unwrap_or_default()).or_default() += 1;
     }
     assert!(codes.contains_key("network.unreachable"), "{codes:?}");
-    // What the machine said before the cut arrived here; on the way there it may not have spoken yet.
+    // Output sent before the cut has arrived; in the other direction there may be none yet.
     assert!(direction == 0 || codes.contains_key("network.cut"), "{codes:?}");
 }
 
 #[test]
-fn a_connection_cut_on_the_way_there_leaves_all_the_old_files() {
+fn a_cut_towards_the_machine_leaves_all_former_files() {
     cut_everywhere(0);
 }
 
 #[test]
-fn a_connection_cut_on_the_way_back_leaves_all_the_old_files_or_all_the_new() {
+fn a_cut_from_the_machine_leaves_all_former_or_all_new_files() {
     cut_everywhere(1);
 }

@@ -1,4 +1,4 @@
-//! Many deliveries at once, as `hosts.yaml` lists them.
+//! Concurrent deliveries listed in `hosts.yaml`.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::sshd::Machine;
 use super::with_alice;
 
 #[test]
-fn one_machine_that_fails_does_not_keep_the_others_from_their_files() {
+fn a_failed_machine_does_not_stop_the_other_deliveries() {
     let (machine, home) = (Machine::start(), with_alice());
     for user in ["bob", "carol", "dave"] {
         home.ok(&["create-api-user", user]);
@@ -39,14 +39,14 @@ fn one_machine_that_fails_does_not_keep_the_others_from_their_files() {
     assert_eq!(names, ["alice.crt", "alice.key", "carol.crt", "carol.key", "cluster.crl", "cluster.crt"]);
     for (user, reloaded) in [("alice", true), ("bob", false), ("carol", true), ("dave", false)] {
         assert_eq!(machine.path(format!("reloaded-{user}")).exists(), reloaded, "{user}");
-        // The key stays here unless it arrived everywhere.
+        // The local key stays unless it arrived everywhere.
         assert_eq!(home.path(format!("issued/user-{user}.key")).exists(), !reloaded, "{user}");
     }
     home.ok(&["audit", "verify"]);
 }
 
 #[test]
-fn the_summary_says_in_words_who_was_left_out() {
+fn the_summary_names_the_failed_machines() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     home.write("hosts.yaml", format!("deliveries:\n  - {{identity: api-user/alice, to: '{to}'}}\n  - {{identity: api-user/alice, to: 'down:/x/y'}}\n"));
@@ -65,7 +65,7 @@ fn the_summary_says_in_words_who_was_left_out() {
 }
 
 #[test]
-fn one_identity_goes_where_the_list_sends_it() {
+fn one_identity_is_delivered_as_listed() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     home.write("hosts.yaml", format!("deliveries:\n  - {{identity: api-user/alice, to: '{to}'}}\n  - {{identity: api-user/bob, to: 'down:/x/y'}}\n"));
@@ -78,7 +78,7 @@ fn one_identity_goes_where_the_list_sends_it() {
 }
 
 #[test]
-fn a_list_with_a_mistake_sends_nothing() {
+fn an_invalid_list_delivers_nothing() {
     let (machine, home) = (Machine::start(), with_alice());
     let refusal = machine.run(&home, &["distribute", "--all"]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("file.missing", 3));

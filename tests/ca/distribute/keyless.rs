@@ -1,4 +1,4 @@
-//! A certificate whose key is not kept here: it takes its place beside the key that is there, or not at all.
+//! Certificates without a local key: delivered beside their own key, or not at all.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -10,7 +10,7 @@ use super::sshd::Machine;
 use super::{deliver, deliveries, with_alice};
 use crate::home::Home;
 
-/// Makes the key of `user` in `cluster` on the machine, and has it certified here; only the request travels.
+/// Generate the key of `user` in `cluster` on the machine, and issue from its CSR.
 fn certify_a_key_of(machine: &Machine, home: &Home, user: &str) {
     let directory = machine.path("cluster");
     if !directory.exists() {
@@ -30,7 +30,7 @@ fn certify_a_key_of(machine: &Machine, home: &Home, user: &str) {
 }
 
 #[test]
-fn a_certificate_joins_the_key_that_was_made_there() {
+fn a_certificate_joins_the_key_generated_there() {
     let (machine, home) = (Machine::start(), Home::initialized());
     certify_a_key_of(&machine, &home, "bob");
     let key = machine.files("cluster")["bob.key"].clone();
@@ -39,7 +39,7 @@ fn a_certificate_joins_the_key_that_was_made_there() {
     send().result();
     let first = machine.files("cluster");
     assert_eq!((first.len(), &first["bob.key"]), (4, &key));
-    // The same key once more: what is there already is its own certificate, then an older one of it.
+    // Again: the existing certificate is first the same one, then an older one of the key.
     send().result();
     home.ok(&["renew", "api-user/bob"]);
     send().result();
@@ -49,7 +49,7 @@ fn a_certificate_joins_the_key_that_was_made_there() {
 }
 
 #[test]
-fn a_certificate_is_not_put_beside_the_key_of_another() {
+fn a_certificate_is_not_put_beside_another_key() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     deliver(&machine, &home, &to, &[]).result();
@@ -60,7 +60,7 @@ fn a_certificate_is_not_put_beside_the_key_of_another() {
         machine
             .run(&home, &[&["distribute", "api-user/bob", "--to", &to, "--reload", &reload], more].concat())
     };
-    // Under the name of its role, which here is alice's.
+    // The default file name is taken by alice's key.
     let refusal = send(&[]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("remote.other_key", 4), "{refusal:?}");
     assert!(refusal.words().contains("user.key") && refusal.words().contains("--as"), "{refusal:?}");
@@ -75,7 +75,7 @@ fn a_certificate_is_not_put_beside_the_key_of_another() {
 }
 
 #[test]
-fn a_key_whose_certificate_cannot_be_read_is_taken_for_anothers() {
+fn a_key_with_an_unreadable_certificate_counts_as_another() {
     let (machine, home) = (Machine::start(), Home::initialized());
     certify_a_key_of(&machine, &home, "user");
     let to = machine.destination("node1", "cluster");

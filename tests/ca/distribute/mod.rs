@@ -1,4 +1,4 @@
-//! What leaves the home, and what arrives: against a real sshd, and read by other programs.
+//! `distribute` and `bundle`, against a real sshd and other readers.
 
 mod bundle;
 mod cut;
@@ -17,7 +17,7 @@ use crate::home::Home;
 use crate::namespace;
 use sshd::{Login, Machine};
 
-/// A home with the API user alice.
+/// Home with the API user alice.
 pub(super) fn with_alice() -> Home {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);
@@ -28,12 +28,12 @@ fn deliver(machine: &Machine, home: &Home, to: &str, more: &[&str]) -> crate::ho
     machine.run(home, &[&["distribute", "api-user/alice", "--to", to], more].concat())
 }
 
-/// The names in a directory of the machine.
+/// File names in a directory of the machine.
 fn names(machine: &Machine, directory: &str) -> Vec<String> {
     machine.files(directory).into_keys().collect()
 }
 
-/// The audit entries of deliveries: outcome and details.
+/// Audit entries of deliveries: outcome and details.
 fn deliveries(home: &Home) -> Vec<(String, Value)> {
     let entries = home.ok(&["audit", "list"]);
     let entries = entries.as_array().expect("entries").iter();
@@ -44,7 +44,7 @@ fn deliveries(home: &Home) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_file_arrives_with_its_mode_and_its_contents() {
+fn every_file_arrives_with_its_mode_and_content() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "etc/cluster");
     let report = deliver(&machine, &home, &to, &[]).result();
@@ -90,10 +90,10 @@ fn files_have_the_names_that_the_service_is_configured_with() {
 }
 
 #[test]
-fn nothing_of_the_package_is_ever_an_argument() {
+fn no_content_of_the_package_is_an_argument() {
     let (machine, home) = (Machine::with_login(Login::Chatty), with_alice());
     let to = machine.destination("node1", "cluster");
-    // A login shell that talks does not disturb, not even with words like ours.
+    // Output of a login shell is skipped, even if it resembles the protocol.
     deliver(&machine, &home, &to, &["--reload", "true 'secret reload'"]).result();
     let arguments = fs::read_to_string(machine.path("arguments")).expect("the arguments of ssh");
     let commands = fs::read_to_string(machine.path("commands")).expect("the commands over there");
@@ -107,7 +107,7 @@ fn nothing_of_the_package_is_ever_an_argument() {
 }
 
 #[test]
-fn an_open_directory_of_its_own_is_closed() {
+fn an_open_directory_without_other_files_is_closed() {
     let (machine, home) = (Machine::start(), with_alice());
     let own = machine.path("cluster");
     fs::create_dir(&own).expect("a directory");
@@ -118,7 +118,7 @@ fn an_open_directory_of_its_own_is_closed() {
 }
 
 #[test]
-fn a_directory_that_others_use_is_not_touched() {
+fn a_shared_directory_is_refused_unchanged() {
     let (machine, home) = (Machine::start(), with_alice());
     let shared = machine.path("etc");
     fs::create_dir_all(shared.join("other")).expect("directories");
@@ -152,7 +152,7 @@ fn a_directory_that_others_use_is_not_touched() {
 }
 
 #[test]
-fn what_stands_in_the_way_keeps_all_the_old_files() {
+fn an_occupied_name_keeps_all_former_files() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     deliver(&machine, &home, &to, &[]).result();
@@ -168,7 +168,7 @@ fn what_stands_in_the_way_keeps_all_the_old_files() {
 }
 
 #[test]
-fn a_machine_that_is_down_or_denies_access_is_named() {
+fn an_unreachable_machine_is_reported() {
     let (machine, home) = (Machine::start(), with_alice());
     let refusal = deliver(&machine, &home, "down:/etc/cluster", &[]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("network.unreachable", 4));
@@ -183,7 +183,7 @@ fn a_machine_that_is_down_or_denies_access_is_named() {
 }
 
 #[test]
-fn a_changed_or_unknown_host_key_is_sent_nothing() {
+fn a_changed_or_unknown_host_key_stops_the_delivery() {
     let (machine, home) = (Machine::start(), with_alice());
     for (name, code) in [("changed", "network.host_key_changed"), ("unknown", "network.host_key_unknown")] {
         let refusal = deliver(&machine, &home, &machine.destination(name, "cluster"), &[]).refusal();
@@ -193,7 +193,7 @@ fn a_changed_or_unknown_host_key_is_sent_nothing() {
 }
 
 #[test]
-fn a_machine_that_takes_too_long_is_left() {
+fn a_slow_machine_hits_the_time_limit() {
     let (machine, home) = (Machine::start(), with_alice());
     machine.configure_client("Host silent\n ProxyCommand sleep 60\n");
     let refusal = deliver(&machine, &home, "silent:/etc/cluster", &["--timeout", "1s"]).refusal();
@@ -201,7 +201,7 @@ fn a_machine_that_takes_too_long_is_left() {
 }
 
 #[test]
-fn a_failed_reload_is_said_and_takes_nothing_back() {
+fn a_failed_reload_is_reported_and_keeps_the_new_files() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     let refusal =
@@ -215,7 +215,7 @@ fn a_failed_reload_is_said_and_takes_nothing_back() {
 }
 
 #[test]
-fn a_reload_that_does_not_end_is_told_apart_from_files_that_may_not_be_there() {
+fn an_unfinished_reload_differs_from_an_unsure_delivery() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     let more = ["--reload", "sleep 60", "--timeout", "3s", "--forget-key"];
@@ -226,7 +226,7 @@ fn a_reload_that_does_not_end_is_told_apart_from_files_that_may_not_be_there() {
 }
 
 #[test]
-fn a_full_disk_over_there_keeps_the_old_files() {
+fn a_full_disk_keeps_the_former_files() {
     if !namespace::is_inside(module_path!(), "a_full_disk_over_there_keeps_the_old_files") {
         return;
     }
@@ -258,7 +258,7 @@ fn a_full_disk_over_there_keeps_the_old_files() {
     assert!((1..6).contains(&refusals), "{refusals} of 6 found the disk full");
 }
 
-/// Leaves room for `pages` pages of 4 KiB.
+/// Leave `pages` pages of 4 KiB free.
 fn fill(disk: &Path, ballast: &Path, pages: u64) {
     let room = rustix::fs::statvfs(disk).expect("statvfs").f_bavail;
     let bytes = usize::try_from(room.saturating_sub(pages) * 4096).expect("a small disk");
@@ -266,7 +266,7 @@ fn fill(disk: &Path, ballast: &Path, pages: u64) {
 }
 
 #[test]
-fn a_delivered_key_can_be_forgotten_and_stays_where_it_was_delivered() {
+fn a_delivered_key_can_be_removed_locally() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     let report = deliver(&machine, &home, &to, &["--forget-key"]).result();
@@ -289,7 +289,7 @@ fn a_delivered_key_can_be_forgotten_and_stays_where_it_was_delivered() {
 }
 
 #[test]
-fn what_no_gateway_would_take_is_not_handed_over() {
+fn certificates_that_gateways_refuse_are_not_delivered() {
     let (machine, home) = (Machine::start(), with_alice());
     home.ok(&["create-api-user", "bob"]);
     let to = machine.destination("node1", "cluster");
@@ -308,7 +308,7 @@ fn what_no_gateway_would_take_is_not_handed_over() {
 }
 
 #[test]
-fn a_list_that_is_not_the_newest_is_not_handed_over() {
+fn an_outdated_crl_is_not_delivered() {
     let (machine, home) = (Machine::start(), with_alice());
     home.ok(&["create-api-user", "bob"]);
     let old = fs::read(home.path("cluster.crl")).expect("a list");
@@ -323,7 +323,7 @@ fn a_list_that_is_not_the_newest_is_not_handed_over() {
 }
 
 #[test]
-fn what_could_be_an_option_or_a_command_is_refused_before_anything_runs() {
+fn arguments_that_could_be_options_or_commands_are_refused() {
     let (machine, home) = (Machine::start(), with_alice());
     for to in [
         "-oProxyCommand=id:/etc/cluster",
@@ -344,7 +344,7 @@ fn what_could_be_an_option_or_a_command_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_dry_run_connects_to_nobody() {
+fn a_dry_run_opens_no_connection() {
     let (machine, home) = (Machine::start(), with_alice());
     let plan = deliver(&machine, &home, "down:/etc/cluster", &["--dry-run", "--reload", "true"]).result();
     assert_eq!(plan["files"][0]["name"], "user.key");

@@ -1,4 +1,4 @@
-//! A real sshd on loopback, and an `ssh` that knows it by several names.
+//! sshd on loopback, and an `ssh` configuration with several aliases for it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -15,16 +15,16 @@ use crate::home::{Finished, Home};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// How the server logs in: what a login does before the command that it was asked for.
+/// Behaviour of the login shell before the requested command.
 #[derive(Clone, Copy)]
 pub(crate) enum Login {
-    /// Nothing.
+    /// No output.
     Plain,
-    /// Says things on standard output, as a careless `.bashrc` does, and notes the command in `commands`.
+    /// Output as of a careless `.bashrc`; the command is logged in `commands`.
     Chatty,
 }
 
-/// A machine to deliver to: `node1`; the same by other names, which differ in what goes wrong.
+/// Target machine `node1`. Its other aliases fail in different ways.
 pub(crate) struct Machine {
     directory: TempDir,
     sshd: Child,
@@ -44,7 +44,7 @@ impl Machine {
         }
         fs::copy(path("user_key.pub"), path("authorized_keys")).expect("a copy");
         if rustix::process::geteuid().is_root() {
-            // Where sshd's unprivileged part lives; its package makes it at boot.
+            // Directory for privilege separation; the sshd package creates it at boot.
             fs::create_dir_all("/run/sshd").expect("/run/sshd");
         }
         let forced = match login {
@@ -61,7 +61,7 @@ impl Machine {
         machine
     }
 
-    /// A file of the machine's own.
+    /// Path of a file on the machine.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -70,13 +70,12 @@ impl Machine {
         self.port
     }
 
-    /// Where `name` on the machine is, as `--to` takes it; the directory is `directory` below the
-    /// machine's own.
+    /// Argument of `--to` for the alias `name` and `directory` below the machine's root.
     pub(crate) fn destination(&self, name: &str, directory: &str) -> String {
         format!("{name}:{}", self.path(directory).display())
     }
 
-    /// The names that the machine has for `ssh`, and whatever else a test needs.
+    /// Write the `ssh` configuration: the aliases, and lines of a test.
     pub(crate) fn configure_client(&self, more: &str) {
         let read = |name: &str| fs::read_to_string(self.path(name)).expect("a public key");
         let known = format!("known {}changed {}", read("host_key.pub"), read("other_host_key.pub"));
@@ -98,7 +97,7 @@ impl Machine {
         fs::set_permissions(self.path("bin/ssh"), Permissions::from_mode(0o755)).expect("a mode");
     }
 
-    /// Runs `cluster-ca` in `home` with an `ssh` that knows this machine.
+    /// Run `cluster-ca` in `home` with the `ssh` configuration of this machine.
     pub(crate) fn run(&self, home: &Home, arguments: &[&str]) -> Finished {
         let path = std::env::var("PATH").expect("PATH");
         let mut command = home.command(&[&["--json"], arguments].concat());
@@ -106,10 +105,10 @@ impl Machine {
         Finished::from(command.output().expect("cluster-ca starts"))
     }
 
-    /// What is in a directory of the machine: mode and contents by name; empty when it is not there.
+    /// Mode and content by name of the files in a directory; empty if it does not exist.
     pub(crate) fn files(&self, directory: &str) -> BTreeMap<String, (u32, Vec<u8>)> {
         let Ok(entries) = fs::read_dir(self.path(directory)) else { return BTreeMap::new() };
-        // A temporary file may be gone between two looks.
+        // A temporary file may disappear between two reads.
         let look = |entry: fs::DirEntry| {
             let mode = entry.metadata().ok()?.mode() & 0o7777;
             let name = entry.file_name().into_string().expect("a name");
@@ -130,7 +129,7 @@ impl Drop for Machine {
     }
 }
 
-/// Starts sshd on a free port; another program may take it in between, so it is tried again.
+/// Start sshd on a free port. Another program may take the port first, hence the retries.
 fn serve(directory: &Path, forced: &str) -> (Child, u16) {
     for _ in 0..5 {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();

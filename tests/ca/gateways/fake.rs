@@ -1,4 +1,4 @@
-//! What listens where a gateway should, and answers as it likes.
+//! Fake gateways: TLS servers with arbitrary answers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,16 +15,16 @@ use crate::home::Home;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
-/// What it does with a connection.
+/// Behaviour on a connection.
 type Behaviour = Arc<dyn Fn(TcpStream) + Send + Sync>;
 
-/// Listens until the test is over.
+/// Fake gateway that listens until the end of the test.
 pub(crate) struct Fake {
     pub(crate) address: String,
 }
 
 impl Fake {
-    /// Does `behaviour` with every connection.
+    /// Run `behaviour` on every TCP connection.
     pub(crate) fn raw(behaviour: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
@@ -38,8 +38,8 @@ impl Fake {
         Self { address: address.to_string() }
     }
 
-    /// Speaks TLS with the issued pair `stem` of `home`, and says what `answer` says to each request, by
-    /// its first line; then it closes.
+    /// Speak TLS with the issued pair `stem` of `home`, and give `answer` to the first line of each
+    /// request; then close.
     pub(crate) fn serving(
         home: &Home,
         stem: &str,
@@ -48,7 +48,7 @@ impl Fake {
         Self::holding(home, stem, answers(answer))
     }
 
-    /// The same with TLS 1.2 and nothing newer.
+    /// Like `serving`, limited to TLS 1.2.
     pub(crate) fn of_old(
         home: &Home,
         stem: &str,
@@ -57,7 +57,7 @@ impl Fake {
         Self::speaking(&[&rustls::version::TLS12], home, stem, answers(answer))
     }
 
-    /// Speaks TLS with the issued pair `stem` of `home`, and does `behaviour` within it.
+    /// Speak TLS with the issued pair `stem` of `home`, and run `behaviour` in it.
     pub(crate) fn holding(home: &Home, stem: &str, behaviour: impl Fn(Tls) + Send + Sync + 'static) -> Self {
         Self::speaking(rustls::ALL_VERSIONS, home, stem, behaviour)
     }
@@ -74,7 +74,7 @@ impl Fake {
         let key = PrivateKey::open(&path("key")).expect("a key").to_pkcs8().expect("PKCS#8");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key)).expect("a key");
-        // Whatever it is told to present, with whatever key.
+        // Any certificate with any key.
         let presented = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
@@ -89,7 +89,7 @@ impl Fake {
     }
 }
 
-/// Says what `answer` says to each request; then it closes.
+/// Give `answer` to each request, then close.
 fn answers(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> impl Fn(Tls) + Send + Sync + 'static {
     move |mut tls| {
         while let Some(line) = request(&mut tls) {
@@ -102,7 +102,7 @@ fn answers(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> impl Fn(
     }
 }
 
-/// Reads one request and gives its first line; none when there is no further one.
+/// Read one request and return its first line; `None` at the end.
 pub(crate) fn request(tls: &mut impl Read) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -121,7 +121,7 @@ pub(crate) fn request(tls: &mut impl Read) -> Option<String> {
     head.lines().next().map(str::to_owned)
 }
 
-/// An answer with a JSON body.
+/// Response with a JSON body.
 pub(crate) fn json(status: &str, body: &serde_json::Value) -> Vec<u8> {
     let body = body.to_string();
     format!(

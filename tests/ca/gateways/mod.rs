@@ -1,6 +1,6 @@
-//! Gateways that are called: a change is enforced by every one of them when it is said to be.
+//! CRL push: a change that is reported as enforced is enforced by every gateway.
 //!
-//! The gateways are real processes, each with files of its own; those that lie are rustls servers.
+//! The gateways are real processes, each with its own files; dishonest ones are rustls servers.
 
 mod fake;
 mod refused;
@@ -24,7 +24,7 @@ use crate::eventually::PATIENCE;
 use crate::home::{Finished, Home};
 use crate::live::{Live, OPERATORS};
 
-/// A home with a gateway's certificate, the operator admin and two users.
+/// Home with a gateway's certificate, the operator admin and two users.
 fn operated() -> Home {
     let home = Home::initialized();
     home.ok(&["create-control", "127.0.0.1"]);
@@ -34,13 +34,13 @@ fn operated() -> Home {
     home
 }
 
-/// Writes `gateways.yaml` with these addresses.
+/// Write `gateways.yaml` with these addresses.
 fn list(home: &Home, addresses: &[&str]) {
     let entries: String = addresses.iter().map(|address| format!("  - address: {address}\n")).collect();
     home.write("gateways.yaml", format!("operator: api-user/admin\ngateways:\n{entries}"));
 }
 
-/// A home with `count` gateways in its list.
+/// Home with `count` listed gateways.
 fn fleet(count: usize) -> (Home, Vec<Live>) {
     let home = operated();
     let gateways: Vec<Live> = (0..count).map(|_| Live::on_a_machine(&home)).collect();
@@ -48,7 +48,7 @@ fn fleet(count: usize) -> (Home, Vec<Live>) {
     (home, gateways)
 }
 
-/// Runs a command that pushes, and gives what became of the push, and the command.
+/// Run a command that pushes; returns it and the result of the push.
 fn push(home: &Home, arguments: &[&str]) -> (Finished, Value) {
     let finished = home.run(&[&["--json"], arguments].concat());
     let result = finished.json()["result"].clone();
@@ -57,7 +57,7 @@ fn push(home: &Home, arguments: &[&str]) -> (Finished, Value) {
     (finished, pushed)
 }
 
-/// The code of the only gateway's error.
+/// Error code of the only gateway.
 fn code(pushed: &Value) -> String {
     let gateways = pushed["gateways"].as_array().expect("gateways");
     assert_eq!((gateways.len(), &pushed["enforced"]), (1, &0.into()), "{pushed}");
@@ -68,7 +68,7 @@ fn code(pushed: &Value) -> String {
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// A connection of the issued pair `stem`, over which one request has been answered.
+/// Connection of the issued pair `stem` after one answered request.
 fn connected(home: &Home, stem: &str, gateway: &Live) -> Tls {
     let path = |end: &str| home.path(format!("issued/{stem}.{end}"));
     let certificates = |path| pem::certificates(&fs::read(path).expect("a file")).expect("certificates");
@@ -93,7 +93,7 @@ fn connected(home: &Home, stem: &str, gateway: &Live) -> Tls {
     tls
 }
 
-/// Asks who is calling; nothing when the connection has ended.
+/// Request `whoami`; empty when the connection has ended.
 fn call(tls: &mut Tls) -> String {
     let request = b"GET /.well-known/cluster/whoami HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let mut answer = Vec::new();
@@ -111,7 +111,7 @@ fn call(tls: &mut Tls) -> String {
 }
 
 #[test]
-fn revoke_waits_until_every_gateway_enforces_it_and_has_cut_whom_it_revokes() {
+fn revoke_waits_until_every_gateway_enforces_it_and_closed_connections() {
     let (home, gateways) = fleet(3);
     let mut alices: Vec<Tls> =
         gateways[..2].iter().map(|gateway| connected(&home, "user-alice", gateway)).collect();
@@ -134,7 +134,7 @@ fn revoke_waits_until_every_gateway_enforces_it_and_has_cut_whom_it_revokes() {
 }
 
 #[test]
-fn the_words_are_those_that_were_asked_for() {
+fn the_text_output_counts_gateways_and_connections() {
     let (home, gateways) = fleet(2);
     let _alice = connected(&home, "user-alice", &gateways[0]);
     let told = home.run(&["revoke", "api-user/alice", "--wait"]);
@@ -151,7 +151,7 @@ fn the_words_are_those_that_were_asked_for() {
 }
 
 #[test]
-fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
+fn a_gateway_that_is_down_is_reported_and_the_revocation_stays() {
     let home = operated();
     let (up, down) = (Live::on_a_machine(&home), Live::on_a_machine(&home));
     list(&home, &[&up.address, &down.address]);
@@ -177,7 +177,7 @@ fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
         quiet.stderr.starts_with("1/2 gateways enforce CRL 2 after "),
         "an error is no result: {quiet:?}"
     );
-    // It comes back with the list that it had, and the same command does the rest.
+    // It restarts with its former CRL, and the same command pushes the new one.
     let again = Live::on_a_machine_with(&home, &address, OPERATORS);
     assert_eq!(again.address, address);
     let (finished, pushed) = push(&home, &["crl", "push"]);
@@ -185,7 +185,7 @@ fn a_gateway_that_is_down_is_named_and_the_revocation_stands() {
 }
 
 #[test]
-fn hold_and_release_are_waited_for_too() {
+fn hold_and_release_can_wait_too() {
     let (home, gateways) = fleet(1);
     let (finished, pushed) = push(&home, &["hold", "api-user/alice", "--wait"]);
     assert_eq!(
@@ -201,7 +201,7 @@ fn hold_and_release_are_waited_for_too() {
 }
 
 #[test]
-fn a_push_needs_neither_the_roots_key_nor_a_change() {
+fn a_push_needs_neither_the_root_key_nor_a_change() {
     let (home, _gateways) = fleet(1);
     home.ok(&["revoke", "api-user/alice"]);
     fs::rename(home.path("cluster.key"), home.path("away")).expect("moved");
@@ -216,7 +216,7 @@ fn a_push_needs_neither_the_roots_key_nor_a_change() {
 }
 
 #[test]
-fn one_gateway_can_be_called_by_whoever_has_an_operators_files() {
+fn the_files_of_an_operator_suffice_to_call_one_gateway() {
     let (home, gateways) = fleet(2);
     let file = |name: &str| home.path(format!("issued/{name}")).to_str().expect("text").to_owned();
     let (certificate, key) = (file("user-admin.crt"), file("user-admin.key"));
@@ -237,7 +237,7 @@ fn one_gateway_can_be_called_by_whoever_has_an_operators_files() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_told_before_anything_is_revoked() {
+fn invalid_settings_are_reported_before_a_revocation() {
     let home = operated();
     let before = home.state();
     let refused = |arguments: &[&str], code: &str, exit: i32| {
@@ -267,14 +267,14 @@ fn what_is_missing_or_wrong_is_told_before_anything_is_revoked() {
 }
 
 #[test]
-fn the_operator_is_not_revoked_by_the_certificate_that_it_calls_with() {
+fn an_operator_cannot_revoke_the_certificate_it_calls_with() {
     let (home, _gateways) = fleet(1);
     for command in ["revoke", "hold"] {
         let refusal = home.refused(&[command, "api-user/admin", "--wait"]);
         assert_eq!((refusal.code.as_str(), refusal.exit), ("gateways.operator_revoked", 1), "{refusal:?}");
     }
     assert_eq!(home.ok(&["show", "api-user/admin"])["status"], "valid");
-    // With a new certificate the old one can go.
+    // With a new certificate, the former one can be revoked.
     let old = home.ok(&["show", "api-user/admin"])["serial_number"].as_str().expect("text").to_owned();
     home.ok(&["rekey", "api-user/admin"]);
     let (finished, _) = push(&home, &["revoke", &old, "--wait"]);
@@ -282,7 +282,7 @@ fn the_operator_is_not_revoked_by_the_certificate_that_it_calls_with() {
 }
 
 #[test]
-fn revoke_says_what_is_next_where_gateways_are_listed() {
+fn revoke_suggests_a_push_if_gateways_are_listed() {
     let (home, _gateways) = fleet(1);
     for command in [&["revoke", "api-user/alice"][..], &["crl", "publish"]] {
         let told = home.run(command);
@@ -291,7 +291,7 @@ fn revoke_says_what_is_next_where_gateways_are_listed() {
 }
 
 #[test]
-fn revocations_at_the_same_time_are_all_enforced() {
+fn concurrent_revocations_are_all_enforced() {
     let (home, _gateways) = fleet(2);
     let users: Vec<String> = (0..6).map(|index| format!("user{index}")).collect();
     for user in &users {
@@ -318,10 +318,9 @@ fn revocations_at_the_same_time_are_all_enforced() {
     assert!(already, "the last of them is enforced: {pushed}");
 }
 
-/// Killed anywhere between the first change on the disk and the end, what was recorded is enforced by the
-/// next `crl push`.
+/// The next `crl push` completes a revocation that was killed at any point after its record was written.
 #[test]
-fn a_revocation_that_was_killed_before_it_was_pushed_is_completed_by_crl_push() {
+fn crl_push_completes_a_killed_revocation() {
     let start = operated();
     let revoke = ["revoke", "api-user/alice"];
     let (mut killed, mut recorded) = (0, 0);
@@ -344,7 +343,7 @@ fn a_revocation_that_was_killed_before_it_was_pushed_is_completed_by_crl_push() 
 }
 
 #[test]
-fn a_gateway_has_as_long_as_it_is_given() {
+fn the_time_limit_of_a_gateway_is_configurable() {
     let home = operated();
     let silent =
         fake::Fake::holding(&home, "control-127.0.0.1", |mut tls| while fake::request(&mut tls).is_some() {});

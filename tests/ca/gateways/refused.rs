@@ -1,5 +1,5 @@
-//! Everything that is no gateway, or none that enforces what it was sent: one clear reason each, and it
-//! never counts.
+//! Servers that are no gateway, or do not enforce the CRL: each has one error code, and none counts as
+//! enforcing.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use super::{code, fleet, list, operated, push};
 use crate::home::{Finished, Home};
 use crate::live::{Live, OPERATORS};
 
-/// The status of a gateway that enforces this CRL of the home's root.
+/// Status report of a gateway that enforces this CRL of the home's root.
 fn status(home: &Home, number: u64) -> Value {
     let shown = home.ok(&["crl", "show"]);
     json!({
@@ -24,7 +24,7 @@ fn status(home: &Home, number: u64) -> Value {
     })
 }
 
-/// A gateway that says it enforces CRL `before`, and answers a push with what `taken` is.
+/// Gateway that reports CRL `before`, and answers a push with `taken`.
 fn answering(home: &Home, before: u64, taken: Vec<u8>) -> Fake {
     let before = json("200 OK", &status(home, before));
     Fake::serving(home, "control-127.0.0.1", move |line| match line.starts_with("PUT ") {
@@ -33,12 +33,12 @@ fn answering(home: &Home, before: u64, taken: Vec<u8>) -> Fake {
     })
 }
 
-/// The code of what a push to `address` comes to, and the exit code.
+/// Error code of a push to `address`, and the exit code.
 fn pushed_to(home: &Home, address: &str) -> (String, Option<i32>) {
     pushed_within(home, address, "20s")
 }
 
-/// The same for one that will not answer in this time.
+/// Like `pushed_to`, with a time limit.
 fn pushed_within(home: &Home, address: &str, timeout: &str) -> (String, Option<i32>) {
     list(home, &[address]);
     let (finished, pushed) = push(home, &["crl", "push", "--timeout", timeout]);
@@ -52,7 +52,7 @@ fn revoked() -> Home {
 }
 
 #[test]
-fn a_push_that_is_answered_with_anything_but_this_list_does_not_count() {
+fn only_the_pushed_crl_counts_as_an_answer() {
     let home = revoked();
     let taken = |number: u64| {
         let mut answer = json!({ "generation": 2, "connections_cut": 1, "duration_us": 1 });
@@ -125,7 +125,7 @@ fn a_push_that_is_answered_with_anything_but_this_list_does_not_count() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_or_never_ends_does_not_count() {
+fn a_truncated_or_endless_answer_does_not_count() {
     let home = revoked();
     let said = json("200 OK", &status(&home, 1));
     let half = said[..said.len() - 10].to_vec();
@@ -134,7 +134,7 @@ fn an_answer_that_breaks_off_or_never_ends_does_not_count() {
         let _ = tls.write_all(&half).and_then(|()| tls.flush());
     });
     assert_eq!(pushed_to(&home, &cut.address), ("gateways.cut_off".to_owned(), Some(4)));
-    // One byte at a time, and each in time.
+    // One byte at a time, each within the limit.
     let dripping = Fake::holding(&home, "control-127.0.0.1", |mut tls| {
         request(&mut tls);
         let _ = tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
@@ -155,7 +155,7 @@ fn an_answer_that_breaks_off_or_never_ends_does_not_count() {
     assert_eq!(pushed_to(&home, "127.0.0.1:1"), ("network.refused".to_owned(), Some(4)));
     list(&home, &["no-such-host.invalid:4523"]);
     let mut asking = home.command(&["--json", "crl", "push", "--timeout", "1m"]);
-    // A resolver that nobody answers gives up soon.
+    // A resolver without a server gives up soon.
     let output = asking.env("RES_OPTIONS", "timeout:1 attempts:1").output().expect("cluster-ca starts");
     let finished = Finished::from(output);
     let code = code(&finished.json()["result"]);
@@ -163,7 +163,7 @@ fn an_answer_that_breaks_off_or_never_ends_does_not_count() {
 }
 
 #[test]
-fn only_the_gateway_that_was_meant_is_believed() {
+fn only_the_intended_gateway_is_accepted() {
     let home = revoked();
     home.ok(&["create-node", "--uuid", "6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e", "--san", "127.0.0.1"]);
     let saying_yes = |of: &Home, stem: &str| {
@@ -198,7 +198,7 @@ fn only_the_gateway_that_was_meant_is_believed() {
         entry("    server_name: control-service\n    identity: control-service/elsewhere.example.com\n");
     assert_eq!(finished.exit, Some(0), "{finished:?}");
 
-    // Once its key may be in other hands, what it says says nothing.
+    // A revoked gateway is not trusted to report its own CRL.
     let yes = json("200 OK", &status(&home, 2));
     let good = Fake::of_old(&home, "control-127.0.0.1", move |_| yes.clone());
     list(&home, &[&good.address]);
@@ -208,10 +208,10 @@ fn only_the_gateway_that_was_meant_is_believed() {
 }
 
 #[test]
-fn a_certificate_without_its_key_proves_nothing() {
+fn a_certificate_without_its_key_is_refused() {
     let home = revoked();
     let thief = home.duplicate();
-    // The certificate is public; the key is another.
+    // The certificate is public; the key is bob's.
     fs::copy(home.path("issued/user-bob.key"), thief.path("issued/control-127.0.0.1.key")).expect("a copy");
     let said = json("200 OK", &status(&home, 2));
     let fake = Fake::serving(&thief, "control-127.0.0.1", move |_| said.clone());
@@ -219,11 +219,11 @@ fn a_certificate_without_its_key_proves_nothing() {
 }
 
 #[test]
-fn a_gateway_that_does_not_know_the_operator_says_so() {
+fn a_client_that_is_not_an_operator_is_reported() {
     let home = revoked();
     let strangers = Live::on_a_machine_with(&home, "127.0.0.1:0", &OPERATORS.replace("admin", "somebody"));
     assert_eq!(pushed_to(&home, &strangers.address), ("gateways.not_an_operator".to_owned(), Some(4)));
-    // Whom it would have forgotten after a restart it does not shut out for now.
+    // A CRL that cannot be stored would be lost at a restart, so it is refused.
     let forgetful = Live::on_a_machine(&home);
     fs::remove_dir_all(forgetful.directory().join("state")).expect("removed");
     home.ok(&["revoke", "api-user/bob"]);
@@ -234,7 +234,7 @@ fn a_gateway_that_does_not_know_the_operator_says_so() {
 }
 
 #[test]
-fn an_operator_that_is_revoked_there_or_here_is_told_apart() {
+fn an_operator_revoked_here_differs_from_one_revoked_there() {
     let home = operated();
     let behind = home.duplicate();
     let admin = home.ok(&["show", "api-user/admin"])["serial_number"].as_str().expect("text").to_owned();
@@ -250,13 +250,13 @@ fn an_operator_that_is_revoked_there_or_here_is_told_apart() {
 }
 
 #[test]
-fn an_old_copy_of_the_home_is_told_loudly_that_it_is_old() {
+fn an_outdated_copy_of_the_home_is_reported_loudly() {
     let (home, gateways) = fleet(1);
     let old = home.duplicate();
     let (finished, _) = push(&home, &["revoke", "api-user/alice", "--wait"]);
     assert_eq!(finished.exit, Some(0), "{finished:?}");
 
-    // Its next list has the number of the one that is enforced, and lacks alice.
+    // Its next CRL has the number of the one in force, but lacks alice.
     let (finished, pushed) = push(&old, &["revoke", "api-user/bob", "--wait"]);
     assert_eq!((finished.exit, code(&pushed).as_str()), (Some(1), "gateways.number_reused"), "{finished:?}");
     push(&home, &["crl", "push"]);

@@ -1,4 +1,4 @@
-//! `restore --gateway`: what is enforced is asked before an older state is put back.
+//! `restore --gateway`: query the CRLs in force before a backup is restored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -35,7 +35,7 @@ impl Vault {
     }
 }
 
-/// The list that a gateway keeps of what was pushed to it.
+/// CRL file that a gateway stores after a push.
 fn kept_list(gateway: &Live) -> PathBuf {
     let state = gateway.directory().join("state");
     let mut files = fs::read_dir(state).expect("a directory").map(|entry| entry.expect("an entry").path());
@@ -43,7 +43,7 @@ fn kept_list(gateway: &Live) -> PathBuf {
 }
 
 #[test]
-fn a_state_that_is_older_than_what_a_gateway_enforces_is_refused_until_its_list_is_at_hand() {
+fn a_backup_older_than_a_gateway_needs_the_crl_of_the_gateway() {
     let (home, gateways) = fleet(1);
     let (vault, gateway) = (Vault::new(), &gateways[0]);
     let file = vault.back_up(&home, &["--with-issued"]);
@@ -60,7 +60,7 @@ fn a_state_that_is_older_than_what_a_gateway_enforces_is_refused_until_its_list_
         refusal.message.contains(&format!("CRL 2 was seen since at the gateway {}", gateway.address)),
         "{refusal:?}"
     );
-    // Who the operator is, the backup knows as well.
+    // The backup names the operator too.
     let refusal = vault.run(&elsewhere, &["restore", &file, "--gateway", &gateway.address]).refusal();
     assert_eq!(refusal.code, "restore.unrevokes", "{refusal:?}");
     let refusal = restore(&["--reconcile"]).refusal();
@@ -72,14 +72,14 @@ fn a_state_that_is_older_than_what_a_gateway_enforces_is_refused_until_its_list_
     let restored = restore(&["--reconcile", "--crl", crl.to_str().expect("text")]).result();
     assert_eq!(restored["revocations"], 1, "{restored}");
     assert_eq!(elsewhere.ok(&["show", "api-user/alice"])["status"], "revoked");
-    // What it publishes from now on is newer than what is enforced.
+    // Its next CRL is newer than the one in force.
     let (finished, pushed) = push(&elsewhere, &["crl", "push"]);
     assert_eq!((finished.exit, &pushed["enforced"]), (Some(0), &1.into()), "{finished:?}");
     assert_eq!(elsewhere.ok(&["gateways"])["gateways"][0]["crl"]["revoked"], 1);
 }
 
 #[test]
-fn a_state_that_is_as_new_is_put_back_and_a_gateway_that_is_down_is_told_of() {
+fn a_current_backup_is_restored_and_an_unreachable_gateway_reported() {
     let (home, gateways) = fleet(1);
     let vault = Vault::new();
     let file = vault.back_up(&home, &[]);
@@ -97,7 +97,7 @@ fn a_state_that_is_as_new_is_put_back_and_a_gateway_that_is_down_is_told_of() {
 }
 
 #[test]
-fn who_asks_and_who_answers_has_to_be_known() {
+fn operator_and_gateway_have_to_be_known() {
     let (home, gateways) = fleet(1);
     let vault = Vault::new();
     let file = vault.back_up(&home, &[]);
@@ -119,7 +119,7 @@ fn who_asks_and_who_answers_has_to_be_known() {
     vault.run(&unlisted, &["backup", nowhere]).result();
     let refusal = vault.run(&empty, &["restore", nowhere, "--operator", "api-user/admin"]).refusal();
     assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.gateways", 2), "nowhere: {refusal:?}");
-    // Of another cluster: what it says is nothing to go by.
+    // A gateway of another cluster is not trusted.
     let (_other, strangers) = fleet(1);
     let refusal = restore(&home, &["--gateway", &strangers[0].address]);
     assert_eq!((refusal.code.as_str(), refusal.exit), ("chain.unknown_issuer", 1), "{refusal:?}");
@@ -127,12 +127,12 @@ fn who_asks_and_who_answers_has_to_be_known() {
 }
 
 #[test]
-fn the_gateways_that_the_backup_lists_are_asked_without_being_named() {
+fn gateways_listed_in_the_backup_are_queried_by_default() {
     let (home, gateways) = fleet(1);
     let vault = Vault::new();
     let file = vault.back_up(&home, &["--with-issued"]);
     let restore = |into: &Home, more: &[&str]| vault.run(into, &[&["restore", &file], more].concat());
-    // The gateway has nothing newer, and says so.
+    // The gateway reports nothing newer.
     restore(&Home::empty(), &[]).result();
     push(&home, &["revoke", "api-user/bob", "--wait"]);
     let empty = Home::empty();
@@ -141,12 +141,12 @@ fn the_gateways_that_the_backup_lists_are_asked_without_being_named() {
         assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.unrevokes", 1), "{refusal:?}");
         assert!(refusal.message.contains(&gateways[0].address), "{refusal:?}");
     }
-    // When it cannot be asked, nobody knows.
+    // If it cannot be queried, the newest CRL is unknown.
     drop(gateways);
     let unasked = restore(&empty, &[]);
     assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
     assert!(unasked.stderr.contains("was not asked"), "{unasked:?}");
-    // Nor when nobody may ask.
+    // So it is without an operator.
     fs::remove_file(&file).expect("removed");
     vault.back_up(&home, &[]);
     let unasked = restore(&empty, &[]);
@@ -155,9 +155,9 @@ fn the_gateways_that_the_backup_lists_are_asked_without_being_named() {
     assert!(empty.contents().is_empty(), "nothing was put back");
 }
 
-/// The home has all of the backup and more; a gateway knows more still.
+/// The home is newer than the backup, and a gateway newer than the home.
 #[test]
-fn a_list_that_is_newer_than_the_home_is_taken_into_it() {
+fn a_crl_newer_than_the_home_is_imported() {
     let (home, gateways) = fleet(1);
     let vault = Vault::new();
     let old = home.duplicate();
@@ -165,7 +165,7 @@ fn a_list_that_is_newer_than_the_home_is_taken_into_it() {
     push(&home, &["revoke", "api-user/alice", "--wait"]);
     home.ok(&["crl", "publish"]);
     push(&home, &["crl", "push"]);
-    // The old copy goes on by itself.
+    // The outdated copy continues on its own.
     old.ok(&["revoke", "api-user/bob"]);
     let gateway = &gateways[0];
     list(&old, &[&gateway.address]);

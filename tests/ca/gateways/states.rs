@@ -1,4 +1,4 @@
-//! `gateways status`: each beside what the home says.
+//! `gateways status`: gateways compared with the home.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ fn codes(gateway: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn each_gateway_is_shown_with_its_list_its_trust_and_its_certificate() {
+fn each_gateway_is_shown_with_crl_trust_and_certificate() {
     let (home, _gateways) = fleet(2);
     let (finished, gateways) = status(&home);
     assert_eq!(finished.exit, Some(0), "{finished:?}");
@@ -50,7 +50,7 @@ fn each_gateway_is_shown_with_its_list_its_trust_and_its_certificate() {
 }
 
 #[test]
-fn one_that_is_behind_or_cannot_be_asked_is_told_by_the_exit_code() {
+fn an_outdated_or_unreachable_gateway_sets_the_exit_code() {
     let (home, gateways) = fleet(2);
     push(&home, &["revoke", "api-user/alice", "--wait", "--gateway", &gateways[0].address]);
     let (finished, states) = status(&home);
@@ -69,7 +69,7 @@ fn one_that_is_behind_or_cannot_be_asked_is_told_by_the_exit_code() {
 }
 
 #[test]
-fn a_certificate_that_was_renewed_or_that_nobody_issued_here_is_told() {
+fn a_superseded_or_unknown_certificate_is_reported() {
     let home = operated();
     let twin = home.duplicate();
     let gateway = Live::on_a_machine(&home);
@@ -79,7 +79,7 @@ fn a_certificate_that_was_renewed_or_that_nobody_issued_here_is_told() {
     assert_eq!(finished.exit, Some(1), "{finished:?}");
     assert_eq!(codes(&states[0]), ["doctor.served_superseded"]);
 
-    // Somebody else has the root's key.
+    // Another copy of the root key issued it.
     twin.ok(&["rekey", "control-service/127.0.0.1"]);
     let stranger = Live::on_a_machine(&twin);
     list(&home, &[&stranger.address]);
@@ -89,7 +89,7 @@ fn a_certificate_that_was_renewed_or_that_nobody_issued_here_is_told() {
 }
 
 #[test]
-fn an_old_home_sees_that_the_gateways_are_ahead_of_it() {
+fn an_outdated_home_reports_gateways_ahead_of_it() {
     let (home, _gateways) = fleet(1);
     let old = home.duplicate();
     push(&home, &["revoke", "api-user/alice", "--wait"]);
@@ -99,7 +99,7 @@ fn an_old_home_sees_that_the_gateways_are_ahead_of_it() {
 }
 
 #[test]
-fn the_doctor_reads_the_list_of_gateways() {
+fn the_doctor_checks_gateways_yaml() {
     let home = operated();
     list(&home, &["127.0.0.1:1"]);
     assert_eq!(home.run(&["doctor"]).exit, Some(0));
