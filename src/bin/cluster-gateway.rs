@@ -22,7 +22,7 @@ use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, 
 use cluster_ca::gateway::offline::replay::{Replay, replay};
 use cluster_ca::gateway::process::run::{self, Keys, RunError};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
-use cluster_ca::terminal::{Shell, completion_script, manual_page, usage_message};
+use cluster_ca::terminal::{Shell, ShowGuide, completion_script, manual_page, usage_message};
 use report::{Failure, Shown};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -59,6 +59,8 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Admin(admin::Command),
+    /// Show a guide: the commands of a task in their order, and reference tables.
+    Guide(ShowGuide<true>),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -141,6 +143,7 @@ fn main() -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     match arguments.command {
         Command::Admin(command) => admin::run(command),
+        Command::Guide(guide) => raw(guide.text().as_bytes()),
         Command::Completions { shell } => raw(&completion_script(shell, Arguments::command())),
         Command::Man { page } => match manual_page(Arguments::command(), &page) {
             Some(page) => raw(&page),

@@ -18,6 +18,7 @@ use crate::cli::commands::{
 use crate::cli::session::{Global, Session};
 use crate::clock::{Clock, SystemEntropy};
 use crate::keys::NothingToUnlockWith;
+use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man::Man;
 use crate::terminal::report::{self, CommandResult};
@@ -142,6 +143,9 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
 
+    /// Show a guide: the commands of a task in their order, and reference tables
+    Guide(ShowGuide<false>),
+
     /// Print a completion script for a shell
     Completions(Completions),
 
@@ -196,6 +200,7 @@ impl Command {
             Self::Forecast(command) => command.run(session),
             Self::Profiles(command) => command.run(session),
             Self::Audit(command) => command.run(session),
+            Self::Guide(guide) => guide.run(),
             Self::Completions(completions) => completions.run(command()),
             Self::Man(man) => man.run(command()),
         }

@@ -4,6 +4,7 @@
 pub(crate) mod completions;
 mod exit;
 mod generated;
+mod guide;
 pub(crate) mod hints;
 pub(crate) mod man;
 pub(crate) mod progress;
@@ -13,5 +14,6 @@ pub(crate) mod usage;
 pub use clap_complete::Shell;
 pub use completions::completion_script;
 pub use exit::exit_code;
+pub use guide::ShowGuide;
 pub use man::manual_page;
 pub use usage::usage_message;
