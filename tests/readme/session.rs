@@ -1,0 +1,219 @@
+//! One document's commands, run by bash in namespaces of its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::document::{Block, Document, Kind};
+
+/// The line that begins the output of a block.
+const MARK: &str = "\u{1e}block ";
+
+/// Runs what `document` says, after what it continues.
+///
+/// # Errors
+/// A command fails, or prints something else than the document shows.
+pub(crate) fn run(document: &Document, all: &[Document]) -> Result<(), String> {
+    let before = document.continues().map(|name| {
+        let guide = all.iter().find(|guide| guide.name == name);
+        guide.ok_or_else(|| format!("{}: there is no {name} to continue", document.name))
+    });
+    let before = before.transpose()?;
+    let blocks: Vec<&Block> = before.iter().flat_map(|guide| &guide.blocks).chain(&document.blocks).collect();
+    if !document.blocks.iter().any(|block| matches!(block.kind, Kind::Run(_))) {
+        return Ok(());
+    }
+    let output = execute(&script(&blocks));
+    let outputs: Vec<(usize, &str)> = output
+        .split(MARK)
+        .skip(1)
+        .map(|part| {
+            let (index, text) = part.split_once('\n').unwrap_or((part, ""));
+            (index.parse().expect("the number of a block"), text)
+        })
+        .collect();
+    if !output.ends_with("\u{1e}done\n") {
+        let (index, text) = outputs.last().copied().unwrap_or((0, &output));
+        let block = blocks.get(index).expect("a block that was run");
+        return Err(format!(
+            "{}:{}: a command failed\n{}\n{text}",
+            block.document,
+            block.line,
+            block.lines.join("\n")
+        ));
+    }
+    let mut differing = Vec::new();
+    for (index, block) in blocks.iter().enumerate().skip(blocks.len() - document.blocks.len()) {
+        if block.kind == Kind::Output {
+            let printed = outputs.iter().find(|(ran, _)| *ran + 1 == index).map_or("", |(_, text)| text);
+            differing.extend(difference(block, printed).map(|difference| (*block, printed, difference)));
+        }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        update(document, &differing);
+        return Ok(());
+    }
+    match differing.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(differing.into_iter().map(|(_, _, difference)| difference).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// What is shown and not printed, or printed and not shown.
+fn difference(block: &Block, printed: &str) -> Option<String> {
+    let shown: Vec<String> = block.lines.iter().map(|line| plain(line)).collect();
+    let real: Vec<String> = printed.lines().map(plain).filter(|line| !line.is_empty()).collect();
+    let at = |text: String| Some(format!("{}:{}: {text}\nit is:\n{printed}", block.document, block.line));
+    if let Some(missing) =
+        shown.iter().position(|line| !line.is_empty() && line != "..." && !real.contains(line))
+    {
+        return at(format!("this is not printed: {}", block.lines.get(missing).expect("one of them")));
+    }
+    if shown.iter().all(|line| line == "...") && !real.is_empty() {
+        return at("nothing of the output is shown".to_owned());
+    }
+    if !shown.iter().any(|line| line == "...")
+        && let Some(missing) = real.iter().find(|line| !shown.contains(line))
+    {
+        return at(format!("this is not shown: {missing}"));
+    }
+    None
+}
+
+/// A line without what differs from run to run: numbers, digests, dates, width of columns.
+fn plain(line: &str) -> String {
+    let words = line.split_whitespace().map(|word| {
+        let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hex = core.len() >= 8 && core.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '-');
+        if hex {
+            return word.replace(core, "#");
+        }
+        let mut text = String::new();
+        let mut digits = 0;
+        for c in word.chars() {
+            if c.is_ascii_digit() {
+                digits += 1;
+                continue;
+            }
+            if digits > 0 {
+                text.push('#');
+                digits = 0;
+            }
+            text.push(c);
+        }
+        if digits > 0 {
+            text.push('#');
+        }
+        // Digests inside longer words, such as JSON.
+        let parts = text.split('"').map(|part| {
+            let hex = part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '#' || c == '-');
+            if hex { "#" } else { part }
+        });
+        parts.collect::<Vec<_>>().join("\"")
+    });
+    words.collect::<Vec<_>>().join(" ").replace("# # ", "# ")
+}
+
+fn update(document: &Document, differing: &[(&Block, &str, String)]) {
+    let mut lines: Vec<String> = document.text.lines().map(str::to_owned).collect();
+    for (block, printed, _) in differing.iter().rev() {
+        let begin = block.line;
+        let new = printed.trim_matches('\n').lines().map(|line| line.trim_end().to_owned());
+        lines.splice(begin..begin + block.lines.len(), new);
+    }
+    if !differing.is_empty() {
+        fs::write(&document.path, lines.join("\n") + "\n").expect("the document can be written");
+    }
+}
+
+fn script(blocks: &[&Block]) -> String {
+    let mut script = String::from(SETTING);
+    for (index, block) in blocks.iter().enumerate() {
+        let text = block.lines.join("\n");
+        match &block.kind {
+            Kind::File(name) => script.push_str(&format!("cat >{name} <<'YAML'\n{text}\nYAML\n")),
+            Kind::Run(0) => {
+                script.push_str(&format!("printf '\\x1eblock {index}\\n'\n{text}\n"));
+                if text.ends_with('&') {
+                    script.push_str("wait_for_gateway\n");
+                }
+            }
+            Kind::Run(code) => {
+                script.push_str(&format!(
+                    "printf '\\x1eblock {index}\\n'\ncode=0\n{{ {text}\n}} || code=$?\n[ $code = {code} ] || \
+                     {{ echo \"exit code $code instead of {code}\"; exit 1; }}\n"
+                ));
+            }
+            _ => {}
+        }
+    }
+    script.push_str("printf '\\x1eblock 0\\n'\nset +e\nkill $(jobs -p)\nwait\nprintf '\\x1edone\\n'\n");
+    script
+}
+
+fn execute(script: &str) -> String {
+    let work = tempfile::tempdir().expect("a directory for the session");
+    let programs = Path::new(env!("CARGO_BIN_EXE_cluster-ca")).parent().expect("a directory of programs");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    fs::write(work.path().join("session"), script).expect("the session can be written");
+    let output = Command::new("unshare")
+        .args(["--mount", "--net", "--pid", "--mount-proc", "--fork", "--kill-child", "bash", "session"])
+        .current_dir(work.path())
+        .env("PATH", path)
+        .env_remove("CLUSTER_CA_HOME")
+        .output()
+        .expect("unshare (util-linux) is needed and could not be started");
+    format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
+}
+
+/// The machines of the examples, and a home for the CA.
+const SETTING: &str = r#"set -euo pipefail
+mount --bind "$PWD" /srv
+cd /srv
+ip link set lo up
+mkdir etc
+cp -a /etc/. etc/
+rm -rf etc/cluster
+mount --bind etc /etc
+mount -t tmpfs tmpfs /run
+mkdir /run/sshd
+ssh-keygen -q -t ed25519 -N '' -f host_key
+ssh-keygen -q -t ed25519 -N '' -f user_key
+cp user_key.pub authorized_keys
+cat >sshd_config <<CONFIG
+ListenAddress 127.0.0.1:2222
+HostKey $PWD/host_key
+AuthorizedKeysFile $PWD/authorized_keys
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+PidFile none
+Subsystem sftp internal-sftp
+CONFIG
+cat >ssh_config <<CONFIG
+Host *.example.com
+    HostName 127.0.0.1
+    Port 2222
+    IdentityFile $PWD/user_key
+    IdentitiesOnly yes
+    UserKnownHostsFile $PWD/known_hosts
+    StrictHostKeyChecking accept-new
+    LogLevel ERROR
+CONFIG
+mkdir bin
+for tool in ssh scp; do
+    printf '#!/bin/sh\nexec %s -F %s "$@"\n' "$(command -v $tool)" "$PWD/ssh_config" >bin/$tool
+    chmod +x bin/$tool
+done
+PATH=$PWD/bin:$PATH
+/usr/sbin/sshd -D -f "$PWD/sshd_config" 2>sshd.log &
+for _ in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/2222) 2>/dev/null && break; sleep 0.05; done
+wait_for_gateway() {
+    for _ in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/4523) 2>/dev/null && return; sleep 0.05; done
+    echo 'the gateway does not listen'; exit 1
+}
+umask 022
+exec 2>&1
+"#;
