@@ -131,7 +131,7 @@ impl Cluster {
     /// What keeps it from signing, or [`CaError::RemoteKeyMismatch`].
     pub fn test_remote_signer(&self) -> Result<(), CaError> {
         if self.remote_signer()?.is_some() {
-            self.root_key()?.try_out()?;
+            self.root_key()?.test_signature()?;
         }
         Ok(())
     }

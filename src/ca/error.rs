@@ -382,7 +382,7 @@ impl CaError {
             Self::Policy(error) => error.code(),
             Self::Profile(error) => error.code(),
             Self::UnexpectedProtection { by, .. } => match by {
-                Protection::Held { .. } => "key.held",
+                Protection::NotExportable { .. } => "key.held",
                 Protection::Kms { .. } => "key.protected_by_kms",
                 Protection::None => "key.not_protected",
                 Protection::Passphrase => "key.protected_by_passphrase",

@@ -18,7 +18,7 @@ use super::signing::{signing_failed, with_signer_failure};
 use crate::files::{Access, Staged};
 use crate::identity::{ClusterName, TrustDomain};
 use crate::keys::kms::Configuration;
-use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, judge_new_passphrase};
+use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, check_new_passphrase};
 use crate::profile::{ProfileSet, RootRequest};
 use crate::secret::Secret;
 use crate::store::{self, Inventory};
@@ -104,7 +104,7 @@ pub fn initialize(
             .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
     };
     if let Some(passphrase) = &wanted.passphrase {
-        judge_new_passphrase(passphrase)?;
+        check_new_passphrase(passphrase)?;
     }
     let uuid = random_uuid(context.entropy.as_ref())?;
     let provenance = context.provenance(None);
@@ -152,7 +152,7 @@ pub fn initialize(
         certificate: home.certificate(),
         key: wanted.signer.is_none().then(|| home.key()),
         key_protection: match (signer, &wanted.passphrase) {
-            (Some(signer), _) => Protection::Held { by: signer.to_string() },
+            (Some(signer), _) => Protection::NotExportable { by: signer.to_string() },
             (None, Some(_)) => Protection::Passphrase,
             (None, None) => Protection::None,
         },

@@ -17,7 +17,7 @@ use crate::cli::commands::{
 };
 use crate::cli::session::{Global, Session};
 use crate::clock::{Clock, SystemEntropy};
-use crate::keys::NothingToUnlockWith;
+use crate::keys::NoUnlock;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man::Man;
@@ -214,7 +214,7 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
         clock,
         entropy: Arc::new(SystemEntropy),
         actor: actor::current(),
-        unlock: Arc::new(NothingToUnlockWith),
+        unlock: Arc::new(NoUnlock),
     };
     run(std::env::args_os(), context)
 }

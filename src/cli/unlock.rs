@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use clap::Args;
 
-use crate::keys::kms::{self, Configuration, Credential, KmsError, Missing, Pkcs11Error};
+use crate::keys::kms::{Configuration, Credential, KmsError, MissingSecret, PinProvider, Pkcs11Error};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
@@ -103,26 +103,19 @@ impl PinSource {
     }
 }
 
-/// Supplies the token of a Vault where no file does.
-const TOKEN_VARIABLE: &str = "CLUSTER_CA_KMS_TOKEN";
-
-/// Supplies the secret id of an AppRole where no file does.
-const SECRET_ID_VARIABLE: &str = "CLUSTER_CA_KMS_SECRET_ID";
-
 /// A secret that is kept nowhere: from the environment, or asked for; none when nobody is there.
 ///
 /// # Errors
 /// [`KmsError::CredentialMissing`].
-pub(crate) fn credential(missing: &Missing) -> Result<Option<Credential>, KmsError> {
-    let variable = if missing.what == kms::TOKEN { TOKEN_VARIABLE } else { SECRET_ID_VARIABLE };
-    let given = std::env::var(variable).ok().filter(|text| !text.is_empty());
+pub(crate) fn credential(missing: &MissingSecret) -> Result<Option<Credential>, KmsError> {
+    let given = std::env::var(missing.kind.variable).ok().filter(|text| !text.is_empty());
     let asked = || {
-        let secret = secrets::ask(&format!("The {} for {}: ", missing.what, missing.address)).ok()?;
+        let secret = secrets::ask(&format!("The {} for {}: ", missing.kind.name, missing.address)).ok()?;
         String::from_utf8(secret.expose().to_vec()).ok()
     };
     match given.or_else(asked) {
-        Some(text) if Credential::is_sound(&text) => Ok(Some(Credential::new(text))),
-        _ => Err(KmsError::CredentialMissing { what: missing.what, address: missing.address.clone() }),
+        Some(text) if Credential::is_valid(&text) => Ok(Some(Credential::new(text))),
+        _ => Err(missing.error()),
     }
 }
 
@@ -160,23 +153,25 @@ impl Unlock for Keyring {
 
     fn kms(&self) -> Result<Configuration, KmsError> {
         let mut configuration = Configuration::load(&self.kms)?;
-        for (missing, slot) in configuration.missing_credentials() {
+        for (missing, slot) in configuration.missing_secrets() {
             *slot = credential(&missing)?;
         }
         Ok(configuration)
     }
+}
 
+impl PinProvider for Keyring {
     fn pin(
         &self,
         token: &str,
-        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+        stored: &dyn Fn() -> Result<Option<Secret>, KmsError>,
     ) -> Result<Secret, KmsError> {
         let mut pin = self.pin.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if pin.is_none() {
             let failed = |error| pin_error(token, error);
             *pin = match self.pin_source.given().map_err(failed)? {
                 Some(given) => Some(given),
-                None => kept()?,
+                None => stored()?,
             };
             if pin.is_none() {
                 *pin = Some(secrets::ask(&format!("PIN of token {token}: ")).map_err(failed)?);

@@ -1,4 +1,4 @@
-//! Why a private key could not be made, opened or protected.
+//! Errors of private keys.
 
 use std::path::{Path, PathBuf};
 
@@ -6,100 +6,102 @@ use super::kms::KmsError;
 use crate::files::FileError;
 use crate::x509::KeyAlgorithm;
 
-/// Why a private key could not be made or opened. Never says anything about its contents, and of a
-/// passphrase that does not fit not even which part of it failed.
+/// Failure to generate, open or protect a private key. Messages never describe the key's contents, and do not
+/// tell a wrong passphrase from a damaged file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The key is encrypted, and whoever asked for it has nothing to open it with.
+    /// The key is encrypted, and the caller accepts unencrypted keys only.
     #[error("the private key is encrypted")]
     Encrypted,
-    /// The envelope was altered, or its data key is not the one that sealed it.
+    /// The envelope was altered, or its data key is another one.
     #[error("the envelope does not open: it was altered or damaged, or its data key is another one")]
     EnvelopeDamaged,
-    /// The file begins like an envelope and is none.
+    /// The file looks like an envelope and is malformed.
     #[error("the envelope of the private key cannot be read: {why}")]
     EnvelopeUnreadable {
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
-    /// The envelope is of a format that this program does not know.
-    #[error("the envelope is of format {found}; this program knows format {known}")]
+    /// The format of the envelope is not supported.
+    #[error("the format of the envelope is {found}; this program supports format {known}")]
     EnvelopeVersion {
-        /// The format of the file.
+        /// Format of the file.
         found: u32,
-        /// The newest format known here.
+        /// Supported format.
         known: u32,
     },
-    /// The file could not be read, or should not be used as it is.
+    /// The file could not be read, or is not safe to use.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The crypto library could not make the key.
-    #[error("cannot make a key of type {algorithm}")]
+    /// The crypto library could not generate or encode the key.
+    #[error("cannot generate a key of type {algorithm}")]
     Generate {
-        /// The type asked for.
+        /// Key type.
         algorithm: KeyAlgorithm,
     },
-    /// What is in a file cannot be read as the key that it should be.
+    /// The contents of a file are not the expected key.
     #[error("{}: {error}", path.display())]
     InFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         error: Box<KeyError>,
     },
-    /// The key is held by a service or a token and never leaves it.
-    #[error("the private key is held by a service or a token and never leaves it")]
-    Held,
+    /// The key is non-exportable.
+    #[error("the private key is non-exportable: a service or token holds it")]
+    NotExportable,
     /// The key management service could not be used.
     #[error(transparent)]
     Kms(#[from] KmsError),
-    /// Not one private key in PEM.
-    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` was expected")]
+    /// Not exactly one private key in PEM.
+    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` is expected")]
     NotPem,
-    /// There is no passphrase where it should come from.
-    #[error("the passphrase is empty: the first line of {from} has nothing in it")]
+    /// The source of the passphrase is empty.
+    #[error("the passphrase is empty: the first line of {from} is empty")]
     PassphraseEmpty {
-        /// Where it should come from.
+        /// File or descriptor.
         from: String,
     },
-    /// A passphrase is needed and there is nobody to ask.
+    /// A passphrase is needed and no source has one.
     #[error("{} is protected by a passphrase, and none was given", path.display())]
     PassphraseNeeded {
         /// The key's file.
         path: PathBuf,
     },
-    /// The passphrase could not be read from where it should come from.
+    /// The source of the passphrase could not be read.
     #[error("cannot read the passphrase from {from}")]
     PassphraseUnreadable {
-        /// Where it should come from.
+        /// File or descriptor.
         from: String,
-        /// Why not.
+        /// Cause.
         source: std::io::Error,
     },
     /// The crypto library could not encrypt the key.
     #[error("the crypto library cannot encrypt the private key")]
     Seal,
-    /// Opening the key would take more memory or time than any sensible file asks for.
-    #[error("the private key asks for more work to open it than any honest one does")]
+    /// The file asks for excessive memory or time.
+    #[error(
+        "opening the private key would need excessive memory or time; its key derivation parameters are refused"
+    )]
     TooCostly,
-    /// Not a key of a type that this project uses, or a damaged one.
+    /// The key is damaged or of an unsupported type.
     #[error(
         "the private key is damaged or of a type that is not supported (P-256, P-384, Ed25519, RSA 2048, 3072, 4096 are)"
     )]
     Unsupported,
-    /// Encrypted in a way that this project does not read.
+    /// The encryption scheme is unsupported.
     #[error(
         "the private key is encrypted in a way that is not supported (PBES2 with scrypt or PBKDF2-HMAC-SHA-2 and AES-CBC is)"
     )]
     UnsupportedEncryption,
-    /// The new passphrase is too easily guessed.
+    /// The new passphrase is too short.
     #[error("the passphrase is too short: it must have at least {minimum} characters")]
     WeakPassphrase {
-        /// The fewest characters that are taken.
+        /// Minimum length, in characters.
         minimum: usize,
     },
-    /// Wrong passphrase or damaged file; deliberately not told apart.
+    /// Wrong passphrase or damaged file, deliberately not distinguished.
     #[error("{} does not open: the passphrase is wrong, or the file is damaged", path.display())]
     WrongPassphrase {
         /// The key's file.
@@ -108,7 +110,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// The same, naming the file where it does not say by itself what it is about.
+    /// Adds the file to an error whose message does not name one.
     #[must_use]
     pub fn in_file(self, path: &Path) -> Self {
         match self {
@@ -124,7 +126,7 @@ impl KeyError {
         }
     }
 
-    /// Whether the same may well succeed later without anybody changing anything here.
+    /// Whether a retry may succeed without any change on this machine.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Kms(error) if error.is_temporary())
@@ -140,7 +142,7 @@ impl KeyError {
             Self::EnvelopeVersion { .. } => "key.envelope_version",
             Self::File(error) => error.code(),
             Self::Generate { .. } => "key.generate",
-            Self::Held => "key.held",
+            Self::NotExportable => "key.held",
             Self::InFile { error, .. } => error.code(),
             Self::Kms(error) => error.code(),
             Self::NotPem => "key.not_pem",

@@ -1,9 +1,9 @@
 //! Private keys encrypted with a passphrase: PKCS#8 `EncryptedPrivateKeyInfo` with PBES2 (RFC 5958,
 //! section 3; RFC 8018), as `openssl pkey` reads and writes it.
 //!
-//! Keys are written with scrypt (RFC 7914) and AES-256-CBC. What is read are scrypt and PBKDF2 with
-//! HMAC-SHA-2, and AES-128- or AES-256-CBC. The structure is `pkcs8`'s, the ciphers are the one
-//! crypto library's; keys and plaintext live in buffers that are zeroized.
+//! Written: scrypt (RFC 7914) with AES-256-CBC. Read: scrypt or PBKDF2 with HMAC-SHA-2, and AES-128-CBC or
+//! AES-256-CBC. The crate `pkcs8` parses the structure, aws-lc-rs has the ciphers; keys and plaintext live in
+//! zeroized buffers.
 
 use aws_lc_rs::cipher::{
     AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
@@ -19,35 +19,34 @@ use pkcs8::pkcs5::pbes2::{
 };
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::error::KeyError;
 use crate::secret::Secret;
 
-/// The label of a key encrypted with a passphrase (RFC 7468, section 11).
+/// PEM label of an encrypted key (RFC 7468, section 11).
 pub(super) const LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
-/// The fewest characters of a new passphrase. Whoever has stolen the file guesses offline, for as
-/// long as they like.
-const MINIMUM: usize = 12;
+/// Minimum length of a new passphrase, in characters: a stolen file can be attacked offline.
+const MIN_LENGTH: usize = 12;
 
-/// The work of one guess: scrypt with N = 2^14, r = 8, p = 5. One of the settings that OWASP holds
-/// equal to N = 2^17, p = 1, and the largest N whose memory (16 MiB) OpenSSL grants to a key file.
+/// Cost of one guess: scrypt with N = 2^14, r = 8, p = 5. OWASP rates it equal to N = 2^17, p = 1. It is the
+/// largest N whose memory (16 MiB) OpenSSL allows for a key file.
 const COST: (u8, u16, u16) = (14, 8, 5);
 
-/// The most memory (N × r × 128 bytes) and passes that a file may ask for before it is opened.
-const MOST_SCRYPT_MEMORY: u64 = 1 << 30;
-const MOST_SCRYPT_PASSES: u16 = 64;
-const MOST_PBKDF2_ITERATIONS: u32 = 20_000_000;
+/// Limits on the cost that a file may ask for: scrypt memory (N × r × 128 bytes), scrypt passes, iterations.
+const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
+const MAX_SCRYPT_PASSES: u16 = 64;
+const MAX_PBKDF2_ITERATIONS: u32 = 20_000_000;
 
-/// Refuses a passphrase that nobody should choose for a key.
+/// Checks the length of a new passphrase.
 ///
 /// # Errors
 /// [`KeyError::WeakPassphrase`].
-pub fn judge_new_passphrase(passphrase: &Secret) -> Result<(), KeyError> {
+pub fn check_new_passphrase(passphrase: &Secret) -> Result<(), KeyError> {
     let characters = String::from_utf8_lossy(passphrase.expose()).chars().count();
-    if characters < MINIMUM { Err(KeyError::WeakPassphrase { minimum: MINIMUM }) } else { Ok(()) }
+    if characters < MIN_LENGTH { Err(KeyError::WeakPassphrase { minimum: MIN_LENGTH }) } else { Ok(()) }
 }
 
-/// Encrypts a PKCS#8 key; the answer is the DER of an `EncryptedPrivateKeyInfo`.
+/// Encrypts a PKCS#8 key to an `EncryptedPrivateKeyInfo` in DER.
 ///
 /// # Errors
 /// [`KeyError::Seal`] when the crypto library fails.
@@ -64,7 +63,7 @@ pub(super) fn encrypt(pkcs8: &[u8], passphrase: &Secret) -> Result<Vec<u8>, KeyE
     });
     let mut key = Zeroizing::new([0; 32]);
     derive(&kdf, passphrase, key.as_mut())?;
-    // Room for the padding, so that the plaintext is never moved to a larger buffer and left behind.
+    // Capacity for the padding: growing would leave the plaintext behind.
     let mut text = Zeroizing::new(Vec::with_capacity(pkcs8.len() + 16));
     text.extend_from_slice(pkcs8);
     let cipher = UnboundCipherKey::new(&AES_256, key.as_ref())
@@ -80,9 +79,8 @@ pub(super) fn encrypt(pkcs8: &[u8], passphrase: &Secret) -> Result<Vec<u8>, KeyE
     info.to_der().map_err(|_| KeyError::Seal)
 }
 
-/// Decrypts an `EncryptedPrivateKeyInfo` in DER to PKCS#8. None: it did not open, for whatever
-/// reason of the passphrase or the ciphertext. A wrong passphrase can come out as text that is no
-/// key; the caller gives both cases the same answer.
+/// Decrypts an `EncryptedPrivateKeyInfo` in DER to PKCS#8; `None` if passphrase or ciphertext are wrong. A
+/// wrong passphrase may also yield bytes that are not a key: callers must report both cases alike.
 ///
 /// # Errors
 /// [`KeyError::UnsupportedEncryption`] and [`KeyError::TooCostly`], which depend on the file alone.
@@ -126,7 +124,7 @@ fn derive_scrypt(asked: &ScryptParams, passphrase: &Secret, key: &mut [u8]) -> R
         return Err(KeyError::UnsupportedEncryption);
     }
     let memory = n.saturating_mul(u64::from(asked.block_size)).saturating_mul(128);
-    if memory > MOST_SCRYPT_MEMORY || asked.parallelization > MOST_SCRYPT_PASSES {
+    if memory > MAX_SCRYPT_MEMORY || asked.parallelization > MAX_SCRYPT_PASSES {
         return Err(KeyError::TooCostly);
     }
     let log_n = u8::try_from(n.ilog2()).map_err(|_| KeyError::TooCostly)?;
@@ -144,7 +142,7 @@ fn derive_pbkdf2(asked: &Pbkdf2Params, passphrase: &Secret, key: &mut [u8]) -> R
         Pbkdf2Prf::HmacWithSha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         _ => return Err(KeyError::UnsupportedEncryption),
     };
-    if asked.iteration_count > MOST_PBKDF2_ITERATIONS {
+    if asked.iteration_count > MAX_PBKDF2_ITERATIONS {
         return Err(KeyError::TooCostly);
     }
     let iterations =
@@ -156,7 +154,7 @@ fn derive_pbkdf2(asked: &Pbkdf2Params, passphrase: &Secret, key: &mut [u8]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::PrivateKey;
+    use crate::keys::private_key::PrivateKey;
     use crate::x509::KeyAlgorithm;
 
     fn secret(text: &str) -> Secret {
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_passphrase_that_sealed_it_opens_it() {
+    fn only_the_right_passphrase_opens_a_key() {
         let (key, der) = sealed("correct horse battery");
         let plain = decrypt(&der, &secret("correct horse battery")).unwrap().unwrap();
         assert_eq!(plain.expose(), key.to_pkcs8().unwrap().secret_pkcs8_der());
@@ -217,8 +215,7 @@ mod tests {
                 .flatten()
                 .and_then(|text| PrivateKey::from_pkcs8(text.expose()).ok())
         };
-        // The structure around the ciphertext, where a flip decides what is parsed; each that still
-        // parses costs one scrypt.
+        // Only the structure around the ciphertext: every flip that still parses costs one scrypt.
         for at in (0..24).chain(60..70).chain([der.len() - 1]) {
             let mut flipped = der.clone();
             flipped[at] ^= 0x41;
@@ -233,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn short_passphrases_are_not_taken_for_new_keys() {
-        assert_eq!(judge_new_passphrase(&secret("elevenchars")).unwrap_err().code(), "key.weak_passphrase");
-        judge_new_passphrase(&secret("twelve chars")).unwrap();
-        judge_new_passphrase(&secret("zwölf Zeiche")).unwrap();
+    fn short_passphrases_are_refused_for_new_keys() {
+        assert_eq!(check_new_passphrase(&secret("elevenchars")).unwrap_err().code(), "key.weak_passphrase");
+        check_new_passphrase(&secret("twelve chars")).unwrap();
+        check_new_passphrase(&secret("zwölf Zeiche")).unwrap();
     }
 }

@@ -1,44 +1,34 @@
-//! What opens a protected key: supplied by whoever runs the program, asked for only when needed.
+//! Source of passphrases, service configuration and PINs, asked only when a key needs one of them.
 
 use std::fmt;
 use std::path::Path;
 
-use super::KeyError;
-use super::kms::{Configuration, KmsError, Pkcs11Error};
+use super::error::KeyError;
+use super::kms::{Configuration, KmsError, PinProvider};
 use crate::secret::Secret;
 
-/// Supplies passphrases, key management services and PINs, each only when a key needs it.
-pub trait Unlock: fmt::Debug + Send + Sync {
-    /// The passphrase of the key in `path`.
+/// Supplies whatever opens a protected key. Each method is called only when a key needs it.
+pub trait Unlock: PinProvider + fmt::Debug + Send + Sync {
+    /// Passphrase of the key file `path`.
     ///
     /// # Errors
-    /// [`KeyError::PassphraseNeeded`] when there is none to be had.
+    /// [`KeyError::PassphraseNeeded`] when none is available.
     fn passphrase(&self, path: &Path) -> Result<Secret, KeyError>;
 
-    /// The key management services that may have wrapped a data key, with their secrets.
+    /// Configuration of the key management services, with every secret filled in.
     ///
     /// # Errors
-    /// What keeps the configuration from being read.
+    /// [`KmsError`] for a configuration that cannot be read, or a missing secret.
     fn kms(&self) -> Result<Configuration, KmsError>;
-
-    /// The PIN of a token: what `kept` finds, where no other one was supplied for this run.
-    ///
-    /// # Errors
-    /// [`Pkcs11Error::PinNeeded`] when there is none to be had.
-    fn pin(
-        &self,
-        token: &str,
-        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
-    ) -> Result<Secret, KmsError> {
-        kept()?.ok_or_else(|| Pkcs11Error::PinNeeded { token: token.to_owned() }.into())
-    }
 }
 
-/// Opens nothing: for keys that nothing protects but their file.
+/// An [`Unlock`] that supplies nothing: only unprotected key files open with it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NothingToUnlockWith;
+pub struct NoUnlock;
 
-impl Unlock for NothingToUnlockWith {
+impl PinProvider for NoUnlock {}
+
+impl Unlock for NoUnlock {
     fn passphrase(&self, path: &Path) -> Result<Secret, KeyError> {
         Err(KeyError::PassphraseNeeded { path: path.to_owned() })
     }

@@ -196,7 +196,7 @@ impl Later {
             clock: Arc::new(ManualClock::new(self.start + after)),
             entropy: Arc::new(SystemEntropy),
             actor: "test".parse().expect("an actor"),
-            unlock: Arc::new(cluster_ca::keys::NothingToUnlockWith),
+            unlock: Arc::new(cluster_ca::keys::NoUnlock),
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cluster_ca::keys::kms::{Configuration, Credential, Service, VaultCredentials, VaultService};
+use cluster_ca::keys::kms::{Configuration, Credential, KmsService, VaultCredentials, VaultService};
 use cluster_ca::keys::{Envelope, KeyFile, NewProtection, PrivateKey};
 use cluster_ca::secret::Secret;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Kms {
         let front = Front::of(&bao);
         let mut configuration = Configuration::default();
         configuration.ca_certificate = Some(front.ca.clone());
-        configuration.cluster = Some(Service::Vault(VaultService {
+        configuration.cluster = Some(KmsService::Vault(VaultService {
             address: front.address.parse().unwrap(),
             key: "gateway-key".parse().unwrap(),
             namespace: None,
@@ -296,7 +296,7 @@ async fn the_key_of_assertions_may_be_wrapped_too() {
 async fn a_token_that_only_a_restart_would_need_is_renewed_meanwhile() {
     let mut kms = Kms::start();
     let token = kms.bao.token("gateway-key", json!({ "period": "6s" }));
-    let Some(Service::Vault(vault)) = &mut kms.configuration.cluster else { panic!() };
+    let Some(KmsService::Vault(vault)) = &mut kms.configuration.cluster else { panic!() };
     vault.credentials = VaultCredentials::Token(Some(Credential::new(token.clone())));
     let gateway = kms.setup().start();
     let lookup = || kms.bao.request("POST", "auth/token/lookup", None, Some(json!({ "token": token })));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use cluster_ca::keys::kms::Configuration;
-use cluster_ca::keys::{Envelope, LockedKey, Opener, PrivateKey};
+use cluster_ca::keys::{CredentialsFile, Envelope, PrivateKey, ProtectedKey};
 use cluster_ca::x509::KeyAlgorithm;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -66,9 +66,9 @@ impl Wrapped {
     }
 
     fn all_open(&self) {
-        let opener = Opener::Kms(self.home.path("kms.json"));
+        let opener = CredentialsFile::Kms(self.home.path("kms.json"));
         for key in self.keys() {
-            LockedKey::read(&key, Some(&opener)).unwrap().open().unwrap();
+            ProtectedKey::read(&key, Some(&opener)).unwrap().open().unwrap();
         }
         self.home.ok(&["create-node"]);
     }
@@ -204,9 +204,9 @@ fn a_service_for_one_key_does_not_cut_off_those_that_are_still_on_their_way() {
     let path = secret(home, "own.key", "");
     fs::write(&path, key.to_pem().unwrap().expose()).unwrap();
     set_own(home, bao, &front.address, "own-key", &path);
-    let opener = Opener::Kms(home.path("kms.json"));
+    let opener = CredentialsFile::Kms(home.path("kms.json"));
     for key in &wrapped.keys()[2..] {
-        LockedKey::read(key, Some(&opener)).unwrap().open().unwrap();
+        ProtectedKey::read(key, Some(&opener)).unwrap().open().unwrap();
     }
 }
 
@@ -231,8 +231,8 @@ fn a_key_that_is_kept_elsewhere_keeps_its_own_service_when_the_others_are_conver
         &token,
         "--convert-to-cluster-key",
     ]);
-    let opener = Opener::Kms(home.path("kms.json"));
-    LockedKey::read(&path, Some(&opener)).unwrap().open().unwrap();
+    let opener = CredentialsFile::Kms(home.path("kms.json"));
+    ProtectedKey::read(&path, Some(&opener)).unwrap().open().unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cluster_ca::keys::kms::Configuration;
-use cluster_ca::keys::{Envelope, LockedKey, Opener, PrivateKey};
+use cluster_ca::keys::{CredentialsFile, Envelope, PrivateKey, ProtectedKey};
 use cluster_ca::x509::KeyAlgorithm;
 use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
@@ -432,9 +432,9 @@ fn a_server_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_l
     }
     let keys = ["cluster.key", "service-1.key", "service-2.key", "service-3.key"].map(|name| home.path(name));
     let all_open = || {
-        let opener = Opener::Kms(home.path("kms.json"));
+        let opener = CredentialsFile::Kms(home.path("kms.json"));
         for key in &keys {
-            LockedKey::read(key, Some(&opener)).unwrap().open().unwrap();
+            ProtectedKey::read(key, Some(&opener)).unwrap().open().unwrap();
         }
     };
     let wrapped_by = |uid: &str| keys.iter().filter(|key| envelope(key)["wrapped"]["key"] == uid).count();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cluster_ca::keys::{LockedKey, Opener};
+use cluster_ca::keys::{CredentialsFile, ProtectedKey};
 use serde_json::{Value, json};
 
 use crate::bao::{Bao, free_port};
@@ -397,8 +397,8 @@ fn a_key_of_its_own_is_wrapped_by_itself_until_it_is_converted() {
     home.ok(&["kms", "export", path, exported.to_str().unwrap()]);
     assert!(!fs::read_to_string(&exported).unwrap().contains(fs::read_to_string(&token).unwrap().trim()));
     assert_eq!(fs::metadata(&exported).unwrap().permissions().mode() & 0o777, 0o600);
-    let opener = Opener::Kms(exported);
-    let open = |key: &Path| LockedKey::read(key, Some(&opener)).unwrap().open();
+    let opener = CredentialsFile::Kms(exported);
+    let open = |key: &Path| ProtectedKey::read(key, Some(&opener)).unwrap().open();
     open(&key).unwrap();
     let root = open(&home.path("cluster.key")).unwrap_err();
     assert_eq!(root.code(), "kms.not_configured");

@@ -14,7 +14,7 @@ use crate::audit::Action;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::files;
-use crate::keys::kms::{self, Configuration, KeyWrap, KmsError, Service};
+use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, WrappedKey};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 
@@ -90,14 +90,14 @@ impl KeyProtection {
     /// every key opening with one of the services, both of which are then configured.
     pub fn set_kms(
         &mut self,
-        service: &Service,
+        service: &KmsService,
         secrets: SecretStorage,
         convert: bool,
     ) -> Result<Vec<Rewrapped>, CaError> {
         let path = self.cluster.home.kms();
         let mut configuration = Configuration::load(&path)?;
         let wrap = configuration.connect(service)?;
-        kms::try_out(wrap.as_ref(), service.address())?;
+        kms::test_round_trip(wrap.as_ref(), service.address())?;
 
         let kept = kept(service, secrets);
         let before = configuration.cluster.replace(kept.clone()).filter(|before| *before != kept);
@@ -113,7 +113,7 @@ impl KeyProtection {
         let mut converted = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
             let key_id = envelope.key_id().to_string();
-            let own = configuration.own.contains_key(&key_id);
+            let own = configuration.per_key.contains_key(&key_id);
             if convert || !own {
                 if key != root {
                     moved.push(self.wrap_with(&key, wrap.as_ref(), service, Action::KmsSet)?);
@@ -123,7 +123,7 @@ impl KeyProtection {
         }
         // Every key has arrived: the way back is not needed any more. A key that is kept elsewhere has not.
         configuration.previous.clear();
-        configuration.own.retain(|key_id, _| !converted.contains(key_id));
+        configuration.per_key.retain(|key_id, _| !converted.contains(key_id));
         configuration.store(&path)?;
         Ok(moved)
     }
@@ -135,13 +135,13 @@ impl KeyProtection {
     pub fn set_kms_of(
         &mut self,
         path: &Path,
-        service: &Service,
+        service: &KmsService,
         secrets: SecretStorage,
     ) -> Result<Rewrapped, CaError> {
         let file = self.cluster.home.kms();
         let mut configuration = Configuration::load(&file)?;
         let wrap = configuration.connect(service)?;
-        kms::try_out(wrap.as_ref(), service.address())?;
+        kms::test_round_trip(wrap.as_ref(), service.address())?;
 
         let key = KeyFile::read(path)?;
         let key_id = match &key {
@@ -150,7 +150,7 @@ impl KeyProtection {
         };
         // Other keys may be on their way from others of them.
         let previous = configuration.previous.clone();
-        let before = configuration.own.insert(key_id, kept(service, secrets));
+        let before = configuration.per_key.insert(key_id, kept(service, secrets));
         configuration.previous.extend(before);
         configuration.store(&file)?;
         let moved = self.wrap_with(path, wrap.as_ref(), service, Action::KmsSet)?;
@@ -168,7 +168,7 @@ impl KeyProtection {
     pub fn rewrap_keys(&mut self, new_key: Option<&str>, all: bool) -> Result<Vec<Rewrapped>, CaError> {
         let configured = self.cluster.context.unlock.kms()?;
         let cluster = configured.cluster.as_ref();
-        if cluster.is_none() && (!all || configured.own.is_empty()) {
+        if cluster.is_none() && (!all || configured.per_key.is_empty()) {
             return Err(CaError::NoKms);
         }
         let mut rewrapped = match (new_key, cluster) {
@@ -176,9 +176,9 @@ impl KeyProtection {
             _ => Vec::new(),
         };
         // Services that were not there for a key before: each further key would wait as long for nothing.
-        let mut away: Vec<(&Service, &'static str)> = Vec::new();
+        let mut away: Vec<(&KmsService, &'static str)> = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
-            let own = configured.own.get(&envelope.key_id().to_string());
+            let own = configured.per_key.get(&envelope.key_id().to_string());
             if own.is_some() && !all || own.is_none() && new_key.is_some() {
                 continue;
             }
@@ -199,7 +199,7 @@ impl KeyProtection {
     }
 
     /// Moves every key that `service`, the cluster's, wraps to another key of it.
-    fn move_to_key(&mut self, service: &Service, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
+    fn move_to_key(&mut self, service: &KmsService, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
         let stored = Configuration::load(&self.cluster.home.kms())?;
         let secrets = if stored.cluster.as_ref() == Some(service) {
             SecretStorage::Stored
@@ -211,14 +211,13 @@ impl KeyProtection {
 
     fn rewrap_by(
         &mut self,
-        service: Option<&Service>,
+        service: Option<&KmsService>,
         configured: &Configuration,
         key: &Path,
         envelope: &Envelope,
     ) -> Result<RewrapOutcome, CaError> {
-        let wrapped = envelope.wrapped();
-        let not_configured = || KmsError::NotConfigured { kms: wrapped.kms(), key: wrapped.key().to_owned() };
-        let wrap = configured.connect(service.ok_or_else(not_configured)?)?;
+        let service = service.ok_or_else(|| envelope.wrapped().not_configured())?;
+        let wrap = configured.connect(service)?;
         self.rewrap(key, envelope, wrap.as_ref())
     }
 
@@ -234,7 +233,7 @@ impl KeyProtection {
     ) -> Result<Vec<ProtectionChange>, CaError> {
         let path = self.cluster.home.kms();
         let mut configuration = Configuration::load(&path)?;
-        if configuration.cluster.is_none() && configuration.own.is_empty() {
+        if configuration.cluster.is_none() && configuration.per_key.is_empty() {
             return Err(CaError::NoKms);
         }
         let keys: Vec<PathBuf> = self.cluster.wrapped_keys()?.into_iter().map(|(key, _)| key).collect();
@@ -251,7 +250,7 @@ impl KeyProtection {
         self.record(Action::KmsUnset, "cluster".to_owned(), json!({}))?;
         configuration.cluster = None;
         configuration.previous.clear();
-        configuration.own.clear();
+        configuration.per_key.clear();
         configuration.store(&path)?;
         Ok(unwrapped)
     }
@@ -276,8 +275,8 @@ impl KeyProtection {
     fn wrap_with(
         &mut self,
         path: &Path,
-        wrap: &dyn KeyWrap,
-        service: &Service,
+        wrap: &dyn KeyWrap<WrappedKey>,
+        service: &KmsService,
         action: Action,
     ) -> Result<Rewrapped, CaError> {
         let old = KeyFile::read(path)?;
@@ -287,11 +286,11 @@ impl KeyProtection {
             return Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } });
         };
         // The same key at another address, or a run that was interrupted: nothing to move.
-        if service.wrapped(envelope.wrapped()) && envelope.data_key(wrap).is_ok() {
+        if service.has_wrapped(envelope.wrapped()) && envelope.data_key(wrap).is_ok() {
             return Ok(Rewrapped { key: path.to_owned(), outcome: RewrapOutcome::AlreadyCurrent });
         }
         let data_key = self.cluster.context.unlock.kms()?.data_key(envelope)?;
-        let new = KeyFile::Envelope(Box::new(envelope.moved(&data_key, wrap)?));
+        let new = KeyFile::Envelope(Box::new(envelope.wrapped_by(&data_key, wrap)?));
         let ProtectionChange { key, after, .. } = self.replace(path, &old, new, action)?;
         Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } })
     }
@@ -300,7 +299,7 @@ impl KeyProtection {
         &mut self,
         path: &Path,
         envelope: &Envelope,
-        wrap: &dyn KeyWrap,
+        wrap: &dyn KeyWrap<WrappedKey>,
     ) -> Result<RewrapOutcome, CaError> {
         let Some(new) = envelope.rewrapped(wrap)? else { return Ok(RewrapOutcome::AlreadyCurrent) };
         let old = KeyFile::Envelope(Box::new(envelope.clone()));
@@ -319,7 +318,7 @@ pub enum ReplacementProtection<'a> {
     Passphrase(&'a Secret),
 }
 
-fn kept(service: &Service, secrets: SecretStorage) -> Service {
+fn kept(service: &KmsService, secrets: SecretStorage) -> KmsService {
     match secrets {
         SecretStorage::Stored => service.clone(),
         SecretStorage::NotStored => service.without_secrets(),
@@ -327,6 +326,6 @@ fn kept(service: &Service, secrets: SecretStorage) -> Service {
 }
 
 /// A service as the audit chain tells of it: without its secrets.
-fn described(service: &Service) -> serde_json::Value {
-    json!({ "kms": service.kms(), "address": service.address(), "key": service.key() })
+fn described(service: &KmsService) -> serde_json::Value {
+    json!({ "kms": service.kind(), "address": service.address(), "key": service.key() })
 }

@@ -88,10 +88,10 @@ impl KeyProtection {
     /// Refuses the root's key where a service or a token holds it: there is no file to protect.
     ///
     /// # Errors
-    /// [`KeyError::Held`].
+    /// [`KeyError::NotExportable`].
     pub fn refuse_remote_key(&self, path: &Path) -> Result<(), CaError> {
         if self.is_root_key(path)? && self.cluster.remote_signer()?.is_some() {
-            return Err(KeyError::Held.into());
+            return Err(KeyError::NotExportable.into());
         }
         Ok(())
     }

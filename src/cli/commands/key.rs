@@ -60,7 +60,7 @@ impl Key {
                     _ => None,
                 };
                 if let Some(signer) = held {
-                    let protection = Protection::Held { by: signer.to_string() };
+                    let protection = Protection::NotExportable { by: signer.to_string() };
                     return Ok(Box::new(Shown(Shape { key: None, protection })));
                 }
                 let key = path(key);

@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage};
 use crate::files;
 use crate::keys::kms::{
-    self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, Missing, MountPath,
-    Namespace, Service, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
+    self, AppRole, Configuration, Credential, KeyName, KmipAddress, KmipService, KmsService, MissingSecret,
+    MountPath, Namespace, Rotation, UniqueIdentifier, VaultAddress, VaultCredentials, VaultService,
 };
 use crate::keys::{KeyFile, Protection};
 
@@ -208,9 +208,9 @@ impl VaultAccess {
 
     /// The service at `address` with its key, and the secret that logs in to it.
     pub(crate) fn service(self, address: VaultAddress, key: KeyName) -> Result<VaultService, Failure> {
-        let read = |file: Option<PathBuf>, what| match file {
+        let read = |file: Option<PathBuf>, kind| match file {
             Some(file) => Credential::from_file(&file).map(Some),
-            None => credential(&Missing { what, address: address.to_string() }),
+            None => credential(&MissingSecret { kind, address: address.to_string() }),
         };
         let credentials = match self.role_id {
             None => VaultCredentials::Token(read(self.token_file, kms::TOKEN)?),
@@ -227,7 +227,7 @@ impl VaultAccess {
 
 impl SetVault {
     fn run(self, session: &Session) -> CommandResult {
-        let service = Service::Vault(self.access.service(self.address, self.key)?);
+        let service = KmsService::from(self.access.service(self.address, self.key)?);
         let secrets = if self.do_not_keep_secrets { SecretStorage::NotStored } else { SecretStorage::Stored };
         set(session, &service, secrets, self.own, self.convert)
     }
@@ -235,7 +235,7 @@ impl SetVault {
 
 impl SetKmip {
     fn run(self, session: &Session) -> CommandResult {
-        let service = Service::Kmip(KmipService {
+        let service = KmsService::from(KmipService {
             address: self.address,
             key: self.key,
             client_certificate: text_of(&self.client_cert)?,
@@ -255,7 +255,7 @@ pub(crate) fn text_of(file: &Path) -> Result<String, Failure> {
 /// Sets a service, whatever kind it is.
 fn set(
     session: &Session,
-    service: &Service,
+    service: &KmsService,
     secrets: SecretStorage,
     own: Option<PathBuf>,
     convert: bool,
@@ -275,13 +275,13 @@ impl Show {
         if self.check {
             cluster.test_remote_signer()?;
             let configured = session.context.unlock.kms()?;
-            for service in configured.cluster.iter().chain(configured.own.values()) {
-                kms::try_out(configured.connect(service)?.as_ref(), service.address())?;
+            for service in configured.cluster.iter().chain(configured.per_key.values()) {
+                kms::test_round_trip(configured.connect(service)?.as_ref(), service.address())?;
             }
         }
         let keys = cluster.wrapped_keys()?;
         let wrapped = keys.into_iter().map(|(key, envelope)| {
-            let own = stored.own.get(&envelope.key_id().to_string());
+            let own = stored.per_key.get(&envelope.key_id().to_string());
             Wrapped {
                 key,
                 own_service: own.map(|own| Facts::of(own, own.has_secrets())),
@@ -323,7 +323,7 @@ impl Export {
             )
             .about(&self.key));
         };
-        let only = Configuration::load(&session.home().kms())?.only_for(&envelope)?;
+        let only = Configuration::load(&session.home().kms())?.for_envelope(&envelope)?;
         if files::occupied(&self.output) {
             return Err(files::FileError::Exists { path: self.output }.into());
         }
@@ -336,26 +336,29 @@ impl Export {
 
 impl Rewrap {
     fn run(self, session: &Session) -> CommandResult {
-        let kind = Configuration::load(&session.home().kms())?.cluster.map(|service| service.kms());
-        match (kind, &self.new_key_uid) {
-            (Some("vault"), Some(_)) => {
-                return Err(Failure::new("usage.new_key_uid", "--new-key-uid is not for Vault, which rotates a key under its name")
-                    .with_hint("rotate the key in Vault (bao write -f transit/keys/KEY/rotate), then: cluster-ca kms rewrap"));
-            }
-            (Some("kmip"), None) => {
-                return Err(Failure::new(
-                    "usage.new_key_uid",
-                    "KMIP needs --new-key-uid: a rotated key has another UID there",
-                )
-                .with_hint(
-                    "make and activate a new key in the KMS, keep the old one, and give the new UID",
-                ));
-            }
-            _ => {}
+        if let Some(service) = Configuration::load(&session.home().kms())?.cluster {
+            check_new_key(&service, self.new_key_uid.is_some())?;
         }
         let keys = custody(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
         Ok(Box::new(Rotated { keys }))
     }
+}
+
+/// Checks that `--new-key-uid` is given if, and only if, a rotation gives the key another identifier.
+fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
+    let kind = service.kind();
+    let (message, hint) = match (service.rotation(), given) {
+        (Rotation::NewVersion { command }, true) => (
+            format!("--new-key-uid is not for {kind}, which rotates a key under its name"),
+            format!("rotate the key in the service ({command}), then: cluster-ca kms rewrap"),
+        ),
+        (Rotation::NewKey, false) => (
+            format!("{kind} needs --new-key-uid: a rotated key has another UID there"),
+            "make and activate a new key in the KMS, keep the old one, and give the new UID".to_owned(),
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::new("usage.new_key_uid", message).with_hint(hint))
 }
 
 /// A service as it is shown: without its secrets.
@@ -371,23 +374,13 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(service: &Service, secrets_kept: bool) -> Self {
-        let (namespace, login) = match service {
-            Service::Kmip(_) => (None, "client certificate"),
-            Service::Vault(vault) => (
-                vault.namespace.as_ref().map(ToString::to_string),
-                match vault.credentials {
-                    VaultCredentials::AppRole(_) => "approle",
-                    VaultCredentials::Token(_) => "token",
-                },
-            ),
-        };
+    fn of(service: &KmsService, secrets_kept: bool) -> Self {
         Self {
-            kms: service.kms(),
+            kms: service.kind(),
             address: service.address().to_owned(),
             key: service.key().to_owned(),
-            namespace,
-            login,
+            namespace: service.namespace().map(str::to_owned),
+            login: service.login(),
             secrets_kept,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::{Fields, Item, KeyFiles};
 use super::{ConfigError, duration_of, loaded, with_unit};
 use crate::files;
-use crate::keys::{KeyError, LockedKey, Opener};
+use crate::keys::{CredentialsFile, KeyError, ProtectedKey};
 
 /// A private key's file, which nobody but its owner may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct KeySource {
     /// The file.
     pub path: PathBuf,
     /// What opens it, where it is protected by more than its mode.
-    pub opener: Option<Opener>,
+    pub opener: Option<CredentialsFile>,
     /// How long the gateway waits at its start for what opens it.
     pub timeout: Duration,
 }
@@ -29,9 +29,9 @@ impl KeySource {
     /// Reads what is in the files now; opens nothing.
     ///
     /// # Errors
-    /// As [`LockedKey::read`].
-    pub fn read(&self) -> Result<LockedKey, KeyError> {
-        LockedKey::read(&self.path, self.opener.as_ref())
+    /// As [`ProtectedKey::read`].
+    pub fn read(&self) -> Result<ProtectedKey, KeyError> {
+        ProtectedKey::read(&self.path, self.opener.as_ref())
     }
 
     /// Reads `key`, and beside it among `fields` what opens it; `None` where there is no key, or where
@@ -56,8 +56,9 @@ impl KeySource {
             unused.report(ConfigError::NoKey);
         }
         let path = key.and_then(private);
-        let opener = kms.map(|item| private(&item).map(Opener::Kms));
-        let opener = opener.or_else(|| passphrase.map(|item| private(&item).map(Opener::Passphrase)));
+        let opener = kms.map(|item| private(&item).map(CredentialsFile::Kms));
+        let opener =
+            opener.or_else(|| passphrase.map(|item| private(&item).map(CredentialsFile::Passphrase)));
         let timeout = timeout.map_or(Some(Self::TIMEOUT), |item| with_unit(&item, bounded));
         Some(Self {
             path: path?,

@@ -8,7 +8,7 @@ use super::*;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::mtls::identity_form::IdentityForm;
 use crate::gateway::policy::{Decision, DenyReason};
-use crate::keys::Opener;
+use crate::keys::CredentialsFile;
 
 const TEXT: &str = r#"listen: 127.0.0.1:4523
 identity: { certificate: gateway.crt, key: gateway.key }
@@ -162,12 +162,14 @@ threads: 2
     assert!(config.admin.as_ref().unwrap().ends_with("admin.sock"));
     let identity = |more: &str| changed("key: gateway.key", &format!("key: gateway.key, {more}")).unwrap();
     let wrapped = identity("kms: gateway.key, kms_timeout: 5m");
-    assert!(matches!(&wrapped.identity.key.opener, Some(Opener::Kms(path)) if path.ends_with("gateway.key")));
+    assert!(
+        matches!(&wrapped.identity.key.opener, Some(CredentialsFile::Kms(path)) if path.ends_with("gateway.key"))
+    );
     assert_eq!(wrapped.identity.key.timeout, Duration::from_secs(300));
     let behind_passphrase =
         Config { path: Some("gateway.yaml".into()), ..identity("passphrase_file: gateway.key") };
     let opener = behind_passphrase.identity.key.opener.clone().unwrap();
-    assert!(matches!(opener, Opener::Passphrase(_)));
+    assert!(matches!(opener, CredentialsFile::Passphrase(_)));
     assert!(behind_passphrase.files().contains(&opener.path().to_owned()), "another passphrase is noticed");
     let disabled = changed("listen:", "resumption: disabled\nlisten:").unwrap();
     assert_eq!(disabled.resumption, Resumption::Disabled);

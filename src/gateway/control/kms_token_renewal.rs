@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::gateway::config::KeySource;
 use crate::gateway::{Shared, with_causes};
-use crate::keys::Opener;
+use crate::keys::CredentialsFile;
 
 /// How long after a start it is first looked at.
 const FIRST: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ pub async fn run(gateway: Arc<Shared>) {
 
 /// Prolongs what has to be, and says when to come again.
 fn keep(keys: &[KeySource]) -> Duration {
-    let by_a_service = keys.iter().filter(|key| matches!(key.opener, Some(Opener::Kms(_))));
-    let next = by_a_service.map(|key| match key.read().and_then(|locked| locked.keep_login()) {
+    let by_a_service = keys.iter().filter(|key| matches!(key.opener, Some(CredentialsFile::Kms(_))));
+    let next = by_a_service.map(|key| match key.read().and_then(|locked| locked.renew_login()) {
         Ok(next) => next.unwrap_or(SELDOM),
         Err(error) => {
             tracing::warn!(

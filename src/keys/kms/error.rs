@@ -1,252 +1,256 @@
-//! Why a key management service could not be used.
+//! Errors of key management services.
 
 use std::io;
 use std::path::PathBuf;
 
-use super::{Pkcs11Error, Wrapped};
+use super::pkcs11::Pkcs11Error;
 use crate::files::FileError;
 
-/// Why a key management service could not be used, told so that each remedy has a case of its own.
+/// Failure to use a key management service. Each remedy has its own variant.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KmsError {
-    /// Not the address of such a service.
+    /// The address is invalid.
     #[error("`{given}` is not the address of a key management service: {why}")]
     Address {
-        /// What was given.
+        /// The given text.
         given: String,
-        /// The rule it breaks.
+        /// The violated rule.
         why: &'static str,
     },
-    /// The server's certificate is not one that is trusted here.
+    /// The server's certificate is not trusted.
     #[error("the certificate of {address} is not trusted: {why}")]
     CertificateUntrusted {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The verifier's words.
+        /// Reason of the verifier.
         why: String,
     },
-    /// The CA certificate for the services is none.
-    #[error("not a CA certificate to trust services by: {why}")]
+    /// The configured trust anchor is not a CA certificate.
+    #[error("not a CA certificate for key management services: {why}")]
     CaCertificate {
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
-    /// The certificate or key by which a KMIP server should know us is not usable.
+    /// The client certificate or its key is unusable.
     #[error("the client certificate and key cannot be used: {why}")]
     ClientCertificate {
-        /// What is wrong with them.
+        /// Reason.
         why: String,
     },
-    /// The server does not accept our certificate.
-    #[error("{address} does not accept the client certificate")]
+    /// The server refused the client certificate.
+    #[error("{address} refused the client certificate")]
     ClientCertificateRefused {
-        /// The service.
+        /// Address of the service.
         address: String,
     },
-    /// The configuration cannot be read.
+    /// The configuration is unreadable.
     #[error("the configuration of the key management services cannot be read: {why}")]
     Configuration {
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
-    /// A token or a secret is not kept here, and nobody supplied it.
-    #[error("the {what} for {address} is not kept here, and none was given")]
+    /// A token or other secret is neither stored nor supplied.
+    #[error("the {what} for {address} is not stored, and none was given")]
     CredentialMissing {
-        /// What is missing.
+        /// Kind of secret.
         what: &'static str,
-        /// The service.
+        /// Address of the service.
         address: String,
     },
-    /// The file should hold a token or a secret and does not.
-    #[error("the first line of {} is not a token or secret: printable ASCII without spaces was expected", path.display())]
+    /// The file does not contain a token or secret.
+    #[error("the first line of {} is not a token or secret: printable ASCII without spaces is expected", path.display())]
     CredentialUnreadable {
         /// The file.
         path: PathBuf,
     },
-    /// What was unwrapped is no data key.
-    #[error("{address} unwrapped something that is not a data key")]
+    /// The unwrapped bytes are not a data key.
+    #[error("{address} unwrapped bytes that are not a data key")]
     DataKey {
-        /// The service.
+        /// Address of the service.
         address: String,
     },
-    /// The service knows who asks, and does not allow it.
-    #[error("{address} does not allow `{capability}` on {path}{}", words(messages))]
+    /// The service denied an authenticated request.
+    #[error("{address} does not allow `{capability}` on {path}{}", appended(messages))]
     Denied {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The path that was asked for.
+        /// Path of the request.
         path: String,
-        /// What the policy must grant there.
+        /// Capability that the policy must grant.
         capability: &'static str,
-        /// The service's words.
+        /// Messages of the service.
         messages: Vec<String>,
     },
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The wrapping key is not there.
+    /// The wrapping key does not exist.
     #[error("{address} has no key {key}")]
     KeyMissing {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The key.
+        /// Wrapping key.
         key: String,
     },
-    /// The wrapping key may not be used for this.
+    /// The wrapping key is unsuitable.
     #[error("key {key} of {address} cannot {why}")]
     KeyUnfit {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The key.
+        /// Wrapping key.
         key: String,
-        /// What it should do, and what it lacks.
+        /// Purpose, and the missing property.
         why: &'static str,
     },
-    /// The version that wrapped the data key is shut off.
-    #[error("{address} does not unwrap with this version of key {key} any more{}", words(messages))]
+    /// The key version that wrapped the data key is disabled.
+    #[error("{address} no longer unwraps with this version of key {key}{}", appended(messages))]
     KeyVersionRefused {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The key.
+        /// Wrapping key.
         key: String,
-        /// The service's words.
+        /// Messages of the service.
         messages: Vec<String>,
     },
-    /// The role or its secret is wrong.
-    #[error("{address} refused the login{}", words(messages))]
+    /// The role id or secret id is wrong.
+    #[error("{address} refused the login{}", appended(messages))]
     LoginRefused {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The service's words.
+        /// Messages of the service.
         messages: Vec<String>,
     },
-    /// Nothing is mounted where the engine or the auth method should be.
+    /// The secrets engine or auth method is not mounted.
     #[error("{address} has nothing mounted at {path}")]
     MountMissing {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The mount path.
+        /// Mount path.
         path: String,
     },
-    /// A name that the service could not have.
+    /// The name is invalid.
     #[error("`{given}` is not a {what}: it must be {rule}")]
     Name {
-        /// What it should be the name of.
+        /// Kind of name.
         what: &'static str,
-        /// What was given.
+        /// The given text.
         given: String,
-        /// The rule it breaks.
+        /// The violated rule.
         rule: &'static str,
     },
-    /// The namespace is not there.
+    /// The namespace does not exist.
     #[error("{address} has no namespace {namespace}")]
     NamespaceMissing {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The namespace.
+        /// Namespace.
         namespace: String,
     },
-    /// The key is wrapped by a service that is not configured here.
-    #[error("the private key is wrapped by {kms} key {key}, which is not configured here")]
+    /// The service that wrapped the key is not configured.
+    #[error("the private key is wrapped by {kms} key {key}, which is not configured")]
     NotConfigured {
-        /// The kind of service.
+        /// Kind of the service.
         kms: &'static str,
-        /// The wrapping key.
+        /// Wrapping key.
         key: String,
     },
-    /// The server does not do what wrapping needs.
-    #[error("{address} has no operation {operation}")]
+    /// The server lacks an operation that wrapping needs.
+    #[error("{address} does not support the operation {operation}")]
     OperationMissing {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// What it does not do.
+        /// The missing operation.
         operation: &'static str,
     },
-    /// The token that holds the root's key could not be used.
+    /// The PKCS#11 token could not be used.
     #[error(transparent)]
     Pkcs11(#[from] Pkcs11Error),
-    /// The service's answer is not what its protocol says.
-    #[error("{address} gave an answer that cannot be read: {why}")]
+    /// The response violates the protocol.
+    #[error("the response of {address} cannot be used: {why}")]
     Protocol {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// What is wrong with it.
+        /// Reason.
         why: &'static str,
     },
-    /// No randomness.
+    /// The random generator failed.
     #[error("the system's random generator failed")]
     Random,
-    /// The service refused for another reason.
-    #[error("{address} refused {operation} (status {status}){}", words(messages))]
+    /// The service refused the request for another reason.
+    #[error("{address} refused {operation} (status {status}){}", appended(messages))]
     Refused {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// What was asked.
+        /// The operation.
         operation: String,
-        /// The service's status.
+        /// Status code of the service.
         status: u32,
-        /// The service's words.
+        /// Messages of the service.
         messages: Vec<String>,
     },
-    /// What was wrapped did not come back as it was.
-    #[error("{address} did not give back what it had wrapped")]
+    /// The request could not be serialized; nothing was sent.
+    #[error("a request to {address} cannot be serialized: {why}")]
+    Request {
+        /// Address of the service.
+        address: String,
+        /// Reason.
+        why: String,
+    },
+    /// A data key came back changed.
+    #[error("{address} unwrapped a data key to other bytes than it had wrapped")]
     RoundTrip {
-        /// The service.
+        /// Address of the service.
         address: String,
     },
     /// The service is sealed.
     #[error("{address} is sealed")]
     Sealed {
-        /// The service.
+        /// Address of the service.
         address: String,
     },
-    /// What the service signed is not verified by the key that it holds.
-    #[error("the signature that came back is not by the key that should have signed")]
+    /// The signature does not verify with the signer's public key.
+    #[error("the signer returned a signature that its public key does not verify")]
     Signature,
-    /// The token does not hold any more, or never did; or it may not even ask about itself.
-    #[error("{address} does not accept the token, or does not allow it {needed}{}", words(messages))]
+    /// The token is expired, revoked or invalid, or may not even look up itself.
+    #[error("{address} refused the token, or does not allow it {needed}{}", appended(messages))]
     TokenRefused {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// The capability, and the path, that its policies must grant.
+        /// Capability and path that its policies must grant.
         needed: String,
-        /// The service's words.
+        /// Messages of the service.
         messages: Vec<String>,
     },
-    /// The server speaks no version of KMIP that is spoken here.
-    #[error("{address} speaks no version of KMIP from 1.2 to 2.x (it offers: {})", if offered.is_empty() { "none".to_owned() } else { offered.join(", ") })]
+    /// The server supports no common version of KMIP.
+    #[error("{address} supports no version of KMIP from 1.2 to 2.x (it offers: {})", if offered.is_empty() { "none".to_owned() } else { offered.join(", ") })]
     TooOld {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// What it speaks.
+        /// Versions of the server.
         offered: Vec<String>,
     },
-    /// The service could not be reached, or did not answer in time.
+    /// The service is unreachable, or did not respond in time.
     #[error("{address} cannot be reached")]
     Unavailable {
-        /// The service.
+        /// Address of the service.
         address: String,
-        /// Why not.
+        /// Cause.
         source: io::Error,
     },
 }
 
-fn words(messages: &[String]) -> String {
+fn appended(messages: &[String]) -> String {
     if messages.is_empty() { String::new() } else { format!(": {}", messages.join("; ")) }
 }
 
 impl KmsError {
-    pub(in crate::keys) fn not_configured(wrapped: &Wrapped) -> Self {
-        Self::NotConfigured { kms: wrapped.kms(), key: wrapped.key().to_owned() }
-    }
-
-    /// Whether the same may well succeed later without anybody changing what is configured here.
+    /// Whether a retry may succeed without a change of the configuration.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Sealed { .. } | Self::Unavailable { .. } => true,
-            // The service's own trouble, or that of what stands in front of it. (KMIP's codes are smaller.)
+            // A failure of the service or of a proxy in front of it. KMIP reasons are smaller numbers.
             Self::Refused { status, .. } => matches!(status, 412 | 429 | 500..=599),
             _ => false,
         }
@@ -280,6 +284,7 @@ impl KmsError {
             Self::Protocol { .. } => "kms.protocol",
             Self::Random => "system.entropy",
             Self::Refused { .. } => "kms.refused",
+            Self::Request { .. } => "kms.request",
             Self::RoundTrip { .. } => "kms.round_trip",
             Self::Sealed { .. } => "kms.sealed",
             Self::Signature => "kms.signature",

@@ -17,7 +17,7 @@ use crate::gateway::config::{Config, KeySource};
 use crate::gateway::state::loader::StateError;
 use crate::gateway::with_causes;
 use crate::keys::kms::KmsError;
-use crate::keys::{KeyError, LockedKey, PrivateKey, Protection};
+use crate::keys::{KeyError, PrivateKey, ProtectedKey, Protection};
 use crate::x509::Sha256;
 
 /// How many keys may be on their way at once: those that are wanted, and some that were wanted a moment
@@ -198,7 +198,7 @@ impl Keyring {
     fn find_one(
         &self,
         source: &KeySource,
-        locked: LockedKey,
+        locked: ProtectedKey,
         in_force: Option<Sha256>,
         standing: &mut Standing,
     ) -> Result<Found, StateError> {
@@ -235,7 +235,7 @@ impl Keyring {
 
     /// What has become of a key; `None` while it is being opened. One that was begun before is not
     /// waited for again.
-    fn take(&self, locked: &Arc<LockedKey>, patience: Duration) -> Option<Result<PrivateKey, KeyError>> {
+    fn take(&self, locked: &Arc<ProtectedKey>, patience: Duration) -> Option<Result<PrivateKey, KeyError>> {
         let fingerprint = locked.fingerprint();
         let begun_before = matches!(self.lock().keys.get(&fingerprint), Some(Slot::Opening));
         let patience = if begun_before { Duration::ZERO } else { patience };
@@ -249,7 +249,7 @@ impl Keyring {
         }
     }
 
-    fn begin_and_wait(&self, locked: &Arc<LockedKey>, patience: Duration) -> MutexGuard<'_, Slots> {
+    fn begin_and_wait(&self, locked: &Arc<ProtectedKey>, patience: Duration) -> MutexGuard<'_, Slots> {
         let fingerprint = locked.fingerprint();
         let begins = {
             let mut slots = self.lock();

@@ -1,5 +1,4 @@
-//! One TLS connection to a KMIP server: mutual TLS, a deadline for each exchange, a bound on each
-//! answer.
+//! Connection to a KMIP server: mutual TLS, a deadline per exchange, a size limit per response.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,26 +9,27 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use zeroize::Zeroizing;
 
-use super::super::configuration::KmipService;
-use super::super::trust::Trust;
-use super::super::{KmipAddress, KmsError};
 use super::message::tag;
+use super::names::KmipAddress;
+use super::settings::KmipService;
 use super::ttlv;
 use crate::clock::IoDeadline;
-use crate::keys::PrivateKey;
+use crate::keys::kms::error::KmsError;
+use crate::keys::kms::trust_anchors::KmsTrustAnchors;
+use crate::keys::private_key::PrivateKey;
 use crate::secret::Secret;
 use crate::x509::pem;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Time limit of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one exchange may take.
-const EXCHANGE: Duration = Duration::from_secs(10);
+/// Time limit of one request and its response.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most that an answer may hold; a true one is a few hundred bytes.
-const MOST: usize = 64 << 10;
+/// Longest response, in bytes. Real ones are a few hundred bytes.
+const MAX_RESPONSE: usize = 64 << 10;
 
-/// How to connect.
+/// Address and TLS configuration of a server.
 pub(super) struct Endpoint {
     address: KmipAddress,
     name: ServerName<'static>,
@@ -37,7 +37,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(service: &KmipService, trust: &Trust) -> Result<Self, KmsError> {
+    pub(super) fn new(service: &KmipService, anchors: &KmsTrustAnchors) -> Result<Self, KmsError> {
         let bad = |why: &str| KmsError::ClientCertificate { why: why.to_owned() };
         let chain: Vec<CertificateDer<'static>> = pem::certificates(service.client_certificate.as_bytes())
             .map_err(|error| bad(&error.to_string()))?
@@ -48,15 +48,19 @@ impl Endpoint {
             .map_err(|error| bad(&error.to_string()))?;
         let pkcs8 = key.to_pkcs8().map_err(|error| bad(&error.to_string()))?;
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(trust.anchors().iter().cloned());
+        let (added, _unparsable) = roots.add_parsable_certificates(anchors.certificates().iter().cloned());
+        if added == 0 && !anchors.certificates().is_empty() {
+            let why = "the TLS library accepts no certificate in it as a trust anchor".to_owned();
+            return Err(KmsError::CaCertificate { why });
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        // TLS 1.2 stays: many servers of this protocol have nothing newer.
+        // TLS 1.2 included: many KMIP servers support nothing newer.
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(&error.to_string()))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(pkcs8))
-            .map_err(|_| bad("the key is not the certificate's"))?;
+            .map_err(|_| bad("the private key does not belong to the certificate"))?;
         let name =
             ServerName::try_from(service.address.host().to_owned()).map_err(|_| KmsError::Address {
                 given: service.address.to_string(),
@@ -65,19 +69,18 @@ impl Endpoint {
         Ok(Self { address: service.address.clone(), name, tls: Arc::new(tls) })
     }
 
-    pub(super) fn connect(&self) -> Result<Connection, KmsError> {
+    pub(super) fn connect(&self) -> Result<KmipConnection, KmsError> {
         let tcp = self.tcp().map_err(|error| self.failure(error))?;
         let tls = ClientConnection::new(Arc::clone(&self.tls), self.name.clone())
             .map_err(|error| self.failure(io::Error::other(error)))?;
-        Ok(Connection {
-            stream: StreamOwned::new(tls, Patient { tcp, deadline: IoDeadline::after(EXCHANGE) }),
-        })
+        let stream = DeadlineStream { tcp, deadline: IoDeadline::after(EXCHANGE_TIMEOUT) };
+        Ok(KmipConnection { stream: StreamOwned::new(tls, stream) })
     }
 
     fn tcp(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in (self.address.host(), self.address.port()).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT) {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(tcp) => {
                     tcp.set_nodelay(true)?;
                     return Ok(tcp);
@@ -88,31 +91,31 @@ impl Endpoint {
         Err(last)
     }
 
-    /// Sends a request and reads the one answer to it.
+    /// Sends a request and reads its response.
     pub(super) fn exchange(
         &self,
-        connection: &mut Connection,
+        connection: &mut KmipConnection,
         request: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
         let stream = &mut connection.stream;
-        stream.sock.deadline = IoDeadline::after(EXCHANGE);
+        stream.sock.deadline = IoDeadline::after(EXCHANGE_TIMEOUT);
         let mut header = [0; 8];
         stream
             .write_all(request)
             .and_then(|()| stream.flush())
             .and_then(|()| stream.read_exact(&mut header))
-            .map_err(|error| self.failure(said_before_closing(stream, error)))?;
+            .map_err(|error| self.failure(alert_before_close(stream, error)))?;
         let length = ttlv::message_length(header, tag::RESPONSE_MESSAGE)
             .map_err(|error| KmsError::Protocol { address: self.address.to_string(), why: error.0 })?;
-        if length > MOST {
-            let why = "it is larger than any true one";
+        if length > MAX_RESPONSE {
+            let why = "it is longer than 64 KiB";
             return Err(KmsError::Protocol { address: self.address.to_string(), why });
         }
-        let mut answer = Zeroizing::new(vec![0; header.len() + length]);
-        let (first, rest) = answer.split_at_mut(header.len());
+        let mut response = Zeroizing::new(vec![0; header.len() + length]);
+        let (first, rest) = response.split_at_mut(header.len());
         first.copy_from_slice(&header);
         stream.read_exact(rest).map_err(|error| self.failure(error))?;
-        Ok(answer)
+        Ok(response)
     }
 
     fn failure(&self, error: io::Error) -> KmsError {
@@ -121,7 +124,7 @@ impl Endpoint {
             Some(rustls::Error::InvalidCertificate(why)) => {
                 KmsError::CertificateUntrusted { address, why: why.to_string() }
             }
-            Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => {
+            Some(rustls::Error::AlertReceived(alert)) if refuses_client_certificate(*alert) => {
                 KmsError::ClientCertificateRefused { address }
             }
             _ => KmsError::Unavailable { address, source: error },
@@ -129,14 +132,19 @@ impl Endpoint {
     }
 }
 
-/// A server that refuses our certificate says so and closes; what we were about to send may fail first
-/// (in TLS 1.3 it judges our certificate after we have finished). The alert that waits to be read is the reason.
-fn said_before_closing(stream: &mut StreamOwned<ClientConnection, Patient>, error: io::Error) -> io::Error {
+/// The TLS alert behind a failed exchange, if the server sent one, or else `error`.
+///
+/// A server that refuses the client certificate sends an alert and closes. In TLS 1.3 that may be after the
+/// handshake, so that the write fails first, and the alert is still to be read.
+fn alert_before_close(
+    stream: &mut StreamOwned<ClientConnection, DeadlineStream>,
+    error: io::Error,
+) -> io::Error {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     if !matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) {
         return error;
     }
-    // Not through the stream, which would try to send first.
+    // Not through the stream, which would try to write first.
     while matches!(stream.conn.read_tls(&mut stream.sock), Ok(length) if length > 0) {
         if let Err(reason) = stream.conn.process_new_packets() {
             return io::Error::new(io::ErrorKind::InvalidData, reason);
@@ -145,7 +153,7 @@ fn said_before_closing(stream: &mut StreamOwned<ClientConnection, Patient>, erro
     error
 }
 
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
+fn refuses_client_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::AccessDenied
@@ -160,42 +168,42 @@ fn is_about_our_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-/// A connection, good for one exchange after the other.
-pub(super) struct Connection {
-    stream: StreamOwned<ClientConnection, Patient>,
+/// An open connection; exchanges follow one another.
+pub(super) struct KmipConnection {
+    stream: StreamOwned<ClientConnection, DeadlineStream>,
 }
 
-/// A socket that gives up at a deadline, however slowly the other side goes on.
-struct Patient {
+/// A socket with a deadline, which holds however slowly the peer sends.
+struct DeadlineStream {
     tcp: TcpStream,
     deadline: IoDeadline,
 }
 
-impl Patient {
+impl DeadlineStream {
     fn left(&self) -> io::Result<Option<Duration>> {
         match self.deadline.remaining() {
             Some(left) => Ok(Some(left)),
-            None => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "no response in time")),
         }
     }
 }
 
-/// A socket's own way of saying that the time is over differs between systems.
+/// Unifies the timeouts of a socket: some systems report `WouldBlock`.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no response in time"),
         _ => error,
     }
 }
 
-impl Read for Patient {
+impl Read for DeadlineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.tcp.set_read_timeout(self.left()?)?;
         self.tcp.read(buffer).map_err(timed_out)
     }
 }
 
-impl Write for Patient {
+impl Write for DeadlineStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.tcp.set_write_timeout(self.left()?)?;
         self.tcp.write(bytes).map_err(timed_out)

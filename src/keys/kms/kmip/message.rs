@@ -1,4 +1,4 @@
-//! The few messages of KMIP that wrapping needs: one request, one batch item, one answer.
+//! The KMIP messages that wrapping needs: requests and responses with one batch item.
 
 use zeroize::Zeroizing;
 
@@ -43,7 +43,7 @@ pub(super) mod tag {
     pub(in super::super) const AUTHENTICATION_TAG: Tag = 0x42_00ff;
 }
 
-/// What is asked of a server.
+/// Operations in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Decrypt,
@@ -75,7 +75,7 @@ impl Operation {
     }
 }
 
-/// A version of the protocol.
+/// Protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
     pub(super) major: i32,
@@ -88,22 +88,22 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// How the server works with a wrapping key.
+/// Block cipher mode of a wrapping key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// AES-CBC with PKCS #5 padding: all that 1.2 and 1.3 have. (A server of that version may take GCM
-    /// and lose the tag, so that nothing ever decrypts.)
+    /// AES-CBC with PKCS #5 padding, the only mode for 1.2 and 1.3. A server of these versions may accept GCM
+    /// and drop the tag, so that the ciphertext never decrypts.
     Cbc,
-    /// AES-GCM with a tag of 16 bytes, from 1.4 on.
+    /// AES-GCM with a tag of 16 bytes, since 1.4.
     Gcm,
 }
 
-/// A request with one batch item.
+/// Encodes a request with one batch item.
 pub(super) fn request(
     version: Version,
     operation: Operation,
     payload: impl FnOnce(&mut Writer),
-) -> Zeroizing<Vec<u8>> {
+) -> Result<Zeroizing<Vec<u8>>, TtlvError> {
     Writer::message(tag::REQUEST_MESSAGE, |message| {
         message.structure(tag::REQUEST_HEADER, |header| {
             header.structure(tag::PROTOCOL_VERSION, |protocol| {
@@ -119,7 +119,7 @@ pub(super) fn request(
     })
 }
 
-/// The parameters without which a server refuses.
+/// Writes the cryptographic parameters, which servers require.
 pub(super) fn write_parameters(writer: &mut Writer, mode: Mode) {
     const AES: u32 = 3;
     writer.structure(tag::CRYPTOGRAPHIC_PARAMETERS, |parameters| match mode {
@@ -136,42 +136,44 @@ pub(super) fn write_parameters(writer: &mut Writer, mode: Mode) {
     });
 }
 
-/// What a server answered.
+/// Response to a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer<'a> {
-    /// It did what it was asked to do.
+pub(super) enum KmipResponse<'a> {
+    /// Success, with the response payload.
     Done(Elements<'a>),
-    /// It did not.
+    /// Failure.
     Failed {
-        /// Its code for why.
+        /// Result reason.
         reason: u32,
-        /// Its words.
+        /// Result message, untrusted.
         message: &'a str,
     },
 }
 
-/// Reads the answer to `operation`.
-pub(super) fn answer(bytes: &[u8], operation: Operation) -> Result<Answer<'_>, TtlvError> {
+/// Decodes the response to `operation`.
+pub(super) fn response(bytes: &[u8], operation: Operation) -> Result<KmipResponse<'_>, TtlvError> {
     let message = Elements::new(bytes).expect(tag::RESPONSE_MESSAGE)?.children()?;
     let mut items = message.all(tag::BATCH_ITEM);
-    let item = items.next().ok_or(TtlvError("it answers nothing"))??.children()?;
+    let item = items.next().ok_or(TtlvError("it has no batch item"))??.children()?;
     if items.next().is_some() {
-        return Err(TtlvError("it answers more than was asked"));
+        return Err(TtlvError("it has several batch items"));
     }
     if item.expect(tag::RESULT_STATUS)?.enumeration()? != 0 {
         let reason = item.find(tag::RESULT_REASON)?.map(|reason| reason.enumeration()).transpose()?;
-        let words = item.find(tag::RESULT_MESSAGE)?.map(|words| words.text()).transpose()?;
-        return Ok(Answer::Failed { reason: reason.unwrap_or(0x100), message: words.unwrap_or_default() });
+        let message = item.find(tag::RESULT_MESSAGE)?.map(|message| message.text()).transpose()?;
+        // Without a reason: general failure.
+        let (reason, message) = (reason.unwrap_or(0x100), message.unwrap_or_default());
+        return Ok(KmipResponse::Failed { reason, message });
     }
     if item.expect(tag::OPERATION)?.enumeration()? != operation.code() {
-        return Err(TtlvError("it answers something else"));
+        return Err(TtlvError("it is about another operation"));
     }
-    Ok(Answer::Done(item.expect(tag::RESPONSE_PAYLOAD)?.children()?))
+    Ok(KmipResponse::Done(item.expect(tag::RESPONSE_PAYLOAD)?.children()?))
 }
 
-/// The versions in an answer to Discover Versions.
+/// Versions in a response to Discover Versions.
 pub(super) fn versions(payload: Elements<'_>) -> Result<Vec<Version>, TtlvError> {
-    /// No server has more; a hostile one is not listened to for longer.
+    /// Bounds the work that a hostile response causes.
     const AT_MOST: usize = 64;
     let version = |element: Result<Element<'_>, TtlvError>| {
         let fields = element?.children()?;
@@ -182,8 +184,7 @@ pub(super) fn versions(payload: Elements<'_>) -> Result<Vec<Version>, TtlvError>
     payload.all(tag::PROTOCOL_VERSION).take(AT_MOST).map(version).collect()
 }
 
-/// The value of an attribute in an answer to Get Attributes: under its own tag in 2.x, under its name
-/// before.
+/// Value of an attribute in a response to Get Attributes: under its own tag in 2.x, under its name in 1.x.
 pub(super) fn attribute<'a>(
     payload: Elements<'a>,
     attribute_tag: Tag,
@@ -205,7 +206,7 @@ pub(super) fn attribute<'a>(
 mod tests {
     use super::*;
 
-    fn response(status: u32) -> Vec<u8> {
+    fn response_with(status: u32) -> Vec<u8> {
         Writer::message(tag::RESPONSE_MESSAGE, |message| {
             message.structure(tag::BATCH_ITEM, |item| {
                 item.enumeration(tag::OPERATION, Operation::DiscoverVersions.code());
@@ -224,30 +225,34 @@ mod tests {
                 });
             });
         })
+        .unwrap()
         .to_vec()
     }
 
     #[test]
-    fn answers_are_told_apart() {
-        let good = response(0);
-        let Answer::Done(payload) = answer(&good, Operation::DiscoverVersions).unwrap() else { panic!() };
+    fn responses_are_distinguished() {
+        let good = response_with(0);
+        let KmipResponse::Done(payload) = response(&good, Operation::DiscoverVersions).unwrap() else {
+            panic!()
+        };
         let found = versions(payload).unwrap();
         assert_eq!(found, [Version { major: 2, minor: 0 }, Version { major: 1, minor: 4 }]);
-        assert!(answer(&good, Operation::Encrypt).is_err(), "of another operation");
-        let bad = response(1);
-        let Answer::Failed { reason: 4, message: "no" } = answer(&bad, Operation::DiscoverVersions).unwrap()
+        assert!(response(&good, Operation::Encrypt).is_err(), "of another operation");
+        let bad = response_with(1);
+        let KmipResponse::Failed { reason: 4, message: "no" } =
+            response(&bad, Operation::DiscoverVersions).unwrap()
         else {
             panic!()
         };
     }
 
     #[test]
-    fn damaged_answers_never_panic() {
-        for whole in [response(0), response(1)] {
+    fn damaged_responses_never_panic() {
+        for whole in [response_with(0), response_with(1)] {
             for at in 0..whole.len() {
                 for damaged in [&whole[..at], &[&whole[..at], &[whole[at] ^ 0xff], &whole[at + 1..]].concat()]
                 {
-                    if let Ok(Answer::Done(payload)) = answer(damaged, Operation::DiscoverVersions) {
+                    if let Ok(KmipResponse::Done(payload)) = response(damaged, Operation::DiscoverVersions) {
                         let _ = versions(payload);
                         let _ = attribute(payload, tag::STATE, "State");
                     }

@@ -1,16 +1,16 @@
 //! TTLV, the encoding of KMIP (KMIP 1.4, section 9.1): tag, type, length, value, padded to eight bytes.
 //!
-//! Reading borrows from the message and makes nothing: an element is looked at only when it is asked
-//! for, to the depth that the caller asks for, so that no message can make it recurse, allocate or run.
+//! Reading borrows from the message and decodes an element only on request, to the depth that the caller
+//! asks for. No message can cause recursion, allocation or unbounded work.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// What an element is: three bytes.
+/// Tag of an element: three bytes.
 pub(super) type Tag = u32;
 
-/// How a value is encoded.
+/// Value types in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     Structure = 1,
@@ -20,7 +20,7 @@ pub(super) enum Type {
     ByteString = 8,
 }
 
-/// Every type of the standard, with the length that its values must have, if all have the same.
+/// Every type of the standard, with the fixed length of its values in bytes, if it has one.
 const TYPES: [(u8, Option<usize>); 10] = [
     (1, None),     // structure
     (2, Some(4)),  // integer
@@ -34,7 +34,7 @@ const TYPES: [(u8, Option<usize>); 10] = [
     (10, Some(4)), // interval
 ];
 
-/// A message that is not TTLV, or not the TTLV that was expected.
+/// A message that is not valid TTLV, or has unexpected contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TtlvError(pub(super) &'static str);
 
@@ -52,16 +52,16 @@ pub(super) struct Element<'a> {
     value: &'a [u8],
 }
 
-/// Elements one after the other.
+/// Sequence of elements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Elements<'a> {
     rest: &'a [u8],
 }
 
-/// The bytes before a value.
+/// Length of tag, type and length together, in bytes.
 const HEADER: usize = 8;
 
-/// Tag, type and length of an element from its first eight bytes.
+/// Decodes tag, type and length of an element.
 fn header(bytes: [u8; HEADER]) -> Result<(Tag, u8, usize), TtlvError> {
     let [t1, t2, t3, kind, l1, l2, l3, l4] = bytes;
     let length = usize::try_from(u32::from_be_bytes([l1, l2, l3, l4])).map_err(|_| TtlvError("too long"))?;
@@ -72,7 +72,7 @@ fn header(bytes: [u8; HEADER]) -> Result<(Tag, u8, usize), TtlvError> {
     Ok((u32::from_be_bytes([0, t1, t2, t3]), kind, length))
 }
 
-/// The length of the message that begins with these bytes, after them, when it is `tag`.
+/// Number of bytes that follow the header of a message with this tag.
 pub(super) fn message_length(bytes: [u8; HEADER], tag: Tag) -> Result<usize, TtlvError> {
     match header(bytes)? {
         (found, 1, length) if found == tag && length % 8 == 0 => Ok(length),
@@ -98,7 +98,7 @@ impl<'a> Elements<'a> {
         Ok(Element { tag, kind, value })
     }
 
-    /// The first of the elements left that has this tag.
+    /// The first remaining element with this tag.
     pub(super) fn find(self, tag: Tag) -> Result<Option<Element<'a>>, TtlvError> {
         for element in self {
             let element = element?;
@@ -109,12 +109,12 @@ impl<'a> Elements<'a> {
         Ok(None)
     }
 
-    /// The same, where it has to be there.
+    /// As [`Elements::find`]; a missing element is an error.
     pub(super) fn expect(self, tag: Tag) -> Result<Element<'a>, TtlvError> {
-        self.find(tag)?.ok_or(TtlvError("something is missing in it"))
+        self.find(tag)?.ok_or(TtlvError("a field is missing"))
     }
 
-    /// All of the elements left that have this tag.
+    /// All remaining elements with this tag.
     pub(super) fn all(self, tag: Tag) -> impl Iterator<Item = Result<Element<'a>, TtlvError>> {
         self.filter(move |element| element.as_ref().map_or(true, |element| element.tag == tag))
     }
@@ -129,7 +129,7 @@ impl<'a> Iterator for Elements<'a> {
         }
         let element = self.element();
         if element.is_err() {
-            // After a damaged element there is nothing that could be trusted.
+            // After a damaged element the position of the next one is unknown.
             self.rest = &[];
         }
         Some(element)
@@ -141,7 +141,7 @@ impl<'a> Element<'a> {
         if self.kind == kind.number() { Ok(self.value) } else { Err(TtlvError("a value of another type")) }
     }
 
-    /// What is in a structure.
+    /// Elements of a structure.
     pub(super) fn children(&self) -> Result<Elements<'a>, TtlvError> {
         Ok(Elements::new(self.value_of(Type::Structure)?))
     }
@@ -177,28 +177,38 @@ impl Type {
     }
 }
 
-/// Room for every message that is written here, so that a secret in it is never moved to a larger
-/// buffer and left behind.
-const ROOM: usize = 4096;
+/// Capacity for every request of this client: growing would leave copies of its secrets behind.
+const CAPACITY: usize = 4096;
 
-/// Writes a message into zeroized memory.
-pub(super) struct Writer(Zeroizing<Vec<u8>>);
+/// Encoder into zeroized memory.
+pub(super) struct Writer {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Whether a value was too long for its length field.
+    overflow: bool,
+}
 
 impl Writer {
-    /// A message that is one structure.
-    pub(super) fn message(tag: Tag, contents: impl FnOnce(&mut Self)) -> Zeroizing<Vec<u8>> {
-        let mut writer = Self(Zeroizing::new(Vec::with_capacity(ROOM)));
+    /// Encodes a message: one structure.
+    ///
+    /// # Errors
+    /// [`TtlvError`] for a value of 4 GiB or more, which has no encoding.
+    pub(super) fn message(
+        tag: Tag,
+        contents: impl FnOnce(&mut Self),
+    ) -> Result<Zeroizing<Vec<u8>>, TtlvError> {
+        let mut writer = Self { bytes: Zeroizing::new(Vec::with_capacity(CAPACITY)), overflow: false };
         writer.structure(tag, contents);
-        writer.0
+        if writer.overflow { Err(TtlvError("a value is too long")) } else { Ok(writer.bytes) }
     }
 
     pub(super) fn structure(&mut self, tag: Tag, contents: impl FnOnce(&mut Self)) {
         self.header(tag, Type::Structure, 0);
-        let begin = self.0.len();
+        let begin = self.bytes.len();
         contents(self);
-        let length = length(self.0.len() - begin);
-        if let Some(place) = self.0.get_mut(begin - 4..begin) {
-            place.copy_from_slice(&length);
+        let length = self.length(self.bytes.len() - begin);
+        match self.bytes.get_mut(begin - 4..begin) {
+            Some(place) => place.copy_from_slice(&length),
+            None => self.overflow = true,
         }
     }
 
@@ -220,28 +230,31 @@ impl Writer {
 
     fn value(&mut self, tag: Tag, kind: Type, value: &[u8]) {
         self.header(tag, kind, value.len());
-        self.0.extend_from_slice(value);
-        let padded = self.0.len().next_multiple_of(8);
-        self.0.resize(padded, 0);
+        self.bytes.extend_from_slice(value);
+        let padded = self.bytes.len().next_multiple_of(8);
+        self.bytes.resize(padded, 0);
     }
 
     fn header(&mut self, tag: Tag, kind: Type, value_length: usize) {
         let [_, tag @ ..] = tag.to_be_bytes();
-        self.0.extend_from_slice(&tag);
-        self.0.push(kind.number());
-        self.0.extend_from_slice(&length(value_length));
+        let length = self.length(value_length);
+        self.bytes.extend_from_slice(&tag);
+        self.bytes.push(kind.number());
+        self.bytes.extend_from_slice(&length);
     }
-}
 
-fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
+    fn length(&mut self, length: usize) -> [u8; 4] {
+        let encoded = u32::try_from(length);
+        self.overflow |= encoded.is_err();
+        encoded.unwrap_or_default().to_be_bytes()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// DiscoverVersions under 1.4, as the standard has it.
+    /// DiscoverVersions under 1.4, from the standard.
     const DISCOVER: &str = "42007801 00000060 42007701 00000038 42006901 00000020 42006a02 00000004 00000001 00000000 \
         42006b02 00000004 00000004 00000000 42000d02 00000004 00000001 00000000 42000f01 00000018 42005c05 00000004 \
         0000001e 00000000 42007901 00000000";
@@ -260,11 +273,12 @@ mod tests {
                 item.bytes(0x42_00c2, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
             });
         })
+        .unwrap()
         .to_vec()
     }
 
     #[test]
-    fn a_message_is_written_as_the_standard_has_it() {
+    fn messages_are_encoded_as_in_the_standard() {
         let written = Writer::message(0x42_0078, |message| {
             message.structure(0x42_0077, |header| {
                 header.structure(0x42_0069, |version| {
@@ -278,11 +292,11 @@ mod tests {
                 item.structure(0x42_0079, |_| {});
             });
         });
-        assert_eq!(*written, unhex(DISCOVER));
+        assert_eq!(*written.unwrap(), unhex(DISCOVER));
     }
 
     #[test]
-    fn what_was_written_reads_back() {
+    fn encoded_messages_read_back() {
         let bytes = sample();
         let message = Elements::new(&bytes).expect(0x42_007b).unwrap().children().unwrap();
         assert_eq!(message.expect(0x42_006a).unwrap().integer(), Ok(-2));
@@ -295,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_believed_only_of_a_response() {
+    fn a_length_is_read_only_from_a_response() {
         let first = |bytes: &[u8]| message_length(bytes[..8].try_into().unwrap(), 0x42_007b);
         assert_eq!(first(&sample()), Ok(sample().len() - 8));
         assert!(first(b"HTTP/1.1 400 Bad Request").is_err());
@@ -303,7 +317,7 @@ mod tests {
         assert!(first(&[0x42, 0, 0x7b, 1, 0, 0, 0, 7]).is_err(), "not padded");
     }
 
-    /// Everything in a message, to any depth, as a careless caller would look at it.
+    /// Decodes everything in a message, to a depth of 64.
     fn walk(elements: Elements<'_>, depth: u32) -> usize {
         elements
             .map(|element| match element {

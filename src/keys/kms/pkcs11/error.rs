@@ -1,145 +1,147 @@
-//! Why a key in a PKCS#11 token could not be used.
+//! Errors of PKCS#11 tokens.
 
 use std::io;
 use std::path::PathBuf;
 
+use cryptoki::error::{Error, RvError};
+
 use crate::files::FileError;
 
-/// Why a key in a PKCS#11 token could not be used, told so that each remedy has a case of its own. No
-/// error says anything of a PIN, and none repeats a URI that holds one.
+/// Failure to use a key in a PKCS#11 token. Each remedy has its own variant. No message contains a PIN, or a
+/// URI with one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Pkcs11Error {
-    /// The module or the token failed for a reason of its own.
+    /// A call to the module failed.
     #[error("the PKCS#11 module failed to {doing}: {why}")]
     Failed {
-        /// What it was asked for.
+        /// The operation.
         doing: &'static str,
-        /// The standard's name of the reason.
+        /// Name of the reason in the standard.
         why: String,
     },
-    /// A file could not be read, or should not be used as it is.
+    /// A file could not be read, or is not safe to use.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Several keys fit.
-    #[error("{} private keys of token {token} fit the URI: {}", found.len(), found.join(", "))]
+    /// Several keys match the URI.
+    #[error("{} private keys of token {token} match the URI: {}", found.len(), found.join(", "))]
     KeyAmbiguous {
         /// The token.
         token: String,
         /// Labels and ids.
         found: Vec<String>,
     },
-    /// No key fits.
-    #[error("no private key of token {token} fits the URI; it has: {}", listed(found))]
+    /// No key matches the URI.
+    #[error("no private key of token {token} matches the URI; it has: {}", listed(found))]
     KeyMissing {
         /// The token.
         token: String,
-        /// Labels and ids of those that there are.
+        /// Labels and ids of the keys in the token.
         found: Vec<String>,
     },
-    /// The key may not, or cannot, be the one that signs.
-    #[error("key {key} of token {token} cannot be the root's: {why}")]
+    /// The key is unsuitable as a root key.
+    #[error("key {key} of token {token} cannot be the root key: {why}")]
     KeyUnfit {
         /// The token.
         token: String,
-        /// Its label and id.
+        /// Label and id of the key.
         key: String,
-        /// What it lacks.
+        /// The missing property.
         why: &'static str,
     },
-    /// Somebody else could put another module in its place, which would run with the root's key at hand.
+    /// Another user could replace the module, whose code runs with access to the root key.
     #[error("the PKCS#11 module is not loaded: {} {how}", path.display())]
     ModuleExposed {
-        /// The file, or a directory or link on the way to it.
+        /// The file, or a directory or link in its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         how: String,
     },
-    /// There is no such file.
+    /// The module's file is missing.
     #[error("there is no PKCS#11 module {}", path.display())]
     ModuleMissing {
         /// The file.
         path: PathBuf,
-        /// Why it cannot be had.
+        /// Cause.
         source: io::Error,
     },
-    /// It is something else.
+    /// The file is not a PKCS#11 module.
     #[error("{} is not a PKCS#11 module: {why}", path.display())]
     NotAModule {
         /// The file.
         path: PathBuf,
-        /// The loader's words.
+        /// Message of the loader.
         why: String,
     },
-    /// The PIN must be changed first.
+    /// The PIN has expired and must be changed.
     #[error("the PIN of token {token} has expired")]
     PinExpired {
         /// The token.
         token: String,
     },
-    /// A PIN in the URI.
-    #[error("the URI holds a PIN (pin-value), which every process on this machine could read there")]
+    /// The URI contains a PIN.
+    #[error("the URI contains a PIN (pin-value), which every process on this machine could read")]
     PinInUri,
-    /// One more wrong try would lock the token.
-    #[error("token {token} is one wrong PIN away from locking itself: none was tried")]
+    /// One more wrong PIN would lock the token.
+    #[error("token {token} locks after one more wrong PIN: none was tried")]
     PinLastTry {
         /// The token.
         token: String,
     },
-    /// The token accepts no PIN any more.
-    #[error("token {token} has locked itself after too many wrong PINs")]
+    /// The token is locked.
+    #[error("token {token} is locked after too many wrong PINs")]
     PinLocked {
         /// The token.
         token: String,
     },
-    /// A PIN is needed and there is nobody to ask.
+    /// A PIN is needed and no source has one.
     #[error("token {token} needs a PIN, and none was given")]
     PinNeeded {
         /// The token.
         token: String,
     },
-    /// The token was never given a PIN.
+    /// The token has no user PIN.
     #[error("token {token} has no user PIN yet")]
     PinNotSet {
         /// The token.
         token: String,
     },
-    /// The PIN could not be read from where it should come from.
-    #[error("{from} holds no PIN: one line of text was expected")]
+    /// The source of the PIN is unreadable or empty.
+    #[error("no PIN in {from}: one line of text is expected")]
     PinUnreadable {
-        /// Where it should come from.
+        /// File or other source.
         from: String,
     },
-    /// The token does not accept the PIN.
-    #[error("token {token} does not accept the PIN; it was tried once, and a few wrong ones lock the token")]
+    /// The token refused the PIN.
+    #[error("token {token} refused the PIN; it was tried once, and a few wrong ones lock the token")]
     PinWrong {
         /// The token.
         token: String,
     },
-    /// Several tokens fit.
-    #[error("{} tokens fit the URI: {}", found.len(), found.join(", "))]
+    /// Several tokens match the URI.
+    #[error("{} tokens match the URI: {}", found.len(), found.join(", "))]
     TokenAmbiguous {
-        /// Their labels and serial numbers.
+        /// Labels and serial numbers.
         found: Vec<String>,
     },
-    /// The token was there and is not any more.
+    /// The token or its session disappeared during use.
     #[error("token {token} was removed, or its session ended, while it was in use")]
     TokenGone {
         /// The token.
         token: String,
     },
-    /// No token fits.
-    #[error("no token that {} reaches fits the URI; there are: {}", module.display(), listed(found))]
+    /// No token matches the URI.
+    #[error("no token of module {} matches the URI; it has: {}", module.display(), listed(found))]
     TokenMissing {
         /// The module.
         module: PathBuf,
-        /// Labels and serial numbers of those that there are.
+        /// Labels and serial numbers of the tokens present, and slots that cannot be read.
         found: Vec<String>,
     },
-    /// Not a PKCS#11 URI of a private key.
+    /// Not a valid PKCS#11 URI of a private key.
     #[error("not the PKCS#11 URI (RFC 7512) of a private key: {why}")]
     Uri {
-        /// The rule it breaks.
+        /// The violated rule.
         why: String,
     },
 }
@@ -174,5 +176,22 @@ impl Pkcs11Error {
             Self::TokenMissing { .. } => "pkcs11.token_missing",
             Self::Uri { .. } => "pkcs11.uri",
         }
+    }
+}
+
+/// The error for a failed call of the module.
+pub(super) fn failed(doing: &'static str, error: &Error) -> Pkcs11Error {
+    Pkcs11Error::Failed { doing, why: reason(error) }
+}
+
+/// Reason of a failed call, by its name in the standard.
+pub(super) fn reason(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(RvError::VendorDefined(code) | RvError::UnknownErrorCode(code), _) => {
+            format!("error {code:#x}")
+        }
+        // The variants are named as in the standard, in another case.
+        Error::Pkcs11(error, _) => format!("{error:?}"),
+        other => other.to_string(),
     }
 }

@@ -1,5 +1,5 @@
-//! The module of a token: a library that is loaded into this process and can do whatever this process
-//! can. So it is looked at, with every step of the way to it, before it is loaded.
+//! PKCS#11 modules: libraries loaded into this process, with all its rights. The file and every directory and
+//! link in its path are checked first.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -10,32 +10,32 @@ use std::path::{Component, Path, PathBuf};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 
-use super::{Pkcs11Error, failed};
+use super::error::{Pkcs11Error, failed};
 use crate::files;
 
-/// Links on the way to a file, at most; the kernel's own limit.
-const MOST_LINKS: usize = 40;
+/// Most symbolic links in a path; the kernel has the same limit.
+const MAX_LINKS: usize = 40;
 
-/// A module that is loaded and initialized, until it is dropped.
+/// A loaded and initialized module.
 pub(super) struct Module {
     context: Pkcs11,
-    /// Whether to end it is ours to do.
-    ours: bool,
+    /// Whether this value initialized the module, and has to finalize it.
+    finalize: bool,
 }
 
 impl Module {
     pub(super) fn load(path: &Path) -> Result<Self, Pkcs11Error> {
-        let file = guarded(path)?;
+        let file = resolve_guarded(path)?;
         let context = Pkcs11::new(&file).map_err(|error| not_a_module(path, &error))?;
-        // Signatures are made on several threads, one at a time.
+        // Several threads sign, one at a time.
         let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-        let ours = match context.initialize(locking) {
+        let finalize = match context.initialize(locking) {
             Ok(()) => true,
-            // Somebody else in this process uses it too, and ends it.
+            // Initialized elsewhere in this process, and finalized there.
             Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => false,
             Err(error) => return Err(failed("initialize", &error)),
         };
-        Ok(Self { context, ours })
+        Ok(Self { context, finalize })
     }
 
     pub(super) fn context(&self) -> &Pkcs11 {
@@ -45,8 +45,8 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        if self.ours {
-            // Ends every session; there is nobody to tell when it cannot.
+        if self.finalize {
+            // Closes every session. A failure has no consequence, and no one to report it to in `drop`.
             let _ = self.context.clone().finalize();
         }
     }
@@ -58,31 +58,31 @@ fn not_a_module(path: &Path, error: &Error) -> Pkcs11Error {
     Pkcs11Error::NotAModule { path: path.to_owned(), why }
 }
 
-/// The file that `path` leads to, if nobody but this user and root decides what that is: every
-/// directory on the way, link and the file itself belong to one of them, and nobody else may write there.
-fn guarded(path: &Path) -> Result<PathBuf, Pkcs11Error> {
+/// Resolves `path`, if only this user and root can change the result: one of them owns the file and every
+/// directory and link in the path, and no other user may write to them.
+fn resolve_guarded(path: &Path) -> Result<PathBuf, Pkcs11Error> {
     let missing = |source| Pkcs11Error::ModuleMissing { path: path.to_owned(), source };
-    let looked_at = |place: &Path| -> Result<Metadata, Pkcs11Error> {
+    let inspect = |place: &Path| -> Result<Metadata, Pkcs11Error> {
         let metadata = fs::symlink_metadata(place).map_err(missing)?;
-        judge(place, &metadata)?;
+        check_access(place, &metadata)?;
         Ok(metadata)
     };
     let mut ahead = names(path);
     let mut here = PathBuf::from("/");
     let mut links = 0;
-    looked_at(&here)?;
+    inspect(&here)?;
     while let Some(name) = ahead.pop() {
         if name == ".." {
             here.pop();
             continue;
         }
         let next = here.join(name);
-        if !looked_at(&next)?.is_symlink() {
+        if !inspect(&next)?.is_symlink() {
             here = next;
             continue;
         }
         links += 1;
-        if links > MOST_LINKS {
+        if links > MAX_LINKS {
             return Err(missing(io::Error::other("too many symbolic links")));
         }
         let target = fs::read_link(&next).map_err(missing)?;
@@ -91,13 +91,13 @@ fn guarded(path: &Path) -> Result<PathBuf, Pkcs11Error> {
         }
         ahead.extend(names(&target));
     }
-    if looked_at(&here)?.is_file() {
+    if inspect(&here)?.is_file() {
         return Ok(here);
     }
     Err(Pkcs11Error::NotAModule { path: path.to_owned(), why: "it is not a regular file".to_owned() })
 }
 
-/// The names in a path, the first one last.
+/// Names in a path, in reverse order.
 fn names(path: &Path) -> Vec<OsString> {
     let names = path.components().rev().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -107,13 +107,13 @@ fn names(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
-fn judge(path: &Path, metadata: &Metadata) -> Result<(), Pkcs11Error> {
+fn check_access(path: &Path, metadata: &Metadata) -> Result<(), Pkcs11Error> {
     let exposed = |how| Err(Pkcs11Error::ModuleExposed { path: path.to_owned(), how });
     let mode = metadata.mode() & 0o7777;
-    // In a sticky directory, such as /tmp, nobody can take away what is somebody else's.
+    // In a sticky directory, such as /tmp, users cannot replace files of others.
     let sticky = metadata.is_dir() && mode & 0o1000 != 0;
     if !metadata.is_symlink() && mode & 0o022 != 0 && !sticky {
-        return exposed(format!("can be changed by others than its owner (mode {mode:04o})"));
+        return exposed(format!("is writable by users other than its owner (mode {mode:04o})"));
     }
     if files::owned_by_user_or_root(metadata) {
         return Ok(());
@@ -132,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_what_nobody_else_can_replace() {
+    fn a_module_that_others_can_replace_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let code = |path: &Path| guarded(path).map_err(|error| error.code());
+        let code = |path: &Path| resolve_guarded(path).map_err(|error| error.code());
         let real = fs::canonicalize(dir.path()).unwrap().join("module.so");
         fs::write(at("module.so"), "").unwrap();
         set_mode(&at("module.so"), 0o644);
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(code(&at(missing)), Err("pkcs11.module_missing"), "{missing}");
         }
         assert_eq!(code(dir.path()), Err("pkcs11.not_a_module"));
-        // A link in a directory that others can write to is theirs to turn.
+        // Users who can write to a directory can redirect its links.
         for mode in [0o777, 0o775, 0o757] {
             set_mode(&at("open"), mode);
             assert_eq!(code(&at("open/link")), Err("pkcs11.module_exposed"), "{mode:o}");

@@ -1,4 +1,4 @@
-//! A token that is logged in to, and its keys: the one that a URI names, found and judged.
+//! A token after login, and the key in it that a URI names.
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -6,41 +6,42 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::RawAuthPin;
 
+use super::error::{Pkcs11Error, failed, reason};
 use super::module::Module;
+use super::pin::PinProvider;
 use super::uri::{Pkcs11Uri, TokenPattern};
-use super::{Pkcs11Error, failed};
-use crate::keys::Unlock;
-use crate::keys::kms::KmsError;
+use crate::keys::kms::error::KmsError;
 use crate::secret::Secret;
 
-/// The most keys or tokens that a message lists.
-const MOST_LISTED: usize = 8;
+/// Most keys or tokens listed in a message.
+const MAX_LISTED: usize = 8;
 
-/// `prime256v1` (1.2.840.10045.3.1.7) as CKA_EC_PARAMS has it.
+/// CKA_EC_PARAMS of `prime256v1` (1.2.840.10045.3.1.7).
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// A token, logged in to.
+/// A token, after login.
 pub(super) struct Token {
     pub(super) session: Session,
-    /// Its label, or what else people know of it.
+    /// Sanitized label, for messages.
     pub(super) name: String,
 }
 
-/// A private key that may sign, and the point that is its public half as the token writes it.
+/// A private key that may sign.
 pub(super) struct FoundKey {
     pub(super) handle: ObjectHandle,
+    /// CKA_EC_POINT of its public key object.
     pub(super) point: Vec<u8>,
-    /// Its label and id, for messages.
+    /// Label and id, for messages.
     pub(super) name: String,
 }
 
 impl Token {
-    /// Finds the token that `uri` means and logs in to it, with one try.
+    /// Finds the token that `uri` names and logs in to it, in a single attempt: wrong PINs lock a token.
     pub(super) fn open(
         module: &Module,
         uri: &Pkcs11Uri,
-        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
-        unlock: &dyn Unlock,
+        stored_pin: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+        pins: &dyn PinProvider,
     ) -> Result<Self, KmsError> {
         let (slot, info) = find(module, uri)?;
         let name = shown(info.label());
@@ -50,7 +51,7 @@ impl Token {
         })?;
         let token = Self { session, name };
         if info.login_required() {
-            token.log_in(&info, kept, unlock)?;
+            token.log_in(&info, stored_pin, pins)?;
         }
         Ok(token)
     }
@@ -58,8 +59,8 @@ impl Token {
     fn log_in(
         &self,
         info: &TokenInfo,
-        kept: &dyn Fn() -> Result<Option<Secret>, KmsError>,
-        unlock: &dyn Unlock,
+        stored_pin: &dyn Fn() -> Result<Option<Secret>, KmsError>,
+        pins: &dyn PinProvider,
     ) -> Result<(), KmsError> {
         let token = || self.name.clone();
         if info.user_pin_locked() {
@@ -69,14 +70,14 @@ impl Token {
             return Err(Pkcs11Error::PinLastTry { token: token() }.into());
         }
         let logged_in = if info.protected_authentication_path() {
-            // The PIN is typed on the token's own keys.
+            // The PIN is entered on the token's own keypad.
             self.session.login(UserType::User, None)
         } else {
-            let pin = unlock.pin(&self.name, kept)?;
+            let pin = pins.pin(&self.name, stored_pin)?;
             self.session.login_with_raw(UserType::User, &RawAuthPin::new(Box::new(pin.expose().to_vec())))
         };
         match logged_in {
-            // Somebody else in this process has done it.
+            // Logged in elsewhere in this process.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => Err(match error {
                 Error::Pkcs11(RvError::PinExpired, _) => Pkcs11Error::PinExpired { token: token() },
@@ -92,7 +93,7 @@ impl Token {
         }
     }
 
-    /// The one private key that `uri` names, if it is fit to be a root's.
+    /// The one private key that `uri` names, if it is suitable as a root key.
     pub(super) fn find_key(&self, uri: &Pkcs11Uri) -> Result<FoundKey, Pkcs11Error> {
         let mut wanted = private_keys();
         wanted.extend(uri.object.iter().map(|label| Attribute::Label(label.clone().into_bytes())));
@@ -100,7 +101,8 @@ impl Token {
         let found = self.find(&wanted)?;
         let [handle] = found[..] else {
             let names = |handles: &[ObjectHandle]| {
-                let names = handles.iter().take(MOST_LISTED).map(|handle| Ok(self.facts(*handle)?.name()));
+                let names =
+                    handles.iter().take(MAX_LISTED).map(|handle| Ok(self.properties(*handle)?.name()));
                 names.collect::<Result<Vec<String>, Pkcs11Error>>()
             };
             let token = self.name.clone();
@@ -110,20 +112,20 @@ impl Token {
             }
             return Err(Pkcs11Error::KeyAmbiguous { token, found: names(&found)? });
         };
-        let facts = self.facts(handle)?;
-        let unfit = |why| Pkcs11Error::KeyUnfit { token: self.name.clone(), key: facts.name(), why };
-        facts.judge().map_err(unfit)?;
-        Ok(FoundKey { handle, point: self.point_of(&facts, &unfit)?, name: facts.name() })
+        let properties = self.properties(handle)?;
+        let unfit = |why| Pkcs11Error::KeyUnfit { token: self.name.clone(), key: properties.name(), why };
+        properties.check().map_err(unfit)?;
+        Ok(FoundKey { handle, point: self.point_of(&properties, &unfit)?, name: properties.name() })
     }
 
-    /// The point of the public key object that belongs to a private one.
+    /// CKA_EC_POINT of the public key object that belongs to a private key.
     fn point_of(
         &self,
-        private: &Facts,
+        private: &KeyProperties,
         unfit: &dyn Fn(&'static str) -> Pkcs11Error,
     ) -> Result<Vec<u8>, Pkcs11Error> {
         let mut wanted = vec![Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Token(true)];
-        // The standard's way to tell that two belong together; the label is what is left without.
+        // The standard pairs key objects by id; without an id the label has to do.
         match (&private.id, &private.label) {
             (Some(id), _) => wanted.push(Attribute::Id(id.clone())),
             (None, Some(label)) => wanted.push(Attribute::Label(label.clone())),
@@ -152,25 +154,25 @@ impl Token {
         point.ok_or_else(|| unfit("its public key object has no point"))
     }
 
-    fn facts(&self, key: ObjectHandle) -> Result<Facts, Pkcs11Error> {
-        let mut facts = Facts::default();
-        for attribute in self.attributes(key, FACTS)? {
+    fn properties(&self, key: ObjectHandle) -> Result<KeyProperties, Pkcs11Error> {
+        let mut properties = KeyProperties::default();
+        for attribute in self.attributes(key, PROPERTIES)? {
             match attribute {
-                Attribute::AlwaysAuthenticate(always) => facts.always_authenticate = always,
-                Attribute::Extractable(extractable) => facts.extractable = Some(extractable),
-                Attribute::Id(id) => facts.id = Some(id).filter(|id| !id.is_empty()),
-                Attribute::KeyType(key_type) => facts.key_type = Some(key_type),
-                Attribute::Label(label) => facts.label = Some(label).filter(|label| !label.is_empty()),
-                Attribute::Sensitive(sensitive) => facts.sensitive = Some(sensitive),
-                Attribute::Sign(sign) => facts.sign = Some(sign),
+                Attribute::AlwaysAuthenticate(always) => properties.always_authenticate = always,
+                Attribute::Extractable(extractable) => properties.extractable = Some(extractable),
+                Attribute::Id(id) => properties.id = Some(id).filter(|id| !id.is_empty()),
+                Attribute::KeyType(key_type) => properties.key_type = Some(key_type),
+                Attribute::Label(label) => properties.label = Some(label).filter(|label| !label.is_empty()),
+                Attribute::Sensitive(sensitive) => properties.sensitive = Some(sensitive),
+                Attribute::Sign(sign) => properties.sign = Some(sign),
                 _ => {}
             }
         }
-        Ok(facts)
+        Ok(properties)
     }
 
     fn find(&self, wanted: &[Attribute]) -> Result<Vec<ObjectHandle>, Pkcs11Error> {
-        self.session.find_objects(wanted).map_err(|error| self.failed("look for a key", &error))
+        self.session.find_objects(wanted).map_err(|error| self.failed("find keys", &error))
     }
 
     fn attributes(
@@ -180,10 +182,10 @@ impl Token {
     ) -> Result<Vec<Attribute>, Pkcs11Error> {
         self.session
             .get_attributes(object, wanted)
-            .map_err(|error| self.failed("say what a key may do", &error))
+            .map_err(|error| self.failed("read the attributes of a key", &error))
     }
 
-    /// What kept the token, which is logged in to, from doing something.
+    /// The error for a failed call after login.
     pub(super) fn failed(&self, doing: &'static str, error: &Error) -> Pkcs11Error {
         if is_gone(error) {
             return Pkcs11Error::TokenGone { token: self.name.clone() };
@@ -192,8 +194,8 @@ impl Token {
     }
 }
 
-/// What is asked of a private key.
-const FACTS: &[AttributeType] = &[
+/// Attributes read of a private key.
+const PROPERTIES: &[AttributeType] = &[
     AttributeType::AlwaysAuthenticate,
     AttributeType::Extractable,
     AttributeType::Id,
@@ -203,9 +205,9 @@ const FACTS: &[AttributeType] = &[
     AttributeType::Sign,
 ];
 
-/// What a token says of a private key; what it does not say is none.
+/// Attributes of a private key; `None` for those that the token does not report.
 #[derive(Default)]
-struct Facts {
+struct KeyProperties {
     always_authenticate: bool,
     extractable: Option<bool>,
     id: Option<Vec<u8>>,
@@ -215,7 +217,7 @@ struct Facts {
     sign: Option<bool>,
 }
 
-impl Facts {
+impl KeyProperties {
     /// `root (id 01)`.
     fn name(&self) -> String {
         let label = self.label.as_deref().map(|label| shown(&String::from_utf8_lossy(label)));
@@ -223,18 +225,18 @@ impl Facts {
         format!("{} (id={id})", label.unwrap_or_else(|| "without a label".to_owned()))
     }
 
-    /// Whether it can be what the root's key is said to be: one that signs and never leaves.
-    fn judge(&self) -> Result<(), &'static str> {
+    /// Checks that the key signs and is non-exportable.
+    fn check(&self) -> Result<(), &'static str> {
         match self {
             _ if self.key_type != Some(KeyType::EC) => Err("its type is not EC"),
             Self { sign: Some(true), extractable: Some(false), sensitive: Some(true), .. } => {
                 if self.always_authenticate {
-                    return Err("it wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE)");
+                    return Err("it needs the PIN before each signature (CKA_ALWAYS_AUTHENTICATE)");
                 }
                 Ok(())
             }
             Self { sign: Some(true), .. } => {
-                Err("the token gives it out: CKA_SENSITIVE must be true and CKA_EXTRACTABLE false")
+                Err("it is exportable: CKA_SENSITIVE must be true and CKA_EXTRACTABLE false")
             }
             _ => Err("it may not sign (CKA_SIGN)"),
         }
@@ -245,44 +247,50 @@ fn private_keys() -> Vec<Attribute> {
     vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true)]
 }
 
-/// The one token that fits. A slot that does not answer has none.
+/// The one token that matches. A slot that cannot be read matches nothing, and is listed in the error.
 fn find(module: &Module, uri: &Pkcs11Uri) -> Result<(Slot, TokenInfo), Pkcs11Error> {
     let context = module.context();
     let slots = context.get_slots_with_token().map_err(|error| failed("list its slots", &error))?;
-    let tokens = slots.into_iter().filter_map(|slot| Some((slot, context.get_token_info(slot).ok()?)));
-    let (mut fitting, others): (Vec<_>, Vec<_>) = tokens
-        .filter(|(_, info)| info.token_initialized())
-        .partition(|(slot, info)| uri.token.fits(*slot, info));
-    let names = |tokens: &[(Slot, TokenInfo)]| tokens.iter().take(MOST_LISTED).map(token_name).collect();
-    match (fitting.len(), fitting.pop()) {
+    let (mut matching, mut others) = (Vec::new(), Vec::new());
+    for slot in slots {
+        match context.get_token_info(slot) {
+            Ok(info) if !info.token_initialized() => {}
+            Ok(info) if uri.token.matches(slot, &info) => matching.push((slot, info)),
+            Ok(info) => others.push(token_name(&info)),
+            Err(error) => others.push(format!("slot {} ({})", slot.id(), reason(&error))),
+        }
+    }
+    match (matching.len(), matching.pop()) {
         (1, Some(only)) => Ok(only),
         (_, None) => {
-            Err(Pkcs11Error::TokenMissing { module: uri.module().to_owned(), found: names(&others) })
+            others.truncate(MAX_LISTED);
+            Err(Pkcs11Error::TokenMissing { module: uri.module().to_owned(), found: others })
         }
         (_, Some(last)) => {
-            fitting.push(last);
-            Err(Pkcs11Error::TokenAmbiguous { found: names(&fitting) })
+            matching.push(last);
+            let found = matching.iter().take(MAX_LISTED).map(|(_, info)| token_name(info)).collect();
+            Err(Pkcs11Error::TokenAmbiguous { found })
         }
     }
 }
 
 impl TokenPattern {
-    fn fits(&self, slot: Slot, info: &TokenInfo) -> bool {
-        let fits = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|text| text == found);
+    fn matches(&self, slot: Slot, info: &TokenInfo) -> bool {
+        let same = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|text| text == found);
         self.slot.is_none_or(|wanted| wanted == slot.id())
-            && fits(&self.label, info.label())
-            && fits(&self.manufacturer, info.manufacturer_id())
-            && fits(&self.model, info.model())
-            && fits(&self.serial, info.serial_number())
+            && same(&self.label, info.label())
+            && same(&self.manufacturer, info.manufacturer_id())
+            && same(&self.model, info.model())
+            && same(&self.serial, info.serial_number())
     }
 }
 
 /// `prod (serial=310506edde25d135)`.
-fn token_name((_, info): &(Slot, TokenInfo)) -> String {
+fn token_name(info: &TokenInfo) -> String {
     format!("{} (serial={})", shown(info.label()), shown(info.serial_number()))
 }
 
-/// Whether the token or the session is not there any more.
+/// Whether the token or the session has disappeared.
 fn is_gone(error: &Error) -> bool {
     let Error::Pkcs11(error, _) = error else { return false };
     matches!(
@@ -298,7 +306,7 @@ fn is_gone(error: &Error) -> bool {
     )
 }
 
-/// A name that the token gave, made fit to be shown: it is not ours to trust.
+/// A name from the token, sanitized and shortened: it is untrusted.
 fn shown(name: &str) -> String {
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     if name.is_empty() { "without a label".to_owned() } else { name }
@@ -309,44 +317,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_token_calls_itself_cannot_break_a_message() {
+    fn names_from_a_token_are_sanitized() {
         assert_eq!(shown("prod\r\n\u{1b}[31mhint: give the PIN"), "prod[31mhint: give the PIN");
         assert_eq!(shown(&"x".repeat(1000)).len(), 64);
         assert_eq!(shown("\n"), "without a label");
-        let facts = |label: &[u8], id: &[u8]| Facts {
+        let properties = |label: &[u8], id: &[u8]| KeyProperties {
             label: Some(label.to_vec()),
             id: Some(id.to_vec()),
-            ..Facts::default()
+            ..KeyProperties::default()
         };
-        assert_eq!(facts(b"root", &[1, 0xff]).name(), "root (id=%01%ff)");
-        assert_eq!(facts(b"\xff\n", &[0; 1000]).name().len(), "\u{fffd} (id=)".len() + 3 * 32);
-        assert_eq!(Facts::default().name(), "without a label (id=)");
+        assert_eq!(properties(b"root", &[1, 0xff]).name(), "root (id=%01%ff)");
+        assert_eq!(properties(b"\xff\n", &[0; 1000]).name().len(), "\u{fffd} (id=)".len() + 3 * 32);
+        assert_eq!(KeyProperties::default().name(), "without a label (id=)");
     }
 
     #[test]
-    fn only_a_key_that_signs_and_stays_can_be_a_roots() {
-        let fit = || Facts {
+    fn only_a_non_exportable_signing_key_is_suitable() {
+        let fit = || KeyProperties {
             extractable: Some(false),
             key_type: Some(KeyType::EC),
             sensitive: Some(true),
             sign: Some(true),
-            ..Facts::default()
+            ..KeyProperties::default()
         };
-        assert_eq!(fit().judge(), Ok(()));
+        assert_eq!(fit().check(), Ok(()));
         for unfit in [
-            Facts { extractable: None, ..fit() },
-            Facts { extractable: Some(true), ..fit() },
-            Facts { sensitive: None, ..fit() },
-            Facts { sensitive: Some(false), ..fit() },
-            Facts { sign: None, ..fit() },
-            Facts { sign: Some(false), ..fit() },
-            Facts { key_type: None, ..fit() },
-            Facts { key_type: Some(KeyType::RSA), ..fit() },
-            Facts { key_type: Some(KeyType::EC_EDWARDS), ..fit() },
-            Facts { always_authenticate: true, ..fit() },
-            Facts::default(),
+            KeyProperties { extractable: None, ..fit() },
+            KeyProperties { extractable: Some(true), ..fit() },
+            KeyProperties { sensitive: None, ..fit() },
+            KeyProperties { sensitive: Some(false), ..fit() },
+            KeyProperties { sign: None, ..fit() },
+            KeyProperties { sign: Some(false), ..fit() },
+            KeyProperties { key_type: None, ..fit() },
+            KeyProperties { key_type: Some(KeyType::RSA), ..fit() },
+            KeyProperties { key_type: Some(KeyType::EC_EDWARDS), ..fit() },
+            KeyProperties { always_authenticate: true, ..fit() },
+            KeyProperties::default(),
         ] {
-            assert!(unfit.judge().is_err());
+            assert!(unfit.check().is_err());
         }
     }
 }

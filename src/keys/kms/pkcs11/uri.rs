@@ -1,8 +1,10 @@
-//! PKCS#11 URIs (RFC 7512): which module, which token, which of its keys.
+//! PKCS#11 URIs (RFC 7512): a module, a token and one of its keys.
 //!
-//! Stricter than the RFC where it leaves a choice: an attribute that is not known here is refused, not
-//! ignored, since it was meant to say which key; the module is named by its absolute path, never looked
-//! for; and a PIN in the URI is refused unread, because the URI is an argument that every process can see.
+//! Stricter than the RFC in three points:
+//!
+//! - An unknown attribute is refused, not ignored: it was meant to select a key.
+//! - The module is an absolute path; no search.
+//! - A PIN in the URI is refused unread: every process can see the arguments of a command.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,15 +12,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Pkcs11Error;
+use super::error::Pkcs11Error;
 
-/// The scheme with its colon.
+/// URI scheme, with its colon.
 const SCHEME: &str = "pkcs11:";
 
-/// The longest URI that is taken.
-const LONGEST: usize = 2048;
+/// Longest accepted URI, in bytes.
+const MAX_LENGTH: usize = 2048;
 
-/// The URI of one private key in a token.
+/// URI of one private key in a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pkcs11Uri {
@@ -30,7 +32,7 @@ pub struct Pkcs11Uri {
     pub(super) id: Option<Vec<u8>>,
 }
 
-/// What a token must be; what is not said fits every one.
+/// Attributes that a token must have; `None` matches every token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TokenPattern {
     pub(super) label: Option<String>,
@@ -41,19 +43,19 @@ pub(super) struct TokenPattern {
 }
 
 impl Pkcs11Uri {
-    /// Whether a text is meant to be such a URI.
+    /// Whether the text has the scheme of a PKCS#11 URI.
     #[must_use]
     pub fn is_like(text: &str) -> bool {
         text.starts_with(SCHEME)
     }
 
-    /// The module's file.
+    /// File of the module.
     #[must_use]
     pub fn module(&self) -> &Path {
         &self.module
     }
 
-    /// The file with the PIN, where the URI names one.
+    /// File with the PIN, if the URI names one.
     #[must_use]
     pub fn pin_source(&self) -> Option<&Path> {
         self.pin_source.as_deref()
@@ -85,15 +87,15 @@ impl FromStr for Pkcs11Uri {
 
     fn from_str(text: &str) -> Result<Self, Pkcs11Error> {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| wrong("it must begin with pkcs11:"))?;
-        if text.len() > LONGEST {
-            return Err(wrong(format!("it is longer than {LONGEST} characters")));
+        if text.len() > MAX_LENGTH {
+            return Err(wrong(format!("it is longer than {MAX_LENGTH} characters")));
         }
         if !rest.chars().all(|c| c.is_ascii_graphic() && c != '#') {
-            return Err(wrong("it holds a character that must be written as %XX"));
+            return Err(wrong("it contains a character that must be written as %XX"));
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut query = Attributes::read(query, '&')?;
-        // First of all, so that nothing else is said of a URI that holds one.
+        // Checked first: no other message may quote a URI with a PIN.
         if query.take("pin-value").is_some() {
             return Err(Pkcs11Error::PinInUri);
         }
@@ -132,18 +134,18 @@ impl FromStr for Pkcs11Uri {
     }
 }
 
-/// The attributes of one part of a URI, each taken once.
+/// Attributes of one part of a URI.
 struct Attributes<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Attributes<'a> {
-    /// Values are not looked at, and of what is wrong none is repeated: it might be a PIN.
+    /// Splits a part into its attributes. Messages quote no value: it might be a PIN.
     fn read(text: &'a str, separator: char) -> Result<Self, Pkcs11Error> {
         let mut found = Vec::new();
         for part in text.split(separator).filter(|_| !text.is_empty()) {
             let (name, value) =
                 part.split_once('=').ok_or_else(|| wrong("a part of it is not NAME=VALUE"))?;
             if found.iter().any(|(other, _)| *other == name) {
-                return Err(wrong(format!("{} is said twice", shown(name))));
+                return Err(wrong(format!("{} is given twice", shown(name))));
             }
             found.push((name, value));
         }
@@ -159,36 +161,36 @@ impl<'a> Attributes<'a> {
         self.take(name).map(|value| text(name, value)).transpose()
     }
 
-    /// Nothing may be left.
+    /// Refuses attributes that remain.
     fn end(&self) -> Result<(), Pkcs11Error> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(wrong(format!("{} is not an attribute that is known here", shown(name)))),
+            Some((name, _)) => Err(wrong(format!("{} is not a supported attribute", shown(name)))),
         }
     }
 }
 
 fn module_path(query: &mut Attributes<'_>) -> Result<PathBuf, Pkcs11Error> {
     if query.take("module-name").is_some() {
-        return Err(wrong("a module is not looked for by its name: give module-path"));
+        return Err(wrong("module-name is not supported: give module-path"));
     }
     let path = query.take("module-path").ok_or_else(|| wrong("it names no module: module-path is needed"))?;
     let path = text("module-path", path)?;
-    // A relative one would be looked for in places that the environment names.
+    // The loader would search for a relative path in directories that the environment names.
     if Path::new(&path).is_absolute() { Ok(path.into()) } else { Err(wrong("module-path is not absolute")) }
 }
 
-/// `file:/DIR/FILE` or `file:///DIR/FILE`; a command (`|…`) is never run.
+/// `file:/DIR/FILE` or `file:///DIR/FILE`; a command (`|…`) is refused.
 fn pin_source(value: &str) -> Result<PathBuf, Pkcs11Error> {
     let value = text("pin-source", value)?;
     let path = value.strip_prefix("file:").map(|path| path.strip_prefix("//").unwrap_or(path));
     path.filter(|path| Path::new(path).is_absolute())
         .map(PathBuf::from)
-        .ok_or_else(|| wrong("pin-source is not file:/ and the path of a file"))
+        .ok_or_else(|| wrong("pin-source is not file: with an absolute path"))
 }
 
 fn slot_id(text: &str) -> Result<u64, Pkcs11Error> {
-    // The type's own parser takes a sign.
+    // `parse` alone accepts a sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or_else(|| wrong("slot-id is not a decimal number"))
 }
@@ -200,9 +202,9 @@ fn text(name: &'static str, value: &str) -> Result<String, Pkcs11Error> {
         .ok_or_else(|| wrong(format!("the value of {name} is not printable text in UTF-8")))
 }
 
-/// A value without its percent-encoding (RFC 3986, section 2.1), and not empty.
+/// Decodes a percent-encoded value (RFC 3986, section 2.1), which must not be empty.
 fn decoded(name: &'static str, value: &str) -> Result<Vec<u8>, Pkcs11Error> {
-    let bad = || wrong(format!("the value of {name} has a % that two hexadecimal digits do not follow"));
+    let bad = || wrong(format!("the value of {name} has a % without two hexadecimal digits"));
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(byte) = rest.next() {
@@ -221,7 +223,7 @@ fn wrong(why: impl Into<String>) -> Pkcs11Error {
     Pkcs11Error::Uri { why: why.into() }
 }
 
-/// The name of an attribute, cut for a message.
+/// Name of an attribute, shortened for a message.
 fn shown(name: &str) -> String {
     name.chars().take(40).collect()
 }
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_name_one_key_of_one_module_is_refused() {
+    fn uris_that_do_not_name_one_key_of_one_module_are_refused() {
         for (bad, why) in [
             ("", "begin"),
             ("vault:key", "begin"),
@@ -272,13 +274,13 @@ mod tests {
             ("pkcs11:object=a?module-path=libsofthsm2.so", "absolute"),
             ("pkcs11:object=a?module-path=", "no value"),
             ("pkcs11:object=a?module-path=/a%00b", "printable"),
-            ("pkcs11:object=a?module-name=softhsm2", "by its name"),
+            ("pkcs11:object=a?module-name=softhsm2", "module-name"),
             ("pkcs11:object=a;module-path=/x", "after the question mark"),
             ("pkcs11:token=a?module-path=/x", "names no key"),
             ("pkcs11:object=?module-path=/x", "no value"),
             ("pkcs11:id=?module-path=/x", "no value"),
-            ("pkcs11:object=a;object=b?module-path=/x", "object is said twice"),
-            ("pkcs11:object=a?module-path=/x&module-path=/y", "said twice"),
+            ("pkcs11:object=a;object=b?module-path=/x", "object is given twice"),
+            ("pkcs11:object=a?module-path=/x&module-path=/y", "given twice"),
             ("pkcs11:object=a;?module-path=/x", "NAME=VALUE"),
             ("pkcs11:;object=a?module-path=/x", "NAME=VALUE"),
             ("pkcs11:object?module-path=/x", "NAME=VALUE"),
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_in_the_uri_is_refused_and_repeated_nowhere() {
+    fn a_pin_in_the_uri_is_refused_and_not_quoted() {
         for bad in [
             "pkcs11:object=a?module-path=/x&pin-value=4711",
             "pkcs11:object=a?pin-value=4711",

@@ -1,5 +1,4 @@
-//! HTTPS to a key management service: deadlines, bounded answers, bounded retries, no redirects, no
-//! proxies, no plain http.
+//! HTTPS transport: deadlines, size limits, few retries; no redirects, no proxies, no plain http.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -10,49 +9,49 @@ use rustls::crypto::aws_lc_rs;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use zeroize::Zeroizing;
 
-use super::KmsError;
-use super::trust::Trust;
+use crate::keys::kms::error::KmsError;
+use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 
-/// How long one connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Time limit of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one request may take in all.
-const REQUEST: Duration = Duration::from_secs(10);
+/// Time limit of a request, connection included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before each further attempt.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// Pauses before the retries.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
-/// The most that an answer may hold; a true one is a few hundred bytes.
-const MOST: u64 = 256 << 10;
+/// Longest response body, in bytes. Real ones are below 16 KiB.
+const MAX_RESPONSE: usize = 256 << 10;
 
-/// One service.
+/// HTTPS client of one service.
 pub(super) struct Https {
     agent: ureq::Agent,
     address: String,
 }
 
-/// What to ask.
-pub(super) enum Call<'a> {
+/// Request to a service.
+pub(super) enum HttpsRequest<'a> {
     /// `GET`.
     Get,
     /// `POST` of a JSON text.
     Post(&'a [u8]),
 }
 
-/// An answer, whatever its status.
-pub(super) struct Answer {
+/// Response of any status.
+pub(super) struct HttpsResponse {
     pub(super) status: u16,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Https {
-    pub(super) fn new(address: &str, trust: &Trust) -> Self {
-        let anchors: Vec<_> =
-            trust.anchors().iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    pub(super) fn new(address: &str, anchors: &KmsTrustAnchors) -> Self {
+        let roots: Vec<_> =
+            anchors.certificates().iter().map(|der| Certificate::from_der(der).to_owned()).collect();
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-            .root_certs(RootCerts::new_with_certs(&anchors))
+            .root_certs(RootCerts::new_with_certs(&roots))
             .build();
         let agent = ureq::Agent::config_builder()
             .tls_config(tls)
@@ -60,43 +59,49 @@ impl Https {
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(REQUEST))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(REQUEST_TIMEOUT))
             .user_agent(concat!("cluster-ca/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
         Self { agent, address: address.to_owned() }
     }
 
-    /// Sends one request, again if the service is briefly unable; every request here may be sent twice.
+    /// Sends a request, and retries it if the service is briefly unavailable. Every request of this client may
+    /// be repeated safely.
     pub(super) fn call(
         &self,
         path: &str,
         headers: &[(&str, &str)],
-        call: &Call<'_>,
-    ) -> Result<Answer, KmsError> {
-        let mut pauses = PAUSES.iter();
+        request: &HttpsRequest<'_>,
+    ) -> Result<HttpsResponse, KmsError> {
+        let mut pauses = RETRY_PAUSES.iter();
         loop {
-            let answer = self.once(path, headers, call);
-            let again = match &answer {
-                Ok(answer) => is_brief(answer.status),
+            let response = self.once(path, headers, request);
+            let retry = match &response {
+                Ok(response) => is_temporary(response.status),
                 Err(error) => never_arrived(error),
             };
             match pauses.next() {
-                Some(pause) if again => thread::sleep(*pause),
-                _ => return answer.map_err(|error| self.failure(error)),
+                Some(pause) if retry => thread::sleep(*pause),
+                _ => return self.complete(response.map_err(|error| self.failure(error))?),
             }
         }
     }
 
-    fn once(&self, path: &str, headers: &[(&str, &str)], call: &Call<'_>) -> Result<Answer, ureq::Error> {
+    fn once(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        request: &HttpsRequest<'_>,
+    ) -> Result<HttpsResponse, ureq::Error> {
         let url = format!("{}/v1/{path}", self.address);
-        let mut response = match call {
-            Call::Get => {
+        let mut response = match request {
+            HttpsRequest::Get => {
                 let request = self.agent.get(&url);
                 headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call()?
             }
-            Call::Post(json) => {
+            HttpsRequest::Post(json) => {
                 let request = self.agent.post(&url).content_type("application/json");
                 headers
                     .iter()
@@ -105,10 +110,20 @@ impl Https {
             }
         };
         let status = response.status().as_u16();
-        // One allocation: what it holds may be a data key.
-        let mut body = Zeroizing::new(Vec::with_capacity(usize::try_from(MOST).unwrap_or_default()));
-        response.body_mut().as_reader().take(MOST).read_to_end(&mut body)?;
-        Ok(Answer { status, body })
+        // One allocation, since the body may be a data key: growing would leave a copy behind. One byte more
+        // than the limit tells a longer body from one that fits.
+        let mut body = Zeroizing::new(Vec::with_capacity(MAX_RESPONSE + 1));
+        let limit = u64::try_from(body.capacity()).unwrap_or(u64::MAX);
+        response.body_mut().as_reader().take(limit).read_to_end(&mut body)?;
+        Ok(HttpsResponse { status, body })
+    }
+
+    /// Refuses a response that was cut at the limit.
+    fn complete(&self, response: HttpsResponse) -> Result<HttpsResponse, KmsError> {
+        if response.body.len() <= MAX_RESPONSE {
+            return Ok(response);
+        }
+        Err(KmsError::Protocol { address: self.address.clone(), why: "it is longer than 256 KiB" })
     }
 
     fn failure(&self, error: ureq::Error) -> KmsError {
@@ -123,14 +138,14 @@ impl Https {
     }
 }
 
-/// Statuses after which the same request may well succeed: a standby that is behind (412), too many
-/// requests, an election, a gateway in between.
-fn is_brief(status: u16) -> bool {
+/// Whether a retry may succeed: a lagging standby (412), a rate limit, a leader election, a gateway in
+/// between.
+fn is_temporary(status: u16) -> bool {
     matches!(status, 412 | 429 | 500 | 502 | 504)
 }
 
-/// Whether the request cannot have reached the service. One that is slow is not asked again: that
-/// would only add to what it has to do.
+/// Whether the request cannot have reached the service. After a timeout there is no retry: it would add to
+/// the load of a slow service.
 fn never_arrived(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::ConnectionFailed => true,
@@ -141,7 +156,7 @@ fn never_arrived(error: &ureq::Error) -> bool {
     }
 }
 
-/// What is wrong with the server's certificate, where that is what failed.
+/// Reason why the server's certificate was refused; `None` for any other failure.
 fn untrusted(error: &io::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = match error.get_ref() {
         Some(inner) => Some(inner),

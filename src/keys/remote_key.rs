@@ -1,5 +1,5 @@
-//! Private keys that never leave the service or token that holds them: it is sent a digest and gives back a
-//! signature, which is verified here before anybody relies on it.
+//! Non-exportable keys: a service or token receives a digest and returns a signature, which is verified
+//! here before use.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -8,34 +8,34 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 
-use super::KeyError;
+use super::error::KeyError;
 use super::kms::KmsError;
 
-/// Signs digests with an ECDSA P-256 key that is held elsewhere.
+/// Signer with a non-exportable ECDSA P-256 key.
 pub trait DigestSigner: Send + Sync {
-    /// DER of the public half's SubjectPublicKeyInfo.
+    /// SubjectPublicKeyInfo of the key, in DER.
     ///
     /// # Errors
-    /// [`KmsError`], above all when the key is missing or of another type.
+    /// [`KmsError`], notably when the key is missing or of another type.
     fn public_key_info(&self) -> Result<Vec<u8>, KmsError>;
 
-    /// The signature of a SHA-256 digest, in DER (RFC 3279, section 2.2.3).
+    /// Signs a SHA-256 digest; the signature is DER (RFC 3279, section 2.2.3).
     ///
     /// # Errors
     /// [`KmsError`].
     fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, KmsError>;
 }
 
-/// A key that is held elsewhere.
-pub(super) struct HeldKey {
+/// A non-exportable key and its public half.
+pub(super) struct RemoteKey {
     signer: Box<dyn DigestSigner>,
     public_key: SubjectPublicKeyInfo,
-    /// Why a signature could not be had, the first of them that nobody has asked for yet: the signing
-    /// library has no room for the reason, and what follows on other threads may only follow from it.
+    /// The first failed signature since the last `take_failure`: rcgen's error type cannot carry the
+    /// cause, and later failures on other threads may only be its consequences.
     failure: Mutex<Option<KmsError>>,
 }
 
-impl HeldKey {
+impl RemoteKey {
     pub(super) fn new(signer: Box<dyn DigestSigner>) -> Result<Self, KeyError> {
         let info = signer.public_key_info()?;
         let public_key = SubjectPublicKeyInfo::from_der(&info).map_err(|_| KeyError::Unsupported)?;
@@ -64,8 +64,8 @@ impl HeldKey {
     }
 }
 
-impl fmt::Debug for HeldKey {
+impl fmt::Debug for RemoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HeldKey(…)")
+        f.write_str("RemoteKey(…)")
     }
 }

@@ -1,4 +1,4 @@
-//! Files that hold a private key, whatever protects it: recognised, opened, and sealed.
+//! Key files: unencrypted PEM, passphrase-encrypted PEM, or an envelope.
 
 use std::path::Path;
 
@@ -6,55 +6,58 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::envelope::Envelope;
-use super::kms::KeyWrap;
+use super::error::KeyError;
+use super::kms::{KeyWrap, WrappedKey};
+use super::passphrase;
+use super::private_key::PrivateKey;
 use super::unlock::Unlock;
-use super::{KeyError, PrivateKey, passphrase};
 use crate::files;
 use crate::secret::Secret;
 use crate::x509::pem;
 
-/// A private key as it is kept: read, but not opened.
+/// Contents of a key file, not yet opened.
 #[derive(Debug)]
 pub enum KeyFile {
     /// PKCS#8 (or an older form) in PEM, unencrypted.
     Plain(Secret),
-    /// PKCS#8 encrypted with a passphrase: the DER of its `EncryptedPrivateKeyInfo`.
+    /// PKCS#8 `EncryptedPrivateKeyInfo` in DER: encrypted with a passphrase.
     Passphrase(Vec<u8>),
-    /// Encrypted with a data key that a key management service wraps.
+    /// Encrypted with a data key wrapped by a key management service.
     Envelope(Box<Envelope>),
 }
 
-/// What protects a private key at rest beyond the mode of its file.
+/// Protection of a private key at rest, beyond the mode of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "protection", rename_all = "kebab-case")]
 pub enum Protection {
-    /// It is not here: a service or a token holds it, and it never leaves it.
-    Held {
-        /// What holds it.
+    /// Non-exportable key in a service or token.
+    #[serde(rename = "held")]
+    NotExportable {
+        /// The service or token.
         by: String,
     },
-    /// A key management service; without it the key does not open.
+    /// A key management service, without which the key does not open.
     Kms {
-        /// The kind of service.
+        /// Kind of the service, such as `vault`.
         kms: &'static str,
-        /// The service's name for the wrapping key.
+        /// Name or identifier of the wrapping key.
         wrapping_key: String,
-        /// The version of the wrapping key, where the service tells.
+        /// Version of the wrapping key, where the wrapped form shows it.
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
     },
-    /// Nothing.
+    /// None.
     None,
     /// A passphrase.
     Passphrase,
 }
 
-/// What shall protect a key.
+/// Protection for a key to be sealed.
 #[derive(Clone, Copy)]
 pub enum NewProtection<'a> {
-    /// A data key of its own, wrapped by this service.
-    Kms(&'a dyn KeyWrap),
-    /// Nothing but the mode of its file.
+    /// An envelope, whose data key this service wraps.
+    Kms(&'a dyn KeyWrap<WrappedKey>),
+    /// None but the mode of its file.
     None,
     /// This passphrase.
     Passphrase(&'a Secret),
@@ -63,7 +66,7 @@ pub enum NewProtection<'a> {
 impl std::fmt::Display for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Held { by } => write!(f, "never leaves {by}"),
+            Self::NotExportable { by } => write!(f, "non-exportable, in {by}"),
             Self::Kms { kms, wrapping_key, version: None } => write!(f, "{kms} key {wrapping_key}"),
             Self::Kms { kms, wrapping_key, version: Some(version) } => {
                 write!(f, "{kms} key {wrapping_key}, version {version}")
@@ -75,18 +78,18 @@ impl std::fmt::Display for Protection {
 }
 
 impl KeyFile {
-    /// Reads a key file that its owner alone may read.
+    /// Reads a private key file (0600).
     ///
     /// # Errors
-    /// [`KeyError`] for a file that is missing, exposed, or of no form that is known.
+    /// [`KeyError`] for a file that is missing, readable by other users, or of an unknown form.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         Self::parse(files::read_private(path)?).map_err(|error| error.in_file(path))
     }
 
-    /// Recognises what a key file holds.
+    /// Detects the form of a key file.
     ///
     /// # Errors
-    /// [`KeyError`] for an envelope that cannot be read.
+    /// [`KeyError`] for a malformed envelope.
     pub fn parse(contents: Secret) -> Result<Self, KeyError> {
         let text = contents.expose();
         if Envelope::is_like(text) {
@@ -94,16 +97,15 @@ impl KeyFile {
         }
         match pem::only_block(text) {
             Ok(block) if block.label == passphrase::LABEL => Ok(Self::Passphrase(block.der().to_vec())),
-            // Whether it is a key is for `PrivateKey::from_pem` to say.
+            // `PrivateKey::from_pem` reports anything that is not a key.
             _ => Ok(Self::Plain(contents)),
         }
     }
 
-    /// Seals `key` in the way wanted, and opens it again to be sure that it can be: nobody notices a
-    /// key that was lost in this step before it is needed.
+    /// Seals `key`, and opens the result as a test: a key lost here would be missed only when it is needed.
     ///
     /// # Errors
-    /// [`KeyError::WeakPassphrase`], [`KeyError::Seal`], or what the key management service says.
+    /// [`KeyError::WeakPassphrase`], [`KeyError::Seal`], [`KeyError::Kms`].
     pub fn seal(key: &PrivateKey, cluster: Uuid, protection: NewProtection<'_>) -> Result<Self, KeyError> {
         let (sealed, again) = match protection {
             NewProtection::None => {
@@ -112,8 +114,8 @@ impl KeyFile {
                 (Self::Plain(pem), again)
             }
             NewProtection::Passphrase(passphrase) => {
-                passphrase::judge_new_passphrase(passphrase)?;
-                let der = passphrase::encrypt(key.pair()?.serialized_der(), passphrase)?;
+                passphrase::check_new_passphrase(passphrase)?;
+                let der = passphrase::encrypt(key.der()?, passphrase)?;
                 let again = passphrase::decrypt(&der, passphrase)?.ok_or(KeyError::Seal)?;
                 (Self::Passphrase(der), PrivateKey::from_pkcs8(again.expose())?)
             }
@@ -126,10 +128,10 @@ impl KeyFile {
         if again.public_key_info() == key.public_key_info() { Ok(sealed) } else { Err(KeyError::Seal) }
     }
 
-    /// What is to be written to the file.
+    /// Serializes the key file.
     ///
     /// # Errors
-    /// [`KeyError::Seal`] when it cannot be encoded, which no key of ours causes.
+    /// [`KeyError::Seal`] when it cannot be serialized.
     pub fn into_contents(self) -> Result<Secret, KeyError> {
         Ok(match self {
             Self::Plain(pem) => pem,
@@ -138,24 +140,24 @@ impl KeyFile {
         })
     }
 
-    /// What protects the key.
+    /// Protection of the key.
     #[must_use]
     pub fn protection(&self) -> Protection {
         match self {
             Self::Plain(_) => Protection::None,
             Self::Passphrase(_) => Protection::Passphrase,
             Self::Envelope(envelope) => Protection::Kms {
-                kms: envelope.wrapped().kms(),
+                kms: envelope.wrapped().kind(),
                 wrapping_key: envelope.wrapped().key().to_owned(),
                 version: envelope.wrapped().version(),
             },
         }
     }
 
-    /// Opens the key with what `unlock` supplies; `path` is where it was read from.
+    /// Opens the key with the secrets from `unlock`; `path` is its file.
     ///
     /// # Errors
-    /// [`KeyError`]: above all [`KeyError::WrongPassphrase`] and what the key management service says.
+    /// [`KeyError`], notably [`KeyError::WrongPassphrase`] and [`KeyError::Kms`].
     pub fn open(&self, path: &Path, unlock: &dyn Unlock) -> Result<PrivateKey, KeyError> {
         match self {
             Self::Plain(pem) => PrivateKey::from_pem(pem).map_err(|error| error.in_file(path)),
@@ -172,7 +174,7 @@ impl KeyFile {
 }
 
 impl PrivateKey {
-    /// Opens the key in a file, whatever protects it; plain files need nothing of `unlock`.
+    /// Reads and opens a key file of any form; an unencrypted one needs nothing from `unlock`.
     ///
     /// # Errors
     /// As [`KeyFile::read`] and [`KeyFile::open`].
