@@ -14,7 +14,7 @@ use crate::keys::PrivateKey;
 use crate::store::Inventory;
 use crate::x509::pem;
 
-/// The right to change a home, and the root's key. One process at a time has it.
+/// Exclusive write access to a home, with the root key. Holds the lock of the home until dropped.
 pub struct Authority {
     pub(super) cluster: Cluster,
     pub(super) signer: Issuer<'static, PrivateKey>,
@@ -23,18 +23,18 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Takes the lock, opens the key, checks that key and certificate belong together, and finishes
-    /// what an earlier process left half done.
+    /// Takes the lock, opens the root key, checks it against the certificate, and recovers from an
+    /// interrupted process.
     ///
     /// # Errors
-    /// [`CaError`]; above all [`CaError::KeyMismatch`], and what [`Cluster::open`] says.
+    /// [`CaError::KeyMismatch`] for a key of another root, and the errors of [`Cluster::open`].
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         sweep(&home.key());
         let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
-        // The bundle on disk is what machines are given: the root that signs must be in it.
+        // The bundle on disk is distributed to every machine, so the signing root must be in it.
         let path = home.certificate();
         let bundle =
             pem::certificates(&files::read(&path, files::SMALL_FILE)?).map_err(CaError::in_file(&path))?;
@@ -48,13 +48,13 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The cluster, for looking.
+    /// Read access to the same home.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// What an earlier process had left half done and what became of it.
+    /// Work of an interrupted process that opening the home completed or undid.
     #[must_use]
     pub fn recovered(&self) -> &[RecoveryOutcome] {
         &self.recovered

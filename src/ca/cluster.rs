@@ -16,11 +16,11 @@ use crate::store::{self, Inventory, Record, Status};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier};
 
-/// A cluster's home, open for looking.
+/// Read access to a CA home.
 #[derive(Debug)]
 pub struct Cluster {
     pub(super) home: Home,
-    /// The home as an absolute path: what the inventory's paths are relative to.
+    /// The home as an absolute path. Paths in the inventory are relative to it.
     pub(super) location: PathBuf,
     pub(super) context: Context,
     pub(super) inventory: Inventory,
@@ -30,10 +30,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Opens the home for reading; nobody who writes is waited for or kept waiting.
+    /// Opens the home for reading. Readers and writers do not block each other.
     ///
     /// # Errors
-    /// [`CaError`]: no cluster there, the directory open to others, or the inventory unreadable.
+    /// [`CaError`] if there is no cluster, the directory is accessible to others, or the inventory is
+    /// unreadable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         Self::with_inventory(home, context, Inventory::open_reader(&home.database())?)
@@ -57,7 +58,7 @@ impl Cluster {
         })
     }
 
-    /// The inventory, for questions.
+    /// The inventory, for queries.
     #[must_use]
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
@@ -69,31 +70,32 @@ impl Cluster {
         &self.facts
     }
 
-    /// The trust domain of every identity here.
+    /// Trust domain of every identity in this cluster.
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.facts.trust_domain
     }
 
-    /// The root that signs now.
+    /// The active root, which signs certificates and CRLs.
     #[must_use]
     pub fn root(&self) -> &Certificate {
         &self.root
     }
 
-    /// The roots that this cluster's machines trust, checked.
+    /// Reads and validates the trust bundle `cluster.crt`.
     ///
     /// # Errors
-    /// [`CaError`] when `cluster.crt` is missing or not fit to be trusted.
+    /// [`CaError`] if the file is missing or an anchor in it is not valid.
     pub fn trust_bundle(&self, at: OffsetDateTime) -> Result<TrustBundle, CaError> {
         let path = self.home.certificate();
         TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at).map_err(CaError::in_file(&path))
     }
 
-    /// What holds the root's key, if it is not in a file: known without asking anybody.
+    /// The configured service or token that holds the root key, or `None` if the key is in a file. Reads
+    /// the configuration only and does not connect.
     ///
     /// # Errors
-    /// [`CaError::Kms`] when the configuration cannot be read.
+    /// [`CaError::Kms`] if the configuration cannot be read.
     pub fn remote_signer(&self) -> Result<Option<SigningService>, CaError> {
         if files::occupied(&self.home.key()) {
             return Ok(None);
@@ -101,11 +103,11 @@ impl Cluster {
         Ok(Configuration::load(&self.home.kms())?.signer)
     }
 
-    /// The root's key, from its file or from the service or token that holds it.
+    /// Opens the root key, from its file or through the service or token that holds it.
     ///
     /// # Errors
-    /// [`CaError::KeyMismatch`] or [`CaError::RemoteKeyMismatch`] when it is another root's, and what keeps
-    /// it from being opened.
+    /// [`CaError::KeyMismatch`] or [`CaError::RemoteKeyMismatch`] for a key of another root, and errors of
+    /// opening it.
     pub(super) fn root_key(&self) -> Result<PrivateKey, CaError> {
         let (home, unlock) = (&self.home, self.context.unlock.as_ref());
         let is_roots = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
@@ -124,11 +126,11 @@ impl Cluster {
         if is_roots(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
     }
 
-    /// Has the service or token that holds the root's key sign something of no use, if the key is not in
-    /// a file.
+    /// Makes a test signature with a root key that a service or token holds. Does nothing for a key in a
+    /// file.
     ///
     /// # Errors
-    /// What keeps it from signing, or [`CaError::RemoteKeyMismatch`].
+    /// [`CaError::RemoteKeyMismatch`], and errors of the service or token.
     pub fn test_remote_signer(&self) -> Result<(), CaError> {
         if self.remote_signer()?.is_some() {
             self.root_key()?.test_signature()?;
@@ -136,22 +138,22 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where a file is that the inventory names: below the home, wherever the home is now, or at an
-    /// absolute path.
+    /// Absolute path of a file recorded in the inventory: relative paths start at the home's current
+    /// location.
     #[must_use]
     pub fn locate(&self, recorded: &Path) -> PathBuf {
         self.location.join(recorded)
     }
 
-    /// An absolute path as the inventory names it, so that a home can be moved with all that is in it.
+    /// Path as the inventory records it: relative inside the home, so that the home can be moved.
     pub(super) fn recorded(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.location).unwrap_or(path).to_owned()
     }
 
-    /// Finds the one certificate that `target` names.
+    /// Finds the one certificate that `target` refers to.
     ///
-    /// A name stands for its one certificate that was not renewed, if several for the one among them
-    /// that holds.
+    /// A name refers to its certificate that has not been renewed. If there are several, valid ones take
+    /// precedence.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], or [`CaError::Ambiguous`] with the candidates.
@@ -167,10 +169,10 @@ impl Cluster {
         exactly_one(target, candidates)
     }
 
-    /// Every certificate that `target` names, newest first; reserved ones only by serial number.
+    /// All certificates that `target` refers to, newest first. Reserved ones match only by serial number.
     ///
     /// # Errors
-    /// What the inventory says.
+    /// [`CaError::Store`] if the inventory cannot be read.
     pub fn candidates(&self, target: &Target) -> Result<Vec<Record>, CaError> {
         Ok(match target {
             Target::Serial(serial_number) => self.inventory.find(*serial_number)?,
@@ -189,7 +191,7 @@ impl Cluster {
     }
 }
 
-/// The one candidate, or why there is not one.
+/// The only candidate, or an error that lists all of them.
 pub(super) fn exactly_one(target: &Target, mut candidates: Vec<Record>) -> Result<Record, CaError> {
     match (candidates.len(), candidates.pop()) {
         (1, Some(record)) => Ok(record),

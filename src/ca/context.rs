@@ -9,21 +9,21 @@ use crate::audit::{Actor, Provenance};
 use crate::clock::{Clock, Entropy, EntropyError};
 use crate::keys::Unlock;
 
-/// What everything here is given: the time, randomness, who acts, and what opens keys.
+/// Dependencies passed to every operation.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The time.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for serial numbers and UUIDs.
     pub entropy: Arc<dyn Entropy>,
-    /// Who acts, for the audit chain.
+    /// Identity recorded in the audit chain.
     pub actor: Actor,
-    /// What opens the root's key, where more than its file protects it.
+    /// Passphrases and credentials that open the root key.
     pub unlock: Arc<dyn Unlock>,
 }
 
 impl Context {
-    /// The present, in the whole seconds that certificates, records and audit entries have.
+    /// Current time in whole seconds, the resolution of certificates, records and audit entries.
     pub(super) fn now(&self) -> OffsetDateTime {
         let now = self.clock.now();
         now.replace_nanosecond(0).unwrap_or(now)
@@ -34,10 +34,10 @@ impl Context {
     }
 }
 
-/// A new random UUID (version 4, RFC 9562).
+/// Generates a random UUID (version 4, RFC 9562).
 ///
 /// # Errors
-/// [`EntropyError`] when the generator fails.
+/// [`EntropyError`] if the generator fails.
 pub fn random_uuid(entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes)?;

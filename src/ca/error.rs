@@ -1,4 +1,4 @@
-//! Why the CA refused or failed.
+//! Errors of the CA.
 
 use std::path::{Path, PathBuf};
 
@@ -17,192 +17,192 @@ use crate::x509::crl::CrlNumber;
 use crate::x509::trust::TrustError;
 use crate::x509::{SerialNumber, Sha256, X509Error};
 
-/// Why the CA refused or failed.
+/// An operation that the CA refused or could not complete.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {
-    /// The name fits several certificates.
-    #[error("{target} fits {} certificates: {}", candidates.len(), candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    /// Several certificates match.
+    #[error("{target} matches {} certificates: {}", candidates.len(), candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The reference.
         target: Target,
-        /// The serial numbers of those it fits, newest first.
+        /// Serial numbers of all matches, newest first.
         candidates: Vec<SerialNumber>,
     },
-    /// A revocation list does not hold.
+    /// Invalid CRL.
     #[error(transparent)]
     Crl(#[from] CrlError),
-    /// The list lacks what is revoked.
-    #[error("CRL {number} lacks {missing} certificates that are revoked")]
+    /// A CRL lacks revocations recorded in the inventory.
+    #[error("CRL {number} lacks {missing} revoked certificates")]
     CrlIncomplete {
-        /// The list's number.
+        /// CRL number.
         number: CrlNumber,
-        /// How many it lacks.
+        /// Number of revocations not in it.
         missing: u64,
     },
-    /// The list is past its end, or a newer one is owed.
-    #[error("CRL {number} is past its end, or a newer one is recorded and still to be written")]
+    /// The CRL has expired, or a newer one is recorded but not yet published.
+    #[error("CRL {number} has expired, or a newer one is recorded but not yet published")]
     CrlNotCurrent {
-        /// The list's number.
+        /// CRL number.
         number: CrlNumber,
     },
-    /// It is not the list that was recorded last.
-    #[error("{} is CRL {number}, not the one that the inventory recorded last{}", path.display(), recorded.map(|number| format!(", CRL {number}")).unwrap_or_default())]
+    /// The CRL in a file is not the last one recorded.
+    #[error("{} is CRL {number}, not the CRL last recorded in the inventory{}", path.display(), recorded.map(|number| format!(" (CRL {number})")).unwrap_or_default())]
     CrlNotRecorded {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The number of the list in it.
+        /// Number of the CRL in the file.
         number: CrlNumber,
-        /// The number of the one that was recorded.
+        /// Number of the CRL last recorded.
         recorded: Option<u64>,
     },
-    /// What was done is recorded; the list that tells of it could not be written.
-    #[error("all is recorded, but CRL {number} could not be written")]
+    /// The change is recorded, but the CRL file could not be written.
+    #[error("the change is recorded, but CRL {number} could not be written")]
     CrlNotWritten {
-        /// The list's number.
+        /// CRL number.
         number: u64,
-        /// Why not.
+        /// The cause.
         source: FileError,
     },
-    /// No list is made that ends so soon or so late.
+    /// Validity of a CRL too short, or beyond the root's expiry.
     #[error(
-        "a revocation list holds for {} at least, and not past the root's end at {}; {} is not within that",
+        "a CRL must be valid for at least {} and not beyond the root's expiry at {}; {} was requested",
         format_duration(*shortest), rfc3339(*root_end), format_duration(*given)
     )]
     CrlValidity {
-        /// How long it was to hold.
+        /// Requested validity.
         given: Duration,
-        /// The shortest that one may hold.
+        /// Minimum validity.
         shortest: Duration,
-        /// When the root ends.
+        /// Expiry of the root.
         root_end: OffsetDateTime,
     },
-    /// No randomness.
+    /// The random generator failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A file could not be read, written, or should not be used as it is.
+    /// A file could not be read or written, or its mode or owner is unsafe.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file of a certificate, or of its key, holds another one than was recorded.
-    #[error("{} does not belong to certificate {serial_number} as it was recorded", path.display())]
+    /// A certificate or key file does not match the recorded certificate.
+    #[error("{} does not match certificate {serial_number} as recorded in the inventory", path.display())]
     FileMismatch {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The certificate that it should belong to.
+        /// Serial number of the recorded certificate.
         serial_number: SerialNumber,
     },
-    /// What is in a file is not what it should be.
+    /// Invalid contents of a file.
     #[error("{}: {error}", path.display())]
     InFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         error: Box<CaError>,
     },
-    /// The key that is held elsewhere and the certificate in the home do not belong together.
-    #[error("the key of {by} is not the key of the root in {}", certificate.display())]
+    /// The key in a service or token does not match the root certificate.
+    #[error("the key of {by} does not match the root certificate in {}", certificate.display())]
     RemoteKeyMismatch {
-        /// What holds the key.
+        /// Service or token that holds the key.
         by: String,
-        /// The certificate's file.
+        /// Path of the root certificate.
         certificate: PathBuf,
     },
-    /// A directory that is in use already and that others can enter.
-    #[error("{} is open to others and not empty: a CA's home must be its owner's alone", directory.display())]
+    /// The directory is not empty and is accessible to others.
+    #[error("{} is accessible to other users and not empty: a CA home must be private to its owner", directory.display())]
     HomeExposed {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
     },
-    /// There is no cluster in the directory.
+    /// The directory contains no cluster.
     #[error("there is no cluster in {}", directory.display())]
     HomeMissing {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
     },
-    /// There is a cluster, or part of one, in the directory.
-    #[error("{} has already: {}", directory.display(), files.join(", "))]
+    /// The directory contains a cluster, or part of one.
+    #[error("{} already contains: {}", directory.display(), files.join(", "))]
     HomeOccupied {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
-        /// Which of a cluster's files are there.
+        /// Names of the cluster's files that exist.
         files: Vec<&'static str>,
     },
-    /// Not a name.
+    /// Invalid name or identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The identity does not hold any more, and is not renewed.
+    /// The identity is revoked or on hold, so it is not renewed.
     #[error("{role}/{name} is not renewed: certificate {serial_number} was revoked on {} ({reason})", rfc3339(*at))]
     IdentityRevoked {
-        /// Its role.
+        /// Role of the identity.
         role: Role,
-        /// Its name.
+        /// Name within the role.
         name: Name,
-        /// The certificate that is revoked: the one to be renewed, or the newest of the identity.
+        /// Serial number of the revoked certificate: the one to renew, or the newest of the identity.
         serial_number: SerialNumber,
-        /// Since when.
+        /// Time of revocation.
         at: OffsetDateTime,
-        /// Why.
+        /// Reason for revocation.
         reason: RevocationReason,
     },
-    /// An `initialize` that had ended early was finished instead of begun anew.
-    #[error("an earlier initialize in {} had ended early; its cluster is complete now and nothing else was made", directory.display())]
+    /// An interrupted `initialize` was completed instead of starting a new one.
+    #[error("completed an interrupted initialize in {}; no second cluster was created", directory.display())]
     InitializeResumed {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
     },
-    /// Somebody else has the key that is to be certified.
-    #[error("the key is not certified again: certificate {serial_number} for it was revoked as compromised on {}", rfc3339(*at))]
+    /// The public key was revoked as compromised.
+    #[error("the key is refused: certificate {serial_number} with the same key was revoked as compromised on {}", rfc3339(*at))]
     KeyCompromised {
-        /// The certificate that was revoked.
+        /// Serial number of the revoked certificate.
         serial_number: SerialNumber,
-        /// When.
+        /// Time of revocation.
         at: OffsetDateTime,
     },
-    /// The home's inventory does not know of the home's own revocation list.
-    #[error("{} is older than {}: it knows of CRL {last}, and the file is CRL {number}", inventory.display(), crl.display())]
+    /// The inventory is older than the CRL in the home.
+    #[error("{} is older than {}: its last CRL is {last}, but the file is CRL {number}", inventory.display(), crl.display())]
     InventoryBehind {
-        /// The inventory's file.
+        /// Path of the inventory.
         inventory: PathBuf,
-        /// The list's file.
+        /// Path of the CRL.
         crl: PathBuf,
-        /// The list's number.
+        /// Number of the CRL in the file.
         number: CrlNumber,
-        /// The highest number that the inventory knows of.
+        /// Highest CRL number in the inventory.
         last: u64,
     },
-    /// The root is in the home, and what was done with it is not known any more.
-    #[error("the inventory of the cluster in {} is missing: there is no ca.db", directory.display())]
+    /// The home has a root but no inventory.
+    #[error("the inventory ca.db of the cluster in {} is missing", directory.display())]
     InventoryMissing {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
     },
-    /// A private key could not be opened or made.
+    /// A private key could not be opened or generated.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The key was made elsewhere, so that nobody here can make its successor.
-    #[error("the key of certificate {serial_number} was not made here")]
+    /// The private key was not generated by this CA, which therefore cannot replace it.
+    #[error("the key of certificate {serial_number} was not generated by this CA")]
     ExternalKey {
-        /// The certificate's serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
     },
-    /// The key and the certificate in the home do not belong together.
-    #[error("{} is not the key of the root in {}", key.display(), certificate.display())]
+    /// The root key does not match the root certificate.
+    #[error("{} does not match the root certificate in {}", key.display(), certificate.display())]
     KeyMismatch {
-        /// The key's file.
+        /// Path of the key.
         key: PathBuf,
-        /// The certificate's file.
+        /// Path of the root certificate.
         certificate: PathBuf,
     },
-    /// There is nothing to release.
+    /// The certificate is not on hold, so there is no hold to lift.
     #[error("certificate {serial_number} is not on hold")]
     NotOnHold {
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
     },
-    /// Keys are wrapped that nothing could open any more.
+    /// Keys are still wrapped by the key management service.
     #[error("{} private keys are wrapped by the key management service: {}", keys.len(), keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join(", "))]
     KeysWrapped {
-        /// Their files.
+        /// Paths of the keys.
         keys: Vec<PathBuf>,
     },
     /// A key management service could not be used.
@@ -214,128 +214,128 @@ pub enum CaError {
     /// No certificate was given.
     #[error("there is no certificate to verify")]
     NothingToVerify,
-    /// The certificate is not good for use.
+    /// The certificate is not valid.
     #[error("certificate {serial_number} of {role}/{name} is {status}")]
     NotValid {
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
-        /// Its role.
+        /// Role of the identity.
         role: Role,
-        /// Its name.
+        /// Name within the role.
         name: Name,
-        /// What it is instead.
+        /// Actual status.
         status: Status,
     },
-    /// One batch orders the same identity twice.
-    #[error("{role}/{name} is asked for twice")]
+    /// Two requests of one call are for the same identity.
+    #[error("{role}/{name} is requested twice")]
     DuplicateRequest {
-        /// The role.
+        /// Role of the identity.
         role: Role,
-        /// The name.
+        /// Name within the role.
         name: Name,
     },
-    /// A profile refuses it.
+    /// A profile refused the certificate.
     #[error(transparent)]
     Policy(#[from] IssuancePolicyError),
-    /// The profiles break a rule.
+    /// Invalid profiles.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// A root cannot be on the list that it signs.
+    /// A root cannot be on the CRL that it signs.
     #[error("certificate {serial_number} is the cluster's root: a root cannot revoke itself")]
     RootOnOwnCrl {
-        /// Its serial number.
+        /// Serial number of the root.
         serial_number: SerialNumber,
     },
-    /// A key is protected by something else than what was asked for assumes.
-    #[error("{} has this protection: {by}", path.display())]
+    /// The key's protection is not the one that the operation expects.
+    #[error("unexpected protection of {}: {by}", path.display())]
     UnexpectedProtection {
-        /// The key's file.
+        /// Path of the key.
         path: PathBuf,
-        /// What protects it.
+        /// Actual protection.
         by: Protection,
     },
-    /// The key that is to be certified is a root's.
-    #[error("the key is the root's own: whoever used it as a caller would take the root's key about")]
+    /// The public key to certify is a root's.
+    #[error("the key is a root key: it must not be used in any other certificate")]
     RootKey,
-    /// The old key is protected by more than its file's mode, and the new one would not be.
-    #[error("the new key would lie at {} without what protects the old one: {by}", path.display())]
+    /// The new key would be less protected than the old one.
+    #[error("the new key at {} would lack the protection of the old one: {by}", path.display())]
     LosesProtection {
-        /// The old key's file.
+        /// Path of the old key.
         path: PathBuf,
-        /// What protects it.
+        /// Protection of the old key.
         by: Protection,
     },
-    /// The root is past its end, or before its beginning.
-    #[error("the root is not valid now; it holds until {}", rfc3339(*not_after))]
+    /// The root is expired or not yet valid.
+    #[error("the root is not valid now; it expires at {}", rfc3339(*not_after))]
     RootExpired {
-        /// Its last second.
+        /// Expiry of the root.
         not_after: OffsetDateTime,
     },
-    /// The request is for the key that the certificate has already.
-    #[error("the request is for the key that certificate {serial_number} has already")]
+    /// The CSR has the same public key as the certificate to replace.
+    #[error("the CSR has the same key as certificate {serial_number}")]
     SameKey {
-        /// The certificate's serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
     },
-    /// More than one list where one was expected.
-    #[error("{} does not hold exactly one revocation list", path.display())]
+    /// A file with no CRL, or with several.
+    #[error("{} does not contain exactly one CRL", path.display())]
     SeveralCrls {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The signing library failed, or what it signed is not what was asked for.
+    /// The signing library failed, or its result differs from the plan.
     #[error("cannot sign: {why}")]
     Signing {
-        /// The library's words.
+        /// Description of the failure.
         why: String,
     },
-    /// The inventory refused or failed.
+    /// The inventory refused a change or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another certificate took its place already.
-    #[error("certificate {serial_number} was renewed already: certificate {by} took its place")]
+    /// The certificate has already been renewed.
+    #[error("certificate {serial_number} was already renewed: certificate {by} replaces it")]
     Superseded {
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
-        /// The serial number of the one that took its place.
+        /// Serial number of its replacement.
         by: SerialNumber,
     },
-    /// The root or the trust bundle is not fit to be trusted.
+    /// Invalid root or trust bundle.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The cluster's name cannot be its trust domain.
-    #[error("the cluster name `{name}` is not a trust domain")]
+    /// The cluster name is not a valid trust domain.
+    #[error("the cluster name `{name}` is not a valid trust domain")]
     TrustDomain {
-        /// The cluster's name.
+        /// The cluster name.
         name: String,
-        /// The rule it breaks.
+        /// The rule it violates.
         source: IdentityError,
     },
-    /// Nothing of that name or number was issued.
+    /// No certificate matches.
     #[error("there is no certificate {target}")]
     UnknownCertificate {
-        /// What was asked for.
+        /// The reference.
         target: Target,
     },
-    /// Nothing was issued for that key.
+    /// No certificate was issued for the public key.
     #[error("no certificate was issued for the key with SHA-256 {public_key}")]
     UnknownKey {
-        /// The digest of its SubjectPublicKeyInfo.
+        /// SHA-256 of its SubjectPublicKeyInfo.
         public_key: Sha256,
     },
-    /// Not the X.509 it should be.
+    /// Invalid X.509 data.
     #[error(transparent)]
     X509(#[from] X509Error),
 }
 
 impl CaError {
-    /// An error about what is in `path`, for errors that do not name it by themselves.
+    /// Adds a path to an error that does not name one.
     pub(super) fn in_file<E: Into<Self>>(path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         |error| Self::InFile { path, error: Box::new(error.into()) }
     }
 
-    /// Whether the same may well succeed later without anybody changing anything here.
+    /// True if the same operation may succeed later without a change here.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
@@ -345,7 +345,7 @@ impl CaError {
         }
     }
 
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

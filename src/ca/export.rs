@@ -1,7 +1,7 @@
-//! What leaves the home: a certificate with its key, and what every machine of the cluster trusts.
+//! Export of certificates with their keys, and of the trust files that every machine needs.
 //!
-//! Nothing is handed over that a gateway would refuse: the files are checked against the inventory
-//! and against each other when they are read.
+//! Files are checked against the inventory and against each other before they leave the home, so that
+//! nothing is exported that a gateway would refuse.
 
 use std::sync::Arc;
 
@@ -14,35 +14,34 @@ use crate::secret::Secret;
 use crate::store::{Record, Status};
 use crate::x509::{Certificate, pem};
 
-/// A certificate that may be handed over, as its files have it.
+/// A valid certificate and its key, as in their files.
 #[derive(Debug)]
 pub struct ExportedCertificate {
-    /// What the inventory knows of it.
+    /// The inventory record.
     pub record: Record,
     /// The certificate.
     pub certificate: Certificate,
-    /// The certificate's file, PEM.
+    /// Contents of the certificate file, PEM.
     pub certificate_pem: Vec<u8>,
-    /// The private key's file, PEM; `None` when the key is not here.
+    /// Contents of the private key file, PEM. `None` if the CA does not have the key.
     pub key_pem: Option<Secret>,
 }
 
-/// What every machine of the cluster needs besides its own certificate.
+/// Files that every machine needs besides its own certificate.
 #[derive(Clone, Debug)]
 pub struct TrustFiles {
-    /// The trust bundle's file.
+    /// Contents of the trust bundle, PEM.
     pub bundle: Arc<[u8]>,
-    /// The revocation list's file.
+    /// The CRL, PEM.
     pub crl: Arc<[u8]>,
 }
 
 impl Cluster {
-    /// Reads the certificate that `target` names, and its key; of several valid ones of a name, the
-    /// newest.
+    /// Reads the certificate that `target` refers to, and its key. For a name, the newest valid one.
     ///
     /// # Errors
-    /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for one that is revoked or expired,
-    /// [`CaError::FileMismatch`], or what the files say.
+    /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for a revoked or expired certificate,
+    /// [`CaError::FileMismatch`], or an unreadable file.
     pub fn export(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
         let record = self.find_to_export(target)?;
         let serial_number = record.intent.serial_number;
@@ -84,11 +83,11 @@ impl Cluster {
         }
     }
 
-    /// Reads the trust bundle and the revocation list.
+    /// Reads the trust bundle and the CRL.
     ///
     /// # Errors
-    /// [`CaError`] when one of them is missing or not what a gateway would take, or the list is not the newest
-    /// state of the home: an older one than was recorded, one that lacks a revocation, or past its end.
+    /// [`CaError`] if a file is missing or invalid, or if the CRL is expired, incomplete, or not the last
+    /// one recorded.
     pub fn trust_files(&self) -> Result<TrustFiles, CaError> {
         let now = self.context.now();
         let (crl, der) = self.verify_crl(&self.home.crl(), now)?;

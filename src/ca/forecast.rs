@@ -1,4 +1,4 @@
-//! What breaks first, and when: nothing here is wrong yet, and all of it will be if nobody acts.
+//! Forecast of upcoming expirations and their consequences.
 
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
@@ -10,79 +10,79 @@ use crate::identity::ClusterName;
 use crate::profile::ProfileSet;
 use crate::store::{Counts, CurrentCrl, Record, StoreError};
 
-/// The most certificates that are named; the others are counted.
+/// Maximum number of certificates listed individually. Further ones are only counted.
 const NAMED: u64 = 100;
 
-/// What ceases to work.
+/// Kind of outage, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutageKind {
-    /// The root ends, and everything with it.
+    /// The root expires, and every certificate with it.
     Root,
-    /// The revocation list ends: gateways refuse everybody.
+    /// The CRL expires, and gateways refuse every client.
     Crl,
-    /// New certificates no longer get their full validity, because the root ends before.
+    /// New certificates no longer get their full validity, because the root expires earlier.
     Issuing,
-    /// One certificate ends.
+    /// One certificate expires.
     Leaf,
 }
 
-/// One thing that breaks.
+/// One expected outage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
-    /// When.
+    /// Time at which it begins.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// What.
+    /// Its kind.
     pub what: OutageKind,
-    /// Which one, and what that means.
+    /// Description of the cause and its effect.
     pub message: String,
 }
 
 impl Outage {
-    /// The first to break first; of those that break at once, the one that concerns more.
+    /// Sort key: the earliest first, and at the same time the most severe first.
     const fn order(&self) -> (OffsetDateTime, OutageKind) {
         (self.at, self.what)
     }
 }
 
-/// What breaks within a window, the first to break first.
+/// Outages expected within a window.
 #[derive(Debug, Serialize)]
 pub struct Forecast {
-    /// As of when.
+    /// Start of the window.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// The end of the window.
+    /// End of the window.
     #[serde(with = "time::serde::rfc3339")]
     pub until: OffsetDateTime,
-    /// What breaks, the first to break first; at most a hundred certificates are named.
+    /// Outages in chronological order, with at most 100 certificates.
     pub outages: Vec<Outage>,
-    /// How many certificates end within the window, named or not.
+    /// Number of certificates that expire within the window, listed or not.
     pub leaves: u64,
-    /// The first thing to break, within the window or after it.
+    /// The earliest outage, inside or after the window.
     pub first: Option<Outage>,
-    /// Facts for a monitoring system.
+    /// Values for a monitoring system.
     #[serde(skip)]
     pub gauges: Gauges,
 }
 
-/// What a monitoring system keeps an eye on.
+/// Values for a monitoring system.
 #[derive(Clone, Debug)]
 pub struct Gauges {
-    /// Which cluster.
+    /// Name of the cluster.
     pub cluster: ClusterName,
-    /// How many certificates there are of each status.
+    /// Number of certificates by status.
     pub counts: Counts,
-    /// The newest revocation list.
+    /// The current CRL.
     pub crl: Option<CurrentCrl>,
-    /// When the root ends.
+    /// Expiry of the root.
     pub root_not_after: OffsetDateTime,
-    /// When the first certificate that nothing replaces ends.
+    /// Earliest expiry of a certificate that has no replacement.
     pub first_leaf_not_after: Option<OffsetDateTime>,
 }
 
 impl Forecast {
-    /// Whether nothing breaks within the window.
+    /// True if no outage falls within the window.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.outages.is_empty()
@@ -90,11 +90,12 @@ impl Forecast {
 }
 
 impl Cluster {
-    /// What breaks until `within` from now. What broke before is told too, a certificate only as long
-    /// ago as the window reaches ahead: one that ended earlier and was not replaced is not missed.
+    /// Lists outages that begin before `within` from now. Past outages are included. Of expired
+    /// certificates, only those that expired at most `within` ago are: an older one without a replacement
+    /// is not missed.
     ///
     /// # Errors
-    /// What the inventory says.
+    /// [`CaError::Store`] if the inventory cannot be read.
     pub fn forecast(&self, profiles: &ProfileSet, within: Duration) -> Result<Forecast, CaError> {
         let at = self.context.now();
         let (since, until) = (at.saturating_sub(within), at.saturating_add(within));
@@ -121,16 +122,16 @@ impl Cluster {
         Ok(Forecast { at, until, outages, leaves, first, gauges })
     }
 
-    /// The outages that concern everybody, whenever they are.
+    /// Outages that affect the whole cluster, at any time.
     fn common_outages(&self, profiles: &ProfileSet) -> Result<Vec<Outage>, CaError> {
         let root_end = self.root.not_after;
         let mut outages = vec![Outage {
             at: root_end,
             what: OutageKind::Root,
-            message: "the root ends, and every certificate with it".to_owned(),
+            message: "the root expires, and every certificate with it".to_owned(),
         }];
         for crl in self.inventory.issuers()?.into_iter().filter_map(|issuer| issuer.crl) {
-            let message = format!("CRL {} ends: gateways refuse every caller", crl.number);
+            let message = format!("CRL {} expires: gateways refuse every client", crl.number);
             outages.push(Outage { at: crl.next_update, what: OutageKind::Crl, message });
         }
         let at = self.context.now();
@@ -140,7 +141,7 @@ impl Cluster {
         for profile in profiles.leaves() {
             let validity = profile.validity().default_validity();
             let message = format!(
-                "new {} certificates get less than {}, because the root ends at {}",
+                "new {} certificates get less than {}, because the root expires at {}",
                 profile.role(),
                 format_duration(validity),
                 rfc3339(root_end)
@@ -156,17 +157,17 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// What is wrong with the list in the home, if whoever copies it from here would be let down. What the
-    /// passing of time does to it is told with its end, or the root's.
+    /// A defect that makes `cluster.crl` unusable for gateways. Expiry is excluded: it is an outage of its
+    /// own, of the CRL or the root.
     fn unusable_crl(&self, at: OffsetDateTime) -> Option<String> {
         let error = self.verify_crl(&self.home.crl(), at).err()?;
         let timely = self.root.is_valid_at(at) && error.code() != "crl.not_yet_valid";
-        timely.then(|| format!("cluster.crl cannot be used as it is: {error}"))
+        timely.then(|| format!("cluster.crl is unusable: {error}"))
     }
 }
 
 fn ending(record: &Record) -> Option<Outage> {
     let intent = &record.intent;
-    let message = format!("{}/{} ({}) ends", intent.role, intent.name, intent.serial_number);
+    let message = format!("{}/{} ({}) expires", intent.role, intent.name, intent.serial_number);
     record.issue.map(|issue| Outage { at: issue.not_after, what: OutageKind::Leaf, message })
 }

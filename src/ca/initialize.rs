@@ -1,5 +1,7 @@
-//! Making a cluster: everything is made under temporary names, made durable, and renamed, the
-//! inventory last. A home without its inventory is not a home yet.
+//! Creation of a cluster.
+//!
+//! All files are written under temporary names, synced, and renamed, the inventory last. A directory
+//! becomes a home when its inventory exists.
 
 use std::path::PathBuf;
 
@@ -24,71 +26,71 @@ use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
 
-/// A cluster that somebody wants.
+/// Parameters of a new cluster.
 #[derive(Debug)]
 pub struct NewCluster {
-    /// Its name.
+    /// Cluster name.
     pub name: ClusterName,
-    /// Its trust domain; the name, where it can be one, otherwise.
+    /// Trust domain. Defaults to the cluster name if that is a valid trust domain.
     pub trust_domain: Option<TrustDomain>,
-    /// The type of the root's key; the profile's first otherwise.
+    /// Type of the root key. Defaults to the profile's first.
     pub key_algorithm: Option<KeyAlgorithm>,
-    /// How long the root holds; the profile's default otherwise.
+    /// Validity of the root. Defaults to the profile's.
     pub validity: Option<Duration>,
-    /// The passphrase that protects the root's key; none: only its file does.
+    /// Passphrase for the root key. Without one, only file permissions protect it.
     pub passphrase: Option<Secret>,
-    /// The service or token that holds the root's key and signs by it; no key is made here then.
+    /// Service or token that holds the root key and signs with it. No key is generated then.
     pub signer: Option<Configuration>,
 }
 
-/// A cluster that was made.
+/// A new cluster.
 #[derive(Debug, Serialize)]
 pub struct Initialized {
-    /// Its name.
+    /// Cluster name.
     pub cluster: ClusterName,
-    /// Its UUID.
+    /// Cluster UUID.
     pub uuid: Uuid,
-    /// Its trust domain.
+    /// Trust domain.
     pub trust_domain: TrustDomain,
-    /// The trust bundle, to be copied to every machine.
+    /// Path of the trust bundle, to be distributed to every machine.
     #[serde(serialize_with = "crate::files::as_text")]
     pub certificate: PathBuf,
-    /// The root's private key; none when a service or a token holds it.
+    /// Path of the root's private key. `None` if a service or token holds it.
     #[serde(serialize_with = "crate::files::as_optional_text")]
     pub key: Option<PathBuf>,
-    /// What protects it.
+    /// Protection of the root key.
     pub key_protection: Protection,
-    /// The revocation list, still empty.
+    /// Path of the CRL, which is empty.
     #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
-    /// The inventory.
+    /// Path of the inventory.
     #[serde(serialize_with = "crate::files::as_text")]
     pub database: PathBuf,
-    /// The root's serial number.
+    /// Serial number of the root.
     pub serial_number: SerialNumber,
-    /// The identifier of the root's key.
+    /// Key identifier of the root.
     pub key_identifier: KeyIdentifier,
-    /// The type of the root's key.
+    /// Type of the root key.
     pub key_algorithm: KeyAlgorithm,
-    /// When the root begins to hold.
+    /// Start of the root's validity.
     #[serde(with = "time::serde::rfc3339")]
     pub not_before: OffsetDateTime,
-    /// When the root ceases to hold.
+    /// Expiry of the root.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
-    /// When the revocation list must be replaced.
+    /// Expiry of the CRL.
     #[serde(with = "time::serde::rfc3339")]
     pub crl_next_update: OffsetDateTime,
-    /// Whether the temporary files of an `initialize` that ended early were removed.
+    /// True if temporary files of an interrupted `initialize` were removed.
     #[serde(skip)]
     pub removed_leftovers: bool,
 }
 
-/// Makes the root of a new cluster, an empty revocation list and an inventory in `home`.
+/// Creates a root, an empty CRL and an inventory in `home`.
 ///
 /// # Errors
-/// [`CaError::HomeOccupied`] when any of them is there, before anything is made; [`CaError::TrustDomain`]
-/// when the name cannot be a trust domain and none was given.
+/// [`CaError::HomeOccupied`] if any of them exists; nothing is created then. [`CaError::TrustDomain`]
+/// if the cluster name is not a valid trust domain and none was given.
 pub fn initialize(
     home: &Home,
     wanted: &NewCluster,
@@ -139,7 +141,7 @@ pub fn initialize(
     let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
     let made = key_file(home, wanted, &key, uuid)
         .and_then(|key_path| fill(home, &mut inventory, &root, key, key_path, &provenance));
-    // Closing takes the log into the database, so that one file is all there is to rename.
+    // Closing merges the write-ahead log into the database, so that only one file has to be renamed.
     drop(inventory);
     let signer = wanted.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
     let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
@@ -168,7 +170,8 @@ pub fn initialize(
     })
 }
 
-/// The one private file of a new home: the root's key, or where it is held.
+/// Path and contents of the private file of a new home: the root key, or the configuration of the
+/// service that holds it.
 fn key_file(
     home: &Home,
     wanted: &NewCluster,
@@ -182,7 +185,7 @@ fn key_file(
     Ok((home.key(), KeyFile::seal(key, cluster, protection)?.into_contents()?))
 }
 
-/// The first revocation list, recorded, and the three files beside the inventory, staged and durable.
+/// Signs and records the first CRL. Stages and syncs the three files besides the inventory.
 fn fill(
     home: &Home,
     inventory: &mut Inventory,

@@ -1,9 +1,9 @@
-//! What is done: a cluster's root made, certificates issued, renewed and revoked, revocation lists
-//! written.
+//! The certificate authority: root creation, issuing, renewal, revocation, CRLs, backup and diagnosis.
 //!
-//! [`Cluster`] looks at a home without changing it; [`Authority`] holds the right to change it and
-//! the root's key. Everything about the directory itself is in [`Home`]. Nothing here prints, asks,
-//! or knows that there is a network.
+//! [`Cluster`] is read access to a CA home. [`Authority`] is write access with the root key,
+//! [`InventoryWriter`] without it, and [`KeyProtection`] changes how private keys are protected.
+//! [`Home`] knows every file name in the directory. Nothing in this module prints, prompts, or uses the
+//! network, except through the key management services of [`crate::keys`].
 
 mod authority;
 pub mod backup;

@@ -6,7 +6,7 @@ use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 use super::error::CaError;
 use crate::keys::PrivateKey;
 
-/// What the key's signatures are made with, as an AlgorithmIdentifier (DER, without tag and length).
+/// Signature algorithm of a key as an AlgorithmIdentifier (DER, without tag and length).
 pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmIdentifier, CaError> {
     let known = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, alg_id::ECDSA_SHA256),
@@ -16,17 +16,16 @@ pub(super) fn signature_algorithm(key: &impl PublicKeyData) -> Result<AlgorithmI
     ];
     let found = known.into_iter().find(|(algorithm, _)| key.algorithm() == *algorithm);
     found.map(|(_, identifier)| identifier).ok_or_else(|| CaError::Signing {
-        why: "the key's signature algorithm is not one that revocation lists are signed with".to_owned(),
+        why: "the key's signature algorithm is not supported for CRLs".to_owned(),
     })
 }
 
-/// The one translation of rcgen's errors.
+/// Translates errors of rcgen, here only.
 pub(super) fn signing_failed(error: rcgen::Error) -> CaError {
     CaError::Signing { why: error.to_string() }
 }
 
-/// Why a key that is held elsewhere did not sign, where that is what failed: the signing library only
-/// says that it did not.
+/// Replaces a signing error by the cause that a remote signer keeps, because rcgen cannot carry it.
 pub(super) fn with_signer_failure<T>(key: &PrivateKey, result: Result<T, CaError>) -> Result<T, CaError> {
     match result {
         Err(CaError::Signing { why }) => {

@@ -1,16 +1,16 @@
-//! References to certificates as commands take them.
+//! References to certificates, as users type them.
 
 use crate::identity::{IdentityError, Name, Role, role_and_name};
 use crate::x509::{Certificate, SerialNumber, X509Error};
 
-/// How a person names a certificate: by serial number, by role and name, or by having it.
+/// A reference to a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The certificate itself.
+    /// The certificate itself, read from a file.
     Certificate(Box<Certificate>),
-    /// `0123…`: hexadecimal, with or without colons.
+    /// Serial number in hexadecimal, with or without colons.
     Serial(SerialNumber),
-    /// `api-user/alice`.
+    /// Role and name, such as `api-user/alice`.
     Identity(Role, Name),
 }
 

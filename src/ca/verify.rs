@@ -1,4 +1,4 @@
-//! Judging a certificate as this cluster's machines would, and telling every rule that it breaks.
+//! Verification of a certificate as the machines of the cluster would do it, with all violations.
 
 use rustls_pki_types::ServerName;
 use serde::Serialize;
@@ -12,41 +12,41 @@ use crate::revocation::{RevocationSet, RevocationStatus};
 use crate::x509::trust::{self, Purpose, VerifiedChain};
 use crate::x509::{Certificate, SerialNumber};
 
-/// What a certificate is to be good for.
+/// Requirements of a verification.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// The purpose; by default each that the certificate claims.
+    /// Required purpose. Defaults to every purpose that the certificate claims.
     pub purpose: Option<Purpose>,
-    /// The host that it must name.
+    /// Host that the certificate must be valid for.
     pub host: Option<Host>,
-    /// When.
+    /// Time of the verification.
     pub at: OffsetDateTime,
 }
 
-/// How a certificate was judged.
+/// Result of a verification.
 #[derive(Debug, Serialize)]
 pub struct VerificationReport {
-    /// Its serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
-    /// Its subject.
+    /// Subject.
     pub subject: String,
-    /// Whom it is for; none when it does not say so in a way that counts.
+    /// SPIFFE ID. `None` if the certificate has no valid one.
     pub spiffe_id: Option<Identity>,
-    /// The purposes that it is good for.
+    /// Purposes for which the certificate is valid.
     pub purposes: Vec<Purpose>,
-    /// When it ceases to hold.
+    /// Expiry.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
-    /// The rules that it breaks; none when it is good.
+    /// Violated rules. Empty for a valid certificate.
     pub broken: Vec<BrokenRule>,
 }
 
-/// A rule that a certificate breaks.
+/// A violated rule.
 #[derive(Debug, Serialize)]
 pub struct BrokenRule {
-    /// The stable code of the rule.
+    /// Stable code of the rule.
     pub code: &'static str,
-    /// What is wrong.
+    /// Description of the violation.
     pub message: String,
 }
 
@@ -57,11 +57,11 @@ impl VerificationReport {
 }
 
 impl Cluster {
-    /// Judges the first of `certificates`; the others are its intermediates.
+    /// Verifies the first of `certificates`, with the others as intermediates.
     ///
     /// # Errors
-    /// [`CaError`] when the cluster's own files are missing or not fit to judge by; what is wrong with
-    /// the certificate is in the verdict.
+    /// [`CaError`] if the cluster's own files are missing or invalid. Problems of the certificate are in
+    /// the report.
     pub fn verify(
         &self,
         certificates: &[Certificate],
@@ -124,31 +124,27 @@ impl Cluster {
             RevocationStatus::Good => {}
             standing => verdict.breaks(standing.code(), &standing),
         }
-        // A good signature under a number that the inventory does not know means that somebody else
-        // signs with the root's key.
+        // A valid signature on a certificate that the inventory does not know: someone else signs with the
+        // root key.
         let records = self.inventory.find(verdict.serial_number)?;
         let fingerprint = chain.leaf.fingerprint();
         let known =
             records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
         if !known {
-            verdict
-                .breaks("verify.not_in_inventory", &"the root signed it, but the inventory does not know it");
+            verdict.breaks("verify.not_in_inventory", &"signed by the root, but not in the inventory");
         }
         let revoked = records.iter().find_map(|record| record.revocation);
         if let Some(revocation) = revoked
             && verdict.broken.iter().all(|rule| rule.code != "revocation.revoked")
         {
             let since = crate::clock::rfc3339(revocation.at);
-            verdict.breaks(
-                "verify.crl_behind",
-                &format!("it was revoked on {since}, but cluster.crl does not say so"),
-            );
+            verdict.breaks("verify.crl_behind", &format!("revoked on {since}, but not in cluster.crl"));
         }
         Ok(())
     }
 }
 
-/// The purposes to judge by: the one asked for, else those claimed, else calling.
+/// Purposes to verify: the required one, else the claimed ones, else client authentication.
 fn purposes(leaf: &Certificate, wanted: Option<Purpose>) -> Vec<Purpose> {
     if let Some(purpose) = wanted {
         return vec![purpose];

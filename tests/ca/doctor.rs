@@ -241,7 +241,7 @@ fn a_list_that_is_missing_or_damaged_is_made_anew_and_forecast_until_then() {
         assert!(remedy.contains("doctor --fix") && !remedy.contains("backup"), "{damaged:?}: {finished:?}");
         let forecast = home.run(&["--json", "forecast"]);
         assert_eq!(forecast.exit, Some(1), "{damaged:?}: {forecast:?}");
-        assert!(forecast.stdout.contains("cluster.crl cannot be used"), "{damaged:?}: {forecast:?}");
+        assert!(forecast.stdout.contains("cluster.crl is unusable"), "{damaged:?}: {forecast:?}");
         assert_eq!(codes(&home, &["--fix"]), [""; 0], "{damaged:?}");
         home.ok(&["crl", "verify"]);
         assert_eq!(home.run(&["forecast"]).exit, Some(0), "{damaged:?}");

@@ -1,4 +1,4 @@
-//! Making a backup: a snapshot of the inventory and the files that belong to it.
+//! Creation of a backup: a snapshot of the inventory and the files that belong to it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,28 +19,28 @@ use crate::secret::Secret;
 use crate::store::Inventory;
 use crate::x509::{Sha256, pem};
 
-/// How often a snapshot is taken again, because the revocation list was replaced meanwhile, before the
-/// next one is taken while nobody else can write.
+/// Attempts at a snapshot that matches the CRL file before the lock of the home is taken for the last
+/// one.
 const TRIES: u32 = 3;
 
-/// A backup that was made.
+/// A created backup.
 #[derive(Debug, Serialize)]
 pub struct CreatedBackup {
-    /// Its file.
+    /// Path of the backup.
     #[serde(serialize_with = "crate::files::as_text")]
     pub file: PathBuf,
-    /// What it says of itself.
+    /// Its manifest.
     #[serde(flatten)]
     pub manifest: Manifest,
-    /// The files in it.
+    /// Names of the files in it.
     pub files: Vec<String>,
 }
 
-/// Writes a backup of the whole home to `file`, which must not exist; with the issued pairs that lie in
-/// `issued/`, where that is wanted.
+/// Writes a backup of the home to `file`, which must not exist. `with_issued` includes the certificates
+/// and keys in `issued/`.
 ///
 /// # Errors
-/// [`BackupError`]; then there is no file.
+/// [`BackupError`]. No file is left then.
 pub fn create(
     cluster: &Cluster,
     file: &Path,
@@ -75,7 +75,7 @@ pub fn create(
     Ok(CreatedBackup { file: file.to_owned(), manifest, files })
 }
 
-/// Takes a snapshot to which the revocation list on disk belongs; the answer is the list.
+/// Takes a snapshot that matches the CRL on disk, and returns that CRL.
 fn settled_snapshot(cluster: &Cluster, snapshot: &Path) -> Result<Vec<u8>, BackupError> {
     for _ in 0..TRIES {
         if let Some(crl) = snapshot_with_crl(cluster, snapshot)? {
@@ -97,7 +97,7 @@ fn snapshot_with_crl(cluster: &Cluster, snapshot: &Path) -> Result<Option<Vec<u8
     let crl = files::read(&cluster.home.crl(), files::CRL_FILE)?;
     let published = pem::blocks_of(pem::ObjectKind::Crl, &crl)?.first().map(|block| Sha256::of(block.der()));
     let issuer = Inventory::open_reader(snapshot)?.active_issuer()?;
-    // One that is owed is written anew when the home is opened, before anybody could miss it.
+    // A CRL that is reserved but not published is published when the restored home is opened.
     let settled = issuer.owes_crl() || issuer.crl.map(|crl| crl.sha256) == published;
     Ok(settled.then_some(crl))
 }
@@ -116,7 +116,7 @@ fn manifest(snapshot: &Inventory, context: &Context) -> Result<Manifest, BackupE
     })
 }
 
-/// Writes parts one after the other, and notes which.
+/// Writer of the archive, with the names of the parts written so far.
 struct Writer<'a, W: Write> {
     tar: &'a mut tar::Builder<W>,
     manifest: &'a Manifest,
@@ -136,7 +136,7 @@ impl<W: Write> Writer<'_, W> {
             serde_json::to_vec(self.manifest).map_err(|error| io_error("write", snapshot, error.into()))?;
         self.write_bytes(&Part::Manifest, &text)?;
         self.write_file(&Part::Database, snapshot)?;
-        // Without it, unless a service holds the key and its configuration is there.
+        // The key file is required, unless a service holds the key and its configuration exists.
         if home.key().exists() || !home.kms().exists() {
             self.write_bytes(&Part::Key, files::read_private(&home.key())?.expose())?;
         }
@@ -144,25 +144,25 @@ impl<W: Write> Writer<'_, W> {
         self.write_bytes(&Part::Crl, crl)?;
         self.write_directory(home.directory(), Part::Settings)?;
         if with_issued {
-            // Nobody replaces a pair meanwhile: its halves belong together here as they do there.
+            // The lock keeps certificates and keys from being replaced, so that pairs match.
             let _lock = home.lock(&*cluster.context.clock)?;
             self.write_directory(&home.issued(), Part::Issued)?;
         }
         Ok(self.files)
     }
 
-    /// Every file of a directory that is a part of the kind that `part` makes of its name.
+    /// Writes the files of a directory that are parts of the kind given by `part`.
     fn write_directory(&mut self, directory: &Path, part: fn(String) -> Part) -> Result<(), BackupError> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
-            // A home that issued everything elsewhere has no directory for it.
+            // `issued/` does not exist if all certificates were written to other directories.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         };
         let entries = entries.map_err(|source| io_error("read", directory, source))?;
         let mut names: Vec<String> = entries
             .into_iter()
-            // A link to settings that are kept elsewhere is as good as they are.
+            // Follows symbolic links, so that settings stored elsewhere are included.
             .filter(|entry| entry.path().is_file())
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
@@ -170,7 +170,7 @@ impl<W: Write> Writer<'_, W> {
         for name in names {
             let part = part(name.clone());
             if Part::of_name(&part.name()).as_ref() == Some(&part) {
-                // It may be a key: its bytes are zeroized when they are dropped.
+                // May be a private key, so the buffer is zeroized on drop.
                 let contents = Secret::new(files::read(&directory.join(name), files::SMALL_FILE)?);
                 self.write_bytes(&part, contents.expose())?;
             }

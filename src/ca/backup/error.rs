@@ -1,4 +1,4 @@
-//! What can go wrong with a backup.
+//! Errors of backup and restore.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,153 +16,153 @@ use crate::x509::crl::{CrlFormatError, CrlNumber};
 use crate::x509::trust::TrustError;
 use crate::x509::{SerialNumber, X509Error};
 
-/// Why a backup was not made or not put back.
+/// A backup that could not be created, verified or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// The home cannot be used.
+    /// Error of the CA or its home.
     #[error(transparent)]
     Ca(#[from] CaError),
-    /// A revocation list does not hold.
+    /// Invalid CRL.
     #[error(transparent)]
     Crl(#[from] CrlError),
-    /// The list on disk is not the one that the inventory knows.
-    #[error("{} is not the revocation list that the inventory knows", path.display())]
+    /// The CRL on disk does not match the inventory.
+    #[error("{} is not the CRL recorded in the inventory", path.display())]
     CrlDiffers {
-        /// The list.
+        /// Path of the CRL.
         path: PathBuf,
     },
-    /// A revocation list cannot be relied on.
+    /// A CRL that gateways would not accept.
     #[error(transparent)]
     CrlFormatError(#[from] CrlFormatError),
-    /// No randomness.
+    /// The random generator failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The home knows what the backup, which is older, does not.
-    #[error("the home has changed since the backup was made, at {}: putting it back would forget what happened since", rfc3339(*made_at))]
+    /// The home has changes that the older backup lacks.
+    #[error("the home has changed since the backup of {}: restoring it would lose the changes", rfc3339(*made_at))]
     LosesChanges {
-        /// When the backup was made.
+        /// Creation time of the backup.
         made_at: OffsetDateTime,
     },
-    /// Another version of this program made it.
-    #[error("the backup has format {found}; this version knows format {known}")]
+    /// The backup has another format version.
+    #[error("the backup has format {found}; this version supports format {known}")]
     Format {
-        /// The format it has.
+        /// Format version of the backup.
         found: u32,
-        /// The one that is known.
+        /// Supported format version.
         known: u32,
     },
-    /// Its parts contradict each other.
-    #[error("the backup is not fit to be put back: {why}")]
+    /// The parts of the backup contradict each other.
+    #[error("the backup is inconsistent: {why}")]
     Inconsistent {
-        /// The contradiction.
+        /// Description of the contradiction.
         why: &'static str,
     },
-    /// The key in it cannot be opened.
+    /// The private key in the backup cannot be used.
     #[error("the backup's private key cannot be used")]
     Key(#[from] KeyError),
-    /// A gateway enforces a list of which nothing but its number is known.
+    /// A gateway enforces a newer CRL, which is not available here.
     #[error(
-        "the gateway {gateway} enforces CRL {number}, and the newest list at hand is CRL {known}: nobody here knows what it revokes"
+        "gateway {gateway} enforces CRL {number}, but the newest CRL available here is {known}: its revocations are unknown"
     )]
     EnforcedCrlMissing {
-        /// Where the gateway is.
+        /// Name of the gateway.
         gateway: String,
-        /// The number of the list that it enforces.
+        /// Number of the CRL that it enforces.
         number: CrlNumber,
-        /// The highest number that is known here.
+        /// Highest CRL number available here.
         known: CrlNumber,
     },
-    /// The list in the home cannot be read.
+    /// The CRL in the home cannot be read.
     #[error(
-        "the revocation list {} cannot be read, and it may tell of what was revoked since the backup was made",
+        "the CRL {} cannot be read, and may contain revocations made since the backup",
         path.display()
     )]
     CrlUnreadable {
-        /// The list.
+        /// Path of the CRL.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: Box<BackupError>,
     },
-    /// A part is not in it.
+    /// A part of the backup is missing.
     #[error("the backup has no `{name}`")]
     MissingPart {
-        /// Which.
+        /// Name of the part.
         name: String,
     },
-    /// Nobody says that no newer list than the backup's exists.
+    /// There is no proof that the backup contains the newest CRL.
     #[error(
-        "nobody here knows whether a newer revocation list exists than CRL {number}, which the backup has: what was revoked after {} would hold again",
+        "no proof that CRL {number} of the backup is the newest: certificates revoked after {} would become valid again",
         rfc3339(*made_at)
     )]
     NewestCrlUnknown {
-        /// The number of the backup's list.
+        /// Number of the CRL in the backup.
         number: CrlNumber,
-        /// When the backup was made.
+        /// Creation time of the backup.
         made_at: OffsetDateTime,
     },
-    /// The home is another cluster's.
+    /// The home belongs to another cluster.
     #[error("{} is the home of another cluster", home.display())]
     OtherCluster {
-        /// The home.
+        /// Path of the home.
         home: PathBuf,
     },
-    /// A newer list revokes certificates that are known neither to the backup nor to anybody here.
+    /// A newer CRL revokes certificates for which no record is available.
     #[error(
-        "CRL {number} revokes {} certificates that the backup does not know: {}",
+        "CRL {number} revokes {} certificates that are unknown to the backup: {}",
         serial_numbers.len(),
         serial_numbers.iter().take(10).map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     RevokedUnknown {
-        /// The list's number.
+        /// CRL number.
         number: CrlNumber,
-        /// Their serial numbers.
+        /// Serial numbers of the certificates.
         serial_numbers: Vec<SerialNumber>,
     },
-    /// It is not sealed as it was, or the passphrase is another.
+    /// Wrong passphrase, or altered contents.
     #[error("the backup cannot be opened")]
     Seal(#[from] SealError),
-    /// An inventory refused or failed.
+    /// An inventory refused a change or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The trust bundle in it is not fit to be trusted.
+    /// Invalid trust bundle in the backup.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// It has a part that no backup of this version has.
+    /// Unexpected or repeated part.
     #[error("the backup has an unexpected part: `{}`", name.escape_debug())]
     UnknownPart {
-        /// Its name.
+        /// Name of the part.
         name: String,
     },
-    /// It cannot be read.
+    /// The backup file cannot be read.
     #[error("the backup cannot be read")]
     Unreadable {
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A newer revocation list than the backup's is known: what it revokes would hold again.
+    /// A newer CRL than the backup's exists, and its revocations would be lost.
     #[error(
-        "the backup ends with CRL {backup}, and CRL {seen} was seen since{}: putting it back would un-revoke",
-        gateway.as_ref().map(|gateway| format!(" at the gateway {gateway}")).unwrap_or_default()
+        "the backup ends with CRL {backup}, but CRL {seen} exists{}: restoring it would lose revocations",
+        gateway.as_ref().map(|gateway| format!(" at gateway {gateway}")).unwrap_or_default()
     )]
     LosesRevocations {
-        /// The highest number that the backup knows.
+        /// Highest CRL number in the backup.
         backup: u64,
-        /// The highest number that was seen.
+        /// Highest CRL number seen.
         seen: CrlNumber,
-        /// Where, if a gateway enforces it.
+        /// Gateway that enforces the newer CRL, if any.
         gateway: Option<String>,
     },
-    /// Not the X.509 it should be.
+    /// Invalid X.509 data.
     #[error(transparent)]
     X509(#[from] X509Error),
 }
 
 impl BackupError {
-    /// The stable code of this error.
+    /// Stable error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -12,39 +12,39 @@ use crate::identity::TrustDomain;
 use crate::secret::Secret;
 use crate::x509::trust::TrustBundle;
 
-/// Opens a backup and checks that all of it is there and belongs together, without putting anything back.
+/// Verifies that a backup is complete and consistent, without restoring it.
 ///
 /// # Errors
-/// [`BackupError`] with what is wrong with it.
+/// [`BackupError`].
 pub fn verify_backup(file: &Path, passphrase: &Secret, context: &Context) -> Result<Manifest, BackupError> {
     inspect(file, passphrase, context, |_| false).map(|inside| inside.manifest)
 }
 
-/// What a backup has that is needed to ask gateways before it is put back.
+/// Contents of a backup that are needed to query gateways before restoring it.
 #[derive(Debug)]
 pub struct BackupContents {
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// The roots that its cluster trusts.
+    /// Trust anchors of its cluster.
     pub trust: TrustBundle,
-    /// The trust domain of its cluster.
+    /// Trust domain of its cluster.
     pub trust_domain: TrustDomain,
-    /// The parts that were asked for, by name.
+    /// Requested parts by name.
     pub parts: BTreeMap<String, Secret>,
 }
 
-/// Like [`verify_backup`], with those of its settings and issued files that `wanted` names, such as
+/// Verifies a backup and returns the settings and issued files that `wanted` selects by name, such as
 /// `issued/user-alice.crt`.
 ///
 /// # Errors
-/// [`BackupError`] with what is wrong with it.
+/// [`BackupError`].
 pub fn inspect(
     file: &Path,
     passphrase: &Secret,
     context: &Context,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BackupContents, BackupError> {
-    // A backup may lie where nothing can be written.
+    // The directory of the backup may be read-only.
     let elsewhere = std::env::temp_dir().join(TAG);
     let scratch = Scratch::beside(file, context);
     let scratch = scratch.or_else(|_| Scratch::beside(&elsewhere, context))?;

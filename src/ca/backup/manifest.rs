@@ -4,26 +4,26 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The version of what is in the tar.
+/// Format version of the archive.
 pub(super) const FORMAT: u32 = 1;
 
-/// What a backup says of itself: its first part.
+/// Summary of a backup, its first part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of what follows.
+    /// Format version of the following parts.
     pub(super) format: u32,
-    /// The cluster's name.
+    /// Cluster name.
     pub cluster: String,
-    /// The cluster's UUID.
+    /// Cluster UUID.
     pub uuid: Uuid,
-    /// When it was made.
+    /// Creation time.
     #[serde(with = "time::serde::rfc3339")]
     pub made_at: OffsetDateTime,
-    /// The number of the newest CRL in it.
+    /// Number of the newest CRL in the backup.
     pub crl_number: u64,
-    /// How many certificates it knows.
+    /// Number of certificates in the inventory.
     pub certificates: u64,
-    /// The end of its audit chain: how many entries, and the hash of the last.
+    /// Head of the audit chain: number of entries, and hash of the last one.
     pub audit_head: (u64, String),
 }

@@ -1,5 +1,4 @@
-//! What a restore would forget, found in what is still there: another inventory, revocation lists, issued
-//! certificates.
+//! Records that a backup lacks, recovered from another inventory, CRLs, and issued certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,14 +16,14 @@ use crate::x509::crl::UnverifiedCrl;
 use crate::x509::trust::{Purpose, TrustBundle};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
-/// A revocation list that the cluster's root signed.
+/// A CRL signed by the cluster's root.
 pub(super) struct VerifiedCrl {
     pub(super) crl: Crl,
     der: Vec<u8>,
 }
 
 impl VerifiedCrl {
-    /// The lists in a file; an error when one of them is not the cluster's.
+    /// Reads all CRLs in a file. One of another issuer is an error.
     pub(super) fn read(
         path: &Path,
         trust: &TrustBundle,
@@ -39,7 +38,7 @@ impl VerifiedCrl {
     }
 }
 
-/// A certificate of which `restored` knows no more than that its serial number was set aside.
+/// A certificate for which the restored inventory has at most a reserved serial number.
 struct MissingCertificate {
     issuer: KeyIdentifier,
     intent: Intent,
@@ -47,26 +46,26 @@ struct MissingCertificate {
     issued_at: OffsetDateTime,
 }
 
-/// By how much the start of validity lies before the issue, unless a profile says otherwise.
+/// Default backdating of a certificate's validity.
 const BACKDATE: Duration = Duration::minutes(5);
 
-/// What a restored inventory has to take in before it may be used.
+/// Records to add to a restored inventory before it is used.
 #[derive(Default)]
 pub(super) struct MissingRecords {
-    /// The oldest first, as far as that is known.
+    /// Oldest first, as far as known.
     certificates: Vec<MissingCertificate>,
     serial_numbers: BTreeSet<SerialNumber>,
     revocations: BTreeMap<SerialNumber, (KeyIdentifier, OffsetDateTime, RevocationReason)>,
 }
 
 impl MissingRecords {
-    /// How many certificates and how many revocations.
+    /// Number of certificates and of revocations.
     pub(super) fn counts(&self) -> (u64, u64) {
         let count = |length| u64::try_from(length).unwrap_or(u64::MAX);
         (count(self.certificates.len()), count(self.revocations.len()))
     }
 
-    /// What `other` knows and `restored` does not.
+    /// Finds records in `other` that `restored` lacks.
     pub(super) fn find_in_inventory(
         &mut self,
         restored: &Inventory,
@@ -95,7 +94,8 @@ impl MissingRecords {
         Ok(())
     }
 
-    /// The certificates in a directory, absolute as `home` is, that the cluster's root signed and `restored` does not know.
+    /// Finds certificates in a directory that the root signed and `restored` lacks. `directory` and `home`
+    /// are absolute.
     pub(super) fn find_in_directory(
         &mut self,
         home: &Path,
@@ -109,7 +109,7 @@ impl MissingRecords {
         for path in entries.into_iter().map(|entry| entry.path()) {
             let Some(certificate) = read_certificate(&path) else { continue };
             let serial_number = certificate.serial_number;
-            // Whether it holds today does not matter: whether this root signed it does.
+            // Verified at the start of validity: only the signature matters, not whether it is valid today.
             let verified =
                 restored.trust.verify(&certificate.der, &[], Purpose::Client, certificate.not_before);
             let (Ok(chain), Ok(identity)) = (verified, Identity::of_certificate(&certificate, &trust_domain))
@@ -126,23 +126,23 @@ impl MissingRecords {
                 serial_number,
                 role: identity.role,
                 name: identity.name,
-                // By which profile it was issued is not known any more.
+                // The profile used is unknown.
                 profile: Sha256([0; 32]),
                 supersedes: None,
                 key_path: key_path.exists().then(|| recorded(key_path)),
                 certificate_path: recorded(path.clone()),
             };
-            // The inventory that knew it is lost. Whoever revokes by time gets what was issued then.
+            // The time of issue is estimated, so that a bulk revocation by time includes the certificate.
             let issued_at = certificate.not_before.saturating_add(BACKDATE);
             self.find(MissingCertificate { issuer: chain.anchor, intent, certificate, issued_at });
         }
         Ok(())
     }
 
-    /// What a list revokes and `restored` does not. Certificates must have been found before.
+    /// Finds revocations in a CRL that `restored` lacks. Certificates must have been found before.
     ///
     /// # Errors
-    /// [`BackupError::RevokedUnknown`] for those that nobody here knows.
+    /// [`BackupError::RevokedUnknown`] for certificates without any record.
     pub(super) fn find_in_list(
         &mut self,
         restored: &Inventory,
@@ -187,7 +187,7 @@ impl MissingRecords {
         }
     }
 
-    /// Records all of it.
+    /// Adds all records to the transaction.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
         for MissingCertificate { issuer, intent, certificate, issued_at } in &self.certificates {
             transaction = transaction.adopt(issuer, intent, certificate, *issued_at)?;

@@ -1,8 +1,7 @@
-//! Backups: a home in one sealed file, made while others work, and put back without forgetting a
-//! revocation.
+//! Encrypted online backup of a home, and restore that loses no revocation.
 //!
-//! A backup is a tar (`Part` says what is in it) in an age file that a passphrase opens. Nothing in it is
-//! believed before its end was reached and its parts were found to belong together.
+//! A backup is a tar archive (see `Part`) in an age file encrypted with a passphrase. Its contents are
+//! used only after the whole file was read and its parts were found to be consistent.
 
 mod create;
 mod error;

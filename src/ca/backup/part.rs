@@ -1,4 +1,4 @@
-//! What a backup consists of: the names in its tar, and where each belongs in a home.
+//! Parts of a backup: names in the archive, and paths in a home.
 
 use std::path::{Path, PathBuf};
 
@@ -8,29 +8,29 @@ use crate::files::Access;
 /// One file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part {
-    /// What the backup says of itself; it comes first.
+    /// The manifest, which is the first part.
     Manifest,
     /// The inventory.
     Database,
-    /// The root's private key, protected as it was.
+    /// The root's private key with its protection.
     Key,
     /// The trust bundle.
     Certificate,
-    /// The revocation list.
+    /// The CRL.
     Crl,
-    /// A file of settings, such as `hosts.yaml`.
+    /// A settings file such as `hosts.yaml`.
     Settings(String),
-    /// A file of an issued pair.
+    /// An issued certificate or its key.
     Issued(String),
 }
 
 impl Part {
-    /// The configuration of the key management services.
+    /// The configuration of key management services.
     pub(super) fn kms() -> Self {
         Self::Settings("kms.json".to_owned())
     }
 
-    /// Its name in the tar.
+    /// Name in the archive.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Manifest => "manifest.json".to_owned(),
@@ -43,8 +43,8 @@ impl Part {
         }
     }
 
-    /// The part of this name; none for a name that no backup of ours has, above all one that leads out of
-    /// the home.
+    /// Parses a name in the archive. `None` for any other name, in particular one that leads out of the
+    /// home.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         let fixed = [Self::Manifest, Self::Database, Self::Key, Self::Certificate, Self::Crl];
         if let Some(part) = fixed.into_iter().find(|part| part.name() == name) {
@@ -57,7 +57,7 @@ impl Part {
         }
     }
 
-    /// Where it belongs.
+    /// Path in a home.
     pub(super) fn path(&self, home: &Home) -> PathBuf {
         match self {
             Self::Issued(name) => home.issued().join(name),
@@ -65,7 +65,7 @@ impl Part {
         }
     }
 
-    /// Who may read it.
+    /// Permissions of the restored file.
     pub(super) fn access(&self) -> Access {
         match self {
             Self::Certificate | Self::Crl => Access::Public,
@@ -75,7 +75,7 @@ impl Part {
     }
 }
 
-/// Whether it is the visible name of a file with one of these extensions, in no other directory.
+/// True for the plain name of a visible file with one of these extensions.
 fn is_plain(name: &str, extensions: &[&str]) -> bool {
     let path = Path::new(name);
     !name.starts_with('.')

@@ -1,5 +1,4 @@
-//! Putting a backup back: refused where it would forget something, unless what it would forget is taken
-//! in first.
+//! Restore of a backup. Refused if changes would be lost, unless they are added to the backup first.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,63 +24,63 @@ use crate::store::{Inventory, StoreError};
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, pem};
 
-/// What is to be put back, and what is known besides.
+/// Options of a restore.
 #[derive(Debug)]
 pub struct RestoreOptions<'a> {
-    /// The backup.
+    /// Path of the backup.
     pub file: &'a Path,
-    /// What opens it.
+    /// Passphrase of the backup.
     pub passphrase: &'a Secret,
-    /// Whether what the backup does not know is taken into it.
+    /// Adds records to the backup that it lacks.
     pub reconcile: bool,
-    /// Newer revocation lists, such as a gateway's.
+    /// Paths of newer CRLs, such as a gateway's.
     pub crls: &'a [PathBuf],
-    /// Directories with certificates that may have been issued since.
+    /// Directories with certificates that may have been issued since the backup.
     pub certificates: &'a [PathBuf],
-    /// What is enforced, as gateways have said.
+    /// CRLs that gateways report as enforced.
     pub enforced: &'a [EnforcedCrl],
-    /// Whether somebody says that nothing was revoked since the backup was made.
+    /// The operator confirms that nothing was revoked since the backup.
     pub no_newer_crl: bool,
 }
 
-/// A revocation list that a gateway enforces: nothing but its number is known.
+/// A CRL that a gateway enforces. Only its number is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnforcedCrl {
-    /// Where the gateway is.
+    /// Name of the gateway.
     pub gateway: String,
-    /// The key that signed the list.
+    /// Key identifier of the CRL's issuer.
     pub issuer: KeyIdentifier,
-    /// Its number.
+    /// CRL number.
     pub number: CrlNumber,
 }
 
-/// A home that was put back.
+/// A restored home.
 #[derive(Debug, Serialize)]
 pub struct Restored {
-    /// The home.
+    /// Path of the home.
     #[serde(serialize_with = "crate::files::as_text")]
     pub home: PathBuf,
-    /// What the backup says of itself.
+    /// Manifest of the backup.
     #[serde(flatten)]
     pub manifest: Manifest,
-    /// What was put back.
+    /// Names of the restored files.
     pub files: Vec<String>,
-    /// Whether the inventory that was there stayed: it has all that the backup has, and more.
+    /// True if the existing inventory was kept because it contains all of the backup's and more.
     pub kept_inventory: bool,
-    /// Whether the root's key stayed as it is protected there, be it a file or held by a service.
+    /// True if the existing root key was kept with its protection, in a file or a service.
     pub kept_key: bool,
-    /// How many certificates were taken in that the backup does not know.
+    /// Number of certificates added that the backup lacked.
     pub adopted: u64,
-    /// How many revocations were taken in that the backup does not know.
+    /// Number of revocations added that the backup lacked.
     pub revocations: u64,
 }
 
-/// Puts a backup back into an empty home, or over one of the same cluster. A crash at any point leaves the
+/// Restores a backup into an empty home, or over a home of the same cluster. A crash leaves either the
 /// old home or the new one.
 ///
 /// # Errors
-/// [`BackupError`]; then nothing was changed. Above all [`BackupError::LosesRevocations`] and
-/// [`BackupError::LosesChanges`], which [`RestoreOptions::reconcile`] answers.
+/// [`BackupError`]; nothing is changed then. [`RestoreOptions::reconcile`] resolves
+/// [`BackupError::LosesRevocations`] and [`BackupError::LosesChanges`].
 pub fn restore(
     home: &Home,
     options: &RestoreOptions<'_>,
@@ -117,13 +116,13 @@ pub fn restore(
         reconcile(home, &mut verified, existing.as_ref(), &known, options, context)?
     };
     drop(existing);
-    // A newer list stays, until one that is newer still takes its place.
+    // A newer CRL stays until an even newer one replaces it.
     let keeps_crl = known.at_home > verified.crl_number;
 
     let key_is_kept = has_key(home, &verified)?;
 
     let VerifiedBackup { manifest, key, bundle, crl, inventory, .. } = verified;
-    // Closing takes the log into the database, so that one file is all there is to rename.
+    // Closing merges the write-ahead log into the database, so that only one file has to be renamed.
     drop(inventory);
     let mut parts = vec![Part::Certificate];
     let mut staged = vec![Staged::create(&home.certificate(), TAG, Access::Public, &bundle)?];
@@ -141,7 +140,7 @@ pub fn restore(
     }
     for (part, waiting) in others {
         let path = part.path(home);
-        // What is there is at least as new.
+        // An existing file is at least as new.
         if !files::occupied(&path) {
             files::make_private_directory(files::parent(&path))?;
             staged.push(adopt(home, &part, &waiting)?);
@@ -149,7 +148,7 @@ pub fn restore(
         }
     }
     staged.into_iter().for_each(Staged::leave);
-    // Nothing waits in it any more; from the commit on, nothing of the old home is left to sweep.
+    // The scratch directory is empty now, and must not remain after the commit.
     drop(scratch);
     staging::commit(home, &parts, &lock)?;
     Ok(Restored {
@@ -163,21 +162,21 @@ pub fn restore(
     })
 }
 
-/// How the inventory that is there stands to the backup's.
+/// Relation of the existing inventory to the backup's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Relation {
-    /// There is none that can be read.
+    /// No readable inventory exists.
     Nothing,
-    /// It is the same, or an older state.
+    /// The existing inventory is the same or older.
     Behind,
-    /// It has all that the backup's has, and more.
+    /// The existing inventory contains all of the backup's, and more.
     Ahead,
-    /// Each has something that the other has not.
+    /// Each has entries that the other lacks.
     Diverged,
 }
 
 impl Relation {
-    /// By their audit chains: one contains the other's end, or neither does.
+    /// Compares audit chains: one contains the head of the other, or neither does.
     fn of(verified: &VerifiedBackup, existing: &Inventory) -> Result<Self, StoreError> {
         let (ours, theirs) = (verified.inventory.audit_head()?, existing.audit_head()?);
         let contains = |inventory: &Inventory, head: crate::audit::Head| {
@@ -193,7 +192,7 @@ impl Relation {
     }
 }
 
-/// The inventory that is there, if it can be read; another cluster's is never replaced.
+/// The existing inventory, if readable. Refuses the home of another cluster.
 fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>, BackupError> {
     let root = verified.inventory.active_issuer()?.certificate;
     let bundle = files::read(&home.certificate(), files::SMALL_FILE).ok();
@@ -209,7 +208,7 @@ fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>,
     {
         Ok((facts, _)) if facts.uuid != verified.manifest.uuid => Err(other_cluster()),
         Ok((_, inventory)) => Ok(Some(inventory)),
-        // Damaged: that is what backups are for.
+        // A damaged inventory is replaced by the backup's.
         Err(
             StoreError::Corrupt { .. }
             | StoreError::Damaged { .. }
@@ -220,8 +219,7 @@ fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>,
     }
 }
 
-/// The revocation lists in the home. What a list says that cannot be read, nobody knows: it may be the only
-/// one that tells of a revocation.
+/// CRLs in the home. An unreadable one is an error: it may be the only record of a revocation.
 fn home_crls(
     home: &Home,
     verified: &VerifiedBackup,
@@ -234,21 +232,21 @@ fn home_crls(
     }
 }
 
-/// The revocation lists that are known of beside the backup's.
+/// CRLs known besides the backup's.
 struct KnownCrls {
-    /// The root whose lists count.
+    /// Key identifier of the root whose CRLs count.
     issuer: KeyIdentifier,
-    /// The highest number that the backup's inventory has set aside.
+    /// Highest CRL number reserved in the backup's inventory.
     backup: u64,
-    /// The highest number that the inventory has set aside that is there.
+    /// Highest CRL number reserved in the existing inventory.
     theirs: CrlNumber,
-    /// The highest number of a list that lies in the home.
+    /// Highest number of a CRL in the home.
     at_home: CrlNumber,
-    /// The highest number that is known here, and what it revokes with it.
+    /// Highest CRL number for which the revocations are available here.
     seen: CrlNumber,
     lists: Vec<VerifiedCrl>,
-    /// Who knows of lists that are as new as the backup's: nobody who knows less can say that there is
-    /// no newer one.
+    /// Sources with a CRL at least as new as the backup's. Only these can confirm that there is no newer
+    /// one.
     confirmed_by: Vec<String>,
 }
 
@@ -267,7 +265,7 @@ impl KnownCrls {
         };
         let mut lists = home_crls(home, verified, context)?;
         let at_home = newest(&lists);
-        let mut known_to = vec![("the list in the home".to_owned(), at_home)];
+        let mut known_to = vec![("the CRL in the home".to_owned(), at_home)];
         for path in options.crls {
             let given = VerifiedCrl::read(path, &verified.trust, context.now())?;
             known_to.push((path.display().to_string(), newest(&given)));
@@ -292,8 +290,8 @@ impl KnownCrls {
         Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, lists, confirmed_by })
     }
 
-    /// Refuses a backup of which nobody can say whether a newer list than its own exists: the next list
-    /// would take the number of that one, and what it revokes would hold again.
+    /// Refuses a backup without proof that its CRL is the newest. Otherwise the next CRL would reuse a
+    /// number, and revocations would be lost.
     fn require_newest_crl_number(
         &self,
         verified: &VerifiedBackup,
@@ -305,8 +303,7 @@ impl KnownCrls {
         Err(BackupError::NewestCrlUnknown { number: verified.crl_number, made_at: verified.manifest.made_at })
     }
 
-    /// Refuses a backup that lacks what has been revoked since: unless that is taken in, and all of it
-    /// is at hand.
+    /// Refuses a backup that lacks later revocations, unless they are added and all of them are available.
     fn refuse_lost_revocations(&self, options: &RestoreOptions<'_>) -> Result<(), BackupError> {
         let backup = CrlNumber::from(self.backup);
         let at_gateways = options.enforced.iter().filter(|enforced| enforced.issuer == self.issuer);
@@ -333,8 +330,7 @@ impl KnownCrls {
     }
 }
 
-/// Takes into the backup's inventory what it would forget; the answer is how many certificates and
-/// revocations that were.
+/// Adds missing records to the backup's inventory. Returns the number of certificates and revocations.
 fn reconcile(
     home: &Home,
     verified: &mut VerifiedBackup,
@@ -380,15 +376,15 @@ fn reconcile(
         let unrevokes = BackupError::LosesRevocations { backup: *backup, seen: *seen, gateway: None };
         let seen = seen.to_u64().ok_or(unrevokes)?;
         transaction = transaction.skip_crl_numbers(issuer, seen)?;
-        // A number that is set aside and not used: whoever opens the home next owes a list.
+        // A reserved number without a CRL makes the next command publish one.
         (transaction, _) = transaction.reserve_crl_number(issuer)?;
     }
     transaction.commit()?;
     Ok((adopted, revocations))
 }
 
-/// Whether the root's key is there, or a service or a token that holds it: what protects it is at least as
-/// new there as in the backup, whose copy may be from before anything did.
+/// True if the home has the root key, in a file or a service. Its protection is at least as new as the
+/// backup's, which may predate any protection.
 fn has_key(home: &Home, verified: &VerifiedBackup) -> Result<bool, BackupError> {
     let root = verified.inventory.active_issuer()?.certificate;
     match files::read_private(&home.key()) {
@@ -400,7 +396,7 @@ fn has_key(home: &Home, verified: &VerifiedBackup) -> Result<bool, BackupError> 
     }
 }
 
-/// Gives a file that waits in the scratch directory the temporary name beside its place.
+/// Renames a file from the scratch directory to the temporary name of its destination.
 fn adopt(home: &Home, part: &Part, waiting: &Path) -> Result<Staged, BackupError> {
     let path = part.path(home);
     let temporary = Staged::temporary_path(&path, TAG);

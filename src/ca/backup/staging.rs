@@ -1,8 +1,8 @@
-//! Where files wait before they are in their places, and the one step that puts all of a backup there.
+//! Atomic placement of a restored home.
 //!
-//! Every file is staged and durable beside its place. Then a journal that names them is written: from that
-//! moment on the home is the restored one, and whoever opens it first finishes the renames. Before that
-//! moment it is the old one, whatever lies beside it.
+//! All files are staged beside their destinations and synced. Then a journal with their names is
+//! written, which commits the restore: the next process that opens the home completes the renames.
+//! Without the journal, the old home is in effect.
 
 use std::fs;
 use std::io;
@@ -15,23 +15,23 @@ use crate::ca::context::Context;
 use crate::ca::home::directory::Home;
 use crate::files::{self, Access, DirectoryLock, FileError, Placement, Staged};
 
-/// What marks the temporary files of a restore.
+/// Tag in the names of temporary files.
 pub(super) const TAG: &str = "restore";
 
-/// The journal's name in the home.
+/// Name of the journal in the home.
 const JOURNAL: &str = ".restore";
 
-/// A private directory beside a file, removed with all that is in it when it is dropped.
+/// A private directory beside a file. Dropping it removes it with its contents.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// `.NAME.RANDOM.tmp` beside `file`.
+    /// Creates `.NAME.RANDOM.tmp` beside `file`.
     pub(super) fn beside(file: &Path, context: &Context) -> Result<Self, BackupError> {
         let mut random = [0; 8];
         context.entropy.fill(&mut random)?;
         let path = Staged::temporary_path(file, &crate::x509::hex(&random));
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(|source| FileError::Io {
-            doing: "make the directory",
+            doing: "create the directory",
             path: path.clone(),
             source,
         })?;
@@ -42,7 +42,7 @@ impl Scratch {
         &self.0
     }
 
-    /// Gives a file in it, which is durable already, its place; nothing is replaced.
+    /// Renames a synced file to its destination, which must not exist.
     pub(super) fn deliver(&self, name: &str, file: &Path) -> Result<(), FileError> {
         files::place_new(&self.0.join(name), file)?;
         files::sync_directory(files::parent(file))
@@ -51,17 +51,17 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Best effort: what stays is private, and its name says that it is temporary.
+        // Errors are ignored: what remains is private and named as temporary.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Whether the renames of a restore were begun and not finished.
+/// True if the renames of a restore were not completed.
 pub(in crate::ca) fn is_interrupted(home: &Home) -> bool {
     files::occupied(&home.directory().join(JOURNAL))
 }
 
-/// Makes the staged parts the home's, in one step that a crash either finishes or undoes.
+/// Replaces the home's files by the staged parts. After a crash, all or none of them are replaced.
 pub(super) fn commit(home: &Home, parts: &[Part], lock: &DirectoryLock) -> Result<(), FileError> {
     for part in parts {
         if let Some(staged) = Staged::adopt(&part.path(home), TAG) {
@@ -78,8 +78,7 @@ pub(super) fn commit(home: &Home, parts: &[Part], lock: &DirectoryLock) -> Resul
     finish_interrupted(home, lock)
 }
 
-/// Finishes the renames of a restore that was interrupted, if there is one. The lock shows that nobody
-/// else is at work in the home.
+/// Completes the renames of an interrupted restore, if there is one. The lock excludes other processes.
 pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> Result<(), FileError> {
     let journal = home.directory().join(JOURNAL);
     if !files::occupied(&journal) {
@@ -101,7 +100,7 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
     files::sync_directory(home.directory())
 }
 
-/// Removes what an earlier restore staged and never committed; nothing of it was ever used.
+/// Removes files of an earlier restore that was not committed. They were never in use.
 pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
     let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
     for directory in [home.directory().to_owned(), home.issued()] {
@@ -121,7 +120,7 @@ pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The log of an inventory that is about to be replaced: SQLite would take it for the new one's.
+/// Removes the write-ahead log of a replaced inventory, which SQLite would apply to the new one.
 fn remove_log(database: &Path) -> Result<(), FileError> {
     for suffix in ["-wal", "-shm", "-journal"] {
         let mut name = database.as_os_str().to_owned();

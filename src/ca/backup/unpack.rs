@@ -1,4 +1,4 @@
-//! Opening a backup: every part read to the end, then judged as a whole.
+//! Reading and verification of a backup.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -20,7 +20,7 @@ use crate::x509::crl::CrlNumber;
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, Sha256, pem};
 
-/// What was in a backup whose end was reached. Nothing more is known of it.
+/// Contents of a backup that was read to its end, not verified yet.
 pub(super) struct Unpacked {
     manifest: Manifest,
     key: Option<Secret>,
@@ -29,23 +29,23 @@ pub(super) struct Unpacked {
     database: PathBuf,
 }
 
-/// A backup whose parts belong together.
+/// A backup with consistent parts.
 pub(super) struct VerifiedBackup {
     pub(super) manifest: Manifest,
-    /// The root's key as it was kept; none when a service holds it.
+    /// The root key as stored. `None` if a service holds it.
     pub(super) key: Option<Secret>,
     pub(super) bundle: Vec<u8>,
     pub(super) crl: Vec<u8>,
-    /// The number of that list.
+    /// Number of the CRL.
     pub(super) crl_number: CrlNumber,
-    /// The inventory, in the directory that it was unpacked to.
+    /// The inventory, unpacked to a temporary directory.
     pub(super) inventory: Inventory,
-    /// The roots that are trusted, as of when the backup was made.
+    /// Trust bundle, validated as of the backup's creation.
     pub(super) trust: TrustBundle,
 }
 
-/// Reads a backup to its end. The inventory goes to `ca.db` in `directory`, settings and issued pairs to
-/// `others`, the rest is held in memory: the root's key is not written anywhere.
+/// Reads a backup to its end. Writes the inventory to `ca.db` in `directory`, and passes settings and
+/// issued files to `others`. The rest, in particular the root key, stays in memory.
 pub(super) fn unpack(
     file: &Path,
     passphrase: &Secret,
@@ -69,7 +69,7 @@ pub(super) fn unpack(
         }
         match part {
             Part::Manifest => manifest = Some(read_manifest(&mut entry)?),
-            // The first part says whether the others can be understood.
+            // The manifest states the format of the parts that follow.
             _ if manifest.is_none() => return Err(BackupError::MissingPart { name: Part::Manifest.name() }),
             Part::Key => key = Some(Secret::new(read(&mut entry, files::SMALL_FILE)?)),
             Part::Certificate => bundle = Some(read(&mut entry, files::SMALL_FILE)?),
@@ -78,13 +78,13 @@ pub(super) fn unpack(
             part => others(part, &mut entry)?,
         }
     }
-    // What comes after the archive counts too: only at the end is it known that nothing was cut.
+    // Only reading to the end of the file proves that nothing was cut off.
     io::copy(&mut sealed, &mut io::sink()).map_err(unreadable)?;
     let missing = |part: Part| BackupError::MissingPart { name: part.name() };
     if !seen.contains(&Part::Database) {
         return Err(missing(Part::Database));
     }
-    // A key that a service holds never leaves it; then its configuration says where it is.
+    // A root key held by a service is not in the backup, but the service's configuration must be.
     if key.is_none() && !seen.contains(&Part::kms()) {
         return Err(missing(Part::Key));
     }
@@ -105,17 +105,17 @@ impl Unpacked {
         let head = inventory.check_against_audit()?;
         let facts = inventory.cluster()?;
         if facts.uuid != self.manifest.uuid || self.manifest.audit_head != (head.seq, head.hash.to_string()) {
-            return Err(unfit("its inventory is not the one that it says it has"));
+            return Err(unfit("the inventory does not match the manifest"));
         }
         let root = inventory.active_issuer()?.certificate;
         let trust = TrustBundle::from_pem(&self.bundle, self.manifest.made_at)?;
         if trust.anchors().iter().all(|anchor| anchor.certificate != root) {
-            return Err(unfit("the root that signs is not in its trust bundle"));
+            return Err(unfit("the active root is not in the trust bundle"));
         }
         if let Some(key) = &self.key
             && !is_key_of(key, &root)?
         {
-            return Err(unfit("its key is not the root's"));
+            return Err(unfit("the key does not match the root"));
         }
         let mut crl_number = CrlNumber::from(0);
         for block in pem::blocks_of(pem::ObjectKind::Crl, &self.crl)? {
@@ -126,7 +126,7 @@ impl Unpacked {
     }
 }
 
-/// Whether it is the certificate's key, as far as can be told without what protects it.
+/// True if the key belongs to the certificate, as far as its protection permits a check.
 pub(super) fn is_key_of(key: &Secret, certificate: &Certificate) -> Result<bool, KeyError> {
     Ok(match KeyFile::parse(Secret::new(key.expose().to_vec()))? {
         KeyFile::Plain(pem) => PrivateKey::from_pem(&pem)?.public_key_info() == certificate.public_key_info,
@@ -141,7 +141,7 @@ fn read_manifest(entry: &mut impl Read) -> Result<Manifest, BackupError> {
         format: u32,
     }
     let text = read(entry, files::SMALL_FILE)?;
-    let malformed = |_| BackupError::Inconsistent { why: "its manifest cannot be read" };
+    let malformed = |_| BackupError::Inconsistent { why: "the manifest cannot be read" };
     let Version { format } = serde_json::from_slice(&text).map_err(malformed)?;
     if format != FORMAT {
         return Err(BackupError::Format { found: format, known: FORMAT });
@@ -149,7 +149,7 @@ fn read_manifest(entry: &mut impl Read) -> Result<Manifest, BackupError> {
     serde_json::from_slice(&text).map_err(malformed)
 }
 
-/// A settings or issued file. It may be a key: its bytes are zeroized when they are dropped.
+/// Reads a settings or issued file. It may be a key, so the buffer is zeroized on drop.
 pub(super) fn read_small(mut contents: &mut dyn Read) -> Result<Secret, BackupError> {
     read(&mut contents, files::SMALL_FILE).map(Secret::new)
 }
@@ -160,7 +160,7 @@ fn read(entry: &mut impl Read, limit: u64) -> Result<Vec<u8>, BackupError> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
         Ok(bytes)
     } else {
-        Err(BackupError::Inconsistent { why: "one of its parts is larger than such a file may be" })
+        Err(BackupError::Inconsistent { why: "a part exceeds its size limit" })
     }
 }
 
@@ -175,7 +175,7 @@ fn write_database(entry: &mut impl Read, path: &Path) -> Result<(), BackupError>
     Ok(())
 }
 
-/// An error of reading is one of the seal, or of the tar in it.
+/// Distinguishes altered contents from read errors.
 fn unreadable(error: io::Error) -> BackupError {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => SealError::Altered.into(),

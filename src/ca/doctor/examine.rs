@@ -12,11 +12,11 @@ use crate::profile::ProfileSet;
 use crate::store::Inventory;
 use crate::x509::trust::TrustBundle;
 
-/// Looks over the whole home as of the context's time; `progress` is told how many more certificates
-/// were checked.
+/// Examines the home as of the context's time. Calls `progress` with the number of certificates checked
+/// since the last call.
 ///
 /// # Errors
-/// [`CaError::HomeMissing`] where there is no cluster. Everything else is a finding.
+/// [`CaError::HomeMissing`] if there is no cluster. All other problems are findings.
 pub fn examine(
     home: &Home,
     profiles: &ProfileSet,
@@ -45,7 +45,7 @@ pub fn examine(
 }
 
 impl Examiner<'_> {
-    /// Everything that needs the inventory. An error ends the look: the inventory cannot be read.
+    /// Runs the checks that need the inventory. An error means that the inventory cannot be read.
     fn check_inventory(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         self.check_clock(cluster)?;
         self.check_root_key(cluster);
@@ -60,7 +60,8 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Certificates, lists and audit entries made now would be dated before those that are there.
+    /// With a clock behind the newest audit entry, new certificates and CRLs would be dated before existing
+    /// ones.
     fn check_clock(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         let head = cluster.inventory.audit_head()?;
         let newest = cluster.inventory.audit_entry(head.seq)?.map(|entry| entry.event.provenance.at);
@@ -68,7 +69,7 @@ impl Examiner<'_> {
             let (now, newest) = (rfc3339(self.now), rfc3339(newest));
             self.error(
                 "doctor.clock_behind",
-                &format_args!("it is {now} by this clock, but the newest audit entry was made at {newest}"),
+                &format_args!("the clock shows {now}, but the newest audit entry is dated {newest}"),
             );
         }
         Ok(())
@@ -78,11 +79,11 @@ impl Examiner<'_> {
         let Err(error) = cluster.root_key() else { return };
         match error.code() {
             "key.passphrase_needed" | "pkcs11.pin_needed" => {
-                self.note("doctor.key_not_opened", &format_args!("the root's key was not checked: {error}"));
+                self.note("doctor.key_not_opened", &format_args!("the root key was not checked: {error}"));
             }
-            // Its mode was looked at before.
+            // Reported by the check of its mode.
             "file.exposed" => {}
-            // It names what it is about.
+            // The message already contains the path.
             "home.key_mismatch" | "home.held_key_mismatch" => self.add_error(error.code(), None, &error),
             code => {
                 let file = self.home.key();
@@ -103,7 +104,7 @@ impl Examiner<'_> {
             let path = self.home.certificate();
             self.error(
                 "doctor.bundle_lacks_root",
-                &format_args!("{} does not contain the root that signs", path.display()),
+                &format_args!("{} does not contain the active root", path.display()),
             );
         }
         Some(bundle)

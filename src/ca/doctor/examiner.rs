@@ -1,4 +1,4 @@
-//! State of an examination.
+//! State of an examination, and its findings so far.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::finding::{Examination, Finding, Repair, Severity};
 use crate::ca::home::directory::Home;
 use crate::profile::ProfileSet;
 
-/// One look at a home, on its way.
+/// A running examination.
 pub(super) struct Examiner<'a> {
     pub(super) home: &'a Home,
     pub(super) profiles: &'a ProfileSet,
@@ -19,7 +19,7 @@ pub(super) struct Examiner<'a> {
 }
 
 impl Examiner<'_> {
-    /// Takes in an error with its causes, and what it is about.
+    /// Adds an error with its causes and the affected path.
     pub(super) fn add_error(
         &mut self,
         code: &'static str,

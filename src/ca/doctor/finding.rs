@@ -6,75 +6,75 @@ use serde::Serialize;
 
 use crate::ca::home::recovery_outcome::RecoveryOutcome;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Broken or unsafe now.
     Error,
-    /// About to break, or to be looked at by a person.
+    /// About to fail, or to be checked by the operator.
     Warning,
-    /// Worth knowing; nothing to mend.
+    /// Information only.
     Note,
 }
 
-/// One thing that is not as it should be.
+/// One problem of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// The stable code of what it is.
+    /// Stable code.
     pub code: &'static str,
-    /// What is wrong, and with what.
+    /// Description of the problem and the affected object.
     pub message: String,
-    /// How it is mended without asking anybody; none when a person has to decide.
+    /// Automatic repair. `None` if the operator has to decide.
     #[serde(skip)]
     pub(super) repair: Option<Repair>,
 }
 
 impl Finding {
-    /// Whether [`repair`] can do something about it.
+    /// True if [`repair`] can resolve it.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.repair.is_some()
     }
 }
 
-/// A repair that can lose nothing.
+/// A repair without any loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Repair {
-    /// Give a file or directory this mode.
+    /// Restrict a file or directory to this mode.
     Close(PathBuf, u32),
-    /// Make the revocation list anew: the inventory has all that it says.
+    /// Publish a new CRL from the inventory.
     Publish,
-    /// Open the home for writing, which finishes what was left half done.
+    /// Open the home for writing, which completes interrupted work.
     Recover,
-    /// Remove a temporary file that belongs to nothing.
+    /// Remove a temporary file that belongs to no certificate.
     Sweep(PathBuf),
 }
 
-/// What was found in a home.
+/// Result of an examination.
 #[derive(Debug, Default, Serialize)]
 pub struct Examination {
-    /// What is wrong, the worst first.
+    /// Current problems, the most severe first.
     pub findings: Vec<Finding>,
-    /// What was wrong and was repaired.
+    /// Problems that were repaired.
     pub repaired: Vec<Finding>,
-    /// What opening the home for writing finished.
+    /// Interrupted work that was completed.
     #[serde(skip)]
     pub recovered: Vec<RecoveryOutcome>,
-    /// How many certificates that hold were checked.
+    /// Number of valid certificates checked.
     pub certificates: u64,
 }
 
 impl Examination {
-    /// Whether there is anything to mend; a note is not.
+    /// True if there is nothing to repair. Notes do not count.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity == Severity::Note)
     }
 
-    /// Takes in something that was found elsewhere.
+    /// Adds a finding of another check.
     pub fn add(&mut self, severity: Severity, code: &'static str, message: String) {
         self.findings.push(Finding { severity, code, message, repair: None });
         self.findings.sort_by_key(|finding| finding.severity);

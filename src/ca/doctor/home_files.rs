@@ -1,4 +1,4 @@
-//! What lies in the home's directories: modes, temporary files that were left, pairs without a record.
+//! Checks of the home's directories: permissions, temporary files, and files without a record.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry};
@@ -14,20 +14,20 @@ use crate::files::{self, DirectoryLock, FileError};
 use crate::keys::PrivateKey;
 use crate::x509::{Certificate, SerialNumber, pem};
 
-/// What marks a temporary file in its name.
+/// Suffix of temporary files.
 const TEMPORARY: &str = ".tmp";
 
 impl Examiner<'_> {
-    /// Who else may read or change what is in the home.
+    /// Checks owner and permissions of the home's files.
     pub(super) fn check_modes(&mut self) {
         self.check_mode(self.home.directory(), 0o700, "file.exposed");
         self.check_mode(&self.home.database(), 0o600, "file.exposed");
-        // A key that a service holds has no file, and its configuration says so.
+        // A root key held by a service has no file, only a configuration.
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
             self.check_mode(&self.home.key(), 0o600, "file.exposed");
         }
         self.check_mode(&self.home.certificate(), 0o644, "doctor.writable");
-        // Where it is missing, that is told where it is read.
+        // A missing CRL is reported by the check of its contents.
         if files::occupied(&self.home.crl()) {
             self.check_mode(&self.home.crl(), 0o644, "doctor.writable");
         }
@@ -36,14 +36,14 @@ impl Examiner<'_> {
         }
     }
 
-    /// Finds a file whose mode grants more than `wanted`, or that belongs to somebody else. A link is
-    /// not followed: what it leads to is not ours to change.
+    /// Reports a file that is more accessible than `wanted` or belongs to another user. Symbolic links are
+    /// not followed, since their targets may belong to others.
     fn check_mode(&mut self, path: &Path, wanted: u32, code: &'static str) {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(source) => {
                 let error = FileError::Io { doing: "open", path: path.to_owned(), source };
-                return self.error(error.code(), &format_args!("{} cannot be looked at", path.display()));
+                return self.error(error.code(), &format_args!("{} cannot be examined", path.display()));
             }
         };
         let mode = metadata.mode() & 0o7777;
@@ -63,13 +63,12 @@ impl Examiner<'_> {
         }
     }
 
-    /// What a process that ended early left. While another process is at work this cannot be told from
-    /// what it is just making, so it is left alone.
+    /// Reports interrupted work. Skipped while another process runs, whose work would look the same.
     pub(super) fn check_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         let Ok(_lock) =
             DirectoryLock::acquire(self.home.directory(), Duration::ZERO, &*cluster.context.clock)
         else {
-            self.note("doctor.busy", &"another process is at work: what is unfinished was not looked at");
+            self.note("doctor.busy", &"another process is running: interrupted work was not checked");
             return Ok(());
         };
         let inventory = &cluster.inventory;
@@ -78,14 +77,14 @@ impl Examiner<'_> {
             reserved.iter().chain(&unplaced).map(|record| record.intent.serial_number).collect();
         for (records, code, what) in [
             (&reserved, "doctor.reserved", "was reserved and never signed"),
-            (&unplaced, "doctor.unplaced", "was signed, but its files may not be in their places"),
+            (&unplaced, "doctor.unplaced", "was signed, but its files may not have been placed"),
         ] {
             let Some(first) = records.first() else { continue };
             let intent = &first.intent;
             let mut message = format!("{}/{} ({}) {what}", intent.role, intent.name, intent.serial_number);
-            // A disk that was full may have left thousands.
+            // A full disk may have left thousands.
             if records.len() > 1 {
-                message.push_str(&format!(", and so it is with {} more", records.len() - 1));
+                message.push_str(&format!(" (and {} more)", records.len() - 1));
             }
             self.add(Severity::Warning, code, &message, Some(Repair::Recover));
         }
@@ -97,8 +96,8 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// A temporary file: swept unless a certificate was issued under the serial number that tags it,
-    /// since it may then be the only copy of that certificate's key.
+    /// Reports a temporary file. It can be removed unless its tag is the serial number of an issued
+    /// certificate: it may be the only copy of that certificate's key.
     fn check_leftover(
         &mut self,
         cluster: &Cluster,
@@ -109,7 +108,7 @@ impl Examiner<'_> {
         let tag = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit('.').next()).unwrap_or_default();
         let serial_number: Option<SerialNumber> = tag.parse().ok();
         if serial_number.is_some_and(|serial_number| pending.contains(&serial_number)) {
-            // Told already, by its record.
+            // Already reported by its record.
             return Ok(());
         }
         let issued = match serial_number {
@@ -123,14 +122,14 @@ impl Examiner<'_> {
                 format_args!("{} belongs to an issued certificate and was never placed", path.display());
             self.warn("doctor.leftover_of_issued", &message);
         } else {
-            let message = format_args!("{} was left by a process that ended early", path.display());
+            let message = format_args!("{} was left by an interrupted process", path.display());
             self.add(Severity::Warning, "doctor.leftover", &message, Some(Repair::Sweep(path.to_owned())));
         }
         Ok(())
     }
 
-    /// Every file in `issued/`: keys that others can read, keys without certificates, certificates that
-    /// the inventory does not know, pairs that do not belong together.
+    /// Checks the files in `issued/`: permissions of keys, keys without a certificate, certificates unknown
+    /// to the inventory, and mismatched pairs.
     pub(super) fn check_issued(&mut self, cluster: &Cluster) -> Result<(), CaError> {
         for entry in entries(&self.home.issued()) {
             let path = entry.path();
@@ -138,7 +137,7 @@ impl Examiner<'_> {
                 Some("key") => {
                     self.check_mode(&path, 0o600, "file.exposed");
                     if !path.with_extension("crt").exists() {
-                        let message = format_args!("{} has no certificate beside it", path.display());
+                        let message = format_args!("{} has no matching certificate file", path.display());
                         self.warn("doctor.key_without_certificate", &message);
                     }
                 }
@@ -160,7 +159,7 @@ impl Examiner<'_> {
         let fingerprint = certificate.fingerprint();
         let records = cluster.inventory.find(certificate.serial_number)?;
         if !records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint)) {
-            let message = format_args!("the inventory does not know the certificate in {}", path.display());
+            let message = format_args!("the certificate in {} is not in the inventory", path.display());
             self.error("doctor.unknown_certificate", &message);
         }
         let key_path = path.with_extension("key");
@@ -171,7 +170,7 @@ impl Examiner<'_> {
                     let message = format_args!("{} is not the key of {}", key_path.display(), path.display());
                     self.error("doctor.pair_mismatch", &message);
                 }
-                // Its mode is looked at with the key.
+                // Reported by the check of its mode.
                 Err(error) if error.code() == "file.exposed" => {}
                 Err(error) => self.warn(error.code(), &format_args!("{}: {error}", key_path.display())),
             }

@@ -1,8 +1,8 @@
-//! The state of a home, looked over as a whole: every file, record and list in it, and whether they
-//! agree. Looking changes nothing; [`repair`] does what is safe and looks again.
+//! Diagnosis of a home: all files, records and CRLs, and their consistency. [`examine`] changes
+//! nothing; [`repair`] makes safe repairs and examines the home again.
 //!
-//! What is wrong with one part does not keep the others from being looked at, so that one run names
-//! everything there is to mend. The private key of a certificate that holds is never removed.
+//! A problem in one part does not stop the other checks, so that one run reports everything. The
+//! private key of a valid certificate is never removed.
 
 mod examine;
 mod examiner;

@@ -1,4 +1,4 @@
-//! What the inventory says, held against the trust bundle, the revocation list and the profiles.
+//! Checks of the inventory against the trust bundle, the CRL and the profiles.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use crate::revocation::{Crl, RevocationReason, RevocationSet};
 use crate::store::{Filter, Intent, Issuer, Record, Status, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
-/// From how long before its end on a revocation list is told of.
+/// A CRL is reported this long before it expires.
 const CRL_WARNING: Duration = Duration::days(30);
 
-/// Files that are not where they were written.
+/// Recorded files that do not exist, with an example.
 #[derive(Default)]
 struct MissingFiles {
     count: u64,
@@ -37,7 +37,7 @@ impl MissingFiles {
 }
 
 impl Examiner<'_> {
-    /// The list on disk: whole, current, and saying what the inventory says.
+    /// Checks the CRL file: valid, current, and consistent with the inventory.
     pub(super) fn check_crl_file(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
         let read = files::read(&self.home.crl(), files::CRL_FILE)
             .map_err(CaError::from)
@@ -46,7 +46,7 @@ impl Examiner<'_> {
             Ok(lists) => lists,
             Err(error) => {
                 let file = self.home.crl();
-                // What is no file is not replaced: somebody put it there.
+                // Only a regular file is replaced: anything else was put there on purpose.
                 let repair = (file.is_file() || !files::occupied(&file)).then_some(Repair::Publish);
                 self.add_repairable_error(error.code(), Some(&file), &error, repair);
                 return Ok(());
@@ -65,15 +65,14 @@ impl Examiner<'_> {
         if list.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
         } else if list.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
-            self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} ends at {end}"));
+            self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} expires at {end}"));
         }
         if issuer.owes_crl() {
-            let message = "a CRL was to be written and was not: cluster.crl may be behind the inventory";
+            let message = "a CRL was reserved but not published: cluster.crl may be older than the inventory";
             self.add(Severity::Error, "doctor.crl_owed", &message, Some(Repair::Recover));
         } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != list.sha256) {
             let recorded = issuer.crl.map(|recorded| recorded.number).unwrap_or_default();
-            let message =
-                format_args!("cluster.crl is CRL {number}, and not CRL {recorded} as it was recorded");
+            let message = format_args!("cluster.crl is CRL {number}, not CRL {recorded} as recorded");
             self.error("doctor.crl_differs", &message);
         }
         let mut missing = 0_u64;
@@ -89,7 +88,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Every certificate that holds: its chain, its file, its profile.
+    /// Checks every valid certificate: its chain, its files, its profile.
     pub(super) fn check_records(
         &mut self,
         cluster: &Cluster,
@@ -103,7 +102,7 @@ impl Examiner<'_> {
             if record.issue.is_some_and(|issue| compromised.contains(&issue.public_key.0)) {
                 let Intent { role, name, serial_number, .. } = &record.intent;
                 let message = format_args!(
-                    "{role}/{name} ({serial_number}) holds for a key of which another certificate was revoked as compromised"
+                    "{role}/{name} ({serial_number}) is valid, but another certificate with the same key was revoked as compromised"
                 );
                 self.error("doctor.key_compromised", &message);
             }
@@ -123,25 +122,24 @@ impl Examiner<'_> {
             Ok::<_, CaError>(())
         })?;
         if let MissingFiles { count, first: Some(first) } = certificates {
-            // In most cases they were handed over and removed.
+            // Usually they were delivered and removed.
             let message = format_args!(
-                "{count} certificates that hold are not where they were written, such as {}",
+                "{count} valid certificates are not at their recorded paths, such as {}",
                 first.display()
             );
             self.note("doctor.file_missing", &message);
         }
         if let MissingFiles { count, first: Some(first) } = keys {
             let message = format_args!(
-                "{count} private keys that are said to be kept are not where they were written, such as {}: \
-                 such a certificate can be renewed or rekeyed, and not handed over",
+                "{count} private keys are not at their recorded paths, such as {}: \
+                 their certificates can be renewed or rekeyed, but not exported",
                 first.display()
             );
             self.note("doctor.key_missing", &message);
         }
         for (role, count) in outdated {
-            let message = format_args!(
-                "{count} {role} certificates that hold were issued under another profile than today's"
-            );
+            let message =
+                format_args!("{count} valid {role} certificates were issued under a different profile");
             self.note("doctor.profile_changed", &message);
         }
         Ok(())
@@ -162,9 +160,9 @@ impl Examiner<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        // One that begins later is judged as of its beginning.
+        // A certificate that is not yet valid is verified at the start of its validity.
         let at = self.now.max(certificate.not_before);
-        // Every role calls; those that serve do both.
+        // All roles have the client purpose; some have the server purpose as well.
         if let Err(error) = bundle.verify(&certificate.der, &[], Purpose::Client, at) {
             let message = format_args!("{}/{} ({}): {error}", intent.role, intent.name, intent.serial_number);
             self.error(error.code(), &message);
@@ -173,7 +171,7 @@ impl Examiner<'_> {
     }
 }
 
-/// The keys of which a certificate was revoked because somebody else has them.
+/// Public keys that were revoked as compromised.
 fn compromised_keys(cluster: &Cluster) -> Result<HashSet<[u8; 32]>, CaError> {
     let mut keys = HashSet::new();
     let revoked = Filter { reason: Some(RevocationReason::KeyCompromise), ..Filter::default() };

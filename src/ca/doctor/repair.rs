@@ -14,10 +14,10 @@ use crate::ca::home::recovery_outcome::RecoveryOutcome;
 use crate::files::FileError;
 use crate::profile::ProfileSet;
 
-/// Repairs what [`examine`] finds and what can be repaired without losing anything, and looks again.
+/// Makes the repairs that lose nothing, and examines the home again.
 ///
 /// # Errors
-/// What [`examine`] says, or what keeps a file from being closed or removed.
+/// The errors of [`examine`], and failures to change or remove a file.
 pub fn repair(
     home: &Home,
     profiles: &ProfileSet,
@@ -27,7 +27,7 @@ pub fn repair(
     let before = examine(home, profiles, context, progress)?;
     let repairs: Vec<&Repair> =
         before.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
-    // Modes first: a home that is open to others is not opened.
+    // Permissions come first, since a home accessible to others cannot be opened.
     repairs.iter().try_for_each(|repair| repair.close())?;
     let finished = match repairs.iter().any(|repair| !matches!(repair, Repair::Close(..))) {
         true => finish_and_sweep(home, context, &repairs),
@@ -36,19 +36,16 @@ pub fn repair(
     let mut after = examine(home, profiles, context, progress)?;
     match finished {
         Ok(recovered) => after.recovered = recovered,
-        // Most reasons are findings already.
+        // Most causes are reported as findings already.
         Err(error) if after.findings.iter().any(|finding| finding.code == error.code()) => {}
-        Err(error) => {
-            after.add(Severity::Error, error.code(), format!("not everything was repaired: {error}"))
-        }
+        Err(error) => after.add(Severity::Error, error.code(), format!("some repairs failed: {error}")),
     }
     let remains = |finding: &Finding| after.findings.contains(finding);
     after.repaired = before.findings.into_iter().filter(|finding| !remains(finding)).collect();
     Ok(after)
 }
 
-/// Opens the home for writing, which finishes what was left half done, and removes what then belongs
-/// to nothing.
+/// Opens the home for writing, which completes interrupted work, and removes leftover files.
 fn finish_and_sweep(
     home: &Home,
     context: &Context,
@@ -58,7 +55,7 @@ fn finish_and_sweep(
     if repairs.contains(&&Repair::Publish) {
         authority.ensure_crl()?;
     }
-    // Under the lock, and after everything that has an owner was put in its place.
+    // After recovery, and under the lock: the remaining files belong to no certificate.
     repairs.iter().try_for_each(|repair| repair.sweep())?;
     Ok(authority.recovered().to_vec())
 }
@@ -67,7 +64,7 @@ impl Repair {
     fn close(&self) -> Result<(), FileError> {
         let Self::Close(path, mode) = self else { return Ok(()) };
         fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(|source| FileError::Io {
-            doing: "close to others",
+            doing: "restrict the permissions of",
             path: path.clone(),
             source,
         })
@@ -77,7 +74,7 @@ impl Repair {
         let Self::Sweep(path) = self else { return Ok(()) };
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         match removed {
-            // Whoever it belonged to has come back for it.
+            // Its owner completed its work in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| FileError::Io { doing: "remove", path: path.clone(), source }),
         }

@@ -1,4 +1,4 @@
-//! What a live endpoint serves, held against the inventory.
+//! Check of the certificate that a live endpoint serves.
 
 use time::Duration;
 
@@ -14,14 +14,14 @@ use crate::identity::Host;
 use crate::x509::Certificate;
 use crate::x509::trust::Purpose;
 
-/// From how long before its end on a served certificate is told of.
+/// A served certificate is reported this long before it expires.
 const EXPIRY_WARNING: Duration = Duration::days(30);
 
-/// Judges the chain that a server presented to callers of `host`: its trust, its name, its standing, and
-/// whether it is the newest of its identity.
+/// Checks the chain that a server presented for `host`: trust, name, revocation, and whether it is the
+/// newest of its identity.
 ///
 /// # Errors
-/// [`CaError`] when the home cannot be judged by.
+/// [`CaError`] if the home cannot be read.
 pub fn examine_served(
     home: &Home,
     context: &Context,
@@ -38,13 +38,13 @@ pub fn examine_served(
     }
     if verdict.not_after >= at && verdict.not_after < at.saturating_add(EXPIRY_WARNING) {
         let end = rfc3339(verdict.not_after);
-        let message = format!("the certificate served at {host} ends at {end}");
+        let message = format!("the certificate served at {host} expires at {end}");
         found.add(Severity::Warning, "doctor.served_ends_soon", message);
     }
     let records = cluster.candidates(&Target::Serial(verdict.serial_number))?;
     if let Some(newer) = records.iter().find_map(|record| record.superseded_by.as_ref()) {
         let message = format!(
-            "{host} serves certificate {}, which {} has replaced",
+            "{host} serves certificate {}, which was replaced by {}",
             verdict.serial_number, newer.serial_number
         );
         found.add(Severity::Warning, "doctor.served_superseded", message);

@@ -11,23 +11,24 @@ use crate::ca::error::CaError;
 use crate::clock::Clock;
 use crate::files::{self, DirectoryLock, FileError};
 
-/// How long a command waits for another one that is changing the same home.
+/// How long a command waits for another one that holds the lock of the home.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Home {
-    /// Checks that this is a cluster's home which nobody else can enter.
+    /// Checks that the directory is a home that other users cannot access. Completes an interrupted
+    /// restore.
     ///
     /// # Errors
-    /// [`CaError::HomeMissing`] where there is no cluster, or what is wrong with the directory.
+    /// [`CaError::HomeMissing`] if there is no cluster, and errors of the directory.
     pub(in crate::ca) fn check(&self, clock: &dyn Clock) -> Result<(), CaError> {
         if is_interrupted(self) {
-            // Taking the lock finishes it.
+            // Taking the lock completes the restore.
             drop(self.lock(clock)?);
         }
         let database = self.database();
         match fs::metadata(&database) {
             Ok(metadata) if metadata.is_file() => Ok(files::check_private_directory(self.directory())?),
-            // Whether there is a cluster is not for everybody to see.
+            // Without access, the existence of a cluster is not disclosed.
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(FileError::Io { doing: "open", path: database, source }.into())
             }
@@ -35,7 +36,8 @@ impl Home {
         }
     }
 
-    /// What a home without its inventory is: no cluster's, unless its root and what signs with it are there.
+    /// The error for a directory without an inventory: the inventory of an existing root is missing, or
+    /// there is no cluster.
     pub(in crate::ca) fn without_inventory(&self) -> CaError {
         let directory = self.directory().to_owned();
         let signs = files::occupied(&self.key()) || files::occupied(&self.kms());
@@ -46,8 +48,8 @@ impl Home {
         }
     }
 
-    /// Makes the directory ready for `initialize`: made if it is missing, closed to others if it is
-    /// still empty, refused if it is in use for anything and open to others.
+    /// Prepares the directory for `initialize`: creates it if missing, and closes an empty one to other
+    /// users. Refuses a non-empty directory that is accessible to others.
     pub(in crate::ca) fn prepare(&self) -> Result<(), CaError> {
         files::make_private_directory(self.directory())?;
         if files::check_private_directory(self.directory()).is_ok() {
@@ -64,8 +66,7 @@ impl Home {
         Ok(())
     }
 
-    /// The right to change this home, for as long as the value lives. A restore that was interrupted
-    /// is finished first.
+    /// Locks this home for changes until the lock is dropped. Completes an interrupted restore first.
     pub(in crate::ca) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
         let lock = DirectoryLock::acquire(self.directory(), PATIENCE, clock)?;
         finish_interrupted(self, &lock)?;

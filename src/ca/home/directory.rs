@@ -1,61 +1,61 @@
-//! The CA's home: one private directory, and the names of the files in it.
+//! Path of a CA home and the names of the files in it.
 //!
-//! Nothing else in the program knows these names.
+//! No other module knows these names.
 
 use std::path::{Path, PathBuf};
 
-/// The directory that holds a cluster's CA.
+/// A CA home: the directory that holds the files of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     directory: PathBuf,
 }
 
 impl Home {
-    /// The home at `directory`, which need not exist yet.
+    /// Refers to the home at `directory`, which need not exist yet.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        // An empty path means the current directory, as it does to every other tool.
+        // An empty path means the current directory, as in other tools.
         Self { directory: if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory } }
     }
 
-    /// The directory itself.
+    /// Path of the directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The trust bundle, public: copied to every machine.
+    /// Path of the trust bundle. It is public and distributed to every machine.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.directory.join("cluster.crt")
     }
 
-    /// The root's private key.
+    /// Path of the root's private key.
     #[must_use]
     pub fn key(&self) -> PathBuf {
         self.directory.join("cluster.key")
     }
 
-    /// The current revocation list.
+    /// Path of the current CRL.
     #[must_use]
     pub fn crl(&self) -> PathBuf {
         self.directory.join("cluster.crl")
     }
 
-    /// The inventory.
+    /// Path of the inventory.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.directory.join("ca.db")
     }
 
-    /// Which key management services are used, and what logs in to them.
+    /// Path of the configuration of key management services, with their credentials.
     #[must_use]
     pub fn kms(&self) -> PathBuf {
         self.directory.join("kms.json")
     }
 
-    /// Where issued pairs go unless told otherwise.
+    /// Default directory of issued certificates and their keys.
     #[must_use]
     pub fn issued(&self) -> PathBuf {
         self.directory.join("issued")

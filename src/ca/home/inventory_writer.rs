@@ -1,4 +1,4 @@
-//! What became of issued files, noted without the root's key.
+//! Records about issued files that need no root key.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use crate::keys::PrivateKey;
 use crate::store::{Inventory, Record, StoreError};
 use crate::x509::Sha256;
 
-/// The right to write to the inventory, without the root's key. One process at a time has it, so it
-/// is taken for a note and given back.
+/// Exclusive write access to the inventory, without the root key. Holds the lock of the home, so keep
+/// it only for one record.
 pub struct InventoryWriter {
     cluster: Cluster,
     _lock: DirectoryLock,
@@ -26,7 +26,8 @@ impl InventoryWriter {
     /// Takes the lock and opens the inventory.
     ///
     /// # Errors
-    /// [`CaError`]: no cluster there, another process at work, or the inventory not writable.
+    /// [`CaError`] if there is no cluster, another process holds the lock, or the inventory is not
+    /// writable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
@@ -34,10 +35,10 @@ impl InventoryWriter {
         Ok(Self { cluster, _lock: lock })
     }
 
-    /// Writes into the audit chain what happened to a certificate.
+    /// Adds an entry about a certificate to the audit chain.
     ///
     /// # Errors
-    /// What the inventory says.
+    /// [`CaError::Store`] if the inventory cannot be written.
     pub fn note(
         &mut self,
         action: Action,
@@ -51,15 +52,14 @@ impl InventoryWriter {
         Ok(())
     }
 
-    /// Removes the private key of a certificate from this machine and records it; the answer is where
-    /// it was.
+    /// Deletes the private key of a certificate from this machine, records that, and returns its path.
     ///
-    /// The file goes right before the record is committed: a crash in between leaves no key behind
-    /// that the record denies.
+    /// The file is deleted right before the record is committed. A crash in between never leaves a key that
+    /// the record says is deleted.
     ///
     /// # Errors
-    /// [`StoreError::NoKey`] when there is none, [`CaError::FileMismatch`] when the file has another
-    /// key by now, or what the file and the inventory say.
+    /// [`StoreError::NoKey`] if there is none, [`CaError::FileMismatch`] if the file contains another key,
+    /// and errors of the file and the inventory.
     pub fn forget_key(
         &mut self,
         record: &Record,
@@ -69,7 +69,7 @@ impl InventoryWriter {
         let serial_number = record.intent.serial_number;
         let path = record.intent.key_path.as_deref().ok_or(StoreError::NoKey { serial_number })?;
         let path = self.cluster.locate(path);
-        // Under the lock: what was read earlier may have been replaced by a newer pair since.
+        // Checked under the lock: a newer pair may have replaced the file since the record was read.
         let public_key = Sha256::of(&PrivateKey::open(&path)?.public_key_info());
         if record.issue.is_none_or(|issue| issue.public_key != public_key) {
             return Err(CaError::FileMismatch { path, serial_number });

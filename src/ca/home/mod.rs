@@ -1,4 +1,4 @@
-//! The home directory of a CA: file names, locking, crash recovery.
+//! The home directory of a CA: file names, locking, crash recovery, records about files.
 
 pub(super) mod access;
 pub(super) mod directory;

@@ -1,4 +1,4 @@
-//! Whether a file holds what the inventory says of it.
+//! Comparison of files with the certificates that the inventory records.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::files;
 use crate::keys::PrivateKey;
 use crate::x509::{Certificate, pem};
 
-/// Whether the file holds this certificate, first of all.
+/// True if the first certificate in the file is this one.
 pub(in crate::ca) fn holds_certificate(path: &Path, certificate: &Certificate) -> bool {
     files::read(path, files::SMALL_FILE)
         .ok()
@@ -14,7 +14,7 @@ pub(in crate::ca) fn holds_certificate(path: &Path, certificate: &Certificate) -
         .is_some_and(|found| found.first() == Some(certificate))
 }
 
-/// Whether the file holds the private key of this certificate.
+/// True if the file contains the private key of this certificate.
 pub(in crate::ca) fn holds_key_of(path: &Path, certificate: &Certificate) -> bool {
     PrivateKey::open(path).is_ok_and(|key| key.public_key_info() == certificate.public_key_info)
 }

@@ -1,8 +1,8 @@
-//! After a crash: what an earlier process left half done is finished or closed, and said.
+//! Recovery from an interrupted process.
 //!
-//! The order in which things are made durable decides what can be found. A reserved serial number
-//! without a certificate was never given to anybody: its files are removed. A certificate that is
-//! recorded was made whole: its files get their names. A revocation list that is owed is written.
+//! The order of durable writes determines what can be found. A reserved serial number without a
+//! certificate was never handed out: its files are removed. A recorded certificate is complete: its
+//! files are renamed to their final names. A reserved CRL number without a CRL: a new CRL is published.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,15 @@ use crate::files::{self, Placement, Staged};
 use crate::store::Record;
 use crate::x509::Certificate;
 
-/// What a crash left of one file.
+/// State of one file after a crash.
 enum StagedFile {
-    /// It has its name; what it took the place of may still be there under the temporary name.
+    /// In place. The file that it replaced may remain under the temporary name.
     Arrived(Option<Staged>),
-    /// Something else has its name.
+    /// Staged, but another file has its name.
     Blocked(Staged),
-    /// It is not there.
+    /// Missing.
     Lost,
-    /// It can have its name.
+    /// Staged and ready to be renamed.
     Waiting(Staged),
 }
 
@@ -37,11 +37,11 @@ impl StagedFile {
     }
 }
 
-/// Whether a file is what belongs to a certificate.
+/// Test that compares a file with a certificate.
 type MatchesCertificate = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
-    /// Looks after everything that is open; called once, when the home is opened for writing.
+    /// Completes or undoes all pending work. Called once, when the home is opened for writing.
     pub(in crate::ca) fn recover(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
         let mut found = Vec::new();
         for record in self.cluster.inventory.reserved()? {
@@ -61,10 +61,10 @@ impl Authority {
         let intent = &record.intent;
         let tag = intent.serial_number.to_string();
         for path in intent.key_path.iter().chain([&intent.certificate_path]) {
-            // Dropping what was staged removes it: a key that nobody certified has no use.
+            // Dropping a staged file removes it. A key without a certificate is of no use.
             drop(Staged::adopt(&self.cluster.locate(path), &tag));
         }
-        self.settle(record, "reserved and never signed")?;
+        self.settle(record, "reserved, never signed")?;
         Ok(RecoveryOutcome::Abandoned {
             role: intent.role,
             name: intent.name.clone(),
@@ -80,7 +80,7 @@ impl Authority {
             Some(old) => Some(inventory.certificate(&old.issuer, old.serial_number)?),
             None => None,
         };
-        // A certificate that was renewed for the key it has left the key alone.
+        // A renewal with the same key did not stage a key file.
         let moves_key = old.as_ref().is_none_or(|old| old.public_key_info != new.public_key_info);
         let key = intent.key_path.as_ref().filter(|_| moves_key).map(|path| self.cluster.locate(path));
         let certificate = self.cluster.locate(&intent.certificate_path);
@@ -97,18 +97,18 @@ impl Authority {
             pair.iter().find(|(file, _)| is(file)).map(|(_, path)| path.clone())
         };
         if let Some(path) = first(|file| matches!(file, StagedFile::Blocked(_))) {
-            // Not settled: it is looked after again when the way is free.
+            // Not settled in the inventory, so that the next command tries again.
             pair.into_iter().filter_map(|(file, _)| file.staged()).for_each(Staged::leave);
             return Ok(Some(RecoveryOutcome::Blocked { serial_number, path }));
         }
         if let Some(path) = first(|file| matches!(file, StagedFile::Lost)) {
-            // What is left of the pair is of no use without the other; dropped, it is removed.
+            // Half a pair is of no use. Dropping its staged file removes it.
             drop(pair);
-            self.settle(record, "issued, a file was not found")?;
+            self.settle(record, "issued, file missing")?;
             return Ok(Some(RecoveryOutcome::Lost { serial_number, path }));
         }
         if pair.iter().all(|(file, _)| matches!(file, StagedFile::Arrived(None))) {
-            self.settle(record, "issued, its files are in their places")?;
+            self.settle(record, "issued, files placed")?;
             return Ok(None);
         }
         let placement = if old.is_some() { Placement::Replace } else { Placement::New };
@@ -130,7 +130,7 @@ impl Authority {
     fn placed(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {
         let certificate = self.cluster.locate(&record.intent.certificate_path);
         files::sync_directory(files::parent(&certificate))?;
-        self.settle(record, "issued, its files are in their places")?;
+        self.settle(record, "issued, files placed")?;
         Ok(RecoveryOutcome::Placed {
             role: record.intent.role,
             name: record.intent.name.clone(),
@@ -147,7 +147,7 @@ impl Authority {
     }
 }
 
-/// What a crash left of the file at `path` that belongs to `new`, where one of `old` may be.
+/// Determines the state of the file at `path`, which belongs to `new` and may still be that of `old`.
 fn staged_file(
     path: &Path,
     tag: &str,
@@ -159,7 +159,7 @@ fn staged_file(
     if matches(path, new) {
         return StagedFile::Arrived(staged);
     }
-    // Its name alone says nothing: what is given out under the name of a certificate is the certificate.
+    // The temporary name proves nothing: the contents must be those of the certificate.
     let is_whole = matches(&Staged::temporary_path(path, tag), new);
     match staged {
         Some(staged) if !is_whole => {

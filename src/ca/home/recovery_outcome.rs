@@ -1,4 +1,4 @@
-//! Report of what an interrupted process left and how it was finished.
+//! Outcomes of crash recovery.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,49 +7,49 @@ use crate::ca::revocation::republish_reason::RepublishReason;
 use crate::identity::{Name, Role};
 use crate::x509::SerialNumber;
 
-/// One thing that an earlier process left, and what became of it.
+/// One piece of work that an interrupted process left, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecoveryOutcome {
-    /// A serial number was set aside and no certificate recorded under it.
+    /// A serial number was reserved, but no certificate was recorded.
     Abandoned {
-        /// Whose certificate it should have been.
+        /// Role of the intended certificate.
         role: Role,
-        /// Whose certificate it should have been.
+        /// Name of the intended certificate.
         name: Name,
-        /// The serial number; it is never used again.
+        /// The serial number, which is never reused.
         serial_number: SerialNumber,
     },
-    /// A certificate's files cannot get their names because something is there.
+    /// A certificate's files cannot be renamed because another file has the name.
     Blocked {
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
-        /// What is in the way.
+        /// Path of the other file.
         path: PathBuf,
     },
-    /// A revocation list was due and was written.
+    /// A new CRL was published.
     CrlPublished {
-        /// Its number.
+        /// CRL number.
         number: u64,
-        /// Why it was due.
+        /// Reason for publishing it.
         because: RepublishReason,
     },
-    /// A recorded certificate's files are not where they were to be.
+    /// A file of a recorded certificate is missing.
     Lost {
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
-        /// What is missing.
+        /// Path of the missing file.
         path: PathBuf,
     },
-    /// A recorded certificate's files got their names.
+    /// The files of a recorded certificate were renamed to their final names.
     Placed {
-        /// Whose certificate it is.
+        /// Role of the certificate.
         role: Role,
-        /// Whose certificate it is.
+        /// Name of the certificate.
         name: Name,
-        /// Its serial number.
+        /// Serial number of the certificate.
         serial_number: SerialNumber,
-        /// Its file.
+        /// Path of the certificate.
         certificate: PathBuf,
     },
 }
@@ -59,24 +59,24 @@ impl fmt::Display for RecoveryOutcome {
         match self {
             Self::Abandoned { role, name, serial_number } => write!(
                 f,
-                "an earlier run ended before {role}/{name} was signed; serial number {serial_number} stays reserved and unused"
+                "an interrupted run did not sign {role}/{name}; serial number {serial_number} stays unused"
             ),
             Self::Blocked { serial_number, path } => write!(
                 f,
-                "an earlier run could not place the files of certificate {serial_number}: {} is in the way; move it and run any issuing command",
+                "an earlier run could not place the files of certificate {serial_number}: {} already exists; move it and run any issuing command",
                 path.display()
             ),
             Self::CrlPublished { number, because } => {
-                write!(f, "{because}; CRL {number} is in its place now")
+                write!(f, "{because}; published CRL {number}")
             }
             Self::Lost { serial_number, path } => write!(
                 f,
-                "an earlier run recorded certificate {serial_number}, but {} is not there; if you have not moved it, revoke the certificate",
+                "an earlier run recorded certificate {serial_number}, but {} is missing; if you have not moved it, revoke the certificate",
                 path.display()
             ),
             Self::Placed { role, name, serial_number, certificate } => write!(
                 f,
-                "an earlier run ended before the files of {role}/{name} had their names; they are in place now: {} (serial {serial_number})",
+                "completed an interrupted run: placed the files of {role}/{name} at {} (serial {serial_number})",
                 certificate.display()
             ),
         }

@@ -6,10 +6,11 @@ use super::directory::Home;
 use crate::ca::error::CaError;
 use crate::files::{self, Placement, Staged};
 
-/// What marks the temporary files of a home in the making.
+/// Tag in the names of temporary files that `initialize` creates.
 pub(in crate::ca) const TAG: &str = "initialize";
 
-/// Gives every file its name, the inventory last: it makes the directory a home.
+/// Renames all files to their final names. The inventory comes last, since it makes the directory a
+/// home.
 pub(in crate::ca) fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaError> {
     files::sync_directory(home.directory())?;
     for file in staged {
@@ -21,18 +22,20 @@ pub(in crate::ca) fn place(home: &Home, staged: Vec<Staged>) -> Result<(), CaErr
     Ok(files::sync_directory(home.directory())?)
 }
 
-/// Whether an `initialize` ended early, or is at work: the inventory waits for its name.
+/// True if an `initialize` is running or was interrupted: the inventory has its temporary name.
 pub(in crate::ca) fn is_unfinished(home: &Home) -> bool {
     Staged::temporary_path(&home.database(), TAG).is_file()
 }
 
-/// What an `initialize` that ended early left: finished, when its files had begun to get their
-/// names, so that the key is not lost; else removed, since nobody ever saw them, which is then true.
+/// Completes or removes an interrupted `initialize`.
+///
+/// It is completed if a file already has its final name, so that the key is not lost. Otherwise its
+/// files are removed, which loses nothing because no caller has seen them. True if files were removed.
 pub(in crate::ca) fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
     if home.database().exists() {
         return Ok(false);
     }
-    // One of the first two: the key, or where it is held.
+    // Only one of the first two exists: the key, or the configuration of the service that holds it.
     let destinations = [home.key(), home.kms(), home.certificate(), home.crl()];
     let staged: Vec<Staged> = destinations.iter().filter_map(|path| Staged::adopt(path, TAG)).collect();
     let staged_database = Staged::temporary_path(&home.database(), TAG);
@@ -51,8 +54,8 @@ pub(in crate::ca) fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
     Ok(removed_leftovers)
 }
 
-/// Removes an inventory that nobody uses, with SQLite's files beside it; best effort, since what stays
-/// is swept by the next `initialize`.
+/// Removes an unused inventory with SQLite's auxiliary files. Errors are ignored: the next `initialize`
+/// removes what remains.
 pub(in crate::ca) fn remove_database(path: &std::path::Path) {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut name = path.as_os_str().to_owned();

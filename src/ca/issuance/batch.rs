@@ -1,20 +1,19 @@
-//! What issuing and renewing share: jobs on which everything is decided become certificates whose
-//! record is durable before anybody holds them.
+//! Signing and placing of planned certificates, shared by issuing and renewing. Every certificate is
+//! recorded durably before its files get their names.
 //!
-//! A batch runs in this order, and a crash after any step leaves what the next command can finish
-//! or name:
+//! A batch runs in these steps. After a crash in any step, the next command completes or reports the
+//! rest:
 //!
-//! 1. plan: every job was judged by its profile and its files' names; nothing is made yet;
-//! 2. reserve: the serial numbers with their intent, one durable transaction;
-//! 3. sign: keys made, certificates signed, both written under temporary names, made durable;
-//! 4. commit: the certificates with their audit entries, one durable transaction;
-//! 5. place: the temporary files get their names.
+//! 1. Plan: profiles and file names were checked before; nothing exists yet.
+//! 2. Reserve: the serial numbers with their intent, in one durable transaction.
+//! 3. Sign: generate keys and sign certificates, write both under temporary names, and sync.
+//! 4. Commit: the certificates with their audit entries, in one durable transaction.
+//! 5. Place: rename the temporary files.
 //!
-//! A certificate that is renewed for the key it has takes the old one's place by one rename: whoever
-//! reads the pair finds one that belongs together, at any time. With a new key there are two files to
-//! replace and no file system that does it in one step: both are durable beforehand, the renames
-//! follow each other at once, a second one that fails takes the first one back, and a crash in
-//! between is finished by the next command ([`crate::ca::home::recover`]).
+//! A renewal with the same key replaces the certificate by one rename, so that readers always find a
+//! matching pair. A new key needs two renames, which no file system does atomically. Both files are
+//! synced before, and the renames follow each other immediately. If the second one fails, the first is
+//! undone. After a crash in between, the next command completes it ([`crate::ca::home::recover`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -36,11 +35,11 @@ use crate::keys::PrivateKey;
 use crate::store::{CertificateId, Intent};
 use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
 
-/// Certificates in one transaction: large enough that its two durable writes weigh little, small
-/// enough that a crash leaves few to name.
+/// Certificates per transaction: large enough to amortize two durable writes, small enough that few are
+/// affected by a crash.
 const BATCH: usize = 1_000;
 
-/// One certificate on its way, with everything decided but the signature.
+/// A fully planned certificate, ready to be signed.
 pub(in crate::ca) struct Job<'a> {
     pub(in crate::ca) key: Cow<'a, KeySource>,
     pub(in crate::ca) planned: PlannedCertificate,
@@ -52,7 +51,7 @@ pub(in crate::ca) struct Job<'a> {
 }
 
 impl Authority {
-    /// All jobs, in batches; their order is kept.
+    /// Runs all jobs in batches and keeps their order.
     pub(in crate::ca) fn run(
         &mut self,
         mut jobs: Vec<Job<'_>>,
@@ -68,7 +67,7 @@ impl Authority {
         Ok(issued)
     }
 
-    /// One batch through steps 2 to 5.
+    /// Runs steps 2 to 5 for one batch.
     fn run_batch(
         &mut self,
         jobs: Vec<Job<'_>>,
@@ -91,13 +90,13 @@ impl Authority {
 
         place_pairs(pairs, &directories)?;
         let placed: Vec<SerialNumber> = jobs.iter().map(|job| job.serial_number).collect();
-        // All that was promised is done. Should this fail, the next command finds the files in place.
+        // The files are in place. If this record fails, the next command finds them there and repeats it.
         let _ = self.cluster.inventory.mark_placed(&issuer, &placed);
         Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.issued(certificate)).collect())
     }
 }
 
-/// What signing needs, and may be shared between threads.
+/// Issuer and its key, shared between signing threads.
 #[derive(Clone, Copy)]
 struct SigningContext<'a> {
     root: &'a Certificate,
@@ -105,7 +104,7 @@ struct SigningContext<'a> {
 }
 
 impl SigningContext<'_> {
-    /// Makes the keys and signs on every core; the order of the jobs is kept.
+    /// Generates keys and signs on all cores. Keeps the order of the jobs.
     fn sign_all(
         &self,
         jobs: &[Job<'_>],
@@ -148,7 +147,7 @@ impl SigningContext<'_> {
         Ok((certificates, pairs))
     }
 
-    /// Signs one certificate and writes it, and its key if it is made here, under temporary names.
+    /// Signs one certificate. Writes it, and its key if generated here, under temporary names.
     fn sign(&self, job: &Job<'_>) -> Result<(Certificate, StagedPair), CaError> {
         let plan = &job.planned.plan;
         let tag = job.serial_number.to_string();
@@ -160,7 +159,7 @@ impl SigningContext<'_> {
                 (certificate, Some(staged))
             }
             (KeySource::Generate(_), None) => {
-                return Err(CaError::Signing { why: "there is no place for the key".to_owned() });
+                return Err(CaError::Signing { why: "no path for the key".to_owned() });
             }
             (KeySource::Request(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
             (KeySource::Certified(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
@@ -215,7 +214,7 @@ impl Job<'_> {
     }
 }
 
-/// A few files one by one, many by one call for each file system.
+/// Syncs a few files one by one, and many with one call per file system.
 fn make_durable(pairs: &[StagedPair], directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     if pairs.len() > 4 {
         return Ok(directories.iter().try_for_each(|directory| files::sync_filesystem(directory))?);
@@ -223,8 +222,8 @@ fn make_durable(pairs: &[StagedPair], directories: &BTreeSet<&Path>) -> Result<(
     Ok(pairs.iter().try_for_each(StagedPair::sync)?)
 }
 
-/// Gives every file its name. A pair that cannot be placed does not keep the others from it; the record
-/// stays open, so that the next command says what became of it.
+/// Renames all files to their final names. Failures do not stop the others. A failed pair stays pending
+/// in the inventory, so that the next command reports it.
 fn place_pairs(pairs: Vec<StagedPair>, directories: &BTreeSet<&Path>) -> Result<(), CaError> {
     let mut first_failure = Ok(());
     for pair in pairs {

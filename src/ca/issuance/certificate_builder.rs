@@ -1,6 +1,6 @@
-//! From a plan to signed bytes: the only place that fills rcgen's parameters.
+//! Signing of planned certificates, and the only place that fills rcgen's parameters.
 //!
-//! rcgen's defaults are not ours (a validity of 2,000 years, a serial number derived from the key, no
+//! rcgen's defaults are unsuitable (a validity of 2,000 years, a serial number derived from the key, no
 //! authority key identifier), so every field is set here.
 
 use rcgen::{
@@ -15,8 +15,8 @@ use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
 use crate::x509::{Certificate, ExtendedKeyUsage, KeyUsage, SerialNumber, SubjectAltName};
 
-/// Signs the certificate of `plan` for `public_key`, reads it back and judges it again: what leaves
-/// here is what the profile allowed, whatever the layers between did.
+/// Signs the certificate of `plan` for `public_key`, then parses it and verifies it against the plan,
+/// so that no layer in between can add anything.
 pub(in crate::ca) fn sign_leaf(
     plan: &LeafPlan,
     serial_number: SerialNumber,
@@ -42,11 +42,11 @@ pub(in crate::ca) fn sign_leaf(
     if issued_by_root {
         Ok(certificate)
     } else {
-        Err(CaError::Signing { why: "what was signed is not what was asked for".to_owned() })
+        Err(CaError::Signing { why: "the signed certificate differs from the plan".to_owned() })
     }
 }
 
-/// Signs the root of `plan` with its own key, reads it back and judges it.
+/// Signs the root of `plan` with its own key, then parses it and verifies it against the plan.
 pub(in crate::ca) fn sign_root(
     plan: &RootPlan,
     serial_number: SerialNumber,
@@ -55,7 +55,7 @@ pub(in crate::ca) fn sign_root(
     let mut params = parameters(serial_number, plan.not_before, plan.not_after);
     params.distinguished_name = subject(&plan.subject);
     let path_length = u8::try_from(plan.path_length).map_err(|_| CaError::Signing {
-        why: format!("a path length of {} cannot be written", plan.path_length),
+        why: format!("a path length of {} cannot be encoded", plan.path_length),
     })?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = key_usages(plan.key_usage);
@@ -83,7 +83,7 @@ fn parameters(
     params.crl_distribution_points = Vec::new();
     params.custom_extensions = Vec::new();
     params.use_authority_key_identifier_extension = true;
-    // SHA-256 of the key, cut to 160 bits: RFC 7093, section 2, method 1.
+    // RFC 7093, section 2, method 1: SHA-256 of the key, truncated to 160 bits.
     params.key_identifier_method = KeyIdMethod::Sha256;
     params
 }
@@ -95,7 +95,7 @@ fn subject(planned: &PlannedSubject) -> DistinguishedName {
     name
 }
 
-/// The bits that plans have; whether all of them got in is judged afterwards.
+/// Maps the key usages that plans can contain. Verification against the plan detects any other.
 fn key_usages(usage: KeyUsage) -> Vec<KeyUsagePurpose> {
     [
         (usage.digital_signature(), KeyUsagePurpose::DigitalSignature),
@@ -113,7 +113,7 @@ fn purpose(purpose: &ExtendedKeyUsage) -> Result<ExtendedKeyUsagePurpose, CaErro
         ExtendedKeyUsage::ClientAuth => Ok(ExtendedKeyUsagePurpose::ClientAuth),
         ExtendedKeyUsage::ServerAuth => Ok(ExtendedKeyUsagePurpose::ServerAuth),
         ExtendedKeyUsage::Other(oid) => {
-            Err(CaError::Signing { why: format!("the purpose {oid} is not issued") })
+            Err(CaError::Signing { why: format!("unsupported extended key usage {oid}") })
         }
     }
 }
@@ -125,12 +125,12 @@ fn san(name: &SubjectAltName) -> Result<SanType, CaError> {
         SubjectAltName::Uri(uri) => Ok(SanType::URI(ascii(uri)?)),
         SubjectAltName::Ip(ip) => Ok(SanType::IpAddress(*ip)),
         SubjectAltName::Other(text) => {
-            Err(CaError::Signing { why: format!("the name {text} is not issued") })
+            Err(CaError::Signing { why: format!("unsupported subject alternative name {text}") })
         }
     }
 }
 
-/// A key that is certified without being here.
+/// Public key of a CSR or an existing certificate.
 pub(in crate::ca) fn public_key(public_key_info: &[u8]) -> Result<rcgen::SubjectPublicKeyInfo, CaError> {
     rcgen::SubjectPublicKeyInfo::from_der(public_key_info).map_err(signing_failed)
 }

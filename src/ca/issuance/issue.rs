@@ -1,4 +1,4 @@
-//! Issuing: orders judged by their profiles, and made into jobs for [`super::batch`].
+//! Issuing: checks requests against profiles and turns them into jobs for [`super::batch`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,10 +18,10 @@ use crate::revocation::RevocationReason;
 use crate::x509::{Csr, SerialNumber, Sha256};
 
 impl Cluster {
-    /// Judges orders by their profiles without making anything.
+    /// Checks requests against their profiles without creating anything.
     ///
     /// # Errors
-    /// [`CaError::Policy`] for the first order that a profile refuses.
+    /// [`CaError::Policy`] for the first request that a profile refuses.
     pub fn plan(
         &self,
         profiles: &ProfileSet,
@@ -73,7 +73,7 @@ impl Cluster {
         Ok(PlannedCertificate { plan, not_granted })
     }
 
-    /// Refuses a key that somebody else has, be it known to be so from a revocation, and the root's own.
+    /// Refuses the public key of a root, and one that was revoked as compromised.
     fn refuse_compromised(&self, public_key_info: &[u8]) -> Result<(), CaError> {
         if self
             .inventory
@@ -100,12 +100,12 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Issues a certificate for each order and writes it, with its key if it was made here, to
-    /// `output`. `progress` is told how many more are done.
+    /// Issues a certificate for each request and writes it, with its key if generated here, to `output`.
+    /// Calls `progress` with the number of certificates completed since the last call.
     ///
     /// # Errors
-    /// [`CaError`]. What a profile or a file in the way refuses is refused before anything is made;
-    /// after that, whole batches are issued or not, and those that were stay valid.
+    /// [`CaError`]. Refusals by profiles and existing files are found before anything is created. After
+    /// that, a failure affects whole batches; certificates of completed batches remain valid.
     pub fn issue(
         &mut self,
         profiles: &ProfileSet,
@@ -121,7 +121,7 @@ impl Authority {
         self.run(jobs, reason, progress)
     }
 
-    /// Everything that can refuse an order, before the first key is made.
+    /// Performs all checks of a request before any key is generated.
     fn jobs<'a>(
         &self,
         profiles: &ProfileSet,
@@ -158,7 +158,7 @@ impl Authority {
     }
 }
 
-/// Where the certificate and the key of an identity go in `directory`.
+/// Paths of an identity's certificate and key in `directory`.
 pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
     let stem = format!("{}{name}", role.file_prefix());
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))

@@ -1,8 +1,8 @@
-//! A certificate and its key under temporary names, and their placement.
+//! Certificates and keys under temporary names.
 
 use crate::files::{self, FileError, Placement, Staged};
 
-/// A certificate and, if it was made here, its key, under temporary names.
+/// A certificate and, if generated here, its key, under temporary names.
 pub(in crate::ca) struct StagedPair {
     pub(in crate::ca) key: Option<Staged>,
     pub(in crate::ca) certificate: Staged,
@@ -14,7 +14,7 @@ impl StagedPair {
         self.key.iter().chain([&self.certificate]).try_for_each(Staged::sync)
     }
 
-    /// The key comes first: whoever sees the certificate finds its key beside it.
+    /// Renames the key first, so that a reader of the certificate finds its key.
     pub(in crate::ca) fn place(self) -> Result<(), FileError> {
         match (self.key, self.placement) {
             (Some(key), Placement::Replace) => files::replace_both(key, self.certificate),

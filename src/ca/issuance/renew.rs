@@ -1,5 +1,5 @@
-//! Renewing: a new certificate for the same identity, hosts and role, judged anew by its profile,
-//! recorded as the one that takes the old one's place, and put in the old one's place on disk.
+//! Renewal: a new certificate for the same identity and hosts, checked against the current profile. It
+//! is recorded as the replacement and replaces the old files.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,66 +22,66 @@ use crate::profile::ProfileSet;
 use crate::store::{Filter, Record, Status, StoreError};
 use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber, SubjectAltName};
 
-/// How certificates are to be renewed.
+/// Options of a renewal.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// Which key the new certificate is for.
+    /// Key of the new certificate.
     pub key: RenewalKeySource,
-    /// How long it shall hold; the profile's default otherwise.
+    /// Validity. Defaults to the profile's.
     pub validity: Option<Duration>,
-    /// Where it goes, instead of the old one's place.
+    /// Output directory. Defaults to replacing the old files.
     pub output: Option<PathBuf>,
 }
 
-/// Which key a renewed certificate is for.
+/// Key of a renewed certificate.
 #[derive(Clone, Debug)]
 pub enum RenewalKeySource {
-    /// The one that the old certificate has.
+    /// The key of the old certificate.
     Same,
-    /// One made here, of this type or the old one's.
+    /// A key generated here, of this type or the type of the old one.
     New(Option<KeyAlgorithm>),
-    /// One made elsewhere, and never seen here.
+    /// A key generated elsewhere. The CA receives only its CSR.
     Request(Box<Csr>),
 }
 
-/// A certificate that would be signed, and the one whose place it would take.
+/// A planned certificate and the one that it would replace.
 #[derive(Debug, Serialize)]
 pub struct PlannedRenewal {
-    /// The old one.
+    /// Serial number of the old certificate.
     pub supersedes: SerialNumber,
-    /// The new one.
+    /// The planned certificate.
     #[serde(flatten)]
     pub planned: PlannedCertificate,
 }
 
-/// A certificate that was signed, and the one whose place it took.
+/// An issued certificate and the one that it replaces.
 #[derive(Debug, Serialize)]
 pub struct Renewed {
-    /// The old one.
+    /// Serial number of the old certificate.
     pub supersedes: SerialNumber,
-    /// The new one.
+    /// The new certificate.
     #[serde(flatten)]
     pub issued: IssuedCertificate,
 }
 
-/// A certificate that cannot be renewed as asked.
+/// A certificate that cannot be renewed as requested.
 #[derive(Debug)]
 pub struct NotRenewed {
-    /// Its serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
-    /// Its role.
+    /// Role.
     pub role: Role,
-    /// Its name.
+    /// Name within the role.
     pub name: Name,
-    /// Why not.
+    /// Reason for the refusal.
     pub error: CaError,
 }
 
 impl Cluster {
-    /// The certificates that still hold, end before `expires_before`, and have not been renewed yet.
+    /// Lists valid certificates that expire before `expires_before` and have not been renewed.
     ///
     /// # Errors
-    /// What the inventory says.
+    /// [`CaError::Store`] if the inventory cannot be read.
     pub fn due_for_renewal(
         &self,
         expires_before: OffsetDateTime,
@@ -102,7 +102,7 @@ impl Cluster {
         Ok(due)
     }
 
-    /// What each renewal comes to under its profile, without making anything.
+    /// Checks each renewal against its profile without creating anything.
     #[must_use]
     pub fn plan_renewals(
         &self,
@@ -130,7 +130,7 @@ impl Cluster {
         let mut taken = HashSet::with_capacity(records.len());
         for record in records {
             let job = self.renewal_job(profiles, record, renewal, now).and_then(|job| {
-                // Two valid certificates of one identity would get the same place in a new directory.
+                // Two valid certificates of one identity would have the same path in a new directory.
                 match taken.insert(job.certificate_path.clone()) {
                     true => Ok(job),
                     false => Err(FileError::Exists { path: job.certificate_path }.into()),
@@ -149,7 +149,7 @@ impl Cluster {
         (jobs, refused)
     }
 
-    /// Everything that can refuse a renewal.
+    /// Performs all checks of a renewal.
     fn renewal_job(
         &self,
         profiles: &ProfileSet,
@@ -203,19 +203,20 @@ impl Cluster {
         }
     }
 
-    /// Whether a key of this line was made here, be it that it was delivered and removed since.
+    /// True if a key of this certificate or its predecessors was generated here, even if it was delivered
+    /// and deleted since.
     fn made_the_key(&self, record: &Record) -> Result<bool, CaError> {
         let made = |one: &Record| one.intent.key_path.is_some() || one.key_forgotten.is_some();
         Ok(made(record) || self.inventory.lineage(&record.id())?.iter().any(made))
     }
 
-    /// The old pair's places, provided that what is there is the old pair.
+    /// Paths of the old pair, if the files there are the old pair.
     fn old_files(&self, record: &Record, old: &Certificate, key: &KeySource) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let certificate = self.locate(&record.intent.certificate_path);
         let key_path = match key {
-            // One that was delivered and removed left its place. One that stayed elsewhere when the certificate
-            // got another place belongs to the pair there, too.
+            // A delivered and deleted key is restored at its path. If only the certificate was moved to
+            // another directory, the new key belongs beside it.
             KeySource::Generate(_) => {
                 let beside = recorded_key.filter(|key| files::parent(key) == files::parent(&certificate));
                 Some(beside.unwrap_or_else(|| certificate.with_extension("key")))
@@ -240,7 +241,7 @@ impl Cluster {
         Ok(Files { certificate, key: key_path, placement: Placement::Replace })
     }
 
-    /// New places in `directory`. A key that stays the same stays where it is.
+    /// Paths in `directory`. A key that stays the same is not moved.
     fn new_files(&self, directory: &Path, record: &Record, key: &KeySource) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let [certificate, new_key] = file_paths(directory, record.intent.role, &record.intent.name);
@@ -257,8 +258,7 @@ impl Cluster {
         Ok(Files { certificate, key: key_path, placement: Placement::New })
     }
 
-    /// Neither this certificate nor the newest of its identity is revoked or on hold, and nothing has
-    /// taken its place.
+    /// Refuses a certificate that has been replaced, and an identity that is revoked or on hold.
     fn check_renewable(&self, record: &Record) -> Result<(), CaError> {
         let serial_number = record.intent.serial_number;
         if let Some(by) = &record.superseded_by {
@@ -283,11 +283,12 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Renews each certificate that can be; `progress` is told how many more are done.
+    /// Renews each certificate that can be renewed. Calls `progress` with the number of certificates
+    /// completed since the last call.
     ///
     /// # Errors
-    /// [`CaError`] when the work had to stop; what was renewed by then stays so. What cannot be renewed
-    /// is in the answer and keeps nothing else from it.
+    /// [`CaError`] if the operation had to stop; certificates renewed before remain. Refusals are part of
+    /// the result and do not stop the others.
     pub fn renew(
         &mut self,
         profiles: &ProfileSet,
@@ -304,7 +305,7 @@ impl Authority {
         let (olds, jobs): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|(record, job)| (record.intent.serial_number, job)).unzip();
         for job in &jobs {
-            // The place may have been tidied away since; it is made again.
+            // The directory may have been removed since the certificate was issued.
             files::make_private_directory(files::parent(&job.certificate_path))?;
         }
         let issued = self.run(jobs, reason, progress)?;
@@ -314,14 +315,14 @@ impl Authority {
     }
 }
 
-/// Where a renewed pair goes, and what may be there.
+/// Paths of a renewed pair, and the treatment of existing files.
 struct Files {
     certificate: PathBuf,
     key: Option<PathBuf>,
     placement: Placement,
 }
 
-/// The hosts that a certificate was issued for, its own first: what its order said.
+/// Hosts of an existing certificate as they were requested, with the identity's own first.
 fn hosts_of(certificate: &Certificate, name: &Name) -> Result<Vec<Host>, CaError> {
     let is_own = |host: &Host| Name::of_host(host) == *name;
     let mut hosts = Vec::new();

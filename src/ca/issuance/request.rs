@@ -9,69 +9,69 @@ use crate::identity::{Host, Identity, Name, Role};
 use crate::profile::{LeafPlan, Mismatch};
 use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber};
 
-/// One certificate that somebody asks for.
+/// A request for one certificate.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
-    /// The role it is for.
+    /// Role of the identity.
     pub role: Role,
-    /// The name within the role.
+    /// Name within the role.
     pub name: Name,
-    /// The hosts it shall serve as.
+    /// Hosts for the subject alternative names, as DNS names and IP addresses.
     pub hosts: Vec<Host>,
-    /// Whose key is certified.
+    /// Source of the key.
     pub key: KeySource,
-    /// How long it shall hold; the profile's default otherwise.
+    /// Validity. Defaults to the profile's.
     pub validity: Option<Duration>,
 }
 
-/// Where the key of a certificate comes from.
+/// Source of a certificate's key.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// Made here, of this type or the profile's first.
+    /// Generated here, of this type or the profile's default.
     Generate(Option<KeyAlgorithm>),
-    /// Made elsewhere and never seen here: the request proves that its sender has it.
+    /// Generated elsewhere. The CSR proves possession of the private key.
     Request(Box<Csr>),
-    /// That of an earlier certificate of the same identity.
+    /// The key of an earlier certificate of the same identity.
     Certified(Box<Certificate>),
 }
 
-/// What an order comes to under its profile, before anything is made.
+/// The plan for a request under its profile, before anything is created.
 #[derive(Debug, Serialize)]
 pub struct PlannedCertificate {
-    /// The certificate that would be signed.
+    /// The certificate to sign.
     #[serde(flatten)]
     pub plan: LeafPlan,
-    /// What the request asks for beyond that; it is not granted.
+    /// Attributes of the CSR that are not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_granted: Vec<Mismatch>,
 }
 
-/// A certificate that was issued, and where it is.
+/// An issued certificate and its files.
 #[derive(Debug, Serialize)]
 pub struct IssuedCertificate {
-    /// The certificate's file.
+    /// Path of the certificate.
     #[serde(serialize_with = "crate::files::as_text")]
     pub certificate: PathBuf,
-    /// The private key's file; none when the key was made elsewhere.
+    /// Path of the private key. `None` if it was generated elsewhere.
     #[serde(serialize_with = "crate::files::as_optional_text")]
     pub key: Option<PathBuf>,
-    /// The serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
-    /// The role.
+    /// Role of the identity.
     pub role: Role,
-    /// The name within the role.
+    /// Name within the role.
     pub name: Name,
-    /// The SPIFFE ID.
+    /// SPIFFE ID.
     pub spiffe_id: Identity,
-    /// The hosts it serves as.
+    /// Hosts in the subject alternative names.
     pub hosts: Vec<String>,
-    /// When it begins to hold.
+    /// Start of validity.
     #[serde(with = "time::serde::rfc3339")]
     pub not_before: OffsetDateTime,
-    /// When it ceases to hold.
+    /// Expiry.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
-    /// What the request asked for and did not get.
+    /// Attributes of the CSR that were not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_granted: Vec<Mismatch>,
 }

@@ -1,8 +1,8 @@
-//! Key management services for the keys of a home: set, moved to another, wrapped anew after a
-//! rotation there, ended.
+//! Key management services for the private keys of a home: configure, replace, rewrap after a key
+//! rotation, and remove.
 //!
-//! A service is tried before anything depends on it. While keys move from one to another, the
-//! configuration has both, so that whatever a crash leaves still opens.
+//! A service is tested before any key depends on it. While keys move from one service to another, the
+//! configuration contains both, so that every key can be opened after a crash.
 
 use std::path::{Path, PathBuf};
 
@@ -18,52 +18,52 @@ use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, WrappedKey};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 
-/// Whether the secrets of a service are kept in its configuration.
+/// Storage of a service's secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretStorage {
-    /// In the private file.
+    /// In the configuration, a private file.
     Stored,
-    /// Nowhere: whoever runs a command supplies them.
+    /// Not stored. The user supplies them to each command.
     NotStored,
 }
 
-/// What became of one wrapped key.
+/// Result of rewrapping one key.
 #[derive(Debug, Serialize)]
 pub struct Rewrapped {
-    /// The key's file.
+    /// Path of the key.
     #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
-    /// What became of it.
+    /// Its outcome.
     #[serde(flatten)]
     pub outcome: RewrapOutcome,
 }
 
-/// What became of a key that was to be wrapped anew.
+/// Outcome of rewrapping a key.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum RewrapOutcome {
-    /// It was wrapped so already.
+    /// The key is already wrapped as requested.
     AlreadyCurrent,
-    /// It could not be, and is wrapped as it was.
+    /// Rewrapping failed, and the key is unchanged.
     Failed {
-        /// The stable code of the error.
+        /// Stable error code.
         code: &'static str,
-        /// What went wrong.
+        /// Error message.
         message: String,
     },
-    /// It is wrapped anew.
+    /// The key is rewrapped.
     Rewrapped {
-        /// By what now.
+        /// New protection.
         #[serde(flatten)]
         after: Protection,
     },
 }
 
 impl Cluster {
-    /// The private keys in the home, and among those issued, that a key management service wraps.
+    /// Private keys in the home and in `issued/` that a key management service wraps.
     ///
     /// # Errors
-    /// [`CaError::File`] for a directory or a key file that cannot be read.
+    /// [`CaError::File`] if a directory or a key file cannot be read.
     pub fn wrapped_keys(&self) -> Result<Vec<(PathBuf, Envelope)>, CaError> {
         let mut found = Vec::new();
         for directory in [self.home.directory(), &self.home.issued()] {
@@ -82,12 +82,12 @@ impl Cluster {
 }
 
 impl KeyProtection {
-    /// Makes `service` the one of the cluster, and wraps with it the root's key and every other key
-    /// that the service before it wraps; with `convert` also those that have a service of their own.
+    /// Makes `service` the cluster's key management service. Wraps the root key and all keys of the
+    /// previous service with it. With `convert`, includes keys that have a service of their own.
     ///
     /// # Errors
-    /// [`CaError::Kms`] when the service cannot be used; then nothing was changed. Later failures leave
-    /// every key opening with one of the services, both of which are then configured.
+    /// [`CaError::Kms`] if the service cannot be used; nothing is changed then. After a later failure, both
+    /// services remain configured, and every key opens with one of them.
     pub fn set_kms(
         &mut self,
         service: &KmsService,
@@ -121,17 +121,17 @@ impl KeyProtection {
                 converted.push(key_id);
             }
         }
-        // Every key has arrived: the way back is not needed any more. A key that is kept elsewhere has not.
+        // All keys are wrapped by the new service. A key stored elsewhere still needs its own.
         configuration.previous.clear();
         configuration.per_key.retain(|key_id, _| !converted.contains(key_id));
         configuration.store(&path)?;
         Ok(moved)
     }
 
-    /// Gives the key in `path` a service of its own and wraps it with that.
+    /// Configures a service for the key in `path` only and wraps the key with it.
     ///
     /// # Errors
-    /// As [`KeyProtection::set_kms`].
+    /// See [`KeyProtection::set_kms`].
     pub fn set_kms_of(
         &mut self,
         path: &Path,
@@ -148,7 +148,7 @@ impl KeyProtection {
             KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
             other => other.open(path, self.cluster.context.unlock.as_ref())?.key_id().to_string(),
         };
-        // Other keys may be on their way from others of them.
+        // An interrupted run may have left other keys between two services.
         let previous = configuration.previous.clone();
         let before = configuration.per_key.insert(key_id, kept(service, secrets));
         configuration.previous.extend(before);
@@ -159,12 +159,12 @@ impl KeyProtection {
         Ok(moved)
     }
 
-    /// Wraps every key anew that the cluster's service wraps, after its key was rotated there; with
-    /// `all` also those that have a service of their own. `new_key` names another key of the same
-    /// service, to which the keys move. A key that cannot be does not keep the others from it.
+    /// Rewraps the keys of the cluster's service after its key was rotated. With `all`, includes keys that
+    /// have a service of their own. `new_key` moves the keys to another key of the same service. A failure
+    /// for one key does not stop the others.
     ///
     /// # Errors
-    /// [`CaError::Kms`] when no service is configured or the new key cannot be used.
+    /// [`CaError::Kms`] if no service is configured or the new key cannot be used.
     pub fn rewrap_keys(&mut self, new_key: Option<&str>, all: bool) -> Result<Vec<Rewrapped>, CaError> {
         let configured = self.cluster.context.unlock.kms()?;
         let cluster = configured.cluster.as_ref();
@@ -175,7 +175,7 @@ impl KeyProtection {
             (Some(new_key), Some(service)) => self.move_to_key(service, new_key)?,
             _ => Vec::new(),
         };
-        // Services that were not there for a key before: each further key would wait as long for nothing.
+        // Services that were unavailable for an earlier key, so that each timeout occurs only once.
         let mut away: Vec<(&KmsService, &'static str)> = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
             let own = configured.per_key.get(&envelope.key_id().to_string());
@@ -185,7 +185,7 @@ impl KeyProtection {
             let service = own.or(cluster);
             let gone = away.iter().find(|(gone, _)| Some(*gone) == service);
             let outcome = if let Some((_, code)) = gone {
-                let message = "not tried: its service was away for a key before it".to_owned();
+                let message = "not attempted: its service was unavailable for an earlier key".to_owned();
                 RewrapOutcome::Failed { code, message }
             } else {
                 self.rewrap_by(service, &configured, &key, &envelope).unwrap_or_else(|error| {
@@ -198,7 +198,7 @@ impl KeyProtection {
         Ok(rewrapped)
     }
 
-    /// Moves every key that `service`, the cluster's, wraps to another key of it.
+    /// Moves all keys wrapped by `service`, the cluster's, to another key of the same service.
     fn move_to_key(&mut self, service: &KmsService, new_key: &str) -> Result<Vec<Rewrapped>, CaError> {
         let stored = Configuration::load(&self.cluster.home.kms())?;
         let secrets = if stored.cluster.as_ref() == Some(service) {
@@ -221,12 +221,12 @@ impl KeyProtection {
         self.rewrap(key, envelope, wrap.as_ref())
     }
 
-    /// Ends the use of key management services. `instead` is what is to protect the keys that they
-    /// wrap; without it, there must be none.
+    /// Removes all key management services. `instead` protects the keys that they wrap. Without it, there
+    /// must be no such keys.
     ///
     /// # Errors
-    /// [`CaError::KeysWrapped`], [`CaError::NoKms`], or why a key could not be opened; those before it
-    /// have their new protection already, and the services stay configured.
+    /// [`CaError::KeysWrapped`], [`CaError::NoKms`], or an error of opening a key. Keys before that one
+    /// have their new protection already, and the services remain configured.
     pub fn unset_kms(
         &mut self,
         instead: Option<ReplacementProtection<'_>>,
@@ -255,10 +255,10 @@ impl KeyProtection {
         Ok(unwrapped)
     }
 
-    /// Sets the CA that services' certificates must come from; none: the system's.
+    /// Sets the CA for the server certificates of services. `None` selects the system's trust anchors.
     ///
     /// # Errors
-    /// [`CaError::Kms`] for anything but CA certificates in PEM.
+    /// [`CaError::Kms`] if `pem` contains anything but CA certificates.
     pub fn set_service_ca(&mut self, pem: Option<String>) -> Result<(), CaError> {
         let path = self.cluster.home.kms();
         let mut configuration = Configuration::load(&path)?;
@@ -271,7 +271,7 @@ impl KeyProtection {
         Ok(configuration.store(&path)?)
     }
 
-    /// Wraps the key in `path` with `service`, whatever protects it now.
+    /// Wraps the key in `path` with `service`, from any protection.
     fn wrap_with(
         &mut self,
         path: &Path,
@@ -285,7 +285,7 @@ impl KeyProtection {
                 self.change_protection(path, NewProtection::Kms(wrap), action)?;
             return Ok(Rewrapped { key, outcome: RewrapOutcome::Rewrapped { after } });
         };
-        // The same key at another address, or a run that was interrupted: nothing to move.
+        // The same key at another address, or an interrupted run: already wrapped by the service.
         if service.has_wrapped(envelope.wrapped()) && envelope.data_key(wrap).is_ok() {
             return Ok(Rewrapped { key: path.to_owned(), outcome: RewrapOutcome::AlreadyCurrent });
         }
@@ -309,10 +309,10 @@ impl KeyProtection {
     }
 }
 
-/// What protects keys in the place of a key management service.
+/// Protection that replaces a key management service.
 #[derive(Clone, Copy, Debug)]
 pub enum ReplacementProtection<'a> {
-    /// Nothing but the mode of their files.
+    /// File permissions only.
     Nothing,
     /// A passphrase.
     Passphrase(&'a Secret),
@@ -325,7 +325,7 @@ fn kept(service: &KmsService, secrets: SecretStorage) -> KmsService {
     }
 }
 
-/// A service as the audit chain tells of it: without its secrets.
+/// Description of a service for the audit chain, without secrets.
 fn described(service: &KmsService) -> serde_json::Value {
     json!({ "kms": service.kind(), "address": service.address(), "key": service.key() })
 }

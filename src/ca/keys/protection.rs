@@ -1,7 +1,7 @@
-//! What protects private keys: the right to change it, and passphrases put on, changed, taken off.
+//! Passphrase protection of private keys, and write access to protection in general.
 //!
-//! A key is sealed in its new form and tried, the change is recorded, and only then the new file
-//! takes the place of the old one.
+//! A key is encrypted in its new form and tested, the change is recorded, and then the new file
+//! replaces the old one.
 
 use std::path::{Path, PathBuf};
 
@@ -18,25 +18,25 @@ use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
 use crate::store::Inventory;
 
-/// What marks the temporary file of a key that is being protected anew.
+/// Tag in the name of the temporary file.
 const TAG: &str = "protect";
 
-/// The right to change what protects the keys of a home. One process at a time has it. The root's
-/// key is opened only when it is the one to be changed.
+/// Exclusive access for changing the protection of a home's keys. Holds the lock of the home, and opens
+/// the root key only to change its own protection.
 pub struct KeyProtection {
     pub(in crate::ca) cluster: Cluster,
     _lock: DirectoryLock,
 }
 
-/// A key whose protection was changed.
+/// A change of a key's protection.
 #[derive(Debug, Serialize)]
 pub struct ProtectionChange {
-    /// The key's file.
+    /// Path of the key.
     #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
-    /// What protected it.
+    /// Protection before the change.
     pub before: Protection,
-    /// What protects it now.
+    /// Protection after the change.
     pub after: Protection,
 }
 
@@ -44,7 +44,7 @@ impl KeyProtection {
     /// Takes the lock of the home.
     ///
     /// # Errors
-    /// [`CaError`], as [`Cluster::open`].
+    /// The errors of [`Cluster::open`].
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
@@ -53,29 +53,29 @@ impl KeyProtection {
         Ok(Self { cluster, _lock: lock })
     }
 
-    /// Protects the key in `path`, which only its file's mode protects, with a passphrase.
+    /// Encrypts the unprotected key in `path` with a passphrase.
     ///
     /// # Errors
-    /// [`CaError::UnexpectedProtection`] when it is protected by more already, [`CaError::Key`], or what the files
-    /// and the inventory say; the key is then as it was.
+    /// [`CaError::UnexpectedProtection`] if the key is already protected, [`CaError::Key`], or an error of
+    /// the file or the inventory. The key is unchanged then.
     pub fn protect(&mut self, path: &Path, passphrase: &Secret) -> Result<ProtectionChange, CaError> {
         self.refuse_unless(path, &Protection::None)?;
         self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Takes the passphrase off the key in `path`.
+    /// Removes the passphrase of the key in `path`.
     ///
     /// # Errors
-    /// As [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] when it has none.
+    /// See [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] if the key has no passphrase.
     pub fn unprotect(&mut self, path: &Path) -> Result<ProtectionChange, CaError> {
         self.refuse_unless(path, &Protection::Passphrase)?;
         self.change_protection(path, NewProtection::None, Action::KeyUnprotect)
     }
 
-    /// Gives the key in `path` another passphrase.
+    /// Changes the passphrase of the key in `path`.
     ///
     /// # Errors
-    /// As [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] when it has none.
+    /// See [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] if the key has no passphrase.
     pub fn change_passphrase(
         &mut self,
         path: &Path,
@@ -85,7 +85,7 @@ impl KeyProtection {
         self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Refuses the root's key where a service or a token holds it: there is no file to protect.
+    /// Refuses a root key that a service or token holds, since there is no file to protect.
     ///
     /// # Errors
     /// [`KeyError::NotExportable`].
@@ -96,7 +96,7 @@ impl KeyProtection {
         Ok(())
     }
 
-    /// Opens the key in `path` and gives it another protection.
+    /// Opens the key in `path` and changes its protection.
     pub(in crate::ca) fn change_protection(
         &mut self,
         path: &Path,
@@ -110,8 +110,7 @@ impl KeyProtection {
         self.replace(path, &old, new, action)
     }
 
-    /// Puts a key file in the place of the old one, recorded first. The file holds either the old form
-    /// or the new one, whole, at every moment.
+    /// Records the change, then replaces the key file atomically.
     pub(in crate::ca) fn replace(
         &mut self,
         path: &Path,
@@ -119,7 +118,7 @@ impl KeyProtection {
         new: KeyFile,
         action: Action,
     ) -> Result<ProtectionChange, CaError> {
-        // To replace a symbolic link would leave the old key where the link points to.
+        // Replacing a symbolic link would leave the old key at its target.
         let path = files::absolute(path)?;
         let (before, after) = (old.protection(), new.protection());
         sweep(&path);
@@ -166,8 +165,8 @@ impl KeyProtection {
     }
 }
 
-/// Removes what a run that ended early left beside a key: it may hold the key unprotected. The lock of
-/// the home keeps everybody else from being at work there.
+/// Removes the temporary file of an interrupted run, which may contain the key unprotected. The caller
+/// holds the lock of the home.
 pub(in crate::ca) fn sweep(path: &Path) {
     if let Ok(path) = files::absolute(path) {
         drop(Staged::adopt(&path, TAG));

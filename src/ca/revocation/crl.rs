@@ -1,6 +1,6 @@
-//! The revocation list: signed from the inventory, read back, and written before anybody is told.
+//! Signing and publishing of CRLs.
 //!
-//! Its number is set aside durably first, so that a crash can waste a number but never use one
+//! The CRL number is reserved durably before signing. A crash can waste a number, but no number is used
 //! twice (RFC 5280, section 5.2.3).
 
 use std::path::{Path, PathBuf};
@@ -22,43 +22,42 @@ use crate::store::{CurrentCrl, Inventory};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
-/// How long a list holds unless somebody wished otherwise: an offline root must be able to rest;
-/// gateways are kept fresh by push.
+/// Default validity. It is long because an offline root signs rarely; push keeps gateways up to date.
 const VALIDITY: Duration = Duration::days(180);
 
-/// The shortest that a list may hold: whoever fetches it must have the time to.
+/// Minimum validity, so that every machine has time to fetch the CRL.
 const SHORTEST: Duration = Duration::HOUR;
 
-/// How long a list still names an expired certificate, for machines whose clock is behind.
+/// How long an expired certificate stays on the CRL, for machines with a slow clock.
 pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
 
-/// A list dated this much later than now was made when the clock was wrong. Gateways allow as much.
+/// A CRL dated this far in the future was signed with a wrong clock. Gateways tolerate the same skew.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
-/// A list that is in its place.
+/// A published CRL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedCrl {
-    /// Its file.
+    /// Path of the file.
     #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
-    /// Its number.
+    /// CRL number.
     #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     pub crl_number: u64,
-    /// When it was made.
+    /// The CRL's `thisUpdate`.
     #[serde(with = "time::serde::rfc3339")]
     pub this_update: OffsetDateTime,
-    /// When it must be replaced.
+    /// The CRL's `nextUpdate`.
     #[serde(with = "time::serde::rfc3339")]
     pub next_update: OffsetDateTime,
 }
 
 impl Authority {
-    /// Signs a new revocation list and puts it in its place. It holds as long as the one before it,
-    /// unless `validity` says otherwise; so will the next. No list outlives the root.
+    /// Signs and publishes a new CRL. `validity` defaults to that of the previous CRL and applies to later
+    /// ones too. The CRL expires with the root at the latest.
     ///
     /// # Errors
-    /// [`CaError::CrlValidity`] for one that is too short or would outlive the root, before a number is set
-    /// aside; [`CaError`], above all [`CaError::CrlNotWritten`].
+    /// [`CaError::CrlValidity`] for a validity that is too short or ends after the root, before a number is
+    /// reserved; otherwise mainly [`CaError::CrlNotWritten`].
     pub fn publish_crl(
         &mut self,
         validity: Option<Duration>,
@@ -79,7 +78,7 @@ impl Authority {
         self.write_crl(number, validity, &provenance)
     }
 
-    /// Signs the list under `number`, which is set aside already, and puts it in its place.
+    /// Signs and publishes the CRL with `number`, which is already reserved.
     pub(in crate::ca) fn write_crl(
         &mut self,
         number: u64,
@@ -89,7 +88,7 @@ impl Authority {
         let cluster = &mut self.cluster;
         let last = cluster.inventory.active_issuer()?.crl;
         let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
-        // One that was made shorter once, by an older version or at the root's end, does not stay so short.
+        // A shorter validity, from an older version or near the root's expiry, is not inherited.
         let validity = validity.max(SHORTEST);
         let listed_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| listed_until(&last, provenance.at));
         let entries = revoked_entries(&cluster.inventory, &cluster.issuer, listed_until)?;
@@ -102,13 +101,13 @@ impl Authority {
         Ok(cluster.published(&current))
     }
 
-    /// Why the list must be made anew now, if it must.
+    /// The reason to publish a new CRL now, if there is one.
     pub(in crate::ca) fn stale_crl(&self) -> Result<Option<RepublishReason>, CaError> {
         let issuer = self.cluster.inventory.active_issuer()?;
         let now = self.cluster.context.now();
         let half = |crl: CurrentCrl| crl.this_update + (crl.next_update - crl.this_update) / 2;
         Ok(match issuer.crl {
-            // Nothing can be signed in the name of a root that is over; what there is stays.
+            // An expired root cannot sign, so the last CRL remains.
             _ if !self.cluster.root.is_valid_at(now) => None,
             _ if issuer.owes_crl() => Some(RepublishReason::Owed),
             _ if !files::occupied(&self.cluster.home.crl()) => Some(RepublishReason::Missing),
@@ -118,17 +117,17 @@ impl Authority {
         })
     }
 
-    /// The list in force; made anew when its file is not the one that the inventory knows.
+    /// The current CRL. Publishes a new one if its file is not the one recorded.
     ///
     /// # Errors
-    /// What [`Authority::publish_crl`] says.
+    /// The errors of [`Authority::publish_crl`].
     pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
         let recorded = self.cluster.inventory.active_issuer()?.crl;
         match recorded {
             Some(recorded) if file_is(&self.cluster.home.crl(), &recorded.sha256) => {
                 Ok(self.cluster.published(&recorded))
             }
-            _ => self.publish_crl(None, Some("the file was not the list that was recorded")),
+            _ => self.publish_crl(None, Some("the file was not the recorded CRL")),
         }
     }
 }
@@ -143,11 +142,11 @@ impl Cluster {
         }
     }
 
-    /// A revocation list (PEM or DER), verified against the cluster's root, found to be the one that was
-    /// recorded last, and to have everything that is revoked; and its DER.
+    /// Reads a CRL (PEM or DER) and verifies it against the root. It must be the last one recorded and
+    /// contain all revocations. Returns it with its DER.
     ///
     /// # Errors
-    /// [`CaError::InFile`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`] when it is not.
+    /// [`CaError::InFile`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`].
     pub fn verify_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
         let (crl, der) = self.read_crl(path, at)?;
         let recorded = self.inventory.active_issuer()?.crl;
@@ -166,12 +165,11 @@ impl Cluster {
         }
     }
 
-    /// The list in the home, and its DER, when it can be handed on as it is: it is the one that was recorded
-    /// last, has everything that is revoked, and holds. None when only whoever opens the root's key can
-    /// make it so.
+    /// The CRL in the home with its DER, if it is the last one recorded, complete and not expired. `None`
+    /// means that a new one must be published with the root key.
     ///
     /// # Errors
-    /// [`CaError`] when the home cannot be read.
+    /// [`CaError`] if the home cannot be read.
     pub fn newest_crl(&self) -> Result<Option<(Crl, Vec<u8>)>, CaError> {
         let now = self.context.now();
         if self.inventory.active_issuer()?.owes_crl() {
@@ -188,10 +186,10 @@ impl Cluster {
         }
     }
 
-    /// A revocation list (PEM or DER) verified against the cluster's root, and its DER.
+    /// Reads a CRL (PEM or DER) and verifies it against the root. Returns it with its DER.
     ///
     /// # Errors
-    /// [`CaError::InFile`] when it does not hold.
+    /// [`CaError::InFile`] for an invalid CRL.
     pub fn read_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
         let mut blocks = pem::blocks_of(pem::ObjectKind::Crl, &files::read(path, files::CRL_FILE)?)
             .map_err(CaError::in_file(path))?;
@@ -204,7 +202,7 @@ impl Cluster {
     }
 }
 
-/// The first list of a new cluster: empty.
+/// The first, empty CRL of a new cluster.
 pub(in crate::ca) fn first_crl(
     number: u64,
     this_update: OffsetDateTime,
@@ -215,7 +213,7 @@ pub(in crate::ca) fn first_crl(
     Ok((pem::pem(pem::ObjectKind::Crl.label(), &der), current))
 }
 
-/// Signs a list and reads it back as a gateway would; what a gateway would refuse is never written.
+/// Signs a CRL and verifies it as a gateway would, so that an invalid one is never written.
 fn sign(
     entries: CrlEntries,
     number: u64,
@@ -224,8 +222,8 @@ fn sign(
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(Vec<u8>, CurrentCrl), CaError> {
-    let no_key_identifier = || CaError::Signing { why: "the root names no key".to_owned() };
-    // Past its root's end no list can be verified.
+    let no_key_identifier = || CaError::Signing { why: "the root has no key identifier".to_owned() };
+    // No CRL can be verified after its root has expired.
     let next_update = this_update.saturating_add(validity).min(root.not_after);
     let head = CrlHead {
         issuer: &root.subject.der,
@@ -240,14 +238,14 @@ fn sign(
     Ok((der, CurrentCrl { number, this_update, next_update, sha256: verified.sha256 }))
 }
 
-/// Until when everything that was over by then has been on a list made after that. A list says when it was
-/// made, and the clock may have been ahead then: what has not expired by the clock of today is not over.
+/// Time up to which every expired certificate was listed on a CRL after its expiry. Limited to the
+/// present: if the clock was ahead when the last CRL was signed, certificates may not have expired yet.
 fn listed_until(last: &CurrentCrl, now: OffsetDateTime) -> OffsetDateTime {
     last.this_update.min(now) - GRACE
 }
 
-/// Every certificate that is revoked, but for those that expired and were on a list made after that
-/// (RFC 5280, section 3.3).
+/// All revoked certificates, except expired ones that were listed on a CRL after their expiry (RFC
+/// 5280, section 3.3).
 fn revoked_entries(
     inventory: &Inventory,
     issuer: &KeyIdentifier,

@@ -1,5 +1,5 @@
-//! A complete revocation list as DER (RFC 5280, section 5.1), written into one buffer: with a million
-//! entries it is 50 MB, and there is no second copy and no allocation for an entry.
+//! DER encoder for CRLs (RFC 5280, section 5.1). It writes into one buffer, without a second copy and
+//! without an allocation per entry: a CRL with a million entries has 50 MB.
 
 use rcgen::SigningKey;
 use time::{OffsetDateTime, UtcOffset};
@@ -11,7 +11,7 @@ use crate::store::RevokedCertificate;
 use crate::x509::KeyIdentifier;
 use crate::x509::der::{element, header, integer, tag, write_element};
 
-/// The most octets of an entry: a serial number of 20, a date past 2049, and a reason.
+/// Maximum octets of an entry: a serial number of 20, a date after 2049, and a reason.
 const LONGEST_ENTRY: usize = 56;
 
 /// `id-ce-cRLReasons` (2.5.29.21).
@@ -21,22 +21,22 @@ const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
 /// `id-ce-authorityKeyIdentifier` (2.5.29.35).
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 
-/// What a list says of itself.
+/// Fields of a CRL besides its entries.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ca) struct CrlHead<'a> {
-    /// DER of the issuer's subject.
+    /// Subject of the issuer, DER.
     pub(in crate::ca) issuer: &'a [u8],
-    /// The issuer's key.
+    /// Key identifier of the issuer.
     pub(in crate::ca) authority_key_identifier: &'a KeyIdentifier,
-    /// Its number.
+    /// CRL number.
     pub(in crate::ca) number: u64,
-    /// When it is made.
+    /// The CRL's `thisUpdate`.
     pub(in crate::ca) this_update: OffsetDateTime,
-    /// When the next one is due at the latest.
+    /// The CRL's `nextUpdate`.
     pub(in crate::ca) next_update: OffsetDateTime,
 }
 
-/// The entries of a list in the making.
+/// Encoded entries of a CRL.
 #[derive(Debug)]
 pub(in crate::ca) struct CrlEntries {
     der: Vec<u8>,
@@ -44,19 +44,19 @@ pub(in crate::ca) struct CrlEntries {
 }
 
 impl CrlEntries {
-    /// None yet, with room for `expected`.
+    /// No entries, with capacity for `expected`.
     pub(in crate::ca) fn with_capacity(expected: usize) -> Self {
-        // The rest of the list is smaller than one kibibyte with any key but RSA's, whose signature is not.
+        // All other fields take less than 1 KiB, except for the signature of an RSA key.
         Self { der: Vec::with_capacity(expected * LONGEST_ENTRY + 2048), scratch: Vec::new() }
     }
 
-    /// Adds one.
+    /// Appends an entry.
     pub(in crate::ca) fn push(&mut self, revoked: &RevokedCertificate) {
         let entry = &mut self.scratch;
         entry.clear();
         integer(entry, revoked.serial_number.as_be_bytes());
         time(entry, revoked.revoked_at);
-        // RFC 5280, section 5.3.1: no reason code rather than `unspecified`.
+        // RFC 5280, section 5.3.1: omit the reason code instead of `unspecified`.
         if revoked.reason != RevocationReason::Unspecified {
             let code = element(tag::ENUMERATED, &[revoked.reason.code()]);
             write_element(entry, tag::SEQUENCE, &extension(REASON_CODE, &code));
@@ -64,12 +64,12 @@ impl CrlEntries {
         write_element(&mut self.der, tag::SEQUENCE, entry);
     }
 
-    /// The whole list, signed.
+    /// Encodes and signs the CRL.
     pub(in crate::ca) fn sign(self, head: &CrlHead<'_>, key: &impl SigningKey) -> Result<Vec<u8>, CaError> {
         let algorithm = element(tag::SEQUENCE, &signature_algorithm(key)?);
         let mut list = self.der;
         let mut before = head.before_entries(&algorithm);
-        // A list without entries has no field for them.
+        // An empty `revokedCertificates` must be absent.
         if !list.is_empty() {
             header(&mut before, tag::SEQUENCE, list.len());
         }
@@ -112,14 +112,14 @@ impl CrlHead<'_> {
     }
 }
 
-/// An extension that is not critical.
+/// Encodes a non-critical extension.
 fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
     let mut fields = element(tag::OBJECT_IDENTIFIER, oid);
     write_element(&mut fields, tag::OCTET_STRING, value);
     element(tag::SEQUENCE, &fields)
 }
 
-/// A time as section 5.1.2.4 has it: with two digits for the year up to 2049, with four from then on.
+/// Encodes a time (RFC 5280, section 5.1.2.4): UTCTime up to 2049, GeneralizedTime from 2050.
 fn time(out: &mut Vec<u8>, time: OffsetDateTime) {
     let time = time.to_offset(UtcOffset::UTC);
     let (century, year) = (time.year() / 100, time.year() % 100);

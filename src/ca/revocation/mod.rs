@@ -1,4 +1,4 @@
-//! Revoking certificates and publishing CRLs.
+//! Revocation of certificates and publication of CRLs.
 
 pub(super) mod crl;
 pub(super) mod crl_encoder;

@@ -2,26 +2,26 @@
 
 use std::fmt;
 
-/// Why a list must be made though nobody was revoked.
+/// A reason to publish a new CRL without a new revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepublishReason {
-    /// It is past half of its life.
+    /// More than half of the CRL's validity has passed.
     Aged,
-    /// It is dated in the future, and gateways refuse it.
+    /// The CRL is dated in the future, so that gateways refuse it.
     Ahead,
-    /// There is no file.
+    /// The CRL file is missing.
     Missing,
-    /// A process ended between setting its number aside and writing it.
+    /// An interrupted process reserved a CRL number and did not publish the CRL.
     Owed,
 }
 
 impl fmt::Display for RepublishReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Aged => "the revocation list was past half of its life",
-            Self::Ahead => "the revocation list was made when the clock was ahead",
-            Self::Missing => "the revocation list was not there",
-            Self::Owed => "an earlier run ended before its revocation list was written",
+            Self::Aged => "the CRL was past half of its validity",
+            Self::Ahead => "the CRL was dated in the future",
+            Self::Missing => "the CRL was missing",
+            Self::Owed => "an interrupted run did not publish its CRL",
         })
     }
 }

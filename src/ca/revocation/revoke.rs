@@ -1,4 +1,5 @@
-//! Revoking, holding and releasing: recorded first, then in the list, then said.
+//! Revocation, suspension, and lifting of holds. A change is recorded first and then published in a
+//! CRL.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -15,57 +16,57 @@ use crate::x509::{Certificate, SerialNumber, Sha256};
 
 const HOLD: RevocationReason = RevocationReason::CertificateHold;
 
-/// A certificate that does not hold any more, or not for the time being.
+/// A revoked or suspended certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Revoked {
-    /// Its serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
-    /// Its role.
+    /// Role of the identity.
     pub role: Role,
-    /// Its name.
+    /// Name within the role.
     pub name: Name,
-    /// Why it is revoked.
+    /// Reason for revocation.
     pub reason: RevocationReason,
-    /// Since when.
+    /// Time of revocation.
     #[serde(with = "time::serde::rfc3339")]
     pub revoked_at: OffsetDateTime,
-    /// Whether it was so before.
+    /// True if it was revoked before this operation.
     pub already: bool,
 }
 
-/// A certificate that is not on hold any more.
+/// A certificate whose hold was lifted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Released {
-    /// Its serial number.
+    /// Serial number.
     pub serial_number: SerialNumber,
-    /// Its role.
+    /// Role of the identity.
     pub role: Role,
-    /// Its name.
+    /// Name within the role.
     pub name: Name,
-    /// Whether it was released before.
+    /// True if the hold was lifted before this operation.
     pub already: bool,
 }
 
-/// Which certificates to revoke together: those of a role, of a time, or of a role and a time.
+/// Selection of certificates to revoke together. All given conditions apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BulkSelection {
-    /// Of this role only.
+    /// Only this role.
     pub role: Option<Role>,
-    /// Issued at this time or later.
+    /// Issued at or after this time.
     pub issued_after: Option<OffsetDateTime>,
     /// Issued before this time.
     pub issued_before: Option<OffsetDateTime>,
 }
 
 impl Cluster {
-    /// The one certificate that `target` names for being revoked or put on hold.
+    /// Finds the one certificate that `target` refers to, to revoke or suspend it.
     ///
-    /// A name stands for its one certificate that holds or is on hold: those that are revoked or expired
-    /// do not make it ambiguous, two that hold do. Where all are revoked it stands for the newest.
+    /// A name refers to its valid or suspended certificate. Revoked and expired ones are disregarded. If
+    /// all are revoked, the name refers to the newest.
     ///
     /// # Errors
-    /// [`CaError::UnknownCertificate`], [`CaError::Ambiguous`], [`CaError::RootOnOwnCrl`], or what the
-    /// inventory says.
+    /// [`CaError::UnknownCertificate`], [`CaError::Ambiguous`], [`CaError::RootOnOwnCrl`], or
+    /// [`CaError::Store`].
     pub fn find_to_revoke(&self, target: &Target) -> Result<Record, CaError> {
         if let Some(serial_number) = target.serial_number() {
             self.refuse_root(|issuer| issuer.serial_number == serial_number)?;
@@ -81,11 +82,11 @@ impl Cluster {
         exactly_one(target, candidates)
     }
 
-    /// The one certificate that `target` names for being released: of an identity, the one that is on
-    /// hold, or else the one that was.
+    /// Finds the one certificate that `target` refers to, to lift its hold. A name refers to its suspended
+    /// certificate, or else to one whose hold was lifted before.
     ///
     /// # Errors
-    /// [`CaError::UnknownCertificate`], [`CaError::Ambiguous`], or what the inventory says.
+    /// [`CaError::UnknownCertificate`], [`CaError::Ambiguous`], or [`CaError::Store`].
     pub fn find_to_release(&self, target: &Target) -> Result<Record, CaError> {
         let mut candidates = self.candidates(target)?;
         let was_on_hold = |record: &Record| record.release_entry.is_some();
@@ -97,20 +98,20 @@ impl Cluster {
         exactly_one(target, candidates)
     }
 
-    /// Every certificate of an identity that was issued.
+    /// All issued certificates of an identity.
     ///
     /// # Errors
-    /// [`CaError::UnknownCertificate`] when there is none, or what the inventory says.
+    /// [`CaError::UnknownCertificate`] if there are none, or [`CaError::Store`].
     pub fn certificates_of(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
         let target = Target::Identity(role, name.clone());
         let candidates = self.candidates(&target)?;
         if candidates.is_empty() { Err(CaError::UnknownCertificate { target }) } else { Ok(candidates) }
     }
 
-    /// Every certificate of an identity that is on hold, or was.
+    /// All certificates of an identity that are or were on hold.
     ///
     /// # Errors
-    /// [`CaError::NotOnHold`] when there is none, or what [`Cluster::certificates_of`] says.
+    /// [`CaError::NotOnHold`] if there are none, and the errors of [`Cluster::certificates_of`].
     pub fn held_generations(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
         let certificates_of = self.certificates_of(role, name)?;
         let newest = certificates_of.first().map(|record| record.intent.serial_number);
@@ -122,10 +123,10 @@ impl Cluster {
         }
     }
 
-    /// Every certificate for the key of this SubjectPublicKeyInfo (DER).
+    /// All certificates for a public key, given as SubjectPublicKeyInfo (DER).
     ///
     /// # Errors
-    /// [`CaError::UnknownKey`] when there is none, [`CaError::RootOnOwnCrl`], or what the inventory says.
+    /// [`CaError::UnknownKey`] if there are none, [`CaError::RootOnOwnCrl`], or [`CaError::Store`].
     pub fn certified_for(&self, public_key_info: &[u8]) -> Result<Vec<Record>, CaError> {
         self.refuse_root(|issuer| issuer.public_key_info == public_key_info)?;
         let public_key = Sha256::of(public_key_info);
@@ -133,10 +134,10 @@ impl Cluster {
         if records.is_empty() { Err(CaError::UnknownKey { public_key }) } else { Ok(records) }
     }
 
-    /// Every certificate of `bulk` that still holds or is on hold.
+    /// All valid and suspended certificates in `bulk`.
     ///
     /// # Errors
-    /// What the inventory says.
+    /// [`CaError::Store`] if the inventory cannot be read.
     pub fn find_bulk(&self, bulk: &BulkSelection) -> Result<Vec<Record>, CaError> {
         let now = self.context.now();
         let filter = Filter {
@@ -155,7 +156,7 @@ impl Cluster {
         Ok(found)
     }
 
-    /// A root that were on its own list would take with it the key that signs the list.
+    /// Refuses to revoke a root: a CRL that lists its own issuer would invalidate the key that signs it.
     fn refuse_root(&self, is_meant: impl Fn(&Certificate) -> bool) -> Result<(), CaError> {
         match self.inventory.issuers()?.into_iter().find(|issuer| is_meant(&issuer.certificate)) {
             Some(issuer) => Err(CaError::RootOnOwnCrl { serial_number: issuer.certificate.serial_number }),
@@ -165,13 +166,13 @@ impl Cluster {
 }
 
 impl Authority {
-    /// Revokes certificates, all in one transaction, and rewrites the revocation list. With
-    /// [`RevocationReason::CertificateHold`] they are on hold, and can be released; one that is on hold
-    /// can be revoked for good. Those that are revoked already stay as they are, and are in the answer.
+    /// Revokes certificates in one transaction and publishes a CRL. [`RevocationReason::CertificateHold`]
+    /// suspends them until the hold is lifted; a suspended certificate can still be revoked permanently.
+    /// Certificates already revoked are unchanged and included in the result.
     ///
     /// # Errors
-    /// What the inventory and the files say; [`CaError::CrlNotWritten`] when all is recorded and the list
-    /// could not be written.
+    /// Errors of the inventory and of files; [`CaError::CrlNotWritten`] if the revocations are recorded but
+    /// the CRL could not be written.
     pub fn revoke(
         &mut self,
         records: &[Record],
@@ -202,12 +203,12 @@ impl Authority {
         Ok((revoked, crl))
     }
 
-    /// Lets certificates that are on hold hold again, and takes them out of the revocation list. Those
-    /// that were released before stay so.
+    /// Lifts the hold on certificates and removes them from the CRL. Holds lifted before are left as they
+    /// are.
     ///
     /// # Errors
-    /// [`CaError::NotOnHold`] for one that never was, before anything is changed; or what
-    /// [`Authority::revoke`] says.
+    /// [`CaError::NotOnHold`] if one was never suspended; nothing is changed then. Otherwise the errors of
+    /// [`Authority::revoke`].
     pub fn release(
         &mut self,
         records: &[Record],
@@ -231,8 +232,8 @@ impl Authority {
         Ok((released, crl))
     }
 
-    /// Records changes in one transaction and writes the list that tells of them; without changes,
-    /// makes sure of the list that there is.
+    /// Records changes in one transaction and publishes a CRL. Without changes, ensures that the current
+    /// CRL is published.
     fn change(
         &mut self,
         changes: &[CertificateId],
@@ -242,14 +243,14 @@ impl Authority {
         if changes.is_empty() {
             return self.ensure_crl();
         }
-        // No list can be signed in the name of a root that is over: refused before anything is recorded.
+        // An expired root cannot sign a CRL, so refuse before recording anything.
         self.check_root_is_valid()?;
         let provenance = self.cluster.context.provenance(comment);
         let mut transaction = self.cluster.inventory.begin(&provenance)?;
         for id in changes {
             transaction = step(transaction, id)?;
         }
-        // In the same transaction: from here on the inventory knows that it owes a list.
+        // Reserved in the same transaction: from now on, recovery publishes the CRL if this process does not.
         let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
         transaction.commit()?;
         self.write_crl(number, None, &provenance)

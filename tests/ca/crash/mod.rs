@@ -82,7 +82,7 @@ fn what_lies_under_a_temporary_name_is_looked_at_before_it_gets_the_name_of_a_ce
         assert_eq!(next.exit, Some(0), "{point}: {next:?}");
         let placed = fs::read(home.path("issued/user-alice.crt")).ok();
         assert_ne!(placed.as_ref(), Some(&foreign), "{point}: a foreign file was given out");
-        lost += usize::from(next.stderr.contains("is not there"));
+        lost += usize::from(next.stderr.contains("is missing"));
     }
     assert!(lost > 0, "no kill left a recorded certificate under its temporary name");
 }
