@@ -31,7 +31,7 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        sweep(&home.key());
+        sweep(&home.key())?;
         let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
         // The bundle on disk is distributed to every machine, so the signing root must be in it.

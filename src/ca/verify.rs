@@ -51,7 +51,7 @@ pub struct BrokenRule {
 }
 
 impl VerificationReport {
-    fn breaks(&mut self, code: &'static str, error: &dyn std::fmt::Display) {
+    fn add(&mut self, code: &'static str, error: &dyn std::fmt::Display) {
         self.broken.push(BrokenRule { code, message: error.to_string() });
     }
 }
@@ -72,7 +72,7 @@ impl Cluster {
         let path = self.home.crl();
         let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, expected.at)
             .map_err(CaError::in_file(&path))?;
-        let mut verdict = VerificationReport {
+        let mut report = VerificationReport {
             serial_number: leaf.serial_number,
             subject: leaf.subject.to_string(),
             spiffe_id: None,
@@ -85,31 +85,31 @@ impl Cluster {
         for purpose in purposes(leaf, expected.purpose) {
             match bundle.verify(&leaf.der, &intermediates, purpose, expected.at) {
                 Ok(verified) => {
-                    verdict.purposes.push(purpose);
+                    report.purposes.push(purpose);
                     chain = Some(verified);
                 }
-                Err(error) => verdict.breaks(error.code(), &error),
+                Err(error) => report.add(error.code(), &error),
             }
         }
-        self.check_identity(leaf, &mut verdict);
+        self.check_identity(leaf, &mut report);
         if let Some(host) = &expected.host {
-            check_host(leaf, host, &mut verdict);
+            check_host(leaf, host, &mut report);
         }
         if let Some(chain) = chain {
-            self.check_revocation(&chain, &crls, expected.at, &mut verdict)?;
+            self.check_revocation(&chain, &crls, expected.at, &mut report)?;
         }
-        Ok(verdict)
+        Ok(report)
     }
 
-    fn check_identity(&self, leaf: &Certificate, verdict: &mut VerificationReport) {
+    fn check_identity(&self, leaf: &Certificate, report: &mut VerificationReport) {
         match Identity::of_certificate(leaf, self.trust_domain()) {
             Ok(identity) => {
                 for rule in identity::role_violations(leaf, &identity) {
-                    verdict.breaks(rule.code(), &rule);
+                    report.add(rule.code(), &rule);
                 }
-                verdict.spiffe_id = Some(identity);
+                report.spiffe_id = Some(identity);
             }
-            Err(refusal) => verdict.breaks(refusal.code(), &refusal),
+            Err(refusal) => report.add(refusal.code(), &refusal),
         }
     }
 
@@ -118,27 +118,27 @@ impl Cluster {
         chain: &VerifiedChain,
         crls: &RevocationSet,
         at: OffsetDateTime,
-        verdict: &mut VerificationReport,
+        report: &mut VerificationReport,
     ) -> Result<(), CaError> {
         match crls.status_of(chain, at) {
             RevocationStatus::Good => {}
-            standing => verdict.breaks(standing.code(), &standing),
+            standing => report.add(standing.code(), &standing),
         }
         // A valid signature on a certificate that the inventory does not know: someone else signs with the
         // root key.
-        let records = self.inventory.find(verdict.serial_number)?;
+        let records = self.inventory.find(report.serial_number)?;
         let fingerprint = chain.leaf.fingerprint();
         let known =
             records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
         if !known {
-            verdict.breaks("verify.not_in_inventory", &"signed by the root, but not in the inventory");
+            report.add("verify.not_in_inventory", &"signed by the root, but not in the inventory");
         }
         let revoked = records.iter().find_map(|record| record.revocation);
         if let Some(revocation) = revoked
-            && verdict.broken.iter().all(|rule| rule.code != "revocation.revoked")
+            && report.broken.iter().all(|rule| rule.code != "revocation.revoked")
         {
             let since = crate::clock::rfc3339(revocation.at);
-            verdict.breaks("verify.crl_behind", &format!("revoked on {since}, but not in cluster.crl"));
+            report.add("verify.crl_behind", &format!("revoked on {since}, but not in cluster.crl"));
         }
         Ok(())
     }
@@ -156,13 +156,15 @@ fn purposes(leaf: &Certificate, wanted: Option<Purpose>) -> Vec<Purpose> {
     if found.is_empty() { vec![Purpose::Client] } else { found }
 }
 
-fn check_host(leaf: &Certificate, host: &Host, verdict: &mut VerificationReport) {
+fn check_host(leaf: &Certificate, host: &Host, report: &mut VerificationReport) {
     let name = match host {
         Host::Ip(ip) => Some(ServerName::from(*ip)),
         Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
     };
-    let named = name.map(|name| trust::verify_host(&leaf.der, &name));
-    if let Some(Err(error)) = named {
-        verdict.breaks(error.code(), &error);
+    let Some(name) = name else {
+        return report.add("chain.wrong_name", &format!("{host} cannot be the name of a server"));
+    };
+    if let Err(error) = trust::verify_host(&leaf.der, &name) {
+        report.add(error.code(), &error);
     }
 }

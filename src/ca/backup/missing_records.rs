@@ -107,7 +107,7 @@ impl MissingRecords {
         let entries =
             entries.map_err(|source| FileError::Io { doing: "read", path: directory.to_owned(), source })?;
         for path in entries.into_iter().map(|entry| entry.path()) {
-            let Some(certificate) = read_certificate(&path) else { continue };
+            let Some(certificate) = read_certificate(&path)? else { continue };
             let serial_number = certificate.serial_number;
             // Verified at the start of validity: only the signature matters, not whether it is valid today.
             let verified =
@@ -199,8 +199,15 @@ impl MissingRecords {
     }
 }
 
-fn read_certificate(path: &Path) -> Option<Certificate> {
-    path.extension().filter(|extension| *extension == "crt")?;
-    let bytes = files::read(path, files::SMALL_FILE).ok()?;
-    pem::certificates(&bytes).ok()?.into_iter().next()
+/// Reads a certificate from a `.crt` file. `None` for other files and other contents.
+fn read_certificate(path: &Path) -> Result<Option<Certificate>, FileError> {
+    if path.extension().is_none_or(|extension| extension != "crt") {
+        return Ok(None);
+    }
+    match files::read(path, files::SMALL_FILE) {
+        Ok(bytes) => Ok(pem::certificates(&bytes).ok().and_then(|found| found.into_iter().next())),
+        Err(FileError::NotAFile { .. } | FileError::TooLarge { .. }) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -85,7 +85,13 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
         return Ok(());
     }
     let names = files::read(&journal, files::CRL_FILE)?;
-    for part in String::from_utf8_lossy(&names).lines().filter_map(Part::of_name) {
+    for name in String::from_utf8_lossy(&names).lines() {
+        // Skipping a part would leave a mixture of two homes.
+        let part = Part::of_name(name).ok_or_else(|| FileError::Io {
+            doing: "complete the restore listed in",
+            path: journal.clone(),
+            source: io::ErrorKind::InvalidData.into(),
+        })?;
         let Some(staged) = Staged::adopt(&part.path(home), TAG) else { continue };
         if part == Part::Database {
             remove_log(&home.database())?;
@@ -104,8 +110,8 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
 pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
     let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
     for directory in [home.directory().to_owned(), home.issued()] {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        for path in files::list(&directory)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with(&scratch) && name.ends_with(".tmp") && path.is_dir() {
                 fs::remove_dir_all(&path).map_err(|source| FileError::Io {
                     doing: "remove",

@@ -1,9 +1,9 @@
 //! Checks of the home's directories: permissions, temporary files, and files without a record.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirEntry};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::examiner::Examiner;
@@ -65,11 +65,17 @@ impl Examiner<'_> {
 
     /// Reports interrupted work. Skipped while another process runs, whose work would look the same.
     pub(super) fn check_unfinished(&mut self, cluster: &Cluster) -> Result<(), CaError> {
-        let Ok(_lock) =
-            DirectoryLock::acquire(self.home.directory(), Duration::ZERO, &*cluster.context.clock)
-        else {
-            self.note("doctor.busy", &"another process is running: interrupted work was not checked");
-            return Ok(());
+        let clock = &*cluster.context.clock;
+        let _lock = match DirectoryLock::acquire(self.home.directory(), Duration::ZERO, clock) {
+            Ok(lock) => lock,
+            Err(FileError::Locked { .. }) => {
+                self.note("doctor.busy", &"another process is running: interrupted work was not checked");
+                return Ok(());
+            }
+            Err(error) => {
+                self.add_error(error.code(), None, &error);
+                return Ok(());
+            }
         };
         let inventory = &cluster.inventory;
         let (reserved, unplaced) = (inventory.reserved()?, inventory.unplaced()?);
@@ -89,7 +95,7 @@ impl Examiner<'_> {
             self.add(Severity::Warning, code, &message, Some(Repair::Recover));
         }
         for directory in [self.home.directory().to_owned(), self.home.issued()] {
-            for path in entries(&directory).map(|entry| entry.path()).filter(|path| is_temporary(path)) {
+            for path in self.list(&directory).into_iter().filter(|path| is_temporary(path)) {
                 self.check_leftover(cluster, &path, &pending)?;
             }
         }
@@ -131,8 +137,7 @@ impl Examiner<'_> {
     /// Checks the files in `issued/`: permissions of keys, keys without a certificate, certificates unknown
     /// to the inventory, and mismatched pairs.
     pub(super) fn check_issued(&mut self, cluster: &Cluster) -> Result<(), CaError> {
-        for entry in entries(&self.home.issued()) {
-            let path = entry.path();
+        for path in self.list(&self.home.issued()) {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("key") => {
                     self.check_mode(&path, 0o600, "file.exposed");
@@ -146,6 +151,14 @@ impl Examiner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Lists a directory. One that cannot be read is a finding.
+    fn list(&mut self, directory: &Path) -> Vec<PathBuf> {
+        files::list(directory).unwrap_or_else(|error| {
+            self.add_error(error.code(), None, &error);
+            Vec::new()
+        })
     }
 
     fn check_certificate(&mut self, cluster: &Cluster, path: &Path) -> Result<(), CaError> {
@@ -177,11 +190,6 @@ impl Examiner<'_> {
         }
         Ok(())
     }
-}
-
-/// What is in a directory, in no order; nothing when it is not there.
-fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> {
-    fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
 fn is_temporary(path: &Path) -> bool {

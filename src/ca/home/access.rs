@@ -28,8 +28,7 @@ impl Home {
         let database = self.database();
         match fs::metadata(&database) {
             Ok(metadata) if metadata.is_file() => Ok(files::check_private_directory(self.directory())?),
-            // Without access, the existence of a cluster is not disclosed.
-            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(source) if !is_absent(&source) => {
                 Err(FileError::Io { doing: "open", path: database, source }.into())
             }
             _ => Err(self.without_inventory()),
@@ -55,13 +54,12 @@ impl Home {
         if files::check_private_directory(self.directory()).is_ok() {
             return Ok(());
         }
-        let unusable = || CaError::HomeExposed { directory: self.directory().to_owned() };
-        let empty = fs::read_dir(self.directory()).is_ok_and(|mut entries| entries.next().is_none());
-        if !empty {
-            return Err(unusable());
+        let failed = |doing| move |source| FileError::Io { doing, path: self.directory().to_owned(), source };
+        if fs::read_dir(self.directory()).map_err(failed("list"))?.next().is_some() {
+            return Err(CaError::HomeExposed { directory: self.directory().to_owned() });
         }
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(self.directory(), private).map_err(|_| unusable())?;
+        fs::set_permissions(self.directory(), private).map_err(failed("restrict the permissions of"))?;
         files::check_private_directory(self.directory())?;
         Ok(())
     }
@@ -72,4 +70,9 @@ impl Home {
         finish_interrupted(self, &lock)?;
         Ok(lock)
     }
+}
+
+/// True if a path does not exist. Any other error, such as a lack of access, proves nothing.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -4,14 +4,15 @@
 //! certificate was never handed out: its files are removed. A recorded certificate is complete: its
 //! files are renamed to their final names. A reserved CRL number without a CRL: a new CRL is published.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::recorded_files;
+use super::recorded_files::{self, MatchesCertificate};
 use super::recovery_outcome::RecoveryOutcome;
 use crate::ca::authority::Authority;
 use crate::ca::error::CaError;
 use crate::ca::issuance::pair::StagedPair;
-use crate::files::{self, Placement, Staged};
+use crate::files::{self, FileError, Placement, Staged};
 use crate::store::Record;
 use crate::x509::Certificate;
 
@@ -36,9 +37,6 @@ impl StagedFile {
         }
     }
 }
-
-/// Test that compares a file with a certificate.
-type MatchesCertificate = fn(&Path, &Certificate) -> bool;
 
 impl Authority {
     /// Completes or undoes all pending work. Called once, when the home is opened for writing.
@@ -86,12 +84,14 @@ impl Authority {
         let certificate = self.cluster.locate(&intent.certificate_path);
 
         let tag = serial_number.to_string();
-        let found = |path: PathBuf, matches: MatchesCertificate| {
-            (staged_file(&path, &tag, &new, old.as_ref(), matches), path)
+        let read = |path: PathBuf, matches: MatchesCertificate| {
+            Ok::<_, FileError>((FileState::read(&path, &tag, &new, old.as_ref(), matches)?, path))
         };
-        let mut pair = Vec::new();
-        pair.extend(key.map(|path| found(path, recorded_files::holds_key_of)));
-        pair.push(found(certificate, recorded_files::holds_certificate));
+        let mut states = Vec::new();
+        states.extend(key.map(|path| read(path, recorded_files::holds_key_of)).transpose()?);
+        states.push(read(certificate, recorded_files::holds_certificate)?);
+        // Adopted only after both were read: an early return would drop, and thereby remove, an adopted file.
+        let pair: Vec<_> = states.into_iter().map(|(state, path)| (state.adopt(&path, &tag), path)).collect();
 
         let first = |is: fn(&StagedFile) -> bool| {
             pair.iter().find(|(file, _)| is(file)).map(|(_, path)| path.clone())
@@ -147,29 +147,46 @@ impl Authority {
     }
 }
 
-/// Determines the state of the file at `path`, which belongs to `new` and may still be that of `old`.
-fn staged_file(
-    path: &Path,
-    tag: &str,
-    new: &Certificate,
-    old: Option<&Certificate>,
-    matches: MatchesCertificate,
-) -> StagedFile {
-    let staged = Staged::adopt(path, tag);
-    if matches(path, new) {
-        return StagedFile::Arrived(staged);
+/// Contents of a file's final and temporary paths.
+struct FileState {
+    in_place: bool,
+    staged_is_whole: bool,
+    /// Nothing is at the final path, or the file to replace.
+    is_free: bool,
+}
+
+impl FileState {
+    /// Reads the file at `path`, which belongs to `new` and may still be that of `old`.
+    fn read(
+        path: &Path,
+        tag: &str,
+        new: &Certificate,
+        old: Option<&Certificate>,
+        matches: MatchesCertificate,
+    ) -> Result<Self, FileError> {
+        // A file at the final path without read access belongs to someone else.
+        let at_path = |certificate: &Certificate| match matches(path, certificate) {
+            Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(false),
+            result => result,
+        };
+        Ok(Self {
+            in_place: at_path(new)?,
+            // The temporary name proves nothing: the contents must be those of the certificate.
+            staged_is_whole: matches(&Staged::temporary_path(path, tag), new)?,
+            is_free: !files::occupied(path) || old.map(at_path).transpose()?.unwrap_or(false),
+        })
     }
-    // The temporary name proves nothing: the contents must be those of the certificate.
-    let is_whole = matches(&Staged::temporary_path(path, tag), new);
-    match staged {
-        Some(staged) if !is_whole => {
-            staged.leave();
-            StagedFile::Lost
+
+    fn adopt(self, path: &Path, tag: &str) -> StagedFile {
+        match Staged::adopt(path, tag) {
+            staged if self.in_place => StagedFile::Arrived(staged),
+            None => StagedFile::Lost,
+            Some(staged) if !self.staged_is_whole => {
+                staged.leave();
+                StagedFile::Lost
+            }
+            Some(staged) if self.is_free => StagedFile::Waiting(staged),
+            Some(staged) => StagedFile::Blocked(staged),
         }
-        Some(staged) if !files::occupied(path) || old.is_some_and(|old| matches(path, old)) => {
-            StagedFile::Waiting(staged)
-        }
-        Some(staged) => StagedFile::Blocked(staged),
-        None => StagedFile::Lost,
     }
 }

@@ -14,7 +14,7 @@ use super::request::{IssueRequest, IssuedCertificate, KeySource, PlannedCertific
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
-use crate::ca::home::recorded_files;
+use crate::ca::home::recorded_files::{self, MatchesCertificate};
 use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
@@ -225,8 +225,8 @@ impl Cluster {
             KeySource::Request(_) => None,
         };
         let serial_number = old.serial_number;
-        let check = |path: &Path, matches: fn(&Path, &Certificate) -> bool| {
-            if files::occupied(path) && !matches(path, old) {
+        let check = |path: &Path, matches: MatchesCertificate| {
+            if files::occupied(path) && !matches(path, old)? {
                 return Err(CaError::FileMismatch { path: path.to_owned(), serial_number });
             }
             Ok(())
