@@ -7,7 +7,7 @@ use super::context::Context;
 use super::error::CaError;
 use super::home::directory::Home;
 use super::home::recovery_outcome::RecoveryOutcome;
-use super::keys::protection::sweep;
+use super::keys::protection::remove_leftover;
 use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
@@ -31,7 +31,7 @@ impl Authority {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        sweep(&home.key())?;
+        remove_leftover(&home.key())?;
         let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         let key = cluster.root_key()?;
         // The bundle on disk is distributed to every machine, so the signing root must be in it.

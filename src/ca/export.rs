@@ -47,11 +47,12 @@ impl Cluster {
         let serial_number = record.intent.serial_number;
         let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
         let path = &self.locate(&record.intent.certificate_path);
-        let foreign = |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
+        let mismatch =
+            |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
         let found = pem::certificates(&certificate_pem).map_err(CaError::in_file(path))?;
         if found.first() != Some(&certificate) {
-            return Err(foreign(path));
+            return Err(mismatch(path));
         }
         let key_pem = match record.intent.key_path.as_deref().map(|path| self.locate(path)) {
             None => None,
@@ -59,7 +60,7 @@ impl Cluster {
                 let key_pem = files::read_private(&path).map_err(KeyError::from)?;
                 let key = PrivateKey::from_pem(&key_pem).map_err(|error| error.in_file(&path))?;
                 if key.public_key_info() != certificate.public_key_info {
-                    return Err(foreign(&path));
+                    return Err(mismatch(&path));
                 }
                 Some(key_pem)
             }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::context::{Context, random_uuid};
 use super::error::CaError;
 use super::home::directory::Home;
-use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_sweep};
+use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_remove};
 use super::issuance::certificate_builder::sign_root;
 use super::revocation::crl::first_crl;
 use super::signing::{signing_failed, with_signer_failure};
@@ -121,7 +121,7 @@ pub fn initialize(
     )?;
     home.prepare()?;
     let _lock = home.lock(&*context.clock)?;
-    let removed_leftovers = resume_or_sweep(home)?;
+    let removed_leftovers = resume_or_remove(home)?;
     refuse_occupied(home)?;
 
     let key = match &wanted.signer {

@@ -56,7 +56,7 @@ pub fn inspect(
         }
         Ok(())
     })?;
-    let verified = unpacked.judge()?;
+    let verified = unpacked.verify()?;
     let trust_domain = verified.inventory.cluster()?.trust_domain;
     Ok(BackupContents { manifest: verified.manifest, trust: verified.trust, trust_domain, parts })
 }

@@ -76,7 +76,7 @@ impl MissingRecords {
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
             if record.issue.is_some() && known.as_ref().is_none_or(|known| known.issue.is_none()) {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
-                self.find(MissingCertificate {
+                self.add(MissingCertificate {
                     issuer: record.issuer.clone(),
                     intent: record.intent,
                     certificate,
@@ -86,8 +86,8 @@ impl MissingRecords {
             if let Some(revocation) = record.revocation
                 && known.is_none_or(|known| !known.tells(revocation.reason))
             {
-                let told = (record.issuer, revocation.at, revocation.reason);
-                self.revocations.insert(serial_number, told);
+                let revocation = (record.issuer, revocation.at, revocation.reason);
+                self.revocations.insert(serial_number, revocation);
             }
             Ok::<_, StoreError>(())
         })?;
@@ -134,7 +134,7 @@ impl MissingRecords {
             };
             // The time of issue is estimated, so that a bulk revocation by time includes the certificate.
             let issued_at = certificate.not_before.saturating_add(BACKDATE);
-            self.find(MissingCertificate { issuer: chain.anchor, intent, certificate, issued_at });
+            self.add(MissingCertificate { issuer: chain.anchor, intent, certificate, issued_at });
         }
         Ok(())
     }
@@ -143,17 +143,17 @@ impl MissingRecords {
     ///
     /// # Errors
     /// [`BackupError::RevokedUnknown`] for certificates without any record.
-    pub(super) fn find_in_list(
+    pub(super) fn find_in_crl(
         &mut self,
         restored: &Inventory,
-        list: &VerifiedCrl,
+        verified: &VerifiedCrl,
     ) -> Result<(), BackupError> {
         let mut unknown = BTreeSet::new();
-        let issuer = &list.crl.issuer;
-        for entry in UnverifiedCrl::from_der(&list.der)?.entries() {
+        let issuer = &verified.crl.issuer;
+        for entry in UnverifiedCrl::from_der(&verified.der)?.entries() {
             let entry = entry?;
             let serial_number = entry.serial_number;
-            if !list.crl.contains(&serial_number) {
+            if !verified.crl.contains(&serial_number) {
                 continue;
             }
             let reason = entry.reason_code.and_then(RevocationReason::from_code);
@@ -168,20 +168,20 @@ impl MissingRecords {
                     continue;
                 }
             }
-            let told = (issuer.clone(), entry.revoked_at()?, reason);
-            self.revocations.entry(serial_number).or_insert(told);
+            let revocation = (issuer.clone(), entry.revoked_at()?, reason);
+            self.revocations.entry(serial_number).or_insert(revocation);
         }
         if unknown.is_empty() {
             Ok(())
         } else {
             Err(BackupError::RevokedUnknown {
-                number: list.crl.number,
+                number: verified.crl.number,
                 serial_numbers: unknown.into_iter().collect(),
             })
         }
     }
 
-    fn find(&mut self, found: MissingCertificate) {
+    fn add(&mut self, found: MissingCertificate) {
         if self.serial_numbers.insert(found.intent.serial_number) {
             self.certificates.push(found);
         }

@@ -88,7 +88,7 @@ pub fn restore(
 ) -> Result<Restored, BackupError> {
     home.prepare()?;
     let lock = home.lock(&*context.clock)?;
-    staging::sweep(home)?;
+    staging::remove_leftover(home)?;
     let scratch = Scratch::beside(&home.directory().join(TAG), context)?;
     let mut others: Vec<(Part, PathBuf)> = Vec::new();
     let unpacked = unpack(options.file, options.passphrase, scratch.directory(), |part, contents| {
@@ -97,7 +97,7 @@ pub fn restore(
         others.push((part, waiting));
         Ok(())
     })?;
-    let mut verified = unpacked.judge()?;
+    let mut verified = unpacked.verify()?;
     let existing = existing(home, &verified)?;
     let relation = match &existing {
         Some(existing) => Relation::of(&verified, existing)?,
@@ -244,7 +244,7 @@ struct KnownCrls {
     at_home: CrlNumber,
     /// Highest CRL number for which the revocations are available here.
     seen: CrlNumber,
-    lists: Vec<VerifiedCrl>,
+    crls: Vec<VerifiedCrl>,
     /// Sources with a CRL at least as new as the backup's. Only these can confirm that there is no newer
     /// one.
     confirmed_by: Vec<String>,
@@ -259,17 +259,17 @@ impl KnownCrls {
         context: &Context,
     ) -> Result<Self, BackupError> {
         let issuer = verified.inventory.active_issuer()?;
-        let newest = |lists: &[VerifiedCrl]| {
-            let of_issuer = lists.iter().filter(|list| list.crl.issuer == issuer.key_id);
-            of_issuer.map(|list| list.crl.number).max()
+        let newest = |crls: &[VerifiedCrl]| {
+            let by_issuer = crls.iter().filter(|one| one.crl.issuer == issuer.key_id);
+            by_issuer.map(|one| one.crl.number).max()
         };
-        let mut lists = home_crls(home, verified, context)?;
-        let at_home = newest(&lists);
-        let mut known_to = vec![("the CRL in the home".to_owned(), at_home)];
+        let mut crls = home_crls(home, verified, context)?;
+        let at_home = newest(&crls);
+        let mut sources = vec![("the CRL in the home".to_owned(), at_home)];
         for path in options.crls {
             let given = VerifiedCrl::read(path, &verified.trust, context.now())?;
-            known_to.push((path.display().to_string(), newest(&given)));
-            lists.extend(given);
+            sources.push((path.display().to_string(), newest(&given)));
+            crls.extend(given);
         }
         let theirs = existing
             .map(Inventory::active_issuer)
@@ -277,17 +277,17 @@ impl KnownCrls {
             .map_or(0, |issuer| issuer.next_crl_number.saturating_sub(1));
         let theirs = CrlNumber::from(theirs);
         if existing.is_some() {
-            known_to.push(("the inventory in the home".to_owned(), Some(theirs)));
+            sources.push(("the inventory in the home".to_owned(), Some(theirs)));
         }
         let at_gateways = options.enforced.iter().filter(|enforced| enforced.issuer == issuer.key_id);
-        known_to.extend(at_gateways.map(|enforced| (enforced.gateway.clone(), Some(enforced.number))));
+        sources.extend(at_gateways.map(|enforced| (enforced.gateway.clone(), Some(enforced.number))));
         let as_new = |known: &CrlNumber| *known >= verified.crl_number;
-        let confirmed_by = known_to.into_iter().filter(|(_, known)| known.as_ref().is_some_and(as_new));
+        let confirmed_by = sources.into_iter().filter(|(_, known)| known.as_ref().is_some_and(as_new));
         let confirmed_by = confirmed_by.map(|(source, _)| source).collect();
-        let seen = newest(&lists).map_or(theirs, |seen| seen.max(theirs));
+        let seen = newest(&crls).map_or(theirs, |seen| seen.max(theirs));
         let backup = issuer.next_crl_number.saturating_sub(1);
         let at_home = at_home.unwrap_or(CrlNumber::from(0));
-        Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, lists, confirmed_by })
+        Ok(Self { issuer: issuer.key_id, backup, theirs, at_home, seen, crls, confirmed_by })
     }
 
     /// Refuses a backup without proof that its CRL is the newest. Otherwise the next CRL would reuse a
@@ -349,8 +349,8 @@ fn reconcile(
         for directory in issued.iter().chain(options.certificates) {
             missing.find_in_directory(&location, verified, &files::absolute(directory)?)?;
         }
-        for list in &known.lists {
-            missing.find_in_list(&verified.inventory, list)?;
+        for crl in &known.crls {
+            missing.find_in_crl(&verified.inventory, crl)?;
         }
     }
     let (adopted, revocations) = missing.counts();
@@ -373,8 +373,8 @@ fn reconcile(
     transaction = missing.record(transaction)?;
     if options.reconcile {
         let KnownCrls { issuer, backup, seen, .. } = known;
-        let unrevokes = BackupError::LosesRevocations { backup: *backup, seen: *seen, gateway: None };
-        let seen = seen.to_u64().ok_or(unrevokes)?;
+        let lost = BackupError::LosesRevocations { backup: *backup, seen: *seen, gateway: None };
+        let seen = seen.to_u64().ok_or(lost)?;
         transaction = transaction.skip_crl_numbers(issuer, seen)?;
         // A reserved number without a CRL makes the next command publish one.
         (transaction, _) = transaction.reserve_crl_number(issuer)?;

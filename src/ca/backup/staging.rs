@@ -107,7 +107,7 @@ pub(in crate::ca) fn finish_interrupted(home: &Home, _lock: &DirectoryLock) -> R
 }
 
 /// Removes files of an earlier restore that was not committed. They were never in use.
-pub(super) fn sweep(home: &Home) -> Result<(), FileError> {
+pub(super) fn remove_leftover(home: &Home) -> Result<(), FileError> {
     let (ending, scratch) = (format!(".{TAG}.tmp"), format!(".{TAG}."));
     for directory in [home.directory().to_owned(), home.issued()] {
         for path in files::list(&directory)? {

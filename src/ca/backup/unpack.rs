@@ -99,23 +99,23 @@ pub(super) fn unpack(
 
 impl Unpacked {
     /// Refuses a backup whose parts contradict each other.
-    pub(super) fn judge(self) -> Result<VerifiedBackup, BackupError> {
-        let unfit = |why| BackupError::Inconsistent { why };
+    pub(super) fn verify(self) -> Result<VerifiedBackup, BackupError> {
+        let inconsistent = |why| BackupError::Inconsistent { why };
         let inventory = Inventory::open_writer(&self.database)?;
         let head = inventory.check_against_audit()?;
         let facts = inventory.cluster()?;
         if facts.uuid != self.manifest.uuid || self.manifest.audit_head != (head.seq, head.hash.to_string()) {
-            return Err(unfit("the inventory does not match the manifest"));
+            return Err(inconsistent("the inventory does not match the manifest"));
         }
         let root = inventory.active_issuer()?.certificate;
         let trust = TrustBundle::from_pem(&self.bundle, self.manifest.made_at)?;
         if trust.anchors().iter().all(|anchor| anchor.certificate != root) {
-            return Err(unfit("the active root is not in the trust bundle"));
+            return Err(inconsistent("the active root is not in the trust bundle"));
         }
         if let Some(key) = &self.key
             && !is_key_of(key, &root)?
         {
-            return Err(unfit("the key does not match the root"));
+            return Err(inconsistent("the key does not match the root"));
         }
         let mut crl_number = CrlNumber::from(0);
         for block in pem::blocks_of(pem::ObjectKind::Crl, &self.crl)? {

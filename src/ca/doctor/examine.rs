@@ -27,7 +27,7 @@ pub fn examine(
         return Err(home.without_inventory());
     }
     let mut examiner =
-        Examiner { home, profiles, now: context.now(), progress, found: Examination::default() };
+        Examiner { home, profiles, now: context.now(), progress, examination: Examination::default() };
     examiner.check_modes();
     let opened = Inventory::open_reader(&home.database())
         .map_err(CaError::from)
@@ -40,8 +40,8 @@ pub fn examine(
         }
         Err(error) => examiner.add_error(error.code(), None, &error),
     }
-    examiner.found.findings.sort_by_key(|finding| finding.severity);
-    Ok(examiner.found)
+    examiner.examination.findings.sort_by_key(|finding| finding.severity);
+    Ok(examiner.examination)
 }
 
 impl Examiner<'_> {

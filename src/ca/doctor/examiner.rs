@@ -15,7 +15,7 @@ pub(super) struct Examiner<'a> {
     pub(super) profiles: &'a ProfileSet,
     pub(super) now: OffsetDateTime,
     pub(super) progress: &'a dyn Fn(u64),
-    pub(super) found: Examination,
+    pub(super) examination: Examination,
 }
 
 impl Examiner<'_> {
@@ -23,24 +23,24 @@ impl Examiner<'_> {
     pub(super) fn add_error(
         &mut self,
         code: &'static str,
-        about: Option<&Path>,
+        path: Option<&Path>,
         error: &dyn std::error::Error,
     ) {
-        self.add_repairable_error(code, about, error, None);
+        self.add_repairable_error(code, path, error, None);
     }
 
     pub(super) fn add_repairable_error(
         &mut self,
         code: &'static str,
-        about: Option<&Path>,
+        path: Option<&Path>,
         error: &dyn std::error::Error,
         repair: Option<Repair>,
     ) {
         let mut message = error.to_string();
-        if let Some(place) = about.map(|path| path.display().to_string())
-            && !message.starts_with(&place)
+        if let Some(path_text) = path.map(|path| path.display().to_string())
+            && !message.starts_with(&path_text)
         {
-            message = format!("{place}: {message}");
+            message = format!("{path_text}: {message}");
         }
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -69,6 +69,6 @@ impl Examiner<'_> {
         message: &dyn fmt::Display,
         repair: Option<Repair>,
     ) {
-        self.found.findings.push(Finding { severity, code, message: message.to_string(), repair });
+        self.examination.findings.push(Finding { severity, code, message: message.to_string(), repair });
     }
 }

@@ -44,13 +44,13 @@ impl Finding {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Repair {
     /// Restrict a file or directory to this mode.
-    Close(PathBuf, u32),
+    RestrictMode(PathBuf, u32),
     /// Publish a new CRL from the inventory.
-    Publish,
+    PublishCrl,
     /// Open the home for writing, which completes interrupted work.
     Recover,
     /// Remove a temporary file that belongs to no certificate.
-    Sweep(PathBuf),
+    RemoveFile(PathBuf),
 }
 
 /// Result of an examination.

@@ -48,7 +48,7 @@ impl Examiner<'_> {
         };
         let mode = metadata.mode() & 0o7777;
         if mode & !wanted != 0 && !metadata.is_symlink() {
-            let repair = Repair::Close(path.to_owned(), mode & wanted);
+            let repair = Repair::RestrictMode(path.to_owned(), mode & wanted);
             let what = if code == "file.exposed" {
                 "accessible to other users"
             } else {
@@ -129,7 +129,12 @@ impl Examiner<'_> {
             self.warn("doctor.leftover_of_issued", &message);
         } else {
             let message = format_args!("{} was left by an interrupted process", path.display());
-            self.add(Severity::Warning, "doctor.leftover", &message, Some(Repair::Sweep(path.to_owned())));
+            self.add(
+                Severity::Warning,
+                "doctor.leftover",
+                &message,
+                Some(Repair::RemoveFile(path.to_owned())),
+            );
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ struct MissingFiles {
 }
 
 impl MissingFiles {
-    fn look(&mut self, path: PathBuf) {
+    fn check(&mut self, path: PathBuf) {
         if !path.exists() {
             self.count += 1;
             self.first.get_or_insert(path);
@@ -42,42 +42,42 @@ impl Examiner<'_> {
         let read = files::read(&self.home.crl(), files::CRL_FILE)
             .map_err(CaError::from)
             .and_then(|bytes| Ok(RevocationSet::from_pem(&bytes, bundle, self.now)?));
-        let lists = match read {
-            Ok(lists) => lists,
+        let crls = match read {
+            Ok(crls) => crls,
             Err(error) => {
                 let file = self.home.crl();
                 // Only a regular file is replaced: anything else was put there on purpose.
-                let repair = (file.is_file() || !files::occupied(&file)).then_some(Repair::Publish);
+                let repair = (file.is_file() || !files::occupied(&file)).then_some(Repair::PublishCrl);
                 self.add_repairable_error(error.code(), Some(&file), &error, repair);
                 return Ok(());
             }
         };
         for issuer in cluster.inventory.issuers()? {
-            if let Some(list) = lists.crl(&issuer.key_id) {
-                self.check_crl(cluster, &issuer, list)?;
+            if let Some(crl) = crls.crl(&issuer.key_id) {
+                self.check_crl(cluster, &issuer, crl)?;
             }
         }
         Ok(())
     }
 
-    fn check_crl(&mut self, cluster: &Cluster, issuer: &Issuer, list: &Crl) -> Result<(), CaError> {
-        let (number, end) = (list.number, rfc3339(list.next_update));
-        if list.is_expired_at(self.now) {
+    fn check_crl(&mut self, cluster: &Cluster, issuer: &Issuer, crl: &Crl) -> Result<(), CaError> {
+        let (number, end) = (crl.number, rfc3339(crl.next_update));
+        if crl.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
-        } else if list.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
+        } else if crl.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
             self.warn("doctor.crl_ends_soon", &format_args!("CRL {number} expires at {end}"));
         }
         if issuer.owes_crl() {
             let message = "a CRL was reserved but not published: cluster.crl may be older than the inventory";
             self.add(Severity::Error, "doctor.crl_owed", &message, Some(Repair::Recover));
-        } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != list.sha256) {
+        } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != crl.sha256) {
             let recorded = issuer.crl.map(|recorded| recorded.number).unwrap_or_default();
             let message = format_args!("cluster.crl is CRL {number}, not CRL {recorded} as recorded");
             self.error("doctor.crl_differs", &message);
         }
         let mut missing = 0_u64;
-        cluster.inventory.revoked(&issuer.key_id, list.this_update.min(self.now) - GRACE, |revoked| {
-            missing += u64::from(!list.contains(&revoked.serial_number));
+        cluster.inventory.revoked(&issuer.key_id, crl.this_update.min(self.now) - GRACE, |revoked| {
+            missing += u64::from(!crl.contains(&revoked.serial_number));
             Ok::<_, StoreError>(())
         })?;
         if missing > 0 {
@@ -111,13 +111,13 @@ impl Examiner<'_> {
             }
             let intent = &record.intent;
             if record.issue.is_some_and(|issue| issue.placed) {
-                certificates.look(cluster.locate(&intent.certificate_path));
-                intent.key_path.iter().for_each(|path| keys.look(cluster.locate(path)));
+                certificates.check(cluster.locate(&intent.certificate_path));
+                intent.key_path.iter().for_each(|path| keys.check(cluster.locate(path)));
             }
             if self.profiles.leaf(intent.role).origin().digest != intent.profile {
                 *outdated.entry(intent.role).or_default() += 1;
             }
-            self.found.certificates += 1;
+            self.examination.certificates += 1;
             (self.progress)(1);
             Ok::<_, CaError>(())
         })?;

@@ -28,13 +28,13 @@ pub fn repair(
     let repairs: Vec<&Repair> =
         before.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
     // Permissions come first, since a home accessible to others cannot be opened.
-    repairs.iter().try_for_each(|repair| repair.close())?;
-    let finished = match repairs.iter().any(|repair| !matches!(repair, Repair::Close(..))) {
-        true => finish_and_sweep(home, context, &repairs),
+    repairs.iter().try_for_each(|repair| repair.restrict_mode())?;
+    let recovered = match repairs.iter().any(|repair| !matches!(repair, Repair::RestrictMode(..))) {
+        true => recover_and_clean_up(home, context, &repairs),
         false => Ok(Vec::new()),
     };
     let mut after = examine(home, profiles, context, progress)?;
-    match finished {
+    match recovered {
         Ok(recovered) => after.recovered = recovered,
         // Most causes are reported as findings already.
         Err(error) if after.findings.iter().any(|finding| finding.code == error.code()) => {}
@@ -46,23 +46,23 @@ pub fn repair(
 }
 
 /// Opens the home for writing, which completes interrupted work, and removes leftover files.
-fn finish_and_sweep(
+fn recover_and_clean_up(
     home: &Home,
     context: &Context,
     repairs: &[&Repair],
 ) -> Result<Vec<RecoveryOutcome>, CaError> {
     let mut authority = Authority::open(home, context)?;
-    if repairs.contains(&&Repair::Publish) {
+    if repairs.contains(&&Repair::PublishCrl) {
         authority.ensure_crl()?;
     }
     // After recovery, and under the lock: the remaining files belong to no certificate.
-    repairs.iter().try_for_each(|repair| repair.sweep())?;
+    repairs.iter().try_for_each(|repair| repair.remove_file())?;
     Ok(authority.recovered().to_vec())
 }
 
 impl Repair {
-    fn close(&self) -> Result<(), FileError> {
-        let Self::Close(path, mode) = self else { return Ok(()) };
+    fn restrict_mode(&self) -> Result<(), FileError> {
+        let Self::RestrictMode(path, mode) = self else { return Ok(()) };
         fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(|source| FileError::Io {
             doing: "restrict the permissions of",
             path: path.clone(),
@@ -70,8 +70,8 @@ impl Repair {
         })
     }
 
-    fn sweep(&self) -> Result<(), FileError> {
-        let Self::Sweep(path) = self else { return Ok(()) };
+    fn remove_file(&self) -> Result<(), FileError> {
+        let Self::RemoveFile(path) = self else { return Ok(()) };
         let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         match removed {
             // Its owner completed its work in the meantime.

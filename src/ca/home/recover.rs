@@ -48,7 +48,7 @@ impl Authority {
         for record in self.cluster.inventory.unplaced()? {
             found.extend(self.resume_placement(&record)?);
         }
-        if let Some(because) = self.stale_crl()? {
+        if let Some(because) = self.republish_reason()? {
             let crl = self.publish_crl(None, Some(&because.to_string()))?;
             found.push(RecoveryOutcome::CrlPublished { number: crl.crl_number, because });
         }

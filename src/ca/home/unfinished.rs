@@ -31,7 +31,7 @@ pub(in crate::ca) fn is_unfinished(home: &Home) -> bool {
 ///
 /// It is completed if a file already has its final name, so that the key is not lost. Otherwise its
 /// files are removed, which loses nothing because no caller has seen them. True if files were removed.
-pub(in crate::ca) fn resume_or_sweep(home: &Home) -> Result<bool, CaError> {
+pub(in crate::ca) fn resume_or_remove(home: &Home) -> Result<bool, CaError> {
     if home.database().exists() {
         return Ok(false);
     }

@@ -176,20 +176,25 @@ impl KeyProtection {
             _ => Vec::new(),
         };
         // Services that were unavailable for an earlier key, so that each timeout occurs only once.
-        let mut away: Vec<(&KmsService, &'static str)> = Vec::new();
+        let mut unavailable_services: Vec<(&KmsService, &'static str)> = Vec::new();
         for (key, envelope) in self.cluster.wrapped_keys()? {
             let own = configured.per_key.get(&envelope.key_id().to_string());
             if own.is_some() && !all || own.is_none() && new_key.is_some() {
                 continue;
             }
             let service = own.or(cluster);
-            let gone = away.iter().find(|(gone, _)| Some(*gone) == service);
-            let outcome = if let Some((_, code)) = gone {
+            let unavailable =
+                unavailable_services.iter().find(|(unavailable, _)| Some(*unavailable) == service);
+            let outcome = if let Some((_, code)) = unavailable {
                 let message = "not attempted: its service was unavailable for an earlier key".to_owned();
                 RewrapOutcome::Failed { code, message }
             } else {
                 self.rewrap_by(service, &configured, &key, &envelope).unwrap_or_else(|error| {
-                    away.extend(service.filter(|_| error.is_temporary()).map(|gone| (gone, error.code())));
+                    unavailable_services.extend(
+                        service
+                            .filter(|_| error.is_temporary())
+                            .map(|unavailable| (unavailable, error.code())),
+                    );
                     RewrapOutcome::Failed { code: error.code(), message: error.to_string() }
                 })
             };

@@ -48,7 +48,7 @@ impl KeyProtection {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        sweep(&home.key())?;
+        remove_leftover(&home.key())?;
         let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
         Ok(Self { cluster, _lock: lock })
     }
@@ -121,7 +121,7 @@ impl KeyProtection {
         // Replacing a symbolic link would leave the old key at its target.
         let path = files::absolute(path)?;
         let (before, after) = (old.protection(), new.protection());
-        sweep(&path)?;
+        remove_leftover(&path)?;
         let staged = Staged::create(&path, TAG, Access::Private, new.into_contents()?.expose())?;
         staged.sync()?;
         self.record(action, path.display().to_string(), json!({ "before": &before, "after": &after }))?;
@@ -167,7 +167,7 @@ impl KeyProtection {
 
 /// Removes the temporary file of an interrupted run, which may contain the key unprotected. The caller
 /// holds the lock of the home.
-pub(in crate::ca) fn sweep(path: &Path) -> Result<(), CaError> {
+pub(in crate::ca) fn remove_leftover(path: &Path) -> Result<(), CaError> {
     // Dropping a staged file removes it.
     drop(Staged::adopt(&files::absolute(path)?, TAG));
     Ok(())

@@ -102,7 +102,7 @@ impl Authority {
     }
 
     /// The reason to publish a new CRL now, if there is one.
-    pub(in crate::ca) fn stale_crl(&self) -> Result<Option<RepublishReason>, CaError> {
+    pub(in crate::ca) fn republish_reason(&self) -> Result<Option<RepublishReason>, CaError> {
         let issuer = self.cluster.inventory.active_issuer()?;
         let now = self.cluster.context.now();
         let half = |crl: CurrentCrl| crl.this_update + (crl.next_update - crl.this_update) / 2;

@@ -112,7 +112,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::NotOnHold`] if there are none, and the errors of [`Cluster::certificates_of`].
-    pub fn held_generations(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
+    pub fn certificates_on_hold(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
         let certificates_of = self.certificates_of(role, name)?;
         let newest = certificates_of.first().map(|record| record.intent.serial_number);
         let held = |record: &Record| record.is_on_hold() || record.release_entry.is_some();
@@ -127,7 +127,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::UnknownKey`] if there are none, [`CaError::RootOnOwnCrl`], or [`CaError::Store`].
-    pub fn certified_for(&self, public_key_info: &[u8]) -> Result<Vec<Record>, CaError> {
+    pub fn certificates_for_key(&self, public_key_info: &[u8]) -> Result<Vec<Record>, CaError> {
         self.refuse_root(|issuer| issuer.public_key_info == public_key_info)?;
         let public_key = Sha256::of(public_key_info);
         let records = self.inventory.find_public_key(&public_key)?;
@@ -157,8 +157,8 @@ impl Cluster {
     }
 
     /// Refuses to revoke a root: a CRL that lists its own issuer would invalidate the key that signs it.
-    fn refuse_root(&self, is_meant: impl Fn(&Certificate) -> bool) -> Result<(), CaError> {
-        match self.inventory.issuers()?.into_iter().find(|issuer| is_meant(&issuer.certificate)) {
+    fn refuse_root(&self, is_target: impl Fn(&Certificate) -> bool) -> Result<(), CaError> {
+        match self.inventory.issuers()?.into_iter().find(|issuer| is_target(&issuer.certificate)) {
             Some(issuer) => Err(CaError::RootOnOwnCrl { serial_number: issuer.certificate.serial_number }),
             None => Ok(()),
         }

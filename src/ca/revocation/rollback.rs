@@ -31,14 +31,13 @@ impl Authority {
     }
 
     /// Number of a CRL in `cluster.crl` that this root signed, if it is `least` or higher.
-    fn published_from(&self, least: CrlNumber) -> Option<CrlNumber> {
+    fn published_from(&self, minimum: CrlNumber) -> Option<CrlNumber> {
         let bytes = files::read(&self.cluster.home.crl(), files::CRL_FILE).ok()?;
         let blocks = pem::blocks_of(pem::ObjectKind::Crl, &bytes).ok()?;
-        let lists = blocks.iter().filter_map(|block| UnverifiedCrl::from_der(block.der()).ok());
-        lists
-            .filter(|list| list.number >= least && list.authority_key_identifier == self.cluster.issuer)
+        let crls = blocks.iter().filter_map(|block| UnverifiedCrl::from_der(block.der()).ok());
+        crls.filter(|crl| crl.number >= minimum && crl.authority_key_identifier == self.cluster.issuer)
             // The signature is checked last because it covers the whole CRL. It is rarely reached.
-            .find(|list| list.verify(&self.cluster.root.public_key_info).is_ok())
-            .map(|list| list.number)
+            .find(|crl| crl.verify(&self.cluster.root.public_key_info).is_ok())
+            .map(|crl| crl.number)
     }
 }

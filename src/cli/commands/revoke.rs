@@ -190,7 +190,7 @@ impl Revoke {
             return Ok(records.into_iter().filter(|record| seen.insert(record.id())).collect());
         }
         if let Some(file) = &self.public_key {
-            return Ok(cluster.certified_for(&input::public_key_info(file)?)?);
+            return Ok(cluster.certificates_for_key(&input::public_key_info(file)?)?);
         }
         let Self { role, issued_after, issued_before, .. } = *self;
         Ok(cluster.find_bulk(&BulkSelection { role, issued_after, issued_before })?)
@@ -389,7 +389,7 @@ impl Hold {
         session.tell_opened(&authority);
         let cluster = authority.cluster();
         let records = match self.identity()? {
-            Some((role, name)) => cluster.held_generations(role, &name)?,
+            Some((role, name)) => cluster.certificates_on_hold(role, &name)?,
             None => vec![
                 cluster
                     .find_to_release(&input::target(&self.target)?)
