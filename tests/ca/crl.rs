@@ -211,7 +211,7 @@ impl Later {
             role: cluster_ca::identity::Role::ApiUser,
             name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
             hosts: Vec::new(),
-            key: ca::KeySource::Generate(None),
+            key: ca::SubjectKey::Generate(None),
             validity: Some(validity),
         };
         let output = self.directory.path().join("issued");

@@ -34,7 +34,7 @@ pub enum BackupError {
     },
     /// A CRL that gateways would not accept.
     #[error(transparent)]
-    CrlFormatError(#[from] CrlFormatError),
+    CrlFormat(#[from] CrlFormatError),
     /// The random generator failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -169,7 +169,7 @@ impl BackupError {
             Self::Ca(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::CrlDiffers { .. } => "backup.crl_differs",
-            Self::CrlFormatError(fault) => fault.code(),
+            Self::CrlFormat(error) => error.code(),
             Self::Entropy(error) => error.code(),
             Self::File(error) => error.code(),
             Self::LosesChanges { .. } => "restore.forgets",

@@ -25,7 +25,7 @@ use rcgen::Issuer;
 
 use super::certificate_builder as builder;
 use super::pair::StagedPair;
-use super::request::{IssuedCertificate, KeySource, PlannedCertificate};
+use super::request::{IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
@@ -41,7 +41,7 @@ const BATCH: usize = 1_000;
 
 /// A fully planned certificate, ready to be signed.
 pub(in crate::ca) struct Job<'a> {
-    pub(in crate::ca) key: Cow<'a, KeySource>,
+    pub(in crate::ca) key: Cow<'a, SubjectKey>,
     pub(in crate::ca) planned: PlannedCertificate,
     pub(in crate::ca) serial_number: SerialNumber,
     pub(in crate::ca) certificate_path: PathBuf,
@@ -152,17 +152,17 @@ impl SigningContext<'_> {
         let plan = &job.planned.plan;
         let tag = job.serial_number.to_string();
         let (certificate, key) = match (job.key.as_ref(), &job.key_path) {
-            (KeySource::Generate(_), Some(key_path)) => {
+            (SubjectKey::Generate(_), Some(key_path)) => {
                 let key = PrivateKey::generate(plan.key_algorithm)?;
                 let certificate = builder::sign_leaf(plan, job.serial_number, &key, self.root, self.signer)?;
                 let staged = Staged::create(key_path, &tag, Access::Private, key.to_pem()?.expose())?;
                 (certificate, Some(staged))
             }
-            (KeySource::Generate(_), None) => {
+            (SubjectKey::Generate(_), None) => {
                 return Err(CaError::Signing { why: "no path for the key".to_owned() });
             }
-            (KeySource::Request(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
-            (KeySource::Certified(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
+            (SubjectKey::Csr(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
+            (SubjectKey::Existing(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
         };
         let text = pem::pem(pem::ObjectKind::Certificate.label(), &certificate.der);
         let staged = Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?;

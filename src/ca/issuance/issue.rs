@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::batch::Job;
-use super::request::{IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
+use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
@@ -44,9 +44,9 @@ impl Cluster {
             name: request.name.clone(),
         };
         let key_algorithm = match &request.key {
-            KeySource::Generate(algorithm) => *algorithm,
-            KeySource::Request(csr) => Some(profile.check_public_key(Some(csr.key_algorithm))?),
-            KeySource::Certified(certificate) => Some(profile.check_public_key(certificate.key_algorithm)?),
+            SubjectKey::Generate(algorithm) => *algorithm,
+            SubjectKey::Csr(csr) => Some(profile.check_public_key(Some(csr.key_algorithm))?),
+            SubjectKey::Existing(certificate) => Some(profile.check_public_key(certificate.key_algorithm)?),
         };
         let plan = profile.plan(
             &LeafRequest {
@@ -60,12 +60,12 @@ impl Cluster {
             self.root().not_after,
         )?;
         let not_granted = match &request.key {
-            KeySource::Generate(_) => Vec::new(),
-            KeySource::Certified(certificate) => {
+            SubjectKey::Generate(_) => Vec::new(),
+            SubjectKey::Existing(certificate) => {
                 self.refuse_compromised(&certificate.public_key_info)?;
                 Vec::new()
             }
-            KeySource::Request(csr) => {
+            SubjectKey::Csr(csr) => {
                 self.refuse_compromised(&csr.public_key_info)?;
                 plan.compare_csr(&csr_fields(csr))?
             }
@@ -137,7 +137,7 @@ impl Authority {
                 if !taken.insert(certificate_path.clone()) {
                     return Err(CaError::DuplicateRequest { role: request.role, name: request.name.clone() });
                 }
-                let makes_key = matches!(request.key, KeySource::Generate(_));
+                let makes_key = matches!(request.key, SubjectKey::Generate(_));
                 let key_path = makes_key.then_some(key_path);
                 for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
                     if files::occupied(path) {

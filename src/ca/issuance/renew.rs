@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::batch::Job;
 use super::issue::file_paths;
-use super::request::{IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
+use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
@@ -26,7 +26,7 @@ use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber, SubjectAltName};
 #[derive(Clone, Debug)]
 pub struct Renewal {
     /// Key of the new certificate.
-    pub key: RenewalKeySource,
+    pub key: RenewedKey,
     /// Validity. Defaults to the profile's.
     pub validity: Option<Duration>,
     /// Output directory. Defaults to replacing the old files.
@@ -35,13 +35,13 @@ pub struct Renewal {
 
 /// Key of a renewed certificate.
 #[derive(Clone, Debug)]
-pub enum RenewalKeySource {
+pub enum RenewedKey {
     /// The key of the old certificate.
     Same,
     /// A key generated here, of this type or the type of the old one.
     New(Option<KeyAlgorithm>),
     /// A key generated elsewhere. The CA receives only its CSR.
-    Request(Box<Csr>),
+    Csr(Box<Csr>),
 }
 
 /// A planned certificate and the one that it would replace.
@@ -164,7 +164,7 @@ impl Cluster {
             role: intent.role,
             name: intent.name.clone(),
             hosts: hosts_of(&old, &intent.name)?,
-            key: self.key_source(record, &old, &renewal.key)?,
+            key: self.subject_key(record, &old, &renewal.key)?,
             validity: renewal.validity,
         };
         let planned = self.plan_one(profiles, &request, now)?;
@@ -183,23 +183,21 @@ impl Cluster {
         })
     }
 
-    fn key_source(
+    fn subject_key(
         &self,
         record: &Record,
         old: &Certificate,
-        key: &RenewalKeySource,
-    ) -> Result<KeySource, CaError> {
+        key: &RenewedKey,
+    ) -> Result<SubjectKey, CaError> {
         let serial_number = old.serial_number;
         match key {
-            RenewalKeySource::Same => Ok(KeySource::Certified(Box::new(old.clone()))),
-            RenewalKeySource::New(_) if !self.made_the_key(record)? => {
-                Err(CaError::ExternalKey { serial_number })
-            }
-            RenewalKeySource::New(algorithm) => Ok(KeySource::Generate(algorithm.or(old.key_algorithm))),
-            RenewalKeySource::Request(csr) if csr.public_key_info == old.public_key_info => {
+            RenewedKey::Same => Ok(SubjectKey::Existing(Box::new(old.clone()))),
+            RenewedKey::New(_) if !self.made_the_key(record)? => Err(CaError::ExternalKey { serial_number }),
+            RenewedKey::New(algorithm) => Ok(SubjectKey::Generate(algorithm.or(old.key_algorithm))),
+            RenewedKey::Csr(csr) if csr.public_key_info == old.public_key_info => {
                 Err(CaError::SameKey { serial_number })
             }
-            RenewalKeySource::Request(csr) => Ok(KeySource::Request(csr.clone())),
+            RenewedKey::Csr(csr) => Ok(SubjectKey::Csr(csr.clone())),
         }
     }
 
@@ -211,18 +209,18 @@ impl Cluster {
     }
 
     /// Paths of the old pair, if the files there are the old pair.
-    fn old_files(&self, record: &Record, old: &Certificate, key: &KeySource) -> Result<Files, CaError> {
+    fn old_files(&self, record: &Record, old: &Certificate, key: &SubjectKey) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let certificate = self.locate(&record.intent.certificate_path);
         let key_path = match key {
             // A delivered and deleted key is restored at its path. If only the certificate was moved to
             // another directory, the new key belongs beside it.
-            KeySource::Generate(_) => {
+            SubjectKey::Generate(_) => {
                 let beside = recorded_key.filter(|key| files::parent(key) == files::parent(&certificate));
                 Some(beside.unwrap_or_else(|| certificate.with_extension("key")))
             }
-            KeySource::Certified(_) => recorded_key,
-            KeySource::Request(_) => None,
+            SubjectKey::Existing(_) => recorded_key,
+            SubjectKey::Csr(_) => None,
         };
         let serial_number = old.serial_number;
         let check = |path: &Path, matches: MatchesCertificate| {
@@ -232,7 +230,7 @@ impl Cluster {
             Ok(())
         };
         check(&certificate, recorded_files::holds_certificate)?;
-        if let (KeySource::Generate(_), Some(path)) = (key, &key_path) {
+        if let (SubjectKey::Generate(_), Some(path)) = (key, &key_path) {
             match KeyFile::read(path).map(|old| old.protection()) {
                 Ok(Protection::None) | Err(_) => check(path, recorded_files::holds_key_of)?,
                 Ok(by) => return Err(CaError::LosesProtection { path: path.clone(), by }),
@@ -242,13 +240,13 @@ impl Cluster {
     }
 
     /// Paths in `directory`. A key that stays the same is not moved.
-    fn new_files(&self, directory: &Path, record: &Record, key: &KeySource) -> Result<Files, CaError> {
+    fn new_files(&self, directory: &Path, record: &Record, key: &SubjectKey) -> Result<Files, CaError> {
         let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
         let [certificate, new_key] = file_paths(directory, record.intent.role, &record.intent.name);
         let (key_path, made) = match key {
-            KeySource::Generate(_) => (Some(new_key.clone()), Some(new_key)),
-            KeySource::Certified(_) => (recorded_key, None),
-            KeySource::Request(_) => (None, None),
+            SubjectKey::Generate(_) => (Some(new_key.clone()), Some(new_key)),
+            SubjectKey::Existing(_) => (recorded_key, None),
+            SubjectKey::Csr(_) => (None, None),
         };
         for path in [Some(&certificate), made.as_ref()].into_iter().flatten() {
             if files::occupied(path) {

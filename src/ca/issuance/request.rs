@@ -19,20 +19,20 @@ pub struct IssueRequest {
     /// Hosts for the subject alternative names, as DNS names and IP addresses.
     pub hosts: Vec<Host>,
     /// Source of the key.
-    pub key: KeySource,
+    pub key: SubjectKey,
     /// Validity. Defaults to the profile's.
     pub validity: Option<Duration>,
 }
 
 /// Source of a certificate's key.
 #[derive(Clone, Debug)]
-pub enum KeySource {
+pub enum SubjectKey {
     /// Generated here, of this type or the profile's default.
     Generate(Option<KeyAlgorithm>),
     /// Generated elsewhere. The CSR proves possession of the private key.
-    Request(Box<Csr>),
+    Csr(Box<Csr>),
     /// The key of an earlier certificate of the same identity.
-    Certified(Box<Certificate>),
+    Existing(Box<Certificate>),
 }
 
 /// The plan for a request under its profile, before anything is created.

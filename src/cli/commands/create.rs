@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, KeySource, PlannedCertificate};
+use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Host, Name, Recipient, Role};
 use crate::x509::KeyAlgorithm;
@@ -197,8 +197,8 @@ impl Common {
         identities: impl FnOnce(&Session) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
     ) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => KeySource::Request(Box::new(input::certification_request(file)?)),
-            None => KeySource::Generate(self.key_type),
+            Some(file) => SubjectKey::Csr(Box::new(input::certification_request(file)?)),
+            None => SubjectKey::Generate(self.key_type),
         };
         let profiles = session.profiles()?;
         let orders = identities(session)?

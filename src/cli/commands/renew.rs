@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, RenewalKeySource, Renewed};
+use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
@@ -82,25 +82,25 @@ pub(crate) struct Rekey {
 
 impl Renew {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
-        self.common.run(session, RenewalKeySource::Same)
+        self.common.run(session, RenewedKey::Same)
     }
 }
 
 impl Rekey {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         let key = match &self.csr {
-            Some(file) => RenewalKeySource::Request(Box::new(input::certification_request(file)?)),
-            None => RenewalKeySource::New(self.key_type),
+            Some(file) => RenewedKey::Csr(Box::new(input::certification_request(file)?)),
+            None => RenewedKey::New(self.key_type),
         };
         self.common.run(session, key)
     }
 }
 
 impl Common {
-    fn run(self, session: &Session, key: RenewalKeySource) -> CommandResult {
+    fn run(self, session: &Session, key: RenewedKey) -> CommandResult {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
-        let same_key = matches!(key, RenewalKeySource::Same);
+        let same_key = matches!(key, RenewedKey::Same);
         let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
         if self.dry_run {
             let cluster = Cluster::open(&session.home(), &session.context)?;
