@@ -13,7 +13,7 @@ use crate::keys::Protection;
 use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
 use crate::x509::KeyAlgorithm;
 
-use super::kms::{VaultAccess, text_of};
+use super::kms::{VaultAccess, pem_text};
 use crate::cli::session::Session;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
@@ -164,7 +164,7 @@ fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Co
     let address =
         vault.address.ok_or_else(|| usage("--signer vault:KEY needs --signer-address https://HOST:PORT"))?;
     let mut configuration = Configuration::default();
-    configuration.ca_certificate = vault.ca_certificate.as_deref().map(text_of).transpose()?;
+    configuration.ca_certificate = vault.ca_certificate.as_deref().map(pem_text).transpose()?;
     configuration.sign_with(vault.access.service(address, key.parse()?)?)?;
     Ok(configuration)
 }

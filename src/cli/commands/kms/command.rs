@@ -1,0 +1,304 @@
+//! `kms` and its subcommands but `kms set`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::service_report::{ServiceReport, write_keys};
+use super::set::Set;
+use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
+use crate::cli::custody::custody;
+use crate::cli::session::Session;
+use crate::files;
+use crate::keys::kms::{self, Configuration, KmsService, Rotation};
+use crate::keys::{KeyFile, Protection};
+use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
+
+/// `kms`, alone or with one of its commands.
+#[derive(Debug, Args)]
+pub(crate) struct Kms {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Wrap private keys with a key of this service; again: move them to it
+    #[command(subcommand)]
+    Set(Set),
+    /// Show the service and the keys that it wraps (also `kms` alone)
+    Show(Show),
+    /// Stop using the service
+    Unset(Unset),
+    /// Write what opens one wrapped key, for the machine that uses it (a gateway)
+    Export(Export),
+    /// Wrap keys anew after the service's key was rotated
+    Rewrap(Rewrap),
+}
+
+/// `kms show`.
+#[derive(Debug, Default, Args)]
+struct Show {
+    /// Also try whether the service or token can be reached, logged in to, and asked to wrap and unwrap,
+    /// or to sign
+    #[arg(long)]
+    check: bool,
+}
+
+/// `kms unset`.
+#[derive(Debug, Args)]
+struct Unset {
+    /// Even though keys are wrapped: protect them by --passphrase-file or --passphrase-fd instead, or
+    /// by nothing but the mode of their files
+    #[arg(long)]
+    allow_downgrade: bool,
+}
+
+/// `kms export`.
+#[derive(Debug, Args)]
+struct Export {
+    /// The wrapped private key
+    key: PathBuf,
+
+    /// Where to write the configuration (0600); it holds the secrets of the key's service
+    output: PathBuf,
+}
+
+/// `kms rewrap`.
+#[derive(Debug, Args)]
+struct Rewrap {
+    /// The UID of the key that takes the old one's place (KMIP only, and needed there)
+    #[arg(long, value_name = "UID")]
+    new_key_uid: Option<String>,
+
+    /// Also the keys that have a service of their own
+    #[arg(long)]
+    all: bool,
+}
+
+impl Kms {
+    pub(crate) fn run(self, session: &Session) -> CommandResult {
+        match self.command.unwrap_or(Command::Show(Show::default())) {
+            Command::Set(set) => set.run(session),
+            Command::Show(show) => show.run(session),
+            Command::Unset(unset) => unset.run(session),
+            Command::Export(export) => export.run(session),
+            Command::Rewrap(rewrap) => rewrap.run(session),
+        }
+    }
+}
+
+impl Show {
+    fn run(self, session: &Session) -> CommandResult {
+        let cluster = Cluster::open(&session.home(), &session.context)?;
+        let stored = Configuration::load(&session.home().kms())?;
+        if self.check {
+            cluster.test_remote_signer()?;
+            let configured = session.context.unlock.kms()?;
+            for service in configured.cluster.iter().chain(configured.per_key.values()) {
+                kms::test_round_trip(configured.connect(service)?.as_ref(), service.address())?;
+            }
+        }
+        let keys = cluster.wrapped_keys()?;
+        let wrapped = keys.into_iter().map(|(key, envelope)| {
+            let own = stored.per_key.get(&envelope.key_id().to_string());
+            Wrapped {
+                key,
+                own_service: own.map(|own| ServiceReport::of(own, own.has_secrets())),
+                protection: KeyFile::Envelope(Box::new(envelope)).protection(),
+            }
+        });
+        Ok(Box::new(Shown(State {
+            signer: stored.signer.as_ref().map(ToString::to_string),
+            checked: self.check,
+            service: stored.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets())),
+            moving_from: stored
+                .previous
+                .iter()
+                .map(|service| ServiceReport::of(service, service.has_secrets()))
+                .collect(),
+            wrapped: wrapped.collect(),
+        })))
+    }
+}
+
+impl Unset {
+    fn run(self, session: &Session) -> CommandResult {
+        let passphrase = session.passphrase().given(&session.home().key())?;
+        let instead = match &passphrase {
+            _ if !self.allow_downgrade => None,
+            Some(passphrase) => Some(ReplacementProtection::Passphrase(passphrase)),
+            None => Some(ReplacementProtection::Nothing),
+        };
+        Ok(Box::new(Shown(Ended { keys: custody(session)?.unset_kms(instead)? })))
+    }
+}
+
+impl Export {
+    fn run(self, session: &Session) -> CommandResult {
+        let KeyFile::Envelope(envelope) = KeyFile::read(&self.key)? else {
+            return Err(Failure::new(
+                "key.not_wrapped",
+                "the private key is not wrapped by a key management service",
+            )
+            .about(&self.key));
+        };
+        let only = Configuration::load(&session.home().kms())?.for_envelope(&envelope)?;
+        if files::occupied(&self.output) {
+            return Err(files::FileError::Exists { path: self.output }.into());
+        }
+        only.store(&self.output)?;
+        let service = only.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets()));
+        let (configuration, key) = (files::absolute(&self.output)?, files::absolute(&self.key)?);
+        Ok(Box::new(Shown(Exported { configuration, key, service })))
+    }
+}
+
+impl Rewrap {
+    fn run(self, session: &Session) -> CommandResult {
+        if let Some(service) = Configuration::load(&session.home().kms())?.cluster {
+            check_new_key(&service, self.new_key_uid.is_some())?;
+        }
+        let keys = custody(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
+        Ok(Box::new(Rotated { keys }))
+    }
+}
+
+/// Checks that `--new-key-uid` is given if, and only if, a rotation gives the key another identifier.
+fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
+    let kind = service.kind();
+    let (message, hint) = match (service.rotation(), given) {
+        (Rotation::NewVersion { command }, true) => (
+            format!("--new-key-uid is not for {kind}, which rotates a key under its name"),
+            format!("rotate the key in the service ({command}), then: cluster-ca kms rewrap"),
+        ),
+        (Rotation::NewKey, false) => (
+            format!("{kind} needs --new-key-uid: a rotated key has another UID there"),
+            "make and activate a new key in the KMS, keep the old one, and give the new UID".to_owned(),
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::new("usage.new_key_uid", message).with_hint(hint))
+}
+
+#[derive(Serialize)]
+struct State {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
+    service: Option<ServiceReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moving_from: Vec<ServiceReport>,
+    wrapped: Vec<Wrapped>,
+    checked: bool,
+}
+
+#[derive(Serialize)]
+struct Wrapped {
+    #[serde(serialize_with = "crate::files::as_text")]
+    key: PathBuf,
+    #[serde(flatten)]
+    protection: Protection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_service: Option<ServiceReport>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(signer) = &self.signer {
+            writeln!(f, "The root's key is held by {signer}")?;
+        }
+        match &self.service {
+            None => writeln!(f, "No key management service wraps the keys of this cluster")?,
+            Some(service) => write!(f, "Private keys are wrapped by a key management service\n{service}")?,
+        }
+        for service in &self.moving_from {
+            writeln!(f, "On the way from (run `kms set` or `kms rewrap` again to finish)")?;
+            write!(f, "{service}")?;
+        }
+        for wrapped in &self.wrapped {
+            let own = if wrapped.own_service.is_some() { "its own " } else { "" };
+            writeln!(f, "  {}  wrapped by {own}{}", typed(&wrapped.key), wrapped.protection)?;
+        }
+        let wraps = self.service.is_some() || self.wrapped.iter().any(|key| key.own_service.is_some());
+        let done = [self.signer.is_some().then_some("signed"), wraps.then_some("wrapped and unwrapped")];
+        let done: Vec<&str> = done.into_iter().flatten().collect();
+        if self.checked && !done.is_empty() {
+            writeln!(f, "  checked      reached, logged in, {}", done.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    #[serde(serialize_with = "crate::files::as_text")]
+    configuration: PathBuf,
+    #[serde(serialize_with = "crate::files::as_text")]
+    key: PathBuf,
+    service: Option<ServiceReport>,
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} opens {} and nothing else", typed(&self.configuration), typed(&self.key))?;
+        match &self.service {
+            Some(service) => service.write(&self.configuration, f),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ended {
+    keys: Vec<ProtectionChange>,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "No key management service wraps the keys of this cluster any more")?;
+        for ProtectionChange { key, after, .. } in &self.keys {
+            writeln!(f, "  {}  protection: {after}", typed(key))?;
+        }
+        if self.keys.iter().any(|key| key.after == Protection::None) {
+            writeln!(f, "  weaker now   whoever reads one of these files, or a backup of it, has the key")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Rotated {
+    keys: Vec<Rewrapped>,
+}
+
+impl Rotated {
+    fn count(&self, which: impl Fn(&RewrapOutcome) -> bool) -> usize {
+        self.keys.iter().filter(|key| which(&key.outcome)).count()
+    }
+}
+
+impl fmt::Display for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_keys(f, &self.keys)?;
+        writeln!(
+            f,
+            "{} rewrapped, {} already current, {} failed",
+            self.count(|outcome| matches!(outcome, RewrapOutcome::Rewrapped { .. })),
+            self.count(|outcome| matches!(outcome, RewrapOutcome::AlreadyCurrent)),
+            self.count(|outcome| matches!(outcome, RewrapOutcome::Failed { .. })),
+        )
+    }
+}
+
+impl Outcome for Rotated {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    /// As a service that is not available: what failed is to be tried again.
+    fn exit_code(&self) -> u8 {
+        if self.count(|outcome| matches!(outcome, RewrapOutcome::Failed { .. })) == 0 { 0 } else { 4 }
+    }
+}

@@ -1,0 +1,23 @@
+//! `kms`: the key management service that wraps private keys.
+//!
+//! A kind of service has its options in one file here, and its lines in `set`.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `command` | `kms` with `show`, `unset`, `export` and `rewrap` |
+//! | `set`, `set_request` | `kms set`: the kinds of services; a service to be set |
+//! | `vault`, `kmip` | options of one kind of service |
+//! | `service_report` | a service as it is printed |
+//! | `pem_file` | PEM files among the options |
+
+mod command;
+mod kmip;
+mod pem_file;
+mod service_report;
+mod set;
+mod set_request;
+mod vault;
+
+pub(crate) use command::Kms;
+pub(crate) use pem_file::pem_text;
+pub(crate) use vault::VaultAccess;

@@ -1,0 +1,16 @@
+//! A service to be set, of any kind.
+
+use std::path::PathBuf;
+
+use crate::ca::SecretStorage;
+use crate::keys::kms::KmsService;
+
+/// A service to be set.
+pub(super) struct SetRequest {
+    pub(super) service: KmsService,
+    pub(super) secrets: SecretStorage,
+    /// The only key file to be wrapped by the service; `None` for the keys of the cluster.
+    pub(super) key_file: Option<PathBuf>,
+    /// Whether keys with a service of their own move to this one, too.
+    pub(super) convert: bool,
+}

@@ -1,0 +1,115 @@
+//! `kms set vault`, and the login options that it shares with `initialize`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::set_request::SetRequest;
+use crate::ca::SecretStorage;
+use crate::cli::unlock::credential;
+use crate::keys::kms::{
+    AppRole, Credential, KeyName, MissingSecret, MountPath, Namespace, SECRET_ID, TOKEN, VaultAddress,
+    VaultCredentials, VaultService,
+};
+use crate::terminal::report::Failure;
+
+/// Login and mount options of a Vault.
+#[derive(Debug, Args)]
+pub(crate) struct VaultAccess {
+    /// Read the token from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", conflicts_with = "role_id")]
+    token_file: Option<PathBuf>,
+
+    /// Log in with this role of the AppRole method, instead of with a token
+    #[arg(long, value_name = "ID")]
+    role_id: Option<String>,
+
+    /// Read the role's secret id from the first line of this file (0600)
+    #[arg(long, value_name = "FILE", requires = "role_id")]
+    secret_id_file: Option<PathBuf>,
+
+    /// The namespace of the engine and of the login
+    #[arg(long)]
+    namespace: Option<Namespace>,
+
+    /// Where the Transit engine is mounted [default: transit]
+    #[arg(long, value_name = "PATH")]
+    transit_path: Option<MountPath>,
+
+    /// Where the AppRole method is mounted below auth/ [default: approle]
+    #[arg(long, value_name = "PATH")]
+    auth_path: Option<MountPath>,
+}
+
+/// `kms set vault`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The token, or the secret id of the role, is read from its file, from CLUSTER_CA_KMS_TOKEN or
+CLUSTER_CA_KMS_SECRET_ID, or asked for. The server's certificate must come from the CA that
+`cluster-ca ca-cert set` names, or else from one that the system believes.
+
+The policy that the token needs, for the key ca-key:
+  path \"transit/keys/ca-key\"    { capabilities = [\"read\"] }
+  path \"transit/encrypt/ca-key\" { capabilities = [\"update\"] }
+  path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
+  path \"transit/rewrap/ca-key\"  { capabilities = [\"update\"] }")]
+pub(super) struct SetVault {
+    /// Where the Vault is: https://HOST:PORT
+    address: VaultAddress,
+
+    /// The name of the wrapping key in the Transit engine
+    #[arg(value_name = "KEY-IDENTIFIER")]
+    key: KeyName,
+
+    #[command(flatten)]
+    access: VaultAccess,
+
+    /// Keep neither token nor secret id: each run reads it from the environment or asks
+    #[arg(long)]
+    do_not_keep_secrets: bool,
+
+    /// Wrap only the private key in this file, with this key of its own (needs --role-id)
+    #[arg(long = "for", value_name = "FILE", requires = "role_id", conflicts_with_all = ["convert", "token_file"])]
+    own: Option<PathBuf>,
+
+    /// Also move the keys that have a service of their own
+    #[arg(long = "convert-to-cluster-key")]
+    convert: bool,
+}
+
+impl VaultAccess {
+    /// Whether any of the options is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.token_file.is_some()
+            || self.role_id.is_some()
+            || self.namespace.is_some()
+            || self.transit_path.is_some()
+            || self.auth_path.is_some()
+    }
+
+    /// The service at `address`, with its key and the secret for its login.
+    pub(crate) fn service(self, address: VaultAddress, key: KeyName) -> Result<VaultService, Failure> {
+        let read = |file: Option<PathBuf>, kind| match file {
+            Some(file) => Credential::from_file(&file).map(Some),
+            None => credential(&MissingSecret { kind, address: address.to_string() }),
+        };
+        let credentials = match self.role_id {
+            None => VaultCredentials::Token(read(self.token_file, TOKEN)?),
+            Some(role_id) => VaultCredentials::AppRole(AppRole {
+                auth_path: self.auth_path.map_or_else(|| "approle".parse(), Ok)?,
+                role_id,
+                secret_id: read(self.secret_id_file, SECRET_ID)?,
+            }),
+        };
+        let transit_path = self.transit_path.map_or_else(|| "transit".parse(), Ok)?;
+        Ok(VaultService { address, key, namespace: self.namespace, transit_path, credentials })
+    }
+}
+
+impl SetVault {
+    pub(super) fn into_request(self) -> Result<SetRequest, Failure> {
+        let service = self.access.service(self.address, self.key)?;
+        let secrets = if self.do_not_keep_secrets { SecretStorage::NotStored } else { SecretStorage::Stored };
+        Ok(SetRequest { service: service.into(), secrets, key_file: self.own, convert: self.convert })
+    }
+}
