@@ -311,6 +311,7 @@ impl RoleViolation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::NameSyntax;
     use crate::x509::testing::{Root, authority, client, unknown_critical};
     use rcgen::{
         CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
@@ -390,17 +391,20 @@ mod tests {
 
     fn of_role(role: Role) -> (CertificateParams, Identity) {
         let mut params = client(7);
-        let id = match role {
-            Role::ControlService => {
-                params.subject_alt_names = vec![dns("control-service"), dns("api.example"), ip("10.0.0.1")];
-                params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-                "spiffe://prod/control-service/api.example".to_owned()
-            }
-            Role::NodeAgent => format!("spiffe://prod/node-agent/{NODE}"),
-            Role::ApiUser => ALICE.to_owned(),
+        let name = match role.name_syntax() {
+            NameSyntax::Host => "api.example",
+            NameSyntax::Uuid => NODE,
+            NameSyntax::User => "alice",
         };
-        params.subject_alt_names.push(uri(&id));
-        let identity: Identity = id.parse().unwrap();
+        params.subject_alt_names = role.fixed_dns_name().into_iter().map(dns).collect();
+        if role.hosts() == HostUse::Required {
+            params.subject_alt_names.extend([dns(name), ip("10.0.0.1")]);
+        }
+        if role.server_auth() == ServerAuth::Always {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        let identity: Identity = format!("spiffe://prod/{role}/{name}").parse().unwrap();
+        params.subject_alt_names.push(uri(&identity.spiffe_id()));
         params.distinguished_name = subject(&identity.common_name());
         (params, identity)
     }

@@ -20,6 +20,6 @@ pub use error::IdentityError;
 pub use host::Host;
 pub use name::{Name, role_and_name};
 pub use role::{
-    CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, NameRule, PerRole, Recipient, Role, ServerAuth,
+    CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, NameSyntax, PerRole, Recipient, Role, ServerAuth,
 };
 pub use spiffe_id::Identity;

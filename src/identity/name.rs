@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::IdentityError;
 use super::host::Host;
-use super::role::{CONTROL_SERVICE_DNS_NAME, NameRule, Role};
+use super::role::{CONTROL_SERVICE_DNS_NAME, NameSyntax, Role};
 use super::text::shown;
 use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
 
@@ -20,7 +20,7 @@ impl FromStr for Role {
     }
 }
 
-/// Name of an identity within its role, by the role's [`NameRule`].
+/// Name of an identity within its role, by the role's [`NameSyntax`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Name(String);
 
@@ -31,17 +31,17 @@ impl Name {
     /// [`IdentityError`] if the name violates the role's rule.
     pub fn parse(role: Role, text: &str) -> Result<Self, IdentityError> {
         let refused = || IdentityError::Name { role, given: shown(text) };
-        match role.name_rule() {
-            NameRule::Host => {
+        match role.name_syntax() {
+            NameSyntax::Host => {
                 Host::from_identity_name(text).map(|host| Self::of_host(&host)).ok_or_else(refused)
             }
-            NameRule::Uuid => text
+            NameSyntax::Uuid => text
                 .parse::<Uuid>()
                 .ok()
                 .filter(|uuid| uuid.hyphenated().to_string() == text)
                 .ok_or_else(refused)
                 .and_then(Self::of_node),
-            NameRule::User => Self::of_user(text),
+            NameSyntax::User => Self::of_user(text),
         }
     }
 

@@ -29,7 +29,7 @@ struct Row {
     name: &'static str,
     common_name: CommonNameForm,
     fixed_dns_name: Option<&'static str>,
-    name_rule: NameRule,
+    name_syntax: NameSyntax,
     hosts: HostUse,
     server_auth: ServerAuth,
     file_prefix: &'static str,
@@ -42,7 +42,7 @@ const CONTROL_SERVICE: Row = Row {
     name: "control-service",
     common_name: CommonNameForm::Fixed(CONTROL_SERVICE_DNS_NAME),
     fixed_dns_name: Some(CONTROL_SERVICE_DNS_NAME),
-    name_rule: NameRule::Host,
+    name_syntax: NameSyntax::Host,
     hosts: HostUse::Required,
     server_auth: ServerAuth::Always,
     file_prefix: "control-",
@@ -55,7 +55,7 @@ const NODE_AGENT: Row = Row {
     name: "node-agent",
     common_name: CommonNameForm::Prefix("node-"),
     fixed_dns_name: None,
-    name_rule: NameRule::Uuid,
+    name_syntax: NameSyntax::Uuid,
     hosts: HostUse::Optional,
     server_auth: ServerAuth::WithHosts,
     file_prefix: "node-",
@@ -68,7 +68,7 @@ const API_USER: Row = Row {
     name: "api-user",
     common_name: CommonNameForm::Prefix("user-"),
     fixed_dns_name: None,
-    name_rule: NameRule::User,
+    name_syntax: NameSyntax::User,
     hosts: HostUse::Never,
     server_auth: ServerAuth::Never,
     file_prefix: "user-",
@@ -118,10 +118,10 @@ impl Role {
         self.row().fixed_dns_name
     }
 
-    /// Rule for the names of its identities.
+    /// Syntax of the names of its identities.
     #[must_use]
-    pub const fn name_rule(self) -> NameRule {
-        self.row().name_rule
+    pub const fn name_syntax(self) -> NameSyntax {
+        self.row().name_syntax
     }
 
     /// Use of hosts as subject alternative names.
@@ -169,7 +169,7 @@ impl Role {
     pub(super) fn common_names() -> String {
         let form = |role: Self| match role.common_name_form() {
             CommonNameForm::Fixed(name) => format!("`{name}`"),
-            CommonNameForm::Prefix(prefix) => format!("`{prefix}{}`", role.name_rule().placeholder()),
+            CommonNameForm::Prefix(prefix) => format!("`{prefix}{}`", role.name_syntax().placeholder()),
         };
         listed(Self::ALL.map(form), "or")
     }
@@ -209,9 +209,9 @@ impl CommonNameForm {
     }
 }
 
-/// Rule for the names of a role's identities.
+/// Syntax of the names of a role's identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameRule {
+pub enum NameSyntax {
     /// DNS name or IP address of a host.
     Host,
     /// Random UUID (version 4) in lower case with hyphens.
@@ -220,7 +220,7 @@ pub enum NameRule {
     User,
 }
 
-impl NameRule {
+impl NameSyntax {
     /// Placeholder for such a name in messages.
     const fn placeholder(self) -> &'static str {
         match self {

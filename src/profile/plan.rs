@@ -335,7 +335,7 @@ mod tests {
         parse_time("2027-01-01T00:00:00.75Z").unwrap()
     }
 
-    /// A plan by the built-in profiles, its request changed by `change`, under a root of ten years.
+    /// Plan of the built-in profiles for a request after `change`, under a root of ten years.
     fn plan(
         identity: &str,
         hosts: &[&str],
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_serves_only_with_a_host() {
+    fn a_node_has_server_auth_only_with_a_host() {
         let plain = plan(NODE, &[], |_| {}).unwrap();
         assert_eq!(plain.extended_key_usage, [ExtendedKeyUsage::ClientAuth]);
         assert_eq!(names(&plain), [format!("URI:{NODE}")]);
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_profile_does_not_allow_is_refused() {
+    fn requests_outside_the_profile_are_refused() {
         let days = |days| move |request: &mut LeafRequest<'_>| request.validity = Some(Duration::days(days));
         let many = ["a", "b", "c", "d", "e"];
         for (refused, code) in [
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_serves_its_own_role_only() {
+    fn a_profile_applies_to_its_own_role_only() {
         let identity: Identity = NODE.parse().unwrap();
         let request = LeafRequest {
             identity: &identity,
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_cannot_be_written_is_refused() {
+    fn a_time_after_the_year_9999_is_refused() {
         let profiles = ProfileSet::built_in().unwrap();
         let cluster_name = "prod".parse().unwrap();
         let request = RootRequest {

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_allowed_by_its_own_kind_of_rule() {
+    fn hosts_are_matched_by_rules_of_their_type() {
         let rule = HostRule {
             at_most: 1,
             dns: vec![DnsPattern::Below("example.com".to_owned())],
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn renewal_is_due_at_its_part_of_the_validity() {
+    fn renewal_is_due_at_its_fraction_of_the_validity() {
         let rule = RenewalRule { after: 0.5, key: RenewalKey::Rekey };
         let start = OffsetDateTime::UNIX_EPOCH;
         assert_eq!(rule.due(start, start + Duration::days(10)), start + Duration::days(5));

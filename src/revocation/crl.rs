@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crl_revokes_what_it_lists_and_nothing_else() {
+    fn only_listed_certificates_are_revoked() {
         let root = Root::new("root");
         let mut wanted = params(&[5]);
         let long = rcgen::SerialNumber::from_slice(&[0x7f; 20]);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_lists_are_refused() {
+    fn incomplete_crls_are_refused() {
         let root = Root::new("root");
         let mut partial = params(&[1]);
         let uris = vec!["http://crl.example".to_owned()];
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_20_octets_are_the_most() {
+    fn numbers_have_at_most_20_octets() {
         let root = Root::new("root");
         assert_eq!(code(&root.sign_crl(&params(&[0xff; 20])), &root.bundle()), "verified");
         assert_eq!(code(&root.sign_crl(&params(&[0x01; 21])), &root.bundle()), "crl.number");
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crl_from_the_future_is_refused_and_one_past_its_end_is_read() {
+    fn a_future_crl_is_refused_and_an_expired_one_accepted() {
         let root = Root::new("root");
         let ahead = |minutes| root.crl(1, &[7], now() + Duration::minutes(minutes));
         assert_eq!(code(&ahead(5), &root.bundle()), "verified");
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_tampered_with_verifies_or_panics() {
+    fn modified_input_neither_verifies_nor_panics() {
         let root = Root::new("root");
         let bundle = root.bundle();
         let crl = root.crl(1, &[7, 8, 9], now());

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_certificate_is_told_from_a_good_one() {
+    fn revoked_and_good_certificates_are_distinguished() {
         let root = Root::new("root");
         let bundle = root.bundle();
         let set = set(&crl(&root, 1, &[7]), &bundle).unwrap();
@@ -386,15 +386,15 @@ mod tests {
         assert_eq!(next.crls().map(|crl| crl.number).collect::<Vec<_>>(), [6.into(), 5.into()]);
         assert!(!next.crl(&issuer).unwrap().contains(&"7".parse().unwrap()));
 
-        let aside = current.with_newer_of(&offered(&[root.crl(6, &[99], now())]), &bundle);
-        assert!(aside.is_issuer_revoked(&issuer));
+        let with_revoked = current.with_newer_of(&offered(&[root.crl(6, &[99], now())]), &bundle);
+        assert!(with_revoked.is_issuer_revoked(&issuer));
         let released = [below.crl(9, &[7], now()), root.crl(7, &[], now())];
-        let released = aside.with_newer_of(&offered(&released), &bundle);
+        let released = with_revoked.with_newer_of(&offered(&released), &bundle);
         assert_eq!(released.crl(&issuer).unwrap().number, 9.into());
     }
 
     #[test]
-    fn a_newly_trusted_issuer_joins() {
+    fn a_crl_of_a_newly_trusted_issuer_is_added() {
         let (a, b) = (Root::new("a"), Root::new("b"));
         let both = TrustBundle::from_pem((a.pem() + &b.pem()).as_bytes(), now()).unwrap();
         let only_a = set(&crl(&a, 1, &[]), &a.bundle()).unwrap();
@@ -419,11 +419,11 @@ mod tests {
         let (root, below, bundle) = with_intermediate_ca();
         assert_eq!(set(&crl(&root, 1, &[]), &bundle).unwrap_err(), "crl.missing_for_issuer");
         let set = set(&(crl(&below, 1, &[7]) + &crl(&root, 1, &[8])), &bundle).unwrap();
-        let standing = |serial| {
+        let status = |serial| {
             let (leaf, sent) = (below.issue(&client(serial)), [below.0.der().clone()]);
             set.status_of(&bundle.verify(&leaf, &sent, Purpose::Client, now()).unwrap(), now()).code()
         };
-        assert_eq!((standing(7), standing(8)), ("revocation.revoked", "revocation.good"));
+        assert_eq!((status(7), status(8)), ("revocation.revoked", "revocation.good"));
     }
 
     #[test]
@@ -436,8 +436,8 @@ mod tests {
 
         // Neither a missing CRL of it nor two of the same number matter.
         assert!(read(&crl(&root, 2, &[99])).unwrap().is_issuer_revoked(&issuer));
-        let quarrelling = crl(&root, 2, &[99]) + &crl(&below, 6, &[]) + &crl(&below, 6, &[8]);
-        let revoked = good.succeeded_by(read(&quarrelling).unwrap()).unwrap();
+        let conflicting = crl(&root, 2, &[99]) + &crl(&below, 6, &[]) + &crl(&below, 6, &[8]);
+        let revoked = good.succeeded_by(read(&conflicting).unwrap()).unwrap();
         assert!(revoked.is_issuer_revoked(&issuer) && revoked.crl(&issuer).is_none());
         let leaf = below.issue(&client(8));
         let chain = bundle.verify(&leaf, &[below.0.der().clone()], Purpose::Client, now()).unwrap();
@@ -466,9 +466,9 @@ mod tests {
         let text = below.pem() + &pem("CERTIFICATE", renewed.der());
         let bundle = root.bundle().with_intermediates(text.as_bytes(), now()).unwrap();
         let issuer = below.certificate().subject_key_identifier.unwrap();
-        for (revoked, aside) in [(&[99][..], false), (&[98], false), (&[98, 99], true)] {
+        for (revoked, is_revoked) in [(&[99][..], false), (&[98], false), (&[98, 99], true)] {
             let set = set(&(crl(&root, 1, revoked) + &crl(&below, 1, &[])), &bundle).unwrap();
-            assert_eq!(set.is_issuer_revoked(&issuer), aside, "{revoked:?}");
+            assert_eq!(set.is_issuer_revoked(&issuer), is_revoked, "{revoked:?}");
         }
     }
 

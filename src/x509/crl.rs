@@ -13,7 +13,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
-use super::der::{DerError, Element, Reader, tag};
+use super::der::{DerElement, DerError, Reader, tag};
 use super::hex::{hex, unhex};
 use super::key_identifier::KeyIdentifier;
 use super::name::DistinguishedName;
@@ -93,21 +93,21 @@ impl<'a> UnverifiedCrl<'a> {
         self.signed.verify(public_key_info)
     }
 
-    /// CrlEntries in order.
+    /// Entries in order.
     #[must_use]
-    pub fn entries(&self) -> CrlEntries<'a> {
-        CrlEntries(self.entries)
+    pub fn entries(&self) -> CrlEntryIter<'a> {
+        CrlEntryIter(self.entries)
     }
 }
 
-fn read_name(element: Element<'_>) -> Result<DistinguishedName, CrlFormatError> {
+fn read_name(element: DerElement<'_>) -> Result<DistinguishedName, CrlFormatError> {
     match X509Name::from_der(element.raw) {
         Ok(([], name)) => Ok(DistinguishedName::read(&name)),
         _ => Err(CrlFormatError::Malformed { why: "a name is malformed" }),
     }
 }
 
-fn read_time(element: Element<'_>) -> Result<OffsetDateTime, CrlFormatError> {
+fn read_time(element: DerElement<'_>) -> Result<OffsetDateTime, CrlFormatError> {
     match ASN1Time::from_der(element.raw) {
         Ok(([], time)) => Ok(time.to_datetime()),
         _ => Err(CrlFormatError::Malformed { why: "a time is malformed" }),
@@ -174,9 +174,9 @@ impl<'a> Extension<'a> {
 
 /// Iterator over the entries of a CRL. It ends after the first malformed entry.
 #[derive(Clone, Debug)]
-pub struct CrlEntries<'a>(Reader<'a>);
+pub struct CrlEntryIter<'a>(Reader<'a>);
 
-impl<'a> Iterator for CrlEntries<'a> {
+impl<'a> Iterator for CrlEntryIter<'a> {
     type Item = Result<CrlEntry<'a>, CrlFormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -191,14 +191,14 @@ impl<'a> Iterator for CrlEntries<'a> {
     }
 }
 
-/// CrlEntry of a CRL.
+/// Entry of a CRL.
 #[derive(Clone, Copy, Debug)]
 pub struct CrlEntry<'a> {
     /// Serial number of the revoked certificate.
     pub serial_number: SerialNumber,
     /// Reason code of the standard; `None` means unspecified.
     pub reason_code: Option<u8>,
-    revocation_date: Element<'a>,
+    revocation_date: DerElement<'a>,
 }
 
 impl<'a> CrlEntry<'a> {
@@ -410,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_reads_as_it_is_written() {
+    fn a_number_is_read_back_unchanged() {
         let [mut large, mut largest] = [[0; 20]; 2];
         large[4] = 0xff;
         largest[0] = 1;

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_read() {
+    fn requested_fields_are_parsed() {
         let key = KeyPair::generate().unwrap();
         let der = request(
             |p| {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_supported_key_can_be_proved() {
+    fn every_supported_key_type_is_accepted() {
         use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
         for (algorithm, wanted) in [
             (&PKCS_ECDSA_P384_SHA384, KeyAlgorithm::EcdsaP384),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_somebody_elses_key_is_refused() {
+    fn a_csr_for_a_foreign_key_is_refused() {
         let (mine, theirs) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let public = rcgen::PublicKeyData::subject_public_key_info;
         let mut der = request(|_| {}, &mine);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_used_here_is_named() {
+    fn an_unsupported_key_type_is_reported() {
         let der = request(|_| {}, &KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap());
         match Csr::from_bytes(&der).unwrap_err() {
             CsrError::UnsupportedKey { found } => assert_eq!(found, "1.3.132.0.35"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_request_is_refused() {
+    fn anything_but_one_csr_is_refused() {
         let key = KeyPair::generate().unwrap();
         let text = pem("CERTIFICATE REQUEST", &request(|_| {}, &key));
         assert_eq!(code(b""), "x509.no_block");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_tampered_with_verifies_or_panics() {
+    fn modified_input_neither_verifies_nor_panics() {
         let der = request(|p| p.is_ca = IsCa::ExplicitNoCa, &KeyPair::generate().unwrap());
         for at in 0..der.len() {
             let mut flipped = der.clone();

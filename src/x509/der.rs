@@ -23,7 +23,7 @@ pub(crate) mod tag {
 
 /// Element: its tag, its content, and the whole encoding (`raw`).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Element<'a> {
+pub(crate) struct DerElement<'a> {
     pub(crate) tag: u8,
     pub(crate) raw: &'a [u8],
     pub(crate) content: &'a [u8],
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Next element of any tag.
-    pub(crate) fn element(&mut self) -> Result<Element<'a>, DerError> {
+    pub(crate) fn element(&mut self) -> Result<DerElement<'a>, DerError> {
         let (&[tag, first], mut rest) = self.rest.split_first_chunk().ok_or(DerError::Truncated)?;
         if tag & 0x1f == 0x1f {
             return Err(DerError::Tag);
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         let (content, after) = rest.split_at_checked(length).ok_or(DerError::Truncated)?;
         let (raw, _) = self.rest.split_at(self.rest.len() - after.len());
         self.rest = after;
-        Ok(Element { tag, raw, content })
+        Ok(DerElement { tag, raw, content })
     }
 
     /// Content of the next element, which must have this tag.
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Next element if it has one of these tags.
-    pub(crate) fn optional(&mut self, tags: &[u8]) -> Result<Option<Element<'a>>, DerError> {
+    pub(crate) fn optional(&mut self, tags: &[u8]) -> Result<Option<DerElement<'a>>, DerError> {
         match self.rest.first() {
             Some(next) if tags.contains(next) => self.element().map(Some),
             _ => Ok(None),

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfit_root_is_refused_by_its_fault() {
+    fn an_unfit_root_is_refused_with_its_reason() {
         for (code, change) in UNFIT_AUTHORITIES {
             assert_eq!(refused_root(change), *code);
         }
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_root_with_odd_extensions_is_refused() {
-        /// A root signed anew after `bits` of the octet that stands `offset` after `pattern` were flipped.
+        /// Root signed again after flipping `bits` of the octet at `offset` after `pattern`.
         fn changed(pattern: &[u8], offset: usize, bits: u8) -> &'static str {
             let root = Root::new("root");
             let der = root.resign(root.der(), |fields| {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn anchors_that_could_be_taken_for_each_other_are_refused() {
+    fn ambiguous_anchors_are_refused() {
         let (a, b) = (Root::new("root"), Root::new("root"));
         assert_eq!(bundle_code(&format!("{}{}", a.pem(), a.pem())), "trust.duplicate");
         assert!(TrustBundle::from_pem(format!("{}{}", a.pem(), b.pem()).as_bytes(), now()).is_ok());

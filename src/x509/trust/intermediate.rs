@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_without_an_anchor_above_it_is_refused() {
+    fn an_intermediate_ca_without_an_anchor_is_refused() {
         let (root, other) = (Root::new("root"), Root::new("root"));
         assert_eq!(read(&root, &below(&other, "below", |_| {}).pem()).unwrap_err(), "trust.no_issuer");
         assert_eq!(read(&root, &root.pem()).unwrap_err(), "trust.self_signed");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_below_one_that_allows_none_is_refused() {
+    fn an_intermediate_ca_beyond_a_path_length_is_refused() {
         let root = roomy();
         let upper = below(&root, "upper", |p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
         let lower = below(&upper, "lower", |_| {});
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_that_could_be_taken_for_each_other_are_refused() {
+    fn ambiguous_intermediate_cas_are_refused() {
         let root = Root::new("root");
         let a = below(&root, "a", |_| {});
         assert_eq!(read(&root, &(a.pem() + &a.pem())).unwrap_err(), "trust.duplicate");
