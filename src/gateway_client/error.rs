@@ -74,7 +74,7 @@ pub enum CallError {
     #[error("its response exceeds the size limit")]
     Oversized,
     /// The gateway refused the request.
-    #[error("it refuses (status {status}){}", .reason.as_ref().map_or_else(|| " and gives no reason".to_owned(), |reason| format!(": {reason}")))]
+    #[error("it refuses (status {status}){}", explained(.reason.as_ref()))]
     Refused {
         /// HTTP status.
         status: u16,
@@ -132,6 +132,11 @@ impl fmt::Display for RefusalReason {
     }
 }
 
+/// End of a sentence on a refusal.
+fn explained(reason: Option<&RefusalReason>) -> String {
+    reason.map_or_else(|| " and gives no reason".to_owned(), |reason| format!(": {reason}"))
+}
+
 impl CallError {
     /// Stable error code.
     #[must_use]
@@ -169,5 +174,18 @@ impl CallError {
             self,
             Self::Silent { .. } | Self::Unattended | Self::Unreachable { .. } | Self::Unresolved { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_a_reason_says_so() {
+        let refused = |reason| CallError::Refused { status: 503, reason }.to_string();
+        assert_eq!(refused(None), "it refuses (status 503) and gives no reason");
+        let reason = RefusalReason { code: "crl.rollback".into(), detail: "older".into() };
+        assert_eq!(refused(Some(reason)), "it refuses (status 503): older [crl.rollback]");
     }
 }

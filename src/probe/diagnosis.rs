@@ -220,3 +220,46 @@ fn of_alert(alert: u8) -> RefusalCause {
     };
     of_server(code, &format!("{message} (alert {alert})"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::testing::{Root, client, now};
+
+    fn seen(chain: &[&[u8]], outcome: ConnectionOutcome) -> Observation {
+        Observation {
+            address: "127.0.0.1:4523".parse().unwrap(),
+            chain: chain.iter().map(|der| Certificate::from_der(der)).collect(),
+            requests_certificate: true,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_parsed_is_the_cause() {
+        let root = Root::new("root");
+        let bundle = root.bundle();
+        let trust = TrustContext { bundle: &bundle, crls: None, at: now() };
+        let leaf = root.issue(&client(1));
+        // Left out, the broken leaf would make its issuer the certificate of the server.
+        let seen = seen(&[&leaf[..leaf.len() - 1], root.der()], ConnectionOutcome::Responded(200));
+        let cause = trust.diagnose(&"127.0.0.1:4523".parse().unwrap(), ClientClaim::Anonymous, &seen);
+        let cause = cause.unwrap();
+        assert_eq!((cause.side, cause.code), (AtFault::Server, "x509.malformed"));
+        assert!(cause.message.starts_with("the server's certificate cannot be read: "), "{}", cause.message);
+    }
+
+    #[test]
+    fn an_alert_before_the_certificate_is_about_the_host_name() {
+        let bundle = Root::new("root").bundle();
+        let trust = TrustContext { bundle: &bundle, crls: None, at: now() };
+        let endpoint = "127.0.0.1:4523".parse().unwrap();
+        let code = |alert| {
+            let seen = seen(&[], ConnectionOutcome::Alert(alert));
+            let claim = ClientClaim::CertificateOnly(&[]);
+            trust.diagnose(&endpoint, claim, &Observation { requests_certificate: false, ..seen })
+        };
+        assert_eq!(code(112).unwrap().code, "explain.refused_early");
+        assert_eq!(code(70).unwrap().code, "explain.no_common_tls");
+    }
+}

@@ -6,13 +6,13 @@
 //! | [`bad_input`] | every mistake is refused with a clear error, and nothing is lost |
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
 //! | [`concurrency`] | processes that work at once neither block nor corrupt each other |
-//! | [`connect`] | why a connection is refused is told in one line, and what is really served is looked at |
+//! | [`connect`] | a refused connection is explained in one line, and the served certificate is examined |
 //! | [`crash`] | a process killed at any point leaves a home that the next one puts in order |
 //! | [`crl`] | the revocation list is complete, dated, numbered, renewed in time, and read by others |
-//! | [`distribute`] | a machine has all of the new files or all of its old ones; what is handed over is read elsewhere |
+//! | [`distribute`] | a machine has all new files or all former ones; other programs read archives and key stores |
 //! | [`doctor`] | everything wrong with a home is named, and mended where that is safe |
 //! | [`forecast`] | what breaks first is told before it does |
-//! | [`gateways`] | a change is enforced by every gateway when it is said to be, and whoever did not say so is named |
+//! | [`gateways`] | a change reported as enforced is enforced by every gateway; the others are named |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 

@@ -227,7 +227,7 @@ fn an_unfinished_reload_differs_from_an_unsure_delivery() {
 
 #[test]
 fn a_full_disk_keeps_the_former_files() {
-    if !namespace::is_inside(module_path!(), "a_full_disk_over_there_keeps_the_old_files") {
+    if !namespace::is_inside(module_path!(), "a_full_disk_keeps_the_former_files") {
         return;
     }
     let (machine, home) = (Machine::start(), with_alice());
