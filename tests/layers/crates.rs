@@ -22,7 +22,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["terminal", "cli", "bin"]),
     ("clap_complete", &["terminal"]),
     ("clap_mangen", &["terminal"]),
-    ("comfy-table", &["cli", "gateway/admin/text"]),
+    ("comfy-table", &["cli", "gateway/admin/text", "terminal/guide"]),
     // Loads the modules of tokens, foreign code, into this process.
     ("cryptoki", &["keys/kms/pkcs11"]),
     ("http", &["gateway", "gateway_client", "keys/kms/vault/names"]),
@@ -59,6 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("p12-keystore", &["distribute/key_store"]),
     ("pem", &["x509"]),
     ("pkcs8", &["keys/passphrase"]),
+    ("pulldown-cmark", &["terminal/guide"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
     ("rpassword", &["cli/secrets"]),

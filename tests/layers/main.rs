@@ -9,6 +9,7 @@ mod circles;
 mod crates;
 mod graph;
 mod known;
+mod language;
 mod layout;
 mod maps;
 mod modules;

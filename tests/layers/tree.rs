@@ -77,7 +77,6 @@ pub(crate) struct Import {
 
 /// A doc comment.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "the rules of language read it")]
 pub(crate) struct Doc {
     pub(crate) line: usize,
     /// The name of what is documented.
