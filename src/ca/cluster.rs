@@ -110,20 +110,20 @@ impl Cluster {
     /// opening it.
     pub(super) fn root_key(&self) -> Result<PrivateKey, CaError> {
         let (home, unlock) = (&self.home, self.context.unlock.as_ref());
-        let is_roots = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
+        let is_root_key = |key: &PrivateKey| key.public_key_info() == self.root.public_key_info;
         let certificate = home.certificate();
         if let Some(signer) = self.remote_signer()?
-            && let Some(held) = unlock.kms()?.root_key(unlock)?
+            && let Some(remote) = unlock.kms()?.root_key(unlock)?
         {
             let by = signer.to_string();
-            return if is_roots(&held) {
-                Ok(held)
+            return if is_root_key(&remote) {
+                Ok(remote)
             } else {
                 Err(CaError::RemoteKeyMismatch { by, certificate })
             };
         }
         let key = PrivateKey::unlock(&home.key(), unlock)?;
-        if is_roots(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
+        if is_root_key(&key) { Ok(key) } else { Err(CaError::KeyMismatch { key: home.key(), certificate }) }
     }
 
     /// Makes a test signature with a root key that a service or token holds. Does nothing for a key in a

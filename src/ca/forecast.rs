@@ -11,7 +11,7 @@ use crate::profile::ProfileSet;
 use crate::store::{Counts, CurrentCrl, Record, StoreError};
 
 /// Maximum number of certificates listed individually. Further ones are only counted.
-const NAMED: u64 = 100;
+const MAX_LISTED: u64 = 100;
 
 /// Kind of outage, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,14 +100,14 @@ impl Cluster {
         let at = self.context.now();
         let (since, until) = (at.saturating_sub(within), at.saturating_add(within));
         let mut outages = self.common_outages(profiles)?;
-        let first_leaf = self.inventory.first_ending(since)?.and_then(|record| ending(&record));
+        let first_leaf = self.inventory.first_ending(since)?.and_then(|record| leaf_outage(&record));
         let first = outages.iter().chain(&first_leaf).min_by_key(|outage| outage.order()).cloned();
         outages.retain(|outage| outage.at < until);
         let mut leaves = 0;
         self.inventory.ending(since, until, |record| {
             leaves += 1;
-            if leaves <= NAMED {
-                outages.extend(ending(&record));
+            if leaves <= MAX_LISTED {
+                outages.extend(leaf_outage(&record));
             }
             Ok::<_, StoreError>(())
         })?;
@@ -124,9 +124,9 @@ impl Cluster {
 
     /// Outages that affect the whole cluster, at any time.
     fn common_outages(&self, profiles: &ProfileSet) -> Result<Vec<Outage>, CaError> {
-        let root_end = self.root.not_after;
+        let root_not_after = self.root.not_after;
         let mut outages = vec![Outage {
-            at: root_end,
+            at: root_not_after,
             what: OutageKind::Root,
             message: "the root expires, and every certificate with it".to_owned(),
         }];
@@ -144,10 +144,10 @@ impl Cluster {
                 "new {} certificates get less than {}, because the root expires at {}",
                 profile.role(),
                 format_duration(validity),
-                rfc3339(root_end)
+                rfc3339(root_not_after)
             );
             outages.push(Outage {
-                at: root_end.saturating_sub(validity),
+                at: root_not_after.saturating_sub(validity),
                 what: OutageKind::Issuing,
                 message,
             });
@@ -166,7 +166,7 @@ impl Cluster {
     }
 }
 
-fn ending(record: &Record) -> Option<Outage> {
+fn leaf_outage(record: &Record) -> Option<Outage> {
     let intent = &record.intent;
     let message = format!("{}/{} ({}) expires", intent.role, intent.name, intent.serial_number);
     record.issue.map(|issue| Outage { at: issue.not_after, what: OutageKind::Leaf, message })

@@ -23,10 +23,10 @@ use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
 
 /// Default validity. It is long because an offline root signs rarely; push keeps gateways up to date.
-const VALIDITY: Duration = Duration::days(180);
+const DEFAULT_VALIDITY: Duration = Duration::days(180);
 
 /// Minimum validity, so that every machine has time to fetch the CRL.
-const SHORTEST: Duration = Duration::HOUR;
+const MIN_VALIDITY: Duration = Duration::HOUR;
 
 /// How long an expired certificate stays on the CRL, for machines with a slow clock.
 pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
@@ -68,8 +68,8 @@ impl Authority {
         if let Some(validity) = validity {
             let root_end = self.cluster.root.not_after;
             let end = provenance.at.checked_add(validity).filter(|end| *end <= root_end);
-            if validity < SHORTEST || end.is_none() {
-                return Err(CaError::CrlValidity { given: validity, shortest: SHORTEST, root_end });
+            if validity < MIN_VALIDITY || end.is_none() {
+                return Err(CaError::CrlValidity { given: validity, shortest: MIN_VALIDITY, root_end });
             }
         }
         let transaction = self.cluster.inventory.begin(&provenance)?;
@@ -87,9 +87,10 @@ impl Authority {
     ) -> Result<PublishedCrl, CaError> {
         let cluster = &mut self.cluster;
         let last = cluster.inventory.active_issuer()?.crl;
-        let validity = validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(VALIDITY);
+        let validity =
+            validity.or(last.map(|last| last.next_update - last.this_update)).unwrap_or(DEFAULT_VALIDITY);
         // A shorter validity, from an older version or near the root's expiry, is not inherited.
-        let validity = validity.max(SHORTEST);
+        let validity = validity.max(MIN_VALIDITY);
         let listed_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| listed_until(&last, provenance.at));
         let entries = revoked_entries(&cluster.inventory, &cluster.issuer, listed_until)?;
         let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
@@ -124,7 +125,7 @@ impl Authority {
     pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
         let recorded = self.cluster.inventory.active_issuer()?.crl;
         match recorded {
-            Some(recorded) if file_is(&self.cluster.home.crl(), &recorded.sha256) => {
+            Some(recorded) if file_matches(&self.cluster.home.crl(), &recorded.sha256) => {
                 Ok(self.cluster.published(&recorded))
             }
             _ => self.publish_crl(None, Some("the file was not the recorded CRL")),
@@ -209,7 +210,8 @@ pub(in crate::ca) fn first_crl(
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(String, CurrentCrl), CaError> {
-    let (der, current) = sign(CrlEntries::with_capacity(0), number, this_update, VALIDITY, root, signer)?;
+    let (der, current) =
+        sign(CrlEntries::with_capacity(0), number, this_update, DEFAULT_VALIDITY, root, signer)?;
     Ok((pem::pem(pem::ObjectKind::Crl.label(), &der), current))
 }
 
@@ -266,7 +268,7 @@ fn write(path: &Path, der: &[u8]) -> Result<(), files::FileError> {
     })
 }
 
-fn file_is(path: &Path, sha256: &Sha256) -> bool {
+fn file_matches(path: &Path, sha256: &Sha256) -> bool {
     files::read(path, files::CRL_FILE)
         .ok()
         .and_then(|bytes| pem::blocks_of(pem::ObjectKind::Crl, &bytes).ok())

@@ -1,4 +1,4 @@
-//! Revocation, suspension, and lifting of holds. A change is recorded first and then published in a
+//! Revocation, suspension, and lifting of is_active. A change is recorded first and then published in a
 //! CRL.
 
 use serde::Serialize;
@@ -72,10 +72,10 @@ impl Cluster {
             self.refuse_root(|issuer| issuer.serial_number == serial_number)?;
         }
         let now = self.context.now();
-        let holds = |record: &Record| record.status(now) == Status::Valid || record.is_on_hold();
+        let is_active = |record: &Record| record.status(now) == Status::Valid || record.is_on_hold();
         let mut candidates = self.candidates(target)?;
-        if candidates.iter().any(holds) {
-            candidates.retain(holds);
+        if candidates.iter().any(is_active) {
+            candidates.retain(is_active);
         } else if candidates.iter().all(|record| record.revocation.is_some()) {
             candidates.truncate(1);
         }
