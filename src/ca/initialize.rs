@@ -93,29 +93,29 @@ pub struct Initialized {
 /// if the cluster name is not a valid trust domain and none was given.
 pub fn initialize(
     home: &Home,
-    wanted: &NewCluster,
+    new_cluster: &NewCluster,
     profiles: &ProfileSet,
     context: &Context,
 ) -> Result<Initialized, CaError> {
-    let trust_domain = match &wanted.trust_domain {
+    let trust_domain = match &new_cluster.trust_domain {
         Some(given) => given.clone(),
-        None => wanted
+        None => new_cluster
             .name
             .as_str()
             .parse()
-            .map_err(|source| CaError::TrustDomain { name: wanted.name.to_string(), source })?,
+            .map_err(|source| CaError::TrustDomain { name: new_cluster.name.to_string(), source })?,
     };
-    if let Some(passphrase) = &wanted.passphrase {
+    if let Some(passphrase) = &new_cluster.passphrase {
         check_new_passphrase(passphrase)?;
     }
     let uuid = random_uuid(context.entropy.as_ref())?;
     let provenance = context.provenance(None);
     let plan = profiles.root().plan(
         &RootRequest {
-            cluster_name: &wanted.name,
+            cluster_name: &new_cluster.name,
             cluster_uuid: uuid,
-            key_algorithm: wanted.key_algorithm,
-            validity: wanted.validity,
+            key_algorithm: new_cluster.key_algorithm,
+            validity: new_cluster.validity,
         },
         provenance.at,
     )?;
@@ -124,7 +124,7 @@ pub fn initialize(
     let removed_leftovers = resume_or_remove(home)?;
     refuse_occupied(home)?;
 
-    let key = match &wanted.signer {
+    let key = match &new_cluster.signer {
         Some(configuration) => configuration.root_key(context.unlock.as_ref())?.ok_or(CaError::NoKms)?,
         None => PrivateKey::generate(plan.key_algorithm)?,
     };
@@ -133,17 +133,17 @@ pub fn initialize(
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let facts = store::Cluster {
-        name: wanted.name.clone(),
+        name: new_cluster.name.clone(),
         uuid,
         trust_domain: trust_domain.clone(),
         created_at: provenance.at,
     };
     let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
-    let made = key_file(home, wanted, &key, uuid)
+    let made = key_file(home, new_cluster, &key, uuid)
         .and_then(|key_path| fill(home, &mut inventory, &root, key, key_path, &provenance));
     // Closing merges the write-ahead log into the database, so that only one file has to be renamed.
     drop(inventory);
-    let signer = wanted.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
+    let signer = new_cluster.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
     let (staged, crl_next_update) = made.inspect_err(|_| remove_database(&staged_database))?;
     place(home, staged)?;
 
@@ -152,8 +152,8 @@ pub fn initialize(
         uuid,
         trust_domain,
         certificate: home.certificate(),
-        key: wanted.signer.is_none().then(|| home.key()),
-        key_protection: match (signer, &wanted.passphrase) {
+        key: new_cluster.signer.is_none().then(|| home.key()),
+        key_protection: match (signer, &new_cluster.passphrase) {
             (Some(signer), _) => Protection::NotExportable { by: signer.to_string() },
             (None, Some(_)) => Protection::Passphrase,
             (None, None) => Protection::None,
@@ -174,14 +174,14 @@ pub fn initialize(
 /// service that holds it.
 fn key_file(
     home: &Home,
-    wanted: &NewCluster,
+    new_cluster: &NewCluster,
     key: &PrivateKey,
     cluster: Uuid,
 ) -> Result<(PathBuf, Secret), CaError> {
-    if let Some(configuration) = &wanted.signer {
+    if let Some(configuration) = &new_cluster.signer {
         return Ok((home.kms(), configuration.to_text()?));
     }
-    let protection = wanted.passphrase.as_ref().map_or(NewProtection::None, NewProtection::Passphrase);
+    let protection = new_cluster.passphrase.as_ref().map_or(NewProtection::None, NewProtection::Passphrase);
     Ok((home.key(), KeyFile::seal(key, cluster, protection)?.into_contents()?))
 }
 

@@ -145,8 +145,8 @@ impl Cluster {
 }
 
 /// Purposes to verify: the required one, else the claimed ones, else client authentication.
-fn purposes(leaf: &Certificate, wanted: Option<Purpose>) -> Vec<Purpose> {
-    if let Some(purpose) = wanted {
+fn purposes(leaf: &Certificate, required: Option<Purpose>) -> Vec<Purpose> {
+    if let Some(purpose) = required {
         return vec![purpose];
     }
     let claimed = leaf.extended_key_usage.as_deref().unwrap_or_default();

@@ -36,9 +36,9 @@ impl Examiner<'_> {
         }
     }
 
-    /// Reports a file that is more accessible than `wanted` or belongs to another user. Symbolic links are
+    /// Reports a file that is more accessible than `allowed` or belongs to another user. Symbolic links are
     /// not followed, since their targets may belong to others.
-    fn check_mode(&mut self, path: &Path, wanted: u32, code: &'static str) {
+    fn check_mode(&mut self, path: &Path, allowed: u32, code: &'static str) {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(source) => {
@@ -47,8 +47,8 @@ impl Examiner<'_> {
             }
         };
         let mode = metadata.mode() & 0o7777;
-        if mode & !wanted != 0 && !metadata.is_symlink() {
-            let repair = Repair::RestrictMode(path.to_owned(), mode & wanted);
+        if mode & !allowed != 0 && !metadata.is_symlink() {
+            let repair = Repair::RestrictMode(path.to_owned(), mode & allowed);
             let what = if code == "file.exposed" {
                 "accessible to other users"
             } else {

@@ -11,8 +11,8 @@ use crate::ca::error::CaError;
 use crate::clock::Clock;
 use crate::files::{self, DirectoryLock, FileError};
 
-/// How long a command waits for another one that holds the lock of the home.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time that a command waits for another one that holds the lock of the home.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Home {
     /// Checks that the directory is a home that other users cannot access. Completes an interrupted
@@ -66,7 +66,7 @@ impl Home {
 
     /// Locks this home for changes until the lock is dropped. Completes an interrupted restore first.
     pub(in crate::ca) fn lock(&self, clock: &dyn Clock) -> Result<DirectoryLock, CaError> {
-        let lock = DirectoryLock::acquire(self.directory(), PATIENCE, clock)?;
+        let lock = DirectoryLock::acquire(self.directory(), LOCK_TIMEOUT, clock)?;
         finish_interrupted(self, &lock)?;
         Ok(lock)
     }

@@ -28,7 +28,7 @@ const DEFAULT_VALIDITY: Duration = Duration::days(180);
 /// Minimum validity, so that every machine has time to fetch the CRL.
 const MIN_VALIDITY: Duration = Duration::HOUR;
 
-/// How long an expired certificate stays on the CRL, for machines with a slow clock.
+/// Period after its expiry for which a certificate stays on the CRL, for machines with a slow clock.
 pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
 
 /// A CRL dated this far in the future was signed with a wrong clock. Gateways tolerate the same skew.
