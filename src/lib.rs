@@ -10,7 +10,7 @@
 //! | shared by faces | [`terminal`] results, errors, advice, exit codes, completions, manual pages, progress of both programs |
 //! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateway_client`] CRLs pushed to gateways, and their status |
 //! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
-//! | domain | [`identity`] cluster, role and name · [`profile`] what may be issued · [`revocation`] what no longer holds · [`x509`] certificates, requests, trust |
+//! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs in force, revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
 pub mod audit;

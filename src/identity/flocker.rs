@@ -1,4 +1,6 @@
-//! Identities in the form of Flocker: the common name gives role and name, the organizational unit the cluster.
+//! Identities in the form of Flocker.
+//!
+//! The common name gives role and name, the organizational unit the cluster.
 //!
 //! Used only for clusters with certificates from other issuers; this project's own carry a SPIFFE ID.
 

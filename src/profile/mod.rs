@@ -2,7 +2,7 @@
 //!
 //! - A [`LeafRequest`] gives an identity, hosts, a key type and a validity.
 //! - The profile adds the rest or refuses. The resulting [`LeafPlan`] lists every field to be signed.
-//! - [`LeafPlan::verify`] compares the signed certificate with the plan, field by field, before it is released.
+//! - [`LeafPlan::verify`] compares the signed certificate with the plan before it is released.
 //!
 //! A CSR contributes its public key only. Profiles are validated when they are read, so that an invalid one
 //! can't exist. Signing happens elsewhere; of the issuer, only its `notAfter` is known here.

@@ -1,4 +1,4 @@
-//! Rules of a profile. They are constructed by [`validate`](super::validate) only, and consistent in themselves.
+//! Rules of a profile, constructed by [`validate`](super::validate) only, so that they are consistent.
 
 use std::fmt;
 

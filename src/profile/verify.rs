@@ -77,8 +77,8 @@ impl LeafPlan {
     /// Lists the fields of a CSR that the certificate will not grant, for display.
     ///
     /// # Errors
-    /// [`IssuancePolicyError::CsrForCa`] and [`IssuancePolicyError::CsrForNames`]: such a certificate would mean
-    /// something else, so it is refused instead of altered.
+    /// [`IssuancePolicyError::CsrForCa`] and [`IssuancePolicyError::CsrForNames`]. The certificate would mean
+    /// something else than requested, so the CSR is refused.
     pub fn compare_csr(&self, csr: &CsrFields<'_>) -> Result<Vec<Mismatch>, IssuancePolicyError> {
         if csr.requests_ca {
             return Err(IssuancePolicyError::CsrForCa);

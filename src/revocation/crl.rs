@@ -37,8 +37,8 @@ impl Crl {
     /// revoked issuer is handled by [`super::RevocationSet`].
     ///
     /// # Errors
-    /// [`CrlError`] for a malformed or unsupported CRL, an unknown issuer, a wrong signature, or a `thisUpdate` in
-    /// the future.
+    /// [`CrlError`] for a malformed or unsupported CRL, an unknown issuer, a wrong signature, or a future
+    /// `thisUpdate`.
     pub fn verify(der: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
         let crl = UnverifiedCrl::from_der(der).map_err(CrlError::Unfit)?;
         let authority = bundle.authority(&crl.authority_key_identifier, &crl.issuer).ok_or_else(|| {
@@ -125,7 +125,8 @@ impl CrlVersion {
     /// Checks that `offered` is newer than this version; `false` if it is the same CRL.
     ///
     /// # Errors
-    /// [`CrlError::Rollback`] for an older CRL, [`CrlError::NumberReused`] for a different CRL of the same number.
+    /// [`CrlError::Rollback`] for an older CRL, [`CrlError::NumberReused`] for another CRL of the same
+    /// number.
     pub fn superseded_by(&self, offered: &Crl) -> Result<bool, CrlError> {
         let (issuer, current) = (offered.issuer.clone(), self.number);
         if offered.number < current {

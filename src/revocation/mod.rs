@@ -1,7 +1,7 @@
 //! Verified CRLs, and the revocation status of chains (RFC 5280, section 5).
 //!
-//! A CRL is verified once, when it is loaded. A chain is checked by a look-up whose cost doesn't depend on the
-//! number of entries. A missing or expired CRL never counts as "not revoked".
+//! A CRL is verified once, when it is loaded. A chain is checked by a look-up at constant cost,
+//! for any number of entries. A missing or expired CRL never counts as "not revoked".
 
 mod crl;
 mod set;

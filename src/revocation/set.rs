@@ -12,7 +12,7 @@ use crate::x509::{Certificate, KeyIdentifier};
 
 /// Newest CRL of each issuer. Cloning is cheap.
 ///
-/// When the certificate of an intermediate CA is revoked by its issuer, the CRLs of that CA lose their effect.
+/// If the issuer of an intermediate CA revokes its certificate, the CRLs of that CA lose their effect.
 #[derive(Clone, Debug)]
 pub struct RevocationSet {
     in_force: Arc<[Arc<Crl>]>,

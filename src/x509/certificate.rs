@@ -17,7 +17,7 @@ use super::public_key::key_algorithm;
 use super::serial_number::SerialNumber;
 use super::sha256::Sha256;
 
-/// Parsed certificate (RFC 5280, section 4), with every field used in a decision. Its signature is not verified.
+/// Parsed certificate (RFC 5280, section 4) with an unverified signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Original DER.

@@ -1,7 +1,7 @@
 //! Parsed CRLs (RFC 5280, section 5): header fields at once, entries one by one without allocations.
 //!
 //! Only complete CRLs of one issuer's own certificates are supported. Delta, indirect and partial CRLs are
-//! refused, because treating one as complete would lose revocations. The caller verifies issuer and signature.
+//! refused, because treating one as complete would lose revocations. The caller verifies the signature.
 
 use std::fmt;
 use std::str::FromStr;
@@ -272,7 +272,7 @@ impl CrlNumber {
 
 /// Serializes a CRL number as text, like [`CrlNumber`].
 ///
-/// RFC 5280, section 5.2.3, allows 20 octets, more than JSON parsers accept as an integer; readers get one type.
+/// RFC 5280, section 5.2.3, allows 20 octets, more than JSON parsers accept as an integer.
 ///
 /// # Errors
 /// Those of the serializer.

@@ -1,7 +1,7 @@
 //! Certificate signing requests (PKCS#10, RFC 2986).
 //!
-//! The signature proves possession of the private key. Requested fields are displayed and compared; the profile
-//! determines the fields of the certificate.
+//! The signature proves possession of the private key. Requested fields are displayed and compared; the
+//! profile determines the fields of the certificate.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;

@@ -115,7 +115,8 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, X509Error> {
 /// Reads a file that must contain one or more objects of `kind` and no others. A DER file is one block.
 ///
 /// # Errors
-/// [`X509Error`] for a file without objects, with other objects such as a private key, or with a damaged block.
+/// [`X509Error`] for a file without objects, with other objects such as a private key, or with a damaged
+/// block.
 pub fn blocks_of(kind: ObjectKind, bytes: &[u8]) -> Result<Vec<PemBlock>, X509Error> {
     if is_der(bytes) {
         let der = Secret::new(bytes.to_vec());
@@ -157,7 +158,7 @@ pub fn blocks(bytes: &[u8]) -> Result<Vec<PemBlock>, X509Error> {
 /// Reads the only PEM block of a text, after which nothing follows. No copy of its content stays in memory.
 ///
 /// # Errors
-/// [`X509Error`] for a damaged block, several blocks or none, text after the block, or text that is not UTF-8.
+/// [`X509Error`] for a damaged block, several blocks or none, text after the block, or invalid UTF-8.
 pub fn only_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
     const NOTHING: X509Error = X509Error::NoBlock { wanted: "single PEM block" };
     // Invalid UTF-8 would be copied when it is replaced.
@@ -234,7 +235,7 @@ pub fn write(kind: ObjectKind, der: &[u8], out: &mut dyn Write) -> io::Result<()
     out.flush()
 }
 
-/// Encodes secret `der` as PEM. The buffer has its final size from the start, so that no copy stays in memory.
+/// Encodes secret `der` as PEM in a buffer of final size, so that no copy stays in memory.
 ///
 /// # Errors
 /// Those of the base64 encoder, which valid buffer sizes exclude.

@@ -6,7 +6,9 @@ use crate::x509::certificate::Certificate;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::serial_number::SerialNumber;
 
-/// Certificate with a verified chain, constructed by [`TrustBundle::verify`](super::TrustBundle::verify) only.
+/// Certificate with a verified chain.
+///
+/// Only [`TrustBundle::verify`](super::TrustBundle::verify) constructs one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedChain {

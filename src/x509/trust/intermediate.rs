@@ -1,7 +1,7 @@
 //! Intermediate CAs whose CRLs are accepted, checked when they are loaded.
 //!
-//! webpki verifies the chain that a client presents. A CRL, however, arrives before any client, so the key that
-//! signed it must already be known to chain to a trust anchor.
+//! webpki verifies the chain that a client presents. A CRL, however, arrives before any client: its signing
+//! key must be known to chain to a trust anchor.
 
 use time::OffsetDateTime;
 
