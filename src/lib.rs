@@ -13,6 +13,7 @@
 //! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs in force, revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
 //! | ground | [`clock`] time, randomness, durations · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
+pub mod age_stream;
 pub mod audit;
 pub mod ca;
 pub mod cli;
@@ -26,7 +27,6 @@ pub mod keys;
 pub mod probe;
 pub mod profile;
 pub mod revocation;
-pub mod sealed;
 pub mod secret;
 pub mod store;
 pub mod terminal;

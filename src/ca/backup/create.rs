@@ -11,10 +11,10 @@ use super::error::BackupError;
 use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
 use super::staging::Scratch;
+use crate::age_stream::Encryptor;
 use crate::ca::cluster::Cluster;
 use crate::ca::context::Context;
 use crate::files::{self, Access, FileError};
-use crate::sealed::Sealer;
 use crate::secret::Secret;
 use crate::store::Inventory;
 use crate::x509::{Sha256, pem};
@@ -60,7 +60,7 @@ pub fn create(
     files::create_private(&target)?;
     let sink =
         OpenOptions::new().write(true).open(&target).map_err(|source| io_error("write", file, source))?;
-    let mut tar = tar::Builder::new(Sealer::new(sink, passphrase, context.entropy.as_ref())?);
+    let mut tar = tar::Builder::new(Encryptor::new(sink, passphrase, context.entropy.as_ref())?);
     let files = Writer { tar: &mut tar, manifest: &manifest, files: Vec::new() }.write_all(
         cluster,
         &snapshot,
@@ -68,7 +68,7 @@ pub fn create(
         with_issued,
     )?;
     tar.into_inner()
-        .and_then(Sealer::finish)
+        .and_then(Encryptor::finish)
         .and_then(|sink| sink.sync_all())
         .map_err(|source| io_error("write", file, source))?;
     scratch.deliver("backup", file)?;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
+use crate::age_stream::AgeError;
 use crate::ca::error::CaError;
 use crate::clock::{EntropyError, rfc3339};
 use crate::files::FileError;
 use crate::keys::KeyError;
 use crate::revocation::CrlError;
-use crate::sealed::SealError;
 use crate::store::StoreError;
 use crate::x509::crl::{CrlFormatError, CrlNumber};
 use crate::x509::trust::TrustError;
@@ -124,7 +124,7 @@ pub enum BackupError {
     },
     /// Wrong passphrase, or altered contents.
     #[error("the backup cannot be opened")]
-    Seal(#[from] SealError),
+    Seal(#[from] AgeError),
     /// An inventory refused a change or failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -10,10 +10,10 @@ use tar::EntryType;
 use super::error::BackupError;
 use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
+use crate::age_stream::{AgeError, Decryptor};
 use crate::files::{self, FileError};
 use crate::keys::{KeyError, KeyFile, PrivateKey};
 use crate::revocation::Crl;
-use crate::sealed::{Opener, SealError};
 use crate::secret::Secret;
 use crate::store::Inventory;
 use crate::x509::crl::CrlNumber;
@@ -54,11 +54,11 @@ pub(super) fn unpack(
 ) -> Result<Unpacked, BackupError> {
     let source =
         File::open(file).map_err(|source| FileError::Io { doing: "read", path: file.to_owned(), source })?;
-    let mut sealed = Opener::new(source, passphrase)?;
+    let mut stream = Decryptor::new(source, passphrase)?;
     let (mut manifest, mut key, mut bundle, mut crl) = (None, None, None, None);
     let database = directory.join(Part::Database.name());
     let mut seen = HashSet::new();
-    let mut archive = tar::Archive::new(&mut sealed);
+    let mut archive = tar::Archive::new(&mut stream);
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
         let name = entry.path().map_err(unreadable)?.to_string_lossy().into_owned();
@@ -178,7 +178,7 @@ fn write_database(entry: &mut impl Read, path: &Path) -> Result<(), BackupError>
 /// Distinguishes altered contents from read errors.
 fn unreadable(error: io::Error) -> BackupError {
     match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => SealError::Altered.into(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => AgeError::Altered.into(),
         _ => BackupError::Unreadable { source: error },
     }
 }

@@ -1,0 +1,63 @@
+//! Errors of encrypted streams.
+
+use std::io;
+
+use crate::clock::EntropyError;
+
+/// A stream that cannot be encrypted or decrypted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgeError {
+    /// Authentication failed: bytes were changed, added or removed.
+    #[error("the encrypted stream was modified or truncated")]
+    Altered,
+    /// The crypto library failed.
+    #[error("the crypto library failed")]
+    Crypto,
+    /// The random generator failed.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// Not the age format, or an age file for recipients instead of a passphrase.
+    #[error("it is not a passphrase-encrypted file in the age format")]
+    Foreign,
+    /// Reading or writing failed.
+    #[error("it cannot be read or written")]
+    Io(#[from] io::Error),
+    /// The passphrase does not open the stream.
+    #[error("the passphrase is wrong")]
+    Passphrase,
+    /// The stream asks for more scrypt memory than the limit.
+    #[error("it asks for scrypt with N = 2^{log_n}; the maximum is 2^{max}", max = super::keys::MAX_LOG_N)]
+    TooCostly {
+        /// The requested log2 of N.
+        log_n: u8,
+    },
+    /// The passphrase is short enough to guess.
+    #[error("the passphrase is too short: it must have at least {minimum} characters")]
+    WeakPassphrase {
+        /// The minimum length in characters.
+        minimum: usize,
+    },
+}
+
+impl AgeError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Altered => "sealed.altered",
+            Self::Crypto => "system.crypto",
+            Self::Entropy(error) => error.code(),
+            Self::Foreign => "sealed.foreign",
+            Self::Io(_) => "file.stream",
+            Self::Passphrase => "sealed.passphrase",
+            Self::TooCostly { .. } => "sealed.too_costly",
+            Self::WeakPassphrase { .. } => "sealed.weak_passphrase",
+        }
+    }
+}
+
+/// [`AgeError::Altered`] for the `Read` trait: an error of kind `InvalidData`.
+pub(super) fn altered() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, AgeError::Altered)
+}
