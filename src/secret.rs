@@ -1,4 +1,4 @@
-//! Bytes that must not outlive their use: zeroized when dropped, never shown.
+//! Secret bytes: zeroized on drop, never printed.
 
 use std::fmt;
 
@@ -6,24 +6,23 @@ use zeroize::Zeroizing;
 
 /// Secret bytes: a private key's PEM, a passphrase, a token.
 ///
-/// `Debug` prints `…`; there is no `Display`, no `Serialize` and no `Clone`, so that each copy is a
-/// decision that a reader can see.
+/// `Debug` prints `…`. There is no `Display`, no `Serialize` and no `Clone`, so every copy is explicit.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes over `bytes`; the caller must not hold another copy.
+    /// Takes ownership of `bytes`; the caller must not keep another copy.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The secret itself, for the call that needs it.
+    /// The bytes. Do not store or print them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The first line, as files with a secret in them have it; `None` when there is nothing in it.
+    /// The first line without its line ending, for secrets read from files; `None` when it is empty.
     #[must_use]
     pub fn first_line(&self) -> Option<Self> {
         let line = self.0.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -43,17 +42,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_never_shown() {
+    fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new(b"hunter2".to_vec())), "Secret(…)");
     }
 
     #[test]
-    fn the_first_line_is_what_stands_before_its_end() {
+    fn the_first_line_ends_at_the_line_break() {
         let line = |text: &str| Secret::new(text.as_bytes().to_vec()).first_line();
         for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\nsecond"] {
             assert_eq!(line(text).unwrap().expose(), b"hunter2", "{text:?}");
         }
-        assert_eq!(line(" a b ").unwrap().expose(), b" a b ", "blanks belong to it");
+        assert_eq!(line(" a b ").unwrap().expose(), b" a b ", "blanks are kept");
         for text in ["", "\n", "\r\n", "\nhunter2"] {
             assert!(line(text).is_none(), "{text:?}");
         }

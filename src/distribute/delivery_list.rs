@@ -18,7 +18,7 @@ use super::package::FileStem;
 use super::script::ReloadCommand;
 use super::ssh_destination::SshDestination;
 use crate::identity::{Name, Role, role_and_name};
-use crate::yaml::{Document, Place, Problem};
+use crate::yaml::{Document, Place, YamlProblem};
 
 /// Delivery of one identity's files to one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl DeliveryList {
 }
 
 /// Parse one entry; returns all its problems on failure.
-fn delivery(entry: &EntryFields, place: &Place<'_>) -> Result<Delivery, Vec<Problem>> {
+fn delivery(entry: &EntryFields, place: &Place<'_>) -> Result<Delivery, Vec<YamlProblem>> {
     let identity = role_and_name(&entry.identity).map_err(|error| place.at("identity").problem(error));
     let destination = entry.to.parse::<SshDestination>().map_err(|error| place.at("to").problem(error));
     let stem = entry.stem.as_deref().map(str::parse::<FileStem>).transpose();
@@ -119,11 +119,11 @@ fn delivery(entry: &EntryFields, place: &Place<'_>) -> Result<Delivery, Vec<Prob
 #[error("the list of hosts is invalid{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
 pub struct DeliveryListError {
     /// Problems, each with file and line.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<YamlProblem>,
 }
 
 impl DeliveryListError {
-    fn one(problem: Problem) -> Self {
+    fn one(problem: YamlProblem) -> Self {
         Self { problems: vec![problem] }
     }
 

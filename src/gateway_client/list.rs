@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role, role_and_name};
 use crate::probe::Endpoint;
-use crate::yaml::{Document, Place, Problem};
+use crate::yaml::{Document, Place, YamlProblem};
 
 /// Gateway as listed in `gateways.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl GatewayList {
 }
 
 /// Parse one entry; returns all its problems on failure.
-fn gateway(entry: &EntryFields, place: &Place<'_>) -> Result<GatewayEntry, Vec<Problem>> {
+fn gateway(entry: &EntryFields, place: &Place<'_>) -> Result<GatewayEntry, Vec<YamlProblem>> {
     let address = entry.address.parse::<Endpoint>().map_err(|error| place.at("address").problem(error));
     let server_name = entry.server_name.as_deref().map(str::parse::<Host>).transpose();
     let server_name = server_name.map_err(|error| place.at("server_name").problem(error));
@@ -142,7 +142,7 @@ fn gateway(entry: &EntryFields, place: &Place<'_>) -> Result<GatewayEntry, Vec<P
 }
 
 /// Parse `control-service/NAME`.
-fn control_service(text: &str, place: &Place<'_>) -> Result<Name, Problem> {
+fn control_service(text: &str, place: &Place<'_>) -> Result<Name, YamlProblem> {
     match role_and_name(text) {
         Ok((Role::GATEWAY, name)) => Ok(name),
         Ok((role, _)) => Err(place.problem(format_args!("a gateway is a {}, not a {role}", Role::GATEWAY))),
@@ -155,11 +155,11 @@ fn control_service(text: &str, place: &Place<'_>) -> Result<Name, Problem> {
 #[error("the list of gateways is invalid{}", problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
 pub struct GatewayListError {
     /// Problems, each with file and line.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<YamlProblem>,
 }
 
 impl GatewayListError {
-    fn one(problem: Problem) -> Self {
+    fn one(problem: YamlProblem) -> Self {
         Self { problems: vec![problem] }
     }
 

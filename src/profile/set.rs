@@ -15,7 +15,7 @@ use crate::clock;
 use crate::files::{self, FileError};
 use crate::identity::{PerRole, Role};
 use crate::x509::Sha256;
-use crate::yaml::{self, Document, Problem};
+use crate::yaml::{self, Document, YamlProblem};
 
 /// Profiles of the root and of every role.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +34,7 @@ impl ProfileSet {
             let label = format!("built-in {name}");
             let (_, text) = built_in()
                 .find(|(file, _)| file == name)
-                .ok_or_else(|| Problem::new(&label, None, MISSING))?;
+                .ok_or_else(|| YamlProblem::new(&label, None, MISSING))?;
             File::read(&label, ProfileSource::BuiltIn, text.as_bytes())
         })
     }
@@ -52,10 +52,10 @@ impl ProfileSet {
             let label = path.to_string_lossy();
             let bytes = files::read(&path, yaml::LIMIT).map_err(|error| match error {
                 FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                    Problem::new(&label, None, MISSING)
+                    YamlProblem::new(&label, None, MISSING)
                 }
-                FileError::Io { source, .. } => Problem::new(&label, None, &source.to_string()),
-                other => Problem::new(&label, None, &other.to_string()),
+                FileError::Io { source, .. } => YamlProblem::new(&label, None, &source.to_string()),
+                other => YamlProblem::new(&label, None, &other.to_string()),
             })?;
             File::read(&label, ProfileSource::File(path.clone()), &bytes)
         })
@@ -63,8 +63,8 @@ impl ProfileSet {
 
     /// Opens and validates every profile; a single problem fails the set.
     fn read(
-        mut problems: Vec<Problem>,
-        open: impl Fn(&str) -> Result<File, Problem>,
+        mut problems: Vec<YamlProblem>,
+        open: impl Fn(&str) -> Result<File, YamlProblem>,
     ) -> Result<Self, ProfileError> {
         let root = open(&file_name(ROOT))
             .map_err(|problem| vec![problem])
@@ -118,7 +118,7 @@ struct File {
 }
 
 impl File {
-    fn read(label: &str, source: ProfileSource, bytes: &[u8]) -> Result<Self, Problem> {
+    fn read(label: &str, source: ProfileSource, bytes: &[u8]) -> Result<Self, YamlProblem> {
         let document = Document::parse(label, bytes)?;
         Ok(Self { document, origin: ProfileOrigin { source, digest: Sha256::of(bytes) } })
     }
@@ -139,13 +139,17 @@ impl Serialize for ProfileSet {
 }
 
 /// Reports every file in `directory` that is not a profile, because it would have no effect.
-fn unknown_files(directory: &Path) -> io::Result<Vec<Problem>> {
+fn unknown_files(directory: &Path) -> io::Result<Vec<YamlProblem>> {
     let mut problems = Vec::new();
     for entry in directory.read_dir()? {
         let entry = entry?;
         if !built_in().any(|(name, _)| entry.file_name() == *name) {
             let label = entry.path().to_string_lossy().into_owned();
-            problems.push(Problem::new(&label, None, "not the profile of a role: it would have no effect"));
+            problems.push(YamlProblem::new(
+                &label,
+                None,
+                "not the profile of a role: it would have no effect",
+            ));
         }
     }
     problems.sort();
@@ -168,15 +172,15 @@ pub enum ProfileError {
     #[error("the profiles have {} {}{}", problems.len(), plural(problems), lines(problems))]
     Rules {
         /// All problems, with file and line.
-        problems: Vec<Problem>,
+        problems: Vec<YamlProblem>,
     },
 }
 
-fn plural(problems: &[Problem]) -> &'static str {
+fn plural(problems: &[YamlProblem]) -> &'static str {
     if problems.len() == 1 { "problem" } else { "problems" }
 }
 
-fn lines(problems: &[Problem]) -> String {
+fn lines(problems: &[YamlProblem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
@@ -267,7 +271,7 @@ mod tests {
     #[rustfmt::skip]
     const BREACHES: &[(&str, &str, &str, &str)] = &[
         // YAML and types.
-        (NODE, "version: 1", "version: 1\nversion: 1", "the key `version` stands twice"),
+        (NODE, "version: 1", "version: 1\nversion: 1", "duplicate key `version`"),
         (NODE, "version: 1", "version: one", "version: invalid type: string \"one\", expected u32"),
         (NODE, "always: [", "allways: [", "extended_key_usage: unknown field `allways`, expected `always` or `with_hosts`"),
         (ROOT, "key_usage:", "extended_key_usage: {}\nkey_usage:", "unknown field `extended_key_usage`, expected one of"),

@@ -22,7 +22,7 @@ use super::schema::{
 use crate::clock;
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, Role, ServerAuth};
 use crate::x509::{ExtendedKeyUsage, KeyAlgorithm};
-use crate::yaml::{Document, Place, Problem};
+use crate::yaml::{Document, Place, YamlProblem};
 
 /// Supported version of the file format.
 pub(super) const VERSION: u32 = 1;
@@ -34,7 +34,7 @@ const BACKDATE_LIMIT: Duration = Duration::hours(1);
 const HOSTS_LIMIT: usize = 100;
 
 /// Validates the profile of the root.
-pub(super) fn root(document: &Document, origin: ProfileOrigin) -> Result<RootProfile, Vec<Problem>> {
+pub(super) fn root(document: &Document, origin: ProfileOrigin) -> Result<RootProfile, Vec<YamlProblem>> {
     let file: RootFile = document.deserialize().map_err(|problem| vec![problem])?;
     let mut validator = Validator { document, problems: Vec::new() };
     validator.header(file.version, &file.role, ROOT);
@@ -60,7 +60,7 @@ pub(super) fn leaf(
     document: &Document,
     role: Role,
     origin: ProfileOrigin,
-) -> Result<LeafProfile, Vec<Problem>> {
+) -> Result<LeafProfile, Vec<YamlProblem>> {
     let file: LeafFile = document.deserialize().map_err(|problem| vec![problem])?;
     let mut validator = Validator { document, problems: Vec::new() };
     validator.header(file.version, &file.role, role.as_str());
@@ -92,7 +92,7 @@ pub(super) fn leaf(
 /// Profile file under validation, with the problems found so far.
 struct Validator<'a> {
     document: &'a Document,
-    problems: Vec<Problem>,
+    problems: Vec<YamlProblem>,
 }
 
 impl<'a> Validator<'a> {
@@ -105,7 +105,7 @@ impl<'a> Validator<'a> {
     }
 
     /// Returns the profile if no problem was found.
-    fn conclude<T>(self, profile: Option<T>) -> Result<T, Vec<Problem>> {
+    fn conclude<T>(self, profile: Option<T>) -> Result<T, Vec<YamlProblem>> {
         match profile {
             Some(profile) if self.problems.is_empty() => Ok(profile),
             _ => Err(self.problems),

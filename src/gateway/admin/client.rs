@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{DEFAULT_SOCKET, Request};
 use crate::files::FileError;
 use crate::gateway::config::Config;
-use crate::yaml::Problem;
+use crate::yaml::YamlProblem;
 
 /// How long an answer may take: as long as loading everything again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,7 +77,7 @@ pub enum ClientError {
         /// The file.
         path: PathBuf,
         /// All of them, in the order of the file.
-        problems: Vec<Problem>,
+        problems: Vec<YamlProblem>,
     },
     /// The configuration cannot be read.
     #[error(transparent)]

@@ -35,7 +35,7 @@ use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
 use crate::gateway::message::framing::Host;
 use crate::identity::TrustDomain;
-use crate::yaml::{Document, LIMIT, Problem};
+use crate::yaml::{Document, LIMIT, YamlProblem};
 
 /// Everything a gateway is told when it starts or reloads.
 #[derive(Clone, Debug)]
@@ -134,11 +134,11 @@ impl Config {
     /// Reads the configuration in a file.
     ///
     /// # Errors
-    /// Every [`Problem`], in the order of the file.
-    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
+    /// Every [`YamlProblem`], in the order of the file.
+    pub fn load(path: &Path) -> Result<Self, Vec<YamlProblem>> {
         let unreadable = |error| {
             let words = reader::Chain(&error).to_string();
-            vec![Problem::new(&path.display().to_string(), None, &words)]
+            vec![YamlProblem::new(&path.display().to_string(), None, &words)]
         };
         Self::of_file(path, &Self::read_guarded(path).map_err(unreadable)?)
     }
@@ -163,8 +163,8 @@ impl Config {
     /// Reads the configuration that was in the file.
     ///
     /// # Errors
-    /// Every [`Problem`], in the order of the file.
-    pub fn of_file(path: &Path, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+    /// Every [`YamlProblem`], in the order of the file.
+    pub fn of_file(path: &Path, bytes: &[u8]) -> Result<Self, Vec<YamlProblem>> {
         Self::of_file_with(path, bytes, KeyFiles::Checked)
     }
 
@@ -172,12 +172,12 @@ impl Config {
     /// need not be there.
     ///
     /// # Errors
-    /// Every [`Problem`], in the order of the file.
-    pub fn of_file_to_ask(path: &Path, bytes: &[u8]) -> Result<Self, Vec<Problem>> {
+    /// Every [`YamlProblem`], in the order of the file.
+    pub fn of_file_to_ask(path: &Path, bytes: &[u8]) -> Result<Self, Vec<YamlProblem>> {
         Self::of_file_with(path, bytes, KeyFiles::Left)
     }
 
-    fn of_file_with(path: &Path, bytes: &[u8], keys: KeyFiles) -> Result<Self, Vec<Problem>> {
+    fn of_file_with(path: &Path, bytes: &[u8], keys: KeyFiles) -> Result<Self, Vec<YamlProblem>> {
         let config = Self::parse_with(&path.display().to_string(), bytes, files::parent(path), keys)?;
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
@@ -186,9 +186,9 @@ impl Config {
     ///
     /// # Errors
     /// The file cannot be read, or what it says under `admin` is no path.
-    pub fn admin_of(path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Vec<Problem>> {
+    pub fn admin_of(path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Vec<YamlProblem>> {
         let file = path.display().to_string();
-        let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<Problem>> {
+        let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<YamlProblem>> {
             let document = Document::parse(&file, bytes).map_err(|problem| vec![problem])?;
             let value: serde_yaml::Value = document.deserialize().map_err(|problem| vec![problem])?;
             let Some(admin) = value.get("admin") else { return Ok(None) };
@@ -241,12 +241,12 @@ impl Config {
     /// are relative to.
     ///
     /// # Errors
-    /// Every [`Problem`], in the order of the file.
-    pub fn parse(file: &str, bytes: &[u8], base: &Path) -> Result<Self, Vec<Problem>> {
+    /// Every [`YamlProblem`], in the order of the file.
+    pub fn parse(file: &str, bytes: &[u8], base: &Path) -> Result<Self, Vec<YamlProblem>> {
         Self::parse_with(file, bytes, base, KeyFiles::Checked)
     }
 
-    fn parse_with(file: &str, bytes: &[u8], base: &Path, keys: KeyFiles) -> Result<Self, Vec<Problem>> {
+    fn parse_with(file: &str, bytes: &[u8], base: &Path, keys: KeyFiles) -> Result<Self, Vec<YamlProblem>> {
         let alone = |problem| vec![problem];
         let document = Document::parse(file, bytes).map_err(alone)?;
         let value = document.deserialize().map_err(alone)?;

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use serde_yaml::{Mapping, Value};
 
 use crate::files::{self, FileError};
-use crate::yaml::{Place, Problem};
+use crate::yaml::{Place, YamlProblem};
 
 /// What was found so far: what is wrong, and which files are named to be loaded.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    own: RefCell<Vec<Problem>>,
-    of_named_files: RefCell<Vec<Problem>>,
+    own: RefCell<Vec<YamlProblem>>,
+    of_named_files: RefCell<Vec<YamlProblem>>,
     key_files: KeyFiles,
     loaded_files: RefCell<Vec<PathBuf>>,
 }
@@ -50,7 +50,7 @@ impl Problems {
     }
 
     /// All of them, in the order of the file; those of the files that it names come last.
-    pub(super) fn into_sorted(self) -> Vec<Problem> {
+    pub(super) fn into_sorted(self) -> Vec<YamlProblem> {
         let mut problems = self.own.into_inner();
         problems.sort_by_key(|problem| problem.line);
         problems.append(&mut self.of_named_files.into_inner());
@@ -87,7 +87,7 @@ impl<'a> Item<'a> {
     }
 
     /// Reports what is wrong in the file that it names.
-    pub(super) fn report_of_file(&self, mut problems: Vec<Problem>) {
+    pub(super) fn report_of_file(&self, mut problems: Vec<YamlProblem>) {
         self.problems.of_named_files.borrow_mut().append(&mut problems);
     }
 
@@ -163,7 +163,7 @@ impl<'a> Item<'a> {
         self.value.as_mapping().or_else(|| self.is_not("a mapping"))
     }
 
-    fn part(&self, value: &'a Value, step: impl Into<crate::yaml::Step>) -> Self {
+    fn part(&self, value: &'a Value, step: impl Into<crate::yaml::PathSegment>) -> Self {
         Self { value, place: self.place.at(step), problems: self.problems }
     }
 

@@ -8,7 +8,7 @@ use super::routes::{self, Ground};
 use super::{Shadow, loaded};
 use crate::files;
 use crate::gateway::policy::Policy;
-use crate::yaml::{Document, LIMIT, Problem};
+use crate::yaml::{Document, LIMIT, YamlProblem};
 
 /// What else a configuration says.
 const REST: [&str; 16] = [
@@ -51,7 +51,7 @@ pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<
     }
 }
 
-fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Problem>> {
+fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<YamlProblem>> {
     let alone = |problem| vec![problem];
     let document = Document::parse(file, bytes).map_err(alone)?;
     let value = document.deserialize().map_err(alone)?;

@@ -34,7 +34,8 @@ fn home() -> tempfile::TempDir {
 fn parse(text: &str) -> Result<Config, Vec<String>> {
     let home = home();
     Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
-        let shown = |problem: &Problem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
+        let shown =
+            |problem: &YamlProblem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
         problems.iter().map(shown).collect()
     })
 }
@@ -649,7 +650,7 @@ fn each_mistake_is_told_with_its_line() {
             "access_log: none/access.log\nlisten:",
             "1: access_log: cannot open HOME/none: No such file or directory (os error 2)",
         ),
-        ("listen:", "listen: x\nlisten:", "1: the key `listen` stands twice"),
+        ("listen:", "listen: x\nlisten:", "1: duplicate key `listen`"),
     ] {
         let problems = changed(from, to).unwrap_err();
         assert!(problems.contains(&format!("gateway.yaml:{problem}")), "{problem}\n{problems:#?}");
@@ -726,7 +727,7 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         let text = format!("policy: {{ shadow: new.yaml }}\n{TEXT}");
         Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
             let shown =
-                |problem: &Problem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
+                |problem: &YamlProblem| problem.to_string().replace(home.path().to_str().unwrap(), "HOME");
             problems.iter().map(shown).collect::<Vec<_>>()
         })
     };

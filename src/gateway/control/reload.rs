@@ -25,7 +25,7 @@ use crate::gateway::state::loader::{Loader, State, StateError};
 use crate::revocation::{Crl, CrlError};
 use crate::x509::pem::{ObjectKind, PemBlock, blocks_of};
 use crate::x509::{KeyIdentifier, Sha256, X509Error};
-use crate::yaml::Problem;
+use crate::yaml::YamlProblem;
 
 /// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -558,7 +558,7 @@ pub enum ReloadError {
         /// The file.
         path: PathBuf,
         /// All of them, in the order of the file.
-        problems: Vec<Problem>,
+        problems: Vec<YamlProblem>,
     },
     /// A key cannot be opened: the one before stays with its certificate, and everything else is new.
     #[error(transparent)]

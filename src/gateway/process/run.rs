@@ -25,7 +25,7 @@ use crate::gateway::telemetry::log_file::LogFile;
 use crate::gateway::{Gateway, GatewayError, Options};
 use crate::keys::Protection;
 use crate::x509::X509Error;
-use crate::yaml::Problem;
+use crate::yaml::YamlProblem;
 
 /// Serves what the configuration in `path` says, until SIGTERM or SIGINT; a second signal ends it at
 /// once. `started` is told the addresses once connections are accepted.
@@ -308,7 +308,7 @@ pub enum RunError {
         /// The file.
         path: PathBuf,
         /// All of them, in the order of the file.
-        problems: Vec<Problem>,
+        problems: Vec<YamlProblem>,
     },
     /// The system does not give what a process needs.
     #[error("the gateway cannot run here")]
