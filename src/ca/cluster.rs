@@ -12,7 +12,7 @@ use crate::files;
 use crate::identity::TrustDomain;
 use crate::keys::PrivateKey;
 use crate::keys::kms::{Configuration, SigningService};
-use crate::store::{self, Inventory, Record, Status};
+use crate::store::{self, Inventory, Record, RecordStatus};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier};
 
@@ -24,7 +24,7 @@ pub struct Cluster {
     pub(super) location: PathBuf,
     pub(super) context: Context,
     pub(super) inventory: Inventory,
-    pub(super) facts: store::Cluster,
+    pub(super) facts: store::ClusterRecord,
     pub(super) root: Certificate,
     pub(super) issuer: KeyIdentifier,
 }
@@ -66,7 +66,7 @@ impl Cluster {
 
     /// Name, UUID and trust domain.
     #[must_use]
-    pub fn facts(&self) -> &store::Cluster {
+    pub fn facts(&self) -> &store::ClusterRecord {
         &self.facts
     }
 
@@ -162,8 +162,8 @@ impl Cluster {
         let mut candidates = self.candidates(target)?;
         if let Target::Identity(..) = target {
             candidates.retain(|record| record.superseded_by.is_none());
-            if candidates.iter().any(|record| record.status(now) == Status::Valid) {
-                candidates.retain(|record| record.status(now) == Status::Valid);
+            if candidates.iter().any(|record| record.status(now) == RecordStatus::Valid) {
+                candidates.retain(|record| record.status(now) == RecordStatus::Valid);
             }
         }
         exactly_one(target, candidates)
@@ -200,7 +200,7 @@ pub(super) fn exactly_one(target: &Target, mut candidates: Vec<Record>) -> Resul
             let all = candidates.iter().chain([&last]);
             Err(CaError::Ambiguous {
                 target: target.clone(),
-                candidates: all.map(|record| record.intent.serial_number).collect(),
+                candidates: all.map(|record| record.reservation.serial_number).collect(),
             })
         }
     }

@@ -12,7 +12,7 @@ use crate::keys::kms::KmsError;
 use crate::keys::{KeyError, Protection};
 use crate::profile::{IssuancePolicyError, ProfileError};
 use crate::revocation::{CrlError, RevocationReason};
-use crate::store::{Status, StoreError};
+use crate::store::{RecordStatus, StoreError};
 use crate::x509::crl::CrlNumber;
 use crate::x509::trust::TrustError;
 use crate::x509::{SerialNumber, Sha256, X509Error};

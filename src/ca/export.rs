@@ -11,7 +11,7 @@ use super::target::Target;
 use crate::files;
 use crate::keys::{KeyError, PrivateKey};
 use crate::secret::Secret;
-use crate::store::{Record, Status};
+use crate::store::{Record, RecordStatus};
 use crate::x509::{Certificate, pem};
 
 /// A valid certificate and its key, as in their files.
@@ -44,9 +44,9 @@ impl Cluster {
     /// [`CaError::FileMismatch`], or an unreadable file.
     pub fn export(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
         let record = self.find_to_export(target)?;
-        let serial_number = record.intent.serial_number;
+        let serial_number = record.reservation.serial_number;
         let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
-        let path = &self.locate(&record.intent.certificate_path);
+        let path = &self.locate(&record.reservation.certificate_path);
         let mismatch =
             |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
@@ -54,7 +54,7 @@ impl Cluster {
         if found.first() != Some(&certificate) {
             return Err(mismatch(path));
         }
-        let key_pem = match record.intent.key_path.as_deref().map(|path| self.locate(path)) {
+        let key_pem = match record.reservation.key_path.as_deref().map(|path| self.locate(path)) {
             None => None,
             Some(path) => {
                 let key_pem = files::read_private(&path).map_err(KeyError::from)?;
@@ -71,14 +71,14 @@ impl Cluster {
     fn find_to_export(&self, target: &Target) -> Result<Record, CaError> {
         let now = self.context.now();
         let candidates = self.candidates(target)?;
-        let valid = candidates.iter().find(|record| record.status(now) == Status::Valid);
+        let valid = candidates.iter().find(|record| record.status(now) == RecordStatus::Valid);
         match valid.or(candidates.first()) {
             None => Err(CaError::UnknownCertificate { target: target.clone() }),
-            Some(record) if record.status(now) == Status::Valid => Ok(record.clone()),
+            Some(record) if record.status(now) == RecordStatus::Valid => Ok(record.clone()),
             Some(record) => Err(CaError::NotValid {
-                serial_number: record.intent.serial_number,
-                role: record.intent.role,
-                name: record.intent.name.clone(),
+                serial_number: record.reservation.serial_number,
+                role: record.reservation.role,
+                name: record.reservation.name.clone(),
                 status: record.status(now),
             }),
         }

@@ -8,7 +8,7 @@ use super::error::CaError;
 use crate::clock::{format_duration, rfc3339};
 use crate::identity::ClusterName;
 use crate::profile::ProfileSet;
-use crate::store::{Counts, CurrentCrl, Record, StoreError};
+use crate::store::{CurrentCrl, Record, RecordCounts, StoreError};
 
 /// Maximum number of certificates listed individually. Further ones are only counted.
 const MAX_LISTED: u64 = 100;
@@ -100,11 +100,11 @@ impl Cluster {
         let at = self.context.now();
         let (since, until) = (at.saturating_sub(within), at.saturating_add(within));
         let mut outages = self.common_outages(profiles)?;
-        let first_leaf = self.inventory.first_ending(since)?.and_then(|record| leaf_outage(&record));
+        let first_leaf = self.inventory.next_expiring(since)?.and_then(|record| leaf_outage(&record));
         let first = outages.iter().chain(&first_leaf).min_by_key(|outage| outage.order()).cloned();
         outages.retain(|outage| outage.at < until);
         let mut leaves = 0;
-        self.inventory.ending(since, until, |record| {
+        self.inventory.expiring(since, until, |record| {
             leaves += 1;
             if leaves <= MAX_LISTED {
                 outages.extend(leaf_outage(&record));
@@ -167,7 +167,8 @@ impl Cluster {
 }
 
 fn leaf_outage(record: &Record) -> Option<Outage> {
-    let intent = &record.intent;
-    let message = format!("{}/{} ({}) expires", intent.role, intent.name, intent.serial_number);
+    let reservation = &record.reservation;
+    let message =
+        format!("{}/{} ({}) expires", reservation.role, reservation.name, reservation.serial_number);
     record.issue.map(|issue| Outage { at: issue.not_after, what: OutageKind::Leaf, message })
 }

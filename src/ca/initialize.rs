@@ -132,7 +132,7 @@ pub fn initialize(
     let root = with_signer_failure(&key, sign_root(&plan, serial_number, &key))?;
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
-    let facts = store::Cluster {
+    let facts = store::ClusterRecord {
         name: new_cluster.name.clone(),
         uuid,
         trust_domain: trust_domain.clone(),

@@ -1,4 +1,4 @@
-//! What can go wrong with the inventory, and SQLite's errors in those words.
+//! Errors of the inventory, translated from SQLite's.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::files::FileError;
 use crate::revocation::RevocationReason;
 use crate::x509::{KeyIdentifier, SerialNumber};
 
-/// Why the inventory refused or failed.
+/// A refused change of the inventory, or a failure of its database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -21,22 +21,22 @@ pub enum StoreError {
     AlreadyRevoked {
         /// The certificate's serial number.
         serial_number: SerialNumber,
-        /// When it was revoked.
+        /// Revocation date.
         at: OffsetDateTime,
-        /// Why.
+        /// Reason code.
         reason: RevocationReason,
     },
-    /// The audit chain does not hold.
+    /// The audit chain is broken.
     #[error(transparent)]
     Audit(#[from] BrokenChain),
-    /// Another process holds the database for longer than we wait.
+    /// Another process held the database's lock for longer than the timeout.
     #[error("another process is using the inventory")]
     Busy {
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// A row says what no row of this program says.
-    #[error("the inventory is damaged: row {row} of `{table}` has an impossible `{column}`")]
+    /// A row holds a value that this program never writes.
+    #[error("the inventory is damaged: row {row} of `{table}` has an invalid `{column}`")]
     Corrupt {
         /// The table.
         table: &'static str,
@@ -44,66 +44,66 @@ pub enum StoreError {
         row: i64,
         /// The column.
         column: String,
-        /// The rule it breaks.
+        /// The violated rule.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The number was not reserved for this issuer, or a CRL of it or a later one is there already.
-    #[error("CRL number {number} is not one that may be published now")]
+    /// The number was not reserved for this issuer, or this CRL or a later one is recorded.
+    #[error("CRL number {number} was not reserved, or a CRL with it or a later one is recorded")]
     CrlNumber {
         /// The number.
         number: u64,
     },
-    /// The file is no longer what SQLite wrote.
-    #[error("the inventory's file is damaged")]
+    /// The file is not what SQLite wrote.
+    #[error("the inventory file is damaged")]
     Damaged {
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// SQLite failed in a way that has no word of its own here.
-    #[error("the inventory failed")]
+    /// Any other SQLite error.
+    #[error("the inventory database failed")]
     Database {
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// There is no room for the change; nothing of it was kept.
-    #[error("there is no space left for the inventory")]
+    /// The disk is full; nothing was changed.
+    #[error("no space is left for the inventory")]
     DiskFull {
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// The issuer has used this serial number before.
-    #[error("serial number {serial_number} is in use already")]
+    #[error("serial number {serial_number} is already in use")]
     DuplicateSerial {
         /// The serial number.
         serial_number: SerialNumber,
     },
-    /// The file could not be made or found.
+    /// The file could not be created or opened.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is a file of another program.
+    /// A file of another program.
     #[error("{} is not an inventory of this program", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// The making of the file was interrupted; there is nothing in it.
-    #[error("{} is empty: the making of the inventory was interrupted", path.display())]
+    /// The file is empty: its creation was interrupted.
+    #[error("{} is empty: the creation of the inventory was interrupted", path.display())]
     Incomplete {
         /// The file.
         path: PathBuf,
     },
-    /// The rows are not what the audit chain says they are.
-    #[error("{target} was changed outside this program: audit entry {entry} says otherwise")]
+    /// A row differs from the audit chain.
+    #[error("{target} was changed by another program: it contradicts audit entry {entry}")]
     Inconsistent {
-        /// The cluster, an issuer, or a certificate by issuer and serial number, as the entry names it.
+        /// The entry's target: the cluster, an issuer, or a certificate by issuer and serial number.
         target: String,
-        /// The entry that the inventory contradicts.
+        /// Sequence number of the entry.
         entry: u64,
     },
-    /// There is no inventory.
+    /// The inventory does not exist.
     #[error("there is no inventory at {}", path.display())]
     Missing {
-        /// Where it was looked for.
+        /// The expected file.
         path: PathBuf,
     },
     /// A newer version of this program wrote it.
@@ -111,86 +111,88 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// The format it has.
+        /// Its format.
         found: i32,
-        /// The newest format known.
+        /// The newest known format.
         known: i32,
     },
-    /// No issuer signs now.
+    /// No issuer is active.
     #[error("the inventory has no active issuer")]
     NoActiveIssuer,
-    /// No private key of the certificate is kept here.
+    /// The certificate's private key is not kept here.
     #[error("no private key is kept for certificate {serial_number}")]
     NoKey {
         /// The certificate's serial number.
         serial_number: SerialNumber,
     },
-    /// The issuer's certificate names no key.
+    /// The issuer certificate lacks the extension.
     #[error("the issuer's certificate has no subject key identifier")]
     NoKeyIdentifier,
-    /// The serial number is only reserved: there is no certificate.
+    /// The serial number is reserved, but no certificate was issued.
     #[error("no certificate was issued under the reserved serial number {serial_number}")]
     NotIssued {
         /// The serial number.
         serial_number: SerialNumber,
     },
-    /// It is not on hold, so that nothing can be released.
+    /// Only a hold can be lifted.
     #[error("certificate {serial_number} is not on hold")]
     NotOnHold {
         /// The certificate's serial number.
         serial_number: SerialNumber,
     },
-    /// A certificate was issued under this serial number before.
+    /// A certificate was issued under this serial number.
     #[error("a certificate was already issued under serial number {serial_number}")]
     NotReserved {
         /// The serial number.
         serial_number: SerialNumber,
     },
-    /// Nothing can take its place: it was never issued, is revoked, or something took its place already.
-    #[error("certificate {serial_number} is not one that can be superseded")]
+    /// Never issued, revoked, or already replaced.
+    #[error(
+        "certificate {serial_number} cannot be replaced: it is revoked, already replaced, or was never issued"
+    )]
     NotSupersedable {
         /// The certificate's serial number.
         serial_number: SerialNumber,
     },
-    /// An older version of this program wrote it; opened for writing, it is brought up to date.
+    /// An older version of this program wrote it; opening it for writing migrates it.
     #[error("{} was written by an older version", path.display())]
     Older {
         /// The file.
         path: PathBuf,
     },
-    /// It cannot be written to, or not be read without writing.
+    /// The file system is read-only, and SQLite needs to write even to read.
     #[error("the inventory cannot be written to")]
     ReadOnly {
-        /// SQLite's words.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// Rows say they were issued or revoked, and no audit entry tells of it.
-    #[error("{certificates} certificates or revocations are recorded that no audit entry tells of")]
+    /// Rows without an audit entry.
+    #[error("{certificates} recorded certificates or revocations have no audit entry")]
     Unaccounted {
-        /// How many.
+        /// Number of rows.
         certificates: u64,
     },
-    /// A CRL is recorded that no audit entry tells of.
-    #[error("CRL {number} of {issuer} is recorded, and no audit entry tells of it")]
+    /// A recorded CRL without an audit entry.
+    #[error("the recorded CRL {number} of {issuer} has no audit entry")]
     UnaccountedCrl {
         /// The key identifier of its issuer.
         issuer: String,
-        /// Its number.
+        /// Its CRL number.
         number: u64,
     },
-    /// Not the word for a status.
+    /// Not a status.
     #[error("`{given}` is not a status: the statuses are reserved, valid, expired and revoked")]
     Status {
-        /// What was given.
+        /// The rejected text.
         given: String,
     },
-    /// No such issuer is recorded.
+    /// No such issuer.
     #[error("the issuer with key identifier {key_id} is not in the inventory")]
     UnknownIssuer {
         /// Its key identifier.
         key_id: KeyIdentifier,
     },
-    /// The issuer has no certificate with this serial number, and none reserved.
+    /// The issuer has neither a certificate nor a reservation with this serial number.
     #[error("there is no certificate with serial number {serial_number}")]
     UnknownSerial {
         /// The serial number.
@@ -237,7 +239,7 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
-        /// Room for the index of the write-ahead log ran out: SQLite calls it an I/O error.
+        /// No space for the index of the write-ahead log, which SQLite reports as an I/O error.
         const NO_ROOM_FOR_LOG_INDEX: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
         let extended = source.sqlite_error().map(|error| error.extended_code);
         match source.sqlite_error_code() {
@@ -247,7 +249,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::SystemIoFailure) if extended == Some(NO_ROOM_FOR_LOG_INDEX) => {
                 Self::DiskFull { source }
             }
-            // A log that cannot be opened or made, though the database could: the directory is read-only.
+            // The database opened, but its log cannot be created: the directory is read-only.
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::ReadOnly { source },
             _ => Self::Database { source },
         }

@@ -1,4 +1,4 @@
-//! Rows as domain types: the one place that says which column is what.
+//! Rows to types: the one file that knows the columns.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -10,11 +10,11 @@ use rusqlite::types::FromSql;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    CertificateId, Cluster, CurrentCrl, Intent, Issue, Issuer, IssuerState, Record, Revocation,
-    RevokedCertificate, StoreError,
-};
-use crate::audit::{Entry, Event, Provenance};
+use super::cluster::ClusterRecord;
+use super::error::StoreError;
+use super::issuer::{CurrentCrl, IssuerRecord, IssuerState};
+use super::record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};
+use crate::audit::{AuditEntry, AuditEvent, Provenance};
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
@@ -22,9 +22,9 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 /// The columns that [`cluster`] reads.
 pub(super) const CLUSTER: &str = "id, name, uuid, trust_domain, created_at";
 
-pub(super) fn cluster(row: &Row<'_>) -> Result<Cluster, StoreError> {
+pub(super) fn cluster(row: &Row<'_>) -> Result<ClusterRecord, StoreError> {
     let mut columns = Columns::new("cluster", row)?;
-    Ok(Cluster {
+    Ok(ClusterRecord {
         name: columns.parse(|text: String| text.parse())?,
         uuid: columns.parse(|bytes: [u8; 16]| Ok::<_, uuid::Error>(Uuid::from_bytes(bytes)))?,
         trust_domain: columns.parse(|text: String| text.parse())?,
@@ -35,9 +35,9 @@ pub(super) fn cluster(row: &Row<'_>) -> Result<Cluster, StoreError> {
 /// The columns that [`issuer`] reads.
 pub(super) const ISSUER: &str = "id, key_id, certificate, state, next_crl_number, crl_number, crl_this_update, crl_next_update, crl_sha256";
 
-pub(super) fn issuer(row: &Row<'_>) -> Result<Issuer, StoreError> {
+pub(super) fn issuer(row: &Row<'_>) -> Result<IssuerRecord, StoreError> {
     let mut columns = Columns::new("issuer", row)?;
-    Ok(Issuer {
+    Ok(IssuerRecord {
         key_id: KeyIdentifier(columns.next()?),
         certificate: columns.parse(|der: Vec<u8>| Certificate::from_der(&der))?,
         state: columns.parse(|word: String| issuer_state(&word))?,
@@ -59,7 +59,7 @@ fn issuer_state(word: &str) -> Result<IssuerState, UnknownWord> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the word is not known")]
+#[error("unknown word")]
 struct UnknownWord;
 
 /// The columns of `certificate` that [`record`] reads.
@@ -80,7 +80,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
     let role: Role = columns.parse(|text: String| text.parse())?;
     let mut record = Record {
         issuer,
-        intent: Intent {
+        reservation: Reservation {
             serial_number,
             role,
             name: columns.parse(|text: String| Name::parse(role, &text))?,
@@ -93,7 +93,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         reserve_entry: columns.number()?,
         issue: match columns.optional_number()? {
             None => columns.skip(5),
-            Some(entry) => Some(Issue {
+            Some(entry) => Some(Issuance {
                 entry,
                 not_before: columns.time()?,
                 not_after: columns.time()?,
@@ -110,7 +110,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
     match columns.optional_time()? {
         Some(at) => {
             let (reason, entry) = (columns.reason()?, columns.number()?);
-            record.revocation = Some(Revocation { at, reason, entry });
+            record.revocation = Some(RevocationRecord { at, reason, entry });
         }
         None => {
             columns.skip::<()>(1);
@@ -118,7 +118,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
         }
     }
     record.key_forgotten = columns.optional_number()?;
-    record.intent.supersedes = columns.optional_certificate_id()?;
+    record.reservation.supersedes = columns.optional_certificate_id()?;
     record.superseded_by = columns.optional_certificate_id()?;
     Ok(record)
 }
@@ -143,9 +143,9 @@ pub(super) fn revoked(row: &Row<'_>) -> Result<RevokedCertificate, StoreError> {
 /// The columns that [`entry`] reads and an insertion fills, in this order.
 pub(super) const ENTRY: &str = "seq, at, actor, action, target, outcome, reason, details, previous, hash";
 
-pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+pub(super) fn entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
     let mut columns = Columns::new("audit", row)?;
-    Ok(Entry {
+    Ok(AuditEntry {
         seq: u64::try_from(columns.id).map_err(|e| columns.corrupt(e))?,
         event: {
             let (at, actor) = (columns.time()?, columns.parse(|text: String| text.parse())?);
@@ -153,26 +153,32 @@ pub(super) fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
             let target = columns.next()?;
             let outcome = columns.parse(|text: String| text.parse())?;
             let provenance = Provenance { at, actor, reason: columns.next()? };
-            Event { provenance, action, target, outcome, details: columns.parse(|text: String| json(&text))? }
+            AuditEvent {
+                provenance,
+                action,
+                target,
+                outcome,
+                details: columns.parse(|text: String| json(&text))?,
+            }
         },
         previous: Sha256(columns.next()?),
         hash: Sha256(columns.next()?),
     })
 }
 
-/// JSON in the one spelling that was hashed.
+/// Parses JSON, which must have the spelling that was hashed.
 fn json(text: &str) -> Result<serde_json::Value, Box<dyn Error + Send + Sync>> {
     let value: serde_json::Value = serde_json::from_str(text)?;
     let spelling = value.to_string();
-    if spelling == text { Ok(value) } else { Err("it is not spelled as it was written".into()) }
+    if spelling == text { Ok(value) } else { Err("its spelling is not the one that was hashed".into()) }
 }
 
-/// A number as SQLite has it: signed.
+/// Converts a number to SQLite's signed integers.
 pub(super) fn to_integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The columns of one row, read from left to right; the first one is the row's number.
+/// Columns of one row, read from left to right; the first one is the row ID.
 struct Columns<'a> {
     row: &'a Row<'a>,
     table: &'static str,
@@ -214,7 +220,7 @@ impl<'a> Columns<'a> {
         self.parse(|number: Option<i64>| number.map(u64::try_from).transpose())
     }
 
-    /// Only the 20 octets that [`SerialNumber::to_octets`] writes: another spelling is never found again.
+    /// Reads exactly the 20 octets that [`SerialNumber::to_octets`] writes; queries would not find others.
     fn serial_number(&mut self) -> Result<SerialNumber, StoreError> {
         self.parse(|octets: [u8; 20]| SerialNumber::from_be_bytes(&octets))
     }

@@ -1,18 +1,18 @@
-//! The database's format: whose it is, its version, and how an older one becomes the present one.
+//! Tables and their versions.
 
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::StoreError;
+use super::error::StoreError;
 
-/// `clca`, in the file's header: tells this program's databases from all others.
+/// `clca` in the file header, which identifies this program's databases.
 const APPLICATION_ID: i32 = 0x636c_6361;
 
-/// What each version adds to the one before it; the first makes the tables.
+/// Migration step to each version; the first creates the tables.
 const VERSIONS: [&str; 1] = [include_str!("schema-1.sql")];
 
-/// Whether the database has the present version; an older one needs [`migrate`].
+/// Whether the database has the current version; an older one needs [`migrate`].
 ///
 /// # Errors
 /// [`StoreError`] unless it is an inventory of this version or an older one.
@@ -32,14 +32,14 @@ pub(super) fn is_current(sql: &Connection, path: &Path) -> Result<bool, StoreErr
     if application != APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
-    let (found, known) = (integer("user_version")?, present_version());
+    let (found, known) = (integer("user_version")?, current_version());
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     Ok(found == known)
 }
 
-/// Brings the database to the present version, from nothing or from an older version.
+/// Migrates a new or older database to the current version.
 pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let version: usize = transaction
         .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
@@ -48,10 +48,10 @@ pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", present_version())?;
+    transaction.pragma_update(None, "user_version", current_version())?;
     Ok(())
 }
 
-fn present_version() -> i32 {
+fn current_version() -> i32 {
     i32::try_from(VERSIONS.len()).unwrap_or(i32::MAX)
 }

@@ -1,13 +1,30 @@
-//! What the inventory promises to those above it.
+//! The inventory's promises to its callers.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, IsCa, KeyPair};
+use rusqlite::Connection;
+use time::OffsetDateTime;
 use time::macros::datetime;
+use uuid::Uuid;
 
-use super::*;
-use crate::audit::{Action, Outcome};
+use super::cluster::ClusterRecord;
+use super::connection::resolve;
+use super::error::StoreError;
+use super::filter::Filter;
+use super::inventory::Inventory;
+use super::issuer::{CurrentCrl, IssuerState};
+use super::record::{Record, Reservation};
+use super::status::{RecordCounts, RecordStatus};
+use super::transaction::Transaction;
+use crate::audit::{Action, Outcome, Provenance};
+use crate::identity::{Name, Role};
+use crate::revocation::RevocationReason;
 use crate::revocation::RevocationReason::{CertificateHold, KeyCompromise, Superseded, Unspecified};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 const NOW: OffsetDateTime = datetime!(2027-01-31 12:00 UTC);
 
@@ -34,9 +51,9 @@ impl Home {
         self.inventory.begin(&provenance()).unwrap()
     }
 
-    fn reserve(&mut self, intents: &[Intent]) -> Result<(), StoreError> {
+    fn reserve(&mut self, reservations: &[Reservation]) -> Result<(), StoreError> {
         let issuer = self.issuer.clone();
-        self.begin().reserve(&issuer, intents)?.commit().map(drop)
+        self.begin().reserve(&issuer, reservations)?.commit().map(drop)
     }
 
     fn issue(&mut self, certificates: &[Certificate]) -> Result<(), StoreError> {
@@ -51,7 +68,7 @@ impl Home {
 
     /// Reserves and issues one certificate for the user `name`, valid until `not_after`.
     fn add(&mut self, number: u8, name: &str, not_after: OffsetDateTime) {
-        self.reserve(&[intent(number, name)]).unwrap();
+        self.reserve(&[reservation(number, name)]).unwrap();
         self.issue(&[certificate(number, not_after)]).unwrap();
     }
 
@@ -70,14 +87,14 @@ impl Home {
         let mut names = Vec::new();
         self.inventory
             .list(filter, NOW, |record| {
-                names.push(record.intent.name.to_string());
+                names.push(record.reservation.name.to_string());
                 Ok::<_, StoreError>(())
             })
             .unwrap();
         names
     }
 
-    fn entries(&self) -> Vec<crate::audit::Entry> {
+    fn entries(&self) -> Vec<crate::audit::AuditEntry> {
         let mut entries = Vec::new();
         self.inventory
             .audit_entries(0, |entry| {
@@ -89,8 +106,8 @@ impl Home {
     }
 }
 
-fn cluster() -> Cluster {
-    Cluster {
+fn cluster() -> ClusterRecord {
+    ClusterRecord {
         name: "prod".parse().unwrap(),
         uuid: Uuid::from_bytes([7; 16]),
         trust_domain: "prod".parse().unwrap(),
@@ -125,8 +142,8 @@ fn serial(number: u8) -> SerialNumber {
     SerialNumber::from_be_bytes(&[number]).unwrap()
 }
 
-fn intent(number: u8, name: &str) -> Intent {
-    Intent {
+fn reservation(number: u8, name: &str) -> Reservation {
+    Reservation {
         serial_number: serial(number),
         role: Role::ApiUser,
         name: Name::of_user(name).unwrap(),
@@ -199,11 +216,11 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
 #[test]
 fn a_certificate_is_reserved_then_issued_then_placed() {
     let mut home = Home::new();
-    home.reserve(&[intent(1, "alice"), intent(2, "bob")]).unwrap();
+    home.reserve(&[reservation(1, "alice"), reservation(2, "bob")]).unwrap();
     let reserved = home.inventory.reserved().unwrap();
     assert_eq!(reserved.len(), 2);
-    assert_eq!((&reserved[0].intent, reserved[0].reserved_at), (&intent(1, "alice"), NOW));
-    assert_eq!(reserved[0].status(NOW), Status::Reserved);
+    assert_eq!((&reserved[0].reservation, reserved[0].reserved_at), (&reservation(1, "alice"), NOW));
+    assert_eq!(reserved[0].status(NOW), RecordStatus::Reserved);
 
     let alice = certificate(1, NOW + time::Duration::DAY);
     home.issue(std::slice::from_ref(&alice)).unwrap();
@@ -226,14 +243,14 @@ fn a_certificate_is_reserved_then_issued_then_placed() {
     // Given up after a crash, it is still what it says it is.
     home.begin().settle(&issuer, serial(2), "never signed").unwrap().commit().unwrap();
     assert!(home.inventory.reserved().unwrap().is_empty());
-    assert_eq!(home.names(&Filter { status: Some(Status::Reserved), ..Filter::default() }), ["bob"]);
+    assert_eq!(home.names(&Filter { status: Some(RecordStatus::Reserved), ..Filter::default() }), ["bob"]);
     assert_eq!(home.inventory.mark_placed(&issuer, &[serial(3)]).unwrap_err().code(), "store.unknown_serial");
 }
 
 #[test]
 fn every_change_has_its_audit_entry_with_who_and_why() {
     let mut home = Home::new();
-    home.reserve(&[intent(1, "alice"), intent(2, "bob")]).unwrap();
+    home.reserve(&[reservation(1, "alice"), reservation(2, "bob")]).unwrap();
     home.issue(&[certificate(1, NOW), certificate(2, NOW)]).unwrap();
     home.revoke(1, KeyCompromise).unwrap();
     let entries = home.entries();
@@ -260,14 +277,14 @@ fn a_serial_number_is_used_once_and_in_order() {
     let mut home = Home::new();
     home.add(1, "alice", NOW);
     assert_eq!(
-        home.reserve(&[intent(2, "bob"), intent(1, "eve")]).unwrap_err().code(),
+        home.reserve(&[reservation(2, "bob"), reservation(1, "eve")]).unwrap_err().code(),
         "store.duplicate_serial"
     );
     assert!(home.inventory.find(serial(2)).unwrap().is_empty(), "the whole reservation is refused");
     assert_eq!(home.issue(&[certificate(1, NOW)]).unwrap_err().code(), "store.not_reserved");
     assert_eq!(home.issue(&[certificate(9, NOW)]).unwrap_err().code(), "store.unknown_serial");
     let stranger = KeyIdentifier(vec![1; 20]);
-    let refused = home.begin().reserve(&stranger, &[intent(3, "carol")]);
+    let refused = home.begin().reserve(&stranger, &[reservation(3, "carol")]);
     assert_eq!(refused.unwrap_err().code(), "store.unknown_issuer");
 }
 
@@ -275,9 +292,9 @@ fn a_serial_number_is_used_once_and_in_order() {
 fn a_certificate_is_revoked_once_and_only_if_issued() {
     let mut home = Home::new();
     home.add(1, "alice", NOW);
-    home.reserve(&[intent(2, "bob")]).unwrap();
+    home.reserve(&[reservation(2, "bob")]).unwrap();
     home.revoke(1, Superseded).unwrap();
-    assert_eq!(home.one(1).status(NOW), Status::Revoked);
+    assert_eq!(home.one(1).status(NOW), RecordStatus::Revoked);
     match home.revoke(1, KeyCompromise).unwrap_err() {
         StoreError::AlreadyRevoked { serial_number, at, reason } => {
             assert_eq!((serial_number, at, reason), (serial(1), NOW, Superseded));
@@ -291,7 +308,7 @@ fn a_certificate_is_revoked_once_and_only_if_issued() {
 #[test]
 fn a_key_is_forgotten_once_and_only_if_it_was_kept() {
     let mut home = Home::new();
-    home.reserve(&[intent(2, "bob")]).unwrap();
+    home.reserve(&[reservation(2, "bob")]).unwrap();
     home.add(1, "alice", NOW);
     let issuer = home.issuer.clone();
     let forget = |home: &mut Home, number| {
@@ -300,7 +317,7 @@ fn a_key_is_forgotten_once_and_only_if_it_was_kept() {
     };
     forget(&mut home, 1).unwrap();
     let record = home.one(1);
-    assert_eq!(record.intent.key_path, None);
+    assert_eq!(record.reservation.key_path, None);
     let entry = home.entries().pop().unwrap();
     assert_eq!((record.key_forgotten, entry.event.action), (Some(entry.seq), Action::KeyForget));
     assert_eq!(forget(&mut home, 1).unwrap_err().code(), "store.no_key");
@@ -362,7 +379,7 @@ fn a_crl_number_never_comes_again() {
 fn what_was_not_committed_never_happened() {
     let mut home = Home::new();
     let (issuer, path) = (home.issuer.clone(), home.path());
-    drop(home.begin().reserve(&issuer, &[intent(1, "alice")]).unwrap());
+    drop(home.begin().reserve(&issuer, &[reservation(1, "alice")]).unwrap());
     drop(home.begin().record(
         Action::CertificateRecover,
         "x".into(),
@@ -381,7 +398,7 @@ fn readers_see_the_last_commit_and_wait_for_nobody() {
     home.add(1, "alice", NOW);
     let (issuer, path) = (home.issuer.clone(), home.path());
     let reader = Inventory::open_reader(&path).unwrap();
-    let half_done = home.begin().reserve(&issuer, &[intent(2, "bob")]).unwrap();
+    let half_done = home.begin().reserve(&issuer, &[reservation(2, "bob")]).unwrap();
     assert!(reader.find(serial(2)).unwrap().is_empty());
     let late_reader = Inventory::open_reader(&path).unwrap();
     assert!(late_reader.find(serial(2)).unwrap().is_empty());
@@ -413,7 +430,7 @@ fn writers_take_turns_on_one_chain() {
     let (issuer, path) = (home.issuer.clone(), home.path());
     let mut other = Inventory::open_writer(&path).unwrap();
     home.add(1, "alice", NOW);
-    other.begin(&provenance()).unwrap().reserve(&issuer, &[intent(2, "bob")]).unwrap().commit().unwrap();
+    other.begin(&provenance()).unwrap().reserve(&issuer, &[reservation(2, "bob")]).unwrap().commit().unwrap();
     home.issue(&[certificate(2, NOW)]).unwrap();
     assert_eq!(other.check_against_audit().unwrap(), home.inventory.audit_head().unwrap());
 
@@ -441,7 +458,7 @@ fn fractions_of_a_second_are_not_kept() {
 fn a_reader_changes_nothing() {
     let home = Home::new();
     let mut reader = Inventory::open_reader(&home.path()).unwrap();
-    let reserved = reader.begin(&provenance()).unwrap().reserve(&home.issuer, &[intent(1, "alice")]);
+    let reserved = reader.begin(&provenance()).unwrap().reserve(&home.issuer, &[reservation(1, "alice")]);
     assert_eq!(reserved.unwrap_err().code(), "store.read_only");
     assert_eq!(reader.mark_placed(&home.issuer, &[serial(1)]).unwrap_err().code(), "store.read_only");
 }
@@ -479,9 +496,9 @@ fn a_full_disk_is_named_and_changes_nothing() {
     home.add(1, "alice", NOW);
     let pages: i64 = home.inventory.sql.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     home.inventory.sql.pragma_update(None, "max_page_count", pages).unwrap();
-    let many: Vec<_> = (2..=255).map(|number| intent(number, &"x".repeat(50))).collect();
+    let many: Vec<_> = (2..=255).map(|number| reservation(number, &"x".repeat(50))).collect();
     assert_eq!(home.reserve(&many).unwrap_err().code(), "store.disk_full");
-    assert_eq!(home.inventory.counts(NOW).unwrap(), Counts { valid: 1, ..Counts::default() });
+    assert_eq!(home.inventory.counts(NOW).unwrap(), RecordCounts { valid: 1, ..RecordCounts::default() });
     assert_eq!(home.inventory.check_against_audit().unwrap().seq, 3);
 }
 
@@ -492,7 +509,7 @@ fn one_of_each() -> Home {
     home.add(2, "alice", NOW);
     home.add(3, "alba", NOW + time::Duration::HOUR);
     home.revoke(3, Unspecified).unwrap();
-    home.reserve(&[intent(4, "carl")]).unwrap();
+    home.reserve(&[reservation(4, "carl")]).unwrap();
     home
 }
 
@@ -510,26 +527,29 @@ fn the_list_is_filtered_by_role_name_status_and_expiry() {
     assert_eq!(home.names(&named("*a")), ["dora", "alba"]);
     assert_eq!(home.names(&named("[a-c]*")), ["alice", "alba", "carl"]);
     for (status_asked, name) in [
-        (Status::Expired, "dora"),
-        (Status::Valid, "alice"),
-        (Status::Revoked, "alba"),
-        (Status::Reserved, "carl"),
+        (RecordStatus::Expired, "dora"),
+        (RecordStatus::Valid, "alice"),
+        (RecordStatus::Revoked, "alba"),
+        (RecordStatus::Reserved, "carl"),
     ] {
         assert_eq!(home.names(&status(status_asked)), [name], "{status_asked}");
     }
     let soon = NOW + time::Duration::days(1);
     assert_eq!(home.names(&Filter { expires_before: Some(soon), ..all() }), ["dora", "alice"]);
-    let valid_but_not_for_long = Filter { expires_before: Some(soon), ..status(Status::Valid) };
+    let valid_but_not_for_long = Filter { expires_before: Some(soon), ..status(RecordStatus::Valid) };
     assert_eq!(home.names(&valid_but_not_for_long), ["alice"]);
     assert_eq!(home.names(&Filter { role: Some(Role::NodeAgent), ..all() }), [""; 0]);
     assert_eq!(home.names(&Filter { role: Some(Role::ApiUser), ..named("a*e") }), ["alice"]);
-    assert_eq!(home.inventory.counts(NOW).unwrap(), Counts { reserved: 1, valid: 1, expired: 1, revoked: 1 });
+    assert_eq!(
+        home.inventory.counts(NOW).unwrap(),
+        RecordCounts { reserved: 1, valid: 1, expired: 1, revoked: 1 }
+    );
 }
 
 #[test]
 fn every_filter_has_a_plan() {
     let home = one_of_each();
-    let statuses = || Status::ALL.into_iter().map(Some).chain([None]);
+    let statuses = || RecordStatus::ALL.into_iter().map(Some).chain([None]);
     for name in [None, Some("al*"), Some("*")] {
         for status in statuses() {
             for expires_before in [None, Some(NOW)] {
@@ -554,7 +574,7 @@ fn generations_of_an_identity_come_newest_first() {
     home.add(2, "bob", NOW);
     home.add(3, "alice", NOW);
     let generations = home.inventory.find_identity(Role::ApiUser, &Name::of_user("alice").unwrap()).unwrap();
-    let serials: Vec<_> = generations.iter().map(|record| record.intent.serial_number).collect();
+    let serials: Vec<_> = generations.iter().map(|record| record.reservation.serial_number).collect();
     assert_eq!(serials, [serial(3), serial(1)]);
 }
 
@@ -564,7 +584,7 @@ fn the_callers_error_ends_a_listing() {
     let mut seen = 0;
     let ended = home.inventory.list(&Filter::default(), NOW, |record| {
         seen += 1;
-        Err(StoreError::UnknownSerial { serial_number: record.intent.serial_number })
+        Err(StoreError::UnknownSerial { serial_number: record.reservation.serial_number })
     });
     assert_eq!((ended.unwrap_err().code(), seen), ("store.unknown_serial", 1));
 }
@@ -752,7 +772,7 @@ fn what_takes_a_place_stands_in_one_line() {
     let mut home = Home::new();
     let renewed = |home: &Home, number, old| {
         let supersedes = Some(home.one(old).id());
-        Intent { supersedes, ..intent(number, "alice") }
+        Reservation { supersedes, ..reservation(number, "alice") }
     };
     home.add(1, "alice", NOW);
     home.reserve(&[renewed(&home, 2, 1)]).unwrap();
@@ -760,11 +780,11 @@ fn what_takes_a_place_stands_in_one_line() {
     home.issue(&[certificate(2, NOW)]).unwrap();
     home.reserve(&[renewed(&home, 3, 2)]).unwrap();
     home.issue(&[certificate(3, NOW)]).unwrap();
-    assert_eq!(home.one(2).intent.supersedes, Some(home.one(1).id()));
+    assert_eq!(home.one(2).reservation.supersedes, Some(home.one(1).id()));
     assert_eq!(home.one(2).superseded_by, Some(home.one(3).id()));
     for number in 1..=3 {
         let line = home.inventory.lineage(&home.one(number).id()).unwrap();
-        let numbers: Vec<_> = line.iter().map(|record| record.intent.serial_number).collect();
+        let numbers: Vec<_> = line.iter().map(|record| record.reservation.serial_number).collect();
         assert_eq!(numbers, [serial(1), serial(2), serial(3)]);
     }
     let newest = Filter { newest: true, ..Filter::default() };

@@ -11,7 +11,7 @@ use super::unpack::VerifiedBackup;
 use crate::files::{self, FileError};
 use crate::identity::Identity;
 use crate::revocation::{Crl, RevocationReason};
-use crate::store::{Filter, Intent, Inventory, StoreError, Transaction};
+use crate::store::{Filter, Inventory, Reservation, StoreError, Transaction};
 use crate::x509::crl::UnverifiedCrl;
 use crate::x509::trust::{Purpose, TrustBundle};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
@@ -41,7 +41,7 @@ impl VerifiedCrl {
 /// A certificate for which the restored inventory has at most a reserved serial number.
 struct MissingCertificate {
     issuer: KeyIdentifier,
-    intent: Intent,
+    reservation: Reservation,
     certificate: Certificate,
     issued_at: OffsetDateTime,
 }
@@ -72,19 +72,19 @@ impl MissingRecords {
         other: &Inventory,
     ) -> Result<(), BackupError> {
         other.list(&Filter::default(), OffsetDateTime::UNIX_EPOCH, |record| {
-            let serial_number = record.intent.serial_number;
+            let serial_number = record.reservation.serial_number;
             let known = restored.find(serial_number)?.into_iter().find(|known| known.issuer == record.issuer);
             if record.issue.is_some() && known.as_ref().is_none_or(|known| known.issue.is_none()) {
                 let certificate = other.certificate(&record.issuer, serial_number)?;
                 self.add(MissingCertificate {
                     issuer: record.issuer.clone(),
-                    intent: record.intent,
+                    reservation: record.reservation,
                     certificate,
                     issued_at: record.reserved_at,
                 });
             }
             if let Some(revocation) = record.revocation
-                && known.is_none_or(|known| !known.tells(revocation.reason))
+                && known.is_none_or(|known| !known.covers(revocation.reason))
             {
                 let revocation = (record.issuer, revocation.at, revocation.reason);
                 self.revocations.insert(serial_number, revocation);
@@ -122,7 +122,7 @@ impl MissingRecords {
             }
             let key_path = path.with_extension("key");
             let recorded = |path: PathBuf| path.strip_prefix(home).map(Path::to_owned).unwrap_or(path);
-            let intent = Intent {
+            let reservation = Reservation {
                 serial_number,
                 role: identity.role,
                 name: identity.name,
@@ -134,7 +134,7 @@ impl MissingRecords {
             };
             // The time of issue is estimated, so that a bulk revocation by time includes the certificate.
             let issued_at = certificate.not_before.saturating_add(BACKDATE);
-            self.add(MissingCertificate { issuer: chain.anchor, intent, certificate, issued_at });
+            self.add(MissingCertificate { issuer: chain.anchor, reservation, certificate, issued_at });
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl MissingRecords {
             let reason = reason.unwrap_or(RevocationReason::Unspecified);
             let records = restored.find(serial_number)?;
             match records.iter().find(|record| record.issuer == *issuer) {
-                Some(record) if record.tells(reason) => continue,
+                Some(record) if record.covers(reason) => continue,
                 Some(record) if record.issue.is_some() => {}
                 _ if self.serial_numbers.contains(&serial_number) => {}
                 _ => {
@@ -182,15 +182,15 @@ impl MissingRecords {
     }
 
     fn add(&mut self, found: MissingCertificate) {
-        if self.serial_numbers.insert(found.intent.serial_number) {
+        if self.serial_numbers.insert(found.reservation.serial_number) {
             self.certificates.push(found);
         }
     }
 
     /// Adds all records to the transaction.
     pub(super) fn record<'a>(&self, mut transaction: Transaction<'a>) -> Result<Transaction<'a>, StoreError> {
-        for MissingCertificate { issuer, intent, certificate, issued_at } in &self.certificates {
-            transaction = transaction.adopt(issuer, intent, certificate, *issued_at)?;
+        for MissingCertificate { issuer, reservation, certificate, issued_at } in &self.certificates {
+            transaction = transaction.adopt(issuer, reservation, certificate, *issued_at)?;
         }
         for (serial_number, (issuer, at, reason)) in &self.revocations {
             transaction = transaction.adopt_revocation(issuer, *serial_number, *at, *reason)?;

@@ -80,14 +80,15 @@ impl Examiner<'_> {
         let inventory = &cluster.inventory;
         let (reserved, unplaced) = (inventory.reserved()?, inventory.unplaced()?);
         let pending: BTreeSet<SerialNumber> =
-            reserved.iter().chain(&unplaced).map(|record| record.intent.serial_number).collect();
+            reserved.iter().chain(&unplaced).map(|record| record.reservation.serial_number).collect();
         for (records, code, what) in [
             (&reserved, "doctor.reserved", "was reserved and never signed"),
             (&unplaced, "doctor.unplaced", "was signed, but its files may not have been placed"),
         ] {
             let Some(first) = records.first() else { continue };
-            let intent = &first.intent;
-            let mut message = format!("{}/{} ({}) {what}", intent.role, intent.name, intent.serial_number);
+            let reservation = &first.reservation;
+            let mut message =
+                format!("{}/{} ({}) {what}", reservation.role, reservation.name, reservation.serial_number);
             // A full disk may have left thousands.
             if records.len() > 1 {
                 message.push_str(&format!(" (and {} more)", records.len() - 1));

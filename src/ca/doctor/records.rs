@@ -14,7 +14,7 @@ use crate::clock::rfc3339;
 use crate::files;
 use crate::identity::Role;
 use crate::revocation::{Crl, RevocationReason, RevocationSet};
-use crate::store::{Filter, Intent, Issuer, Record, Status, StoreError};
+use crate::store::{Filter, IssuerRecord, Record, RecordStatus, Reservation, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
 /// A CRL is reported this long before it expires.
@@ -97,10 +97,10 @@ impl Examiner<'_> {
         let mut outdated: BTreeMap<Role, u64> = BTreeMap::new();
         let (mut certificates, mut keys) = (MissingFiles::default(), MissingFiles::default());
         let compromised = compromised_keys(cluster)?;
-        let valid = Filter { status: Some(Status::Valid), ..Filter::default() };
+        let valid = Filter { status: Some(RecordStatus::Valid), ..Filter::default() };
         cluster.inventory.list(&valid, self.now, |record| {
             if record.issue.is_some_and(|issue| compromised.contains(&issue.public_key.0)) {
-                let Intent { role, name, serial_number, .. } = &record.intent;
+                let Reservation { role, name, serial_number, .. } = &record.reservation;
                 let message = format_args!(
                     "{role}/{name} ({serial_number}) is valid, but another certificate with the same key was revoked as compromised"
                 );
@@ -109,13 +109,13 @@ impl Examiner<'_> {
             if let Some(bundle) = bundle {
                 self.check_chain(cluster, bundle, &record)?;
             }
-            let intent = &record.intent;
+            let reservation = &record.reservation;
             if record.issue.is_some_and(|issue| issue.placed) {
-                certificates.check(cluster.locate(&intent.certificate_path));
-                intent.key_path.iter().for_each(|path| keys.check(cluster.locate(path)));
+                certificates.check(cluster.locate(&reservation.certificate_path));
+                reservation.key_path.iter().for_each(|path| keys.check(cluster.locate(path)));
             }
-            if self.profiles.leaf(intent.role).origin().digest != intent.profile {
-                *outdated.entry(intent.role).or_default() += 1;
+            if self.profiles.leaf(reservation.role).origin().digest != reservation.profile {
+                *outdated.entry(reservation.role).or_default() += 1;
             }
             self.examination.certificates += 1;
             (self.progress)(1);
@@ -151,8 +151,8 @@ impl Examiner<'_> {
         bundle: &TrustBundle,
         record: &Record,
     ) -> Result<(), CaError> {
-        let intent = &record.intent;
-        let certificate = match cluster.inventory.certificate(&record.issuer, intent.serial_number) {
+        let reservation = &record.reservation;
+        let certificate = match cluster.inventory.certificate(&record.issuer, reservation.serial_number) {
             Ok(certificate) => certificate,
             Err(error @ StoreError::Corrupt { .. }) => {
                 self.add_error(error.code(), None, &error);
@@ -164,7 +164,10 @@ impl Examiner<'_> {
         let at = self.now.max(certificate.not_before);
         // All roles have the client purpose; some have the server purpose as well.
         if let Err(error) = bundle.verify(&certificate.der, &[], Purpose::Client, at) {
-            let message = format_args!("{}/{} ({}): {error}", intent.role, intent.name, intent.serial_number);
+            let message = format_args!(
+                "{}/{} ({}): {error}",
+                reservation.role, reservation.name, reservation.serial_number
+            );
             self.error(error.code(), &message);
         }
         Ok(())

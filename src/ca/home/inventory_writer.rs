@@ -66,8 +66,8 @@ impl InventoryWriter {
         details: Value,
         reason: Option<&str>,
     ) -> Result<PathBuf, CaError> {
-        let serial_number = record.intent.serial_number;
-        let path = record.intent.key_path.as_deref().ok_or(StoreError::NoKey { serial_number })?;
+        let serial_number = record.reservation.serial_number;
+        let path = record.reservation.key_path.as_deref().ok_or(StoreError::NoKey { serial_number })?;
         let path = self.cluster.locate(path);
         // Checked under the lock: a newer pair may have replaced the file since the record was read.
         let public_key = Sha256::of(&PrivateKey::open(&path)?.public_key_info());

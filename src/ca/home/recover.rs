@@ -56,32 +56,32 @@ impl Authority {
     }
 
     fn abandon(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {
-        let intent = &record.intent;
-        let tag = intent.serial_number.to_string();
-        for path in intent.key_path.iter().chain([&intent.certificate_path]) {
+        let reservation = &record.reservation;
+        let tag = reservation.serial_number.to_string();
+        for path in reservation.key_path.iter().chain([&reservation.certificate_path]) {
             // Dropping a staged file removes it. A key without a certificate is of no use.
             drop(Staged::adopt(&self.cluster.locate(path), &tag));
         }
         self.settle(record, "reserved, never signed")?;
         Ok(RecoveryOutcome::Abandoned {
-            role: intent.role,
-            name: intent.name.clone(),
-            serial_number: intent.serial_number,
+            role: reservation.role,
+            name: reservation.name.clone(),
+            serial_number: reservation.serial_number,
         })
     }
 
     fn resume_placement(&mut self, record: &Record) -> Result<Option<RecoveryOutcome>, CaError> {
-        let (intent, inventory) = (&record.intent, &self.cluster.inventory);
-        let serial_number = intent.serial_number;
+        let (reservation, inventory) = (&record.reservation, &self.cluster.inventory);
+        let serial_number = reservation.serial_number;
         let new = inventory.certificate(&record.issuer, serial_number)?;
-        let old = match &intent.supersedes {
+        let old = match &reservation.supersedes {
             Some(old) => Some(inventory.certificate(&old.issuer, old.serial_number)?),
             None => None,
         };
         // A renewal with the same key did not stage a key file.
         let moves_key = old.as_ref().is_none_or(|old| old.public_key_info != new.public_key_info);
-        let key = intent.key_path.as_ref().filter(|_| moves_key).map(|path| self.cluster.locate(path));
-        let certificate = self.cluster.locate(&intent.certificate_path);
+        let key = reservation.key_path.as_ref().filter(|_| moves_key).map(|path| self.cluster.locate(path));
+        let certificate = self.cluster.locate(&reservation.certificate_path);
 
         let tag = serial_number.to_string();
         let read = |path: PathBuf, matches: MatchesCertificate| {
@@ -128,13 +128,13 @@ impl Authority {
     }
 
     fn placed(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {
-        let certificate = self.cluster.locate(&record.intent.certificate_path);
+        let certificate = self.cluster.locate(&record.reservation.certificate_path);
         files::sync_directory(files::parent(&certificate))?;
         self.settle(record, "issued, files placed")?;
         Ok(RecoveryOutcome::Placed {
-            role: record.intent.role,
-            name: record.intent.name.clone(),
-            serial_number: record.intent.serial_number,
+            role: record.reservation.role,
+            name: record.reservation.name.clone(),
+            serial_number: record.reservation.serial_number,
             certificate,
         })
     }
@@ -142,7 +142,7 @@ impl Authority {
     fn settle(&mut self, record: &Record, found: &str) -> Result<(), CaError> {
         let provenance = self.cluster.context.provenance(None);
         let transaction = self.cluster.inventory.begin(&provenance)?;
-        transaction.settle(&record.issuer, record.intent.serial_number, found)?.commit()?;
+        transaction.settle(&record.issuer, record.reservation.serial_number, found)?.commit()?;
         Ok(())
     }
 }

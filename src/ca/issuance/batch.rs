@@ -5,7 +5,7 @@
 //! rest:
 //!
 //! 1. Plan: profiles and file names were checked before; nothing exists yet.
-//! 2. Reserve: the serial numbers with their intent, in one durable transaction.
+//! 2. Reserve: the serial numbers with their reservation, in one durable transaction.
 //! 3. Sign: generate keys and sign certificates, write both under temporary names, and sync.
 //! 4. Commit: the certificates with their audit entries, in one durable transaction.
 //! 5. Place: rename the temporary files.
@@ -32,7 +32,7 @@ use crate::ca::error::CaError;
 use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement, Staged};
 use crate::keys::PrivateKey;
-use crate::store::{CertificateId, Intent};
+use crate::store::{CertificateId, Reservation};
 use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
 
 /// Certificates per transaction: large enough to amortize two durable writes, small enough that few are
@@ -76,8 +76,8 @@ impl Authority {
     ) -> Result<Vec<IssuedCertificate>, CaError> {
         let provenance = self.cluster.context.provenance(reason);
         let issuer = self.cluster.issuer.clone();
-        let intents: Vec<Intent> = jobs.iter().map(|job| job.intent(&self.cluster)).collect();
-        self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &intents)?.commit()?;
+        let reservations: Vec<Reservation> = jobs.iter().map(|job| job.reservation(&self.cluster)).collect();
+        self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &reservations)?.commit()?;
 
         let signing = SigningContext { root: &self.cluster.root, signer: &self.signer };
         let signed = signing.sign_all(&jobs, progress);
@@ -176,9 +176,9 @@ impl SigningContext<'_> {
 }
 
 impl Job<'_> {
-    fn intent(&self, cluster: &Cluster) -> Intent {
+    fn reservation(&self, cluster: &Cluster) -> Reservation {
         let identity = &self.planned.plan.identity;
-        Intent {
+        Reservation {
             serial_number: self.serial_number,
             role: identity.role,
             name: identity.name.clone(),

@@ -91,9 +91,10 @@ impl Cluster {
                 .map(|revocation| (record, revocation))
         });
         match compromised {
-            Some((record, revocation)) => {
-                Err(CaError::KeyCompromised { serial_number: record.intent.serial_number, at: revocation.at })
-            }
+            Some((record, revocation)) => Err(CaError::KeyCompromised {
+                serial_number: record.reservation.serial_number,
+                at: revocation.at,
+            }),
             None => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
 use crate::profile::ProfileSet;
-use crate::store::{Filter, Record, Status, StoreError};
+use crate::store::{Filter, Record, RecordStatus, StoreError};
 use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber, SubjectAltName};
 
 /// Options of a renewal.
@@ -89,7 +89,7 @@ impl Cluster {
     ) -> Result<Vec<Record>, CaError> {
         let filter = Filter {
             role,
-            status: Some(Status::Valid),
+            status: Some(RecordStatus::Valid),
             expires_before: Some(expires_before),
             newest: true,
             ..Filter::default()
@@ -113,7 +113,7 @@ impl Cluster {
         let now = self.context.now();
         let (jobs, refused) = self.renewal_jobs(profiles, records, renewal, now);
         let planned = jobs.into_iter().map(|(record, job)| PlannedRenewal {
-            supersedes: record.intent.serial_number,
+            supersedes: record.reservation.serial_number,
             planned: job.planned,
         });
         (planned.collect(), refused)
@@ -139,9 +139,9 @@ impl Cluster {
             match job {
                 Ok(job) => jobs.push((record, job)),
                 Err(error) => refused.push(NotRenewed {
-                    serial_number: record.intent.serial_number,
-                    role: record.intent.role,
-                    name: record.intent.name.clone(),
+                    serial_number: record.reservation.serial_number,
+                    role: record.reservation.role,
+                    name: record.reservation.name.clone(),
                     error,
                 }),
             }
@@ -158,12 +158,12 @@ impl Cluster {
         now: OffsetDateTime,
     ) -> Result<Job<'static>, CaError> {
         self.check_renewable(record)?;
-        let intent = &record.intent;
-        let old = self.inventory.certificate(&record.issuer, intent.serial_number)?;
+        let reservation = &record.reservation;
+        let old = self.inventory.certificate(&record.issuer, reservation.serial_number)?;
         let request = IssueRequest {
-            role: intent.role,
-            name: intent.name.clone(),
-            hosts: hosts_of(&old, &intent.name)?,
+            role: reservation.role,
+            name: reservation.name.clone(),
+            hosts: hosts_of(&old, &reservation.name)?,
             key: self.subject_key(record, &old, &renewal.key)?,
             validity: renewal.validity,
         };
@@ -204,14 +204,14 @@ impl Cluster {
     /// True if a key of this certificate or its predecessors was generated here, even if it was delivered
     /// and deleted since.
     fn made_the_key(&self, record: &Record) -> Result<bool, CaError> {
-        let made = |one: &Record| one.intent.key_path.is_some() || one.key_forgotten.is_some();
+        let made = |one: &Record| one.reservation.key_path.is_some() || one.key_forgotten.is_some();
         Ok(made(record) || self.inventory.lineage(&record.id())?.iter().any(made))
     }
 
     /// Paths of the old pair, if the files there are the old pair.
     fn old_files(&self, record: &Record, old: &Certificate, key: &SubjectKey) -> Result<Files, CaError> {
-        let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
-        let certificate = self.locate(&record.intent.certificate_path);
+        let recorded_key = record.reservation.key_path.as_deref().map(|path| self.locate(path));
+        let certificate = self.locate(&record.reservation.certificate_path);
         let key_path = match key {
             // A delivered and deleted key is restored at its path. If only the certificate was moved to
             // another directory, the new key belongs beside it.
@@ -241,8 +241,8 @@ impl Cluster {
 
     /// Paths in `directory`. A key that stays the same is not moved.
     fn new_files(&self, directory: &Path, record: &Record, key: &SubjectKey) -> Result<Files, CaError> {
-        let recorded_key = record.intent.key_path.as_deref().map(|path| self.locate(path));
-        let [certificate, new_key] = file_paths(directory, record.intent.role, &record.intent.name);
+        let recorded_key = record.reservation.key_path.as_deref().map(|path| self.locate(path));
+        let [certificate, new_key] = file_paths(directory, record.reservation.role, &record.reservation.name);
         let (key_path, made) = match key {
             SubjectKey::Generate(_) => (Some(new_key.clone()), Some(new_key)),
             SubjectKey::Existing(_) => (recorded_key, None),
@@ -258,20 +258,20 @@ impl Cluster {
 
     /// Refuses a certificate that has been replaced, and an identity that is revoked or on hold.
     fn check_renewable(&self, record: &Record) -> Result<(), CaError> {
-        let serial_number = record.intent.serial_number;
+        let serial_number = record.reservation.serial_number;
         if let Some(by) = &record.superseded_by {
             return Err(CaError::Superseded { serial_number, by: by.serial_number });
         }
         if record.issue.is_none() {
             return Err(StoreError::NotIssued { serial_number }.into());
         }
-        let issued = self.inventory.find_identity(record.intent.role, &record.intent.name)?;
+        let issued = self.inventory.find_identity(record.reservation.role, &record.reservation.name)?;
         let newest = issued.iter().find(|one| one.issue.is_some());
         match newest.into_iter().chain([record]).find_map(|one| Some((one, one.revocation?))) {
             Some((revoked, revocation)) => Err(CaError::IdentityRevoked {
-                role: record.intent.role,
-                name: record.intent.name.clone(),
-                serial_number: revoked.intent.serial_number,
+                role: record.reservation.role,
+                name: record.reservation.name.clone(),
+                serial_number: revoked.reservation.serial_number,
                 at: revocation.at,
                 reason: revocation.reason,
             }),
@@ -301,7 +301,7 @@ impl Authority {
         let now = self.cluster.context.now();
         let (jobs, refused) = self.cluster.renewal_jobs(profiles, records, &renewal, now);
         let (olds, jobs): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|(record, job)| (record.intent.serial_number, job)).unzip();
+            jobs.into_iter().map(|(record, job)| (record.reservation.serial_number, job)).unzip();
         for job in &jobs {
             // The directory may have been removed since the certificate was issued.
             files::make_private_directory(files::parent(&job.certificate_path))?;

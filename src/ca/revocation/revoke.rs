@@ -11,7 +11,7 @@ use crate::ca::error::CaError;
 use crate::ca::target::Target;
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
-use crate::store::{CertificateId, Filter, Record, Status, StoreError, Transaction};
+use crate::store::{CertificateId, Filter, Record, RecordStatus, StoreError, Transaction};
 use crate::x509::{Certificate, SerialNumber, Sha256};
 
 const HOLD: RevocationReason = RevocationReason::CertificateHold;
@@ -114,7 +114,7 @@ impl Cluster {
     /// [`CaError::NotOnHold`] if there are none, and the errors of [`Cluster::certificates_of`].
     pub fn certificates_on_hold(&self, role: Role, name: &Name) -> Result<Vec<Record>, CaError> {
         let certificates_of = self.certificates_of(role, name)?;
-        let newest = certificates_of.first().map(|record| record.intent.serial_number);
+        let newest = certificates_of.first().map(|record| record.reservation.serial_number);
         let held = |record: &Record| record.is_on_hold() || record.release_entry.is_some();
         let held: Vec<_> = certificates_of.into_iter().filter(held).collect();
         match newest {
@@ -148,7 +148,7 @@ impl Cluster {
         };
         let mut found = Vec::new();
         self.inventory.list(&filter, now, |record| {
-            if record.status(now) == Status::Valid || record.is_on_hold() {
+            if record.status(now) == RecordStatus::Valid || record.is_on_hold() {
                 found.push(record);
             }
             Ok::<_, CaError>(())
@@ -189,9 +189,9 @@ impl Authority {
                 changes.push(record.id());
             }
             revoked.push(Revoked {
-                serial_number: record.intent.serial_number,
-                role: record.intent.role,
-                name: record.intent.name.clone(),
+                serial_number: record.reservation.serial_number,
+                role: record.reservation.role,
+                name: record.reservation.name.clone(),
                 reason: before.filter(|_| already).map_or(reason, |before| before.reason),
                 revoked_at: before.map_or(at, |before| before.at),
                 already,
@@ -217,14 +217,14 @@ impl Authority {
         let mut released = Vec::with_capacity(records.len());
         let mut changes = Vec::new();
         for record in records {
-            let serial_number = record.intent.serial_number;
+            let serial_number = record.reservation.serial_number;
             let already = record.revocation.is_none() && record.release_entry.is_some();
             if record.is_on_hold() {
                 changes.push(record.id());
             } else if !already {
                 return Err(CaError::NotOnHold { serial_number });
             }
-            let (role, name) = (record.intent.role, record.intent.name.clone());
+            let (role, name) = (record.reservation.role, record.reservation.name.clone());
             released.push(Released { serial_number, role, name, already });
         }
         let crl = self

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::audit::Entry;
+use crate::audit::AuditEntry;
 use crate::ca::Cluster;
 use crate::clock::rfc3339;
 use crate::store::StoreError;
@@ -63,8 +63,8 @@ impl Row {
     }
 }
 
-impl From<Entry> for Row {
-    fn from(entry: Entry) -> Self {
+impl From<AuditEntry> for Row {
+    fn from(entry: AuditEntry) -> Self {
         let event = entry.event;
         Self {
             seq: entry.seq,

@@ -105,11 +105,11 @@ impl Bundle {
         let cluster = Cluster::open(&home, &session.context)?;
         let mut leaf = cluster.export(&target)?;
         let trust = cluster.trust_files()?;
-        let intent = &leaf.record.intent;
+        let reservation = &leaf.record.reservation;
         let identity = Identity {
             trust_domain: cluster.trust_domain().clone(),
-            role: intent.role,
-            name: intent.name.clone(),
+            role: reservation.role,
+            name: reservation.name.clone(),
         };
         let name = format!("{}{}", identity.role.file_prefix(), identity.name);
         let output =
@@ -145,7 +145,7 @@ impl Bundle {
             bundle: output,
             format: self.format.extension(),
             identity,
-            serial_number: leaf.record.intent.serial_number.to_string(),
+            serial_number: leaf.record.reservation.serial_number.to_string(),
             not_after: rfc3339(leaf.certificate.not_after),
             has_key,
         })))

@@ -11,7 +11,7 @@ use crate::ca::Cluster;
 use crate::clock::{parse_duration, parse_time, rfc3339};
 use crate::identity::{Identity, Role};
 use crate::revocation::RevocationReason;
-use crate::store::{Filter, Record, Status, StoreError};
+use crate::store::{Filter, Record, RecordStatus, StoreError};
 use crate::x509::SerialNumber;
 use crate::x509::inspect::{InspectedObject, inspect};
 
@@ -84,22 +84,22 @@ enum Standing {
 impl Standing {
     fn of(record: &Record, now: OffsetDateTime) -> Self {
         match record.status(now) {
-            Status::Reserved => Self::Reserved,
-            Status::Valid if record.superseded_by.is_some() => Self::Renewed,
-            Status::Valid => Self::Valid,
-            Status::Expired => Self::Expired,
-            Status::Revoked if record.is_on_hold() => Self::OnHold,
-            Status::Revoked => Self::Revoked,
+            RecordStatus::Reserved => Self::Reserved,
+            RecordStatus::Valid if record.superseded_by.is_some() => Self::Renewed,
+            RecordStatus::Valid => Self::Valid,
+            RecordStatus::Expired => Self::Expired,
+            RecordStatus::Revoked if record.is_on_hold() => Self::OnHold,
+            RecordStatus::Revoked => Self::Revoked,
         }
     }
 
     /// What the inventory calls it, which knows fewer words.
-    fn recorded(self) -> Status {
+    fn recorded(self) -> RecordStatus {
         match self {
-            Self::Reserved => Status::Reserved,
-            Self::Valid | Self::Renewed => Status::Valid,
-            Self::Expired => Status::Expired,
-            Self::OnHold | Self::Revoked => Status::Revoked,
+            Self::Reserved => RecordStatus::Reserved,
+            Self::Valid | Self::Renewed => RecordStatus::Valid,
+            Self::Expired => RecordStatus::Expired,
+            Self::OnHold | Self::Revoked => RecordStatus::Revoked,
         }
     }
 }
@@ -141,25 +141,25 @@ pub(crate) struct Row {
 
 impl Row {
     fn new(record: &Record, cluster: &Cluster, now: OffsetDateTime) -> Self {
-        let intent = &record.intent;
+        let reservation = &record.reservation;
         let identity = Identity {
             trust_domain: cluster.trust_domain().clone(),
-            role: intent.role,
-            name: intent.name.clone(),
+            role: reservation.role,
+            name: reservation.name.clone(),
         };
         Self {
             status: Standing::of(record, now),
-            serial_number: intent.serial_number.to_string(),
-            role: intent.role,
-            name: intent.name.to_string(),
+            serial_number: reservation.serial_number.to_string(),
+            role: reservation.role,
+            name: reservation.name.to_string(),
             spiffe_id: identity.to_string(),
-            certificate: cluster.locate(&intent.certificate_path).display().to_string(),
-            key: intent.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
+            certificate: cluster.locate(&reservation.certificate_path).display().to_string(),
+            key: reservation.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
             not_before: record.issue.map(|issue| rfc3339(issue.not_before)),
             not_after: record.issue.map(|issue| rfc3339(issue.not_after)),
             revoked_at: record.revocation.map(|revocation| rfc3339(revocation.at)),
             reason: record.revocation.map(|revocation| revocation.reason),
-            supersedes: intent.supersedes.as_ref().map(|old| old.serial_number),
+            supersedes: reservation.supersedes.as_ref().map(|old| old.serial_number),
             superseded_by: record.superseded_by.as_ref().map(|new| new.serial_number),
         }
     }
@@ -220,7 +220,7 @@ impl List {
             role: self.role,
             name: self.name,
             // "Expires within" is about certificates that still hold.
-            status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| Status::Valid)),
+            status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| RecordStatus::Valid)),
             expires_before: self.expires_within.map(|within| now.saturating_add(within)),
             issued_after: self.issued_after,
             issued_before: self.issued_before,
@@ -300,7 +300,7 @@ impl Show {
         let contents = match record.issue {
             Some(_) => {
                 let certificate =
-                    cluster.inventory().certificate(&record.issuer, record.intent.serial_number)?;
+                    cluster.inventory().certificate(&record.issuer, record.reservation.serial_number)?;
                 inspect(&certificate.der)?.into_iter().next()
             }
             None => None,
@@ -313,7 +313,7 @@ impl Show {
             lineage: Listing::new(&lineage, &cluster, now),
             row: Row::new(&record, &cluster, now),
             fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),
-            profile: record.intent.profile.to_string(),
+            profile: record.reservation.profile.to_string(),
             key_forgotten_at: forgotten.flatten().map(|entry| rfc3339(entry.event.provenance.at)),
             reserved_at: rfc3339(record.reserved_at),
             issued_by: provenance.as_ref().map(|provenance| provenance.actor.to_string()),

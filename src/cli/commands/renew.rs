@@ -134,7 +134,7 @@ impl Common {
 
 /// A profile says which key it would rather have; whoever types the command decides.
 fn note_advice(records: &[Record], profiles: &ProfileSet, session: &Session) {
-    let roles: BTreeSet<Role> = records.iter().map(|record| record.intent.role).collect();
+    let roles: BTreeSet<Role> = records.iter().map(|record| record.reservation.role).collect();
     for role in roles {
         if profiles.leaf(role).renewal().key() == RenewalKey::Rekey {
             session.note(format_args!(

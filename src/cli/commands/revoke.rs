@@ -13,7 +13,7 @@ use crate::ca::{Authority, BulkSelection, Cluster, PublishedCrl, Released, Revok
 use crate::clock::{parse_time, rfc3339};
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
-use crate::store::{Record, Status};
+use crate::store::{Record, RecordStatus};
 use crate::x509::SerialNumber;
 
 use super::gateways::{FollowUp, PushReport, Wait};
@@ -151,8 +151,8 @@ impl Revoke {
         for issue in revoked.iter().filter_map(|record| record.issue) {
             for other in cluster.inventory().find_public_key(&issue.public_key)? {
                 let serial_number = serial_number(&other);
-                if other.status(now) == Status::Valid && told.insert(serial_number) {
-                    let (role, name) = (other.intent.role, &other.intent.name);
+                if other.status(now) == RecordStatus::Valid && told.insert(serial_number) {
+                    let (role, name) = (other.reservation.role, &other.reservation.name);
                     session.note(format_args!(
                         "{role}/{name} ({serial_number}) still holds for the same key: revoke --public-key FILE \
                          revokes every certificate for the key in FILE, which may be a certificate"
@@ -202,7 +202,7 @@ fn to_revoke(cluster: &Cluster, target: &Target) -> Result<Record, Failure> {
 }
 
 fn serial_number(record: &Record) -> SerialNumber {
-    record.intent.serial_number
+    record.reservation.serial_number
 }
 
 /// Who would be hit.

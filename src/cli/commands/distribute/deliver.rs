@@ -145,8 +145,8 @@ impl Distribute {
         let listed = match &target {
             Target::Identity(..) => target.clone(),
             Target::Certificate(_) | Target::Serial(_) => {
-                let intent = cluster.find(&target)?.intent;
-                Target::Identity(intent.role, intent.name)
+                let reservation = cluster.find(&target)?.reservation;
+                Target::Identity(reservation.role, reservation.name)
             }
         };
         let jobs = jobs.filter(|job| job.target == listed);
@@ -161,10 +161,10 @@ impl Distribute {
     fn prepare<'a>(&self, cluster: &Cluster, job: &'a Job, trust: &TrustFiles) -> Result<Ready<'a>, Failure> {
         let leaf = cluster.export(&job.target)?;
         if self.forget_key && self.to.is_some() && leaf.key_pem.is_none() {
-            let serial_number = leaf.record.intent.serial_number;
+            let serial_number = leaf.record.reservation.serial_number;
             return Err(StoreError::NoKey { serial_number }.into());
         }
-        let stem = job.stem.clone().unwrap_or_else(|| FileStem::of_role(leaf.record.intent.role));
+        let stem = job.stem.clone().unwrap_or_else(|| FileStem::of_role(leaf.record.reservation.role));
         let TrustFiles { bundle, crl } = trust.clone();
         let package = Package::new(&stem, leaf.key_pem, leaf.certificate_pem, bundle, crl);
         Ok(Ready { job, record: leaf.record, package })
@@ -198,10 +198,10 @@ impl Distribute {
         ready: &Ready<'_>,
         ended: &Result<Delivered, DeliveryError>,
     ) -> Result<(), Failure> {
-        let intent = &ready.record.intent;
+        let reservation = &ready.record.reservation;
         let mut details = json!({
-            "role": intent.role,
-            "name": intent.name,
+            "role": reservation.role,
+            "name": reservation.name,
             "destination": ready.job.destination,
             "with_key": ready.package.has_key(),
         });
@@ -225,7 +225,7 @@ impl Distribute {
         let mut sent: BTreeMap<_, Vec<(&Ready<'_>, &mut Report)>> = BTreeMap::new();
         for (ready, report) in ready.iter().zip(reports) {
             if ready.package.has_key() {
-                sent.entry(ready.record.intent.serial_number).or_default().push((ready, report));
+                sent.entry(ready.record.reservation.serial_number).or_default().push((ready, report));
             }
         }
         for mut deliveries in sent.into_values() {
@@ -248,9 +248,9 @@ impl Distribute {
         destinations: &[&SshDestination],
     ) -> Result<PathBuf, Failure> {
         let details = json!({
-            "role": record.intent.role,
-            "name": record.intent.name,
-            "key": record.intent.key_path.as_ref().map(|path| path.to_string_lossy()),
+            "role": record.reservation.role,
+            "name": record.reservation.name,
+            "key": record.reservation.key_path.as_ref().map(|path| path.to_string_lossy()),
             "destinations": destinations,
         });
         let mut registrar = InventoryWriter::open(&session.home(), &session.context)?;

@@ -171,7 +171,7 @@ impl Plan {
         });
         Self {
             identity: ready.job.target.to_string(),
-            serial_number: ready.record.intent.serial_number.to_string(),
+            serial_number: ready.record.reservation.serial_number.to_string(),
             destination: ready.job.destination.clone(),
             files: files.collect(),
             reload: ready.job.reload.as_ref().map(|reload| reload.as_str().to_owned()),

@@ -121,7 +121,7 @@ impl Reach {
         let operator = format!("the operator {role}/{name}");
         let leaf = cluster.export(&Target::Identity(role, name));
         let leaf = leaf.map_err(|error| Failure::from(error).at(&operator))?;
-        let serial_number = leaf.record.intent.serial_number;
+        let serial_number = leaf.record.reservation.serial_number;
         let no_key = || Failure::from(StoreError::NoKey { serial_number }).at(&operator);
         let key = PrivateKey::from_pem(&leaf.key_pem.ok_or_else(no_key)?)?;
         Ok(ClientCredentials { chain: pem::certificates(&leaf.certificate_pem)?, key })
@@ -163,7 +163,7 @@ impl Plan {
     /// whether they enforce it.
     pub(crate) fn refuse_among(&self, records: &[Record]) -> Result<(), Failure> {
         let own = self.caller.chain.first().map(|leaf| leaf.serial_number);
-        match records.iter().map(|record| record.intent.serial_number).find(|one| Some(*one) == own) {
+        match records.iter().map(|record| record.reservation.serial_number).find(|one| Some(*one) == own) {
             Some(serial_number) => Err(Failure::new(
                 "gateways.operator_revoked",
                 format!(

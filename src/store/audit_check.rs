@@ -1,24 +1,30 @@
-//! Whether the rows are what the audit chain says they are.
+//! Comparison of the rows with the audit chain.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rusqlite::TransactionBehavior;
 
-use super::{Inventory, Issuer, Record, StoreError, row, transaction};
-use crate::audit::{Action, Entry, Head, Outcome};
+use super::details;
+use super::error::StoreError;
+use super::inventory::Inventory;
+use super::issuer::IssuerRecord;
+use super::record::Record;
+use super::row;
+use crate::audit::{Action, AuditEntry, Head, Outcome};
 
 impl Inventory {
-    /// Checks the audit chain, and the cluster, every certificate, revocation and CRL against it, so that a change
-    /// made outside this program is noticed; the end of the chain is the answer.
+    /// Verifies the audit chain, compares the cluster and every certificate, revocation and CRL with it, and
+    /// returns its head. Changes made by other programs are detected.
     ///
-    /// Whoever can write the file can write the chain anew; that shows against a [`Head`] noted elsewhere.
+    /// A user who can write the file can also rewrite the whole chain. That shows against a [`Head`] recorded
+    /// elsewhere.
     ///
     /// # Errors
-    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], [`StoreError::Unaccounted`], or what the
-    /// database says.
+    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], [`StoreError::Unaccounted`], or a
+    /// database error.
     pub fn check_against_audit(&self) -> Result<Head, StoreError> {
-        // All that follows sees the same state, whatever is written meanwhile.
+        // All queries below see the same state, whatever another process writes.
         let snapshot = rusqlite::Transaction::new_unchecked(&self.sql, TransactionBehavior::Deferred)?;
         let mut head = Head::EMPTY;
         let mut accounted = 0;
@@ -33,8 +39,8 @@ impl Inventory {
         for issuer in self.issuers()? {
             crls.check(&issuer)?;
         }
-        // Each entry accounts for at most one issue, or for how it stands with one revocation, and none is
-        // accounted for twice: where the numbers differ, there are rows that no entry told of.
+        // Each entry accounts for at most one issue or one revocation state, and none is accounted for twice. If
+        // the numbers differ, there are rows without an entry.
         let recorded: i64 = snapshot.query_row(
             "SELECT (SELECT count(*) FROM certificate WHERE issue_entry IS NOT NULL) \
                   + (SELECT count(*) FROM certificate WHERE revocation_entry IS NOT NULL)",
@@ -47,33 +53,34 @@ impl Inventory {
         }
     }
 
-    /// Refuses an entry of the cluster's making that the cluster, or its first issuer, is not like.
-    fn check_cluster(&self, entry: &Entry) -> Result<(), StoreError> {
+    /// Refuses a creation entry that differs from the cluster or its first issuer.
+    fn check_cluster(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         if entry.event.action != Action::ClusterInitialize {
             return Ok(());
         }
         let cluster = self.cluster()?;
         let first = format!("SELECT {} FROM issuer ORDER BY id LIMIT 1", row::ISSUER);
-        let told = |first: &Issuer| {
+        let matches = |first: &IssuerRecord| {
             entry.event.target == cluster.name.as_str()
                 && entry.event.details
-                    == transaction::initialize_details(&cluster, &first.key_id, &first.certificate)
+                    == details::initialize_details(&cluster, &first.key_id, &first.certificate)
         };
-        if self.collect(&first, [], row::issuer)?.first().is_some_and(told) {
+        if self.collect(&first, [], row::issuer)?.first().is_some_and(matches) {
             return Ok(());
         }
         Err(StoreError::Inconsistent { target: entry.event.target.clone(), entry: entry.seq })
     }
 
-    /// How many of the recorded issues and revocations this entry tells of: one, or none when it is about
-    /// something else, or about a hold or release that a later entry changed.
-    fn check_entry(&self, entry: &Entry) -> Result<u64, StoreError> {
-        let judge: fn(&Record, &Entry) -> Option<u64> = match (entry.event.action, entry.event.outcome) {
-            (Action::CertificateIssue, Outcome::Success) => issue_told,
+    /// The number of recorded issues and revocations that this entry accounts for: one, or zero for another kind
+    /// of entry and for a hold or release that a later entry changed.
+    fn check_entry(&self, entry: &AuditEntry) -> Result<u64, StoreError> {
+        let compare: fn(&Record, &AuditEntry) -> Option<u64> = match (entry.event.action, entry.event.outcome)
+        {
+            (Action::CertificateIssue, Outcome::Success) => issue_accounted,
             (
                 Action::CertificateHold | Action::CertificateRelease | Action::CertificateRevoke,
                 Outcome::Success,
-            ) => revocation_told,
+            ) => revocation_accounted,
             _ => return Ok(0),
         };
         let target = &entry.event.target;
@@ -81,21 +88,21 @@ impl Inventory {
         let records = serial_number.map_or(Ok(Vec::new()), |serial| self.find(serial))?;
         records
             .iter()
-            .find(|record| transaction::target(record) == *target)
-            .and_then(|record| judge(record, entry))
+            .find(|record| details::target(record) == *target)
+            .and_then(|record| compare(record, entry))
             .ok_or_else(|| StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
     }
 }
 
-/// The last entries about the CRLs of each issuer.
+/// Last entries about the CRLs of each issuer.
 #[derive(Default)]
 struct CrlEntries {
-    reserved: BTreeMap<String, Entry>,
-    published: BTreeMap<String, Entry>,
+    reserved: BTreeMap<String, AuditEntry>,
+    published: BTreeMap<String, AuditEntry>,
 }
 
 impl CrlEntries {
-    fn note(&mut self, entry: &Entry) {
+    fn note(&mut self, entry: &AuditEntry) {
         let last = match entry.event.action {
             Action::CrlReserve => &mut self.reserved,
             Action::CrlPublish => &mut self.published,
@@ -104,15 +111,15 @@ impl CrlEntries {
         last.insert(entry.event.target.clone(), entry.clone());
     }
 
-    /// Refuses an issuer whose newest CRL is not the last that was told of, or that would use a number
-    /// again: gateways take a number only once. (A restore skips numbers, so the next may be a later one.)
-    fn check(&self, issuer: &Issuer) -> Result<(), StoreError> {
+    /// Refuses an issuer whose newest CRL differs from the last entry, or that would reuse a CRL number: gateways
+    /// accept a number only once. A restore skips numbers, so the next one may be larger than expected.
+    fn check(&self, issuer: &IssuerRecord) -> Result<(), StoreError> {
         let target = issuer.key_id.to_string();
         let contradicts =
-            |entry: &Entry| StoreError::Inconsistent { target: target.clone(), entry: entry.seq };
+            |entry: &AuditEntry| StoreError::Inconsistent { target: target.clone(), entry: entry.seq };
         match (&issuer.crl, self.published.get(&target)) {
             (None, None) => {}
-            (Some(crl), Some(entry)) if entry.event.details == transaction::crl_details(crl) => {}
+            (Some(crl), Some(entry)) if entry.event.details == details::crl_details(crl) => {}
             (_, Some(entry)) => return Err(contradicts(entry)),
             (Some(crl), None) => {
                 return Err(StoreError::UnaccountedCrl { issuer: target, number: crl.number });
@@ -125,22 +132,22 @@ impl CrlEntries {
     }
 }
 
-/// Whether the number that an entry tells of is below `next`.
+/// Whether the CRL number of an entry is below `next`.
 fn is_below(details: &serde_json::Value, next: u64) -> bool {
     details["crl_number"].as_u64().is_some_and(|number| number < next)
 }
 
-fn issue_told(record: &Record, entry: &Entry) -> Option<u64> {
-    let told = record.issue.is_some_and(|issue| issue.entry == entry.seq)
-        && entry.event.details == transaction::issue_details(record);
-    told.then_some(1)
+fn issue_accounted(record: &Record, entry: &AuditEntry) -> Option<u64> {
+    let matches = record.issue.is_some_and(|issue| issue.entry == entry.seq)
+        && entry.event.details == details::issue_details(record);
+    matches.then_some(1)
 }
 
-fn revocation_told(record: &Record, entry: &Entry) -> Option<u64> {
+fn revocation_accounted(record: &Record, entry: &AuditEntry) -> Option<u64> {
     let last = record.revocation.map(|revocation| revocation.entry).or(record.release_entry)?;
     match last.cmp(&entry.seq) {
         Ordering::Greater => Some(0),
-        Ordering::Equal => (entry.event.details == transaction::revocation_details(record)).then_some(1),
+        Ordering::Equal => (entry.event.details == details::revocation_details(record)).then_some(1),
         Ordering::Less => None,
     }
 }
