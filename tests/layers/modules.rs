@@ -25,7 +25,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("store", &["audit", "clock", "error", "files", "identity", "profile", "revocation", "x509"]),
     ("keys", &["clock", "error", "files", "secret", "x509"]),
     ("age_stream", &["clock", "error", "secret"]),
-    ("sealed", &["clock", "error", "secret"]),
+    ("age_stream", &["clock", "error", "secret"]),
     // What every TLS endpoint needs.
     ("mtls", &["clock", "error", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
     // What is done.
@@ -41,7 +41,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "keys",
             "profile",
             "revocation",
-            "sealed",
+            "age_stream",
             "secret",
             "store",
             "x509",
