@@ -224,7 +224,7 @@ pub enum CaError {
         /// Name within the role.
         name: Name,
         /// Actual status.
-        status: Status,
+        status: RecordStatus,
     },
     /// Two requests of one call are for the same identity.
     #[error("{role}/{name} is requested twice")]

@@ -72,7 +72,7 @@ pub struct Gauges {
     /// Name of the cluster.
     pub cluster: ClusterName,
     /// Number of certificates by status.
-    pub counts: Counts,
+    pub counts: RecordCounts,
     /// The current CRL.
     pub crl: Option<CurrentCrl>,
     /// Expiry of the root.

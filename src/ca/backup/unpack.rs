@@ -79,7 +79,7 @@ pub(super) fn unpack(
         }
     }
     // Only reading to the end of the file proves that nothing was cut off.
-    io::copy(&mut sealed, &mut io::sink()).map_err(unreadable)?;
+    io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
     let missing = |part: Part| BackupError::MissingPart { name: part.name() };
     if !seen.contains(&Part::Database) {
         return Err(missing(Part::Database));

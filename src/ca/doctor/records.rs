@@ -60,7 +60,7 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    fn check_crl(&mut self, cluster: &Cluster, issuer: &Issuer, crl: &Crl) -> Result<(), CaError> {
+    fn check_crl(&mut self, cluster: &Cluster, issuer: &IssuerRecord, crl: &Crl) -> Result<(), CaError> {
         let (number, end) = (crl.number, rfc3339(crl.next_update));
         if crl.is_expired_at(self.now) {
             self.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));

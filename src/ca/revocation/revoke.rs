@@ -72,7 +72,7 @@ impl Cluster {
             self.refuse_root(|issuer| issuer.serial_number == serial_number)?;
         }
         let now = self.context.now();
-        let is_active = |record: &Record| record.status(now) == Status::Valid || record.is_on_hold();
+        let is_active = |record: &Record| record.status(now) == RecordStatus::Valid || record.is_on_hold();
         let mut candidates = self.candidates(target)?;
         if candidates.iter().any(is_active) {
             candidates.retain(is_active);
