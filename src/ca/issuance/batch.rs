@@ -5,7 +5,7 @@
 //! rest:
 //!
 //! 1. Plan: profiles and file names were checked before; nothing exists yet.
-//! 2. Reserve: the serial numbers with their reservation, in one durable transaction.
+//! 2. Reserve: serial numbers, identities and destinations, in one durable transaction.
 //! 3. Sign: generate keys and sign certificates, write both under temporary names, and sync.
 //! 4. Commit: the certificates with their audit entries, in one durable transaction.
 //! 5. Place: rename the temporary files.
