@@ -1,4 +1,4 @@
-//! Faults of an OpenBao in the middle of something, and what a hostile one can answer.
+//! Faults of an OpenBao during an operation, and responses of a hostile one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ use crate::eventually::eventually;
 use crate::front::{Front, Mode};
 use crate::home::Home;
 
-/// A home whose root's key, and four more, an OpenBao wraps that is reached through a front.
+/// A home with five keys, the root's among them, wrapped by an OpenBao behind a front.
 struct Wrapped {
     bao: Bao,
     front: Front,
@@ -55,7 +55,7 @@ impl Wrapped {
         std::iter::once(self.home.path("cluster.key")).chain(services).collect()
     }
 
-    /// The versions of the wrapping key under which they are wrapped.
+    /// Version of the wrapping key of each key.
     fn versions(&self) -> Vec<u64> {
         let version = |path: PathBuf| {
             let envelope: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -88,7 +88,7 @@ fn counted(outcomes: &[(String, String)], wanted: &str) -> usize {
 }
 
 #[test]
-fn a_process_unwraps_once_whatever_it_makes() {
+fn a_process_unwraps_the_root_key_once() {
     let Wrapped { front, home, bao: _bao } = Wrapped::by(Bao::start());
     let asks = |count: usize, arguments: &[&str]| {
         let before = front.asked("transit/decrypt/");
@@ -108,10 +108,10 @@ fn a_process_unwraps_once_whatever_it_makes() {
 }
 
 #[test]
-fn a_service_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_later() {
+fn a_rewrap_interrupted_by_a_killed_service_loses_no_key_and_resumes() {
     let mut wrapped = Wrapped::by(Bao::durable());
     wrapped.bao.post("transit/keys/ca-key/rotate", json!({}));
-    // It answers for the second key, and is gone.
+    // It responds for the second key, and is killed.
     wrapped.front.after(2, "transit/rewrap/", wrapped.bao.killer());
     let (exit, outcomes) = wrapped.rewrap();
     assert_eq!(exit, Some(4), "{outcomes:?}");
@@ -120,7 +120,7 @@ fn a_service_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_
     assert!(outcomes.iter().all(|(outcome, code)| outcome != "failed" || code == "kms.unavailable"));
     assert_eq!(wrapped.versions().iter().filter(|version| **version == 2).count(), done);
 
-    // It is back, and sealed as it is after every start.
+    // Restarted, and sealed as after every start.
     wrapped.bao.restart();
     let before = wrapped.versions();
     let (exit, outcomes) = wrapped.rewrap();
@@ -138,7 +138,7 @@ fn a_service_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_
 }
 
 #[test]
-fn a_service_that_is_away_fails_a_rewrap_once_and_not_key_by_key() {
+fn an_unavailable_service_is_tried_once_in_a_rewrap() {
     let wrapped = Wrapped::by(Bao::start());
     wrapped.bao.post("transit/keys/ca-key/rotate", json!({}));
     wrapped.front.set(Mode::Silent);
@@ -154,7 +154,7 @@ fn a_service_that_is_away_fails_a_rewrap_once_and_not_key_by_key() {
 }
 
 #[test]
-fn a_move_interrupted_by_the_end_of_the_new_service_is_finished_when_it_is_back() {
+fn a_move_interrupted_by_a_killed_service_resumes() {
     let wrapped = Wrapped::by(Bao::start());
     let mut new = Bao::durable();
     new.make_key("new-key");
@@ -163,7 +163,7 @@ fn a_move_interrupted_by_the_end_of_the_new_service_is_finished_when_it_is_back(
     wrapped.home.ok(&["ca-cert", "set", both.to_str().unwrap()]);
     let token = secret(&wrapped.home, "new-token", &new.token("new-key", json!({ "period": "768h" })));
     let set = ["kms", "set", "vault", &front.address, "new-key", "--token-file", &token];
-    // One for the trial, one for the root's key, and then the end.
+    // One for the round trip, one for the root key, then the service is killed.
     front.after(3, "transit/encrypt/", new.killer());
     let refusal = wrapped.home.refused(&set);
     assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.unavailable"), "{refusal:?}");
@@ -177,7 +177,7 @@ fn a_move_interrupted_by_the_end_of_the_new_service_is_finished_when_it_is_back(
     assert!(!fs::read_to_string(wrapped.home.path("kms.json")).unwrap().contains("previous"));
 }
 
-/// Gives a key a service of its own there.
+/// Gives a key a service of its own.
 fn set_own(home: &Home, bao: &Bao, address: &str, key: &str, path: &str) {
     bao.make_key(key);
     let (role_id, secret_id) = bao.app_role(None, key);
@@ -187,7 +187,7 @@ fn set_own(home: &Home, bao: &Bao, address: &str, key: &str, path: &str) {
 }
 
 #[test]
-fn a_service_for_one_key_does_not_cut_off_those_that_are_still_on_their_way() {
+fn a_service_for_one_key_keeps_the_previous_services_of_others() {
     let wrapped = Wrapped::by(Bao::start());
     let Wrapped { bao, front, home } = &wrapped;
     let new = Bao::start();
@@ -199,7 +199,7 @@ fn a_service_for_one_key_does_not_cut_off_those_that_are_still_on_their_way() {
     to.after(3, "transit/encrypt/", new.killer());
     let set = ["kms", "set", "vault", &to.address, "new-key", "--token-file", &token];
     assert_eq!(home.refused(&set).code, "kms.unavailable");
-    // Half of the keys are with the old service still. One that is at neither gets its own.
+    // Half of the keys are still wrapped by the old service. A key wrapped by neither gets its own.
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
     let path = secret(home, "own.key", "");
     fs::write(&path, key.to_pem().unwrap().expose()).unwrap();
@@ -211,7 +211,7 @@ fn a_service_for_one_key_does_not_cut_off_those_that_are_still_on_their_way() {
 }
 
 #[test]
-fn a_key_that_is_kept_elsewhere_keeps_its_own_service_when_the_others_are_converted() {
+fn a_key_outside_the_home_keeps_its_service_when_others_are_converted() {
     let wrapped = Wrapped::by(Bao::start());
     let Wrapped { bao, front, home } = &wrapped;
     let elsewhere = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ fn a_key_that_is_kept_elsewhere_keeps_its_own_service_when_the_others_are_conver
 }
 
 #[test]
-fn keys_with_services_of_their_own_are_rewrapped_where_the_cluster_has_none() {
+fn keys_with_their_own_service_are_rewrapped_without_a_cluster_service() {
     let bao = Bao::start();
     let home = Home::initialized();
     home.ok(&["ca-cert", "set", &bao.ca()]);
@@ -253,7 +253,7 @@ fn keys_with_services_of_their_own_are_rewrapped_where_the_cluster_has_none() {
 }
 
 #[test]
-fn a_key_behind_a_passphrase_moves_into_a_service_and_is_protected_by_one_of_them_alone() {
+fn a_key_with_a_passphrase_moves_to_a_service_and_has_one_protection() {
     let bao = Bao::start();
     bao.make_key("ca-key");
     let home = Home::initialized();
@@ -288,7 +288,7 @@ fn a_key_behind_a_passphrase_moves_into_a_service_and_is_protected_by_one_of_the
 }
 
 #[test]
-fn an_expired_token_is_told_as_what_it_is() {
+fn an_expired_token_is_reported_as_such() {
     let wrapped = Wrapped::by(Bao::start());
     let Wrapped { bao, front, home } = &wrapped;
     let token = bao.token("ca-key", json!({ "ttl": "6s", "explicit_max_ttl": "6s" }));
@@ -304,7 +304,7 @@ fn an_expired_token_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_role_whose_login_ran_out_logs_in_again() {
+fn an_approle_with_an_expired_login_logs_in_again() {
     let bao = Bao::start();
     bao.make_key("ca-key");
     bao.post("sys/mounts/team/engine", json!({ "type": "transit" }));
@@ -314,7 +314,7 @@ fn a_role_whose_login_ran_out_logs_in_again() {
         json!({ "policy": "path \"team/engine/+/ca-key\" { capabilities = [\"read\", \"update\"] }" }),
     );
     bao.post("sys/auth/machines", json!({ "type": "approle" }));
-    // A login is good for one request.
+    // A login is valid for one request.
     let role = json!({ "token_policies": ["ca"], "token_type": "service", "token_num_uses": 1 });
     bao.post("auth/machines/role/ca", role);
     let (_, id) = bao.request("GET", "auth/machines/role/ca/role-id", None, None).unwrap();
@@ -325,7 +325,7 @@ fn a_role_whose_login_ran_out_logs_in_again() {
     home.ok(&["ca-cert", "set", ca.to_str().unwrap()]);
     let file = secret(&home, "secret-id", secret_id["data"]["secret_id"].as_str().unwrap());
     let role_id = id["data"]["role_id"].as_str().unwrap();
-    // Both mounts are where nobody would look for them.
+    // Both mount paths are unusual.
     home.ok(&[
         "kms",
         "set",
@@ -350,7 +350,7 @@ fn a_role_whose_login_ran_out_logs_in_again() {
 }
 
 #[test]
-fn a_service_in_trouble_of_its_own_is_asked_a_few_times_and_no_more() {
+fn a_failing_service_is_retried_a_few_times() {
     let Wrapped { front, home, bao: _bao } = Wrapped::by(Bao::start());
     for (status, times, code) in
         [(500, 3, "kms.refused"), (502, 3, "kms.refused"), (429, 3, "kms.refused"), (503, 1, "kms.sealed")]
@@ -361,7 +361,7 @@ fn a_service_in_trouble_of_its_own_is_asked_a_few_times_and_no_more() {
         assert_eq!((refusal.exit, refusal.code.as_str()), (4, code), "{status}: {refusal:?}");
         assert_eq!(front.asked("transit/") - before, times, "{status}");
     }
-    // Where it would send us, nobody goes: the token would go along.
+    // Redirects are not followed: the token would be sent along.
     front.set(Mode::Broken(302));
     let refusal = home.refused(&["create-node"]);
     assert_eq!((refusal.code.as_str(), front.asked("elsewhere")), ("kms.protocol", 0), "{refusal:?}");
@@ -370,7 +370,7 @@ fn a_service_in_trouble_of_its_own_is_asked_a_few_times_and_no_more() {
 }
 
 #[test]
-fn an_answer_that_drips_is_given_up_in_time() {
+fn a_slow_response_is_abandoned_at_the_deadline() {
     let Wrapped { front, home, bao: _bao } = Wrapped::by(Bao::start());
     front.set(Mode::Dripping);
     let begin = Instant::now();
@@ -379,7 +379,7 @@ fn an_answer_that_drips_is_given_up_in_time() {
 }
 
 #[test]
-fn lies_of_a_service_are_found_out_and_the_key_stays_as_it_was() {
+fn false_responses_are_detected_and_leave_the_key_unchanged() {
     let wrapped = Wrapped::by(Bao::start());
     let Wrapped { bao, front, home } = &wrapped;
     let before = home.state();
@@ -391,17 +391,17 @@ fn lies_of_a_service_are_found_out_and_the_key_stays_as_it_was() {
     let another = BASE64_STANDARD.encode([7; 32]);
     let short = BASE64_STANDARD.encode([7; 31]);
     for (answer, code) in [
-        // A data key, and not the one that was wrapped.
+        // Another data key than the wrapped one.
         (data("plaintext", &another), "key.envelope_damaged"),
         (data("plaintext", &short), "kms.data_key"),
         (data("plaintext", "no base64"), "kms.data_key"),
         (json!({ "data": {} }), "kms.protocol"),
         (json!([]), "kms.protocol"),
-        // More than any answer has: no more than a part of it is read.
+        // Longer than the size limit: only a part of it is read.
         (data("plaintext", &"A".repeat(8 << 20)), "kms.protocol"),
     ] {
         let front = Front::of(bao);
-        // The same service at another address, where it lies.
+        // The same service at another address, with false responses.
         let kept = fs::read_to_string(home.path("kms.json")).unwrap();
         let mut moved: Value = serde_json::from_str(&kept).unwrap();
         moved["cluster"]["address"] = json!(front.address);
@@ -414,7 +414,7 @@ fn lies_of_a_service_are_found_out_and_the_key_stays_as_it_was() {
     }
     assert!(home.state() == before);
 
-    // A rewrap to what does not unwrap to the same: the old wrapping stays.
+    // A rewrap that unwraps to another data key: the old wrapping stays.
     bao.post("transit/keys/ca-key/rotate", json!({}));
     let stranger = bao.post("transit/encrypt/ca-key", json!({ "plaintext": another }));
     front.lie("transit/rewrap/", data("ciphertext", stranger["data"]["ciphertext"].as_str().unwrap()));
@@ -424,7 +424,7 @@ fn lies_of_a_service_are_found_out_and_the_key_stays_as_it_was() {
     assert_eq!(wrapped.versions(), [1; 5]);
     wrapped.all_open();
 
-    // One that gives back something else than it was given is never taken.
+    // A service that unwraps to other bytes than it wrapped is refused.
     let refusing = Front::of(bao);
     refusing.lie("transit/decrypt/", data("plaintext", &another));
     let both = home.write("both.pem", [&*front.ca, &refusing.ca].concat());
@@ -436,7 +436,7 @@ fn lies_of_a_service_are_found_out_and_the_key_stays_as_it_was() {
 }
 
 #[test]
-fn options_of_one_kind_of_service_are_refused_for_the_other() {
+fn options_of_one_kind_of_service_are_refused_for_another() {
     let home = Home::initialized();
     for arguments in [
         &["vault", "https://127.0.0.1:1", "k", "--client-cert", "x"][..],

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::home::Home;
 use crate::kmip_server::{KmipServer, Pki};
 
-/// `kms set kmip` with the client's certificate of `pki`, and `more`.
+/// `kms set kmip` with the client certificate of `pki`, and `more` arguments.
 fn set<'a>(address: &'a str, uid: &'a str, files: &'a [String; 3], more: &[&'a str]) -> Vec<&'a str> {
     let [ca, certificate, key] = files;
     let arguments = [
@@ -46,7 +46,7 @@ fn envelope(path: &Path) -> Value {
 }
 
 #[test]
-fn each_version_wraps_in_the_mode_that_it_has() {
+fn each_version_wraps_in_its_best_mode() {
     let mut server = KmipServer::start(&["1.2"]);
     let uid = server.administer("create");
     let (address, files) = (server.address(), files(&server.pki, "client"));
@@ -66,14 +66,14 @@ fn each_version_wraps_in_the_mode_that_it_has() {
         assert_eq!(wrapped["mode"].get("gcm").is_some(), gcm, "{versions:?}");
         home.ok(&["create-node", "--count", "3"]);
         home.ok(&["kms", "show", "--check"]);
-        // A server that learned more, or lost something, still opens it.
+        // It still opens with more or fewer versions.
         server.restart(&[]);
         home.ok(&["create-api-user", "alice"]);
     }
 }
 
 #[test]
-fn a_server_that_cannot_be_used_changes_nothing() {
+fn an_unusable_server_changes_nothing() {
     let mut server = KmipServer::start(&[]);
     let (good, inactive, signing) =
         (server.administer("create"), server.administer("inactive"), server.administer("signing"));
@@ -206,7 +206,7 @@ fn keys_move_between_kinds_of_service() {
 
 type Stream = rustls::StreamOwned<rustls::ServerConnection, TcpStream>;
 
-/// A server that speaks TLS with our CA's certificate and does to one caller what it likes.
+/// A TLS server with a certificate of our CA, which serves one connection with `serve`.
 fn hostile(pki: &Pki, serve: impl FnOnce(&mut Stream) + Send + 'static) -> (String, JoinHandle<()>) {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -241,7 +241,7 @@ fn read_request(stream: &mut Stream) -> std::io::Result<()> {
     stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()])
 }
 
-/// Answers every request with the next of these bytes.
+/// Sends the next of these responses to every request.
 fn answering(answers: Vec<Vec<u8>>) -> impl FnOnce(&mut Stream) + Send + 'static {
     move |stream| {
         for answer in answers {
@@ -272,7 +272,7 @@ fn response(operation: u32, payload: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn a_hostile_server_makes_nobody_allocate_hang_or_panic() {
+fn a_hostile_server_causes_no_allocation_hang_or_panic() {
     let pki = Pki::new();
     pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
     pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
@@ -302,7 +302,7 @@ fn a_hostile_server_makes_nobody_allocate_hang_or_panic() {
 }
 
 #[test]
-fn a_server_that_drips_its_answer_is_given_up_in_time() {
+fn a_slow_response_is_abandoned_at_the_deadline() {
     let pki = Pki::new();
     pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
     pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
@@ -311,7 +311,7 @@ fn a_server_that_drips_its_answer_is_given_up_in_time() {
         read_request(stream).unwrap();
         stream.write_all(&[0x42, 0x00, 0x7b, 0x01, 0, 0, 0x10, 0]).unwrap();
         stream.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        // A byte, a pause, and so on until nobody reads any more.
+        // Byte by byte, with pauses, until the client closes.
         while stream.write_all(&[0]).and_then(|()| stream.flush()).is_ok() {
             match stream.sock.read(&mut [0; 64]) {
                 Ok(0) => return,
@@ -329,7 +329,7 @@ fn a_server_that_drips_its_answer_is_given_up_in_time() {
 }
 
 #[test]
-fn a_server_that_does_not_decrypt_is_refused_before_anything_is_encrypted() {
+fn a_server_without_decrypt_is_refused_before_encryption() {
     let pki = Pki::new();
     pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
     pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
@@ -348,7 +348,7 @@ fn a_server_that_does_not_decrypt_is_refused_before_anything_is_encrypted() {
 }
 
 #[test]
-fn a_process_has_one_key_decrypted_whatever_it_makes() {
+fn a_process_unwraps_the_root_key_once() {
     let mut server = KmipServer::start(&[]);
     let uid = server.administer("create");
     let home = Home::initialized();
@@ -360,7 +360,7 @@ fn a_process_has_one_key_decrypted_whatever_it_makes() {
 }
 
 #[test]
-fn all_means_the_keys_with_services_of_their_own_too() {
+fn all_includes_keys_with_their_own_service() {
     let bao = crate::bao::Bao::start();
     bao.make_key("own-key");
     let mut server = KmipServer::start(&[]);
@@ -389,7 +389,7 @@ fn all_means_the_keys_with_services_of_their_own_too() {
     );
 }
 
-/// The way to a server, on which something happens at one of the connections, in its place.
+/// A proxy to a server that runs `then` in place of one of the connections.
 fn gate(port: u16, at: usize, then: impl FnOnce() + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -416,7 +416,7 @@ fn gate(port: u16, at: usize, then: impl FnOnce() + Send + 'static) -> String {
 }
 
 #[test]
-fn a_server_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_later() {
+fn a_rewrap_interrupted_by_a_killed_server_loses_no_key_and_resumes() {
     let mut server = KmipServer::start(&[]);
     let (old, new) = (server.administer("create"), server.administer("create"));
     let home = Home::initialized();
@@ -438,7 +438,7 @@ fn a_server_killed_in_the_middle_of_a_rewrap_costs_no_key_and_the_rest_is_done_l
         }
     };
     let wrapped_by = |uid: &str| keys.iter().filter(|key| envelope(key)["wrapped"]["key"] == uid).count();
-    // One connection is for the trial and all that is encrypted, and one more to decrypt each key.
+    // One connection for the round trip and every encryption, and one to decrypt each key.
     let at_gate = gate(server.port(), 3, server.killer());
     let mut moved: Value = serde_json::from_slice(&fs::read(home.path("kms.json")).unwrap()).unwrap();
     moved["cluster"]["address"] = json!(at_gate);

@@ -1,4 +1,4 @@
-//! A real PyKMIP server for one test, on a port of its own, with a PKI of its own.
+//! A real PyKMIP server for one test, with its own port and PKI.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::bao::{free_port, tool};
 
-/// How long the server may take to come up.
+/// Time limit of a start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/pykmip.py");
@@ -64,7 +64,7 @@ impl Pki {
     }
 }
 
-/// A server, and a client of it that makes and ends keys.
+/// A server, and an administrator's client that creates and destroys keys.
 pub(crate) struct KmipServer {
     server: Child,
     administrator: Option<(Child, BufReader<std::process::ChildStdout>)>,
@@ -73,11 +73,11 @@ pub(crate) struct KmipServer {
 }
 
 impl KmipServer {
-    /// One that speaks these versions; every one that it knows when none is named.
+    /// A server that offers these versions; without any, all that it supports.
     pub(crate) fn start(versions: &[&str]) -> Self {
         let pki = Pki::new();
         pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
-        // The owner of a key is known by the common name: the administrator and the CA are one.
+        // PyKMIP identifies the owner of a key by common name: administrator and CA share one.
         pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
         let port = free_port();
         let server = serve(&pki, port, versions);
@@ -103,13 +103,13 @@ impl KmipServer {
         self.port
     }
 
-    /// What kills it with all its children, from whatever thread.
+    /// Kills the server and its children, from any thread.
     pub(crate) fn killer(&self) -> impl FnOnce() + Send + use<> {
         let group = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw).unwrap();
         move || kill_process_group(group, Signal::KILL).unwrap()
     }
 
-    /// Asks the administrator's client: see `pykmip.py`.
+    /// Sends a request to the administrator's client, `pykmip.py`.
     pub(crate) fn administer(&mut self, request: &str) -> String {
         let (client, answers) = self.administrator.get_or_insert_with(|| {
             let mut client = Command::new(tool("python3"))
@@ -129,7 +129,7 @@ impl KmipServer {
         answer.trim().to_owned()
     }
 
-    /// Ends the server; its keys stay on its disk.
+    /// Stops the server; its keys stay on disk.
     pub(crate) fn stop(&mut self) {
         if let Some((mut client, _)) = self.administrator.take() {
             drop(client.stdin.take());
@@ -138,14 +138,14 @@ impl KmipServer {
         end(&mut self.server);
     }
 
-    /// The server again, with these versions, on its old disk.
+    /// Restarts the server with these versions and its old keys.
     pub(crate) fn restart(&mut self, versions: &[&str]) {
         self.stop();
         self.server = serve(&self.pki, self.port, versions);
         self.wait();
     }
 
-    /// The server's log, for a test that has to explain itself.
+    /// Log of the server, for messages of failed tests.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.pki.file("server.log")).unwrap_or_default()
     }
@@ -175,7 +175,7 @@ fn serve(pki: &Pki, port: u16, versions: &[&str]) -> Child {
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output)
-        // It leaves children behind when it is killed alone.
+        // Its children survive when it is killed alone.
         .process_group(0)
         .spawn()
         .unwrap()

@@ -1,13 +1,13 @@
-//! Keys that a stolen disk does not give away, with the real binary and real key management servers.
+//! Protection of private keys, with the real binary and real key management servers.
 //!
-//! | module | what it promises |
+//! | module | promise |
 //! |---|---|
-//! | [`faults`] | a service that dies, hangs or lies in the middle costs no key |
-//! | [`kmip`] | the same with a KMIP server of each version, and with hostile ones |
-//! | [`passphrase`] | a key behind a passphrase opens with it alone, here and in openssl |
-//! | [`pkcs11`] | a root whose key never leaves a SoftHSM token signs all that one in a file does |
-//! | [`signer`] | a root whose key never leaves an OpenBao signs all that one in a file does |
-//! | [`vault`] | keys wrapped by an OpenBao open with it alone, and every trouble of it has its words |
+//! | [`faults`] | no key is lost if a service dies, hangs or sends false responses |
+//! | [`kmip`] | keys wrapped by a KMIP server of each version, and by hostile ones |
+//! | [`passphrase`] | a key with a passphrase opens with it alone, here and in openssl |
+//! | [`pkcs11`] | a non-exportable root key in a SoftHSM token signs everything that a key file does |
+//! | [`signer`] | a non-exportable root key in an OpenBao signs everything that a key file does |
+//! | [`vault`] | keys wrapped by an OpenBao open with it alone; each of its failures has its own error |
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A root key behind a passphrase: it opens with the passphrase alone, and openssl reads it too.
+//! A root key with a passphrase: it opens with the passphrase alone, and openssl reads it too.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -16,11 +16,11 @@ fn passphrase_file(home: &Home, name: &str, text: &str) -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// A home whose root key is behind [`PASSPHRASE`], and the file that has it.
+/// A home whose root key is encrypted with [`PASSPHRASE`], and a passphrase file.
 fn protected() -> (Home, String) {
     let home = Home::empty();
     let file = passphrase_file(&home, "passphrase", &format!("{PASSPHRASE}\n"));
-    // The directory is not empty now; it is private already.
+    // Not empty any more, but already private.
     home.ok(&["initialize", "prod", "--passphrase-file", &file]);
     (home, file)
 }
@@ -45,13 +45,13 @@ fn every_command_that_needs_the_root_key_opens_it_with_the_passphrase() {
     let refusal = home.refused(&["create-api-user", "bob"]);
     assert_eq!((refusal.exit, refusal.code.as_str()), (2, "key.passphrase_needed"));
     assert!(refusal.hint.contains("--passphrase-file"), "{refusal:?}");
-    // What only looks needs no key.
+    // Commands that only read need no key.
     home.ok(&["list"]);
     home.ok(&["audit", "verify"]);
 }
 
 #[test]
-fn a_wrong_passphrase_says_no_more_than_that_and_changes_nothing() {
+fn a_wrong_passphrase_reveals_and_changes_nothing() {
     let (home, _) = protected();
     let before = home.state();
     for wrong in ["correct horse battery stapl", "? ?", "Correct horse battery staple"] {
@@ -65,7 +65,7 @@ fn a_wrong_passphrase_says_no_more_than_that_and_changes_nothing() {
 }
 
 #[test]
-fn openssl_reads_what_we_write() {
+fn openssl_reads_our_keys() {
     let (home, _) = protected();
     passphrase_file(&home, "openssl.pass", PASSPHRASE);
     let output = openssl(&["pkey", "-pubout"], home.path("cluster.key"), &home);
@@ -79,7 +79,7 @@ fn openssl_reads_what_we_write() {
 }
 
 #[test]
-fn we_read_what_openssl_writes() {
+fn keys_of_openssl_are_read() {
     for form in
         [&["-scrypt"][..], &["-v2", "aes-256-cbc"], &["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA512"]]
     {
@@ -149,7 +149,7 @@ fn protecting_a_linked_key_replaces_the_file_and_not_the_link() {
 }
 
 #[test]
-fn bad_passphrases_are_refused_before_anything_is_made() {
+fn bad_passphrases_are_refused_before_anything_is_created() {
     let home = Home::empty();
     for (text, code) in
         [("short", "key.weak_passphrase"), ("\nsecond line is long enough", "key.passphrase_empty")]
@@ -168,7 +168,7 @@ fn bad_passphrases_are_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_passphrase_comes_through_a_file_descriptor() {
+fn a_passphrase_is_read_from_a_file_descriptor() {
     let (home, _) = protected();
     let mut child = home
         .command(&["--json", "create-api-user", "alice", "--passphrase-fd", "0"])
@@ -181,7 +181,7 @@ fn a_passphrase_comes_through_a_file_descriptor() {
     Finished::from(child.wait_with_output().unwrap()).result();
 }
 
-/// Runs a command on a terminal, which `script` plays, and types each answer when it is asked for.
+/// Runs a command on a terminal, simulated by `script`, and types the answer to each prompt.
 fn on_terminal(home: &Home, arguments: &[&str], answers: &[(&str, &str)]) -> (bool, String) {
     let command = home.command(arguments);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -208,7 +208,7 @@ fn on_terminal(home: &Home, arguments: &[&str], answers: &[(&str, &str)]) -> (bo
 }
 
 #[test]
-fn on_a_terminal_a_passphrase_is_asked_for_and_a_new_one_twice() {
+fn a_terminal_prompts_for_a_passphrase_and_twice_for_a_new_one() {
     let home = Home::initialized();
     let new = "New passphrase of";
     let (done, said) =

@@ -1,4 +1,4 @@
-//! A root whose key never leaves a PKCS#11 token: a real SoftHSM, and one with faults.
+//! Non-exportable root keys in a PKCS#11 token: a real SoftHSM, and a faulty module.
 
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::home::{Finished, Home, Refusal};
 use crate::softhsm::{MODULE, PIN, SoftHsm};
 
-/// A SoftHSM and a home; the PIN is in the environment unless a test says otherwise.
+/// A SoftHSM and a home. The PIN is in the environment by default.
 struct Setup {
     hsm: SoftHsm,
     home: Home,
-    /// What cluster-ca finds in its environment.
+    /// Environment of cluster-ca.
     environment: Vec<(&'static str, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Setup {
         setup
     }
 
-    /// With the cluster `prod`, whose module has a fault when it is told to.
+    /// With the cluster `prod`, whose module fails on request.
     fn with_faulty_module() -> Self {
         let mut setup = Self::new();
         let module = setup.hsm.faulty_module();
@@ -75,7 +75,7 @@ impl Setup {
         self.run(&["initialize", "prod", "--signer", &uri(path, MODULE, query)])
     }
 
-    /// Refused, and nothing is made.
+    /// Checks that the command was refused and created nothing.
     fn no_cluster(&self, finished: &Finished) -> Refusal {
         for name in ["ca.db", "cluster.crt", "cluster.crl", "kms.json", "cluster.key"] {
             assert!(!self.home.path(name).exists(), "{name}");
@@ -88,7 +88,7 @@ impl Setup {
         Finished::from(self.command(&arguments).env("TOKEN_FAULT", fault).output().unwrap())
     }
 
-    /// How often the faulty module was asked to log in, and to sign.
+    /// Number of logins and of signatures asked of the faulty module.
     fn asked(&self) -> (usize, usize) {
         let log = fs::read_to_string(self.hsm.path("log")).unwrap_or_default();
         let count = |what| log.lines().filter(|line| *line == what).count();
@@ -120,7 +120,7 @@ fn uri(path: &str, module: &str, query: &str) -> String {
 }
 
 #[test]
-fn there_is_no_key_file_and_every_command_works() {
+fn every_command_works_without_a_key_file() {
     let setup = Setup::new();
     let made = setup.initialize("token=prod;object=root;type=private", "").result();
     assert_eq!((&made["key"], &made["key_protection"]["protection"]), (&Value::Null, &json!("held")));
@@ -144,7 +144,7 @@ fn there_is_no_key_file_and_every_command_works() {
 }
 
 #[test]
-fn the_root_is_the_same_as_one_whose_key_is_in_a_file() {
+fn the_root_certificate_has_the_form_of_one_with_a_key_file() {
     let setup = Setup::initialized();
     let file = Home::initialized();
     let text = |home: &Home| {
@@ -154,7 +154,7 @@ fn the_root_is_the_same_as_one_whose_key_is_in_a_file() {
             .output()
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        // Names of fields, extensions and algorithms; not what is random or of the moment.
+        // Fields, extensions and algorithms; no random or time-dependent values.
         let differs = |line: &str| {
             let digits = line.trim().chars().all(|c| c.is_ascii_hexdigit() || c == ':');
             digits || ["Not ", "Issuer:", "Subject:"].iter().any(|word| line.trim_start().starts_with(word))
@@ -167,7 +167,7 @@ fn the_root_is_the_same_as_one_whose_key_is_in_a_file() {
 }
 
 #[test]
-fn who_holds_the_key_is_told_and_tried() {
+fn the_token_is_reported_and_tested() {
     let setup = Setup::initialized();
     let held_by = uri("token=prod;object=root", MODULE, "");
     assert_eq!(setup.ok(&["key", "show"]), json!({ "key": null, "protection": "held", "by": held_by }));
@@ -184,7 +184,7 @@ fn who_holds_the_key_is_told_and_tried() {
         }
     }
     let setup = setup.without_pin();
-    // What only looks needs no PIN.
+    // Commands that only read need no PIN.
     for command in [&["key", "show"][..], &["kms", "show"], &["list"], &["crl", "show"]] {
         setup.ok(command);
     }
@@ -195,7 +195,7 @@ fn who_holds_the_key_is_told_and_tried() {
 }
 
 #[test]
-fn a_backup_comes_back_without_any_key_in_it() {
+fn a_backup_contains_no_key_and_can_be_restored() {
     let setup = Setup::initialized();
     setup.ok(&["create-api-user", "alice"]);
     let password = setup.private_file("password", "correct horse battery staple");
@@ -218,7 +218,7 @@ fn one_login_signs_a_whole_batch() {
 }
 
 #[test]
-fn a_wrong_pin_is_tried_once_and_never_again() {
+fn a_wrong_pin_is_tried_once() {
     let setup = Setup::with_faulty_module().without_pin();
     for wrong in ["9999", "1", &"1234".repeat(100)] {
         fs::write(setup.hsm.path("log"), "").unwrap();
@@ -235,7 +235,7 @@ fn a_wrong_pin_is_tried_once_and_never_again() {
 }
 
 #[test]
-fn the_last_try_before_a_token_locks_is_never_taken() {
+fn the_last_attempt_before_a_token_locks_is_not_used() {
     let setup = Setup::with_faulty_module();
     for (fault, code, logins) in [
         ("final-try", "pkcs11.pin_last_try", 0),
@@ -253,13 +253,13 @@ fn the_last_try_before_a_token_locks_is_never_taken() {
 }
 
 #[test]
-fn the_pin_comes_from_where_it_was_put_and_is_kept_only_when_asked() {
+fn the_pin_is_read_from_each_source_and_stored_only_on_request() {
     let setup = Setup::new().without_pin();
     let query = format!("&pin-source=file:{}", setup.private_file("source", "1234\r\nmore\n"));
     let (wrong, right) = (setup.private_file("wrong", "0000"), setup.private_file("right", PIN));
     let path = "token=prod;object=root";
 
-    // Nobody to ask; then each source, the nearer one before the one that lies farther away.
+    // No terminal to prompt on; then each source, in order of precedence.
     let refusal = setup.no_cluster(&setup.initialize(path, ""));
     assert_eq!((refusal.exit, refusal.code.as_str()), (2, "pkcs11.pin_needed"));
     assert!(refusal.hint.contains("CLUSTER_CA_PKCS11_PIN"), "{refusal:?}");
@@ -275,7 +275,7 @@ fn the_pin_comes_from_where_it_was_put_and_is_kept_only_when_asked() {
     let output = setup.command(&command).env("CLUSTER_CA_PKCS11_PIN", "0000").output();
     assert_eq!(output.unwrap().status.code(), Some(0));
 
-    // A file that others can read, that is empty, or that is gone.
+    // A file that other users can read, an empty one, a missing one.
     fs::set_permissions(setup.hsm.path("source"), Permissions::from_mode(0o644)).unwrap();
     assert_eq!(setup.refused(&["create-api-user", "x"]).code, "file.exposed");
     setup.private_file("source", "\n1234\n");
@@ -302,7 +302,7 @@ fn the_pin_comes_from_where_it_was_put_and_is_kept_only_when_asked() {
 }
 
 #[test]
-fn the_pin_is_asked_for_on_a_terminal() {
+fn a_terminal_prompts_for_the_pin() {
     let setup = Setup::initialized().without_pin();
     let command = setup.command(&["create-api-user", "alice"]);
     let words: Vec<&str> = std::iter::once(command.get_program())
@@ -325,14 +325,14 @@ fn the_pin_is_asked_for_on_a_terminal() {
 }
 
 #[test]
-fn a_token_with_keys_of_its_own_is_sent_no_pin() {
+fn a_token_with_its_own_keypad_is_sent_no_pin() {
     let setup = Setup::with_faulty_module().without_pin();
     setup.with_fault("pin-pad", &["create-api-user", "alice"]).result();
     assert_eq!(setup.refused(&["create-api-user", "bob"]).code, "pkcs11.pin_needed");
 }
 
 #[test]
-fn a_token_that_is_removed_while_it_signs_leaves_nothing_half_done() {
+fn a_token_removed_while_signing_leaves_nothing_half_done() {
     let setup = Setup::with_faulty_module();
     for fault in ["removed", "session-lost"] {
         let refusal = setup.with_fault(fault, &["create-node", "--count", "50"]).refusal();
@@ -352,7 +352,7 @@ fn a_token_that_is_removed_while_it_signs_leaves_nothing_half_done() {
 }
 
 #[test]
-fn what_the_token_signs_is_verified_before_it_is_believed() {
+fn signatures_of_the_token_are_verified() {
     let setup = Setup::with_faulty_module();
     for (fault, code) in [("foreign-signature", "kms.signature"), ("short-signature", "pkcs11.failed")] {
         for command in [&["create-api-user", "alice"][..], &["crl", "publish"], &["kms", "show", "--check"]] {
@@ -365,7 +365,7 @@ fn what_the_token_signs_is_verified_before_it_is_believed() {
 }
 
 #[test]
-fn a_public_key_that_somebody_planted_makes_no_root() {
+fn a_planted_public_key_is_refused_as_root() {
     let setup = Setup::new();
     setup.hsm.plant_public_key("01");
     let refusal = setup.no_cluster(&setup.initialize("object=root", ""));
@@ -380,7 +380,7 @@ fn a_public_key_that_somebody_planted_makes_no_root() {
 }
 
 #[test]
-fn a_key_that_took_the_place_of_the_roots_signs_nothing() {
+fn a_replaced_root_key_signs_nothing() {
     let setup = Setup::initialized();
     for kind in ["privkey", "pubkey"] {
         setup.hsm.tool("prod", &["--delete-object", "--type", kind, "--id", "01"]);
@@ -395,7 +395,7 @@ fn a_key_that_took_the_place_of_the_roots_signs_nothing() {
 }
 
 #[test]
-fn the_uri_must_mean_one_key_of_one_token() {
+fn the_uri_must_name_one_key_of_one_token() {
     let setup = Setup::new();
     setup.hsm.add_token("spare");
     setup.hsm.make_key("twin", "0a", &["--usage-sign"]);
@@ -416,13 +416,13 @@ fn the_uri_must_mean_one_key_of_one_token() {
     refused("token=prod;object=Root", 4, "pkcs11.key_missing", &["root (id=%01)", "twin (id=%0a)"]);
     refused("token=prod;object=root;id=%0a", 4, "pkcs11.key_missing", &[]);
     refused("token=prod;id=%0A%00", 4, "pkcs11.key_missing", &[]);
-    // The label is not enough; with the id it is.
+    // The label is ambiguous; label and id are not.
     setup.initialize("token=prod;manufacturer=SoftHSM%20project;object=twin;id=%0B", "").result();
     setup.ok(&["create-api-user", "alice"]);
 }
 
 #[test]
-fn a_key_that_is_not_fit_to_be_a_root_makes_none() {
+fn an_unsuitable_key_is_refused_as_root() {
     let setup = Setup::new();
     let hsm = &setup.hsm;
     hsm.make_key_of("rsa:2048", "rsa", "10", &["--usage-sign"]);
@@ -445,7 +445,7 @@ fn a_key_that_is_not_fit_to_be_a_root_makes_none() {
 }
 
 #[test]
-fn a_key_whose_leave_to_sign_ends_or_whose_custody_is_not_told_signs_nothing() {
+fn a_key_that_may_not_sign_or_hides_its_attributes_signs_nothing() {
     let setup = Setup::with_faulty_module();
     for (fault, why) in [("no-sign", "CKA_SIGN"), ("untold", "CKA_EXTRACTABLE")] {
         let refusal = setup.with_fault(fault, &["create-api-user", "alice"]).refusal();
@@ -456,7 +456,7 @@ fn a_key_whose_leave_to_sign_ends_or_whose_custody_is_not_told_signs_nothing() {
 }
 
 #[test]
-fn only_a_module_that_nobody_else_can_replace_is_loaded() {
+fn a_module_that_others_can_replace_is_not_loaded() {
     let setup = Setup::new();
     let refused = |module: &str| {
         let arguments = ["initialize", "prod", "--signer", &uri("object=root", module, "")];
@@ -473,7 +473,7 @@ fn only_a_module_that_nobody_else_can_replace_is_loaded() {
     }
     assert_eq!(refused(&at("nothing.so")), (3, "pkcs11.module_missing".to_owned()));
 
-    // A copy that works, until others could change it.
+    // A copy works until other users can change it.
     fs::copy(MODULE, at("copy.so")).unwrap();
     for mode in [0o777, 0o666, 0o664] {
         fs::set_permissions(at("copy.so"), Permissions::from_mode(mode)).unwrap();
@@ -487,13 +487,13 @@ fn only_a_module_that_nobody_else_can_replace_is_loaded() {
     assert_eq!(refused(&at("copy.so")), (1, "pkcs11.module_exposed".to_owned()));
     fs::set_permissions(at("."), Permissions::from_mode(0o700)).unwrap();
     setup.ok(&["initialize", "prod", "--signer", &uri("object=root", &at("copy.so"), "")]);
-    // It is looked at each time.
+    // Checked on every load.
     fs::set_permissions(at("copy.so"), Permissions::from_mode(0o646)).unwrap();
     assert_eq!(setup.refused(&["create-api-user", "alice"]).code, "pkcs11.module_exposed");
 }
 
 #[test]
-fn a_pin_in_an_argument_is_refused_and_repeated_nowhere() {
+fn a_pin_in_an_argument_is_refused_and_not_quoted() {
     let setup = Setup::new().without_pin();
     for query in ["&pin-value=471147", "&PIN-value=471147", "&pin-value:471147", "&471147"] {
         let refusal = setup.no_cluster(&setup.initialize("object=root", query));
@@ -507,7 +507,7 @@ fn a_pin_in_an_argument_is_refused_and_repeated_nowhere() {
 }
 
 #[test]
-fn the_options_of_one_signer_are_not_for_another() {
+fn options_of_one_signer_are_refused_for_another() {
     let setup = Setup::new();
     let token = uri("object=root", MODULE, "");
     let passphrase = setup.private_file("passphrase", "correct horse battery staple");

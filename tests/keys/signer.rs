@@ -1,4 +1,4 @@
-//! A root whose key never leaves the service that signs by it.
+//! Non-exportable root keys in an OpenBao.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ fn token_file(home: &Home, token: &str) -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// A server with the signing key `root-key`, and an empty home with a token that may sign by it.
+/// A server with the signing key `root-key`, and an empty home with a token that may use it.
 fn ready() -> (Bao, Home, String) {
     let bao = Bao::start();
     bao.post("transit/keys/root-key", json!({ "type": "ecdsa-p256" }));
@@ -46,7 +46,7 @@ fn initialize(bao: &Bao, home: &Home, token: &str) {
 }
 
 #[test]
-fn there_is_no_key_file_and_openssl_accepts_everything_that_is_signed() {
+fn openssl_accepts_every_signature_without_a_key_file() {
     let (bao, home, token) = ready();
     initialize(&bao, &home, &token);
     assert!(!home.path("cluster.key").exists());
@@ -68,7 +68,7 @@ fn there_is_no_key_file_and_openssl_accepts_everything_that_is_signed() {
 }
 
 #[test]
-fn a_rotation_at_the_service_does_not_change_the_root() {
+fn a_rotation_in_the_service_does_not_change_the_root() {
     let (bao, home, token) = ready();
     initialize(&bao, &home, &token);
     bao.post("transit/keys/root-key/rotate", json!({}));
@@ -78,7 +78,7 @@ fn a_rotation_at_the_service_does_not_change_the_root() {
 }
 
 #[test]
-fn a_service_that_does_not_sign_is_told_and_leaves_nothing_signed() {
+fn a_service_that_does_not_sign_is_reported_and_nothing_is_issued() {
     let (mut bao, home, token) = ready();
     initialize(&bao, &home, &token);
     bao.post(
@@ -96,7 +96,7 @@ fn a_service_that_does_not_sign_is_told_and_leaves_nothing_signed() {
 }
 
 #[test]
-fn a_key_that_cannot_sign_makes_no_cluster() {
+fn a_key_that_cannot_sign_is_refused_as_root() {
     let (bao, home, token) = ready();
     bao.make_key("wraps");
     let (ca, root) = (bao.ca(), home.write("root-token", "root"));

@@ -1,12 +1,11 @@
-//! Tokens of a real SoftHSM for one test, in a directory of their own, and a module between it and
-//! cluster-ca that has one fault.
+//! Tokens of a real SoftHSM for one test, and a faulty module between it and cluster-ca.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The module, where Debian has it.
+/// Path of the module in Debian.
 pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// The user PIN of every token here.
@@ -38,7 +37,7 @@ impl SoftHsm {
         self.directory.path().join(name)
     }
 
-    /// What leads a process to these tokens.
+    /// Points a process to these tokens.
     pub(crate) fn lead(&self, command: &mut Command) {
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env_remove("CLUSTER_CA_PKCS11_PIN");
     }
@@ -48,13 +47,13 @@ impl SoftHsm {
         self.run("softhsm2-util", &new);
     }
 
-    /// `pkcs11-tool` on a token, logged in.
+    /// Runs `pkcs11-tool` on a token, logged in.
     pub(crate) fn tool(&self, token: &str, arguments: &[&str]) -> String {
         let first = ["--module", MODULE, "--token-label", token, "--login", "--pin", PIN];
         self.run("pkcs11-tool", &[&first, arguments].concat())
     }
 
-    /// Makes a key pair on P-256 in the token `prod`; `more` says what it may do.
+    /// Generates a P-256 key pair in the token `prod`; `more` sets its usage.
     pub(crate) fn make_key(&self, label: &str, id: &str, more: &[&str]) {
         self.make_key_of("EC:prime256v1", label, id, more);
     }
@@ -64,7 +63,7 @@ impl SoftHsm {
         self.tool("prod", &[&new, more].concat());
     }
 
-    /// Puts a public key of somebody else into the token, which needs no PIN.
+    /// Writes a foreign public key to the token, which needs no PIN.
     pub(crate) fn plant_public_key(&self, id: &str) {
         let (private, public) = (self.path("planted.key"), self.path("planted.der"));
         let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
@@ -75,19 +74,19 @@ impl SoftHsm {
         self.run("pkcs11-tool", &[&["--module", MODULE, "--token-label", "prod"], &write[..]].concat());
     }
 
-    /// Takes the token away: what is kept of it goes elsewhere.
+    /// Removes the tokens by moving their files.
     pub(crate) fn remove_tokens(&self) {
         fs::rename(self.path("tokens"), self.path("elsewhere")).unwrap();
         fs::create_dir(self.path("tokens")).unwrap();
     }
 
-    /// The module that has faults, compiled.
+    /// Compiles the faulty module.
     pub(crate) fn faulty_module(&self) -> String {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/token_fault.c");
         self.compile(source, "fault.so")
     }
 
-    /// A library, compiled from C.
+    /// Compiles a library from C.
     pub(crate) fn compile(&self, source: &str, name: &str) -> String {
         let library = self.path(name).into_os_string().into_string().unwrap();
         self.run("cc", &["-shared", "-fPIC", "-o", &library, source]);

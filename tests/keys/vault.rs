@@ -19,7 +19,7 @@ fn secret(home: &Home, name: &str, text: &str) -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// A server with the key `ca-key`, and a home that believes it and has a token for it in a file.
+/// A server with the key `ca-key`, and a home that trusts it, with a token file.
 fn ready() -> (Bao, Home, String) {
     let bao = Bao::start();
     bao.make_key("ca-key");
@@ -29,7 +29,7 @@ fn ready() -> (Bao, Home, String) {
     (bao, home, token)
 }
 
-/// The same with the root's key wrapped.
+/// As [`ready`], with the root key wrapped.
 fn wrapped() -> (Bao, Home, String) {
     let (bao, home, token) = ready();
     home.ok(&["kms", "set", "vault", &bao.address, "ca-key", "--token-file", &token]);
@@ -50,7 +50,7 @@ fn write_private(path: &Path, contents: &str) {
 }
 
 #[test]
-fn a_wrapped_root_signs_and_its_file_gives_nothing_away() {
+fn a_wrapped_root_key_signs_and_its_file_reveals_nothing() {
     let (bao, home, token) = ready();
     let plain = key_text(&home);
     let set = home.ok(&["kms", "set", "vault", &bao.address, "ca-key", "--token-file", &token]);
@@ -74,7 +74,7 @@ fn a_wrapped_root_signs_and_its_file_gives_nothing_away() {
     let key = home.ok(&["key", "show"]);
     assert_eq!((&key["protection"], &key["wrapping_key"]), (&"kms".into(), &"ca-key".into()));
     assert_eq!(key["key"], home.path("cluster.key").to_str().unwrap());
-    // Its token is nowhere but in the private file.
+    // The token is only in the private file.
     let token = fs::read_to_string(token).unwrap();
     for output in [said, home.run(&["audit", "list"]), home.run(&["--json", "kms", "show"])] {
         assert!(!output.stdout.contains(token.trim()));
@@ -123,7 +123,7 @@ fn an_envelope_altered_in_each_field_does_not_open() {
 }
 
 #[test]
-fn nothing_is_changed_by_a_service_that_cannot_be_used() {
+fn an_unusable_service_changes_nothing() {
     let (bao, home, token) = ready();
     bao.post("transit/keys/signs", json!({ "type": "ecdsa-p256" }));
     bao.post("transit/keys/derived", json!({ "derived": true }));
@@ -142,7 +142,7 @@ fn nothing_is_changed_by_a_service_that_cannot_be_used() {
     let code = |exit: i32, code: &str| (exit, code.to_owned());
     assert_eq!(set(&[&nobody, "ca-key", "--token-file", &token]), code(4, "kms.unavailable"));
     assert_eq!(set(&[&bao.address, "ca-key", "--token-file", &bad]), code(4, "kms.token_refused"));
-    // The documented policy does not name it, so that it reads as denied; root sees that it is missing.
+    // The documented policy does not cover it: denied. The root token shows that it is missing.
     assert_eq!(set(&[&bao.address, "missing", "--token-file", &token]), code(4, "kms.denied"));
     assert_eq!(set(&[&bao.address, "missing", "--token-file", &root]), code(4, "kms.key_missing"));
     let (status, _) = bao.request("GET", "transit/keys/missing", None, None).unwrap();
@@ -176,7 +176,7 @@ fn nothing_is_changed_by_a_service_that_cannot_be_used() {
 }
 
 #[test]
-fn a_server_with_a_certificate_of_another_ca_gets_no_token() {
+fn a_server_certificate_of_another_ca_gets_no_token() {
     let (bao, home, token) = ready();
     home.ok(&["ca-cert", "set", home.path("cluster.crt").to_str().unwrap()]);
     let refusal = home.refused(&["kms", "set", "vault", &bao.address, "ca-key", "--token-file", &token]);
@@ -187,7 +187,7 @@ fn a_server_with_a_certificate_of_another_ca_gets_no_token() {
 }
 
 #[test]
-fn the_ca_of_services_is_set_shown_given_back_and_unset() {
+fn the_ca_of_services_is_set_shown_exported_and_unset() {
     let home = Home::initialized();
     assert!(home.ok(&["ca-cert", "status"])["certificates"].as_array().unwrap().is_empty());
     assert_eq!(home.refused(&["ca-cert", "download"]).code, "ca.no_service_ca");
@@ -209,7 +209,7 @@ fn the_ca_of_services_is_set_shown_given_back_and_unset() {
 }
 
 #[test]
-fn a_role_logs_in_with_its_secret_in_a_namespace_of_its_own() {
+fn an_approle_logs_in_within_a_namespace() {
     let bao = Bao::start();
     bao.post("sys/namespaces/team", json!({}));
     bao.post_in(Some("team"), "sys/mounts/transit", json!({ "type": "transit" }));
@@ -225,7 +225,7 @@ fn a_role_logs_in_with_its_secret_in_a_namespace_of_its_own() {
     home.ok(&[&login[..], &["--secret-id-file", &file]].concat());
     home.ok(&["create-api-user", "alice"]);
 
-    // Kept nowhere: the environment supplies it, or the command says that it is missing.
+    // Not stored: the environment supplies it, or the command reports that it is missing.
     let mut set = home.command(&[&["--json"], &login[..], &["--do-not-keep-secrets"]].concat());
     Finished::from(set.env("CLUSTER_CA_KMS_SECRET_ID", &secret_id).output().unwrap()).result();
     assert!(!fs::read_to_string(home.path("kms.json")).unwrap().contains(&secret_id));
@@ -235,7 +235,7 @@ fn a_role_logs_in_with_its_secret_in_a_namespace_of_its_own() {
 }
 
 #[test]
-fn every_trouble_of_the_service_has_words_of_its_own_and_leaves_the_key_whole() {
+fn each_failure_of_the_service_has_its_own_error_and_loses_no_key() {
     let (mut bao, home, _) = wrapped();
     let before = home.state();
     let refused = |code: &str| {
@@ -248,7 +248,7 @@ fn every_trouble_of_the_service_has_words_of_its_own_and_leaves_the_key_whole() 
     bao.post("sys/policies/acl/ca-key", policy);
     refused("kms.denied");
     bao.policy(None, "ca-key");
-    // Its version shut off, and back.
+    // Its version disabled, and enabled again.
     bao.post("transit/keys/ca-key/rotate", json!({}));
     bao.post("transit/keys/ca-key/config", json!({ "min_decryption_version": 2 }));
     refused("kms.key_version_refused");
@@ -261,12 +261,12 @@ fn every_trouble_of_the_service_has_words_of_its_own_and_leaves_the_key_whole() 
     refused("kms.unavailable");
     let after = home.state();
     assert!(before != after, "alice was issued");
-    // What needs no key still works.
+    // Commands that need no key still work.
     home.ok(&["audit", "verify"]);
 }
 
 #[test]
-fn a_deleted_key_and_a_revoked_token_are_told_apart() {
+fn a_deleted_key_and_a_revoked_token_are_distinguished() {
     let (bao, home, token) = wrapped();
     bao.post("transit/keys/ca-key/config", json!({ "deletion_allowed": true }));
     bao.request("DELETE", "transit/keys/ca-key", None, None).unwrap();
@@ -277,7 +277,7 @@ fn a_deleted_key_and_a_revoked_token_are_told_apart() {
 }
 
 #[test]
-fn a_service_that_never_answers_is_given_up_in_time() {
+fn a_service_that_never_responds_is_abandoned_at_the_deadline() {
     let (_bao, home, token) = ready();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("https://{}", silent.local_addr().unwrap());
@@ -288,7 +288,7 @@ fn a_service_that_never_answers_is_given_up_in_time() {
 }
 
 #[test]
-fn an_answer_that_is_no_vault_is_refused() {
+fn a_server_other_than_vault_is_refused() {
     // Plain text where TLS is expected.
     let (_bao, home, token) = ready();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -304,7 +304,7 @@ fn an_answer_that_is_no_vault_is_refused() {
 }
 
 #[test]
-fn a_rotation_is_followed_by_rewrap_and_told_key_by_key() {
+fn a_rewrap_after_a_rotation_reports_each_key() {
     let (bao, home, _) = wrapped();
     let first = envelope(&home.path("cluster.key"));
     let current = home.ok(&["kms", "rewrap"]);
@@ -323,7 +323,7 @@ fn a_rotation_is_followed_by_rewrap_and_told_key_by_key() {
 }
 
 #[test]
-fn a_failing_rewrap_says_which_key_and_leaves_it_opening() {
+fn a_failed_rewrap_names_the_key_and_leaves_it_usable() {
     let (bao, home, _) = wrapped();
     bao.post("transit/keys/ca-key/rotate", json!({}));
     let rules = "path \"transit/+/ca-key\" { capabilities = [\"read\", \"update\"] }
@@ -339,7 +339,7 @@ fn a_failing_rewrap_says_which_key_and_leaves_it_opening() {
 }
 
 #[test]
-fn the_keys_move_to_another_service_and_the_old_one_is_not_needed_again() {
+fn keys_move_to_another_service_and_need_the_old_one_no_more() {
     let (mut old, home, _) = wrapped();
     let new = Bao::start();
     new.make_key("new-key");
@@ -357,7 +357,7 @@ fn the_keys_move_to_another_service_and_the_old_one_is_not_needed_again() {
 }
 
 #[test]
-fn a_new_token_is_set_while_the_old_one_does_not_hold_any_more() {
+fn a_new_token_replaces_an_expired_one() {
     let (bao, home, token) = wrapped();
     bao.post("auth/token/revoke", json!({ "token": fs::read_to_string(token).unwrap().trim() }));
     assert_eq!(home.refused(&["create-api-user", "alice"]).code, "kms.token_refused");
@@ -368,7 +368,7 @@ fn a_new_token_is_set_while_the_old_one_does_not_hold_any_more() {
 }
 
 #[test]
-fn a_key_of_its_own_is_wrapped_by_itself_until_it_is_converted() {
+fn a_key_with_its_own_service_stays_apart_until_it_is_converted() {
     let (bao, home, token) = wrapped();
     bao.make_key("gateway-key");
     let (role_id, secret_id) = bao.app_role(None, "gateway-key");
@@ -392,7 +392,7 @@ fn a_key_of_its_own_is_wrapped_by_itself_until_it_is_converted() {
     assert_eq!(envelope(&key)["wrapped"]["key"], "gateway-key");
     assert_eq!(home.ok(&["kms", "show"])["wrapped"].as_array().unwrap().len(), 2);
 
-    // What the gateway's machine is given opens this key, and knows nothing of the cluster's.
+    // The exported configuration opens this key and not the cluster's keys.
     let exported = home.path("gateway-kms.json");
     home.ok(&["kms", "export", path, exported.to_str().unwrap()]);
     assert!(!fs::read_to_string(&exported).unwrap().contains(fs::read_to_string(&token).unwrap().trim()));
@@ -438,7 +438,7 @@ fn unset_is_refused_while_keys_are_wrapped_unless_the_downgrade_is_allowed() {
 }
 
 #[test]
-fn a_downgrade_says_what_is_weaker_now() {
+fn a_downgrade_reports_the_weaker_protection() {
     let (_bao, home, _) = wrapped();
     let said = home.run(&["kms", "unset", "--allow-downgrade"]);
     assert!(said.exit == Some(0) && said.stdout.contains("weaker now"), "{said:?}");
@@ -447,7 +447,7 @@ fn a_downgrade_says_what_is_weaker_now() {
 }
 
 #[test]
-fn a_periodic_token_is_renewed_when_half_of_its_life_is_over() {
+fn a_periodic_token_is_renewed_after_half_of_its_lifetime() {
     let (bao, home, _) = ready();
     let token = bao.token("ca-key", json!({ "period": "8s" }));
     let file = secret(&home, "short", &token);
@@ -461,7 +461,7 @@ fn a_periodic_token_is_renewed_when_half_of_its_life_is_over() {
 }
 
 #[test]
-fn a_configuration_that_others_can_read_is_not_used() {
+fn a_configuration_readable_by_others_is_refused() {
     let (_bao, home, _) = wrapped();
     fs::set_permissions(home.path("kms.json"), Permissions::from_mode(0o640)).unwrap();
     assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exposed");
@@ -471,7 +471,7 @@ fn a_configuration_that_others_can_read_is_not_used() {
     assert!(!refusal.words().contains("s.secret"), "{refusal:?}");
 }
 
-/// Kills a command at each of its system calls that change the disk, one after the other.
+/// Kills a command at each of its system calls that change the disk, in turn.
 fn killed_at_each_step(home: &Home, arguments: &[&str], check: impl Fn(&Home, usize)) -> usize {
     const CALLS: &str = "fsync,fdatasync,rename,renameat,renameat2,unlink,pwrite64,write";
     for step in 1.. {
@@ -495,7 +495,7 @@ fn killed_at_each_step(home: &Home, arguments: &[&str], check: impl Fn(&Home, us
 }
 
 #[test]
-fn a_move_killed_at_any_step_leaves_a_key_that_opens_and_can_be_finished() {
+fn a_move_killed_at_any_step_leaves_a_usable_key_and_resumes() {
     let (bao, home, token) = wrapped();
     bao.make_key("new-key");
     let root = secret(&home, "root-token", "root");
@@ -519,7 +519,7 @@ fn a_move_killed_at_any_step_leaves_a_key_that_opens_and_can_be_finished() {
 }
 
 #[test]
-fn a_rewrap_killed_at_any_step_leaves_a_key_that_opens_and_can_be_resumed() {
+fn a_rewrap_killed_at_any_step_leaves_a_usable_key_and_resumes() {
     let (bao, home, _) = wrapped();
     bao.post("transit/keys/ca-key/rotate", json!({}));
     killed_at_each_step(&home, &["kms", "rewrap"], |copy, step| {

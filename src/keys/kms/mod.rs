@@ -1,6 +1,6 @@
 //! Key management services (KMS) that wrap the data keys of envelopes, and signers that hold the root key.
 //!
-//! A kind of service is one folder here that implements [`Kms`], and one line in `registry`. Everything
+//! A kind of service is one folder here that implements [`ServiceKind`], and one line in `registry`. Everything
 //! else uses [`KmsService`], [`WrappedKey`] and [`KeyWrap`].
 //!
 //! | module | contents |
@@ -35,7 +35,7 @@ pub use key_wrap::{KeyWrap, Rewrap, test_round_trip};
 pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier};
 pub use pkcs11::{PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use registry::{KmsService, WrappedKey};
-pub use service::{Kms, Rotation, WrappedForm};
+pub use service::{Rotation, ServiceKind, WrappedForm};
 pub use signing_service::SigningService;
 pub use trust_anchors::{KmsTrustAnchors, ca_fingerprints};
 pub use vault::{

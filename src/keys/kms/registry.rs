@@ -9,13 +9,13 @@ use super::credential::{Credential, MissingSecret, SecretSlot};
 use super::error::KmsError;
 use super::key_wrap::{KeyWrap, Rewrap};
 use super::kmip::KmipService;
-use super::service::{Kms, Rotation, WrappedForm};
+use super::service::{Rotation, ServiceKind, WrappedForm};
 use super::trust_anchors::KmsTrustAnchors;
 use super::vault::VaultService;
 use crate::keys::data_key::DataKey;
 
 /// Makes the enums over all kinds of services from one line for each: its name in `kms.json`, envelopes and
-/// reports, its variant, and its implementation of [`Kms`].
+/// reports, its variant, and its implementation of [`ServiceKind`].
 macro_rules! registry {
     ($($name:literal => $variant:ident($service:ty),)*) => {
         /// A configured key management service of any kind, with its wrapping key.
@@ -38,7 +38,7 @@ macro_rules! registry {
             $(
                 #[doc = concat!("Wrapped by a service of kind `", $name, "`.")]
                 #[serde(rename = $name)]
-                $variant(<$service as Kms>::Wrapped),
+                $variant(<$service as ServiceKind>::Wrapped),
             )*
         }
 
@@ -51,13 +51,13 @@ macro_rules! registry {
                 }
             }
 
-            fn kms(&self) -> &dyn Kms {
+            fn kms(&self) -> &dyn ServiceKind {
                 match self {
                     $(Self::$variant(service) => service,)*
                 }
             }
 
-            fn kms_mut(&mut self) -> &mut dyn Kms {
+            fn kms_mut(&mut self) -> &mut dyn ServiceKind {
                 match self {
                     $(Self::$variant(service) => service,)*
                 }
@@ -101,7 +101,7 @@ macro_rules! registry {
                 }
             }
 
-            impl Registered for <$service as Kms>::Wrapped {
+            impl Registered for <$service as ServiceKind>::Wrapped {
                 fn into_wrapped_key(self) -> WrappedKey {
                     WrappedKey::$variant(self)
                 }
@@ -259,5 +259,103 @@ impl<W: Registered + WrappedForm> KeyWrap<WrappedKey> for Client<W> {
 
     fn renew_login(&self) -> Result<Option<Duration>, KmsError> {
         self.client.renew_login()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn services() -> [Value; 3] {
+        [
+            json!({
+                "kms": "kmip",
+                "address": "kms.example.com:5696",
+                "key": "42",
+                "client_certificate": "CERTIFICATE",
+                "client_key": "KEY",
+            }),
+            json!({
+                "kms": "vault",
+                "address": "https://vault.example.com:8200",
+                "key": "ca-key",
+                "transit_path": "transit",
+                "credentials": { "token": "s.token" },
+            }),
+            json!({
+                "kms": "vault",
+                "address": "https://vault.example.com:8200",
+                "key": "ca-key",
+                "namespace": "team",
+                "transit_path": "transit",
+                "credentials": {
+                    "app-role": { "auth_path": "approle", "role_id": "role", "secret_id": "secret" },
+                },
+            }),
+        ]
+    }
+
+    fn wrapped_keys() -> [Value; 3] {
+        let kmip = |mode: Value| json!({ "kms": "kmip", "key": "42", "protocol": "1.4", "mode": mode, "iv": "AAA=", "ciphertext": "AQI=" });
+        [
+            kmip(json!("cbc")),
+            kmip(json!({ "gcm": { "tag": "AwQ=" } })),
+            json!({ "kms": "vault", "key": "ca-key", "ciphertext": "vault:v3:AAAA" }),
+        ]
+    }
+
+    #[test]
+    fn serialized_forms_do_not_change() {
+        for form in services() {
+            let service: KmsService = serde_json::from_value(form.clone()).unwrap();
+            assert_eq!(service.kind(), form["kms"]);
+            assert_eq!(serde_json::to_value(&service).unwrap(), form);
+        }
+        for form in wrapped_keys() {
+            let wrapped: WrappedKey = serde_json::from_value(form.clone()).unwrap();
+            assert_eq!(wrapped.kind(), form["kms"]);
+            assert_eq!(serde_json::to_value(&wrapped).unwrap(), form);
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_fields_are_refused() {
+        for mut form in services() {
+            form["more"] = json!(1);
+            assert!(serde_json::from_value::<KmsService>(form.clone()).is_err());
+            form["kms"] = json!("other");
+            assert!(serde_json::from_value::<KmsService>(form).is_err());
+        }
+        for mut form in wrapped_keys() {
+            form["more"] = json!(1);
+            assert!(serde_json::from_value::<WrappedKey>(form.clone()).is_err());
+            form["kms"] = json!("other");
+            assert!(serde_json::from_value::<WrappedKey>(form).is_err());
+        }
+    }
+
+    #[test]
+    fn a_service_has_wrapped_only_keys_of_its_kind_and_name() {
+        let services = services().map(|form| serde_json::from_value::<KmsService>(form).unwrap());
+        let wrapped = wrapped_keys().map(|form| serde_json::from_value::<WrappedKey>(form).unwrap());
+        let matches = |service: &KmsService| [0, 1, 2].map(|at: usize| service.has_wrapped(&wrapped[at]));
+        assert_eq!(matches(&services[0]), [true, true, false]);
+        assert_eq!(matches(&services[1]), [false, false, true]);
+        assert_eq!(matches(&services[1].with_key("other").unwrap()), [false; 3]);
+        assert_eq!([wrapped[0].version(), wrapped[2].version()], [None, Some(3)]);
+    }
+
+    #[test]
+    fn only_secrets_that_need_not_be_stored_are_removed() {
+        for (form, missing) in services().into_iter().zip([None, Some("token"), Some("secret id")]) {
+            let service: KmsService = serde_json::from_value(form).unwrap();
+            assert!(service.has_secrets());
+            let mut without = service.without_secrets();
+            assert_eq!(without.has_secrets(), missing.is_none());
+            let found = without.missing_secret().map(|(secret, _)| secret.kind.name);
+            assert_eq!(found, missing);
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::trust_anchors::KmsTrustAnchors;
 /// Configuration of one kind of key management service: its part of `kms.json`.
 ///
 /// The type is serialized with serde. Its secrets are [`Credential`](super::Credential)s.
-pub trait Kms {
+pub trait ServiceKind {
     /// Data key wrapped by this kind of service: its part of an envelope.
     type Wrapped: WrappedForm
     where

@@ -5,11 +5,11 @@ use super::settings::KmipService;
 use super::wrapped::KmipCiphertext;
 use crate::keys::kms::error::KmsError;
 use crate::keys::kms::key_wrap::KeyWrap;
-use crate::keys::kms::service::{Kms, Rotation};
+use crate::keys::kms::service::{Rotation, ServiceKind};
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 
 /// The client key counts as stored: a client certificate is useless without it.
-impl Kms for KmipService {
+impl ServiceKind for KmipService {
     type Wrapped = KmipCiphertext;
 
     fn connect(&self, anchors: &KmsTrustAnchors) -> Result<Box<dyn KeyWrap<KmipCiphertext>>, KmsError> {

@@ -6,10 +6,10 @@ use super::wrapped::TransitCiphertext;
 use crate::keys::kms::credential::SecretSlot;
 use crate::keys::kms::error::KmsError;
 use crate::keys::kms::key_wrap::KeyWrap;
-use crate::keys::kms::service::{Kms, Rotation};
+use crate::keys::kms::service::{Rotation, ServiceKind};
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 
-impl Kms for VaultService {
+impl ServiceKind for VaultService {
     type Wrapped = TransitCiphertext;
 
     fn connect(&self, anchors: &KmsTrustAnchors) -> Result<Box<dyn KeyWrap<TransitCiphertext>>, KmsError> {
