@@ -36,7 +36,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -78,6 +77,8 @@ pub struct Shared {
     pub state: ArcSwap<State>,
     /// The open connections.
     pub registry: Arc<Registry>,
+    /// Wall clock and monotonic clock.
+    pub clock: Arc<dyn Clock>,
     /// Where everything is told.
     pub telemetry: Arc<Telemetry>,
     /// Where request numbers come from.
@@ -129,12 +130,12 @@ impl Shared {
         let state = self.state.load();
         if state.generation != generation
             && let Some(peer) = &session.peer
-            && let Err(reason) = state.verifier.recheck(peer, self.telemetry.clock.now())
+            && let Err(reason) = state.verifier.recheck(peer, self.clock.now())
         {
-            session.tell(Order::Cut(reason), Instant::now());
+            session.tell(Order::Cut(reason), self.clock.monotonic());
         }
         if *self.phase.borrow() != Phase::Serving {
-            session.tell(Order::Drain, Instant::now());
+            session.tell(Order::Drain, self.clock.monotonic());
         }
     }
 
@@ -152,7 +153,7 @@ impl Shared {
             seconds = self.limits.drain_timeout.as_secs(),
             "told to stop: what is under way may come to its end; a second signal cuts it off"
         );
-        self.registry.sweep(Instant::now(), |_| Order::Drain);
+        self.registry.sweep(self.clock.monotonic(), |_| Order::Drain);
     }
 }
 
@@ -186,7 +187,8 @@ impl Gateway {
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(workers, limits.connections_per_identity)),
-            telemetry: Arc::new(Telemetry::new(log, options.clock, workers)),
+            telemetry: Arc::new(Telemetry::new(log, Arc::clone(&options.clock), workers)),
+            clock: options.clock,
             entropy: options.entropy,
             limits: limits.clone(),
             workers,

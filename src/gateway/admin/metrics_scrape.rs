@@ -19,7 +19,7 @@ impl Metrics {
     pub fn scrape(gateway: &Shared) -> String {
         let metrics = &gateway.telemetry.metrics;
         let state = gateway.state.load_full();
-        let now = gateway.telemetry.clock.now();
+        let now = gateway.clock.now();
         metrics.retain_rules(|rule| state.policy.routes().any(|route| route.rule == rule));
         let mut text = Exposition::default();
         text.begin("info", Kind::Gauge, "The program that runs.")

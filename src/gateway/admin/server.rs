@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::geteuid;
 use serde::Serialize;
@@ -95,7 +95,7 @@ async fn answer(gateway: &Arc<Shared>, request: Request) -> Value {
         Request::Rejected => done(&gateway.telemetry.rejected.newest_first()),
         Request::Reload => reload(gateway).await,
         Request::Sessions => {
-            let now = gateway.telemetry.clock.now();
+            let now = gateway.clock.now();
             let sessions = gateway.registry.sessions();
             done(&sessions.iter().map(|session| SessionLine::of(session, now)).collect::<Vec<_>>())
         }
@@ -111,9 +111,9 @@ async fn close(gateway: &Shared, serial_number: SerialNumber) -> Closed {
             Order::Serve
         }
     };
-    let told = Instant::now();
+    let told = gateway.clock.monotonic();
     let cut = gateway.registry.sweep(told, verdict);
-    while !cut.iter().all(|session| session.has_ended()) && told.elapsed() < CUT {
+    while !cut.iter().all(|session| session.has_ended()) && gateway.clock.monotonic() - told < CUT {
         sleep(LOOK).await;
     }
     tracing::info!(%serial_number, connections = cut.len(), "connections closed on the admin socket");

@@ -78,7 +78,7 @@ async fn finish(gateway: &Shared) {
 }
 
 fn cut_expired(gateway: &Shared) {
-    gateway.registry.cut_expired(gateway.telemetry.clock.now());
+    gateway.registry.cut_expired(gateway.clock.now());
 }
 
 /// What has been told of CRLs that come to their end.
@@ -95,7 +95,7 @@ struct Told {
 impl AgeingCrls {
     /// Tells of each when its standing changes, and once in a while.
     fn tell(&mut self, gateway: &Shared) {
-        let (now, instant) = (gateway.telemetry.clock.now(), Instant::now());
+        let (now, instant) = (gateway.clock.now(), Instant::now());
         let state = gateway.state.load();
         let Some(crls) = state.verifier.revocation() else { return };
         self.0.retain(|issuer, _| crls.set.crl(issuer).is_some());

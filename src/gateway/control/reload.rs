@@ -312,7 +312,7 @@ impl Shared {
     pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
         // Whoever has moved the log away says so like this, whatever comes of the rest.
         self.telemetry.log.reopen();
-        let noticed = Instant::now();
+        let noticed = self.clock.monotonic();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.load_again(trigger);
         let result = match loaded {
@@ -358,7 +358,7 @@ impl Shared {
         // What a change comes to that awaits a key is known when the key is.
         if !result.as_ref().is_ok_and(|change| change.awaits_key) {
             let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
-            self.changes.note(trigger, self.telemetry.clock.now(), error);
+            self.changes.note(trigger, self.clock.now(), error);
         }
         result
     }
@@ -466,7 +466,7 @@ impl Shared {
         if blocks.len() > most {
             return Err(PushError::TooMany { most });
         }
-        let at = self.telemetry.clock.now();
+        let at = self.clock.now();
         let mut offered = Vec::with_capacity(blocks.len());
         for block in blocks {
             let sha256 = Sha256::of(block.der());
@@ -486,7 +486,7 @@ impl Shared {
     ) -> Result<Option<State>, PushError> {
         let crls = state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
         let pushed = state.pushed.as_ref().ok_or(PushError::NoStateDirectory)?;
-        let at = self.telemetry.clock.now();
+        let at = self.clock.now();
         let verified: Vec<_> = offered.iter().map(|offered| Arc::clone(&offered.crl)).collect();
         let next = Crls { set: crls.set.with(&verified, state.verifier.trust())?, grace: crls.grace };
         let mut newer = Vec::new();
@@ -528,7 +528,7 @@ impl Shared {
         next.noticed = noticed;
         let state = Arc::new(next);
         self.state.store(Arc::clone(&state));
-        let now = self.telemetry.clock.now();
+        let now = self.clock.now();
         let verdict = |session: &Session| match &session.peer {
             Some(peer) => state.verifier.recheck(peer, now).map_or_else(Order::Cut, |()| Order::Serve),
             None => Order::Serve,

@@ -88,7 +88,7 @@ impl Status {
     /// Of a gateway now.
     #[must_use]
     pub fn of(gateway: &Shared) -> Self {
-        let now = gateway.telemetry.clock.now();
+        let now = gateway.clock.now();
         let state = gateway.state.load();
         let trust = state.verifier.trust();
         let results = gateway.changes.results();

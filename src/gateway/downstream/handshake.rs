@@ -49,7 +49,7 @@ pub async fn admit(
     remote: SocketAddr,
     mut slot: Slot,
 ) -> Option<Admitted> {
-    let begun = Instant::now();
+    let begun = worker.gateway.clock.monotonic();
     match attempt(worker, listener, stream, remote).await {
         Ok(Opened { stream, hosts, registration }) => {
             slot.place.handshake_done();
@@ -60,7 +60,7 @@ pub async fn admit(
         Err(refusal) => {
             refusal.log(&worker.gateway, remote, begun);
             if refusal.begun {
-                slot.place.handshake_failed(Instant::now());
+                slot.place.handshake_failed(worker.gateway.clock.monotonic());
             }
             if let Some(stream) = refusal.stream {
                 linger(stream).await;
@@ -158,7 +158,7 @@ fn peer(
             }
         };
     };
-    let now = gateway.telemetry.clock.now();
+    let now = gateway.clock.now();
     let verdict = state.verifier.judge(leaf, intermediates, listener.identity_form, now);
     verdict.map(Some).map_err(|error| {
         let mut refusal = Refusal::new(error.code(), with_causes(&error));

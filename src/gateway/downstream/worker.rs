@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -166,7 +166,7 @@ impl Worker {
         let slot = match Slot::take(&self.gateway, remote) {
             Ok(slot) => slot,
             Err(refusal) => {
-                refusal.log(&self.gateway, remote, Instant::now());
+                refusal.log(&self.gateway, remote, self.gateway.clock.monotonic());
                 return;
             }
         };
@@ -195,7 +195,7 @@ impl Slot {
         let one_of_all = OneOfAll::take(gateway).ok_or_else(|| {
             Refusal::new("connection.limit", "as many connections are open as there may be")
         })?;
-        let place = gateway.addresses.admit(remote.ip(), Instant::now());
+        let place = gateway.addresses.admit(remote.ip(), gateway.clock.monotonic());
         let place = place.map_err(|limit| Refusal::new(limit.code(), limit.to_string()))?;
         Ok(Self { place, _one_of_all: one_of_all })
     }

@@ -210,7 +210,7 @@ fn assert_caller(
     let call = Call { id: record.id(), method: request.method(), host, path, upstream };
     // Of a caller that nobody knows, nothing can be said.
     let Some(caller) = &connection.session.peer else { return Ok(()) };
-    let assertion = assertions.sign(caller, &call, gateway.telemetry.clock.now())?;
+    let assertion = assertions.sign(caller, &call, gateway.clock.now())?;
     request.headers_mut().insert(X_CLUSTER_ASSERTION, assertion);
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! is, and what a CRL that they push has done.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -73,7 +73,7 @@ pub async fn answer(
 pub fn jwks(gateway: &Shared) -> Option<Bytes> {
     let state = gateway.state.load();
     let assertions = state.assertions.as_ref()?;
-    Some(json(&assertions.jwks(gateway.telemetry.clock.now())))
+    Some(json(&assertions.jwks(gateway.clock.now())))
 }
 
 /// What the gateway answers by itself.
@@ -133,7 +133,7 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
         Ok(Err(_)) => return Err(Problem::BodyBroken),
         Err(_) => return Err(Problem::Forward(ForwardError::UploadTimeout)),
     };
-    let noticed = Instant::now();
+    let noticed = gateway.clock.monotonic();
     let change = tokio::task::spawn_blocking({
         let gateway = Arc::clone(&gateway);
         move || {
@@ -151,7 +151,7 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
     }
     let connections_ending = cut.iter().filter(|session| !ended(session)).count();
     let state = gateway.state.load();
-    let now = gateway.telemetry.clock.now();
+    let now = gateway.clock.now();
     Ok(json(&Pushed {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),

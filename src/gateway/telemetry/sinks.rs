@@ -85,7 +85,7 @@ impl Telemetry {
         refused: impl FnOnce() -> HandshakeRefused,
     ) {
         self.metrics.handshake_refused(reason);
-        if !self.flood.may_tell(remote.ip(), reason, Instant::now()) {
+        if !self.flood.may_tell(remote.ip(), reason, self.clock.monotonic()) {
             return;
         }
         let refused = refused();
@@ -205,7 +205,7 @@ impl RequestRecord {
             id,
             method: method.clone(),
             target: uri.path_and_query().cloned(),
-            begun: Instant::now(),
+            begun: telemetry.clock.monotonic(),
             decision: "none",
             rule: None,
             shadow: None,
