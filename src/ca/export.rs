@@ -19,7 +19,7 @@ use crate::x509::{Certificate, pem};
 pub struct ExportedCertificate {
     /// The inventory record.
     pub record: Record,
-    /// The certificate.
+    /// The parsed certificate.
     pub certificate: Certificate,
     /// Contents of the certificate file, PEM.
     pub certificate_pem: Vec<u8>,

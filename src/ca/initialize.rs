@@ -50,7 +50,7 @@ pub struct Initialized {
     pub cluster: ClusterName,
     /// Cluster UUID.
     pub uuid: Uuid,
-    /// Trust domain.
+    /// Trust domain of all identities in the cluster.
     pub trust_domain: TrustDomain,
     /// Path of the trust bundle, to be distributed to every machine.
     #[serde(serialize_with = "crate::files::as_text")]

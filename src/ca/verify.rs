@@ -26,9 +26,9 @@ pub struct Expectation {
 /// Result of a verification.
 #[derive(Debug, Serialize)]
 pub struct VerificationReport {
-    /// Serial number.
+    /// Serial number of the verified certificate.
     pub serial_number: SerialNumber,
-    /// Subject.
+    /// Distinguished name of the subject.
     pub subject: String,
     /// SPIFFE ID. `None` if the certificate has no valid one.
     pub spiffe_id: Option<Identity>,

@@ -23,13 +23,13 @@ use crate::x509::{Sha256, pem};
 /// one.
 const TRIES: u32 = 3;
 
-/// A created backup.
+/// A backup file and its contents.
 #[derive(Debug, Serialize)]
 pub struct CreatedBackup {
     /// Path of the backup.
     #[serde(serialize_with = "crate::files::as_text")]
     pub file: PathBuf,
-    /// Its manifest.
+    /// Summary of the contents.
     #[serde(flatten)]
     pub manifest: Manifest,
     /// Names of the files in it.

@@ -23,7 +23,7 @@ pub fn verify_backup(file: &Path, passphrase: &Secret, context: &Context) -> Res
 /// Contents of a backup that are needed to query gateways before restoring it.
 #[derive(Debug)]
 pub struct BackupContents {
-    /// Its manifest.
+    /// Summary of the backup.
     pub manifest: Manifest,
     /// Trust anchors of its cluster.
     pub trust: TrustBundle,

@@ -16,7 +16,7 @@ pub(super) enum Part {
     Key,
     /// The trust bundle.
     Certificate,
-    /// The CRL.
+    /// The current CRL, `cluster.crl`.
     Crl,
     /// A settings file such as `hosts.yaml`.
     Settings(String),

@@ -24,7 +24,7 @@ use crate::store::{Inventory, StoreError};
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, pem};
 
-/// Options of a restore.
+/// Sources and conditions of a restore.
 #[derive(Debug)]
 pub struct RestoreOptions<'a> {
     /// Path of the backup.

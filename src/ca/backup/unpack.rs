@@ -36,7 +36,7 @@ pub(super) struct VerifiedBackup {
     pub(super) key: Option<Secret>,
     pub(super) bundle: Vec<u8>,
     pub(super) crl: Vec<u8>,
-    /// Number of the CRL.
+    /// Highest number in `crl`.
     pub(super) crl_number: CrlNumber,
     /// The inventory, unpacked to a temporary directory.
     pub(super) inventory: Inventory,
@@ -78,7 +78,7 @@ pub(super) fn unpack(
             part => others(part, &mut entry)?,
         }
     }
-    // Only reading to the end of the file proves that nothing was cut off.
+    // Only reading to the end of the file proves that the file is complete.
     io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
     let missing = |part: Part| BackupError::MissingPart { name: part.name() };
     if !seen.contains(&Part::Database) {

@@ -21,7 +21,7 @@ pub enum Severity {
 /// One problem of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Severity.
+    /// Urgency of the problem.
     pub severity: Severity,
     /// Stable code.
     pub code: &'static str,

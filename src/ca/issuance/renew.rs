@@ -67,9 +67,9 @@ pub struct Renewed {
 /// A certificate that cannot be renewed as requested.
 #[derive(Debug)]
 pub struct NotRenewed {
-    /// Serial number.
+    /// Serial number of the old certificate.
     pub serial_number: SerialNumber,
-    /// Role.
+    /// Role of the identity.
     pub role: Role,
     /// Name within the role.
     pub name: Name,

@@ -55,13 +55,13 @@ pub struct IssuedCertificate {
     /// Path of the private key. `None` if it was generated elsewhere.
     #[serde(serialize_with = "crate::files::as_optional_text")]
     pub key: Option<PathBuf>,
-    /// Serial number.
+    /// Serial number, 128 random bits.
     pub serial_number: SerialNumber,
     /// Role of the identity.
     pub role: Role,
     /// Name within the role.
     pub name: Name,
-    /// SPIFFE ID.
+    /// Identity in the URI SAN.
     pub spiffe_id: Identity,
     /// Hosts in the subject alternative names.
     pub hosts: Vec<String>,

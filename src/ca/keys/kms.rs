@@ -33,7 +33,7 @@ pub struct Rewrapped {
     /// Path of the key.
     #[serde(serialize_with = "crate::files::as_text")]
     pub key: PathBuf,
-    /// Its outcome.
+    /// Result for this key.
     #[serde(flatten)]
     pub outcome: RewrapOutcome,
 }
@@ -319,7 +319,7 @@ impl KeyProtection {
 pub enum ReplacementProtection<'a> {
     /// File permissions only.
     Nothing,
-    /// A passphrase.
+    /// Encryption with a passphrase (PKCS#8).
     Passphrase(&'a Secret),
 }
 

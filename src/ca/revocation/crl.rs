@@ -34,13 +34,13 @@ pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
 /// A CRL dated this far in the future was signed with a wrong clock. Gateways tolerate the same skew.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
-/// A published CRL.
+/// The CRL file in the home, and its dates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedCrl {
     /// Path of the file.
     #[serde(serialize_with = "crate::files::as_text")]
     pub crl: PathBuf,
-    /// CRL number.
+    /// The cRLNumber extension (RFC 5280, section 5.2.3).
     #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     pub crl_number: u64,
     /// The CRL's `thisUpdate`.

@@ -19,7 +19,7 @@ const HOLD: RevocationReason = RevocationReason::CertificateHold;
 /// A revoked or suspended certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Revoked {
-    /// Serial number.
+    /// Serial number, as on the CRL.
     pub serial_number: SerialNumber,
     /// Role of the identity.
     pub role: Role,
@@ -37,7 +37,7 @@ pub struct Revoked {
 /// A certificate whose hold was lifted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Released {
-    /// Serial number.
+    /// Serial number, removed from the CRL.
     pub serial_number: SerialNumber,
     /// Role of the identity.
     pub role: Role,
