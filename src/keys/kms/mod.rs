@@ -32,7 +32,7 @@ pub use configuration::Configuration;
 pub use credential::{Credential, MissingSecret, SecretKind, SecretSlot};
 pub use error::KmsError;
 pub use key_wrap::{KeyWrap, Rewrap, test_round_trip};
-pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier};
+pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier, is_kmip_response};
 pub use pkcs11::{PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use registry::{KmsService, WrappedKey};
 pub use service::{Rotation, ServiceKind, WrappedForm};

@@ -8,9 +8,11 @@
 //! | `service`, `client` | the kind of service, and its client |
 //! | `connection` | mutual TLS, deadlines, size limits |
 //! | `message`, `ttlv` | the few messages in use, and their encoding |
+//! | `decode` | the decoder as one function of bytes, for tests |
 
 mod client;
 mod connection;
+mod decode;
 mod message;
 mod names;
 mod service;
@@ -18,6 +20,7 @@ mod settings;
 mod ttlv;
 mod wrapped;
 
+pub use decode::is_kmip_response;
 pub use names::{KmipAddress, UniqueIdentifier};
 pub use settings::KmipService;
 pub use wrapped::{KmipCiphertext, KmipMode};
