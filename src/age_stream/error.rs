@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::clock::EntropyError;
+use crate::error::{Code, Coded};
 
 /// A stream that cannot be encrypted or decrypted.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +41,17 @@ pub enum AgeError {
     },
 }
 
-impl AgeError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for AgeError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Altered => "sealed.altered",
-            Self::Crypto => "system.crypto",
-            Self::Entropy(error) => error.code(),
-            Self::Foreign => "sealed.foreign",
-            Self::Io(_) => "file.stream",
-            Self::Passphrase => "sealed.passphrase",
-            Self::TooCostly { .. } => "sealed.too_costly",
-            Self::WeakPassphrase { .. } => "sealed.weak_passphrase",
+            Self::Altered => Code::environment("sealed.altered"),
+            Self::Crypto => Code::environment("system.crypto"),
+            Self::Entropy(error) => error.coded(),
+            Self::Foreign => Code::environment("sealed.foreign"),
+            Self::Io(_) => Code::environment("file.stream"),
+            Self::Passphrase => Code::refused("sealed.passphrase"),
+            Self::TooCostly { .. } => Code::refused("sealed.too_costly"),
+            Self::WeakPassphrase { .. } => Code::refused("sealed.weak_passphrase"),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::encryptor::Encryptor;
 use super::keys::TAG;
 use super::payload::CHUNK;
 use crate::clock::SystemEntropy;
+use crate::error::Coded;
 use crate::secret::Secret;
 
 fn passphrase(text: &str) -> Secret {

@@ -153,6 +153,7 @@ impl FromStr for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn words_of_actions_are_distinct_and_read_back() {

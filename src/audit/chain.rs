@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::action::{Action, Outcome};
 use super::provenance::Provenance;
+use crate::error::{Code, Coded};
 use crate::x509::Sha256;
 
 /// An audited change, before it has a place in the chain.
@@ -140,11 +141,9 @@ pub struct BrokenChain {
     pub defect: ChainDefect,
 }
 
-impl BrokenChain {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "audit.broken"
+impl Coded for BrokenChain {
+    fn coded(&self) -> Code {
+        Code::refused("audit.broken")
     }
 }
 

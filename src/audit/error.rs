@@ -1,5 +1,7 @@
 //! Words that are not valid in an audit entry.
 
+use crate::error::{Code, Coded};
+
 /// A word that is not valid in an audit entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,14 +26,12 @@ pub enum AuditError {
     },
 }
 
-impl AuditError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for AuditError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Action { .. } => "audit.action",
-            Self::Actor { .. } => "audit.actor",
-            Self::Outcome { .. } => "audit.outcome",
+            Self::Action { .. } => Code::refused("audit.action"),
+            Self::Actor { .. } => Code::refused("audit.actor"),
+            Self::Outcome { .. } => Code::refused("audit.outcome"),
         }
     }
 }

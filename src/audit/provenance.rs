@@ -57,6 +57,7 @@ pub struct Provenance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn an_actor_is_bounded_and_printable() {

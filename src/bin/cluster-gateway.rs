@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::clock::{Clock, SystemClock};
+use cluster_ca::error::{Class, Coded};
 use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::offline::replay::{Replay, replay};
 use cluster_ca::gateway::process::run::{self, Keys, RunError};
@@ -149,6 +150,7 @@ fn main() -> ExitCode {
             Some(page) => raw(&page),
             None => report::fail(&Failure {
                 code: "usage.command".to_owned(),
+                class: Class::Usage,
                 message: format!("there is no command `{}`", page.join(" ").escape_debug()),
                 causes: Vec::new(),
                 hint: Some(SEE_HELP),
@@ -221,7 +223,7 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
         let (code, message) = ("usage.arguments".to_owned(), usage_message(error));
         return report::finish(
             true,
-            Err(Failure { code, message, causes: Vec::new(), hint: Some(SEE_HELP) }),
+            Err(Failure { code, class: Class::Usage, message, causes: Vec::new(), hint: Some(SEE_HELP) }),
         );
     }
     // Nobody is left to tell when this fails.
@@ -244,6 +246,7 @@ fn print<T: Serialize + Display>(
     let shown = |value: &T| -> Result<Shown, Failure> {
         let unserializable = |error: serde_json::Error| Failure {
             code: "system.json".to_owned(),
+            class: Class::Environment,
             message: error.to_string(),
             causes: Vec::new(),
             hint: None,
@@ -256,7 +259,7 @@ fn print<T: Serialize + Display>(
 
 fn failure(error: &RunError) -> Failure {
     let (code, message) = (error.code().to_owned(), error.to_string());
-    Failure { code, message, causes: causes(error), hint: hints::of(error.code()) }
+    Failure { code, class: error.class(), message, causes: causes(error), hint: hints::of(error.code()) }
 }
 
 fn causes(error: &RunError) -> Vec<String> {

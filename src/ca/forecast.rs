@@ -6,6 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::cluster::Cluster;
 use super::error::CaError;
 use crate::clock::{format_duration, rfc3339};
+use crate::error::Coded;
 use crate::identity::ClusterName;
 use crate::profile::ProfileSet;
 use crate::store::{CurrentCrl, Record, RecordCounts, StoreError};

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::cluster::Cluster;
 use super::error::CaError;
+use crate::error::{Code, Coded};
 use crate::files;
 use crate::identity::{self, Host, Identity};
 use crate::revocation::{RevocationSet, RevocationStatus};
@@ -45,13 +46,13 @@ pub struct VerificationReport {
 #[derive(Debug, Serialize)]
 pub struct BrokenRule {
     /// Stable code of the rule.
-    pub code: &'static str,
+    pub code: Code,
     /// Description of the violation.
     pub message: String,
 }
 
 impl VerificationReport {
-    fn add(&mut self, code: &'static str, error: &dyn std::fmt::Display) {
+    fn add(&mut self, code: Code, error: &dyn std::fmt::Display) {
         self.broken.push(BrokenRule { code, message: error.to_string() });
     }
 }
@@ -88,7 +89,7 @@ impl Cluster {
                     report.purposes.push(purpose);
                     chain = Some(verified);
                 }
-                Err(error) => report.add(error.code(), &error),
+                Err(error) => report.add(error.coded(), &error),
             }
         }
         self.check_identity(leaf, &mut report);
@@ -105,11 +106,11 @@ impl Cluster {
         match Identity::of_certificate(leaf, self.trust_domain()) {
             Ok(identity) => {
                 for rule in identity::role_violations(leaf, &identity) {
-                    report.add(rule.code(), &rule);
+                    report.add(rule.coded(), &rule);
                 }
                 report.spiffe_id = Some(identity);
             }
-            Err(refusal) => report.add(refusal.code(), &refusal),
+            Err(refusal) => report.add(refusal.coded(), &refusal),
         }
     }
 
@@ -122,7 +123,7 @@ impl Cluster {
     ) -> Result<(), CaError> {
         match crls.status_of(chain, at) {
             RevocationStatus::Good => {}
-            standing => report.add(standing.code(), &standing),
+            standing => report.add(standing.coded(), &standing),
         }
         // A valid signature on a certificate that the inventory does not know: someone else signs with the
         // root key.
@@ -131,14 +132,20 @@ impl Cluster {
         let known =
             records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint));
         if !known {
-            report.add("verify.not_in_inventory", &"signed by the root, but not in the inventory");
+            report.add(
+                Code::refused("verify.not_in_inventory"),
+                &"signed by the root, but not in the inventory",
+            );
         }
         let revoked = records.iter().find_map(|record| record.revocation);
         if let Some(revocation) = revoked
-            && report.broken.iter().all(|rule| rule.code != "revocation.revoked")
+            && report.broken.iter().all(|rule| rule.code.name() != "revocation.revoked")
         {
             let since = crate::clock::rfc3339(revocation.at);
-            report.add("verify.crl_behind", &format!("revoked on {since}, but not in cluster.crl"));
+            report.add(
+                Code::refused("verify.crl_behind"),
+                &format!("revoked on {since}, but not in cluster.crl"),
+            );
         }
         Ok(())
     }
@@ -162,9 +169,10 @@ fn check_host(leaf: &Certificate, host: &Host, report: &mut VerificationReport) 
         Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
     };
     let Some(name) = name else {
-        return report.add("chain.wrong_name", &format!("{host} cannot be the name of a server"));
+        return report
+            .add(Code::refused("chain.wrong_name"), &format!("{host} cannot be the name of a server"));
     };
     if let Err(error) = trust::verify_host(&leaf.der, &name) {
-        report.add(error.code(), &error);
+        report.add(error.coded(), &error);
     }
 }

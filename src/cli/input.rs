@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::ca::{CaError, Target};
+use crate::error::Code;
 use crate::files;
 use crate::identity::Role;
 use crate::keys::PrivateKey;
@@ -21,7 +22,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     std::io::stdin()
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::of("file.stdin", &error))?;
+        .map_err(|error| Failure::caused(Code::environment("file.stdin"), &error))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
         return Ok(bytes);
     }
@@ -34,7 +35,9 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
         Ok(target) => Ok(target),
         Err(_) if Path::new(text).is_file() => {
             let certificate = certificates(Path::new(text))?.into_iter().next();
-            let none = || Failure::new("ca.nothing_to_verify", format!("{text} holds no certificate"));
+            let none = || {
+                Failure::new(Code::refused("ca.nothing_to_verify"), format!("{text} holds no certificate"))
+            };
             Ok(Target::Certificate(Box::new(certificate.ok_or_else(none)?)))
         }
         Err(error) => {
@@ -42,7 +45,7 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
             let failure = match names_a_role {
                 true => CaError::from(error).into(),
                 false => Failure::new(
-                    "usage.target",
+                    Code::usage("usage.target"),
                     format!(
                         "`{}` is neither a serial number, nor ROLE/NAME, nor a file that is there",
                         text.escape_debug()
@@ -57,14 +60,13 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
 
 /// The certificates in a file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
-    pem::certificates(&read(path, files::CRL_FILE)?)
-        .map_err(|error| Failure::of(error.code(), &error).about(path))
+    pem::certificates(&read(path, files::CRL_FILE)?).map_err(|error| Failure::of(&error).about(path))
 }
 
 /// A certification request (PKCS#10), PEM or DER.
 pub(crate) fn certification_request(path: &Path) -> Result<Csr, Failure> {
     let bytes = read(path, files::SMALL_FILE)?;
-    Csr::from_bytes(&bytes).map_err(|error| Failure::of(error.code(), &error).about(path))
+    Csr::from_bytes(&bytes).map_err(|error| Failure::of(&error).about(path))
 }
 
 /// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
@@ -72,11 +74,13 @@ pub(crate) fn certification_request(path: &Path) -> Result<Csr, Failure> {
 pub(crate) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = Secret::new(read(path, files::SMALL_FILE)?);
     let no_key = || {
-        Failure::new("input.public_key", format!("{} holds no public key that is known", path.display()))
-            .with_hint("give a public key, a certificate, a request or a private key, in PEM")
+        Failure::new(
+            Code::usage("input.public_key"),
+            format!("{} holds no public key that is known", path.display()),
+        )
+        .with_hint("give a public key, a certificate, a request or a private key, in PEM")
     };
-    let blocks =
-        pem::blocks(bytes.expose()).map_err(|error| Failure::of(error.code(), &error).about(path))?;
+    let blocks = pem::blocks(bytes.expose()).map_err(|error| Failure::of(&error).about(path))?;
     let [block] = blocks.as_slice() else { return Err(no_key()) };
     let info = match (block.label.as_str(), pem::ObjectKind::of_label(&block.label)) {
         ("PUBLIC KEY", _) => Some(block.der().to_vec()),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::error::Code;
 use crate::secret::Secret;
 
 use super::secrets::{self, SecretError};
@@ -47,11 +48,13 @@ impl PasswordSource {
             SecretError::File(error) => error.into(),
             SecretError::Nobody => {
                 let message = format!("{what} needs a password, and there is nobody to ask for one");
-                Failure::new("usage.password", message)
+                Failure::new(Code::usage("usage.password"), message)
                     .with_hint("give it with --password-file FILE or --password-fd FD")
             }
-            empty @ SecretError::Empty { .. } => Failure::of("input.password", &empty),
-            unreadable @ SecretError::Unreadable { .. } => Failure::of("file.descriptor", &unreadable),
+            empty @ SecretError::Empty { .. } => Failure::caused(Code::usage("input.password"), &empty),
+            unreadable @ SecretError::Unreadable { .. } => {
+                Failure::caused(Code::environment("file.descriptor"), &unreadable)
+            }
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use clap::Args;
 
+use crate::error::Code;
 use crate::keys::kms::{Configuration, Credential, KmsError, MissingSecret, PinProvider, Pkcs11Error};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
@@ -63,7 +64,7 @@ impl PassphraseSource {
         }
         secrets::ask_twice(&format!("New passphrase of {}: ", path.display())).map_err(|error| match error {
             SecretError::Nobody => Failure::new(
-                "key.passphrase_needed",
+                Code::usage("key.passphrase_needed"),
                 format!("{} is to have a new passphrase, and none was given", path.display()),
             )
             .with_hint(format!("give {options}, or run the command on a terminal")),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Code, Coded};
+
 /// Source of random bytes.
 pub trait Entropy: Send + Sync + fmt::Debug {
     /// Fills `bytes` with unpredictable ones.
@@ -26,10 +28,8 @@ impl Entropy for SystemEntropy {
 #[error("the system's random generator failed")]
 pub struct EntropyError;
 
-impl EntropyError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "system.entropy"
+impl Coded for EntropyError {
+    fn coded(&self) -> Code {
+        Code::environment("system.entropy")
     }
 }

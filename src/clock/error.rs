@@ -1,5 +1,7 @@
 //! Times and durations that cannot be read.
 
+use crate::error::{Code, Coded};
+
 /// A text that is not a valid time or duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -32,13 +34,13 @@ pub enum TimeTextError {
     },
 }
 
-impl TimeTextError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for TimeTextError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Duration { .. } | Self::NoDuration { .. } | Self::TooLong { .. } => "input.duration",
-            Self::Time { .. } => "input.time",
+            Self::Duration { .. } | Self::NoDuration { .. } | Self::TooLong { .. } => {
+                Code::usage("input.duration")
+            }
+            Self::Time { .. } => Code::usage("input.time"),
         }
     }
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::package::FileStem;
 use super::script::ReloadCommand;
 use super::ssh_destination::SshDestination;
+use crate::error::{Code, Coded};
 use crate::identity::{Name, Role, role_and_name};
 use crate::yaml::{Document, Place, YamlProblem};
 
@@ -126,11 +127,11 @@ impl DeliveryListError {
     fn one(problem: YamlProblem) -> Self {
         Self { problems: vec![problem] }
     }
+}
 
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "input.hosts"
+impl Coded for DeliveryListError {
+    fn coded(&self) -> Code {
+        Code::usage("input.hosts")
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::package::FileStem;
 use crate::clock::EntropyError;
+use crate::error::{Code, Coded};
 
 /// Standard error output of `ssh` and of the commands that it ran on the remote machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -197,33 +198,33 @@ impl DeliveryError {
             Self::Unreachable { output }
         }
     }
+}
 
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for DeliveryError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Cut { .. } => "network.cut",
-            Self::Denied { .. } => "network.denied",
-            Self::Differs { .. } => "remote.differs",
-            Self::Entropy(error) => error.code(),
-            Self::HostKeyChanged { .. } => "network.host_key_changed",
-            Self::HostKeyUnknown { .. } => "network.host_key_unknown",
-            Self::NoSsh { .. } => "system.ssh",
-            Self::OtherKey { .. } => "remote.other_key",
+            Self::Cut { .. } => Code::unavailable("network.cut"),
+            Self::Denied { .. } => Code::unavailable("network.denied"),
+            Self::Differs { .. } => Code::unavailable("remote.differs"),
+            Self::Entropy(error) => error.coded(),
+            Self::HostKeyChanged { .. } => Code::unavailable("network.host_key_changed"),
+            Self::HostKeyUnknown { .. } => Code::unavailable("network.host_key_unknown"),
+            Self::NoSsh { .. } => Code::environment("system.ssh"),
+            Self::OtherKey { .. } => Code::unavailable("remote.other_key"),
             Self::Refused { failure, .. } => match failure {
-                RemoteFailure::Directory => "remote.directory",
-                RemoteFailure::Foreign => "remote.foreign_owner",
-                RemoteFailure::Occupied => "remote.occupied",
-                RemoteFailure::Place => "remote.place",
-                RemoteFailure::Read => "remote.read",
-                RemoteFailure::Shared => "remote.shared_directory",
-                RemoteFailure::Write => "remote.write",
+                RemoteFailure::Directory => Code::unavailable("remote.directory"),
+                RemoteFailure::Foreign => Code::unavailable("remote.foreign_owner"),
+                RemoteFailure::Occupied => Code::unavailable("remote.occupied"),
+                RemoteFailure::Place => Code::unavailable("remote.place"),
+                RemoteFailure::Read => Code::unavailable("remote.read"),
+                RemoteFailure::Shared => Code::unavailable("remote.shared_directory"),
+                RemoteFailure::Write => Code::unavailable("remote.write"),
             },
-            Self::ReloadUnknown { .. } => "remote.reload",
-            Self::RollbackFailed { .. } => "remote.rollback",
-            Self::Timeout { .. } => "network.timeout",
-            Self::Unreachable { .. } => "network.unreachable",
-            Self::Unsure { .. } => "network.unsure",
+            Self::ReloadUnknown { .. } => Code::unavailable("remote.reload"),
+            Self::RollbackFailed { .. } => Code::unavailable("remote.rollback"),
+            Self::Timeout { .. } => Code::unavailable("network.timeout"),
+            Self::Unreachable { .. } => Code::unavailable("network.unreachable"),
+            Self::Unsure { .. } => Code::unavailable("network.unsure"),
         }
     }
 }

@@ -8,6 +8,7 @@ use p12_keystore::{
     PrivateKey as StoredKey, PrivateKeyChain,
 };
 
+use crate::error::{Code, Coded};
 use crate::keys::{KeyError, PrivateKey};
 use crate::secret::Secret;
 use crate::x509::Certificate;
@@ -95,14 +96,12 @@ pub enum KeyStoreError {
     Password,
 }
 
-impl KeyStoreError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for KeyStoreError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Key(error) => error.code(),
-            Self::Library { .. } => "key_store.library",
-            Self::Password => "input.password",
+            Self::Key(error) => error.coded(),
+            Self::Library { .. } => Code::refused("key_store.library"),
+            Self::Password => Code::usage("input.password"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::error::{Code, Coded};
 use crate::files::Access;
 use crate::identity::Role;
 use crate::secret::Secret;
@@ -58,11 +59,9 @@ pub struct FileStemError {
     given: String,
 }
 
-impl FileStemError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "input.file_stem"
+impl Coded for FileStemError {
+    fn coded(&self) -> Code {
+        Code::usage("input.file_stem")
     }
 }
 

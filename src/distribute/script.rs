@@ -9,6 +9,8 @@ use std::str::FromStr;
 use super::package::Package;
 use super::ssh_destination::SshDestination;
 
+use crate::error::{Code, Coded};
+
 /// Shell command that runs on the machine once the files are in place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReloadCommand(String);
@@ -41,11 +43,9 @@ pub struct ReloadCommandError {
     given: String,
 }
 
-impl ReloadCommandError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "input.reload"
+impl Coded for ReloadCommandError {
+    fn coded(&self) -> Code {
+        Code::usage("input.reload")
     }
 }
 

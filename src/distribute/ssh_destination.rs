@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::error::{Code, Coded};
+
 /// Directory on a machine reached by `ssh`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SshDestination {
@@ -158,11 +160,9 @@ pub struct SshDestinationError {
     pub why: &'static str,
 }
 
-impl SshDestinationError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "input.destination"
+impl Coded for SshDestinationError {
+    fn coded(&self) -> Code {
+        Code::usage("input.destination")
     }
 }
 

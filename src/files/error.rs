@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::{Code, Coded};
+
 /// A file or directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,28 +82,6 @@ impl FileError {
         Self::Io { doing, path: path.to_owned(), source }
     }
 
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Exists { .. } => "file.exists",
-            Self::Exposed { .. } => "file.exposed",
-            Self::ForeignOwner { .. } => "file.foreign_owner",
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => "file.missing",
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "file.disk_full",
-                io::ErrorKind::PermissionDenied => "file.permission",
-                io::ErrorKind::ReadOnlyFilesystem => "file.read_only",
-                _ => "file.io",
-            },
-            Self::Locked { .. } => "file.locked",
-            Self::NotADirectory { .. } => "file.not_a_directory",
-            Self::NotAFile { .. } => "file.not_a_file",
-            Self::TooLarge { .. } => "file.too_large",
-            Self::WritableByAll { .. } => "file.writable_by_all",
-        }
-    }
-
     /// The shell command that corrects the file's mode, for errors about a mode.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
@@ -116,5 +96,29 @@ impl FileError {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.code() == "file.missing"
+    }
+}
+
+impl Coded for FileError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Exists { .. } => Code::refused("file.exists"),
+            Self::Exposed { .. } => Code::refused("file.exposed"),
+            Self::ForeignOwner { .. } => Code::refused("file.foreign_owner"),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => Code::environment("file.missing"),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Code::environment("file.disk_full")
+                }
+                io::ErrorKind::PermissionDenied => Code::environment("file.permission"),
+                io::ErrorKind::ReadOnlyFilesystem => Code::environment("file.read_only"),
+                _ => Code::environment("file.io"),
+            },
+            Self::Locked { .. } => Code::environment("file.locked"),
+            Self::NotADirectory { .. } => Code::environment("file.not_a_directory"),
+            Self::NotAFile { .. } => Code::environment("file.not_a_file"),
+            Self::TooLarge { .. } => Code::environment("file.too_large"),
+            Self::WritableByAll { .. } => Code::refused("file.writable_by_all"),
+        }
     }
 }

@@ -43,6 +43,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
+    use crate::error::Coded;
 
     #[test]
     fn one_holder_of_the_lock_at_a_time() {

@@ -87,6 +87,7 @@ mod tests {
     use rustix::fs::CWD;
 
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn a_secret_that_others_can_read_is_refused() {

@@ -127,6 +127,7 @@ fn is_read_only(directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn set(path: &Path, mode: u32) {

@@ -30,7 +30,6 @@ pub mod state;
 pub mod telemetry;
 pub mod upstream;
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +42,7 @@ use tokio::sync::Notify;
 use self::admin::{AdminSocket, SocketError};
 use self::config::{Config, Limits};
 use crate::clock::{Clock, Entropy};
+use crate::error::{Code, Coded};
 use crate::gateway::control::file_watch::Files;
 use crate::gateway::control::push_queue::Pushes;
 use crate::gateway::control::reload::{Changes, ReloadError, Trigger};
@@ -357,12 +357,6 @@ fn spawn(
     Ok(thread)
 }
 
-/// An error and its causes, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -396,16 +390,16 @@ impl GatewayError {
     fn bind((address, source): (SocketAddr, io::Error)) -> Self {
         Self::Bind { address, source }
     }
+}
 
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for GatewayError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Admin(error) => error.code(),
-            Self::Bind { .. } => "gateway.bind",
-            Self::Panicked => "gateway.panicked",
-            Self::State(error) => error.code(),
-            Self::Thread { .. } => "gateway.thread",
+            Self::Admin(error) => error.coded(),
+            Self::Bind { .. } => Code::unavailable("gateway.bind"),
+            Self::Panicked => Code::environment("gateway.panicked"),
+            Self::State(error) => error.coded(),
+            Self::Thread { .. } => Code::environment("gateway.thread"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::sanitized_text::SanitizedText;
+use crate::error::{Code, Coded};
 use crate::probe::{RefusalCause, TlsClientError};
 use crate::x509::crl::CrlNumber;
 
@@ -138,28 +139,6 @@ fn explained(reason: Option<&RefusalReason>) -> String {
 }
 
 impl CallError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Ahead { .. } => "gateways.ahead",
-            Self::Behind { .. } => "gateways.behind",
-            Self::CutOff => "gateways.cut_off",
-            Self::Handshake(cause) => cause.code,
-            Self::NoCrl => "gateways.no_crl",
-            Self::NotAGateway => "gateways.not_a_gateway",
-            Self::NotAnOperator => "gateways.not_an_operator",
-            Self::NumberReused { .. } => "gateways.number_reused",
-            Self::Oversized => "gateways.oversized",
-            Self::Refused { .. } => "gateways.refused",
-            Self::Silent { .. } | Self::Unreachable { .. } => "network.silent",
-            Self::Tls(error) => error.code(),
-            Self::Unattended => "network.refused",
-            Self::Unreadable { .. } => "gateways.unreadable",
-            Self::Unresolved { .. } => "network.unresolved",
-        }
-    }
-
     /// True if the gateway knows a CRL that the home does not know. Then the home is an outdated copy, or
     /// another copy of it signs CRLs too.
     #[must_use]
@@ -174,6 +153,28 @@ impl CallError {
             self,
             Self::Silent { .. } | Self::Unattended | Self::Unreachable { .. } | Self::Unresolved { .. }
         )
+    }
+}
+
+impl Coded for CallError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Ahead { .. } => Code::refused("gateways.ahead"),
+            Self::Behind { .. } => Code::unavailable("gateways.behind"),
+            Self::CutOff => Code::unavailable("gateways.cut_off"),
+            Self::Handshake(cause) => cause.code,
+            Self::NoCrl => Code::unavailable("gateways.no_crl"),
+            Self::NotAGateway => Code::unavailable("gateways.not_a_gateway"),
+            Self::NotAnOperator => Code::unavailable("gateways.not_an_operator"),
+            Self::NumberReused { .. } => Code::refused("gateways.number_reused"),
+            Self::Oversized => Code::unavailable("gateways.oversized"),
+            Self::Refused { .. } => Code::unavailable("gateways.refused"),
+            Self::Silent { .. } | Self::Unreachable { .. } => Code::unavailable("network.silent"),
+            Self::Tls(error) => error.coded(),
+            Self::Unattended => Code::unavailable("network.refused"),
+            Self::Unreadable { .. } => Code::unavailable("gateways.unreadable"),
+            Self::Unresolved { .. } => Code::unavailable("network.unresolved"),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use crate::error::{Code, Coded};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role, role_and_name};
 use crate::probe::Endpoint;
 use crate::yaml::{Document, Place, YamlProblem};
@@ -162,11 +163,11 @@ impl GatewayListError {
     fn one(problem: YamlProblem) -> Self {
         Self { problems: vec![problem] }
     }
+}
 
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "input.gateways"
+impl Coded for GatewayListError {
+    fn coded(&self) -> Code {
+        Code::usage("input.gateways")
     }
 }
 

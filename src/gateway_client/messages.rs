@@ -117,6 +117,7 @@ pub(super) fn crl_of_issuer<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn a_report_with_two_crls_of_one_issuer_is_rejected() {

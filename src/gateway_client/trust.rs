@@ -4,6 +4,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::list::GatewayEntry;
+use crate::error::{Code, Coded};
 use crate::identity::{Identity, Role, TrustDomain};
 use crate::probe::{AtFault, RefusalCause, TrustContext};
 use crate::revocation::RevocationSet;
@@ -42,18 +43,21 @@ impl GatewayTrust {
         let refused = |code, message| RefusalCause { side: AtFault::Server, code, message };
         let chain: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
         let chain = chain
-            .map_err(|error| refused(error.code(), format!("its certificate cannot be read: {error}")))?;
+            .map_err(|error| refused(error.coded(), format!("its certificate cannot be read: {error}")))?;
         if let Some(cause) = self.context().check_server(gateway.host(), &chain) {
             return Err(cause);
         }
         let Some(leaf) = chain.into_iter().next() else {
-            return Err(refused("gateways.no_certificate", "it presents no certificate".to_owned()));
+            return Err(refused(
+                Code::unavailable("gateways.no_certificate"),
+                "it presents no certificate".to_owned(),
+            ));
         };
         let identity = Identity::of_certificate(&leaf, &self.trust_domain)
-            .map_err(|refusal| refused(refusal.code(), format!("its certificate is refused: {refusal}")))?;
+            .map_err(|refusal| refused(refusal.coded(), format!("its certificate is refused: {refusal}")))?;
         if identity.role != Role::GATEWAY {
             let message = format!("its certificate is that of {identity}, which is not a {}", Role::GATEWAY);
-            return Err(refused("gateways.wrong_role", message));
+            return Err(refused(Code::unavailable("gateways.wrong_role"), message));
         }
         match &gateway.name {
             Some(name) if *name != identity.name => {
@@ -61,7 +65,7 @@ impl GatewayTrust {
                     "its certificate is that of {}/{}, but {name} is expected",
                     identity.role, identity.name
                 );
-                Err(refused("gateways.wrong_name", message))
+                Err(refused(Code::unavailable("gateways.wrong_name"), message))
             }
             _ => Ok(leaf),
         }

@@ -9,6 +9,7 @@ use super::error::IdentityError;
 use super::host::Host;
 use super::role::{CONTROL_SERVICE_DNS_NAME, HostUse, Role, ServerAuth};
 use super::spiffe_id::Identity;
+use crate::error::{Code, Coded};
 use crate::x509::{Certificate, ExtendedKeyUsage, SubjectAltName};
 
 impl Identity {
@@ -118,22 +119,20 @@ pub enum IdentityRefusal {
     },
 }
 
-impl IdentityRefusal {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for IdentityRefusal {
+    fn coded(&self) -> Code {
         match self {
-            Self::CaCertificate => "identity.ca_certificate",
-            Self::CommonName => "identity.common_name",
-            Self::Contradicted => "identity.contradicted",
-            Self::ForeignCluster { .. } => "identity.foreign_cluster",
-            Self::ForeignTrustDomain { .. } => "identity.foreign_trust_domain",
-            Self::Malformed(_) => "identity.malformed",
-            Self::NoUri => "identity.no_uri",
-            Self::NotOne { .. } => "identity.not_one",
-            Self::SeveralUris { .. } => "identity.several_uris",
-            Self::UnknownCriticalExtension { .. } => "identity.unknown_critical_extension",
-            Self::Version { .. } => "identity.version",
+            Self::CaCertificate => Code::refused("identity.ca_certificate"),
+            Self::CommonName => Code::refused("identity.common_name"),
+            Self::Contradicted => Code::refused("identity.contradicted"),
+            Self::ForeignCluster { .. } => Code::refused("identity.foreign_cluster"),
+            Self::ForeignTrustDomain { .. } => Code::refused("identity.foreign_trust_domain"),
+            Self::Malformed(_) => Code::refused("identity.malformed"),
+            Self::NoUri => Code::refused("identity.no_uri"),
+            Self::NotOne { .. } => Code::refused("identity.not_one"),
+            Self::SeveralUris { .. } => Code::refused("identity.several_uris"),
+            Self::UnknownCriticalExtension { .. } => Code::refused("identity.unknown_critical_extension"),
+            Self::Version { .. } => Code::refused("identity.version"),
         }
     }
 }
@@ -289,21 +288,19 @@ pub enum RoleViolation {
     OrganizationalUnit,
 }
 
-impl RoleViolation {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for RoleViolation {
+    fn coded(&self) -> Code {
         match self {
-            Self::AlternativeName { .. } => "role.alternative_name",
-            Self::BasicConstraints => "role.basic_constraints",
-            Self::CommonName { .. } => "role.common_name",
-            Self::ControlServiceName { .. } => "role.control_service_name",
-            Self::ExtendedKeyUsage { .. } => "role.extended_key_usage",
-            Self::HostNotNamed { .. } => "role.host_not_named",
-            Self::KeyIdentifiers => "role.key_identifiers",
-            Self::KeyUsage => "role.key_usage",
-            Self::NoControlServiceName => "role.no_control_service_name",
-            Self::OrganizationalUnit => "role.organizational_unit",
+            Self::AlternativeName { .. } => Code::refused("role.alternative_name"),
+            Self::BasicConstraints => Code::refused("role.basic_constraints"),
+            Self::CommonName { .. } => Code::refused("role.common_name"),
+            Self::ControlServiceName { .. } => Code::refused("role.control_service_name"),
+            Self::ExtendedKeyUsage { .. } => Code::refused("role.extended_key_usage"),
+            Self::HostNotNamed { .. } => Code::refused("role.host_not_named"),
+            Self::KeyIdentifiers => Code::refused("role.key_identifiers"),
+            Self::KeyUsage => Code::refused("role.key_usage"),
+            Self::NoControlServiceName => Code::refused("role.no_control_service_name"),
+            Self::OrganizationalUnit => Code::refused("role.organizational_unit"),
         }
     }
 }

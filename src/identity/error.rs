@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::role::Role;
 
+use crate::error::{Code, Coded};
+
 /// Refusal of a text as a name, host, role or SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,22 +96,20 @@ pub enum IdentityError {
     },
 }
 
-impl IdentityError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for IdentityError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Character { .. } => "name.character",
-            Self::Edges { .. } => "name.edges",
-            Self::Empty { .. } => "name.empty",
-            Self::MappedAddress { .. } => "name.mapped_address",
-            Self::Name { .. } => "name.not_of_role",
-            Self::NodeUuid { .. } => "name.node_uuid",
-            Self::NotAHost { .. } => "name.not_a_host",
-            Self::Reserved { .. } => "name.reserved",
-            Self::Role { .. } => "name.role",
-            Self::SpiffeId { .. } => "name.spiffe_id",
-            Self::TooLong { .. } => "name.too_long",
+            Self::Character { .. } => Code::usage("name.character"),
+            Self::Edges { .. } => Code::usage("name.edges"),
+            Self::Empty { .. } => Code::usage("name.empty"),
+            Self::MappedAddress { .. } => Code::usage("name.mapped_address"),
+            Self::Name { .. } => Code::usage("name.not_of_role"),
+            Self::NodeUuid { .. } => Code::usage("name.node_uuid"),
+            Self::NotAHost { .. } => Code::usage("name.not_a_host"),
+            Self::Reserved { .. } => Code::usage("name.reserved"),
+            Self::Role { .. } => Code::usage("name.role"),
+            Self::SpiffeId { .. } => Code::usage("name.spiffe_id"),
+            Self::TooLong { .. } => Code::usage("name.too_long"),
         }
     }
 }

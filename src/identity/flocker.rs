@@ -72,6 +72,7 @@ fn role_and_name(common_name: &str) -> Result<(Role, Name), IdentityRefusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::testing::{Root, authority, client, encode};
     use rcgen::{CertificateParams, SanType};
 

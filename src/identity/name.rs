@@ -104,6 +104,7 @@ pub fn role_and_name(text: &str) -> Result<(Role, Name), IdentityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn user_names_that_could_mislead_are_refused() {

@@ -170,6 +170,7 @@ mod tests {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     use super::*;
+    use crate::error::Coded;
     use crate::keys::kms::TransitCiphertext;
     use crate::x509::KeyAlgorithm;
 

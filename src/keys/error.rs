@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::kms::KmsError;
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::x509::KeyAlgorithm;
 
@@ -131,30 +132,30 @@ impl KeyError {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Kms(error) if error.is_temporary())
     }
+}
 
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for KeyError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Encrypted => "key.encrypted",
-            Self::EnvelopeDamaged => "key.envelope_damaged",
-            Self::EnvelopeUnreadable { .. } => "key.envelope_unreadable",
-            Self::EnvelopeVersion { .. } => "key.envelope_version",
-            Self::File(error) => error.code(),
-            Self::Generate { .. } => "key.generate",
-            Self::NotExportable => "key.held",
-            Self::InFile { error, .. } => error.code(),
-            Self::Kms(error) => error.code(),
-            Self::NotPem => "key.not_pem",
-            Self::PassphraseEmpty { .. } => "key.passphrase_empty",
-            Self::PassphraseNeeded { .. } => "key.passphrase_needed",
-            Self::PassphraseUnreadable { .. } => "key.passphrase_unreadable",
-            Self::Seal => "key.seal",
-            Self::TooCostly => "key.too_costly",
-            Self::Unsupported => "key.unsupported",
-            Self::UnsupportedEncryption => "key.unsupported_encryption",
-            Self::WeakPassphrase { .. } => "key.weak_passphrase",
-            Self::WrongPassphrase { .. } => "key.wrong_passphrase",
+            Self::Encrypted => Code::refused("key.encrypted"),
+            Self::EnvelopeDamaged => Code::environment("key.envelope_damaged"),
+            Self::EnvelopeUnreadable { .. } => Code::environment("key.envelope_unreadable"),
+            Self::EnvelopeVersion { .. } => Code::refused("key.envelope_version"),
+            Self::File(error) => error.coded(),
+            Self::Generate { .. } => Code::refused("key.generate"),
+            Self::NotExportable => Code::refused("key.held"),
+            Self::InFile { error, .. } => error.coded(),
+            Self::Kms(error) => error.coded(),
+            Self::NotPem => Code::environment("key.not_pem"),
+            Self::PassphraseEmpty { .. } => Code::environment("key.passphrase_empty"),
+            Self::PassphraseNeeded { .. } => Code::usage("key.passphrase_needed"),
+            Self::PassphraseUnreadable { .. } => Code::environment("key.passphrase_unreadable"),
+            Self::Seal => Code::refused("key.seal"),
+            Self::TooCostly => Code::refused("key.too_costly"),
+            Self::Unsupported => Code::environment("key.unsupported"),
+            Self::UnsupportedEncryption => Code::refused("key.unsupported_encryption"),
+            Self::WeakPassphrase { .. } => Code::refused("key.weak_passphrase"),
+            Self::WrongPassphrase { .. } => Code::refused("key.wrong_passphrase"),
         }
     }
 }

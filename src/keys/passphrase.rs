@@ -154,6 +154,7 @@ fn derive_pbkdf2(asked: &Pbkdf2Params, passphrase: &Secret, key: &mut [u8]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::keys::private_key::PrivateKey;
     use crate::x509::KeyAlgorithm;
 

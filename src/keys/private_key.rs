@@ -224,6 +224,7 @@ impl fmt::Debug for PrivateKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn every_key_type_survives_a_round_trip() {

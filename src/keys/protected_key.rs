@@ -137,6 +137,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::error::Coded;
     use crate::keys::key_file::NewProtection;
     use crate::x509::KeyAlgorithm;
 

@@ -10,6 +10,7 @@ use super::endpoint::Endpoint;
 use super::observe::Observation;
 use super::outcome::ConnectionOutcome;
 use super::tls_client::ClientCredentials;
+use crate::error::{Code, Coded};
 use crate::identity::Host;
 use crate::revocation::{RevocationSet, RevocationStatus};
 use crate::x509::Certificate;
@@ -32,7 +33,7 @@ pub struct RefusalCause {
     /// Side that has to act.
     pub side: AtFault,
     /// Stable code of the cause.
-    pub code: &'static str,
+    pub code: Code,
     /// Description in one sentence.
     pub message: String,
 }
@@ -75,7 +76,7 @@ impl TrustContext<'_> {
             Ok(chain) => chain,
             Err(error) => {
                 let message = format!("the server's certificate cannot be read: {error}");
-                return Some(RefusalCause { side: AtFault::Server, code: error.code(), message });
+                return Some(RefusalCause { side: AtFault::Server, code: error.coded(), message });
             }
         };
         // A client checks the server first, and aborts before it presents its own certificate.
@@ -106,7 +107,7 @@ impl TrustContext<'_> {
             Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
         };
         let named = name.map_or(Err(ChainError::WrongName), |name| trust::verify_host(&leaf.der, &name));
-        named.err().map(|error| refused(error.code(), &format_args!("{error} {host}")))
+        named.err().map(|error| refused(error.coded(), &format_args!("{error} {host}")))
     }
 
     /// Check a client's credentials by the rules of a server; returns the reason to refuse them. A
@@ -115,7 +116,11 @@ impl TrustContext<'_> {
     pub fn check_client(&self, credentials: &ClientCredentials) -> Option<RefusalCause> {
         if !credentials.key_matches() {
             let message = "the private key is not the key of the certificate".to_owned();
-            return Some(RefusalCause { side: AtFault::Client, code: "explain.key_mismatch", message });
+            return Some(RefusalCause {
+                side: AtFault::Client,
+                code: Code::refused("explain.key_mismatch"),
+                message,
+            });
         }
         self.check_client_chain(&credentials.chain)
     }
@@ -128,16 +133,16 @@ impl TrustContext<'_> {
     }
 
     /// Code and text of the first rule that `chain` breaks.
-    fn check_chain(&self, chain: &[Certificate], purpose: Purpose) -> Option<(&'static str, String)> {
+    fn check_chain(&self, chain: &[Certificate], purpose: Purpose) -> Option<(Code, String)> {
         let (leaf, intermediates) = chain.split_first()?;
         let intermediates: Vec<_> = intermediates.iter().map(|certificate| certificate.der.clone()).collect();
         let verified = match self.bundle.verify(&leaf.der, &intermediates, purpose, self.at) {
             Ok(verified) => verified,
-            Err(error) => return Some((error.code(), error.to_string())),
+            Err(error) => return Some((error.coded(), error.to_string())),
         };
         match self.crls.map(|crls| crls.status_of(&verified, self.at)) {
             None | Some(RevocationStatus::Good) => None,
-            Some(standing) => Some((standing.code(), standing.to_string())),
+            Some(standing) => Some((standing.coded(), standing.to_string())),
         }
     }
 }
@@ -152,12 +157,12 @@ fn observed_refusal(claim: ClientClaim<'_>, seen: &Observation, early: bool) -> 
         );
     match (claim, &seen.outcome) {
         (ClientClaim::Anonymous, _) if demands => Some(of_server(
-            "explain.certificate_demanded",
+            Code::refused("explain.certificate_demanded"),
             "the server requires a client certificate, and none was given",
         )),
         (ClientClaim::CertificateOnly(_), _) if demands => None,
         (_, ConnectionOutcome::Alert(alert)) if early && !is_about_versions(*alert) => Some(of_server(
-            "explain.refused_early",
+            Code::refused("explain.refused_early"),
             &format!(
                 "the server refused before it presented a certificate (alert {alert}): it may not serve this host name"
             ),
@@ -174,18 +179,22 @@ impl ConnectionOutcome {
         match self {
             Self::Accepted | Self::Responded(_) => None,
             Self::Alert(alert) => Some(of_alert(*alert)),
-            Self::Closed => {
-                Some(of_server("explain.closed", "the server closed the connection without an alert"))
+            Self::Closed => Some(of_server(
+                Code::refused("explain.closed"),
+                "the server closed the connection without an alert",
+            )),
+            Self::NotTls => {
+                Some(of_server(Code::refused("explain.not_tls"), "the service does not speak TLS"))
             }
-            Self::NotTls => Some(of_server("explain.not_tls", "the service does not speak TLS")),
-            Self::ProtocolError(why) => {
-                Some(of_server("explain.broken", &format!("the server violated the protocol: {why}")))
-            }
+            Self::ProtocolError(why) => Some(of_server(
+                Code::refused("explain.broken"),
+                &format!("the server violated the protocol: {why}"),
+            )),
         }
     }
 }
 
-fn of_server(code: &'static str, message: &str) -> RefusalCause {
+fn of_server(code: Code, message: &str) -> RefusalCause {
     RefusalCause { side: AtFault::Server, code, message: message.to_owned() }
 }
 
@@ -198,25 +207,36 @@ const fn is_about_versions(alert: u8) -> bool {
 fn of_alert(alert: u8) -> RefusalCause {
     let (code, message) = match alert {
         40 | 70 | 71 => (
-            "explain.no_common_tls",
+            Code::refused("explain.no_common_tls"),
             "the server and this program have no TLS version or cipher suite in common",
         ),
-        42 | 46 => ("explain.alert_bad_certificate", "the server does not accept your certificate"),
-        43 => ("explain.alert_unsupported", "the server does not support the type of your certificate"),
+        42 | 46 => {
+            (Code::refused("explain.alert_bad_certificate"), "the server does not accept your certificate")
+        }
+        43 => (
+            Code::refused("explain.alert_unsupported"),
+            "the server does not support the type of your certificate",
+        ),
         44 => (
-            "explain.alert_revoked",
+            Code::refused("explain.alert_revoked"),
             "the server reports your certificate as revoked, but the CRL used here does not list it",
         ),
         45 => (
-            "explain.alert_expired",
+            Code::refused("explain.alert_expired"),
             "the server reports your certificate as expired, but by this machine's clock it is valid",
         ),
-        48 => ("explain.alert_unknown_ca", "the server does not trust the root of your certificate"),
-        49 => ("explain.alert_denied", "the server recognizes your certificate and denies access"),
-        51 => ("explain.alert_decrypt", "the server could not verify your signature"),
-        112 => ("explain.alert_name", "the server does not serve this host name"),
-        116 => ("explain.certificate_demanded", "the server requires a client certificate"),
-        _ => ("explain.alert", "the server refused with an alert"),
+        48 => (
+            Code::refused("explain.alert_unknown_ca"),
+            "the server does not trust the root of your certificate",
+        ),
+        49 => (
+            Code::refused("explain.alert_denied"),
+            "the server recognizes your certificate and denies access",
+        ),
+        51 => (Code::refused("explain.alert_decrypt"), "the server could not verify your signature"),
+        112 => (Code::refused("explain.alert_name"), "the server does not serve this host name"),
+        116 => (Code::refused("explain.certificate_demanded"), "the server requires a client certificate"),
+        _ => (Code::refused("explain.alert"), "the server refused with an alert"),
     };
     of_server(code, &format!("{message} (alert {alert})"))
 }
@@ -245,7 +265,7 @@ mod tests {
         let seen = seen(&[&leaf[..leaf.len() - 1], root.der()], ConnectionOutcome::Responded(200));
         let cause = trust.diagnose(&"127.0.0.1:4523".parse().unwrap(), ClientClaim::Anonymous, &seen);
         let cause = cause.unwrap();
-        assert_eq!((cause.side, cause.code), (AtFault::Server, "x509.malformed"));
+        assert_eq!((cause.side, cause.code.name()), (AtFault::Server, "x509.malformed"));
         assert!(cause.message.starts_with("the server's certificate cannot be read: "), "{}", cause.message);
     }
 
@@ -259,7 +279,7 @@ mod tests {
             let claim = ClientClaim::CertificateOnly(&[]);
             trust.diagnose(&endpoint, claim, &Observation { requests_certificate: false, ..seen })
         };
-        assert_eq!(code(112).unwrap().code, "explain.refused_early");
-        assert_eq!(code(70).unwrap().code, "explain.no_common_tls");
+        assert_eq!(code(112).unwrap().code.name(), "explain.refused_early");
+        assert_eq!(code(70).unwrap().code.name(), "explain.no_common_tls");
     }
 }

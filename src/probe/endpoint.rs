@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::error::{Code, Coded};
 use crate::identity::{Host, IdentityError};
 
 /// Address of a service as `HOST:PORT`; an IPv6 address stands in brackets.
@@ -54,13 +55,11 @@ pub enum EndpointError {
     },
 }
 
-impl EndpointError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for EndpointError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Host(error) => error.code(),
-            Self::Malformed { .. } => "input.endpoint",
+            Self::Host(error) => error.coded(),
+            Self::Malformed { .. } => Code::usage("input.endpoint"),
         }
     }
 }

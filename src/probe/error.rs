@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::tls_client::TlsClientError;
 
+use crate::error::{Code, Coded};
+
 /// Time limit for the connection, and then for each read and write.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -56,15 +58,15 @@ impl ProbeError {
             _ => Self::Unreachable { endpoint, source },
         }
     }
+}
 
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for ProbeError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Refused { .. } => "network.refused",
-            Self::TimedOut { .. } | Self::Unreachable { .. } => "network.silent",
-            Self::Tls(error) => error.code(),
-            Self::Unresolved { .. } => "network.unresolved",
+            Self::Refused { .. } => Code::unavailable("network.refused"),
+            Self::TimedOut { .. } | Self::Unreachable { .. } => Code::unavailable("network.silent"),
+            Self::Tls(error) => error.coded(),
+            Self::Unresolved { .. } => Code::unavailable("network.unresolved"),
         }
     }
 }

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::error::{Code, Coded};
 use crate::identity::Host;
 use crate::keys::PrivateKey;
 use crate::x509::Certificate;
@@ -177,10 +178,10 @@ impl TlsClientError {
     fn new(why: impl fmt::Display) -> Self {
         Self { why: why.to_string() }
     }
+}
 
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "system.tls"
+impl Coded for TlsClientError {
+    fn coded(&self) -> Code {
+        Code::environment("system.tls")
     }
 }

@@ -326,6 +326,7 @@ fn time<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S:
 mod tests {
     use super::*;
     use crate::clock::parse_time;
+    use crate::error::Coded;
     use crate::profile::ProfileSet;
 
     const NODE: &str = "spiffe://prod/node-agent/6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e";

@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::mismatch::Mismatch;
 use crate::clock::{format_duration, rfc3339};
+use crate::error::{Code, Coded};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::x509::{KeyAlgorithm, SubjectAltName};
 
@@ -126,24 +127,22 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl IssuancePolicyError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for IssuancePolicyError {
+    fn coded(&self) -> Code {
         match self {
-            Self::CsrForCa => "policy.request_asks_ca",
-            Self::CsrForNames { .. } => "policy.request_asks_san",
-            Self::Calendar => "policy.calendar",
-            Self::CommonName { .. } => "policy.common_name",
-            Self::HostNotAllowed { .. } => "policy.host_not_allowed",
-            Self::HostReserved { .. } => "policy.host_reserved",
-            Self::KeyAlgorithm { .. } => "policy.key_algorithm",
-            Self::Mismatch { .. } => "policy.mismatch",
-            Self::OutlivesIssuer { .. } => "policy.outlives_issuer",
-            Self::OwnHost { .. } => "policy.own_host",
-            Self::Role { .. } => "policy.role",
-            Self::TooManyHosts { .. } => "policy.too_many_hosts",
-            Self::Validity { .. } => "policy.validity",
+            Self::CsrForCa => Code::refused("policy.request_asks_ca"),
+            Self::CsrForNames { .. } => Code::refused("policy.request_asks_san"),
+            Self::Calendar => Code::refused("policy.calendar"),
+            Self::CommonName { .. } => Code::refused("policy.common_name"),
+            Self::HostNotAllowed { .. } => Code::refused("policy.host_not_allowed"),
+            Self::HostReserved { .. } => Code::refused("policy.host_reserved"),
+            Self::KeyAlgorithm { .. } => Code::refused("policy.key_algorithm"),
+            Self::Mismatch { .. } => Code::refused("policy.mismatch"),
+            Self::OutlivesIssuer { .. } => Code::refused("policy.outlives_issuer"),
+            Self::OwnHost { .. } => Code::refused("policy.own_host"),
+            Self::Role { .. } => Code::refused("policy.role"),
+            Self::TooManyHosts { .. } => Code::refused("policy.too_many_hosts"),
+            Self::Validity { .. } => Code::refused("policy.validity"),
         }
     }
 }

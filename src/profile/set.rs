@@ -12,6 +12,7 @@ use super::origin::{ProfileOrigin, ProfileSource};
 use super::root::RootProfile;
 use super::validate;
 use crate::clock;
+use crate::error::{Code, Coded};
 use crate::files::{self, FileError};
 use crate::identity::{PerRole, Role};
 use crate::x509::Sha256;
@@ -184,13 +185,11 @@ fn lines(problems: &[YamlProblem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
-impl ProfileError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for ProfileError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Directory { .. } => "profile.directory",
-            Self::Rules { .. } => "profile.rules",
+            Self::Directory { .. } => Code::environment("profile.directory"),
+            Self::Rules { .. } => Code::refused("profile.rules"),
         }
     }
 }

@@ -213,6 +213,7 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 mod tests {
     use super::*;
     use crate::clock::parse_time;
+    use crate::error::Coded;
     use crate::identity::{Host, Identity};
     use crate::profile::{LeafRequest, ProfileSet, RootRequest};
     use rcgen::{

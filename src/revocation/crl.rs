@@ -5,6 +5,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::x509::crl::{CrlFormatError, CrlNumber, UnverifiedCrl};
 use crate::x509::pem::{ObjectKind, blocks_of};
 use crate::x509::trust::TrustBundle;
@@ -259,20 +260,18 @@ pub enum CrlError {
     Unreadable(#[source] X509Error),
 }
 
-impl CrlError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for CrlError {
+    fn coded(&self) -> Code {
         match self {
-            Self::IssuerRevoked { .. } => "crl.issuer_revoked",
-            Self::MissingForIssuer { .. } => "crl.missing_for_issuer",
-            Self::NotYetValid { .. } => "crl.not_yet_valid",
-            Self::NumberReused { .. } => "crl.number_reused",
-            Self::Rollback { .. } => "crl.rollback",
-            Self::Signature { .. } => "crl.bad_signature",
-            Self::Unfit(fault) => fault.code(),
-            Self::UnknownIssuer { .. } => "crl.unknown_issuer",
-            Self::Unreadable(source) => source.code(),
+            Self::IssuerRevoked { .. } => Code::refused("crl.issuer_revoked"),
+            Self::MissingForIssuer { .. } => Code::refused("crl.missing_for_issuer"),
+            Self::NotYetValid { .. } => Code::refused("crl.not_yet_valid"),
+            Self::NumberReused { .. } => Code::refused("crl.number_reused"),
+            Self::Rollback { .. } => Code::refused("crl.rollback"),
+            Self::Signature { .. } => Code::refused("crl.bad_signature"),
+            Self::Unfit(fault) => fault.coded(),
+            Self::UnknownIssuer { .. } => Code::refused("crl.unknown_issuer"),
+            Self::Unreadable(source) => source.coded(),
         }
     }
 }

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::crl::{Crl, CrlError};
 use crate::clock::rfc3339;
+use crate::error::Code;
 use crate::x509::trust::{ChainLink, TrustBundle, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};
 
@@ -236,15 +237,21 @@ impl RevocationStatus {
         }
     }
 
-    /// Stable code.
+    /// The code of it, with its class.
+    #[must_use]
+    pub fn coded(&self) -> Code {
+        match self {
+            Self::Good => Code::refused("revocation.good"),
+            Self::Expired { .. } => Code::refused("revocation.crl_expired"),
+            Self::NoCrl { .. } => Code::refused("revocation.no_crl"),
+            Self::Revoked { .. } => Code::refused("revocation.revoked"),
+        }
+    }
+
+    /// The code's name.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Good => "revocation.good",
-            Self::Expired { .. } => "revocation.crl_expired",
-            Self::NoCrl { .. } => "revocation.no_crl",
-            Self::Revoked { .. } => "revocation.revoked",
-        }
+        self.coded().name()
     }
 }
 
@@ -264,6 +271,7 @@ impl fmt::Display for RevocationStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::pem::pem;
     use crate::x509::testing::{Root, authority, client, now};
     use crate::x509::trust::Purpose;

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::audit::BrokenChain;
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::revocation::RevocationReason;
 use crate::x509::{KeyIdentifier, SerialNumber};
@@ -200,39 +201,37 @@ pub enum StoreError {
     },
 }
 
-impl StoreError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for StoreError {
+    fn coded(&self) -> Code {
         match self {
-            Self::AlreadyRevoked { .. } => "store.already_revoked",
-            Self::Audit(broken) => broken.code(),
-            Self::Busy { .. } => "store.busy",
-            Self::Corrupt { .. } | Self::Damaged { .. } => "store.corrupt",
-            Self::CrlNumber { .. } => "store.crl_number",
-            Self::Database { .. } => "store.database",
-            Self::DiskFull { .. } => "store.disk_full",
-            Self::DuplicateSerial { .. } => "store.duplicate_serial",
-            Self::File(error) => error.code(),
-            Self::Foreign { .. } => "store.foreign",
-            Self::Incomplete { .. } => "store.incomplete",
+            Self::AlreadyRevoked { .. } => Code::refused("store.already_revoked"),
+            Self::Audit(broken) => broken.coded(),
+            Self::Busy { .. } => Code::environment("store.busy"),
+            Self::Corrupt { .. } | Self::Damaged { .. } => Code::environment("store.corrupt"),
+            Self::CrlNumber { .. } => Code::environment("store.crl_number"),
+            Self::Database { .. } => Code::environment("store.database"),
+            Self::DiskFull { .. } => Code::environment("store.disk_full"),
+            Self::DuplicateSerial { .. } => Code::environment("store.duplicate_serial"),
+            Self::File(error) => error.coded(),
+            Self::Foreign { .. } => Code::environment("store.foreign"),
+            Self::Incomplete { .. } => Code::environment("store.incomplete"),
             Self::Inconsistent { .. } | Self::Unaccounted { .. } | Self::UnaccountedCrl { .. } => {
-                "store.inconsistent"
+                Code::environment("store.inconsistent")
             }
-            Self::Missing { .. } => "store.missing",
-            Self::Newer { .. } => "store.newer",
-            Self::NoActiveIssuer => "store.no_active_issuer",
-            Self::NoKey { .. } => "store.no_key",
-            Self::NoKeyIdentifier => "store.no_key_identifier",
-            Self::NotIssued { .. } => "store.not_issued",
-            Self::NotOnHold { .. } => "store.not_on_hold",
-            Self::NotReserved { .. } => "store.not_reserved",
-            Self::NotSupersedable { .. } => "store.not_supersedable",
-            Self::Older { .. } => "store.older",
-            Self::ReadOnly { .. } => "store.read_only",
-            Self::Status { .. } => "input.status",
-            Self::UnknownIssuer { .. } => "store.unknown_issuer",
-            Self::UnknownSerial { .. } => "store.unknown_serial",
+            Self::Missing { .. } => Code::environment("store.missing"),
+            Self::Newer { .. } => Code::environment("store.newer"),
+            Self::NoActiveIssuer => Code::environment("store.no_active_issuer"),
+            Self::NoKey { .. } => Code::refused("store.no_key"),
+            Self::NoKeyIdentifier => Code::environment("store.no_key_identifier"),
+            Self::NotIssued { .. } => Code::refused("store.not_issued"),
+            Self::NotOnHold { .. } => Code::refused("store.not_on_hold"),
+            Self::NotReserved { .. } => Code::environment("store.not_reserved"),
+            Self::NotSupersedable { .. } => Code::refused("store.not_supersedable"),
+            Self::Older { .. } => Code::environment("store.older"),
+            Self::ReadOnly { .. } => Code::environment("store.read_only"),
+            Self::Status { .. } => Code::usage("input.status"),
+            Self::UnknownIssuer { .. } => Code::environment("store.unknown_issuer"),
+            Self::UnknownSerial { .. } => Code::refused("store.unknown_serial"),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::record::{Record, Reservation};
 use super::status::{RecordCounts, RecordStatus};
 use super::transaction::Transaction;
 use crate::audit::{Action, Outcome, Provenance};
+use crate::error::Coded;
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::revocation::RevocationReason::{CertificateHold, KeyCompromise, Superseded, Unspecified};

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::error::Code;
 use crate::terminal::generated::Generated;
 use crate::terminal::report::{CommandResult, Failure};
 
@@ -19,8 +20,11 @@ impl Man {
         let name = program.get_name().to_owned();
         let no_such = || {
             let words = self.page.join(" ");
-            Failure::new("usage.command", format!("there is no command `{}`", words.escape_debug()))
-                .with_hint(format!("see {name} --help"))
+            Failure::new(
+                Code::usage("usage.command"),
+                format!("there is no command `{}`", words.escape_debug()),
+            )
+            .with_hint(format!("see {name} --help"))
         };
         Ok(Box::new(Generated(manual_page(program, &self.page).ok_or_else(no_such)?)))
     }

@@ -2,7 +2,6 @@
 //! codes, usage errors, completions, manual pages, progress.
 
 pub(crate) mod completions;
-mod exit;
 mod generated;
 mod guide;
 pub(crate) mod hints;
@@ -13,7 +12,6 @@ pub(crate) mod usage;
 
 pub use clap_complete::Shell;
 pub use completions::completion_script;
-pub use exit::exit_code;
 pub use guide::ShowGuide;
 pub use man::manual_page;
 pub use usage::usage_message;

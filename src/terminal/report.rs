@@ -11,11 +11,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::ca::CaError;
+use crate::error::{Code, Coded, causes};
 use crate::files;
-use crate::revocation::RevocationReason;
 
-use crate::terminal::exit::exit_code;
 use crate::terminal::hints::hint;
 
 /// What a command gives back: `Display` for people, `Serialize` for programs.
@@ -88,7 +86,7 @@ pub(crate) enum Format {
 /// An error on its way to the user: its code, its words, its causes.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    code: &'static str,
+    code: Code,
     message: String,
     causes: Vec<String>,
     /// Advice that needs facts of the case; the table in [`hint`] gives the rest.
@@ -97,19 +95,18 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// An error that only the command line knows of.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), causes: Vec::new(), hint: None }
     }
 
-    /// From an error of the library and its stable code.
-    pub(crate) fn of(code: &'static str, error: &dyn std::error::Error) -> Self {
-        let mut causes = Vec::new();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        Self { code, message: error.to_string(), causes, hint: None }
+    /// An error of the library, with its own code.
+    pub(crate) fn of(error: &dyn Coded) -> Self {
+        Self { code: error.coded(), message: error.to_string(), causes: causes(error), hint: None }
+    }
+
+    /// An error of another library, under a code that the command line gives it.
+    pub(crate) fn caused(code: Code, error: &dyn std::error::Error) -> Self {
+        Self { code, message: error.to_string(), causes: causes(error), hint: None }
     }
 
     /// With advice for this very case.
@@ -142,7 +139,7 @@ impl Failure {
     /// With how to choose another place, where something is in the way.
     #[must_use]
     pub(crate) fn or_elsewhere(self, option: &str) -> Self {
-        if self.code != "file.exists" {
+        if self.code.name() != "file.exists" {
             return self;
         }
         self.with_hint(format!(
@@ -153,7 +150,7 @@ impl Failure {
     /// With how to mean all of several certificates.
     #[must_use]
     pub(crate) fn or_all_generations(self) -> Self {
-        if self.code != "ca.ambiguous" {
+        if self.code.name() != "ca.ambiguous" {
             return self;
         }
         self.with_hint(
@@ -162,57 +159,20 @@ impl Failure {
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {
-        self.hint.as_deref().or_else(|| hint(self.code))
+        self.hint.as_deref().or_else(|| hint(self.code.name()))
     }
 
     /// Exit codes as the README's table has them.
     pub(crate) fn exit_code(&self) -> u8 {
-        exit_code(self.code)
+        self.code.class().exit_code()
     }
 }
 
-/// Turns the library's errors into failures: each has a stable code of its own.
-macro_rules! failure_from {
-    ($($error:ty),+ $(,)?) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self::of(error.code(), &error)
-            }
-        }
-    )+};
-}
-
-impl From<CaError> for Failure {
-    fn from(error: CaError) -> Self {
-        let failure = Self::of(error.code(), &error);
-        match error {
-            CaError::IdentityRevoked { reason: RevocationReason::CertificateHold, .. } => {
-                failure.with_hint("it is on hold; let it hold again first: cluster-ca release")
-            }
-            _ => failure,
-        }
+impl<E: Coded> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(&error)
     }
 }
-
-failure_from!(
-    crate::ca::backup::BackupError,
-    crate::clock::EntropyError,
-    crate::clock::TimeTextError,
-    crate::distribute::DeliveryListError,
-    crate::distribute::KeyStoreError,
-    crate::files::FileError,
-    crate::gateway_client::GatewayListError,
-    crate::identity::IdentityError,
-    crate::keys::KeyError,
-    crate::keys::kms::KmsError,
-    crate::keys::kms::Pkcs11Error,
-    crate::probe::EndpointError,
-    crate::probe::ProbeError,
-    crate::profile::ProfileError,
-    crate::store::StoreError,
-    crate::x509::CsrError,
-    crate::x509::X509Error,
-);
 
 #[derive(Serialize)]
 struct Envelope<'a> {
@@ -233,7 +193,12 @@ struct ErrorBody<'a> {
 
 impl<'a> From<&'a Failure> for ErrorBody<'a> {
     fn from(failure: &'a Failure) -> Self {
-        Self { code: failure.code, message: &failure.message, causes: &failure.causes, hint: failure.hint() }
+        Self {
+            code: failure.code.name(),
+            message: &failure.message,
+            causes: &failure.causes,
+            hint: failure.hint(),
+        }
     }
 }
 
@@ -267,7 +232,8 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
     let written = match (outcome.raw(), format) {
         (_, Format::Json) => {
-            let result = outcome.json().map_err(|error| Failure::of("system.json", &error))?;
+            let result =
+                outcome.json().map_err(|error| Failure::caused(Code::environment("system.json"), &error))?;
             let envelope = Envelope { ok: outcome.exit_code() == 0, result: Some(result), error: None };
             serde_json::to_writer(&mut stdout, &envelope)
                 .map_err(io::Error::from)
@@ -285,7 +251,7 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
         Ok(()) => Ok(outcome.exit_code()),
         // Whoever read our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome.exit_code()),
-        Err(error) => Err(Failure::of("file.stdout", &error)),
+        Err(error) => Err(Failure::caused(Code::environment("file.stdout"), &error)),
     }
 }
 

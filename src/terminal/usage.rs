@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::error::Code;
 use crate::terminal::report::{self, Failure, Format};
 
 /// Arguments that make no sense: clap's own words for people, the envelope for programs.
 pub(crate) fn refuse(program: &str, arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
-        let failure =
-            Failure::new("usage.arguments", usage_message(error)).with_hint(format!("see {program} --help"));
+        let failure = Failure::new(Code::usage("usage.arguments"), usage_message(error))
+            .with_hint(format!("see {program} --help"));
         return report::finish(Format::Json, Err(failure));
     }
     // Nobody is left to tell when this fails.

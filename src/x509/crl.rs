@@ -20,6 +20,8 @@ use super::name::DistinguishedName;
 use super::serial_number::SerialNumber;
 use super::signed::{SignatureError, Signed};
 
+use crate::error::{Code, Coded};
+
 /// Encoded object identifiers below `id-ce` (2.5.29).
 mod oid {
     pub(super) const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
@@ -379,22 +381,20 @@ pub enum CrlFormatError {
     Version,
 }
 
-impl CrlFormatError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for CrlFormatError {
+    fn coded(&self) -> Code {
         match self {
-            Self::AlgorithmMismatch => "crl.algorithm_mismatch",
-            Self::Delta => "crl.delta",
-            Self::Indirect => "crl.indirect",
-            Self::Malformed { .. } => "crl.malformed",
-            Self::NoKeyIdentifier => "crl.no_key_identifier",
-            Self::NoNextUpdate => "crl.no_next_update",
-            Self::NoNumber => "crl.no_number",
-            Self::Number => "crl.number",
-            Self::Partial => "crl.partial",
-            Self::UnknownCriticalExtension { .. } => "crl.unknown_critical_extension",
-            Self::Version => "crl.version",
+            Self::AlgorithmMismatch => Code::refused("crl.algorithm_mismatch"),
+            Self::Delta => Code::refused("crl.delta"),
+            Self::Indirect => Code::refused("crl.indirect"),
+            Self::Malformed { .. } => Code::environment("crl.malformed"),
+            Self::NoKeyIdentifier => Code::refused("crl.no_key_identifier"),
+            Self::NoNextUpdate => Code::refused("crl.no_next_update"),
+            Self::NoNumber => Code::refused("crl.no_number"),
+            Self::Number => Code::refused("crl.number"),
+            Self::Partial => Code::refused("crl.partial"),
+            Self::UnknownCriticalExtension { .. } => Code::refused("crl.unknown_critical_extension"),
+            Self::Version => Code::refused("crl.version"),
         }
     }
 }

@@ -16,6 +16,8 @@ use super::pem::{ObjectKind, blocks_of};
 use super::public_key::{key_algorithm, key_description};
 use super::signed::{SignatureError, Signed};
 
+use crate::error::{Code, Coded};
+
 /// CSR with a verified signature, which proves possession of the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -107,15 +109,13 @@ pub enum CsrError {
     },
 }
 
-impl CsrError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for CsrError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Several { .. } => "request.several",
-            Self::Signature(_) => "request.bad_signature",
-            Self::Unreadable(source) => source.code(),
-            Self::UnsupportedKey { .. } => "request.unsupported_key",
+            Self::Several { .. } => Code::refused("request.several"),
+            Self::Signature(_) => Code::refused("request.bad_signature"),
+            Self::Unreadable(source) => source.coded(),
+            Self::UnsupportedKey { .. } => Code::refused("request.unsupported_key"),
         }
     }
 }

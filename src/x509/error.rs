@@ -1,5 +1,7 @@
 //! Errors of parsing X.509 objects.
 
+use crate::error::{Code, Coded};
+
 /// Refusal of bytes or text as an X.509 object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -71,21 +73,19 @@ pub enum X509Error {
     },
 }
 
-impl X509Error {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for X509Error {
+    fn coded(&self) -> Code {
         match self {
-            Self::Block { source, .. } => source.code(),
-            Self::Digest => "x509.digest",
-            Self::KeyAlgorithm { .. } => "x509.key_algorithm",
-            Self::KeyIdentifier => "x509.key_identifier",
-            Self::Malformed { .. } => "x509.malformed",
-            Self::NoBlock { .. } => "x509.no_block",
-            Self::Pem { .. } => "x509.pem",
-            Self::PrivateKey { .. } => "x509.private_key",
-            Self::SerialNumber => "x509.serial_number",
-            Self::UnexpectedBlock { .. } => "x509.unexpected_block",
+            Self::Block { source, .. } => source.coded(),
+            Self::Digest => Code::usage("x509.digest"),
+            Self::KeyAlgorithm { .. } => Code::usage("x509.key_algorithm"),
+            Self::KeyIdentifier => Code::usage("x509.key_identifier"),
+            Self::Malformed { .. } => Code::environment("x509.malformed"),
+            Self::NoBlock { .. } => Code::environment("x509.no_block"),
+            Self::Pem { .. } => Code::environment("x509.pem"),
+            Self::PrivateKey { .. } => Code::refused("x509.private_key"),
+            Self::SerialNumber => Code::usage("x509.serial_number"),
+            Self::UnexpectedBlock { .. } => Code::refused("x509.unexpected_block"),
         }
     }
 }

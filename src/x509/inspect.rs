@@ -276,6 +276,7 @@ impl fmt::Display for InspectedObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::pem::pem;
     use crate::x509::testing::{Root, client, now};
     use rcgen::{CertificateParams, KeyPair, SanType};

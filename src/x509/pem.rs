@@ -261,6 +261,7 @@ fn write_lines(label: &str, der: &[u8], out: &mut dyn Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::testing::{Root, now};
 
     fn code<T: fmt::Debug>(result: Result<T, X509Error>) -> &'static str {

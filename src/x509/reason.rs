@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Code, Coded};
+
 /// Revocation reason (RFC 5280, section 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -122,11 +124,9 @@ pub struct UnknownReason {
     pub given: String,
 }
 
-impl UnknownReason {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "revocation.reason"
+impl Coded for UnknownReason {
+    fn coded(&self) -> Code {
+        Code::refused("revocation.reason")
     }
 }
 

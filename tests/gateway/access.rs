@@ -13,6 +13,8 @@ use crate::cluster::{Cluster, Leaf, leaf_params, now, uri};
 use crate::eventually::PATIENCE;
 use crate::harness::{NODE, Setup, TestGateway, patiently, request, request_h2};
 
+use cluster_ca::error::Coded;
+
 #[tokio::test]
 async fn a_user_is_let_in_and_the_service_behind_is_told_who_it_is() {
     let gateway = TestGateway::start();

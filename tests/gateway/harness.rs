@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
+use cluster_ca::error::Coded;
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::mtls::keys::opener::Keyring;
 use cluster_ca::gateway::process::demo_upstream;

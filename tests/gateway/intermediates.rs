@@ -1,6 +1,7 @@
 //! Authorities below the root, each with a CRL of its own (T11, T12, T17, R1, R5, R9 of the attack
 //! checklist).
 
+use cluster_ca::error::Coded;
 use std::sync::Arc;
 
 use http::Request;

@@ -1,5 +1,6 @@
 //! CRLs that operators push, and the status that they ask for.
 
+use cluster_ca::error::Coded;
 use http::Request;
 use http_body_util::Full;
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! What is revoked, by which CRL, and how long a CRL counts.
 
+use cluster_ca::error::Coded;
 use std::sync::Arc;
 
 use rcgen::CrlDistributionPoint;

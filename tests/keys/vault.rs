@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cluster_ca::error::Coded;
 use cluster_ca::keys::{CredentialsFile, ProtectedKey};
 use serde_json::{Value, json};
 

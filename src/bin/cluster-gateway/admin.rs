@@ -74,6 +74,7 @@ fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
 fn failure(error: &ClientError) -> Failure {
     Failure {
         code: error.code().to_owned(),
+        class: error.class(),
         message: error.to_string(),
         causes: error.causes(),
         hint: hints::of(error.code()),

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use cluster_ca::terminal::exit_code;
+use cluster_ca::error::Class;
 use serde_json::{Value, json};
 
 /// An error on its way to the user.
 pub(crate) struct Failure {
     pub(crate) code: String,
+    pub(crate) class: Class,
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hint: Option<&'static str>,
@@ -33,9 +34,9 @@ pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode 
         Ok(Shown { json, is_good, .. }) => {
             (format!("{}\n", json!({ "ok": is_good, "result": json })), u8::from(!is_good))
         }
-        Err(Failure { code, message, causes, hint }) => {
+        Err(Failure { code, class, message, causes, hint }) => {
             let error = json!({ "code": code, "message": message, "causes": causes, "hint": hint });
-            (format!("{}\n", json!({ "ok": false, "error": error })), exit_code(&code))
+            (format!("{}\n", json!({ "ok": false, "error": error })), class.exit_code())
         }
     };
     // A reader that has gone away has seen enough.
@@ -45,7 +46,7 @@ pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode 
 
 /// Tells an error to people.
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
-    let Failure { code, message, causes, hint } = failure;
+    let Failure { code, class, message, causes, hint } = failure;
     eprintln!("error: {message} [{code}]");
     for cause in causes {
         eprintln!("caused by: {cause}");
@@ -53,5 +54,5 @@ pub(crate) fn fail(failure: &Failure) -> ExitCode {
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
-    ExitCode::from(exit_code(code))
+    ExitCode::from(class.exit_code())
 }

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::age_stream::AgeError;
 use crate::ca::error::CaError;
 use crate::clock::{EntropyError, rfc3339};
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::keys::KeyError;
 use crate::revocation::CrlError;
@@ -161,34 +162,32 @@ pub enum BackupError {
     X509(#[from] X509Error),
 }
 
-impl BackupError {
-    /// Stable error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for BackupError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Ca(error) => error.code(),
-            Self::Crl(error) => error.code(),
-            Self::CrlDiffers { .. } => "backup.crl_differs",
-            Self::CrlFormat(error) => error.code(),
-            Self::Entropy(error) => error.code(),
-            Self::File(error) => error.code(),
-            Self::LosesChanges { .. } => "restore.forgets",
-            Self::Format { .. } => "backup.format",
-            Self::Inconsistent { .. } => "backup.inconsistent",
-            Self::Key(error) => error.code(),
-            Self::EnforcedCrlMissing { .. } => "restore.list_missing",
-            Self::CrlUnreadable { .. } => "restore.list_unreadable",
-            Self::MissingPart { .. } => "backup.missing_part",
-            Self::NewestCrlUnknown { .. } => "restore.newest_list_unknown",
-            Self::OtherCluster { .. } => "restore.other_cluster",
-            Self::RevokedUnknown { .. } => "restore.revoked_unknown",
-            Self::Seal(error) => error.code(),
-            Self::Store(error) => error.code(),
-            Self::Trust(error) => error.code(),
-            Self::UnknownPart { .. } => "backup.unknown_part",
-            Self::Unreadable { .. } => "file.backup",
-            Self::LosesRevocations { .. } => "restore.unrevokes",
-            Self::X509(error) => error.code(),
+            Self::Ca(error) => error.coded(),
+            Self::Crl(error) => error.coded(),
+            Self::CrlDiffers { .. } => Code::refused("backup.crl_differs"),
+            Self::CrlFormat(error) => error.coded(),
+            Self::Entropy(error) => error.coded(),
+            Self::File(error) => error.coded(),
+            Self::LosesChanges { .. } => Code::refused("restore.forgets"),
+            Self::Format { .. } => Code::refused("backup.format"),
+            Self::Inconsistent { .. } => Code::environment("backup.inconsistent"),
+            Self::Key(error) => error.coded(),
+            Self::EnforcedCrlMissing { .. } => Code::refused("restore.list_missing"),
+            Self::CrlUnreadable { .. } => Code::refused("restore.list_unreadable"),
+            Self::MissingPart { .. } => Code::environment("backup.missing_part"),
+            Self::NewestCrlUnknown { .. } => Code::refused("restore.newest_list_unknown"),
+            Self::OtherCluster { .. } => Code::refused("restore.other_cluster"),
+            Self::RevokedUnknown { .. } => Code::refused("restore.revoked_unknown"),
+            Self::Seal(error) => error.coded(),
+            Self::Store(error) => error.coded(),
+            Self::Trust(error) => error.coded(),
+            Self::UnknownPart { .. } => Code::environment("backup.unknown_part"),
+            Self::Unreadable { .. } => Code::environment("file.backup"),
+            Self::LosesRevocations { .. } => Code::refused("restore.unrevokes"),
+            Self::X509(error) => error.coded(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::ca::home::directory::Home;
 use crate::clock::rfc3339;
+use crate::error::Coded;
 use crate::files;
 use crate::profile::ProfileSet;
 use crate::store::Inventory;

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::finding::{Examination, Finding, Repair, Severity};
 use crate::ca::home::directory::Home;
+use crate::error::causes;
 use crate::profile::ProfileSet;
 
 /// A running examination.
@@ -42,10 +43,8 @@ impl Examiner<'_> {
         {
             message = format!("{path_text}: {message}");
         }
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
-            cause = error.source();
+        for cause in causes(error) {
+            message.push_str(&format!(": {cause}"));
         }
         self.add(Severity::Error, code, &message, repair);
     }

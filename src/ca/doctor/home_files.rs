@@ -10,6 +10,7 @@ use super::examiner::Examiner;
 use super::finding::{Repair, Severity};
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
+use crate::error::Coded;
 use crate::files::{self, DirectoryLock, FileError};
 use crate::keys::PrivateKey;
 use crate::x509::{Certificate, SerialNumber, pem};

@@ -11,6 +11,7 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::revocation::crl::GRACE;
 use crate::clock::rfc3339;
+use crate::error::Coded;
 use crate::files;
 use crate::identity::Role;
 use crate::revocation::{Crl, RevocationReason, RevocationSet};

@@ -11,6 +11,7 @@ use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::ca::home::directory::Home;
 use crate::ca::home::recovery_outcome::RecoveryOutcome;
+use crate::error::Coded;
 use crate::files::FileError;
 use crate::profile::ProfileSet;
 

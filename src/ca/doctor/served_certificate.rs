@@ -34,7 +34,11 @@ pub fn examine_served(
     let expected = Expectation { purpose: Some(Purpose::Server), host: Some(host.clone()), at };
     let verdict = cluster.verify(chain, &expected)?;
     for rule in &verdict.broken {
-        found.add(Severity::Error, rule.code, format!("the certificate served at {host}: {}", rule.message));
+        found.add(
+            Severity::Error,
+            rule.code.name(),
+            format!("the certificate served at {host}: {}", rule.message),
+        );
     }
     if verdict.not_after >= at && verdict.not_after < at.saturating_add(EXPIRY_WARNING) {
         let end = rfc3339(verdict.not_after);

@@ -13,6 +13,7 @@ use super::protection::{KeyProtection, ProtectionChange};
 use crate::audit::Action;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
+use crate::error::Coded;
 use crate::files;
 use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, WrappedKey};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};

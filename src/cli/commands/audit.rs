@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::audit::AuditEntry;
 use crate::ca::Cluster;
 use crate::clock::rfc3339;
+use crate::error::Code;
 use crate::store::StoreError;
 
 use crate::cli::session::Session;
@@ -141,15 +142,17 @@ impl Audit {
 
 /// Whether the chain still has the entry that was noted as its end.
 fn contains(cluster: &Cluster, noted: &str) -> Result<(), Failure> {
-    let unreadable = || Failure::new("usage.head", "--head takes NUMBER:HASH, as `audit verify` prints it");
+    let unreadable =
+        || Failure::new(Code::usage("usage.head"), "--head takes NUMBER:HASH, as `audit verify` prints it");
     let (seq, hash) = noted.split_once(':').ok_or_else(unreadable)?;
     let seq: u64 = seq.parse().map_err(|_| unreadable())?;
     let entry = cluster.inventory().audit_entry(seq)?;
     if entry.is_some_and(|entry| entry.hash.to_string() == hash) {
         return Ok(());
     }
-    Err(Failure::new("audit.rewritten", format!("the chain does not contain entry {seq} as it was noted"))
-        .with_hint(
-            "the inventory was cut, rewritten, or replaced by an older copy since; compare with a backup",
-        ))
+    Err(Failure::new(
+        Code::refused("audit.rewritten"),
+        format!("the chain does not contain entry {seq} as it was noted"),
+    )
+    .with_hint("the inventory was cut, rewritten, or replaced by an older copy since; compare with a backup"))
 }

@@ -11,6 +11,7 @@ use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, ExportedCertificate, InventoryWriter, TrustFiles};
 use crate::clock::rfc3339;
 use crate::distribute::{FileStem, KeyStorePassword, Package, archive, key_store, readme};
+use crate::error::Code;
 use crate::files::{self, Access, Placement, Staged};
 use crate::identity::Identity;
 use crate::secret::Secret;
@@ -97,7 +98,7 @@ impl fmt::Display for Made {
 impl Bundle {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         if self.format == Format::Tar && self.password.is_given() {
-            return Err(Failure::new("usage.password", "a tar has no password")
+            return Err(Failure::new(Code::usage("usage.password"), "a tar has no password")
                 .with_hint("a key store has one: --format p12"));
         }
         let target = input::target(&self.target)?;
@@ -164,7 +165,7 @@ impl Bundle {
         let package = Package::new(&stem, leaf.key_pem.take(), certificate, trust.bundle, trust.crl);
         let readme = readme(identity, &stem, leaf.certificate.not_after, &package);
         archive(name, &readme, &package, session.context.clock.now())
-            .map_err(|error| Failure::of("bundle.archive", &error))
+            .map_err(|error| Failure::caused(Code::refused("bundle.archive"), &error))
     }
 
     fn key_store(
@@ -175,7 +176,7 @@ impl Bundle {
     ) -> Result<Secret, Failure> {
         let Some(key) = &leaf.key_pem else {
             return Err(Failure::new(
-                "bundle.no_key",
+                Code::refused("bundle.no_key"),
                 format!("a key store needs the private key, and that of {} is not kept here", self.target),
             ));
         };

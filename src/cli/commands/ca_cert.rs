@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::clock::rfc3339;
+use crate::error::Code;
 use crate::files;
 use crate::keys::kms::Configuration;
 use crate::x509::{Sha256, pem};
@@ -42,7 +43,7 @@ impl CaCert {
                 let contents = files::read(&set.file, files::SMALL_FILE)?;
                 let pem = String::from_utf8(contents).map_err(|_| {
                     Failure::new(
-                        "kms.ca_certificate",
+                        Code::refused("kms.ca_certificate"),
                         "not a CA certificate to trust services by: it is not PEM",
                     )
                 })?;
@@ -52,7 +53,10 @@ impl CaCert {
             Self::Download => {
                 return match load(session)?.ca_certificate {
                     Some(pem) => Ok(Box::new(Pem(pem))),
-                    None => Err(Failure::new("ca.no_service_ca", "no CA is set for external services")),
+                    None => Err(Failure::new(
+                        Code::refused("ca.no_service_ca"),
+                        "no CA is set for external services",
+                    )),
                 };
             }
             Self::Status => {}

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::clock::{parse_duration, rfc3339};
+use crate::error::Code;
 use crate::identity::{Host, Name, Recipient, Role};
 use crate::x509::KeyAlgorithm;
 
@@ -115,7 +116,7 @@ impl CreateNode {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         let hosts = self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?;
         if self.count == Some(0) || self.count.is_some_and(|count| count > AT_MOST) {
-            return Err(Failure::new("usage.count", format!("--count is from 1 to {AT_MOST}")));
+            return Err(Failure::new(Code::usage("usage.count"), format!("--count is from 1 to {AT_MOST}")));
         }
         let (uuid, count) = (self.uuid, self.count.unwrap_or(1));
         self.common.run(session, Role::NodeAgent, self.count.is_some(), |session| {
@@ -138,7 +139,7 @@ impl CreateApiUser {
         let names = match (&self.name, &self.from) {
             (Some(name), _) => vec![Name::of_user(name)?],
             (None, Some(file)) => names_in(file)?,
-            (None, None) => return Err(Failure::new("usage.name", "a user name is missing")),
+            (None, None) => return Err(Failure::new(Code::usage("usage.name"), "a user name is missing")),
         };
         self.common.run(session, Role::ApiUser, many, |_| {
             Ok(names.into_iter().map(|name| (name, Vec::new())).collect())
@@ -149,8 +150,9 @@ impl CreateApiUser {
 /// User names, one a line; every bad one is reported, with its line.
 fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
     let bytes = input::read(file, NAMES)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::new("input.not_text", format!("{} is not UTF-8 text", file.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::new(Code::usage("input.not_text"), format!("{} is not UTF-8 text", file.display()))
+    })?;
     let mut names = Vec::new();
     let mut lines = HashMap::new();
     let mut wrong = Vec::new();
@@ -174,13 +176,12 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
         }
     }
     if !wrong.is_empty() {
-        return Err(
-            Failure::new("input.names", wrong.join("\n")).with_hint("correct the file; nothing was issued")
-        );
+        return Err(Failure::new(Code::usage("input.names"), wrong.join("\n"))
+            .with_hint("correct the file; nothing was issued"));
     }
     if names.is_empty() || names.len() > AT_MOST {
         return Err(Failure::new(
-            "input.names",
+            Code::usage("input.names"),
             format!("{} names {} users; 1 to {AT_MOST} are expected", file.display(), names.len()),
         ));
     }

@@ -10,6 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Authority, Cluster, PublishedCrl};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
+use crate::error::Code;
 use crate::files::{self, Access, Placement};
 use crate::revocation::{Crl as Verified, RevocationReason};
 use crate::x509::crl::UnverifiedCrl;
@@ -112,7 +113,7 @@ impl Verify {
         if crl.is_expired_at(at) {
             let ended = rfc3339(crl.next_update);
             let message = format!("{}: its successor was due on {ended}", typed(&file));
-            return Err(Failure::new("revocation.crl_expired", message));
+            return Err(Failure::new(Code::refused("revocation.crl_expired"), message));
         }
         Ok(Box::new(Shown(Good(Listed::new(file, &crl, &der)?))))
     }
@@ -141,10 +142,8 @@ struct Listed {
 impl Listed {
     fn new(file: PathBuf, crl: &Verified, der: &[u8]) -> Result<Self, Failure> {
         let mut reasons = BTreeMap::new();
-        for entry in
-            UnverifiedCrl::from_der(der).map_err(|fault| Failure::of(fault.code(), &fault))?.entries()
-        {
-            let code = entry.map_err(|fault| Failure::of(fault.code(), &fault))?.reason_code;
+        for entry in UnverifiedCrl::from_der(der).map_err(|fault| Failure::of(&fault))?.entries() {
+            let code = entry.map_err(|fault| Failure::of(&fault))?.reason_code;
             let reason = code.and_then(RevocationReason::from_code).unwrap_or(RevocationReason::Unspecified);
             *reasons.entry(reason).or_default() += 1;
         }

@@ -10,6 +10,7 @@ use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served,
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
 use crate::distribute::{Delivery, DeliveryList};
+use crate::error::Coded;
 use crate::files;
 use crate::gateway_client::GatewayList;
 use crate::probe::{self, ConnectionOutcome, Endpoint};

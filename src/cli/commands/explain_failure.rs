@@ -80,15 +80,15 @@ impl ExplainFailure {
     fn chain(&self) -> Result<Option<Vec<Certificate>>, Failure> {
         let Some(path) = &self.cert else { return Ok(None) };
         let chain = pem::certificates(&files::read(path, files::SMALL_FILE)?);
-        chain.map(Some).map_err(|error| Failure::of(error.code(), &error).about(path))
+        chain.map(Some).map_err(|error| Failure::of(&error).about(path))
     }
 
     /// The key that was named, or one that lies beside the certificate and opens by itself.
     fn key(&self) -> Result<Option<PrivateKey>, Failure> {
         match (&self.cert, &self.key) {
-            (_, Some(path)) => PrivateKey::open(path)
-                .map(Some)
-                .map_err(|error| Failure::of(error.code(), &error).about(path)),
+            (_, Some(path)) => {
+                PrivateKey::open(path).map(Some).map_err(|error| Failure::of(&error).about(path))
+            }
             (Some(certificate), None) => Ok(PrivateKey::open(&certificate.with_extension("key")).ok()),
             (None, None) => Ok(None),
         }
@@ -101,7 +101,7 @@ impl ExplainFailure {
     ) -> Result<(TrustBundle, Option<RevocationSet>), Failure> {
         let path = self.ca.clone().unwrap_or_else(|| home.certificate());
         let bundle = TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at)
-            .map_err(|error| Failure::of(error.code(), &error).about(&path))?;
+            .map_err(|error| Failure::of(&error).about(&path))?;
         let path = match &self.crl {
             Some(path) => path.clone(),
             // A caller's machine has a bundle and, in most cases, no list.
@@ -109,7 +109,7 @@ impl ExplainFailure {
             None => home.crl(),
         };
         let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, at)
-            .map_err(|error| Failure::of(error.code(), &error).about(&path))?;
+            .map_err(|error| Failure::of(&error).about(&path))?;
         Ok((bundle, Some(crls)))
     }
 }
@@ -117,8 +117,8 @@ impl ExplainFailure {
 /// What to do about a cause: the server's own certificate is mended where the server is.
 fn remedy(cause: &RefusalCause) -> &'static str {
     let known = match cause.side {
-        AtFault::Client => hint(cause.code),
-        AtFault::Server => server_hint(cause.code),
+        AtFault::Client => hint(cause.code.name()),
+        AtFault::Server => server_hint(cause.code.name()),
     };
     known.unwrap_or("see the server's log at this moment: it says which rule refused")
 }

@@ -9,6 +9,7 @@ use time::Duration;
 
 use crate::ca::{self, CaError, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
+use crate::error::{Code, Coded};
 use crate::keys::Protection;
 use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
 use crate::x509::KeyAlgorithm;
@@ -89,7 +90,7 @@ impl Initialize {
         let signer = match self.signer {
             Some(_) if passphrase.is_some() => {
                 return Err(Failure::new(
-                    "usage.passphrase",
+                    Code::usage("usage.passphrase"),
                     "a key that is held by a signer has no passphrase",
                 ));
             }
@@ -148,13 +149,13 @@ impl VaultOptions {
         if self.address.is_none() && self.ca_certificate.is_none() && !self.access.is_given() {
             return Ok(());
         }
-        Err(Failure::new("usage.signer", "the options of a Vault are for --signer vault:KEY"))
+        Err(Failure::new(Code::usage("usage.signer"), "the options of a Vault are for --signer vault:KEY"))
     }
 }
 
 /// The configuration in which this key of a Vault signs.
 fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
-    let usage = |message| Failure::new("usage.signer", message);
+    let usage = |message| Failure::new(Code::usage("usage.signer"), message);
     let key = signer.strip_prefix("vault:").ok_or_else(|| {
         usage("--signer takes vault:KEY, a key of a Vault's Transit engine, or pkcs11:URI, a key in a PKCS#11 token")
     })?;
@@ -176,7 +177,7 @@ fn held_by_token(signer: &str, keep_pin: bool, session: &Session) -> Result<Conf
         (false, _) => None,
         (true, Some(_)) => {
             return Err(Failure::new(
-                "usage.keep_pin",
+                Code::usage("usage.keep_pin"),
                 "--keep-pin is for a PIN that is kept nowhere else; the URI's pin-source says where this one is",
             ));
         }

@@ -136,7 +136,7 @@ impl Verify {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         let certificates = pem::certificates(&files::read(&self.file, files::SMALL_FILE)?)
-            .map_err(|error| Failure::of(error.code(), &error).about(&self.file))?;
+            .map_err(|error| Failure::of(&error).about(&self.file))?;
         let expected = Expectation {
             purpose: self.purpose.map(|purpose| match purpose {
                 As::Client => Purpose::Client,
@@ -153,7 +153,7 @@ impl Verify {
         let message = format!("{} is refused: {}", self.file.display(), worst.message);
         let others = verdict.broken.iter().skip(1).map(|rule| format!("{} [{}]", rule.message, rule.code));
         let failure = Failure::new(worst.code, message).with_causes(others.collect());
-        Err(match hint(worst.code) {
+        Err(match hint(worst.code.name()) {
             Some(_) => failure,
             None => failure.with_hint("issue it anew with cluster-ca, whose profiles keep to these rules"),
         })

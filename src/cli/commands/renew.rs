@@ -8,10 +8,12 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Authority, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
+use crate::ca::{Authority, CaError, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 use crate::clock::{parse_duration, rfc3339};
+use crate::error::Coded;
 use crate::identity::{Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
+use crate::revocation::RevocationReason;
 use crate::store::Record;
 use crate::x509::{KeyAlgorithm, SerialNumber};
 
@@ -149,7 +151,12 @@ fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
     let mut told = Vec::with_capacity(refused.len());
     for one in refused {
         if !many {
-            return Err(Failure::from(one.error).or_elsewhere("--output DIR"));
+            return Err(match &one.error {
+                CaError::IdentityRevoked { reason: RevocationReason::CertificateHold, .. } => {
+                    Failure::of(&one.error).with_hint("lift the hold first: cluster-ca release")
+                }
+                error => Failure::of(error).or_elsewhere("--output DIR"),
+            });
         }
         told.push(Refused {
             serial_number: one.serial_number,

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::ca::{Authority, BulkSelection, Cluster, PublishedCrl, Released, Revoked, Target};
 use crate::clock::{parse_time, rfc3339};
+use crate::error::Code;
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Record, RecordStatus};
@@ -90,7 +91,7 @@ impl Revoke {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         if !RevocationReason::FOR_LEAVES.contains(&self.reason) {
             let message = format!("{} is not a reason for revoking a leaf certificate", self.reason);
-            let failure = Failure::new("usage.reason", message);
+            let failure = Failure::new(Code::usage("usage.reason"), message);
             return Err(match self.reason {
                 RevocationReason::CertificateHold => failure.with_hint("use cluster-ca hold"),
                 _ => failure,
@@ -220,7 +221,7 @@ impl fmt::Display for Hit {
 /// Asks whoever is at the terminal; nobody there is a no.
 fn confirm(hit: &Hit) -> Result<(), Failure> {
     let refused = |why: &str| {
-        Failure::new("usage.not_confirmed", format!("{why}; nothing was revoked"))
+        Failure::new(Code::usage("usage.not_confirmed"), format!("{why}; nothing was revoked"))
             .with_hint("see who would be hit with --dry-run, then give --yes")
     };
     if !std::io::stdin().is_terminal() {
@@ -413,7 +414,7 @@ fn identity(target: Target) -> Result<(Role, Name), Failure> {
     match target {
         Target::Identity(role, name) => Ok((role, name)),
         Target::Certificate(_) | Target::Serial(_) => {
-            Err(Failure::new("usage.target", "--all-generations takes an identity, ROLE/NAME"))
+            Err(Failure::new(Code::usage("usage.target"), "--all-generations takes an identity, ROLE/NAME"))
         }
     }
 }
@@ -424,7 +425,7 @@ fn holdable(record: Record) -> Result<Record, Failure> {
         Some(revocation) if !record.is_on_hold() => {
             let since = rfc3339(revocation.at);
             let message = format!("certificate {} was revoked for good on {since}", serial_number(&record));
-            Err(Failure::new("ca.revoked_for_good", message))
+            Err(Failure::new(Code::refused("ca.revoked_for_good"), message))
         }
         _ => Ok(record),
     }

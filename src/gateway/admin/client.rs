@@ -9,12 +9,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{DEFAULT_SOCKET, Request};
+use crate::error::{Class, Code, Coded};
 use crate::files::FileError;
 use crate::gateway::config::Config;
 use crate::yaml::YamlProblem;
 
 /// How long an answer may take: as long as loading everything again.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONFIGURATION: Code = Code::refused("gateway.configuration");
+const NO_SOCKET: Code = Code::refused("admin.no_socket");
+const UNREACHABLE: Code = Code::environment("admin.unreachable");
 
 /// Asks the gateway that listens on `socket`; gives the result.
 ///
@@ -30,6 +35,7 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Value, ClientError> {
             let error = &answer["error"];
             Err(ClientError::Refused {
                 code: text(&error["code"]),
+                class: serde_json::from_value(error["class"].clone()).unwrap_or_default(),
                 message: text(&error["message"]),
                 causes: error["causes"].as_array().into_iter().flatten().map(text).collect(),
             })
@@ -91,8 +97,10 @@ pub enum ClientError {
     /// The gateway refuses.
     #[error("{message}")]
     Refused {
-        /// The stable code of its error.
+        /// The code of its error, which the gateway alone knows.
         code: String,
+        /// The class of its error; [`Class::Refused`] where an older gateway does not say.
+        class: Class,
         /// What it says.
         message: String,
         /// Why.
@@ -109,15 +117,27 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The stable code of this error.
+    /// The code, which a gateway may have given.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Configuration { .. } => "gateway.configuration",
+            Self::Configuration { .. } => CONFIGURATION.name(),
             Self::File(error) => error.code(),
-            Self::NoSocket { .. } => "admin.no_socket",
+            Self::NoSocket { .. } => NO_SOCKET.name(),
             Self::Refused { code, .. } => code,
-            Self::Unreachable { .. } => "admin.unreachable",
+            Self::Unreachable { .. } => UNREACHABLE.name(),
+        }
+    }
+
+    /// The class, which decides on the exit code.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Configuration { .. } => CONFIGURATION.class(),
+            Self::File(error) => error.class(),
+            Self::NoSocket { .. } => NO_SOCKET.class(),
+            Self::Refused { class, .. } => *class,
+            Self::Unreachable { .. } => UNREACHABLE.class(),
         }
     }
 

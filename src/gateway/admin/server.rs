@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{AdminSocket, LONGEST_REQUEST, Request};
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::gateway::control::reload::Trigger;
 use crate::gateway::control::status::Status;
 use crate::gateway::sessions::registry::{CutReason, Order, Session};
@@ -70,10 +71,10 @@ async fn converse(gateway: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let answer = if may_ask(caller, geteuid().as_raw()) {
         match serde_json::from_str(&line) {
             Ok(request) => answer(gateway, request).await,
-            Err(error) => refused("admin.request", &error.to_string(), &[]),
+            Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         }
     } else {
-        refused("admin.not_allowed", "the gateway answers its own user and root alone", &[])
+        refused(Code::refused("admin.not_allowed"), "the gateway answers its own user and root alone", &[])
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
@@ -90,7 +91,7 @@ async fn answer(gateway: &Arc<Shared>, request: Request) -> Value {
     match request {
         Request::Close { serial_number } => match serial_number.parse() {
             Ok(serial_number) => done(&close(gateway, serial_number).await),
-            Err(error) => refused("admin.request", &error.to_string(), &[]),
+            Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         },
         Request::Rejected => done(&gateway.telemetry.rejected.newest_first()),
         Request::Reload => reload(gateway).await,
@@ -134,8 +135,8 @@ async fn reload(gateway: &Arc<Shared>) -> Value {
             awaits_key: false,
             needs_restart: gateway.changes.needs_restart(),
         }),
-        Ok(Err(error)) => refused(error.code(), &error.to_string(), &error.causes()),
-        Err(_) => refused("gateway.internal", "the gateway failed", &[]),
+        Ok(Err(error)) => refused(error.coded(), &error.to_string(), &error.causes()),
+        Err(_) => refused(Code::environment("gateway.internal"), "the gateway failed", &[]),
     }
 }
 
@@ -162,8 +163,9 @@ fn done(result: &impl Serialize) -> Value {
     json!({ "ok": true, "result": result })
 }
 
-fn refused(code: &str, message: &str, causes: &[String]) -> Value {
-    json!({ "ok": false, "error": { "code": code, "message": message, "causes": causes } })
+fn refused(code: Code, message: &str, causes: &[String]) -> Value {
+    let class = code.class();
+    json!({ "ok": false, "error": { "code": code, "class": class, "message": message, "causes": causes } })
 }
 
 #[derive(Serialize)]

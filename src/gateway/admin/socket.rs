@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::error::{Code, Coded};
 use crate::files::{self, FileError};
 
 /// What its owner alone may use.
@@ -163,17 +164,15 @@ pub enum SocketError {
     },
 }
 
-impl SocketError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for SocketError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Exposed { .. } => "admin.exposed",
-            Self::File(error) => error.code(),
-            Self::InUse { .. } => "admin.in_use",
-            Self::Io { .. } => "admin.io",
-            Self::Occupied { .. } => "admin.occupied",
-            Self::OpenDirectory { .. } => "admin.open_directory",
+            Self::Exposed { .. } => Code::environment("admin.exposed"),
+            Self::File(error) => error.coded(),
+            Self::InUse { .. } => Code::environment("admin.in_use"),
+            Self::Io { .. } => Code::environment("admin.io"),
+            Self::Occupied { .. } => Code::environment("admin.occupied"),
+            Self::OpenDirectory { .. } => Code::environment("admin.open_directory"),
         }
     }
 }

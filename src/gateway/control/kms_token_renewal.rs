@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::error::{Coded, with_causes};
+use crate::gateway::Shared;
 use crate::gateway::config::KeySource;
-use crate::gateway::{Shared, with_causes};
 use crate::keys::CredentialsFile;
 
 /// How long after a start it is first looked at.

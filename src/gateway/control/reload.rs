@@ -15,6 +15,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::gateway::Shared;
 use crate::gateway::config::{AccessLog, Config, Limits, Listener};
@@ -85,7 +86,7 @@ struct WantedKey {
     /// When to try again, and how long the pause before was.
     again: Option<(Instant, Duration)>,
     /// Why it could not be opened: the stable code, and the error with its causes.
-    failed: Option<(&'static str, String)>,
+    failed: Option<(Code, String)>,
 }
 
 impl Changes {
@@ -133,7 +134,7 @@ impl Changes {
 
     /// Why the key that the last change wanted cannot be opened; `None` where it is, or is on its way.
     #[must_use]
-    pub fn key_failure(&self) -> Option<(&'static str, String)> {
+    pub fn key_failure(&self) -> Option<(Code, String)> {
         self.wanted_key().failed.clone()
     }
 
@@ -159,7 +160,7 @@ impl Changes {
             None if standing.awaited => before.map(later),
             _ => None,
         };
-        let failed = standing.failed.as_ref().map(|error| (error.code(), crate::gateway::with_causes(error)));
+        let failed = standing.failed.as_ref().map(|error| (error.coded(), crate::error::with_causes(error)));
         *wanted = WantedKey { awaited: standing.awaited, again, failed };
     }
 
@@ -343,7 +344,7 @@ impl Shared {
                 code = error.code(),
                 tried_again = error.is_temporary(),
                 "the key that was loaded before stays in force: {}",
-                crate::gateway::with_causes(error)
+                crate::error::with_causes(error)
             ),
             Err(error) => tracing::error!(
                 trigger = trigger.as_str(),
@@ -382,7 +383,7 @@ impl Shared {
                 trigger = trigger.as_str(),
                 code = error.code(),
                 "nobody is out for it: {}",
-                crate::gateway::with_causes(&error)
+                crate::error::with_causes(&error)
             ),
         }
     }
@@ -405,7 +406,7 @@ impl Shared {
                 tracing::warn!(
                     code = error.code(),
                     "a pushed CRL is refused: {}",
-                    crate::gateway::with_causes(error)
+                    crate::error::with_causes(error)
                 );
             }
         }
@@ -572,36 +573,35 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Configuration { .. } => "gateway.configuration",
-            Self::NoFile => "reload.no_file",
-            Self::Key(error) | Self::State(error) => error.code(),
-        }
-    }
-
     /// What led to it, the nearest first: what caused it, or every problem of the configuration.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         if let Self::Configuration { problems, .. } = self {
             return problems.iter().map(ToString::to_string).collect();
         }
-        let chain = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
-        chain.map(ToString::to_string).collect()
+        crate::error::causes(self)
     }
 
     /// It and what caused it, on one line.
     #[must_use]
     pub fn with_causes(&self) -> String {
-        let mut text = crate::gateway::with_causes(self);
+        let mut text = crate::error::with_causes(self);
         if let Self::Configuration { problems, .. } = self {
             for problem in problems {
                 text.push_str(&format!("; {problem}"));
             }
         }
         text
+    }
+}
+
+impl Coded for ReloadError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Configuration { .. } => Code::refused("gateway.configuration"),
+            Self::NoFile => Code::refused("reload.no_file"),
+            Self::Key(error) | Self::State(error) => error.coded(),
+        }
     }
 }
 
@@ -652,20 +652,18 @@ pub enum PushError {
     },
 }
 
-impl PushError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for PushError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Busy => "push.busy",
-            Self::Crl(error) => error.code(),
-            Self::NoStateDirectory => "push.no_state_directory",
-            Self::NotKept { .. } => "push.not_kept",
-            Self::RevocationDisabled => "push.revocation_disabled",
-            Self::Stale { .. } => "revocation.crl_expired",
-            Self::State(error) => error.code(),
-            Self::TooMany { .. } => "push.too_many_crls",
-            Self::Unreadable { source } => source.code(),
+            Self::Busy => Code::refused("push.busy"),
+            Self::Crl(error) => error.coded(),
+            Self::NoStateDirectory => Code::refused("push.no_state_directory"),
+            Self::NotKept { .. } => Code::refused("push.not_kept"),
+            Self::RevocationDisabled => Code::refused("push.revocation_disabled"),
+            Self::Stale { .. } => Code::refused("revocation.crl_expired"),
+            Self::State(error) => error.coded(),
+            Self::TooMany { .. } => Code::refused("push.too_many_crls"),
+            Self::Unreadable { source } => source.coded(),
         }
     }
 }

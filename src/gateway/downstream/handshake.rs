@@ -15,6 +15,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::error::{Coded, with_causes};
+use crate::gateway::Shared;
 use crate::gateway::config::{ClientCertificate, Listener};
 use crate::gateway::downstream::connection::Connection;
 use crate::gateway::downstream::worker::{Slot, Worker};
@@ -25,7 +27,6 @@ use crate::gateway::mtls::verifier::{Observed, PeerError, Presented, observing};
 use crate::gateway::sessions::registry::{Opening, Registration};
 use crate::gateway::state::loader::{Entry, State};
 use crate::gateway::telemetry::sinks::{HandshakeRefused, micros_since};
-use crate::gateway::{Shared, with_causes};
 use crate::x509::{Certificate, Sha256};
 
 /// How long a refused caller may take to read why.

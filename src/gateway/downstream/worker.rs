@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::error::Coded;
 use crate::gateway::downstream::connection::{Http, serve};
 use crate::gateway::downstream::handshake::{Refusal, admit};
 use crate::gateway::limits::per_address::Place;

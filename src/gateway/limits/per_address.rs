@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::error::{Code, Coded};
 use crate::gateway::config::Limits;
 use crate::gateway::limits::rate_limit::{Allowance, Budgets, Origin, Parted};
 
@@ -51,14 +52,12 @@ pub enum AddressLimit {
     Handshakes,
 }
 
-impl AddressLimit {
-    /// The stable code of this limit.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
+impl Coded for AddressLimit {
+    fn coded(&self) -> Code {
         match self {
-            Self::Connections => "connection.address_limit",
-            Self::Failures => "connection.failed_handshakes_limit",
-            Self::Handshakes => "connection.handshake_limit",
+            Self::Connections => Code::refused("connection.address_limit"),
+            Self::Failures => Code::refused("connection.failed_handshakes_limit"),
+            Self::Handshakes => Code::refused("connection.handshake_limit"),
         }
     }
 }

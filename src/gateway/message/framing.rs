@@ -11,6 +11,8 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODI
 use http::uri::Scheme;
 use http::{Method, StatusCode, Version, request};
 
+use crate::error::{Code, Coded};
+
 /// Judges a request's method, framing and host; the host is what it is for.
 ///
 /// # Errors
@@ -200,28 +202,28 @@ pub enum FramingError {
 }
 
 impl FramingError {
-    /// The stable code of this error.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::ContentLength => "framing.content_length",
-            Self::HostMismatch => "framing.host_mismatch",
-            Self::HostSyntax => "framing.host_syntax",
-            Self::Method => "framing.method",
-            Self::MissingHost => "framing.missing_host",
-            Self::RepeatedHost => "framing.repeated_host",
-            Self::Scheme => "framing.scheme",
-            Self::TransferEncoding => "framing.transfer_encoding",
-            Self::TwoLengths => "framing.two_lengths",
-        }
-    }
-
     /// The status that answers such a request.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl Coded for FramingError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::ContentLength => Code::refused("framing.content_length"),
+            Self::HostMismatch => Code::refused("framing.host_mismatch"),
+            Self::HostSyntax => Code::refused("framing.host_syntax"),
+            Self::Method => Code::refused("framing.method"),
+            Self::MissingHost => Code::refused("framing.missing_host"),
+            Self::RepeatedHost => Code::refused("framing.repeated_host"),
+            Self::Scheme => Code::refused("framing.scheme"),
+            Self::TransferEncoding => Code::refused("framing.transfer_encoding"),
+            Self::TwoLengths => Code::refused("framing.two_lengths"),
         }
     }
 }

@@ -12,6 +12,8 @@ use std::fmt;
 
 use http::{StatusCode, Uri, uri::PathAndQuery};
 
+use crate::error::{Code, Coded};
+
 /// The longest path with its query; RFC 9110, section 4.1 asks for at least 8,000 octets.
 pub const MAX_LENGTH: usize = 8_192;
 
@@ -255,39 +257,39 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::AsteriskForm => "path.asterisk_form",
-            Self::AuthorityForm => "path.authority_form",
-            Self::Backslash => "path.backslash",
-            Self::BadEscape => "path.bad_escape",
-            Self::Character { .. } => "path.character",
-            Self::DotSegment => "path.dot_segment",
-            Self::DoubleEncoding => "path.double_encoding",
-            Self::EmptySegment => "path.empty_segment",
-            Self::EncodedControl => "path.encoded_control",
-            Self::EncodedDelimiter => "path.encoded_delimiter",
-            Self::EncodedSlash => "path.encoded_slash",
-            Self::EncodedUnreserved => "path.encoded_unreserved",
-            Self::Fragment => "path.fragment",
-            Self::LowerCaseEscape => "path.lower_case_escape",
-            Self::Malformed => "request.malformed",
-            Self::NotOriginForm => "path.not_origin_form",
-            Self::NotUtf8 => "path.not_utf8",
-            Self::Parameters => "path.parameters",
-            Self::Query => "path.query",
-            Self::TooLong => "path.too_long",
-        }
-    }
-
     /// The status that answers such a request.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::TooLong => StatusCode::URI_TOO_LONG,
             _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl Coded for PathError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::AsteriskForm => Code::refused("path.asterisk_form"),
+            Self::AuthorityForm => Code::refused("path.authority_form"),
+            Self::Backslash => Code::refused("path.backslash"),
+            Self::BadEscape => Code::refused("path.bad_escape"),
+            Self::Character { .. } => Code::refused("path.character"),
+            Self::DotSegment => Code::refused("path.dot_segment"),
+            Self::DoubleEncoding => Code::refused("path.double_encoding"),
+            Self::EmptySegment => Code::refused("path.empty_segment"),
+            Self::EncodedControl => Code::refused("path.encoded_control"),
+            Self::EncodedDelimiter => Code::refused("path.encoded_delimiter"),
+            Self::EncodedSlash => Code::refused("path.encoded_slash"),
+            Self::EncodedUnreserved => Code::refused("path.encoded_unreserved"),
+            Self::Fragment => Code::refused("path.fragment"),
+            Self::LowerCaseEscape => Code::refused("path.lower_case_escape"),
+            Self::Malformed => Code::refused("request.malformed"),
+            Self::NotOriginForm => Code::refused("path.not_origin_form"),
+            Self::NotUtf8 => Code::refused("path.not_utf8"),
+            Self::Parameters => Code::refused("path.parameters"),
+            Self::Query => Code::refused("path.query"),
+            Self::TooLong => Code::refused("path.too_long"),
         }
     }
 }

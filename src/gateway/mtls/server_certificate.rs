@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
+use crate::error::{Code, Coded};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{IdentityFiles, Listener};
 use crate::gateway::mtls::identity_form::IdentityForm;
@@ -165,18 +166,16 @@ pub enum OwnFault {
     SpiffeId(IdentityError),
 }
 
-impl OwnFault {
-    /// The stable code of this fault.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for OwnFault {
+    fn coded(&self) -> Code {
         match self {
-            Self::Chain(error) => error.code(),
-            Self::Empty => "own_certificate.empty",
-            Self::Identity(error) => error.code(),
-            Self::RevocationUnknown => "own_certificate.revocation_unknown",
-            Self::Revoked => "own_certificate.revoked",
-            Self::Role(_) => "own_certificate.role",
-            Self::SpiffeId(error) => error.code(),
+            Self::Chain(error) => error.coded(),
+            Self::Empty => Code::refused("own_certificate.empty"),
+            Self::Identity(error) => error.coded(),
+            Self::RevocationUnknown => Code::refused("own_certificate.revocation_unknown"),
+            Self::Revoked => Code::refused("own_certificate.revoked"),
+            Self::Role(_) => Code::refused("own_certificate.role"),
+            Self::SpiffeId(error) => error.coded(),
         }
     }
 }

@@ -15,6 +15,7 @@ use rustls::{
 };
 
 use crate::clock::Clock;
+use crate::error::{Code, Coded};
 use crate::gateway::mtls::resumption::Resumable;
 use crate::gateway::mtls::server_name::OwnNames;
 use crate::gateway::mtls::verifier::ListenerVerifier;
@@ -206,15 +207,13 @@ pub enum TlsError {
     },
 }
 
-impl TlsError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for TlsError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Configuration { .. } => "tls.configuration",
-            Self::KeyMismatch => "tls.key_mismatch",
-            Self::KeyUnreadable => "tls.key_unreadable",
-            Self::KeyUnusable { .. } => "tls.key_unusable",
+            Self::Configuration { .. } => Code::refused("tls.configuration"),
+            Self::KeyMismatch => Code::refused("tls.key_mismatch"),
+            Self::KeyUnreadable => Code::refused("tls.key_unreadable"),
+            Self::KeyUnusable { .. } => Code::refused("tls.key_unusable"),
         }
     }
 }

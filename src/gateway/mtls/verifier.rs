@@ -17,6 +17,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::gateway::config::{ClientCertificate, Listener};
 use crate::gateway::message::headers::IdentityHeaders;
 use crate::gateway::mtls::identity_form::{IdentityForm, IssuerRoles};
@@ -475,21 +476,6 @@ pub enum PeerError {
 }
 
 impl PeerError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Chain(error) => error.code(),
-            Self::CrlExpired { .. } => "revocation.crl_expired",
-            Self::Identity(error) => error.code(),
-            Self::IssuerRole { .. } => "identity.issuer_role",
-            Self::Missing => "certificate.missing",
-            Self::NoCrl { .. } => "revocation.no_crl",
-            Self::Revoked { .. } => "revocation.revoked",
-            Self::Unspeakable => "certificate.unspeakable",
-        }
-    }
-
     /// The same as rustls says it, so that the caller gets the alert that fits (RFC 8446, section 6.2).
     fn to_rustls(&self) -> CertificateError {
         match self {
@@ -507,6 +493,21 @@ impl PeerError {
                 CertificateError::ApplicationVerificationFailure
             }
             Self::Revoked { .. } => CertificateError::Revoked,
+        }
+    }
+}
+
+impl Coded for PeerError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Chain(error) => error.coded(),
+            Self::CrlExpired { .. } => Code::refused("revocation.crl_expired"),
+            Self::Identity(error) => error.coded(),
+            Self::IssuerRole { .. } => Code::refused("identity.issuer_role"),
+            Self::Missing => Code::refused("certificate.missing"),
+            Self::NoCrl { .. } => Code::refused("revocation.no_crl"),
+            Self::Revoked { .. } => Code::refused("revocation.revoked"),
+            Self::Unspeakable => Code::refused("certificate.unspeakable"),
         }
     }
 }

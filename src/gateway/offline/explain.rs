@@ -13,6 +13,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
+use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{ClientCertificate, Config, Listener};
 use crate::gateway::message::framing::Host;
@@ -27,7 +28,6 @@ use crate::gateway::request::problem::Problem;
 use crate::gateway::request::service;
 use crate::gateway::request::well_known::Resource;
 use crate::gateway::state::loader::State;
-use crate::gateway::with_causes;
 use crate::identity::Identity;
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 
@@ -401,7 +401,7 @@ fn shadow(
     let tried = policy.decide(caller, method, path).verdict();
     tried.differs_from(&verdict).then(|| ShadowFacts {
         decision: tried.as_str(),
-        code: tried.reason().map(policy::DenyReason::code),
+        code: tried.reason().map(|reason| reason.code()),
         rule: RuleFacts::of(policy, &tried),
     })
 }

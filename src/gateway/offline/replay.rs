@@ -9,6 +9,7 @@ use std::path::Path;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Coded;
 use crate::gateway::config::Config;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Verdict;
@@ -225,7 +226,7 @@ impl Line {
         if verdict.as_str() == self.decision && !moved {
             return Comparison::Same;
         }
-        let detail = goes_to.or_else(|| verdict.reason().map(crate::gateway::policy::DenyReason::code));
+        let detail = goes_to.or_else(|| verdict.reason().map(|reason| reason.code()));
         let mut now = told(verdict.as_str(), detail);
         if let Some(rule) = verdict.rule() {
             now.push_str(&format!(" by {rule}"));

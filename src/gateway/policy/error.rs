@@ -2,6 +2,8 @@
 
 use super::{Methods, RESERVED, RuleId};
 
+use crate::error::{Code, Coded};
+
 /// Why routes do not make a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -53,15 +55,15 @@ impl PolicyError {
             | Self::Unreachable { rule, .. } => *rule,
         }
     }
+}
 
-    /// The stable code of this error.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+impl Coded for PolicyError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Conflict { .. } => "policy.conflict",
-            Self::RedundantCaller { .. } => "policy.redundant_caller",
-            Self::Reserved { .. } => "policy.reserved",
-            Self::Unreachable { .. } => "policy.unreachable",
+            Self::Conflict { .. } => Code::refused("policy.conflict"),
+            Self::RedundantCaller { .. } => Code::refused("policy.redundant_caller"),
+            Self::Reserved { .. } => Code::refused("policy.reserved"),
+            Self::Unreachable { .. } => Code::refused("policy.unreachable"),
         }
     }
 }

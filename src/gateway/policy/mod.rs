@@ -37,6 +37,7 @@ use std::sync::Arc;
 use http::Method;
 
 use self::tree::{Case, Node};
+use crate::error::{Code, Coded};
 use crate::gateway::message::path::RequestPath;
 use crate::identity::{Identity, Name, Role};
 
@@ -507,19 +508,17 @@ pub enum DenyReason {
     WebSocket,
 }
 
-impl DenyReason {
-    /// The stable code of this reason.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
+impl Coded for DenyReason {
+    fn coded(&self) -> Code {
         match self {
-            Self::CertificateMissing => "certificate.missing",
-            Self::MethodNotAllowed => "policy.method_not_allowed",
-            Self::NameMismatch => "policy.name_mismatch",
-            Self::NoRoute => "policy.no_route",
-            Self::NotAnOperator => "policy.not_an_operator",
-            Self::QueryNotAllowed => "policy.query_not_allowed",
-            Self::RoleNotAllowed => "policy.role_not_allowed",
-            Self::WebSocket => "policy.websocket",
+            Self::CertificateMissing => Code::refused("certificate.missing"),
+            Self::MethodNotAllowed => Code::refused("policy.method_not_allowed"),
+            Self::NameMismatch => Code::refused("policy.name_mismatch"),
+            Self::NoRoute => Code::refused("policy.no_route"),
+            Self::NotAnOperator => Code::refused("policy.not_an_operator"),
+            Self::QueryNotAllowed => Code::refused("policy.query_not_allowed"),
+            Self::RoleNotAllowed => Code::refused("policy.role_not_allowed"),
+            Self::WebSocket => Code::refused("policy.websocket"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::{Code, Coded};
 use crate::gateway::message::path::{self, PathError, RequestPath};
 
 /// A pattern of paths.
@@ -171,16 +172,14 @@ pub enum TemplateError {
     },
 }
 
-impl TemplateError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for TemplateError {
+    fn coded(&self) -> Code {
         match self {
-            Self::PartOfSegment { .. } => "template.part_of_segment",
-            Self::Path(error) => error.code(),
-            Self::RepeatedVariable { .. } => "template.repeated_variable",
-            Self::RestNotLast => "template.rest_not_last",
-            Self::Variable { .. } => "template.variable",
+            Self::PartOfSegment { .. } => Code::refused("template.part_of_segment"),
+            Self::Path(error) => error.coded(),
+            Self::RepeatedVariable { .. } => Code::refused("template.repeated_variable"),
+            Self::RestNotLast => Code::refused("template.rest_not_last"),
+            Self::Variable { .. } => Code::refused("template.variable"),
         }
     }
 }

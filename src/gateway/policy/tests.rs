@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::error::Coded;
+
 const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
 const OTHER: &str = "9d1c1f0e-5b5a-4c3e-8b1e-0a0b0c0d0e0f";
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tracing::subscriber::NoSubscriber;
 
 use crate::clock::{Clock, SystemEntropy, format_duration, rfc3339};
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::gateway::admin::AdminSocket;
 use crate::gateway::config::{AccessLog, ClientCertificate, Config, Limits, Listener};
@@ -336,19 +337,17 @@ pub enum RunError {
     },
 }
 
-impl RunError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for RunError {
+    fn coded(&self) -> Code {
         match self {
-            Self::AccessLog { .. } => "gateway.access_log",
-            Self::Certificate { source, .. } => source.code(),
-            Self::Configuration { .. } => "gateway.configuration",
-            Self::Environment { .. } => "gateway.environment",
-            Self::File(error) => error.code(),
-            Self::Gateway(error) => error.code(),
-            Self::NoAccessLog { .. } => "gateway.no_access_log",
-            Self::NoListener { .. } => "gateway.no_listener",
+            Self::AccessLog { .. } => Code::environment("gateway.access_log"),
+            Self::Certificate { source, .. } => source.coded(),
+            Self::Configuration { .. } => Code::refused("gateway.configuration"),
+            Self::Environment { .. } => Code::environment("gateway.environment"),
+            Self::File(error) => error.coded(),
+            Self::Gateway(error) => error.coded(),
+            Self::NoAccessLog { .. } => Code::environment("gateway.no_access_log"),
+            Self::NoListener { .. } => Code::usage("gateway.no_listener"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use http::Method;
 
+use crate::error::Coded;
 use crate::gateway::downstream::connection::Connection;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Decision;

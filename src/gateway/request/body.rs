@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::error::{Code, Coded};
 use crate::gateway::message::headers;
 use crate::gateway::request::authorization::{Exchange, Permission};
 use crate::gateway::request::problem::Problem;
@@ -345,16 +346,14 @@ pub enum BodyError {
     },
 }
 
-impl BodyError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for BodyError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Downstream { .. } => "body.downstream",
-            Self::Forbidden { why } => why.code(),
-            Self::Silent => "body.silent",
-            Self::TooLarge { .. } => "body.too_large",
-            Self::Upstream { .. } => "body.upstream",
+            Self::Downstream { .. } => Code::refused("body.downstream"),
+            Self::Forbidden { why } => why.coded(),
+            Self::Silent => Code::refused("body.silent"),
+            Self::TooLarge { .. } => Code::refused("body.too_large"),
+            Self::Upstream { .. } => Code::refused("body.upstream"),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::Executor;
 use tokio::time::{Sleep, sleep};
 
+use crate::error::Coded;
 use crate::gateway::mtls::server_config::Protocol;
 use crate::gateway::request::authorization::Permission;
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::error::{Code, Coded, with_causes};
 use crate::gateway::control::reload::PushError;
 use crate::gateway::message::framing::FramingError;
 use crate::gateway::message::path::PathError;
@@ -15,7 +16,6 @@ use crate::gateway::sessions::registry::CutReason;
 use crate::gateway::telemetry::sinks::RequestRecord;
 use crate::gateway::upstream::assertion::AssertionError;
 use crate::gateway::upstream::pool::ForwardError;
-use crate::gateway::with_causes;
 use crate::revocation::CrlError;
 use crate::x509::KeyIdentifier;
 use crate::x509::crl::CrlNumber;
@@ -148,27 +148,6 @@ impl Problem {
         }
     }
 
-    /// The stable code, in the log and in the body.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Assertion(error) => error.code(),
-            Self::BodyBroken => "request.body_broken",
-            Self::BodyTooLarge { .. } => "request.body_too_large",
-            Self::Cut(reason) => reason.code(),
-            Self::Denied(denial) => denial.reason.code(),
-            Self::Forward(error) => error.code(),
-            Self::Framing(error) => error.code(),
-            Self::Internal => "gateway.internal",
-            Self::MethodNotAllowed { .. } => "request.method_not_allowed",
-            Self::Misdirected => "request.misdirected",
-            Self::NotFound => "request.not_found",
-            Self::Path(error) => error.code(),
-            Self::Push(error) => error.code(),
-            Self::TooManyRequests => "request.identity_limit",
-        }
-    }
-
     /// The two CRLs that are at odds, if that is the problem.
     fn conflict(&self) -> Option<Conflict<'_>> {
         match self {
@@ -220,6 +199,27 @@ impl Problem {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
+    }
+}
+
+impl Coded for Problem {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Assertion(error) => error.coded(),
+            Self::BodyBroken => Code::refused("request.body_broken"),
+            Self::BodyTooLarge { .. } => Code::refused("request.body_too_large"),
+            Self::Cut(reason) => reason.coded(),
+            Self::Denied(denial) => denial.reason.coded(),
+            Self::Forward(error) => error.coded(),
+            Self::Framing(error) => error.coded(),
+            Self::Internal => Code::environment("gateway.internal"),
+            Self::MethodNotAllowed { .. } => Code::refused("request.method_not_allowed"),
+            Self::Misdirected => Code::refused("request.misdirected"),
+            Self::NotFound => Code::refused("request.not_found"),
+            Self::Path(error) => error.coded(),
+            Self::Push(error) => error.coded(),
+            Self::TooManyRequests => Code::refused("request.identity_limit"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::{sleep, timeout};
 
+use crate::error::Coded;
 use crate::gateway::request::authorization::Exchange;
 use crate::gateway::telemetry::sinks::RequestRecord;
 use crate::gateway::upstream::pool::Lease;

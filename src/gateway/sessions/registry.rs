@@ -14,6 +14,7 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use crate::error::Code;
 use crate::gateway::limits::rate_limit::Origin;
 use crate::gateway::message::headers::AddressHeaders;
 use crate::gateway::mtls::peer::Peer;
@@ -59,19 +60,25 @@ impl CutReason {
     pub const JUDGEMENTS: [Self; 3] =
         [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
 
-    /// The stable code of this reason.
+    /// The code of it, with its class.
+    #[must_use]
+    pub const fn coded(self) -> Code {
+        match self {
+            Self::CertificateExpired => Code::refused("connection.certificate_expired"),
+            Self::CertificateRevoked => Code::refused("connection.certificate_revoked"),
+            Self::GivenUp => Code::refused("connection.given_up"),
+            Self::HeaderTimeout => Code::refused("connection.header_timeout"),
+            Self::Operator => Code::refused("connection.operator"),
+            Self::Shutdown => Code::refused("connection.shutdown"),
+            Self::Stalled => Code::refused("connection.stalled"),
+            Self::TrustChanged => Code::refused("connection.trust_changed"),
+        }
+    }
+
+    /// The code's name.
     #[must_use]
     pub const fn code(self) -> &'static str {
-        match self {
-            Self::CertificateExpired => "connection.certificate_expired",
-            Self::CertificateRevoked => "connection.certificate_revoked",
-            Self::GivenUp => "connection.given_up",
-            Self::HeaderTimeout => "connection.header_timeout",
-            Self::Operator => "connection.operator",
-            Self::Shutdown => "connection.shutdown",
-            Self::Stalled => "connection.stalled",
-            Self::TrustChanged => "connection.trust_changed",
-        }
+        self.coded().name()
     }
 
     /// Whether it is one of [`CutReason::JUDGEMENTS`].

@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use time::OffsetDateTime;
 
 use crate::clock::Clock;
+use crate::error::{Code, Coded};
 use crate::files::{self, FileError, SMALL_FILE};
 use crate::gateway::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
 use crate::gateway::mtls::crl::files::{self as crl_files, CrlFiles, Held};
@@ -86,7 +87,7 @@ impl State {
             tracing::error!(
                 code = error.code(),
                 "after a restart, an older CRL could be taken, since the newest cannot be noted: {}",
-                crate::gateway::with_causes(&error)
+                crate::error::with_causes(&error)
             );
         }
     }
@@ -297,7 +298,7 @@ impl Loader {
             Err(error) => {
                 let previous = previous.filter(|previous| parts.may_go_on(previous, &error, at));
                 let Some(previous) = previous else { return Err(error) };
-                tracing::error!(code = error.code(), "{}", crate::gateway::with_causes(&error));
+                tracing::error!(code = error.code(), "{}", crate::error::with_causes(&error));
                 previous.own_anchor.clone()
             }
         };
@@ -564,24 +565,24 @@ impl StateError {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Key { source, .. } if source.is_temporary())
     }
+}
 
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for StateError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Assertion(error) => error.code(),
-            Self::Certificate { source, .. } => source.code(),
-            Self::Crl { source, .. } => source.code(),
-            Self::Superseded { source, .. } => source.code(),
-            Self::DamagedRecord { .. } => "crl.record_damaged",
-            Self::CrlExpired { .. } => "revocation.crl_expired",
-            Self::File(error) => error.code(),
-            Self::Intermediates { source, .. } => source.code(),
-            Self::Key { source, .. } => source.code(),
-            Self::KeyTimeout { source, .. } => source.code(),
-            Self::OwnCertificate { why, .. } => why.code(),
-            Self::Tls(error) => error.code(),
-            Self::Trust { source, .. } => source.code(),
+            Self::Assertion(error) => error.coded(),
+            Self::Certificate { source, .. } => source.coded(),
+            Self::Crl { source, .. } => source.coded(),
+            Self::Superseded { source, .. } => source.coded(),
+            Self::DamagedRecord { .. } => Code::refused("crl.record_damaged"),
+            Self::CrlExpired { .. } => Code::refused("revocation.crl_expired"),
+            Self::File(error) => error.coded(),
+            Self::Intermediates { source, .. } => source.coded(),
+            Self::Key { source, .. } => source.coded(),
+            Self::KeyTimeout { source, .. } => source.coded(),
+            Self::OwnCertificate { why, .. } => why.coded(),
+            Self::Tls(error) => error.coded(),
+            Self::Trust { source, .. } => source.coded(),
         }
     }
 }

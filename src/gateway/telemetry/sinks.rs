@@ -16,8 +16,9 @@ use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::clock::Clock;
+use crate::error::Coded;
 use crate::gateway::message::request_id::RequestId;
-use crate::gateway::policy::{Denial, DenyReason, RuleId, Verdict};
+use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::request::body::Upload;
 use crate::gateway::sessions::registry::{CutReason, Session, UnderWay};
 use crate::gateway::telemetry::line_log::LineLog;
@@ -316,7 +317,7 @@ impl RequestRecord {
                 rule: self.rule.map(Rule),
                 shadow_decision: self.shadow.map(|shadow| shadow.as_str()),
                 shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(Rule),
-                shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(DenyReason::code),
+                shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(|reason| reason.code()),
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,

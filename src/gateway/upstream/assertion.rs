@@ -17,6 +17,7 @@ use http::header::{HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
+use crate::error::{Code, Coded};
 use crate::gateway::config::Assertion;
 use crate::gateway::message::framing::Host;
 use crate::gateway::message::path::RequestPath;
@@ -319,15 +320,13 @@ pub enum AssertionError {
     Sign,
 }
 
-impl AssertionError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for AssertionError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Generate => "assertion.generate",
-            Self::Key { source, .. } => source.code(),
-            Self::KeyType { .. } => "assertion.key_type",
-            Self::Sign => "assertion.sign",
+            Self::Generate => Code::refused("assertion.generate"),
+            Self::Key { source, .. } => source.coded(),
+            Self::KeyType { .. } => Code::refused("assertion.key_type"),
+            Self::Sign => Code::refused("assertion.sign"),
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
+use crate::error::{Code, Coded};
 use crate::gateway::downstream::sockets::KEEPALIVE;
 use crate::gateway::policy::Terms;
 use crate::gateway::request::body::{RequestBody, Upload};
@@ -424,22 +425,20 @@ pub enum ForwardError {
     UploadTimeout,
 }
 
-impl ForwardError {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for ForwardError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Ambiguous { .. } => "upstream.ambiguous",
-            Self::BodyBroken { .. } => "request.body_broken",
-            Self::BodyTooLarge => "request.body_too_large",
-            Self::Busy => "upstream.connection_limit",
-            Self::Closed => "upstream.closed",
-            Self::Connect { .. } => "upstream.connect",
-            Self::ConnectTimeout => "upstream.connect_timeout",
-            Self::ResponseTimeout => "upstream.response_timeout",
-            Self::Unanswered { .. } => "upstream.unanswered",
-            Self::Unreadable { .. } => "upstream.unreadable",
-            Self::UploadTimeout => "request.body_timeout",
+            Self::Ambiguous { .. } => Code::refused("upstream.ambiguous"),
+            Self::BodyBroken { .. } => Code::refused("request.body_broken"),
+            Self::BodyTooLarge => Code::refused("request.body_too_large"),
+            Self::Busy => Code::refused("upstream.connection_limit"),
+            Self::Closed => Code::refused("upstream.closed"),
+            Self::Connect { .. } => Code::refused("upstream.connect"),
+            Self::ConnectTimeout => Code::refused("upstream.connect_timeout"),
+            Self::ResponseTimeout => Code::refused("upstream.response_timeout"),
+            Self::Unanswered { .. } => Code::refused("upstream.unanswered"),
+            Self::Unreadable { .. } => Code::refused("upstream.unreadable"),
+            Self::UploadTimeout => Code::refused("request.body_timeout"),
         }
     }
 }

@@ -209,6 +209,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::error::Coded;
 
     fn read(signer: &Value) -> Result<Configuration, KmsError> {
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::pkcs11::Pkcs11Error;
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 
 /// Failure to use a key management service. Each remedy has its own variant.
@@ -255,42 +256,42 @@ impl KmsError {
             _ => false,
         }
     }
+}
 
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for KmsError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Address { .. } => "kms.address",
-            Self::CaCertificate { .. } => "kms.ca_certificate",
-            Self::CertificateUntrusted { .. } => "kms.certificate_untrusted",
-            Self::ClientCertificate { .. } => "kms.client_certificate",
-            Self::ClientCertificateRefused { .. } => "kms.client_certificate_refused",
-            Self::Configuration { .. } => "kms.configuration",
-            Self::CredentialMissing { .. } => "kms.credential_missing",
-            Self::CredentialUnreadable { .. } => "kms.credential_unreadable",
-            Self::DataKey { .. } => "kms.data_key",
-            Self::Denied { .. } => "kms.denied",
-            Self::File(error) => error.code(),
-            Self::KeyMissing { .. } => "kms.key_missing",
-            Self::KeyUnfit { .. } => "kms.key_unfit",
-            Self::KeyVersionRefused { .. } => "kms.key_version_refused",
-            Self::LoginRefused { .. } => "kms.login_refused",
-            Self::MountMissing { .. } => "kms.mount_missing",
-            Self::Name { .. } => "kms.name",
-            Self::NamespaceMissing { .. } => "kms.namespace_missing",
-            Self::NotConfigured { .. } => "kms.not_configured",
-            Self::OperationMissing { .. } => "kms.operation_missing",
-            Self::Pkcs11(error) => error.code(),
-            Self::Protocol { .. } => "kms.protocol",
-            Self::Random => "system.entropy",
-            Self::Refused { .. } => "kms.refused",
-            Self::Request { .. } => "kms.request",
-            Self::RoundTrip { .. } => "kms.round_trip",
-            Self::Sealed { .. } => "kms.sealed",
-            Self::Signature => "kms.signature",
-            Self::TokenRefused { .. } => "kms.token_refused",
-            Self::TooOld { .. } => "kms.too_old",
-            Self::Unavailable { .. } => "kms.unavailable",
+            Self::Address { .. } => Code::usage("kms.address"),
+            Self::CaCertificate { .. } => Code::refused("kms.ca_certificate"),
+            Self::CertificateUntrusted { .. } => Code::unavailable("kms.certificate_untrusted"),
+            Self::ClientCertificate { .. } => Code::refused("kms.client_certificate"),
+            Self::ClientCertificateRefused { .. } => Code::unavailable("kms.client_certificate_refused"),
+            Self::Configuration { .. } => Code::environment("kms.configuration"),
+            Self::CredentialMissing { .. } => Code::usage("kms.credential_missing"),
+            Self::CredentialUnreadable { .. } => Code::environment("kms.credential_unreadable"),
+            Self::DataKey { .. } => Code::unavailable("kms.data_key"),
+            Self::Denied { .. } => Code::unavailable("kms.denied"),
+            Self::File(error) => error.coded(),
+            Self::KeyMissing { .. } => Code::unavailable("kms.key_missing"),
+            Self::KeyUnfit { .. } => Code::refused("kms.key_unfit"),
+            Self::KeyVersionRefused { .. } => Code::unavailable("kms.key_version_refused"),
+            Self::LoginRefused { .. } => Code::unavailable("kms.login_refused"),
+            Self::MountMissing { .. } => Code::unavailable("kms.mount_missing"),
+            Self::Name { .. } => Code::usage("kms.name"),
+            Self::NamespaceMissing { .. } => Code::unavailable("kms.namespace_missing"),
+            Self::NotConfigured { .. } => Code::refused("kms.not_configured"),
+            Self::OperationMissing { .. } => Code::unavailable("kms.operation_missing"),
+            Self::Pkcs11(error) => error.coded(),
+            Self::Protocol { .. } => Code::unavailable("kms.protocol"),
+            Self::Random => Code::environment("system.entropy"),
+            Self::Refused { .. } => Code::unavailable("kms.refused"),
+            Self::Request { .. } => Code::unavailable("kms.request"),
+            Self::RoundTrip { .. } => Code::unavailable("kms.round_trip"),
+            Self::Sealed { .. } => Code::unavailable("kms.sealed"),
+            Self::Signature => Code::unavailable("kms.signature"),
+            Self::TokenRefused { .. } => Code::unavailable("kms.token_refused"),
+            Self::TooOld { .. } => Code::unavailable("kms.too_old"),
+            Self::Unavailable { .. } => Code::unavailable("kms.unavailable"),
         }
     }
 }

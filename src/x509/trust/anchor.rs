@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use super::error::ChainError;
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::x509::certificate::Certificate;
 use crate::x509::error::X509Error;
 use crate::x509::key_identifier::KeyIdentifier;
@@ -118,14 +119,12 @@ pub enum TrustError {
     Unreadable(#[source] X509Error),
 }
 
-impl TrustError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for TrustError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Anchor { fault, .. } => fault.code(),
-            Self::Intermediate { fault, .. } => fault.code(),
-            Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.code(),
+            Self::Anchor { fault, .. } => fault.coded(),
+            Self::Intermediate { fault, .. } => fault.coded(),
+            Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.coded(),
         }
     }
 }
@@ -211,26 +210,26 @@ pub enum AnchorError {
     },
 }
 
-impl AnchorError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for AnchorError {
+    fn coded(&self) -> Code {
         match self {
-            Self::Duplicate { .. } | Self::DuplicateIntermediate { .. } => "trust.duplicate",
-            Self::Expired { .. } => "trust.expired",
-            Self::KeyIdentifierOfAnother | Self::KeyIdentifierTaken { .. } => "trust.key_identifier_taken",
-            Self::KeyUsage => "trust.key_usage",
-            Self::NoIssuer => "trust.no_issuer",
-            Self::NoKeyIdentifier => "trust.no_key_identifier",
-            Self::NotAnAuthority => "trust.not_an_authority",
-            Self::NotSelfIssued => "trust.not_self_issued",
-            Self::NotYetValid { .. } => "trust.not_yet_valid",
-            Self::PathTooLong => "trust.path_too_long",
-            Self::SelfSigned => "trust.self_signed",
-            Self::Signature(_) => "trust.signature",
-            Self::UnknownCriticalExtension { .. } => "trust.unknown_critical_extension",
-            Self::Unreadable { .. } => "trust.unreadable",
-            Self::Version { .. } => "trust.version",
+            Self::Duplicate { .. } | Self::DuplicateIntermediate { .. } => Code::refused("trust.duplicate"),
+            Self::Expired { .. } => Code::refused("trust.expired"),
+            Self::KeyIdentifierOfAnother | Self::KeyIdentifierTaken { .. } => {
+                Code::refused("trust.key_identifier_taken")
+            }
+            Self::KeyUsage => Code::refused("trust.key_usage"),
+            Self::NoIssuer => Code::refused("trust.no_issuer"),
+            Self::NoKeyIdentifier => Code::refused("trust.no_key_identifier"),
+            Self::NotAnAuthority => Code::refused("trust.not_an_authority"),
+            Self::NotSelfIssued => Code::refused("trust.not_self_issued"),
+            Self::NotYetValid { .. } => Code::refused("trust.not_yet_valid"),
+            Self::PathTooLong => Code::refused("trust.path_too_long"),
+            Self::SelfSigned => Code::refused("trust.self_signed"),
+            Self::Signature(_) => Code::refused("trust.signature"),
+            Self::UnknownCriticalExtension { .. } => Code::refused("trust.unknown_critical_extension"),
+            Self::Unreadable { .. } => Code::refused("trust.unreadable"),
+            Self::Version { .. } => Code::refused("trust.version"),
         }
     }
 }

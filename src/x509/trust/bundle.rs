@@ -256,6 +256,7 @@ pub fn verify_host(leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::testing::{Root, authority, client, now, unknown_critical};
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::purpose::Purpose;
 use crate::clock::rfc3339;
+use crate::error::{Code, Coded};
 use crate::x509::error::X509Error;
 
 /// Refusal of a certificate chain.
@@ -108,29 +109,29 @@ impl ChainError {
             other => Self::Malformed(X509Error::Malformed { what: "certificate", why: other.to_string() }),
         }
     }
+}
 
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for ChainError {
+    fn coded(&self) -> Code {
         match self {
-            Self::AnchorNotValid { .. } => "chain.anchor_not_valid",
-            Self::BadSignature => "chain.bad_signature",
-            Self::CaAsLeaf => "chain.ca_as_leaf",
-            Self::Expired { .. } => "chain.expired",
-            Self::IssuerKeyIdentifier => "chain.issuer_key_identifier",
-            Self::KeyUsage => "chain.key_usage",
-            Self::LeafAsCa => "chain.leaf_as_ca",
-            Self::Malformed(_) => "chain.malformed",
-            Self::NameConstraint => "chain.name_constraint",
-            Self::NotYetValid { .. } => "chain.not_yet_valid",
-            Self::PathTooLong => "chain.path_too_long",
-            Self::TooComplex => "chain.too_complex",
-            Self::UnknownIssuer => "chain.unknown_issuer",
-            Self::UnsupportedAlgorithm => "chain.unsupported_algorithm",
-            Self::UnsupportedExtension => "chain.unsupported_extension",
-            Self::UnsupportedVersion => "chain.unsupported_version",
-            Self::WrongName => "chain.wrong_name",
-            Self::WrongPurpose { .. } => "chain.wrong_purpose",
+            Self::AnchorNotValid { .. } => Code::refused("chain.anchor_not_valid"),
+            Self::BadSignature => Code::refused("chain.bad_signature"),
+            Self::CaAsLeaf => Code::refused("chain.ca_as_leaf"),
+            Self::Expired { .. } => Code::refused("chain.expired"),
+            Self::IssuerKeyIdentifier => Code::refused("chain.issuer_key_identifier"),
+            Self::KeyUsage => Code::refused("chain.key_usage"),
+            Self::LeafAsCa => Code::refused("chain.leaf_as_ca"),
+            Self::Malformed(_) => Code::refused("chain.malformed"),
+            Self::NameConstraint => Code::refused("chain.name_constraint"),
+            Self::NotYetValid { .. } => Code::refused("chain.not_yet_valid"),
+            Self::PathTooLong => Code::refused("chain.path_too_long"),
+            Self::TooComplex => Code::refused("chain.too_complex"),
+            Self::UnknownIssuer => Code::refused("chain.unknown_issuer"),
+            Self::UnsupportedAlgorithm => Code::refused("chain.unsupported_algorithm"),
+            Self::UnsupportedExtension => Code::refused("chain.unsupported_extension"),
+            Self::UnsupportedVersion => Code::refused("chain.unsupported_version"),
+            Self::WrongName => Code::refused("chain.wrong_name"),
+            Self::WrongPurpose { .. } => Code::refused("chain.wrong_purpose"),
         }
     }
 }

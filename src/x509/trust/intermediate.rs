@@ -150,6 +150,7 @@ fn path_length(certificate: &Certificate) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
     use crate::x509::testing::{Root, UNFIT_AUTHORITIES, authority, client, now};
     use crate::x509::trust::{Purpose, TrustBundle};
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair};

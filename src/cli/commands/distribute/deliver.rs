@@ -16,6 +16,7 @@ use crate::distribute::{
     Delivered, DeliveryError, DeliveryList, FileStem, Package, ReloadCommand, Ssh, SshDestination,
     in_parallel,
 };
+use crate::error::{Code, Coded};
 use crate::files;
 use crate::store::{Record, StoreError};
 
@@ -153,7 +154,9 @@ impl Distribute {
         let jobs: Vec<Job> = jobs.map(|job| Job { target: target.clone(), ..job }).collect();
         if jobs.is_empty() {
             let message = format!("{} sends {target} nowhere", file.display());
-            return Err(Failure::new("usage.destination", message).with_hint("say where to with --to"));
+            return Err(
+                Failure::new(Code::usage("usage.destination"), message).with_hint("say where to with --to")
+            );
         }
         Ok(jobs)
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::distribute::{Delivered, DeliveryError, SshDestination};
+use crate::error::Code;
 
 use super::job::{Job, Ready};
 use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
@@ -49,7 +50,7 @@ impl Report {
         noted: Result<(), Failure>,
     ) {
         let failure = match ended {
-            Err(error) => Some(Failure::of(error.code(), &error)),
+            Err(error) => Some(Failure::of(&error)),
             Ok(delivered) => {
                 let status = delivered.reload_status.filter(|status| *status != 0);
                 let output = delivered.output.to_string();
@@ -57,7 +58,7 @@ impl Report {
                 status.map(|status| {
                     let message =
                         format!("the files are in their places, but the reload command ended with {status}");
-                    Failure::new("remote.reload", message).with_causes(vec![output])
+                    Failure::new(Code::unavailable("remote.reload"), message).with_causes(vec![output])
                 })
             }
         };

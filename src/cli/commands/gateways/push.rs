@@ -5,6 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
+use crate::error::Code;
 use crate::gateway_client::{self, CallError, PushReceipt};
 use crate::probe::AtFault;
 
@@ -35,7 +36,8 @@ impl Wait {
         match self.reach.given() {
             Some(argument) if !self.wait => {
                 let message = format!("{argument} is for waiting, and --wait is not given");
-                Err(Failure::new("usage.wait", message).with_hint("give --wait, too; nothing was changed"))
+                Err(Failure::new(Code::usage("usage.wait"), message)
+                    .with_hint("give --wait, too; nothing was changed"))
             }
             // In a hurry nobody should take this for a revocation that only could not be pushed.
             _ if self.wait => self.reach.plan(session).map(Some).map_err(|failure| failure.at(UNCHANGED)),
@@ -143,10 +145,10 @@ impl Line {
 
 /// A fault with what to do about it: what is wrong with a gateway's certificate is mended there.
 pub(crate) fn failure(fault: &CallError) -> Failure {
-    let failure = Failure::of(fault.code(), fault);
+    let failure = Failure::of(fault);
     match fault {
         CallError::Handshake(cause) if cause.side == AtFault::Server => failure.with_hint(
-            server_hint(cause.code)
+            server_hint(cause.code.name())
                 .unwrap_or("see the gateway's log at this moment: it says what it refused"),
         ),
         _ => failure,
@@ -179,7 +181,7 @@ pub(crate) fn push(session: &Session, plan: &Plan) -> Result<PushReport, Failure
         let answers = gateway_client::push_crl(&plan.gateways, &plan.calling(&newest)?, &newest.list, || {
             progress.inc(1)
         })
-        .map_err(|error| Failure::of("system.network", &error))?;
+        .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
         connections_cut += answers.iter().flatten().map(|enforced| enforced.connections_cut).sum::<u64>();
         let is_ahead =
             |answer: &Result<_, CallError>| answer.as_ref().err().is_some_and(CallError::is_home_outdated);

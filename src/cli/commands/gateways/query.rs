@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::ca::Cluster;
 use crate::ca::backup::{BackupContents, EnforcedCrl, inspect};
+use crate::error::Code;
 use crate::gateway_client::{self, CallContext, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role};
 use crate::keys::PrivateKey;
@@ -49,7 +50,7 @@ impl Reach {
         if !self.names_gateways() && listed.is_none() {
             return match self.given() {
                 Some(argument) => Err(Failure::new(
-                    "usage.gateways",
+                    Code::usage("usage.gateways"),
                     format!("{argument} is for asking gateways, and nobody says which there are"),
                 )),
                 None => Ok(Vec::new()),
@@ -84,7 +85,7 @@ impl Reach {
         let calling = CallContext::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
         let progress = progress::gateways(gateways.len(), session.format());
         let answers = gateway_client::query_status(&gateways, &calling, || progress.inc(1))
-            .map_err(|error| Failure::of("system.network", &error))?;
+            .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
         progress.finish_and_clear();
         let mut enforced = Vec::new();
         for (gateway, answer) in gateways.iter().zip(answers) {
@@ -113,10 +114,13 @@ fn pair_names(role: Role, name: &Name) -> [String; 2] {
 fn of_backup(parts: &BTreeMap<String, Secret>, pair: &[String; 2]) -> Result<ClientCredentials, Failure> {
     let part = |name: &String| {
         parts.get(name).ok_or_else(|| {
-            Failure::new("usage.operator", format!("the backup has no {name} to call gateways with"))
-                .with_hint(
-                    "give the operator's files with --operator-cert and --operator-key; nothing was changed",
-                )
+            Failure::new(
+                Code::usage("usage.operator"),
+                format!("the backup has no {name} to call gateways with"),
+            )
+            .with_hint(
+                "give the operator's files with --operator-cert and --operator-key; nothing was changed",
+            )
         })
     };
     let [certificate, key] = pair;

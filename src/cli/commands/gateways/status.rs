@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::Target;
 use crate::clock::{format_duration, rfc3339};
+use crate::error::Code;
 use crate::gateway_client::{self, CallError, GatewayEntry, GatewayStatus, ReportedCrl, SanitizedText};
 use crate::identity::Identity;
 use crate::store::Record;
@@ -42,7 +43,7 @@ impl Status {
         let progress = progress::gateways(plan.gateways.len(), session.format());
         let answers =
             gateway_client::query_status(&plan.gateways, &plan.calling(&newest)?, || progress.inc(1))
-                .map_err(|error| Failure::of("system.network", &error))?;
+                .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
         progress.finish_and_clear();
         let rows = plan.gateways.iter().zip(answers);
         let rows =
@@ -159,16 +160,19 @@ impl Served {
             let message = format!(
                 "the root signed its certificate {serial_number}, but the inventory does not know it"
             );
-            add("verify.not_in_inventory", message);
+            add(Code::refused("verify.not_in_inventory"), message);
         }
         if let Some(newer) = self.superseded_by {
             add(
-                "doctor.served_superseded",
+                Code::refused("doctor.served_superseded"),
                 format!("it serves certificate {serial_number}, which {newer} has replaced"),
             );
         }
         if self.not_after < at + EXPIRY_WARNING {
-            add("doctor.served_ends_soon", format!("its certificate ends at {}", rfc3339(self.not_after)));
+            add(
+                Code::refused("doctor.served_ends_soon"),
+                format!("its certificate ends at {}", rfc3339(self.not_after)),
+            );
         }
         problems
     }
@@ -197,7 +201,7 @@ impl Row {
                 let enforced = crl.as_ref().map(|crl| crl.number.to_string()).unwrap_or_default();
                 let message =
                     format!("it enforces CRL {enforced}, and the newest of this home is CRL {number}");
-                problems.push(Failure::new("gateways.outdated", message));
+                problems.push(Failure::new(Code::unavailable("gateways.outdated"), message));
                 Standing::Behind
             }
             Err(fault) => {
@@ -212,7 +216,7 @@ impl Row {
         if let Some(crl) = crl.as_ref().filter(|crl| crl.next_update < at + EXPIRY_WARNING) {
             let message =
                 format!("the successor of the list that it enforces is due on {}", rfc3339(crl.next_update));
-            problems.push(Failure::new("gateways.crl_ends_soon", message));
+            problems.push(Failure::new(Code::unavailable("gateways.crl_ends_soon"), message));
         }
         let reported = answered.report;
         let trust = Trusted {
@@ -221,13 +225,13 @@ impl Row {
         };
         if !trust.is_home {
             let message = "it trusts another bundle than cluster.crt of this home".to_owned();
-            problems.push(Failure::new("gateways.other_bundle", message));
+            problems.push(Failure::new(Code::unavailable("gateways.other_bundle"), message));
         }
         let certificate = Served::new(&answered.certificate, newest)?;
         problems.extend(certificate.problems(at));
         if let Some(error) = reported.reload.last_error {
             let message = format!("its last reload failed: {} [{}]", error.message, error.code);
-            problems.push(Failure::new("gateways.reload_failed", message));
+            problems.push(Failure::new(Code::unavailable("gateways.reload_failed"), message));
         }
         let crl = crl.map(|crl| Enforced {
             age: (at - crl.this_update).whole_seconds(),

@@ -9,6 +9,7 @@ use time::Duration;
 
 use crate::ca::{Authority, Cluster, Target};
 use crate::clock::parse_duration;
+use crate::error::Code;
 use crate::files;
 use crate::gateway_client::{CallContext, CrlToPush, GatewayEntry, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role, role_and_name};
@@ -89,14 +90,17 @@ impl Reach {
     pub(crate) fn gateways(&self, listed: Option<&GatewayList>) -> Result<Vec<GatewayEntry>, Failure> {
         if self.gateways.is_empty() {
             return listed.map(|listed| listed.gateways.clone()).ok_or_else(|| {
-                Failure::new("usage.gateways", "nobody says which gateways there are")
+                Failure::new(Code::usage("usage.gateways"), "nobody says which gateways there are")
                     .with_hint("list them in gateways.yaml in the home (see cluster-ca crl push --help), or name one with --gateway")
             });
         }
         let mut taken = HashSet::new();
         if let Some(twice) = self.gateways.iter().find(|address| !taken.insert(*address)) {
-            return Err(Failure::new("usage.gateways", format!("--gateway {twice} is given twice"))
-                .with_hint("name each gateway once"));
+            return Err(Failure::new(
+                Code::usage("usage.gateways"),
+                format!("--gateway {twice} is given twice"),
+            )
+            .with_hint("name each gateway once"));
         }
         let gateway = |address: &Endpoint| {
             listed.map_or_else(|| GatewayEntry::at(address.clone()), |listed| listed.at(address))
@@ -113,7 +117,7 @@ impl Reach {
             return from_files(session, certificate, key);
         }
         let (role, name) = operator.ok_or_else(|| {
-            Failure::new("usage.operator", "nobody says as whom the gateways are called").with_hint(
+            Failure::new(Code::usage("usage.operator"), "nobody says as whom the gateways are called").with_hint(
                 "name an identity that is among their operators: --operator api-user/admin, or `operator` in gateways.yaml",
             )
         })?;
@@ -145,9 +149,9 @@ pub(crate) fn is_listed(session: &Session) -> bool {
 
 fn from_files(session: &Session, certificate: &Path, key: &Path) -> Result<ClientCredentials, Failure> {
     let chain = pem::certificates(&files::read(certificate, files::SMALL_FILE)?)
-        .map_err(|error| Failure::of(error.code(), &error).about(certificate))?;
+        .map_err(|error| Failure::of(&error).about(certificate))?;
     let key = PrivateKey::unlock(key, session.context.unlock.as_ref())
-        .map_err(|error| Failure::of(error.code(), &error).about(key))?;
+        .map_err(|error| Failure::of(&error).about(key))?;
     Ok(ClientCredentials { chain, key })
 }
 
@@ -165,7 +169,7 @@ impl Plan {
         let own = self.caller.chain.first().map(|leaf| leaf.serial_number);
         match records.iter().map(|record| record.reservation.serial_number).find(|one| Some(*one) == own) {
             Some(serial_number) => Err(Failure::new(
-                "gateways.operator_revoked",
+                Code::refused("gateways.operator_revoked"),
                 format!(
                     "certificate {serial_number} is the one that the gateways are called with; nothing was revoked"
                 ),
@@ -177,7 +181,7 @@ impl Plan {
     /// Ready to call, believing whom this home believes.
     pub(crate) fn calling(&self, newest: &Newest) -> Result<CallContext, Failure> {
         let calling = CallContext::new(&self.caller, newest.trust.clone(), self.patience);
-        calling.map_err(|fault| Failure::of(fault.code(), &fault))
+        calling.map_err(|fault| Failure::of(&fault))
     }
 }
 
@@ -209,8 +213,8 @@ impl Newest {
         let at = session.context.clock.now();
         let bundle = cluster.trust_bundle(at)?;
         let list = CrlToPush::new(&crl, der);
-        let crls = RevocationSet::newest_of(&[Arc::new(crl)], &bundle)
-            .map_err(|error| Failure::of(error.code(), &error))?;
+        let crls =
+            RevocationSet::newest_of(&[Arc::new(crl)], &bundle).map_err(|error| Failure::of(&error))?;
         let trust =
             GatewayTrust { bundle, crls: Some(crls), trust_domain: cluster.trust_domain().clone(), at };
         let number = cluster.inventory().active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default();

@@ -11,6 +11,7 @@ use super::set::Set;
 use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
 use crate::cli::custody::custody;
 use crate::cli::session::Session;
+use crate::error::Code;
 use crate::files;
 use crate::keys::kms::{self, Configuration, KmsService, Rotation};
 use crate::keys::{KeyFile, Protection};
@@ -140,7 +141,7 @@ impl Export {
     fn run(self, session: &Session) -> CommandResult {
         let KeyFile::Envelope(envelope) = KeyFile::read(&self.key)? else {
             return Err(Failure::new(
-                "key.not_wrapped",
+                Code::refused("key.not_wrapped"),
                 "the private key is not wrapped by a key management service",
             )
             .about(&self.key));
@@ -180,7 +181,7 @@ fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
         ),
         _ => return Ok(()),
     };
-    Err(Failure::new("usage.new_key_uid", message).with_hint(hint))
+    Err(Failure::new(Code::usage("usage.new_key_uid"), message).with_hint(hint))
 }
 
 #[derive(Serialize)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::error::Coded;
 use crate::files::{self, CRL_FILE};
 use crate::gateway::mtls::verifier::Crls;
 use crate::gateway::state::loader::StateError;

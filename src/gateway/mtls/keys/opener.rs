@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::clock::format_duration;
+use crate::error::{Coded, with_causes};
 use crate::gateway::config::{Config, KeySource};
 use crate::gateway::state::loader::StateError;
-use crate::gateway::with_causes;
 use crate::keys::kms::KmsError;
 use crate::keys::{KeyError, PrivateKey, ProtectedKey, Protection};
 use crate::x509::Sha256;

@@ -55,6 +55,7 @@ impl KmipAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn addresses_are_a_host_and_a_port() {

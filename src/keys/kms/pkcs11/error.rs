@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use cryptoki::error::{Error, RvError};
 
+use crate::error::{Code, Coded};
 use crate::files::FileError;
 
 /// Failure to use a key in a PKCS#11 token. Each remedy has its own variant. No message contains a PIN, or a
@@ -150,31 +151,29 @@ fn listed(found: &[String]) -> String {
     if found.is_empty() { "none".to_owned() } else { found.join(", ") }
 }
 
-impl Pkcs11Error {
-    /// The stable code of this error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+impl Coded for Pkcs11Error {
+    fn coded(&self) -> Code {
         match self {
-            Self::Failed { .. } => "pkcs11.failed",
-            Self::File(error) => error.code(),
-            Self::KeyAmbiguous { .. } => "pkcs11.key_ambiguous",
-            Self::KeyMissing { .. } => "pkcs11.key_missing",
-            Self::KeyUnfit { .. } => "pkcs11.key_unfit",
-            Self::ModuleExposed { .. } => "pkcs11.module_exposed",
-            Self::ModuleMissing { .. } => "pkcs11.module_missing",
-            Self::NotAModule { .. } => "pkcs11.not_a_module",
-            Self::PinExpired { .. } => "pkcs11.pin_expired",
-            Self::PinInUri => "pkcs11.pin_in_uri",
-            Self::PinLastTry { .. } => "pkcs11.pin_last_try",
-            Self::PinLocked { .. } => "pkcs11.pin_locked",
-            Self::PinNeeded { .. } => "pkcs11.pin_needed",
-            Self::PinNotSet { .. } => "pkcs11.pin_not_set",
-            Self::PinUnreadable { .. } => "pkcs11.pin_unreadable",
-            Self::PinWrong { .. } => "pkcs11.pin_wrong",
-            Self::TokenAmbiguous { .. } => "pkcs11.token_ambiguous",
-            Self::TokenGone { .. } => "pkcs11.token_gone",
-            Self::TokenMissing { .. } => "pkcs11.token_missing",
-            Self::Uri { .. } => "pkcs11.uri",
+            Self::Failed { .. } => Code::unavailable("pkcs11.failed"),
+            Self::File(error) => error.coded(),
+            Self::KeyAmbiguous { .. } => Code::refused("pkcs11.key_ambiguous"),
+            Self::KeyMissing { .. } => Code::unavailable("pkcs11.key_missing"),
+            Self::KeyUnfit { .. } => Code::refused("pkcs11.key_unfit"),
+            Self::ModuleExposed { .. } => Code::refused("pkcs11.module_exposed"),
+            Self::ModuleMissing { .. } => Code::environment("pkcs11.module_missing"),
+            Self::NotAModule { .. } => Code::environment("pkcs11.not_a_module"),
+            Self::PinExpired { .. } => Code::unavailable("pkcs11.pin_expired"),
+            Self::PinInUri => Code::usage("pkcs11.pin_in_uri"),
+            Self::PinLastTry { .. } => Code::refused("pkcs11.pin_last_try"),
+            Self::PinLocked { .. } => Code::unavailable("pkcs11.pin_locked"),
+            Self::PinNeeded { .. } => Code::usage("pkcs11.pin_needed"),
+            Self::PinNotSet { .. } => Code::unavailable("pkcs11.pin_not_set"),
+            Self::PinUnreadable { .. } => Code::environment("pkcs11.pin_unreadable"),
+            Self::PinWrong { .. } => Code::unavailable("pkcs11.pin_wrong"),
+            Self::TokenAmbiguous { .. } => Code::refused("pkcs11.token_ambiguous"),
+            Self::TokenGone { .. } => Code::unavailable("pkcs11.token_gone"),
+            Self::TokenMissing { .. } => Code::unavailable("pkcs11.token_missing"),
+            Self::Uri { .. } => Code::usage("pkcs11.uri"),
         }
     }
 }

@@ -231,6 +231,7 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     const MODULE: &str = "module-path=/usr/lib/softhsm/libsofthsm2.so";
 

@@ -70,6 +70,7 @@ fn is_segment(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Coded;
 
     #[test]
     fn addresses_are_https_host_and_port_only() {
