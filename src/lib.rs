@@ -11,7 +11,7 @@
 //! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateway_client`] CRLs pushed to gateways, and their status |
 //! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
 //! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs in force, revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
-//! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes and causes of errors · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
+//! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes and causes of errors · [`file_schema`] tables of the keys of YAML files · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
 
 pub mod age_stream;
 pub mod audit;
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod distribute;
 pub mod error;
+pub mod file_schema;
 pub mod files;
 pub mod gateway;
 pub mod gateway_client;

@@ -19,11 +19,12 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::clock::{Clock, SystemClock};
 use cluster_ca::error::{Class, Coded};
+use cluster_ca::gateway::config::schema::FILE;
 use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::offline::replay::{Replay, replay};
 use cluster_ca::gateway::process::run::{self, Keys, RunError};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
-use cluster_ca::terminal::{Shell, ShowGuide, completion_script, manual_page, usage_message};
+use cluster_ca::terminal::{self, Shell, ShowGuide, completion_script, usage_message};
 use report::{Failure, Shown};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -146,7 +147,7 @@ fn main() -> ExitCode {
         Command::Admin(command) => admin::run(command),
         Command::Guide(guide) => raw(guide.text().as_bytes()),
         Command::Completions { shell } => raw(&completion_script(shell, Arguments::command())),
-        Command::Man { page } => match manual_page(Arguments::command(), &page) {
+        Command::Man { page } => match terminal::page(Arguments::command(), &[&FILE], &page) {
             Some(page) => raw(&page),
             None => report::fail(&Failure {
                 code: "usage.command".to_owned(),

@@ -17,6 +17,8 @@ use crate::cli::commands::{
 };
 use crate::cli::session::{Global, Session};
 use crate::clock::{Clock, SystemEntropy};
+use crate::distribute::DELIVERY_LIST_FILE;
+use crate::gateway_client::GATEWAY_LIST_FILE;
 use crate::keys::NoUnlock;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
@@ -202,7 +204,7 @@ impl Command {
             Self::Audit(command) => command.run(session),
             Self::Guide(guide) => guide.run(),
             Self::Completions(completions) => completions.run(command()),
-            Self::Man(man) => man.run(command()),
+            Self::Man(man) => man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE]),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::package::FileStem;
 use super::script::ReloadCommand;
 use super::ssh_destination::SshDestination;
 use crate::error::{Code, Coded};
+use crate::file_schema::{FileSchema, KeySchema, MappingSchema};
 use crate::identity::{Name, Role, role_and_name};
 use crate::yaml::{Document, Place, YamlProblem};
 
@@ -39,6 +40,38 @@ pub struct Delivery {
 /// Content of `hosts.yaml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryList(Vec<Delivery>);
+
+/// Keys of `hosts.yaml`.
+pub static DELIVERY_LIST_FILE: FileSchema = FileSchema {
+    name: DeliveryList::FILE,
+    about: "deliveries of cluster-ca distribute",
+    notes: &["The file is in the CA's home. Unknown keys are errors. It may have 2 MiB."],
+    mappings: &[
+        &MappingSchema {
+            path: "",
+            keys: &[KeySchema::required("deliveries", "list of deliveries", "Deliveries, in any order.")],
+        },
+        &MappingSchema {
+            path: "deliveries[]",
+            keys: &[
+                KeySchema::required("identity", "ROLE/NAME", "Identity whose newest certificate is copied."),
+                KeySchema::required("to", "[USER@]HOST[:PORT]:/DIRECTORY", "Destination."),
+                KeySchema::optional(
+                    "as",
+                    "file name without extension",
+                    "control-service, node or user, by role",
+                    "Name of certificate and key there.",
+                ),
+                KeySchema::optional(
+                    "reload",
+                    "shell command",
+                    "nothing runs",
+                    "Command that runs there after the files are in place.",
+                ),
+            ],
+        },
+    ],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -207,5 +240,18 @@ mod tests {
         );
         let apart = text.replace("d, to: 'b:/c'", "d, to: 'b:/c', as: d");
         assert!(DeliveryList::parse("hosts.yaml", apart.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn the_reader_and_the_manual_page_have_the_same_keys() {
+        for (mapping, text) in DELIVERY_LIST_FILE.mappings.iter().zip(["x: 1\n", "deliveries: [{ x: 1 }]\n"])
+        {
+            let problems = problems(text);
+            // Each key that serde knows stands between backticks, the unknown one too.
+            assert_eq!(problems[0].matches('`').count(), 2 * (mapping.keys.len() + 1), "{problems:?}");
+            for key in mapping.keys {
+                assert!(problems[0].contains(&format!("`{}`", key.name)), "{}: {problems:?}", key.name);
+            }
+        }
     }
 }

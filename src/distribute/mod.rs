@@ -17,7 +17,7 @@ mod ssh;
 mod ssh_destination;
 
 pub use archive::{archive, readme};
-pub use delivery_list::{Delivery, DeliveryList, DeliveryListError};
+pub use delivery_list::{DELIVERY_LIST_FILE, Delivery, DeliveryList, DeliveryListError};
 pub use error::{DeliveryError, RemoteFailure, RemoteOutput};
 pub use key_store::{KeyStoreError, KeyStorePassword, key_store};
 pub use package::{FileStem, FileStemError, Package, PackageFile};

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::error::{Code, Coded};
+use crate::file_schema::{FileSchema, KeySchema, MappingSchema};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role, role_and_name};
 use crate::probe::Endpoint;
 use crate::yaml::{Document, Place, YamlProblem};
@@ -51,6 +52,45 @@ pub struct GatewayList {
     /// Gateways, in the order of the file.
     pub gateways: Vec<GatewayEntry>,
 }
+
+/// Keys of `gateways.yaml`.
+pub static GATEWAY_LIST_FILE: FileSchema = FileSchema {
+    name: GatewayList::FILE,
+    about: "gateways that cluster-ca calls",
+    notes: &["The file is in the CA's home. Unknown keys are errors. It may have 1 MiB."],
+    mappings: &[
+        &MappingSchema {
+            path: "",
+            keys: &[
+                KeySchema::optional(
+                    "operator",
+                    "ROLE/NAME",
+                    "--operator or --operator-cert is needed",
+                    "Identity whose certificate and key in issued/ the CA presents.",
+                ),
+                KeySchema::required("gateways", "list of gateways, at least one", "Gateways."),
+            ],
+        },
+        &MappingSchema {
+            path: "gateways[]",
+            keys: &[
+                KeySchema::required("address", "HOST:PORT", "Address of the gateway."),
+                KeySchema::optional(
+                    "server_name",
+                    "host name or IP address",
+                    "the host of the address",
+                    "Name that the gateway's certificate must have.",
+                ),
+                KeySchema::optional(
+                    "identity",
+                    "control-service/NAME",
+                    "any control service with that name",
+                    "Identity that the gateway's certificate must have.",
+                ),
+            ],
+        },
+    ],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -246,5 +286,17 @@ gateways:
         assert!(problems("gateways:\n  - server_name: a\n")[0].contains("missing field `address`"));
         assert!(problems("operator: api-user/admin\n")[0].contains("missing field `gateways`"));
         assert!(problems("")[0].starts_with("gateways.yaml"));
+    }
+
+    #[test]
+    fn the_reader_and_the_manual_page_have_the_same_keys() {
+        for (mapping, text) in GATEWAY_LIST_FILE.mappings.iter().zip(["x: 1\n", "gateways: [{ x: 1 }]\n"]) {
+            let problems = problems(text);
+            // Each key that serde knows stands between backticks, the unknown one too.
+            assert_eq!(problems[0].matches('`').count(), 2 * (mapping.keys.len() + 1), "{problems:?}");
+            for key in mapping.keys {
+                assert!(problems[0].contains(&format!("`{}`", key.name)), "{}: {problems:?}", key.name);
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ mod trust;
 
 pub use context::CallContext;
 pub use error::{CallError, CallStage, RefusalReason};
-pub use list::{GatewayEntry, GatewayList, GatewayListError};
+pub use list::{GATEWAY_LIST_FILE, GatewayEntry, GatewayList, GatewayListError};
 pub use messages::{ReloadFailure, ReportedCrl, ReportedReload, ReportedTrust, StatusReport};
 pub use push::{CrlToPush, PushReceipt, push_crl};
 pub use sanitized_text::SanitizedText;

@@ -3,20 +3,23 @@
 use clap::Args;
 
 use crate::error::Code;
+use crate::file_schema::FileSchema;
+use crate::terminal::file_page::file_page;
 use crate::terminal::generated::Generated;
 use crate::terminal::report::{CommandResult, Failure};
 
 /// `man`.
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// The page of one command, such as `create-node` or `kms set vault`; by default the page of the program
+    /// A command, such as `create-node` or `kms set vault`, or a configuration file, such as `hosts.yaml`;
+    /// by default the page of the program
     #[arg(value_name = "COMMAND")]
     page: Vec<String>,
 }
 
 impl Man {
-    /// Makes the page, out of those of `program`.
-    pub(crate) fn run(self, program: clap::Command) -> CommandResult {
+    /// Makes the page, out of those of `program` and of the `files` that it reads.
+    pub(crate) fn run(self, program: clap::Command, files: &[&FileSchema]) -> CommandResult {
         let name = program.get_name().to_owned();
         let no_such = || {
             let words = self.page.join(" ");
@@ -26,8 +29,17 @@ impl Man {
             )
             .with_hint(format!("see {name} --help"))
         };
-        Ok(Box::new(Generated(manual_page(program, &self.page).ok_or_else(no_such)?)))
+        let page = page(program, files, &self.page);
+        Ok(Box::new(Generated(page.ok_or_else(no_such)?)))
     }
+}
+
+/// The manual page of the file that `words` name, or of a command of `program`.
+#[must_use]
+pub fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> Option<Vec<u8>> {
+    let file =
+        files.iter().find(|file| words.len() == 1 && words.first().is_some_and(|word| word == file.name));
+    file.map(|file| file_page(file)).or_else(|| manual_page(program, words))
 }
 
 /// The manual page of the command that `words` lead to below `program`, or of the program itself. None when

@@ -2,6 +2,7 @@
 //! codes, usage errors, completions, manual pages, progress.
 
 pub(crate) mod completions;
+mod file_page;
 mod generated;
 mod guide;
 pub(crate) mod hints;
@@ -13,5 +14,5 @@ pub(crate) mod usage;
 pub use clap_complete::Shell;
 pub use completions::completion_script;
 pub use guide::ShowGuide;
-pub use man::manual_page;
+pub use man::{manual_page, page};
 pub use usage::usage_message;

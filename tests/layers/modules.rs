@@ -12,6 +12,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     // Ground.
     ("clock", &[]),
     ("error", &[]),
+    ("file_schema", &[]),
     ("secret", &[]),
     ("files", &["clock", "error", "secret"]),
     ("yaml", &["error", "files"]),
@@ -47,12 +48,23 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "x509",
         ],
     ),
-    ("distribute", &["clock", "error", "files", "identity", "keys", "secret", "x509", "yaml"]),
+    ("distribute", &["clock", "error", "file_schema", "files", "identity", "keys", "secret", "x509", "yaml"]),
     // A look at a live endpoint: the CA knows no network.
     ("probe", &["clock", "error", "identity", "keys", "mtls", "revocation", "x509"]),
     (
         "gateway_client",
-        &["clock", "error", "files", "identity", "mtls", "probe", "revocation", "x509", "yaml"],
+        &[
+            "clock",
+            "error",
+            "file_schema",
+            "files",
+            "identity",
+            "mtls",
+            "probe",
+            "revocation",
+            "x509",
+            "yaml",
+        ],
     ),
     // Shared by the faces.
     (
@@ -62,6 +74,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "distribute",
             "error",
+            "file_schema",
             "files",
             "gateway_client",
             "identity",
@@ -82,6 +95,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         &[
             "clock",
             "error",
+            "file_schema",
             "files",
             "identity",
             "keys",
@@ -101,6 +115,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "distribute",
             "error",
+            "file_schema",
             "files",
             "gateway_client",
             "identity",

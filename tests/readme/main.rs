@@ -102,3 +102,29 @@ fn the_readme_is_short() {
     let readme = Document::read(&root().join("README.md"));
     assert!(readme.text.lines().count() <= 200, "README.md has {} lines", readme.text.lines().count());
 }
+
+#[test]
+fn every_key_of_a_file_is_in_its_guide_with_its_default() {
+    use cluster_ca::file_schema::{Absent, FileSchema};
+    let files: [(&FileSchema, &[&str]); 3] = [
+        (&cluster_ca::gateway::config::schema::FILE, &["gateway-configuration.md", "limits.md"]),
+        (&cluster_ca::distribute::DELIVERY_LIST_FILE, &["distribution.md"]),
+        (&cluster_ca::gateway_client::GATEWAY_LIST_FILE, &["revocation.md"]),
+    ];
+    let documents = documents();
+    for (file, guides) in files {
+        let text: Vec<&str> = documents
+            .iter()
+            .filter(|document| guides.contains(&document.name.as_str()))
+            .flat_map(|document| document.text.lines())
+            .collect();
+        for key in file.mappings.iter().flat_map(|mapping| mapping.keys) {
+            let default = match key.absent {
+                Absent::Default(value) => value,
+                _ => "",
+            };
+            let shown = |line: &&&str| line.contains(key.name) && line.contains(default);
+            assert!(text.iter().any(|line| shown(&line)), "{}: {} {default}", file.name, key.name);
+        }
+    }
+}

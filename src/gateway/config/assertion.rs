@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::key::KeySource;
 use super::reader::Item;
-use super::{ConfigError, duration_of, with_unit};
+use super::{ConfigError, duration_of, schema, with_unit};
 
 /// How assertions are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Assertion {
     const LONGEST: Duration = Duration::from_secs(600);
 
     pub(super) fn read(item: &Item<'_>, base: &Path) -> Option<Self> {
-        let mut fields = item.fields()?;
+        let mut fields = item.fields(&schema::ASSERTION)?;
         let issuer = fields.optional("issuer").map(|item| item.read(claim));
         let audience = fields.optional("audience").map(|item| item.read(claim));
         let lifetime = fields.optional("lifetime").map(|item| with_unit(&item, lifetime));

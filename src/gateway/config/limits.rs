@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration};
+use super::{ConfigError, duration, schema};
 
 /// The limits; each has a default that is safe on a small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Limits {
     /// The limits that are given, the defaults elsewhere.
     pub(super) fn read(item: &Item<'_>) -> Self {
         let mut limits = Self::default();
-        let Some(mut fields) = item.fields() else { return limits };
+        let Some(mut fields) = item.fields(&schema::LIMITS) else { return limits };
         for (limit, key) in [
             (&mut limits.connections, "connections"),
             (&mut limits.connections_per_identity, "connections_per_identity"),

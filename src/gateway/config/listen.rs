@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
-use super::ConfigError;
 use super::reader::Item;
+use super::{ConfigError, schema};
 use crate::gateway::mtls::identity_form::IdentityForm;
 
 /// One address to listen on.
@@ -55,7 +55,7 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
             identity_form: IdentityForm::default(),
         });
     }
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::LISTENER)?;
     let address = fields.required("address").and_then(|item| item.read(address));
     let client_certificate = match fields.optional("client_certificate") {
         Some(item) => item.read(client_certificate),

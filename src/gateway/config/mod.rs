@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod reader;
 mod routes;
+pub mod schema;
 mod shadow;
 mod trust;
 
@@ -263,7 +264,7 @@ impl Config {
 
 /// Reads all of it; what is missing from the result was reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
-    let mut fields = root.fields()?;
+    let mut fields = root.fields(&schema::ROOT)?;
     let listen_item = fields.required("listen");
     let listen = listen_item.as_ref().map(listen::listeners).unwrap_or_default();
     let identity = fields.required("identity").and_then(|item| identity(&item, base));
@@ -346,7 +347,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
 }
 
 fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::IDENTITY)?;
     let certificate = fields.required("certificate").and_then(|item| guarded(&item, base));
     let key = fields.required("key");
     let key = KeySource::from(key.as_ref(), &mut fields, base);
@@ -359,7 +360,7 @@ fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         item.report(ConfigError::UpstreamName);
     }
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::UPSTREAM)?;
     let url = fields.required("url").and_then(|item| item.read(url));
     let mut timeout = |key, default| match fields.optional(key) {
         Some(item) => duration(&item),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
+use crate::file_schema::MappingSchema;
 use crate::files::{self, FileError};
 use crate::yaml::{Place, YamlProblem};
 
@@ -153,10 +154,10 @@ impl<'a> Item<'a> {
         mapping.iter().filter_map(named).collect()
     }
 
-    /// What it says under names that are.
-    pub(super) fn fields(&self) -> Option<Fields<'a>> {
+    /// What it says under the keys of a table.
+    pub(super) fn fields(&self, schema: &'static MappingSchema) -> Option<Fields<'a>> {
         let mapping = self.mapping()?;
-        Some(Fields { item: self.clone(), mapping, known: Vec::new(), misplaced: None })
+        Some(Fields { item: self.clone(), mapping, schema, asked: Vec::new(), misplaced: None })
     }
 
     fn mapping(&self) -> Option<&'a Mapping> {
@@ -182,19 +183,21 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A mapping of which some keys are known.
+/// A mapping whose keys are those of a table.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     item: Item<'a>,
     mapping: &'a Mapping,
-    known: Vec<&'static str>,
+    schema: &'static MappingSchema,
+    asked: Vec<&'static str>,
     misplaced: Option<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// What is under `key`, if anything.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
-        self.known.push(key);
+        debug_assert!(self.schema.has(key), "{}: no such key in the table: {key}", self.schema.path);
+        self.asked.push(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
@@ -213,14 +216,22 @@ impl<'a> Fields<'a> {
         item
     }
 
-    /// Reports every key that was never asked for.
+    /// Reports every key that is not in the table, all of which was read.
     pub(super) fn finish(self) {
+        for key in self.schema.keys {
+            let was_read = self.asked.contains(&key.name);
+            debug_assert!(was_read, "{}: nothing reads the key {}", self.schema.path, key.name);
+        }
+        self.report_unknown();
+    }
+
+    /// The same where the rest of the table is another reader's.
+    pub(super) fn report_unknown(&self) {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();
-            if !self.known.contains(&key) && self.misplaced != Some(key) {
-                let known = self.known.join(", ");
+            if !self.schema.has(key) && self.misplaced != Some(key) {
                 let unknown = self.item.part(self.item.value, key);
-                unknown.report(format_args!("unknown key; the keys here are {known}"));
+                unknown.report(format_args!("unknown key; the keys here are {}", self.schema.names()));
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::ConfigError;
 use super::reader::Item;
+use super::{ConfigError, schema};
 use crate::gateway::policy::{
     Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Route, RuleId, Template, UpstreamId,
     Variable, Wanted,
@@ -105,7 +105,7 @@ fn route(
     groups: &[Declared<'_, Arc<Group>>],
     ground: &Ground<'_>,
 ) -> Option<Route> {
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::ROUTE)?;
     let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
     let methods = fields.required("methods").and_then(|item| methods(&item));
     let query = match fields.optional("query") {
@@ -218,7 +218,7 @@ fn allow(
             _ => Err(ConfigError::RoleOrGroup),
         });
     }
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::ALLOW)?;
     let (group, role, name) = (fields.optional("group"), fields.optional("role"), fields.optional("name"));
     fields.finish();
     match (group, role, name) {
@@ -238,7 +238,7 @@ fn allow(
 
 /// A caller who is named outside of any route.
 pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::CALLER)?;
     let (role, name) = (fields.required("role"), fields.optional("name"));
     fields.finish();
     caller(&role?, name.as_ref(), |_| Some(Err(ConfigError::VariableInGroup)))

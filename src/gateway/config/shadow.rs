@@ -5,34 +5,14 @@ use std::path::Path;
 
 use super::reader::{Item, Problems};
 use super::routes::{self, Ground};
-use super::{Shadow, loaded};
+use super::{Shadow, loaded, schema};
 use crate::files;
 use crate::gateway::policy::Policy;
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
-/// What else a configuration says.
-const REST: [&str; 16] = [
-    "listen",
-    "identity",
-    "revocation",
-    "trust",
-    "trust_domain",
-    "resumption",
-    "operators",
-    "state_directory",
-    "upstreams",
-    "policy",
-    "limits",
-    "assertion",
-    "access_log",
-    "metrics",
-    "admin",
-    "threads",
-];
-
 /// Reads the file that `policy.shadow` names; its problems are told with its own lines.
 pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<Shadow> {
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::SHADOW)?;
     let shadow = fields.required("shadow");
     fields.finish();
     let shadow = shadow?;
@@ -57,13 +37,10 @@ fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Y
     let value = document.deserialize().map_err(alone)?;
     let problems = Problems::default();
     let root = Item::new(&value, document.root(), &problems);
-    let policy = root.fields().and_then(|mut fields| {
+    let policy = root.fields(&schema::ROOT).and_then(|mut fields| {
         let groups = fields.optional("groups");
         let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), ground));
-        for key in REST {
-            fields.optional(key);
-        }
-        fields.finish();
+        fields.report_unknown();
         policy
     });
     let problems = problems.into_sorted();

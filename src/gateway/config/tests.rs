@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use http::Method;
 
 use super::*;
+use crate::file_schema::{Absent, KeySchema, MappingSchema};
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::mtls::identity_form::IdentityForm;
 use crate::gateway::policy::{Decision, DenyReason};
@@ -749,7 +750,7 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         (
             "groups:",
             "limit: {}\ngroups:",
-            "HOME/new.yaml:1: limit: unknown key; the keys here are groups, routes, listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, policy, limits, assertion, access_log, metrics, admin, threads",
+            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),
@@ -757,5 +758,72 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         let problems = tried(&good.replace(from, to)).unwrap_err();
         assert!(problems.iter().any(|told| told.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
         assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
+    }
+}
+
+/// The keys of a table that have a default, with it.
+fn defaults(schema: &MappingSchema) -> Vec<String> {
+    let default = |key: &KeySchema| match key.absent {
+        Absent::Default(value) => Some(format!("{}: {value}", key.name)),
+        _ => None,
+    };
+    schema.keys.iter().filter_map(default).collect()
+}
+
+#[test]
+fn every_default_of_the_manual_page_is_the_one_in_force() {
+    let bare = parse(TEXT).unwrap();
+    let limits = defaults(&schema::LIMITS);
+    assert_eq!(limits.len(), schema::LIMITS.keys.len());
+    let root = defaults(&schema::ROOT).join("\n");
+    let listener = defaults(&schema::LISTENER).join(", ");
+    let stated = TEXT
+        .replace("listen: 127.0.0.1:4523", &format!("listen: {{ address: 127.0.0.1:4523, {listener} }}"))
+        .replace("crl: cluster.crl", &format!("crl: cluster.crl, {}", defaults(&schema::TRUST).join(", ")))
+        .replace(":8080\"", &format!(":8080\", {}", defaults(&schema::UPSTREAM).join(", ")));
+    let stated = parse(&format!("limits: {{ {} }}\n{root}\n{stated}", limits.join(", "))).unwrap();
+    assert_eq!(stated.limits, bare.limits);
+    assert_eq!((stated.resumption, stated.access_log), (bare.resumption, bare.access_log));
+    assert_eq!((stated.listen, stated.upstreams), (bare.listen, bare.upstreams));
+    assert_eq!(stated.trust.revocation.grace(), bare.trust.revocation.grace());
+    let lifetime = defaults(&schema::ASSERTION).remove(0);
+    let assertion = |text: &str| parse(&format!("assertion: {text}\n{TEXT}")).unwrap().assertion.unwrap();
+    assert_eq!(assertion(&format!("{{ {lifetime} }}")), assertion("{}"));
+    assert_eq!(defaults(&schema::IDENTITY), ["kms_timeout: 60s"]);
+    assert_eq!(KeySource::TIMEOUT, Duration::from_secs(60));
+}
+
+#[test]
+fn every_key_of_the_manual_page_is_read_and_no_other() {
+    // A reader that skips a key of its table, or takes another, fails an assertion in `Fields`.
+    let full = format!(
+        "{}policy: {{ shadow: new.yaml }}\noperators: [{{ role: api-user }}]\nstate_directory: .\n\
+         assertion: {{}}\nresumption: {{ max_age: 1h }}\nlimits: {{}}\n",
+        TEXT.replace("listen: 127.0.0.1:4523", "listen: { address: 127.0.0.1:4523 }")
+            .replace("crl: cluster.crl", "crl: cluster.crl, crl_staleness: { grace: 1d }")
+    );
+    let home = home();
+    std::fs::write(home.path().join("new.yaml"), TEXT).unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let read = |text: &str| Config::parse("gateway.yaml", text.as_bytes(), home.path());
+    read(&full).unwrap();
+    for (place, with) in [
+        ("listen: {", "listen: { odd: 1,"),
+        ("identity: {", "identity: { odd: 1,"),
+        ("trust: {", "trust: { odd: 1,"),
+        ("{ grace", "{ odd: 1, grace"),
+        ("{ max_age", "{ odd: 1, max_age"),
+        ("operators: [{", "operators: [{ odd: 1,"),
+        ("api: {", "api: { odd: 1,"),
+        ("- {", "- { odd: 1,"),
+        ("allow: [{", "allow: [{ odd: 1,"),
+        ("{ shadow", "{ odd: 1, shadow"),
+        ("limits: {", "limits: { odd: 1 "),
+        ("assertion: {", "assertion: { odd: 1 "),
+        ("identity:", "odd: 1\nidentity:"),
+    ] {
+        assert!(full.contains(place), "{place}");
+        let problems = read(&full.replacen(place, with, 1)).unwrap_err();
+        assert!(problems[0].to_string().contains("odd: unknown key; the keys here are"), "{problems:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration, guarded, issuers};
+use super::{ConfigError, duration, guarded, issuers, schema};
 use crate::gateway::mtls::identity_form::IssuerRoles;
 
 /// What callers' certificates are verified with.
@@ -72,7 +72,7 @@ impl Revocation {
 impl Trust {
     /// Reads `trust`; `disabled` is what the configuration says under `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
-        let mut fields = item.fields()?;
+        let mut fields = item.fields(&schema::TRUST)?;
         let bundle = fields.required("bundle").and_then(|item| guarded(&item, base));
         let crl = fields.optional("crl");
         let intermediates = fields.optional("intermediates");
@@ -124,7 +124,7 @@ impl Resumption {
         if item.is_text() {
             return item.read(only_disabled).map(|()| Self::Disabled);
         }
-        let mut fields = item.fields()?;
+        let mut fields = item.fields(&schema::RESUMPTION)?;
         let max_age = fields.required("max_age").and_then(|item| duration(&item));
         fields.finish();
         max_age.map(Self::MaxAge)
@@ -149,7 +149,7 @@ fn grace(item: &Item<'_>) -> Option<Duration> {
             _ => Err(ConfigError::Staleness { given: text.to_owned() }),
         });
     }
-    let mut fields = item.fields()?;
+    let mut fields = item.fields(&schema::STALENESS)?;
     let grace = fields.required("grace").and_then(|item| duration(&item));
     fields.finish();
     grace

@@ -67,7 +67,7 @@ impl Page {
                 if let CodeBlockKind::Fenced(info) = kind
                     && let Some(reason) = info.strip_prefix("sh not run: ")
                 {
-                    // Whoever copies the commands needs to know.
+                    // A reader who copies the commands needs it.
                     self.line.push_str(&format!("# {reason}\n"));
                 }
             }
