@@ -84,36 +84,24 @@ fn difference(block: &Block, printed: &str) -> Option<String> {
 
 /// A line without what differs from run to run: numbers, digests, dates, width of columns.
 fn plain(line: &str) -> String {
-    let words = line.split_whitespace().map(|word| {
-        let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        let hex = core.len() >= 8 && core.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '-');
-        if hex {
-            return word.replace(core, "#");
-        }
-        let mut text = String::new();
-        let mut digits = 0;
-        for c in word.chars() {
-            if c.is_ascii_digit() {
-                digits += 1;
-                continue;
-            }
-            if digits > 0 {
-                text.push('#');
-                digits = 0;
-            }
-            text.push(c);
-        }
-        if digits > 0 {
-            text.push('#');
-        }
-        // Digests inside longer words, such as JSON.
-        let parts = text.split('"').map(|part| {
-            let hex = part.len() >= 16 && part.chars().all(|c| c.is_ascii_hexdigit() || c == '#' || c == '-');
-            if hex { "#" } else { part }
-        });
-        parts.collect::<Vec<_>>().join("\"")
-    });
-    words.collect::<Vec<_>>().join(" ").replace("# # ", "# ")
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let length = |fits: fn(char) -> bool| rest.find(|c: char| !fits(c)).unwrap_or(rest.len());
+        let hex = length(|c| c.is_ascii_hexdigit() || c == ':' || c == '-');
+        let is_digest = hex >= 8 && rest[..hex].contains(|c: char| c.is_ascii_digit());
+        let digits = length(|c| c.is_ascii_digit());
+        let space = length(char::is_whitespace);
+        let (end, shown) = match first {
+            _ if is_digest => (hex, "#"),
+            _ if digits > 0 => (digits, "#"),
+            _ if space > 0 => (space, " "),
+            _ => (first.len_utf8(), &rest[..first.len_utf8()]),
+        };
+        text.push_str(shown);
+        rest = &rest[end..];
+    }
+    text.trim().to_owned()
 }
 
 fn update(document: &Document, differing: &[(&Block, &str, String)]) {
