@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/admin",
             "gateway/telemetry/log_file",
             "gateway/process/run",
+            "terminal/guide",
         ],
     ),
     (
