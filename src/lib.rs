@@ -6,12 +6,13 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | faces | [`cli`] the command line of `cluster-ca` · [`gateway`] who gets in, and what they may call |
-//! | shared by faces | [`terminal`] results, errors, advice, exit codes, completions, manual pages, progress of both programs |
-//! | what is done | [`ca`] initialize, issue, renew, revoke, recover, back up, examine, forecast · [`distribute`] files carried to where they are used · [`probe`] what a live endpoint shows · [`gateway_client`] CRLs pushed to gateways, and their status |
-//! | what is kept | [`keys`] private keys and what protects them · [`sealed`] streams that a passphrase opens · [`store`] the inventory · [`audit`] the chain of everything that was done |
-//! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs in force, revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
-//! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes and causes of errors · [`file_schema`] tables of the keys of YAML files · [`files`] files that appear whole or not at all · [`secret`] bytes that are zeroized · [`yaml`] mistakes with file and line |
+//! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API |
+//! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress |
+//! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
+//! | how peers are met | [`mtls`] peer verification, CRLs in force, resumption, key opener, own certificate |
+//! | what is kept | [`keys`] private keys and their protection · [`age_stream`] encrypted streams · [`store`] inventory · [`audit`] hash-chained log of changes |
+//! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs and revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
+//! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes, cause chains · [`file_schema`] tables of the keys of YAML files · [`files`] atomic files and permissions · [`secret`] zeroized bytes · [`yaml`] problems with file and line |
 
 pub mod age_stream;
 pub mod audit;
@@ -26,6 +27,7 @@ pub mod gateway;
 pub mod gateway_client;
 pub mod identity;
 pub mod keys;
+pub mod mtls;
 pub mod probe;
 pub mod profile;
 pub mod revocation;

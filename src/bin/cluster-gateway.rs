@@ -20,9 +20,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::clock::{Clock, SystemClock};
 use cluster_ca::error::{Class, Coded};
 use cluster_ca::gateway::config::schema::FILE;
+use cluster_ca::gateway::offline::check::{Keys, check};
 use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, moment};
 use cluster_ca::gateway::offline::replay::{Replay, replay};
-use cluster_ca::gateway::process::run::{self, Keys, RunError};
+use cluster_ca::gateway::process::{RunError, run};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
 use cluster_ca::terminal::{self, Shell, ShowGuide, completion_script, usage_message};
 use report::{Failure, Shown};
@@ -160,7 +161,7 @@ fn main() -> ExitCode {
         Command::Check { config, without_keys, json } => {
             say_on(io::stderr, arguments.verbose);
             let keys = if without_keys { Keys::Left } else { Keys::Opened };
-            print(&run::check(&config, keys, &clock), json, |_| true)
+            print(&check(&config, keys, &clock), json, |_| true)
         }
         Command::Explain { config, cert, request, at, listener, from, json } => {
             say_on(io::stderr, arguments.verbose);

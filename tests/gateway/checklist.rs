@@ -131,10 +131,10 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "resumption::t18_a_session_is_resumed_under_its_own_server_name_only",
             "resumption::t18_a_resumed_caller_is_judged_by_the_policy_in_force_and_its_own_protocol",
-            "src/gateway/resumption.rs::t18_a_session_is_resumed_at_its_own_listener_only",
+            "src/mtls/tls/resumption.rs::t18_a_session_is_resumed_at_its_own_listener_only",
         ],
     ),
-    ("T19", &["src/gateway/resumption.rs::t19_nothing_is_stored_where_no_certificate_was_verified"]),
+    ("T19", &["src/mtls/tls/resumption.rs::t19_nothing_is_stored_where_no_certificate_was_verified"]),
     ("T20", &["resumption::t20_the_key_is_proved_again_however_often_a_session_was_resumed"]),
     (
         "T21",
@@ -186,7 +186,7 @@ const CASES: &[(&str, &[&str])] = &[
             "flood::t27_an_address_whose_handshakes_fail_waits_and_looks_at_the_port_cost_it_nothing",
             "flood::t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer",
             "flood::t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it",
-            "src/gateway/budget.rs::a_flood_of_addresses_takes_no_more_than_the_table",
+            "src/gateway/limits/rate_limit.rs::a_flood_of_addresses_takes_no_more_than_the_table",
         ],
     ),
     (
@@ -194,7 +194,7 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "tls::t28_no_certificate_is_compressed_in_either_direction",
             "resumption::t28_a_caller_with_a_large_chain_resumes_with_a_small_ticket",
-            "src/gateway/resumption.rs::t28_sessions_with_large_chains_take_no_more_memory_than_all_may",
+            "src/mtls/tls/resumption.rs::t28_sessions_with_large_chains_take_no_more_memory_than_all_may",
         ],
     ),
     (
@@ -258,7 +258,7 @@ const CASES: &[(&str, &[&str])] = &[
         "H1",
         &[
             "headers::what_a_caller_says_about_itself_never_passes",
-            "src/gateway/headers.rs::the_caller_is_described_by_us_alone_and_once",
+            "src/gateway/message/headers.rs::the_caller_is_described_by_us_alone_and_once",
         ],
     ),
     (
@@ -315,14 +315,14 @@ const CASES: &[(&str, &[&str])] = &[
         "H11",
         &[
             "headers::h11_what_a_caller_writes_stays_within_its_line_of_the_log",
-            "src/gateway/log.rs::a_value_never_makes_a_second_line",
+            "src/gateway/telemetry/line_log.rs::a_value_never_makes_a_second_line",
         ],
     ),
     (
         "H12",
         &[
             "headers::h12_a_trace_that_cannot_be_read_in_one_way_is_replaced",
-            "src/gateway/trace.rs::h12_a_trace_that_is_malformed_oversized_or_doubled_is_replaced",
+            "src/gateway/message/traceparent.rs::h12_a_trace_that_is_malformed_oversized_or_doubled_is_replaced",
         ],
     ),
 ];

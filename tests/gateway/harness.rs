@@ -9,10 +9,10 @@ use bytes::Bytes;
 use cluster_ca::clock::{Clock, SystemClock, SystemEntropy};
 use cluster_ca::error::Coded;
 use cluster_ca::gateway::config::Config;
-use cluster_ca::gateway::mtls::keys::opener::Keyring;
 use cluster_ca::gateway::process::demo_upstream;
 use cluster_ca::gateway::telemetry::line_log::Destination;
 use cluster_ca::gateway::{Gateway, GatewayError, Options, Running};
+use cluster_ca::mtls::keys::KeyOpener;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -183,7 +183,7 @@ impl TestGateway {
             entropy: Arc::new(SystemEntropy),
             access_log: Box::new(log.clone()),
             every_upstream: None,
-            keyring: Keyring::default(),
+            key_opener: KeyOpener::new(Arc::clone(&clock)),
         };
         let running = Gateway::start(&config, options).map_err(|error| {
             let text = words(&error);

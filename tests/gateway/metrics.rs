@@ -129,7 +129,7 @@ async fn the_delay_of_a_revocation_is_measured() {
         );
     }
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&user]));
-    gateway.running().want_reload();
+    gateway.running().request_reload();
     let _ = patiently(connection).await;
     reaches(&gateway, "revocation_delay_seconds_count{reason=\"connection.certificate_revoked\"}", "1");
     let samples = samples(&gateway);

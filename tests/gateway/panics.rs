@@ -71,8 +71,8 @@ async fn a_panic_in_a_request_ends_that_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_lost_its_warden_stops() {
-    let clock = FaultyClock::new("warden");
+async fn a_gateway_that_lost_its_housekeeping_stops() {
+    let clock = FaultyClock::new("housekeeping");
     let mut gateway = Setup { clock: clock.clone(), ..Setup::new() }.start();
     clock.wound_up.store(true, Ordering::SeqCst);
     patiently(gateway.running().stopped()).await;

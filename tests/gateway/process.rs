@@ -114,7 +114,7 @@ fn the_end_of_a_crl_is_told_when_it_comes() {
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(status.contains("STANDING") && status.trim_end().ends_with("expired"), "{status}");
     terminate(&child);
-    until("told to stop");
+    until("draining");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
@@ -310,7 +310,7 @@ fn check_says_that_all_is_well_or_everything_that_is_not() {
     let stranger = crate::cluster::Cluster::new("other").crl(1, &[]);
     std::fs::write(directory.path().join("cluster.crl"), setup.cluster.crl(1, &[]) + &stranger).unwrap();
     let (code, _, said) = check(&[]);
-    assert_eq!((code, said.matches("a CRL is set aside").count()), (Some(0), 1), "told, and once: {said}");
+    assert_eq!((code, said.matches("CRL set aside").count()), (Some(0), 1), "told, and once: {said}");
 
     std::fs::remove_file(directory.path().join("cluster.crl")).unwrap();
     let (code, _, said) = check(&[]);

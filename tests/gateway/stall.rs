@@ -105,7 +105,7 @@ async fn a_caller_that_gives_up_all_of_its_requests_is_cut() {
         }
     }
     assert!(patiently(connection).await.is_ok());
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.given_up");
+    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.cancelled_requests");
     // Another connection of the same caller is let in.
     assert_eq!(gateway.get(&gateway.user(), "/.well-known/cluster/whoami").await.status, 200);
 }

@@ -10,8 +10,8 @@ use crate::tree::{Module, Tree};
 /// A new module gets its line here, in its layer.
 pub(crate) const MODULES: &[(&str, &[&str])] = &[
     // Ground.
-    ("clock", &[]),
     ("error", &[]),
+    ("clock", &["error"]),
     ("file_schema", &[]),
     ("secret", &[]),
     ("files", &["clock", "error", "secret"]),
@@ -25,7 +25,6 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("audit", &["clock", "error", "files", "identity", "x509"]),
     ("store", &["audit", "clock", "error", "files", "identity", "profile", "revocation", "x509"]),
     ("keys", &["clock", "error", "files", "secret", "x509"]),
-    ("age_stream", &["clock", "error", "secret"]),
     ("age_stream", &["clock", "error", "secret"]),
     // What every TLS endpoint needs.
     ("mtls", &["clock", "error", "files", "identity", "keys", "revocation", "secret", "x509", "yaml"]),
@@ -131,7 +130,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("bin", &["cli", "clock", "gateway", "terminal"]),
+    ("bin", &["cli", "clock", "error", "gateway", "terminal"]),
 ];
 
 #[test]

@@ -19,7 +19,8 @@ const COLUMN: &[&[&str]] = &[
     &["control"],
     &["request", "admin"],
     &["downstream"],
-    &["process", "offline"],
+    &["process"],
+    &["offline"],
 ];
 
 #[test]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use cluster_ca::gateway::admin::Request;
 use cluster_ca::gateway::admin::client::{self, ClientError};
-use cluster_ca::gateway::admin::{Request, text};
+use cluster_ca::gateway::admin::text;
 use serde_json::Value;
 
 use super::hints;

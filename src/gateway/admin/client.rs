@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{DEFAULT_SOCKET, Request};
+use super::request::{DEFAULT_SOCKET, Request};
 use crate::error::{Class, Code, Coded};
 use crate::files::FileError;
 use crate::gateway::config::Config;

@@ -18,9 +18,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::request::well_known;
+use crate::gateway::control::published_keys;
+use crate::gateway::control::reload::Control;
+use crate::gateway::shared::Phase;
 use crate::gateway::telemetry::metrics::Metrics;
-use crate::gateway::{Phase, Shared};
 
 /// How many may ask at once.
 const CONNECTIONS: usize = 64;
@@ -35,15 +36,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until the gateway stops.
-pub async fn run(gateway: Arc<Shared>, listener: std::net::TcpListener) {
-    let mut phase = gateway.phase.subscribe();
+pub async fn run(control: Arc<Control>, listener: std::net::TcpListener) {
+    let mut phase = control.shared.phase.subscribe();
     tokio::select! {
         () = Phase::reached(Phase::Stopped, &mut phase) => {}
-        Err(error) = accept(&gateway, listener) => tracing::error!(%error, "metrics cannot be served"),
+        Err(error) = accept(&control, listener) => tracing::error!(%error, "metrics cannot be served"),
     }
 }
 
-async fn accept(gateway: &Arc<Shared>, listener: std::net::TcpListener) -> io::Result<Infallible> {
+async fn accept(control: &Arc<Control>, listener: std::net::TcpListener) -> io::Result<Infallible> {
     let listener = TcpListener::from_std(listener)?;
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -52,9 +53,9 @@ async fn accept(gateway: &Arc<Shared>, listener: std::net::TcpListener) -> io::R
             sleep(PAUSE).await;
             continue;
         };
-        let gateway = Arc::clone(gateway);
+        let control = Arc::clone(control);
         let answer = service_fn(move |request| {
-            let response = answer(&gateway, &request);
+            let response = answer(&control, &request);
             async { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
@@ -69,21 +70,25 @@ async fn accept(gateway: &Arc<Shared>, listener: std::net::TcpListener) -> io::R
     }
 }
 
-fn answer(gateway: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     if request.method() != Method::GET {
         return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n");
     }
     match request.uri().path() {
-        "/healthz" => match *gateway.phase.borrow() {
+        "/healthz" => match *control.shared.phase.borrow() {
             Phase::Serving => response(StatusCode::OK, TEXT, "serving\n"),
             _ => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n"),
         },
         "/metrics" => {
-            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::scrape(gateway))
+            response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::scrape(control))
         }
-        well_known::JWKS => match well_known::jwks(gateway) {
-            Some(keys) => response(StatusCode::OK, "application/json", keys),
+        published_keys::JWKS => match published_keys::jwks(&control.shared) {
+            Some(Ok(keys)) => response(StatusCode::OK, "application/json", keys),
+            Some(Err(error)) => {
+                tracing::error!(%error, "JWK Set cannot be serialized");
+                response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the JWK Set cannot be written\n")
+            }
             None => response(StatusCode::NOT_FOUND, TEXT, "no assertions are made\n"),
         },
         _ => response(

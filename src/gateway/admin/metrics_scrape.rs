@@ -6,30 +6,30 @@ use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
 
-use crate::gateway::Shared;
 use crate::gateway::admin::metrics_exposition::{Exposition, Kind};
-use crate::gateway::control::reload::Results;
-use crate::gateway::state::loader::State;
+use crate::gateway::control::changes::Results;
+use crate::gateway::control::reload::Control;
+use crate::gateway::state::State;
 use crate::gateway::telemetry::metrics::{Decided, Events, Metrics, Requests};
 use crate::identity::Role;
 
 impl Metrics {
-    /// The metrics of `gateway`, as text for Prometheus.
+    /// The metrics of the gateway, as text for Prometheus.
     #[must_use]
-    pub fn scrape(gateway: &Shared) -> String {
-        let metrics = &gateway.telemetry.metrics;
-        let state = gateway.state.load_full();
-        let now = gateway.clock.now();
-        metrics.retain_rules(|rule| state.policy.routes().any(|route| route.rule == rule));
+    pub fn scrape(control: &Control) -> String {
+        let metrics = &control.shared.telemetry.metrics;
+        let state = control.shared.state.load_full();
+        let now = control.shared.clock.now();
+        metrics.retain_rules(|rule| state.settings.policy.routes().any(|route| route.rule == rule));
         let mut text = Exposition::default();
         text.begin("info", Kind::Gauge, "The program that runs.")
             .sample(&[("version", &env!("CARGO_PKG_VERSION"))], 1);
         text.begin("connections", Kind::Gauge, "Open connections, those in their handshake included.")
-            .sample(&[], gateway.connections.load(Ordering::Relaxed));
+            .sample(&[], control.shared.connections.load(Ordering::Relaxed));
         of_requests(&mut text, metrics.requests());
         of_events(&mut text, &metrics.events());
         of_state(&mut text, &state, now);
-        let shadow = &gateway.telemetry.shadow;
+        let shadow = &control.shared.telemetry.shadow;
         text.begin(
             "shadow_differences_total",
             Kind::Counter,
@@ -45,19 +45,19 @@ impl Metrics {
         for (role, expires) in metrics.soonest_expiries(now) {
             text.sample(&[("role", &role)], (expires - now).whole_seconds());
         }
-        of_reloads(&mut text, &gateway.changes.results());
+        of_reloads(&mut text, &control.changes.results());
         text.begin(
             "handshake_lines_omitted_total",
             Kind::Counter,
             "Refused handshakes without a line of their own in the access log, since there were so many.",
         )
-        .sample(&[], gateway.telemetry.flood.untold());
+        .sample(&[], control.shared.telemetry.flood.untold());
         text.begin(
             "log_lines_lost_total",
             Kind::Counter,
             "Lines of the access log that were dropped, since their reader is too slow.",
         )
-        .sample(&[], gateway.telemetry.log.lost());
+        .sample(&[], control.shared.telemetry.log.lost());
         text.into_text()
     }
 }
@@ -140,7 +140,7 @@ fn of_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
     text.begin("generation", Kind::Gauge, "Counts what has been in force since the start.")
         .sample(&[], state.generation);
     text.begin("certificate_seconds_left", Kind::Gauge, "Time until the gateway's own certificate ends.")
-        .sample(&[], (state.own.leaf.not_after - now).whole_seconds());
+        .sample(&[], (state.credentials.own.leaf.not_after - now).whole_seconds());
     let crls: Vec<_> = state.verifier.crls().map(|crl| (crl.issuer.to_string(), crl)).collect();
     text.begin(
         "issuer_certificate_seconds_left",

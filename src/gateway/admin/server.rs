@@ -11,13 +11,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use super::{AdminSocket, LONGEST_REQUEST, Request};
+use super::AdminSocket;
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
-use crate::gateway::control::reload::Trigger;
+use crate::gateway::admin::request::{LONGEST_REQUEST, Request};
+use crate::gateway::control::changes::Trigger;
+use crate::gateway::control::reload::Control;
 use crate::gateway::control::status::Status;
-use crate::gateway::sessions::registry::{CutReason, Order, Session};
-use crate::gateway::{Phase, Shared};
+use crate::gateway::sessions::command::{Command, CutReason};
+use crate::gateway::sessions::session::Session;
+use crate::gateway::shared::Phase;
 use crate::identity::{Name, Role};
 use crate::x509::SerialNumber;
 
@@ -40,37 +43,37 @@ const KEY_LOOK: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers until the gateway stops.
-pub async fn run(gateway: Arc<Shared>, socket: AdminSocket) {
-    let mut phase = gateway.phase.subscribe();
+pub async fn run(control: Arc<Control>, socket: AdminSocket) {
+    let mut phase = control.shared.phase.subscribe();
     tokio::select! {
         () = Phase::reached(Phase::Stopped, &mut phase) => {}
-        Err(error) = accept(&gateway, &socket) => tracing::error!(%error, "the admin socket cannot be served"),
+        Err(error) = accept(&control, &socket) => tracing::error!(%error, "the admin socket cannot be served"),
     }
 }
 
-async fn accept(gateway: &Arc<Shared>, socket: &AdminSocket) -> io::Result<()> {
+async fn accept(control: &Arc<Control>, socket: &AdminSocket) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener()?)?;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(PAUSE).await;
             continue;
         };
-        let gateway = Arc::clone(gateway);
+        let control = Arc::clone(control);
         tokio::spawn(async move {
             // Whoever goes away in the middle does without the answer.
-            let _ = converse(&gateway, stream).await;
+            let _ = converse(&control, stream).await;
         });
     }
 }
 
-async fn converse(gateway: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
+async fn converse(control: &Arc<Control>, stream: UnixStream) -> io::Result<()> {
     let caller = stream.peer_cred()?.uid();
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     timeout(PATIENCE, (&mut stream).take(LONGEST_REQUEST).read_line(&mut line)).await??;
     let answer = if may_ask(caller, geteuid().as_raw()) {
         match serde_json::from_str(&line) {
-            Ok(request) => answer(gateway, request).await,
+            Ok(request) => answer(control, request).await,
             Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         }
     } else {
@@ -87,34 +90,34 @@ const fn may_ask(caller: u32, own: u32) -> bool {
     caller == own || caller == 0
 }
 
-async fn answer(gateway: &Arc<Shared>, request: Request) -> Value {
+async fn answer(control: &Arc<Control>, request: Request) -> Value {
     match request {
         Request::Close { serial_number } => match serial_number.parse() {
-            Ok(serial_number) => done(&close(gateway, serial_number).await),
+            Ok(serial_number) => done(&close(control, serial_number).await),
             Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         },
-        Request::Rejected => done(&gateway.telemetry.rejected.newest_first()),
-        Request::Reload => reload(gateway).await,
+        Request::Rejected => done(&control.shared.telemetry.rejected.newest_first()),
+        Request::Reload => reload(control).await,
         Request::Sessions => {
-            let now = gateway.clock.now();
-            let sessions = gateway.registry.sessions();
+            let now = control.shared.clock.now();
+            let sessions = control.shared.registry.sessions();
             done(&sessions.iter().map(|session| SessionLine::of(session, now)).collect::<Vec<_>>())
         }
-        Request::Status => done(&Status::of(gateway)),
+        Request::Status => done(&Status::of(control)),
     }
 }
 
-async fn close(gateway: &Shared, serial_number: SerialNumber) -> Closed {
+async fn close(control: &Control, serial_number: SerialNumber) -> Closed {
     let verdict = |session: &Session| {
         if session.peer.as_ref().is_some_and(|peer| peer.serial_number == serial_number) {
-            Order::Cut(CutReason::Operator)
+            Command::Cut(CutReason::Operator)
         } else {
-            Order::Serve
+            Command::Serve
         }
     };
-    let told = gateway.clock.monotonic();
-    let cut = gateway.registry.sweep(told, verdict);
-    while !cut.iter().all(|session| session.has_ended()) && gateway.clock.monotonic() - told < CUT {
+    let told = control.shared.clock.monotonic();
+    let cut = control.shared.registry.sweep(told, verdict);
+    while !cut.iter().all(|session| session.has_ended()) && control.shared.clock.monotonic() - told < CUT {
         sleep(LOOK).await;
     }
     tracing::info!(%serial_number, connections = cut.len(), "connections closed on the admin socket");
@@ -122,18 +125,18 @@ async fn close(gateway: &Shared, serial_number: SerialNumber) -> Closed {
 }
 
 /// Loads on a thread of its own: files may take their time.
-async fn reload(gateway: &Arc<Shared>) -> Value {
+async fn reload(control: &Arc<Control>) -> Value {
     let reloading = tokio::task::spawn_blocking({
-        let gateway = Arc::clone(gateway);
-        move || gateway.reload(Trigger::Admin)
+        let control = Arc::clone(control);
+        move || control.reload(Trigger::Admin)
     });
     match reloading.await {
-        Ok(Ok(change)) if change.awaits_key => key_opened(gateway, change.cut.len()).await,
+        Ok(Ok(change)) if change.awaits_key => key_opened(control, change.cut.len()).await,
         Ok(Ok(change)) => done(&Reloaded {
             generation: change.state.generation,
             connections_cut: change.cut.len(),
             awaits_key: false,
-            needs_restart: gateway.changes.needs_restart(),
+            needs_restart: control.changes.needs_restart(),
         }),
         Ok(Err(error)) => refused(error.coded(), &error.to_string(), &error.causes()),
         Err(_) => refused(Code::environment("gateway.internal"), "the gateway failed", &[]),
@@ -141,19 +144,19 @@ async fn reload(gateway: &Arc<Shared>) -> Value {
 }
 
 /// Waits for a key that is being opened, within reason: everything else has changed already.
-async fn key_opened(gateway: &Shared, connections_cut: usize) -> Value {
+async fn key_opened(control: &Control, connections_cut: usize) -> Value {
     let opened = async {
-        while gateway.changes.awaits_key() {
+        while control.changes.awaits_key() {
             sleep(KEY_LOOK).await;
         }
     };
     let awaits_key = timeout(KEY_PATIENCE, opened).await.is_err();
     // Asked of the key and not of the last reload: any other may have found it, and a newer one have begun.
-    match gateway.changes.key_failure() {
+    match control.changes.key_failure() {
         Some((code, message)) => refused(code, &message, &[]),
         None => {
-            let generation = gateway.state.load().generation;
-            let needs_restart = gateway.changes.needs_restart();
+            let generation = control.shared.state.load().generation;
+            let needs_restart = control.changes.needs_restart();
             done(&Reloaded { generation, connections_cut, awaits_key, needs_restart })
         }
     }

@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use super::Request;
+use crate::gateway::admin::request::Request;
 
 /// The heading of a column, or the name of a fact, and where it stands in the answer.
 type Field = (&'static str, &'static str);

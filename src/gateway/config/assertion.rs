@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::key::KeySource;
 use super::reader::Item;
-use super::{ConfigError, duration_of, schema, with_unit};
+use super::{key, schema};
+use crate::gateway::config::error::ConfigError;
+use crate::gateway::config::values::{duration_of, with_unit};
+use crate::mtls::keys::KeyFile;
 
 /// How assertions are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct Assertion {
     /// How long one holds.
     pub lifetime: Duration,
     /// The key that signs; without it, one that is made at the start.
-    pub key: Option<KeySource>,
+    pub key: Option<KeyFile>,
 }
 
 impl Assertion {
@@ -33,7 +35,7 @@ impl Assertion {
         let audience = fields.optional("audience").map(|item| item.read(claim));
         let lifetime = fields.optional("lifetime").map(|item| with_unit(&item, lifetime));
         let key = fields.optional("key");
-        let key = KeySource::from(key.as_ref(), &mut fields, base);
+        let key = key::read(key.as_ref(), &mut fields, base);
         fields.finish();
         // What was given and could not be read was reported.
         Some(Self {

@@ -1,9 +1,9 @@
 //! From `trust.issuers` to the roles that each issuer may vouch for.
 
-use super::ConfigError;
 use super::reader::Item;
-use crate::gateway::mtls::identity_form::IssuerRoles;
+use crate::gateway::config::error::ConfigError;
 use crate::identity::Role;
+use crate::mtls::IssuerRoles;
 use crate::x509::KeyIdentifier;
 
 /// Reads a mapping of key identifiers to lists of roles.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::reader::Item;
-use super::{ConfigError, duration, schema};
+use super::schema;
+use super::values::duration;
 
 /// The limits; each has a default that is safe on a small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,33 +1,13 @@
-//! Where the gateway listens, and what it asks of those who call there.
+//! Listeners in the configuration.
 
 use std::net::SocketAddr;
 
 use uuid::Uuid;
 
 use super::reader::Item;
-use super::{ConfigError, schema};
-use crate::gateway::mtls::identity_form::IdentityForm;
-
-/// One address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// The address and port.
-    pub address: SocketAddr,
-    /// Whether a caller must present a certificate.
-    pub client_certificate: ClientCertificate,
-    /// Where in a caller's certificate its identity is read.
-    pub identity_form: IdentityForm,
-}
-
-/// Whether a caller must present a certificate; one that is presented must always be good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientCertificate {
-    /// It need not; without one it reaches only the routes that are for anyone.
-    Optional,
-    /// It must.
-    #[default]
-    Required,
-}
+use super::schema;
+use crate::gateway::config::error::ConfigError;
+use crate::mtls::{ClientCertificate, IdentityForm, Listener};
 
 /// All listeners that `item` lists: each an address, or a mapping of more than that.
 pub(super) fn listeners(item: &Item<'_>) -> Vec<Listener> {

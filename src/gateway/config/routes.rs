@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::reader::Item;
-use super::{ConfigError, schema};
+use super::schema;
+use crate::gateway::config::error::ConfigError;
 use crate::gateway::policy::{
     Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Route, RuleId, Template, UpstreamId,
     Variable, Wanted,

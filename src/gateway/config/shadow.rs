@@ -1,12 +1,13 @@
 //! A policy in a file of its own: the `routes` and `groups` that are tried beside those in force. It may be a
 //! whole configuration, such as the one that is to come; the rest of it is not looked at.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::reader::{Item, Problems};
 use super::routes::{self, Ground};
-use super::{Shadow, loaded, schema};
+use super::schema;
 use crate::files;
+use crate::gateway::config::values::loaded;
 use crate::gateway::policy::Policy;
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
@@ -45,4 +46,13 @@ fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Y
     });
     let problems = problems.into_sorted();
     policy.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// A policy that is tried beside the one in force.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// The file of its routes and groups.
+    pub path: PathBuf,
+    /// The policy itself.
+    pub policy: Policy,
 }

@@ -1,15 +1,18 @@
 //! Each mistake with the message and the line that a person sees.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
 
 use http::Method;
 
 use super::*;
 use crate::file_schema::{Absent, KeySchema, MappingSchema};
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::mtls::identity_form::IdentityForm;
 use crate::gateway::policy::{Decision, DenyReason};
 use crate::keys::CredentialsFile;
+use crate::mtls::{ClientCertificate, IdentityForm, Listener};
+use crate::yaml::YamlProblem;
 
 const TEXT: &str = r#"listen: 127.0.0.1:4523
 identity: { certificate: gateway.crt, key: gateway.key }
@@ -790,7 +793,7 @@ fn every_default_of_the_manual_page_is_the_one_in_force() {
     let assertion = |text: &str| parse(&format!("assertion: {text}\n{TEXT}")).unwrap().assertion.unwrap();
     assert_eq!(assertion(&format!("{{ {lifetime} }}")), assertion("{}"));
     assert_eq!(defaults(&schema::IDENTITY), ["kms_timeout: 60s"]);
-    assert_eq!(KeySource::TIMEOUT, Duration::from_secs(60));
+    assert_eq!(crate::mtls::keys::KeyFile::TIMEOUT, Duration::from_secs(60));
 }
 
 #[test]

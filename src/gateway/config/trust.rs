@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::Item;
-use super::{ConfigError, duration, guarded, issuers, schema};
-use crate::gateway::mtls::identity_form::IssuerRoles;
+use super::{issuers, schema};
+use crate::gateway::config::error::ConfigError;
+use crate::gateway::config::values::{duration, guarded};
+use crate::mtls::IssuerRoles;
 
 /// What callers' certificates are verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]

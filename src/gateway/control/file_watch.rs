@@ -19,8 +19,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::files;
-use crate::gateway::control::reload::Trigger;
-use crate::gateway::{Phase, Shared};
+use crate::gateway::control::changes::Trigger;
+use crate::gateway::control::reload::Control;
+use crate::gateway::shared::Phase;
 
 /// How often files are looked at without any event.
 const LOOK: Duration = Duration::from_millis(500);
@@ -32,7 +33,8 @@ const QUIET: Duration = Duration::from_millis(25);
 const AT_MOST: Duration = Duration::from_millis(300);
 
 /// Reloads when asked to, or when one of `files` has changed, until the gateway stops.
-pub async fn run(gateway: Arc<Shared>, mut files: Files) {
+pub async fn run(control: Arc<Control>, mut files: Files) {
+    let gateway = &control.shared;
     let mut phase = gateway.phase.subscribe();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,24 +42,24 @@ pub async fn run(gateway: Arc<Shared>, mut files: Files) {
         let asked = tokio::select! {
             biased;
             () = Phase::reached(Phase::Stopped, &mut phase) => return,
-            () = gateway.reload_wanted.notified() => Some(Trigger::Signal),
+            () = control.reload_requested.notified() => Some(Trigger::Signal),
             () = files.settle() => None,
-            () = gateway.changes.keyring().told() => None,
+            () = control.changes.key_opener().changed() => None,
             _ = look.tick() => None,
         };
         // Seen before they are loaded: what changes in the meantime is seen as a change.
         let changed = files.look().then_some(Trigger::FileChange);
-        let wants_key = || gateway.changes.wants_key(Instant::now().into_std()).then_some(Trigger::Key);
+        let wants_key = || control.changes.wants_key(Instant::now().into_std()).then_some(Trigger::Key);
         if let Some(trigger) = asked.or(changed).or_else(wants_key) {
             // Those of a new configuration too: what changes while they are loaded is a change, and what
             // it lacks may come.
-            let mut wanted = gateway.changes.files();
-            wanted.extend_from_slice(&gateway.state.load().files);
+            let mut wanted = control.changes.files();
+            wanted.extend_from_slice(&gateway.state.load().settings.files);
             files.follow(&wanted);
             // It logs and counts its failure.
-            files.failed = gateway.reload(trigger).is_err();
+            files.failed = control.reload(trigger).is_err();
             if !files.failed {
-                files.follow(&gateway.state.load().files);
+                files.follow(&gateway.state.load().settings.files);
             }
         }
     }

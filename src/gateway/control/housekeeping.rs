@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::rfc3339;
 use crate::gateway::control::kms_token_renewal;
-use crate::gateway::mtls::verifier::CrlStanding;
-use crate::gateway::sessions::registry::{CutReason, Order};
-use crate::gateway::{Phase, Shared};
+use crate::gateway::sessions::command::{Command, CutReason};
+use crate::gateway::shared::{Phase, Shared};
+use crate::mtls::crl::CrlFreshness;
 use crate::x509::{KeyIdentifier, Sha256};
 
 /// How often the clock is looked at; with it, how long a connection outlives its certificate.
@@ -67,7 +67,8 @@ async fn finish(gateway: &Shared) {
     let deadline = Instant::now() + gateway.limits.drain_timeout;
     while gateway.connections.load(Ordering::Relaxed) > 0 {
         if Instant::now() >= deadline {
-            let cut = gateway.registry.sweep(Instant::now().into_std(), |_| Order::Cut(CutReason::Shutdown));
+            let cut =
+                gateway.registry.sweep(Instant::now().into_std(), |_| Command::Cut(CutReason::Shutdown));
             tracing::warn!(connections = cut.len(), "the time to finish is over: connections are cut");
             sleep(FAREWELL).await;
             return;
@@ -87,7 +88,7 @@ struct AgeingCrls(BTreeMap<KeyIdentifier, Told>);
 
 struct Told {
     of: Sha256,
-    standing: CrlStanding,
+    standing: CrlFreshness,
     /// When it is to be told again.
     again: Instant,
 }
@@ -100,7 +101,7 @@ impl AgeingCrls {
         let Some(crls) = state.verifier.revocation() else { return };
         self.0.retain(|issuer, _| crls.set.crl(issuer).is_some());
         for crl in crls.set.crls().filter(|crl| crl.next_update - now < CRL_WARNING) {
-            let standing = crls.standing(crl, now);
+            let standing = crls.freshness(crl, now);
             let known = self.0.get(&crl.issuer);
             if known.is_some_and(|known| {
                 known.of == crl.sha256 && known.standing == standing && instant < known.again
@@ -111,14 +112,14 @@ impl AgeingCrls {
             self.0.insert(crl.issuer.clone(), told);
             let (issuer, next_update) = (&crl.issuer, rfc3339(crl.next_update));
             match standing {
-                CrlStanding::Current => {
+                CrlFreshness::Current => {
                     tracing::warn!(%issuer, next_update, "the CRL will expire soon: publish a new one");
                 }
-                CrlStanding::Grace => {
+                CrlFreshness::Grace => {
                     let until = rfc3339(crl.next_update.saturating_add(crls.grace));
                     tracing::error!(%issuer, next_update, until, "the CRL has expired, and is still relied on");
                 }
-                CrlStanding::Expired => {
+                CrlFreshness::Expired => {
                     tracing::error!(%issuer, next_update, "the CRL has expired: its issuer's callers are refused");
                 }
             }

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::Shared;
-use crate::gateway::config::KeySource;
+use crate::gateway::shared::Shared;
 use crate::keys::CredentialsFile;
+use crate::mtls::keys::KeyFile;
 
 /// How long after a start it is first looked at.
 const FIRST: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub async fn run(gateway: Arc<Shared>) {
     let mut pause = FIRST;
     loop {
         sleep(pause).await;
-        let keys = gateway.state.load().keys.clone();
+        let keys = gateway.state.load().settings.keys.clone();
         let (sender, done) = oneshot::channel();
         // On a thread that nobody waits for: a service need not answer.
         let spawned =
@@ -41,18 +41,20 @@ pub async fn run(gateway: Arc<Shared>) {
 }
 
 /// Prolongs what has to be, and says when to come again.
-fn keep(keys: &[KeySource]) -> Duration {
+fn keep(keys: &[KeyFile]) -> Duration {
     let by_a_service = keys.iter().filter(|key| matches!(key.opener, Some(CredentialsFile::Kms(_))));
-    let next = by_a_service.map(|key| match key.read().and_then(|locked| locked.renew_login()) {
-        Ok(next) => next.unwrap_or(SELDOM),
-        Err(error) => {
-            tracing::warn!(
-                key = %key.path.display(),
-                code = error.code(),
-                "what opens the key cannot be renewed: {}",
-                with_causes(&error)
-            );
-            AFTER_FAILURE
+    let next = by_a_service.map(|key| {
+        match key.read().and_then(|locked| locked.renew_login().map_err(|error| key.failed(error))) {
+            Ok(next) => next.unwrap_or(SELDOM),
+            Err(error) => {
+                tracing::warn!(
+                    key = %key.path.display(),
+                    code = error.code(),
+                    "what opens the key cannot be renewed: {}",
+                    with_causes(&error)
+                );
+                AFTER_FAILURE
+            }
         }
     });
     next.min().unwrap_or(SELDOM).clamp(OFTEN, SELDOM)

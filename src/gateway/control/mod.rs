@@ -1,8 +1,13 @@
 //! Changes to a running gateway: reload, pushed CRLs, file changes, housekeeping, and the status report.
 
+pub mod change;
+pub mod changes;
+pub mod error;
 pub mod file_watch;
 pub mod housekeeping;
 pub mod kms_token_renewal;
+pub mod published_keys;
+pub mod push;
 pub mod push_queue;
 pub mod reload;
 pub mod status;

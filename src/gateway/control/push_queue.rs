@@ -12,15 +12,15 @@ const AT_MOST: usize = 4;
 
 /// The pushes under way.
 #[derive(Debug, Default)]
-pub struct Pushes {
+pub struct PushQueue {
     under_way: Mutex<Vec<Sha256>>,
     over: Notify,
 }
 
-impl Pushes {
+impl PushQueue {
     /// Waits until a caller with the certificate of this fingerprint may push: until none of its own is
     /// under way, nor too many of others.
-    pub async fn turn(self: &Arc<Self>, certificate: Sha256) -> UnderWay {
+    pub async fn turn(self: &Arc<Self>, certificate: Sha256) -> PushTurn {
         loop {
             // Heard from now on, so that none is over between the look and the wait.
             let mut over = std::pin::pin!(self.over.notified());
@@ -32,13 +32,13 @@ impl Pushes {
         }
     }
 
-    fn begin(self: &Arc<Self>, certificate: Sha256) -> Option<UnderWay> {
+    fn begin(self: &Arc<Self>, certificate: Sha256) -> Option<PushTurn> {
         let mut under_way = self.under_way();
         if under_way.len() >= AT_MOST || under_way.contains(&certificate) {
             return None;
         }
         under_way.push(certificate);
-        Some(UnderWay { pushes: Arc::clone(self), certificate })
+        Some(PushTurn { pushes: Arc::clone(self), certificate })
     }
 
     fn under_way(&self) -> MutexGuard<'_, Vec<Sha256>> {
@@ -48,12 +48,12 @@ impl Pushes {
 
 /// A push; it is over when this is dropped.
 #[derive(Debug)]
-pub struct UnderWay {
-    pushes: Arc<Pushes>,
+pub struct PushTurn {
+    pushes: Arc<PushQueue>,
     certificate: Sha256,
 }
 
-impl Drop for UnderWay {
+impl Drop for PushTurn {
     fn drop(&mut self) {
         self.pushes.under_way().retain(|certificate| *certificate != self.certificate);
         self.pushes.over.notify_waiters();
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_pushes_once_at_a_time_and_few_do_at_once() {
-        let pushes = Arc::<Pushes>::default();
+        let pushes = Arc::<PushQueue>::default();
         let of = |n: u8| Sha256([n; 32]);
         let mut under_way: Vec<_> = (0..4).map(|n| pushes.begin(of(n)).unwrap()).collect();
         assert!(pushes.begin(of(9)).is_none());
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_one_waits_for_the_one_before_it() {
-        let pushes = Arc::<Pushes>::default();
+        let pushes = Arc::<PushQueue>::default();
         let certificate = Sha256([1; 32]);
         let first = pushes.turn(certificate).await;
         let mut second = std::pin::pin!(pushes.turn(certificate));

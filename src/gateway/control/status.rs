@@ -4,10 +4,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
-use crate::gateway::Shared;
-use crate::gateway::control::reload::{Counts, LastError, Trigger};
-use crate::gateway::mtls::verifier::{Authority, CrlStanding, PeerVerifier};
+use crate::gateway::control::changes::{Counts, LastError, Trigger};
+use crate::gateway::control::reload::Control;
 use crate::keys::Protection;
+use crate::mtls::crl::CrlFreshness;
+use crate::mtls::{IssuingAuthority, PeerVerifier};
 use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
@@ -58,7 +59,7 @@ pub struct CrlStatus {
     /// Seconds until its successor is due; negative past that.
     left: i64,
     /// Whether it is relied on.
-    standing: CrlStanding,
+    standing: CrlFreshness,
     /// How many certificates it revokes.
     revoked: usize,
     /// The digest of its DER: of two lists of one number, which.
@@ -87,11 +88,12 @@ struct ReloadStatus {
 impl Status {
     /// Of a gateway now.
     #[must_use]
-    pub fn of(gateway: &Shared) -> Self {
+    pub fn of(control: &Control) -> Self {
+        let gateway = &control.shared;
         let now = gateway.clock.now();
         let state = gateway.state.load();
         let trust = state.verifier.trust();
-        let results = gateway.changes.results();
+        let results = control.changes.results();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(now),
@@ -106,24 +108,24 @@ impl Status {
             },
             crl: CrlStatus::of_all(&state.verifier, now),
             certificate: CertificateStatus {
-                serial_number: state.own.leaf.serial_number,
-                not_after: rfc3339(state.own.leaf.not_after),
-                key: state.own.key.as_ref().map(|key| key.protection.clone()),
+                serial_number: state.credentials.own.leaf.serial_number,
+                not_after: rfc3339(state.credentials.own.leaf.not_after),
+                key: state.credentials.own.key.as_ref().map(|key| key.protection.clone()),
             },
             reload: ReloadStatus {
                 results: results.counts,
                 last_success: results.last_success.map(rfc3339),
                 last_error: results.last_error,
-                awaits_key: gateway.changes.awaits_key(),
-                needs_restart: gateway.changes.needs_restart(),
+                awaits_key: control.changes.awaits_key(),
+                needs_restart: control.changes.needs_restart(),
             },
         }
     }
 }
 
 impl IntermediateStatus {
-    fn of(authority: Authority<'_>) -> Self {
-        let Authority { certificate, key_identifier, revoked } = authority;
+    fn of(authority: IssuingAuthority<'_>) -> Self {
+        let IssuingAuthority { certificate, key_identifier, revoked } = authority;
         Self {
             key_identifier: key_identifier.clone(),
             subject: certificate.subject.to_string(),
@@ -139,10 +141,10 @@ impl CrlStatus {
     #[must_use]
     pub fn of_all(verifier: &PeerVerifier, now: OffsetDateTime) -> Vec<Self> {
         let Some(crls) = verifier.revocation() else { return Vec::new() };
-        crls.set.crls().map(|crl| Self::of(crl, crls.standing(crl, now), now)).collect()
+        crls.set.crls().map(|crl| Self::of(crl, crls.freshness(crl, now), now)).collect()
     }
 
-    fn of(crl: &Crl, standing: CrlStanding, now: OffsetDateTime) -> Self {
+    fn of(crl: &Crl, standing: CrlFreshness, now: OffsetDateTime) -> Self {
         Self {
             issuer: crl.issuer.clone(),
             number: crl.number,

@@ -16,15 +16,15 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::config::Limits;
-use crate::gateway::downstream::handshake::Admitted;
-use crate::gateway::downstream::worker::{Slot, Worker};
-use crate::gateway::mtls::server_config::Protocol;
-use crate::gateway::mtls::server_name::Hosts;
-use crate::gateway::request::h2_executor::{Streams, answer_http1};
+use crate::gateway::downstream::handshake::Accepted;
+use crate::gateway::request::context::{ConnectionContext, WorkerContext};
+use crate::gateway::request::h2_executor::{H2Executor, answer_http1};
 use crate::gateway::request::service;
-use crate::gateway::request::stall_watch::Paced;
-use crate::gateway::sessions::activity::{OnSocket, Watched};
-use crate::gateway::sessions::registry::{Order, Registration, Session};
+use crate::gateway::request::stall_watch::StallWatch;
+use crate::gateway::sessions::command::Command;
+use crate::gateway::sessions::session::Session;
+use crate::gateway::sessions::watched_stream::{OnSocket, Watched};
+use crate::mtls::tls::Protocol;
 
 /// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -39,7 +39,7 @@ const STREAMS: u32 = 128;
 #[derive(Debug)]
 pub struct Http {
     http1: http1::Builder,
-    http2: http2::Builder<Streams>,
+    http2: http2::Builder<H2Executor>,
 }
 
 impl Http {
@@ -54,7 +54,7 @@ impl Http {
             .max_header_size(limits.header_bytes)
             .max_headers(HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
-        let mut http2 = http2::Builder::new(Streams::new(limits.stall_timeout));
+        let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -70,64 +70,42 @@ impl Http {
     }
 }
 
-/// Everything that the requests of one connection share.
-#[derive(Debug)]
-pub struct Connection {
-    /// The worker that it runs on.
-    pub worker: Arc<Worker>,
-    /// The session, as it is registered.
-    pub session: Arc<Session>,
-    /// The hosts that its requests may be for.
-    pub hosts: Hosts,
-    /// Keeps it registered: until its last request has ended, or the tunnel that it became.
-    pub registration: Registration,
-    /// Its place among those that may be open.
-    pub slot: Slot,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some((reason, since)) = self.session.cut() {
-            self.worker.gateway.telemetry.connection_cut(&self.session, reason, since.elapsed());
-        }
-    }
-}
-
-/// Serves a connection until it ends.
-pub async fn serve(admitted: Admitted) {
-    let Admitted { connection, stream } = admitted;
-    let worker = Arc::clone(&connection.worker);
-    let session = Arc::clone(&connection.session);
+/// Serve a connection until it ends.
+pub async fn serve(http: Arc<Http>, worker: Arc<WorkerContext>, accepted: Accepted) {
+    let Accepted { stream, registration, hosts, permit } = accepted;
+    let session = Arc::clone(registration.session());
+    let gateway = Arc::clone(&worker.gateway);
+    let context = ConnectionContext { worker, session: Arc::clone(&session), hosts, registration, permit };
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&session)));
-    let service = Requests(Arc::new(connection));
+    let service = Requests(Arc::new(context));
     let ended = match session.protocol {
         Protocol::Http1 => {
-            let connection = pin!(worker.http.http1.serve_connection(io, service).with_upgrades());
+            let connection = pin!(http.http1.serve_connection(io, service).with_upgrades());
             answer_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
         }
         Protocol::Http2 => {
-            let connection = pin!(worker.http.http2.serve_connection(io, service));
+            let connection = pin!(http.http2.serve_connection(io, service));
             drive(connection, &session).await
         }
     };
     if let Err(error) = ended
         && error.is_parse()
     {
-        worker.gateway.telemetry.request_malformed(&session, &error.to_string());
+        gateway.telemetry.request_malformed(&session, &error.to_string());
     }
 }
 
 /// Runs a connection, which stays where it is: it is large. An order comes between any two of its steps.
 async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> hyper::Result<()> {
-    let mut heeded = Order::Serve;
+    let mut last_command = Command::Serve;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            order = session.ordered_beyond(heeded) => heeded = order,
+            order = session.command_beyond(last_command) => last_command = order,
         }
         connection.as_mut().drain();
-        if matches!(heeded, Order::Cut(_)) {
+        if matches!(last_command, Command::Cut(_)) {
             break;
         }
     }
@@ -154,35 +132,35 @@ impl Drainable for http1::UpgradeableConnection<Io, Requests> {
     }
 }
 
-impl Drainable for http2::Connection<Io, Requests, Streams> {
+impl Drainable for http2::Connection<Io, Requests, H2Executor> {
     fn drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
 /// The requests of one connection, as hyper hands them over.
-struct Requests(Arc<Connection>);
+struct Requests(Arc<ConnectionContext>);
 
 impl Service<Request<Incoming>> for Requests {
-    type Response = Response<Paced>;
+    type Response = Response<StallWatch>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.0);
         Box::pin(async move {
-            let given_up = GivenUp::unless_disarmed(&connection.session);
+            let given_up = CancelGuard::unless_disarmed(&connection.session);
             let response = service::respond(&connection, request).await;
             given_up.disarm();
-            Ok(response.map(|body| Paced::new(body, &connection)))
+            Ok(response.map(|body| StallWatch::new(body, &connection)))
         })
     }
 }
 
 /// Notes that a request was given up by its caller, unless it was answered before.
-struct GivenUp<'a>(Option<&'a Session>);
+struct CancelGuard<'a>(Option<&'a Session>);
 
-impl<'a> GivenUp<'a> {
+impl<'a> CancelGuard<'a> {
     const fn unless_disarmed(session: &'a Session) -> Self {
         Self(Some(session))
     }
@@ -192,10 +170,10 @@ impl<'a> GivenUp<'a> {
     }
 }
 
-impl Drop for GivenUp<'_> {
+impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
         if let Some(session) = self.0 {
-            session.request_given_up();
+            session.request_cancelled();
         }
     }
 }

@@ -4,9 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ServerConnection};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,52 +15,50 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::Shared;
-use crate::gateway::config::{ClientCertificate, Listener};
-use crate::gateway::downstream::connection::Connection;
-use crate::gateway::downstream::worker::{Slot, Worker};
-use crate::gateway::mtls::peer::Peer;
-use crate::gateway::mtls::server_config::{self, Protocol};
-use crate::gateway::mtls::server_name::Hosts;
-use crate::gateway::mtls::verifier::{Observed, PeerError, Presented, observing};
-use crate::gateway::sessions::registry::{Opening, Registration};
-use crate::gateway::state::loader::{Entry, State};
-use crate::gateway::telemetry::sinks::{HandshakeRefused, micros_since};
-use crate::x509::{Certificate, Sha256};
+use crate::gateway::downstream::refusal::{NOT_BEGUN, Refusal};
+use crate::gateway::limits::connection_permit::ConnectionPermit;
+use crate::gateway::message::hosts::Hosts;
+use crate::gateway::request::context::WorkerContext;
+use crate::gateway::sessions::registry::Registration;
+use crate::gateway::sessions::session::Opening;
+use crate::gateway::shared::Shared;
+use crate::gateway::state::{ListenerEntry, State};
+use crate::mtls::tls::{self, HandshakeObservation, PresentedCertificate, Protocol, observe};
+use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 
 /// How long a refused caller may take to read why.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// A connection that may be served.
-pub struct Admitted {
-    /// What its requests share.
-    pub connection: Connection,
-    /// The connection itself.
+/// Connection whose handshake succeeded.
+pub struct Accepted {
+    /// TLS stream.
     pub stream: TlsStream<TcpStream>,
+    /// Registration of the session.
+    pub registration: Registration,
+    /// Hosts that its requests may name.
+    pub hosts: Hosts,
+    /// Permit to be open.
+    pub permit: ConnectionPermit,
 }
 
-/// Makes the handshake and registers whom it lets in; whom it does not, the log names.
-///
-/// `listener` is the number of the listener at which the caller came.
-pub async fn admit(
-    worker: &Arc<Worker>,
+/// Make the handshake and register the session; a refusal is logged. `listener` is the position of the listener.
+pub async fn accept(
+    worker: &WorkerContext,
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
-    mut slot: Slot,
-) -> Option<Admitted> {
+    mut permit: ConnectionPermit,
+) -> Option<Accepted> {
     let begun = worker.gateway.clock.monotonic();
     match attempt(worker, listener, stream, remote).await {
-        Ok(Opened { stream, hosts, registration }) => {
-            slot.place.handshake_done();
-            let session = Arc::clone(registration.session());
-            let connection = Connection { worker: Arc::clone(worker), session, hosts, registration, slot };
-            Some(Admitted { connection, stream })
+        Ok((stream, registration, hosts)) => {
+            permit.address.handshake_done();
+            Some(Accepted { stream, registration, hosts, permit })
         }
         Err(refusal) => {
             refusal.log(&worker.gateway, remote, begun);
             if refusal.begun {
-                slot.place.handshake_failed(worker.gateway.clock.monotonic());
+                permit.address.handshake_failed(worker.gateway.clock.monotonic());
             }
             if let Some(stream) = refusal.stream {
                 linger(stream).await;
@@ -71,22 +68,15 @@ pub async fn admit(
     }
 }
 
-/// What a handshake has come to that let its caller in.
-struct Opened {
-    stream: TlsStream<TcpStream>,
-    hosts: Hosts,
-    registration: Registration,
-}
-
 async fn attempt(
-    worker: &Arc<Worker>,
+    worker: &WorkerContext,
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
-) -> Result<Opened, Box<Refusal>> {
+) -> Result<(TlsStream<TcpStream>, Registration, Hosts), Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
-    let Some(Entry { listener, tls }) = state.entries.get(listener) else {
+    let Some(ListenerEntry { listener, tls }) = state.entries.get(listener) else {
         return Err(Refusal::new(
             "connection.listener_removed",
             "the configuration has this listener no more",
@@ -94,8 +84,8 @@ async fn attempt(
     };
     // It is large, and stays where it is.
     let accepting = pin!(TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible());
-    let (result, observed) = observing(timeout(gateway.limits.handshake_timeout, accepting)).await;
-    let Observed { presented, begun } = observed;
+    let (result, observed) = observe(timeout(gateway.limits.handshake_timeout, accepting)).await;
+    let HandshakeObservation { presented, hello_parsed: begun } = observed;
     let stream = match result {
         Ok(Ok(stream)) => stream,
         Ok(Err((error, _)))
@@ -115,19 +105,20 @@ async fn attempt(
             return Err(refusal.of(presented).having(begun));
         }
     };
-    let (tcp, tls) = stream.get_ref();
+    let (tcp, connection) = stream.get_ref();
     // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
     // itself: with Nagle's algorithm, the first request waits for it.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
-    let peer = peer(&state, *listener, presented, tls, gateway).map_err(|refusal| refusal.having(begun))?;
+    let peer =
+        peer(&state, *listener, presented, connection, gateway).map_err(|refusal| refusal.having(begun))?;
     let reached = tcp.local_addr().ok().map(|address| address.ip());
-    let hosts = Hosts::of(tls, &state.own.leaf, reached);
+    let hosts = Hosts::of(connection, &state.credentials.own.leaf, reached);
     let opening = Opening {
         peer,
         remote,
-        tls_version: server_config::version(tls),
-        protocol: Protocol::of(tls),
-        resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        tls_version: tls::version(connection),
+        protocol: Protocol::of(connection),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
     };
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
         Refusal::new("connection.identity_limit", "the caller has as many connections open as it may have")
@@ -135,7 +126,7 @@ async fn attempt(
     })?;
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
-    Ok(Opened { stream, hosts, registration })
+    Ok((stream, registration, hosts))
 }
 
 /// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had
@@ -144,11 +135,11 @@ async fn attempt(
 fn peer(
     state: &State,
     listener: Listener,
-    presented: Option<Presented>,
+    presented: Option<PresentedCertificate>,
     tls: &ServerConnection,
     gateway: &Shared,
 ) -> Result<Option<Arc<Peer>>, Box<Refusal>> {
-    if let Some(Presented { verdict: Ok(peer), .. }) = presented {
+    if let Some(PresentedCertificate { result: Ok(peer), .. }) = presented {
         return Ok(Some(peer));
     }
     let Some((leaf, intermediates)) = tls.peer_certificates().and_then(<[_]>::split_first) else {
@@ -160,86 +151,12 @@ fn peer(
         };
     };
     let now = gateway.clock.now();
-    let verdict = state.verifier.judge(leaf, intermediates, listener.identity_form, now);
+    let verdict = state.verifier.verify_client(leaf, intermediates, listener.identity_form, now);
     verdict.map(Some).map_err(|error| {
         let mut refusal = Refusal::new(error.code(), with_causes(&error));
         refusal.leaf = Some(leaf.clone().into_owned());
         refusal
     })
-}
-
-/// The code of a look at the open port, as load balancers and kubelets take every few seconds. It is counted;
-/// a line for each, and a place among the last refused ones, would hide those who wanted to come in.
-const NOT_BEGUN: &str = "tls.not_begun";
-
-/// Why a connection is not served.
-#[derive(Debug)]
-pub struct Refusal {
-    code: &'static str,
-    detail: String,
-    leaf: Option<CertificateDer<'static>>,
-    /// Whether the handshake had begun to cost something.
-    begun: bool,
-    /// Where the alert has to arrive yet.
-    stream: Option<TcpStream>,
-}
-
-impl Refusal {
-    /// A refusal for this reason.
-    pub fn new(code: &'static str, detail: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, detail: detail.into(), leaf: None, begun: false, stream: None })
-    }
-
-    /// A handshake that ended with `error`, for which the verifier's verdict is the better reason.
-    fn failed(error: &io::Error, presented: Option<Presented>) -> Box<Self> {
-        match &presented {
-            Some(Presented { verdict: Err(refusal), .. }) => Self::new(refusal.code(), with_causes(refusal)),
-            _ => {
-                let (code, detail) = server_config::handshake_failure(error);
-                Self::new(code, detail)
-            }
-        }
-        .of(presented)
-    }
-
-    fn of(mut self: Box<Self>, presented: Option<Presented>) -> Box<Self> {
-        self.leaf = presented.map(|presented| presented.leaf);
-        self
-    }
-
-    const fn having(mut self: Box<Self>, begun: bool) -> Box<Self> {
-        self.begun = begun;
-        self
-    }
-
-    fn answering(mut self: Box<Self>, stream: TcpStream) -> Box<Self> {
-        self.stream = Some(stream);
-        self
-    }
-
-    /// Tells of it, with what is known of the certificate.
-    pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
-        if self.code == NOT_BEGUN {
-            gateway.telemetry.metrics.handshake_refused(self.code);
-            return;
-        }
-        gateway.telemetry.handshake_refused(remote, self.code, || {
-            let certificate = self.leaf.as_ref().and_then(|leaf| Certificate::from_der(leaf).ok());
-            let certificate = certificate.as_ref();
-            let bounded = |text: String| text.chars().take(1_024).collect();
-            HandshakeRefused {
-                remote,
-                reason: self.code,
-                detail: self.detail.clone(),
-                subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
-                issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
-                serial_number: certificate.map(|certificate| certificate.serial_number),
-                fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
-                duration_us: micros_since(begun),
-                certificate: self.leaf.clone(),
-            }
-        });
-    }
 }
 
 /// Ends a connection such that the alert arrives: closing it with bytes unread would send a reset, and

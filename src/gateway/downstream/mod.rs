@@ -2,5 +2,6 @@
 
 pub mod connection;
 pub mod handshake;
+pub mod refusal;
 pub mod sockets;
 pub mod worker;

@@ -2,19 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::gateway::limits::keepalive::KEEPALIVE;
 
 /// How many callers may wait in the kernel's queue of one socket.
 const BACKLOG: i32 = 1_024;
-
-/// How a machine that is gone without a word is noticed, after two minutes (RFC 9293, section 3.8.4): a
-/// response that waits for news, or a tunnel, would stay open for it until something is to be sent.
-pub(crate) const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
 
 /// How much of what is written the kernel keeps that it cannot send yet, in octets. As it comes, that is
 /// megabytes of a response that its caller does not read, and may not read any more by the time it does.

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,13 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::error::Coded;
+use crate::gateway::control::reload::Control;
 use crate::gateway::downstream::connection::{Http, serve};
-use crate::gateway::downstream::handshake::{Refusal, admit};
-use crate::gateway::limits::per_address::Place;
-use crate::gateway::message::request_id::RequestIds;
-use crate::gateway::mtls::server_config::Protocol;
-use crate::gateway::sessions::registry::{CutReason, Order};
-use crate::gateway::{Phase, Shared, StopOnPanic};
+use crate::gateway::downstream::handshake::accept;
+use crate::gateway::downstream::refusal::Refusal;
+use crate::gateway::limits::connection_permit::ConnectionPermit;
+use crate::gateway::request::context::WorkerContext;
+use crate::gateway::sessions::command::{Command, CutReason};
+use crate::gateway::shared::{Phase, StopOnPanic};
+use crate::mtls::tls::Protocol;
 
 /// How many handshakes of one worker may be under way; further callers wait in the kernel's queue. It is
 /// large because a caller who says nothing holds one of them until the deadline.
@@ -31,31 +32,24 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A thread of the gateway.
+/// Worker thread: accepts and serves connections.
 #[derive(Debug)]
 pub struct Worker {
-    /// Its number, from 0.
-    pub index: usize,
-    /// What all workers share.
-    pub gateway: Arc<Shared>,
-    /// How HTTP is spoken with callers.
-    pub http: Http,
-    /// The numbers of its requests.
-    pub request_ids: RequestIds,
+    /// Context of its requests.
+    pub context: Arc<WorkerContext>,
+    /// HTTP towards clients.
+    pub http: Arc<Http>,
     handshakes: Arc<Semaphore>,
 }
 
 impl Worker {
     /// Worker number `index`.
     #[must_use]
-    pub fn new(index: usize, gateway: Arc<Shared>) -> Self {
-        let limits = &gateway.limits;
+    pub fn new(index: usize, control: Arc<Control>) -> Self {
         Self {
-            index,
-            http: Http::new(limits),
-            request_ids: RequestIds::new(Arc::clone(&gateway.entropy)),
+            http: Arc::new(Http::new(&control.shared.limits)),
+            context: Arc::new(WorkerContext::new(index, control)),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
-            gateway,
         }
     }
 
@@ -86,8 +80,8 @@ impl Worker {
 
     /// Ends what has been idle for too long, on both sides.
     fn keep_house(&self) {
-        let limits = &self.gateway.limits;
-        self.gateway.registry.sweep_worker(self.index, |session| {
+        let limits = &self.context.gateway.limits;
+        self.context.gateway.registry.sweep_worker(self.context.index, |session| {
             let activity = &session.activity;
             let overdue = activity.header().is_some_and(|header| header >= limits.header_timeout);
             let idle = activity.idle().unwrap_or_default();
@@ -95,18 +89,18 @@ impl Worker {
             // On HTTP/2, each stream ends by itself.
             let one_by_one = session.protocol == Protocol::Http1;
             if overdue && one_by_one {
-                Order::Cut(CutReason::HeaderTimeout)
+                Command::Cut(CutReason::HeaderTimeout)
             } else if stalled && one_by_one || idle >= limits.idle_timeout + limits.stall_timeout {
                 // An idle connection was told to end, and cannot: its last response was never taken.
-                Order::Cut(CutReason::Stalled)
+                Command::Cut(CutReason::Stalled)
             } else if idle >= limits.idle_timeout {
-                Order::Drain
+                Command::Drain
             } else {
-                Order::Serve
+                Command::Serve
             }
         });
-        for upstream in &self.gateway.state.load().upstreams {
-            upstream.close_idle(self.index);
+        for upstream in &self.context.gateway.state.load().settings.upstreams {
+            upstream.close_idle(self.context.index);
         }
     }
 
@@ -117,7 +111,7 @@ impl Worker {
         socket: TcpListener,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let _stop_on_panic = StopOnPanic::new(Arc::clone(&self.gateway));
+        let _stop_on_panic = StopOnPanic::new(Arc::clone(&self.context.gateway));
         loop {
             tokio::select! {
                 biased;
@@ -160,63 +154,34 @@ impl Worker {
     fn take(
         self: &Arc<Self>,
         listener: usize,
-        permit: Option<OwnedSemaphorePermit>,
+        handshake: Option<OwnedSemaphorePermit>,
         stream: TcpStream,
         remote: SocketAddr,
     ) {
-        let slot = match Slot::take(&self.gateway, remote) {
-            Ok(slot) => slot,
-            Err(refusal) => {
-                refusal.log(&self.gateway, remote, self.gateway.clock.monotonic());
+        let gateway = &self.context.gateway;
+        let permit = ConnectionPermit::take(
+            &gateway.connections,
+            gateway.limits.connections,
+            &gateway.addresses,
+            remote.ip(),
+            gateway.clock.monotonic(),
+        );
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(limit) => {
+                Refusal::new(limit.code(), limit.to_string()).log(gateway, remote, gateway.clock.monotonic());
                 return;
             }
         };
         let worker = Arc::clone(self);
         tokio::spawn(async move {
-            let admitted = admit(&worker, listener, stream, remote, slot).await;
-            drop(permit);
-            if let Some(admitted) = admitted {
+            let accepted = accept(&worker.context, listener, stream, remote, permit).await;
+            drop(handshake);
+            if let Some(accepted) = accepted {
                 // A task of its own: the one that made the handshake is several times as large.
-                tokio::spawn(serve(admitted));
+                tokio::spawn(serve(Arc::clone(&worker.http), Arc::clone(&worker.context), accepted));
             }
         });
-    }
-}
-
-/// One of the connections that may be open, at all and from its address; dropped, it is free again.
-#[derive(Debug)]
-pub struct Slot {
-    /// Its place among the connections of its address.
-    pub place: Place,
-    _one_of_all: OneOfAll,
-}
-
-impl Slot {
-    fn take(gateway: &Arc<Shared>, remote: SocketAddr) -> Result<Self, Box<Refusal>> {
-        let one_of_all = OneOfAll::take(gateway).ok_or_else(|| {
-            Refusal::new("connection.limit", "as many connections are open as there may be")
-        })?;
-        let place = gateway.addresses.admit(remote.ip(), gateway.clock.monotonic());
-        let place = place.map_err(|limit| Refusal::new(limit.code(), limit.to_string()))?;
-        Ok(Self { place, _one_of_all: one_of_all })
-    }
-}
-
-/// One of all connections that may be open.
-#[derive(Debug)]
-struct OneOfAll(Arc<Shared>);
-
-impl OneOfAll {
-    fn take(gateway: &Arc<Shared>) -> Option<Self> {
-        let taken = gateway.connections.fetch_add(1, Relaxed);
-        let one = Self(Arc::clone(gateway));
-        (taken < gateway.limits.connections).then_some(one)
-    }
-}
-
-impl Drop for OneOfAll {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -2,7 +2,7 @@
 //! under way, and handshakes that let nobody in.
 //!
 //! The counts are of what is open, so that there are never more of them than there may be connections;
-//! what has failed is remembered in a [`Budgets`], which does not grow. A connection costs three looks at
+//! what has failed is remembered in a [`RateLimiter`], which does not grow. A connection costs three looks at
 //! a lock that few share, and a request none.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Code, Coded};
 use crate::gateway::config::Limits;
-use crate::gateway::limits::rate_limit::{Allowance, Budgets, Origin, Parted};
+use crate::gateway::limits::rate_limit::{Origin, Quota, RateLimiter, Sharded};
 
 /// How many locks the counts are behind.
 const PARTS: usize = 64;
@@ -22,11 +22,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is open from every address.
 #[derive(Debug)]
-pub struct Addresses {
+pub struct PerAddressLimits {
     connections: usize,
     handshakes: usize,
-    open: Parted<HashMap<Origin, Open>>,
-    failures: Budgets,
+    open: Sharded<HashMap<Origin, Open>>,
+    failures: RateLimiter,
 }
 
 /// What is open from one address.
@@ -62,7 +62,7 @@ impl Coded for AddressLimit {
     }
 }
 
-impl Addresses {
+impl PerAddressLimits {
     /// Nothing is open, and this much may be.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
@@ -70,8 +70,8 @@ impl Addresses {
         Self {
             connections: limits.connections_per_address,
             handshakes: limits.handshakes_per_address,
-            open: Parted::new(PARTS),
-            failures: Budgets::new(Allowance::new(failures, MINUTE)),
+            open: Sharded::new(PARTS),
+            failures: RateLimiter::new(Quota::new(failures, MINUTE)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Addresses {
     ///
     /// # Errors
     /// [`AddressLimit`] when the address has no further one.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Place, AddressLimit> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
         let origin = Origin::from(address);
         if self.failures.is_spent(origin, now) {
             return Err(AddressLimit::Failures);
@@ -96,19 +96,19 @@ impl Addresses {
             open.insert(origin, more);
             Ok(())
         })?;
-        Ok(Place { addresses: Arc::clone(self), origin, in_handshake: true })
+        Ok(AddressPermit { addresses: Arc::clone(self), origin, in_handshake: true })
     }
 }
 
 /// The place of one connection among those of its address; dropped, it is free again.
 #[derive(Debug)]
-pub struct Place {
-    addresses: Arc<Addresses>,
+pub struct AddressPermit {
+    addresses: Arc<PerAddressLimits>,
     origin: Origin,
     in_handshake: bool,
 }
 
-impl Place {
+impl AddressPermit {
     /// Its handshake has let its caller in.
     pub fn handshake_done(&mut self) {
         if std::mem::replace(&mut self.in_handshake, false) {
@@ -126,7 +126,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         self.handshake_done();
         self.addresses.open.with(self.origin, |open| match open.get_mut(&self.origin) {
@@ -140,8 +140,8 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn addresses(connections: usize, handshakes: usize, failures: usize) -> Arc<Addresses> {
-        Arc::new(Addresses::new(&Limits {
+    fn addresses(connections: usize, handshakes: usize, failures: usize) -> Arc<PerAddressLimits> {
+        Arc::new(PerAddressLimits::new(&Limits {
             connections_per_address: connections,
             handshakes_per_address: handshakes,
             failed_handshakes_per_address: failures,
@@ -149,7 +149,7 @@ mod tests {
         }))
     }
 
-    fn admit(addresses: &Arc<Addresses>, from: &str) -> Result<Place, AddressLimit> {
+    fn admit(addresses: &Arc<PerAddressLimits>, from: &str) -> Result<AddressPermit, AddressLimit> {
         addresses.admit(from.parse().unwrap(), Instant::now())
     }
 
@@ -157,7 +157,7 @@ mod tests {
     fn an_address_has_so_many_connections_and_another_one_its_own() {
         let addresses = addresses(2, 9, 9);
         let mut held = [admit(&addresses, "::1").unwrap(), admit(&addresses, "::2").unwrap()];
-        held.iter_mut().for_each(Place::handshake_done);
+        held.iter_mut().for_each(AddressPermit::handshake_done);
         assert_eq!(admit(&addresses, "::3").unwrap_err(), AddressLimit::Connections);
         assert!(admit(&addresses, "127.0.0.1").is_ok() && admit(&addresses, "0:0:0:1::").is_ok());
         drop(held);

@@ -41,14 +41,14 @@ impl From<IpAddr> for Origin {
 
 /// So much within so long a time.
 #[derive(Clone, Copy, Debug)]
-pub struct Allowance {
+pub struct Quota {
     /// How long one takes to be forgiven.
     interval: Duration,
     /// All of it at once.
     within: Duration,
 }
 
-impl Allowance {
+impl Quota {
     /// As many as `amount` within the time `within`.
     #[must_use]
     pub fn new(amount: u32, within: Duration) -> Self {
@@ -73,12 +73,12 @@ impl Allowance {
 /// Something of each address, in parts behind a lock of their own; in which part an address is cannot be
 /// foreseen from outside.
 #[derive(Debug)]
-pub struct Parted<T> {
+pub struct Sharded<T> {
     hasher: RandomState,
     parts: Box<[Mutex<T>]>,
 }
 
-impl<T: Default> Parted<T> {
+impl<T: Default> Sharded<T> {
     /// In so many parts.
     #[must_use]
     pub fn new(parts: usize) -> Self {
@@ -98,24 +98,24 @@ impl<T: Default> Parted<T> {
 
 /// What every address has spent.
 #[derive(Debug)]
-pub struct Budgets {
-    allowance: Allowance,
+pub struct RateLimiter {
+    allowance: Quota,
     begun: Instant,
-    sets: Parted<Vec<Spent>>,
+    sets: Sharded<Vec<Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Spent {
+struct Bucket {
     origin: Origin,
     /// When it will have been forgiven, counted from the beginning.
     forgiven: Duration,
 }
 
-impl Budgets {
+impl RateLimiter {
     /// Gives each address this much.
     #[must_use]
-    pub fn new(allowance: Allowance) -> Self {
-        Self { allowance, begun: Instant::now(), sets: Parted::new(SETS) }
+    pub fn new(allowance: Quota) -> Self {
+        Self { allowance, begun: Instant::now(), sets: Sharded::new(SETS) }
     }
 
     /// Whether `origin` has nothing left at `now`.
@@ -135,7 +135,7 @@ impl Budgets {
             if let Some(spent) = set.iter_mut().find(|spent| spent.origin == origin) {
                 return self.allowance.spend(&mut spent.forgiven, now);
             }
-            let mut fresh = Spent { origin, forgiven: now };
+            let mut fresh = Bucket { origin, forgiven: now };
             let allowed = self.allowance.spend(&mut fresh.forgiven, now);
             if set.len() < WAYS {
                 set.push(fresh);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_address_spends_its_own_and_is_forgiven_in_time() {
-        let budgets = Budgets::new(Allowance::new(3, MINUTE));
+        let budgets = RateLimiter::new(Quota::new(3, MINUTE));
         let (one, other, begun) = (origin("192.0.2.1"), origin("192.0.2.2"), budgets.begun);
         assert!((0..3).all(|_| budgets.spend(one, begun)));
         assert!(!budgets.spend(one, begun) && budgets.is_spent(one, begun));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_than_the_table() {
-        let budgets = Budgets::new(Allowance::new(1, MINUTE));
+        let budgets = RateLimiter::new(Quota::new(1, MINUTE));
         let begun = budgets.begun;
         for network in 0..200_000_u64 {
             budgets.spend(Origin::V6(network.to_be_bytes()), begun);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn who_has_spent_most_is_remembered_longest() {
-        let budgets = Budgets::new(Allowance::new(1_000, MINUTE));
+        let budgets = RateLimiter::new(Quota::new(1_000, MINUTE));
         let (flooding, begun) = (origin("192.0.2.1"), budgets.begun);
         while budgets.spend(flooding, begun) {}
         for network in 0..200_000_u64 {

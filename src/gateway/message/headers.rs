@@ -8,75 +8,21 @@
 
 use std::net::IpAddr;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    InvalidHeaderValue, TE, TRAILER,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
 };
 
 use crate::gateway::message::framing::Host;
-use crate::identity::Identity;
-use crate::x509::Certificate;
+use crate::mtls::IdentityHeaders;
 
-/// The caller's certificate (RFC 9440).
-pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-/// The certificates between the caller's and the trust anchor, where there are any (RFC 9440).
-pub const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
-/// The caller's certificate in the form that Envoy made common.
-pub const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-/// The caller's SPIFFE ID.
-pub const X_CLUSTER_ID: HeaderName = HeaderName::from_static("x-cluster-id");
-/// The caller's name within its role.
-pub const X_CLUSTER_NAME: HeaderName = HeaderName::from_static("x-cluster-name");
-/// The caller's role.
-pub const X_CLUSTER_ROLE: HeaderName = HeaderName::from_static("x-cluster-role");
-/// The serial number of the caller's certificate.
-pub const X_CLUSTER_SERIAL: HeaderName = HeaderName::from_static("x-cluster-serial");
 /// The address that the caller connected from.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The host that the caller asked for.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 /// How the caller connected: always `https`.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// What an upstream is told about a caller: worked out once for a certificate, set on each request.
-#[derive(Clone, Debug)]
-pub struct IdentityHeaders(Vec<(HeaderName, HeaderValue)>);
-
-impl IdentityHeaders {
-    /// The fields for the holder of `certificate`, whose verified identity is `caller`.
-    ///
-    /// # Errors
-    /// [`InvalidHeaderValue`] when the certificate has something that no field can carry; such a caller
-    /// is to be refused.
-    pub fn new(caller: &Identity, certificate: &Certificate) -> Result<Self, InvalidHeaderValue> {
-        Ok(Self(vec![
-            (CLIENT_CERT, byte_sequence(certificate).try_into()?),
-            (X_FORWARDED_CLIENT_CERT, client_cert_details(caller, certificate).try_into()?),
-            (X_CLUSTER_ID, caller.to_string().try_into()?),
-            (X_CLUSTER_NAME, HeaderValue::from_str(caller.name.as_str())?),
-            (X_CLUSTER_ROLE, HeaderValue::from_static(caller.role.as_str())),
-            (X_CLUSTER_SERIAL, certificate.serial_number.to_string().try_into()?),
-        ]))
-    }
-
-    /// These fields, and the verified authorities between the caller's certificate and the trust anchor.
-    ///
-    /// # Errors
-    /// None in practice: base64 can be carried.
-    pub fn with_chain(mut self, intermediates: &[Certificate]) -> Result<Self, InvalidHeaderValue> {
-        if !intermediates.is_empty() {
-            let chain: Vec<_> = intermediates.iter().map(byte_sequence).collect();
-            self.0.push((CLIENT_CERT_CHAIN, chain.join(", ").try_into()?));
-        }
-        Ok(self)
-    }
-
-    /// The fields, in the order in which they are set.
-    pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.iter()
-    }
-}
 
 /// What an upstream is told about where a caller connects from: worked out once for a connection.
 #[derive(Clone, Debug)]
@@ -99,17 +45,6 @@ impl AddressHeaders {
             (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
         ])
     }
-}
-
-/// A certificate as structured fields have it (RFC 8941, section 3.3.5).
-fn byte_sequence(certificate: &Certificate) -> String {
-    format!(":{}:", BASE64_STANDARD.encode(&certificate.der))
-}
-
-/// The value of `X-Forwarded-Client-Cert`: one element, its subject quoted.
-fn client_cert_details(caller: &Identity, certificate: &Certificate) -> String {
-    let subject = certificate.subject.to_string().replace('\\', r"\\").replace('"', r#"\""#);
-    format!("Hash={};Subject=\"{subject}\";URI={caller}", certificate.fingerprint())
 }
 
 /// Makes of a request's header what is sent to the service behind.
@@ -287,6 +222,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mtls::*;
+    use crate::x509::Certificate;
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
     use rcgen::{CertificateParams, DnType, KeyPair};
 
     const CALLER: &str = "spiffe://prod/api-user/alice";
@@ -521,7 +459,7 @@ mod tests {
         for name in ["a\";URI=spiffe://prod/control-service/x", "a\\", "a\r\nX-Cluster-Role: x", "é\u{202e}"]
         {
             let (headers, _) = caller_headers(name);
-            let value = headers.0[1].1.to_str().unwrap();
+            let value = headers.iter().nth(1).unwrap().1.to_str().unwrap();
             let mut rest = value.split_once("Subject=\"").unwrap().1.chars();
             while let Some(c) = rest.next() {
                 match c {

@@ -10,7 +10,8 @@
 
 use std::fmt;
 
-use http::{StatusCode, Uri, uri::PathAndQuery};
+use http::uri::PathAndQuery;
+use http::{StatusCode, Uri};
 
 use crate::error::{Code, Coded};
 

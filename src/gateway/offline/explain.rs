@@ -15,20 +15,21 @@ use time::OffsetDateTime;
 use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
-use crate::gateway::config::{ClientCertificate, Config, Listener};
+use crate::gateway::config::Config;
 use crate::gateway::message::framing::Host;
 use crate::gateway::message::headers::{self, AddressHeaders};
+use crate::gateway::message::hosts::Hosts;
 use crate::gateway::message::path::{PathError, RequestPath};
-use crate::gateway::mtls::peer::Peer;
-use crate::gateway::mtls::server_name::Hosts;
-use crate::gateway::mtls::verifier::PeerError;
-use crate::gateway::policy::{self, Policy, Verdict};
-use crate::gateway::process::run::{RunError, load_state, load_to_ask};
+use crate::gateway::policy;
+use crate::gateway::policy::{Policy, Verdict};
+use crate::gateway::process::RunError;
+use crate::gateway::process::load::{load_state, load_to_ask};
 use crate::gateway::request::problem::Problem;
 use crate::gateway::request::service;
 use crate::gateway::request::well_known::Resource;
-use crate::gateway::state::loader::State;
+use crate::gateway::state::State;
 use crate::identity::Identity;
+use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 
 /// Who asks for what, where and when.
@@ -280,7 +281,7 @@ impl Explanation {
             };
         };
         let intermediates: Vec<_> = intermediates.iter().map(|certificate| certificate.der.clone()).collect();
-        match state.verifier.judge(&leaf.der, &intermediates, listener.identity_form, at) {
+        match state.verifier.verify_client(&leaf.der, &intermediates, listener.identity_form, at) {
             Ok(peer) => {
                 let until = rfc3339(peer.expires);
                 self.good("chain", format_args!("to anchor {}, until {until}", peer.chain.anchor));
@@ -295,7 +296,7 @@ impl Explanation {
                         self.good("chain", "to the trust bundle");
                         self.bad("revocation", error.code(), refused);
                     }
-                    PeerError::Identity(_) | PeerError::IssuerRole { .. } | PeerError::Unspeakable => {
+                    PeerError::Identity(_) | PeerError::IssuerRole { .. } | PeerError::NotHeaderSafe => {
                         self.good("chain", "to the trust bundle");
                         self.good("revocation", "not revoked");
                         self.bad("identity", error.code(), refused);
@@ -337,7 +338,7 @@ impl Explanation {
             }
             return;
         }
-        let verdict = state.policy.decide(caller, method, &path).verdict();
+        let verdict = state.settings.policy.decide(caller, method, &path).verdict();
         self.decide(config, state, verdict);
         if let Verdict::Permit { .. } = verdict {
             let mut sent = HeaderMap::new();
@@ -360,12 +361,12 @@ impl Explanation {
         let host = uri.authority().map_or_else(|| self.listener.to_string(), ToString::to_string);
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
         let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
-        let leaf = Arc::clone(&state.own.leaf);
+        let leaf = Arc::clone(&state.credentials.own.leaf);
         service::target(&head, &Hosts::Ours { leaf, reached: Some(self.listener.ip()) })
     }
 
     fn decide(&mut self, config: &Config, state: &State, verdict: Verdict) {
-        self.rule = RuleFacts::of(&state.policy, &verdict);
+        self.rule = RuleFacts::of(&state.settings.policy, &verdict);
         let by = self.rule.as_ref().map(|rule| format!("{}: {} for {}", rule.rule, rule.path, rule.methods));
         let by = by.unwrap_or_else(|| "no rule".to_owned());
         match verdict {
@@ -397,7 +398,7 @@ fn shadow(
     path: &RequestPath,
     verdict: Verdict,
 ) -> Option<ShadowFacts> {
-    let policy = state.shadow.as_ref()?;
+    let policy = state.settings.shadow.as_ref()?;
     let tried = policy.decide(caller, method, path).verdict();
     tried.differs_from(&verdict).then(|| ShadowFacts {
         decision: tried.as_str(),

@@ -1,4 +1,5 @@
 //! Decisions without a connection: explain one request, replay an access log.
 
+pub mod check;
 pub mod explain;
 pub mod replay;

@@ -13,8 +13,9 @@ use crate::error::Coded;
 use crate::gateway::config::Config;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Verdict;
-use crate::gateway::process::run::{RunError, load_to_ask};
-use crate::gateway::telemetry::sinks::LONGEST;
+use crate::gateway::process::RunError;
+use crate::gateway::process::load::load_to_ask;
+use crate::gateway::telemetry::events::LONGEST;
 use crate::identity::{Identity, Name, Role, TrustDomain};
 
 /// The most different changes that are listed; further ones are counted.

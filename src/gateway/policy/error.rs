@@ -1,8 +1,8 @@
 //! What is wrong with routes that do not make a policy.
 
-use super::{Methods, RESERVED, RuleId};
-
+use super::Methods;
 use crate::error::{Code, Coded};
+use crate::gateway::policy::ids::{RESERVED, RuleId};
 
 /// Why routes do not make a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

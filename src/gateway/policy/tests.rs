@@ -1,8 +1,13 @@
 //! The promises of the policy engine.
 
-use super::*;
+use std::sync::Arc;
 
+use http::Method;
+
+use super::*;
 use crate::error::Coded;
+use crate::gateway::message::path::RequestPath;
+use crate::identity::{Name, Role};
 
 const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
 const OTHER: &str = "9d1c1f0e-5b5a-4c3e-8b1e-0a0b0c0d0e0f";

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::template::Segment;
-use super::{Methods, PolicyError, Route};
+use super::{Methods, PolicyError};
 use crate::gateway::message::path;
+use crate::gateway::policy::route::Route;
 
 /// How literals are taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,8 @@
 //! every request with what it received, as JSON.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::thread;
+use std::{io, thread};
 
 use bytes::Bytes;
 use http::{Request, Response, header};

@@ -8,17 +8,17 @@ use std::task::{Context, Poll};
 use http::Method;
 
 use crate::error::Coded;
-use crate::gateway::downstream::connection::Connection;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Decision;
+use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::problem::Problem;
-use crate::gateway::sessions::registry::Order;
+use crate::gateway::sessions::command::Command;
 
 /// A request that the policy permitted, its response, and the tunnel that may follow.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub struct Authorization {
     /// The connection that it is on.
-    pub connection: Arc<Connection>,
+    pub connection: Arc<ConnectionContext>,
     /// The method that was judged.
     pub method: Method,
     /// The path that was judged.
@@ -29,7 +29,7 @@ pub struct Exchange {
     pub generation: u64,
 }
 
-impl Exchange {
+impl Authorization {
     /// Waits until it may not go on: its connection is cut, or the policy in force forbids it, which is
     /// counted.
     pub async fn forbidden(&self) -> Problem {
@@ -39,7 +39,7 @@ impl Exchange {
         loop {
             // Before anything is looked at: what changes afterwards is not missed.
             let changed = connection.session.changed();
-            if let Order::Cut(reason) = connection.session.order() {
+            if let Command::Cut(reason) = connection.session.command() {
                 return Problem::Cut(reason);
             }
             {
@@ -47,7 +47,7 @@ impl Exchange {
                 if state.generation != generation {
                     generation = state.generation;
                     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-                    let decision = state.policy.decide(caller, method, path).for_tunnel(*tunnel);
+                    let decision = state.settings.policy.decide(caller, method, path).for_tunnel(*tunnel);
                     if let Decision::Deny(denial) = decision {
                         let delay = state.noticed.elapsed();
                         gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);
@@ -66,7 +66,7 @@ pub struct Permission(Mutex<Watch>);
 
 enum Watch {
     /// As it was judged; nobody has waited for it yet.
-    Judged(Exchange),
+    Judged(Authorization),
     /// Whoever waits is woken when it ends.
     Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
     /// It has ended.
@@ -76,7 +76,7 @@ enum Watch {
 impl Permission {
     /// As `exchange` was judged.
     #[must_use]
-    pub fn of(exchange: Exchange) -> Arc<Self> {
+    pub fn of(exchange: Authorization) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Watch::Judged(exchange))))
     }
 

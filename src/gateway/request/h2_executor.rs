@@ -15,8 +15,8 @@ use hyper::rt::Executor;
 use tokio::time::{Sleep, sleep};
 
 use crate::error::Coded;
-use crate::gateway::mtls::server_config::Protocol;
 use crate::gateway::request::authorization::Permission;
+use crate::mtls::tls::Protocol;
 
 tokio::task_local! {
     static ANSWERING: Arc<Progress>;
@@ -24,11 +24,11 @@ tokio::task_local! {
 
 /// Runs the streams of a connection.
 #[derive(Clone, Debug)]
-pub struct Streams {
+pub struct H2Executor {
     patience: Duration,
 }
 
-impl Streams {
+impl H2Executor {
     /// Ends those whose caller takes nothing for as long as `patience`.
     #[must_use]
     pub const fn new(patience: Duration) -> Self {
@@ -36,7 +36,7 @@ impl Streams {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for H2Executor {
     fn execute(&self, task: F) {
         let progress = Progress::new(Protocol::Http2);
         tokio::spawn(answer(task, progress, Some(self.patience)));

@@ -1,9 +1,11 @@
 //! One request, from its head to the end of its response.
 
 pub mod authorization;
-pub mod body;
+pub mod context;
 pub mod h2_executor;
 pub mod problem;
+pub mod problem_response;
+pub mod response_body;
 pub mod service;
 pub mod stall_watch;
 pub mod tunnel;

@@ -1,24 +1,16 @@
-//! A request that is not answered with what was asked for: whose fault it is, its status, and the few
-//! fixed words that the caller gets (RFC 9457). The causes are for the log.
+//! A request that the gateway answers itself: its status (RFC 9110), the side at fault, and a stable code.
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
-use serde::Serialize;
+use http::StatusCode;
 
-use crate::error::{Code, Coded, with_causes};
-use crate::gateway::control::reload::PushError;
+use crate::error::{Code, Coded};
+use crate::gateway::control::error::PushError;
 use crate::gateway::message::framing::FramingError;
 use crate::gateway::message::path::PathError;
-use crate::gateway::message::request_id::RequestId;
 use crate::gateway::policy::{Denial, DenyReason};
-use crate::gateway::request::body::ResponseBody;
-use crate::gateway::sessions::registry::CutReason;
-use crate::gateway::telemetry::sinks::RequestRecord;
+use crate::gateway::sessions::command::CutReason;
 use crate::gateway::upstream::assertion::AssertionError;
-use crate::gateway::upstream::pool::ForwardError;
+use crate::gateway::upstream::error::ForwardError;
 use crate::revocation::CrlError;
-use crate::x509::KeyIdentifier;
-use crate::x509::crl::CrlNumber;
 
 /// Why a request is not answered with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -86,10 +78,6 @@ pub enum Side {
     Upstream,
 }
 
-/// What a 401 has to ask for (RFC 9110, section 11.6.1). No scheme is registered for certificates of TLS
-/// clients; this is the name under which one was proposed.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
-
 impl Problem {
     /// Whose fault it is.
     #[must_use]
@@ -113,7 +101,7 @@ impl Problem {
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
             // These say nothing against the caller's certificate.
             Self::Cut(
-                CutReason::GivenUp | CutReason::Operator | CutReason::Shutdown | CutReason::Stalled,
+                CutReason::CancelledRequests | CutReason::Operator | CutReason::Shutdown | CutReason::Stalled,
             )
             | Self::Forward(ForwardError::Busy)
             | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
@@ -147,59 +135,6 @@ impl Problem {
             },
         }
     }
-
-    /// The two CRLs that are at odds, if that is the problem.
-    fn conflict(&self) -> Option<Conflict<'_>> {
-        match self {
-            Self::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
-                Some(Conflict { issuer, current: *current, offered: *offered })
-            }
-            Self::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
-                Some(Conflict { issuer, current: *number, offered: *number })
-            }
-            _ => None,
-        }
-    }
-
-    /// The response that says so; `record` is finished when it has gone out.
-    #[must_use]
-    pub fn into_response(self, method: &Method, mut record: RequestRecord) -> Response<ResponseBody> {
-        let status = self.status();
-        record.answered(status);
-        record.fail(self.code());
-        if self.side() != Side::Downstream {
-            log(&self, &record);
-        }
-        let request_id = record.id();
-        let body = ProblemBody {
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: &self.to_string(),
-            code: self.code(),
-            request_id,
-            conflict: self.conflict(),
-        };
-        let mut text = serde_json::to_vec(&body).unwrap_or_default();
-        text.push(b'\n');
-        let mut response = own_response(status, "application/problem+json", text.into(), method, record);
-        if matches!(self, Self::Framing(_)) {
-            // Nobody can say where the next request begins.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if matches!(
-            self,
-            Self::Push(PushError::Busy) | Self::Forward(ForwardError::Busy) | Self::TooManyRequests
-        ) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        }
-        if let Self::MethodNotAllowed { allow } = self {
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        response
-    }
 }
 
 impl Coded for Problem {
@@ -221,47 +156,4 @@ impl Coded for Problem {
             Self::TooManyRequests => Code::refused("request.identity_limit"),
         }
     }
-}
-
-/// A response in the gateway's own words.
-pub fn own_response(
-    status: StatusCode,
-    content_type: &'static str,
-    text: Bytes,
-    method: &Method,
-    record: RequestRecord,
-) -> Response<ResponseBody> {
-    let length = HeaderValue::from(text.len());
-    // To HEAD, everything but the body.
-    let text = if method == Method::HEAD { Bytes::new() } else { text };
-    let mut response = Response::new(ResponseBody::own(text, record));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, length);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn log(problem: &Problem, record: &RequestRecord) {
-    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
-}
-
-#[derive(Serialize)]
-struct ProblemBody<'a> {
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    code: &'static str,
-    request_id: RequestId,
-    #[serde(flatten)]
-    conflict: Option<Conflict<'a>>,
-}
-
-/// Of which issuer, and the numbers of the CRL in force and of the one that was offered.
-#[derive(Serialize)]
-struct Conflict<'a> {
-    issuer: &'a KeyIdentifier,
-    current: CrlNumber,
-    offered: CrlNumber,
 }

@@ -7,19 +7,22 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRA
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 
-use crate::gateway::downstream::connection::Connection;
 use crate::gateway::message::framing::{self, Host};
+use crate::gateway::message::hosts::Hosts;
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::message::{headers, traceparent};
-use crate::gateway::mtls::server_name::Hosts;
-use crate::gateway::policy::{self, Decision, Terms};
-use crate::gateway::request::authorization::Exchange;
-use crate::gateway::request::body::{RequestBody, ResponseBody};
-use crate::gateway::request::problem::{Problem, own_response};
+use crate::gateway::message::request_body::RequestBody;
+use crate::gateway::message::{headers, traceparent, upgrade};
+use crate::gateway::policy;
+use crate::gateway::policy::{Decision, Terms};
+use crate::gateway::request::authorization::Authorization;
+use crate::gateway::request::context::ConnectionContext;
+use crate::gateway::request::problem::Problem;
+use crate::gateway::request::problem_response::{own_response, problem_response};
+use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::request::tunnel::Ends;
 use crate::gateway::request::{tunnel, well_known};
-use crate::gateway::sessions::registry::Order;
-use crate::gateway::telemetry::sinks::RequestRecord;
+use crate::gateway::sessions::command::Command;
+use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertionError, Call, X_CLUSTER_ASSERTION};
 use crate::gateway::upstream::pool::{Lease, Sent, Upstream};
 
@@ -27,11 +30,14 @@ use crate::gateway::upstream::pool::{Lease, Sent, Upstream};
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers `request`; every request gets exactly one response and one line in the log.
-pub async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn respond(
+    connection: &Arc<ConnectionContext>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let id = connection.worker.request_ids.next();
     let telemetry = &connection.worker.gateway.telemetry;
     let method = request.method().clone();
-    let upgrade = request.headers().contains_key(UPGRADE);
+    let upgrades = request.headers().contains_key(UPGRADE);
     let mut record = RequestRecord::begin(telemetry, &connection.session, id, &method, request.uri());
     let mut response = match answer(connection, request, &mut record).await {
         Ok(Answer::Own(text)) => {
@@ -48,9 +54,9 @@ pub async fn respond(connection: &Arc<Connection>, request: Request<Incoming>) -
             record.answered(response.status());
             response.map(|body| ResponseBody::upstream(body, lease, exchange, record))
         }
-        Err(problem) => problem.into_response(&method, record),
+        Err(problem) => problem_response(&problem, &method, record),
     };
-    if upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if upgrades && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What the caller has sent by now, taking its wish for granted, is no request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -63,20 +69,20 @@ enum Answer {
     /// One of the gateway's own resources.
     Own(Bytes),
     /// The 101 of the service behind, and what becomes of the two connections.
-    Tunnel { response: Response<Incoming>, ends: Ends, lease: Lease, exchange: Exchange },
+    Tunnel { response: Response<Incoming>, ends: Ends, lease: Lease, exchange: Authorization },
     /// The response of the service behind, and the connection that its body comes on.
-    Upstream { response: Response<Incoming>, lease: Lease, exchange: Exchange },
+    Upstream { response: Response<Incoming>, lease: Lease, exchange: Authorization },
 }
 
 async fn answer(
-    connection: &Arc<Connection>,
+    connection: &Arc<ConnectionContext>,
     mut request: Request<Incoming>,
     record: &mut RequestRecord,
 ) -> Result<Answer, Problem> {
-    if let Order::Cut(reason) = connection.session.order() {
+    if let Command::Cut(reason) = connection.session.command() {
         return Err(Problem::Cut(reason));
     }
-    let downstream = tunnel::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
+    let downstream = upgrade::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let at_most = connection.worker.gateway.limits.request_body;
     // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
@@ -99,17 +105,17 @@ async fn answer(
     let mut request = to_upstream(connection, head, &host, &path, body, record);
     assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
-        tunnel::announce(request.headers_mut());
+        upgrade::announce(request.headers_mut());
     }
-    let Sent { mut response, lease, upgrade } = tokio::select! {
+    let Sent { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
         sent = upstream.send(connection.worker.index, limits.connections_per_upstream, terms, request) => sent?,
         problem = exchange.forbidden() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());
-    match (downstream, upgrade) {
+    match (downstream, switched) {
         (Some(downstream), Some(upstream)) => {
-            tunnel::announce(response.headers_mut());
+            upgrade::announce(response.headers_mut());
             Ok(Answer::Tunnel { response, ends: Ends { downstream, upstream }, lease, exchange })
         }
         _ => Ok(Answer::Upstream { response, lease, exchange }),
@@ -133,27 +139,27 @@ pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(Host, RequestPath
 struct Permitted {
     upstream: Arc<Upstream>,
     terms: Terms,
-    exchange: Exchange,
+    exchange: Authorization,
 }
 
 /// Asks the policy in force now, not the one of the connection's beginning.
 fn decide(
-    connection: &Arc<Connection>,
+    connection: &Arc<ConnectionContext>,
     head: &request::Parts,
     path: &RequestPath,
     record: &mut RequestRecord,
 ) -> Result<Permitted, Problem> {
     let state = connection.worker.gateway.state.load();
     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-    let decision = state.policy.decide(caller, &head.method, path);
-    if let Some(shadow) = &state.shadow {
+    let decision = state.settings.policy.decide(caller, &head.method, path);
+    if let Some(shadow) = &state.settings.shadow {
         record.compared(decision.verdict(), shadow.decide(caller, &head.method, path).verdict());
     }
     match decision {
         Decision::Permit(terms) => {
             record.permitted(terms.rule());
-            let upstream = state.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;
-            let exchange = Exchange {
+            let upstream = state.settings.upstreams.get(terms.upstream().0).ok_or(Problem::NotFound)?;
+            let exchange = Authorization {
                 connection: Arc::clone(connection),
                 method: head.method.clone(),
                 path: path.clone(),
@@ -171,7 +177,7 @@ fn decide(
 
 /// The request as it is sent upstream: framed anew, the path as it was judged, the caller as we know it.
 fn to_upstream(
-    connection: &Connection,
+    connection: &ConnectionContext,
     mut head: request::Parts,
     host: &Host,
     path: &RequestPath,
@@ -197,7 +203,7 @@ fn to_upstream(
 
 /// Signs who calls, where the service behind is to have it signed; without it, nothing is sent there.
 fn assert_caller(
-    connection: &Connection,
+    connection: &ConnectionContext,
     request: &mut Request<RequestBody>,
     host: &Host,
     path: &RequestPath,
@@ -206,7 +212,7 @@ fn assert_caller(
 ) -> Result<(), AssertionError> {
     let gateway = &connection.worker.gateway;
     let state = gateway.state.load();
-    let Some(assertions) = &state.assertions else { return Ok(()) };
+    let Some(assertions) = &state.credentials.assertions else { return Ok(()) };
     let call = Call { id: record.id(), method: request.method(), host, path, upstream };
     // Of a caller that nobody knows, nothing can be said.
     let Some(caller) = &connection.session.peer else { return Ok(()) };

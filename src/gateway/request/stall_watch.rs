@@ -15,14 +15,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::gateway::downstream::connection::Connection;
-use crate::gateway::request::body::{BodyError, ResponseBody};
+use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::h2_executor::Progress;
-use crate::gateway::sessions::registry::Session;
+use crate::gateway::request::response_body::{ResponseBody, ResponseBodyError};
+use crate::gateway::sessions::session::Session;
 
 /// The body of a response, watched for standstill.
 #[derive(Debug)]
-pub struct Paced {
+pub struct StallWatch {
     body: ResponseBody,
     session: Arc<Session>,
     /// That of the task that answers.
@@ -36,10 +36,10 @@ pub struct Paced {
     silence: Option<Pin<Box<Sleep>>>,
 }
 
-impl Paced {
+impl StallWatch {
     /// Watches `body`, of a response on `connection`.
     #[must_use]
-    pub fn new(body: ResponseBody, connection: &Connection) -> Self {
+    pub fn new(body: ResponseBody, connection: &ConnectionContext) -> Self {
         let session = Arc::clone(&connection.session);
         let patience = connection.worker.gateway.limits.stall_timeout;
         // Its header has to be taken before anybody asks for the body.
@@ -68,14 +68,14 @@ impl Paced {
     }
 }
 
-impl Body for Paced {
+impl Body for StallWatch {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = ResponseBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.silence = None;
@@ -88,7 +88,7 @@ impl Body for Paced {
         ready!(this.silence.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
         this.ended = true;
         this.body.fail("upstream.body_timeout");
-        Poll::Ready(Some(Err(BodyError::Silent)))
+        Poll::Ready(Some(Err(ResponseBodyError::Silent)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -100,7 +100,7 @@ impl Body for Paced {
     }
 }
 
-impl Drop for Paced {
+impl Drop for StallWatch {
     fn drop(&mut self) {
         self.set_unread(false);
         let Some(progress) = &self.progress else { return };
@@ -108,7 +108,7 @@ impl Drop for Paced {
         if let Some(reason) = progress.ended_for() {
             self.body.fail(reason);
         } else if progress.is_of_stream() && !self.ended && !self.body.is_end_stream() {
-            self.session.request_given_up();
+            self.session.request_cancelled();
         }
     }
 }

@@ -3,54 +3,23 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
-use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::{sleep, timeout};
 
 use crate::error::Coded;
-use crate::gateway::request::authorization::Exchange;
-use crate::gateway::telemetry::sinks::RequestRecord;
+use crate::gateway::request::authorization::Authorization;
+use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::pool::Lease;
-
-/// The one protocol that is passed on: others, above all `h2c`, would carry requests past the policy.
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// How long both sides may take to begin after the 101.
 const BEGIN: Duration = Duration::from_secs(10);
-
-/// Whether a request asks to become a WebSocket (RFC 6455, section 4.1).
-#[must_use]
-pub fn is_wanted(request: &Request<Incoming>) -> bool {
-    request.version() == Version::HTTP_11
-        && request.method() == Method::GET
-        && request.body().is_end_stream()
-        && is_websocket(request.headers())
-}
-
-/// Whether a header says, in both places, that the connection becomes a WebSocket and nothing else.
-#[must_use]
-pub fn is_websocket(headers: &HeaderMap) -> bool {
-    let options =
-        headers.get_all(CONNECTION).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let mut protocols = headers.get_all(UPGRADE).into_iter();
-    options.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-        && protocols.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && protocols.next().is_none()
-}
-
-/// Says so in a header that has been cleared of what is of one hop.
-pub fn announce(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, WEBSOCKET);
-}
 
 /// Both ends of a tunnel, once there is one.
 #[derive(Debug)]
@@ -66,7 +35,7 @@ pub async fn run(
     ends: Ends,
     patience: Duration,
     lease: Lease,
-    exchange: Exchange,
+    exchange: Authorization,
     mut record: RequestRecord,
 ) {
     let Ok(Ok((downstream, upstream))) =

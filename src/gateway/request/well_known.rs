@@ -11,23 +11,21 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::rfc3339;
-use crate::gateway::Shared;
-use crate::gateway::control::reload::PushError;
+use crate::gateway::control::error::PushError;
+use crate::gateway::control::published_keys::jwks;
 use crate::gateway::control::status::{CrlStatus, Status};
-use crate::gateway::downstream::connection::Connection;
-use crate::gateway::mtls::peer::Peer;
+use crate::gateway::message::json;
+use crate::gateway::message::request_body::{RequestBody, RequestBodyError};
 use crate::gateway::policy::{Denial, DenyReason, RESERVED};
-use crate::gateway::request::body::{BodyError, RequestBody};
+use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::problem::Problem;
-use crate::gateway::sessions::registry::Session;
-use crate::gateway::state::loader::State;
-use crate::gateway::telemetry::sinks::RequestRecord;
-use crate::gateway::upstream::pool::ForwardError;
+use crate::gateway::sessions::session::Session;
+use crate::gateway::state::State;
+use crate::gateway::telemetry::request_record::RequestRecord;
+use crate::gateway::upstream::error::ForwardError;
 use crate::identity::{Identity, Name, Role, TrustDomain};
+use crate::mtls::Peer;
 use crate::x509::{SerialNumber, Sha256};
-
-/// Where the keys of assertions are published.
-pub const JWKS: &str = "/.well-known/cluster/jwks";
 
 /// How long a pushed CRL may take to arrive.
 const UPLOAD: Duration = Duration::from_secs(60);
@@ -47,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// [`Problem`]: the caller has no certificate, there is no such resource, it is not asked for so, the
 /// caller is no operator, or the CRL is refused.
 pub async fn answer(
-    connection: &Arc<Connection>,
+    connection: &Arc<ConnectionContext>,
     method: &Method,
     path: &str,
     body: RequestBody,
@@ -62,18 +60,11 @@ pub async fn answer(
     }
     match (resource?, &session.peer) {
         (Resource::Crl, _) => push(connection, body).await,
-        (Resource::Jwks, _) => jwks(gateway).ok_or(Problem::NotFound),
-        (Resource::Status, _) => Ok(json(&Status::of(gateway))),
-        (Resource::WhoAmI, Some(peer)) => Ok(json(&WhoAmI::of(session, peer))),
+        (Resource::Jwks, _) => jwks(gateway).ok_or(Problem::NotFound)?.map_err(unwritable),
+        (Resource::Status, _) => json::pretty(&Status::of(&connection.worker.control)).map_err(unwritable),
+        (Resource::WhoAmI, Some(peer)) => json::pretty(&WhoAmI::of(session, peer)).map_err(unwritable),
         (Resource::WhoAmI, None) => Err(Problem::Denied(Denial::NO_CERTIFICATE)),
     }
-}
-
-/// The keys that assertions can be verified with (RFC 7517); `None` where none are made.
-pub fn jwks(gateway: &Shared) -> Option<Bytes> {
-    let state = gateway.state.load();
-    let assertions = state.assertions.as_ref()?;
-    Some(json(&assertions.jwks(gateway.clock.now())))
 }
 
 /// What the gateway answers by itself.
@@ -104,7 +95,7 @@ impl Resource {
         let caller = caller.ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
         let (resource, allow) = match path.strip_prefix(RESERVED) {
             Some("/crl") => (Self::Crl, "PUT"),
-            Some("/jwks") if state.assertions.is_some() => (Self::Jwks, "GET, HEAD"),
+            Some("/jwks") if state.credentials.assertions.is_some() => (Self::Jwks, "GET, HEAD"),
             Some("/status") => (Self::Status, "GET, HEAD"),
             Some("/whoami") => (Self::WhoAmI, "GET, HEAD"),
             _ => return Err(Problem::NotFound),
@@ -113,31 +104,37 @@ impl Resource {
             return Err(Problem::MethodNotAllowed { allow });
         }
         let for_operators = matches!(resource, Self::Crl | Self::Status);
-        if for_operators && !state.operators.iter().any(|operator| operator.is(caller)) {
+        if for_operators && !state.settings.operators.iter().any(|operator| operator.is(caller)) {
             return Err(Problem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
         }
         Ok(resource)
     }
 }
 
-/// Takes a CRL; the answer comes when every connection that it ends has ended.
-async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Problem> {
-    let gateway = Arc::clone(&connection.worker.gateway);
+/// A body that cannot be serialized is a defect of the gateway.
+fn unwritable(error: serde_json::Error) -> Problem {
+    tracing::error!(%error, "response cannot be serialized");
+    Problem::Internal
+}
+
+/// Take pushed CRLs. The response is sent once every connection that they end has ended.
+async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes, Problem> {
+    let (gateway, control) = (&connection.worker.gateway, &connection.worker.control);
     let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
     // Before the body is here, which is what takes up memory.
-    let turn = gateway.pushes.turn(peer.chain.leaf.fingerprint());
+    let turn = control.pushes.turn(peer.chain.leaf.fingerprint());
     let under_way = timeout(TURN, turn).await.map_err(|_| PushError::Busy)?;
     let body = match timeout(UPLOAD, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(BodyError::TooLarge { at_most })) => return Err(Problem::BodyTooLarge { at_most }),
+        Ok(Err(RequestBodyError::TooLarge { at_most })) => return Err(Problem::BodyTooLarge { at_most }),
         Ok(Err(_)) => return Err(Problem::BodyBroken),
         Err(_) => return Err(Problem::Forward(ForwardError::UploadTimeout)),
     };
     let noticed = gateway.clock.monotonic();
     let change = tokio::task::spawn_blocking({
-        let gateway = Arc::clone(&gateway);
+        let control = Arc::clone(control);
         move || {
-            let change = gateway.push(&body, noticed);
+            let change = control.push(&body, noticed);
             // Whoever has gone away meanwhile does not make room by it.
             drop(under_way);
             change
@@ -152,19 +149,14 @@ async fn push(connection: &Connection, body: RequestBody) -> Result<Bytes, Probl
     let connections_ending = cut.iter().filter(|session| !ended(session)).count();
     let state = gateway.state.load();
     let now = gateway.clock.now();
-    Ok(json(&Pushed {
+    json::pretty(&Pushed {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),
         connections_cut: cut.len(),
         connections_ending,
-        duration_us: crate::gateway::telemetry::sinks::micros_since(noticed),
-    }))
-}
-
-fn json(value: &impl Serialize) -> Bytes {
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    text.push(b'\n');
-    text.into()
+        duration_us: crate::gateway::telemetry::events::micros_since(noticed),
+    })
+    .map_err(unwritable)
 }
 
 /// What a push has come to.

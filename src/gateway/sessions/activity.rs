@@ -2,18 +2,8 @@
 //! that does not take its responses, from one at work. A worker looks at all of its connections every second, which costs less than a timer
 //! for each request.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::gateway::mtls::server_config::Protocol;
-use crate::gateway::sessions::registry::Session;
 
 /// How many requests a caller may give up on one connection before it matters how many it did not.
 const GIVEN_UP: u64 = 200;
@@ -69,7 +59,7 @@ impl Activity {
 
     /// The caller has given a request up. Returns whether it does little else: each cost a connection to the
     /// service behind.
-    pub fn request_given_up(&self) -> bool {
+    pub fn request_cancelled(&self) -> bool {
         let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
         given_up >= GIVEN_UP && given_up > self.begun.load(Ordering::Relaxed) / 2
     }
@@ -92,14 +82,14 @@ impl Activity {
     }
 
     /// Bytes went to the caller.
-    fn bytes_go(&self) {
+    pub(super) fn bytes_go(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.response_moves();
         }
     }
 
     /// Bytes came from the caller.
-    fn bytes_come(&self) {
+    pub(super) fn bytes_come(&self) {
         if self.running.load(Ordering::Relaxed) == 0 && self.header_since.load(Ordering::Relaxed) == 0 {
             self.header_since.store(self.now().max(1), Ordering::Relaxed);
         }
@@ -151,93 +141,5 @@ impl Activity {
 impl Default for Activity {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A stream over a socket.
-pub trait OnSocket {
-    /// What lies under it.
-    fn socket(&self) -> SockRef<'_>;
-}
-
-/// A stream that notes in its session's activity when bytes come and go.
-#[derive(Debug)]
-pub struct Watched<S: OnSocket> {
-    stream: S,
-    session: Arc<Session>,
-    /// Whether the caller is gone without a word: then none is sent after it, which its machine would only
-    /// answer with a reset.
-    gone: bool,
-}
-
-impl<S: OnSocket> Drop for Watched<S> {
-    fn drop(&mut self) {
-        // Closed as usual, the kernel would go on sending what it has, megabytes of it, for as long as the
-        // caller likes. Closed like this, it forgets that, and resets the connection.
-        if self.session.takes_back() {
-            let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl<S: OnSocket> Watched<S> {
-    /// Watches `stream` for `session`.
-    pub const fn new(stream: S, session: Arc<Session>) -> Self {
-        Self { stream, session, gone: false }
-    }
-
-    /// On HTTP/2, bytes may go all the time, as answers to pings, and nothing of a response among them.
-    fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) && self.session.protocol == Protocol::Http1 {
-            self.session.activity.bytes_go();
-        }
-        written
-    }
-}
-
-impl<S: OnSocket + AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        self.gone |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
-        if buffer.filled().len() > before {
-            self.session.activity.bytes_come();
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl<S: OnSocket + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note_written(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.gone {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note_written(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -1,4 +1,7 @@
 //! Registry of open connections and their activity.
 
 pub mod activity;
+pub mod command;
 pub mod registry;
+pub mod session;
+pub mod watched_stream;

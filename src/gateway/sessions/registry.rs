@@ -7,248 +7,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
-use crate::error::Code;
 use crate::gateway::limits::rate_limit::Origin;
 use crate::gateway::message::headers::AddressHeaders;
-use crate::gateway::mtls::peer::Peer;
-use crate::gateway::mtls::server_config::Protocol;
 use crate::gateway::sessions::activity::Activity;
+use crate::gateway::sessions::command::{Command, CutReason};
+use crate::gateway::sessions::session::{Opening, Session, lock};
 use crate::identity::Identity;
-
-/// What a connection has been told to do; a later order never takes back an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Order {
-    /// Go on.
-    Serve,
-    /// Finish the requests that run, take no others.
-    Drain,
-    /// End now: no further request is answered.
-    Cut(CutReason),
-}
-
-/// Why an open connection is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum CutReason {
-    /// Its certificate, or an issuer's, is past its end.
-    CertificateExpired,
-    /// Its certificate, or an issuer's, has been revoked.
-    CertificateRevoked,
-    /// The caller gave up most of its requests.
-    GivenUp,
-    /// The header of a request did not come to its end in time.
-    HeaderTimeout,
-    /// A person has closed it, on the admin socket.
-    Operator,
-    /// The gateway stops, and the time to finish is over.
-    Shutdown,
-    /// The caller did not take its responses.
-    Stalled,
-    /// What is trusted has changed, and it is not among it any more.
-    TrustChanged,
-}
-
-impl CutReason {
-    /// Those that say that the caller may not be here any more, whatever it does.
-    pub const JUDGEMENTS: [Self; 3] =
-        [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
-
-    /// The code of it, with its class.
-    #[must_use]
-    pub const fn coded(self) -> Code {
-        match self {
-            Self::CertificateExpired => Code::refused("connection.certificate_expired"),
-            Self::CertificateRevoked => Code::refused("connection.certificate_revoked"),
-            Self::GivenUp => Code::refused("connection.given_up"),
-            Self::HeaderTimeout => Code::refused("connection.header_timeout"),
-            Self::Operator => Code::refused("connection.operator"),
-            Self::Shutdown => Code::refused("connection.shutdown"),
-            Self::Stalled => Code::refused("connection.stalled"),
-            Self::TrustChanged => Code::refused("connection.trust_changed"),
-        }
-    }
-
-    /// The code's name.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        self.coded().name()
-    }
-
-    /// Whether it is one of [`CutReason::JUDGEMENTS`].
-    #[must_use]
-    pub fn is_judgement(self) -> bool {
-        Self::JUDGEMENTS.contains(&self)
-    }
-}
-
-/// One open connection.
-#[derive(Debug)]
-pub struct Session {
-    /// Unique in this process.
-    pub id: u64,
-    /// The worker that serves it.
-    pub worker: usize,
-    /// Who is at the other end; `None` for a caller without a certificate.
-    pub peer: Option<Arc<Peer>>,
-    /// The address at the other end.
-    pub remote: SocketAddr,
-    /// The TLS version that was agreed.
-    pub tls_version: &'static str,
-    /// The application protocol that was agreed by ALPN.
-    pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier session.
-    pub resumed: bool,
-    /// What the service behind is told about where the caller connects from.
-    pub address: AddressHeaders,
-    /// Whether it is used.
-    pub activity: Activity,
-    /// How many requests its identity has under way upstream, on all of its connections.
-    requests: Arc<AtomicUsize>,
-    order: Mutex<Order>,
-    /// For the connection's own task.
-    ordered: Notify,
-    /// For every request that is under way.
-    changed: Notify,
-    /// When the reason to cut it was noticed.
-    cut_since: OnceLock<Instant>,
-    ended: AtomicBool,
-    /// Whether what its last response has sent is to be taken back, as far as it can be.
-    takes_back: AtomicBool,
-}
-
-impl Session {
-    /// The last second in which what it stands on holds; without a certificate, the end of time.
-    #[must_use]
-    pub fn expires(&self) -> OffsetDateTime {
-        self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
-    }
-
-    /// Tells the connection what to do, for a reason that was noticed at `noticed`; weaker than what it
-    /// was told before, it changes nothing.
-    ///
-    /// Returns whether it changed anything.
-    pub fn tell(&self, order: Order, noticed: Instant) -> bool {
-        let mut current = lock(&self.order);
-        let stronger = order > *current;
-        if stronger {
-            if let Order::Cut(_) = order {
-                // The first reason counts.
-                let _ = self.cut_since.set(noticed);
-            }
-            *current = order;
-            drop(current);
-            self.ordered.notify_one();
-            self.changed.notify_waiters();
-        }
-        stronger
-    }
-
-    /// Notes that the caller has given a request up; a connection on which little else happens is cut.
-    pub fn request_given_up(&self) {
-        if self.activity.request_given_up() {
-            self.tell(Order::Cut(CutReason::GivenUp), Instant::now());
-        }
-    }
-
-    /// Counts a request that goes upstream until the guard is dropped; `None` when the caller, on all of
-    /// its connections, has `at_most` under way.
-    #[must_use]
-    pub fn begin_request(&self, at_most: usize) -> Option<UnderWay> {
-        UnderWay::begin(&self.requests, at_most)
-    }
-
-    /// Why it is cut, and since when that is known.
-    pub fn cut(&self) -> Option<(CutReason, Instant)> {
-        match self.order() {
-            Order::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
-            _ => None,
-        }
-    }
-
-    /// Notes that its caller may not have the response that is under way any more. On HTTP/2 that is one of
-    /// several, and the connection goes on.
-    pub fn take_back(&self) {
-        if self.protocol == Protocol::Http1 {
-            self.takes_back.store(true, Ordering::Release);
-        }
-    }
-
-    /// Whether what has been sent, and not been taken by the caller, is not for it any more when the
-    /// connection ends.
-    pub fn takes_back(&self) -> bool {
-        let judged = matches!(self.order(), Order::Cut(reason) if reason.is_judgement() || reason == CutReason::Operator);
-        judged || self.takes_back.load(Ordering::Acquire)
-    }
-
-    /// Whether nothing goes over the connection any more.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// Is done when the connection is told something, or the gateway's state has changed, after this
-    /// call, whenever it is polled.
-    pub fn changed(&self) -> Notified<'_> {
-        self.changed.notified()
-    }
-
-    /// What the connection has been told last.
-    pub fn order(&self) -> Order {
-        *lock(&self.order)
-    }
-
-    /// Waits for an order stronger than `heeded`; for the connection's own task only.
-    pub async fn ordered_beyond(&self, heeded: Order) -> Order {
-        loop {
-            let order = self.order();
-            if order > heeded {
-                return order;
-            }
-            self.ordered.notified().await;
-        }
-    }
-}
-
-/// One of so many things that may be under way; dropped, it is over.
-#[derive(Debug)]
-pub struct UnderWay(Arc<AtomicUsize>);
-
-impl UnderWay {
-    /// One more of those that `count` counts; `None` when there are `at_most`.
-    #[must_use]
-    pub fn begin(count: &Arc<AtomicUsize>, at_most: usize) -> Option<Self> {
-        let others = count.fetch_add(1, Ordering::Relaxed);
-        let one = Self(Arc::clone(count));
-        (others < at_most).then_some(one)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What is known of a connection when its handshake is done.
-#[derive(Debug)]
-pub struct Opening {
-    /// Who is at the other end; `None` for a caller without a certificate.
-    pub peer: Option<Arc<Peer>>,
-    /// The address at the other end.
-    pub remote: SocketAddr,
-    /// The TLS version that was agreed.
-    pub tls_version: &'static str,
-    /// The application protocol that was agreed by ALPN.
-    pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier session.
-    pub resumed: bool,
-}
+use crate::mtls::Peer;
 
 /// The sessions of one worker, those that expire first in front.
 type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
@@ -266,7 +37,7 @@ pub struct Registry {
 /// How many connections there are, whatever the certificates.
 #[derive(Debug, Default)]
 struct Counts {
-    of_callers: HashMap<Caller, Standing>,
+    of_callers: HashMap<Caller, ClientCounts>,
 }
 
 /// For whom connections and requests are counted.
@@ -281,7 +52,7 @@ enum Caller {
 
 /// What one caller has.
 #[derive(Debug, Default)]
-struct Standing {
+struct ClientCounts {
     connections: usize,
     requests: Arc<AtomicUsize>,
 }
@@ -322,12 +93,12 @@ impl Registry {
             address: AddressHeaders::new(opening.remote.ip()),
             activity: Activity::new(),
             requests,
-            order: Mutex::new(Order::Serve),
+            command: Mutex::new(Command::Serve),
             ordered: Notify::new(),
             changed: Notify::new(),
             cut_since: OnceLock::new(),
             ended: AtomicBool::new(false),
-            takes_back: AtomicBool::new(false),
+            abort_on_close: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));
@@ -355,12 +126,12 @@ impl Registry {
     }
 
     /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Order) -> Vec<Arc<Session>> {
+    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Command) -> Vec<Arc<Session>> {
         self.shards.iter().flat_map(|shard| tell(lock(shard).values(), noticed, &verdict)).collect()
     }
 
     /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Order) {
+    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Command) {
         if let Some(shard) = self.shards.get(worker) {
             tell(lock(shard).values(), Instant::now(), &verdict);
         }
@@ -376,7 +147,7 @@ impl Registry {
                 let late = now - session.expires().saturating_add(Duration::SECOND);
                 let Ok(late) = std::time::Duration::try_from(late) else { break };
                 let since = instant.checked_sub(late).unwrap_or(instant);
-                if session.tell(Order::Cut(CutReason::CertificateExpired), since) {
+                if session.signal(Command::Cut(CutReason::CertificateExpired), since) {
                     cut.push(Arc::clone(session));
                 }
             }
@@ -436,20 +207,15 @@ impl Drop for Registration {
 fn tell<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
     noticed: Instant,
-    verdict: &impl Fn(&Session) -> Order,
+    verdict: &impl Fn(&Session) -> Command,
 ) -> Vec<Arc<Session>> {
-    sessions.filter(|session| session.tell(verdict(session), noticed)).cloned().collect()
-}
-
-/// A panic in one connection must not end the others, and none of these locks guards an invariant that
-/// a panic could break.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    sessions.filter(|session| session.signal(verdict(session), noticed)).cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mtls::tls::Protocol;
     use crate::x509::testing::{Root, client, now};
     use crate::x509::trust::Purpose;
     use rcgen::SanType;
@@ -464,9 +230,9 @@ mod tests {
             vec![SanType::URI(format!("spiffe://prod/api-user/{name}").try_into().unwrap())];
         let chain = root.bundle().verify(&root.issue(&params), &[], Purpose::Client, now()).unwrap();
         let identity = Identity::of_certificate(&chain.leaf, &"prod".parse().unwrap()).unwrap();
-        let headers = crate::gateway::message::headers::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
+        let headers = crate::mtls::IdentityHeaders::new(&identity, &chain.leaf).unwrap();
         let serial_number = chain.leaf.serial_number;
-        let form = crate::gateway::mtls::identity_form::IdentityForm::Spiffe;
+        let form = crate::mtls::IdentityForm::Spiffe;
         Arc::new(Peer { identity, form, serial_number, expires: chain.expires, headers, chain })
     }
 
@@ -485,14 +251,14 @@ mod tests {
         let registry = Arc::new(Registry::new(1, 10));
         let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
         let session = registration.session();
-        let cut = Order::Cut(CutReason::CertificateRevoked);
-        assert!(session.tell(Order::Drain, Instant::now()) && session.tell(cut, Instant::now()));
+        let cut = Command::Cut(CutReason::CertificateRevoked);
+        assert!(session.signal(Command::Drain, Instant::now()) && session.signal(cut, Instant::now()));
         assert!(
-            !session.tell(cut, Instant::now())
-                && !session.tell(Order::Drain, Instant::now())
-                && !session.tell(Order::Serve, Instant::now())
+            !session.signal(cut, Instant::now())
+                && !session.signal(Command::Drain, Instant::now())
+                && !session.signal(Command::Serve, Instant::now())
         );
-        assert_eq!(session.order(), cut);
+        assert_eq!(session.command(), cut);
     }
 
     #[test]
@@ -503,12 +269,12 @@ mod tests {
             .map(|(w, p)| registry.register(w, opening(p)).unwrap())
             .into();
         let verdict = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
-            "alice" => Order::Cut(CutReason::CertificateRevoked),
-            _ => Order::Serve,
+            "alice" => Command::Cut(CutReason::CertificateRevoked),
+            _ => Command::Serve,
         };
         assert_eq!(registry.sweep(Instant::now(), verdict).len(), 2);
         assert_eq!(registry.sweep(Instant::now(), verdict).len(), 0, "nobody is told twice");
-        assert_eq!(open[2].session().order(), Order::Serve);
+        assert_eq!(open[2].session().command(), Command::Serve);
         drop(open);
         assert_eq!(registry.open(), 0);
     }

@@ -1,206 +1,140 @@
-//! What every judgement rests on: own certificate, trust, revocation, policy, upstreams. Built whole by
-//! one function, checked against itself, and never changed: what is new is a new state. Nothing here waits
-//! for anything but files; keys are the [keyring's](crate::gateway::mtls::keys::opener) business.
+//! Loader of states: reads what the configuration names, checks it, and builds the next state.
+//!
+//! Nothing here waits for anything but files; keys are the business of the [`KeyOpener`].
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-use rustls::ServerConfig;
 use time::OffsetDateTime;
 
+use super::error::StateError;
+use super::keys::LoadedKeys;
+use super::snapshot::{Credentials, ListenerEntry, RevocationSources, Settings, State};
 use crate::clock::Clock;
-use crate::error::{Code, Coded};
-use crate::files::{self, FileError, SMALL_FILE};
-use crate::gateway::config::{self, Config, KeySource, Listener, Resumption, Revocation, Trust};
-use crate::gateway::mtls::crl::files::{self as crl_files, CrlFiles, Held};
-use crate::gateway::mtls::crl::store::PushedCrls;
-use crate::gateway::mtls::keys::opener::{FoundKeys, Keyring, Standing};
-use crate::gateway::mtls::resumption::{Resumable, Sessions};
-use crate::gateway::mtls::server_certificate::{OwnCertificate, OwnFault};
-use crate::gateway::mtls::server_config::{self, TlsError};
-use crate::gateway::mtls::server_name::OwnNames;
-use crate::gateway::mtls::verifier::{Crls, ListenerVerifier, PeerVerifier};
-use crate::gateway::policy::{Caller, Policy};
-use crate::gateway::upstream::assertion::{AssertionError, Assertions};
+use crate::error::{Coded, with_causes};
+use crate::files::{self, SMALL_FILE};
+use crate::gateway::config::{self, Config, Resumption, Revocation, Trust};
+use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::{Deadlines, Upstream};
-use crate::keys::KeyError;
-use crate::revocation::{Crl, CrlError, RevocationSet};
-use crate::x509::trust::{TrustBundle, TrustError};
-use crate::x509::{KeyIdentifier, X509Error};
+use crate::mtls::crl::{CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, newer_in_files};
+use crate::mtls::keys::{KeyOpener, KeyProgress};
+use crate::mtls::tls::{
+    ClientVerifier, ResumptionStore, ServerNames, TlsError, VerifiedResumption, server_config,
+};
+use crate::mtls::{
+    Listener, PeerVerifier, ServerCertificate, ServerCertificateError, ServerCertificateFault,
+};
+use crate::revocation::{Crl, RevocationSet};
+use crate::x509::KeyIdentifier;
+use crate::x509::trust::TrustBundle;
 
-/// Everything that a reload replaces.
-#[derive(Debug)]
-pub struct State {
-    /// Counts the states of this process, from 1.
-    pub generation: u64,
-    /// When what it brings was noticed.
-    pub noticed: Instant,
-    /// How connections are accepted, for each listener of the configuration in its order.
-    pub entries: Vec<Entry>,
-    /// Whom to let in.
-    pub verifier: Arc<PeerVerifier>,
-    /// Who may make which call.
-    pub policy: Arc<Policy>,
-    /// A policy that is asked too, and not heeded.
-    pub shadow: Option<Arc<Policy>>,
-    /// The services behind, as the policy numbers them.
-    pub upstreams: Vec<Arc<Upstream>>,
-    /// Who may push CRLs and ask for the status.
-    pub operators: Vec<Caller>,
-    /// What signs for the services behind; `None` where nothing is signed.
-    pub assertions: Option<Arc<Assertions>>,
-    /// The gateway's own certificate.
-    pub own: OwnCertificate,
-    /// The key of the trust anchor that it chains to.
-    own_anchor: KeyIdentifier,
-    /// Where pushed CRLs are kept, and which were the newest.
-    pub pushed: Option<PushedCrls>,
-    /// The files that it was loaded from.
-    pub files: Vec<PathBuf>,
-    /// Where its trust anchors and CRLs are read from.
-    trust: Trust,
-    /// What the CRL files held.
-    held: Held,
-    /// Where the configuration has the keys.
-    pub keys: Vec<KeySource>,
-    resumption: Resumption,
-}
-
-/// How connections are accepted at one listener.
-#[derive(Debug)]
-pub struct Entry {
-    /// What is asked of callers there.
-    pub listener: Listener,
-    /// The same, for rustls.
-    pub tls: Arc<ServerConfig>,
-}
-
-impl State {
-    /// Notes where a restart finds it which CRLs are in force. That this fails is told, and keeps none of
-    /// them out: what is revoked now comes before what a restart may bring.
-    pub fn record_crls(&self) {
-        if let (Some(pushed), Some(crls)) = (&self.pushed, self.verifier.revocation())
-            && let Err(error) = pushed.record(&crls.set)
-        {
-            tracing::error!(
-                code = error.code(),
-                "after a restart, an older CRL could be taken, since the newest cannot be noted: {}",
-                crate::error::with_causes(&error)
-            );
-        }
-    }
-}
-
-/// Builds states: what is the same for all states of a process.
+/// Builder of states, with what is the same for all states of a process.
 #[derive(Debug)]
 pub struct Loader {
     clock: Arc<dyn Clock>,
     every_upstream: Option<SocketAddr>,
     workers: usize,
-    sessions: Arc<Sessions>,
-    keyring: Keyring,
+    sessions: Arc<ResumptionStore>,
+    key_opener: KeyOpener,
 }
 
 impl Loader {
-    /// For a gateway of `workers` workers; `every_upstream` stands in for every configured upstream.
+    /// Loader for a gateway of `workers` workers. `every_upstream` replaces the address of every upstream.
     #[must_use]
     pub fn new(
         clock: Arc<dyn Clock>,
         every_upstream: Option<SocketAddr>,
         workers: usize,
-        keyring: Keyring,
+        key_opener: KeyOpener,
     ) -> Self {
-        Self { clock, every_upstream, workers, sessions: Arc::default(), keyring }
+        Self { clock, every_upstream, workers, sessions: Arc::default(), key_opener }
     }
 
-    /// What opens our keys.
+    /// Opener of the private keys.
     #[must_use]
-    pub const fn keyring(&self) -> &Keyring {
-        &self.keyring
+    pub const fn key_opener(&self) -> &KeyOpener {
+        &self.key_opener
     }
 
-    /// The first state: everything that `config` names is loaded, and our own certificate held to the
-    /// rules that callers are held to. Waits for the keys.
+    /// Load the first state. Waits for the keys.
     ///
     /// # Errors
     /// [`StateError`] with the first file or rule that fails.
     pub fn first(&self, config: &Config) -> Result<State, StateError> {
         loop {
-            self.keyring.wait_for(config)?;
-            let mut keys = self.keyring.find(config, None, None)?;
-            match std::mem::take(&mut keys.standing) {
-                Standing { failed: Some(error), .. } => return Err(error),
-                // Replaced just now.
-                Standing { awaited: true, .. } => {}
-                Standing { .. } => return self.load(config, None, keys),
+            self.key_opener.wait_for(config.keys())?;
+            let mut keys = LoadedKeys::find(&self.key_opener, config, None, None)?;
+            match std::mem::take(&mut keys.progress) {
+                KeyProgress { failed: Some(error), .. } => return Err(error.into()),
+                // The key file was replaced since the wait.
+                KeyProgress { pending: true, .. } => {}
+                KeyProgress { .. } => return self.load(config, None, keys),
             }
         }
     }
 
-    /// What can be judged by, but not shown to anybody: the first state without the keys.
+    /// Load a first state without private keys, for decisions without connections.
     ///
     /// # Errors
     /// As [`Loader::first`].
     pub fn without_keys(&self, config: &Config) -> Result<State, StateError> {
-        self.load(config, None, FoundKeys::none())
+        self.load(config, None, LoadedKeys::none())
     }
 
-    /// How far the keys of `config` have come, those that `previous` has included.
+    /// Look for the keys of `config`; those of `previous` count as in force.
     ///
     /// # Errors
-    /// As [`Keyring::find`].
-    pub fn find_keys(&self, config: &Config, previous: &State) -> Result<FoundKeys, StateError> {
-        let identity = previous.own.key.as_ref().map(|key| key.fingerprint);
-        let assertion = previous.assertions.as_ref().and_then(|assertions| assertions.key_fingerprint());
-        self.keyring.find(config, identity, assertion)
+    /// [`StateError::Key`] as [`KeyOpener::find`].
+    pub fn find_keys(&self, config: &Config, previous: &State) -> Result<LoadedKeys, StateError> {
+        let credentials = &previous.credentials;
+        let identity = credentials.own.key.as_ref().map(|key| key.fingerprint);
+        let assertion = credentials.assertions.as_ref().and_then(|signer| signer.key_fingerprint());
+        Ok(LoadedKeys::find(&self.key_opener, config, identity, assertion)?)
     }
 
-    /// The state after `previous`, loaded in the same way, with what there is of `keys`: where one is
-    /// missing, what `previous` has stays. No CRL of it is older than the one in force.
+    /// Load the state after `previous` with the keys that are open. While a key is pending, what `previous` has
+    /// stays. No CRL is older than the one in force.
     ///
     /// # Errors
     /// [`StateError`]; then `previous` should stay in force.
-    pub fn next(&self, config: &Config, previous: &State, keys: FoundKeys) -> Result<State, StateError> {
+    pub fn next(&self, config: &Config, previous: &State, keys: LoadedKeys) -> Result<State, StateError> {
         self.load(config, Some(previous), keys)
     }
 
     /// `previous` with other CRLs.
     ///
     /// # Errors
-    /// [`StateError`] when our own certificate does not hold under them.
-    pub fn with_revocation(&self, previous: &State, crls: Crls) -> Result<State, StateError> {
+    /// [`StateError`] if the own certificate is refused under them.
+    pub fn with_revocation(&self, previous: &State, crls: CrlsInForce) -> Result<State, StateError> {
         let verifier = previous.verifier.with(previous.verifier.trust().clone(), Some(crls));
-        self.build(Some(previous), Parts::of(previous, verifier))
+        self.build(Some(previous), Candidate::of(previous, verifier))
     }
 
-    /// `previous` without the trust anchors that its files, or those of `config`, have no more, and with
-    /// whatever newer CRLs they hold: no root, no authority, no policy comes in by it. What cannot be read
-    /// or relied on is passed over. `None` where there is nothing of either.
+    /// `previous` restricted: without the trust anchors that the bundle of `config`, or its own, no longer has, and
+    /// with newer CRLs from the files. Nothing is added: no anchor, authority or route. Files that cannot be read or
+    /// verified are passed over. `None` if nothing changes.
     ///
-    /// The anchor of our own certificate stays: to take it away is half of a change, whose other half is
-    /// another certificate.
+    /// The trust anchor of the own certificate stays until there is another certificate.
     ///
     /// # Errors
     /// As [`Loader::with_revocation`].
-    pub fn narrowed(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
+    pub fn restricted(&self, previous: &State, config: Option<&Config>) -> Result<Option<State>, StateError> {
         let (at, before) = (self.clock.now(), previous.verifier.trust());
-        let files = config.map_or(&previous.trust, |config| &config.trust);
+        let files = config.map_or(&previous.settings.trust, |config| &config.trust);
         let bundle =
             files::check_write_protected(&files.bundle).ok().and_then(|()| load_trust(files, at).ok());
         let trusts = |bundle: &TrustBundle, key: &KeyIdentifier| bundle.anchor(key).is_some();
-        // Nothing of it left is another cluster, and no distrust.
-        let is_ours =
+        // A bundle without any anchor in force is another cluster's by mistake, not a removal.
+        let same_cluster =
             |bundle: &TrustBundle| !before.restricted_to(|key| trusts(bundle, key)).anchors().is_empty();
-        let trust = match bundle.filter(is_ours) {
+        let trust = match bundle.filter(same_cluster) {
             Some(bundle) => {
                 let own = &previous.own_anchor;
                 if trusts(before, own) && !trusts(&bundle, own) {
                     tracing::error!(
                         anchor = %own,
-                        "a root has been removed that the gateway's own certificate chains to: it stays trusted \
-                         until there is a certificate of another"
+                        "trust anchor of the gateway's own certificate was removed from the bundle: it stays trusted \
+                         until the certificate is replaced"
                     );
                 }
                 before.restricted_to(|key| key == own || trusts(&bundle, key))
@@ -209,11 +143,11 @@ impl Loader {
         };
         let versions = |set: &RevocationSet| set.crls().map(Crl::version).collect::<Vec<_>>();
         let known = previous.verifier.revocation();
-        let (mut crls, mut held) = (None, previous.held.clone());
+        let (mut crls, mut last_seen) = (None, previous.revocation.last_seen.clone());
         if let Some(known) = known {
             let paths = files.revocation.paths();
-            let (set, now_held) = crl_files::newer_than(known, paths, &trust, &previous.held, at);
-            (crls, held) = (Some(Crls { set, grace: known.grace }), now_held);
+            let (set, now_seen) = newer_in_files(known, paths, &trust, &last_seen, at);
+            (crls, last_seen) = (Some(CrlsInForce { set, grace: known.grace }), now_seen);
         }
         let same_crls =
             crls.as_ref().map(|crls| versions(&crls.set)) == known.map(|crls| versions(&crls.set));
@@ -221,130 +155,149 @@ impl Loader {
             return Ok(None);
         }
         let verifier = previous.verifier.with(trust, crls);
-        self.build(Some(previous), Parts { held, ..Parts::of(previous, verifier) }).map(Some)
+        let revocation = Arc::new(RevocationSources { last_seen, ..(*previous.revocation).clone() });
+        self.build(Some(previous), Candidate { revocation, ..Candidate::of(previous, verifier) }).map(Some)
     }
 
-    fn load(&self, config: &Config, previous: Option<&State>, keys: FoundKeys) -> Result<State, StateError> {
+    fn load(&self, config: &Config, previous: Option<&State>, keys: LoadedKeys) -> Result<State, StateError> {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
         warn_of_unknown_issuers(&config.trust, &trust);
-        let pushed = config
-            .state_directory
-            .as_deref()
-            .map(|directory| PushedCrls::in_directory(directory, Arc::clone(&self.clock)));
-        let mut held = Held::default();
-        let crls = match &config.trust.revocation {
-            Revocation::Crls { paths, grace, .. } => {
-                let refused = |source| StateError::Crl { paths: paths.clone(), source: Box::new(source) };
-                let kept = pushed.as_ref().map(|pushed| pushed.load(&trust, at)).transpose()?;
-                let before = previous.map(|previous| previous.held.clone()).unwrap_or_default();
-                let read = CrlFiles::read(paths, &trust, at)?;
-                let (mut set, now_held) = read.newest_with(kept.unwrap_or_default(), &trust, &before)?;
-                held = now_held;
-                if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
-                    set = current.set.succeeded_by(set).map_err(refused)?;
-                }
-                if let Some(pushed) = &pushed {
-                    pushed.check(&set)?;
-                }
-                Some(Crls { set, grace: time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX) })
-            }
-            Revocation::Disabled => {
-                tracing::warn!("revocation is disabled: a revoked certificate is as good as any");
-                None
-            }
-        };
-        let own =
-            OwnCertificate::load(&config.identity, keys.identity, previous.map(|previous| &previous.own))?;
+        let (crls, revocation) = self.load_crls(config, &trust, previous, at)?;
+        let before = previous.map(|previous| &previous.credentials);
+        let own = ServerCertificate::load(
+            &config.identity.certificate,
+            keys.identity,
+            before.map(|before| &before.own),
+        )?;
         let trust_domain = match &config.trust_domain {
             Some(configured) => configured.clone(),
             None => own.claimed_trust_domain()?,
         };
         let assertions = config.assertion.as_ref().map(|assertion| {
-            let before = previous.map(|previous| previous.assertions.as_deref());
+            let before = before.map(|before| before.assertions.as_deref());
             Assertions::load(assertion, keys.assertion, &trust_domain, before, at)
         });
+        let assertions = assertions.transpose()?.flatten().map(Arc::new);
         self.build(
             previous,
-            Parts {
-                listeners: match previous {
-                    // They are bound, and a listener is known by its number.
-                    Some(previous) => previous.entries.iter().map(|entry| entry.listener).collect(),
-                    None => config.listen.clone(),
-                },
+            Candidate {
+                settings: Arc::new(self.settings(config, previous)),
                 verifier: PeerVerifier::new(trust, crls, trust_domain, config.trust.issuers.clone()),
-                policy: Arc::new(config.policy.clone()),
-                shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
-                upstreams: self.upstreams(config, previous),
-                operators: config.operators.clone(),
-                assertions: assertions.transpose()?.flatten().map(Arc::new),
-                own,
-                pushed,
-                files: config.files(),
-                trust: config.trust.clone(),
-                held,
-                keys: config.keys().cloned().collect(),
-                resumption: config.resumption,
+                credentials: Arc::new(Credentials { own, assertions }),
+                revocation: Arc::new(revocation),
             },
         )
     }
 
-    /// What every state goes through, whatever it was made from.
-    fn build(&self, previous: Option<&State>, parts: Parts) -> Result<State, StateError> {
+    fn settings(&self, config: &Config, previous: Option<&State>) -> Settings {
+        Settings {
+            listeners: previous
+                .map_or_else(|| config.listen.clone(), |previous| previous.settings.listeners.clone()),
+            policy: Arc::new(config.policy.clone()),
+            shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
+            upstreams: self.upstreams(config, previous),
+            operators: config.operators.clone(),
+            files: config.files(),
+            keys: config.keys().cloned().collect(),
+            trust: config.trust.clone(),
+            resumption: config.resumption,
+        }
+    }
+
+    /// CRLs from the files and the store, never older than those in force or on record.
+    fn load_crls(
+        &self,
+        config: &Config,
+        trust: &TrustBundle,
+        previous: Option<&State>,
+        at: OffsetDateTime,
+    ) -> Result<(Option<CrlsInForce>, RevocationSources), CrlLoadError> {
+        let store = config.state_directory.as_deref();
+        let store = store.map(|directory| CrlStore::in_directory(directory, Arc::clone(&self.clock)));
+        let Revocation::Crls { paths, grace, .. } = &config.trust.revocation else {
+            tracing::warn!("revocation checking is disabled: revoked certificates will be accepted");
+            return Ok((None, RevocationSources { store, last_seen: LastSeenCrls::default() }));
+        };
+        let pushed = store.as_ref().map(|store| store.load(trust, at)).transpose()?;
+        let before = previous.map(|previous| previous.revocation.last_seen.clone()).unwrap_or_default();
+        let read = CrlFiles::read(paths, trust, at)?;
+        let (mut set, last_seen) = read.newest_with(pushed.unwrap_or_default(), trust, &before)?;
+        if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
+            let refused = |source| CrlLoadError::Refused { paths: paths.clone(), source: Box::new(source) };
+            set = current.set.succeeded_by(set).map_err(refused)?;
+        }
+        if let Some(store) = &store {
+            store.check(&set)?;
+        }
+        let grace = time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX);
+        Ok((Some(CrlsInForce { set, grace }), RevocationSources { store, last_seen }))
+    }
+
+    /// Last step for every state, whatever it was made from.
+    fn build(&self, previous: Option<&State>, candidate: Candidate) -> Result<State, StateError> {
         let at = self.clock.now();
-        parts.check_crls(previous, at)?;
-        let own_anchor = match parts.own.check(&parts.verifier, &parts.listeners, at) {
+        candidate.check_crls(previous, at)?;
+        let Candidate { settings, verifier, credentials, revocation } = &candidate;
+        let own_anchor = match credentials.own.check(verifier, &settings.listeners, at) {
             Ok(anchor) => anchor,
             Err(error) => {
-                let previous = previous.filter(|previous| parts.may_go_on(previous, &error, at));
-                let Some(previous) = previous else { return Err(error) };
-                tracing::error!(code = error.code(), "{}", crate::error::with_causes(&error));
+                let previous =
+                    previous.filter(|previous| candidate.may_keep_certificate(previous, &error, at));
+                let Some(previous) = previous else { return Err(error.into()) };
+                tracing::error!(code = error.code(), "{}", with_causes(&error));
                 previous.own_anchor.clone()
             }
         };
-        let verifier = Arc::new(parts.verifier);
-        let entry = |listener: Listener| {
-            let accepts = ListenerVerifier { verifier: Arc::clone(&verifier), listener };
-            let resumable = match parts.resumption {
-                Resumption::Disabled => None,
-                Resumption::MaxAge(max_age) => Some(Resumable {
-                    sessions: Arc::clone(&self.sessions),
-                    verifier: Arc::clone(&verifier),
-                    listener,
-                    clock: Arc::clone(&self.clock),
-                    max_age,
-                }),
-            };
-            // Nobody can be let in without a key to show.
-            let Some(key) = &parts.own.key else { return Ok(None) };
-            let own = OwnNames::new(Arc::clone(&key.certified), &parts.own.leaf);
-            let tls = server_config::server_config(own, accepts, Arc::clone(&self.clock), resumable)?;
-            Ok(Some(Entry { listener, tls: Arc::new(tls) }))
+        let (settings, credentials, revocation) =
+            (Arc::clone(settings), Arc::clone(credentials), Arc::clone(revocation));
+        let verifier = Arc::new(candidate.verifier);
+        // Without a key, no handshake is possible.
+        let entries = match &credentials.own.key {
+            Some(key) => {
+                let entry = |listener: &Listener| {
+                    let names = ServerNames::new(Arc::clone(&key.certified), &credentials.own.leaf);
+                    self.entry(names, *listener, &verifier, settings.resumption)
+                };
+                settings.listeners.iter().map(entry).collect::<Result<_, TlsError>>()?
+            }
+            None => Vec::new(),
         };
-        let entries = parts.listeners.iter().filter_map(|listener| entry(*listener).transpose());
-        let entries = entries.collect::<Result<_, TlsError>>()?;
         Ok(State {
             generation: previous.map_or(1, |previous| previous.generation + 1),
-            noticed: Instant::now(),
+            noticed: self.clock.monotonic(),
             entries,
             verifier,
-            policy: parts.policy,
-            shadow: parts.shadow,
-            upstreams: parts.upstreams,
-            operators: parts.operators,
-            assertions: parts.assertions,
-            own: parts.own,
+            settings,
+            credentials,
+            revocation,
             own_anchor,
-            pushed: parts.pushed,
-            files: parts.files,
-            trust: parts.trust,
-            held: parts.held,
-            keys: parts.keys,
-            resumption: parts.resumption,
         })
     }
 
-    /// The upstreams of `config`; those that have not changed stay, with their connections.
+    fn entry(
+        &self,
+        names: ServerNames,
+        listener: Listener,
+        verifier: &Arc<PeerVerifier>,
+        resumption: Resumption,
+    ) -> Result<ListenerEntry, TlsError> {
+        let accepts = ClientVerifier::new(Arc::clone(verifier), listener);
+        let resumption = match resumption {
+            Resumption::Disabled => None,
+            Resumption::MaxAge(max_age) => Some(VerifiedResumption {
+                sessions: Arc::clone(&self.sessions),
+                verifier: Arc::clone(verifier),
+                listener,
+                clock: Arc::clone(&self.clock),
+                max_age,
+            }),
+        };
+        let tls = server_config(names, accepts, Arc::clone(&self.clock), resumption)?;
+        Ok(ListenerEntry { listener, tls: Arc::new(tls) })
+    }
+
+    /// Upstreams of `config`. An upstream that has not changed is kept, with its connections.
     fn upstreams(&self, config: &Config, previous: Option<&State>) -> Vec<Arc<Upstream>> {
         let upstream = |configured: &config::Upstream| {
             let (host, port) = match self.every_upstream {
@@ -354,86 +307,74 @@ impl Loader {
             let deadlines =
                 Deadlines { connect: configured.connect_timeout, response: configured.response_timeout };
             let next = Upstream::new(&configured.name, &host, port, deadlines, self.workers);
-            let same =
-                previous.into_iter().flat_map(|previous| &previous.upstreams).find(|old| old.is_like(&next));
+            let same = previous
+                .into_iter()
+                .flat_map(|previous| &previous.settings.upstreams)
+                .find(|old| old.is_like(&next));
             same.map_or_else(|| Arc::new(next), Arc::clone)
         };
         config.upstreams.iter().map(upstream).collect()
     }
 }
 
-/// What a state is made of, before it has been checked.
-struct Parts {
-    listeners: Vec<Listener>,
+/// Parts of a state that has not been checked yet.
+struct Candidate {
+    settings: Arc<Settings>,
     verifier: PeerVerifier,
-    policy: Arc<Policy>,
-    shadow: Option<Arc<Policy>>,
-    upstreams: Vec<Arc<Upstream>>,
-    operators: Vec<Caller>,
-    assertions: Option<Arc<Assertions>>,
-    own: OwnCertificate,
-    pushed: Option<PushedCrls>,
-    files: Vec<PathBuf>,
-    trust: Trust,
-    held: Held,
-    keys: Vec<KeySource>,
-    resumption: Resumption,
+    credentials: Arc<Credentials>,
+    revocation: Arc<RevocationSources>,
 }
 
-impl Parts {
-    /// Those of `previous`, with another verifier.
+impl Candidate {
+    /// The parts of `previous` with another verifier.
     fn of(previous: &State, verifier: PeerVerifier) -> Self {
         Self {
-            listeners: previous.entries.iter().map(|entry| entry.listener).collect(),
+            settings: Arc::clone(&previous.settings),
             verifier,
-            policy: Arc::clone(&previous.policy),
-            shadow: previous.shadow.clone(),
-            upstreams: previous.upstreams.clone(),
-            operators: previous.operators.clone(),
-            assertions: previous.assertions.clone(),
-            own: previous.own.clone(),
-            pushed: previous.pushed.clone(),
-            files: previous.files.clone(),
-            trust: previous.trust.clone(),
-            held: previous.held.clone(),
-            keys: previous.keys.clone(),
-            resumption: previous.resumption,
+            credentials: Arc::clone(&previous.credentials),
+            revocation: Arc::clone(&previous.revocation),
         }
     }
 
-    /// Refuses a CRL that is past its end, unless it is in force already: its issuer's callers are kept
-    /// out, and what changes for those of other issuers must not wait for it.
-    fn check_crls(&self, previous: Option<&State>, at: OffsetDateTime) -> Result<(), StateError> {
+    /// Refuse an expired CRL, unless it is in force already: its issuer's clients are refused, and changes that
+    /// concern other issuers must not wait for it.
+    fn check_crls(&self, previous: Option<&State>, at: OffsetDateTime) -> Result<(), CrlLoadError> {
         let Some(crls) = self.verifier.revocation() else { return Ok(()) };
         let current = previous.and_then(|previous| previous.verifier.revocation());
         for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
             let current = current.and_then(|current| current.set.crl(&stale.issuer));
             if current.is_none_or(|current| current.sha256 != stale.sha256) {
                 let (issuer, next_update) = (stale.issuer.clone(), stale.next_update);
-                return Err(StateError::CrlExpired { issuer, next_update });
+                return Err(CrlLoadError::Expired { issuer, next_update });
             }
-            tracing::error!(issuer = %stale.issuer, "the CRL has expired: its issuer's callers are refused");
+            tracing::error!(issuer = %stale.issuer, "CRL has expired: clients of its issuer are refused");
         }
         Ok(())
     }
 
-    /// Whether `error`, which is what our own certificate meets with, is no reason to stay with `previous`:
-    /// the certificate is in force as it is, and what is wrong with it is that it has been revoked, or
-    /// nothing that these parts bring. Or else whoever has stolen it could keep out the list that ends it,
-    /// and a gateway whose certificate has run out would not learn whom else to turn away.
-    fn may_go_on(&self, previous: &State, error: &StateError, at: OffsetDateTime) -> bool {
-        let is_revoked = matches!(error, StateError::OwnCertificate { why: OwnFault::Revoked, .. });
-        let is_no_news = || {
-            let before = self.own.check(&previous.verifier, &self.listeners, at);
+    /// Whether the own certificate may stay in force although it is refused with `error`: if it has been revoked, or
+    /// if it was refused for the same reason before. Otherwise a thief of the key could block the CRL that revokes it,
+    /// and a gateway whose certificate has expired would miss further revocations.
+    fn may_keep_certificate(
+        &self,
+        previous: &State,
+        error: &ServerCertificateError,
+        at: OffsetDateTime,
+    ) -> bool {
+        let own = &self.credentials.own;
+        let revoked =
+            matches!(error, ServerCertificateError::Refused { why: ServerCertificateFault::Revoked, .. });
+        let refused_before = || {
+            let before = own.check(&previous.verifier, &self.settings.listeners, at);
             before.is_err_and(|before| before.code() == error.code())
         };
-        self.own.chain == previous.own.chain
+        own.chain == previous.credentials.own.chain
             && self.verifier.trust().anchor(&previous.own_anchor).is_some()
-            && (is_revoked || is_no_news())
+            && (revoked || refused_before())
     }
 }
 
-/// The trust anchors, and the authorities below them that have CRLs of their own.
+/// Trust anchors, and the intermediate authorities that have CRLs of their own.
 fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
     let path = &trust.bundle;
     let bundle = TrustBundle::from_pem(&files::read(path, SMALL_FILE)?, at)
@@ -446,143 +387,10 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
     }
 }
 
-/// Tells of issuers that `trust.issuers` binds to roles and that are not known: nobody gets in by that, and
-/// somebody may have meant another one.
+/// Warn of issuers in `trust.issuers` that are not known: they have no effect, and may be a typing error.
 fn warn_of_unknown_issuers(configured: &Trust, trust: &TrustBundle) {
     let known = |issuer: &KeyIdentifier| trust.authorities().any(|(known, _)| known == issuer);
     for issuer in configured.issuers.listed().filter(|issuer| !known(issuer)) {
-        tracing::warn!(%issuer, "`trust.issuers` has a key that neither `bundle` nor `intermediates` has");
-    }
-}
-
-/// Why a state cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The key that signs for the services behind cannot be used.
-    #[error(transparent)]
-    Assertion(#[from] AssertionError),
-    /// The gateway's own certificate cannot be read.
-    #[error("the gateway's certificate {} cannot be read", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: X509Error,
-    },
-    /// A CRL is not to be believed, or one is missing.
-    #[error("the CRL {} is refused", names(paths))]
-    Crl {
-        /// The files.
-        paths: Vec<PathBuf>,
-        /// What is wrong.
-        source: Box<CrlError>,
-    },
-    /// A CRL is past its end: nobody knows who has been revoked since.
-    #[error("the CRL of issuer {issuer} expired at {}", crate::clock::rfc3339(*next_update))]
-    CrlExpired {
-        /// Whose it is.
-        issuer: KeyIdentifier,
-        /// When its successor was due.
-        next_update: OffsetDateTime,
-    },
-    /// What says which CRL was the newest cannot be understood.
-    #[error("the record {} of the newest CRL is damaged", path.display())]
-    DamagedRecord {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file cannot be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The authorities below the trust anchors are refused.
-    #[error("the file of intermediate authorities {} is refused", path.display())]
-    Intermediates {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: Box<TrustError>,
-    },
-    /// A key of the gateway's cannot be opened.
-    #[error("the gateway's key {} cannot be opened", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: Box<KeyError>,
-    },
-    /// A key of the gateway's could not be opened in time.
-    #[error("the gateway's key {} could not be opened within {waited}", path.display())]
-    KeyTimeout {
-        /// The file.
-        path: PathBuf,
-        /// How long was waited.
-        waited: String,
-        /// Why not, the last time.
-        source: Box<KeyError>,
-    },
-    /// The gateway's own certificate does not fit its cluster.
-    #[error("the gateway's own certificate {} is refused", path.display())]
-    OwnCertificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        why: OwnFault,
-    },
-    /// A newer CRL than one of these has been in force here.
-    #[error("a CRL is not the newest that has been in force, as {} says", path.display())]
-    Superseded {
-        /// What says so.
-        path: PathBuf,
-        /// By which.
-        source: CrlError,
-    },
-    /// Certificate and key make no TLS configuration.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The trust bundle is refused.
-    #[error("the trust bundle {} is refused", path.display())]
-    Trust {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TrustError,
-    },
-}
-
-fn names(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-impl StateError {
-    pub(crate) fn key(source: &KeySource, error: KeyError) -> Self {
-        Self::Key { path: source.path.clone(), source: Box::new(error) }
-    }
-
-    /// Whether the same may well succeed later without anybody changing anything here.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Key { source, .. } if source.is_temporary())
-    }
-}
-
-impl Coded for StateError {
-    fn coded(&self) -> Code {
-        match self {
-            Self::Assertion(error) => error.coded(),
-            Self::Certificate { source, .. } => source.coded(),
-            Self::Crl { source, .. } => source.coded(),
-            Self::Superseded { source, .. } => source.coded(),
-            Self::DamagedRecord { .. } => Code::refused("crl.record_damaged"),
-            Self::CrlExpired { .. } => Code::refused("revocation.crl_expired"),
-            Self::File(error) => error.coded(),
-            Self::Intermediates { source, .. } => source.coded(),
-            Self::Key { source, .. } => source.coded(),
-            Self::KeyTimeout { source, .. } => source.coded(),
-            Self::OwnCertificate { why, .. } => why.coded(),
-            Self::Tls(error) => error.coded(),
-            Self::Trust { source, .. } => source.coded(),
-        }
+        tracing::warn!(%issuer, "issuer in `trust.issuers` is in neither `bundle` nor `intermediates`");
     }
 }

@@ -1,3 +1,11 @@
-//! Everything that a reload replaces, built whole and swapped atomically.
+//! Gateway state: everything that a reload replaces, built whole, checked against itself, swapped atomically.
 
-pub mod loader;
+mod error;
+mod keys;
+mod loader;
+mod snapshot;
+
+pub use error::StateError;
+pub use keys::LoadedKeys;
+pub use loader::Loader;
+pub use snapshot::{Credentials, ListenerEntry, RevocationSources, Settings, State};

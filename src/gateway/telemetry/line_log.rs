@@ -5,12 +5,11 @@
 //! reading costs lines, never requests, never memory, and not the end of the process; how many were lost,
 //! to it or to a disk that is full, is counted, and said in the log itself once it is written again.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use serde::Serialize;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::limits::rate_limit::{Allowance, Budgets, Origin};
+use crate::gateway::limits::rate_limit::{Origin, Quota, RateLimiter};
 
 /// The time in which so many lines are written.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,10 +23,10 @@ const OF_ALL: u32 = 1_200;
 
 /// What has been told, and what has not.
 #[derive(Debug)]
-pub struct Flood {
+pub struct LogRateLimit {
     begun: Instant,
-    addresses: Budgets,
-    all: Allowance,
+    addresses: RateLimiter,
+    all: Quota,
     counts: Mutex<Counts>,
     untold: AtomicU64,
 }
@@ -39,14 +39,14 @@ struct Counts {
     untold: BTreeMap<&'static str, u64>,
 }
 
-impl Flood {
+impl LogRateLimit {
     /// Nothing has been told.
     #[must_use]
     pub fn new() -> Self {
         Self {
             begun: Instant::now(),
-            addresses: Budgets::new(Allowance::new(OF_ADDRESS, MINUTE)),
-            all: Allowance::new(OF_ALL, MINUTE),
+            addresses: RateLimiter::new(Quota::new(OF_ADDRESS, MINUTE)),
+            all: Quota::new(OF_ALL, MINUTE),
             counts: Mutex::default(),
             untold: AtomicU64::new(0),
         }
@@ -81,7 +81,7 @@ impl Flood {
     }
 }
 
-impl Default for Flood {
+impl Default for LogRateLimit {
     fn default() -> Self {
         Self::new()
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_address_that_floods_does_not_hide_another_one() {
-        let flood = Flood::new();
+        let flood = LogRateLimit::new();
         let now = Instant::now();
         let [flooding, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
         let told = (0..10_000).filter(|_| flood.may_tell(flooding, "tls.closed", now)).count();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn all_addresses_together_have_so_many_lines_and_no_more() {
-        let flood = Flood::new();
+        let flood = LogRateLimit::new();
         let now = Instant::now();
         let addresses = (0..100_000_u32).map(|number| IpAddr::from(number.to_be_bytes()));
         assert_eq!(addresses.filter(|address| flood.may_tell(*address, "tls.closed", now)).count(), 1_200);

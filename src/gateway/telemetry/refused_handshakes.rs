@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::gateway::telemetry::sinks::{HandshakeRefused, Timestamp};
+use crate::gateway::telemetry::events::{HandshakeRefused, Timestamp};
 use crate::x509::pem::pem;
 
 /// How many are kept.
@@ -14,7 +14,7 @@ const KEPT: usize = 100;
 
 /// The last of them.
 #[derive(Debug, Default)]
-pub struct Rejected(Mutex<VecDeque<(Timestamp, HandshakeRefused)>>);
+pub struct RefusedHandshakes(Mutex<VecDeque<(Timestamp, HandshakeRefused)>>);
 
 /// A refused handshake, as it is shown.
 #[derive(Debug, Serialize)]
@@ -26,7 +26,7 @@ pub struct Rejection {
     certificate: Option<String>,
 }
 
-impl Rejected {
+impl RefusedHandshakes {
     /// Keeps one, in the place of the oldest.
     pub fn keep(&self, time: Timestamp, refused: HandshakeRefused) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,10 +22,10 @@ use crate::gateway::config::Assertion;
 use crate::gateway::message::framing::Host;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_id::RequestId;
-use crate::gateway::mtls::keys::opener::Found;
-use crate::gateway::mtls::peer::Peer;
 use crate::identity::{Identity, Name, Role, TrustDomain};
 use crate::keys::{KeyError, PrivateKey};
+use crate::mtls::Peer;
+use crate::mtls::keys::LoadedKey;
 use crate::x509::{KeyAlgorithm, SerialNumber, Sha256};
 
 /// Where the assertion stands.
@@ -79,14 +79,14 @@ impl Assertions {
     /// [`AssertionError`] when there is no key to sign with.
     pub fn load(
         config: &Assertion,
-        found: Option<Found>,
+        found: Option<LoadedKey>,
         trust_domain: &TrustDomain,
         before: Option<Option<&Self>>,
         at: OffsetDateTime,
     ) -> Result<Option<Self>, AssertionError> {
         let previous = before.flatten();
         let key = match (config.key.as_ref().zip(found), previous) {
-            (Some((source, Found::Opened { key, fingerprint, .. })), _) => {
+            (Some((source, LoadedKey::Opened { key, fingerprint, .. })), _) => {
                 Arc::new(SigningKey::read(&source.path, &key, fingerprint)?)
             }
             (Some(_), Some(previous)) => Arc::clone(&previous.key),

@@ -7,13 +7,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE};
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
@@ -24,12 +23,13 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
-use crate::error::{Code, Coded};
-use crate::gateway::downstream::sockets::KEEPALIVE;
+use crate::gateway::limits::in_flight::InFlight;
+use crate::gateway::limits::keepalive::KEEPALIVE;
+use crate::gateway::message::request_body::{RequestBody, Upload};
+use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::Terms;
-use crate::gateway::request::body::{RequestBody, Upload};
-use crate::gateway::request::tunnel::is_websocket;
-use crate::gateway::sessions::registry::UnderWay;
+use crate::gateway::upstream::error::ForwardError;
+use crate::gateway::upstream::response_check::{binds_the_connection, check_framing};
 
 /// How many idle connections a worker keeps to an upstream.
 const MOST_IDLE: usize = 256;
@@ -142,10 +142,10 @@ impl Upstream {
     }
 
     async fn connect(&self, at_most: usize) -> Result<Connection, ForwardError> {
-        let one = UnderWay::begin(&self.connections, at_most).or_else(|| {
+        let one = InFlight::begin(&self.connections, at_most).or_else(|| {
             // What another worker does not use makes room.
             self.close_oldest_idle();
-            UnderWay::begin(&self.connections, at_most)
+            InFlight::begin(&self.connections, at_most)
         });
         let one = one.ok_or(ForwardError::Busy)?;
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
@@ -255,32 +255,6 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
-/// Whether one of the fields `name` speaks of a scheme that authenticates a connection and not a request
-/// (RFC 4559, NTLM): whoever used that connection next would be taken for the one before.
-fn binds_the_connection(headers: &HeaderMap, name: HeaderName) -> bool {
-    let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|challenge| {
-        let scheme = challenge.trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    })
-}
-
-/// Refuses a response whose end could be read in two ways.
-fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
-    let lengths = response.headers().get_all(CONTENT_LENGTH).iter().count();
-    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let why = match (codings.next(), codings.next()) {
-        (Some(_), _) if lengths > 0 => "it has both a Transfer-Encoding and a Content-Length",
-        (Some(coding), None) if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            "its Transfer-Encoding is not `chunked`"
-        }
-        (Some(_), Some(_)) => "it has more than one Transfer-Encoding",
-        _ if lengths > 1 => "it has more than one Content-Length",
-        _ => return Ok(()),
-    };
-    Err(ForwardError::Ambiguous { why })
-}
-
 /// What came of a request.
 #[derive(Debug)]
 pub struct Sent {
@@ -296,7 +270,7 @@ pub struct Sent {
 struct Connection {
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
-    _one: UnderWay,
+    _one: InFlight,
 }
 
 impl Drop for Connection {
@@ -367,78 +341,6 @@ impl Failure {
             Self::Final(ForwardError::Unreadable { source: error })
         } else {
             Self::Unanswered(ForwardError::Unanswered { source: error })
-        }
-    }
-}
-
-/// Why there is no response from an upstream.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ForwardError {
-    /// The response could be read in more than one way.
-    #[error("the upstream's answer is refused: {why}")]
-    Ambiguous {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The caller's body failed on the way.
-    #[error("the caller's body ended early")]
-    BodyBroken {
-        /// What hyper says.
-        source: hyper::Error,
-    },
-    /// The body turned out larger than the route takes.
-    #[error("the body is larger than this route takes")]
-    BodyTooLarge,
-    /// As many connections to the upstream are open as there may be.
-    #[error("as many connections to the upstream are in use as there may be")]
-    Busy,
-    /// A connection just made was gone before it could be used.
-    #[error("the upstream closed the connection at once")]
-    Closed,
-    /// No connection could be made.
-    #[error("the upstream cannot be reached")]
-    Connect {
-        /// What the system says.
-        source: io::Error,
-    },
-    /// No connection could be made in time.
-    #[error("the upstream did not accept a connection in time")]
-    ConnectTimeout,
-    /// The response did not begin in time.
-    #[error("the upstream did not answer in time")]
-    ResponseTimeout,
-    /// The connection ended before the response began.
-    #[error("the upstream closed the connection without an answer")]
-    Unanswered {
-        /// What hyper says.
-        source: hyper::Error,
-    },
-    /// What came is no HTTP response.
-    #[error("the upstream's answer is not HTTP")]
-    Unreadable {
-        /// What hyper says.
-        source: hyper::Error,
-    },
-    /// The caller stopped sending in the middle of its body.
-    #[error("the caller's body stopped in the middle")]
-    UploadTimeout,
-}
-
-impl Coded for ForwardError {
-    fn coded(&self) -> Code {
-        match self {
-            Self::Ambiguous { .. } => Code::refused("upstream.ambiguous"),
-            Self::BodyBroken { .. } => Code::refused("request.body_broken"),
-            Self::BodyTooLarge => Code::refused("request.body_too_large"),
-            Self::Busy => Code::refused("upstream.connection_limit"),
-            Self::Closed => Code::refused("upstream.closed"),
-            Self::Connect { .. } => Code::refused("upstream.connect"),
-            Self::ConnectTimeout => Code::refused("upstream.connect_timeout"),
-            Self::ResponseTimeout => Code::refused("upstream.response_timeout"),
-            Self::Unanswered { .. } => Code::refused("upstream.unanswered"),
-            Self::Unreadable { .. } => Code::refused("upstream.unreadable"),
-            Self::UploadTimeout => Code::refused("request.body_timeout"),
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Upstreams.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::schema;
+use crate::gateway::config::error::ConfigError;
+use crate::gateway::config::reader::Item;
+use crate::gateway::config::values::duration;
+use crate::gateway::message::framing::Host;
+
+/// One service behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// What routes call it.
+    pub name: String,
+    /// Its host name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How long connecting to it may take.
+    pub connect_timeout: Duration,
+    /// From the end of a request to the header of its response.
+    pub response_timeout: Duration,
+}
+
+impl Upstream {
+    /// The default of [`Upstream::connect_timeout`].
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The default of [`Upstream::response_timeout`].
+    pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+}
+
+pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        item.report(ConfigError::UpstreamName);
+    }
+    let mut fields = item.fields(&schema::UPSTREAM)?;
+    let url = fields.required("url").and_then(|item| item.read(url));
+    let mut timeout = |key, default| match fields.optional(key) {
+        Some(item) => duration(&item),
+        None => Some(default),
+    };
+    let connect_timeout = timeout("connect_timeout", Upstream::CONNECT_TIMEOUT);
+    let response_timeout = timeout("response_timeout", Upstream::RESPONSE_TIMEOUT);
+    fields.finish();
+    let (host, port) = url?;
+    Some(Upstream {
+        name: (*name).to_owned(),
+        host,
+        port,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+    })
+}
+
+/// Host and port of `http://HOST:PORT`.
+fn url(text: &str) -> Result<(String, u16), ConfigError> {
+    let wrong = || ConfigError::Url { given: text.to_owned() };
+    if text.starts_with("https://") {
+        return Err(ConfigError::UrlScheme);
+    }
+    let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let value = HeaderValue::from_str(authority).map_err(|_| wrong())?;
+    let host = Host::parse(&value).map_err(|_| wrong())?;
+    let port = host.port().unwrap_or(80);
+    if port == 0 {
+        return Err(wrong());
+    }
+    Ok((host.name().trim_matches(['[', ']']).to_owned(), port))
+}

@@ -1,0 +1,73 @@
+//! Values that several keys have: durations and files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{self, Item};
+use crate::clock::{TimeTextError, parse_duration};
+use crate::files::{self, FileError};
+use crate::gateway::config::error::ConfigError;
+
+/// Whether there is a directory for a file that need not be there.
+pub(super) fn in_directory(path: &Path) -> Result<(), FileError> {
+    files::check_directory(files::parent(path))
+}
+
+/// The path of a file that passes `check`.
+pub(super) fn file(
+    item: &Item<'_>,
+    base: &Path,
+    check: impl FnOnce(&Path) -> Result<(), FileError>,
+) -> Option<PathBuf> {
+    if item.text()?.is_empty() {
+        item.report(ConfigError::NoFile);
+        return None;
+    }
+    let path = base.join(item.text()?);
+    match check(&path) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
+            item.report(format_args!("{}{remedy}", reader::Chain(&error)));
+            None
+        }
+    }
+}
+
+/// The same of a file that is loaded with the configuration and says whom to believe: not where anybody may
+/// change it.
+pub(super) fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
+    loaded(item, base, |path| item.key_files().check(path))
+}
+
+/// The same of a file that is loaded with the configuration.
+pub(super) fn loaded(
+    item: &Item<'_>,
+    base: &Path,
+    check: impl FnOnce(&Path) -> Result<(), FileError>,
+) -> Option<PathBuf> {
+    file(item, base, |path| {
+        item.names_loaded(path);
+        check(path)
+    })
+}
+
+pub(super) fn duration(item: &Item<'_>) -> Option<Duration> {
+    with_unit(item, duration_of)
+}
+
+/// A duration that `parse` understands.
+pub(super) fn with_unit<E: std::error::Error>(
+    item: &Item<'_>,
+    parse: impl FnOnce(&str) -> Result<Duration, E>,
+) -> Option<Duration> {
+    if let Some(given) = item.bare_number() {
+        item.report(ConfigError::DurationWithoutUnit { given });
+        return None;
+    }
+    item.read(parse)
+}
+
+pub(super) fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
+    parse_duration(text).map(time::Duration::unsigned_abs)
+}

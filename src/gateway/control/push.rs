@@ -1,0 +1,133 @@
+//! Pushed CRLs: verified, stored, and put in force.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crate::error::{Coded, with_causes};
+use crate::gateway::control::change::Change;
+use crate::gateway::control::error::PushError;
+use crate::gateway::control::reload::Control;
+use crate::gateway::state::State;
+use crate::mtls::crl::{CrlLoadError, CrlsInForce};
+use crate::revocation::{Crl, CrlError};
+use crate::x509::Sha256;
+use crate::x509::pem::{ObjectKind, PemBlock, blocks_of};
+
+impl Control {
+    /// Takes the CRLs in `body`, each newer than the one in force or the same, keeps them, and puts them
+    /// in force. Writes files; not for a thread that serves.
+    ///
+    /// # Errors
+    /// [`PushError`]; then nothing has changed.
+    pub fn push(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
+        let result = self.take_crls(body, noticed);
+        match &result {
+            Ok(Some(change)) => tracing::info!(
+                generation = change.state.generation,
+                connections_cut = change.cut.len(),
+                "a CRL has been pushed"
+            ),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(code = error.code(), "a pushed CRL is refused: {}", with_causes(error));
+            }
+        }
+        self.changes.note_push(result.is_ok());
+        result
+    }
+
+    /// Puts the CRLs in `body` in force; `None` where they are already.
+    fn take_crls(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
+        let state = self.shared.state.load_full();
+        state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
+        state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
+        let blocks = blocks_of(ObjectKind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
+        loop {
+            // Before it is this change's turn: whoever pushes what takes long delays no other change.
+            let state = self.shared.state.load_full();
+            let offered = self.verify_offered(&state, &blocks)?;
+            if offered.is_empty() {
+                return Ok(None);
+            }
+            let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = self.shared.state.load_full();
+            if current.verifier.trust().has_same_authorities(state.verifier.trust()) {
+                let next = self.with_offered(&current, &offered, offered.len() == blocks.len())?;
+                return Ok(next.map(|next| self.put_in_force(next, noticed)));
+            }
+        }
+    }
+
+    /// The CRLs in `blocks` that are not in force, each verified; there can be one of each authority.
+    fn verify_offered<'a>(
+        &self,
+        state: &State,
+        blocks: &'a [PemBlock],
+    ) -> Result<Vec<Offered<'a>>, PushError> {
+        let trust = state.verifier.trust();
+        let most = trust.anchors().len() + trust.intermediates().len();
+        if blocks.len() > most {
+            return Err(PushError::TooMany { most });
+        }
+        let at = self.shared.clock.now();
+        let mut offered = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let sha256 = Sha256::of(block.der());
+            if state.verifier.crls().all(|known| known.sha256 != sha256) {
+                offered.push(Offered { crl: Arc::new(Crl::verify(block.der(), trust, at)?), block });
+            }
+        }
+        Ok(offered)
+    }
+
+    /// `state` with those of the `offered` CRLs that are newer, which are kept; `None` where there are none.
+    fn with_offered(
+        &self,
+        state: &State,
+        offered: &[Offered<'_>],
+        nothing_else: bool,
+    ) -> Result<Option<State>, PushError> {
+        let crls = state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
+        let pushed = state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
+        let at = self.shared.clock.now();
+        let verified: Vec<_> = offered.iter().map(|offered| Arc::clone(&offered.crl)).collect();
+        let next = CrlsInForce { set: crls.set.with(&verified, state.verifier.trust())?, grace: crls.grace };
+        let mut newer = Vec::new();
+        for Offered { crl, block } in offered {
+            let is_next = next.set.crl(&crl.issuer).is_some_and(|next| next.sha256 == crl.sha256);
+            let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
+            if is_next && !is_current {
+                if crls.is_stale(crl.next_update, at) {
+                    let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
+                    return Err(PushError::Stale { issuer, next_update });
+                }
+                newer.push((&**crl, block.der()));
+            }
+        }
+        // What a revoked authority has made stops nothing, and is no success either.
+        if let Some(Offered { crl, .. }) = offered.first()
+            && nothing_else
+            && offered.iter().all(|offered| next.set.is_issuer_revoked(&offered.crl.issuer))
+        {
+            return Err(CrlError::IssuerRevoked { issuer: crl.issuer.clone() }.into());
+        }
+        if newer.is_empty() {
+            return Ok(None);
+        }
+        let next = self.changes.loader.with_revocation(state, next)?;
+        // Before it is in force: what an operator is told has been done outlives a crash.
+        pushed.keep(&newer).map_err(|error| match error {
+            CrlLoadError::File(source) => PushError::NotKept { source },
+            // Another gateway has the same directory, and a newer one.
+            CrlLoadError::Superseded { source, .. } => PushError::Crl(source),
+            error => PushError::State(error.into()),
+        })?;
+        Ok(Some(next))
+    }
+}
+
+/// Verified CRL of a push that is not in force.
+struct Offered<'a> {
+    crl: Arc<Crl>,
+    block: &'a PemBlock,
+}

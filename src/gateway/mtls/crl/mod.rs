@@ -1,4 +1,0 @@
-//! CRLs from files and the store of pushed CRLs.
-
-pub mod files;
-pub mod store;

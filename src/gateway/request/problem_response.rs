@@ -1,0 +1,123 @@
+//! Problems as responses (RFC 9457). The client gets a short fixed text; the causes go to the log.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::error::{Coded, with_causes};
+use crate::gateway::control::error::PushError;
+use crate::gateway::message::json;
+use crate::gateway::message::request_id::RequestId;
+use crate::gateway::request::problem::{Problem, Side};
+use crate::gateway::request::response_body::ResponseBody;
+use crate::gateway::telemetry::request_record::RequestRecord;
+use crate::gateway::upstream::error::ForwardError;
+use crate::revocation::CrlError;
+use crate::x509::KeyIdentifier;
+use crate::x509::crl::CrlNumber;
+
+/// What a 401 has to ask for (RFC 9110, section 11.6.1). No scheme is registered for certificates of TLS
+/// clients; this is the name under which one was proposed.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
+
+/// Body of a problem that cannot be serialized.
+const UNWRITABLE: &[u8] = b"{\"code\":\"gateway.internal\"}\n";
+
+/// Response with a body of the gateway's own, never cached.
+pub fn own_response(
+    status: StatusCode,
+    content_type: &'static str,
+    text: Bytes,
+    method: &Method,
+    record: RequestRecord,
+) -> Response<ResponseBody> {
+    let length = HeaderValue::from(text.len());
+    // To HEAD, everything but the body.
+    let text = if method == Method::HEAD { Bytes::new() } else { text };
+    let mut response = Response::new(ResponseBody::own(text, record));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(problem: &Problem, record: &RequestRecord) {
+    tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: RequestId,
+    #[serde(flatten)]
+    conflict: Option<Conflict<'a>>,
+}
+
+/// Of which issuer, and the numbers of the CRL in force and of the one that was offered.
+#[derive(Serialize)]
+struct Conflict<'a> {
+    issuer: &'a KeyIdentifier,
+    current: CrlNumber,
+    offered: CrlNumber,
+}
+
+/// CRL numbers of a refused push, for the operator's program.
+fn conflict(problem: &Problem) -> Option<Conflict<'_>> {
+    match problem {
+        Problem::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
+            Some(Conflict { issuer, current: *current, offered: *offered })
+        }
+        Problem::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
+            Some(Conflict { issuer, current: *number, offered: *number })
+        }
+        _ => None,
+    }
+}
+
+/// Turn `problem` into the response, and record it. Problems of the gateway or the upstream are logged with causes.
+#[must_use]
+pub fn problem_response(
+    problem: &Problem,
+    method: &Method,
+    mut record: RequestRecord,
+) -> Response<ResponseBody> {
+    let status = problem.status();
+    record.answered(status);
+    record.fail(problem.code());
+    if problem.side() != Side::Downstream {
+        log(problem, &record);
+    }
+    let body = ProblemBody {
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail: &problem.to_string(),
+        code: problem.code(),
+        request_id: record.id(),
+        conflict: conflict(problem),
+    };
+    // The status says enough if the body cannot be written.
+    let text = json::line(&body).unwrap_or(Bytes::from_static(UNWRITABLE));
+    let mut response = own_response(status, "application/problem+json", text, method, record);
+    if matches!(problem, Problem::Framing(_)) {
+        // The beginning of the next request cannot be known.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if matches!(
+        problem,
+        Problem::Push(PushError::Busy) | Problem::Forward(ForwardError::Busy) | Problem::TooManyRequests
+    ) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if let Problem::MethodNotAllowed { allow } = problem {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}

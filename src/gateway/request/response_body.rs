@@ -1,0 +1,166 @@
+//! Response bodies on their way to the client: counted, and ended when the client loses its permission.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::error::Coded;
+use crate::gateway::message::request_body::without_reserved_trailers;
+use crate::gateway::request::authorization::{Authorization, Permission};
+use crate::gateway::telemetry::request_record::RequestRecord;
+use crate::gateway::upstream::pool::Lease;
+
+/// The body of a response on its way downstream; its end, or its loss, ends the request's record.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    /// `None` where something else ends it.
+    record: Option<RequestRecord>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// The gateway's own words.
+    Own(Option<Bytes>),
+    /// What the upstream sends, with the connection it comes on.
+    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Arc<Permission> },
+}
+
+impl ResponseBody {
+    /// The gateway's own words.
+    pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
+        let text = text.into();
+        Self { content: Content::Own((!text.is_empty()).then_some(text)), record: Some(record) }
+    }
+
+    /// Nothing, of a response that is not the end of its exchange.
+    pub const fn none() -> Self {
+        Self { content: Content::Own(None), record: None }
+    }
+
+    /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
+    pub fn upstream(
+        incoming: Incoming,
+        lease: Lease,
+        exchange: Authorization,
+        record: RequestRecord,
+    ) -> Self {
+        let permission = Permission::of(exchange);
+        Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
+    }
+
+    /// Whether it may go on, where that may change before its end.
+    #[must_use]
+    pub fn permission(&self) -> Option<&Arc<Permission>> {
+        match &self.content {
+            Content::Upstream { permission, .. } => Some(permission),
+            Content::Own(_) => None,
+        }
+    }
+
+    /// Why it does not come to its end, for the record.
+    pub fn fail(&mut self, reason: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.fail(reason);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let this = &mut *self;
+        let (incoming, permission) = match &mut this.content {
+            Content::Own(text) => {
+                let text = text.take();
+                if let (Some(text), Some(record)) = (&text, &mut this.record) {
+                    record.sent(text.len());
+                }
+                return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
+            }
+            Content::Upstream { incoming, permission, .. } => (incoming, permission),
+        };
+        let frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // A response that is here whole costs no waiting; every other one is watched.
+        if !incoming.is_end_stream()
+            && let Poll::Ready(problem) = permission.poll_end(cx)
+        {
+            this.fail(problem.code());
+            return Poll::Ready(Some(Err(ResponseBodyError::Forbidden { code: problem.code() })));
+        }
+        match ready!(frame) {
+            Some(Ok(frame)) => {
+                if let Some(record) = &mut this.record {
+                    record.sent(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+            }
+            Some(Err(source)) => {
+                this.fail("upstream.body");
+                Poll::Ready(Some(Err(ResponseBodyError::Upstream { source })))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(text) => text.is_none(),
+            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(u64::MAX)))
+            }
+            Content::Upstream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let complete = self.is_end_stream();
+        if let Content::Upstream { lease, .. } = &mut self.content
+            && let Some(lease) = lease.take()
+            && complete
+        {
+            lease.give_back();
+        }
+        if let Some(record) = &mut self.record {
+            record.finish(complete);
+        }
+    }
+}
+
+/// Response body that ends before its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResponseBodyError {
+    /// The client lost its permission while the response was sent.
+    #[error("the client may no longer receive this response ({code})")]
+    Forbidden {
+        /// Code of the reason.
+        code: &'static str,
+    },
+    /// The upstream sent nothing for too long.
+    #[error("the upstream stopped in the middle of the body")]
+    Silent,
+    /// The upstream's body ended early.
+    #[error("the upstream's body ended early")]
+    Upstream {
+        /// Cause.
+        source: hyper::Error,
+    },
+}

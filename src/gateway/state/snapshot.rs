@@ -1,0 +1,103 @@
+//! Immutable snapshot of what the gateway decides by.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::ServerConfig;
+
+use crate::error::{Coded, with_causes};
+use crate::gateway::config::{Resumption, Trust};
+use crate::gateway::policy::{Caller, Policy};
+use crate::gateway::upstream::assertion::Assertions;
+use crate::gateway::upstream::pool::Upstream;
+use crate::mtls::crl::{CrlStore, LastSeenCrls};
+use crate::mtls::keys::KeyFile;
+use crate::mtls::{Listener, PeerVerifier, ServerCertificate};
+use crate::x509::KeyIdentifier;
+
+/// Everything that a reload replaces. Parts that a change leaves alone are shared with the state before.
+#[derive(Debug)]
+pub struct State {
+    /// Number of the state in this process, from 1.
+    pub generation: u64,
+    /// Time at which the change that led to it was noticed.
+    pub noticed: Instant,
+    /// Listeners, in the order of the configuration.
+    pub entries: Vec<ListenerEntry>,
+    /// Rules that decide which clients are accepted.
+    pub verifier: Arc<PeerVerifier>,
+    /// Values from the configuration.
+    pub settings: Arc<Settings>,
+    /// Own certificate and keys.
+    pub credentials: Arc<Credentials>,
+    /// Sources of the CRLs in force.
+    pub revocation: Arc<RevocationSources>,
+    /// Key identifier of the trust anchor of the own certificate.
+    pub(super) own_anchor: KeyIdentifier,
+}
+
+/// Values from the configuration that requests and reloads use.
+#[derive(Debug)]
+pub struct Settings {
+    /// Listeners. They are bound once: later states keep those of the first.
+    pub listeners: Vec<Listener>,
+    /// Policy in force.
+    pub policy: Arc<Policy>,
+    /// Policy whose decisions are only logged.
+    pub shadow: Option<Arc<Policy>>,
+    /// Upstreams, as the policy numbers them.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Identities that may push CRLs and read the status.
+    pub operators: Vec<Caller>,
+    /// Files whose change leads to a reload.
+    pub files: Vec<PathBuf>,
+    /// Private key files.
+    pub keys: Vec<KeyFile>,
+    /// Files of trust anchors and CRLs.
+    pub(super) trust: Trust,
+    pub(super) resumption: Resumption,
+}
+
+/// Own certificate and keys.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Own certificate with its key.
+    pub own: ServerCertificate,
+    /// Signer of assertions to upstreams; `None` where the configuration has none.
+    pub assertions: Option<Arc<Assertions>>,
+}
+
+/// Sources of the CRLs in force.
+#[derive(Clone, Debug)]
+pub struct RevocationSources {
+    /// Store of pushed CRLs, in the state directory.
+    pub store: Option<CrlStore>,
+    /// CRLs that the files held when they were last loaded.
+    pub(super) last_seen: LastSeenCrls,
+}
+
+/// One listener with its TLS configuration.
+#[derive(Debug)]
+pub struct ListenerEntry {
+    /// Address and requirements for clients.
+    pub listener: Listener,
+    /// Configuration for rustls.
+    pub tls: Arc<ServerConfig>,
+}
+
+impl State {
+    /// Record which CRLs are the newest, for the next start. A failure is logged and does not keep the CRLs from
+    /// being enforced now.
+    pub fn record_crls(&self) {
+        if let (Some(store), Some(crls)) = (&self.revocation.store, self.verifier.revocation())
+            && let Err(error) = store.record(&crls.set)
+        {
+            tracing::error!(
+                code = error.code(),
+                "cannot record the newest CRLs: a restart could accept older ones: {}",
+                with_causes(&error)
+            );
+        }
+    }
+}
