@@ -87,8 +87,8 @@ mod tests {
         let (accepted, _) = listener.accept().unwrap();
         let accepted = SockRef::from(&accepted);
         assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
-        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
-        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), std::time::Duration::from_secs(60));
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), std::time::Duration::from_secs(15));
         assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 
