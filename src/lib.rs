@@ -14,6 +14,8 @@
 //! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs and revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
 //! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes, cause chains · [`file_schema`] tables of the keys of YAML files · [`files`] atomic files and permissions · [`secret`] zeroized bytes · [`yaml`] problems with file and line |
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod age_stream;
 pub mod audit;
 pub mod ca;

@@ -25,6 +25,7 @@ use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, 
 use cluster_ca::gateway::offline::replay::{Replay, replay};
 use cluster_ca::gateway::process::{RunError, run};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
+use cluster_ca::terminal::stderr::{self, Stderr};
 use cluster_ca::terminal::{self, Shell, ShowGuide, completion_script, usage_message};
 use report::{Failure, Shown};
 use serde::Serialize;
@@ -159,17 +160,17 @@ fn main() -> ExitCode {
             }),
         },
         Command::Check { config, without_keys, json } => {
-            say_on(io::stderr, arguments.verbose);
+            say_on(|| Stderr, arguments.verbose);
             let keys = if without_keys { Keys::Left } else { Keys::Opened };
             print(&check(&config, keys, &clock), json, |_| true)
         }
         Command::Explain { config, cert, request, at, listener, from, json } => {
-            say_on(io::stderr, arguments.verbose);
+            say_on(|| Stderr, arguments.verbose);
             let question = Question { certificate: cert, request, at, listener, from };
             print(&explain(&config, &question, &clock), json, Explanation::is_permit)
         }
         Command::Replay { access_log, config, json } => {
-            say_on(io::stderr, arguments.verbose);
+            say_on(|| Stderr, arguments.verbose);
             print(&replay(&access_log, &config), json, Replay::is_without_change)
         }
         Command::Run { config, demo_upstream } => {
@@ -181,7 +182,7 @@ fn main() -> ExitCode {
             say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
             let ran = run::run(&config, demo_upstream, clock, |addresses| {
                 for address in addresses {
-                    eprintln!("listening on {address}");
+                    stderr::line(format_args!("listening on {address}"));
                 }
             });
             said.close();
@@ -198,6 +199,8 @@ fn say_on<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose:
     tracing_subscriber::fmt()
         .with_writer(writer)
         .with_ansi(false)
+        // It would report a failing write on standard error, and panic when that fails too.
+        .log_internal_errors(false)
         .with_target(false)
         .with_max_level(if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO })
         .init();

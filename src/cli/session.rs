@@ -12,6 +12,7 @@ use crate::clock::FixedClock;
 use crate::files;
 use crate::profile::ProfileSet;
 use crate::terminal::report::{Failure, Format};
+use crate::terminal::stderr;
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
@@ -113,14 +114,14 @@ impl Session {
     /// Something worth knowing that is neither result nor error.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.global.quiet {
-            eprintln!("note: {text}");
+            stderr::line(format_args!("note: {text}"));
         }
     }
 
     /// Something that only `--verbose` shows.
     pub(crate) fn detail(&self, text: impl std::fmt::Display) {
         if self.global.verbose {
-            eprintln!("{text}");
+            stderr::line(text);
         }
     }
 

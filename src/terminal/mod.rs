@@ -9,6 +9,7 @@ pub(crate) mod hints;
 pub(crate) mod man;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub mod stderr;
 pub(crate) mod usage;
 
 pub use clap_complete::Shell;

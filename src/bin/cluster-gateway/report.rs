@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cluster_ca::error::Class;
+use cluster_ca::terminal::stderr;
 use serde_json::{Value, json};
 
 /// An error on its way to the user.
@@ -47,12 +48,13 @@ pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode 
 /// Tells an error to people.
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
     let Failure { code, class, message, causes, hint } = failure;
-    eprintln!("error: {message} [{code}]");
+    let mut text = format!("error: {message} [{code}]");
     for cause in causes {
-        eprintln!("caused by: {cause}");
+        text.push_str(&format!("\ncaused by: {cause}"));
     }
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        text.push_str(&format!("\nhint: {hint}"));
     }
+    stderr::line(text);
     ExitCode::from(class.exit_code())
 }

@@ -1,6 +1,7 @@
 //! The exit codes are those of the README's table, and `ok` is exactly exit code 0.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -216,6 +217,32 @@ fn the_words_for_how_a_certificate_stands_are_the_same_everywhere() {
         for row in rows {
             let serial_number = row["serial_number"].as_str().expect("text");
             assert_eq!(home.ok(&["show", serial_number])["status"], word);
+        }
+    }
+}
+
+#[test]
+fn a_full_or_closed_stderr_changes_no_exit_code() {
+    let home = lived_in();
+    home.write("gateway.yaml", "unknown: 1\n");
+    let ca = env!("CARGO_BIN_EXE_cluster-ca");
+    let gateway = env!("CARGO_BIN_EXE_cluster-gateway");
+    for (program, arguments, exit) in [
+        (ca, &["--verbose", "create-api-user", "bob"][..], 0),
+        (ca, &["show", "api-user/nobody"], 1),
+        (ca, &["frobnicate"], 2),
+        (gateway, &["check", "--config", "gateway.yaml"], 1),
+        (gateway, &["frobnicate"], 2),
+        (gateway, &["run", "--config", "nope"], 3),
+    ] {
+        for redirection in ["2>/dev/full", "2>&-"] {
+            let script = format!("exec \"$0\" \"$@\" {redirection}");
+            let mut command = Command::new("sh");
+            command.args(["-c", &script, program]).args(arguments).current_dir(home.path(""));
+            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("sh starts");
+            let again = exit == 0 && redirection == "2>&-";
+            let expected = if again { 1 } else { exit };
+            assert_eq!(status.code(), Some(expected), "{program} {arguments:?} {redirection}");
         }
     }
 }

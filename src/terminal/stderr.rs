@@ -1,0 +1,27 @@
+//! Standard error, written to without a panic.
+//!
+//! `eprintln!` panics when a write fails, so that a full log disk would end a program with exit code 101.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Writes one line to standard error; a failing write is ignored.
+pub fn line(text: impl Display) {
+    let _ = Stderr.write_all(format!("{text}\n").as_bytes());
+}
+
+/// Standard error as a writer whose writes never fail: what cannot be written is dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = io::stderr().flush();
+        Ok(())
+    }
+}
