@@ -58,6 +58,13 @@ impl Vector {
     }
 }
 
+impl Vector {
+    /// Whether this program supports the file: a scrypt stanza, no armor.
+    fn is_supported(&self) -> bool {
+        !self.is_armored && self.file.windows(11).any(|bytes| bytes == b"\n-> scrypt ")
+    }
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
@@ -75,6 +82,18 @@ fn vectors() -> Vec<Vector> {
     assert_eq!(vectors.len(), 143);
     vectors
 }
+
+/// Vectors whose defect is a last chunk that is followed by octets, or a chunk at the end that is not the last.
+/// The reference reader releases that chunk before it reports the error; [`PayloadReader`] releases nothing of it.
+const WRONG_END: [&str; 7] = [
+    "stream_no_final_full",
+    "stream_no_final_two_chunks_full",
+    "stream_trailing_garbage_long",
+    "stream_trailing_garbage_short",
+    "stream_two_final_chunks",
+    "stream_two_final_chunks_full",
+    "stream_two_final_chunks_second",
+];
 
 /// The outcome in the vectors' terms, and the SHA-256 of all plaintext that was released.
 type Outcome = (&'static str, Option<String>);
@@ -116,7 +135,7 @@ fn decrypt_with_file_key(file: &[u8], file_key: &FileKey) -> Outcome {
 #[test]
 fn vectors_with_a_passphrase_decrypt_as_specified() {
     let mut tried = 0;
-    for vector in vectors().iter().filter(|vector| !vector.is_armored && !vector.passphrases.is_empty()) {
+    for vector in vectors().iter().filter(|vector| vector.is_supported()) {
         for passphrase in &vector.passphrases {
             let (outcome, payload) = decrypt(&vector.file, passphrase);
             assert_eq!((outcome, payload), (&*vector.expect, vector.payload.clone()), "{}", vector.name);
@@ -130,12 +149,14 @@ fn vectors_with_a_passphrase_decrypt_as_specified() {
 fn vectors_of_the_mac_and_of_the_payload_decrypt_as_specified() {
     let mut tried = 0;
     for vector in vectors() {
-        let on_the_way = vector.name.starts_with("hmac_") || vector.name.starts_with("stream_");
-        if vector.is_armored || !(on_the_way || vector.expect == "success") {
+        let is_below_recipients = vector.name.starts_with("hmac_") || vector.name.starts_with("stream_");
+        if vector.is_armored || !(is_below_recipients || vector.expect == "success") {
             continue;
         }
-        let outcome = decrypt_with_file_key(&vector.file, &vector.file_key.unwrap());
-        assert_eq!(outcome, (&*vector.expect, vector.payload.clone()), "{}", vector.name);
+        let (outcome, payload) = decrypt_with_file_key(&vector.file, &vector.file_key.unwrap());
+        assert_eq!(outcome, &*vector.expect, "{}", vector.name);
+        let is_complete = payload == vector.payload;
+        assert_eq!(is_complete, !WRONG_END.contains(&&*vector.name), "{}: {payload:?}", vector.name);
         tried += 1;
     }
     assert!(tried >= 40, "{tried}");
@@ -144,7 +165,7 @@ fn vectors_of_the_mac_and_of_the_payload_decrypt_as_specified() {
 #[test]
 fn vectors_for_other_recipients_are_refused_by_their_header() {
     let passphrase = Secret::new(b"password".to_vec());
-    for vector in vectors().iter().filter(|vector| vector.is_armored || vector.passphrases.is_empty()) {
+    for vector in vectors().iter().filter(|vector| !vector.is_supported()) {
         assert_eq!(decrypt(&vector.file, &passphrase).0, "header failure", "{}", vector.name);
     }
 }
