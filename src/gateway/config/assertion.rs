@@ -7,7 +7,7 @@ use super::reader::Item;
 use super::{key, schema};
 use crate::gateway::config::error::ConfigError;
 use crate::gateway::config::values::{duration_of, with_unit};
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 
 /// How assertions are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Assertion {
     /// How long one holds.
     pub lifetime: Duration,
     /// The key that signs; without it, one that is made at the start.
-    pub key: Option<KeyFile>,
+    pub key: Option<KeySource>,
 }
 
 impl Assertion {

@@ -20,7 +20,7 @@ use crate::gateway::config::routes::Ground;
 use crate::gateway::config::values::{file, in_directory};
 use crate::gateway::policy::{Caller, Policy, Route};
 use crate::identity::TrustDomain;
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 use crate::mtls::{ClientCertificate, Listener};
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
@@ -172,7 +172,7 @@ impl Config {
     }
 
     /// The private keys that it names.
-    pub fn keys(&self) -> impl Iterator<Item = &KeyFile> {
+    pub fn keys(&self) -> impl Iterator<Item = &KeySource> {
         let assertion = self.assertion.iter().filter_map(|assertion| assertion.key.as_ref());
         std::iter::once(&self.identity.key).chain(assertion)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{key, schema};
 use crate::gateway::config::reader::Item;
 use crate::gateway::config::values::guarded;
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 
 /// The files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct IdentityFiles {
     /// The certificate, its issuers after it if there are any.
     pub certificate: PathBuf,
     /// Its private key.
-    pub key: KeyFile,
+    pub key: KeySource,
 }
 
 pub(super) fn identity(item: &Item<'_>, base: &Path) -> Option<IdentityFiles> {

@@ -8,10 +8,10 @@ use crate::files;
 use crate::gateway::config::error::ConfigError;
 use crate::gateway::config::values::{duration_of, loaded, with_unit};
 use crate::keys::CredentialsFile;
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 
 /// Read `key` and the fields beside it. `None` without a key, or after a reported problem.
-pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<KeyFile> {
+pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<KeySource> {
     let private = |item: &Item<'_>| {
         loaded(item, base, |path| match item.key_files() {
             KeyFiles::Checked => files::read_private(path).map(drop),
@@ -33,8 +33,8 @@ pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path)
     let path = key.and_then(private);
     let opener = kms.map(|item| private(&item).map(CredentialsFile::Kms));
     let opener = opener.or_else(|| passphrase.map(|item| private(&item).map(CredentialsFile::Passphrase)));
-    let timeout = timeout.map_or(Some(KeyFile::TIMEOUT), |item| with_unit(&item, bounded));
-    Some(KeyFile {
+    let timeout = timeout.map_or(Some(KeySource::TIMEOUT), |item| with_unit(&item, bounded));
+    Some(KeySource {
         path: path?,
         opener: match opener {
             Some(opener) => Some(opener?),
@@ -46,7 +46,7 @@ pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path)
 
 fn bounded(text: &str) -> Result<Duration, ConfigError> {
     match duration_of(text) {
-        Ok(timeout) if (Duration::from_secs(1)..=KeyFile::MAX_TIMEOUT).contains(&timeout) => Ok(timeout),
+        Ok(timeout) if (Duration::from_secs(1)..=KeySource::MAX_TIMEOUT).contains(&timeout) => Ok(timeout),
         _ => Err(ConfigError::KmsTimeout),
     }
 }

@@ -793,7 +793,7 @@ fn every_default_of_the_manual_page_is_the_one_in_force() {
     let assertion = |text: &str| parse(&format!("assertion: {text}\n{TEXT}")).unwrap().assertion.unwrap();
     assert_eq!(assertion(&format!("{{ {lifetime} }}")), assertion("{}"));
     assert_eq!(defaults(&schema::IDENTITY), ["kms_timeout: 60s"]);
-    assert_eq!(crate::mtls::keys::KeyFile::TIMEOUT, Duration::from_secs(60));
+    assert_eq!(crate::mtls::keys::KeySource::TIMEOUT, Duration::from_secs(60));
 }
 
 #[test]

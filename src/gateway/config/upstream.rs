@@ -8,7 +8,7 @@ use super::schema;
 use crate::gateway::config::error::ConfigError;
 use crate::gateway::config::reader::Item;
 use crate::gateway::config::values::duration;
-use crate::gateway::message::framing::Host;
+use crate::gateway::message::framing::RequestHost;
 
 /// One service behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ fn url(text: &str) -> Result<(String, u16), ConfigError> {
     let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let value = HeaderValue::from_str(authority).map_err(|_| wrong())?;
-    let host = Host::parse(&value).map_err(|_| wrong())?;
+    let host = RequestHost::parse(&value).map_err(|_| wrong())?;
     let port = host.port().unwrap_or(80);
     if port == 0 {
         return Err(wrong());

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::error::{Coded, with_causes};
 use crate::gateway::shared::Shared;
 use crate::keys::CredentialsFile;
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 
 /// How long after a start it is first looked at.
 const FIRST: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub async fn run(gateway: Arc<Shared>) {
 }
 
 /// Prolongs what has to be, and says when to come again.
-fn keep(keys: &[KeyFile]) -> Duration {
+fn keep(keys: &[KeySource]) -> Duration {
     let by_a_service = keys.iter().filter(|key| matches!(key.opener, Some(CredentialsFile::Kms(_))));
     let next = by_a_service.map(|key| {
         match key.read().and_then(|locked| locked.renew_login().map_err(|error| key.failed(error))) {

@@ -18,7 +18,7 @@ use crate::error::{Code, Coded};
 /// # Errors
 /// [`FramingError`]: the request must be answered with [`FramingError::status`], and its connection
 /// closed.
-pub fn check(request: &request::Parts) -> Result<Host, FramingError> {
+pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(FramingError::Method);
     }
@@ -59,16 +59,16 @@ fn only(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
     values.next().is_none().then_some(value)
 }
 
-fn requested_host(request: &request::Parts) -> Result<Host, FramingError> {
+fn requested_host(request: &request::Parts) -> Result<RequestHost, FramingError> {
     let field = match request.headers.contains_key(HOST) {
-        true => Some(Host::parse(only(&request.headers, HOST).ok_or(FramingError::RepeatedHost)?)?),
+        true => Some(RequestHost::parse(only(&request.headers, HOST).ok_or(FramingError::RepeatedHost)?)?),
         false => None,
     };
     let authority = match request.uri.authority() {
         // An `Authority` has only characters that a field can have.
         Some(authority) => {
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| FramingError::HostSyntax)?;
-            Some(Host::parse(&value)?)
+            Some(RequestHost::parse(&value)?)
         }
         None => None,
     };
@@ -83,13 +83,13 @@ fn requested_host(request: &request::Parts) -> Result<Host, FramingError> {
 
 /// The host that a request is for: a name or address, and a port if one was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
+pub struct RequestHost {
     value: HeaderValue,
     name_length: usize,
     port: Option<u16>,
 }
 
-impl Host {
+impl RequestHost {
     /// The port of `https`, which need not be written.
     const DEFAULT_PORT: u16 = 443;
 
@@ -237,7 +237,7 @@ mod tests {
         method: &str,
         target: &str,
         fields: &[(&str, &str)],
-    ) -> Result<Host, FramingError> {
+    ) -> Result<RequestHost, FramingError> {
         let mut request = http::Request::builder().version(version).method(method).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -245,7 +245,7 @@ mod tests {
         check(&request.body(()).unwrap().into_parts().0)
     }
 
-    fn post(fields: &[(&str, &str)]) -> Result<Host, FramingError> {
+    fn post(fields: &[(&str, &str)]) -> Result<RequestHost, FramingError> {
         judge(Version::HTTP_11, "POST", "/", &[&[("host", "api")], fields].concat())
     }
 

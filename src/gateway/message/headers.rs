@@ -12,7 +12,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
 };
 
-use crate::gateway::message::framing::Host;
+use crate::gateway::message::framing::RequestHost;
 use crate::mtls::IdentityHeaders;
 
 /// The address that the caller connected from.
@@ -52,7 +52,7 @@ impl AddressHeaders {
 /// Of a caller without a certificate, nothing says who it is.
 pub fn to_upstream(
     headers: &mut HeaderMap,
-    host: &Host,
+    host: &RequestHost,
     caller: Option<&IdentityHeaders>,
     address: &AddressHeaders,
 ) {
@@ -251,7 +251,7 @@ mod tests {
 
     fn sent_upstream(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = header(lines);
-        let host = Host::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
+        let host = RequestHost::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
         let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
         to_upstream(&mut headers, &host, Some(&caller_headers("user-alice").0), &address);
         headers

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::ServerConnection;
 
-use crate::gateway::message::framing::Host;
+use crate::gateway::message::framing::RequestHost;
 use crate::identity::CONTROL_SERVICE_DNS_NAME;
 use crate::x509::{Certificate, SubjectAltName};
 
@@ -39,7 +39,7 @@ impl Hosts {
 
     /// Whether a request may be for `host`.
     #[must_use]
-    pub fn have(&self, host: &Host) -> bool {
+    pub fn have(&self, host: &RequestHost) -> bool {
         let Self::Ours { leaf, reached } = self else {
             return matches!(self, Self::Named(name) if host.agrees_with(name));
         };

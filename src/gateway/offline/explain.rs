@@ -16,7 +16,7 @@ use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::Config;
-use crate::gateway::message::framing::Host;
+use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::headers::{self, AddressHeaders};
 use crate::gateway::message::hosts::Hosts;
 use crate::gateway::message::path::{PathError, RequestPath};
@@ -356,7 +356,12 @@ impl Explanation {
 
     /// The host and the path that a request for `target` is for, as a connection finds them: where the target
     /// names no host, it is for the listener.
-    fn target(&self, state: &State, method: &Method, target: &str) -> Result<(Host, RequestPath), Problem> {
+    fn target(
+        &self,
+        state: &State,
+        method: &Method,
+        target: &str,
+    ) -> Result<(RequestHost, RequestPath), Problem> {
         let uri = Uri::try_from(target).map_err(|_| PathError::Malformed)?;
         let host = uri.authority().map_or_else(|| self.listener.to_string(), ToString::to_string);
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());

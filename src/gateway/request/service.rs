@@ -7,7 +7,7 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRA
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 
-use crate::gateway::message::framing::{self, Host};
+use crate::gateway::message::framing::{self, RequestHost};
 use crate::gateway::message::hosts::Hosts;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_body::RequestBody;
@@ -127,7 +127,7 @@ async fn answer(
 ///
 /// # Errors
 /// [`Problem`]: the framing or the path is ambiguous, or the host is another one.
-pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(Host, RequestPath), Problem> {
+pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(RequestHost, RequestPath), Problem> {
     let host = framing::check(head)?;
     if !hosts.have(&host) {
         return Err(Problem::Misdirected);
@@ -179,7 +179,7 @@ fn decide(
 fn to_upstream(
     connection: &ConnectionContext,
     mut head: request::Parts,
-    host: &Host,
+    host: &RequestHost,
     path: &RequestPath,
     body: RequestBody,
     record: &RequestRecord,
@@ -205,7 +205,7 @@ fn to_upstream(
 fn assert_caller(
     connection: &ConnectionContext,
     request: &mut Request<RequestBody>,
-    host: &Host,
+    host: &RequestHost,
     path: &RequestPath,
     upstream: &str,
     record: &RequestRecord,

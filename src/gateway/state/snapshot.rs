@@ -12,7 +12,7 @@ use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::Upstream;
 use crate::mtls::crl::{CrlStore, LastSeenCrls};
-use crate::mtls::keys::KeyFile;
+use crate::mtls::keys::KeySource;
 use crate::mtls::{Listener, PeerVerifier, ServerCertificate};
 use crate::x509::KeyIdentifier;
 
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Files whose change leads to a reload.
     pub files: Vec<PathBuf>,
     /// Private key files.
-    pub keys: Vec<KeyFile>,
+    pub keys: Vec<KeySource>,
     /// Files of trust anchors and CRLs.
     pub(super) trust: Trust,
     pub(super) resumption: Resumption,

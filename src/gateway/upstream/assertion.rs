@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Code, Coded};
 use crate::gateway::config::Assertion;
-use crate::gateway::message::framing::Host;
+use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_id::RequestId;
 use crate::identity::{Identity, Name, Role, TrustDomain};
@@ -62,7 +62,7 @@ pub struct Call<'a> {
     /// Its method.
     pub method: &'a Method,
     /// The host that it asks for.
-    pub host: &'a Host,
+    pub host: &'a RequestHost,
     /// The path and query, as they were judged.
     pub path: &'a RequestPath,
     /// The name of the upstream that it goes to.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::error::KeyLoadError;
-use super::file::KeyFile;
 use super::loaded::{KeyProgress, LoadedKey};
+use super::source::KeySource;
 use crate::clock::{Clock, format_duration};
 use crate::error::{Coded, with_causes};
 use crate::keys::kms::KmsError;
@@ -76,7 +76,7 @@ impl KeyOpener {
     ///
     /// # Errors
     /// [`KeyLoadError::Open`] at once for a failure that a retry cannot mend; [`KeyLoadError::Timeout`].
-    pub fn wait_for<'a>(&self, sources: impl Iterator<Item = &'a KeyFile>) -> Result<(), KeyLoadError> {
+    pub fn wait_for<'a>(&self, sources: impl Iterator<Item = &'a KeySource>) -> Result<(), KeyLoadError> {
         sources.into_iter().try_for_each(|source| self.open(source, RetryMode::UntilTimeout))
     }
 
@@ -84,11 +84,11 @@ impl KeyOpener {
     ///
     /// # Errors
     /// As [`KeyOpener::wait_for`].
-    pub fn try_once<'a>(&self, sources: impl Iterator<Item = &'a KeyFile>) -> Result<(), KeyLoadError> {
+    pub fn try_once<'a>(&self, sources: impl Iterator<Item = &'a KeySource>) -> Result<(), KeyLoadError> {
         sources.into_iter().try_for_each(|source| self.open(source, RetryMode::Once))
     }
 
-    fn open(&self, source: &KeyFile, mode: RetryMode) -> Result<(), KeyLoadError> {
+    fn open(&self, source: &KeySource, mode: RetryMode) -> Result<(), KeyLoadError> {
         let begun = self.clock.monotonic();
         let remaining = || source.timeout.saturating_sub(self.clock.monotonic().duration_since(begun));
         let mut pauses = RETRY_PAUSES.into_iter();
@@ -134,7 +134,7 @@ impl KeyOpener {
     /// into `progress`.
     pub fn find(
         &self,
-        source: &KeyFile,
+        source: &KeySource,
         in_force: Option<Sha256>,
         progress: &mut KeyProgress,
     ) -> Result<(Sha256, LoadedKey), KeyLoadError> {
@@ -257,7 +257,7 @@ impl Drop for OpenTask {
     }
 }
 
-fn timeout(source: &KeyFile, last: Option<KeyError>) -> KeyLoadError {
+fn timeout(source: &KeySource, last: Option<KeyError>) -> KeyLoadError {
     let no_answer = || {
         KeyError::Kms(KmsError::Unavailable {
             address: "the key's KMS or token".to_owned(),

@@ -8,7 +8,7 @@ use crate::keys::{CredentialsFile, KeyError, ProtectedKey};
 
 /// Private key file, readable only by its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyFile {
+pub struct KeySource {
     /// Path of the file.
     pub path: PathBuf,
     /// KMS configuration or passphrase file; `None` for a plain key.
@@ -17,11 +17,11 @@ pub struct KeyFile {
     pub timeout: Duration,
 }
 
-impl KeyFile {
-    /// Default of [`KeyFile::timeout`].
+impl KeySource {
+    /// Default of [`KeySource::timeout`].
     pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// Most of [`KeyFile::timeout`]: beyond it, a restart by the service manager is the better retry.
+    /// Most of [`KeySource::timeout`]: beyond it, a restart by the service manager is the better retry.
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
     /// Read the files without opening the key.
