@@ -10,7 +10,7 @@ use crate::gateway::admin::metrics_exposition::{Exposition, Kind};
 use crate::gateway::control::changes::Results;
 use crate::gateway::control::reload::Control;
 use crate::gateway::state::State;
-use crate::gateway::telemetry::metrics::{Decided, Events, Metrics, Requests};
+use crate::gateway::telemetry::metrics::{DecisionKey, EventCounts, Metrics, RequestCounts};
 use crate::identity::Role;
 
 impl Metrics {
@@ -51,7 +51,7 @@ impl Metrics {
             Kind::Counter,
             "Refused handshakes without a line of their own in the access log, since there were so many.",
         )
-        .sample(&[], control.shared.telemetry.flood.untold());
+        .sample(&[], control.shared.telemetry.log_rate_limit.suppressed());
         text.begin(
             "log_lines_lost_total",
             Kind::Counter,
@@ -62,9 +62,9 @@ impl Metrics {
     }
 }
 
-fn of_requests(text: &mut Exposition, requests: Requests) {
+fn of_requests(text: &mut Exposition, requests: RequestCounts) {
     text.begin("decisions_total", Kind::Counter, "Requests, by the caller's role and the rule that decided.");
-    for (Decided { role, decision, rule }, count) in
+    for (DecisionKey { role, decision, rule }, count) in
         requests.decisions.into_iter().collect::<BTreeMap<_, _>>()
     {
         let rule: &dyn Display = match &rule {
@@ -79,7 +79,7 @@ fn of_requests(text: &mut Exposition, requests: Requests) {
         Kind::Counter,
         "Requests, by the class of the status they were answered with.",
     );
-    for (class, count) in ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(requests.answers) {
+    for (class, count) in ["none", "1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(requests.responses) {
         text.sample(&[("class", class)], count);
     }
     text.begin(
@@ -98,7 +98,7 @@ fn of_requests(text: &mut Exposition, requests: Requests) {
     }
 }
 
-fn of_events(text: &mut Exposition, events: &Events) {
+fn of_events(text: &mut Exposition, events: &EventCounts) {
     text.begin(
         "handshakes_total",
         Kind::Counter,

@@ -96,7 +96,7 @@ async fn answer(control: &Arc<Control>, request: Request) -> Value {
             Ok(serial_number) => done(&close(control, serial_number).await),
             Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         },
-        Request::Rejected => done(&control.shared.telemetry.rejected.newest_first()),
+        Request::Rejected => done(&control.shared.telemetry.refused_handshakes.newest_first()),
         Request::Reload => reload(control).await,
         Request::Sessions => {
             let now = control.shared.clock.now();
@@ -231,7 +231,7 @@ impl<'a> SessionLine<'a> {
             alpn: session.protocol.as_str(),
             resumed: session.resumed,
             seconds_open: session.activity.age().as_secs(),
-            requests_running: session.activity.running(),
+            requests_running: session.activity.in_flight(),
         }
     }
 }

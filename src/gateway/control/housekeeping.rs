@@ -51,14 +51,14 @@ pub async fn run(gateway: Arc<Shared>) {
                 cut_expired(&gateway);
                 crls.tell(&gateway);
             }
-            _ = summary.tick() => gateway.telemetry.tell_untold(),
+            _ = summary.tick() => gateway.telemetry.log_suppressed_refusals(),
         }
     }
     tokio::select! {
         () = finish(&gateway) => {}
         () = Phase::reached(Phase::Stopped, &mut phase) => {}
     }
-    gateway.telemetry.tell_untold();
+    gateway.telemetry.log_suppressed_refusals();
     gateway.phase.send_replace(Phase::Stopped);
 }
 

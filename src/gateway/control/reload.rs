@@ -164,7 +164,7 @@ impl Control {
         };
         let cut = self.shared.registry.sweep(noticed, verdict);
         // The requests that are under way ask the new policy whether they may go on.
-        self.shared.registry.announce_change();
+        self.shared.registry.notify_change();
         // Last: nobody stays longer for the sake of a slow disk.
         state.record_crls();
         Change { state, cut, awaits_key: false }

@@ -23,7 +23,7 @@ use crate::gateway::request::service;
 use crate::gateway::request::stall_watch::StallWatch;
 use crate::gateway::sessions::command::Command;
 use crate::gateway::sessions::session::Session;
-use crate::gateway::sessions::watched_stream::{OnSocket, Watched};
+use crate::gateway::sessions::watched_stream::{HasSocket, WatchedStream};
 use crate::mtls::tls::Protocol;
 
 /// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
@@ -76,7 +76,7 @@ pub async fn serve(http: Arc<Http>, worker: Arc<WorkerContext>, accepted: Accept
     let session = Arc::clone(registration.session());
     let gateway = Arc::clone(&worker.gateway);
     let context = ConnectionContext { worker, session: Arc::clone(&session), hosts, registration, permit };
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&session)));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&session)));
     let service = Requests(Arc::new(context));
     let ended = match session.protocol {
         Protocol::Http1 => {
@@ -102,7 +102,7 @@ async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> h
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            order = session.command_beyond(last_command) => last_command = order,
+            order = session.stronger_command(last_command) => last_command = order,
         }
         connection.as_mut().drain();
         if matches!(last_command, Command::Cut(_)) {
@@ -118,13 +118,13 @@ trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
 
-impl OnSocket for TlsStream<TcpStream> {
+impl HasSocket for TlsStream<TcpStream> {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.get_ref().0)
     }
 }
 
-type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
+type Io = TokioIo<WatchedStream<TlsStream<TcpStream>>>;
 
 impl Drainable for http1::UpgradeableConnection<Io, Requests> {
     fn drain(self: Pin<&mut Self>) {

@@ -17,10 +17,10 @@ use tokio_rustls::server::TlsStream;
 use crate::error::{Coded, with_causes};
 use crate::gateway::downstream::refusal::{NOT_BEGUN, Refusal};
 use crate::gateway::limits::connection_permit::ConnectionPermit;
-use crate::gateway::message::hosts::Hosts;
+use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::request::context::WorkerContext;
 use crate::gateway::sessions::registry::Registration;
-use crate::gateway::sessions::session::Opening;
+use crate::gateway::sessions::session::NewSession;
 use crate::gateway::shared::Shared;
 use crate::gateway::state::{ListenerEntry, State};
 use crate::mtls::tls::{self, HandshakeObservation, PresentedCertificate, Protocol, observe};
@@ -36,7 +36,7 @@ pub struct Accepted {
     /// Registration of the session.
     pub registration: Registration,
     /// Hosts that its requests may name.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// Permit to be open.
     pub permit: ConnectionPermit,
 }
@@ -73,7 +73,7 @@ async fn attempt(
     listener: usize,
     stream: TcpStream,
     remote: SocketAddr,
-) -> Result<(TlsStream<TcpStream>, Registration, Hosts), Box<Refusal>> {
+) -> Result<(TlsStream<TcpStream>, Registration, AllowedHosts), Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
     let Some(ListenerEntry { listener, tls }) = state.entries.get(listener) else {
@@ -112,8 +112,8 @@ async fn attempt(
     let peer =
         peer(&state, *listener, presented, connection, gateway).map_err(|refusal| refusal.having(begun))?;
     let reached = tcp.local_addr().ok().map(|address| address.ip());
-    let hosts = Hosts::of(connection, &state.credentials.own.leaf, reached);
-    let opening = Opening {
+    let hosts = AllowedHosts::of(connection, &state.credentials.own.leaf, reached);
+    let opening = NewSession {
         peer,
         remote,
         tls_version: tls::version(connection),

@@ -83,9 +83,9 @@ impl Worker {
         let limits = &self.context.gateway.limits;
         self.context.gateway.registry.sweep_worker(self.context.index, |session| {
             let activity = &session.activity;
-            let overdue = activity.header().is_some_and(|header| header >= limits.header_timeout);
-            let idle = activity.idle().unwrap_or_default();
-            let stalled = activity.stalled().is_some_and(|stalled| stalled >= limits.stall_timeout);
+            let overdue = activity.header_pending_for().is_some_and(|header| header >= limits.header_timeout);
+            let idle = activity.idle_for().unwrap_or_default();
+            let stalled = activity.stalled_for().is_some_and(|stalled| stalled >= limits.stall_timeout);
             // On HTTP/2, each stream ends by itself.
             let one_by_one = session.protocol == Protocol::Http1;
             if overdue && one_by_one {

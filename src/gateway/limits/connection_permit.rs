@@ -9,7 +9,7 @@ use super::in_flight::InFlight;
 use super::per_address::{AddressLimit, AddressPermit, PerAddressLimits};
 use crate::error::{Code, Coded};
 
-/// Permit for one open connection; dropped, it is free again.
+/// Permit for one open connection, released when dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     /// Permit among the connections of the address.
@@ -38,10 +38,10 @@ impl Coded for ConnectionLimit {
 }
 
 impl ConnectionPermit {
-    /// Permit for a connection from `address`. `open` counts all connections, of which there may be `max`.
+    /// Take a permit for a connection from `address`. `open` counts all connections; `max` limits them.
     ///
     /// # Errors
-    /// [`ConnectionLimit`] that it would exceed.
+    /// [`ConnectionLimit`] that the connection would exceed.
     pub fn take(
         open: &Arc<AtomicUsize>,
         max: usize,

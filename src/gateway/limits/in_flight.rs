@@ -1,9 +1,9 @@
-//! Counter guard for a bounded number of things in flight: connections, requests.
+//! Guard that counts connections or requests in flight, up to a maximum.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One of a bounded number of things in flight, counted until it is dropped.
+/// One connection or request in flight, counted until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<AtomicUsize>);
 

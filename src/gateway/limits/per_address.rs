@@ -1,9 +1,9 @@
-//! What one address may take before anybody knows who calls from there: open connections, handshakes
-//! under way, and handshakes that let nobody in.
+//! Limits per client address, applied before the client is known: open connections, handshakes in flight, and failed
+//! handshakes.
 //!
-//! The counts are of what is open, so that there are never more of them than there may be connections;
-//! what has failed is remembered in a [`RateLimiter`], which does not grow. A connection costs three looks at
-//! a lock that few share, and a request none.
+//! Only addresses with open connections have counts, so memory is bounded by the limit of connections. Failed
+//! handshakes are counted by a [`RateLimiter`] of fixed size. A connection takes a sharded lock three times, a request
+//! never.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,43 +12,45 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Code, Coded};
 use crate::gateway::config::Limits;
-use crate::gateway::limits::rate_limit::{Origin, Quota, RateLimiter, Sharded};
+use crate::gateway::limits::rate_limit::{Quota, RateLimiter, Sharded, SourcePrefix};
 
-/// How many locks the counts are behind.
-const PARTS: usize = 64;
+/// Number of shards of the counts, each with its own lock.
+const SHARDS: usize = 64;
 
-/// The time in which so many handshakes of one address may fail.
+/// Period of `limits.failed_handshakes_per_address`.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What is open from every address.
+/// Counts and limits of all client addresses.
 #[derive(Debug)]
 pub struct PerAddressLimits {
     connections: usize,
     handshakes: usize,
-    open: Sharded<HashMap<Origin, Open>>,
+    open: Sharded<HashMap<SourcePrefix, OpenCounts>>,
     failures: RateLimiter,
 }
 
-/// What is open from one address.
+/// Open connections of one address.
 #[derive(Clone, Copy, Debug, Default)]
-struct Open {
+struct OpenCounts {
     connections: usize,
-    /// Those among them that are in their handshake.
+    /// Connections that are still in their handshake.
     handshakes: usize,
 }
 
-/// Why an address gets no further connection now.
+/// Limit that an address has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressLimit {
-    /// It has as many open as it may have.
-    #[error("its address has as many connections open as it may have")]
+    /// `limits.connections_per_address`.
+    #[error("its address has as many open connections as `limits.connections_per_address` allows")]
     Connections,
-    /// Too many of its handshakes have let nobody in.
-    #[error("too many handshakes from its address have failed within a minute")]
+    /// `limits.failed_handshakes_per_address`.
+    #[error(
+        "its address has as many failed handshakes a minute as `limits.failed_handshakes_per_address` allows"
+    )]
     Failures,
-    /// It has as many handshakes under way as it may have.
-    #[error("its address has as many handshakes under way as it may have")]
+    /// `limits.handshakes_per_address`.
+    #[error("its address has as many handshakes in flight as `limits.handshakes_per_address` allows")]
     Handshakes,
 }
 
@@ -63,75 +65,75 @@ impl Coded for AddressLimit {
 }
 
 impl PerAddressLimits {
-    /// Nothing is open, and this much may be.
+    /// Start with no open connections.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let failures = u32::try_from(limits.failed_handshakes_per_address).unwrap_or(u32::MAX);
         Self {
             connections: limits.connections_per_address,
             handshakes: limits.handshakes_per_address,
-            open: Sharded::new(PARTS),
+            open: Sharded::new(SHARDS),
             failures: RateLimiter::new(Quota::new(failures, MINUTE)),
         }
     }
 
-    /// A place for a connection from `address` that is about to make its handshake.
+    /// Take a permit for a connection from `address` that starts its handshake.
     ///
     /// # Errors
-    /// [`AddressLimit`] when the address has no further one.
+    /// [`AddressLimit`] that the address has reached.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
-        let origin = Origin::from(address);
-        if self.failures.is_spent(origin, now) {
+        let source = SourcePrefix::from(address);
+        if self.failures.is_spent(source, now) {
             return Err(AddressLimit::Failures);
         }
-        self.open.with(origin, |open| {
-            let Open { connections, handshakes } = open.get(&origin).copied().unwrap_or_default();
+        self.open.with(source, |open| {
+            let OpenCounts { connections, handshakes } = open.get(&source).copied().unwrap_or_default();
             if connections >= self.connections {
                 return Err(AddressLimit::Connections);
             }
             if handshakes >= self.handshakes {
                 return Err(AddressLimit::Handshakes);
             }
-            let more = Open { connections: connections + 1, handshakes: handshakes + 1 };
-            open.insert(origin, more);
+            let more = OpenCounts { connections: connections + 1, handshakes: handshakes + 1 };
+            open.insert(source, more);
             Ok(())
         })?;
-        Ok(AddressPermit { addresses: Arc::clone(self), origin, in_handshake: true })
+        Ok(AddressPermit { addresses: Arc::clone(self), source, in_handshake: true })
     }
 }
 
-/// The place of one connection among those of its address; dropped, it is free again.
+/// Permit of one connection within the limits of its address, released when dropped.
 #[derive(Debug)]
 pub struct AddressPermit {
     addresses: Arc<PerAddressLimits>,
-    origin: Origin,
+    source: SourcePrefix,
     in_handshake: bool,
 }
 
 impl AddressPermit {
-    /// Its handshake has let its caller in.
+    /// Record that the handshake succeeded.
     pub fn handshake_done(&mut self) {
         if std::mem::replace(&mut self.in_handshake, false) {
-            self.addresses.open.with(self.origin, |open| {
-                if let Some(counts) = open.get_mut(&self.origin) {
+            self.addresses.open.with(self.source, |open| {
+                if let Some(counts) = open.get_mut(&self.source) {
                     counts.handshakes = counts.handshakes.saturating_sub(1);
                 }
             });
         }
     }
 
-    /// Its handshake has cost something and let nobody in.
+    /// Record that the handshake failed after it had cost computation.
     pub fn handshake_failed(&self, now: Instant) {
-        self.addresses.failures.spend(self.origin, now);
+        self.addresses.failures.spend(self.source, now);
     }
 }
 
 impl Drop for AddressPermit {
     fn drop(&mut self) {
         self.handshake_done();
-        self.addresses.open.with(self.origin, |open| match open.get_mut(&self.origin) {
+        self.addresses.open.with(self.source, |open| match open.get_mut(&self.source) {
             Some(counts) if counts.connections > 1 => counts.connections -= 1,
-            _ => drop(open.remove(&self.origin)),
+            _ => drop(open.remove(&self.source)),
         });
     }
 }
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_connections_and_another_one_its_own() {
+    fn connections_are_limited_per_address() {
         let addresses = addresses(2, 9, 9);
         let mut held = [admit(&addresses, "::1").unwrap(), admit(&addresses, "::2").unwrap()];
         held.iter_mut().for_each(AddressPermit::handshake_done);
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_under_way_are_limited_and_those_that_are_done_are_not_counted() {
+    fn only_handshakes_in_flight_are_limited() {
         let addresses = addresses(9, 1, 9);
         let mut first = admit(&addresses, "127.0.0.1").unwrap();
         assert_eq!(admit(&addresses, "127.0.0.1").unwrap_err(), AddressLimit::Handshakes);
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_handshakes_fail_waits() {
+    fn failed_handshakes_block_their_address_for_a_while() {
         let addresses = addresses(9, 9, 2);
         for _ in 0..2 {
             admit(&addresses, "127.0.0.1").unwrap().handshake_failed(Instant::now());
@@ -190,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_an_address_with_nothing_open() {
+    fn addresses_without_open_connections_use_no_memory() {
         let addresses = addresses(9, 9, 9);
         for last in 0..=255 {
             drop(admit(&addresses, &format!("192.0.2.{last}")).unwrap());
-            let origin = Origin::V4([192, 0, 2, last]);
-            assert!(addresses.open.with(origin, |open| open.is_empty()));
+            let source = SourcePrefix::V4([192, 0, 2, last]);
+            assert!(addresses.open.with(source, |open| open.is_empty()));
         }
     }
 }

@@ -1,9 +1,8 @@
-//! How much each address may do within a time, in memory that does not grow with the number of addresses.
+//! Rate limit per address, in a table of fixed size.
 //!
-//! What an address has spent is one moment: when it will have been forgiven (the generic cell rate
-//! algorithm, ITU-T I.371). The moments stand in a table of a fixed size, in sets of a few; a new address
-//! takes the place of the one in its set that is forgiven soonest. So a flood from many addresses costs no
-//! more memory than one from a few, and each look takes the same time.
+//! The bucket of an address is one point in time: when its quota is full again (generic cell rate algorithm,
+//! ITU-T I.371). The table is set-associative: in a full set, a new address replaces the bucket that is full
+//! first. So memory and lookup time do not depend on the number of addresses, even in a flood.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -11,23 +10,23 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many sets of addresses there are, each behind a lock of its own.
+/// Number of sets in the table, each with its own lock.
 const SETS: usize = 4_096;
 
-/// How many addresses are in a set.
+/// Number of addresses in a set.
 const WAYS: usize = 4;
 
-/// What counts as one address: an IPv4 address, or the /64 of an IPv6 one, which is what one customer
-/// of a network has at least.
+/// Source of connections: an IPv4 address, or the /64 prefix of an IPv6 address, the least that a network
+/// assigns to one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// An IPv4 address.
+pub enum SourcePrefix {
+    /// IPv4 address.
     V4([u8; 4]),
-    /// The first half of an IPv6 address.
+    /// First 64 bits of an IPv6 address.
     V6([u8; 8]),
 }
 
-impl From<IpAddr> for Origin {
+impl From<IpAddr> for SourcePrefix {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.octets()),
@@ -39,108 +38,108 @@ impl From<IpAddr> for Origin {
     }
 }
 
-/// So much within so long a time.
+/// Number of events allowed within a period.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
-    /// How long one takes to be forgiven.
+    /// Time to regain one event.
     interval: Duration,
-    /// All of it at once.
-    within: Duration,
+    /// Time to regain the whole quota.
+    period: Duration,
 }
 
 impl Quota {
-    /// As many as `amount` within the time `within`.
+    /// Allow `amount` events within `period`.
     #[must_use]
-    pub fn new(amount: u32, within: Duration) -> Self {
-        Self { interval: within / amount.max(1), within }
+    pub fn new(amount: u32, period: Duration) -> Self {
+        Self { interval: period / amount.max(1), period }
     }
 
-    /// Whether there is anything left at `now` for one who is forgiven at `forgiven`.
-    fn is_spent(&self, forgiven: Duration, now: Duration) -> bool {
-        forgiven.saturating_sub(now) + self.interval > self.within
+    /// Whether a bucket that is full at `full_at` has nothing left at `now`.
+    fn is_spent(&self, full_at: Duration, now: Duration) -> bool {
+        full_at.saturating_sub(now) + self.interval > self.period
     }
 
-    /// Spends one at `now`; `false` when there was none left.
-    pub fn spend(&self, forgiven: &mut Duration, now: Duration) -> bool {
-        if self.is_spent(*forgiven, now) {
+    /// Spend one event at `now` from the bucket that is full at `full_at`; `false` if it has none left.
+    pub fn spend(&self, full_at: &mut Duration, now: Duration) -> bool {
+        if self.is_spent(*full_at, now) {
             return false;
         }
-        *forgiven = (*forgiven).max(now) + self.interval;
+        *full_at = (*full_at).max(now) + self.interval;
         true
     }
 }
 
-/// Something of each address, in parts behind a lock of their own; in which part an address is cannot be
-/// foreseen from outside.
+/// Table of addresses in shards, each with its own lock. The hash is keyed, so that a client cannot predict
+/// the shard of an address.
 #[derive(Debug)]
 pub struct Sharded<T> {
     hasher: RandomState,
-    parts: Box<[Mutex<T>]>,
+    shards: Box<[Mutex<T>]>,
 }
 
 impl<T: Default> Sharded<T> {
-    /// In so many parts.
+    /// Create a table of `shards` shards.
     #[must_use]
-    pub fn new(parts: usize) -> Self {
-        Self { hasher: RandomState::new(), parts: (0..parts).map(|_| Mutex::default()).collect() }
+    pub fn new(shards: usize) -> Self {
+        Self { hasher: RandomState::new(), shards: (0..shards).map(|_| Mutex::default()).collect() }
     }
 
-    /// Looks at the part that `origin` is in.
-    pub fn with<R>(&self, origin: Origin, look: impl FnOnce(&mut T) -> R) -> R {
-        let parts = u64::try_from(self.parts.len()).unwrap_or(u64::MAX).max(1);
-        let index = usize::try_from(self.hasher.hash_one(origin) % parts);
-        match index.ok().and_then(|index| self.parts.get(index)) {
-            Some(part) => look(&mut part.lock().unwrap_or_else(PoisonError::into_inner)),
-            None => look(&mut T::default()),
+    /// Call `visit` with the locked shard of `source`.
+    pub fn with<R>(&self, source: SourcePrefix, visit: impl FnOnce(&mut T) -> R) -> R {
+        let shards = u64::try_from(self.shards.len()).unwrap_or(u64::MAX).max(1);
+        let index = usize::try_from(self.hasher.hash_one(source) % shards);
+        match index.ok().and_then(|index| self.shards.get(index)) {
+            Some(shard) => visit(&mut shard.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => visit(&mut T::default()),
         }
     }
 }
 
-/// What every address has spent.
+/// Rate limiter with one bucket per address.
 #[derive(Debug)]
 pub struct RateLimiter {
-    allowance: Quota,
-    begun: Instant,
+    quota: Quota,
+    epoch: Instant,
     sets: Sharded<Vec<Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    origin: Origin,
-    /// When it will have been forgiven, counted from the beginning.
-    forgiven: Duration,
+    source: SourcePrefix,
+    /// Time since `epoch` at which the quota is full again.
+    full_at: Duration,
 }
 
 impl RateLimiter {
-    /// Gives each address this much.
+    /// Create a limiter that gives each address `quota`.
     #[must_use]
-    pub fn new(allowance: Quota) -> Self {
-        Self { allowance, begun: Instant::now(), sets: Sharded::new(SETS) }
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, epoch: Instant::now(), sets: Sharded::new(SETS) }
     }
 
-    /// Whether `origin` has nothing left at `now`.
+    /// Whether `source` has nothing left at `now`.
     #[must_use]
-    pub fn is_spent(&self, origin: Origin, now: Instant) -> bool {
-        let now = now.saturating_duration_since(self.begun);
-        self.sets.with(origin, |set| {
-            let known = set.iter().find(|spent| spent.origin == origin);
-            known.is_some_and(|spent| self.allowance.is_spent(spent.forgiven, now))
+    pub fn is_spent(&self, source: SourcePrefix, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.epoch);
+        self.sets.with(source, |set| {
+            let bucket = set.iter().find(|bucket| bucket.source == source);
+            bucket.is_some_and(|bucket| self.quota.is_spent(bucket.full_at, now))
         })
     }
 
-    /// Spends one of `origin`'s at `now`; `false` when there was none left.
-    pub fn spend(&self, origin: Origin, now: Instant) -> bool {
-        let now = now.saturating_duration_since(self.begun);
-        self.sets.with(origin, |set| {
-            if let Some(spent) = set.iter_mut().find(|spent| spent.origin == origin) {
-                return self.allowance.spend(&mut spent.forgiven, now);
+    /// Spend one event of `source` at `now`; `false` if it has none left.
+    pub fn spend(&self, source: SourcePrefix, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.epoch);
+        self.sets.with(source, |set| {
+            if let Some(bucket) = set.iter_mut().find(|bucket| bucket.source == source) {
+                return self.quota.spend(&mut bucket.full_at, now);
             }
-            let mut fresh = Bucket { origin, forgiven: now };
-            let allowed = self.allowance.spend(&mut fresh.forgiven, now);
+            let mut fresh = Bucket { source, full_at: now };
+            let allowed = self.quota.spend(&mut fresh.full_at, now);
             if set.len() < WAYS {
                 set.push(fresh);
-            } else if let Some(soonest) = set.iter_mut().min_by_key(|spent| spent.forgiven) {
-                *soonest = fresh;
+            } else if let Some(first_full) = set.iter_mut().min_by_key(|bucket| bucket.full_at) {
+                *first_full = fresh;
             }
             allowed
         })
@@ -153,54 +152,54 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn origin(address: &str) -> Origin {
-        Origin::from(address.parse::<IpAddr>().unwrap())
+    fn source(address: &str) -> SourcePrefix {
+        SourcePrefix::from(address.parse::<IpAddr>().unwrap())
     }
 
     #[test]
-    fn an_ipv6_network_is_one_and_two_spellings_of_an_ipv4_address_are_one() {
-        assert_eq!(origin("2001:db8:1:2::1"), origin("2001:db8:1:2:ffff::9"));
-        assert_ne!(origin("2001:db8:1:2::1"), origin("2001:db8:1:3::1"));
-        assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
-        assert_ne!(origin("::1"), origin("0.0.0.0"));
-        assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
+    fn an_ipv6_prefix_and_a_mapped_ipv4_address_are_one_source() {
+        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("::1"), source("0.0.0.0"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
     }
 
     #[test]
-    fn an_address_spends_its_own_and_is_forgiven_in_time() {
-        let budgets = RateLimiter::new(Quota::new(3, MINUTE));
-        let (one, other, begun) = (origin("192.0.2.1"), origin("192.0.2.2"), budgets.begun);
-        assert!((0..3).all(|_| budgets.spend(one, begun)));
-        assert!(!budgets.spend(one, begun) && budgets.is_spent(one, begun));
-        assert!(!budgets.is_spent(other, begun) && budgets.spend(other, begun));
-        assert!(budgets.is_spent(one, begun + MINUTE / 3 - Duration::from_millis(1)));
-        // One is forgiven, and whoever is refused does not spend.
-        let later = begun + MINUTE / 3;
-        assert!(budgets.spend(one, later) && !budgets.spend(one, later));
-        assert!((0..3).all(|_| budgets.spend(one, later + MINUTE)));
+    fn each_address_has_its_own_quota_that_refills_over_time() {
+        let limiter = RateLimiter::new(Quota::new(3, MINUTE));
+        let (one, other, epoch) = (source("192.0.2.1"), source("192.0.2.2"), limiter.epoch);
+        assert!((0..3).all(|_| limiter.spend(one, epoch)));
+        assert!(!limiter.spend(one, epoch) && limiter.is_spent(one, epoch));
+        assert!(!limiter.is_spent(other, epoch) && limiter.spend(other, epoch));
+        assert!(limiter.is_spent(one, epoch + MINUTE / 3 - Duration::from_millis(1)));
+        // One event is regained, and a refused event spends nothing.
+        let later = epoch + MINUTE / 3;
+        assert!(limiter.spend(one, later) && !limiter.spend(one, later));
+        assert!((0..3).all(|_| limiter.spend(one, later + MINUTE)));
     }
 
     #[test]
-    fn a_flood_of_addresses_takes_no_more_than_the_table() {
-        let budgets = RateLimiter::new(Quota::new(1, MINUTE));
-        let begun = budgets.begun;
+    fn a_flood_of_addresses_does_not_grow_the_table() {
+        let limiter = RateLimiter::new(Quota::new(1, MINUTE));
+        let epoch = limiter.epoch;
         for network in 0..200_000_u64 {
-            budgets.spend(Origin::V6(network.to_be_bytes()), begun);
+            limiter.spend(SourcePrefix::V6(network.to_be_bytes()), epoch);
         }
-        for set in &budgets.sets.parts {
+        for set in &limiter.sets.shards {
             let set = set.lock().unwrap();
             assert!(set.len() <= WAYS && set.capacity() <= WAYS, "{}, {}", set.len(), set.capacity());
         }
     }
 
     #[test]
-    fn who_has_spent_most_is_remembered_longest() {
-        let budgets = RateLimiter::new(Quota::new(1_000, MINUTE));
-        let (flooding, begun) = (origin("192.0.2.1"), budgets.begun);
-        while budgets.spend(flooding, begun) {}
+    fn a_new_address_does_not_replace_an_exhausted_bucket() {
+        let limiter = RateLimiter::new(Quota::new(1_000, MINUTE));
+        let (flooding, epoch) = (source("192.0.2.1"), limiter.epoch);
+        while limiter.spend(flooding, epoch) {}
         for network in 0..200_000_u64 {
-            budgets.spend(Origin::V6(network.to_be_bytes()), begun);
+            limiter.spend(SourcePrefix::V6(network.to_be_bytes()), epoch);
         }
-        assert!(budgets.is_spent(flooding, begun));
+        assert!(limiter.is_spent(flooding, epoch));
     }
 }

@@ -1,11 +1,13 @@
-//! What must hold of a request before anything in it is believed: one method that is passed on, one way
-//! to know its length, one host.
+//! Checks of a request head: method, message length and host must be unambiguous.
 //!
-//! This judges a request that hyper has parsed (RFC 9112, sections 3.2, 6.1 and 6.3). What hyper has
-//! settled by then cannot be seen here: it drops a `Content-Length` that comes with a
-//! `Transfer-Encoding` and closes the connection after that request, merges equal doubled
-//! `Content-Length` lines, and cuts off a fragment. Whoever wants these to be 400 has to look at the
-//! bytes; a request re-framed from what is left here is sound either way.
+//! The checks apply to requests that hyper has parsed (RFC 9112, sections 3.2, 6.1 and 6.3). hyper has already
+//! removed some ambiguities without an error:
+//!
+//! - It drops a `Content-Length` beside a `Transfer-Encoding`, and closes the connection after that request.
+//! - It merges repeated `Content-Length` lines of equal value.
+//! - It cuts off the fragment of a target.
+//!
+//! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the upstream.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
@@ -13,16 +15,15 @@ use http::{Method, StatusCode, Version, request};
 
 use crate::error::{Code, Coded};
 
-/// Judges a request's method, framing and host; the host is what it is for.
+/// Check the method, framing and host of a request; returns the host.
 ///
 /// # Errors
-/// [`FramingError`]: the request must be answered with [`FramingError::status`], and its connection
-/// closed.
+/// [`FramingError`]: the request must be answered with [`FramingError::status`], and its connection closed.
 pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(FramingError::Method);
     }
-    // Callers that mean another scheme mean another origin (RFC 9110, section 7.4).
+    // A target of another scheme belongs to another origin (RFC 9110, section 7.4).
     if request.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTPS) {
         return Err(FramingError::Scheme);
     }
@@ -31,19 +32,19 @@ pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
 }
 
 fn check_length(headers: &HeaderMap, version: Version) -> Result<(), FramingError> {
-    let coded = headers.contains_key(TRANSFER_ENCODING);
-    if coded && headers.contains_key(CONTENT_LENGTH) {
+    let has_coding = headers.contains_key(TRANSFER_ENCODING);
+    if has_coding && headers.contains_key(CONTENT_LENGTH) {
         return Err(FramingError::TwoLengths);
     }
-    if coded {
-        let chunked = only(headers, TRANSFER_ENCODING)
+    if has_coding {
+        let chunked = single_value(headers, TRANSFER_ENCODING)
             .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
         if !chunked || version != Version::HTTP_11 {
             return Err(FramingError::TransferEncoding);
         }
     }
     if headers.contains_key(CONTENT_LENGTH) {
-        let digits = only(headers, CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+        let digits = single_value(headers, CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
         // 19 digits always fit 64 bits.
         if !(1..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
             return Err(FramingError::ContentLength);
@@ -52,8 +53,8 @@ fn check_length(headers: &HeaderMap, version: Version) -> Result<(), FramingErro
     Ok(())
 }
 
-/// The value of a field that stands once.
-fn only(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
+/// Value of a header field that occurs exactly once.
+fn single_value(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).into_iter();
     let value = values.next()?;
     values.next().is_none().then_some(value)
@@ -61,11 +62,13 @@ fn only(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
 
 fn requested_host(request: &request::Parts) -> Result<RequestHost, FramingError> {
     let field = match request.headers.contains_key(HOST) {
-        true => Some(RequestHost::parse(only(&request.headers, HOST).ok_or(FramingError::RepeatedHost)?)?),
+        true => {
+            Some(RequestHost::parse(single_value(&request.headers, HOST).ok_or(FramingError::RepeatedHost)?)?)
+        }
         false => None,
     };
     let authority = match request.uri.authority() {
-        // An `Authority` has only characters that a field can have.
+        // Every character of an `Authority` is valid in a header value.
         Some(authority) => {
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| FramingError::HostSyntax)?;
             Some(RequestHost::parse(&value)?)
@@ -73,15 +76,17 @@ fn requested_host(request: &request::Parts) -> Result<RequestHost, FramingError>
         None => None,
     };
     match (field, authority) {
-        (Some(field), Some(authority)) if !field.is_same_as(&authority) => Err(FramingError::HostMismatch),
-        // HTTP/1.1 demands the field whatever the form of the target.
+        (Some(field), Some(authority)) if !field.is_same_authority(&authority) => {
+            Err(FramingError::HostMismatch)
+        }
+        // HTTP/1.1 requires the field with every form of target.
         (None, Some(authority)) if request.version >= Version::HTTP_2 => Ok(authority),
         (Some(field), _) => Ok(field),
         (None, _) => Err(FramingError::MissingHost),
     }
 }
 
-/// The host that a request is for: a name or address, and a port if one was given.
+/// Host of a request: name or address, with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHost {
     value: HeaderValue,
@@ -90,13 +95,13 @@ pub struct RequestHost {
 }
 
 impl RequestHost {
-    /// The port of `https`, which need not be written.
+    /// Default port of `https`.
     const DEFAULT_PORT: u16 = 443;
 
-    /// Reads the value of a `Host` field.
+    /// Parse the value of a `Host` field.
     ///
     /// # Errors
-    /// [`FramingError::HostSyntax`].
+    /// [`FramingError::HostSyntax`] if it is not a host with an optional port.
     pub fn parse(value: &HeaderValue) -> Result<Self, FramingError> {
         let text = value.to_str().map_err(|_| FramingError::HostSyntax)?;
         let name_length = match text.strip_prefix('[') {
@@ -106,103 +111,103 @@ impl RequestHost {
         let (name, port) =
             name_length.and_then(|end| text.split_at_checked(end)).ok_or(FramingError::HostSyntax)?;
         let port = match port.strip_prefix(':') {
-            Some(digits) => Some(read_port(digits)?),
+            Some(digits) => Some(parse_port(digits)?),
             None if port.is_empty() => None,
             None => return Err(FramingError::HostSyntax),
         };
-        if !is_name(name) {
+        if !is_host(name) {
             return Err(FramingError::HostSyntax);
         }
         Ok(Self { name_length: name.len(), port, value: value.clone() })
     }
 
-    /// As it was sent.
+    /// Value as it was sent.
     #[must_use]
     pub const fn value(&self) -> &HeaderValue {
         &self.value
     }
 
-    /// The host without its port, as it was sent.
+    /// Host without the port, as it was sent.
     #[must_use]
     pub fn name(&self) -> &str {
         self.value.to_str().ok().and_then(|text| text.get(..self.name_length)).unwrap_or_default()
     }
 
-    /// The port, if it was given.
+    /// Port, if one was sent.
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Whether it is what a client named in its TLS handshake (RFC 6066, section 3), ignoring case and
-    /// a dot at the end. An address is never named there.
+    /// Whether it is the server name of the TLS handshake (RFC 6066, section 3), apart from case and a trailing
+    /// dot. A server name is never an address.
     #[must_use]
-    pub fn agrees_with(&self, server_name: &str) -> bool {
-        without_dot(self.name()).eq_ignore_ascii_case(without_dot(server_name))
+    pub fn matches_server_name(&self, server_name: &str) -> bool {
+        without_trailing_dot(self.name()).eq_ignore_ascii_case(without_trailing_dot(server_name))
     }
 
-    fn is_same_as(&self, other: &Self) -> bool {
+    fn is_same_authority(&self, other: &Self) -> bool {
         let port = |host: &Self| host.port.unwrap_or(Self::DEFAULT_PORT);
         self.name().eq_ignore_ascii_case(other.name()) && port(self) == port(other)
     }
 }
 
-fn without_dot(name: &str) -> &str {
+fn without_trailing_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// A host name or address; escapes and the rarer characters of RFC 3986, section 3.2.2 are refused.
-fn is_name(name: &str) -> bool {
+/// Whether `name` is a host name or address. Escapes and `sub-delims` (RFC 3986, section 3.2.2) are refused.
+fn is_host(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
-            !without_dot(name).is_empty()
+            !without_trailing_dot(name).is_empty()
                 && name.len() <= 255
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
         }
     }
 }
 
-fn read_port(digits: &str) -> Result<u16, FramingError> {
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain).ok_or(FramingError::HostSyntax)
+fn parse_port(digits: &str) -> Result<u16, FramingError> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| all_digits).ok_or(FramingError::HostSyntax)
 }
 
-/// Why a request is not believed.
+/// Request whose method, framing or host is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FramingError {
-    /// `Content-Length` is no number, or stands more than once.
-    #[error("the Content-Length is not one number")]
+    /// `Content-Length` is not a number, or repeated.
+    #[error("the Content-Length is not a single number")]
     ContentLength,
     /// `Host` and the authority of the target differ.
-    #[error("the Host is not the host of the request target")]
+    #[error("the Host header differs from the host of the request target")]
     HostMismatch,
-    /// Not a host with an optional port: user information, an escape, a bad port.
-    #[error("the Host is not a host name or address with an optional port")]
+    /// `Host` is not a host with an optional port: user information, an escape, a bad port.
+    #[error("the Host header is not a host name or address with an optional port")]
     HostSyntax,
     /// CONNECT or TRACE.
-    #[error("CONNECT and TRACE are not passed on")]
+    #[error("the methods CONNECT and TRACE are not supported")]
     Method,
-    /// No `Host`.
-    #[error("the request has no Host")]
+    /// `Host` is missing.
+    #[error("the request has no Host header")]
     MissingHost,
-    /// `Host` stands more than once.
-    #[error("the request has more than one Host")]
+    /// `Host` is repeated.
+    #[error("the request has more than one Host header")]
     RepeatedHost,
-    /// A target of another scheme than `https`.
+    /// Scheme of the target other than `https`.
     #[error("the scheme of the request target is not https")]
     Scheme,
-    /// Any transfer coding but a single `chunked`, or one outside HTTP/1.1.
+    /// Transfer coding other than a single `chunked`, or outside HTTP/1.1.
     #[error("the Transfer-Encoding is not a single `chunked` on HTTP/1.1")]
     TransferEncoding,
-    /// `Transfer-Encoding` beside `Content-Length`.
+    /// Both `Transfer-Encoding` and `Content-Length`.
     #[error("the request has both a Transfer-Encoding and a Content-Length")]
     TwoLengths,
 }
 
 impl FramingError {
-    /// The status that answers such a request.
+    /// Status of the response.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -232,7 +237,7 @@ impl Coded for FramingError {
 mod tests {
     use super::*;
 
-    fn judge(
+    fn check_head(
         version: Version,
         method: &str,
         target: &str,
@@ -246,12 +251,12 @@ mod tests {
     }
 
     fn post(fields: &[(&str, &str)]) -> Result<RequestHost, FramingError> {
-        judge(Version::HTTP_11, "POST", "/", &[&[("host", "api")], fields].concat())
+        check_head(Version::HTTP_11, "POST", "/", &[&[("host", "api")], fields].concat())
     }
 
     #[test]
-    fn a_target_with_a_scheme_is_of_https() {
-        let of = |target| judge(Version::HTTP_2, "GET", target, &[]).map(|host| host.name().to_owned());
+    fn a_target_with_a_scheme_other_than_https_is_refused() {
+        let of = |target| check_head(Version::HTTP_2, "GET", target, &[]).map(|host| host.name().to_owned());
         assert_eq!(of("https://api/a").as_deref(), Ok("api"));
         for target in ["http://api/a", "ftp://api/a", "wss://api/a"] {
             assert_eq!(of(target), Err(FramingError::Scheme));
@@ -259,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_one_length() {
+    fn a_request_has_exactly_one_length() {
         const TE: &str = "transfer-encoding";
         const CL: &str = "content-length";
         for fields in
@@ -291,32 +296,32 @@ mod tests {
         }
         for version in [Version::HTTP_10, Version::HTTP_2] {
             let fields = [("host", "api"), (TE, "chunked")];
-            assert_eq!(judge(version, "POST", "/", &fields), Err(FramingError::TransferEncoding));
+            assert_eq!(check_head(version, "POST", "/", &fields), Err(FramingError::TransferEncoding));
         }
     }
 
     #[test]
-    fn a_request_has_one_host() {
-        let get = |target, fields: &[(&str, &str)]| judge(Version::HTTP_11, "GET", target, fields);
+    fn a_request_has_exactly_one_host() {
+        let get = |target, fields: &[(&str, &str)]| check_head(Version::HTTP_11, "GET", target, fields);
         assert_eq!(get("/", &[]), Err(FramingError::MissingHost));
-        assert_eq!(judge(Version::HTTP_10, "GET", "/", &[]), Err(FramingError::MissingHost));
+        assert_eq!(check_head(Version::HTTP_10, "GET", "/", &[]), Err(FramingError::MissingHost));
         assert_eq!(get("https://api/", &[]), Err(FramingError::MissingHost));
         assert_eq!(get("/", &[("host", "a"), ("host", "a")]), Err(FramingError::RepeatedHost));
         assert_eq!(get("https://a/", &[("host", "b")]), Err(FramingError::HostMismatch));
         assert_eq!(get("https://a:1/", &[("host", "a")]), Err(FramingError::HostMismatch));
         assert_eq!(get("https://A:443/", &[("host", "a")]).unwrap().value(), "a");
         assert_eq!(get("https://user@a/", &[("host", "a")]), Err(FramingError::HostSyntax));
-        assert_eq!(judge(Version::HTTP_2, "GET", "https://a:1/", &[]).unwrap().value(), "a:1");
+        assert_eq!(check_head(Version::HTTP_2, "GET", "https://a:1/", &[]).unwrap().value(), "a:1");
         assert_eq!(
-            judge(Version::HTTP_2, "GET", "https://a/", &[("host", "b")]),
+            check_head(Version::HTTP_2, "GET", "https://a/", &[("host", "b")]),
             Err(FramingError::HostMismatch)
         );
-        assert_eq!(judge(Version::HTTP_2, "GET", "/", &[]), Err(FramingError::MissingHost));
+        assert_eq!(check_head(Version::HTTP_2, "GET", "/", &[]), Err(FramingError::MissingHost));
     }
 
     #[test]
     fn a_host_is_a_name_or_address_and_a_port() {
-        let host = |value| judge(Version::HTTP_11, "GET", "/", &[("host", value)]);
+        let host = |value| check_head(Version::HTTP_11, "GET", "/", &[("host", value)]);
         for (value, name) in [
             ("api", "api"),
             ("API.example.:4523", "API.example."),
@@ -335,16 +340,16 @@ mod tests {
     }
 
     #[test]
-    fn a_host_agrees_with_the_name_in_the_handshake() {
-        let host = judge(Version::HTTP_11, "GET", "/", &[("host", "Api.Example.:4523")]).unwrap();
-        assert!(host.agrees_with("api.example") && host.agrees_with("api.example."));
-        assert!(!host.agrees_with("example") && !host.agrees_with("api.example.org"));
+    fn a_host_matches_the_server_name_of_the_handshake() {
+        let host = check_head(Version::HTTP_11, "GET", "/", &[("host", "Api.Example.:4523")]).unwrap();
+        assert!(host.matches_server_name("api.example") && host.matches_server_name("api.example."));
+        assert!(!host.matches_server_name("example") && !host.matches_server_name("api.example.org"));
     }
 
     #[test]
-    fn connect_and_trace_are_not_passed_on() {
+    fn connect_and_trace_are_refused() {
         for method in ["CONNECT", "TRACE"] {
-            let error = judge(Version::HTTP_11, method, "/", &[("host", "a")]).unwrap_err();
+            let error = check_head(Version::HTTP_11, method, "/", &[("host", "a")]).unwrap_err();
             assert_eq!((error, error.status()), (FramingError::Method, StatusCode::NOT_IMPLEMENTED));
         }
     }

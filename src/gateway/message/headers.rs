@@ -1,10 +1,9 @@
-//! What header fields pass, and what the service behind is told about the caller.
+//! Filter of header fields and trailers, and the headers that describe the client to the upstream.
 //!
-//! Who is calling is said by the gateway alone. Many servers fold the name of a field before the
-//! application sees it (`X_Cluster.Role` and `x-cluster-role` become one variable), so that what a
-//! client must not say is removed by its folded name, from requests, trailers and responses. Fields of
-//! one hop (RFC 9110, section 7.6.1) never pass, and ours are set last: a `Connection` option naming one
-//! of them removes what the client sent, not what we say.
+//! Only the gateway sets identity headers. Many servers fold field names before the application sees them:
+//! `X_Cluster.Role` and `x-cluster-role` become one variable. So reserved fields are removed by their folded
+//! name, from requests, trailers and responses. Hop-by-hop fields (RFC 9110, section 7.6.1) never pass. The gateway
+//! sets its own fields last: a `Connection` option that names one removes only the field of the client.
 
 use std::net::IpAddr;
 
@@ -15,21 +14,21 @@ use http::header::{
 use crate::gateway::message::framing::RequestHost;
 use crate::mtls::IdentityHeaders;
 
-/// The address that the caller connected from.
+/// Address of the client.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The host that the caller asked for.
+/// Host that the client requested.
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How the caller connected: always `https`.
+/// Scheme of the client's request: always `https`.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What an upstream is told about where a caller connects from: worked out once for a connection.
+/// Headers that describe the client address to the upstream, built once per connection.
 #[derive(Clone, Debug)]
 pub struct AddressHeaders([(HeaderName, HeaderValue); 3]);
 
 impl AddressHeaders {
-    /// The fields for a caller at `address`.
+    /// Headers for a client at `address`.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
         let address = address.to_canonical();
@@ -37,7 +36,7 @@ impl AddressHeaders {
             IpAddr::V4(v4) => format!("for={v4};proto=https"),
             IpAddr::V6(v6) => format!("for=\"[{v6}]\";proto=https"),
         };
-        // `unknown` is what RFC 7239, section 6 has for it; no address needs it.
+        // Never used, since every address is a valid value; RFC 7239, section 6 defines `unknown`.
         let value = |text: String| text.try_into().unwrap_or(HeaderValue::from_static("unknown"));
         Self([
             (FORWARDED, value(forwarded)),
@@ -47,9 +46,8 @@ impl AddressHeaders {
     }
 }
 
-/// Makes of a request's header what is sent to the service behind.
-///
-/// Of a caller without a certificate, nothing says who it is.
+/// Turn the header of a client's request into the header for the upstream. Without `caller`, no header states an
+/// identity.
 pub fn to_upstream(
     headers: &mut HeaderMap,
     host: &RequestHost,
@@ -57,14 +55,14 @@ pub fn to_upstream(
     address: &AddressHeaders,
 ) {
     let trailers = accepts_trailers(headers);
-    remove_what_must_not_pass(headers);
+    remove_restricted(headers);
     join_cookies(headers);
     headers.reserve(14);
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
     if trailers {
-        // The one thing about the next hop that is the caller's to say; on HTTP/1.1, TE is an option of
-        // the connection (RFC 9110, section 10.1.4).
+        // The only hop-by-hop field that the client decides; on HTTP/1.1, `Connection` must list TE (RFC 9110,
+        // section 10.1.4).
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
@@ -73,15 +71,15 @@ pub fn to_upstream(
     }
 }
 
-/// Makes of a response's header what is sent to the caller.
+/// Turn the header of an upstream's response into the header for the client.
 pub fn to_downstream(headers: &mut HeaderMap) {
-    remove_what_must_not_pass(headers);
+    remove_restricted(headers);
 }
 
-/// Makes of trailers what may pass, in either direction: no field that says who is calling, how the
-/// message is framed or routed, or what was judged before the body came (RFC 9110, section 6.5.1).
-pub fn trailers(headers: &mut HeaderMap) {
-    remove_what_must_not_pass(headers);
+/// Remove restricted trailers, in either direction: identity, framing, routing, and all fields that are evaluated
+/// before the body arrives (RFC 9110, section 6.5.1).
+pub fn filter_trailers(headers: &mut HeaderMap) {
+    remove_restricted(headers);
     remove(headers, |name| {
         matches!(
             name.as_str(),
@@ -110,14 +108,14 @@ pub fn trailers(headers: &mut HeaderMap) {
     });
 }
 
-fn remove_what_must_not_pass(headers: &mut HeaderMap) {
-    for option in named_in(headers, CONNECTION).collect::<Vec<_>>() {
+fn remove_restricted(headers: &mut HeaderMap) {
+    for option in names_listed_in(headers, CONNECTION).collect::<Vec<_>>() {
         headers.remove(option);
     }
-    remove(headers, must_not_pass);
-    // Nor are those announced that will not come.
-    if named_in(headers, TRAILER).any(|name| must_not_pass(&name)) {
-        let kept: Vec<_> = named_in(headers, TRAILER).filter(|name| !must_not_pass(name)).collect();
+    remove(headers, is_restricted);
+    // A removed trailer is not announced either.
+    if names_listed_in(headers, TRAILER).any(|name| is_restricted(&name)) {
+        let kept: Vec<_> = names_listed_in(headers, TRAILER).filter(|name| !is_restricted(name)).collect();
         headers.remove(TRAILER);
         for name in kept {
             headers.append(TRAILER, name.into());
@@ -125,30 +123,28 @@ fn remove_what_must_not_pass(headers: &mut HeaderMap) {
     }
 }
 
-/// Every field that the lines of `field` name, however many lines there are.
-fn named_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
+/// Names listed in all lines of `field`.
+fn names_listed_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
     let lines = headers.get_all(field).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
-fn remove(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
-    // Nothing is allocated when there is nothing to remove.
-    let found: Vec<_> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    // An empty `Vec` does not allocate.
+    let found: Vec<_> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in found {
-        // Removes every line of that name, though it returns the first only.
+        // Removes every line of that name, although it returns only the first.
         headers.remove(name);
     }
 }
 
-/// Whether a field that comes from outside ends here, by its folded name.
-///
-/// A name that ends in `*` stands for all that begin so.
-fn must_not_pass(name: &HeaderName) -> bool {
+/// Whether a field from a client or upstream is removed, by its folded name. In the table, `*` is a prefix match.
+fn is_restricted(name: &HeaderName) -> bool {
     let text = name.as_str();
     let reserved: &[&str] = match text.bytes().next().map(fold) {
-        // How the message is framed and routed: as it is spelled, or not at all.
+        // Framing and routing: only the exact spelling passes.
         Some(b'c') if *name == CONTENT_LENGTH => &[],
         Some(b'h') if *name == HOST => &[],
         Some(b'c') => &["connection", "client-cert", "client-cert-chain", "content-length"],
@@ -156,10 +152,10 @@ fn must_not_pass(name: &HeaderName) -> bool {
         Some(b'f') => &["forwarded"],
         Some(b'h') => &["host", "http2-settings"],
         Some(b'k') => &["keep-alive"],
-        // `Proxy` becomes HTTP_PROXY, by which CGI programs are told where to send their own calls.
+        // CGI turns `Proxy` into HTTP_PROXY, the proxy of the program's own requests.
         Some(b'p') => &["proxy", "proxy-authenticate", "proxy-authorization", "proxy-connection"],
         Some(b'r') => &["remote-user"],
-        // What nginx, Apache and HAProxy are usually made to say about a client certificate.
+        // Usual headers of nginx, Apache and HAProxy about a client certificate.
         Some(b's') => &["ssl-client-*"],
         Some(b't') => &["te", "transfer-encoding", "true-client-ip"],
         Some(b'u') => &["upgrade"],
@@ -176,7 +172,7 @@ fn must_not_pass(name: &HeaderName) -> bool {
             "x-remote-*",
             "x-request-id",
             "x-ssl-*",
-            // These make some frameworks see another method, path or host than the one judged.
+            // Some frameworks take method, path or host from these, instead of the values that the policy saw.
             "x-envoy-original-path",
             "x-host",
             "x-http-host-override",
@@ -187,10 +183,10 @@ fn must_not_pass(name: &HeaderName) -> bool {
         ],
         _ => &[],
     };
-    reserved.iter().any(|reserved| folds_to(text, reserved))
+    reserved.iter().any(|reserved| matches_folded(text, reserved))
 }
 
-fn folds_to(name: &str, reserved: &str) -> bool {
+fn matches_folded(name: &str, reserved: &str) -> bool {
     let (wanted, name) = match reserved.strip_suffix('*') {
         Some(prefix) => (prefix, name.get(..prefix.len()).unwrap_or(name)),
         None => (reserved, name),
@@ -198,7 +194,7 @@ fn folds_to(name: &str, reserved: &str) -> bool {
     name.len() == wanted.len() && name.bytes().map(fold).eq(wanted.bytes())
 }
 
-/// Letters in lower case, digits, and `-` for all else: the coarsest folding that a server does.
+/// Fold a byte of a name: lower case, and `-` for all but letters and digits. No server folds more coarsely.
 const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
@@ -209,7 +205,7 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// HTTP/2 may send a cookie in several fields, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+/// Join cookie fields: HTTP/2 allows several, HTTP/1.1 only one (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<_> = headers.get_all(COOKIE).into_iter().map(HeaderValue::as_bytes).collect();
     if lines.len() > 1
@@ -257,7 +253,7 @@ mod tests {
         headers
     }
 
-    /// The fields that are not among those we set ourselves.
+    /// Passed fields, without those that the gateway sets.
     fn passed(lines: &[(&str, &str)]) -> Vec<(String, String)> {
         let ours = sent_upstream(&[]);
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -267,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_is_described_by_us_alone_and_once() {
+    fn only_the_gateway_sets_identity_headers() {
         let forged: Vec<_> = [
             "Client-Cert",
             "Client-Cert-Chain",
@@ -300,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_of_our_fields_are_removed() {
+    fn aliases_of_reserved_fields_are_removed() {
         for name in [
             "x_forwarded_client_cert",
             "X.Forwarded.Client_Cert",
@@ -345,7 +341,7 @@ mod tests {
             "Keep_Alive",
         ] {
             assert_eq!(passed(&[(name, "forged")]), [], "{name}");
-            for clean in [to_downstream, trailers] {
+            for clean in [to_downstream, filter_trailers] {
                 let mut headers = header(&[(name, "forged"), (name, "again"), ("grpc-status", "0")]);
                 clean(&mut headers);
                 assert_eq!(headers.len(), 1, "{name}");
@@ -381,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_one_hop_end_here_whichever_line_names_them() {
+    fn hop_by_hop_fields_are_removed_whichever_line_names_them() {
         assert_eq!(
             passed(&[
                 ("connection", "close, X-One"),
@@ -408,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_option_cannot_remove_what_we_say() {
+    fn a_connection_option_cannot_remove_gateway_headers() {
         let names = "client-cert, x-cluster-role, x-forwarded-client-cert, x-forwarded-for, host";
         let headers = sent_upstream(&[("connection", names), ("host", "elsewhere")]);
         assert!(headers.keys().eq(sent_upstream(&[]).keys()));
@@ -416,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_for_trailers_is_passed_on_alone() {
+    fn only_te_trailers_is_passed_on() {
         let headers =
             sent_upstream(&[("te", "gzip;q=0.5, Trailers"), ("connection", "TE, x-a"), ("x-a", "1")]);
         assert_eq!(headers[TE], "trailers");
@@ -426,23 +422,23 @@ mod tests {
     }
 
     #[test]
-    fn cookies_in_several_fields_become_one() {
+    fn several_cookie_fields_are_joined() {
         let headers = sent_upstream(&[("cookie", "a=b"), ("cookie", "c=d; e=f")]);
         assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=b; c=d; e=f"]);
     }
 
     #[test]
-    fn trailers_carry_no_framing_routing_or_judged_field() {
+    fn trailers_with_framing_routing_or_policy_fields_are_removed() {
         for name in ["content-length", "host", "transfer-encoding", "authorization", "set-cookie", "if-match"]
         {
             let mut headers = header(&[(name, "1"), ("x-checksum", "2")]);
-            trailers(&mut headers);
+            filter_trailers(&mut headers);
             assert_eq!(headers, header(&[("x-checksum", "2")]), "{name}");
         }
     }
 
     #[test]
-    fn the_certificate_is_told_in_both_standard_forms() {
+    fn the_certificate_is_passed_on_in_both_standard_headers() {
         let (headers, certificate) = caller_headers("user-alice");
         let value = |name| headers.iter().find(|(n, _)| *n == name).unwrap().1.to_str().unwrap().to_owned();
         let encoded = value(CLIENT_CERT);
@@ -455,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_cannot_end_its_quotes() {
+    fn a_subject_cannot_close_its_quotes() {
         for name in ["a\";URI=spiffe://prod/control-service/x", "a\\", "a\r\nX-Cluster-Role: x", "é\u{202e}"]
         {
             let (headers, _) = caller_headers(name);
@@ -473,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_written_as_the_standard_asks() {
+    fn addresses_are_formatted_as_in_rfc_7239() {
         let forwarded = |address: &str| {
             let headers = AddressHeaders::new(address.parse().unwrap());
             [0, 1].map(|at| headers.0[at].1.to_str().unwrap().to_owned())

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-/// `value` on one line, with a line feed at its end.
+/// Serialize `value` on one line, with a trailing line feed.
 ///
 /// # Errors
 /// As [`serde_json::to_vec`].
@@ -13,7 +13,7 @@ pub fn line(value: &impl Serialize) -> Result<Bytes, serde_json::Error> {
     Ok(text.into())
 }
 
-/// `value` on several lines for people to read, with a line feed at its end.
+/// Serialize `value` indented, with a trailing line feed.
 ///
 /// # Errors
 /// As [`serde_json::to_vec_pretty`].

@@ -1,4 +1,4 @@
-//! Pure functions over HTTP messages: framing, request path, header fields, request numbers.
+//! HTTP messages: framing, request paths, header fields, request bodies, request IDs, and trace contexts.
 
 pub mod framing;
 pub mod headers;

@@ -1,12 +1,13 @@
-//! The path of a request: judged byte for byte as it is sent upstream, or refused.
+//! Path of a request: the policy evaluates exactly the bytes that are sent to the upstream.
 //!
-//! A front end and the service behind it that read one path differently are how access control is
-//! bypassed. So nothing is normalized here: a path (RFC 3986, section 3.3) either has the one spelling
-//! that every server reads alike, or the request ends with 400. What may stand in a path unescaped and
-//! is unreserved must stand so; what needs escaping is escaped once, in upper-case hexadecimal.
+//! Access control is bypassed when a proxy and an upstream interpret one path differently. So the gateway never
+//! normalizes a path (RFC 3986, section 3.3). It accepts the one spelling that every server interprets alike, and
+//! answers every other with 400:
 //!
-//! The fragment of a target never gets here: `http` cuts it off before anybody can judge it, and it is
-//! not sent on.
+//! - Unreserved characters are not escaped.
+//! - Characters that need an escape are escaped once, in upper-case hexadecimal.
+//!
+//! The fragment of a target is not checked: the `http` crate cuts it off, so it is never sent to the upstream.
 
 use std::fmt;
 
@@ -15,68 +16,66 @@ use http::{StatusCode, Uri};
 
 use crate::error::{Code, Coded};
 
-/// The longest path with its query; RFC 9110, section 4.1 asks for at least 8,000 octets.
+/// Maximum length of path and query in bytes; RFC 9110, section 4.1 recommends at least 8,000.
 pub const MAX_LENGTH: usize = 8_192;
 
-/// A path, with its query, that can be read in one way only.
-///
-/// Cloning shares the bytes.
+/// Unambiguous path, with its query. Clones share the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPath(PathAndQuery);
 
 impl RequestPath {
-    /// The path of a parsed request target.
+    /// Path and query of a parsed request target.
     ///
-    /// An absolute target (HTTP/1.1 proxies' form, and every HTTP/2 one) is taken without its
-    /// authority, which [`framing::check`](crate::gateway::message::framing::check) judges.
+    /// [`framing::check`](crate::gateway::message::framing::check) checks the authority of an absolute target,
+    /// the form of HTTP/2 and of requests to HTTP/1.1 proxies.
     ///
     /// # Errors
-    /// [`PathError`] when the path is ambiguous, or the target has none.
+    /// [`PathError`] if the path is ambiguous or missing.
     pub fn from_uri(uri: &Uri) -> Result<Self, PathError> {
         let target = uri.path_and_query().ok_or(PathError::AuthorityForm)?;
         check(target.as_str())?;
         Ok(Self(target.clone()))
     }
 
-    /// Reads a path with its query as it stands in a request line.
+    /// Parse a path and query in the form of a request line.
     ///
     /// # Errors
-    /// [`PathError`] when it is ambiguous or not in origin form.
+    /// [`PathError`] if the path is ambiguous or not in origin form.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         check(text)?;
         PathAndQuery::try_from(text).map(Self).map_err(|_| PathError::Query)
     }
 
-    /// Path and query: the bytes that are judged, and the bytes to send.
+    /// Path and query, for the policy and the upstream.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The same, as the type that requests are made of.
+    /// Path and query as a part of a [`Uri`].
     #[must_use]
     pub fn to_path_and_query(&self) -> PathAndQuery {
         self.0.clone()
     }
 
-    /// The path alone.
+    /// Path without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.0.path()
     }
 
-    /// The query without its `?`, raw.
+    /// Raw query without the `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.query()
     }
 
-    /// What stands between the slashes, escapes included; after a slash at the end comes an empty one.
+    /// Segments, with their escapes. A trailing slash gives an empty last segment.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.below_root().split('/')
     }
 
-    /// The path without its first slash.
+    /// Path without the leading slash.
     pub(crate) fn below_root(&self) -> &str {
         self.path().strip_prefix('/').unwrap_or_default()
     }
@@ -113,12 +112,12 @@ fn check(target: &str) -> Result<(), PathError> {
     check_segment(rest)
 }
 
-/// Judges one segment; an empty one passes.
+/// Check one segment, which may be empty.
 pub(crate) fn check_segment(segment: &str) -> Result<(), PathError> {
     if matches!(segment, "." | "..") {
         return Err(PathError::DotSegment);
     }
-    let mut beyond_ascii = false;
+    let mut non_ascii = false;
     let mut rest = segment.as_bytes();
     loop {
         rest = match rest {
@@ -129,17 +128,17 @@ pub(crate) fn check_segment(segment: &str) -> Result<(), PathError> {
                 if high.is_ascii_lowercase() || low.is_ascii_lowercase() {
                     return Err(PathError::LowerCaseEscape);
                 }
-                beyond_ascii |= !byte.is_ascii();
+                non_ascii |= !byte.is_ascii();
                 tail
             }
             [b'%', ..] => return Err(PathError::BadEscape),
             [b'\\', ..] => return Err(PathError::Backslash),
             [b';', ..] => return Err(PathError::Parameters),
-            [byte, tail @ ..] if stands_unescaped(*byte) => tail,
+            [byte, tail @ ..] if is_allowed_unescaped(*byte) => tail,
             [byte, ..] => return Err(PathError::Character { found: *byte }),
         };
     }
-    if beyond_ascii {
+    if non_ascii {
         let text = String::from_utf8(decoded(segment).collect()).map_err(|_| PathError::NotUtf8)?;
         if text.chars().any(char::is_control) {
             return Err(PathError::EncodedControl);
@@ -148,14 +147,14 @@ pub(crate) fn check_segment(segment: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Judges what an escape hides; `tail` follows it.
+/// Check the byte that an escape encodes; `tail` follows the escape.
 fn check_escaped(byte: u8, tail: &[u8]) -> Result<(), PathError> {
     match byte {
         b'/' | b'\\' => Err(PathError::EncodedSlash),
         b'#' | b';' | b'?' => Err(PathError::EncodedDelimiter),
         _ if byte.is_ascii_control() => Err(PathError::EncodedControl),
         _ if is_unreserved(byte) => Err(PathError::EncodedUnreserved),
-        // A server that decodes twice would see another path than one that decodes once.
+        // A server that decodes twice would see a different path.
         b'%' if matches!(tail, [high, low, ..] if unescape(*high, *low).is_some()) => {
             Err(PathError::DoubleEncoding)
         }
@@ -168,13 +167,13 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// `pchar` of RFC 3986, section 3.3, without escapes and without `;`, at which some servers cut a segment.
-const fn stands_unescaped(byte: u8) -> bool {
+/// `pchar` of RFC 3986, section 3.3, except escapes and `;`, where some servers truncate a segment.
+const fn is_allowed_unescaped(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
 }
 
-/// What a segment says once its escapes are read.
+/// Bytes of a segment after decoding.
 pub(crate) fn decoded(segment: &str) -> impl Iterator<Item = u8> {
     let mut bytes = segment.bytes();
     std::iter::from_fn(move || match bytes.next()? {
@@ -188,77 +187,77 @@ fn unescape(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-/// Why a path is not forwarded.
+/// Path or query that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// `*`, which names no resource.
-    #[error("the target is `*`")]
+    /// `*`, which identifies no resource.
+    #[error("the request target is `*`")]
     AsteriskForm,
-    /// A host and port, which only CONNECT uses.
-    #[error("the target is an authority without a path")]
+    /// Host and port, the form of CONNECT.
+    #[error("the request target is an authority without a path")]
     AuthorityForm,
-    /// A backslash, which some servers read as a slash.
+    /// Backslash, which some servers treat as a slash.
     #[error("the path has a backslash")]
     Backslash,
-    /// A `%` without two hexadecimal digits.
+    /// `%` without two hexadecimal digits.
     #[error("the path has a `%` that is not followed by two hexadecimal digits")]
     BadEscape,
-    /// A character that has to be escaped in a path.
+    /// Character that must be escaped in a path.
     #[error("the path has the byte 0x{found:02X}, which must be percent-encoded")]
     Character {
-        /// The first such byte.
+        /// First such byte.
         found: u8,
     },
     /// `.` or `..`, which some servers resolve.
     #[error("the path has a `.` or `..` segment")]
     DotSegment,
-    /// An escape of an escape.
+    /// Escape of an escape.
     #[error("the path is percent-encoded twice")]
     DoubleEncoding,
-    /// Two slashes in a row, which some servers merge.
+    /// Two consecutive slashes, which some servers merge.
     #[error("the path has an empty segment (`//`)")]
     EmptySegment,
-    /// An escaped control character, NUL among them.
+    /// Escaped control character, including NUL.
     #[error("the path has an encoded control character")]
     EncodedControl,
-    /// An escaped `#`, `;` or `?`, at which a server that decodes early cuts the path.
+    /// Escaped `#`, `;` or `?`, where a server that decodes first truncates the path.
     #[error("the path has an encoded `#`, `;` or `?`")]
     EncodedDelimiter,
-    /// An escaped slash or backslash, which some servers take for a separator.
+    /// Escaped slash or backslash, which some servers treat as a separator.
     #[error("the path has an encoded slash or backslash")]
     EncodedSlash,
-    /// An escape of a character that needs none: a second spelling of the same path.
-    #[error("the path has an encoded letter, digit or one of `-._~`, which must stand as itself")]
+    /// Escape of an unreserved character: a second spelling of the same path.
+    #[error("the path has an encoded letter, digit or one of `-._~`, which must not be encoded")]
     EncodedUnreserved,
-    /// A `#`.
+    /// `#` in a path.
     #[error("the path has a `#`")]
     Fragment,
-    /// An escape in lower-case hexadecimal: a second spelling of the same path.
-    #[error("the path has an escape in lower case, which must be upper case")]
+    /// Escape in lower-case hexadecimal: a second spelling of the same path.
+    #[error("the path has a lower-case escape, which must be in upper case")]
     LowerCaseEscape,
-    /// Nothing that HTTP takes for a target.
-    #[error("the target is none of HTTP")]
+    /// Target that is not valid HTTP.
+    #[error("the request target is malformed")]
     Malformed,
-    /// It does not begin with a slash.
+    /// Path without a leading slash.
     #[error("the path does not begin with `/`")]
     NotOriginForm,
-    /// The escapes do not decode to UTF-8, or decode to an overlong form of it.
+    /// Escapes that do not decode to valid UTF-8; overlong forms are invalid.
     #[error("the path does not decode to UTF-8")]
     NotUtf8,
-    /// A `;`, at which some servers cut a segment.
+    /// `;`, where some servers truncate a segment.
     #[error("the path has a `;` parameter")]
     Parameters,
-    /// A byte in the query that cannot stand there.
+    /// Character that must be escaped in a query.
     #[error("the query has a character that must be percent-encoded")]
     Query,
-    /// Longer than [`MAX_LENGTH`].
+    /// Path and query longer than [`MAX_LENGTH`].
     #[error("the path and query are longer than {MAX_LENGTH} bytes")]
     TooLong,
 }
 
 impl PathError {
-    /// The status that answers such a request.
+    /// Status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
@@ -300,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_with_one_reading_is_kept_byte_for_byte() {
+    fn an_unambiguous_path_is_kept_byte_for_byte() {
         for text in [
             "/",
             "/v1",
@@ -391,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_parsed_target_lets_through_is_judged_too() {
+    fn a_path_from_a_parsed_target_is_checked_too() {
         for text in ["/a/../b", "//a", "/a;b", "/%2e", "http://host/a//b", "http://host?x", "/caf\u{e9}"] {
             if let Ok(uri) = text.parse::<Uri>() {
                 assert!(RequestPath::from_uri(&uri).is_err(), "{text}");
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_either_kept_or_refused_never_changed() {
+    fn every_byte_is_kept_or_refused_but_never_changed() {
         for byte in 0..=u8::MAX {
             for text in
                 [format!("/a{}b", char::from(byte)), format!("/a%{byte:02X}b"), format!("/%{byte:02x}")]
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_too_long_to_judge_is_414() {
+    fn a_path_that_is_too_long_is_414() {
         let longest = format!("/{}", "a".repeat(MAX_LENGTH - 1));
         assert!(RequestPath::parse(&longest).is_ok());
         let error = RequestPath::parse(&format!("{longest}a")).unwrap_err();
@@ -430,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slash_at_the_end_is_a_segment() {
+    fn a_trailing_slash_gives_an_empty_segment() {
         assert_eq!(RequestPath::parse("/a/").unwrap().segments().collect::<Vec<_>>(), ["a", ""]);
         assert_eq!(RequestPath::parse("/a").unwrap().segments().collect::<Vec<_>>(), ["a"]);
     }

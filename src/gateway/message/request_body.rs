@@ -1,4 +1,4 @@
-//! Request bodies on their way to the upstream: counted, limited, passed on chunk by chunk.
+//! Request bodies, streamed to the upstream: byte count, size limit, and progress.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use tokio::time::timeout;
 
 use crate::gateway::message::headers;
 
-/// How much is read of a body that nobody wants.
-const UNWANTED: usize = 64 << 10;
+/// Most bytes read of a body that is discarded.
+const DISCARD_LIMIT: usize = 64 << 10;
 
-/// How long it may take to come.
-const UNWANTED_WITHIN: Duration = Duration::from_secs(1);
+/// Longest time spent on a body that is discarded.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How far the body of a request has come; shared between the side that reads and the side that waits.
+/// Progress of a request body, shared by the task that reads it and the task that waits for the response.
 #[derive(Debug)]
 pub struct Upload {
-    begun: Instant,
+    started: Instant,
     bytes: AtomicU64,
     last_progress: AtomicU64,
     finished: AtomicBool,
@@ -34,47 +34,47 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// How many bytes of the body have been read so far.
+    /// Bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether all of it has been handed on.
+    /// Whether the whole body was passed on.
     pub fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Whether it turned out larger than it may be.
+    /// Whether the body exceeds the limit.
     pub fn is_over_limit(&self) -> bool {
         self.over_limit.load(Ordering::Relaxed)
     }
 
-    /// Whether the caller's side of it failed.
+    /// Whether reading from the client failed.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// When the last byte of it came, or the request itself.
+    /// Time of the last byte; before the first one, time of the request.
     pub fn last_progress(&self) -> Instant {
-        self.begun + Duration::from_micros(self.last_progress.load(Ordering::Relaxed))
+        self.started + Duration::from_micros(self.last_progress.load(Ordering::Relaxed))
     }
 
     fn advance(&self, bytes: usize) -> u64 {
-        let elapsed = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last_progress.store(elapsed, Ordering::Relaxed);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
     }
 }
 
-/// The body of a request on its way to whoever wants it.
+/// Request body from the client.
 ///
-/// Dropped before its end, as when the request is refused, a little of it is read yet: on HTTP/2 a stream
-/// that ends with bytes unread is reset (RFC 9113, section 8.1), and callers there are, curl 7.88 among
-/// them, that lose the answer to that reset.
+/// If it is dropped before its end, for example because the request is refused, up to 64 KiB more are read. On HTTP/2, a
+/// stream with unread bytes is reset (RFC 9113, section 8.1), and some clients, such as curl 7.88, then lose the
+/// response.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// `None` once it is known that nothing comes.
+    /// `None` for an empty body.
     incoming: Option<Incoming>,
     upload: Arc<Upload>,
     at_most: u64,
@@ -82,10 +82,10 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Passes `incoming` on, of a request in `version`, at most `at_most` bytes of it.
+    /// Wrap the body of a request in `version`, with a limit of `at_most` bytes.
     pub fn new(incoming: Incoming, version: Version, at_most: u64) -> Self {
         let upload = Upload {
-            begun: Instant::now(),
+            started: Instant::now(),
             bytes: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
             finished: AtomicBool::new(incoming.is_end_stream()),
@@ -95,12 +95,12 @@ impl RequestBody {
         Self { incoming: Some(incoming), upload: Arc::new(upload), at_most, version }
     }
 
-    /// A body without a byte that shares the account of this one, which has none either.
+    /// Copy of an empty body, which shares its [`Upload`].
     pub fn empty_copy(&self) -> Self {
         Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0, version: self.version }
     }
 
-    /// How far it has come, also after it has been handed over.
+    /// Progress, also after the body was passed on.
     pub fn upload(&self) -> Arc<Upload> {
         Arc::clone(&self.upload)
     }
@@ -149,20 +149,20 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take() else { return };
-        // On HTTP/1.1, hyper does the same before the next request.
+        // On HTTP/1.1, hyper itself does this before the next request.
         if self.version != Version::HTTP_2 || incoming.is_end_stream() || self.upload.is_broken() {
             return;
         }
-        // It may be dropped because the runtime ends.
+        // There is no runtime if the body is dropped at shutdown.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(UNWANTED_WITHIN, waste(incoming)));
+            runtime.spawn(timeout(DISCARD_TIMEOUT, discard(incoming)));
         }
     }
 }
 
-/// Reads the beginning of a body that nobody wants.
-async fn waste(mut incoming: Incoming) {
-    let mut left = UNWANTED;
+/// Read and discard up to [`DISCARD_LIMIT`] bytes.
+async fn discard(mut incoming: Incoming) {
+    let mut left = DISCARD_LIMIT;
     while let Some(Ok(frame)) = incoming.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(less) => left = less,
@@ -171,11 +171,11 @@ async fn waste(mut incoming: Incoming) {
     }
 }
 
-/// Trailers are headers too: what may not be said in front may not be said behind.
+/// Remove restricted fields from a frame of trailers; a client could forge them there as well as in the header.
 pub(in crate::gateway) fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::trailers(&mut trailers);
+            headers::filter_trailers(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

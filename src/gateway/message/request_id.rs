@@ -1,4 +1,4 @@
-//! The number of a request: 128 random bits, the same in the log, upstream and in the response.
+//! Request IDs: 128 random bits, the same in the access log, to the upstream and in the response.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::Entropy;
 
-/// The number of one request, 32 hexadecimal digits when written.
+/// ID of one request, 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId([u8; 32]);
 
@@ -23,13 +23,13 @@ impl RequestId {
         Self(text)
     }
 
-    /// The number as text.
+    /// ID as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The number as the value of `X-Request-Id`.
+    /// ID as the value of `X-Request-Id`.
     #[must_use]
     pub fn to_header(self) -> HeaderValue {
         HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("-"))
@@ -48,7 +48,7 @@ impl Serialize for RequestId {
     }
 }
 
-/// Makes request numbers; the generator is asked once for many.
+/// Generator of request IDs. It reads entropy for 64 of them at a time.
 #[derive(Debug)]
 pub struct RequestIds {
     entropy: Arc<dyn Entropy>,
@@ -56,21 +56,22 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// Numbers made of what `entropy` delivers.
+    /// Generate IDs from `entropy`.
     #[must_use]
     pub fn new(entropy: Arc<dyn Entropy>) -> Self {
         Self { entropy, ready: Mutex::default() }
     }
 
-    /// The next number. A generator that fails makes it all zeros: a request is not refused for want
-    /// of a number.
+    /// Next ID. If the entropy source fails, it is all zeros: a request is not refused for the lack of an ID.
     pub fn next(&self) -> RequestId {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if ready.is_empty() {
             let mut random = [0; 64 * 16];
             match self.entropy.fill(&mut random) {
                 Ok(()) => ready.extend_from_slice(random.as_chunks().0),
-                Err(error) => tracing::error!(%error, "a request has no number"),
+                Err(error) => {
+                    tracing::error!(%error, "the entropy source failed: a request has an ID of zeros")
+                }
             }
         }
         RequestId::of(ready.pop().unwrap_or_default())
@@ -83,7 +84,7 @@ mod tests {
     use crate::clock::SystemEntropy;
 
     #[test]
-    fn numbers_are_32_hexadecimal_digits_and_never_repeat() {
+    fn request_ids_are_32_hexadecimal_digits_and_never_repeat() {
         let ids = RequestIds::new(Arc::new(SystemEntropy));
         let some: std::collections::HashSet<_> = (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(some.len(), 1_000);

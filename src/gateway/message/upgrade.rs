@@ -1,22 +1,22 @@
-//! WebSocket upgrades (RFC 6455, section 4): requested, announced, accepted.
+//! WebSocket upgrades (RFC 6455, section 4).
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use hyper::body::{Body, Incoming};
 
-/// The one protocol that is passed on: others, above all `h2c`, would carry requests past the policy.
+/// Only supported upgrade. Others, especially `h2c`, would carry requests past the policy.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// Whether a request asks to become a WebSocket (RFC 6455, section 4.1).
+/// Whether a request asks for an upgrade to WebSocket (RFC 6455, section 4.1).
 #[must_use]
-pub fn is_wanted(request: &Request<Incoming>) -> bool {
+pub fn is_requested(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && request.body().is_end_stream()
         && is_websocket(request.headers())
 }
 
-/// Whether a header says, in both places, that the connection becomes a WebSocket and nothing else.
+/// Whether `Connection` lists `upgrade`, and `Upgrade` is `websocket` alone.
 #[must_use]
 pub fn is_websocket(headers: &HeaderMap) -> bool {
     let options =
@@ -27,8 +27,8 @@ pub fn is_websocket(headers: &HeaderMap) -> bool {
         && protocols.next().is_none()
 }
 
-/// Says so in a header that has been cleared of what is of one hop.
-pub fn announce(headers: &mut HeaderMap) {
+/// Set the headers of a WebSocket upgrade, after hop-by-hop fields were removed.
+pub fn set_headers(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, WEBSOCKET);
 }

@@ -18,7 +18,7 @@ use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::Config;
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::headers::{self, AddressHeaders};
-use crate::gateway::message::hosts::Hosts;
+use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::{PathError, RequestPath};
 use crate::gateway::policy;
 use crate::gateway::policy::{Policy, Verdict};
@@ -367,7 +367,7 @@ impl Explanation {
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
         let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
         let leaf = Arc::clone(&state.credentials.own.leaf);
-        service::target(&head, &Hosts::Ours { leaf, reached: Some(self.listener.ip()) })
+        service::target(&head, &AllowedHosts::Ours { leaf, local: Some(self.listener.ip()) })
     }
 
     fn decide(&mut self, config: &Config, state: &State, verdict: Verdict) {

@@ -15,7 +15,7 @@ use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Verdict;
 use crate::gateway::process::RunError;
 use crate::gateway::process::load::load_to_ask;
-use crate::gateway::telemetry::events::LONGEST;
+use crate::gateway::telemetry::events::MAX_TEXT_CHARS;
 use crate::identity::{Identity, Name, Role, TrustDomain};
 
 /// The most different changes that are listed; further ones are counted.
@@ -246,7 +246,7 @@ impl Line {
 
     /// The path, if the log has all of it.
     fn path(&self) -> Option<RequestPath> {
-        let path = self.path.as_deref().filter(|path| path.len() < LONGEST)?;
+        let path = self.path.as_deref().filter(|path| path.len() < MAX_TEXT_CHARS)?;
         RequestPath::parse(path).ok()
     }
 }

@@ -86,7 +86,7 @@ impl Permission {
         let mut end = match std::mem::replace(&mut *watch, Watch::Ended) {
             Watch::Judged(exchange) => Box::pin(async move {
                 let problem = exchange.forbidden().await;
-                exchange.connection.session.take_back();
+                exchange.connection.session.mark_abort_on_close();
                 problem
             }),
             Watch::Watched(end) => end,

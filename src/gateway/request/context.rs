@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Entropy;
 use crate::gateway::control::reload::Control;
 use crate::gateway::limits::connection_permit::ConnectionPermit;
-use crate::gateway::message::hosts::Hosts;
+use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::request_id::RequestIds;
 use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::Session;
@@ -42,7 +42,7 @@ pub struct ConnectionContext {
     /// Registered session.
     pub session: Arc<Session>,
     /// Hosts that its requests may name.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// Keeps the session registered until the last request, or the tunnel, has ended.
     pub registration: Registration,
     /// Permit to be open.

@@ -12,7 +12,7 @@ use crate::error::Coded;
 use crate::gateway::message::request_body::without_reserved_trailers;
 use crate::gateway::request::authorization::{Authorization, Permission};
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::pool::Lease;
+use crate::gateway::upstream::pool::ConnectionLease;
 
 /// The body of a response on its way downstream; its end, or its loss, ends the request's record.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ enum Content {
     /// The gateway's own words.
     Own(Option<Bytes>),
     /// What the upstream sends, with the connection it comes on.
-    Upstream { incoming: Incoming, lease: Option<Lease>, permission: Arc<Permission> },
+    Upstream { incoming: Incoming, lease: Option<ConnectionLease>, permission: Arc<Permission> },
 }
 
 impl ResponseBody {
@@ -45,7 +45,7 @@ impl ResponseBody {
     /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
     pub fn upstream(
         incoming: Incoming,
-        lease: Lease,
+        lease: ConnectionLease,
         exchange: Authorization,
         record: RequestRecord,
     ) -> Self {
@@ -136,7 +136,7 @@ impl Drop for ResponseBody {
             && let Some(lease) = lease.take()
             && complete
         {
-            lease.give_back();
+            lease.release();
         }
         if let Some(record) = &mut self.record {
             record.finish(complete);

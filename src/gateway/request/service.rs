@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 
 use crate::gateway::message::framing::{self, RequestHost};
-use crate::gateway::message::hosts::Hosts;
+use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_body::RequestBody;
 use crate::gateway::message::{headers, traceparent, upgrade};
@@ -23,8 +23,8 @@ use crate::gateway::request::tunnel::Ends;
 use crate::gateway::request::{tunnel, well_known};
 use crate::gateway::sessions::command::Command;
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::assertion::{AssertionError, Call, X_CLUSTER_ASSERTION};
-use crate::gateway::upstream::pool::{Lease, Sent, Upstream};
+use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
+use crate::gateway::upstream::pool::{ConnectionLease, UpstreamPool, UpstreamResponse};
 
 /// The number of the request: ours alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -69,9 +69,9 @@ enum Answer {
     /// One of the gateway's own resources.
     Own(Bytes),
     /// The 101 of the service behind, and what becomes of the two connections.
-    Tunnel { response: Response<Incoming>, ends: Ends, lease: Lease, exchange: Authorization },
+    Tunnel { response: Response<Incoming>, ends: Ends, lease: ConnectionLease, exchange: Authorization },
     /// The response of the service behind, and the connection that its body comes on.
-    Upstream { response: Response<Incoming>, lease: Lease, exchange: Authorization },
+    Upstream { response: Response<Incoming>, lease: ConnectionLease, exchange: Authorization },
 }
 
 async fn answer(
@@ -82,7 +82,7 @@ async fn answer(
     if let Command::Cut(reason) = connection.session.command() {
         return Err(Problem::Cut(reason));
     }
-    let downstream = upgrade::is_wanted(&request).then(|| hyper::upgrade::on(&mut request));
+    let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let at_most = connection.worker.gateway.limits.request_body;
     // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
@@ -105,9 +105,9 @@ async fn answer(
     let mut request = to_upstream(connection, head, &host, &path, body, record);
     assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
-        upgrade::announce(request.headers_mut());
+        upgrade::set_headers(request.headers_mut());
     }
-    let Sent { mut response, lease, upgrade: switched } = tokio::select! {
+    let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
         sent = upstream.send(connection.worker.index, limits.connections_per_upstream, terms, request) => sent?,
         problem = exchange.forbidden() => return Err(problem),
@@ -115,7 +115,7 @@ async fn answer(
     headers::to_downstream(response.headers_mut());
     match (downstream, switched) {
         (Some(downstream), Some(upstream)) => {
-            upgrade::announce(response.headers_mut());
+            upgrade::set_headers(response.headers_mut());
             Ok(Answer::Tunnel { response, ends: Ends { downstream, upstream }, lease, exchange })
         }
         _ => Ok(Answer::Upstream { response, lease, exchange }),
@@ -127,9 +127,9 @@ async fn answer(
 ///
 /// # Errors
 /// [`Problem`]: the framing or the path is ambiguous, or the host is another one.
-pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(RequestHost, RequestPath), Problem> {
+pub fn target(head: &request::Parts, hosts: &AllowedHosts) -> Result<(RequestHost, RequestPath), Problem> {
     let host = framing::check(head)?;
-    if !hosts.have(&host) {
+    if !hosts.contain(&host) {
         return Err(Problem::Misdirected);
     }
     Ok((host, RequestPath::from_uri(&head.uri)?))
@@ -137,7 +137,7 @@ pub fn target(head: &request::Parts, hosts: &Hosts) -> Result<(RequestHost, Requ
 
 /// What the policy makes of a request that it permits.
 struct Permitted {
-    upstream: Arc<Upstream>,
+    upstream: Arc<UpstreamPool>,
     terms: Terms,
     exchange: Authorization,
 }
@@ -188,7 +188,7 @@ fn to_upstream(
     let caller = session.peer.as_ref().map(|peer| &peer.headers);
     headers::to_upstream(&mut head.headers, host, caller, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
-    traceparent::settle(&mut head.headers, record.id());
+    traceparent::sanitize(&mut head.headers, record.id());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Said in words, since hyper takes a GET without a length for one without a body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -213,7 +213,7 @@ fn assert_caller(
     let gateway = &connection.worker.gateway;
     let state = gateway.state.load();
     let Some(assertions) = &state.credentials.assertions else { return Ok(()) };
-    let call = Call { id: record.id(), method: request.method(), host, path, upstream };
+    let call = AssertedRequest { id: record.id(), method: request.method(), host, path, upstream };
     // Of a caller that nobody knows, nothing can be said.
     let Some(caller) = &connection.session.peer else { return Ok(()) };
     let assertion = assertions.sign(caller, &call, gateway.clock.now())?;

@@ -43,7 +43,7 @@ impl StallWatch {
         let session = Arc::clone(&connection.session);
         let patience = connection.worker.gateway.limits.stall_timeout;
         // Its header has to be taken before anybody asks for the body.
-        session.activity.response_waits();
+        session.activity.response_pending();
         let progress = Progress::of_this_task();
         if let Some(progress) = &progress {
             progress.answers(body.permission().cloned());
@@ -54,9 +54,9 @@ impl StallWatch {
 
     fn set_unread(&mut self, unread: bool) {
         match (self.unread, unread) {
-            (false, true) => self.session.activity.response_waits(),
-            (true, false) => self.session.activity.response_taken(),
-            (true, true) => self.session.activity.response_moves(),
+            (false, true) => self.session.activity.response_pending(),
+            (true, false) => self.session.activity.response_drained(),
+            (true, true) => self.session.activity.response_progressed(),
             (false, false) => {}
         }
         if let Some(progress) = &self.progress

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::error::Coded;
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::pool::Lease;
+use crate::gateway::upstream::pool::ConnectionLease;
 
 /// How long both sides may take to begin after the 101.
 const BEGIN: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub struct Ends {
 pub async fn run(
     ends: Ends,
     patience: Duration,
-    lease: Lease,
+    lease: ConnectionLease,
     exchange: Authorization,
     mut record: RequestRecord,
 ) {
@@ -50,7 +50,7 @@ pub async fn run(
     let complete = tokio::select! {
         biased;
         problem = exchange.forbidden() => {
-            exchange.connection.session.take_back();
+            exchange.connection.session.mark_abort_on_close();
             record.fail(problem.code());
             false
         }

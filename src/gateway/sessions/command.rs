@@ -1,45 +1,44 @@
-//! Commands to a connection, and reasons for closing it.
+//! Commands to an open connection, and reasons for closing it.
 
 use crate::error::Code;
 use crate::mtls::Lapse;
 
-/// What a connection has been told to do; a later order never takes back an earlier one.
+/// Command to an open connection, in ascending strength. A weaker command never replaces a stronger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Command {
-    /// Go on.
+    /// Serve requests.
     Serve,
-    /// Finish the requests that run, take no others.
+    /// Finish the requests in flight and accept no others.
     Drain,
-    /// End now: no further request is answered.
+    /// Close at once; no further request is answered.
     Cut(CutReason),
 }
 
-/// Why an open connection is ended.
+/// Reason for closing an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CutReason {
-    /// Its certificate, or an issuer's, is past its end.
+    /// The certificate, or one of its issuers, has expired.
     CertificateExpired,
-    /// Its certificate, or an issuer's, has been revoked.
+    /// The certificate, or one of its issuers, is revoked.
     CertificateRevoked,
-    /// The caller gave up most of its requests.
+    /// The client cancelled most of its requests.
     CancelledRequests,
-    /// The header of a request did not come to its end in time.
+    /// A request header was not complete in time.
     HeaderTimeout,
-    /// A person has closed it, on the admin socket.
+    /// An operator closed it on the admin socket.
     Operator,
-    /// The gateway stops, and the time to finish is over.
+    /// The gateway stops, and the drain timeout is over.
     Shutdown,
-    /// The caller did not take its responses.
+    /// The client did not read its responses.
     Stalled,
-    /// What is trusted has changed, and it is not among it any more.
+    /// The certificate is no longer trusted after a change of the trust bundle.
     TrustChanged,
 }
 
 impl CutReason {
-    /// Those that say that the caller may not be here any more, whatever it does.
-    pub const JUDGEMENTS: [Self; 3] =
-        [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
+    /// Reasons that make the client's certificate unacceptable, as in [`Lapse`].
+    pub const LAPSES: [Self; 3] = [Self::CertificateExpired, Self::CertificateRevoked, Self::TrustChanged];
 
     /// Code of the reason, with its class.
     #[must_use]
@@ -56,16 +55,16 @@ impl CutReason {
         }
     }
 
-    /// Code of the reason, for logs and metrics.
+    /// Name of the code, for logs and metrics.
     #[must_use]
     pub const fn code(self) -> &'static str {
         self.coded().name()
     }
 
-    /// Whether it is one of [`CutReason::JUDGEMENTS`].
+    /// Whether it is one of [`CutReason::LAPSES`].
     #[must_use]
-    pub fn is_judgement(self) -> bool {
-        Self::JUDGEMENTS.contains(&self)
+    pub fn is_lapse(self) -> bool {
+        Self::LAPSES.contains(&self)
     }
 }
 

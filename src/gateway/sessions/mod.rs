@@ -1,4 +1,4 @@
-//! Registry of open connections and their activity.
+//! Open connections: registry, commands, and activity.
 
 pub mod activity;
 pub mod command;

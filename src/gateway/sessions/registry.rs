@@ -1,8 +1,8 @@
-//! Every open connection, under the certificates it stands on, with a way to end it.
+//! Registry of open connections, ordered by expiry, with per-connection shutdown.
 //!
-//! A connection is registered after its handshake and before its first request, and judged again if
-//! the gateway's state changed in between: whoever swaps the state and then sweeps misses nobody.
-//! Nothing here knows why a connection should end; the caller's verdict says so.
+//! A connection is registered after its handshake and before its first request. If the state of the gateway
+//! changed in between, the certificate is verified again. So a swap of the state followed by a sweep reaches every
+//! connection. The function passed to a sweep decides which connections are closed, and why.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -13,89 +13,81 @@ use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-use crate::gateway::limits::rate_limit::Origin;
+use crate::gateway::limits::rate_limit::SourcePrefix;
 use crate::gateway::message::headers::AddressHeaders;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
-use crate::gateway::sessions::session::{Opening, Session, lock};
+use crate::gateway::sessions::session::{NewSession, Session, lock};
 use crate::identity::Identity;
 use crate::mtls::Peer;
 
-/// The sessions of one worker, those that expire first in front.
+/// Sessions of one worker, by expiry and session number.
 type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;
 
-/// The open connections of the whole gateway; one shard a worker, so that workers never wait for
-/// each other.
+/// Open connections of the whole gateway, in one shard per worker, so that workers do not contend for a lock.
 #[derive(Debug)]
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     next_id: AtomicU64,
-    counts: Mutex<Counts>,
-    most_of_identity: usize,
+    clients: Mutex<HashMap<ClientKey, ClientCounts>>,
+    max_per_client: usize,
 }
 
-/// How many connections there are, whatever the certificates.
-#[derive(Debug, Default)]
-struct Counts {
-    of_callers: HashMap<Caller, ClientCounts>,
-}
-
-/// For whom connections and requests are counted.
+/// Key under which connections and requests of a client are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Caller {
-    /// One that a certificate names.
+enum ClientKey {
+    /// Identity of the client certificate.
     Identity(Identity),
-    /// All without a certificate that come from one address: together they would let one of them shut out
-    /// the others.
-    Nobody(Origin),
+    /// Source of a client without a certificate. One key for all such clients would let one lock out the others.
+    Anonymous(SourcePrefix),
 }
 
-/// What one caller has.
+/// Connections and requests of one client.
 #[derive(Debug, Default)]
 struct ClientCounts {
     connections: usize,
     requests: Arc<AtomicUsize>,
 }
 
-fn caller(peer: Option<&Peer>, remote: SocketAddr) -> Caller {
+fn client_key(peer: Option<&Peer>, remote: SocketAddr) -> ClientKey {
     match peer {
-        Some(peer) => Caller::Identity(peer.identity.clone()),
-        None => Caller::Nobody(remote.ip().into()),
+        Some(peer) => ClientKey::Identity(peer.identity.clone()),
+        None => ClientKey::Anonymous(remote.ip().into()),
     }
 }
 
 impl Registry {
-    /// An empty registry for `workers` workers, in which no identity has more than `most_of_identity`
-    /// connections; callers without a certificate count as one where they come from one address.
+    /// Create an empty registry for `workers` workers and at most `max_per_client` connections per client. A
+    /// client is an identity, or a [`SourcePrefix`] for clients without a certificate.
     #[must_use]
-    pub fn new(workers: usize, most_of_identity: usize) -> Self {
+    pub fn new(workers: usize, max_per_client: usize) -> Self {
         Self {
             shards: (0..workers).map(|_| Mutex::default()).collect(),
             next_id: AtomicU64::new(1),
-            counts: Mutex::default(),
-            most_of_identity,
+            clients: Mutex::default(),
+            max_per_client,
         }
     }
 
-    /// Registers a connection of worker `worker` until the returned guard is dropped; `None` when its
-    /// identity has as many as it may have.
+    /// Register a connection of worker `worker` until the returned guard is dropped; `None` if the client has
+    /// reached its limit.
     #[must_use]
-    pub fn register(self: &Arc<Self>, worker: usize, opening: Opening) -> Option<Registration> {
-        let requests = self.count(caller(opening.peer.as_deref(), opening.remote))?;
+    pub fn register(self: &Arc<Self>, worker: usize, new: NewSession) -> Option<Registration> {
+        let requests = self.count(client_key(new.peer.as_deref(), new.remote))?;
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             worker,
-            peer: opening.peer,
-            remote: opening.remote,
-            tls_version: opening.tls_version,
-            protocol: opening.protocol,
-            resumed: opening.resumed,
-            address: AddressHeaders::new(opening.remote.ip()),
+            peer: new.peer,
+            remote: new.remote,
+            tls_version: new.tls_version,
+            protocol: new.protocol,
+            resumed: new.resumed,
+            address: AddressHeaders::new(new.remote.ip()),
             activity: Activity::new(),
             requests,
             command: Mutex::new(Command::Serve),
-            ordered: Notify::new(),
-            changed: Notify::new(),
+            command_changed: Notify::new(),
+            state_changed: Notify::new(),
             cut_since: OnceLock::new(),
             ended: AtomicBool::new(false),
             abort_on_close: AtomicBool::new(false),
@@ -106,44 +98,45 @@ impl Registry {
         Some(Registration { registry: Arc::clone(self), worker, session })
     }
 
-    /// Counts a connection; gives where the requests of its caller are counted.
-    fn count(&self, caller: Caller) -> Option<Arc<AtomicUsize>> {
-        let mut counts = lock(&self.counts);
-        let standing = counts.of_callers.entry(caller).or_default();
-        if standing.connections >= self.most_of_identity {
+    /// Count a connection of `client`; returns its request counter.
+    fn count(&self, client: ClientKey) -> Option<Arc<AtomicUsize>> {
+        let mut clients = lock(&self.clients);
+        let counts = clients.entry(client).or_default();
+        if counts.connections >= self.max_per_client {
             return None;
         }
-        standing.connections += 1;
-        Some(Arc::clone(&standing.requests))
+        counts.connections += 1;
+        Some(Arc::clone(&counts.requests))
     }
 
-    fn discount(&self, caller: &Caller) {
-        let mut counts = lock(&self.counts);
-        match counts.of_callers.get_mut(caller) {
-            Some(standing) if standing.connections > 1 => standing.connections -= 1,
-            _ => drop(counts.of_callers.remove(caller)),
+    fn uncount(&self, client: &ClientKey) {
+        let mut clients = lock(&self.clients);
+        match clients.get_mut(client) {
+            Some(counts) if counts.connections > 1 => counts.connections -= 1,
+            _ => drop(clients.remove(client)),
         }
     }
 
-    /// Tells each open connection what `verdict` says of it; returns those that were told anything new.
-    pub fn sweep(&self, noticed: Instant, verdict: impl Fn(&Session) -> Command) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|shard| tell(lock(shard).values(), noticed, &verdict)).collect()
+    /// Signal `command_for` to each open connection, for a reason noticed at `noticed`; returns the connections
+    /// whose command changed.
+    pub fn sweep(&self, noticed: Instant, command_for: impl Fn(&Session) -> Command) -> Vec<Arc<Session>> {
+        self.shards.iter().flat_map(|shard| signal_all(lock(shard).values(), noticed, &command_for)).collect()
     }
 
-    /// The same for the connections of one worker.
-    pub fn sweep_worker(&self, worker: usize, verdict: impl Fn(&Session) -> Command) {
+    /// Signal `command_for` to each open connection of one worker.
+    pub fn sweep_worker(&self, worker: usize, command_for: impl Fn(&Session) -> Command) {
         if let Some(shard) = self.shards.get(worker) {
-            tell(lock(shard).values(), Instant::now(), &verdict);
+            signal_all(lock(shard).values(), Instant::now(), &command_for);
         }
     }
 
-    /// Cuts the connections whose certificate, or an issuer's, is past its end at `now`; returns them.
+    /// Cut the connections whose certificate, or an issuer's, has expired at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
         let instant = Instant::now();
         let mut cut = Vec::new();
         for shard in &self.shards {
             for session in lock(shard).values() {
-                // Its last second is one in which it holds (RFC 5280, section 4.1.2.5).
+                // The second of notAfter is still valid (RFC 5280, section 4.1.2.5).
                 let late = now - session.expires().saturating_add(Duration::SECOND);
                 let Ok(late) = std::time::Duration::try_from(late) else { break };
                 let since = instant.checked_sub(late).unwrap_or(instant);
@@ -155,14 +148,14 @@ impl Registry {
         cut
     }
 
-    /// Wakes every request that is under way, so that it looks at the gateway's state again.
-    pub fn announce_change(&self) {
+    /// Wake every request in flight, so that it checks the state of the gateway again.
+    pub fn notify_change(&self) {
         for shard in &self.shards {
-            lock(shard).values().for_each(|session| session.changed.notify_waiters());
+            lock(shard).values().for_each(|session| session.state_changed.notify_waiters());
         }
     }
 
-    /// The open connections, the oldest first.
+    /// Open connections, oldest first.
     #[must_use]
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         let mut sessions: Vec<_> =
@@ -171,14 +164,14 @@ impl Registry {
         sessions
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 }
 
-/// A registered connection; dropped, it is registered no more.
+/// Registration of an open connection, removed when dropped.
 #[derive(Debug)]
 pub struct Registration {
     registry: Arc<Registry>,
@@ -187,7 +180,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The session itself.
+    /// Registered session.
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -199,17 +192,17 @@ impl Drop for Registration {
         if let Some(shard) = self.registry.shards.get(self.worker) {
             lock(shard).remove(&(self.session.expires(), self.session.id));
         }
-        self.registry.discount(&caller(self.session.peer.as_deref(), self.session.remote));
+        self.registry.uncount(&client_key(self.session.peer.as_deref(), self.session.remote));
         self.session.ended.store(true, Ordering::Release);
     }
 }
 
-fn tell<'a>(
+fn signal_all<'a>(
     sessions: impl Iterator<Item = &'a Arc<Session>>,
     noticed: Instant,
-    verdict: &impl Fn(&Session) -> Command,
+    command_for: &impl Fn(&Session) -> Command,
 ) -> Vec<Arc<Session>> {
-    sessions.filter(|session| session.signal(verdict(session), noticed)).cloned().collect()
+    sessions.filter(|session| session.signal(command_for(session), noticed)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -221,7 +214,7 @@ mod tests {
     use rcgen::SanType;
     use time::Duration;
 
-    /// A caller whose certificate ends so long from now.
+    /// Peer whose certificate expires after `expires`.
     fn peer(name: &str, expires: Duration) -> Arc<Peer> {
         let root = Root::new("root");
         let mut params = client(7);
@@ -236,8 +229,8 @@ mod tests {
         Arc::new(Peer { identity, form, serial_number, expires: chain.expires, headers, chain })
     }
 
-    fn opening(peer: &Arc<Peer>) -> Opening {
-        Opening {
+    fn new_session(peer: &Arc<Peer>) -> NewSession {
+        NewSession {
             peer: Some(Arc::clone(peer)),
             remote: "192.0.2.1:5000".parse().unwrap(),
             tls_version: "1.3",
@@ -247,9 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_never_taken_back() {
+    fn a_weaker_command_never_replaces_a_stronger_one() {
         let registry = Arc::new(Registry::new(1, 10));
-        let registration = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
+        let registration = registry.register(0, new_session(&peer("alice", Duration::DAY))).unwrap();
         let session = registration.session();
         let cut = Command::Cut(CutReason::CertificateRevoked);
         assert!(session.signal(Command::Drain, Instant::now()) && session.signal(cut, Instant::now()));
@@ -262,29 +255,32 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_reaches_exactly_those_it_is_for() {
+    fn a_sweep_signals_only_the_connections_it_selects() {
         let registry = Arc::new(Registry::new(2, 10));
         let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
         let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
-            .map(|(w, p)| registry.register(w, opening(p)).unwrap())
+            .map(|(w, p)| registry.register(w, new_session(p)).unwrap())
             .into();
-        let verdict = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
+        let command_for = |session: &Session| match session.peer.as_ref().unwrap().identity.name.as_str() {
             "alice" => Command::Cut(CutReason::CertificateRevoked),
             _ => Command::Serve,
         };
-        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 2);
-        assert_eq!(registry.sweep(Instant::now(), verdict).len(), 0, "nobody is told twice");
+        assert_eq!(registry.sweep(Instant::now(), command_for).len(), 2);
+        assert_eq!(registry.sweep(Instant::now(), command_for).len(), 0, "a repeated sweep changes nothing");
         assert_eq!(open[2].session().command(), Command::Serve);
         drop(open);
         assert_eq!(registry.open(), 0);
     }
 
     #[test]
-    fn connections_are_cut_once_their_certificate_has_ended() {
+    fn connections_are_cut_when_their_certificate_has_expired() {
         let registry = Arc::new(Registry::new(1, 10));
         let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
-        let _open = [&long, &short, &long].map(|peer| registry.register(0, opening(peer)).unwrap());
-        assert!(registry.cut_expired(now() + Duration::HOUR).is_empty(), "its last second counts");
+        let _open = [&long, &short, &long].map(|peer| registry.register(0, new_session(peer)).unwrap());
+        assert!(
+            registry.cut_expired(now() + Duration::HOUR).is_empty(),
+            "valid through the second of notAfter"
+        );
         let cut = registry.cut_expired(now() + Duration::HOUR + Duration::SECOND);
         assert_eq!(cut.iter().map(|session| session.expires()).collect::<Vec<_>>(), [short.expires]);
     }
@@ -292,44 +288,44 @@ mod tests {
     #[test]
     fn an_identity_is_counted_across_workers_and_certificates() {
         let registry = Arc::new(Registry::new(2, 2));
-        let first = registry.register(0, opening(&peer("alice", Duration::DAY))).unwrap();
-        let _second = registry.register(1, opening(&peer("alice", Duration::HOUR))).unwrap();
-        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_none());
-        assert!(registry.register(0, opening(&peer("bob", Duration::DAY))).is_some());
+        let first = registry.register(0, new_session(&peer("alice", Duration::DAY))).unwrap();
+        let _second = registry.register(1, new_session(&peer("alice", Duration::HOUR))).unwrap();
+        assert!(registry.register(0, new_session(&peer("alice", Duration::DAY))).is_none());
+        assert!(registry.register(0, new_session(&peer("bob", Duration::DAY))).is_some());
         drop(first);
-        assert!(registry.register(0, opening(&peer("alice", Duration::DAY))).is_some());
+        assert!(registry.register(0, new_session(&peer("alice", Duration::DAY))).is_some());
     }
 
     #[test]
-    fn callers_without_a_certificate_are_counted_by_where_they_come_from() {
+    fn clients_without_a_certificate_are_counted_by_source_address() {
         let registry = Arc::new(Registry::new(1, 1));
         let from = |remote: &str| {
-            let nobody =
-                Opening { remote: remote.parse().unwrap(), ..opening(&peer("alice", Duration::DAY)) };
-            registry.register(0, Opening { peer: None, ..nobody })
+            let anonymous =
+                NewSession { remote: remote.parse().unwrap(), ..new_session(&peer("alice", Duration::DAY)) };
+            registry.register(0, NewSession { peer: None, ..anonymous })
         };
         let first = from("192.0.2.1:5000").unwrap();
         assert!(from("192.0.2.1:5001").is_none());
-        assert!(from("192.0.2.2:5000").is_some(), "one does not shut out another");
+        assert!(from("192.0.2.2:5000").is_some(), "one source does not lock out another");
         let _held = from("[2001:db8::1]:5000").unwrap();
-        assert!(from("[2001:db8::2]:5000").is_none(), "of one /64");
+        assert!(from("[2001:db8::2]:5000").is_none(), "both in one /64");
         drop(first);
         assert!(from("192.0.2.1:5001").is_some());
     }
 
     #[test]
-    fn requests_are_counted_by_identity_and_not_by_connection() {
+    fn requests_are_counted_per_identity_not_per_connection() {
         let registry = Arc::new(Registry::new(2, 2));
         let [first, second] = [0, 1].map(|worker| {
             let lasting = Duration::days(worker + 1);
-            registry.register(usize::try_from(worker).unwrap(), opening(&peer("alice", lasting))).unwrap()
+            registry.register(usize::try_from(worker).unwrap(), new_session(&peer("alice", lasting))).unwrap()
         });
-        let other = registry.register(0, opening(&peer("bob", Duration::DAY))).unwrap();
+        let other = registry.register(0, new_session(&peer("bob", Duration::DAY))).unwrap();
         let running = first.session().begin_request(2).unwrap();
         let _running = second.session().begin_request(2).unwrap();
         assert!(first.session().begin_request(2).is_none() && second.session().begin_request(2).is_none());
         assert!(other.session().begin_request(2).is_some());
-        // It ends whether or not the connection does that it was on.
+        // The count drops although the connection of the request was closed first.
         drop((first, running));
         assert!(second.session().begin_request(2).is_some());
     }

@@ -16,52 +16,51 @@ use crate::gateway::sessions::command::{Command, CutReason};
 use crate::mtls::Peer;
 use crate::mtls::tls::Protocol;
 
-/// One open connection.
+/// Open connection of a client.
 #[derive(Debug)]
 pub struct Session {
-    /// Unique in this process.
+    /// Number, unique in this process.
     pub id: u64,
-    /// The worker that serves it.
+    /// Worker that serves it.
     pub worker: usize,
-    /// Who is at the other end; `None` for a caller without a certificate.
+    /// Verified peer; `None` for a client without a certificate.
     pub peer: Option<Arc<Peer>>,
-    /// The address at the other end.
+    /// Address of the client.
     pub remote: SocketAddr,
-    /// The TLS version that was agreed.
+    /// Negotiated TLS version.
     pub tls_version: &'static str,
-    /// The application protocol that was agreed by ALPN.
+    /// Application protocol negotiated by ALPN.
     pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier session.
+    /// Whether the handshake resumed an earlier TLS session.
     pub resumed: bool,
-    /// What the service behind is told about where the caller connects from.
+    /// Headers that describe the client address to the upstream.
     pub address: AddressHeaders,
-    /// Whether it is used.
+    /// Requests and bytes on the connection.
     pub activity: Activity,
-    /// How many requests its identity has under way upstream, on all of its connections.
+    /// Requests of the client in flight to upstreams, on all of its connections.
     pub(super) requests: Arc<AtomicUsize>,
     pub(super) command: Mutex<Command>,
-    /// For the connection's own task.
-    pub(super) ordered: Notify,
-    /// For every request that is under way.
-    pub(super) changed: Notify,
-    /// When the reason to cut it was noticed.
+    /// Wakes the task of the connection.
+    pub(super) command_changed: Notify,
+    /// Wakes the requests in flight.
+    pub(super) state_changed: Notify,
+    /// Time at which the reason for cutting it was noticed.
     pub(super) cut_since: OnceLock<Instant>,
     pub(super) ended: AtomicBool,
-    /// Whether what its last response has sent is to be taken back, as far as it can be.
+    /// Whether unsent response data is discarded when the connection closes.
     pub(super) abort_on_close: AtomicBool,
 }
 
 impl Session {
-    /// The last second in which what it stands on holds; without a certificate, the end of time.
+    /// Last second in which the certificate chain is valid; without a certificate, the end of time.
     #[must_use]
     pub fn expires(&self) -> OffsetDateTime {
         self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
     }
 
-    /// Tells the connection what to do, for a reason that was noticed at `noticed`; weaker than what it
-    /// was told before, it changes nothing.
+    /// Signal a command, for a reason noticed at `noticed`. A command weaker than the current one has no effect.
     ///
-    /// Returns whether it changed anything.
+    /// Returns whether the command changed.
     pub fn signal(&self, command: Command, noticed: Instant) -> bool {
         let mut current = lock(&self.command);
         let stronger = command > *current;
@@ -72,27 +71,27 @@ impl Session {
             }
             *current = command;
             drop(current);
-            self.ordered.notify_one();
-            self.changed.notify_waiters();
+            self.command_changed.notify_one();
+            self.state_changed.notify_waiters();
         }
         stronger
     }
 
-    /// Notes that the caller has given a request up; a connection on which little else happens is cut.
+    /// Record that the client cancelled a request. A connection with mostly cancelled requests is cut.
     pub fn request_cancelled(&self) {
         if self.activity.request_cancelled() {
             self.signal(Command::Cut(CutReason::CancelledRequests), Instant::now());
         }
     }
 
-    /// Counts a request that goes upstream until the guard is dropped; `None` when the caller, on all of
-    /// its connections, has `at_most` under way.
+    /// Count a request to an upstream until the guard is dropped; `None` if the client already has `at_most`
+    /// in flight on all of its connections.
     #[must_use]
     pub fn begin_request(&self, at_most: usize) -> Option<InFlight> {
         InFlight::begin(&self.requests, at_most)
     }
 
-    /// Why it is cut, and since when that is known.
+    /// Reason for cutting the connection, and the time at which it was noticed; `None` if it is not being cut.
     pub fn cut(&self) -> Option<(CutReason, Instant)> {
         match self.command() {
             Command::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
@@ -100,66 +99,66 @@ impl Session {
         }
     }
 
-    /// Notes that its caller may not have the response that is under way any more. On HTTP/2 that is one of
-    /// several, and the connection goes on.
-    pub fn take_back(&self) {
+    /// Discard unsent response data when the connection closes, because the client lost access to the response.
+    /// No effect on HTTP/2, whose connection carries other responses and stays open.
+    pub fn mark_abort_on_close(&self) {
         if self.protocol == Protocol::Http1 {
             self.abort_on_close.store(true, Ordering::Release);
         }
     }
 
-    /// Whether what has been sent, and not been taken by the caller, is not for it any more when the
-    /// connection ends.
+    /// Whether unsent response data is discarded when the connection closes.
     pub fn abort_on_close(&self) -> bool {
-        let judged = matches!(self.command(), Command::Cut(reason) if reason.is_judgement() || reason == CutReason::Operator);
-        judged || self.abort_on_close.load(Ordering::Acquire)
+        let denied = matches!(self.command(), Command::Cut(reason) if reason.is_lapse() || reason == CutReason::Operator);
+        denied || self.abort_on_close.load(Ordering::Acquire)
     }
 
-    /// Whether nothing goes over the connection any more.
+    /// Whether the connection is closed.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Is done when the connection is told something, or the gateway's state has changed, after this
-    /// call, whenever it is polled.
+    /// Future that completes when, after this call, the command or the state of the gateway changes. Changes before
+    /// its first poll count.
     pub fn changed(&self) -> Notified<'_> {
-        self.changed.notified()
+        self.state_changed.notified()
     }
 
-    /// What the connection has been told last.
+    /// Strongest command so far.
     pub fn command(&self) -> Command {
         *lock(&self.command)
     }
 
-    /// Waits for an command stronger than `last_command`; for the connection's own task only.
-    pub async fn command_beyond(&self, last_command: Command) -> Command {
+    /// Wait for a command stronger than `last_command`. Only for the task of the connection: a signal wakes one
+    /// waiter.
+    pub async fn stronger_command(&self, last_command: Command) -> Command {
         loop {
             let command = self.command();
             if command > last_command {
                 return command;
             }
-            self.ordered.notified().await;
+            self.command_changed.notified().await;
         }
     }
 }
 
-/// What is known of a connection when its handshake is done.
+/// Result of a handshake, from which a session is registered.
 #[derive(Debug)]
-pub struct Opening {
-    /// Who is at the other end; `None` for a caller without a certificate.
+pub struct NewSession {
+    /// Verified peer; `None` for a client without a certificate.
     pub peer: Option<Arc<Peer>>,
-    /// The address at the other end.
+    /// Address of the client.
     pub remote: SocketAddr,
-    /// The TLS version that was agreed.
+    /// Negotiated TLS version.
     pub tls_version: &'static str,
-    /// The application protocol that was agreed by ALPN.
+    /// Application protocol negotiated by ALPN.
     pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier session.
+    /// Whether the handshake resumed an earlier TLS session.
     pub resumed: bool,
 }
 
-/// A panic in one connection must not end the others, and none of these locks guards an invariant that
-/// a panic could break.
+/// Lock, even after a panic: a panic in one connection must not end the others, and none of these locks guards an
+/// invariant that a panic could break.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

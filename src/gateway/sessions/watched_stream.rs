@@ -1,4 +1,4 @@
-//! TLS stream that reports its activity to the session.
+//! TLS stream that records reads and writes in the activity of its session.
 
 use std::io;
 use std::pin::Pin;
@@ -12,48 +12,48 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::gateway::sessions::session::Session;
 use crate::mtls::tls::Protocol;
 
-/// A stream over a socket.
-pub trait OnSocket {
-    /// What lies under it.
+/// Stream over a socket.
+pub trait HasSocket {
+    /// Underlying socket.
     fn socket(&self) -> SockRef<'_>;
 }
 
-/// A stream that notes in its session's activity when bytes come and go.
+/// Stream that records reads and writes in the activity of its session.
 #[derive(Debug)]
-pub struct Watched<S: OnSocket> {
+pub struct WatchedStream<S: HasSocket> {
     stream: S,
     session: Arc<Session>,
-    /// Whether the caller is gone without a word: then none is sent after it, which its machine would only
-    /// answer with a reset.
-    gone: bool,
+    /// Whether the client closed TCP without a close_notify. Then none is sent either: the client's host would only
+    /// answer it with a reset.
+    truncated: bool,
 }
 
-impl<S: OnSocket> Drop for Watched<S> {
+impl<S: HasSocket> Drop for WatchedStream<S> {
     fn drop(&mut self) {
-        // Closed as usual, the kernel would go on sending what it has, megabytes of it, for as long as the
-        // caller likes. Closed like this, it forgets that, and resets the connection.
+        // After a normal close, the kernel sends its buffered data, possibly megabytes, for as long as the client
+        // reads. A linger time of zero discards that data and resets the connection.
         if self.session.abort_on_close() {
             let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-impl<S: OnSocket> Watched<S> {
-    /// Watches `stream` for `session`.
+impl<S: HasSocket> WatchedStream<S> {
+    /// Wrap `stream` of `session`.
     pub const fn new(stream: S, session: Arc<Session>) -> Self {
-        Self { stream, session, gone: false }
+        Self { stream, session, truncated: false }
     }
 
-    /// On HTTP/2, bytes may go all the time, as answers to pings, and nothing of a response among them.
+    /// On HTTP/2, writes are no proof of progress: they may be mere answers to pings.
     fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(written, Poll::Ready(Ok(1..))) && self.session.protocol == Protocol::Http1 {
-            self.session.activity.bytes_go();
+            self.session.activity.bytes_written();
         }
         written
     }
 }
 
-impl<S: OnSocket + AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,15 +61,15 @@ impl<S: OnSocket + AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        self.gone |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+        self.truncated |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
         if buffer.filled().len() > before {
-            self.session.activity.bytes_come();
+            self.session.activity.bytes_read();
         }
         Poll::Ready(result)
     }
 }
 
-impl<S: OnSocket + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: HasSocket + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_written(written)
@@ -80,7 +80,7 @@ impl<S: OnSocket + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.gone {
+        if self.truncated {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

@@ -15,7 +15,7 @@ use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{self, Config, Resumption, Revocation, Trust};
 use crate::gateway::upstream::assertion::Assertions;
-use crate::gateway::upstream::pool::{Deadlines, Upstream};
+use crate::gateway::upstream::pool::{UpstreamPool, UpstreamTimeouts};
 use crate::mtls::crl::{CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, newer_in_files};
 use crate::mtls::keys::{KeyOpener, KeyProgress};
 use crate::mtls::tls::{
@@ -298,19 +298,21 @@ impl Loader {
     }
 
     /// Upstreams of `config`. An upstream that has not changed is kept, with its connections.
-    fn upstreams(&self, config: &Config, previous: Option<&State>) -> Vec<Arc<Upstream>> {
+    fn upstreams(&self, config: &Config, previous: Option<&State>) -> Vec<Arc<UpstreamPool>> {
         let upstream = |configured: &config::Upstream| {
             let (host, port) = match self.every_upstream {
                 Some(address) => (address.ip().to_string(), address.port()),
                 None => (configured.host.clone(), configured.port),
             };
-            let deadlines =
-                Deadlines { connect: configured.connect_timeout, response: configured.response_timeout };
-            let next = Upstream::new(&configured.name, &host, port, deadlines, self.workers);
+            let deadlines = UpstreamTimeouts {
+                connect: configured.connect_timeout,
+                response: configured.response_timeout,
+            };
+            let next = UpstreamPool::new(&configured.name, &host, port, deadlines, self.workers);
             let same = previous
                 .into_iter()
                 .flat_map(|previous| &previous.settings.upstreams)
-                .find(|old| old.is_like(&next));
+                .find(|old| old.has_same_settings(&next));
             same.map_or_else(|| Arc::new(next), Arc::clone)
         };
         config.upstreams.iter().map(upstream).collect()

@@ -10,7 +10,7 @@ use crate::error::{Coded, with_causes};
 use crate::gateway::config::{Resumption, Trust};
 use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
-use crate::gateway::upstream::pool::Upstream;
+use crate::gateway::upstream::pool::UpstreamPool;
 use crate::mtls::crl::{CrlStore, LastSeenCrls};
 use crate::mtls::keys::KeySource;
 use crate::mtls::{Listener, PeerVerifier, ServerCertificate};
@@ -47,7 +47,7 @@ pub struct Settings {
     /// Policy whose decisions are only logged.
     pub shadow: Option<Arc<Policy>>,
     /// Upstreams, as the policy numbers them.
-    pub upstreams: Vec<Arc<Upstream>>,
+    pub upstreams: Vec<Arc<UpstreamPool>>,
     /// Identities that may push CRLs and read the status.
     pub operators: Vec<Caller>,
     /// Files whose change leads to a reload.

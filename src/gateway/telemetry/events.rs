@@ -14,68 +14,70 @@ use crate::gateway::sessions::session::Session;
 use crate::identity::{Name, Role};
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
-/// The longest text from outside that a line repeats.
-pub const LONGEST: usize = 1_024;
+/// Maximum length, in characters, of a logged text from a client.
+pub const MAX_TEXT_CHARS: usize = 1_024;
 
-/// Why a handshake ended without a connection, and what the other side presented.
+/// Refused handshake: reason, and the certificate that the client presented.
 #[derive(Clone, Debug, Serialize)]
 pub struct HandshakeRefused {
-    /// The address at the other end.
+    /// Address of the client.
     pub remote: SocketAddr,
-    /// The stable code of the reason.
+    /// Code of the reason.
     pub reason: &'static str,
-    /// The reason in words.
+    /// Reason as text.
     pub detail: String,
-    /// Subject of the certificate that was presented, as text.
+    /// Subject of the certificate, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Who it says issued it.
+    /// Issuer that the certificate names, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Its serial number.
+    /// Serial number of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial_number: Option<SerialNumber>,
-    /// SHA-256 of its DER.
+    /// SHA-256 of the DER certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Sha256>,
-    /// How long it took.
+    /// Duration in microseconds.
     pub duration_us: u64,
-    /// The certificate itself; the log does without.
+    /// DER certificate, not logged.
     #[serde(skip)]
     pub certificate: Option<CertificateDer<'static>>,
 }
 
-/// Microseconds since `begun`.
-pub fn micros_since(begun: Instant) -> u64 {
-    micros(begun.elapsed())
+/// Microseconds since `start`.
+pub fn micros_since(start: Instant) -> u64 {
+    micros(start.elapsed())
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// Line of the access log.
 #[derive(Serialize)]
-pub(super) struct Timed<T> {
+pub(super) struct LogLine<T> {
     pub(super) time: Timestamp,
     pub(super) event: &'static str,
     #[serde(flatten)]
     pub(super) fields: T,
 }
 
+/// Fields of `request`.
 #[derive(Serialize)]
-pub(super) struct RequestLine<'a> {
+pub(super) struct RequestFields<'a> {
     pub(super) request_id: RequestId,
     pub(super) session: u64,
     #[serde(flatten)]
-    pub(super) caller: CallerFields<'a>,
+    pub(super) client: ClientFields<'a>,
     pub(super) method: &'a str,
     pub(super) path: Option<&'a str>,
     pub(super) decision: &'static str,
-    pub(super) rule: Option<Rule>,
+    pub(super) rule: Option<RuleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shadow_decision: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shadow_rule: Option<Rule>,
+    pub(super) shadow_rule: Option<RuleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) shadow_reason: Option<&'static str>,
     pub(super) upstream: Option<&'a str>,
@@ -86,34 +88,37 @@ pub(super) struct RequestLine<'a> {
     pub(super) duration_us: u64,
 }
 
-/// Refused handshakes that have no line of their own.
+/// Fields of `handshakes_refused`: handshakes without a line of their own.
 #[derive(Serialize)]
-pub(super) struct RefusedLine {
+pub(super) struct SuppressedFields {
     pub(super) count: u64,
-    /// How many for which reason.
+    /// Number per reason.
     pub(super) reasons: BTreeMap<&'static str, u64>,
 }
 
+/// Fields of `connection_cut`.
 #[derive(Serialize)]
-pub(super) struct CutLine<'a> {
+pub(super) struct CutFields<'a> {
     pub(super) session: u64,
     #[serde(flatten)]
-    pub(super) caller: CallerFields<'a>,
+    pub(super) client: ClientFields<'a>,
     pub(super) reason: &'static str,
     pub(super) delay_us: u64,
 }
 
+/// Fields of `request_malformed`.
 #[derive(Serialize)]
-pub(super) struct MalformedLine<'a> {
+pub(super) struct MalformedFields<'a> {
     pub(super) session: u64,
     #[serde(flatten)]
-    pub(super) caller: CallerFields<'a>,
+    pub(super) client: ClientFields<'a>,
     pub(super) reason: &'static str,
     pub(super) detail: &'a str,
 }
 
+/// Fields of the client and its connection.
 #[derive(Serialize)]
-pub(super) struct CallerFields<'a> {
+pub(super) struct ClientFields<'a> {
     remote: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
@@ -121,7 +126,7 @@ pub(super) struct CallerFields<'a> {
     name: Option<&'a Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial_number: Option<SerialNumber>,
-    /// The key that signed its certificate: serial numbers are unique under one key.
+    /// Key that signed the certificate; serial numbers are unique only per key.
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer_key: Option<&'a KeyIdentifier>,
     tls_version: &'static str,
@@ -129,7 +134,7 @@ pub(super) struct CallerFields<'a> {
     resumed: bool,
 }
 
-impl<'a> CallerFields<'a> {
+impl<'a> ClientFields<'a> {
     pub(super) fn of(session: &'a Session) -> Self {
         let peer = session.peer.as_ref();
         Self {
@@ -145,16 +150,16 @@ impl<'a> CallerFields<'a> {
     }
 }
 
-/// A rule as it is named to people.
-pub(super) struct Rule(pub(super) RuleId);
+/// Display name of a rule.
+pub(super) struct RuleName(pub(super) RuleId);
 
-impl Serialize for Rule {
+impl Serialize for RuleName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-/// A time with milliseconds, always three digits of them, so that lines sort as text; RFC 3339, UTC.
+/// RFC 3339 time in UTC, always with three digits of milliseconds, so that lines sort as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp(pub(super) OffsetDateTime);
 
@@ -166,9 +171,9 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Text from outside, bounded; what is dangerous in it is escaped by JSON.
-pub(super) fn shortened(text: &str) -> &str {
-    match text.char_indices().nth(LONGEST) {
+/// Truncate a text from a client to [`MAX_TEXT_CHARS`]. JSON escapes its control characters.
+pub(super) fn truncated(text: &str) -> &str {
+    match text.char_indices().nth(MAX_TEXT_CHARS) {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,
     }

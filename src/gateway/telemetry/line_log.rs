@@ -1,9 +1,10 @@
-//! Whole lines, written by a thread of their own, so that no request waits for a disk, a pipe or a
-//! terminal: the access log, and what the process says on standard error.
+//! Writer of log lines on a thread of its own, so that no request waits for a disk, a pipe or a terminal.
 //!
-//! Lines gather in a buffer while the writer is busy and go out with one write. A reader that stops
-//! reading costs lines, never requests, never memory, and not the end of the process; how many were lost,
-//! to it or to a disk that is full, is counted, and said in the log itself once it is written again.
+//! It writes the access log and the log of the process on standard error. Lines gather in a buffer while the thread
+//! writes, and go out with one write.
+//!
+//! A slow reader or a full disk costs lines, but never blocks requests, memory or the end of the process. Lost lines
+//! are counted, and reported in the log itself (event `lines_lost`) when it can be written again.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,22 +14,22 @@ use std::{fmt, thread};
 
 use serde::Serialize;
 
-/// The most that may wait to be written.
-const AT_MOST: usize = 8 << 20;
+/// Maximum size of the buffer in bytes.
+const MAX_PENDING: usize = 8 << 20;
 
-/// How long lines gather after the first one.
-const GATHER: Duration = Duration::from_millis(5);
+/// Time for which lines gather after the first one.
+const BATCH_DELAY: Duration = Duration::from_millis(5);
 
-/// How long the end waits for a reader that does not read.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest wait for a blocked reader when the log is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What lines are written to.
+/// Destination of log lines.
 pub trait Destination: Write + Send {
-    /// Makes ready for the next lines; with `reopen`, where its name leads now.
+    /// Prepare for the next lines; with `reopen`, open the file at the path again.
     ///
     /// # Errors
-    /// When it cannot; what is written goes where it went before.
-    fn settle(&mut self, _reopen: bool) -> io::Result<()> {
+    /// System error; lines go to the previous file.
+    fn prepare(&mut self, _reopen: bool) -> io::Result<()> {
         Ok(())
     }
 }
@@ -37,12 +38,12 @@ impl Destination for io::Sink {}
 impl Destination for io::Stderr {}
 impl Destination for io::Stdout {}
 
-/// Where lines go; dropped, it writes what it has and ends.
+/// Log of lines. Dropping it writes the pending lines and closes it.
 pub struct LineLog {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
 }
 
-struct Shared {
+struct Queue {
     pending: Mutex<Pending>,
     changed: Condvar,
     ended: Condvar,
@@ -52,73 +53,88 @@ struct Shared {
 #[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
-    /// Since the last write.
-    lost: u64,
+    /// Lines lost to a full buffer since the last write.
+    overflowed: u64,
+    /// Lines lost to a serialization error since the last write.
+    unserializable: u64,
+    /// First of these errors.
+    error: Option<serde_json::Error>,
     reopen: bool,
     closed: bool,
     ended: bool,
 }
 
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.overflowed == 0 && self.unserializable == 0
+    }
+}
+
 impl LineLog {
-    /// Starts the thread `name`, which writes to `out`.
+    /// Start a thread `name` that writes to `out`.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// System error if no thread can be started.
     pub fn start(name: &str, out: Box<dyn Destination>) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let queue = Arc::new(Queue {
             pending: Mutex::default(),
             changed: Condvar::new(),
             ended: Condvar::new(),
             lost: AtomicU64::new(0),
         });
         thread::Builder::new().name(name.to_owned()).spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.write_all(out)
+            let queue = Arc::clone(&queue);
+            move || queue.write_all(out)
         })?;
-        Ok(Self { shared })
+        Ok(Self { queue })
     }
 
-    /// Appends a value as one line of JSON.
+    /// Append a value as one line of JSON. A value that cannot be serialized counts as a lost line.
     pub fn append(&self, line: &impl Serialize) {
-        let Ok(mut text) = serde_json::to_vec(line) else { return };
-        text.push(b'\n');
-        self.append_text(&text);
+        match serde_json::to_vec(line) {
+            Ok(mut text) => {
+                text.push(b'\n');
+                self.append_text(&text);
+            }
+            Err(error) => self.queue.push(|pending| {
+                pending.unserializable += 1;
+                pending.error.get_or_insert(error);
+                false
+            }),
+        }
     }
 
-    /// Appends whole lines.
+    /// Append complete lines.
     pub fn append_text(&self, lines: &[u8]) {
-        let mut pending = self.shared.pending();
-        if pending.lines.len() + lines.len() > AT_MOST {
-            pending.lost += 1;
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let wake = pending.lines.is_empty();
-        pending.lines.extend_from_slice(lines);
-        drop(pending);
-        if wake {
-            self.shared.changed.notify_one();
-        }
+        self.queue.push(|pending| {
+            let fits = pending.lines.len() + lines.len() <= MAX_PENDING;
+            if fits {
+                pending.lines.extend_from_slice(lines);
+            } else {
+                pending.overflowed += 1;
+            }
+            fits
+        });
     }
 
-    /// How many lines were lost so far.
+    /// Number of lines lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+        self.queue.lost.load(Ordering::Relaxed)
     }
 
-    /// Writes to where the name of its destination leads from now on; does not wait.
+    /// Request that the destination is opened again by its path. Does not wait.
     pub fn reopen(&self) {
-        self.shared.pending().reopen = true;
-        self.shared.changed.notify_one();
+        self.queue.pending().reopen = true;
+        self.queue.changed.notify_one();
     }
 
-    /// Writes what there is, and no more from then on; a reader that does not read is not waited for.
+    /// Write the pending lines and accept no more. Waits at most one second for a blocked reader.
     pub fn close(&self) {
-        let mut pending = self.shared.pending();
+        let mut pending = self.queue.pending();
         pending.closed = true;
-        self.shared.changed.notify_one();
-        let _ = self.shared.ended.wait_timeout_while(pending, FAREWELL, |pending| !pending.ended);
+        self.queue.changed.notify_one();
+        let _ = self.queue.ended.wait_timeout_while(pending, CLOSE_TIMEOUT, |pending| !pending.ended);
     }
 }
 
@@ -128,37 +144,57 @@ impl Drop for LineLog {
     }
 }
 
-impl Shared {
+impl Queue {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Add to the pending lines by `add`, which returns `false` if a line is lost; wake the thread if it waits.
+    fn push(&self, add: impl FnOnce(&mut Pending) -> bool) {
+        let mut pending = self.pending();
+        let wake = pending.is_empty();
+        if !add(&mut pending) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(pending);
+        if wake {
+            self.changed.notify_one();
+        }
+    }
+
     fn write_all(&self, out: Box<dyn Destination>) {
-        let mut writer = Writer { out, failing: false, torn: false, lost: 0 };
+        let mut writer = Writer { out, failing: false, unterminated: false, unreported: 0 };
         let mut lines = Vec::new();
-        let mut losing = false;
+        let (mut overflowing, mut unserializable) = (false, false);
         loop {
             let mut pending = self.pending();
-            while pending.lines.is_empty() && !pending.closed && !pending.reopen {
+            while pending.is_empty() && !pending.closed && !pending.reopen {
                 pending = self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
             }
             if !pending.closed {
                 drop(pending);
-                thread::sleep(GATHER);
+                thread::sleep(BATCH_DELAY);
                 pending = self.pending();
             }
             lines.clear();
             std::mem::swap(&mut lines, &mut pending.lines);
-            let lost = std::mem::take(&mut pending.lost);
+            let overflowed = std::mem::take(&mut pending.overflowed);
+            let lost = overflowed + std::mem::take(&mut pending.unserializable);
+            let error = pending.error.take();
             let (reopen, closed) = (std::mem::take(&mut pending.reopen), pending.closed);
             drop(pending);
-            if lost > 0 && !losing {
-                tracing::warn!("the reader of a log is too slow: lines are lost");
+            // Each cause is logged when it begins, not for every batch.
+            if overflowed > 0 && !overflowing {
+                tracing::warn!("log lines are lost: the reader is too slow");
             }
-            losing = lost > 0;
-            writer.lost += lost;
-            if let Err(error) = writer.out.settle(reopen) {
-                tracing::error!(%error, "the file of a log cannot be opened again");
+            overflowing = overflowed > 0;
+            if let Some(error) = error.as_ref().filter(|_| !unserializable) {
+                tracing::error!(%error, "log lines are lost: they cannot be serialized");
+            }
+            unserializable = error.is_some();
+            writer.unreported += lost;
+            if let Err(error) = writer.out.prepare(reopen) {
+                tracing::error!(%error, "a log file cannot be reopened; the previous one stays in use");
             }
             if !lines.is_empty() || lost > 0 {
                 self.lost.fetch_add(writer.write(&lines), Ordering::Relaxed);
@@ -172,42 +208,44 @@ impl Shared {
     }
 }
 
-/// What has become of the lines so far.
+/// Writer to the destination, with its state after the last write.
 struct Writer {
     out: Box<dyn Destination>,
     failing: bool,
-    /// Whether the last line that was written has no end.
-    torn: bool,
-    /// How many lines are lost that the log does not tell of yet.
-    lost: u64,
+    /// Whether the last line was written without its line feed.
+    unterminated: bool,
+    /// Lost lines that the log does not report yet.
+    unreported: u64,
 }
 
 impl Writer {
-    /// Writes these lines, after a word about those that are lost; returns how many are lost now.
+    /// Write a report of lost lines, if there are any, and `lines`; returns the number of lines lost now.
     fn write(&mut self, lines: &[u8]) -> u64 {
-        let told = match self.lost {
+        let reported = match self.unreported {
             0 => Ok(()),
             lost => self
                 .put(format!("{{\"event\":\"lines_lost\",\"count\":{lost}}}\n").as_bytes())
                 .map_err(|_| lines),
         };
-        let unwritten = told.and_then(|()| {
-            self.lost = 0;
+        let unwritten = reported.and_then(|()| {
+            self.unreported = 0;
             self.put(lines)
         });
         let unwritten = unwritten.err().unwrap_or_default();
         let lost = unwritten.iter().filter(|byte| **byte == b'\n').count();
         let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-        self.lost += lost;
+        self.unreported += lost;
         lost
     }
 
-    /// Writes `bytes`, or says what of them is not written.
+    /// Write `bytes`, or return the part that was not written.
     fn put<'a>(&mut self, bytes: &'a [u8]) -> Result<(), &'a [u8]> {
         let mut left = bytes;
         let written = self.put_all(&mut left);
         match &written {
-            Err(error) if !self.failing => tracing::error!(%error, "a log cannot be written: lines are lost"),
+            Err(error) if !self.failing => {
+                tracing::error!(%error, "log lines are lost: the log cannot be written");
+            }
             Ok(()) if self.failing => tracing::info!("the log is written again"),
             _ => {}
         }
@@ -216,10 +254,10 @@ impl Writer {
     }
 
     fn put_all(&mut self, left: &mut &[u8]) -> io::Result<()> {
-        if self.torn {
-            // The rest of it is lost; the next one is not to be.
+        if self.unterminated {
+            // The rest of that line is lost; without a line feed, the next line would be lost too.
             self.out.write_all(b"\n")?;
-            self.torn = false;
+            self.unterminated = false;
         }
         while !left.is_empty() {
             let written = match self.out.write(left) {
@@ -228,8 +266,8 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let (gone, rest) = left.split_at(written.min(left.len()));
-            self.torn = !gone.ends_with(b"\n");
+            let (done, rest) = left.split_at(written.min(left.len()));
+            self.unterminated = !done.ends_with(b"\n");
             *left = rest;
         }
         self.out.flush()
@@ -261,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_written_before_the_log_ends() {
+    fn every_line_is_written_before_the_log_is_closed() {
         let lines = Lines::default();
         let log = LineLog::start("log", Box::new(lines.clone())).unwrap();
         for n in 0..1_000 {
@@ -286,7 +324,7 @@ mod tests {
     impl Destination for Lines {}
     impl Destination for Stuck {}
 
-    /// A disk that has room for so many bytes.
+    /// Disk with `room` bytes left.
     struct Full {
         room: Arc<Mutex<usize>>,
         written: Lines,
@@ -311,10 +349,10 @@ mod tests {
     impl Destination for Full {}
 
     #[test]
-    fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of() {
+    fn lines_lost_to_a_full_disk_are_counted_and_reported() {
         let (room, written) = (Arc::new(Mutex::new(7)), Lines::default());
         let out = Box::new(Full { room: Arc::clone(&room), written: written.clone() });
-        let mut writer = Writer { out, failing: false, torn: false, lost: 0 };
+        let mut writer = Writer { out, failing: false, unterminated: false, unreported: 0 };
         assert_eq!(writer.write(b"one\n"), 0);
         assert_eq!(writer.write(b"second\nthird\n"), 2);
         assert_eq!(writer.write(b"fourth\n"), 1);
@@ -327,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_takes_are_counted_by_the_log() {
+    fn unwritten_lines_are_counted_as_lost() {
         let out = Full { room: Arc::default(), written: Lines::default() };
         let log = LineLog::start("log", Box::new(out)).unwrap();
         for n in 0..10 {
@@ -337,7 +375,31 @@ mod tests {
         assert_eq!(log.lost(), 10);
     }
 
-    /// A pipe that nobody reads.
+    #[test]
+    fn a_line_that_cannot_be_serialized_is_counted_and_reported() {
+        let lines = Lines::default();
+        let log = LineLog::start("log", Box::new(lines.clone())).unwrap();
+        // A map with keys that are not strings is not JSON.
+        log.append(&std::collections::HashMap::from([((1, 2), 3)]));
+        log.append(&"next");
+        log.close();
+        assert_eq!(log.lost(), 1);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, "{\"event\":\"lines_lost\",\"count\":1}\n\"next\"\n");
+    }
+
+    #[test]
+    fn a_lost_line_is_reported_without_another_line() {
+        let lines = Lines::default();
+        let log = LineLog::start("log", Box::new(lines.clone())).unwrap();
+        log.append(&std::collections::HashMap::from([((1, 2), 3)]));
+        while lines.0.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        assert_eq!(log.lost(), 1);
+    }
+
+    /// Pipe without a reader.
     struct Stuck(Arc<Mutex<()>>);
 
     impl Write for Stuck {
@@ -352,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_costs_lines_and_nothing_else() {
+    fn a_blocked_reader_costs_lines_and_nothing_else() {
         let unread = Arc::new(Mutex::new(()));
         let stuck = unread.lock();
         let log = LineLog::start("log", Box::new(Stuck(Arc::clone(&unread)))).unwrap();

@@ -1,5 +1,4 @@
-//! The file of the access log, which others may move away: the name is what counts, not the file that was
-//! there once.
+//! File of the access log, reopened by its path when log rotation has replaced it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, OFlags};
 use crate::files::{is_world_writable, parent};
 use crate::gateway::telemetry::line_log::Destination;
 
-/// A log file, open at its end.
+/// Log file, open for appending.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -19,23 +18,22 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file at `path`, or makes it.
+    /// Open the file at `path`, or create it with mode 0640.
     ///
     /// # Errors
-    /// What the system says.
+    /// System error.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
         Ok(Self { path, file })
     }
 
-    /// Whether [`LogFile::open`] could; nothing is made.
+    /// Check that [`LogFile::open`] would succeed, without creating the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// System error.
     pub fn check(path: &Path) -> io::Result<()> {
         match options(path).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Who may make it is who may write to its directory.
                 let allowed = Access::WRITE_OK | Access::EXEC_OK;
                 Ok(rustix::fs::accessat(CWD, parent(path), allowed, AtFlags::EACCESS)?)
             }
@@ -43,25 +41,25 @@ impl LogFile {
         }
     }
 
-    /// Whether there is another file at its path. None at all is no other: whoever moves the file away is
-    /// about to make the next one, or to say that we shall.
+    /// Whether another file is at the path. A missing file does not count: log rotation is about to create the next
+    /// one, or to request a reopen.
     fn has_been_replaced(&self) -> bool {
         match (std::fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) != (ours.dev(), ours.ino()),
+            (Ok(current), Ok(open)) => (current.dev(), current.ino()) != (open.dev(), open.ino()),
             _ => false,
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Who calls when is nobody's business but its readers'.
+    // The log shows the clients and their requests, so other users cannot read it.
     options(path).create(true).mode(0o640).open(path)
 }
 
 fn options(path: &Path) -> OpenOptions {
-    // Without O_NONBLOCK, a FIFO that nobody reads would hold up the start, signals included.
+    // Without O_NONBLOCK, opening a FIFO without a reader blocks the start, and signals with it.
     let mut flags = OFlags::NONBLOCK;
-    // A link that anybody may have put there could lead to any file of ours.
+    // In a world-writable directory, any user could place a link to another file of the gateway.
     if is_world_writable(parent(path)).unwrap_or(true) {
         flags |= OFlags::NOFOLLOW;
     }
@@ -81,9 +79,9 @@ impl Write for LogFile {
 }
 
 impl Destination for LogFile {
-    fn settle(&mut self, reopen: bool) -> io::Result<()> {
+    fn prepare(&mut self, reopen: bool) -> io::Result<()> {
         if reopen || self.has_been_replaced() {
-            // Where the new one cannot be opened, the old one is better than none.
+            // On failure, the old file stays in use.
             self.file = open(&self.path)?;
         }
         Ok(())
@@ -97,12 +95,12 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_file_that_was_moved_away_is_written_until_there_is_another_one() {
+    fn a_moved_file_is_written_until_it_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
         let mut file = LogFile::open(path.clone()).unwrap();
         let mut write = |line: &str, reopen: bool| {
-            file.settle(reopen).unwrap();
+            file.prepare(reopen).unwrap();
             file.write_all(line.as_bytes()).unwrap();
         };
         write("one\n", false);
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_where_not_anybody_may_have_put_it() {
+    fn a_link_is_followed_unless_its_directory_is_world_writable() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let (logs, elsewhere) = (directory.path().join("logs"), directory.path().join("elsewhere"));
@@ -134,11 +132,11 @@ mod tests {
             assert_eq!(LogFile::check(&path).is_ok(), is_followed, "{mode:o}");
         }
         fs::remove_file(&path).unwrap();
-        assert!(LogFile::open(path).is_ok(), "a file of its own is");
+        assert!(LogFile::open(path).is_ok(), "a regular file is allowed");
     }
 
     #[test]
-    fn what_is_asked_to_open_its_file_again_does_so_with_nothing_to_write() {
+    fn a_reopen_takes_effect_without_pending_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let log = LineLog::start("log", Box::new(LogFile::open(path.clone()).unwrap())).unwrap();

@@ -1,4 +1,4 @@
-//! Access log, metrics and the memory of refused handshakes.
+//! Access log, metrics, and the most recent refused handshakes.
 
 pub mod events;
 pub mod line_log;

@@ -1,5 +1,4 @@
-//! The last handshakes that let nobody in, kept in memory: what an operator looks at when a caller says
-//! that it cannot connect.
+//! Most recent refused handshakes, in memory, for operators who diagnose a client that cannot connect.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,25 +8,25 @@ use serde::Serialize;
 use crate::gateway::telemetry::events::{HandshakeRefused, Timestamp};
 use crate::x509::pem::pem;
 
-/// How many are kept.
+/// Number of handshakes kept.
 const KEPT: usize = 100;
 
-/// The last of them.
+/// Most recent refused handshakes.
 #[derive(Debug, Default)]
 pub struct RefusedHandshakes(Mutex<VecDeque<(Timestamp, HandshakeRefused)>>);
 
-/// A refused handshake, as it is shown.
+/// Refused handshake as listed on the admin socket.
 #[derive(Debug, Serialize)]
-pub struct Rejection {
+pub struct RefusedHandshake {
     time: Timestamp,
     #[serde(flatten)]
     refused: HandshakeRefused,
-    /// The certificate that was presented, PEM.
+    /// Presented certificate, PEM.
     certificate: Option<String>,
 }
 
 impl RefusedHandshakes {
-    /// Keeps one, in the place of the oldest.
+    /// Add a handshake, and drop the oldest one if there are 100.
     pub fn keep(&self, time: Timestamp, refused: HandshakeRefused) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
@@ -36,15 +35,15 @@ impl RefusedHandshakes {
         kept.push_back((time, refused));
     }
 
-    /// All that are kept, the last one first.
+    /// All handshakes kept, newest first.
     #[must_use]
-    pub fn newest_first(&self) -> Vec<Rejection> {
+    pub fn newest_first(&self) -> Vec<RefusedHandshake> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let shown = |(time, refused): (Timestamp, HandshakeRefused)| Rejection {
+        let listed = |(time, refused): (Timestamp, HandshakeRefused)| RefusedHandshake {
             certificate: refused.certificate.as_ref().map(|der| pem("CERTIFICATE", der)),
             time,
             refused,
         };
-        kept.into_iter().rev().map(shown).collect()
+        kept.into_iter().rev().map(listed).collect()
     }
 }

@@ -1,4 +1,7 @@
-//! Record of one request, written to log and metrics when it ends.
+//! Record of one request, written to the access log and the metrics at its end.
+//!
+//! A record is opened when the request arrives, and written when it is finished or dropped. So a request that the client
+//! cancels is logged too.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +17,12 @@ use crate::gateway::message::request_id::RequestId;
 use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::events::{
-    CallerFields, RequestLine, Rule, Timed, Timestamp, micros, shortened,
+    ClientFields, LogLine, RequestFields, RuleName, Timestamp, micros, truncated,
 };
-use crate::gateway::telemetry::metrics::Finished;
+use crate::gateway::telemetry::metrics::FinishedRequest;
 use crate::gateway::telemetry::sinks::{ShadowDifferences, Telemetry};
 
-/// What became of a request so far.
+/// Record of one request.
 #[derive(Debug)]
 pub struct RequestRecord {
     telemetry: Arc<Telemetry>,
@@ -27,7 +30,7 @@ pub struct RequestRecord {
     id: RequestId,
     method: Method,
     target: Option<PathAndQuery>,
-    begun: Instant,
+    started: Instant,
     decision: &'static str,
     rule: Option<RuleId>,
     shadow: Option<Verdict>,
@@ -35,14 +38,14 @@ pub struct RequestRecord {
     status: Option<StatusCode>,
     reason: Option<&'static str>,
     upload: Option<Arc<Upload>>,
-    under_way: Option<InFlight>,
+    in_flight: Option<InFlight>,
     bytes_up: u64,
     bytes_out: u64,
     written: bool,
 }
 
 impl RequestRecord {
-    /// Opens the record of a request of `session`.
+    /// Open the record of a request of `session`.
     pub fn begin(
         telemetry: &Arc<Telemetry>,
         session: &Arc<Session>,
@@ -50,14 +53,14 @@ impl RequestRecord {
         method: &Method,
         uri: &Uri,
     ) -> Self {
-        session.activity.request_begins();
+        session.activity.request_started();
         Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
             id,
             method: method.clone(),
             target: uri.path_and_query().cloned(),
-            begun: telemetry.clock.monotonic(),
+            started: telemetry.clock.monotonic(),
             decision: "none",
             rule: None,
             shadow: None,
@@ -65,33 +68,32 @@ impl RequestRecord {
             status: None,
             reason: None,
             upload: None,
-            under_way: None,
+            in_flight: None,
             bytes_up: 0,
             bytes_out: 0,
             written: false,
         }
     }
 
-    /// The number of the request, for headers and error bodies.
+    /// ID of the request.
     pub fn id(&self) -> RequestId {
         self.id
     }
 
-    /// The policy lets it through, by `rule`.
+    /// Record that the policy permits it by `rule`.
     pub fn permitted(&mut self, rule: RuleId) {
         self.decision = "permit";
         self.rule = Some(rule);
     }
 
-    /// The policy refuses it, for a reason.
+    /// Record that the policy denies it.
     pub fn denied(&mut self, denial: Denial) {
         self.decision = "deny";
         self.rule = denial.rule;
         self.fail(denial.reason.code());
     }
 
-    /// The policy in force has come to `verdict`, and the one that is tried to `shadow`, which is told
-    /// where it makes a difference.
+    /// Record the verdict of the shadow policy, if it differs from `verdict` of the policy in force.
     pub fn compared(&mut self, verdict: Verdict, shadow: Verdict) {
         if !shadow.differs_from(&verdict) {
             return;
@@ -102,49 +104,49 @@ impl RequestRecord {
         self.shadow = Some(shadow);
     }
 
-    /// It is on its way to `upstream`, and one of those that are until its record ends.
-    pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>, under_way: InFlight) {
-        self.under_way = Some(under_way);
+    /// Record that it is forwarded to `upstream`. It counts as in flight until the record ends.
+    pub fn forwarded(&mut self, upstream: &Arc<str>, upload: Arc<Upload>, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
         self.upstream = Some(Arc::clone(upstream));
         self.upload = Some(upload);
     }
 
-    /// The status that it is answered with.
+    /// Record the status of the response.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
-    /// Why it did not go as asked; the first reason stands.
+    /// Record the reason of a failure; only the first one is kept.
     pub fn fail(&mut self, reason: &'static str) {
         self.reason.get_or_insert(reason);
     }
 
-    /// `bytes` more of the response's body are on their way.
+    /// Add `bytes` of the response body.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    /// Bytes have passed through a tunnel, `up` to the upstream and `down` to the caller.
+    /// Record the bytes of a tunnel, `up` to the upstream and `down` to the client.
     pub fn tunnelled(&mut self, up: u64, down: u64) {
         self.bytes_up = up;
         self.bytes_out = self.bytes_out.saturating_add(down);
     }
 
-    /// Writes the line; `complete` says whether all of the response went out.
+    /// Write the record; `complete` states whether the whole response was sent.
     pub fn finish(&mut self, complete: bool) {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
-        self.session.activity.request_ends();
+        self.session.activity.request_finished();
         if !complete {
-            // What still runs on a connection that is cut goes down with it.
+            // A cut of the connection is the reason for all of its requests in flight.
             let cut = self.session.cut().map(|(reason, _)| reason.code());
             self.fail(cut.unwrap_or("downstream.aborted"));
         }
-        let duration = self.begun.elapsed();
+        let duration = self.started.elapsed();
         self.telemetry.metrics.request_finished(
             self.session.worker,
-            &Finished {
+            &FinishedRequest {
                 role: self.session.peer.as_ref().map(|peer| peer.identity.role),
                 decision: self.decision,
                 rule: self.rule,
@@ -154,20 +156,20 @@ impl RequestRecord {
                 reason: self.reason,
             },
         );
-        self.telemetry.log.append(&Timed {
+        self.telemetry.log.append(&LogLine {
             time: Timestamp(self.telemetry.clock.now()),
             event: "request",
-            fields: RequestLine {
+            fields: RequestFields {
                 request_id: self.id,
                 session: self.session.id,
-                caller: CallerFields::of(&self.session),
-                method: shortened(self.method.as_str()),
-                // Without the query, which is where secrets are put.
-                path: self.target.as_ref().map(|target| shortened(target.path())),
+                client: ClientFields::of(&self.session),
+                method: truncated(self.method.as_str()),
+                // The query may contain secrets.
+                path: self.target.as_ref().map(|target| truncated(target.path())),
                 decision: self.decision,
-                rule: self.rule.map(Rule),
+                rule: self.rule.map(RuleName),
                 shadow_decision: self.shadow.map(|shadow| shadow.as_str()),
-                shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(Rule),
+                shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(RuleName),
                 shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(|reason| reason.code()),
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),

@@ -1,9 +1,13 @@
-//! What the gateway signs for the service behind: who calls, for which request, for a few seconds.
+//! Signed assertions to upstreams: identity of the caller, bound to one request, valid for a few seconds.
 //!
-//! One JWT a request (RFC 7519, ES256 of RFC 7518), bound to method and target as DPoP names them
-//! (RFC 9449, section 4.2), to the query by its hash, and to the caller's certificate (RFC 8705,
-//! section 3.1). The service verifies it with the keys that the gateway publishes (RFC 7517), and then
-//! need not trust the network between them. A body is not bound.
+//! An assertion is a JWT (RFC 7519, ES256 of RFC 7518). It is bound to:
+//!
+//! - method and target, with the claims of DPoP (RFC 9449, section 4.2),
+//! - the query, by its hash,
+//! - the caller's certificate (RFC 8705, section 3.1).
+//!
+//! It is not bound to the body. An upstream verifies it with the keys that the gateway publishes (RFC 7517), and need
+//! not trust the network in between.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,76 +32,81 @@ use crate::mtls::Peer;
 use crate::mtls::keys::LoadedKey;
 use crate::x509::{KeyAlgorithm, SerialNumber, Sha256};
 
-/// Where the assertion stands.
+/// Header that carries the assertion.
 pub const X_CLUSTER_ASSERTION: HeaderName = HeaderName::from_static("x-cluster-assertion");
 
-/// Says which kind of JWT it is, so that none of another kind is taken for it (RFC 8725, section 3.11).
+/// Type of the JWT, so that no JWT of another type is accepted as an assertion (RFC 8725, section 3.11).
 const TYPE: &str = "cluster-assertion+jwt";
 
-/// How much longer than an assertion holds its key is published: a verifier's clock may be late.
+/// Time that a key is published after its last assertion expires, for verifiers whose clock is slow.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// What signs assertions, and the keys that they can be verified with.
+/// Signer of assertions, with the public keys that verify them.
 #[derive(Debug)]
 pub struct Assertions {
     issuer: String,
     audience: Option<String>,
     lifetime: Duration,
     key: Arc<SigningKey>,
-    retired: Vec<Retired>,
+    retired: Vec<RetiredKey>,
 }
 
-/// A key that signs no more, until nothing holds that it has signed.
+/// Key that no longer signs, published until its last assertion has expired.
 #[derive(Clone, Debug)]
-struct Retired {
+struct RetiredKey {
     key: Arc<SigningKey>,
     until: OffsetDateTime,
 }
 
-/// The request that an assertion is for.
+/// Request that an assertion is bound to.
 #[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// Its number, which is the assertion's too.
+pub struct AssertedRequest<'a> {
+    /// ID of the request, and of the assertion.
     pub id: RequestId,
-    /// Its method.
+    /// HTTP method.
     pub method: &'a Method,
-    /// The host that it asks for.
+    /// Requested host.
     pub host: &'a RequestHost,
-    /// The path and query, as they were judged.
+    /// Path and query.
     pub path: &'a RequestPath,
-    /// The name of the upstream that it goes to.
+    /// Name of the upstream.
     pub upstream: &'a str,
 }
 
 impl Assertions {
-    /// Signs with the key that `config` names and that was `found`, or else with one that is made; a key
-    /// made before stays, and one that was replaced is published until nothing holds any more that it has
-    /// signed. While the named key is missing, what there was `before` goes on, if it is nothing
-    /// (`Some(None)`) without signing.
+    /// Create the signer of `config`. `loaded` is the configured key; `previous` is the signer of the last state, if
+    /// there is a last state.
+    ///
+    /// Without a configured key, a key is generated once and kept across reloads. A replaced key stays published until
+    /// its assertions have expired. While the configured key is not open, the previous key stays in use; if there is
+    /// none (`Some(None)`), the result is `None`, and no assertion is signed.
     ///
     /// # Errors
-    /// [`AssertionError`] when there is no key to sign with.
+    /// [`AssertionError`] if the key cannot be used, or none can be generated.
     pub fn load(
         config: &Assertion,
-        found: Option<LoadedKey>,
+        loaded: Option<LoadedKey>,
         trust_domain: &TrustDomain,
-        before: Option<Option<&Self>>,
+        previous: Option<Option<&Self>>,
         at: OffsetDateTime,
     ) -> Result<Option<Self>, AssertionError> {
-        let previous = before.flatten();
-        let key = match (config.key.as_ref().zip(found), previous) {
+        let has_previous_state = previous.is_some();
+        let previous = previous.flatten();
+        let key = match (config.key.as_ref().zip(loaded), previous) {
             (Some((source, LoadedKey::Opened { key, fingerprint, .. })), _) => {
                 Arc::new(SigningKey::read(&source.path, &key, fingerprint)?)
             }
             (Some(_), Some(previous)) => Arc::clone(&previous.key),
-            (Some(_), None) if before.is_some() => return Ok(None),
-            (None, Some(previous)) if previous.key.origin == Origin::Generated => Arc::clone(&previous.key),
+            (Some(_), None) if has_previous_state => return Ok(None),
+            (None, Some(previous)) if previous.key.origin == KeyOrigin::Generated => {
+                Arc::clone(&previous.key)
+            }
             (..) => Arc::new(SigningKey::generate()?),
         };
         let mut retired = Vec::new();
         if let Some(previous) = previous {
             let until = at + previous.lifetime + LEEWAY;
-            retired.push(Retired { key: Arc::clone(&previous.key), until });
+            retired.push(RetiredKey { key: Arc::clone(&previous.key), until });
             retired.extend(previous.retired.iter().filter(|retired| retired.until >= at).cloned());
             retired.retain(|retired| retired.key.jwk.kid != key.jwk.kid);
         }
@@ -110,42 +119,42 @@ impl Assertions {
         }))
     }
 
-    /// What the files of the key had in them; `None` for one that was made.
+    /// SHA-256 of the key files; `None` for a generated key.
     #[must_use]
     pub fn key_fingerprint(&self) -> Option<Sha256> {
         match self.key.origin {
-            Origin::File(fingerprint) => Some(fingerprint),
-            Origin::Generated => None,
+            KeyOrigin::File(fingerprint) => Some(fingerprint),
+            KeyOrigin::Generated => None,
         }
     }
 
-    /// The assertion for one request of `caller`, as the value of [`X_CLUSTER_ASSERTION`].
+    /// Sign the assertion for one request of `caller`; returns the value of [`X_CLUSTER_ASSERTION`].
     ///
     /// # Errors
-    /// [`AssertionError::Sign`]; then the request must not be sent.
+    /// [`AssertionError::Sign`]; the request must not be sent.
     pub fn sign(
         &self,
         caller: &Peer,
-        call: &Call<'_>,
+        request: &AssertedRequest<'_>,
         at: OffsetDateTime,
     ) -> Result<HeaderValue, AssertionError> {
         let issued = at.unix_timestamp();
-        let host = call.host.value().to_str().map_err(|_| AssertionError::Sign)?;
+        let host = request.host.value().to_str().map_err(|_| AssertionError::Sign)?;
         let claims = Claims {
             iss: &self.issuer,
-            aud: self.audience.as_deref().unwrap_or(call.upstream),
+            aud: self.audience.as_deref().unwrap_or(request.upstream),
             sub: &caller.identity,
             role: caller.identity.role,
             name: &caller.identity.name,
             serial: caller.serial_number,
-            jti: call.id,
+            jti: request.id,
             iat: issued,
             nbf: issued,
             exp: issued.saturating_add_unsigned(self.lifetime.as_secs()),
-            htm: call.method.as_str(),
-            htu: format!("https://{host}{}", call.path.path()),
-            htq: call.path.query().map(|query| Hash(Sha256::of(query.as_bytes()))),
-            cnf: Confirmation { certificate: Hash(caller.chain.leaf.fingerprint()) },
+            htm: request.method.as_str(),
+            htu: format!("https://{host}{}", request.path.path()),
+            htq: request.path.query().map(|query| JoseHash(Sha256::of(query.as_bytes()))),
+            cnf: Confirmation { certificate: JoseHash(caller.chain.leaf.fingerprint()) },
         };
         let token = self.key.sign(&claims)?;
         let mut value = HeaderValue::try_from(token).map_err(|_| AssertionError::Sign)?;
@@ -153,7 +162,7 @@ impl Assertions {
         Ok(value)
     }
 
-    /// The keys of all assertions that can hold at `at`, the one that signs in front (RFC 7517).
+    /// Public keys of all assertions that may be valid at `at`, signing key first (RFC 7517).
     #[must_use]
     pub fn jwks(&self, at: OffsetDateTime) -> JwkSet<'_> {
         let retired = self.retired.iter().filter(|retired| retired.until >= at).map(|retired| &*retired.key);
@@ -161,10 +170,10 @@ impl Assertions {
     }
 }
 
-/// Where a key comes from.
+/// Origin of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    /// With what was in its files.
+enum KeyOrigin {
+    /// Key files, with their SHA-256.
     File(Sha256),
     Generated,
 }
@@ -172,9 +181,9 @@ enum Origin {
 #[derive(Debug)]
 struct SigningKey {
     pair: EcdsaKeyPair,
-    origin: Origin,
+    origin: KeyOrigin,
     jwk: Jwk,
-    /// The first part of every token, with its dot.
+    /// Encoded JWS header with the trailing dot, the same in every token.
     header: String,
 }
 
@@ -186,21 +195,21 @@ impl SigningKey {
         }
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.der().map_err(failed)?)
             .map_err(|_| failed(KeyError::Unsupported))
-            .and_then(|pair| Self::new(pair, Origin::File(fingerprint)))
+            .and_then(|pair| Self::new(pair, KeyOrigin::File(fingerprint)))
     }
 
     fn generate() -> Result<Self, AssertionError> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        Self::new(pair.map_err(|_| AssertionError::Generate)?, Origin::Generated)
+        Self::new(pair.map_err(|_| AssertionError::Generate)?, KeyOrigin::Generated)
     }
 
-    fn new(pair: EcdsaKeyPair, origin: Origin) -> Result<Self, AssertionError> {
+    fn new(pair: EcdsaKeyPair, origin: KeyOrigin) -> Result<Self, AssertionError> {
         let jwk = Jwk::of_point(pair.public_key().as_ref()).ok_or(AssertionError::Generate)?;
-        let header = encode(&Header { alg: "ES256", kid: &jwk.kid, typ: TYPE })? + ".";
+        let header = encode(&JwsHeader { alg: "ES256", kid: &jwk.kid, typ: TYPE })? + ".";
         Ok(Self { pair, origin, jwk, header })
     }
 
-    /// A compact JWS (RFC 7515, section 7.1).
+    /// Sign a compact JWS (RFC 7515, section 7.1).
     fn sign(&self, claims: &Claims<'_>) -> Result<String, AssertionError> {
         let mut token = self.header.clone();
         token.push_str(&encode(claims)?);
@@ -218,13 +227,13 @@ fn encode(value: &impl Serialize) -> Result<String, AssertionError> {
 }
 
 #[derive(Serialize)]
-struct Header<'a> {
+struct JwsHeader<'a> {
     alg: &'static str,
     kid: &'a str,
     typ: &'static str,
 }
 
-/// What is asserted; the names are registered, but for those of the cluster's own vocabulary and `htq`.
+/// Claims. All except `role`, `name`, `serial` and `htq` have their registered meaning.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -239,28 +248,28 @@ struct Claims<'a> {
     exp: i64,
     htm: &'a str,
     htu: String,
-    /// The hash of the query; a request without one has none.
+    /// SHA-256 of the query; absent without a query.
     #[serde(skip_serializing_if = "Option::is_none")]
-    htq: Option<Hash>,
+    htq: Option<JoseHash>,
     cnf: Confirmation,
 }
 
 #[derive(Serialize)]
 struct Confirmation {
     #[serde(rename = "x5t#S256")]
-    certificate: Hash,
+    certificate: JoseHash,
 }
 
-/// A SHA-256 as the standards of JOSE write it.
-struct Hash(Sha256);
+/// SHA-256 in the encoding of JOSE: base64url without padding.
+struct JoseHash(Sha256);
 
-impl Serialize for Hash {
+impl Serialize for JoseHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0.0))
     }
 }
 
-/// Public keys as they are published (RFC 7517, section 5).
+/// JWK set (RFC 7517, section 5).
 #[derive(Debug, Serialize)]
 pub struct JwkSet<'a> {
     keys: Vec<&'a Jwk>,
@@ -272,7 +281,7 @@ struct Jwk {
     crv: &'static str,
     x: String,
     y: String,
-    /// The thumbprint (RFC 7638).
+    /// Thumbprint (RFC 7638).
     kid: String,
     alg: &'static str,
     #[serde(rename = "use")]
@@ -280,7 +289,7 @@ struct Jwk {
 }
 
 impl Jwk {
-    /// The key at an uncompressed point of P-256 (SEC 1, section 2.3.3).
+    /// Key of an uncompressed P-256 point (SEC 1, section 2.3.3).
     fn of_point(point: &[u8]) -> Option<Self> {
         let coordinates = point.strip_prefix(&[4]).filter(|coordinates| coordinates.len() == 64)?;
         let (x, y) = coordinates.split_at(32);
@@ -292,30 +301,30 @@ impl Jwk {
     }
 }
 
-/// Why there is no assertion.
+/// Assertion that cannot be signed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssertionError {
-    /// The crypto library makes no key.
-    #[error("no key for assertions can be made")]
+    /// Generating a key failed.
+    #[error("a key for assertions cannot be generated")]
     Generate,
     /// The key cannot be opened.
-    #[error("the key for assertions {} cannot be opened", path.display())]
+    #[error("the assertion key {} cannot be opened", path.display())]
     Key {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Why not.
+        /// Reason.
         source: Box<KeyError>,
     },
-    /// The key is of another kind than ES256 takes.
-    #[error("the key for assertions {} is of type {algorithm}, and ES256 takes ecdsa-p256", path.display())]
+    /// The key type does not fit ES256.
+    #[error("the assertion key {} is of type {algorithm}; ES256 requires ecdsa-p256", path.display())]
     KeyType {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// What it is.
+        /// Type of the key.
         algorithm: KeyAlgorithm,
     },
-    /// A request cannot be asserted.
+    /// Signing failed.
     #[error("the assertion about the caller cannot be signed")]
     Sign,
 }

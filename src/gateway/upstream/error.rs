@@ -1,60 +1,60 @@
-//! Errors of forwarding a request.
+//! Errors of forwarding a request to an upstream.
 
 use std::io;
 
 use crate::error::{Code, Coded};
 
-/// Why there is no response from an upstream.
+/// Request without a response from the upstream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
-    /// The response could be read in more than one way.
-    #[error("the upstream's answer is refused: {why}")]
+    /// The response is ambiguous.
+    #[error("the upstream's response is refused: {reason}")]
     Ambiguous {
-        /// What is wrong with it.
-        why: &'static str,
+        /// Reason.
+        reason: &'static str,
     },
-    /// The caller's body failed on the way.
-    #[error("the caller's body ended early")]
+    /// The request body from the client ended early.
+    #[error("the request body from the client ended early")]
     BodyBroken {
-        /// What hyper says.
+        /// Error of hyper.
         source: hyper::Error,
     },
-    /// The body turned out larger than the route takes.
-    #[error("the body is larger than this route takes")]
+    /// The request body exceeds the limit of the route.
+    #[error("the request body exceeds the limit of this route")]
     BodyTooLarge,
-    /// As many connections to the upstream are open as there may be.
-    #[error("as many connections to the upstream are in use as there may be")]
+    /// All connections that the limit allows are in use.
+    #[error("all connections to the upstream that its limit allows are in use")]
     Busy,
-    /// A connection just made was gone before it could be used.
-    #[error("the upstream closed the connection at once")]
+    /// A new connection was closed before the request was sent.
+    #[error("the upstream closed the connection before the request was sent")]
     Closed,
-    /// No connection could be made.
-    #[error("the upstream cannot be reached")]
+    /// The connection could not be established.
+    #[error("cannot connect to the upstream")]
     Connect {
-        /// What the system says.
+        /// System error.
         source: io::Error,
     },
-    /// No connection could be made in time.
-    #[error("the upstream did not accept a connection in time")]
+    /// The connection was not established within the timeout.
+    #[error("the upstream did not accept a connection within `connect_timeout`")]
     ConnectTimeout,
-    /// The response did not begin in time.
-    #[error("the upstream did not answer in time")]
+    /// The response did not start within the timeout.
+    #[error("the upstream did not respond within `response_timeout`")]
     ResponseTimeout,
-    /// The connection ended before the response began.
-    #[error("the upstream closed the connection without an answer")]
+    /// The connection was closed before the response.
+    #[error("the upstream closed the connection without a response")]
     Unanswered {
-        /// What hyper says.
+        /// Error of hyper.
         source: hyper::Error,
     },
-    /// What came is no HTTP response.
-    #[error("the upstream's answer is not HTTP")]
+    /// The response is not valid HTTP.
+    #[error("the upstream's response is not valid HTTP")]
     Unreadable {
-        /// What hyper says.
+        /// Error of hyper.
         source: hyper::Error,
     },
-    /// The caller stopped sending in the middle of its body.
-    #[error("the caller's body stopped in the middle")]
+    /// The client stopped sending its request body.
+    #[error("the client stopped sending its request body")]
     UploadTimeout,
 }
 

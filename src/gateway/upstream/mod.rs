@@ -1,4 +1,4 @@
-//! Connections to upstreams, and signed assertions about the client.
+//! Connection pools of upstreams, and signed assertions about the client.
 
 pub mod assertion;
 pub mod error;

@@ -1,9 +1,10 @@
-//! The way to the service behind: a pool of HTTP/1.1 connections per upstream and worker, and one
-//! exchange on one of them.
+//! Connection pool of an upstream: HTTP/1.1 connections per worker, and the exchange of a request and its response.
 //!
-//! A connection carries one exchange at a time and goes back to the pool only when both bodies came to
-//! their end, and nothing on it has made it one caller's own. A request is sent again only where that cannot do anything twice: it never left, or it is
-//! idempotent, has no body, and the idle connection it was written to turned out to be dead.
+//! A connection carries one exchange at a time. It returns to the pool after both bodies are complete, unless an
+//! authentication scheme has bound it to one client.
+//!
+//! A request is retried only if it cannot take effect twice: it was never sent, or it is idempotent, has no body, and
+//! the idle connection it was written to had been closed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,99 +30,100 @@ use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::Terms;
 use crate::gateway::upstream::error::ForwardError;
-use crate::gateway::upstream::response_check::{binds_the_connection, check_framing};
+use crate::gateway::upstream::response_check::{check_framing, is_connection_bound};
 
-/// How many idle connections a worker keeps to an upstream.
-const MOST_IDLE: usize = 256;
+/// Most idle connections per worker and upstream.
+const MAX_IDLE: usize = 256;
 
-/// How long an unused connection is kept: less than the 60 s after which most servers close theirs.
-const IDLE: Duration = Duration::from_secs(45);
+/// Longest time that a connection stays idle; most servers close it after 60 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// A connection that was used within this time is taken to be alive.
-const FRESH: Duration = Duration::from_millis(500);
+/// Idle time up to which a connection is assumed to be open, so that no copy of the request is kept for a retry.
+const ASSUMED_OPEN: Duration = Duration::from_millis(500);
 
-/// How long a connection may take to become idle after its response has ended.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Longest time from the end of a response until its connection is ready for the next request.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait for an upstream.
+/// Timeouts of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    /// For the connection to stand.
+pub struct UpstreamTimeouts {
+    /// Time to establish a connection.
     pub connect: Duration,
-    /// For the response to begin, from the last byte of the request.
+    /// Time from the last byte of the request to the start of the response.
     pub response: Duration,
 }
 
-/// A service behind the gateway.
+/// Upstream with its connections.
 #[derive(Debug)]
-pub struct Upstream {
-    /// Its name in the configuration.
+pub struct UpstreamPool {
+    /// Name in the configuration.
     pub name: Arc<str>,
     host: String,
     port: u16,
-    deadlines: Deadlines,
-    /// How many connections to it there are.
+    timeouts: UpstreamTimeouts,
+    /// Open connections of all workers.
     connections: Arc<AtomicUsize>,
-    /// Idle connections, the longest unused in front; one queue a worker.
-    idle: Box<[Mutex<VecDeque<Idle>>]>,
+    /// Idle connections, one queue per worker, longest idle first.
+    idle: Box<[Mutex<VecDeque<IdleConnection>>]>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct IdleConnection {
+    connection: UpstreamConnection,
     since: Instant,
 }
 
-impl Upstream {
-    /// The service at `host` and `port`, as `workers` workers see it.
+impl UpstreamPool {
+    /// Create an empty pool for the upstream at `host` and `port`, for `workers` workers.
     #[must_use]
-    pub fn new(name: &str, host: &str, port: u16, deadlines: Deadlines, workers: usize) -> Self {
+    pub fn new(name: &str, host: &str, port: u16, timeouts: UpstreamTimeouts, workers: usize) -> Self {
         Self {
             name: name.into(),
             host: host.to_owned(),
             port,
-            deadlines,
+            timeouts,
             connections: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
-    /// Whether it is the same service, waited for as long.
+    /// Whether name, address and timeouts are equal, so that the connections can be kept.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub fn has_same_settings(&self, other: &Self) -> bool {
         let key = |upstream: &Self| {
-            (Arc::clone(&upstream.name), upstream.host.clone(), upstream.port, upstream.deadlines)
+            (Arc::clone(&upstream.name), upstream.host.clone(), upstream.port, upstream.timeouts)
         };
         key(self) == key(other)
     }
 
-    /// Sends a request that the policy permits and waits for the head of the response, on one of `at_most`
-    /// connections. The lease goes with the body of the response; dropped, it closes the connection.
+    /// Send a request that the policy permits, on one of at most `at_most` connections, and wait for the head of the
+    /// response. The lease belongs to the body of the response; dropping it closes the connection.
     ///
     /// # Errors
-    /// [`ForwardError`] when there is no response.
+    /// [`ForwardError`] if there is no response.
     pub async fn send(
         self: &Arc<Self>,
         worker: usize,
         at_most: usize,
         _permission: Terms,
         mut request: Request<RequestBody>,
-    ) -> Result<Sent, ForwardError> {
-        // Nobody but us sets it.
-        let tunnel = request.headers().contains_key(UPGRADE);
-        let bound = binds_the_connection(request.headers(), AUTHORIZATION);
+    ) -> Result<UpstreamResponse, ForwardError> {
+        // A client's own `Upgrade` never gets here: the gateway removes it and sets one for a WebSocket.
+        let asks_upgrade = request.headers().contains_key(UPGRADE);
+        let bound = is_connection_bound(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
         loop {
             let (connection, idle_since) = match self.take_idle(worker) {
                 Some(idle) => (idle.connection, Some(idle.since)),
                 None => (self.connect(at_most).await?, None),
             };
-            let spare = idle_since.filter(|since| since.elapsed() > FRESH).and_then(|_| copy_of(&request));
+            let retry =
+                idle_since.filter(|since| since.elapsed() > ASSUMED_OPEN).and_then(|_| copy_of(&request));
             match self.exchange(connection, request, &upload).await {
                 Ok((mut response, connection)) => {
                     let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        true if !tunnel || !is_websocket(response.headers()) => {
-                            return Err(ForwardError::Ambiguous { why: "it switches protocols unasked" });
+                        true if !asks_upgrade || !is_websocket(response.headers()) => {
+                            return Err(ForwardError::Ambiguous { reason: "it switches protocols unasked" });
                         }
                         true => Some(hyper::upgrade::on(&mut response)),
                         false => None,
@@ -129,27 +131,28 @@ impl Upstream {
                     check_framing(&response)?;
                     *response.version_mut() = Version::HTTP_11;
                     response.extensions_mut().clear();
-                    let shared = !bound && !binds_the_connection(response.headers(), WWW_AUTHENTICATE);
-                    let lease = Lease { upstream: Arc::clone(self), worker, connection, upload, shared };
-                    return Ok(Sent { response, lease, upgrade });
+                    let reusable = !bound && !is_connection_bound(response.headers(), WWW_AUTHENTICATE);
+                    let lease =
+                        ConnectionLease { upstream: Arc::clone(self), worker, connection, upload, reusable };
+                    return Ok(UpstreamResponse { response, lease, upgrade });
                 }
-                Err(Failure::Unsent(unsent)) if idle_since.is_some() => request = *unsent,
-                Err(Failure::Unsent(_)) => return Err(ForwardError::Closed),
-                Err(Failure::Unanswered(error)) => request = spare.ok_or(error)?,
-                Err(Failure::Final(error)) => return Err(error),
+                Err(ExchangeFailure::Unsent(unsent)) if idle_since.is_some() => request = *unsent,
+                Err(ExchangeFailure::Unsent(_)) => return Err(ForwardError::Closed),
+                Err(ExchangeFailure::Unanswered(error)) => request = retry.ok_or(error)?,
+                Err(ExchangeFailure::Final(error)) => return Err(error),
             }
         }
     }
 
-    async fn connect(&self, at_most: usize) -> Result<Connection, ForwardError> {
-        let one = InFlight::begin(&self.connections, at_most).or_else(|| {
-            // What another worker does not use makes room.
+    async fn connect(&self, at_most: usize) -> Result<UpstreamConnection, ForwardError> {
+        let permit = InFlight::begin(&self.connections, at_most).or_else(|| {
+            // Make room at the cost of an idle connection, possibly of another worker.
             self.close_oldest_idle();
             InFlight::begin(&self.connections, at_most)
         });
-        let one = one.ok_or(ForwardError::Busy)?;
+        let permit = permit.ok_or(ForwardError::Busy)?;
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = timeout(self.deadlines.connect, connecting)
+        let stream = timeout(self.timeouts.connect, connecting)
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(|source| ForwardError::Connect { source })?;
@@ -160,90 +163,91 @@ impl Upstream {
             .await
             .map_err(|source| ForwardError::Unreadable { source })?;
         let driver = tokio::spawn(async move {
-            // The exchange that it breaks tells why; an idle connection that ends is no news.
+            // An error reaches the exchange on this connection; an idle connection may close at any time.
             let _ = driver.with_upgrades().await;
         });
-        Ok(Connection { sender, driver: driver.abort_handle(), _one: one })
+        Ok(UpstreamConnection { sender, driver: driver.abort_handle(), _permit: permit })
     }
 
     async fn exchange(
         &self,
-        mut connection: Connection,
+        mut connection: UpstreamConnection,
         request: Request<RequestBody>,
         upload: &Upload,
-    ) -> Result<(Response<Incoming>, Connection), Failure> {
+    ) -> Result<(Response<Incoming>, UpstreamConnection), ExchangeFailure> {
         let mut exchange = std::pin::pin!(connection.sender.try_send_request(request));
-        let mut deadline = Instant::now() + self.deadlines.response;
+        let mut deadline = Instant::now() + self.timeouts.response;
         loop {
             match timeout_at(deadline.into(), &mut exchange).await {
                 Ok(Ok(response)) => return Ok((response, connection)),
                 Ok(Err(mut failed)) => {
                     return Err(match failed.take_message() {
-                        Some(unsent) => Failure::Unsent(Box::new(unsent)),
-                        None => Failure::of(failed.into_error(), upload),
+                        Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
+                        None => ExchangeFailure::of(failed.into_error(), upload),
                     });
                 }
-                // A long upload is no silence: what counts is the time since its last byte.
-                Err(_) => match upload.last_progress() + self.deadlines.response {
+                // During an upload, the timeout starts again with every byte.
+                Err(_) => match upload.last_progress() + self.timeouts.response {
                     later if later > Instant::now() => deadline = later,
-                    _ if upload.is_finished() => return Err(Failure::Final(ForwardError::ResponseTimeout)),
-                    _ => return Err(Failure::Final(ForwardError::UploadTimeout)),
+                    _ if upload.is_finished() => {
+                        return Err(ExchangeFailure::Final(ForwardError::ResponseTimeout));
+                    }
+                    _ => return Err(ExchangeFailure::Final(ForwardError::UploadTimeout)),
                 },
             }
         }
     }
 
-    fn take_idle(&self, worker: usize) -> Option<Idle> {
+    fn take_idle(&self, worker: usize) -> Option<IdleConnection> {
         let mut idle = self.idle(worker)?;
-        // The one used last is the likeliest to be alive, and lets the others grow old enough to close.
+        // The last one used is most likely open, and the others can reach the idle timeout.
         while let Some(last) = idle.pop_back() {
-            if last.connection.sender.is_ready() && last.since.elapsed() < IDLE {
+            if last.connection.sender.is_ready() && last.since.elapsed() < IDLE_TIMEOUT {
                 return Some(last);
             }
         }
         None
     }
 
-    fn put_idle(&self, worker: usize, connection: Connection) {
+    fn put_idle(&self, worker: usize, connection: UpstreamConnection) {
         if let Some(mut idle) = self.idle(worker)
-            && idle.len() < MOST_IDLE
+            && idle.len() < MAX_IDLE
         {
-            idle.push_back(Idle { connection, since: Instant::now() });
+            idle.push_back(IdleConnection { connection, since: Instant::now() });
         }
     }
 
-    /// Closes the connections of `worker` that have been idle for too long.
+    /// Close the connections of `worker` that have reached the idle timeout.
     pub fn close_idle(&self, worker: usize) {
         if let Some(mut idle) = self.idle(worker) {
-            while idle
-                .front()
-                .is_some_and(|oldest| oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE)
-            {
+            while idle.front().is_some_and(|oldest| {
+                oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE_TIMEOUT
+            }) {
                 idle.pop_front();
             }
         }
     }
 
-    /// Closes the connection that has been idle longest, whosever it is.
+    /// Close the connection of any worker that has been idle longest.
     fn close_oldest_idle(&self) {
-        let since = |queue: &Mutex<VecDeque<Idle>>| lock(queue).front().map(|oldest| oldest.since);
+        let since = |queue: &Mutex<VecDeque<IdleConnection>>| lock(queue).front().map(|oldest| oldest.since);
         let queues = self.idle.iter().filter_map(|queue| Some((since(queue)?, queue)));
         if let Some((_, queue)) = queues.min_by_key(|(since, _)| *since) {
             lock(queue).pop_front();
         }
     }
 
-    fn idle(&self, worker: usize) -> Option<MutexGuard<'_, VecDeque<Idle>>> {
+    fn idle(&self, worker: usize) -> Option<MutexGuard<'_, VecDeque<IdleConnection>>> {
         Some(lock(self.idle.get(worker)?))
     }
 }
 
-/// A panic elsewhere leaves nothing half done in a queue.
-fn lock(queue: &Mutex<VecDeque<Idle>>) -> MutexGuard<'_, VecDeque<Idle>> {
+/// Lock, even after a panic: a queue is never left in an inconsistent state.
+fn lock(queue: &Mutex<VecDeque<IdleConnection>>) -> MutexGuard<'_, VecDeque<IdleConnection>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A second copy of a request that may be sent twice; `None` for all others.
+/// Copy of a request that is safe to retry; `None` for all others.
 fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     if !request.method().is_idempotent() || !request.body().is_end_stream() {
         return None;
@@ -255,83 +259,82 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
-/// What came of a request.
+/// Response of an upstream, with its connection.
 #[derive(Debug)]
-pub struct Sent {
-    /// The response.
+pub struct UpstreamResponse {
+    /// Response with its body.
     pub response: Response<Incoming>,
-    /// The connection that its body comes on.
-    pub lease: Lease,
-    /// With a 101 that was asked for: that connection, once it is a tunnel.
+    /// Connection that carries the body.
+    pub lease: ConnectionLease,
+    /// After a 101 that was requested: the upgraded connection.
     pub upgrade: Option<OnUpgrade>,
 }
 
-/// One connection to an upstream; dropped, it is closed.
-struct Connection {
+/// Connection to an upstream, closed when dropped.
+struct UpstreamConnection {
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
-    _one: InFlight,
+    _permit: InFlight,
 }
 
-impl Drop for Connection {
+impl Drop for UpstreamConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for UpstreamConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
+        f.debug_struct("UpstreamConnection").finish_non_exhaustive()
     }
 }
 
-/// A connection that is in use by one exchange; dropped, it is closed.
+/// Connection in use by one exchange, closed when dropped.
 #[derive(Debug)]
-pub struct Lease {
-    upstream: Arc<Upstream>,
+pub struct ConnectionLease {
+    upstream: Arc<UpstreamPool>,
     worker: usize,
-    connection: Connection,
+    connection: UpstreamConnection,
     upload: Arc<Upload>,
-    /// Whether others may use it afterwards.
-    shared: bool,
+    /// Whether other clients may use it afterwards.
+    reusable: bool,
 }
 
-impl Lease {
-    /// Gives the connection back to the pool: the response has come to its end.
+impl ConnectionLease {
+    /// Return the connection to the pool after the end of the response.
     ///
-    /// An upstream that answered before it had read the whole request is not used again, since nobody
-    /// can say where on that connection the next request begins. Neither is one that may take the
-    /// connection for the caller's.
-    pub fn give_back(self) {
-        let Self { upstream, worker, mut connection, upload, shared } = self;
-        if !shared || !upload.is_finished() || connection.sender.is_closed() {
+    /// The connection is closed instead if the upstream responded before it had read the whole request, because the
+    /// start of the next request would be ambiguous. It is also closed if the upstream may have authenticated it.
+    pub fn release(self) {
+        let Self { upstream, worker, mut connection, upload, reusable } = self;
+        if !reusable || !upload.is_finished() || connection.sender.is_closed() {
             return;
         }
         if connection.sender.is_ready() {
             upstream.put_idle(worker, connection);
             return;
         }
-        // A response may be dropped because the runtime ends.
+        // There is no runtime if a response is dropped at shutdown.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Ok(Ok(())) = timeout(SETTLE, connection.sender.ready()).await {
+            if let Ok(Ok(())) = timeout(READY_TIMEOUT, connection.sender.ready()).await {
                 upstream.put_idle(worker, connection);
             }
         });
     }
 }
 
-/// How an exchange failed, as far as trying again goes.
-enum Failure {
-    /// Not a byte of it was written.
+/// Failure of an exchange, classified for a retry.
+enum ExchangeFailure {
+    /// No byte of the request was written.
     Unsent(Box<Request<RequestBody>>),
-    /// It was written, and the connection ended without a byte of a response.
+    /// The request was written, and the connection was closed without a byte of a response.
     Unanswered(ForwardError),
-    /// Anything else.
+    /// Any other failure; no retry.
     Final(ForwardError),
 }
 
-impl Failure {
+impl ExchangeFailure {
     fn of(error: hyper::Error, upload: &Upload) -> Self {
         if upload.is_over_limit() {
             Self::Final(ForwardError::BodyTooLarge)

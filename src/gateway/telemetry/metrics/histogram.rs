@@ -1,8 +1,8 @@
-//! How long things take: counts by upper bound, as Prometheus has them.
+//! Prometheus histogram of durations.
 
 use std::time::Duration;
 
-/// The upper bounds: microseconds, and the same in seconds as they are written.
+/// Upper bounds: in microseconds, and in seconds as exported.
 const BOUNDS: [(u64, &str); 14] = [
     (500, "0.0005"),
     (1_000, "0.001"),
@@ -20,10 +20,10 @@ const BOUNDS: [(u64, &str); 14] = [
     (10_000_000, "10"),
 ];
 
-/// Durations, counted.
+/// Histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histogram {
-    /// Those within each bound and above the one before; the last has no bound.
+    /// Count per bucket, not cumulative; the last bucket has no upper bound.
     counts: [u64; BOUNDS.len() + 1],
     sum: Duration,
 }
@@ -45,7 +45,7 @@ impl Histogram {
         self.sum = self.sum.saturating_add(other.sum);
     }
 
-    /// How many were within each bound; the last bound is `+Inf`.
+    /// Cumulative count per bound; the last bound is `+Inf`.
     pub(crate) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let bounds = BOUNDS.iter().map(|(_, written)| *written).chain(["+Inf"]);
         bounds.zip(self.counts).scan(0, |within, (bound, count)| {

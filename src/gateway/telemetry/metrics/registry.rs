@@ -1,4 +1,4 @@
-//! Counters, one set per worker.
+//! Counters of requests, one set per worker, and counters of rarer events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,111 +13,109 @@ use crate::gateway::telemetry::metrics::expiries::Expiries;
 use crate::gateway::telemetry::metrics::histogram::Histogram;
 use crate::identity::{Identity, Role};
 
-/// The counters of a gateway.
+/// Counters of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
-    /// What requests are counted by, one for each worker.
-    workers: Box<[Mutex<Requests>]>,
-    /// What is rarer than requests.
-    events: Mutex<Events>,
+    /// Counters of requests, one set per worker.
+    workers: Box<[Mutex<RequestCounts>]>,
+    /// Counters of events that are rarer than requests.
+    events: Mutex<EventCounts>,
     expiries: Mutex<Expiries>,
 }
 
-/// A request that has come to its end.
+/// FinishedRequest request.
 #[derive(Debug)]
-pub struct Finished<'a> {
-    /// The caller's role, if it has one.
+pub struct FinishedRequest<'a> {
+    /// Role of the client; `None` without a certificate.
     pub role: Option<Role>,
-    /// What was decided.
+    /// Decision of the policy.
     pub decision: &'static str,
-    /// The rule that decided.
+    /// RuleName that decided.
     pub rule: Option<RuleId>,
-    /// What it was answered with, if it was.
+    /// Status of the response, if there was one.
     pub status: Option<StatusCode>,
-    /// How long it took.
+    /// Time from the request header to the end of the response.
     pub duration: Duration,
-    /// Where it went.
+    /// Upstream that it was forwarded to.
     pub upstream: Option<&'a Arc<str>>,
-    /// Why it did not go as asked.
+    /// Code of the failure.
     pub reason: Option<&'static str>,
 }
 
 impl Metrics {
-    /// All at zero, for `workers` workers.
+    /// Create counters at zero for `workers` workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers).map(|_| Mutex::default()).collect(),
-            events: Mutex::new(Events::at_zero()),
+            events: Mutex::new(EventCounts::at_zero()),
             expiries: Mutex::default(),
         }
     }
 
-    /// Counts a request of worker `worker`.
-    pub fn request_finished(&self, worker: usize, finished: &Finished<'_>) {
+    /// Count a request of worker `worker`.
+    pub fn request_finished(&self, worker: usize, finished: &FinishedRequest<'_>) {
         if let Some(requests) = self.workers.get(worker) {
             lock(requests).count(finished);
         }
     }
 
-    /// Counts bytes that are no request.
+    /// Count bytes that are not a valid request.
     pub fn request_malformed(&self) {
         lock(&self.events).malformed += 1;
     }
 
-    /// Counts a handshake that let `caller` in, whose certificate ends at `expires`; a caller without
-    /// one is `None`.
-    pub fn handshake_accepted(&self, resumed: bool, caller: Option<(&Identity, OffsetDateTime)>) {
+    /// Count an accepted handshake. `client` is the identity and expiry of the client certificate, if there is one.
+    pub fn handshake_accepted(&self, resumed: bool, client: Option<(&Identity, OffsetDateTime)>) {
         *lock(&self.events).handshakes.entry(if resumed { "resumed" } else { "full" }).or_default() += 1;
-        if let Some((identity, expires)) = caller {
-            lock(&self.expiries).note(identity, expires);
+        if let Some((identity, expires)) = client {
+            lock(&self.expiries).record(identity, expires);
         }
     }
 
-    /// Counts a handshake that let nobody in.
+    /// Count a refused handshake.
     pub fn handshake_refused(&self, reason: &'static str) {
         *lock(&self.events).handshakes.entry(reason).or_default() += 1;
     }
 
-    /// Counts a connection that was cut for `reason`.
+    /// Count a connection that was cut for `reason`.
     pub fn connection_cut(&self, reason: &'static str) {
         *lock(&self.events).connections_cut.entry(reason).or_default() += 1;
     }
 
-    /// Counts a request under way that a new policy has ended for `reason`, so long after the change was
+    /// Count a request in flight that a new policy cancelled for `reason`; `delay` is the time since the change was
     /// noticed.
     pub fn request_cut(&self, reason: &'static str, delay: Duration) {
         *lock(&self.events).requests_cut.entry(reason).or_default() += 1;
         self.enforced(reason, delay);
     }
 
-    /// Notes how long it took from the moment when it was known that somebody may not be there any more,
-    /// for `reason`, until a connection or a request had ended.
+    /// Record the delay from the notice that a client lost access, for `reason`, to the end of its connection or request.
     pub fn enforced(&self, reason: &'static str, delay: Duration) {
         lock(&self.events).delays.entry(reason).or_default().observe(delay);
     }
 
-    /// What all workers have counted together.
-    pub(crate) fn requests(&self) -> Requests {
-        let mut all = Requests::default();
+    /// Sum of the counters of all workers.
+    pub(crate) fn requests(&self) -> RequestCounts {
+        let mut all = RequestCounts::default();
         for worker in &self.workers {
-            // Copied first: nothing is computed while the worker could want it.
+            // Copied first, so that the worker does not wait for the sum.
             let one = lock(worker).clone();
             all.add(&one);
         }
         all
     }
 
-    pub(crate) fn events(&self) -> Events {
+    pub(crate) fn events(&self) -> EventCounts {
         lock(&self.events).clone()
     }
 
-    /// When the first of the callers seen has to renew, by role.
+    /// Next expiry of a client certificate, by role.
     pub(crate) fn soonest_expiries(&self, now: OffsetDateTime) -> BTreeMap<Role, OffsetDateTime> {
         lock(&self.expiries).soonest(now)
     }
 
-    /// Forgets what rules have decided that are no more.
+    /// Drop the counters of rules that no longer exist.
     pub(crate) fn retain_rules(&self, still: impl Fn(RuleId) -> bool) {
         for worker in &self.workers {
             lock(worker).decisions.retain(|decided, _| decided.rule.is_none_or(&still));
@@ -125,31 +123,32 @@ impl Metrics {
     }
 }
 
-/// What one worker counts; on cache lines of its own.
+/// Counters of one worker, aligned to cache lines of their own.
 #[derive(Clone, Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Requests {
-    pub(crate) decisions: HashMap<Decided, u64>,
-    /// By the class of the status, from 1xx to 5xx; the first is for requests without an answer.
-    pub(crate) answers: [u64; 6],
+pub(crate) struct RequestCounts {
+    pub(crate) decisions: HashMap<DecisionKey, u64>,
+    /// By class of the status, 1xx to 5xx; the first entry counts requests without a response.
+    pub(crate) responses: [u64; 6],
     pub(crate) duration: Histogram,
     pub(crate) upstream_errors: HashMap<(Arc<str>, &'static str), u64>,
 }
 
+/// Labels of a counter of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Decided {
+pub(crate) struct DecisionKey {
     pub(crate) role: Option<Role>,
     pub(crate) decision: &'static str,
     pub(crate) rule: Option<RuleId>,
 }
 
-impl Requests {
-    fn count(&mut self, finished: &Finished<'_>) {
-        let &Finished { role, decision, rule, status, duration, upstream, reason } = finished;
-        *self.decisions.entry(Decided { role, decision, rule }).or_default() += 1;
+impl RequestCounts {
+    fn count(&mut self, finished: &FinishedRequest<'_>) {
+        let &FinishedRequest { role, decision, rule, status, duration, upstream, reason } = finished;
+        *self.decisions.entry(DecisionKey { role, decision, rule }).or_default() += 1;
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
-        if let Some(answers) = self.answers.get_mut(class) {
-            *answers += 1;
+        if let Some(responses) = self.responses.get_mut(class) {
+            *responses += 1;
         }
         self.duration.observe(duration);
         if let (Some(upstream), Some(reason)) =
@@ -163,7 +162,7 @@ impl Requests {
         for (decided, count) in &other.decisions {
             *self.decisions.entry(*decided).or_default() += count;
         }
-        for (sum, count) in self.answers.iter_mut().zip(other.answers) {
+        for (sum, count) in self.responses.iter_mut().zip(other.responses) {
             *sum += count;
         }
         self.duration.add(&other.duration);
@@ -173,24 +172,25 @@ impl Requests {
     }
 }
 
-/// What all workers count together.
+/// Counters shared by all workers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Events {
-    /// By `full`, `resumed`, or the code of the refusal.
+pub(crate) struct EventCounts {
+    /// By `full`, `resumed`, or code of the refusal.
     pub(crate) handshakes: BTreeMap<&'static str, u64>,
-    /// By the code of the reason.
+    /// By code of the reason.
     pub(crate) connections_cut: BTreeMap<&'static str, u64>,
-    /// By the code of the reason.
+    /// By code of the reason.
     pub(crate) requests_cut: BTreeMap<&'static str, u64>,
     pub(crate) malformed: u64,
-    /// By the code of the reason.
+    /// By code of the reason.
     pub(crate) delays: BTreeMap<&'static str, Histogram>,
 }
 
-impl Events {
-    /// With what is watched for there from the start: of a count that appears at 1, no increase is seen.
+impl EventCounts {
+    /// Create counters with the series that alerts depend on already at zero: a series that appears at 1 shows no
+    /// increase.
     fn at_zero() -> Self {
-        let codes = || CutReason::JUDGEMENTS.into_iter().map(CutReason::code);
+        let codes = || CutReason::LAPSES.into_iter().map(CutReason::code);
         Self {
             connections_cut: codes().map(|code| (code, 0)).collect(),
             delays: codes().map(|code| (code, Histogram::default())).collect(),
@@ -200,6 +200,6 @@ impl Events {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A count that a panic has interrupted is off by one, and not worth the others.
+    // After a panic, a counter may be off by one; the others stay usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
