@@ -180,13 +180,13 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "T27",
         &[
-            "flood::t27_handshakes_that_stand_still_keep_out_nobody_but_their_own_address",
-            "flood::t27_a_handshake_that_stands_still_before_the_certificate_ends_at_its_deadline",
-            "flood::t27_one_address_has_no_more_connections_than_it_may",
-            "flood::t27_an_address_whose_handshakes_fail_waits_and_looks_at_the_port_cost_it_nothing",
-            "flood::t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer",
-            "flood::t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it",
-            "src/gateway/limits/rate_limit.rs::a_flood_of_addresses_takes_no_more_than_the_table",
+            "flood::t27_stalled_handshakes_exhaust_only_the_limit_of_their_own_address",
+            "flood::t27_a_handshake_stalled_before_the_certificate_ends_at_its_deadline",
+            "flood::t27_connections_are_limited_per_address",
+            "flood::t27_failed_handshakes_block_their_address_and_port_probes_do_not_count",
+            "flood::t27_a_certificate_chain_is_limited_to_the_size_of_a_message",
+            "flood::t27_a_flood_neither_fills_the_log_nor_hides_other_addresses",
+            "src/gateway/limits/rate_limit.rs::a_flood_of_addresses_does_not_grow_the_table",
         ],
     ),
     (
@@ -258,7 +258,7 @@ const CASES: &[(&str, &[&str])] = &[
         "H1",
         &[
             "headers::what_a_caller_says_about_itself_never_passes",
-            "src/gateway/message/headers.rs::the_caller_is_described_by_us_alone_and_once",
+            "src/gateway/message/headers.rs::only_the_gateway_sets_identity_headers",
         ],
     ),
     (
@@ -322,7 +322,7 @@ const CASES: &[(&str, &[&str])] = &[
         "H12",
         &[
             "headers::h12_a_trace_that_cannot_be_read_in_one_way_is_replaced",
-            "src/gateway/message/traceparent.rs::h12_a_trace_that_is_malformed_oversized_or_doubled_is_replaced",
+            "src/gateway/message/traceparent.rs::h12_a_malformed_oversized_or_repeated_trace_context_is_replaced",
         ],
     ),
 ];

@@ -47,7 +47,7 @@ async fn established(gateway: &TestGateway) -> Tls {
 }
 
 #[tokio::test]
-async fn t27_handshakes_that_stand_still_keep_out_nobody_but_their_own_address() {
+async fn t27_stalled_handshakes_exhaust_only_the_limit_of_their_own_address() {
     let gateway = limited("limits: { handshakes_per_address: 4, handshake_timeout: 3s }\n");
     let mut open = established(&gateway).await;
     let held: Vec<_> = (0..4).map(|_| silent(&gateway)).collect();
@@ -65,7 +65,7 @@ async fn t27_handshakes_that_stand_still_keep_out_nobody_but_their_own_address()
 }
 
 #[tokio::test]
-async fn t27_a_handshake_that_stands_still_before_the_certificate_ends_at_its_deadline() {
+async fn t27_a_handshake_stalled_before_the_certificate_ends_at_its_deadline() {
     let gateway = limited("limits: { handshake_timeout: 1s }\n");
     let mut open = established(&gateway).await;
     let config = Arc::new(gateway.client_config(Some(&gateway.user()), &[], rustls::DEFAULT_VERSIONS));
@@ -85,7 +85,7 @@ async fn t27_a_handshake_that_stands_still_before_the_certificate_ends_at_its_de
 }
 
 #[tokio::test]
-async fn t27_one_address_has_no_more_connections_than_it_may() {
+async fn t27_connections_are_limited_per_address() {
     let gateway = limited("limits: { connections_per_address: 2 }\n");
     let mut open = [established(&gateway).await, established(&gateway).await];
     ends(&mut silent(&gateway));
@@ -97,7 +97,7 @@ async fn t27_one_address_has_no_more_connections_than_it_may() {
 }
 
 #[tokio::test]
-async fn t27_an_address_whose_handshakes_fail_waits_and_looks_at_the_port_cost_it_nothing() {
+async fn t27_failed_handshakes_block_their_address_and_port_probes_do_not_count() {
     let gateway = limited("limits: { failed_handshakes_per_address: 3 }\n");
     let mut open = established(&gateway).await;
     for _ in 0..10 {
@@ -121,7 +121,7 @@ async fn t27_an_address_whose_handshakes_fail_waits_and_looks_at_the_port_cost_i
 }
 
 #[tokio::test]
-async fn t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer() {
+async fn t27_a_certificate_chain_is_limited_to_the_size_of_a_message() {
     let gateway = TestGateway::start();
     let mut open = established(&gateway).await;
     let mut params = CertificateParams::default();
@@ -142,7 +142,7 @@ async fn t27_a_chain_is_as_long_as_a_message_may_be_and_no_longer() {
 }
 
 #[tokio::test]
-async fn t27_a_flood_does_not_fill_the_log_and_hides_nobody_else_in_it() {
+async fn t27_a_flood_neither_fills_the_log_nor_hides_other_addresses() {
     const FLOOD: usize = 700;
     let gateway = limited("metrics: 127.0.0.1:0\n");
     let begun = std::time::Instant::now();

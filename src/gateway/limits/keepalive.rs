@@ -1,11 +1,11 @@
-//! TCP keepalive towards clients and upstreams.
+//! TCP keepalive of the connections to clients and upstreams.
 
 use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-/// How a machine that is gone without a word is noticed, after two minutes (RFC 9293, section 3.8.4): a
-/// response that waits for news, or a tunnel, would stay open for it until something is to be sent.
+/// Probes that detect a vanished host after two minutes (RFC 9293, section 3.8.4). Without them, a tunnel or a
+/// response that waits for data stays open until the gateway has something to send.
 pub const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
