@@ -7,7 +7,7 @@ use rustls::client::ResolvesClientCert;
 
 use super::error::CallError;
 use super::trust::GatewayTrust;
-use crate::probe::ClientCredentials;
+use crate::mtls::tls::ClientCredentials;
 
 /// Upper bound of the time limit; it keeps the sum of now and the limit representable.
 const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);

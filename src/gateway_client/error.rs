@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::sanitized_text::SanitizedText;
 use crate::error::{Code, Coded};
-use crate::probe::{RefusalCause, TlsClientError};
+use crate::mtls::tls::TlsClientError;
+use crate::probe::RefusalCause;
 use crate::x509::crl::CrlNumber;
 
 /// Stage of a call.

@@ -22,9 +22,8 @@ use super::list::GatewayEntry;
 use super::messages::ProblemDetails;
 use super::sanitized_text::SanitizedText;
 use crate::identity::Host;
-use crate::probe::{
-    ConnectionOutcome, Endpoint, HTTP_1_1, RefusalCause, ServerChainVerifier, client_config, server_name,
-};
+use crate::mtls::tls::{HTTP_1_1, ServerChainVerifier, client_config, provider, server_name};
+use crate::probe::{ConnectionOutcome, Endpoint, RefusalCause};
 use crate::x509::Certificate;
 
 /// Largest response body accepted; a gateway sends a few kilobytes.
@@ -216,7 +215,7 @@ fn verifier(
     verified: &Verified,
 ) -> ServerChainVerifier<impl Fn(&[CertificateDer<'static>]) -> bool + Send + Sync + 'static> {
     let (gateway, context, verified) = (gateway.clone(), context.clone(), Arc::clone(verified));
-    ServerChainVerifier::new(move |chain| {
+    ServerChainVerifier::new(provider(), move |chain| {
         // The message may quote a certificate that no trusted issuer has signed.
         let sanitized = |cause: RefusalCause| RefusalCause {
             message: SanitizedText::from(cause.message.as_str()).to_string(),

@@ -8,7 +8,7 @@
 //! | peers | [`PeerVerifier`], the verified [`Peer`], where its identity is read ([`IdentityForm`]) and what an upstream is told of it ([`IdentityHeaders`]) |
 //! | [`crl`] | CRLs in force, CRL files, and the store of pushed CRLs |
 //! | [`keys`] | private keys, opened on threads of their own |
-//! | [`tls`] | rustls configuration, resumption, server names, observation of handshakes |
+//! | [`tls`] | rustls configuration of servers and clients, credentials of clients, resumption, server names, observation of handshakes |
 //! | own certificate | [`ServerCertificate`], held to the rules that peers are held to |
 
 mod chain_cache;

@@ -4,9 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
-use super::tls_client::TlsClientError;
-
 use crate::error::{Code, Coded};
+use crate::mtls::tls::TlsClientError;
 
 /// Time limit for the connection, and then for each read and write.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

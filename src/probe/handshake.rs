@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConnection, SignatureScheme, Stream};
@@ -13,7 +14,7 @@ use rustls::{ClientConnection, SignatureScheme, Stream};
 use super::endpoint::Endpoint;
 use super::error::ProbeError;
 use super::outcome::ConnectionOutcome;
-use super::tls_client::{
+use crate::mtls::tls::{
     ClientCredentials, HTTP_1_1, ServerChainVerifier, TlsClientError, client_config, server_name,
 };
 
@@ -39,7 +40,8 @@ pub(super) fn handshake(
     alpn: Option<&[u8]>,
 ) -> Result<HandshakeRecord, ProbeError> {
     let presented = Arc::new(Mutex::new(Vec::new()));
-    let verifier = ServerChainVerifier::new({
+    // The default provider: servers with the oldest algorithms that rustls supports are diagnosed too.
+    let verifier = ServerChainVerifier::new(aws_lc_rs::default_provider(), {
         let presented = Arc::clone(&presented);
         move |chain| {
             *presented.lock().unwrap_or_else(PoisonError::into_inner) = chain.to_vec();
@@ -47,7 +49,7 @@ pub(super) fn handshake(
         }
     });
     let resolver = Arc::new(RecordingResolver {
-        certified_key: credentials.map(ClientCredentials::certified_key).transpose()?,
+        certified_key: credentials.map(ClientCredentials::unchecked_pair).transpose()?,
         requested: AtomicBool::new(false),
     });
     let config = client_config(verifier, Arc::<RecordingResolver>::clone(&resolver), alpn)?;

@@ -10,13 +10,9 @@ mod error;
 mod handshake;
 mod observe;
 mod outcome;
-mod tls_client;
 
 pub use diagnosis::{AtFault, ClientClaim, RefusalCause, TrustContext};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ProbeError;
 pub use observe::{Observation, observe};
 pub use outcome::ConnectionOutcome;
-pub use tls_client::{
-    ClientCredentials, HTTP_1_1, ServerChainVerifier, TlsClientError, client_config, server_name,
-};

@@ -7,8 +7,8 @@ use super::endpoint::Endpoint;
 use super::error::{ProbeError, TIMEOUT};
 use super::handshake::{NO_APPLICATION_PROTOCOL, handshake};
 use super::outcome::ConnectionOutcome;
-use super::tls_client::{ClientCredentials, HTTP_1_1};
 use crate::identity::Host;
+use crate::mtls::tls::{ClientCredentials, HTTP_1_1};
 use crate::x509::{Certificate, X509Error};
 
 /// Record of one connection.

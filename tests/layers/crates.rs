@@ -94,7 +94,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "keys/kms/kmip/connection",
             "probe/handshake",
             "probe/outcome",
-            "probe/tls_client",
         ],
     ),
     ("rustls-native-certs", &["keys/kms/trust_anchors"]),

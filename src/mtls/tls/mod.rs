@@ -1,5 +1,6 @@
 //! TLS 1.3 and 1.2 with AEAD suites by rustls: configuration, resumption, server names, observed handshakes.
 
+mod client_config;
 mod client_verifier;
 mod crypto;
 mod failure;
@@ -9,11 +10,12 @@ mod resumption;
 mod server_config;
 mod server_name;
 
+pub use client_config::{ClientCredentials, ServerChainVerifier, TlsClientError, client_config, server_name};
 pub use client_verifier::ClientVerifier;
 pub use crypto::{TlsError, certified_key, provider, signing_key};
 pub use failure::handshake_failure;
 pub use observed::{HandshakeObservation, KeyProof, PresentedCertificate, observe};
-pub use protocol::{Protocol, version};
+pub use protocol::{HTTP_1_1, Protocol, version};
 pub use resumption::{ResumptionStore, VerifiedResumption};
 pub use server_config::server_config;
 pub use server_name::ServerNames;

@@ -6,7 +6,7 @@ use rustls::{ProtocolVersion, ServerConnection};
 pub(super) const H2: &[u8] = b"h2";
 
 /// ALPN identifier of HTTP/1.1 (RFC 7301, section 6).
-pub(super) const HTTP_1_1: &[u8] = b"http/1.1";
+pub const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Application protocol agreed by ALPN; HTTP/1.1 for a client without ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

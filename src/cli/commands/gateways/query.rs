@@ -9,7 +9,7 @@ use crate::error::Code;
 use crate::gateway_client::{self, CallContext, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role};
 use crate::keys::PrivateKey;
-use crate::probe::ClientCredentials;
+use crate::mtls::tls::ClientCredentials;
 use crate::secret::Secret;
 use crate::x509::pem;
 

@@ -1,25 +1,25 @@
-//! TLS client side: client credentials, server certificate verifier and rustls configuration.
+//! rustls configuration of a client: credentials, server name, and a verifier that delegates the server's chain.
 //!
-//! Probes and calls to gateways share it. They judge the server's chain by different rules, so the
-//! judgement is a function that the caller passes in.
+//! A probe accepts every chain and records it; calls to gateways verify it by [`PeerVerifier`]. The verification is
+//! therefore a function that the user of this module passes in.
+//!
+//! [`PeerVerifier`]: crate::mtls::PeerVerifier
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use super::crypto::{TlsError, certified_key, signing_key};
 use crate::error::{Code, Coded};
 use crate::identity::Host;
 use crate::keys::PrivateKey;
 use crate::x509::Certificate;
-
-/// ALPN protocol identifier of HTTP/1.1 (RFC 7301, section 6).
-pub const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Client certificate chain with the private key of its leaf.
 #[derive(Debug)]
@@ -37,29 +37,34 @@ impl ClientCredentials {
         self.chain.first().is_some_and(|leaf| leaf.public_key_info == self.key.public_key_info())
     }
 
-    /// Chain and key in the form that rustls signs with.
+    /// Chain and key in the form that rustls signs with, even if they do not belong together: a probe observes the
+    /// server first and reports that afterwards.
     ///
     /// # Errors
     /// [`TlsClientError`] when rustls does not support the key.
-    pub fn certified_key(&self) -> Result<Arc<CertifiedKey>, TlsClientError> {
-        let key = self.key.to_pkcs8().map_err(TlsClientError::new)?;
-        let key = PrivateKeyDer::try_from(key.secret_pkcs8_der().to_vec()).map_err(TlsClientError::new)?;
-        let provider = aws_lc_rs::default_provider();
-        let key = provider.key_provider.load_private_key(key).map_err(TlsClientError::new)?;
-        let chain = self.chain.iter().map(|certificate| certificate.der.clone()).collect();
-        Ok(Arc::new(CertifiedKey::new(chain, key)))
+    pub fn unchecked_pair(&self) -> Result<Arc<CertifiedKey>, TlsClientError> {
+        Ok(Arc::new(CertifiedKey::new(self.chain_der(), signing_key(&self.key)?)))
     }
 
     /// Resolver that presents these credentials to every server that requests a certificate.
     ///
     /// # Errors
-    /// [`TlsClientError`] when rustls does not support the key.
+    /// [`TlsClientError`] when rustls does not support the key, or the key belongs to another certificate.
     pub fn resolver(&self) -> Result<Arc<dyn ResolvesClientCert>, TlsClientError> {
-        Ok(Arc::new(SingleCertAndKey::from(self.certified_key()?)))
+        let certified = certified_key(self.chain_der(), signing_key(&self.key)?)?;
+        Ok(Arc::new(SingleCertAndKey::from(certified)))
+    }
+
+    fn chain_der(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.iter().map(|certificate| certificate.der.clone()).collect()
     }
 }
 
-/// rustls configuration of a client that speaks TLS 1.2 and 1.3 and offers `alpn`, if any.
+/// rustls configuration of a client that speaks TLS 1.2 and 1.3 with the suites of `verifier`'s provider and offers
+/// `alpn`, if any.
+///
+/// Every handshake is a full one: rustls verifies no server certificate when it resumes a session, so that a
+/// certificate revoked since the first handshake would still be accepted.
 ///
 /// # Errors
 /// [`TlsClientError`] when the provider supports none of the TLS versions.
@@ -71,17 +76,18 @@ pub fn client_config<F>(
 where
     F: Fn(&[CertificateDer<'static>]) -> bool + Send + Sync + 'static,
 {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsClientError::new)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(resolver);
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
     Ok(Arc::new(config))
 }
 
-/// The server name of `host` for SNI (RFC 6066, section 3); rustls sends none for an IP address.
+/// Server name of `host` for SNI (RFC 6066, section 3); rustls sends none for an IP address.
 ///
 /// # Errors
 /// [`TlsClientError`] when rustls rejects the name.
@@ -92,13 +98,13 @@ pub fn server_name(host: &Host) -> Result<ServerName<'static>, TlsClientError> {
     }
 }
 
-/// Server certificate verifier that leaves the judgement of the chain to a function.
+/// Server certificate verifier that leaves the verification of the chain to a function.
 ///
 /// It always checks the handshake signature. Without that proof of possession of the private key a
 /// certificate does not authenticate the server.
 pub struct ServerChainVerifier<F> {
+    provider: Arc<CryptoProvider>,
     accepts: F,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl<F> ServerChainVerifier<F>
@@ -107,8 +113,10 @@ where
 {
     /// Accept the chains for which `accepts` returns true. It gets the leaf first, then the other
     /// certificates in the order sent.
-    pub fn new(accepts: F) -> Self {
-        Self { accepts, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    ///
+    /// Handshake signatures may have every algorithm of `provider`, which is that of the connection too.
+    pub fn new(provider: CryptoProvider, accepts: F) -> Self {
+        Self { provider: Arc::new(provider), accepts }
     }
 }
 
@@ -144,7 +152,12 @@ where
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -153,11 +166,16 @@ where
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -166,6 +184,15 @@ where
 #[error("TLS cannot be configured: {why}")]
 pub struct TlsClientError {
     why: String,
+}
+
+impl From<TlsError> for TlsClientError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Configuration { source } | TlsError::KeyUnusable { source } => Self::new(source),
+            error => Self::new(error),
+        }
+    }
 }
 
 impl From<Error> for TlsClientError {
