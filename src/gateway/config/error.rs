@@ -5,7 +5,7 @@
 pub(super) enum ConfigError {
     #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
     Address { given: String },
-    #[error("from 1s to 10m is possible")]
+    #[error("must be from 1s to 10m")]
     AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
     CallerIdentity { given: String },
@@ -15,90 +15,92 @@ pub(super) enum ConfigError {
     ClientCertificate { given: String },
     #[error("`{given}` is not a cluster's UUID, in lower case and with hyphens")]
     Cluster { given: String },
-    #[error("only `identity: flocker` reads it")]
+    #[error("has no effect without `identity: flocker`")]
     ClusterUnused,
     #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
     Condition { given: String },
     #[error("a whole number from 1 to 1000000 was expected")]
     Count,
-    #[error("revocation is disabled, so that nothing depends on this: leave it away")]
-    DisabledAnyway,
-    #[error("revocation is disabled, yet `trust` has a `crl`: leave one of them away")]
+    #[error("has no effect because revocation is disabled: remove it")]
+    UnusedWhenDisabled,
+    #[error("revocation is disabled, but `trust` has a `crl`: remove one of them")]
     DisabledWithCrl,
     #[error(
         "`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as {given}s or {given}h"
     )]
     DurationWithoutUnit { given: u64 },
-    #[error("from 8KiB to 1MiB is possible")]
+    #[error("must be from 8KiB to 1MiB")]
     HeaderBytes,
-    #[error("from 1s to 1h is possible")]
+    #[error("must be from 1s to 1h")]
     KmsTimeout,
-    #[error("only a key that `kms` opens is waited for")]
+    #[error("has no effect without `kms`")]
     KmsTimeoutUnused,
     #[error(
-        "`{given}` is not a method that a route can be for; those are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS"
+        "`{given}` is not a supported method; supported are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS"
     )]
     Method { given: String },
     #[error("`{given}`: methods are written in upper case: {upper}")]
     MethodCase { given: String, upper: String },
-    #[error("a listener has this address: choose another one, or another port")]
+    #[error("a listener has this address: choose another address or port")]
     MetricsAddress,
-    #[error("{method} is never passed on")]
-    NeverPassed { method: &'static str },
+    #[error("{method} is never forwarded")]
+    NeverForwarded { method: &'static str },
     #[error("no address is given")]
     NoAddress,
     #[error("`identity: flocker` needs the UUID of the `cluster`")]
     NoCluster,
     #[error("no condition is given")]
     NoConditions,
-    #[error("`crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`")]
+    #[error("`crl` is missing; to disable revocation checking, write `revocation: disabled`")]
     NoCrl,
     #[error("no file is given")]
     NoFile,
     #[error("no issuer is given")]
     NoIssuers,
-    #[error("there is no `key` for it to open")]
+    #[error("has no effect without `key`")]
     NoKey,
     #[error("no method is given")]
     NoMethods,
-    #[error("no route is given, so that nobody could do anything")]
+    #[error("no route is given, so that every request would be denied")]
     NoRoutes,
-    #[error("a CRL that an operator pushes must outlive a restart: `state_directory` says where to keep it")]
+    #[error("pushed CRLs must survive a restart: give a `state_directory` to keep them")]
     NoStateDirectory,
     #[error("no value is given")]
     NoValues,
     #[error("the path has no variable of this name")]
     NoVariable,
-    #[error("callers without a certificate are let in, but no route is for `anyone`")]
+    #[error("clients without a certificate are accepted, but no route allows `anyone`")]
     NothingForAnyone,
-    #[error("`{given}`: the only word for it is `disabled`")]
+    #[error("`{given}`: `disabled` was expected")]
     OnlyDisabled { given: String },
-    #[error("this stands twice")]
+    #[error("this is given twice")]
     Repeated,
-    #[error("no listener lets callers without a certificate in: one must say `client_certificate: optional`")]
-    NobodyIsAnyone,
+    #[error(
+        "no listener accepts clients without a certificate: one must have `client_certificate: optional`"
+    )]
+    AnyoneUnreachable,
     #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
     RoleOrGroup,
     #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
     Size { given: String },
     #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
     Staleness { given: String },
-    #[error("`revocation: disabled` stands by itself, beside `trust`, and not in it")]
+    #[error("`revocation: disabled` belongs at the top level, beside `trust`")]
     RevocationInTrust,
-    #[error("a key is opened by `kms` or by a passphrase: leave one of them away")]
+    #[error("a key is opened by `kms` or by a passphrase: remove one of them")]
     TwoOpeners,
     #[error("no {what} is called `{name}`")]
     Undeclared { what: &'static str, name: String },
     #[error("no route uses it")]
     Unused,
-    #[error("`{given}`: the only upgrade that is passed on is `websocket`")]
+    #[error("`{given}`: the only supported upgrade is `websocket`")]
     Upgrade { given: String },
-    #[error("`{given}` is not `http://HOST:PORT`; a path, a query or user information cannot be given")]
+    #[error("`{given}` is not `http://HOST:PORT`; a path, a query and user information are not allowed")]
     Url { given: String },
-    #[error("https to an upstream is not supported: write http, to a service on this machine or network")]
+    #[error("https to an upstream is not supported: use http to a service on this machine or network")]
     UrlScheme,
-    #[error("the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`")]
+    #[error("the name of an upstream consists of 1 to 64 lower-case letters, digits, `-` and `_`")]
     UpstreamName,
-    #[error("only a route can name its callers by a variable of its path")]
+    #[error("a variable is allowed only in a route, where its path has it")]
     VariableInGroup,
 }

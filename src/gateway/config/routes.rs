@@ -7,8 +7,8 @@ use super::reader::Item;
 use super::schema;
 use crate::gateway::config::error::ConfigError;
 use crate::gateway::policy::{
-    Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Route, RuleId, Template, UpstreamId,
-    Variable, Wanted,
+    Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Requirement, Route, RuleId, Template,
+    UpstreamId, Variable,
 };
 use crate::identity::{Name, Role};
 
@@ -165,8 +165,8 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
     let upper = text.to_ascii_uppercase();
     match known(text) {
         Some(method) => Ok(Methods::of(method)),
-        None if upper == "CONNECT" => Err(ConfigError::NeverPassed { method: "CONNECT" }),
-        None if upper == "TRACE" => Err(ConfigError::NeverPassed { method: "TRACE" }),
+        None if upper == "CONNECT" => Err(ConfigError::NeverForwarded { method: "CONNECT" }),
+        None if upper == "TRACE" => Err(ConfigError::NeverForwarded { method: "TRACE" }),
         None if known(&upper).is_some() => Err(ConfigError::MethodCase { given: text.to_owned(), upper }),
         None => Err(ConfigError::Method { given: text.to_owned() }),
     }
@@ -181,7 +181,7 @@ fn query(item: &Item<'_>) -> Option<QueryRule> {
         item.report(ConfigError::NoConditions);
     }
     for (parameter, item) in conditions {
-        let added = wanted(&item).map(|wanted| rule.add(parameter, wanted));
+        let added = requirement(&item).map(|requirement| rule.add(parameter, requirement));
         if let Some(Err(error)) = &added {
             item.report(error);
         }
@@ -190,11 +190,11 @@ fn query(item: &Item<'_>) -> Option<QueryRule> {
     whole.then_some(rule)
 }
 
-fn wanted(item: &Item<'_>) -> Option<Wanted> {
+fn requirement(item: &Item<'_>) -> Option<Requirement> {
     if !item.is_list() {
         return item.read(|text| match text {
-            "absent" => Ok(Wanted::Absent),
-            "present" => Ok(Wanted::Present),
+            "absent" => Ok(Requirement::Absent),
+            "present" => Ok(Requirement::Present),
             _ => Err(ConfigError::Condition { given: text.to_owned() }),
         });
     }
@@ -203,7 +203,7 @@ fn wanted(item: &Item<'_>) -> Option<Wanted> {
         item.report(ConfigError::NoValues);
     }
     let values: Vec<_> = items.iter().map(|item| item.text().map(str::to_owned)).collect();
-    values.into_iter().collect::<Option<_>>().map(Wanted::OneOf)
+    values.into_iter().collect::<Option<_>>().map(Requirement::OneOf)
 }
 
 fn allow(
@@ -215,7 +215,7 @@ fn allow(
     if !item.is_mapping() {
         return item.read(|text| match text {
             "anyone" if anyone => Ok(Allow::Anyone),
-            "anyone" => Err(ConfigError::NobodyIsAnyone),
+            "anyone" => Err(ConfigError::AnyoneUnreachable),
             _ => Err(ConfigError::RoleOrGroup),
         });
     }

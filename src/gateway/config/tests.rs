@@ -233,11 +233,7 @@ fn each_mistake_is_told_with_its_line() {
             "localhost",
             "1: listen: `localhost` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523",
         ),
-        (
-            "listen:",
-            "assertion: { lifetime: 1h }\nlisten:",
-            "1: assertion.lifetime: from 1s to 10m is possible",
-        ),
+        ("listen:", "assertion: { lifetime: 1h }\nlisten:", "1: assertion.lifetime: must be from 1s to 10m"),
         (
             "listen:",
             "assertion: { issuer: \"a b\" }\nlisten:",
@@ -251,7 +247,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "assertion: { kms: gateway.key }\nlisten:",
-            "1: assertion.kms: there is no `key` for it to open",
+            "1: assertion.kms: has no effect without `key`",
         ),
         (
             "key: gateway.key",
@@ -266,17 +262,17 @@ fn each_mistake_is_told_with_its_line() {
         (
             "key: gateway.key",
             "key: gateway.key, kms: gateway.key, passphrase_file: gateway.key",
-            "2: identity.passphrase_file: a key is opened by `kms` or by a passphrase: leave one of them away",
+            "2: identity.passphrase_file: a key is opened by `kms` or by a passphrase: remove one of them",
         ),
         (
             "key: gateway.key",
             "key: gateway.key, kms_timeout: 5s",
-            "2: identity.kms_timeout: only a key that `kms` opens is waited for",
+            "2: identity.kms_timeout: has no effect without `kms`",
         ),
         (
             "key: gateway.key",
             "key: gateway.key, kms: gateway.key, kms_timeout: 2h",
-            "2: identity.kms_timeout: from 1s to 1h is possible",
+            "2: identity.kms_timeout: must be from 1s to 1h",
         ),
         (
             "key: gateway.key",
@@ -290,7 +286,7 @@ fn each_mistake_is_told_with_its_line() {
             "1: admin: cannot open HOME/none: No such file or directory (os error 2)",
         ),
         ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
-        ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this stands twice"),
+        ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this is given twice"),
         ("127.0.0.1:4523", "4523", "1: listen: text was expected, found the number 4523"),
         ("127.0.0.1:4523", "", "1: listen: text was expected, found nothing"),
         ("127.0.0.1:4523", "{ client_certificate: optional }", "1: listen: `address` is missing"),
@@ -302,7 +298,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "127.0.0.1:4523",
             "{ address: \"127.0.0.1:1\", client_certificate: optional }",
-            "1: listen: callers without a certificate are let in, but no route is for `anyone`",
+            "1: listen: clients without a certificate are accepted, but no route allows `anyone`",
         ),
         (
             "127.0.0.1:4523",
@@ -322,7 +318,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "127.0.0.1:4523",
             "{ address: \"127.0.0.1:1\", cluster: 0b0c7f5e-8f4f-4a55-9b49-1f0d6f6f2c11 }",
-            "1: listen.cluster: only `identity: flocker` reads it",
+            "1: listen.cluster: has no effect without `identity: flocker`",
         ),
         (
             "methods: [GET, POST]",
@@ -347,12 +343,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "methods: [GET, POST]",
             "methods: [GET, POST], query: { \"mode[]\": absent }",
-            "8: routes[1].query.mode[]: the name of a parameter has 1 to 64 letters, digits, `-`, `.` and `_`",
+            "8: routes[1].query.mode[]: a parameter name consists of 1 to 64 letters, digits, `-`, `.` and `_`",
         ),
         (
             "methods: [GET, POST]",
             "methods: [GET, POST], query: { a_b: absent, A-B: present }",
-            "8: routes[1].query.A-B: another condition is for this parameter, or for one that some servers take for the same",
+            "8: routes[1].query.A-B: another condition has this parameter, or one that some servers treat as the same",
         ),
         ("listen:", "policy: {}\nlisten:", "1: policy: `shadow` is missing"),
         (
@@ -369,12 +365,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "cluster.crl }",
             "cluster.crl, issuers: { \"AB:CD\": [api-user], abcd: [] } }",
-            "3: trust.issuers.abcd: this stands twice",
+            "3: trust.issuers.abcd: this is given twice",
         ),
         (
             "allow: [{ role: node-agent, name: \"{name}\" }]",
             "allow: [anyone]",
-            "7: routes[0].allow[0]: no listener lets callers without a certificate in: one must say `client_certificate: optional`",
+            "7: routes[0].allow[0]: no listener accepts clients without a certificate: one must have `client_certificate: optional`",
         ),
         (
             "gateway.crt",
@@ -407,12 +403,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             ", crl: cluster.crl",
             "",
-            "3: trust: `crl` is missing; a gateway that shall not know what is revoked says `revocation: disabled`",
+            "3: trust: `crl` is missing; to disable revocation checking, write `revocation: disabled`",
         ),
         (
             "crl: cluster.crl",
             "revocation: disabled",
-            "3: trust.revocation: `revocation: disabled` stands by itself, beside `trust`, and not in it",
+            "3: trust.revocation: `revocation: disabled` belongs at the top level, beside `trust`",
         ),
         (
             "listen:",
@@ -433,14 +429,10 @@ fn each_mistake_is_told_with_its_line() {
         (
             "upstreams:",
             "revocation: disabled\nupstreams:",
-            "4: revocation: revocation is disabled, yet `trust` has a `crl`: leave one of them away",
+            "4: revocation: revocation is disabled, but `trust` has a `crl`: remove one of them",
         ),
         (", crl: cluster.crl }", " }\nrevocation: false", "4: revocation: text was expected, found `false`"),
-        (
-            ", crl: cluster.crl }",
-            " }\nrevocation: none",
-            "4: revocation: `none`: the only word for it is `disabled`",
-        ),
+        (", crl: cluster.crl }", " }\nrevocation: none", "4: revocation: `none`: `disabled` was expected"),
         (
             "upstreams:",
             "trust_domain: Prod\nupstreams:",
@@ -449,32 +441,32 @@ fn each_mistake_is_told_with_its_line() {
         (
             "api: {",
             "Api: {",
-            "5: upstreams.Api: the name of an upstream has 1 to 64 lower-case letters, digits, `-` and `_`",
+            "5: upstreams.Api: the name of an upstream consists of 1 to 64 lower-case letters, digits, `-` and `_`",
         ),
         (
             "http://127.0.0.1:8080",
             "https://127.0.0.1:8080",
-            "5: upstreams.api.url: https to an upstream is not supported: write http, to a service on this machine or network",
+            "5: upstreams.api.url: https to an upstream is not supported: use http to a service on this machine or network",
         ),
         (
             "http://127.0.0.1:8080",
             "http://h/v1",
-            "5: upstreams.api.url: `http://h/v1` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+            "5: upstreams.api.url: `http://h/v1` is not `http://HOST:PORT`; a path, a query and user information are not allowed",
         ),
         (
             "http://127.0.0.1:8080",
             "http://u@h",
-            "5: upstreams.api.url: `http://u@h` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+            "5: upstreams.api.url: `http://u@h` is not `http://HOST:PORT`; a path, a query and user information are not allowed",
         ),
         (
             "http://127.0.0.1:8080",
             "http://h?q",
-            "5: upstreams.api.url: `http://h?q` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+            "5: upstreams.api.url: `http://h?q` is not `http://HOST:PORT`; a path, a query and user information are not allowed",
         ),
         (
             "http://127.0.0.1:8080",
             "127.0.0.1:8080",
-            "5: upstreams.api.url: `127.0.0.1:8080` is not `http://HOST:PORT`; a path, a query or user information cannot be given",
+            "5: upstreams.api.url: `127.0.0.1:8080` is not `http://HOST:PORT`; a path, a query and user information are not allowed",
         ),
         (
             "8080\" }",
@@ -498,7 +490,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "/v1/nodes/{name}/**",
             "/.well-known/cluster/{name}",
-            "7: routes[0]: the gateway itself answers at /.well-known/cluster",
+            "7: routes[0]: /.well-known/cluster is reserved for the gateway",
         ),
         (
             "[GET, PUT]",
@@ -508,11 +500,11 @@ fn each_mistake_is_told_with_its_line() {
         (
             "[GET, PUT]",
             "[GET, BREW]",
-            "7: routes[0].methods[1]: `BREW` is not a method that a route can be for; those are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS",
+            "7: routes[0].methods[1]: `BREW` is not a supported method; supported are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS",
         ),
-        ("[GET, PUT]", "[CONNECT]", "7: routes[0].methods[0]: CONNECT is never passed on"),
-        ("[GET, PUT]", "[GET, TRACE]", "7: routes[0].methods[1]: TRACE is never passed on"),
-        ("[GET, PUT]", "[GET, GET]", "7: routes[0].methods[1]: this stands twice"),
+        ("[GET, PUT]", "[CONNECT]", "7: routes[0].methods[0]: CONNECT is never forwarded"),
+        ("[GET, PUT]", "[GET, TRACE]", "7: routes[0].methods[1]: TRACE is never forwarded"),
+        ("[GET, PUT]", "[GET, GET]", "7: routes[0].methods[1]: this is given twice"),
         ("[GET, PUT]", "[]", "7: routes[0].methods: no method is given"),
         ("[GET, PUT]", "GET", "7: routes[0].methods: a list was expected, found text"),
         (
@@ -554,12 +546,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "{ role: control-service }]",
             "{ role: api-user, name: bob }]",
-            "8: routes[1]: allow[1] admits nobody whom allow[0] does not",
+            "8: routes[1]: allow[1] is redundant: allow[0] covers all of its callers",
         ),
         (
             "\"/v1/**\", methods: [GET, POST]",
             "\"/v1/nodes/*/**\", methods: [PUT]",
-            "8: routes[1]: the same paths and methods (PUT) as routes[0] (line 7), and a query can be for both",
+            "8: routes[1]: same paths and methods (PUT) as routes[0] (line 7), and a query can match both",
         ),
         ("path: \"/v1/**\", ", "", "8: routes[1]: `path` is missing"),
         (
@@ -580,7 +572,7 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "limits: { header_bytes: 1KiB }\nlisten:",
-            "1: limits.header_bytes: from 8KiB to 1MiB is possible",
+            "1: limits.header_bytes: must be from 8KiB to 1MiB",
         ),
         (
             "listen:",
@@ -605,12 +597,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "trust: { bundle: cluster.crt, crl: cluster.crl }",
             "trust: { bundle: cluster.crt, intermediates: cluster.crt }\nrevocation: disabled",
-            "3: trust.intermediates: revocation is disabled, so that nothing depends on this: leave it away",
+            "3: trust.intermediates: has no effect because revocation is disabled: remove it",
         ),
         (
             "trust: { bundle: cluster.crt, crl: cluster.crl }",
             "trust: { bundle: cluster.crt, crl_staleness: refuse }\nrevocation: disabled",
-            "3: trust.crl_staleness: revocation is disabled, so that nothing depends on this: leave it away",
+            "3: trust.crl_staleness: has no effect because revocation is disabled: remove it",
         ),
         (
             "crl: cluster.crl",
@@ -622,16 +614,16 @@ fn each_mistake_is_told_with_its_line() {
             "limits: { handshakes_per_address: 0 }\nlisten:",
             "1: limits.handshakes_per_address: a whole number from 1 to 1000000 was expected",
         ),
-        ("listen:", "resumption: off\nlisten:", "1: resumption: `off`: the only word for it is `disabled`"),
+        ("listen:", "resumption: off\nlisten:", "1: resumption: `off`: `disabled` was expected"),
         (
             "listen:",
             "operators: [{ role: api-user }]\nlisten:",
-            "1: operators: a CRL that an operator pushes must outlive a restart: `state_directory` says where to keep it",
+            "1: operators: pushed CRLs must survive a restart: give a `state_directory` to keep them",
         ),
         (
             "upstream: api }\n  -",
             "upstream: api, upgrade: h2c }\n  -",
-            "7: routes[0].upgrade: `h2c`: the only upgrade that is passed on is `websocket`",
+            "7: routes[0].upgrade: `h2c`: the only supported upgrade is `websocket`",
         ),
         (
             "listen:",
@@ -641,12 +633,12 @@ fn each_mistake_is_told_with_its_line() {
         (
             "listen:",
             "metrics: 127.0.0.1:4523\nlisten:",
-            "1: metrics: a listener has this address: choose another one, or another port",
+            "1: metrics: a listener has this address: choose another address or port",
         ),
         (
             "listen:",
             "metrics: 0.0.0.0:4523\nlisten:",
-            "1: metrics: a listener has this address: choose another one, or another port",
+            "1: metrics: a listener has this address: choose another address or port",
         ),
         ("listen:", "threads: 0\nlisten:", "1: threads: a whole number from 1 to 1000000 was expected"),
         (
@@ -711,7 +703,7 @@ fn an_empty_list_of_routes_is_told() {
         parse(&format!("{before}routes: []\n")).unwrap_err(),
         [
             "gateway.yaml:5: upstreams.api: no route uses it",
-            "gateway.yaml:6: routes: no route is given, so that nobody could do anything",
+            "gateway.yaml:6: routes: no route is given, so that every request would be denied",
         ]
     );
 }

@@ -98,7 +98,7 @@ impl Trust {
             }
             (None, Some(revocation)) => {
                 for unused in [intermediates, staleness].into_iter().flatten() {
-                    unused.report(ConfigError::DisabledAnyway);
+                    unused.report(ConfigError::UnusedWhenDisabled);
                 }
                 revocation.read(only_disabled).map(|()| Revocation::Disabled)
             }

@@ -3,54 +3,55 @@
 use crate::error::{Code, Coded};
 use crate::gateway::policy::ids::{RuleId, UpstreamId};
 
-/// The answer of a policy.
+/// Decision of a policy on one request.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a decision that nobody looks at protects nothing"]
+#[must_use = "a request must not be forwarded unless the decision permits it"]
 pub enum Decision {
-    /// The call may be made, on these terms.
-    Permit(Terms),
-    /// It may not.
+    /// The call is permitted.
+    Permit(Permission),
+    /// The call is denied.
     Deny(Denial),
 }
 
 impl Decision {
-    /// The same for a call that is, or becomes, a WebSocket if `tunnel`: not every call that may be made
-    /// may become one.
+    /// Decision for a call that is a WebSocket handshake if `tunnel`: the route must permit the upgrade, too.
     pub const fn for_tunnel(self, tunnel: bool) -> Self {
         match self {
-            Self::Permit(terms) if tunnel && !terms.websocket() => {
-                Self::Deny(Denial { reason: DenyReason::WebSocket, rule: Some(terms.rule()) })
+            Self::Permit(permission) if tunnel && !permission.websocket() => {
+                Self::Deny(Denial { reason: DenyReason::WebSocket, rule: Some(permission.rule()) })
             }
             decision => decision,
         }
     }
 
-    /// What it comes to, without the permission: for telling and comparing.
+    /// Outcome without the permission, for logs and comparisons.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::Permit(terms) => Verdict::Permit { rule: terms.rule, upstream: terms.upstream },
+            Self::Permit(permission) => {
+                Verdict::Permit { rule: permission.rule, upstream: permission.upstream }
+            }
             Self::Deny(denial) => Verdict::Deny(*denial),
         }
     }
 }
 
-/// What a decision comes to.
+/// Outcome of a decision; unlike the decision, it can be copied and forwards nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The call may not be made.
+    /// The call is denied.
     Deny(Denial),
-    /// It may.
+    /// The call is permitted.
     Permit {
-        /// The rule that permits it.
+        /// Rule that permits the call.
         rule: RuleId,
-        /// Where it goes.
+        /// Upstream that receives the request.
         upstream: UpstreamId,
     },
 }
 
 impl Verdict {
-    /// Whether the caller, or the service behind, would notice that it is the other one.
+    /// Returns true if the caller or an upstream can observe the difference.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> bool {
         match (self, other) {
@@ -69,7 +70,7 @@ impl Verdict {
         }
     }
 
-    /// The rule that decides; none where no rule is for such a request.
+    /// Rule that decided; `None` if no route matched.
     #[must_use]
     pub const fn rule(&self) -> Option<RuleId> {
         match self {
@@ -78,7 +79,7 @@ impl Verdict {
         }
     }
 
-    /// Why not; none for a permission.
+    /// Reason of a denial; `None` for a permission.
     #[must_use]
     pub const fn reason(&self) -> Option<DenyReason> {
         match self {
@@ -88,76 +89,78 @@ impl Verdict {
     }
 }
 
-/// A permission for one request. Only [`Policy::decide`] makes one and it cannot be copied: what sends
-/// a request upstream takes it, so that nothing is sent that was not judged.
+/// Permission to forward one request.
+///
+/// Only [`Policy::decide`](crate::gateway::policy::Policy::decide) makes one, and it cannot be copied. Forwarding
+/// consumes it, so that no request is sent upstream without a decision.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Permission {
     pub(super) rule: RuleId,
     pub(super) upstream: UpstreamId,
     pub(super) websocket: bool,
 }
 
-impl Terms {
-    /// The rule that permits it.
+impl Permission {
+    /// Rule that permits the call.
     #[must_use]
     pub const fn rule(&self) -> RuleId {
         self.rule
     }
 
-    /// Where it goes.
+    /// Upstream that receives the request.
     #[must_use]
     pub const fn upstream(&self) -> UpstreamId {
         self.upstream
     }
 
-    /// Whether the connection may become a WebSocket.
+    /// Returns true if the route permits an upgrade to WebSocket.
     #[must_use]
     pub const fn websocket(&self) -> bool {
         self.websocket
     }
 }
 
-/// A refusal.
+/// Denial of a call, with the rule that caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Why.
+    /// Reason.
     pub reason: DenyReason,
-    /// The rule that refuses it; none where no rule is for such a request.
+    /// Rule that denied the call; `None` if no route matched.
     pub rule: Option<RuleId>,
 }
 
 impl Denial {
-    /// What a caller without a certificate gets where no rule is asked.
+    /// Denial of a caller without a certificate before any rule is evaluated.
     pub const NO_CERTIFICATE: Self = Self { reason: DenyReason::CertificateMissing, rule: None };
 }
 
-/// Why a call may not be made.
+/// Reason of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DenyReason {
-    /// The caller has not said who it is, and the route is not for anyone.
-    #[error("this takes a client certificate")]
+    /// The caller has no certificate, and the route does not allow `anyone`.
+    #[error("a client certificate is required")]
     CertificateMissing,
-    /// Routes are for this path, but none for this method.
+    /// Routes match the path, but not the method.
     #[error("no route allows this method on this path")]
     MethodNotAllowed,
-    /// The caller's role may, but not under this name.
+    /// The route allows the caller's role, but not its name.
     #[error("the caller's name is not allowed on this route")]
     NameMismatch,
-    /// No route is for this path.
-    #[error("no route is for this path")]
+    /// No route matches the path.
+    #[error("no route matches this path")]
     NoRoute,
-    /// Only an operator may.
+    /// The call is reserved for operators.
     #[error("only an operator may do this")]
     NotAnOperator,
-    /// Routes are for this path and method, but none for this query.
+    /// Routes match the path and method, but not the query.
     #[error("no route on this path allows this query")]
     QueryNotAllowed,
-    /// The caller's role may not.
+    /// The route does not allow the caller's role.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
-    /// The call may be made, but no WebSocket of it.
-    #[error("no WebSocket is allowed on this route")]
+    /// The route permits the call, but no upgrade to WebSocket.
+    #[error("this route does not allow a WebSocket")]
     WebSocket,
 }
 

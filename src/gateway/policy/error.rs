@@ -1,51 +1,51 @@
-//! What is wrong with routes that do not make a policy.
+//! Errors of compiling routes to a policy.
 
-use super::Methods;
+use super::ids::{RESERVED, RuleId};
+use super::methods::Methods;
 use crate::error::{Code, Coded};
-use crate::gateway::policy::ids::{RESERVED, RuleId};
 
-/// Why routes do not make a policy.
+/// Problem of a route that keeps a policy from being compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// Two routes, equally specific, for the same requests.
-    #[error("the same paths and methods ({methods}) as {other}, and a query can be for both")]
+    /// Two equally specific routes match the same requests.
+    #[error("same paths and methods ({methods}) as {other}, and a query can match both")]
     Conflict {
-        /// The later route.
+        /// Later route.
         rule: RuleId,
-        /// The earlier one.
+        /// Earlier route.
         other: RuleId,
-        /// The methods that both have.
+        /// Methods that both have.
         methods: Methods,
     },
-    /// An `allow` entry that changes nothing.
-    #[error("allow[{entry}] admits nobody whom allow[{other}] does not")]
+    /// An `allow` entry has no effect.
+    #[error("allow[{entry}] is redundant: allow[{other}] covers all of its callers")]
     RedundantCaller {
-        /// The route.
+        /// Route concerned.
         rule: RuleId,
-        /// The entry, from 0.
+        /// Index of the redundant entry, from 0.
         entry: usize,
-        /// The one that covers it.
+        /// Index of the entry that covers it.
         other: usize,
     },
-    /// The gateway answers there itself.
-    #[error("the gateway itself answers at {RESERVED}")]
+    /// The path is at or below [`RESERVED`].
+    #[error("{RESERVED} is reserved for the gateway")]
     Reserved {
-        /// The route.
+        /// Route concerned.
         rule: RuleId,
     },
-    /// More specific routes take every request.
-    #[error("no request with {methods} reaches this route: more specific ones take them all")]
+    /// More specific routes match every request.
+    #[error("no request with {methods} reaches this route: more specific routes match all of them")]
     Unreachable {
-        /// The route.
+        /// Route concerned.
         rule: RuleId,
-        /// The methods it never sees.
+        /// Methods of which no request reaches it.
         methods: Methods,
     },
 }
 
 impl PolicyError {
-    /// The route concerned.
+    /// Rule of the route concerned.
     #[must_use]
     pub const fn rule(&self) -> RuleId {
         match self {

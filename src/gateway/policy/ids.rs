@@ -1,22 +1,22 @@
-//! Numbers of rules and upstreams, and reserved paths.
+//! Identifiers of rules and upstreams, and the reserved path.
 
 use std::fmt;
 
-/// Where the gateway answers by itself; no route can be for this path or one below it, and nothing there
-/// is ever sent upstream.
+/// Path of the gateway's own endpoints. No route can match it or a path below it, and no request for them is
+/// sent upstream.
 pub const RESERVED: &str = "/.well-known/cluster";
 
-/// Whether `path` is [`RESERVED`] or below it.
+/// Returns true if `path` is [`RESERVED`] or below it.
 pub(in crate::gateway) fn is_reserved(path: &str) -> bool {
     path.strip_prefix(RESERVED).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-/// Which rule: its place in the file, for logs, metrics and explanations.
+/// Place of a rule in the file, for logs, metrics and explanations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId {
-    /// Its position among the routes, from 0.
+    /// Position among the routes, from 0.
     pub index: usize,
-    /// The line at which it begins, from 1.
+    /// Line at which the rule begins, from 1.
     pub line: usize,
 }
 
@@ -26,6 +26,6 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// Which upstream: its position in the configuration.
+/// Position of an upstream in the configuration, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub usize);

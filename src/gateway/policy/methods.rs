@@ -1,16 +1,17 @@
-//! A set of request methods.
+//! Set of request methods.
 
 use std::fmt;
 
 use http::Method;
 
-/// The methods that a route can be for (RFC 9110, section 9, and RFC 5789); CONNECT and TRACE, which
-/// a gateway must not pass on, are not among them.
+/// Set of the methods that a route can have (RFC 9110, section 9, and RFC 5789).
+///
+/// CONNECT and TRACE are not among them: a gateway must not forward them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Methods(u8);
 
 impl Methods {
-    /// Every one that exists, in the order they are shown.
+    /// Every possible method, in display order.
     pub const ALL: [Method; 7] = [
         Method::GET,
         Method::HEAD,
@@ -21,31 +22,31 @@ impl Methods {
         Method::OPTIONS,
     ];
 
-    /// The set of this one method; empty for one that no route can be for. Methods are case-sensitive.
+    /// Set of one method; empty if no route can have it. Methods are case-sensitive.
     #[must_use]
     pub fn of(method: &Method) -> Self {
         Self::ALL.iter().position(|known| known == method).map_or(Self(0), |bit| Self(1 << bit))
     }
 
-    /// Whether both sets have a method in common.
+    /// Returns true if the sets have a method in common.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether there is none in it.
+    /// Returns true for the empty set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The methods that are in both sets.
+    /// Intersection of the sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The methods that are in either set.
+    /// Union of the sets.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)

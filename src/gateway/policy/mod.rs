@@ -1,23 +1,23 @@
-//! Who may make which call: pure, compiled once, and denying whatever no route permits.
+//! Authorization policy: pure, compiled once, and denying each request that no route permits.
 //!
-//! Of the routes whose path and method fit a request, the most specific one is chosen, whatever their
-//! order in the file, and its `allow` alone decides. A caller whom it turns away never falls through
-//! to a broader route: what the narrower rule closes, the broader one must not open.
+//! Among the routes that match the path and method of a request, the most specific one is chosen. Their order
+//! in the file has no effect. Only its `allow` decides: a denied caller never falls through to a broader route,
+//! because a broad route must not permit what a specific one denies.
 //!
-//! Paths are compared segment by segment from the left, and the first difference decides: a literal is
-//! more specific than `{variable}` and `*` (which are alike: giving a segment a name changes no
-//! decision), these than `**`, and a path that ends than one that goes on in `**`.
+//! Paths are compared segment by segment from the left, and the first difference decides. A literal is more
+//! specific than `{variable}` and `*`. These two are equal: naming a segment changes no decision. Both are more
+//! specific than `**`, and a path that ends is more specific than one that continues in `**`.
 //!
-//! Several routes may be for the same paths and methods, told apart by what they ask of the query; the
-//! strictest that the query fulfils decides. When it fulfils none of them, the call is denied: neither
-//! here does it fall through to a broader path.
+//! Several routes may have the same paths and methods and differ in their query conditions. The strictest route
+//! whose conditions the query satisfies decides. If the query satisfies none, the call is denied, without a
+//! fallback to a broader path.
 //!
-//! Many a service takes `/a` and `/a/` for one path, and some `/A` too. So what is permitted by a route that
-//! does not spell the path out as it was sent is judged without the slash at its end as well, and without
-//! regard to case; whatever of these is denied is denied.
+//! Many upstreams treat `/a` and `/a/` as one path, and some also `/A`. If a route permits a path without
+//! spelling it out as it was sent, the policy also judges the path without its trailing slash and regardless of
+//! case. The call is denied if any of these readings is denied.
 //!
-//! Nothing here does input or output, or knows the time: the same engine serves a request, a shadow
-//! policy and an explanation offline.
+//! The policy does no input or output and reads no clock: the same engine serves requests, a shadow policy and
+//! offline explanations.
 
 mod decision;
 mod error;
@@ -29,11 +29,11 @@ mod rules;
 mod template;
 mod tree;
 
-pub use decision::{Decision, Denial, DenyReason, Terms, Verdict};
+pub use decision::{Decision, Denial, DenyReason, Permission, Verdict};
 pub use error::PolicyError;
 pub use ids::{RESERVED, RuleId, UpstreamId};
 pub use methods::Methods;
-pub use query::{QueryError, QueryRule, Wanted};
+pub use query::{QueryError, QueryRule, Requirement};
 pub use route::{Allow, Caller, Group, NameRule, Route};
 pub use rules::Policy;
 pub use template::{Template, TemplateError, Variable};

@@ -1,30 +1,30 @@
-//! What a route asks of the query of a request.
+//! Conditions of a route on the query of a request.
 //!
-//! Servers read a query in many ways: some fold the names of parameters, some take the first of two
-//! values, some the last, some split at `;`. So a condition is judged on all values, whatever could be
-//! read as its parameter counts, and a query that can be read in two ways fulfils no condition.
+//! Servers parse a query in many ways. Some fold the names of parameters, some take the first of two values,
+//! some the last, some split at `;`. So a condition is judged on all values, and each spelling that a server
+//! could read as the parameter counts. A query with more than one reading satisfies no condition.
 
 use crate::gateway::message::path;
 
-/// The conditions of one route; none are fulfilled by every query.
+/// Conditions of one route. Without any, every query satisfies it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRule(Vec<Condition>);
 
-/// One parameter, and what it must be.
+/// Requirement for one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Condition {
     parameter: String,
-    wanted: Wanted,
+    requirement: Requirement,
 }
 
-/// What a parameter must be.
+/// Requirement for the values of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Not there.
+pub enum Requirement {
+    /// The parameter is absent.
     Absent,
-    /// There, and each of its values one of these.
+    /// The parameter is present, and each of its values is one of these.
     OneOf(Vec<String>),
-    /// There, whatever its values.
+    /// The parameter is present, with any values.
     Present,
 }
 
@@ -32,8 +32,8 @@ impl QueryRule {
     /// Adds a condition.
     ///
     /// # Errors
-    /// [`QueryError`] when its parameter has an odd name, or has a condition already.
-    pub fn add(&mut self, parameter: &str, wanted: Wanted) -> Result<(), QueryError> {
+    /// [`QueryError`] if the name of the parameter is not allowed, or already has a condition.
+    pub fn add(&mut self, parameter: &str, requirement: Requirement) -> Result<(), QueryError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         if parameter.is_empty() || parameter.len() > 64 || !parameter.bytes().all(plain) {
             return Err(QueryError::Parameter);
@@ -41,42 +41,41 @@ impl QueryRule {
         if self.0.iter().any(|other| folded(&other.parameter).eq(folded(parameter))) {
             return Err(QueryError::Repeated);
         }
-        self.0.push(Condition { parameter: parameter.to_owned(), wanted });
+        self.0.push(Condition { parameter: parameter.to_owned(), requirement });
         Ok(())
     }
 
-    /// Whether there is no condition.
+    /// Returns true if there is no condition.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `query`, as it is sent, fulfils every condition.
+    /// Returns true if the raw `query` satisfies every condition.
     #[must_use]
     pub fn admits(&self, query: Option<&str>) -> bool {
         if self.is_empty() {
             return true;
         }
         let query = query.unwrap_or_default();
-        has_one_reading(query) && self.0.iter().all(|condition| condition.is_fulfilled(query))
+        has_one_reading(query) && self.0.iter().all(|condition| condition.is_satisfied(query))
     }
 
-    /// Whether no query fulfils both.
+    /// Returns true if no query satisfies both.
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .any(|mine| other.wanted(&mine.parameter).is_some_and(|theirs| mine.wanted.excludes(theirs)))
+        self.0.iter().any(|mine| {
+            other.requirement(&mine.parameter).is_some_and(|theirs| mine.requirement.excludes(theirs))
+        })
     }
 
-    /// Whether every query that fulfils this one fulfils the other.
+    /// Returns true if every query that satisfies `self` also satisfies `other`.
     pub(super) fn implies(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|theirs| self.wanted(&theirs.parameter).is_some_and(|mine| mine.implies(&theirs.wanted)))
+        other.0.iter().all(|theirs| {
+            self.requirement(&theirs.parameter).is_some_and(|mine| mine.implies(&theirs.requirement))
+        })
     }
 
-    /// Whether a query fulfils this one and none of `others`.
+    /// Returns true if some query satisfies `self` and none of `others`.
     pub(super) fn escapes(&self, others: &[&Self]) -> bool {
         let mut parameters: Vec<_> =
             others.iter().flat_map(|other| &other.0).map(|condition| condition.parameter.as_str()).collect();
@@ -90,36 +89,40 @@ impl QueryRule {
             return true;
         }
         let Some((parameter, rest)) = parameters.split_first() else { return false };
-        Value::hardest(self.wanted(parameter)).iter().any(|value| {
-            let fulfilled =
-                |other: &&&Self| other.wanted(parameter).is_none_or(|wanted| value.fulfils(wanted));
-            self.escapes_by(rest, &others.iter().filter(fulfilled).copied().collect::<Vec<_>>())
+        Value::hardest(self.requirement(parameter)).iter().any(|value| {
+            let satisfied = |other: &&&Self| {
+                other.requirement(parameter).is_none_or(|requirement| value.satisfies(requirement))
+            };
+            self.escapes_by(rest, &others.iter().filter(satisfied).copied().collect::<Vec<_>>())
         })
     }
 
-    fn wanted(&self, parameter: &str) -> Option<&Wanted> {
-        self.0.iter().find(|condition| condition.parameter == parameter).map(|condition| &condition.wanted)
+    fn requirement(&self, parameter: &str) -> Option<&Requirement> {
+        self.0
+            .iter()
+            .find(|condition| condition.parameter == parameter)
+            .map(|condition| &condition.requirement)
     }
 }
 
 impl Condition {
-    fn is_fulfilled(&self, query: &str) -> bool {
+    fn is_satisfied(&self, query: &str) -> bool {
         let mut present = false;
         for (name, value) in pairs(query) {
             if !folded(name).eq(folded(&self.parameter)) {
                 continue;
             }
-            // Another spelling: some servers take it for the parameter, some do not.
-            if !path::decoded(name).eq(self.parameter.bytes()) || !self.wanted.admits(value) {
+            // Another spelling: only some servers read it as the parameter.
+            if !path::decoded(name).eq(self.parameter.bytes()) || !self.requirement.admits(value) {
                 return false;
             }
             present = true;
         }
-        present != (self.wanted == Wanted::Absent)
+        present != (self.requirement == Requirement::Absent)
     }
 }
 
-impl Wanted {
+impl Requirement {
     fn admits(&self, value: &str) -> bool {
         match self {
             Self::Absent => false,
@@ -149,55 +152,57 @@ impl Wanted {
     }
 }
 
-/// What a parameter may be in a request, as far as conditions can tell.
+/// Classes of values that conditions can distinguish.
 enum Value<'a> {
     Absent,
-    /// Every one of these.
+    /// All of these values at once.
     All(&'a [String]),
-    /// One that no condition names.
-    Odd,
+    /// A value that no condition lists.
+    Unlisted,
 }
 
 impl<'a> Value<'a> {
-    /// Those that fulfil `wanted`, where it says anything, and as few other conditions as possible.
-    fn hardest(wanted: Option<&'a Wanted>) -> Vec<Self> {
-        match wanted {
-            None => vec![Self::Absent, Self::Odd],
-            Some(Wanted::Absent) => vec![Self::Absent],
-            Some(Wanted::OneOf(values)) => vec![Self::All(values)],
-            Some(Wanted::Present) => vec![Self::Odd],
+    /// Values that satisfy `requirement`, if given, and as few other conditions as possible.
+    fn hardest(requirement: Option<&'a Requirement>) -> Vec<Self> {
+        match requirement {
+            None => vec![Self::Absent, Self::Unlisted],
+            Some(Requirement::Absent) => vec![Self::Absent],
+            Some(Requirement::OneOf(values)) => vec![Self::All(values)],
+            Some(Requirement::Present) => vec![Self::Unlisted],
         }
     }
 
-    fn fulfils(&self, wanted: &Wanted) -> bool {
-        match (self, wanted) {
-            (Self::Absent, Wanted::Absent) => true,
-            (Self::Absent, _) | (_, Wanted::Absent) => false,
-            (_, Wanted::Present) => true,
-            (Self::All(values), Wanted::OneOf(allowed)) => values.iter().all(|value| allowed.contains(value)),
-            (Self::Odd, Wanted::OneOf(_)) => false,
+    fn satisfies(&self, requirement: &Requirement) -> bool {
+        match (self, requirement) {
+            (Self::Absent, Requirement::Absent) => true,
+            (Self::Absent, _) | (_, Requirement::Absent) => false,
+            (_, Requirement::Present) => true,
+            (Self::All(values), Requirement::OneOf(allowed)) => {
+                values.iter().all(|value| allowed.contains(value))
+            }
+            (Self::Unlisted, Requirement::OneOf(_)) => false,
         }
     }
 }
 
-/// Whether all servers cut `query` into the same parameters.
+/// Returns true if all servers split `query` into the same parameters.
 fn has_one_reading(query: &str) -> bool {
     let escapes = |text: &str| {
         text.split('%').skip(1).all(|rest| {
         matches!(rest.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     })
     };
-    // A name that is encoded twice is another one to a server that decodes twice.
+    // A doubly encoded name is a different parameter to a server that decodes twice.
     !query.contains(';') && escapes(query) && pairs(query).all(|(name, _)| !name.contains("%25"))
 }
 
-/// Names and values, as they stand in the query.
+/// Raw names and values of the parameters.
 fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// A name as the most forgiving server reads it: up to a `[` or NUL, without spaces in front, letters in
-/// lower case, and all that is neither letter nor digit alike.
+/// Name as the most lenient server reads it: up to a `[` or NUL, without leading spaces, letters in lower
+/// case, and all characters that are neither letters nor digits treated alike.
 fn folded(name: &str) -> impl Iterator<Item = u8> {
     path::decoded(name)
         .skip_while(|byte| matches!(byte, b' ' | b'+'))
@@ -205,15 +210,15 @@ fn folded(name: &str) -> impl Iterator<Item = u8> {
         .map(|byte| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' })
 }
 
-/// Why a condition cannot be.
+/// Condition that cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
-    /// Not the name of a parameter.
-    #[error("the name of a parameter has 1 to 64 letters, digits, `-`, `.` and `_`")]
+    /// The name of the parameter is not allowed.
+    #[error("a parameter name consists of 1 to 64 letters, digits, `-`, `.` and `_`")]
     Parameter,
-    /// Another condition is for the same parameter, as some servers read it.
-    #[error("another condition is for this parameter, or for one that some servers take for the same")]
+    /// Another condition has the same parameter, as some servers read it.
+    #[error("another condition has this parameter, or one that some servers treat as the same")]
     Repeated,
 }
 
@@ -221,28 +226,28 @@ pub enum QueryError {
 mod tests {
     use super::*;
 
-    fn one_of(values: &[&str]) -> Wanted {
-        Wanted::OneOf(values.iter().map(|value| (*value).to_owned()).collect())
+    fn one_of(values: &[&str]) -> Requirement {
+        Requirement::OneOf(values.iter().map(|value| (*value).to_owned()).collect())
     }
 
-    fn rule(conditions: &[(&str, Wanted)]) -> QueryRule {
+    fn rule(conditions: &[(&str, Requirement)]) -> QueryRule {
         let mut rule = QueryRule::default();
-        for (parameter, wanted) in conditions {
-            rule.add(parameter, wanted.clone()).unwrap();
+        for (parameter, requirement) in conditions {
+            rule.add(parameter, requirement.clone()).unwrap();
         }
         rule
     }
 
     #[test]
-    fn without_conditions_every_query_is_admitted() {
+    fn every_query_satisfies_a_rule_without_conditions() {
         for query in [None, Some(""), Some("a;b&%zz&force[]=1")] {
             assert!(QueryRule::default().admits(query), "{query:?}");
         }
     }
 
     #[test]
-    fn what_could_be_read_as_an_absent_parameter_is_one() {
-        let rule = rule(&[("force", Wanted::Absent), ("dry_run", Wanted::Absent)]);
+    fn absent_fails_on_each_spelling_of_the_parameter() {
+        let rule = rule(&[("force", Requirement::Absent), ("dry_run", Requirement::Absent)]);
         for query in [
             None,
             Some(""),
@@ -287,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_must_be_one_of_those_listed() {
+    fn every_value_must_be_listed() {
         let rule = rule(&[("mode", one_of(&["a", "b c", "1+1"]))]);
         for query in
             ["mode=a", "x=9&mode=b%20c", "mode=a&mode=a", "mode=a&mode=b%20c", "mode=%61", "mode=1%2B1"]
@@ -319,42 +324,42 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_must_be_there_may_have_any_value() {
-        let rule = rule(&[("force", Wanted::Present)]);
+    fn a_present_parameter_may_have_any_value() {
+        let rule = rule(&[("force", Requirement::Present)]);
         assert!(rule.admits(Some("force")) && rule.admits(Some("force=1&force=2")));
         assert!(!rule.admits(Some("Force=1")) && !rule.admits(Some("force=1&FORCE")) && !rule.admits(None));
     }
 
     #[test]
-    fn a_condition_is_for_one_plain_parameter() {
-        let mut rule = rule(&[("dry_run", Wanted::Absent)]);
-        assert_eq!(rule.add("Dry-Run", Wanted::Present), Err(QueryError::Repeated));
+    fn a_condition_has_one_parameter_with_a_plain_name() {
+        let mut rule = rule(&[("dry_run", Requirement::Absent)]);
+        assert_eq!(rule.add("Dry-Run", Requirement::Present), Err(QueryError::Repeated));
         for parameter in ["", "a[]", "a b", "a%20", "\u{e9}", &"a".repeat(65)] {
-            assert_eq!(rule.add(parameter, Wanted::Absent), Err(QueryError::Parameter), "{parameter}");
+            assert_eq!(rule.add(parameter, Requirement::Absent), Err(QueryError::Parameter), "{parameter}");
         }
     }
 
     #[test]
     fn rules_are_compared_by_the_queries_they_admit() {
-        let (absent, present) = (rule(&[("p", Wanted::Absent)]), rule(&[("p", Wanted::Present)]));
+        let (absent, present) = (rule(&[("p", Requirement::Absent)]), rule(&[("p", Requirement::Present)]));
         let (a, ab, c) = (
             rule(&[("p", one_of(&["a"]))]),
             rule(&[("p", one_of(&["a", "b"]))]),
             rule(&[("p", one_of(&["c"]))]),
         );
-        let (any, other) = (QueryRule::default(), rule(&[("q", Wanted::Absent)]));
+        let (any, other) = (QueryRule::default(), rule(&[("q", Requirement::Absent)]));
         assert!(absent.excludes(&present) && absent.excludes(&a) && a.excludes(&c));
         assert!(!a.excludes(&ab) && !a.excludes(&present) && !a.excludes(&other) && !a.excludes(&any));
         assert!(a.implies(&ab) && ab.implies(&present) && present.implies(&any) && a.implies(&a));
         assert!(!ab.implies(&a) && !any.implies(&a) && !a.implies(&other) && !absent.implies(&present));
 
-        assert!(!any.escapes(&[&absent, &present]), "between them they take all");
+        assert!(!any.escapes(&[&absent, &present]), "together they match every query");
         assert!(any.escapes(&[&absent, &a]) && any.escapes(&[&present]) && any.escapes(&[]));
-        assert!(present.escapes(&[&ab, &c]), "a value that none of them names");
+        assert!(present.escapes(&[&ab, &c]), "a value that none of them lists");
         let b = rule(&[("p", one_of(&["b"]))]);
         assert!(ab.escapes(&[&a, &b]), "both values at once");
-        let both = rule(&[("p", Wanted::Absent), ("q", Wanted::Absent)]);
-        let q = rule(&[("p", Wanted::Absent), ("q", Wanted::Present)]);
+        let both = rule(&[("p", Requirement::Absent), ("q", Requirement::Absent)]);
+        let q = rule(&[("p", Requirement::Absent), ("q", Requirement::Present)]);
         assert!(!any.escapes(&[&both, &q, &present]));
         assert!(any.escapes(&[&both, &q]) && !absent.escapes(&[&both, &q]));
     }

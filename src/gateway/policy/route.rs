@@ -1,32 +1,32 @@
-//! Routes, and the callers that they allow.
+//! Routes and the callers that they allow.
 
 use std::sync::Arc;
 
+use super::decision::DenyReason;
 use super::error::PolicyError;
+use super::ids::{RuleId, UpstreamId};
 use super::methods::Methods;
 use super::query::QueryRule;
 use super::template::{Template, Variable};
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::policy::decision::DenyReason;
-use crate::gateway::policy::ids::{RuleId, UpstreamId};
 use crate::identity::{Identity, Name, Role};
 
-/// One rule: which requests it is for, who may make them, where they go.
+/// Rule of the policy: the requests that it matches, the callers that it allows, and their upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name in logs and explanations.
+    /// Identifier in logs and explanations.
     pub rule: RuleId,
-    /// The paths it is for.
+    /// Paths that the route matches.
     pub path: Template,
-    /// The methods it is for, exactly: GET does not include HEAD.
+    /// Methods that the route matches; GET does not include HEAD.
     pub methods: Methods,
-    /// What it asks of the query.
+    /// Conditions on the query.
     pub query: QueryRule,
-    /// Who may; with nobody listed, the route closes its paths.
+    /// Permitted callers; an empty list denies every request.
     pub allow: Vec<Allow>,
-    /// Where the request goes.
+    /// Upstream that receives the requests.
     pub upstream: UpstreamId,
-    /// Whether a connection may become a WebSocket here.
+    /// True if an upgrade to WebSocket is permitted.
     pub websocket: bool,
 }
 
@@ -47,16 +47,16 @@ impl Route {
         Err(reason)
     }
 
-    /// Whether callers without a certificate may, too.
+    /// Returns true if the route also allows callers without a certificate.
     #[must_use]
     pub fn is_for_anyone(&self) -> bool {
         self.allow.contains(&Allow::Anyone)
     }
 
-    /// Entries of `allow` that admit nobody whom another one does not admit anyway.
+    /// Entries of `allow` whose callers another entry covers.
     pub(super) fn redundant_callers(&self) -> impl Iterator<Item = PolicyError> {
         self.allow.iter().enumerate().filter_map(|(entry, allow)| {
-            // Of two that are alike, the later one is redundant.
+            // Of two equal entries, the later one is redundant.
             let covers =
                 |(other, by): &(usize, &Allow)| by.includes(allow) && (*other < entry || !allow.includes(by));
             let (other, _) = self.allow.iter().enumerate().find(covers)?;
@@ -65,14 +65,14 @@ impl Route {
     }
 }
 
-/// One entry of a route's `allow`.
+/// Entry of a route's `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
-    /// Everyone, also without a certificate.
+    /// Every caller, including those without a certificate.
     Anyone,
-    /// These callers.
+    /// Callers of one role.
     Caller(Caller),
-    /// All callers of a group.
+    /// Callers of a group.
     Group(Arc<Group>),
 }
 
@@ -92,28 +92,28 @@ impl Allow {
     }
 }
 
-/// Callers who go by one name in several routes.
+/// Named group of callers, shared by several routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// What routes call it.
+    /// Name by which routes refer to the group.
     pub name: String,
-    /// Who is in it.
+    /// Members.
     pub callers: Vec<Caller>,
 }
 
-/// Callers of one role.
+/// Callers of one role, optionally restricted to one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The role a caller must have.
+    /// Required role.
     pub role: Role,
-    /// The names it may have.
+    /// Permitted names.
     pub name: NameRule,
 }
 
 impl Caller {
-    /// Whether `caller` is one of them, wherever it calls.
+    /// Returns true if `caller` matches, regardless of the path.
     #[must_use]
-    pub fn is(&self, caller: &Identity) -> bool {
+    pub fn matches(&self, caller: &Identity) -> bool {
         self.role == caller.role
             && match &self.name {
                 NameRule::Any => true,
@@ -131,19 +131,19 @@ impl Caller {
     }
 }
 
-/// Which names of a role.
+/// Condition on the name of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameRule {
-    /// Every one.
+    /// Any name.
     Any,
-    /// The one that the path names at this variable.
+    /// The value of this path variable.
     Bound(Variable),
-    /// This one.
+    /// Exactly this name.
     Exactly(Name),
 }
 
 impl NameRule {
-    /// Names hold only characters that a path never escapes, so that bytes are compared.
+    /// Compares bytes: names contain only characters that a path never escapes.
     fn covers(&self, name: &Name, path: &RequestPath) -> bool {
         match self {
             Self::Any => true,

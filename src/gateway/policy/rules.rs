@@ -1,27 +1,27 @@
-//! Policy: all routes, and the decision on a request.
+//! Compiled policy and its decision on a request.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
 
+use super::decision::{Decision, Denial, DenyReason, Permission};
 use super::error::PolicyError;
+use super::ids::{RuleId, is_reserved};
 use super::methods::Methods;
+use super::route::Route;
+use super::tree::{Case, Node};
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::policy::decision::{Decision, Denial, DenyReason, Terms};
-use crate::gateway::policy::ids::{RuleId, is_reserved};
-use crate::gateway::policy::route::Route;
-use crate::gateway::policy::tree::{Case, Node};
 use crate::identity::Identity;
 
-/// Every route, ready to decide.
+/// Compiled routes.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     routes: Vec<Arc<Route>>,
     root: Node,
-    /// The same with every literal in lower case; of routes that differ by nothing else, the first.
+    /// Tree with every literal in lower case. Of routes that differ only in case, it holds the first.
     folded: Node,
-    /// Whether any literal is not in lower case.
+    /// True if any literal contains an upper-case letter.
     cased: bool,
 }
 
@@ -29,8 +29,8 @@ impl Policy {
     /// Compiles `routes`.
     ///
     /// # Errors
-    /// Every [`PolicyError`] there is: two routes for the same requests, a route or an `allow` entry that
-    /// can never apply.
+    /// Every [`PolicyError`]: two routes that match the same requests, a reserved path, or a route or `allow`
+    /// entry that never applies.
     pub fn compile(routes: impl IntoIterator<Item = Route>) -> Result<Self, Vec<PolicyError>> {
         let mut policy = Self::default();
         let mut errors = Vec::new();
@@ -41,7 +41,7 @@ impl Policy {
             }
             match policy.root.insert(&route, Case::Kept) {
                 Ok(()) => {
-                    // Where it cannot stand too, another one stands for the same paths.
+                    // A conflict here means that a route with the same paths in another case is present.
                     let _ = policy.folded.insert(&route, Case::Folded);
                     policy.cased |= route.path.has_upper_case();
                     policy.routes.push(route);
@@ -53,10 +53,10 @@ impl Policy {
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
-    /// Whether `caller`, nobody where no certificate was presented, may make this call.
+    /// Decides on a call of `caller`, which is `None` without a client certificate.
     pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
         let deny = |reason, rule| {
-            // Who has not said who it is learns nothing of what there is.
+            // A caller without a certificate must not learn which routes exist.
             let reason = if caller.is_some() { reason } else { DenyReason::CertificateMissing };
             Decision::Deny(Denial { reason, rule })
         };
@@ -67,8 +67,8 @@ impl Policy {
         let judged = judged.and_then(|route| {
             for (tree, below) in self.other_readings(path, route).into_iter().flatten() {
                 if let Err(denial @ Denial { rule: Some(rule), .. }) = judge(tree, caller, method, path, &below)
-                    // Where both spellings have a route, each is for its own.
-                    && !self.route(rule).is_some_and(|closed| closed.path.is_alike(&route.path))
+                    // If both spellings have a route, each decides on its own spelling.
+                    && !self.route(rule).is_some_and(|denying| denying.path.is_alike(&route.path))
                 {
                     return Err(denial);
                 }
@@ -76,7 +76,7 @@ impl Policy {
             Ok(route)
         });
         match judged {
-            Ok(route) => Decision::Permit(Terms {
+            Ok(route) => Decision::Permit(Permission {
                 rule: route.rule,
                 upstream: route.upstream,
                 websocket: route.websocket,
@@ -85,8 +85,8 @@ impl Policy {
         }
     }
 
-    /// How a service may read `path` that `route` permits: without the slash at its end, in lower case,
-    /// or both; with the tree to look it up in.
+    /// Other readings by an upstream of a `path` that `route` permits, each with the tree to search: without the
+    /// trailing slash, in lower case, or both.
     fn other_readings<'a>(
         &'a self,
         path: &'a RequestPath,
@@ -103,7 +103,7 @@ impl Policy {
         ]
     }
 
-    /// Whether the decision on such a call depends on its query.
+    /// Returns true if the decision on such a call depends on its query.
     #[must_use]
     pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
         let below = path.below_root().to_ascii_lowercase();
@@ -113,19 +113,19 @@ impl Policy {
         routes.any(|route| !route.query.is_empty())
     }
 
-    /// The route of this number.
+    /// Route with this identifier.
     #[must_use]
     pub fn route(&self, rule: RuleId) -> Option<&Route> {
         self.routes().find(|route| route.rule == rule)
     }
 
-    /// The routes as they were given.
+    /// Routes in the order of the file.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
         self.routes.iter().map(AsRef::as_ref)
     }
 }
 
-/// What `tree` says of what is `below` the root, which may be another reading of `path`.
+/// Decides by `tree` on the path `below` the root, which may be another reading of `path`.
 fn judge<'a>(
     tree: &'a Node,
     caller: Option<&Identity>,
@@ -145,7 +145,7 @@ fn judge<'a>(
     route.admit(caller, path).map(|()| route).map_err(|reason| deny(reason, Some(route.rule)))
 }
 
-/// The routes in `tree` for the most specific of all paths, those with the strictest query first.
+/// Routes of the most specific matching template in `tree`, those with the strictest query first.
 fn routes_for<'a>(tree: &'a Node, method: &Method, below: &str) -> impl Iterator<Item = &'a Route> + use<'a> {
     let methods = Methods::of(method);
     let fits = move |route: &Route| route.methods.intersects(methods);

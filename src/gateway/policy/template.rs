@@ -1,4 +1,4 @@
-//! The paths that a route is for, as a person writes them: `/v1/nodes/{name}/**`.
+//! Path templates of routes, such as `/v1/nodes/{name}/**`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,53 +6,53 @@ use std::str::FromStr;
 use crate::error::{Code, Coded};
 use crate::gateway::message::path::{self, PathError, RequestPath};
 
-/// A pattern of paths.
+/// Pattern of paths.
 ///
-/// | written | stands for |
+/// | written | matches |
 /// |---|---|
-/// | `nodes` | this segment, in whichever allowed spelling it comes |
-/// | `{name}` | one segment that is not empty, and whose value a rule can ask for |
+/// | `nodes` | this segment, in every allowed spelling |
+/// | `{name}` | one segment that is not empty; a rule can refer to its value |
 /// | `*` | one segment that is not empty |
-/// | `**` | whatever follows, nothing included; only at the end |
+/// | `**` | the rest of the path, which may be empty; only at the end |
 ///
-/// A slash at the end counts: `/v1` and `/v1/` are two paths, and `/v1/**` stands for both. What a route
-/// for `/v1` closes, it closes for `/v1/` too, unless a route says `/v1/`.
+/// A trailing slash counts: `/v1` and `/v1/` are two paths, and `/v1/**` matches both. A call that a route for
+/// `/v1` denies is also denied for `/v1/`, unless a route has the template `/v1/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
     pub(super) segments: Vec<Segment>,
 }
 
-/// One segment of a [`Template`].
+/// Segment of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
-    /// This text, its escapes decoded.
+    /// This text, with escapes decoded.
     Literal(String),
-    /// One segment, with its name if it has one.
+    /// Any segment, with the name of its variable, if any.
     Any(Option<String>),
-    /// Everything from here on.
+    /// Rest of the path.
     Rest,
 }
 
 impl Template {
-    /// The template as it was written.
+    /// Text of the template in the configuration.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it says that a slash is at the end.
+    /// Returns true if the template has a trailing slash.
     pub(super) fn ends_in_slash(&self) -> bool {
         matches!(self.segments.last(), Some(Segment::Literal(text)) if text.is_empty())
     }
 
-    /// Whether a literal has a letter in upper case.
+    /// Returns true if a literal contains an upper-case letter.
     pub(super) fn has_upper_case(&self) -> bool {
         let upper = |text: &String| text.bytes().any(|byte| byte.is_ascii_uppercase());
         self.segments.iter().any(|segment| matches!(segment, Segment::Literal(text) if upper(text)))
     }
 
-    /// Whether nothing but case, and the names of variables, tells it from `other`.
+    /// Returns true if the templates differ at most in case and in the names of variables.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()
             && self.segments.iter().zip(&other.segments).all(|segments| match segments {
@@ -62,7 +62,7 @@ impl Template {
             })
     }
 
-    /// The variable that is written `{name}`.
+    /// Variable that is written `{name}`.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<Variable> {
         let named = |segment: &Segment| matches!(segment, Segment::Any(Some(given)) if given == name);
@@ -128,46 +128,48 @@ impl fmt::Display for Template {
     }
 }
 
-/// A `{variable}` of a template: which segment it is.
+/// Variable of a template: the position of its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
     segment: usize,
 }
 
 impl Variable {
-    /// What stands there in a path that the template stands for.
+    /// Value of the variable in a path that the template matches.
     #[must_use]
     pub fn value_in(self, path: &RequestPath) -> Option<&str> {
         path.segments().nth(self.segment)
     }
 }
 
-/// Why a text is not a [`Template`].
+/// Text that is not a valid [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// A wildcard or variable with something beside it.
-    #[error("`{segment}`: `*`, `**` and `{{variable}}` each fill a whole segment")]
+    /// A wildcard or variable is only a part of a segment.
+    #[error("`{segment}`: `*`, `**` and `{{variable}}` must each be a whole segment")]
     PartOfSegment {
-        /// The segment.
+        /// Refused part of the template.
         segment: String,
     },
-    /// No request path can have this form.
+    /// No valid request path has this form.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The same variable twice.
-    #[error("the variable `{{{name}}}` stands twice")]
+    /// Two variables have the same name.
+    #[error("the variable `{{{name}}}` is repeated")]
     RepeatedVariable {
-        /// The variable.
+        /// Name of the variable.
         name: String,
     },
-    /// Something after `**`.
+    /// `**` is followed by another segment.
     #[error("`**` must be the last segment")]
     RestNotLast,
-    /// Not the name of a variable.
-    #[error("`{{{name}}}`: a variable has lower-case letters, digits and `_`, and begins with a letter")]
+    /// The name of a variable is not allowed.
+    #[error(
+        "`{{{name}}}`: a variable consists of lower-case letters, digits and `_`, and begins with a letter"
+    )]
     Variable {
-        /// What was given.
+        /// Refused name.
         name: String,
     },
 }
@@ -189,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_written_as_it_was_read() {
+    fn a_template_is_displayed_as_it_was_parsed() {
         for text in ["/", "/**", "/v1/nodes/{name}/**", "/v1/*/x", "/v1/", "/caf%C3%A9/{a}/{b_2}", "/x:y"] {
             assert_eq!(text.parse::<Template>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn a_template_that_no_path_can_match_is_refused() {
+    fn an_invalid_template_is_refused() {
         for (text, message) in [
             ("v1", "the path does not begin with `/`"),
             ("", "the path does not begin with `/`"),
@@ -207,13 +209,19 @@ mod tests {
             ("/café", "the path has the byte 0xC3, which must be percent-encoded"),
             ("/**/b", "`**` must be the last segment"),
             ("/**/", "`**` must be the last segment"),
-            ("/a*", "`a*`: `*`, `**` and `{variable}` each fill a whole segment"),
-            ("/***", "`***`: `*`, `**` and `{variable}` each fill a whole segment"),
-            ("/x-{id}", "`x-{id}`: `*`, `**` and `{variable}` each fill a whole segment"),
-            ("/{", "`{`: `*`, `**` and `{variable}` each fill a whole segment"),
-            ("/{a}/{a}", "the variable `{a}` stands twice"),
-            ("/{}", "`{}`: a variable has lower-case letters, digits and `_`, and begins with a letter"),
-            ("/{A}", "`{A}`: a variable has lower-case letters, digits and `_`, and begins with a letter"),
+            ("/a*", "`a*`: `*`, `**` and `{variable}` must each be a whole segment"),
+            ("/***", "`***`: `*`, `**` and `{variable}` must each be a whole segment"),
+            ("/x-{id}", "`x-{id}`: `*`, `**` and `{variable}` must each be a whole segment"),
+            ("/{", "`{`: `*`, `**` and `{variable}` must each be a whole segment"),
+            ("/{a}/{a}", "the variable `{a}` is repeated"),
+            (
+                "/{}",
+                "`{}`: a variable consists of lower-case letters, digits and `_`, and begins with a letter",
+            ),
+            (
+                "/{A}",
+                "`{A}`: a variable consists of lower-case letters, digits and `_`, and begins with a letter",
+            ),
         ] {
             assert_eq!(text.parse::<Template>().unwrap_err().to_string(), message, "{text}");
         }

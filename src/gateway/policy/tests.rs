@@ -1,4 +1,4 @@
-//! The promises of the policy engine.
+//! Tests of the policy engine.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn named(role: Role, name: &str) -> Caller {
     Caller { role, name: NameRule::Exactly(Name::parse(role, name).unwrap()) }
 }
 
-/// Routes with their position as line and as upstream.
+/// Compiles routes; the position of each is also its line and its upstream.
 fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError>> {
     Policy::compile(routes.iter().enumerate().map(|(index, (methods, path, allow))| Route {
         rule: RuleId { index, line: index + 1 },
@@ -38,15 +38,15 @@ fn bound(template: &str) -> Caller {
     Caller { role: Role::NodeAgent, name: NameRule::Bound(variable) }
 }
 
-/// The route that permits, or the reason.
+/// Index of the route that permits the request, or the reason of the denial.
 fn decide(policy: &Policy, caller: &str, request: &str) -> Result<usize, DenyReason> {
     let caller = format!("spiffe://prod/{caller}").parse().unwrap();
     let (method, path) = request.split_once(' ').unwrap();
     let path = RequestPath::parse(path).unwrap();
     match policy.decide(Some(&caller), &method.parse().unwrap(), &path) {
-        Decision::Permit(terms) => {
-            assert_eq!(terms.rule().index, terms.upstream().0);
-            Ok(terms.rule().index)
+        Decision::Permit(permission) => {
+            assert_eq!(permission.rule().index, permission.upstream().0);
+            Ok(permission.rule().index)
         }
         Decision::Deny(denial) => Err(denial.reason),
     }
@@ -76,17 +76,17 @@ fn a_node_reaches_its_own_paths_only() {
 }
 
 #[test]
-fn a_broader_route_never_opens_what_a_narrower_one_closes() {
+fn a_broad_route_never_permits_what_a_specific_one_denies() {
     let policy = example();
-    let narrower = format!("GET /v1/nodes/{NODE}/state");
-    assert_eq!(decide(&policy, "api-user/alice", &narrower), Err(DenyReason::RoleNotAllowed));
+    let specific = format!("GET /v1/nodes/{NODE}/state");
+    assert_eq!(decide(&policy, "api-user/alice", &specific), Err(DenyReason::RoleNotAllowed));
     assert_eq!(decide(&policy, "api-user/alice", "GET /v1/volumes"), Ok(0));
-    // The narrower route is not for POST, so that the broader one is the most specific.
+    // The specific route does not match POST, so the broad one is the most specific match.
     assert_eq!(decide(&policy, "api-user/alice", &format!("POST /v1/nodes/{NODE}/state")), Ok(0));
 }
 
 #[test]
-fn what_no_route_names_is_denied() {
+fn a_request_without_a_route_is_denied() {
     let policy = example();
     for request in ["GET /", "GET /v2", "GET /V1/x", "GET /v1x", "GET /v"] {
         assert_eq!(decide(&policy, "api-user/alice", request), Err(DenyReason::NoRoute), "{request}");
@@ -100,7 +100,7 @@ fn what_no_route_names_is_denied() {
 }
 
 #[test]
-fn a_route_that_lists_nobody_closes_its_paths() {
+fn a_route_with_an_empty_allow_list_denies_its_paths() {
     let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)]), ("GET", "/internal/**", &[])]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
     assert_eq!(decide(&policy, "api-user/alice", "GET /internal"), Err(DenyReason::RoleNotAllowed));
@@ -108,7 +108,7 @@ fn a_route_that_lists_nobody_closes_its_paths() {
 }
 
 #[test]
-fn the_most_specific_route_decides_whatever_the_order() {
+fn the_most_specific_route_decides_in_any_order() {
     let user: &[Caller] = &[any(Role::ApiUser)];
     let paths = ["/a/b", "/a/*", "/a/b/**", "/a/**", "/{x}/b", "/a/", "/*/**", "/a/*/c/{d}", "/**"];
     let expected = [
@@ -144,14 +144,14 @@ fn the_most_specific_route_decides_whatever_the_order() {
 }
 
 #[test]
-fn a_more_specific_beginning_that_leads_nowhere_is_taken_back() {
+fn the_search_backtracks_from_a_specific_prefix_without_a_match() {
     let user: &[Caller] = &[any(Role::ApiUser)];
     let policy = compile(&[("GET", "/a/b/c", user), ("GET", "/*/b/d", user), ("PUT", "/a/b/d", user)]);
     assert_eq!(decide(&policy.unwrap(), "api-user/alice", "GET /a/b/d"), Ok(1));
 }
 
 #[test]
-fn an_escaped_spelling_meets_the_same_route() {
+fn an_escaped_spelling_matches_the_same_route() {
     let policy = compile(&[
         ("GET", "/users/*", &[any(Role::ApiUser)]),
         ("GET", "/users/@me", &[]),
@@ -195,11 +195,11 @@ fn a_group_admits_its_callers_only() {
 
     let alice = Allow::Caller(named(Role::ApiUser, "alice"));
     let errors = Policy::compile([route(vec![alice, Allow::Group(group)])]).unwrap_err();
-    assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
+    assert_eq!(errors[0].to_string(), "allow[0] is redundant: allow[1] covers all of its callers");
 }
 
 #[test]
-fn a_denial_names_its_rule() {
+fn a_denial_contains_its_rule() {
     let caller = "spiffe://prod/api-user/alice".parse().unwrap();
     let path = RequestPath::parse(&format!("/v1/nodes/{NODE}")).unwrap();
     let Decision::Deny(denial) = example().decide(Some(&caller), &Method::GET, &path) else {
@@ -210,7 +210,7 @@ fn a_denial_names_its_rule() {
 }
 
 #[test]
-fn nothing_below_the_gateways_own_path_is_sent_upstream() {
+fn no_request_for_a_reserved_path_is_permitted() {
     let policy = compile(&[("GET", "/**", &[any(Role::ApiUser)])]).unwrap();
     for path in [RESERVED, "/.well-known/cluster/", "/.well-known/cluster/whoami"] {
         assert_eq!(decide(&policy, "api-user/a", &format!("GET {path}")), Err(DenyReason::NoRoute));
@@ -218,8 +218,8 @@ fn nothing_below_the_gateways_own_path_is_sent_upstream() {
     assert_eq!(decide(&policy, "api-user/a", "GET /.well-known/clusters"), Ok(0));
 }
 
-/// Routes for GET and DELETE on `/x` with these conditions, permitted to users.
-fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
+/// Compiles routes for GET and DELETE on `/x` with these conditions, permitted to users.
+fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyError>> {
     let mut routes = Vec::new();
     for (index, conditions) in queries.iter().enumerate() {
         let mut query = QueryRule::default();
@@ -250,12 +250,12 @@ fn by_query(queries: &[&[(&str, Wanted)]]) -> Result<Policy, Vec<PolicyError>> {
 }
 
 #[test]
-fn the_strictest_query_that_is_fulfilled_decides() {
-    let one = |value: &str| Wanted::OneOf(vec![value.to_owned()]);
+fn the_strictest_satisfied_query_rule_decides() {
+    let one = |value: &str| Requirement::OneOf(vec![value.to_owned()]);
     let policy = by_query(&[
         &[],
-        &[("force", Wanted::Absent)],
-        &[("force", Wanted::Absent), ("mode", one("a"))],
+        &[("force", Requirement::Absent)],
+        &[("force", Requirement::Absent), ("mode", one("a"))],
         &[("force", one("1")), ("mode", one("a"))],
     ])
     .unwrap();
@@ -274,35 +274,35 @@ fn the_strictest_query_that_is_fulfilled_decides() {
 }
 
 #[test]
-fn a_broader_path_never_opens_what_a_query_closes() {
-    let policy = by_query(&[&[("force", Wanted::Absent)]]).unwrap();
+fn a_broad_path_never_permits_what_a_query_rule_denies() {
+    let policy = by_query(&[&[("force", Requirement::Absent)]]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /x?y=1"), Ok(0));
     assert_eq!(decide(&policy, "api-user/alice", "GET /x?force"), Err(DenyReason::QueryNotAllowed));
     assert_eq!(decide(&policy, "api-user/alice", "GET /z?force"), Ok(9));
 }
 
 #[test]
-fn queries_that_overlap_or_leave_nothing_are_errors() {
-    let message = |queries: &[&[(&str, Wanted)]]| {
+fn overlapping_and_unreachable_query_rules_are_errors() {
+    let message = |queries: &[&[(&str, Requirement)]]| {
         by_query(queries).unwrap_err().iter().map(|e| format!("{}: {e}", e.rule())).collect::<Vec<_>>()
     };
-    let (absent, present) = (Wanted::Absent, Wanted::Present);
+    let (absent, present) = (Requirement::Absent, Requirement::Present);
     assert_eq!(
         message(&[&[("p", absent.clone())], &[("q", absent.clone())]]),
         [
-            "routes[1] (line 2): the same paths and methods (GET, DELETE) as routes[0] (line 1), and a query can be for both"
+            "routes[1] (line 2): same paths and methods (GET, DELETE) as routes[0] (line 1), and a query can match both"
         ]
     );
     assert_eq!(
         message(&[&[("p", absent.clone())], &[], &[("p", present)]]),
         [
-            "routes[1] (line 2): no request with GET, DELETE reaches this route: more specific ones take them all"
+            "routes[1] (line 2): no request with GET, DELETE reaches this route: more specific routes match all of them"
         ]
     );
 }
 
 #[test]
-fn who_has_no_certificate_reaches_only_what_is_for_anyone() {
+fn a_caller_without_a_certificate_reaches_only_routes_for_anyone() {
     let route = |index, path: &str, allow| Route {
         rule: RuleId { index, line: index + 1 },
         path: path.parse().unwrap(),
@@ -327,7 +327,7 @@ fn who_has_no_certificate_reaches_only_what_is_for_anyone() {
     }
     assert_eq!(decide(&policy, &format!("node-agent/{NODE}"), "GET /open"), Ok(0));
     let errors = Policy::compile([route(0, "/open", vec![user, Allow::Anyone])]).unwrap_err();
-    assert_eq!(errors[0].to_string(), "allow[0] admits nobody whom allow[1] does not");
+    assert_eq!(errors[0].to_string(), "allow[0] is redundant: allow[1] covers all of its callers");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn rules_that_can_never_apply_are_errors() {
     assert_eq!(
         message(&[("GET PUT", "/a/{x}", user), ("POST", "/a/*", user), ("GET PUT POST", "/a/*", user)]),
         [
-            "routes[2] (line 3): the same paths and methods (GET, PUT) as routes[0] (line 1), and a query can be for both"
+            "routes[2] (line 3): same paths and methods (GET, PUT) as routes[0] (line 1), and a query can match both"
         ]
     );
     assert_eq!(
@@ -349,28 +349,30 @@ fn rules_that_can_never_apply_are_errors() {
             ("GET", "/a/", user),
             ("GET HEAD", "/a/*/**", user),
         ]),
-        ["routes[0] (line 1): no request with GET reaches this route: more specific ones take them all"]
+        [
+            "routes[0] (line 1): no request with GET reaches this route: more specific routes match all of them"
+        ]
     );
     assert_eq!(
         message(&[("GET", "/a", &[any(Role::ApiUser), named(Role::ApiUser, "alice")])]),
-        ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
+        ["routes[0] (line 1): allow[1] is redundant: allow[0] covers all of its callers"]
     );
     assert_eq!(
         message(&[("GET", "/a", &[named(Role::ApiUser, "alice"), any(Role::ApiUser)])]),
-        ["routes[0] (line 1): allow[0] admits nobody whom allow[1] does not"]
+        ["routes[0] (line 1): allow[0] is redundant: allow[1] covers all of its callers"]
     );
     assert_eq!(
         message(&[("GET", "/a", &[any(Role::ApiUser), any(Role::ApiUser)])]),
-        ["routes[0] (line 1): allow[1] admits nobody whom allow[0] does not"]
+        ["routes[0] (line 1): allow[1] is redundant: allow[0] covers all of its callers"]
     );
     assert_eq!(
         message(&[("GET", "/.well-known/cluster/whoami", user)]),
-        ["routes[0] (line 1): the gateway itself answers at /.well-known/cluster"]
+        ["routes[0] (line 1): /.well-known/cluster is reserved for the gateway"]
     );
 }
 
 #[test]
-fn routes_that_only_overlap_are_no_errors() {
+fn overlapping_routes_are_not_errors() {
     let user: &[Caller] = &[any(Role::ApiUser)];
     for (one, other) in [("/a/**", "/a"), ("/a/**", "/a/*/**"), ("/*/b", "/a/*"), ("/a", "/a/"), ("/**", "/")]
     {
@@ -380,7 +382,7 @@ fn routes_that_only_overlap_are_no_errors() {
 }
 
 #[test]
-fn h7_a_slash_at_the_end_opens_nothing_that_is_closed_without_it() {
+fn a_trailing_slash_permits_no_denied_path() {
     let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
     let policy = compile(&[
         ("GET", "/v1/admin", control),
@@ -390,25 +392,25 @@ fn h7_a_slash_at_the_end_opens_nothing_that_is_closed_without_it() {
         ("GET", "/v1/closed/{x}", &[]),
     ])
     .unwrap();
-    let told = |request: &str| decide(&policy, "api-user/alice", request);
+    let decided = |request: &str| decide(&policy, "api-user/alice", request);
     for closed in ["/v1/admin", "/v1/admin/"] {
-        assert_eq!(told(&format!("GET {closed}")), Err(DenyReason::RoleNotAllowed), "{closed}");
+        assert_eq!(decided(&format!("GET {closed}")), Err(DenyReason::RoleNotAllowed), "{closed}");
     }
-    assert_eq!(told("GET /v1/closed/x/"), Err(DenyReason::RoleNotAllowed));
-    // What a route says for the slash, it says.
-    assert_eq!(told("GET /v1/jobs"), Err(DenyReason::RoleNotAllowed));
-    assert_eq!(told("GET /v1/jobs/"), Ok(3));
-    // Nothing else is closed by it.
+    assert_eq!(decided("GET /v1/closed/x/"), Err(DenyReason::RoleNotAllowed));
+    // A route for the path with the slash decides on it.
+    assert_eq!(decided("GET /v1/jobs"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decided("GET /v1/jobs/"), Ok(3));
+    // Other paths stay permitted.
     for open in ["GET /v1/", "GET /v1/other/", "POST /v1/admin/", "GET /v1/admin/x", "GET /v1/closed/"] {
-        assert_eq!(told(open), Ok(1), "{open}");
+        assert_eq!(decided(open), Ok(1), "{open}");
     }
-    // The route for the path without it takes nobody in whom the one for the path itself keeps out.
+    // A route for the path without the slash permits no caller that the route for the path itself denies.
     let policy = compile(&[("GET", "/a", user), ("GET", "/**", control)]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /a/"), Err(DenyReason::RoleNotAllowed));
 }
 
 #[test]
-fn another_case_opens_nothing_that_is_closed_in_the_one_that_is_written() {
+fn another_case_permits_no_denied_path() {
     let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
     let policy = compile(&[
         ("GET", "/v1/admin/{x}", control),
@@ -418,15 +420,15 @@ fn another_case_opens_nothing_that_is_closed_in_the_one_that_is_written() {
         ("GET POST", "/v1/**", user),
     ])
     .unwrap();
-    let told = |request: &str| decide(&policy, "api-user/alice", request);
+    let decided = |request: &str| decide(&policy, "api-user/alice", request);
     for closed in ["/v1/admin/x", "/v1/Admin/x", "/V1/ADMIN/X", "/v1/Admin/x/", "/v1/status", "/v1/status/"] {
-        assert!(told(&format!("GET {closed}")).is_err(), "{closed}");
+        assert!(decided(&format!("GET {closed}")).is_err(), "{closed}");
     }
-    assert_eq!(told("GET /v1/Admin/x"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decided("GET /v1/Admin/x"), Err(DenyReason::RoleNotAllowed));
     // Both spellings have a route.
-    assert_eq!((told("GET /v1/jobs"), told("GET /v1/Jobs")), (Err(DenyReason::RoleNotAllowed), Ok(3)));
+    assert_eq!((decided("GET /v1/jobs"), decided("GET /v1/Jobs")), (Err(DenyReason::RoleNotAllowed), Ok(3)));
     for open in ["GET /v1/Other", "POST /v1/Admin/x", "GET /v1/Caf%C3%A9"] {
-        assert_eq!(told(open), Ok(4), "{open}");
+        assert_eq!(decided(open), Ok(4), "{open}");
     }
     let path = |path| RequestPath::parse(path).unwrap();
     assert!(!policy.depends_on_query(&Method::GET, &path("/v1/Admin/x")));

@@ -1,38 +1,38 @@
-//! Routes as a tree of path segments: which one is for a path is found without allocating, and without
-//! looking at the routes that are for other paths.
+//! Tree of routes by path segments. A lookup allocates nothing and visits only routes that can match the path.
 
 use std::sync::Arc;
 
+use super::error::PolicyError;
+use super::methods::Methods;
+use super::route::Route;
 use super::template::Segment;
-use super::{Methods, PolicyError};
 use crate::gateway::message::path;
-use crate::gateway::policy::route::Route;
 
-/// How literals are taken up.
+/// Treatment of case in literals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
-    /// In lower case.
+    /// Converted to lower case.
     Folded,
-    /// As they are written.
+    /// Unchanged.
     Kept,
 }
 
-/// What may follow one beginning of a path.
+/// Node of the tree: the routes that share a prefix of their templates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    /// Routes whose template ends here. Of two that share a method, no query is for both, or the stricter
-    /// one stands first.
+    /// Routes whose template ends here. For two that share a method, either no query matches both, or the
+    /// stricter route comes first.
     end: Vec<Arc<Route>>,
-    /// Children for one segment each, sorted; the empty one is for a slash at the end.
+    /// Children by literal segment, sorted; the empty literal is a trailing slash.
     literals: Vec<(String, Node)>,
-    /// The child for any segment but an empty one.
+    /// Child for any segment that is not empty.
     any: Option<Box<Node>>,
-    /// Routes whose template goes on in `**`, in the same order.
+    /// Routes whose template continues in `**`, ordered like `end`.
     rest: Vec<Arc<Route>>,
 }
 
 impl Node {
-    /// Takes up a route.
+    /// Adds a route, unless it conflicts with another.
     pub(super) fn insert(&mut self, route: &Arc<Route>, case: Case) -> Result<(), PolicyError> {
         let mut node = self;
         let mut open = false;
@@ -74,19 +74,19 @@ impl Node {
                 place
             }
         };
-        #[expect(clippy::indexing_slicing, reason = "found or inserted there just now")]
+        #[expect(clippy::indexing_slicing, reason = "found or inserted above")]
         &mut self.literals[position].1
     }
 
-    /// The routes of the most specific template for the path `below` the root of which one is `wanted`.
+    /// Routes of the most specific template that matches the path `below` the root and has a `wanted` route.
     pub(super) fn find(&self, below: &str, wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
         self.find_below(Some(below), &wanted)
     }
 
-    /// `below` is what is left of the path, `None` at its end.
+    /// Searches below this node; `below` is the rest of the path, `None` at its end.
     ///
-    /// Each node stands for one beginning of a template, so that it is visited at most once, and the
-    /// order of the visits is the order of specificity.
+    /// Each node is one prefix of templates, so it is visited at most once. Nodes are visited in the order of
+    /// specificity.
     fn find_below(&self, below: Option<&str>, wanted: &impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
         let found = match below {
             None => with_any(&self.end, wanted),
@@ -112,9 +112,8 @@ impl Node {
         self.literals.get(found).map(|(_, node)| node)
     }
 
-    /// Finds the routes that never see a request of one of their methods: because stricter ones take every
-    /// query, or, for `**`, because more specific ones take every path. The others stand for a path that
-    /// no more specific one stands for.
+    /// Finds routes that no request of one of their methods reaches: stricter routes match every query, or, for
+    /// `**`, more specific routes match every path. Templates without `**` always match a path of their own.
     pub(super) fn find_unreachable(&self, errors: &mut Vec<PolicyError>) {
         let mut report = |routes: &[Arc<Route>], hidden: Methods| {
             for (position, route) in routes.iter().enumerate() {
@@ -132,7 +131,7 @@ impl Node {
         }
     }
 
-    /// The methods for which something is for every path that begins here.
+    /// Methods with which routes below this node match every path with its prefix.
     fn taken(&self) -> Methods {
         methods(&self.rest).or(self.taken_without_rest())
     }
@@ -148,7 +147,7 @@ fn with_any(routes: &[Arc<Route>], wanted: impl Fn(&Route) -> bool) -> Option<&[
     routes.iter().any(|route| wanted(route)).then_some(routes)
 }
 
-/// The methods of the route at `position` for which the stricter routes before it take every query.
+/// Methods of the route at `position` for which the stricter routes before it match every query.
 fn taken_by_stricter(routes: &[Arc<Route>], position: usize) -> Methods {
     let Some((route, before)) = routes.get(..=position).and_then(<[_]>::split_last) else {
         return Methods::default();

@@ -104,7 +104,7 @@ impl Resource {
             return Err(Problem::MethodNotAllowed { allow });
         }
         let for_operators = matches!(resource, Self::Crl | Self::Status);
-        if for_operators && !state.settings.operators.iter().any(|operator| operator.is(caller)) {
+        if for_operators && !state.settings.operators.iter().any(|operator| operator.matches(caller)) {
             return Err(Problem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
         }
         Ok(resource)
