@@ -1,9 +1,9 @@
-//! Limits per client address, applied before the client is known: open connections, handshakes in flight, and failed
-//! handshakes.
+//! Limits per client address, applied before the client is known: open connections, handshakes in flight, and
+//! failed handshakes.
 //!
 //! Only addresses with open connections have counts, so memory is bounded by the limit of connections. Failed
-//! handshakes are counted by a [`RateLimiter`] of fixed size. A connection takes a sharded lock three times, a request
-//! never.
+//! handshakes are counted by a [`RateLimiter`] of fixed size. A connection takes a sharded lock three times,
+//! a request never.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

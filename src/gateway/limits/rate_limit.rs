@@ -54,7 +54,7 @@ impl Quota {
         Self { interval: period / amount.max(1), period }
     }
 
-    /// Whether a bucket that is full at `full_at` has nothing left at `now`.
+    /// True if a bucket that is full at `full_at` has nothing left at `now`.
     fn is_spent(&self, full_at: Duration, now: Duration) -> bool {
         full_at.saturating_sub(now) + self.interval > self.period
     }
@@ -117,7 +117,7 @@ impl RateLimiter {
         Self { quota, epoch: Instant::now(), sets: Sharded::new(SETS) }
     }
 
-    /// Whether `source` has nothing left at `now`.
+    /// True if `source` has nothing left at `now`.
     #[must_use]
     pub fn is_spent(&self, source: SourcePrefix, now: Instant) -> bool {
         let now = now.saturating_duration_since(self.epoch);

@@ -1,13 +1,14 @@
 //! Checks of a request head: method, message length and host must be unambiguous.
 //!
-//! The checks apply to requests that hyper has parsed (RFC 9112, sections 3.2, 6.1 and 6.3). hyper has already
-//! removed some ambiguities without an error:
+//! The checks apply to requests that hyper has parsed (RFC 9112, sections 3.2, 6.1 and 6.3). hyper has
+//! already removed some ambiguities without an error:
 //!
 //! - It drops a `Content-Length` beside a `Transfer-Encoding`, and closes the connection after that request.
 //! - It merges repeated `Content-Length` lines of equal value.
 //! - It cuts off the fragment of a target.
 //!
-//! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the upstream.
+//! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the
+//! upstream.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
@@ -139,7 +140,7 @@ impl RequestHost {
         self.port
     }
 
-    /// Whether it is the server name of the TLS handshake (RFC 6066, section 3), apart from case and a trailing
+    /// Compare with the server name of the TLS handshake (RFC 6066, section 3), ignoring case and a trailing
     /// dot. A server name is never an address.
     #[must_use]
     pub fn matches_server_name(&self, server_name: &str) -> bool {
@@ -156,7 +157,8 @@ fn without_trailing_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Whether `name` is a host name or address. Escapes and `sub-delims` (RFC 3986, section 3.2.2) are refused.
+/// Check that `name` is a host name or address. Escapes and `sub-delims` (RFC 3986, section 3.2.2) are
+/// refused.
 fn is_host(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),

@@ -2,8 +2,9 @@
 //!
 //! Only the gateway sets identity headers. Many servers fold field names before the application sees them:
 //! `X_Cluster.Role` and `x-cluster-role` become one variable. So reserved fields are removed by their folded
-//! name, from requests, trailers and responses. Hop-by-hop fields (RFC 9110, section 7.6.1) never pass. The gateway
-//! sets its own fields last: a `Connection` option that names one removes only the field of the client.
+//! name, from requests, trailers and responses. Hop-by-hop fields (RFC 9110, section 7.6.1) never pass. The
+//! gateway sets its own fields last: a `Connection` option that names one removes only the field of the
+//! client.
 
 use std::net::IpAddr;
 
@@ -46,8 +47,8 @@ impl AddressHeaders {
     }
 }
 
-/// Turn the header of a client's request into the header for the upstream. Without `caller`, no header states an
-/// identity.
+/// Turn the header of a client's request into the header for the upstream. Without `caller`, no header states
+/// an identity.
 pub fn to_upstream(
     headers: &mut HeaderMap,
     host: &RequestHost,
@@ -61,8 +62,8 @@ pub fn to_upstream(
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
     if trailers {
-        // The only hop-by-hop field that the client decides; on HTTP/1.1, `Connection` must list TE (RFC 9110,
-        // section 10.1.4).
+        // The only hop-by-hop field that the client decides; on HTTP/1.1, `Connection` must list TE (RFC
+        // 9110, section 10.1.4).
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
@@ -76,8 +77,8 @@ pub fn to_downstream(headers: &mut HeaderMap) {
     remove_restricted(headers);
 }
 
-/// Remove restricted trailers, in either direction: identity, framing, routing, and all fields that are evaluated
-/// before the body arrives (RFC 9110, section 6.5.1).
+/// Remove restricted trailers, in either direction: identity, framing, routing, and all fields that are
+/// evaluated before the body arrives (RFC 9110, section 6.5.1).
 pub fn filter_trailers(headers: &mut HeaderMap) {
     remove_restricted(headers);
     remove(headers, |name| {
@@ -140,7 +141,8 @@ fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Whether a field from a client or upstream is removed, by its folded name. In the table, `*` is a prefix match.
+/// Match a field from a client or upstream, by its folded name, against the restricted names. A `*` at the
+/// end of a restricted name matches any suffix.
 fn is_restricted(name: &HeaderName) -> bool {
     let text = name.as_str();
     let reserved: &[&str] = match text.bytes().next().map(fold) {
@@ -172,7 +174,8 @@ fn is_restricted(name: &HeaderName) -> bool {
             "x-remote-*",
             "x-request-id",
             "x-ssl-*",
-            // Some frameworks take method, path or host from these, instead of the values that the policy saw.
+            // Some frameworks take method, path or host from these, instead of the values that the policy
+            // saw.
             "x-envoy-original-path",
             "x-host",
             "x-http-host-override",

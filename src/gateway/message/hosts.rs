@@ -3,7 +3,7 @@
 //! | server name of the handshake (RFC 6066, section 3) | allowed hosts |
 //! |---|---|
 //! | a name | that name |
-//! | none, or `control-service`, the name of every gateway | names and addresses of the server certificate, local address of the connection |
+//! | none, or `control-service` (every gateway) | names and addresses of the server certificate, local address |
 //!
 //! No other host is passed to the upstream.
 
@@ -40,7 +40,7 @@ impl AllowedHosts {
         }
     }
 
-    /// Whether a request may name `host`.
+    /// True if a request may name `host`.
     #[must_use]
     pub fn contain(&self, host: &RequestHost) -> bool {
         let Self::Ours { leaf, local } = self else {

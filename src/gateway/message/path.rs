@@ -1,13 +1,14 @@
 //! Path of a request: the policy evaluates exactly the bytes that are sent to the upstream.
 //!
-//! Access control is bypassed when a proxy and an upstream interpret one path differently. So the gateway never
-//! normalizes a path (RFC 3986, section 3.3). It accepts the one spelling that every server interprets alike, and
-//! answers every other with 400:
+//! Access control is bypassed when a proxy and an upstream interpret one path differently. So the gateway
+//! never normalizes a path (RFC 3986, section 3.3). It accepts the one spelling that every server interprets
+//! alike, and answers every other with 400:
 //!
 //! - Unreserved characters are not escaped.
 //! - Characters that need an escape are escaped once, in upper-case hexadecimal.
 //!
-//! The fragment of a target is not checked: the `http` crate cuts it off, so it is never sent to the upstream.
+//! The fragment of a target is not checked: the `http` crate cuts it off, so it is never sent to the
+//! upstream.
 
 use std::fmt;
 
@@ -26,8 +27,8 @@ pub struct RequestPath(PathAndQuery);
 impl RequestPath {
     /// Path and query of a parsed request target.
     ///
-    /// [`framing::check`](crate::gateway::message::framing::check) checks the authority of an absolute target,
-    /// the form of HTTP/2 and of requests to HTTP/1.1 proxies.
+    /// [`framing::check`](crate::gateway::message::framing::check) checks the authority of an absolute
+    /// target, the form of HTTP/2 and of requests to HTTP/1.1 proxies.
     ///
     /// # Errors
     /// [`PathError`] if the path is ambiguous or missing.

@@ -39,17 +39,17 @@ impl Upload {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the whole body was passed on.
+    /// True once the whole body was passed on.
     pub fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Whether the body exceeds the limit.
+    /// True if the body exceeds the limit.
     pub fn is_over_limit(&self) -> bool {
         self.over_limit.load(Ordering::Relaxed)
     }
 
-    /// Whether reading from the client failed.
+    /// True if reading from the client failed.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
@@ -69,9 +69,9 @@ impl Upload {
 
 /// Request body from the client.
 ///
-/// If it is dropped before its end, for example because the request is refused, up to 64 KiB more are read. On HTTP/2, a
-/// stream with unread bytes is reset (RFC 9113, section 8.1), and some clients, such as curl 7.88, then lose the
-/// response.
+/// If it is dropped before its end, for example because the request is refused, up to 64 KiB more are read.
+/// On HTTP/2, a stream with unread bytes is reset (RFC 9113, section 8.1), and some clients, such as curl
+/// 7.88, then lose the response.
 #[derive(Debug)]
 pub struct RequestBody {
     /// `None` for an empty body.
@@ -171,7 +171,8 @@ async fn discard(mut incoming: Incoming) {
     }
 }
 
-/// Remove restricted fields from a frame of trailers; a client could forge them there as well as in the header.
+/// Remove restricted fields from a frame of trailers; a client could forge them there as well as in the
+/// header.
 pub(in crate::gateway) fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {

@@ -1,7 +1,7 @@
 //! Trace context of a request (W3C Trace Context): a valid one is passed on, an invalid one is replaced.
 //!
-//! The gateway does not use it. But upstreams parse it, and an attacker must not choose malformed input for their
-//! parsers.
+//! The gateway does not use it. But upstreams parse it, and an attacker must not choose malformed input for
+//! their parsers.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -20,8 +20,8 @@ const MAX_STATE_LENGTH: usize = 512;
 /// Maximum length of a `traceparent` of a future version.
 const MAX_PARENT_LENGTH: usize = 128;
 
-/// Validate the trace context in the header of request `id`. An invalid one is replaced by a new trace whose ID is the
-/// request ID.
+/// Validate the trace context in the header of request `id`. An invalid one is replaced by a new trace whose
+/// ID is the request ID.
 pub fn sanitize(headers: &mut HeaderMap, id: RequestId) {
     let mut parents = headers.get_all(&TRACEPARENT).into_iter();
     match (parents.next(), parents.next()) {
@@ -42,7 +42,7 @@ pub fn sanitize(headers: &mut HeaderMap, id: RequestId) {
     }
 }
 
-/// Whether `parent` has the form of section 3.2, `00-TRACE-PARENT-FLAGS`. Later versions may append fields.
+/// Check the form of section 3.2, `00-TRACE-PARENT-FLAGS`. Later versions may append fields.
 fn is_valid(parent: &[u8]) -> bool {
     let mut fields = parent.split(|byte| *byte == b'-');
     let mut hex = |length: usize| {

@@ -7,7 +7,7 @@ use hyper::body::{Body, Incoming};
 /// Only supported upgrade. Others, especially `h2c`, would carry requests past the policy.
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// Whether a request asks for an upgrade to WebSocket (RFC 6455, section 4.1).
+/// Check for a request that asks for an upgrade to WebSocket (RFC 6455, section 4.1).
 #[must_use]
 pub fn is_requested(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
@@ -16,7 +16,7 @@ pub fn is_requested(request: &Request<Incoming>) -> bool {
         && is_websocket(request.headers())
 }
 
-/// Whether `Connection` lists `upgrade`, and `Upgrade` is `websocket` alone.
+/// Check that `Connection` lists `upgrade`, and `Upgrade` is `websocket` alone.
 #[must_use]
 pub fn is_websocket(headers: &HeaderMap) -> bool {
     let options =

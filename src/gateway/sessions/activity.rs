@@ -1,4 +1,5 @@
-//! Activity of one connection, from which a worker detects idle clients, slow request headers and unread responses.
+//! Activity of one connection, from which a worker detects idle clients, slow request headers and unread
+//! responses.
 //!
 //! A worker checks all of its connections every second, which costs less than a timer for each request.
 

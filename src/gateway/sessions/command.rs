@@ -61,7 +61,7 @@ impl CutReason {
         self.coded().name()
     }
 
-    /// Whether it is one of [`CutReason::LAPSES`].
+    /// True if it is one of [`CutReason::LAPSES`].
     #[must_use]
     pub fn is_lapse(self) -> bool {
         Self::LAPSES.contains(&self)

@@ -1,8 +1,8 @@
 //! Registry of open connections, ordered by expiry, with per-connection shutdown.
 //!
 //! A connection is registered after its handshake and before its first request. If the state of the gateway
-//! changed in between, the certificate is verified again. So a swap of the state followed by a sweep reaches every
-//! connection. The function passed to a sweep decides which connections are closed, and why.
+//! changed in between, the certificate is verified again. So a swap of the state followed by a sweep reaches
+//! every connection. The function passed to a sweep decides which connections are closed, and why.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -38,7 +38,8 @@ pub struct Registry {
 enum ClientKey {
     /// Identity of the client certificate.
     Identity(Identity),
-    /// Source of a client without a certificate. One key for all such clients would let one lock out the others.
+    /// Source of a client without a certificate. One key for all such clients would let one lock out the
+    /// others.
     Anonymous(SourcePrefix),
 }
 
@@ -117,8 +118,8 @@ impl Registry {
         }
     }
 
-    /// Signal `command_for` to each open connection, for a reason noticed at `noticed`; returns the connections
-    /// whose command changed.
+    /// Signal `command_for` to each open connection, for a reason noticed at `noticed`; returns the
+    /// connections whose command changed.
     pub fn sweep(&self, noticed: Instant, command_for: impl Fn(&Session) -> Command) -> Vec<Arc<Session>> {
         self.shards.iter().flat_map(|shard| signal_all(lock(shard).values(), noticed, &command_for)).collect()
     }

@@ -31,7 +31,7 @@ pub struct Session {
     pub tls_version: &'static str,
     /// Application protocol negotiated by ALPN.
     pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier TLS session.
+    /// True if the handshake resumed an earlier TLS session.
     pub resumed: bool,
     /// Headers that describe the client address to the upstream.
     pub address: AddressHeaders,
@@ -47,7 +47,7 @@ pub struct Session {
     /// Time at which the reason for cutting it was noticed.
     pub(super) cut_since: OnceLock<Instant>,
     pub(super) ended: AtomicBool,
-    /// Whether unsent response data is discarded when the connection closes.
+    /// True if unsent response data is discarded when the connection closes.
     pub(super) abort_on_close: AtomicBool,
 }
 
@@ -58,7 +58,8 @@ impl Session {
         self.peer.as_ref().map_or(PrimitiveDateTime::MAX.assume_utc(), |peer| peer.expires)
     }
 
-    /// Signal a command, for a reason noticed at `noticed`. A command weaker than the current one has no effect.
+    /// Signal a command, for a reason noticed at `noticed`. A command weaker than the current one has no
+    /// effect.
     ///
     /// Returns whether the command changed.
     pub fn signal(&self, command: Command, noticed: Instant) -> bool {
@@ -91,7 +92,8 @@ impl Session {
         InFlight::begin(&self.requests, at_most)
     }
 
-    /// Reason for cutting the connection, and the time at which it was noticed; `None` if it is not being cut.
+    /// Reason for cutting the connection, and the time at which it was noticed; `None` if it is not being
+    /// cut.
     pub fn cut(&self) -> Option<(CutReason, Instant)> {
         match self.command() {
             Command::Cut(reason) => self.cut_since.get().map(|since| (reason, *since)),
@@ -99,27 +101,27 @@ impl Session {
         }
     }
 
-    /// Discard unsent response data when the connection closes, because the client lost access to the response.
-    /// No effect on HTTP/2, whose connection carries other responses and stays open.
+    /// Discard unsent response data when the connection closes, because the client lost access to the
+    /// response. No effect on HTTP/2, whose connection carries other responses and stays open.
     pub fn mark_abort_on_close(&self) {
         if self.protocol == Protocol::Http1 {
             self.abort_on_close.store(true, Ordering::Release);
         }
     }
 
-    /// Whether unsent response data is discarded when the connection closes.
+    /// True if unsent response data is discarded when the connection closes.
     pub fn abort_on_close(&self) -> bool {
         let denied = matches!(self.command(), Command::Cut(reason) if reason.is_lapse() || reason == CutReason::Operator);
         denied || self.abort_on_close.load(Ordering::Acquire)
     }
 
-    /// Whether the connection is closed.
+    /// True once the connection is closed.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Future that completes when, after this call, the command or the state of the gateway changes. Changes before
-    /// its first poll count.
+    /// Future that completes when, after this call, the command or the state of the gateway changes. Changes
+    /// before its first poll count.
     pub fn changed(&self) -> Notified<'_> {
         self.state_changed.notified()
     }
@@ -129,8 +131,8 @@ impl Session {
         *lock(&self.command)
     }
 
-    /// Wait for a command stronger than `last_command`. Only for the task of the connection: a signal wakes one
-    /// waiter.
+    /// Wait for a command stronger than `last_command`. Only for the task of the connection: a signal wakes
+    /// one waiter.
     pub async fn stronger_command(&self, last_command: Command) -> Command {
         loop {
             let command = self.command();
@@ -153,12 +155,12 @@ pub struct NewSession {
     pub tls_version: &'static str,
     /// Application protocol negotiated by ALPN.
     pub protocol: Protocol,
-    /// Whether the handshake resumed an earlier TLS session.
+    /// True if the handshake resumed an earlier TLS session.
     pub resumed: bool,
 }
 
-/// Lock, even after a panic: a panic in one connection must not end the others, and none of these locks guards an
-/// invariant that a panic could break.
+/// Lock, even after a panic: a panic in one connection must not end the others, and none of these locks
+/// guards an invariant that a panic could break.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,15 +23,15 @@ pub trait HasSocket {
 pub struct WatchedStream<S: HasSocket> {
     stream: S,
     session: Arc<Session>,
-    /// Whether the client closed TCP without a close_notify. Then none is sent either: the client's host would only
-    /// answer it with a reset.
+    /// Set if the client closed TCP without a close_notify. Then none is sent either: the client's host would
+    /// only answer it with a reset.
     truncated: bool,
 }
 
 impl<S: HasSocket> Drop for WatchedStream<S> {
     fn drop(&mut self) {
-        // After a normal close, the kernel sends its buffered data, possibly megabytes, for as long as the client
-        // reads. A linger time of zero discards that data and resets the connection.
+        // After a normal close, the kernel sends its buffered data, possibly megabytes, for as long as the
+        // client reads. A linger time of zero discards that data and resets the connection.
         if self.session.abort_on_close() {
             let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
         }

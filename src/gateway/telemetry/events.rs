@@ -63,7 +63,7 @@ pub(super) struct LogLine<T> {
     pub(super) fields: T,
 }
 
-/// Fields of `request`.
+/// Fields of the event `request`.
 #[derive(Serialize)]
 pub(super) struct RequestFields<'a> {
     pub(super) request_id: RequestId,
@@ -88,7 +88,7 @@ pub(super) struct RequestFields<'a> {
     pub(super) duration_us: u64,
 }
 
-/// Fields of `handshakes_refused`: handshakes without a line of their own.
+/// Fields of the event `handshakes_refused`: handshakes without a line of their own.
 #[derive(Serialize)]
 pub(super) struct SuppressedFields {
     pub(super) count: u64,
@@ -96,7 +96,7 @@ pub(super) struct SuppressedFields {
     pub(super) reasons: BTreeMap<&'static str, u64>,
 }
 
-/// Fields of `connection_cut`.
+/// Fields of the event `connection_cut`.
 #[derive(Serialize)]
 pub(super) struct CutFields<'a> {
     pub(super) session: u64,
@@ -106,7 +106,7 @@ pub(super) struct CutFields<'a> {
     pub(super) delay_us: u64,
 }
 
-/// Fields of `request_malformed`.
+/// Fields of the event `request_malformed`.
 #[derive(Serialize)]
 pub(super) struct MalformedFields<'a> {
     pub(super) session: u64,

@@ -1,10 +1,11 @@
 //! Writer of log lines on a thread of its own, so that no request waits for a disk, a pipe or a terminal.
 //!
-//! It writes the access log and the log of the process on standard error. Lines gather in a buffer while the thread
-//! writes, and go out with one write.
+//! It writes the access log and the log of the process on standard error. Lines gather in a buffer while the
+//! thread writes, and go out with one write.
 //!
-//! A slow reader or a full disk costs lines, but never blocks requests, memory or the end of the process. Lost lines
-//! are counted, and reported in the log itself (event `lines_lost`) when it can be written again.
+//! A slow reader or a full disk costs lines, but it never blocks a request or the shutdown, and the buffer never
+//! exceeds 8 MiB. Lost lines are counted, and reported in the log itself (event `lines_lost`) when it can be
+//! written again.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -149,7 +150,8 @@ impl Queue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Add to the pending lines by `add`, which returns `false` if a line is lost; wake the thread if it waits.
+    /// Add to the pending lines by `add`, which returns `false` if a line is lost; wake the thread if it
+    /// waits.
     fn push(&self, add: impl FnOnce(&mut Pending) -> bool) {
         let mut pending = self.pending();
         let wake = pending.is_empty();
@@ -212,7 +214,7 @@ impl Queue {
 struct Writer {
     out: Box<dyn Destination>,
     failing: bool,
-    /// Whether the last line was written without its line feed.
+    /// Set if the last line was written without its line feed.
     unterminated: bool,
     /// Lost lines that the log does not report yet.
     unreported: u64,

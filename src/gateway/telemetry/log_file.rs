@@ -41,8 +41,8 @@ impl LogFile {
         }
     }
 
-    /// Whether another file is at the path. A missing file does not count: log rotation is about to create the next
-    /// one, or to request a reopen.
+    /// True if another file is at the path. A missing file does not count: log rotation is about to create
+    /// the next one, or to request a reopen.
     fn has_been_replaced(&self) -> bool {
         match (std::fs::metadata(&self.path), self.file.metadata()) {
             (Ok(current), Ok(open)) => (current.dev(), current.ino()) != (open.dev(), open.ino()),

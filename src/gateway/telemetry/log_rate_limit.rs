@@ -1,7 +1,8 @@
-//! Rate limit for log lines of refused handshakes, so that a flood does not fill the disk or hide other lines.
+//! Rate limit for log lines of refused handshakes, so that a flood does not fill the disk or hide other
+//! lines.
 //!
-//! One limit applies to each address, so that a flood from one does not hide another, and one to all addresses
-//! together. Handshakes beyond a limit are counted by reason and logged in one line per second.
+//! One limit applies to each address, so that a flood from one does not hide another, and one to all
+//! addresses together. Handshakes beyond a limit are counted by reason and logged in one line per second.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -51,7 +52,8 @@ impl LogRateLimit {
         }
     }
 
-    /// Whether a handshake from `address`, refused for `reason` at `now`, is logged. Otherwise it is counted.
+    /// Spend a log line on a handshake from `address`, refused for `reason` at `now`. Without one left,
+    /// returns `false` and counts the handshake.
     pub fn allows_line(&self, address: IpAddr, reason: &'static str, now: Instant) -> bool {
         let within_limit = self.addresses.spend(SourcePrefix::from(address), now);
         let mut counts = self.counts();

@@ -1,7 +1,7 @@
 //! Record of one request, written to the access log and the metrics at its end.
 //!
-//! A record is opened when the request arrives, and written when it is finished or dropped. So a request that the client
-//! cancels is logged too.
+//! A record is opened when the request arrives, and written when it is finished or dropped. So a request that
+//! the client cancels is logged too.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

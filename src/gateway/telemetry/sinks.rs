@@ -30,7 +30,7 @@ pub struct Telemetry {
     pub refused_handshakes: RefusedHandshakes,
     /// Rate limit of their log lines.
     pub log_rate_limit: LogRateLimit,
-    /// RequestCounts on which the shadow policy differs.
+    /// Requests on which the shadow policy differs.
     pub shadow: ShadowDifferences,
 }
 
@@ -63,7 +63,8 @@ impl Telemetry {
         self.metrics.handshake_accepted(session.resumed, peer.map(|peer| (&peer.identity, peer.expires)));
     }
 
-    /// Count a handshake from `remote` that was refused for `reason`. Log and keep it, unless its rate exceeds the limit.
+    /// Count a handshake from `remote` that was refused for `reason`. Log and keep it, unless its rate
+    /// exceeds the limit.
     pub fn handshake_refused(
         &self,
         remote: SocketAddr,
@@ -90,7 +91,8 @@ impl Telemetry {
         }
     }
 
-    /// Log an open connection that was cut, after it is closed; `delay` is the time since the reason was noticed.
+    /// Log an open connection that was cut, after it is closed; `delay` is the time since the reason was
+    /// noticed.
     pub fn connection_cut(&self, session: &Session, reason: CutReason, delay: Duration) {
         self.metrics.connection_cut(reason.code());
         if reason.is_lapse() {

@@ -6,8 +6,8 @@
 //! - the query, by its hash,
 //! - the caller's certificate (RFC 8705, section 3.1).
 //!
-//! It is not bound to the body. An upstream verifies it with the keys that the gateway publishes (RFC 7517), and need
-//! not trust the network in between.
+//! It is not bound to the body. An upstream verifies it with the keys that the gateway publishes (RFC 7517),
+//! and need not trust the network in between.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,12 +74,12 @@ pub struct AssertedRequest<'a> {
 }
 
 impl Assertions {
-    /// Create the signer of `config`. `loaded` is the configured key; `previous` is the signer of the last state, if
-    /// there is a last state.
+    /// Create the signer of `config`. `loaded` is the configured key; `previous` is the signer of the last
+    /// state, if there is a last state.
     ///
-    /// Without a configured key, a key is generated once and kept across reloads. A replaced key stays published until
-    /// its assertions have expired. While the configured key is not open, the previous key stays in use; if there is
-    /// none (`Some(None)`), the result is `None`, and no assertion is signed.
+    /// Without a configured key, a key is generated once and kept across reloads. A replaced key stays
+    /// published until its assertions have expired. While the configured key is not open, the previous key
+    /// stays in use; if there is none (`Some(None)`), the result is `None`, and no assertion is signed.
     ///
     /// # Errors
     /// [`AssertionError`] if the key cannot be used, or none can be generated.
@@ -170,7 +170,7 @@ impl Assertions {
     }
 }
 
-/// Origin of a key.
+/// Configured or generated key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyOrigin {
     /// Key files, with their SHA-256.

@@ -11,7 +11,7 @@ pub enum ForwardError {
     /// The response is ambiguous.
     #[error("the upstream's response is refused: {reason}")]
     Ambiguous {
-        /// Reason.
+        /// Ambiguity of the response head.
         reason: &'static str,
     },
     /// The request body from the client ended early.

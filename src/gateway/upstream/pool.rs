@@ -1,10 +1,11 @@
-//! Connection pool of an upstream: HTTP/1.1 connections per worker, and the exchange of a request and its response.
+//! Connection pool of an upstream: HTTP/1.1 connections per worker, and the exchange of a request and its
+//! response.
 //!
-//! A connection carries one exchange at a time. It returns to the pool after both bodies are complete, unless an
-//! authentication scheme has bound it to one client.
+//! A connection carries one exchange at a time. It returns to the pool after both bodies are complete, unless
+//! an authentication scheme has bound it to one client.
 //!
-//! A request is retried only if it cannot take effect twice: it was never sent, or it is idempotent, has no body, and
-//! the idle connection it was written to had been closed.
+//! A request is retried only if it cannot take effect twice: it was never sent, or it is idempotent, has no
+//! body, and the idle connection it was written to had been closed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,13 +39,14 @@ const MAX_IDLE: usize = 256;
 /// Longest time that a connection stays idle; most servers close it after 60 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Idle time up to which a connection is assumed to be open, so that no copy of the request is kept for a retry.
+/// Idle time up to which a connection is assumed to be open, so that no copy of the request is kept for a
+/// retry.
 const ASSUMED_OPEN: Duration = Duration::from_millis(500);
 
 /// Longest time from the end of a response until its connection is ready for the next request.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Timeouts of an upstream.
+/// Timeouts for connecting and for the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamTimeouts {
     /// Time to establish a connection.
@@ -87,7 +89,7 @@ impl UpstreamPool {
         }
     }
 
-    /// Whether name, address and timeouts are equal, so that the connections can be kept.
+    /// Compare name, address and timeouts. If they are equal, a reload keeps the pool and its connections.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
         let key = |upstream: &Self| {
@@ -96,8 +98,8 @@ impl UpstreamPool {
         key(self) == key(other)
     }
 
-    /// Send a request that the policy permits, on one of at most `at_most` connections, and wait for the head of the
-    /// response. The lease belongs to the body of the response; dropping it closes the connection.
+    /// Send a request that the policy permits, on one of at most `at_most` connections, and wait for the head
+    /// of the response. The lease belongs to the body of the response; dropping it closes the connection.
     ///
     /// # Errors
     /// [`ForwardError`] if there is no response.
@@ -296,15 +298,16 @@ pub struct ConnectionLease {
     worker: usize,
     connection: UpstreamConnection,
     upload: Arc<Upload>,
-    /// Whether other clients may use it afterwards.
+    /// True if other clients may use it afterwards.
     reusable: bool,
 }
 
 impl ConnectionLease {
     /// Return the connection to the pool after the end of the response.
     ///
-    /// The connection is closed instead if the upstream responded before it had read the whole request, because the
-    /// start of the next request would be ambiguous. It is also closed if the upstream may have authenticated it.
+    /// The connection is closed instead if the upstream responded before it had read the whole request,
+    /// because the start of the next request would be ambiguous. It is also closed if the upstream may have
+    /// authenticated it.
     pub fn release(self) {
         let Self { upstream, worker, mut connection, upload, reusable } = self;
         if !reusable || !upload.is_finished() || connection.sender.is_closed() {

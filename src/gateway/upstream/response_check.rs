@@ -6,8 +6,8 @@ use hyper::body::Incoming;
 
 use crate::gateway::upstream::error::ForwardError;
 
-/// Whether a field `name` uses a scheme that authenticates the connection instead of the request (RFC 4559, NTLM).
-/// The upstream would attribute later requests on that connection to the same user.
+/// Detect a scheme in fields `name` that authenticates the connection instead of the request (RFC 4559,
+/// NTLM). The upstream would attribute later requests on that connection to the same user.
 pub(super) fn is_connection_bound(headers: &HeaderMap, name: HeaderName) -> bool {
     let values = headers.get_all(name).into_iter();
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|challenge| {

@@ -23,14 +23,14 @@ pub struct Metrics {
     expiries: Mutex<Expiries>,
 }
 
-/// FinishedRequest request.
+/// Outcome of one request, from which its counters are updated.
 #[derive(Debug)]
 pub struct FinishedRequest<'a> {
     /// Role of the client; `None` without a certificate.
     pub role: Option<Role>,
     /// Decision of the policy.
     pub decision: &'static str,
-    /// RuleName that decided.
+    /// Rule that decided.
     pub rule: Option<RuleId>,
     /// Status of the response, if there was one.
     pub status: Option<StatusCode>,
@@ -65,7 +65,8 @@ impl Metrics {
         lock(&self.events).malformed += 1;
     }
 
-    /// Count an accepted handshake. `client` is the identity and expiry of the client certificate, if there is one.
+    /// Count an accepted handshake. `client` is the identity and expiry of the client certificate, if there
+    /// is one.
     pub fn handshake_accepted(&self, resumed: bool, client: Option<(&Identity, OffsetDateTime)>) {
         *lock(&self.events).handshakes.entry(if resumed { "resumed" } else { "full" }).or_default() += 1;
         if let Some((identity, expires)) = client {
@@ -83,14 +84,15 @@ impl Metrics {
         *lock(&self.events).connections_cut.entry(reason).or_default() += 1;
     }
 
-    /// Count a request in flight that a new policy cancelled for `reason`; `delay` is the time since the change was
-    /// noticed.
+    /// Count a request in flight that a new policy cancelled for `reason`; `delay` is the time since the
+    /// change was noticed.
     pub fn request_cut(&self, reason: &'static str, delay: Duration) {
         *lock(&self.events).requests_cut.entry(reason).or_default() += 1;
         self.enforced(reason, delay);
     }
 
-    /// Record the delay from the notice that a client lost access, for `reason`, to the end of its connection or request.
+    /// Record the delay from the notice that a client lost access, for `reason`, to the end of its connection
+    /// or request.
     pub fn enforced(&self, reason: &'static str, delay: Duration) {
         lock(&self.events).delays.entry(reason).or_default().observe(delay);
     }
@@ -187,8 +189,8 @@ pub(crate) struct EventCounts {
 }
 
 impl EventCounts {
-    /// Create counters with the series that alerts depend on already at zero: a series that appears at 1 shows no
-    /// increase.
+    /// Create counters with the series that alerts depend on already at zero: a series that appears at 1
+    /// shows no increase.
     fn at_zero() -> Self {
         let codes = || CutReason::LAPSES.into_iter().map(CutReason::code);
         Self {
