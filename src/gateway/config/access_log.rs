@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::gateway::config::reader::Item;
-use crate::gateway::config::values::{file, in_directory};
+use super::reader::Item;
+use super::values::{file, in_directory};
 
-/// Where a line for each request goes.
+/// Destination of the line that each request is logged with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessLog {
-    /// To a file, at its end.
+    /// Appended to a file.
     File(PathBuf),
-    /// Nowhere.
+    /// Not logged.
     Off,
-    /// To standard output.
+    /// Written to standard output.
     #[default]
     Stdout,
 }

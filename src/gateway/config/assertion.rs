@@ -1,32 +1,32 @@
-//! Whether and how the service behind gets a signed statement about each caller.
+//! Settings of assertions: signed statements about the client, sent to upstreams.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::reader::Item;
+use super::values::{duration_of, with_unit};
 use super::{key, schema};
-use crate::gateway::config::error::ConfigError;
-use crate::gateway::config::values::{duration_of, with_unit};
 use crate::mtls::keys::KeySource;
 
-/// How assertions are made.
+/// Settings of assertions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assertion {
-    /// Who makes them; without it, the trust domain.
+pub struct AssertionSettings {
+    /// Claim `iss`; `None` for the trust domain.
     pub issuer: Option<String>,
-    /// Whom they are for; without it, the upstream's name.
+    /// Claim `aud`; `None` for the name of the upstream.
     pub audience: Option<String>,
-    /// How long one holds.
+    /// Validity of one assertion, 1 s to 10 min.
     pub lifetime: Duration,
-    /// The key that signs; without it, one that is made at the start.
+    /// Signing key; `None` for one that is generated at the start.
     pub key: Option<KeySource>,
 }
 
-impl Assertion {
-    /// The default of [`Assertion::lifetime`].
+impl AssertionSettings {
+    /// Default of [`AssertionSettings::lifetime`].
     pub const LIFETIME: Duration = Duration::from_secs(30);
 
-    /// Longer ones could be used for more than the request that they are for.
+    /// Upper limit: a longer-lived assertion could be reused for other requests.
     const LONGEST: Duration = Duration::from_secs(600);
 
     pub(super) fn read(item: &Item<'_>, base: &Path) -> Option<Self> {
@@ -37,7 +37,7 @@ impl Assertion {
         let key = fields.optional("key");
         let key = key::read(key.as_ref(), &mut fields, base);
         fields.finish();
-        // What was given and could not be read was reported.
+        // Values that could not be read have been reported.
         Some(Self {
             issuer: issuer.flatten(),
             audience: audience.flatten(),
@@ -47,7 +47,7 @@ impl Assertion {
     }
 }
 
-/// Text that says who: what a verifier compares, and nothing that could not be seen in it.
+/// Reads a claim that verifiers compare; without characters that would be invisible in it.
 fn claim(text: &str) -> Result<String, ConfigError> {
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     if visible && (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(ConfigError::Claim) }
@@ -55,7 +55,9 @@ fn claim(text: &str) -> Result<String, ConfigError> {
 
 fn lifetime(text: &str) -> Result<Duration, ConfigError> {
     match duration_of(text) {
-        Ok(lifetime) if (Duration::from_secs(1)..=Assertion::LONGEST).contains(&lifetime) => Ok(lifetime),
+        Ok(lifetime) if (Duration::from_secs(1)..=AssertionSettings::LONGEST).contains(&lifetime) => {
+            Ok(lifetime)
+        }
         _ => Err(ConfigError::AssertionLifetime),
     }
 }

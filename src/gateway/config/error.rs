@@ -1,6 +1,6 @@
-//! Problems of the configuration.
+//! Errors of values in the configuration.
 
-/// The rules of the configuration that are not another module's.
+/// Value that violates a rule of the configuration itself, not of another module's type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConfigError {
     #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
@@ -8,7 +8,7 @@ pub(super) enum ConfigError {
     #[error("must be from 1s to 10m")]
     AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
-    CallerIdentity { given: String },
+    IdentityForm { given: String },
     #[error("1 to 255 visible ASCII characters were expected")]
     Claim,
     #[error("`{given}`: either `optional` or `required` was expected")]

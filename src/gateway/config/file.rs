@@ -1,4 +1,4 @@
-//! Configuration as a whole.
+//! The whole configuration, and the file that it is read from.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -6,101 +6,101 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::access_log::{AccessLog, access_log};
-use super::assertion::Assertion;
+use super::assertion::AssertionSettings;
+use super::error::ConfigError;
 use super::identity::{IdentityFiles, identity};
 use super::limits::{self, Limits};
-use super::shadow::Shadow;
-use super::trust::{Resumption, Trust};
-use super::upstream::{Upstream, upstream};
-use super::{listen, reader, routes, schema, shadow};
+use super::reader::{self, Item, KeyFiles, Problems};
+use super::routes::{self, RouteContext};
+use super::shadow::{self, ShadowPolicy};
+use super::trust::{Resumption, TrustSettings};
+use super::upstream::{UpstreamSettings, upstream};
+use super::values::{file, in_directory};
+use super::{listen, schema};
 use crate::files::{self, FileError};
-use crate::gateway::config::error::ConfigError;
-use crate::gateway::config::reader::{Item, KeyFiles, Problems};
-use crate::gateway::config::routes::Ground;
-use crate::gateway::config::values::{file, in_directory};
 use crate::gateway::policy::{Caller, Policy, Route};
 use crate::identity::TrustDomain;
 use crate::mtls::keys::KeySource;
 use crate::mtls::{ClientCertificate, Listener};
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
-/// As many as the machine has processors, unless the configuration says otherwise.
+/// Number of worker threads: as configured, or one for each processor.
 pub fn workers(config: &Config) -> usize {
     config.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
-/// Everything a gateway is told when it starts or reloads.
+/// Configuration of a gateway, complete and valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file that it was read from, to be read again on a reload.
+    /// File that it was read from, and that a reload reads again.
     pub path: Option<PathBuf>,
-    /// The files that are loaded with it.
+    /// Files that are loaded with it.
     pub(super) loaded: Vec<PathBuf>,
-    /// Where to listen; at least one address, none twice.
+    /// Listeners: at least one, each with another address.
     pub listen: Vec<Listener>,
-    /// The gateway's own certificate and key.
+    /// Certificate and key of the gateway.
     pub identity: IdentityFiles,
-    /// Whom to believe.
-    pub trust: Trust,
-    /// The cluster; without it, that of the gateway's own certificate.
+    /// Trust anchors and revocation checking.
+    pub trust: TrustSettings,
+    /// Trust domain of every client; `None` for that of the gateway's certificate.
     pub trust_domain: Option<TrustDomain>,
-    /// Whether sessions may be resumed.
+    /// Resumption of TLS sessions.
     pub resumption: Resumption,
-    /// Who may push CRLs and ask for the gateway's status; with nobody listed, nobody.
+    /// Identities that may push CRLs and read the status. An empty list permits none.
     pub operators: Vec<Caller>,
-    /// Where pushed CRLs are kept, and which were the newest.
+    /// Directory for pushed CRLs and the numbers of the newest CRLs.
     pub state_directory: Option<PathBuf>,
-    /// The services behind; an [`UpstreamId`](super::policy::UpstreamId) is a position here.
-    pub upstreams: Vec<Upstream>,
-    /// Who may make which call.
+    /// Upstreams; an [`UpstreamId`](crate::gateway::policy::UpstreamId) is an index into this list.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// Policy in force.
     pub policy: Policy,
-    /// A policy that is asked too, and not last_command.
-    pub shadow: Option<Shadow>,
-    /// How much of anything.
+    /// Second policy, which is evaluated and logged only.
+    pub shadow: Option<ShadowPolicy>,
+    /// Limits and timeouts.
     pub limits: Limits,
-    /// What the services behind are told in a form that they can verify; without it, nothing is signed.
-    pub assertion: Option<Assertion>,
-    /// Where a line for each request goes.
+    /// Assertions to upstreams; `None` to send none.
+    pub assertion: Option<AssertionSettings>,
+    /// Destination of the access log.
     pub access_log: AccessLog,
-    /// Where metrics are fetched; without it, nowhere.
+    /// Address of the metrics listener, if any.
     pub metrics: Option<SocketAddr>,
-    /// The socket of `cluster-gateway status` and its like; without it, there is none.
+    /// Path of the admin socket of `cluster-gateway status` and others, if any.
     pub admin: Option<PathBuf>,
-    /// How many threads serve; without it, one for each processor.
+    /// Number of worker threads; `None` for one per processor.
     pub threads: Option<NonZeroUsize>,
 }
 
 impl Config {
-    /// Reads the configuration in a file.
+    /// Loads the configuration from a file that only its owner can write.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
     pub fn load(path: &Path) -> Result<Self, Vec<YamlProblem>> {
         let unreadable = |error| {
-            let words = reader::Chain(&error).to_string();
-            vec![YamlProblem::new(&path.display().to_string(), None, &words)]
+            let text = reader::Chain(&error).to_string();
+            vec![YamlProblem::new(&path.display().to_string(), None, &text)]
         };
         Self::of_file(path, &Self::read_guarded(path).map_err(unreadable)?)
     }
 
-    /// What is in the file of a configuration that is to be in force.
+    /// Reads a configuration file that is to take effect: it must be protected against writing by other users.
     ///
     /// # Errors
-    /// As [`Config::read`], or anybody may change it.
+    /// As [`Config::read`], and [`FileError`] if another user can write the file.
     pub fn read_guarded(path: &Path) -> Result<Vec<u8>, FileError> {
         files::check_write_protected(path)?;
         Self::read(path)
     }
 
-    /// What is in the file of a configuration.
+    /// Reads the bytes of a configuration file, at most 64 KiB.
     ///
     /// # Errors
-    /// [`FileError`] when it cannot be read, which is no problem of what is in it.
+    /// [`FileError`] if the file cannot be read; its content is not checked.
     pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
         files::read(path, LIMIT)
     }
 
-    /// Reads the configuration that was in the file.
+    /// Parses the `bytes` of the configuration file at `path`.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -108,13 +108,13 @@ impl Config {
         Self::of_file_with(path, bytes, KeyFiles::Checked)
     }
 
-    /// Reads the configuration that was in the file for whoever only asks: the private keys that it names
-    /// need not be there.
+    /// Parses the `bytes` of the configuration file at `path` for offline commands: its private keys may be
+    /// missing.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
-    pub fn of_file_to_ask(path: &Path, bytes: &[u8]) -> Result<Self, Vec<YamlProblem>> {
-        Self::of_file_with(path, bytes, KeyFiles::Left)
+    pub fn of_file_offline(path: &Path, bytes: &[u8]) -> Result<Self, Vec<YamlProblem>> {
+        Self::of_file_with(path, bytes, KeyFiles::Unchecked)
     }
 
     fn of_file_with(path: &Path, bytes: &[u8], keys: KeyFiles) -> Result<Self, Vec<YamlProblem>> {
@@ -122,10 +122,10 @@ impl Config {
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
-    /// The `admin` socket that the file at `path` names, whatever is wrong with the rest of it.
+    /// Path of the `admin` socket in the file at `path`, even if the rest of the file is invalid.
     ///
     /// # Errors
-    /// The file cannot be read, or what it says under `admin` is no path.
+    /// The [`YamlProblem`]s, if the file is not YAML or `admin` is not a path.
     pub fn admin_of(path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Vec<YamlProblem>> {
         let file = path.display().to_string();
         let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<YamlProblem>> {
@@ -137,7 +137,7 @@ impl Config {
             named.map(|text| Some(files::parent(path).join(text))).ok_or_else(|| problems.into_sorted())
         };
         admin(bytes).or_else(|whole| {
-            // Where it is no YAML, its line may be: nothing nests there.
+            // The file is not YAML, but its top-level line `admin:` may be.
             let text = String::from_utf8_lossy(bytes);
             let lines: Vec<_> = text.lines().filter(|line| line.starts_with("admin:")).collect();
             match lines.as_slice() {
@@ -147,16 +147,16 @@ impl Config {
         })
     }
 
-    /// The files whose change is a reason to load everything again: its own, and those it names. None
-    /// where it was not read from a file, since then nothing can be loaded again.
+    /// Files whose change leads to a reload: the configuration file and those that it names. Empty if the
+    /// configuration was not read from a file, because it cannot be reloaded then.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let Self { path, loaded, .. } = self;
         path.iter().flat_map(|path| std::iter::once(path).chain(loaded)).cloned().collect()
     }
 
-    /// The same of the configuration in the file at `path`, as it is now and whatever is wrong with it: what
-    /// it names may come yet.
+    /// Files as in [`Config::files`], for the file at `path` as it is now, even if it is invalid. Files that it
+    /// names need not exist yet.
     #[must_use]
     pub fn files_of(path: &Path) -> Vec<PathBuf> {
         let mut files = vec![path.to_owned()];
@@ -164,21 +164,20 @@ impl Config {
             && let Ok(document) = Document::parse(&path.display().to_string(), &bytes)
             && let Ok(value) = document.deserialize()
         {
-            let problems = Problems::of(KeyFiles::Left);
+            let problems = Problems::of(KeyFiles::Unchecked);
             let _ = read(&Item::new(&value, document.root(), &problems), files::parent(path));
             files.extend(problems.loaded_files());
         }
         files
     }
 
-    /// The private keys that it names.
+    /// Private key files in the configuration.
     pub fn keys(&self) -> impl Iterator<Item = &KeySource> {
         let assertion = self.assertion.iter().filter_map(|assertion| assertion.key.as_ref());
         std::iter::once(&self.identity.key).chain(assertion)
     }
 
-    /// Reads a configuration from `bytes`, which messages call `file`; `base` is what its relative paths
-    /// are relative to.
+    /// Parses a configuration. Problems name the source `file`; relative paths are relative to `base`.
     ///
     /// # Errors
     /// Every [`YamlProblem`], in the order of the file.
@@ -201,14 +200,14 @@ impl Config {
     }
 }
 
-/// Reads all of it; what is missing from the result was reported.
+/// Reads all keys. Values that are missing from the result have been reported.
 fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let mut fields = root.fields(&schema::ROOT)?;
     let listen_item = fields.required("listen");
     let listen = listen_item.as_ref().map(listen::listeners).unwrap_or_default();
     let identity = fields.required("identity").and_then(|item| identity(&item, base));
     let disabled = fields.optional("revocation");
-    let trust = fields.required("trust").and_then(|item| Trust::read(&item, disabled.as_ref(), base));
+    let trust = fields.required("trust").and_then(|item| TrustSettings::read(&item, disabled.as_ref(), base));
     let trust_domain = fields.optional("trust_domain").and_then(|item| item.read(str::parse));
     let resumption = match fields.optional("resumption") {
         Some(item) => Resumption::read(&item),
@@ -219,12 +218,12 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     if let (Some(item), None) = (&operators, &state_directory) {
         item.report(ConfigError::NoStateDirectory);
     }
-    // Whoever can write there says what has been revoked.
+    // Write access to the state directory is control over revocation.
     let state_directory = state_directory.and_then(|item| {
         file(&item, base, |path| match item.key_files() {
             KeyFiles::Checked => files::check_unshared_directory(path),
-            // Whoever only asks may be another user than the gateway's.
-            KeyFiles::Left => files::check_directory(path),
+            // Offline commands may run as another user than the gateway.
+            KeyFiles::Unchecked => files::check_directory(path),
         })
     });
     let operators = operators.and_then(|item| item.list()).into_iter().flatten();
@@ -232,16 +231,17 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let services = fields.required("upstreams").map(|item| item.named());
     let upstreams = services.iter().flatten().map(upstream).collect::<Vec<_>>();
     let groups = fields.optional("groups");
-    let open = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
-    let ground = Ground::new(services.as_deref().unwrap_or_default(), listen.iter().any(open));
-    let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &ground));
+    let accepts_anyone = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
+    let context =
+        RouteContext::new(services.as_deref().unwrap_or_default(), listen.iter().any(accepts_anyone));
+    let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &context));
     let shadow = match fields.optional("policy") {
-        Some(item) => shadow::read(&item, base, &ground).map(Some),
+        Some(item) => shadow::read(&item, base, &context).map(Some),
         None => Some(None),
     };
-    ground.report_unused();
+    context.report_unused();
     if let (Some(item), Some(policy)) = (&listen_item, &policy)
-        && listen.iter().any(open)
+        && listen.iter().any(accepts_anyone)
         && !policy.routes().any(Route::is_for_anyone)
     {
         item.report(ConfigError::NothingForAnyone);
@@ -251,7 +251,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         Some(item) => access_log(&item, base),
         None => Some(AccessLog::default()),
     };
-    let assertion = fields.optional("assertion").and_then(|item| Assertion::read(&item, base));
+    let assertion = fields.optional("assertion").and_then(|item| AssertionSettings::read(&item, base));
     let metrics_item = fields.optional("metrics");
     let metrics = metrics_item.as_ref().and_then(|item| item.read(listen::address));
     if let (Some(item), Some(metrics)) = (&metrics_item, metrics)

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::reader::Item;
+use super::values::guarded;
 use super::{key, schema};
-use crate::gateway::config::reader::Item;
-use crate::gateway::config::values::guarded;
 use crate::mtls::keys::KeySource;
 
-/// The files of a certificate and its key.
+/// Files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityFiles {
-    /// The certificate, its issuers after it if there are any.
+    /// Certificate, followed by its issuers, if any.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// Private key of the certificate.
     pub key: KeySource,
 }
 

@@ -1,7 +1,7 @@
-//! From `trust.issuers` to the roles that each issuer may vouch for.
+//! Roles that each issuer may vouch for, from `trust.issuers`.
 
+use super::error::ConfigError;
 use super::reader::Item;
-use crate::gateway::config::error::ConfigError;
 use crate::identity::Role;
 use crate::mtls::IssuerRoles;
 use crate::x509::KeyIdentifier;

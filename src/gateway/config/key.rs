@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::reader::{Fields, Item, KeyFiles};
+use super::values::{duration_of, loaded, with_unit};
 use crate::files;
-use crate::gateway::config::error::ConfigError;
-use crate::gateway::config::values::{duration_of, loaded, with_unit};
 use crate::keys::CredentialsFile;
 use crate::mtls::keys::KeySource;
 
-/// Read `key` and the fields beside it. `None` without a key, or after a reported problem.
+/// Reads `key` and the fields beside it. `None` without a key, or after a reported problem.
 pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<KeySource> {
     let private = |item: &Item<'_>| {
         loaded(item, base, |path| match item.key_files() {
             KeyFiles::Checked => files::read_private(path).map(drop),
-            KeyFiles::Left => Ok(()),
+            KeyFiles::Unchecked => Ok(()),
         })
     };
     let kms = fields.optional("kms");

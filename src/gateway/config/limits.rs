@@ -1,4 +1,4 @@
-//! How much of anything one gateway, one caller or one request may take.
+//! Limits and timeouts of the gateway, of each identity, address and upstream, and of each request.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use super::reader::Item;
 use super::schema;
 use super::values::duration;
 
-/// The limits; each has a default that is safe on a small machine.
+/// Limits and timeouts. The defaults are safe on a small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections, those in their handshake included.
+    /// Open connections, handshakes included.
     pub connections: usize,
     /// Open connections of one identity.
     pub connections_per_identity: usize,
-    /// Requests of one identity that may be under way to the services behind, on all of its connections.
+    /// Requests of one identity in flight to upstreams, over all of its connections.
     pub requests_per_identity: usize,
-    /// Connections to one service behind, those that wait for their next request included.
+    /// Connections to one upstream, idle ones included.
     pub connections_per_upstream: usize,
-    /// Open connections of one address (IPv6: of one /64), those in their handshake included.
+    /// Open connections of one address (IPv6: of one /64), handshakes included.
     pub connections_per_address: usize,
-    /// Handshakes of one address that may be under way.
+    /// Handshakes of one address in progress.
     pub handshakes_per_address: usize,
-    /// Handshakes of one address that may let nobody in within a minute.
+    /// Failed handshakes of one address within a minute.
     pub failed_handshakes_per_address: usize,
     /// From accepting a connection to the end of its handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its header.
     pub header_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// Longest time of a connection without a request.
     pub idle_timeout: Duration,
-    /// How long a response may stand still, whether for the caller or for the upstream.
+    /// Longest time of a response without progress, of client or upstream.
     pub stall_timeout: Duration,
-    /// How long nothing may pass through the tunnel that a connection became.
+    /// Longest time of a WebSocket without traffic.
     pub tunnel_timeout: Duration,
-    /// How long requests may go on after the gateway was told to stop.
+    /// Time for requests in flight after SIGTERM.
     pub drain_timeout: Duration,
     /// Bytes of a request's header.
     pub header_bytes: usize,
@@ -65,10 +65,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Less than what hyper needs to read a request line, or more than a header can sensibly be.
+    /// Bounds: hyper needs the lower one to read a request line; no sensible header exceeds the upper one.
     const HEADER_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
 
-    /// The limits that are given, the defaults elsewhere.
+    /// Reads the given limits; the others keep their defaults.
     pub(super) fn read(item: &Item<'_>) -> Self {
         let mut limits = Self::default();
         let Some(mut fields) = item.fields(&schema::LIMITS) else { return limits };
@@ -113,7 +113,7 @@ fn set<T>(limit: &mut T, given: Option<T>) {
     }
 }
 
-/// A number of things, at least one.
+/// Reads a count, 1 to 1000000.
 pub(super) fn count(item: &Item<'_>) -> Option<usize> {
     match usize::try_from(item.number()?) {
         Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
@@ -124,7 +124,7 @@ pub(super) fn count(item: &Item<'_>) -> Option<usize> {
     }
 }
 
-/// A number of bytes: `64KiB`, `10MiB`.
+/// Reads a size in bytes, such as `64KiB` or `10MiB`.
 fn size(item: &Item<'_>) -> Option<u64> {
     if let Some(given) = item.bare_number() {
         item.report(ConfigError::Size { given: given.to_string() });

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
+use super::error::ConfigError;
 use super::reader::Item;
 use super::schema;
-use crate::gateway::config::error::ConfigError;
 use crate::mtls::{ClientCertificate, IdentityForm, Listener};
 
-/// All listeners that `item` lists: each an address, or a mapping of more than that.
+/// Reads all listeners, each an address or a mapping.
 pub(super) fn listeners(item: &Item<'_>) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     let items = item.one_or_more();
@@ -51,7 +51,7 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
     })
 }
 
-/// Whether not both can be listened on: one port, of one address or of every address of its family.
+/// Returns true if the addresses cannot both be bound: one port, of one address or of every address of its family.
 pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
@@ -78,7 +78,7 @@ fn identity_form(
         Some(form) => form.read(|text| match text {
             "flocker" => Ok(true),
             "spiffe" => Ok(false),
-            _ => Err(ConfigError::CallerIdentity { given: text.to_owned() }),
+            _ => Err(ConfigError::IdentityForm { given: text.to_owned() }),
         })?,
         None => false,
     };

@@ -1,6 +1,6 @@
-//! Configuration of the gateway: YAML in, and a valid [`Config`] or every problem with its line out.
+//! Configuration of the gateway: from YAML to a valid [`Config`], or to all problems with their lines.
 //!
-//! An unknown key is a problem, and so is a setting without effect: a route that no request reaches, an upstream or
+//! Unknown keys are problems, and so are settings without effect: a route that no request reaches, an upstream or
 //! group that no route uses. Relative paths are relative to the file. The contents of certificates, keys and bundles
 //! are checked when a state is loaded, not here.
 
@@ -22,13 +22,13 @@ mod upstream;
 mod values;
 
 pub use access_log::AccessLog;
-pub use assertion::Assertion;
+pub use assertion::AssertionSettings;
 pub use file::{Config, workers};
 pub use identity::IdentityFiles;
 pub use limits::Limits;
-pub use shadow::Shadow;
-pub use trust::{Resumption, Revocation, Trust};
-pub use upstream::Upstream;
+pub use shadow::ShadowPolicy;
+pub use trust::{Resumption, Revocation, TrustSettings};
+pub use upstream::UpstreamSettings;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Taking values out of a YAML document with every mistake told, not the first alone.
+//! Reader of values from a YAML document. It reports every problem, not only the first one.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -11,7 +11,7 @@ use crate::file_schema::MappingSchema;
 use crate::files::{self, FileError};
 use crate::yaml::{Place, YamlProblem};
 
-/// What was found so far: what is wrong, and which files are named to be loaded.
+/// Findings of a reader: problems, and files that are to be loaded.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     own: RefCell<Vec<YamlProblem>>,
@@ -20,37 +20,38 @@ pub(super) struct Problems {
     loaded_files: RefCell<Vec<PathBuf>>,
 }
 
-/// Whether private keys, and what opens them, have to be there as they should.
+/// Checks of private key files and of the files that open them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum KeyFiles {
+    /// Files must exist with safe permissions.
     #[default]
     Checked,
-    Left,
+    /// Files may be missing: an offline command may run elsewhere or as another user.
+    Unchecked,
 }
 
 impl KeyFiles {
-    /// Whether a file may say whom to believe; whoever only asks may be another user than the gateway's,
-    /// and elsewhere.
+    /// Checks a file that determines trust. For offline commands it must only be readable.
     pub(super) fn check(self, path: &Path) -> Result<(), FileError> {
         match self {
             Self::Checked => files::check_write_protected(path),
-            Self::Left => files::check_readable(path),
+            Self::Unchecked => files::check_readable(path),
         }
     }
 }
 
 impl Problems {
-    /// None yet.
+    /// No problems yet.
     pub(super) fn of(key_files: KeyFiles) -> Self {
         Self { key_files, ..Self::default() }
     }
 
-    /// The files to load that were named, whether they are there or not.
+    /// Files to load, including missing ones.
     pub(super) fn loaded_files(&self) -> Vec<PathBuf> {
         self.loaded_files.borrow().clone()
     }
 
-    /// All of them, in the order of the file; those of the files that it names come last.
+    /// All problems, in the order of the file. Problems of files that it names come last.
     pub(super) fn into_sorted(self) -> Vec<YamlProblem> {
         let mut problems = self.own.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -59,7 +60,7 @@ impl Problems {
     }
 }
 
-/// A value and where it stands. Every way to read it reports what is wrong and gives `None` or nothing.
+/// Value with its place in the document. Readers report a problem and return `None` or an empty result.
 #[derive(Clone, Debug)]
 pub(super) struct Item<'a> {
     value: &'a Value,
@@ -72,79 +73,79 @@ impl<'a> Item<'a> {
         Self { value, place, problems }
     }
 
-    /// Reports that something is wrong with it.
+    /// Reports a problem at the place of the value.
     pub(super) fn report(&self, message: impl fmt::Display) {
         self.problems.own.borrow_mut().push(self.place.problem(message));
     }
 
-    /// Whether private keys have to be there.
+    /// Checks of key files that apply to the document.
     pub(super) fn key_files(&self) -> KeyFiles {
         self.problems.key_files
     }
 
-    /// Notes that it names a file to load.
+    /// Records a file to load.
     pub(super) fn names_loaded(&self, path: &Path) {
         self.problems.loaded_files.borrow_mut().push(path.to_owned());
     }
 
-    /// Reports what is wrong in the file that it names.
+    /// Reports problems in a file that the value names.
     pub(super) fn report_of_file(&self, mut problems: Vec<YamlProblem>) {
         self.problems.of_named_files.borrow_mut().append(&mut problems);
     }
 
-    /// The line it is on.
+    /// Line of the value, from 1.
     pub(super) fn line(&self) -> usize {
         self.place.line().unwrap_or(1)
     }
 
-    /// Whether it is text.
+    /// Returns true for text.
     pub(super) fn is_text(&self) -> bool {
         self.value.is_string()
     }
 
-    /// Whether it is a list.
+    /// Returns true for a list.
     pub(super) fn is_list(&self) -> bool {
         self.value.is_sequence()
     }
 
-    /// Whether it is a mapping.
+    /// Returns true for a mapping.
     pub(super) fn is_mapping(&self) -> bool {
         self.value.is_mapping()
     }
 
-    /// It as text.
+    /// Value as text.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.as_str().or_else(|| self.is_not("text"))
     }
 
-    /// It as text that `parse` understands.
+    /// Value as text, parsed by `parse`.
     pub(super) fn read<T, E: Error>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         parse(self.text()?).map_err(|error| self.report(Chain(&error))).ok()
     }
 
-    /// It as a whole number.
+    /// Value as a whole number.
     pub(super) fn number(&self) -> Option<u64> {
         self.value.as_u64().or_else(|| self.is_not("a whole number"))
     }
 
-    /// It as a whole number, if that is what it is.
+    /// Value as a whole number; reports nothing for other values.
     pub(super) fn bare_number(&self) -> Option<u64> {
         self.value.as_u64()
     }
 
-    /// Its elements, as a list.
+    /// Elements of a list.
     pub(super) fn list(&self) -> Option<Vec<Self>> {
         let list = self.value.as_sequence().or_else(|| self.is_not("a list"))?;
         Some(list.iter().enumerate().map(|(index, value)| self.part(value, index)).collect())
     }
 
-    /// Its elements as a list, or itself.
+    /// Elements of a list, or the value itself if it is not a list.
     pub(super) fn one_or_more(&self) -> Vec<Self> {
         let list = if self.is_list() { self.list() } else { None };
         list.unwrap_or_else(|| vec![self.clone()])
     }
 
-    /// What it says under names that are not ours to choose.
+    /// Entries of a mapping with free names.
     pub(super) fn named(&self) -> Vec<(&'a str, Self)> {
         let Some(mapping) = self.mapping() else { return Vec::new() };
         let named = |(key, value): (&'a Value, &'a Value)| {
@@ -154,7 +155,7 @@ impl<'a> Item<'a> {
         mapping.iter().filter_map(named).collect()
     }
 
-    /// What it says under the keys of a table.
+    /// Fields of a mapping with the keys of `schema`.
     pub(super) fn fields(&self, schema: &'static MappingSchema) -> Option<Fields<'a>> {
         let mapping = self.mapping()?;
         Some(Fields { item: self.clone(), mapping, schema, asked: Vec::new(), misplaced: None })
@@ -183,7 +184,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A mapping whose keys are those of a table.
+/// Mapping with the keys of a schema.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
     item: Item<'a>,
@@ -194,20 +195,20 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// What is under `key`, if anything.
+    /// Value of `key`, if present.
     pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
-        debug_assert!(self.schema.has(key), "{}: no such key in the table: {key}", self.schema.path);
+        debug_assert!(self.schema.has(key), "{}: no such key in the schema: {key}", self.schema.path);
         self.asked.push(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
-    /// What is under `key`, which is elsewhere; whoever asks says so.
+    /// Value of a `key` that belongs elsewhere. The reader of this mapping reports it.
     pub(super) fn misplaced(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.misplaced = Some(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
-    /// What is under `key`.
+    /// Value of `key`. Reports a missing key.
     pub(super) fn required(&mut self, key: &'static str) -> Option<Item<'a>> {
         let item = self.optional(key);
         if item.is_none() {
@@ -216,7 +217,7 @@ impl<'a> Fields<'a> {
         item
     }
 
-    /// Reports every key that is not in the table, all of which was read.
+    /// Reports every unknown key, after all keys of the schema were read.
     pub(super) fn finish(self) {
         for key in self.schema.keys {
             let was_read = self.asked.contains(&key.name);
@@ -225,7 +226,7 @@ impl<'a> Fields<'a> {
         self.report_unknown();
     }
 
-    /// The same where the rest of the table is another reader's.
+    /// Reports every unknown key, while other keys of the schema may remain unread.
     pub(super) fn report_unknown(&self) {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();
@@ -237,7 +238,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// An error with its causes, on one line.
+/// Error with its causes, on one line.
 pub(super) struct Chain<'a>(pub(super) &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {

@@ -1,25 +1,25 @@
-//! From the `groups` and `routes` of the configuration to a policy.
+//! Policy from the `groups` and `routes` of the configuration.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::error::ConfigError;
 use super::reader::Item;
 use super::schema;
-use crate::gateway::config::error::ConfigError;
 use crate::gateway::policy::{
     Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Requirement, Route, RuleId, Template,
     UpstreamId, Variable,
 };
 use crate::identity::{Name, Role};
 
-/// What the routes of any policy of one configuration rest on.
-pub(super) struct Ground<'a> {
+/// Parts of a configuration that the routes of its policies refer to.
+pub(super) struct RouteContext<'a> {
     upstreams: Vec<Declared<'a, ()>>,
-    /// Whether a listener lets callers without a certificate in.
+    /// True if a listener accepts clients without a certificate.
     anyone: bool,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> RouteContext<'a> {
     pub(super) fn new(upstreams: &[(&'a str, Item<'a>)], anyone: bool) -> Self {
         Self { upstreams: upstreams.iter().cloned().map(Declared::upstream).collect(), anyone }
     }
@@ -30,17 +30,21 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// Compiles a policy; groups that no route uses are problems too.
-pub(super) fn read(routes: &Item<'_>, groups: Option<&Item<'_>>, ground: &Ground<'_>) -> Option<Policy> {
+/// Compiles a policy. Groups that no route uses are problems, too.
+pub(super) fn read(
+    routes: &Item<'_>,
+    groups: Option<&Item<'_>>,
+    context: &RouteContext<'_>,
+) -> Option<Policy> {
     let groups: Vec<_> = groups.map(Item::named).into_iter().flatten().map(Declared::group).collect();
     let items = routes.list()?;
     if items.is_empty() {
         routes.report(ConfigError::NoRoutes);
     }
-    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, ground));
+    let compiled = items.iter().enumerate().map(|(index, item)| route(item, index, &groups, context));
     let compiled: Vec<Option<Route>> = compiled.collect();
     groups.iter().for_each(Declared::report_unused);
-    // Rules are judged against each other even when one of them could not be read.
+    // Routes are compared with each other even if some could not be read.
     let whole = compiled.iter().all(Option::is_some);
     match Policy::compile(compiled.into_iter().flatten()) {
         Ok(policy) => whole.then_some(policy),
@@ -53,7 +57,7 @@ pub(super) fn read(routes: &Item<'_>, groups: Option<&Item<'_>>, ground: &Ground
     }
 }
 
-/// Something that routes refer to by name.
+/// Upstream or group that routes refer to by name.
 struct Declared<'a, T> {
     name: &'a str,
     value: T,
@@ -84,7 +88,7 @@ impl<T> Declared<'_, T> {
     }
 }
 
-/// The one that `item` names, which is thereby used.
+/// Finds the declaration that `item` names, and marks it as used.
 fn find<'d, T>(
     declared: &'d [Declared<'_, T>],
     what: &'static str,
@@ -104,7 +108,7 @@ fn route(
     item: &Item<'_>,
     index: usize,
     groups: &[Declared<'_, Arc<Group>>],
-    ground: &Ground<'_>,
+    context: &RouteContext<'_>,
 ) -> Option<Route> {
     let mut fields = item.fields(&schema::ROUTE)?;
     let path = fields.required("path").and_then(|item| item.read(str::parse::<Template>));
@@ -116,10 +120,10 @@ fn route(
     let allowed = fields.required("allow").and_then(|item| {
         let entries = item.list()?;
         let allowed: Vec<_> =
-            entries.iter().map(|item| allow(item, path.as_ref(), groups, ground.anyone)).collect();
+            entries.iter().map(|item| allow(item, path.as_ref(), groups, context.anyone)).collect();
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
-    let upstream = fields.required("upstream").and_then(|item| find(&ground.upstreams, "upstream", &item));
+    let upstream = fields.required("upstream").and_then(|item| find(&context.upstreams, "upstream", &item));
     let websocket = match fields.optional("upgrade") {
         Some(item) => item.read(websocket),
         None => Some(false),
@@ -136,7 +140,7 @@ fn route(
     })
 }
 
-/// The one protocol that a connection may change to: in others, requests could be hidden.
+/// Reads `upgrade`. Only WebSocket is possible: other protocols could hide requests.
 fn websocket(text: &str) -> Result<bool, ConfigError> {
     match text {
         "websocket" => Ok(true),
@@ -172,7 +176,7 @@ fn method(text: &str) -> Result<Methods, ConfigError> {
     }
 }
 
-/// Conditions by the names of their parameters: `absent`, `present`, or a list of values.
+/// Reads conditions by parameter: `absent`, `present`, or a list of values.
 fn query(item: &Item<'_>) -> Option<QueryRule> {
     let mut rule = QueryRule::default();
     let mut whole = true;
@@ -237,7 +241,7 @@ fn allow(
     }
 }
 
-/// A caller who is named outside of any route.
+/// Reads a caller outside of a route, so that no path variable can be its name.
 pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     let mut fields = item.fields(&schema::CALLER)?;
     let (role, name) = (fields.required("role"), fields.optional("name"));
@@ -245,7 +249,7 @@ pub(super) fn member(item: &Item<'_>) -> Option<Caller> {
     caller(&role?, name.as_ref(), |_| Some(Err(ConfigError::VariableInGroup)))
 }
 
-/// `bind` finds a variable; nothing where the path, and thereby what it binds, could not be read.
+/// Reads a caller. `bind` finds a path variable; it returns `None` if the path could not be read.
 fn caller(
     role: &Item<'_>,
     name: Option<&Item<'_>>,

@@ -118,7 +118,7 @@ pub(super) static LISTENER: MappingSchema = MappingSchema {
             "client_certificate",
             "required or optional",
             "required",
-            "Whether a client must present a certificate; one without reaches routes for anyone only.",
+            "Client certificates; a client without one reaches only routes for anyone.",
         ),
         KeySchema::with_default("identity", "spiffe or flocker", "spiffe", "Form of the client's identity."),
         KeySchema::optional(

@@ -1,18 +1,19 @@
-//! A policy in a file of its own: the `routes` and `groups` that are tried beside those in force. It may be a
-//! whole configuration, such as the one that is to come; the rest of it is not looked at.
+//! Shadow policy: `routes` and `groups` in a file of their own, evaluated beside those in force.
+//!
+//! The file may be a whole configuration, such as the next one. Its other keys are ignored.
 
 use std::path::{Path, PathBuf};
 
 use super::reader::{Item, Problems};
-use super::routes::{self, Ground};
+use super::routes::{self, RouteContext};
 use super::schema;
+use super::values::loaded;
 use crate::files;
-use crate::gateway::config::values::loaded;
 use crate::gateway::policy::Policy;
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
-/// Reads the file that `policy.shadow` names; its problems are told with its own lines.
-pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<Shadow> {
+/// Reads the file that `policy.shadow` names. Its problems are reported with the lines of that file.
+pub(super) fn read(item: &Item<'_>, base: &Path, context: &RouteContext<'_>) -> Option<ShadowPolicy> {
     let mut fields = item.fields(&schema::SHADOW)?;
     let shadow = fields.required("shadow");
     fields.finish();
@@ -23,8 +24,8 @@ pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<
         files::read(path, LIMIT).map(|read| bytes = read)
     };
     let path = loaded(&shadow, base, read)?;
-    match policy(&path.display().to_string(), &bytes, ground) {
-        Ok(policy) => Some(Shadow { path, policy }),
+    match policy(&path.display().to_string(), &bytes, context) {
+        Ok(policy) => Some(ShadowPolicy { path, policy }),
         Err(problems) => {
             shadow.report_of_file(problems);
             None
@@ -32,7 +33,7 @@ pub(super) fn read(item: &Item<'_>, base: &Path, ground: &Ground<'_>) -> Option<
     }
 }
 
-fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<YamlProblem>> {
+fn policy(file: &str, bytes: &[u8], context: &RouteContext<'_>) -> Result<Policy, Vec<YamlProblem>> {
     let alone = |problem| vec![problem];
     let document = Document::parse(file, bytes).map_err(alone)?;
     let value = document.deserialize().map_err(alone)?;
@@ -40,7 +41,7 @@ fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Y
     let root = Item::new(&value, document.root(), &problems);
     let policy = root.fields(&schema::ROOT).and_then(|mut fields| {
         let groups = fields.optional("groups");
-        let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), ground));
+        let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), context));
         fields.report_unknown();
         policy
     });
@@ -48,11 +49,11 @@ fn policy(file: &str, bytes: &[u8], ground: &Ground<'_>) -> Result<Policy, Vec<Y
     policy.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// A policy that is tried beside the one in force.
+/// Policy that is evaluated and logged, but not enforced.
 #[derive(Clone, Debug)]
-pub struct Shadow {
-    /// The file of its routes and groups.
+pub struct ShadowPolicy {
+    /// File with its routes and groups.
     pub path: PathBuf,
-    /// The policy itself.
+    /// Compiled routes.
     pub policy: Policy,
 }

@@ -1,4 +1,4 @@
-//! Each mistake with the message and the line that a person sees.
+//! Tests of the configuration: values, defaults, and the text and line of each problem.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +24,7 @@ routes:
   - { path: "/v1/**", methods: [GET, POST], allow: [{ role: api-user }, { role: control-service }], upstream: api }
 "#;
 
-/// A directory with the files that [`TEXT`] names.
+/// Directory with the files that [`TEXT`] names.
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     for name in ["gateway.crt", "gateway.key", "cluster.crt", "cluster.crl", "exposed.key"] {
@@ -44,7 +44,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
     })
 }
 
-/// The example with one place changed.
+/// Parses the example with one place changed.
 fn changed(from: &str, to: &str) -> Result<Config, Vec<String>> {
     assert!(TEXT.contains(from), "{from}");
     parse(&TEXT.replacen(from, to, 1))
@@ -69,7 +69,7 @@ fn the_example_is_read_with_its_defaults() {
     );
     assert_eq!(
         config.upstreams,
-        [Upstream {
+        [UpstreamSettings {
             name: "api".to_owned(),
             host: "127.0.0.1".to_owned(),
             port: 8080,
@@ -84,7 +84,7 @@ fn the_example_is_read_with_its_defaults() {
 }
 
 #[test]
-fn the_example_decides_as_it_says() {
+fn the_policy_of_the_example_is_compiled() {
     const NODE: &str = "3f2b8a52-1c5f-4a7e-9a51-6a1f0f4f2f11";
     let policy = parse(TEXT).unwrap().policy;
     let decide = |caller: &str, method: Method, path: &str| {
@@ -106,7 +106,7 @@ fn the_example_decides_as_it_says() {
 }
 
 #[test]
-fn everything_that_can_be_said_is_read() {
+fn every_key_is_read() {
     let text = r#"
 listen: [127.0.0.1:0, "[::1]:4523"]
 identity: { certificate: gateway.crt, key: gateway.key }
@@ -225,7 +225,7 @@ threads: 2
 }
 
 #[test]
-fn each_mistake_is_told_with_its_line() {
+fn each_problem_is_reported_with_its_line() {
     for (from, to, problem) in [
         ("listen: ", "lisen: ", "1: `listen` is missing"),
         (
@@ -657,7 +657,7 @@ fn each_mistake_is_told_with_its_line() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_in_the_order_of_the_file() {
     let text = r#"listen: nowhere
 identity: { certificate: none.crt, key: exposed.key, extra: 1 }
 trust: { bundle: cluster.crt, crl: cluster.crl }
@@ -689,7 +689,7 @@ unknown: 1
 }
 
 #[test]
-fn nothing_is_no_configuration() {
+fn an_empty_file_is_refused() {
     for text in ["", "# nothing\n", "[]", "x", "{}", "\0", "a: [", "listen: !x y"] {
         assert!(parse(text).is_err(), "{text:?}");
     }
@@ -697,7 +697,7 @@ fn nothing_is_no_configuration() {
 }
 
 #[test]
-fn an_empty_list_of_routes_is_told() {
+fn an_empty_list_of_routes_is_refused() {
     let (before, _) = TEXT.split_once("routes:").unwrap();
     assert_eq!(
         parse(&format!("{before}routes: []\n")).unwrap_err(),
@@ -709,15 +709,15 @@ fn an_empty_list_of_routes_is_told() {
 }
 
 #[test]
-fn a_byte_order_mark_is_none_of_the_configuration() {
+fn a_byte_order_mark_is_ignored() {
     assert!(parse(&format!("\u{feff}{TEXT}")).is_ok());
     let unknown = format!("\u{feff}unknown: 1\n{TEXT}");
     assert!(parse(&unknown).unwrap_err()[0].contains("1: unknown: unknown key"));
 }
 
 #[test]
-fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
-    let tried = |shadow: &str| {
+fn a_shadow_policy_is_checked_like_the_policy_in_force() {
+    let read = |shadow: &str| {
         let home = home();
         std::fs::write(home.path().join("new.yaml"), shadow).unwrap();
         let text = format!("policy: {{ shadow: new.yaml }}\n{TEXT}");
@@ -728,11 +728,11 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         })
     };
     assert_eq!(
-        tried(TEXT).unwrap().shadow.unwrap().policy.routes().len(),
+        read(TEXT).unwrap().shadow.unwrap().policy.routes().len(),
         parse(TEXT).unwrap().policy.routes().len()
     );
     let good = "groups:\n  g: [{ role: api-user }]\nroutes:\n  - { path: /x, methods: [GET], allow: [{ group: g }], upstream: api }\n";
-    let shadow = tried(good).unwrap().shadow.unwrap();
+    let shadow = read(good).unwrap().shadow.unwrap();
     assert!(shadow.path.ends_with("new.yaml"));
     assert_eq!(shadow.policy.routes().next().unwrap().rule.line, 4);
     for (from, to, problem) in [
@@ -750,13 +750,13 @@ fn a_policy_that_is_tried_is_read_as_strictly_as_the_one_in_force() {
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),
     ] {
-        let problems = tried(&good.replace(from, to)).unwrap_err();
-        assert!(problems.iter().any(|told| told.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
+        let problems = read(&good.replace(from, to)).unwrap_err();
+        assert!(problems.iter().any(|text| text.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
         assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
     }
 }
 
-/// The keys of a table that have a default, with it.
+/// Keys with a default, as YAML.
 fn defaults(schema: &MappingSchema) -> Vec<String> {
     let default = |key: &KeySchema| match key.absent {
         Absent::Default(value) => Some(format!("{}: {value}", key.name)),
@@ -766,7 +766,7 @@ fn defaults(schema: &MappingSchema) -> Vec<String> {
 }
 
 #[test]
-fn every_default_of_the_manual_page_is_the_one_in_force() {
+fn the_manual_page_states_the_defaults_in_force() {
     let bare = parse(TEXT).unwrap();
     let limits = defaults(&schema::LIMITS);
     assert_eq!(limits.len(), schema::LIMITS.keys.len());
@@ -789,8 +789,8 @@ fn every_default_of_the_manual_page_is_the_one_in_force() {
 }
 
 #[test]
-fn every_key_of_the_manual_page_is_read_and_no_other() {
-    // A reader that skips a key of its table, or takes another, fails an assertion in `Fields`.
+fn the_keys_of_the_manual_page_are_the_keys_that_are_read() {
+    // A reader that skips a key of its schema, or reads another, fails an assertion in `Fields`.
     let full = format!(
         "{}policy: {{ shadow: new.yaml }}\noperators: [{{ role: api-user }}]\nstate_directory: .\n\
          assertion: {{}}\nresumption: {{ max_age: 1h }}\nlimits: {{}}\n",

@@ -1,47 +1,47 @@
-//! Whom to believe, and for how long: trust anchors, what is revoked, resumed sessions.
+//! Settings of certificate verification: trust anchors, revocation checking, resumption of sessions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::reader::Item;
+use super::values::{duration, guarded};
 use super::{issuers, schema};
-use crate::gateway::config::error::ConfigError;
-use crate::gateway::config::values::{duration, guarded};
 use crate::mtls::IssuerRoles;
 
-/// What callers' certificates are verified with.
+/// Settings for verifying the certificates of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust {
-    /// The file of the trust anchors.
+pub struct TrustSettings {
+    /// File of the trust anchors.
     pub bundle: PathBuf,
-    /// What is revoked.
+    /// Revocation checking.
     pub revocation: Revocation,
-    /// Which issuer may vouch for which roles.
+    /// Roles that each issuer may vouch for.
     pub issuers: IssuerRoles,
 }
 
-/// Where to learn which certificates are revoked.
+/// Settings of revocation checking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// From CRLs.
+    /// Certificates are checked against CRLs.
     Crls {
-        /// Their files; at least one.
+        /// Files of CRLs; at least one.
         paths: Vec<PathBuf>,
-        /// The file of the authorities below the anchors that have CRLs of their own.
+        /// File of intermediate CAs that have CRLs of their own.
         intermediates: Option<PathBuf>,
-        /// How long after its end a CRL is still relied on; zero unless the configuration says so.
+        /// Time after nextUpdate during which a CRL is accepted; zero by default.
         grace: Duration,
     },
-    /// Nowhere: the configuration says `revocation: disabled`.
+    /// Revocation checking is disabled by `revocation: disabled`.
     Disabled,
 }
 
-/// Whether a TLS session may be resumed without the key being proved again.
+/// Resumption of TLS sessions, which skips the proof of possession of the private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumption {
-    /// Never.
+    /// Every connection needs a full handshake.
     Disabled,
-    /// As long as its proof is not older than this.
+    /// Greatest age of the full handshake.
     MaxAge(Duration),
 }
 
@@ -52,7 +52,7 @@ impl Default for Resumption {
 }
 
 impl Revocation {
-    /// How long after its end a CRL is still relied on.
+    /// Time after nextUpdate during which a CRL is accepted.
     #[must_use]
     pub const fn grace(&self) -> Duration {
         match self {
@@ -61,7 +61,7 @@ impl Revocation {
         }
     }
 
-    /// The files of CRLs.
+    /// Files of CRLs.
     #[must_use]
     pub fn paths(&self) -> &[PathBuf] {
         match self {
@@ -71,8 +71,8 @@ impl Revocation {
     }
 }
 
-impl Trust {
-    /// Reads `trust`; `disabled` is what the configuration says under `revocation`.
+impl TrustSettings {
+    /// Reads `trust`; `disabled` is the value of `revocation`.
     pub(super) fn read(item: &Item<'_>, disabled: Option<&Item<'_>>, base: &Path) -> Option<Self> {
         let mut fields = item.fields(&schema::TRUST)?;
         let bundle = fields.required("bundle").and_then(|item| guarded(&item, base));

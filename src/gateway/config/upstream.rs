@@ -1,38 +1,38 @@
-//! Upstreams.
+//! Settings of upstreams.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::error::ConfigError;
+use super::reader::Item;
 use super::schema;
-use crate::gateway::config::error::ConfigError;
-use crate::gateway::config::reader::Item;
-use crate::gateway::config::values::duration;
+use super::values::duration;
 use crate::gateway::message::framing::RequestHost;
 
-/// One service behind the gateway.
+/// Settings of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// What routes call it.
+pub struct UpstreamSettings {
+    /// Name by which routes refer to it.
     pub name: String,
-    /// Its host name or address; an IPv6 address without brackets.
+    /// Host name or address; an IPv6 address without brackets.
     pub host: String,
-    /// Its port.
+    /// TCP port, 80 by default.
     pub port: u16,
-    /// How long connecting to it may take.
+    /// Time for connecting.
     pub connect_timeout: Duration,
-    /// From the end of a request to the header of its response.
+    /// Time from the end of a request to the header of its response.
     pub response_timeout: Duration,
 }
 
-impl Upstream {
-    /// The default of [`Upstream::connect_timeout`].
+impl UpstreamSettings {
+    /// Default of [`UpstreamSettings::connect_timeout`].
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The default of [`Upstream::response_timeout`].
+    /// Default of [`UpstreamSettings::response_timeout`].
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 }
 
-pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
+pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettings> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         item.report(ConfigError::UpstreamName);
@@ -43,11 +43,11 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
         Some(item) => duration(&item),
         None => Some(default),
     };
-    let connect_timeout = timeout("connect_timeout", Upstream::CONNECT_TIMEOUT);
-    let response_timeout = timeout("response_timeout", Upstream::RESPONSE_TIMEOUT);
+    let connect_timeout = timeout("connect_timeout", UpstreamSettings::CONNECT_TIMEOUT);
+    let response_timeout = timeout("response_timeout", UpstreamSettings::RESPONSE_TIMEOUT);
     fields.finish();
     let (host, port) = url?;
-    Some(Upstream {
+    Some(UpstreamSettings {
         name: (*name).to_owned(),
         host,
         port,
@@ -56,7 +56,7 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<Upstream> {
     })
 }
 
-/// Host and port of `http://HOST:PORT`.
+/// Parses host and port of `http://HOST:PORT`.
 fn url(text: &str) -> Result<(String, u16), ConfigError> {
     let wrong = || ConfigError::Url { given: text.to_owned() };
     if text.starts_with("https://") {

@@ -1,19 +1,19 @@
-//! Values that several keys have: durations and files.
+//! Readers of values that several keys have: durations and files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::error::ConfigError;
 use super::reader::{self, Item};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
-use crate::gateway::config::error::ConfigError;
 
-/// Whether there is a directory for a file that need not be there.
+/// Checks that the directory of a file exists; the file itself need not.
 pub(super) fn in_directory(path: &Path) -> Result<(), FileError> {
     files::check_directory(files::parent(path))
 }
 
-/// The path of a file that passes `check`.
+/// Reads the path of a file that passes `check`.
 pub(super) fn file(
     item: &Item<'_>,
     base: &Path,
@@ -34,13 +34,13 @@ pub(super) fn file(
     }
 }
 
-/// The same of a file that is loaded with the configuration and says whom to believe: not where anybody may
-/// change it.
+/// Reads the path of a file that is loaded with the configuration and determines trust: other users must not be
+/// able to write it.
 pub(super) fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
     loaded(item, base, |path| item.key_files().check(path))
 }
 
-/// The same of a file that is loaded with the configuration.
+/// Reads the path of a file that is loaded with the configuration and passes `check`.
 pub(super) fn loaded(
     item: &Item<'_>,
     base: &Path,
@@ -56,7 +56,7 @@ pub(super) fn duration(item: &Item<'_>) -> Option<Duration> {
     with_unit(item, duration_of)
 }
 
-/// A duration that `parse` understands.
+/// Reads a duration by `parse`. Reports a number without a unit.
 pub(super) fn with_unit<E: std::error::Error>(
     item: &Item<'_>,
     parse: impl FnOnce(&str) -> Result<Duration, E>,

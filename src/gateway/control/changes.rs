@@ -278,3 +278,44 @@ impl Fixed {
         differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::config::schema;
+
+    const RELOADED: &str = r#"identity: { certificate: gateway.crt, key: gateway.key }
+trust: { bundle: cluster.crt, crl: cluster.crl }
+upstreams:
+  api: { url: "http://127.0.0.1:8080" }
+routes:
+  - { path: "/**", methods: [GET], allow: [{ role: api-user }], upstream: api }
+"#;
+
+    #[test]
+    fn the_manual_page_marks_the_keys_that_need_a_restart() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["gateway.crt", "gateway.key", "cluster.crt", "cluster.crl"] {
+            std::fs::write(home.path().join(name), "").unwrap();
+        }
+        let parse = |keys: &str| {
+            let text = format!("{keys}{RELOADED}");
+            Config::of_file_offline(&home.path().join("gateway.yaml"), text.as_bytes()).unwrap()
+        };
+        let before = parse("listen: 127.0.0.1:1\n");
+        let after = parse(
+            "listen: 127.0.0.1:2\nlimits: { connections: 1 }\naccess_log: off\nmetrics: 127.0.0.1:3\n\
+             admin: admin.sock\nthreads: 1\ntrust_domain: other\nresumption: disabled\nassertion: {}\n\
+             state_directory: .\noperators: [{ role: api-user }]\n",
+        );
+        let mut fixed = Fixed::of(&before).differences(&after);
+        let (root, others) = schema::FILE.mappings.split_first().unwrap();
+        let marked = root.keys.iter().filter(|key| key.needs_restart).map(|key| key.name);
+        let mut marked = marked.collect::<Vec<_>>();
+        fixed.sort_unstable();
+        marked.sort_unstable();
+        assert_eq!(fixed, marked);
+        assert!(others.iter().flat_map(|mapping| mapping.keys).all(|key| !key.needs_restart));
+        assert!(Fixed::of(&before).differences(&before).is_empty());
+    }
+}

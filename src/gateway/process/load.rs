@@ -23,7 +23,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, RunError> {
 /// Reads the configuration in `path` for whoever only asks what it would decide.
 pub(crate) fn load_to_ask(path: &Path) -> Result<Config, RunError> {
     let bytes = Config::read(path)?;
-    Config::of_file_to_ask(path, &bytes)
+    Config::of_file_offline(path, &bytes)
         .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 

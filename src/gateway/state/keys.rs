@@ -4,7 +4,7 @@ use crate::gateway::config::Config;
 use crate::mtls::keys::{KeyLoadError, KeyOpener, KeyProgress, LoadedKey};
 use crate::x509::Sha256;
 
-/// Key of the gateway's certificate and key of its assertions.
+/// Private keys of the gateway's certificate and of its assertions.
 #[derive(Debug)]
 pub struct LoadedKeys {
     pub(super) identity: LoadedKey,
@@ -21,7 +21,7 @@ impl LoadedKeys {
         Self { identity: LoadedKey::Pending, assertion: None, progress: KeyProgress::default() }
     }
 
-    /// Find the keys of `config`, given the fingerprints of the keys in force.
+    /// Finds the keys of `config`, given the fingerprints of the keys in force.
     pub(super) fn find(
         opener: &KeyOpener,
         config: &Config,
@@ -42,7 +42,7 @@ impl LoadedKeys {
         Ok(Self { identity, assertion, progress })
     }
 
-    /// Whether a new key is open and can be put in force.
+    /// Returns true if a new key is open and can take effect.
     #[must_use]
     pub fn has_new_key(&self) -> bool {
         let mut keys = std::iter::once(&self.identity).chain(&self.assertion);

@@ -1,6 +1,6 @@
-//! Loader of states: reads what the configuration names, checks it, and builds the next state.
+//! Loader of states: reads and checks the files in the configuration, and builds the next state.
 //!
-//! Nothing here waits for anything but files; keys are the business of the [`KeyOpener`].
+//! Apart from [`Loader::first`], which waits for keys, the loader waits only for files. The [`KeyOpener`] opens keys.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::snapshot::{Credentials, ListenerEntry, RevocationSources, Settings, S
 use crate::clock::Clock;
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
-use crate::gateway::config::{self, Config, Resumption, Revocation, Trust};
+use crate::gateway::config::{self, Config, Resumption, Revocation, TrustSettings};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::{UpstreamPool, UpstreamTimeouts};
 use crate::mtls::crl::{CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, newer_in_files};
@@ -28,7 +28,7 @@ use crate::revocation::{Crl, RevocationSet};
 use crate::x509::KeyIdentifier;
 use crate::x509::trust::TrustBundle;
 
-/// Builder of states, with what is the same for all states of a process.
+/// Builder of states, with the parts that all states of a process share.
 #[derive(Debug)]
 pub struct Loader {
     clock: Arc<dyn Clock>,
@@ -92,8 +92,8 @@ impl Loader {
         Ok(LoadedKeys::find(&self.key_opener, config, identity, assertion)?)
     }
 
-    /// Load the state after `previous` with the keys that are open. While a key is pending, what `previous` has
-    /// stays. No CRL is older than the one in force.
+    /// Load the state after `previous` with the keys that are open. While a key is pending, that of `previous`
+    /// stays in force. No CRL is older than the one in force.
     ///
     /// # Errors
     /// [`StateError`]; then `previous` should stay in force.
@@ -101,7 +101,7 @@ impl Loader {
         self.load(config, Some(previous), keys)
     }
 
-    /// `previous` with other CRLs.
+    /// Builds `previous` with other CRLs.
     ///
     /// # Errors
     /// [`StateError`] if the own certificate is refused under them.
@@ -110,9 +110,9 @@ impl Loader {
         self.build(Some(previous), Candidate::of(previous, verifier))
     }
 
-    /// `previous` restricted: without the trust anchors that the bundle of `config`, or its own, no longer has, and
+    /// Restricts `previous`: without the trust anchors that the bundle of `config`, or its own, no longer has, and
     /// with newer CRLs from the files. Nothing is added: no anchor, authority or route. Files that cannot be read or
-    /// verified are passed over. `None` if nothing changes.
+    /// verified are skipped. `None` if nothing changes.
     ///
     /// The trust anchor of the own certificate stays until there is another certificate.
     ///
@@ -299,7 +299,7 @@ impl Loader {
 
     /// Upstreams of `config`. An upstream that has not changed is kept, with its connections.
     fn upstreams(&self, config: &Config, previous: Option<&State>) -> Vec<Arc<UpstreamPool>> {
-        let upstream = |configured: &config::Upstream| {
+        let upstream = |configured: &config::UpstreamSettings| {
             let (host, port) = match self.every_upstream {
                 Some(address) => (address.ip().to_string(), address.port()),
                 None => (configured.host.clone(), configured.port),
@@ -354,9 +354,9 @@ impl Candidate {
         Ok(())
     }
 
-    /// Whether the own certificate may stay in force although it is refused with `error`: if it has been revoked, or
-    /// if it was refused for the same reason before. Otherwise a thief of the key could block the CRL that revokes it,
-    /// and a gateway whose certificate has expired would miss further revocations.
+    /// Returns true if the own certificate may stay in force although it is refused with `error`: it has been
+    /// revoked, or was refused for the same reason before. Otherwise a thief of the key could block the CRL that
+    /// revokes it, and a gateway with an expired certificate would miss further revocations.
     fn may_keep_certificate(
         &self,
         previous: &State,
@@ -377,7 +377,7 @@ impl Candidate {
 }
 
 /// Trust anchors, and the intermediate authorities that have CRLs of their own.
-fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
+fn load_trust(trust: &TrustSettings, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
     let path = &trust.bundle;
     let bundle = TrustBundle::from_pem(&files::read(path, SMALL_FILE)?, at)
         .map_err(|source| StateError::Trust { path: path.clone(), source })?;
@@ -390,7 +390,7 @@ fn load_trust(trust: &Trust, at: OffsetDateTime) -> Result<TrustBundle, StateErr
 }
 
 /// Warn of issuers in `trust.issuers` that are not known: they have no effect, and may be a typing error.
-fn warn_of_unknown_issuers(configured: &Trust, trust: &TrustBundle) {
+fn warn_of_unknown_issuers(configured: &TrustSettings, trust: &TrustBundle) {
     let known = |issuer: &KeyIdentifier| trust.authorities().any(|(known, _)| known == issuer);
     for issuer in configured.issuers.listed().filter(|issuer| !known(issuer)) {
         tracing::warn!(%issuer, "issuer in `trust.issuers` is in neither `bundle` nor `intermediates`");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rustls::ServerConfig;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::config::{Resumption, Trust};
+use crate::gateway::config::{Resumption, TrustSettings};
 use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::UpstreamPool;
@@ -55,7 +55,7 @@ pub struct Settings {
     /// Private key files.
     pub keys: Vec<KeySource>,
     /// Files of trust anchors and CRLs.
-    pub(super) trust: Trust,
+    pub(super) trust: TrustSettings,
     pub(super) resumption: Resumption,
 }
 

@@ -22,7 +22,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::error::{Code, Coded};
-use crate::gateway::config::Assertion;
+use crate::gateway::config::AssertionSettings;
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_id::RequestId;
@@ -84,7 +84,7 @@ impl Assertions {
     /// # Errors
     /// [`AssertionError`] if the key cannot be used, or none can be generated.
     pub fn load(
-        config: &Assertion,
+        config: &AssertionSettings,
         loaded: Option<LoadedKey>,
         trust_domain: &TrustDomain,
         previous: Option<Option<&Self>>,
