@@ -9,7 +9,7 @@ use super::values::{duration_of, with_unit};
 use super::{key, schema};
 use crate::mtls::keys::KeySource;
 
-/// Settings of assertions.
+/// Claims, validity and signing key of assertions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssertionSettings {
     /// Claim `iss`; `None` for the trust domain.

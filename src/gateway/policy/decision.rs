@@ -8,7 +8,7 @@ use crate::gateway::policy::ids::{RuleId, UpstreamId};
 #[must_use = "a request must not be forwarded unless the decision permits it"]
 pub enum Decision {
     /// The call is permitted.
-    Permit(Permission),
+    Permit(Grant),
     /// The call is denied.
     Deny(Denial),
 }
@@ -17,8 +17,8 @@ impl Decision {
     /// Decision for a call that is a WebSocket handshake if `tunnel`: the route must permit the upgrade, too.
     pub const fn for_tunnel(self, tunnel: bool) -> Self {
         match self {
-            Self::Permit(permission) if tunnel && !permission.websocket() => {
-                Self::Deny(Denial { reason: DenyReason::WebSocket, rule: Some(permission.rule()) })
+            Self::Permit(grant) if tunnel && !grant.websocket() => {
+                Self::Deny(Denial { reason: DenyReason::WebSocket, rule: Some(grant.rule()) })
             }
             decision => decision,
         }
@@ -28,9 +28,7 @@ impl Decision {
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::Permit(permission) => {
-                Verdict::Permit { rule: permission.rule, upstream: permission.upstream }
-            }
+            Self::Permit(grant) => Verdict::Permit { rule: grant.rule, upstream: grant.upstream },
             Self::Deny(denial) => Verdict::Deny(*denial),
         }
     }
@@ -94,13 +92,13 @@ impl Verdict {
 /// Only [`Policy::decide`](crate::gateway::policy::Policy::decide) makes one, and it cannot be copied. Forwarding
 /// consumes it, so that no request is sent upstream without a decision.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Permission {
+pub struct Grant {
     pub(super) rule: RuleId,
     pub(super) upstream: UpstreamId,
     pub(super) websocket: bool,
 }
 
-impl Permission {
+impl Grant {
     /// Rule that permits the call.
     #[must_use]
     pub const fn rule(&self) -> RuleId {
@@ -123,7 +121,7 @@ impl Permission {
 /// Denial of a call, with the rule that caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Reason.
+    /// Condition that the call does not meet.
     pub reason: DenyReason,
     /// Rule that denied the call; `None` if no route matched.
     pub rule: Option<RuleId>,

@@ -29,7 +29,7 @@ mod rules;
 mod template;
 mod tree;
 
-pub use decision::{Decision, Denial, DenyReason, Permission, Verdict};
+pub use decision::{Decision, Denial, DenyReason, Grant, Verdict};
 pub use error::PolicyError;
 pub use ids::{RESERVED, RuleId, UpstreamId};
 pub use methods::Methods;

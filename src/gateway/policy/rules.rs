@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::decision::{Decision, Denial, DenyReason, Permission};
+use super::decision::{Decision, Denial, DenyReason, Grant};
 use super::error::PolicyError;
 use super::ids::{RuleId, is_reserved};
 use super::methods::Methods;
@@ -76,7 +76,7 @@ impl Policy {
             Ok(route)
         });
         match judged {
-            Ok(route) => Decision::Permit(Permission {
+            Ok(route) => Decision::Permit(Grant {
                 rule: route.rule,
                 upstream: route.upstream,
                 websocket: route.websocket,

@@ -44,9 +44,9 @@ fn decide(policy: &Policy, caller: &str, request: &str) -> Result<usize, DenyRea
     let (method, path) = request.split_once(' ').unwrap();
     let path = RequestPath::parse(path).unwrap();
     match policy.decide(Some(&caller), &method.parse().unwrap(), &path) {
-        Decision::Permit(permission) => {
-            assert_eq!(permission.rule().index, permission.upstream().0);
-            Ok(permission.rule().index)
+        Decision::Permit(grant) => {
+            assert_eq!(grant.rule().index, grant.upstream().0);
+            Ok(grant.rule().index)
         }
         Decision::Deny(denial) => Err(denial.reason),
     }

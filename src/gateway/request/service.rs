@@ -13,7 +13,7 @@ use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_body::RequestBody;
 use crate::gateway::message::{headers, traceparent, upgrade};
 use crate::gateway::policy;
-use crate::gateway::policy::{Decision, Permission};
+use crate::gateway::policy::{Decision, Grant};
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::problem::Problem;
@@ -92,8 +92,8 @@ async fn answer(
         let text = well_known::answer(connection, &head.method, path.path(), body, record).await;
         return text.map(Answer::Own);
     }
-    let Permitted { upstream, permission, mut exchange } = decide(connection, &head, &path, record)?;
-    let downstream = downstream.filter(|_| permission.websocket());
+    let Permitted { upstream, grant, mut exchange } = decide(connection, &head, &path, record)?;
+    let downstream = downstream.filter(|_| grant.websocket());
     exchange.tunnel = downstream.is_some();
     if body.size_hint().lower() > at_most {
         return Err(Problem::BodyTooLarge { at_most });
@@ -109,7 +109,7 @@ async fn answer(
     }
     let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
-        sent = upstream.send(connection.worker.index, limits.connections_per_upstream, permission, request) => sent?,
+        sent = upstream.send(connection.worker.index, limits.connections_per_upstream, grant, request) => sent?,
         problem = exchange.forbidden() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());
@@ -138,7 +138,7 @@ pub fn target(head: &request::Parts, hosts: &AllowedHosts) -> Result<(RequestHos
 /// What the policy makes of a request that it permits.
 struct Permitted {
     upstream: Arc<UpstreamPool>,
-    permission: Permission,
+    grant: Grant,
     exchange: Authorization,
 }
 
@@ -156,9 +156,9 @@ fn decide(
         record.compared(decision.verdict(), shadow.decide(caller, &head.method, path).verdict());
     }
     match decision {
-        Decision::Permit(permission) => {
-            record.permitted(permission.rule());
-            let upstream = state.settings.upstreams.get(permission.upstream().0).ok_or(Problem::NotFound)?;
+        Decision::Permit(grant) => {
+            record.permitted(grant.rule());
+            let upstream = state.settings.upstreams.get(grant.upstream().0).ok_or(Problem::NotFound)?;
             let exchange = Authorization {
                 connection: Arc::clone(connection),
                 method: head.method.clone(),
@@ -166,7 +166,7 @@ fn decide(
                 tunnel: false,
                 generation: state.generation,
             };
-            Ok(Permitted { upstream: Arc::clone(upstream), permission, exchange })
+            Ok(Permitted { upstream: Arc::clone(upstream), grant, exchange })
         }
         Decision::Deny(denial) => {
             record.denied(denial);

@@ -29,7 +29,7 @@ use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::limits::keepalive::KEEPALIVE;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::upgrade::is_websocket;
-use crate::gateway::policy::Permission;
+use crate::gateway::policy::Grant;
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::response_check::{check_framing, is_connection_bound};
 
@@ -107,7 +107,7 @@ impl UpstreamPool {
         self: &Arc<Self>,
         worker: usize,
         at_most: usize,
-        _permission: Permission,
+        _grant: Grant,
         mut request: Request<RequestBody>,
     ) -> Result<UpstreamResponse, ForwardError> {
         // A client's own `Upgrade` never gets here: the gateway removes it and sets one for a WebSocket.
