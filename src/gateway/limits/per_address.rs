@@ -65,15 +65,15 @@ impl Coded for AddressLimit {
 }
 
 impl PerAddressLimits {
-    /// Start with no open connections.
+    /// Start at `now` with no open connections.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, now: Instant) -> Self {
         let failures = u32::try_from(limits.failed_handshakes_per_address).unwrap_or(u32::MAX);
         Self {
             connections: limits.connections_per_address,
             handshakes: limits.handshakes_per_address,
             open: Sharded::new(SHARDS),
-            failures: RateLimiter::new(Quota::new(failures, MINUTE)),
+            failures: RateLimiter::new(Quota::new(failures, MINUTE), now),
         }
     }
 
@@ -141,18 +141,24 @@ impl Drop for AddressPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, ManualClock};
 
-    fn addresses(connections: usize, handshakes: usize, failures: usize) -> Arc<PerAddressLimits> {
-        Arc::new(PerAddressLimits::new(&Limits {
+    /// Limits under test, and their clock.
+    struct Addresses(Arc<PerAddressLimits>, ManualClock);
+
+    fn addresses(connections: usize, handshakes: usize, failures: usize) -> Addresses {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let limits = Limits {
             connections_per_address: connections,
             handshakes_per_address: handshakes,
             failed_handshakes_per_address: failures,
             ..Limits::default()
-        }))
+        };
+        Addresses(Arc::new(PerAddressLimits::new(&limits, clock.monotonic())), clock)
     }
 
-    fn admit(addresses: &Arc<PerAddressLimits>, from: &str) -> Result<AddressPermit, AddressLimit> {
-        addresses.admit(from.parse().unwrap(), Instant::now())
+    fn admit(Addresses(limits, clock): &Addresses, from: &str) -> Result<AddressPermit, AddressLimit> {
+        limits.admit(from.parse().unwrap(), clock.monotonic())
     }
 
     #[test]
@@ -183,12 +189,15 @@ mod tests {
     fn failed_handshakes_block_their_address_for_a_while() {
         let addresses = addresses(9, 9, 2);
         for _ in 0..2 {
-            admit(&addresses, "127.0.0.1").unwrap().handshake_failed(Instant::now());
+            admit(&addresses, "127.0.0.1").unwrap().handshake_failed(addresses.1.monotonic());
         }
         assert_eq!(admit(&addresses, "127.0.0.1").unwrap_err(), AddressLimit::Failures);
         assert!(admit(&addresses, "127.0.0.2").is_ok());
-        let later = Instant::now() + MINUTE;
-        assert!(addresses.admit("127.0.0.1".parse().unwrap(), later).is_ok());
+        // Half of the period regains one of two.
+        addresses.1.advance(MINUTE / 2 - Duration::from_millis(1));
+        assert_eq!(admit(&addresses, "127.0.0.1").unwrap_err(), AddressLimit::Failures);
+        addresses.1.advance(Duration::from_millis(1));
+        assert!(admit(&addresses, "127.0.0.1").is_ok());
     }
 
     #[test]
@@ -197,7 +206,7 @@ mod tests {
         for last in 0..=255 {
             drop(admit(&addresses, &format!("192.0.2.{last}")).unwrap());
             let source = SourcePrefix::V4([192, 0, 2, last]);
-            assert!(addresses.open.with(source, |open| open.is_empty()));
+            assert!(addresses.0.open.with(source, |open| open.is_empty()));
         }
     }
 }

@@ -111,10 +111,10 @@ struct Bucket {
 }
 
 impl RateLimiter {
-    /// Create a limiter that gives each address `quota`.
+    /// Create a limiter that gives each address `quota`, full at `now`.
     #[must_use]
-    pub fn new(quota: Quota) -> Self {
-        Self { quota, epoch: Instant::now(), sets: Sharded::new(SETS) }
+    pub fn new(quota: Quota, now: Instant) -> Self {
+        Self { quota, epoch: now, sets: Sharded::new(SETS) }
     }
 
     /// True if `source` has nothing left at `now`.
@@ -149,8 +149,14 @@ impl RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, ManualClock};
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limiter(amount: u32) -> RateLimiter {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        RateLimiter::new(Quota::new(amount, MINUTE), clock.monotonic())
+    }
 
     fn source(address: &str) -> SourcePrefix {
         SourcePrefix::from(address.parse::<IpAddr>().unwrap())
@@ -167,7 +173,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_quota_that_refills_over_time() {
-        let limiter = RateLimiter::new(Quota::new(3, MINUTE));
+        let limiter = limiter(3);
         let (one, other, epoch) = (source("192.0.2.1"), source("192.0.2.2"), limiter.epoch);
         assert!((0..3).all(|_| limiter.spend(one, epoch)));
         assert!(!limiter.spend(one, epoch) && limiter.is_spent(one, epoch));
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_does_not_grow_the_table() {
-        let limiter = RateLimiter::new(Quota::new(1, MINUTE));
+        let limiter = limiter(1);
         let epoch = limiter.epoch;
         for network in 0..200_000_u64 {
             limiter.spend(SourcePrefix::V6(network.to_be_bytes()), epoch);
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_new_address_does_not_replace_an_exhausted_bucket() {
-        let limiter = RateLimiter::new(Quota::new(1_000, MINUTE));
+        let limiter = limiter(1_000);
         let (flooding, epoch) = (source("192.0.2.1"), limiter.epoch);
         while limiter.spend(flooding, epoch) {}
         for network in 0..200_000_u64 {

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::clock::Clock;
 use crate::gateway::message::headers;
 
 /// Most bytes read of a body that is discarded.
@@ -25,6 +26,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Progress of a request body, shared by the task that reads it and the task that waits for the response.
 #[derive(Debug)]
 pub struct Upload {
+    clock: Arc<dyn Clock>,
     started: Instant,
     bytes: AtomicU64,
     last_progress: AtomicU64,
@@ -60,7 +62,8 @@ impl Upload {
     }
 
     fn advance(&self, bytes: usize) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let elapsed = self.clock.monotonic().saturating_duration_since(self.started);
+        let elapsed = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.last_progress.store(elapsed, Ordering::Relaxed);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
@@ -82,10 +85,18 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Wrap the body of a request in `version`, with a limit of `at_most` bytes.
-    pub fn new(incoming: Incoming, version: Version, at_most: u64) -> Self {
+    /// Wrap the body of a request in `version` that started at `started` on `clock`, with a limit of `at_most`
+    /// bytes.
+    pub fn new(
+        incoming: Incoming,
+        version: Version,
+        at_most: u64,
+        clock: Arc<dyn Clock>,
+        started: Instant,
+    ) -> Self {
         let upload = Upload {
-            started: Instant::now(),
+            clock,
+            started,
             bytes: AtomicU64::new(0),
             last_progress: AtomicU64::new(0),
             finished: AtomicBool::new(incoming.is_end_stream()),

@@ -71,14 +71,18 @@ impl Gateway {
         let limits = within_descriptors(&config.limits, config.upstreams.len());
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
-            registry: Arc::new(Registry::new(workers, limits.connections_per_identity)),
+            registry: Arc::new(Registry::new(
+                workers,
+                limits.connections_per_identity,
+                Arc::clone(&options.clock),
+            )),
             telemetry: Arc::new(Telemetry::new(log, Arc::clone(&options.clock), workers)),
-            clock: options.clock,
             entropy: options.entropy,
             limits: limits.clone(),
             workers,
             connections: Arc::new(AtomicUsize::new(0)),
-            addresses: Arc::new(PerAddressLimits::new(&limits)),
+            addresses: Arc::new(PerAddressLimits::new(&limits, options.clock.monotonic())),
+            clock: options.clock,
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
             panicked: AtomicBool::new(false),
         });

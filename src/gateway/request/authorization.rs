@@ -49,7 +49,7 @@ impl Authorization {
                     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
                     let decision = state.settings.policy.decide(caller, method, path).for_tunnel(*tunnel);
                     if let Decision::Deny(denial) = decision {
-                        let delay = state.noticed.elapsed();
+                        let delay = gateway.clock.monotonic().saturating_duration_since(state.noticed);
                         gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);
                         return Problem::Denied(denial);
                     }

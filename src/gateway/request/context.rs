@@ -52,7 +52,9 @@ pub struct ConnectionContext {
 impl Drop for ConnectionContext {
     fn drop(&mut self) {
         if let Some((reason, since)) = self.session.cut() {
-            self.worker.gateway.telemetry.connection_cut(&self.session, reason, since.elapsed());
+            let gateway = &self.worker.gateway;
+            let delay = gateway.clock.monotonic().saturating_duration_since(since);
+            gateway.telemetry.connection_cut(&self.session, reason, delay);
         }
     }
 }

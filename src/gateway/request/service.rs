@@ -86,7 +86,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let at_most = connection.worker.gateway.limits.request_body;
     // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
-    let body = RequestBody::new(body, head.version, at_most);
+    let body = RequestBody::new(
+        body,
+        head.version,
+        at_most,
+        Arc::clone(&connection.worker.gateway.clock),
+        record.started(),
+    );
     let (host, path) = target(&head, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
         let text = well_known::answer(connection, &head.method, path.path(), body, record).await;

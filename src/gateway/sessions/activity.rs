@@ -3,8 +3,11 @@
 //!
 //! A worker checks all of its connections every second, which costs less than a timer for each request.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
 
 /// Number of cancelled requests on a connection from which their share of all requests matters.
 const CANCELLED_THRESHOLD: u64 = 200;
@@ -12,6 +15,7 @@ const CANCELLED_THRESHOLD: u64 = 200;
 /// Activity of one connection. Times are milliseconds since it was opened.
 #[derive(Debug)]
 pub struct Activity {
+    pub(super) clock: Arc<dyn Clock>,
     opened: Instant,
     /// Requests in flight.
     in_flight: AtomicU32,
@@ -32,9 +36,10 @@ pub struct Activity {
 impl Activity {
     /// Start with a connection opened now.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            opened: Instant::now(),
+            opened: clock.monotonic(),
+            clock,
             in_flight: AtomicU32::new(0),
             started: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -53,8 +58,8 @@ impl Activity {
     }
 
     /// Record that a request was answered or cancelled.
-    pub fn request_finished(&self) {
-        self.idle_since.store(self.now(), Ordering::Relaxed);
+    pub fn request_finished(&self, now: Instant) {
+        self.idle_since.store(self.millis_at(now), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -99,7 +104,7 @@ impl Activity {
     /// Time since the connection was opened.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.opened.elapsed()
+        self.clock.monotonic().saturating_duration_since(self.opened)
     }
 
     /// Number of requests in flight.
@@ -132,7 +137,11 @@ impl Activity {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.millis_at(self.clock.monotonic())
+    }
+
+    fn millis_at(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn since(&self, then: u64) -> Duration {
@@ -140,8 +149,50 @@ impl Activity {
     }
 }
 
-impl Default for Activity {
-    fn default() -> Self {
-        Self::new()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn idle_time_counts_from_the_end_of_the_last_request() {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let activity = Activity::new(Arc::new(clock.clone()));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(activity.idle_for(), Some(Duration::from_secs(5)));
+        activity.request_started();
+        assert_eq!(activity.idle_for(), None);
+        activity.request_finished(clock.monotonic());
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(activity.idle_for(), Some(Duration::from_secs(2)));
+        assert_eq!(activity.age(), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn an_incomplete_header_counts_from_its_first_byte() {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let activity = Activity::new(Arc::new(clock.clone()));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(activity.header_pending_for(), None);
+        activity.bytes_read();
+        clock.advance(Duration::from_secs(3));
+        activity.bytes_read();
+        assert_eq!(activity.header_pending_for(), Some(Duration::from_secs(3)));
+        activity.request_started();
+        assert_eq!(activity.header_pending_for(), None);
+    }
+
+    #[test]
+    fn a_response_stalls_from_the_last_byte_written() {
+        let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
+        let activity = Activity::new(Arc::new(clock.clone()));
+        activity.response_pending();
+        clock.advance(Duration::from_secs(9));
+        assert_eq!(activity.stalled_for(), Some(Duration::from_secs(9)));
+        activity.bytes_written();
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(activity.stalled_for(), Some(Duration::from_secs(1)));
+        activity.response_drained();
+        assert_eq!(activity.stalled_for(), None);
     }
 }

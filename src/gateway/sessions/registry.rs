@@ -13,6 +13,7 @@ use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::gateway::limits::rate_limit::SourcePrefix;
 use crate::gateway::message::headers::AddressHeaders;
 use crate::gateway::sessions::activity::Activity;
@@ -31,6 +32,7 @@ pub struct Registry {
     next_id: AtomicU64,
     clients: Mutex<HashMap<ClientKey, ClientCounts>>,
     max_per_client: usize,
+    clock: Arc<dyn Clock>,
 }
 
 /// Key under which connections and requests of a client are counted.
@@ -61,12 +63,13 @@ impl Registry {
     /// Create an empty registry for `workers` workers and at most `max_per_client` connections per client. A
     /// client is an identity, or a [`SourcePrefix`] for clients without a certificate.
     #[must_use]
-    pub fn new(workers: usize, max_per_client: usize) -> Self {
+    pub fn new(workers: usize, max_per_client: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             shards: (0..workers).map(|_| Mutex::default()).collect(),
             next_id: AtomicU64::new(1),
             clients: Mutex::default(),
             max_per_client,
+            clock,
         }
     }
 
@@ -84,7 +87,7 @@ impl Registry {
             protocol: new.protocol,
             resumed: new.resumed,
             address: AddressHeaders::new(new.remote.ip()),
-            activity: Activity::new(),
+            activity: Activity::new(Arc::clone(&self.clock)),
             requests,
             command: Mutex::new(Command::Serve),
             command_changed: Notify::new(),
@@ -127,13 +130,13 @@ impl Registry {
     /// Signal `command_for` to each open connection of one worker.
     pub fn sweep_worker(&self, worker: usize, command_for: impl Fn(&Session) -> Command) {
         if let Some(shard) = self.shards.get(worker) {
-            signal_all(lock(shard).values(), Instant::now(), &command_for);
+            signal_all(lock(shard).values(), self.clock.monotonic(), &command_for);
         }
     }
 
     /// Cut the connections whose certificate, or an issuer's, has expired at `now`; returns them.
     pub fn cut_expired(&self, now: OffsetDateTime) -> Vec<Arc<Session>> {
-        let instant = Instant::now();
+        let instant = self.clock.monotonic();
         let mut cut = Vec::new();
         for shard in &self.shards {
             for session in lock(shard).values() {
@@ -209,11 +212,16 @@ fn signal_all<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
     use crate::mtls::tls::Protocol;
     use crate::x509::testing::{Root, client, now};
     use crate::x509::trust::Purpose;
     use rcgen::SanType;
     use time::Duration;
+
+    fn registry(workers: usize, max_per_client: usize) -> Arc<Registry> {
+        Arc::new(Registry::new(workers, max_per_client, Arc::new(ManualClock::new(now()))))
+    }
 
     /// Peer whose certificate expires after `expires`.
     fn peer(name: &str, expires: Duration) -> Arc<Peer> {
@@ -242,22 +250,23 @@ mod tests {
 
     #[test]
     fn a_weaker_command_never_replaces_a_stronger_one() {
-        let registry = Arc::new(Registry::new(1, 10));
+        let registry = registry(1, 10);
         let registration = registry.register(0, new_session(&peer("alice", Duration::DAY))).unwrap();
         let session = registration.session();
         let cut = Command::Cut(CutReason::CertificateRevoked);
-        assert!(session.signal(Command::Drain, Instant::now()) && session.signal(cut, Instant::now()));
+        let noticed = registry.clock.monotonic();
+        assert!(session.signal(Command::Drain, noticed) && session.signal(cut, noticed));
         assert!(
-            !session.signal(cut, Instant::now())
-                && !session.signal(Command::Drain, Instant::now())
-                && !session.signal(Command::Serve, Instant::now())
+            !session.signal(cut, noticed)
+                && !session.signal(Command::Drain, noticed)
+                && !session.signal(Command::Serve, noticed)
         );
         assert_eq!(session.command(), cut);
     }
 
     #[test]
     fn a_sweep_signals_only_the_connections_it_selects() {
-        let registry = Arc::new(Registry::new(2, 10));
+        let registry = registry(2, 10);
         let (alice, bob) = (peer("alice", Duration::DAY), peer("bob", Duration::DAY));
         let open: Vec<_> = [(0, &alice), (1, &alice), (1, &bob)]
             .map(|(w, p)| registry.register(w, new_session(p)).unwrap())
@@ -266,8 +275,12 @@ mod tests {
             "alice" => Command::Cut(CutReason::CertificateRevoked),
             _ => Command::Serve,
         };
-        assert_eq!(registry.sweep(Instant::now(), command_for).len(), 2);
-        assert_eq!(registry.sweep(Instant::now(), command_for).len(), 0, "a repeated sweep changes nothing");
+        assert_eq!(registry.sweep(registry.clock.monotonic(), command_for).len(), 2);
+        assert_eq!(
+            registry.sweep(registry.clock.monotonic(), command_for).len(),
+            0,
+            "a repeated sweep changes nothing"
+        );
         assert_eq!(open[2].session().command(), Command::Serve);
         drop(open);
         assert_eq!(registry.open(), 0);
@@ -275,7 +288,7 @@ mod tests {
 
     #[test]
     fn connections_are_cut_when_their_certificate_has_expired() {
-        let registry = Arc::new(Registry::new(1, 10));
+        let registry = registry(1, 10);
         let (short, long) = (peer("alice", Duration::HOUR), peer("alice", Duration::DAY));
         let _open = [&long, &short, &long].map(|peer| registry.register(0, new_session(peer)).unwrap());
         assert!(
@@ -288,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_counted_across_workers_and_certificates() {
-        let registry = Arc::new(Registry::new(2, 2));
+        let registry = registry(2, 2);
         let first = registry.register(0, new_session(&peer("alice", Duration::DAY))).unwrap();
         let _second = registry.register(1, new_session(&peer("alice", Duration::HOUR))).unwrap();
         assert!(registry.register(0, new_session(&peer("alice", Duration::DAY))).is_none());
@@ -299,7 +312,7 @@ mod tests {
 
     #[test]
     fn clients_without_a_certificate_are_counted_by_source_address() {
-        let registry = Arc::new(Registry::new(1, 1));
+        let registry = registry(1, 1);
         let from = |remote: &str| {
             let anonymous =
                 NewSession { remote: remote.parse().unwrap(), ..new_session(&peer("alice", Duration::DAY)) };
@@ -316,7 +329,7 @@ mod tests {
 
     #[test]
     fn requests_are_counted_per_identity_not_per_connection() {
-        let registry = Arc::new(Registry::new(2, 2));
+        let registry = registry(2, 2);
         let [first, second] = [0, 1].map(|worker| {
             let lasting = Duration::days(worker + 1);
             registry.register(usize::try_from(worker).unwrap(), new_session(&peer("alice", lasting))).unwrap()

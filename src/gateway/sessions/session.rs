@@ -81,7 +81,7 @@ impl Session {
     /// Record that the client cancelled a request. A connection with mostly cancelled requests is cut.
     pub fn request_cancelled(&self) {
         if self.activity.request_cancelled() {
-            self.signal(Command::Cut(CutReason::CancelledRequests), Instant::now());
+            self.signal(Command::Cut(CutReason::CancelledRequests), self.activity.clock.monotonic());
         }
     }
 

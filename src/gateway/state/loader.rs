@@ -308,7 +308,14 @@ impl Loader {
                 connect: configured.connect_timeout,
                 response: configured.response_timeout,
             };
-            let next = UpstreamPool::new(&configured.name, &host, port, deadlines, self.workers);
+            let next = UpstreamPool::new(
+                &configured.name,
+                &host,
+                port,
+                deadlines,
+                self.workers,
+                Arc::clone(&self.clock),
+            );
             let same = previous
                 .into_iter()
                 .flat_map(|previous| &previous.settings.upstreams)

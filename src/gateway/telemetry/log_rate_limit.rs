@@ -40,12 +40,12 @@ struct Counts {
 }
 
 impl LogRateLimit {
-    /// Create the limiter with full quotas.
+    /// Create the limiter with quotas that are full at `now`.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
-            epoch: Instant::now(),
-            addresses: RateLimiter::new(Quota::new(LINES_PER_ADDRESS, MINUTE)),
+            epoch: now,
+            addresses: RateLimiter::new(Quota::new(LINES_PER_ADDRESS, MINUTE), now),
             all: Quota::new(LINES_TOTAL, MINUTE),
             counts: Mutex::default(),
             suppressed: AtomicU64::new(0),
@@ -82,20 +82,19 @@ impl LogRateLimit {
     }
 }
 
-impl Default for LogRateLimit {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    fn limit() -> (LogRateLimit, Instant) {
+        let now = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH).monotonic();
+        (LogRateLimit::new(now), now)
+    }
 
     #[test]
     fn a_flood_from_one_address_does_not_hide_another() {
-        let limit = LogRateLimit::new();
-        let now = Instant::now();
+        let (limit, now) = limit();
         let [flooding, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
         let logged = (0..10_000).filter(|_| limit.allows_line(flooding, "tls.closed", now)).count();
         assert_eq!(logged, 300);
@@ -107,8 +106,7 @@ mod tests {
 
     #[test]
     fn lines_of_all_addresses_are_limited_together() {
-        let limit = LogRateLimit::new();
-        let now = Instant::now();
+        let (limit, now) = limit();
         let addresses = (0..100_000_u32).map(|number| IpAddr::from(number.to_be_bytes()));
         assert_eq!(addresses.filter(|address| limit.allows_line(*address, "tls.closed", now)).count(), 1_200);
     }

@@ -80,6 +80,11 @@ impl RequestRecord {
         self.id
     }
 
+    /// Start of the request on the monotonic clock.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Record that the policy permits it by `rule`.
     pub fn permitted(&mut self, rule: RuleId) {
         self.decision = "permit";
@@ -137,13 +142,14 @@ impl RequestRecord {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
-        self.session.activity.request_finished();
+        let now = self.telemetry.clock.monotonic();
+        self.session.activity.request_finished(now);
         if !complete {
             // A cut of the connection is the reason for all of its requests in flight.
             let cut = self.session.cut().map(|(reason, _)| reason.code());
             self.fail(cut.unwrap_or("downstream.aborted"));
         }
-        let duration = self.started.elapsed();
+        let duration = now.saturating_duration_since(self.started);
         self.telemetry.metrics.request_finished(
             self.session.worker,
             &FinishedRequest {

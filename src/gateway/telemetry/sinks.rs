@@ -47,12 +47,13 @@ impl Telemetry {
     /// Create telemetry for `workers` workers, which writes to `log`.
     #[must_use]
     pub fn new(log: LineLog, clock: Arc<dyn Clock>, workers: usize) -> Self {
+        let log_rate_limit = LogRateLimit::new(clock.monotonic());
         Self {
             log,
             clock,
             metrics: Metrics::new(workers),
             refused_handshakes: RefusedHandshakes::default(),
-            log_rate_limit: LogRateLimit::new(),
+            log_rate_limit,
             shadow: ShadowDifferences::default(),
         }
     }

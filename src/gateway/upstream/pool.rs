@@ -23,8 +23,9 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
+use crate::clock::Clock;
 use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::limits::keepalive::KEEPALIVE;
 use crate::gateway::message::request_body::{RequestBody, Upload};
@@ -63,6 +64,7 @@ pub struct UpstreamPool {
     host: String,
     port: u16,
     timeouts: UpstreamTimeouts,
+    clock: Arc<dyn Clock>,
     /// Open connections of all workers.
     connections: Arc<AtomicUsize>,
     /// Idle connections, one queue per worker, longest idle first.
@@ -78,12 +80,20 @@ struct IdleConnection {
 impl UpstreamPool {
     /// Create an empty pool for the upstream at `host` and `port`, for `workers` workers.
     #[must_use]
-    pub fn new(name: &str, host: &str, port: u16, timeouts: UpstreamTimeouts, workers: usize) -> Self {
+    pub fn new(
+        name: &str,
+        host: &str,
+        port: u16,
+        timeouts: UpstreamTimeouts,
+        workers: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             name: name.into(),
             host: host.to_owned(),
             port,
             timeouts,
+            clock,
             connections: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
@@ -115,12 +125,14 @@ impl UpstreamPool {
         let bound = is_connection_bound(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
         loop {
-            let (connection, idle_since) = match self.take_idle(worker) {
+            let now = self.clock.monotonic();
+            let (connection, idle_since) = match self.take_idle(worker, now) {
                 Some(idle) => (idle.connection, Some(idle.since)),
                 None => (self.connect(at_most).await?, None),
             };
-            let retry =
-                idle_since.filter(|since| since.elapsed() > ASSUMED_OPEN).and_then(|_| copy_of(&request));
+            let retry = idle_since
+                .filter(|since| now.saturating_duration_since(*since) > ASSUMED_OPEN)
+                .and_then(|_| copy_of(&request));
             match self.exchange(connection, request, &upload).await {
                 Ok((mut response, connection)) => {
                     let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -178,9 +190,9 @@ impl UpstreamPool {
         upload: &Upload,
     ) -> Result<(Response<Incoming>, UpstreamConnection), ExchangeFailure> {
         let mut exchange = std::pin::pin!(connection.sender.try_send_request(request));
-        let mut deadline = Instant::now() + self.timeouts.response;
+        let mut remaining = self.timeouts.response;
         loop {
-            match timeout_at(deadline.into(), &mut exchange).await {
+            match timeout(remaining, &mut exchange).await {
                 Ok(Ok(response)) => return Ok((response, connection)),
                 Ok(Err(mut failed)) => {
                     return Err(match failed.take_message() {
@@ -189,8 +201,8 @@ impl UpstreamPool {
                     });
                 }
                 // During an upload, the timeout starts again with every byte.
-                Err(_) => match upload.last_progress() + self.timeouts.response {
-                    later if later > Instant::now() => deadline = later,
+                Err(_) => match self.remaining(upload) {
+                    Some(longer) => remaining = longer,
                     _ if upload.is_finished() => {
                         return Err(ExchangeFailure::Final(ForwardError::ResponseTimeout));
                     }
@@ -200,11 +212,18 @@ impl UpstreamPool {
         }
     }
 
-    fn take_idle(&self, worker: usize) -> Option<IdleConnection> {
+    /// Time left of the timeout that the last byte of `upload` started; `None` if it has passed.
+    fn remaining(&self, upload: &Upload) -> Option<Duration> {
+        let deadline = upload.last_progress() + self.timeouts.response;
+        deadline.checked_duration_since(self.clock.monotonic()).filter(|left| !left.is_zero())
+    }
+
+    fn take_idle(&self, worker: usize, now: Instant) -> Option<IdleConnection> {
         let mut idle = self.idle(worker)?;
         // The last one used is most likely open, and the others can reach the idle timeout.
         while let Some(last) = idle.pop_back() {
-            if last.connection.sender.is_ready() && last.since.elapsed() < IDLE_TIMEOUT {
+            let idle_for = now.saturating_duration_since(last.since);
+            if last.connection.sender.is_ready() && idle_for < IDLE_TIMEOUT {
                 return Some(last);
             }
         }
@@ -215,15 +234,17 @@ impl UpstreamPool {
         if let Some(mut idle) = self.idle(worker)
             && idle.len() < MAX_IDLE
         {
-            idle.push_back(IdleConnection { connection, since: Instant::now() });
+            idle.push_back(IdleConnection { connection, since: self.clock.monotonic() });
         }
     }
 
     /// Close the connections of `worker` that have reached the idle timeout.
     pub fn close_idle(&self, worker: usize) {
         if let Some(mut idle) = self.idle(worker) {
+            let now = self.clock.monotonic();
             while idle.front().is_some_and(|oldest| {
-                oldest.connection.sender.is_closed() || oldest.since.elapsed() >= IDLE_TIMEOUT
+                oldest.connection.sender.is_closed()
+                    || now.saturating_duration_since(oldest.since) >= IDLE_TIMEOUT
             }) {
                 idle.pop_front();
             }
