@@ -2,8 +2,6 @@
 
 #[path = "cluster-gateway/admin.rs"]
 mod admin;
-#[path = "cluster-gateway/hints.rs"]
-mod hints;
 #[path = "cluster-gateway/report.rs"]
 mod report;
 
@@ -25,6 +23,7 @@ use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, 
 use cluster_ca::gateway::offline::replay::{Replay, replay};
 use cluster_ca::gateway::process::{RunError, run};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
+use cluster_ca::terminal::hints::{Audience, hint};
 use cluster_ca::terminal::stderr::{self, Stderr};
 use cluster_ca::terminal::{self, Shell, ShowGuide, completion_script, usage_message};
 use report::{Failure, Shown};
@@ -264,7 +263,13 @@ fn print<T: Serialize + Display>(
 
 fn failure(error: &RunError) -> Failure {
     let (code, message) = (error.code().to_owned(), error.to_string());
-    Failure { code, class: error.class(), message, causes: causes(error), hint: hints::of(error.code()) }
+    Failure {
+        code,
+        class: error.class(),
+        message,
+        causes: causes(error),
+        hint: hint(Audience::Gateway, error.code()),
+    }
 }
 
 fn causes(error: &RunError) -> Vec<String> {

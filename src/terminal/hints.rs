@@ -1,360 +1,772 @@
-//! What to do next, by the stable code of an error.
+//! Hints: the next step after an error, by its code and by the reader.
 
-/// What to do about a certificate that a server presents, by error code.
-pub(crate) fn server_hint(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "chain.expired" => "issue the server a new certificate: cluster-ca renew, then distribute",
-        "chain.unknown_issuer" | "chain.bad_signature" | "identity.foreign_trust_domain" => {
-            "another cluster answers there, or something in between: check the address, and cluster.crt on this machine"
-        }
-        "chain.wrong_name" => {
-            "call it by a name that its certificate has, or issue one that names this host: --san"
-        }
-        "revocation.revoked" => "issue the server a new certificate; until then nobody should call it",
-        _ => return hint(code),
+use Audience::{Any, Ca, Gateway, Server};
+
+/// The reader of a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audience {
+    /// A user of either program.
+    Any,
+    /// A user of `cluster-ca`.
+    Ca,
+    /// A user of `cluster-gateway`.
+    Gateway,
+    /// A user of `cluster-ca`, about the certificate that a server presents. [`Ca`] where no such hint exists.
+    Server,
+}
+
+/// The hint for `reader` about an error of this code.
+#[must_use]
+pub fn hint(reader: Audience, code: &str) -> Option<&'static str> {
+    let readers: &[Audience] = match reader {
+        Any => &[Any],
+        Ca => &[Ca, Any],
+        Gateway => &[Gateway, Any],
+        Server => &[Server, Ca, Any],
+    };
+    readers.iter().find_map(|reader| {
+        HINTS.iter().find(|(key, of, _)| *key == code && of == reader).map(|(_, _, text)| *text)
     })
 }
 
-/// What to do next, by error code.
-pub(crate) fn hint(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "file.exists" => "nothing was overwritten; move the file away, or choose another name or place",
-        "file.exposed" => "close it to others: chmod 0700 for a directory, chmod 0600 for a key",
-        "file.writable_by_all" => "close it to others' writing: chmod o-w",
-        "file.foreign_owner" => "run as the owner, or chown it to yourself",
-        "file.disk_full" | "store.disk_full" => {
-            "make room on the file system and run the command again; nothing half-written was kept"
-        }
-        "file.permission" => "run as the owner of the file, or make the directory one that you can write to",
-        "file.read_only" | "store.read_only" => {
-            "the file system is read-only; work in a home that can be written to (--home DIR)"
-        }
-        "file.locked" => "wait until it has finished, or see who it is: fuser -v DIRECTORY",
-        "home.missing" => "make one with `cluster-ca initialize NAME`, or say where it is with --home DIR",
-        "home.occupied" => {
-            "choose an empty directory with --home DIR, or go on with the cluster that is here"
-        }
-        "home.exposed_directory" => {
-            "choose an empty or new directory with --home DIR, or close this one: chmod 0700"
-        }
-        "home.inventory_behind" => {
-            "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest"
-        }
-        "home.inventory_missing" => {
-            "put ca.db back, or restore a backup into this home: cluster-ca restore FILE --reconcile takes in what is still here"
-        }
-        "home.key_mismatch" => {
-            "put back the cluster.key and cluster.crt that belong together; nothing was signed"
-        }
-        "home.held_key_mismatch" => {
-            "put back the kms.json and cluster.crt that belong together, or the key that the root was made with; nothing was signed"
-        }
-        "home.root_expired" => "the root must be replaced; nothing can be issued under it any more",
-        "name.trust_domain" => "give one with --trust-domain, for example --trust-domain prod.example.com",
-        "key.envelope_damaged" | "key.envelope_unreadable" => {
-            "put back the key file from a backup; an envelope opens only as it was written"
-        }
-        "key.envelope_version" => "use the version of cluster-ca that wrote the file, or a newer one",
-        "ca.unprotects" => {
-            "take the protection off first (cluster-ca key unprotect FILE), or put the new pair elsewhere: --output DIR"
-        }
-        "key.not_protected" => "protect it with: cluster-ca key protect",
-        "key.passphrase_needed" => {
-            "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal"
-        }
-        "key.protected_by_kms" => "see cluster-ca kms show; cluster-ca kms unset ends it",
-        "key.protected_by_passphrase" => "change it with: cluster-ca key change-passphrase",
-        "key.unsupported_encryption" => {
-            "write it anew: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW"
-        }
-        "key.weak_passphrase" => {
-            "take several random words: whoever steals the file guesses as long as they like"
-        }
-        "ca.keys_wrapped" => {
-            "with --allow-downgrade they are protected by --passphrase-file FILE instead, or by their file's mode alone"
-        }
-        "ca.no_kms" => "set one: cluster-ca kms set vault https://HOST:8200 KEY",
-        "ca.no_service_ca" => {
-            "the CAs that the system believes are used; set one: cluster-ca ca-cert set FILE"
-        }
-        "kms.address" => "give a Vault as https://HOST:8200, a KMIP server as HOST:5696",
-        "kms.certificate_untrusted" => {
-            "set the CA that the server's certificate comes from: cluster-ca ca-cert set FILE"
-        }
-        "kms.client_certificate" => "give --client-cert and --client-key that belong together, both in PEM",
-        "kms.client_certificate_refused" => {
-            "see that it is registered at the server, not expired, and allows clientAuth"
-        }
-        "kms.operation_missing" => "choose a server, or a profile of it, that encrypts and decrypts",
-        "kms.too_old" => "update the server to KMIP 1.2 or later",
-        "kms.configuration" => {
-            "put kms.json back from a backup, or set the service again: cluster-ca kms set"
-        }
-        "kms.credential_missing" => {
-            "give it in CLUSTER_CA_KMS_TOKEN or CLUSTER_CA_KMS_SECRET_ID, in a file, or run the command on a terminal"
-        }
-        "kms.denied" => {
-            "the policy of the token or role must grant that capability there (cluster-ca kms set vault --help shows a policy); \
-             a key that does not exist reads as denied too"
-        }
-        "kms.key_missing" => {
-            "see that the name, the namespace and --transit-path are right; a deleted key is lost"
-        }
-        "kms.key_unfit" => {
-            "make one that encrypts (Vault: bao write -f transit/keys/KEY; KMIP: AES, activated, usage mask Encrypt and Decrypt)"
-        }
-        "kms.key_version_refused" => {
-            "lower the key's min_decryption_version in the service, then: cluster-ca kms rewrap"
-        }
-        "kms.login_refused" => {
-            "see that role id, secret id and --auth-path are right and that the secret id is not used up"
-        }
-        "kms.mount_missing" => {
-            "see that the engine is enabled there (bao secrets list), or give --transit-path, --auth-path"
-        }
-        "kms.namespace_missing" => "see that --namespace is right",
-        "kms.not_configured" => "put back the kms.json that knows the service, or set it: cluster-ca kms set",
-        "kms.sealed" => "unseal it (bao operator unseal), then run the command again",
-        "kms.token_refused" => {
-            "it is expired, revoked or wrong: set a new one with cluster-ca kms set vault; or its policies lack that capability,              and `read` on auth/token/lookup-self, which would tell the two apart"
-        }
-        "kms.unavailable" => {
-            "see that the service runs and can be reached from here, then run the command again"
-        }
-        "input.gateways" => "cluster-ca crl push --help shows what belongs in gateways.yaml",
-        "pkcs11.failed" => {
-            "see what the token's own tool says, such as pkcs11-tool --module MODULE --login --test-ec"
-        }
-        "pkcs11.key_ambiguous" => "say in the URI which: id=%XX, object=LABEL, or both",
-        "pkcs11.key_missing" => {
-            "see that object and id are right: pkcs11-tool --module MODULE --login --list-objects; a deleted key is lost"
-        }
-        "pkcs11.key_unfit" => {
-            "make one that is fit: pkcs11-tool --module MODULE --login --keypairgen --key-type EC:prime256v1 --usage-sign --id 01 --label root"
-        }
-        "pkcs11.module_exposed" => {
-            "it would run in this program: chown it to root, and chmod go-w the file and its directories"
-        }
-        "pkcs11.module_missing" | "pkcs11.not_a_module" => {
-            "give the library of the token's vendor as module-path, such as /usr/lib/softhsm/libsofthsm2.so"
-        }
-        "pkcs11.pin_expired" => "change it: pkcs11-tool --module MODULE --login --change-pin",
-        "pkcs11.pin_in_uri" => {
-            "leave it out and change the PIN, if it was a real one; give it with --pin-file FILE, in CLUSTER_CA_PKCS11_PIN, or as pin-source=file:/PATH"
-        }
-        "pkcs11.pin_last_try" => {
-            "log in once with the right PIN by the token's own tool, such as pkcs11-tool --module MODULE --login --list-objects; that clears the count"
-        }
-        "pkcs11.pin_locked" => {
-            "its security officer unlocks it: pkcs11-tool --module MODULE --login --login-type so --init-pin"
-        }
-        "pkcs11.pin_needed" => {
-            "give it with --pin-file FILE or in CLUSTER_CA_PKCS11_PIN, or run the command on a terminal"
-        }
-        "pkcs11.pin_not_set" => "set one: pkcs11-tool --module MODULE --login --login-type so --init-pin",
-        "pkcs11.pin_wrong" => {
-            "find the right PIN before the next try: --pin-file, CLUSTER_CA_PKCS11_PIN, the URI's pin-source and kms.json are looked at in this order"
-        }
-        "pkcs11.token_ambiguous" => "say in the URI which: token=LABEL, serial=NUMBER or slot-id=NUMBER",
-        "pkcs11.token_gone" => "put it back, then run the command again; what was not signed was not issued",
-        "pkcs11.token_missing" => {
-            "see that it is connected and its label right (pkcs11-tool --module MODULE --list-slots), and that the module's own settings, such as SOFTHSM2_CONF, are there"
-        }
-        "pkcs11.uri" => {
-            "give it like pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so, in quotes"
-        }
-        "key.held" => "see cluster-ca key show; there is no file of it to protect",
-        "key.encrypted" => "an unencrypted key was expected here",
-        "policy.validity" => "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists",
-        "policy.outlives_issuer" => "ask for a shorter --validity",
-        "policy.key_algorithm" => "choose one of those that `cluster-ca profiles show ROLE` lists",
-        "request.bad_signature" => "make the request again with the key it is for: openssl req -new -key KEY",
-        "trust.expired" | "trust.not_yet_valid" => {
-            "the root does not hold then; choose another time with --at TIME"
-        }
-        "chain.expired" => "issue a new one; to judge as of an earlier time, use --at TIME",
-        "chain.not_yet_valid" => {
-            "check the clock of this machine, or judge as of a later time with --at TIME"
-        }
-        "chain.unknown_issuer" | "chain.bad_signature" => {
-            "another cluster's root signed it, or nobody's; issue one in this cluster"
-        }
-        "chain.wrong_purpose" => "it is of a role that is not used for this; issue one of the right role",
-        "chain.wrong_name" => "issue one that names this host: cluster-ca create-control HOST --san NAME",
-        "identity.foreign_trust_domain" => "it belongs to another cluster; issue one in this cluster",
-        "revocation.revoked" => "it is out for good; issue a new one if its holder is still to be let in",
-        "revocation.crl_expired" | "crl.not_yet_valid" | "ca.crl_not_current" => {
-            "write a fresh list: cluster-ca crl publish"
-        }
-        "ca.crl_not_recorded" | "ca.crl_incomplete" => {
-            "an older copy is in its place; write a fresh list: cluster-ca crl publish"
-        }
-        "ca.crl_not_written" => {
-            "make the directory writable; then any command that signs, such as cluster-ca crl publish, writes the list"
-        }
-        "ca.identity_revoked" => {
-            "if its holder is to be let in again, issue a new one with cluster-ca create-..."
-        }
-        "ca.key_compromised" => {
-            "make a new key, and request a certificate for that (rekey does both for a key made here)"
-        }
-        "ca.root_key" => "make another key, and find out who has used cluster.key for a request",
-        "ca.key_elsewhere" => "have a new request made where the key is kept, and give it with --csr FILE",
-        "ca.root_on_own_crl" => {
-            "machines stop trusting a root when it is taken out of their cluster.crt, not by a list it signs"
-        }
-        "ca.same_key" => "make the request with a new key, or keep the key with cluster-ca renew",
-        "ca.superseded" => "renew the newest of its line; cluster-ca show SERIAL tells which",
-        "verify.not_in_inventory" => {
-            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
-        }
-        "verify.crl_behind" => "run any issuing command in this home: it writes the list that is owed",
-        "backup.crl_differs" => "see what is wrong with the home first: cluster-ca doctor",
-        "backup.format" => "use the version of cluster-ca that made it, or a newer one",
-        "doctor.anonymous_callers" => {
-            "have it require client certificates, or put cluster-gateway in front of it"
-        }
-        "doctor.no_certificate_served" => "see what listens there: cluster-ca explain-failure HOST:PORT",
-        "doctor.served_ends_soon" => "renew it, and distribute it: cluster-ca renew, cluster-ca distribute",
-        "doctor.served_superseded" => {
-            "distribute the newer one, and have the service reload: cluster-ca distribute"
-        }
-        "explain.alert_denied" => "your role or name may not connect there; ask who runs it",
-        "explain.alert_expired" => "compare the clocks: the server's is ahead, or the one here is behind",
-        "explain.alert_revoked" => {
-            "it was revoked, and the list here is older than the server's; ask for a new one"
-        }
-        "explain.alert_unknown_ca" => {
-            "the server has another cluster.crt: copy this cluster's there and have it reload"
-        }
-        "explain.certificate_demanded" => "call with a certificate of this cluster: --cert FILE --key FILE",
-        "explain.key_mismatch" => "give the key that was made with this certificate; they come as a pair",
-        "explain.not_tls" => "something else listens on this port, or the service speaks plain HTTP there",
-        "explain.refused_early" => "call it by a name that its certificate has, or by its address",
-        "gateways.ahead" => {
-            "take what the gateway knows in: cluster-ca restore BACKUP --reconcile --crl FILE, FILE being the list in its state_directory"
-        }
-        "gateways.behind" => {
-            "see the gateway's log; until it enforces the list, rely on nothing that it says"
-        }
-        "gateways.crl_ends_soon" => {
-            "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push"
-        }
-        "gateways.cut_off" => "see the gateway's log at this moment, then: cluster-ca crl push",
-        "gateways.no_certificate" => "see what listens there: cluster-ca explain-failure HOST:PORT",
-        "gateways.no_crl" => {
-            "it has `revocation: disabled` in its configuration, or trusts another root than this home's"
-        }
-        "gateways.not_a_gateway" => "give the address at which callers of the API call the gateway",
-        "gateways.not_an_operator" => {
-            "name the caller in the gateway's configuration, such as operators: [{ role: api-user, name: admin }], or call as another with --operator"
-        }
-        "gateways.number_reused" => {
-            "two homes sign for this cluster: find the other one, and put back here what it knows: cluster-ca restore --reconcile"
-        }
-        "gateways.operator_revoked" => {
-            "renew it first, and revoke the old one by its serial number; or call as somebody else with --operator"
-        }
-        "gateways.other_bundle" => "copy this home's cluster.crt there: cluster-ca distribute",
-        "gateways.outdated" => "have it enforce the newest: cluster-ca crl push",
-        "gateways.oversized" | "gateways.unreadable" => {
-            "something else than cluster-gateway answers there: correct the address"
-        }
-        "gateways.refused" => "see to what it says there, then: cluster-ca crl push",
-        "gateways.reload_failed" => {
-            "mend there what it names; until then what it loaded before stays in force"
-        }
-        "gateways.wrong_name" => "correct the address, or `identity` in gateways.yaml",
-        "gateways.wrong_role" => {
-            "give the gateway the certificate of a control service: cluster-ca create-control"
-        }
-        "network.refused" => "start the service, or correct the port",
-        "network.silent" => "check the address, the route and the firewalls on the way",
-        "network.unresolved" => "correct the name, or the resolver of this machine",
-        "restore.forgets" => {
-            "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed"
-        }
-        "restore.list_missing" => {
-            "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed"
-        }
-        "restore.list_unreadable" => {
-            "put an intact copy of it in its place, such as a gateway's, or move it away and say with --gateway, --crl or --no-newer-list what else is known; nothing was changed"
-        }
-        "restore.newest_list_unknown" => {
-            "ask a gateway with --gateway HOST:PORT, or give its list, or the cluster.crl of another machine, with --crl FILE; if you know that nothing was revoked since, say so with --no-newer-list; nothing was changed"
-        }
-        "restore.other_cluster" => "choose an empty directory with --home DIR; nothing was changed",
-        "restore.revoked_unknown" => {
-            "give the directories of their certificates with --certificates DIR; nothing was changed"
-        }
-        "restore.unrevokes" => {
-            "take a newer backup, or take in what was revoked since with --reconcile (and --crl FILE for a gateway's list); nothing was changed"
-        }
-        "sealed.altered" => "the file was damaged or changed: take another copy of it; nothing was changed",
-        "sealed.weak_passphrase" => {
-            "take several random words: whoever has the file guesses as long as they like"
-        }
-        "doctor.bundle_lacks_root" => "put back the cluster.crt of this cluster: `cluster-ca restore` has it",
-        "doctor.clock_behind" => {
-            "set this machine's clock before anything is issued: certificates would be dated in the past"
-        }
-        "doctor.crl_differs" | "doctor.crl_incomplete" => {
-            "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish"
-        }
-        "doctor.crl_ends_soon" => "write a fresh list and give it to every gateway: cluster-ca crl publish",
-        "doctor.crl_owed" | "doctor.leftover" | "doctor.reserved" | "doctor.unplaced" => {
-            "cluster-ca doctor --fix does it"
-        }
-        "doctor.key_without_certificate" => {
-            "fetch the certificate with `cluster-ca show`, or remove the key if nobody uses it"
-        }
-        "doctor.leftover_of_issued" => {
-            "it may be the only copy of its key: move it to its name, or revoke the certificate and remove it"
-        }
-        "doctor.pair_mismatch" => "put back the files that belong together, or issue the certificate anew",
-        "doctor.unknown_certificate" => {
-            "find out who else has cluster.key, or whether ca.db is an old copy, before anything else"
-        }
-        "doctor.writable" => "close it to others: chmod 0644",
-        "audit.broken" | "store.corrupt" | "store.inconsistent" => {
-            "somebody changed ca.db by other means; compare it with a backup"
-        }
-        "ca.not_valid" => "issue a new one; what is revoked or expired is not handed over",
-        "ca.file_foreign" => {
-            "nothing was touched; put the files back that belong to it, or issue a new one elsewhere with --output DIR"
-        }
-        "store.no_key" => "it was made elsewhere, or removed here after it was delivered",
-        "network.cut" | "network.timeout" | "network.unreachable" => {
-            "the machine has its old files; run the command again when `ssh` reaches it"
-        }
-        "network.unsure" => "run the command again: it puts the same files there",
-        "network.denied" => "let `ssh` log in there: its key or agent, or USER@ in the destination",
-        "network.host_key_unknown" => {
-            "log in there once by hand with `ssh`, and compare the key's fingerprint"
-        }
-        "network.host_key_changed" => {
-            "nothing was sent; find out whether the machine was replaced before removing its old key with ssh-keygen -R"
-        }
-        "remote.write" | "remote.place" | "remote.read" => {
-            "the machine has its old files; look at its disk and its permissions"
-        }
-        "remote.rollback" => {
-            "in the directory there, rename each .NAME.cluster-ca-*.old to NAME, or deliver again"
-        }
-        "remote.shared_directory" => {
-            "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY"
-        }
-        "remote.other_key" => {
-            "no key is sent, because none is kept here: deliver under another name with --as, or put this certificate's key there first and remove the certificate beside it"
-        }
-        "remote.foreign_owner" => "log in as the owner of the directory, or choose another directory",
-        "remote.reload" => "look at the service there; the new files stay in their places",
-        "system.ssh" => "install OpenSSH's client",
-        "x509.serial_number" => {
-            "a certificate is named by its serial number, or as ROLE/NAME: api-user/alice"
-        }
-        "ca.unknown_certificate" => "see what there is: cluster-ca list",
-        "ca.ambiguous" => "name one of them by its serial number: cluster-ca list tells them",
-        _ => return None,
-    })
+/// Code, reader and hint, sorted. `tests/layers/codes.rs` checks that each code exists in the tree.
+const HINTS: &[(&str, Audience, &str)] = &[
+    ("admin.in_use", Gateway, "stop the gateway that listens there, or choose another `admin` socket"),
+    ("admin.no_socket", Gateway, "add `admin: /run/cluster-gateway.sock` to it and restart the gateway"),
+    ("admin.not_allowed", Gateway, "ask as the user that the gateway runs as, or as root"),
+    (
+        "admin.occupied",
+        Gateway,
+        "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway",
+    ),
+    (
+        "admin.open_directory",
+        Gateway,
+        "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway",
+    ),
+    (
+        "admin.unreachable",
+        Gateway,
+        "name the gateway's socket with --socket, or its configuration with --config; it answers its own user and root alone",
+    ),
+    ("audit.broken", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    ("backup.crl_differs", Ca, "see what is wrong with the home first: cluster-ca doctor"),
+    ("backup.format", Ca, "use the version of cluster-ca that made it, or a newer one"),
+    ("ca.ambiguous", Ca, "name one of them by its serial number: cluster-ca list tells them"),
+    ("ca.crl_incomplete", Ca, "an older copy is in its place; write a fresh list: cluster-ca crl publish"),
+    ("ca.crl_not_current", Ca, "write a fresh list: cluster-ca crl publish"),
+    ("ca.crl_not_recorded", Ca, "an older copy is in its place; write a fresh list: cluster-ca crl publish"),
+    (
+        "ca.crl_not_written",
+        Ca,
+        "make the directory writable; then any command that signs, such as cluster-ca crl publish, writes the list",
+    ),
+    (
+        "ca.file_foreign",
+        Ca,
+        "nothing was touched; put the files back that belong to it, or issue a new one elsewhere with --output DIR",
+    ),
+    (
+        "ca.identity_revoked",
+        Ca,
+        "if its holder is to be let in again, issue a new one with cluster-ca create-...",
+    ),
+    (
+        "ca.key_compromised",
+        Ca,
+        "make a new key, and request a certificate for that (rekey does both for a key made here)",
+    ),
+    ("ca.key_elsewhere", Ca, "have a new request made where the key is kept, and give it with --csr FILE"),
+    (
+        "ca.keys_wrapped",
+        Ca,
+        "with --allow-downgrade they are protected by --passphrase-file FILE instead, or by their file's mode alone",
+    ),
+    ("ca.no_kms", Ca, "set one: cluster-ca kms set vault https://HOST:8200 KEY"),
+    (
+        "ca.no_service_ca",
+        Ca,
+        "the CAs that the system believes are used; set one: cluster-ca ca-cert set FILE",
+    ),
+    ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
+    ("ca.root_key", Ca, "make another key, and find out who has used cluster.key for a request"),
+    (
+        "ca.root_on_own_crl",
+        Ca,
+        "machines stop trusting a root when it is taken out of their cluster.crt, not by a list it signs",
+    ),
+    ("ca.same_key", Ca, "make the request with a new key, or keep the key with cluster-ca renew"),
+    ("ca.superseded", Ca, "renew the newest of its line; cluster-ca show SERIAL tells which"),
+    ("ca.unknown_certificate", Ca, "see what there is: cluster-ca list"),
+    (
+        "ca.unprotects",
+        Ca,
+        "take the protection off first (cluster-ca key unprotect FILE), or put the new pair elsewhere: --output DIR",
+    ),
+    ("chain.bad_signature", Ca, "another cluster's root signed it, or nobody's; issue one in this cluster"),
+    (
+        "chain.bad_signature",
+        Gateway,
+        "the gateway's certificate and `trust.bundle` must come from the same cluster; to change roots, trust both, replace the certificate, and take out the old root last",
+    ),
+    (
+        "chain.bad_signature",
+        Server,
+        "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
+    ),
+    ("chain.expired", Ca, "issue a new one; to judge as of an earlier time, use --at TIME"),
+    ("chain.expired", Gateway, "issue a new certificate for the gateway with `cluster-ca create-control`"),
+    ("chain.expired", Server, "issue the server a new certificate: cluster-ca renew, then distribute"),
+    (
+        "chain.not_yet_valid",
+        Ca,
+        "check the clock of this machine, or judge as of a later time with --at TIME",
+    ),
+    ("chain.unknown_issuer", Ca, "another cluster's root signed it, or nobody's; issue one in this cluster"),
+    (
+        "chain.unknown_issuer",
+        Gateway,
+        "the gateway's certificate and `trust.bundle` must come from the same cluster; to change roots, trust both, replace the certificate, and take out the old root last",
+    ),
+    (
+        "chain.unknown_issuer",
+        Server,
+        "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
+    ),
+    ("chain.wrong_name", Ca, "issue one that names this host: cluster-ca create-control HOST --san NAME"),
+    (
+        "chain.wrong_name",
+        Server,
+        "call it by a name that its certificate has, or issue one that names this host: --san",
+    ),
+    ("chain.wrong_purpose", Ca, "it is of a role that is not used for this; issue one of the right role"),
+    ("chain.wrong_purpose", Gateway, "use a certificate that `cluster-ca create-control` made"),
+    (
+        "crl.bad_signature",
+        Gateway,
+        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+    ),
+    (
+        "crl.malformed",
+        Gateway,
+        "the file is not what the configuration takes it for, or not whole: copy it here again",
+    ),
+    (
+        "crl.missing_for_issuer",
+        Gateway,
+        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+    ),
+    ("crl.not_yet_valid", Ca, "write a fresh list: cluster-ca crl publish"),
+    (
+        "crl.record_damaged",
+        Gateway,
+        "put the newest list in place, then remove the record: the list that is read next counts as the newest",
+    ),
+    (
+        "crl.rollback",
+        Gateway,
+        "a newer list has been in force here: copy the CA's cluster.crl here again; `state_directory` has what was",
+    ),
+    (
+        "crl.unknown_issuer",
+        Gateway,
+        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+    ),
+    (
+        "doctor.anonymous_callers",
+        Ca,
+        "have it require client certificates, or put cluster-gateway in front of it",
+    ),
+    ("doctor.bundle_lacks_root", Ca, "put back the cluster.crt of this cluster: `cluster-ca restore` has it"),
+    (
+        "doctor.clock_behind",
+        Ca,
+        "set this machine's clock before anything is issued: certificates would be dated in the past",
+    ),
+    (
+        "doctor.crl_differs",
+        Ca,
+        "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish",
+    ),
+    ("doctor.crl_ends_soon", Ca, "write a fresh list and give it to every gateway: cluster-ca crl publish"),
+    (
+        "doctor.crl_incomplete",
+        Ca,
+        "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish",
+    ),
+    ("doctor.crl_owed", Ca, "cluster-ca doctor --fix does it"),
+    (
+        "doctor.key_without_certificate",
+        Ca,
+        "fetch the certificate with `cluster-ca show`, or remove the key if nobody uses it",
+    ),
+    ("doctor.leftover", Ca, "cluster-ca doctor --fix does it"),
+    (
+        "doctor.leftover_of_issued",
+        Ca,
+        "it may be the only copy of its key: move it to its name, or revoke the certificate and remove it",
+    ),
+    ("doctor.no_certificate_served", Ca, "see what listens there: cluster-ca explain-failure HOST:PORT"),
+    ("doctor.pair_mismatch", Ca, "put back the files that belong together, or issue the certificate again"),
+    ("doctor.reserved", Ca, "cluster-ca doctor --fix does it"),
+    ("doctor.served_ends_soon", Ca, "renew it, and distribute it: cluster-ca renew, cluster-ca distribute"),
+    (
+        "doctor.served_superseded",
+        Ca,
+        "distribute the newer one, and have the service reload: cluster-ca distribute",
+    ),
+    (
+        "doctor.unknown_certificate",
+        Ca,
+        "find out who else has cluster.key, or whether ca.db is an old copy, before anything else",
+    ),
+    ("doctor.unplaced", Ca, "cluster-ca doctor --fix does it"),
+    ("doctor.writable", Ca, "close it to others: chmod 0644"),
+    ("explain.alert_denied", Ca, "your role or name may not connect there; ask who runs it"),
+    ("explain.alert_expired", Ca, "compare the clocks: the server's is ahead, or the one here is behind"),
+    (
+        "explain.alert_revoked",
+        Ca,
+        "it was revoked, and the list here is older than the server's; ask for a new one",
+    ),
+    (
+        "explain.alert_unknown_ca",
+        Ca,
+        "the server has another cluster.crt: copy this cluster's there and have it reload",
+    ),
+    ("explain.certificate_demanded", Ca, "call with a certificate of this cluster: --cert FILE --key FILE"),
+    ("explain.key_mismatch", Ca, "give the key that was made with this certificate; they come as a pair"),
+    ("explain.not_tls", Ca, "something else listens on this port, or the service speaks plain HTTP there"),
+    ("explain.refused_early", Ca, "call it by a name that its certificate has, or by its address"),
+    (
+        "file.disk_full",
+        Ca,
+        "make room on the file system and run the command again; nothing half-written was kept",
+    ),
+    ("file.exists", Ca, "nothing was overwritten; move the file away, or choose another name or place"),
+    ("file.exposed", Ca, "close it to others: chmod 0700 for a directory, chmod 0600 for a key"),
+    ("file.exposed", Gateway, "close it to others: chmod 0600"),
+    ("file.foreign_owner", Any, "run as the owner, or chown it to yourself"),
+    ("file.locked", Ca, "wait until it has finished, or see who it is: fuser -v DIRECTORY"),
+    ("file.permission", Ca, "run as the owner of the file, or make the directory one that you can write to"),
+    (
+        "file.read_only",
+        Ca,
+        "the file system is read-only; work in a home that can be written to (--home DIR)",
+    ),
+    ("file.writable_by_all", Ca, "close it to others' writing: chmod o-w"),
+    (
+        "file.writable_by_all",
+        Gateway,
+        "what it says decides who is let in: chmod o-w, or move it where only its owner writes",
+    ),
+    ("gateway.bind", Gateway, "stop what listens there, or choose another `listen` or `metrics` address"),
+    (
+        "gateways.ahead",
+        Ca,
+        "take what the gateway knows in: cluster-ca restore BACKUP --reconcile --crl FILE, FILE being the list in its state_directory",
+    ),
+    (
+        "gateways.behind",
+        Ca,
+        "see the gateway's log; until it enforces the list, rely on nothing that it says",
+    ),
+    (
+        "gateways.crl_ends_soon",
+        Ca,
+        "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push",
+    ),
+    ("gateways.cut_off", Ca, "see the gateway's log at this moment, then: cluster-ca crl push"),
+    ("gateways.no_certificate", Ca, "see what listens there: cluster-ca explain-failure HOST:PORT"),
+    (
+        "gateways.no_crl",
+        Ca,
+        "it has `revocation: disabled` in its configuration, or trusts another root than this home's",
+    ),
+    ("gateways.not_a_gateway", Ca, "give the address at which callers of the API call the gateway"),
+    (
+        "gateways.not_an_operator",
+        Ca,
+        "name the caller in the gateway's configuration, such as operators: [{ role: api-user, name: admin }], or call as another with --operator",
+    ),
+    (
+        "gateways.number_reused",
+        Ca,
+        "two homes sign for this cluster: find the other one, and put back here what it knows: cluster-ca restore --reconcile",
+    ),
+    (
+        "gateways.operator_revoked",
+        Ca,
+        "renew it first, and revoke the old one by its serial number; or call as somebody else with --operator",
+    ),
+    ("gateways.other_bundle", Ca, "copy this home's cluster.crt there: cluster-ca distribute"),
+    ("gateways.outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
+    ("gateways.oversized", Ca, "something else than cluster-gateway answers there: correct the address"),
+    ("gateways.refused", Ca, "see to what it says there, then: cluster-ca crl push"),
+    (
+        "gateways.reload_failed",
+        Ca,
+        "mend there what it names; until then what it loaded before stays in force",
+    ),
+    ("gateways.unreadable", Ca, "something else than cluster-gateway answers there: correct the address"),
+    ("gateways.wrong_name", Ca, "correct the address, or `identity` in gateways.yaml"),
+    (
+        "gateways.wrong_role",
+        Ca,
+        "give the gateway the certificate of a control service: cluster-ca create-control",
+    ),
+    (
+        "home.exposed_directory",
+        Ca,
+        "choose an empty or new directory with --home DIR, or close this one: chmod 0700",
+    ),
+    (
+        "home.held_key_mismatch",
+        Ca,
+        "put back the kms.json and cluster.crt that belong together, or the key that the root was made with; nothing was signed",
+    ),
+    (
+        "home.inventory_behind",
+        Ca,
+        "an old copy of ca.db was put back, and lacks what was issued and revoked since; put back the newest",
+    ),
+    (
+        "home.inventory_missing",
+        Ca,
+        "put ca.db back, or restore a backup into this home: cluster-ca restore FILE --reconcile takes in what is still here",
+    ),
+    (
+        "home.key_mismatch",
+        Ca,
+        "put back the cluster.key and cluster.crt that belong together; nothing was signed",
+    ),
+    ("home.missing", Ca, "make one with `cluster-ca initialize NAME`, or say where it is with --home DIR"),
+    (
+        "home.occupied",
+        Ca,
+        "choose an empty directory with --home DIR, or go on with the cluster that is here",
+    ),
+    ("home.root_expired", Ca, "the root must be replaced; nothing can be issued under it any more"),
+    ("identity.foreign_trust_domain", Ca, "it belongs to another cluster; issue one in this cluster"),
+    (
+        "identity.foreign_trust_domain",
+        Server,
+        "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
+    ),
+    ("input.gateways", Ca, "cluster-ca crl push --help shows what belongs in gateways.yaml"),
+    ("key.encrypted", Ca, "an unencrypted key was expected here"),
+    (
+        "key.envelope_damaged",
+        Ca,
+        "put back the key file from a backup; an envelope opens only as it was written",
+    ),
+    (
+        "key.envelope_damaged",
+        Gateway,
+        "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`",
+    ),
+    (
+        "key.envelope_unreadable",
+        Ca,
+        "put back the key file from a backup; an envelope opens only as it was written",
+    ),
+    (
+        "key.envelope_unreadable",
+        Gateway,
+        "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`",
+    ),
+    ("key.envelope_version", Ca, "use the version of cluster-ca that wrote the file, or a newer one"),
+    ("key.held", Ca, "see cluster-ca key show; there is no file of it to protect"),
+    ("key.not_protected", Ca, "protect it with: cluster-ca key protect"),
+    (
+        "key.passphrase_needed",
+        Ca,
+        "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal",
+    ),
+    (
+        "key.passphrase_needed",
+        Gateway,
+        "name the file that holds the passphrase: `passphrase_file` beside `key`",
+    ),
+    ("key.protected_by_kms", Ca, "see cluster-ca kms show; cluster-ca kms unset ends it"),
+    ("key.protected_by_passphrase", Ca, "change it with: cluster-ca key change-passphrase"),
+    (
+        "key.unsupported_encryption",
+        Ca,
+        "write it again: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW",
+    ),
+    (
+        "key.weak_passphrase",
+        Ca,
+        "take several random words: whoever steals the file guesses as long as they like",
+    ),
+    ("key.wrong_passphrase", Gateway, "write the key's passphrase into the first line of `passphrase_file`"),
+    ("kms.address", Ca, "give a Vault as https://HOST:8200, a KMIP server as HOST:5696"),
+    (
+        "kms.certificate_untrusted",
+        Ca,
+        "set the CA that the server's certificate comes from: cluster-ca ca-cert set FILE",
+    ),
+    (
+        "kms.certificate_untrusted",
+        Gateway,
+        "set the CA of the service's certificate with `cluster-ca ca-cert set`, then `cluster-ca kms export` again",
+    ),
+    ("kms.client_certificate", Ca, "give --client-cert and --client-key that belong together, both in PEM"),
+    (
+        "kms.client_certificate_refused",
+        Ca,
+        "see that it is registered at the server, not expired, and allows clientAuth",
+    ),
+    (
+        "kms.configuration",
+        Ca,
+        "put kms.json back from a backup, or set the service again: cluster-ca kms set",
+    ),
+    (
+        "kms.configuration",
+        Gateway,
+        "name what `cluster-ca kms export KEY FILE` wrote for this key: `kms` beside `key`",
+    ),
+    (
+        "kms.credential_missing",
+        Ca,
+        "give it in CLUSTER_CA_KMS_TOKEN or CLUSTER_CA_KMS_SECRET_ID, in a file, or run the command on a terminal",
+    ),
+    (
+        "kms.credential_missing",
+        Gateway,
+        "export it where its secret is kept: `cluster-ca kms set` without --do-not-keep-secrets, then `cluster-ca kms export`",
+    ),
+    (
+        "kms.denied",
+        Ca,
+        "the policy of the token or role must grant that capability there (cluster-ca kms set vault --help shows a policy); a key that does not exist reads as denied too",
+    ),
+    (
+        "kms.denied",
+        Gateway,
+        "the policy of the token or role must let it decrypt with that key; a key that does not exist reads as denied too",
+    ),
+    (
+        "kms.key_missing",
+        Ca,
+        "see that the name, the namespace and --transit-path are right; a deleted key is lost",
+    ),
+    (
+        "kms.key_unfit",
+        Ca,
+        "make one that encrypts (Vault: bao write -f transit/keys/KEY; KMIP: AES, activated, usage mask Encrypt and Decrypt)",
+    ),
+    (
+        "kms.key_version_refused",
+        Ca,
+        "lower the key's min_decryption_version in the service, then: cluster-ca kms rewrap",
+    ),
+    (
+        "kms.key_version_refused",
+        Gateway,
+        "lower the key's min_decryption_version in the service, then `cluster-ca kms rewrap --all` and copy the key here",
+    ),
+    (
+        "kms.login_refused",
+        Ca,
+        "see that role id, secret id and --auth-path are right and that the secret id is not used up",
+    ),
+    (
+        "kms.login_refused",
+        Gateway,
+        "it is expired, revoked or wrong: set a new one with `cluster-ca kms set`, then `cluster-ca kms export` again",
+    ),
+    (
+        "kms.mount_missing",
+        Ca,
+        "see that the engine is enabled there (bao secrets list), or give --transit-path, --auth-path",
+    ),
+    ("kms.namespace_missing", Ca, "see that --namespace is right"),
+    ("kms.not_configured", Ca, "put back the kms.json that knows the service, or set it: cluster-ca kms set"),
+    (
+        "kms.not_configured",
+        Gateway,
+        "name what `cluster-ca kms export KEY FILE` wrote for this key: `kms` beside `key`",
+    ),
+    ("kms.operation_missing", Ca, "choose a server, or a profile of it, that encrypts and decrypts"),
+    ("kms.sealed", Ca, "unseal it (bao operator unseal), then run the command again"),
+    ("kms.sealed", Gateway, "unseal it (bao operator unseal); the gateway opens its key as soon as it can"),
+    (
+        "kms.token_refused",
+        Ca,
+        "it is expired, revoked or wrong: set a new one with cluster-ca kms set vault; or its policies lack that capability, and `read` on auth/token/lookup-self, which would tell the two apart",
+    ),
+    (
+        "kms.token_refused",
+        Gateway,
+        "it is expired, revoked or wrong: set a new one with `cluster-ca kms set`, then `cluster-ca kms export` again",
+    ),
+    ("kms.too_old", Ca, "update the server to KMIP 1.2 or later"),
+    (
+        "kms.unavailable",
+        Ca,
+        "see that the service runs and can be reached from here, then run the command again",
+    ),
+    (
+        "kms.unavailable",
+        Gateway,
+        "see that the service runs and can be reached from here; `kms_timeout` says how long a start waits",
+    ),
+    ("name.trust_domain", Ca, "give one with --trust-domain, for example --trust-domain prod.example.com"),
+    ("network.cut", Ca, "the machine has its old files; run the command again when `ssh` reaches it"),
+    ("network.denied", Ca, "let `ssh` log in there: its key or agent, or USER@ in the destination"),
+    (
+        "network.host_key_changed",
+        Ca,
+        "nothing was sent; find out whether the machine was replaced before removing its old key with ssh-keygen -R",
+    ),
+    (
+        "network.host_key_unknown",
+        Ca,
+        "log in there once by hand with `ssh`, and compare the key's fingerprint",
+    ),
+    ("network.refused", Ca, "start the service, or correct the port"),
+    ("network.silent", Ca, "check the address, the route and the firewalls on the way"),
+    ("network.timeout", Ca, "the machine has its old files; run the command again when `ssh` reaches it"),
+    ("network.unreachable", Ca, "the machine has its old files; run the command again when `ssh` reaches it"),
+    ("network.unresolved", Ca, "correct the name, or the resolver of this machine"),
+    ("network.unsure", Ca, "run the command again: it puts the same files there"),
+    ("own_certificate.revoked", Gateway, "use a certificate that `cluster-ca create-control` made"),
+    ("own_certificate.role", Gateway, "use a certificate that `cluster-ca create-control` made"),
+    (
+        "pkcs11.failed",
+        Ca,
+        "see what the token's own tool says, such as pkcs11-tool --module MODULE --login --test-ec",
+    ),
+    ("pkcs11.key_ambiguous", Ca, "say in the URI which: id=%XX, object=LABEL, or both"),
+    (
+        "pkcs11.key_missing",
+        Ca,
+        "see that object and id are right: pkcs11-tool --module MODULE --login --list-objects; a deleted key is lost",
+    ),
+    (
+        "pkcs11.key_unfit",
+        Ca,
+        "make one that is fit: pkcs11-tool --module MODULE --login --keypairgen --key-type EC:prime256v1 --usage-sign --id 01 --label root",
+    ),
+    (
+        "pkcs11.module_exposed",
+        Ca,
+        "it would run in this program: chown it to root, and chmod go-w the file and its directories",
+    ),
+    (
+        "pkcs11.module_missing",
+        Ca,
+        "give the library of the token's vendor as module-path, such as /usr/lib/softhsm/libsofthsm2.so",
+    ),
+    (
+        "pkcs11.not_a_module",
+        Ca,
+        "give the library of the token's vendor as module-path, such as /usr/lib/softhsm/libsofthsm2.so",
+    ),
+    ("pkcs11.pin_expired", Ca, "change it: pkcs11-tool --module MODULE --login --change-pin"),
+    (
+        "pkcs11.pin_in_uri",
+        Ca,
+        "leave it out and change the PIN, if it was a real one; give it with --pin-file FILE, in CLUSTER_CA_PKCS11_PIN, or as pin-source=file:/PATH",
+    ),
+    (
+        "pkcs11.pin_last_try",
+        Ca,
+        "log in once with the right PIN by the token's own tool, such as pkcs11-tool --module MODULE --login --list-objects; that clears the count",
+    ),
+    (
+        "pkcs11.pin_locked",
+        Ca,
+        "its security officer unlocks it: pkcs11-tool --module MODULE --login --login-type so --init-pin",
+    ),
+    (
+        "pkcs11.pin_needed",
+        Ca,
+        "give it with --pin-file FILE or in CLUSTER_CA_PKCS11_PIN, or run the command on a terminal",
+    ),
+    ("pkcs11.pin_not_set", Ca, "set one: pkcs11-tool --module MODULE --login --login-type so --init-pin"),
+    (
+        "pkcs11.pin_wrong",
+        Ca,
+        "find the right PIN before the next try: --pin-file, CLUSTER_CA_PKCS11_PIN, the URI's pin-source and kms.json are looked at in this order",
+    ),
+    ("pkcs11.token_ambiguous", Ca, "say in the URI which: token=LABEL, serial=NUMBER or slot-id=NUMBER"),
+    ("pkcs11.token_gone", Ca, "put it back, then run the command again; what was not signed was not issued"),
+    (
+        "pkcs11.token_missing",
+        Ca,
+        "see that it is connected and its label right (pkcs11-tool --module MODULE --list-slots), and that the module's own settings, such as SOFTHSM2_CONF, are there",
+    ),
+    (
+        "pkcs11.uri",
+        Ca,
+        "give it like pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so, in quotes",
+    ),
+    ("policy.key_algorithm", Ca, "choose one of those that `cluster-ca profiles show ROLE` lists"),
+    ("policy.outlives_issuer", Ca, "ask for a shorter --validity"),
+    ("policy.validity", Ca, "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists"),
+    ("remote.foreign_owner", Ca, "log in as the owner of the directory, or choose another directory"),
+    (
+        "remote.other_key",
+        Ca,
+        "no key is sent, because none is kept here: deliver under another name with --as, or put this certificate's key there first and remove the certificate beside it",
+    ),
+    ("remote.place", Ca, "the machine has its old files; look at its disk and its permissions"),
+    ("remote.read", Ca, "the machine has its old files; look at its disk and its permissions"),
+    ("remote.reload", Ca, "look at the service there; the new files stay in their places"),
+    (
+        "remote.rollback",
+        Ca,
+        "in the directory there, rename each .NAME.cluster-ca-*.old to NAME, or deliver again",
+    ),
+    (
+        "remote.shared_directory",
+        Ca,
+        "choose a directory that is for these files alone, such as /etc/cluster; if this one is, close it there first: chmod 0700 DIRECTORY",
+    ),
+    ("remote.write", Ca, "the machine has its old files; look at its disk and its permissions"),
+    ("request.bad_signature", Ca, "make the request again with the key it is for: openssl req -new -key KEY"),
+    (
+        "restore.forgets",
+        Ca,
+        "with --reconcile the inventory that is there stays, or what it knows is taken in; nothing was changed",
+    ),
+    (
+        "restore.list_missing",
+        Ca,
+        "copy the list here from the gateway's state_directory, and give it with --crl FILE; nothing was changed",
+    ),
+    (
+        "restore.list_unreadable",
+        Ca,
+        "put an intact copy of it in its place, such as a gateway's, or move it away and say with --gateway, --crl or --no-newer-list what else is known; nothing was changed",
+    ),
+    (
+        "restore.newest_list_unknown",
+        Ca,
+        "ask a gateway with --gateway HOST:PORT, or give its list, or the cluster.crl of another machine, with --crl FILE; if you know that nothing was revoked since, say so with --no-newer-list; nothing was changed",
+    ),
+    ("restore.other_cluster", Ca, "choose an empty directory with --home DIR; nothing was changed"),
+    (
+        "restore.revoked_unknown",
+        Ca,
+        "give the directories of their certificates with --certificates DIR; nothing was changed",
+    ),
+    (
+        "restore.unrevokes",
+        Ca,
+        "take a newer backup, or take in what was revoked since with --reconcile (and --crl FILE for a gateway's list); nothing was changed",
+    ),
+    ("revocation.crl_expired", Ca, "write a fresh list: cluster-ca crl publish"),
+    (
+        "revocation.crl_expired",
+        Gateway,
+        "sign a fresh list on the CA's machine (`cluster-ca crl publish`), and copy cluster.crl here",
+    ),
+    ("revocation.revoked", Ca, "it is out for good; issue a new one if its holder is still to be let in"),
+    ("revocation.revoked", Server, "issue the server a new certificate; until then nobody should call it"),
+    ("sealed.altered", Ca, "the file was damaged or changed: take another copy of it; nothing was changed"),
+    (
+        "sealed.weak_passphrase",
+        Ca,
+        "take several random words: whoever has the file guesses as long as they like",
+    ),
+    ("store.corrupt", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    (
+        "store.disk_full",
+        Ca,
+        "make room on the file system and run the command again; nothing half-written was kept",
+    ),
+    ("store.inconsistent", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    ("store.no_key", Ca, "it was made elsewhere, or removed here after it was delivered"),
+    (
+        "store.read_only",
+        Ca,
+        "the file system is read-only; work in a home that can be written to (--home DIR)",
+    ),
+    ("system.ssh", Ca, "install OpenSSH's client"),
+    (
+        "tls.key_mismatch",
+        Gateway,
+        "`identity.certificate` and `identity.key` must be written by the same command",
+    ),
+    ("trust.expired", Ca, "the root does not hold then; choose another time with --at TIME"),
+    (
+        "trust.no_issuer",
+        Gateway,
+        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+    ),
+    ("trust.not_yet_valid", Ca, "the root does not hold then; choose another time with --at TIME"),
+    (
+        "trust.path_too_long",
+        Gateway,
+        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+    ),
+    (
+        "trust.self_signed",
+        Gateway,
+        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+    ),
+    ("verify.crl_behind", Ca, "run any issuing command in this home: it writes the list that is owed"),
+    (
+        "verify.not_in_inventory",
+        Ca,
+        "find out who else has cluster.key, or whether ca.db is an old copy, before anything else",
+    ),
+    (
+        "x509.malformed",
+        Gateway,
+        "the file is not what the configuration takes it for, or not whole: copy it here again",
+    ),
+    (
+        "x509.no_block",
+        Gateway,
+        "the file is not what the configuration takes it for, or not whole: copy it here again",
+    ),
+    (
+        "x509.pem",
+        Gateway,
+        "the file is not what the configuration takes it for, or not whole: copy it here again",
+    ),
+    (
+        "x509.private_key",
+        Gateway,
+        "name the certificate that was written beside the key: its file ends with .crt",
+    ),
+    (
+        "x509.serial_number",
+        Ca,
+        "a certificate is named by its serial number, or as ROLE/NAME: api-user/alice",
+    ),
+    (
+        "x509.unexpected_block",
+        Gateway,
+        "the file is not what the configuration takes it for, or not whole: copy it here again",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_are_sorted_and_unique() {
+        for pair in HINTS.windows(2) {
+            let [(code, reader, _), (next, of, _)] = pair else { unreachable!() };
+            assert!((code, reader) < (next, of), "{code} for {reader:?} stands before {next} for {of:?}");
+        }
+    }
+
+    #[test]
+    fn a_hint_is_the_readers_own_or_one_for_any() {
+        assert!(hint(Ca, "chain.expired").is_some_and(|text| text.starts_with("issue a new one")));
+        assert!(hint(Gateway, "chain.expired").is_some_and(|text| text.contains("for the gateway")));
+        assert!(hint(Server, "chain.expired").is_some_and(|text| text.contains("the server")));
+        assert_eq!(hint(Server, "file.exists"), hint(Ca, "file.exists"));
+        assert_eq!(hint(Gateway, "file.exists"), None);
+        assert_eq!(hint(Gateway, "file.foreign_owner"), hint(Ca, "file.foreign_owner"));
+    }
 }

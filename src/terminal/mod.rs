@@ -5,7 +5,7 @@ pub(crate) mod completions;
 mod file_page;
 mod generated;
 mod guide;
-pub(crate) mod hints;
+pub mod hints;
 pub(crate) mod man;
 pub(crate) mod progress;
 pub(crate) mod report;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::{Code, Coded, causes};
 use crate::files;
 
-use crate::terminal::hints::hint;
+use crate::terminal::hints::{Audience, hint};
 
 /// What a command gives back: `Display` for people, `Serialize` for programs.
 pub(crate) trait Outcome: fmt::Display {
@@ -89,7 +89,7 @@ pub(crate) struct Failure {
     code: Code,
     message: String,
     causes: Vec<String>,
-    /// Advice that needs facts of the case; the table in [`hint`] gives the rest.
+    /// Advice that needs facts of the case; the table of [`hint`] gives the rest.
     hint: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl Failure {
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {
-        self.hint.as_deref().or_else(|| hint(self.code.name()))
+        self.hint.as_deref().or_else(|| hint(Audience::Ca, self.code.name()))
     }
 
     /// Exit codes as the README's table has them.

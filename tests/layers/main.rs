@@ -6,6 +6,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that can't read the tree fails")]
 
 mod circles;
+mod codes;
 mod crates;
 mod graph;
 mod known;

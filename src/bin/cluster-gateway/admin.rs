@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use cluster_ca::gateway::admin::Request;
 use cluster_ca::gateway::admin::client::{self, ClientError};
 use cluster_ca::gateway::admin::text;
+use cluster_ca::terminal::hints::{Audience, hint};
 use serde_json::Value;
 
-use super::hints;
 use super::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
@@ -78,6 +78,6 @@ fn failure(error: &ClientError) -> Failure {
         class: error.class(),
         message: error.to_string(),
         causes: error.causes(),
-        hint: hints::of(error.code()),
+        hint: hint(Audience::Gateway, error.code()),
     }
 }

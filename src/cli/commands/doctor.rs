@@ -16,7 +16,7 @@ use crate::gateway_client::GatewayList;
 use crate::probe::{self, ConnectionOutcome, Endpoint};
 
 use crate::cli::session::Session;
-use crate::terminal::hints::hint;
+use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
 use crate::terminal::report::{CommandResult, Outcome};
 
@@ -161,7 +161,7 @@ impl<'a> From<&'a Finding> for Advised<'a> {
 fn remedy(finding: &Finding) -> Option<&'static str> {
     match finding.severity {
         Severity::Note => None,
-        _ => hint(finding.code).or(Some(match finding.is_repairable() {
+        _ => hint(Audience::Ca, finding.code).or(Some(match finding.is_repairable() {
             true => "cluster-ca doctor --fix does it",
             false => "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
         })),

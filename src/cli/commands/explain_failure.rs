@@ -18,7 +18,7 @@ use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, pem};
 
 use crate::cli::session::Session;
-use crate::terminal::hints::{hint, server_hint};
+use crate::terminal::hints::{Audience, hint};
 use crate::terminal::report::{CommandResult, Failure, Outcome};
 
 /// The arguments of `explain-failure`.
@@ -117,11 +117,12 @@ impl ExplainFailure {
 
 /// What to do about a cause: the server's own certificate is mended where the server is.
 fn remedy(cause: &RefusalCause) -> &'static str {
-    let known = match cause.side {
-        AtFault::Client => hint(cause.code.name()),
-        AtFault::Server => server_hint(cause.code.name()),
+    let reader = match cause.side {
+        AtFault::Client => Audience::Ca,
+        AtFault::Server => Audience::Server,
     };
-    known.unwrap_or("see the server's log at this moment: it says which rule refused")
+    hint(reader, cause.code.name())
+        .unwrap_or("see the server's log at this moment: it says which rule refused")
 }
 
 #[derive(Serialize)]

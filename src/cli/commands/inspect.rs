@@ -18,7 +18,7 @@ use crate::x509::pem;
 use crate::x509::trust::Purpose;
 
 use crate::cli::session::Session;
-use crate::terminal::hints::hint;
+use crate::terminal::hints::{Audience, hint};
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
 /// The arguments of `inspect`.
@@ -153,7 +153,7 @@ impl Verify {
         let message = format!("{} is refused: {}", self.file.display(), worst.message);
         let others = verdict.broken.iter().skip(1).map(|rule| format!("{} [{}]", rule.message, rule.code));
         let failure = Failure::new(worst.code, message).with_causes(others.collect());
-        Err(match hint(worst.code.name()) {
+        Err(match hint(Audience::Ca, worst.code.name()) {
             Some(_) => failure,
             None => failure.with_hint("issue it anew with cluster-ca, whose profiles keep to these rules"),
         })

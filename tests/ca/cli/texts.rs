@@ -1,7 +1,5 @@
 //! The very words that people see after success, and the pages that help them.
 
-use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::run_inside;
@@ -107,31 +105,6 @@ revoked  api-user         alice            [SERIAL]  [TIME]
         let finished = run_inside(&home, command);
         assert_eq!((finished.exit, finished.stderr.as_str()), (Some(0), ""), "{command:?}");
         assert_eq!(filtered(&finished.stdout), expected, "{command:?}");
-    }
-}
-
-#[test]
-fn advice_is_for_errors_that_there_are() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let report = fs::read_to_string(source.join("terminal/hints.rs")).expect("the hints");
-    let advice = report.split_once("fn hint(").and_then(|(_, rest)| rest.split_once("_ => return None"));
-    let advised: Vec<&str> = advice.expect("the table of advice").0.split('"').skip(1).step_by(2).collect();
-    let is_code = |text: &&&str| text.contains('.') && !text.contains(' ');
-    let mut rest = String::new();
-    let mut open = vec![source];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(
-                fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path()),
-            );
-        } else if !path.ends_with("terminal/hints.rs") {
-            rest.push_str(&fs::read_to_string(path).expect("source"));
-        }
-    }
-    let codes: Vec<&&str> = advised.iter().filter(is_code).collect();
-    assert!(codes.len() > 20, "{codes:?}");
-    for code in codes {
-        assert!(rest.contains(&format!("\"{code}\"")), "no error has the code {code}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::probe::AtFault;
 
 use super::target_args::{Newest, Plan, Reach, is_listed};
 use crate::cli::session::Session;
-use crate::terminal::hints::server_hint;
+use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
 use crate::terminal::report::{CommandResult, Failure, Outcome};
 
@@ -148,7 +148,7 @@ pub(crate) fn failure(fault: &CallError) -> Failure {
     let failure = Failure::of(fault);
     match fault {
         CallError::Handshake(cause) if cause.side == AtFault::Server => failure.with_hint(
-            server_hint(cause.code.name())
+            hint(Audience::Server, cause.code.name())
                 .unwrap_or("see the gateway's log at this moment: it says what it refused"),
         ),
         _ => failure,
