@@ -1,4 +1,4 @@
-//! The mutual-TLS gateway's command line.
+//! Command line of the mutual-TLS gateway.
 
 #[path = "cluster-gateway/admin.rs"]
 mod admin;
@@ -18,9 +18,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use cluster_ca::clock::{Clock, SystemClock};
 use cluster_ca::error::{Class, Coded};
 use cluster_ca::gateway::config::schema::FILE;
-use cluster_ca::gateway::offline::check::{Keys, check};
-use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, moment};
-use cluster_ca::gateway::offline::replay::{Replay, replay};
+use cluster_ca::gateway::offline::check::{KeyCheck, check};
+use cluster_ca::gateway::offline::explain::{Explanation, Question, RequestLine, explain, parse_moment};
+use cluster_ca::gateway::offline::replay::{ReplayReport, replay};
 use cluster_ca::gateway::process::{RunError, run};
 use cluster_ca::gateway::telemetry::line_log::LineLog;
 use cluster_ca::terminal::hints::{Audience, hint};
@@ -31,11 +31,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Smallest and steadiest under many connections, and it gives memory back after a burst.
+/// jemalloc has the smallest and steadiest memory under many connections, and returns it after a burst.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The mutual-TLS gateway in front of a cluster's REST API.
+/// Mutual-TLS gateway in front of a cluster's REST API.
 #[derive(Parser)]
 #[command(
     name = "cluster-gateway",
@@ -53,7 +53,7 @@ Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files, 4 network
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Say more on standard error.
+    /// Log more on standard error.
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -66,72 +66,71 @@ enum Command {
     Guide(ShowGuide<true>),
     /// Print a completion script for a shell.
     Completions {
-        /// The shell to complete for.
+        /// Shell to complete for.
         shell: Shell,
     },
     /// Print the manual page of the program, or of one command.
     Man {
-        /// The command, such as `run`.
+        /// Command, such as `run`.
         #[arg(value_name = "COMMAND")]
         page: Vec<String>,
     },
-    /// Check a configuration and every file that it names, and tell all problems at once. Private keys
-    /// are opened last, by whatever opens them: where one cannot be, everything else is good.
+    /// Check a configuration and all files it names, and report all problems at once. Private keys are opened
+    /// last: if one cannot be opened, everything else is valid.
     Check {
-        /// The configuration, YAML.
+        /// Configuration file (YAML).
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Leave the private keys closed: what opens them is out of reach here.
+        /// Do not open private keys, as on a machine without access to their KMS or passphrase.
         #[arg(long)]
         without_keys: bool,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Explain, without a connection, what the gateway makes of a certificate and a request: exit code 0
-    /// when the request may be made, 1 when it may not.
+    /// Explain the decision on a certificate and a request, without a connection. Exits 0 if the request is
+    /// permitted, 1 if it is denied.
     Explain {
-        /// The configuration, YAML.
+        /// Configuration file (YAML).
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// The caller's certificate, its issuers after it; without it, a caller that presents none.
+        /// Certificate of the client, followed by its issuers. By default, the client presents none.
         #[arg(long, value_name = "FILE")]
         cert: Option<PathBuf>,
         /// Method and path, such as 'PUT /v1/nodes/7'.
         #[arg(long, value_name = "METHOD PATH")]
         request: RequestLine,
-        /// The time at which to judge, RFC 3339; now, unless given.
-        #[arg(long, value_name = "TIME", value_parser = moment)]
+        /// Time of the decision (RFC 3339). By default, now.
+        #[arg(long, value_name = "TIME", value_parser = parse_moment)]
         at: Option<OffsetDateTime>,
-        /// The listener that is called; the first that fits, unless given.
+        /// Address of the listener. By default, the first that would accept the client.
         #[arg(long, value_name = "ADDRESS")]
         listener: Option<SocketAddr>,
-        /// The address that the caller calls from.
+        /// Address of the client.
         #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
         from: IpAddr,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List what another configuration would have decided otherwise about the requests in an access log:
-    /// exit code 1 when there is anything, or a request that could not be judged.
+    /// List the requests in an access log that another configuration would decide differently. Exits 1 if there
+    /// are any, or if a request could not be decided.
     Replay {
-        /// The access log; `-` for standard input.
+        /// Access log; `-` for standard input.
         access_log: PathBuf,
-        /// The other configuration, YAML.
+        /// Other configuration file (YAML).
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Serve until SIGTERM.
+    /// Serve until SIGTERM or SIGINT.
     Run {
-        /// The configuration, YAML.
+        /// Configuration file (YAML).
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Send everything to an embedded service that echoes what it receives, instead of the
-        /// configured upstreams.
+        /// Forward all requests to an embedded echo service instead of the configured upstreams.
         #[arg(long)]
         demo_upstream: bool,
     },
@@ -159,32 +158,32 @@ fn main() -> ExitCode {
             }),
         },
         Command::Check { config, without_keys, json } => {
-            say_on(|| Stderr, arguments.verbose);
-            let keys = if without_keys { Keys::Left } else { Keys::Opened };
+            start_logging(|| Stderr, arguments.verbose);
+            let keys = if without_keys { KeyCheck::Skip } else { KeyCheck::Open };
             print(&check(&config, keys, &clock), json, |_| true)
         }
         Command::Explain { config, cert, request, at, listener, from, json } => {
-            say_on(|| Stderr, arguments.verbose);
+            start_logging(|| Stderr, arguments.verbose);
             let question = Question { certificate: cert, request, at, listener, from };
             print(&explain(&config, &question, &clock), json, Explanation::is_permit)
         }
         Command::Replay { access_log, config, json } => {
-            say_on(|| Stderr, arguments.verbose);
-            print(&replay(&access_log, &config), json, Replay::is_without_change)
+            start_logging(|| Stderr, arguments.verbose);
+            print(&replay(&access_log, &config), json, ReplayReport::is_without_change)
         }
         Command::Run { config, demo_upstream } => {
-            let said = match LineLog::start("standard-error", Box::new(io::stderr())) {
-                Ok(said) => Arc::new(said),
+            let log = match LineLog::start("standard-error", Box::new(io::stderr())) {
+                Ok(log) => Arc::new(log),
                 Err(source) => return report::fail(&failure(&RunError::Environment { source })),
             };
-            let writer = Arc::clone(&said);
-            say_on(move || Said(Arc::clone(&writer)), arguments.verbose);
+            let writer = Arc::clone(&log);
+            start_logging(move || LogWriter(Arc::clone(&writer)), arguments.verbose);
             let ran = run::run(&config, demo_upstream, clock, |addresses| {
                 for address in addresses {
                     stderr::line(format_args!("listening on {address}"));
                 }
             });
-            said.close();
+            log.close();
             match ran {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => report::fail(&failure(&error)),
@@ -193,8 +192,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where everything goes that is said along the way.
-fn say_on<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose: bool) {
+/// Log to `writer`.
+fn start_logging<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose: bool) {
     tracing_subscriber::fmt()
         .with_writer(writer)
         .with_ansi(false)
@@ -205,10 +204,10 @@ fn say_on<W: io::Write>(writer: impl Fn() -> W + Send + Sync + 'static, verbose:
         .init();
 }
 
-/// Standard error of a gateway that serves: no request waits for whoever reads it.
-struct Said(Arc<LineLog>);
+/// Buffered standard error of a serving gateway: a slow reader blocks no request.
+struct LogWriter(Arc<LineLog>);
 
-impl Write for Said {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.append_text(line);
         Ok(line.len())
@@ -221,7 +220,7 @@ impl Write for Said {
 
 const SEE_HELP: &str = "see cluster-gateway --help";
 
-/// Arguments that make no sense: clap's own words for people, the envelope for programs.
+/// Report a usage error: clap's message as text, the envelope as JSON.
 fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
         let (code, message) = ("usage.arguments".to_owned(), usage_message(error));
@@ -230,18 +229,18 @@ fn usage(arguments: &[OsString], error: &clap::Error) -> ExitCode {
             Err(Failure { code, class: Class::Usage, message, causes: Vec::new(), hint: Some(SEE_HELP) }),
         );
     }
-    // Nobody is left to tell when this fails.
+    // A failed write to standard error cannot be reported.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 fn raw(bytes: &[u8]) -> ExitCode {
-    // A reader that has gone away has seen enough.
+    // A closed pipe is no error.
     let _ = io::stdout().write_all(bytes);
     ExitCode::SUCCESS
 }
 
-/// Prints a result, as text or in the envelope; the exit code is 1 for one that is not `good`.
+/// Print a result as text or in the envelope. Exits 1 if `good` is false.
 fn print<T: Serialize + Display>(
     result: &Result<T, RunError>,
     as_json: bool,

@@ -4,13 +4,13 @@
 //!
 //! | room | task |
 //! |---|---|
-//! | [`process`] | start and run the gateway as a process, with a demo upstream |
 //! | [`offline`] | check a configuration, explain a decision, replay an access log |
+//! | [`process`] | start and run the gateway as a process, with a demo upstream |
 //! | [`downstream`] | sockets, workers, TLS handshakes, HTTP connections |
 //! | [`admin`] | admin socket and metrics listener |
 //! | [`request`] | one request, from its head to the end of its response |
 //! | [`control`] | reload, pushed CRLs, file changes, housekeeping, status |
-//! | [`shared`] | everything that workers share |
+//! | [`shared`] | state shared by all workers |
 //! | [`telemetry`] | access log, metrics, refused handshakes |
 //! | [`state`] | everything that a reload replaces |
 //! | [`sessions`] | registry of open connections |

@@ -1,4 +1,4 @@
-//! Everything that the workers of a gateway share.
+//! State shared by all workers and tasks of a gateway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,11 +38,11 @@ pub struct Shared {
     pub addresses: Arc<PerAddressLimits>,
     /// Phase of the process.
     pub phase: tokio::sync::watch::Sender<Phase>,
-    /// Whether an essential task has panicked.
+    /// Set once an essential task has panicked, which stops the gateway.
     pub panicked: AtomicBool,
 }
 
-/// Where a gateway is in its life.
+/// Life cycle of a gateway, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Connections are accepted.
@@ -54,16 +54,16 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Wait until the gateway is in phase `wanted` or a later one.
+    /// Wait for phase `wanted` or a later one.
     pub async fn reached(wanted: Self, phase: &mut tokio::sync::watch::Receiver<Self>) {
-        // The sender lives as long as anybody waits.
+        // The sender outlives every receiver, so that this cannot fail.
         let _ = phase.wait_for(|phase| *phase >= wanted).await;
     }
 }
 
 impl Shared {
-    /// Check a new connection again if the state has changed since `generation`, under which its handshake was
-    /// verified. A change sweeps the registry after the swap: every connection meets it either there or here.
+    /// Recheck a new connection if the state has changed since `generation`, by which its handshake was
+    /// verified. A change sweeps the registry after the swap, so every connection is rechecked there or here.
     pub fn settle(&self, session: &Session, generation: u64) {
         let state = self.state.load();
         if state.generation != generation
@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Stop accepting, and let every connection finish its requests.
+    /// Stop accepting connections; requests in flight may finish.
     pub fn drain(&self) {
         self.phase.send_if_modified(|phase| {
             let serving = *phase == Phase::Serving;
@@ -95,8 +95,8 @@ impl Shared {
     }
 }
 
-/// Guard that stops the gateway when a panic drops it: a gateway that no longer accepts connections or enforces expiry
-/// must not look healthy.
+/// Guard that stops the gateway when a panic drops it. A gateway that no longer accepts connections or
+/// enforces expiry must not look healthy.
 #[derive(Debug)]
 pub struct StopOnPanic(Arc<Shared>);
 

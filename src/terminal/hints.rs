@@ -31,23 +31,23 @@ pub fn hint(reader: Audience, code: &str) -> Option<&'static str> {
 
 /// Code, reader and hint, sorted. `tests/layers/codes.rs` checks that each code exists in the tree.
 const HINTS: &[(&str, Audience, &str)] = &[
-    ("admin.in_use", Gateway, "stop the gateway that listens there, or choose another `admin` socket"),
+    ("admin.in_use", Gateway, "stop the gateway that listens on it, or choose another `admin` socket"),
     ("admin.no_socket", Gateway, "add `admin: /run/cluster-gateway.sock` to it and restart the gateway"),
-    ("admin.not_allowed", Gateway, "ask as the user that the gateway runs as, or as root"),
+    ("admin.not_allowed", Gateway, "run the command as the user of the gateway, or as root"),
     (
         "admin.occupied",
         Gateway,
-        "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway",
+        "choose a path for `admin` in a directory that only the gateway's user can write, such as /run/cluster-gateway",
     ),
     (
         "admin.open_directory",
         Gateway,
-        "choose a path for `admin` in a directory of the gateway's own, such as /run/cluster-gateway",
+        "choose a path for `admin` in a directory that only the gateway's user can write, such as /run/cluster-gateway",
     ),
     (
         "admin.unreachable",
         Gateway,
-        "name the gateway's socket with --socket, or its configuration with --config; it answers its own user and root alone",
+        "pass the gateway's socket with --socket, or its configuration with --config; only its own user and root have access",
     ),
     ("audit.broken", Ca, "somebody changed ca.db by other means; compare it with a backup"),
     ("backup.crl_differs", Ca, "see what is wrong with the home first: cluster-ca doctor"),
@@ -107,7 +107,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "chain.bad_signature",
         Gateway,
-        "the gateway's certificate and `trust.bundle` must come from the same cluster; to change roots, trust both, replace the certificate, and take out the old root last",
+        "the gateway's certificate and `trust.bundle` must belong to the same cluster; to replace a root, trust both, replace the certificate, and remove the old root last",
     ),
     (
         "chain.bad_signature",
@@ -126,7 +126,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "chain.unknown_issuer",
         Gateway,
-        "the gateway's certificate and `trust.bundle` must come from the same cluster; to change roots, trust both, replace the certificate, and take out the old root last",
+        "the gateway's certificate and `trust.bundle` must belong to the same cluster; to replace a root, trust both, replace the certificate, and remove the old root last",
     ),
     (
         "chain.unknown_issuer",
@@ -140,37 +140,37 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "call it by a name that its certificate has, or issue one that names this host: --san",
     ),
     ("chain.wrong_purpose", Ca, "it is of a role that is not used for this; issue one of the right role"),
-    ("chain.wrong_purpose", Gateway, "use a certificate that `cluster-ca create-control` made"),
+    ("chain.wrong_purpose", Gateway, "use a certificate of `cluster-ca create-control`"),
     (
         "crl.bad_signature",
         Gateway,
-        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+        "`trust.crl` and `trust.bundle` must belong to the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own CRL",
     ),
     (
         "crl.malformed",
         Gateway,
-        "the file is not what the configuration takes it for, or not whole: copy it here again",
+        "the file is of another kind than the configuration expects, or truncated: copy it again",
     ),
     (
         "crl.missing_for_issuer",
         Gateway,
-        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+        "`trust.crl` and `trust.bundle` must belong to the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own CRL",
     ),
     ("crl.not_yet_valid", Ca, "write a fresh list: cluster-ca crl publish"),
     (
         "crl.record_damaged",
         Gateway,
-        "put the newest list in place, then remove the record: the list that is read next counts as the newest",
+        "install the newest CRL, then remove the record: the next CRL that is read counts as the newest",
     ),
     (
         "crl.rollback",
         Gateway,
-        "a newer list has been in force here: copy the CA's cluster.crl here again; `state_directory` has what was",
+        "a newer CRL was in force: copy the CA's cluster.crl again; `state_directory` has the newer one",
     ),
     (
         "crl.unknown_issuer",
         Gateway,
-        "`trust.crl` and `trust.bundle` must come from the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own list there",
+        "`trust.crl` and `trust.bundle` must belong to the same cluster: copy both from the CA's home; each authority in `trust.intermediates` needs its own CRL",
     ),
     (
         "doctor.anonymous_callers",
@@ -245,7 +245,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("file.exists", Ca, "nothing was overwritten; move the file away, or choose another name or place"),
     ("file.exposed", Ca, "close it to others: chmod 0700 for a directory, chmod 0600 for a key"),
-    ("file.exposed", Gateway, "close it to others: chmod 0600"),
+    ("file.exposed", Gateway, "make it accessible to the owner only: chmod 0600"),
     ("file.foreign_owner", Any, "run as the owner, or chown it to yourself"),
     ("file.locked", Ca, "wait until it has finished, or see who it is: fuser -v DIRECTORY"),
     ("file.permission", Ca, "run as the owner of the file, or make the directory one that you can write to"),
@@ -258,9 +258,13 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "file.writable_by_all",
         Gateway,
-        "what it says decides who is let in: chmod o-w, or move it where only its owner writes",
+        "it decides on access: chmod o-w, or move it to a directory that only its owner can write",
     ),
-    ("gateway.bind", Gateway, "stop what listens there, or choose another `listen` or `metrics` address"),
+    (
+        "gateway.bind",
+        Gateway,
+        "stop the process that listens there, or choose another `listen` or `metrics` address",
+    ),
     (
         "gateways.ahead",
         Ca,
@@ -363,7 +367,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "key.envelope_damaged",
         Gateway,
-        "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`",
+        "restore the key file, or issue a new pair with `cluster-ca create-control`",
     ),
     (
         "key.envelope_unreadable",
@@ -373,7 +377,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "key.envelope_unreadable",
         Gateway,
-        "put back the key file as it was written, or issue a new pair with `cluster-ca create-control`",
+        "restore the key file, or issue a new pair with `cluster-ca create-control`",
     ),
     ("key.envelope_version", Ca, "use the version of cluster-ca that wrote the file, or a newer one"),
     ("key.held", Ca, "see cluster-ca key show; there is no file of it to protect"),
@@ -383,11 +387,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "give --passphrase-file FILE or --passphrase-fd FD, or run the command on a terminal",
     ),
-    (
-        "key.passphrase_needed",
-        Gateway,
-        "name the file that holds the passphrase: `passphrase_file` beside `key`",
-    ),
+    ("key.passphrase_needed", Gateway, "set `passphrase_file` next to `key` to a file with the passphrase"),
     ("key.protected_by_kms", Ca, "see cluster-ca kms show; cluster-ca kms unset ends it"),
     ("key.protected_by_passphrase", Ca, "change it with: cluster-ca key change-passphrase"),
     (
@@ -426,7 +426,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.configuration",
         Gateway,
-        "name what `cluster-ca kms export KEY FILE` wrote for this key: `kms` beside `key`",
+        "set `kms` next to `key` to the file that `cluster-ca kms export KEY FILE` wrote for this key",
     ),
     (
         "kms.credential_missing",
@@ -436,7 +436,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.credential_missing",
         Gateway,
-        "export it where its secret is kept: `cluster-ca kms set` without --do-not-keep-secrets, then `cluster-ca kms export`",
+        "store the secret, then export it: `cluster-ca kms set` without --do-not-keep-secrets, then `cluster-ca kms export`",
     ),
     (
         "kms.denied",
@@ -446,7 +446,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.denied",
         Gateway,
-        "the policy of the token or role must let it decrypt with that key; a key that does not exist reads as denied too",
+        "the policy of the token or role must permit decryption with that key; a missing key is reported as denied too",
     ),
     (
         "kms.key_missing",
@@ -466,7 +466,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.key_version_refused",
         Gateway,
-        "lower the key's min_decryption_version in the service, then `cluster-ca kms rewrap --all` and copy the key here",
+        "lower the key's min_decryption_version in the KMS, then run `cluster-ca kms rewrap --all` and copy the key here",
     ),
     (
         "kms.login_refused",
@@ -488,7 +488,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.not_configured",
         Gateway,
-        "name what `cluster-ca kms export KEY FILE` wrote for this key: `kms` beside `key`",
+        "set `kms` next to `key` to the file that `cluster-ca kms export KEY FILE` wrote for this key",
     ),
     ("kms.operation_missing", Ca, "choose a server, or a profile of it, that encrypts and decrypts"),
     ("kms.sealed", Ca, "unseal it (bao operator unseal), then run the command again"),
@@ -512,7 +512,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.unavailable",
         Gateway,
-        "see that the service runs and can be reached from here; `kms_timeout` says how long a start waits",
+        "check that the KMS runs and is reachable from here; `kms_timeout` limits the wait at the start",
     ),
     ("name.trust_domain", Ca, "give one with --trust-domain, for example --trust-domain prod.example.com"),
     ("network.cut", Ca, "the machine has its old files; run the command again when `ssh` reaches it"),
@@ -533,8 +533,8 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("network.unreachable", Ca, "the machine has its old files; run the command again when `ssh` reaches it"),
     ("network.unresolved", Ca, "correct the name, or the resolver of this machine"),
     ("network.unsure", Ca, "run the command again: it puts the same files there"),
-    ("own_certificate.revoked", Gateway, "use a certificate that `cluster-ca create-control` made"),
-    ("own_certificate.role", Gateway, "use a certificate that `cluster-ca create-control` made"),
+    ("own_certificate.revoked", Gateway, "use a certificate of `cluster-ca create-control`"),
+    ("own_certificate.role", Gateway, "use a certificate of `cluster-ca create-control`"),
     (
         "pkcs11.failed",
         Ca,
@@ -664,7 +664,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "revocation.crl_expired",
         Gateway,
-        "sign a fresh list on the CA's machine (`cluster-ca crl publish`), and copy cluster.crl here",
+        "sign a new CRL on the CA's machine (`cluster-ca crl publish`), and copy cluster.crl here",
     ),
     ("revocation.revoked", Ca, "it is out for good; issue a new one if its holder is still to be let in"),
     ("revocation.revoked", Server, "issue the server a new certificate; until then nobody should call it"),
@@ -697,18 +697,18 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "trust.no_issuer",
         Gateway,
-        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+        "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
     ("trust.not_yet_valid", Ca, "the root does not hold then; choose another time with --at TIME"),
     (
         "trust.path_too_long",
         Gateway,
-        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+        "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
     (
         "trust.self_signed",
         Gateway,
-        "`trust.intermediates` has the authorities below the roots of `trust.bundle`, and all of those between",
+        "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
     ("verify.crl_behind", Ca, "run any issuing command in this home: it writes the list that is owed"),
     (
@@ -719,22 +719,22 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "x509.malformed",
         Gateway,
-        "the file is not what the configuration takes it for, or not whole: copy it here again",
+        "the file is of another kind than the configuration expects, or truncated: copy it again",
     ),
     (
         "x509.no_block",
         Gateway,
-        "the file is not what the configuration takes it for, or not whole: copy it here again",
+        "the file is of another kind than the configuration expects, or truncated: copy it again",
     ),
     (
         "x509.pem",
         Gateway,
-        "the file is not what the configuration takes it for, or not whole: copy it here again",
+        "the file is of another kind than the configuration expects, or truncated: copy it again",
     ),
     (
         "x509.private_key",
         Gateway,
-        "name the certificate that was written beside the key: its file ends with .crt",
+        "use the certificate that was written with the key: its file name ends in .crt",
     ),
     (
         "x509.serial_number",
@@ -744,7 +744,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "x509.unexpected_block",
         Gateway,
-        "the file is not what the configuration takes it for, or not whole: copy it here again",
+        "the file is of another kind than the configuration expects, or truncated: copy it again",
     ),
 ];
 

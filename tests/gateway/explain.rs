@@ -191,7 +191,7 @@ async fn an_explanation_names_what_is_signed_for_each_request() {
     }
     let arguments = ["explain", "--config", "gateway.yaml", "--cert", "caller.crt", "--request", "GET /v1/x"];
     let said = run(&gateway.path(""), &arguments).1;
-    assert!(said.contains("  x-cluster-assertion: (made for each request)\n"), "{said}");
+    assert!(said.contains("  x-cluster-assertion: (new for each request)\n"), "{said}");
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn an_explanation_goes_step_by_step_and_ends_where_it_fails() {
     assert_eq!(code, 1, "{said}");
     assert!(said.starts_with("deny (policy.role_not_allowed): GET /v1/nodes/7\n"), "{said}");
     for finding in [
-        "chain      good  to anchor ",
-        "revocation good  not in CRL 1, which holds until ",
-        "identity   good  spiffe://prod/api-user/alice",
-        "request    good  ",
-        "policy     BAD   routes[1] (line 10): /v1/nodes/{name}/** for GET, PUT: the caller's role is not allowed on this route",
-        "the gateway answers 403",
+        "chain      ok    valid to anchor ",
+        "revocation ok    not in CRL 1, which expires at ",
+        "identity   ok    spiffe://prod/api-user/alice",
+        "request    ok    ",
+        "policy     FAIL  routes[1] (line 10): /v1/nodes/{name}/** for GET, PUT: the caller's role is not allowed on this route",
+        "response of the gateway: 403",
     ] {
         assert!(said.contains(finding), "{finding}\n{said}");
     }
@@ -252,7 +252,7 @@ fn an_explanation_tells_what_a_policy_that_is_tried_would_do() {
     assert_eq!(said["shadow"], Value::Null);
     let (code, said, _) = run(directory.path(), &["check", "--config", "gateway.yaml"]);
     assert_eq!(code, 0);
-    assert!(said.ends_with("A policy of 1 route(s) is tried beside it.\n"), "{said}");
+    assert!(said.ends_with("The shadow policy has 1 route(s).\n"), "{said}");
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_log_is_replayed_against_another_policy() {
     assert_eq!(said["depends_on_query"], 1);
     assert_eq!(said["other_lines"], 2, "a refused handshake and a bad path: {said}");
     assert_eq!(said["foreign_lines"], 3, "what is no line of an access log: {said}");
-    assert!(text.contains("3 line(s) not judged: they are not of an access log, or not whole\n"), "{text}");
+    assert!(text.contains("3 line(s) not decided: not of an access log, or truncated\n"), "{text}");
     let changes = said["changes"].as_array().unwrap();
     assert_eq!(changes.len(), 2, "{said}");
     assert_eq!((&changes[0]["caller"], &changes[0]["requests"]), (&"api-user/alice".into(), &2.into()));
@@ -302,7 +302,7 @@ async fn a_log_is_replayed_against_another_policy() {
     assert_eq!(changes[1]["was"], "deny (policy.no_route)");
     assert_eq!(changes[1]["now"], "permit (api) by routes[2] (line 11)");
     assert!(text.contains("api-user/alice GET /v1/x: permit (api) -> deny"), "{text}");
-    assert!(text.contains("3 request(s) would be treated otherwise, 1 as they were\n"), "{text}");
+    assert!(text.contains("3 request(s) decided differently, 1 unchanged\n"), "{text}");
 
     let (code, said, _) = replay(Setup::new().routes);
     assert_eq!(
@@ -346,7 +346,7 @@ fn what_cannot_be_judged_is_not_said_to_stay() {
     };
     let (code, said) = replay("/v1/x", 200);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("1 request(s) not judged: the new policy decides by the query"), "{said}");
+    assert!(said.contains("1 request(s) not decided: the new policy depends on the query"), "{said}");
     assert_eq!(replay("/v1/ws", 200).0, 0);
     let (code, said) = replay("/v1/ws", 101);
     assert_eq!(code, 1, "{said}");

@@ -81,7 +81,7 @@ fn a_hang_up_loads_everything_again() {
     let mut until =
         |wanted: &str| said.find(|line| line.as_ref().unwrap().contains(wanted)).unwrap().unwrap();
     signal(&child, "-HUP");
-    assert!(until("loaded again").contains("generation=2"));
+    assert!(until("reloaded").contains("generation=2"));
     std::fs::write(directory.path().join("cluster.crl"), "").unwrap();
     signal(&child, "-HUP");
     assert!(until("stays in force").contains("x509.no_block"));
@@ -89,7 +89,7 @@ fn a_hang_up_loads_everything_again() {
     std::fs::write(directory.path().join("cluster.crl"), setup.cluster.crl(2, &[])).unwrap();
     std::fs::write(directory.path().join("gateway.yaml"), config.replace("threads: 2", "threads: 1"))
         .unwrap();
-    assert!(until("only a restart").contains("key=\"threads\""));
+    assert!(until("only after a restart").contains("key=\"threads\""));
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -108,11 +108,11 @@ fn the_end_of_a_crl_is_told_when_it_comes() {
     let mut said = BufReader::new(said).lines();
     let mut until =
         |wanted: &str| said.find(|line| line.as_ref().unwrap().contains(wanted)).unwrap().unwrap();
-    assert!(until("the CRL has expired, and is still relied on").contains("until="));
-    until("the CRL has expired: its issuer's callers are refused");
+    assert!(until("the CRL has expired, and is still accepted").contains("until="));
+    until("the CRL has expired: certificates of its issuer are refused");
     let status = gateway(directory.path(), &["status", "--config", "gateway.yaml"]).output().unwrap();
     let status = String::from_utf8(status.stdout).unwrap();
-    assert!(status.contains("STANDING") && status.trim_end().ends_with("expired"), "{status}");
+    assert!(status.contains("STATUS") && status.trim_end().ends_with("expired"), "{status}");
     terminate(&child);
     until("draining");
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -130,8 +130,8 @@ fn an_unchanged_configuration_warns_of_nothing() {
     let (mut child, _, said) = start_command(command);
     signal(&child, "-HUP");
     let lines = BufReader::new(said).lines().map(Result::unwrap);
-    let until_loaded: Vec<_> = lines.take_while(|line| !line.contains("loaded again")).collect();
-    assert!(until_loaded.iter().all(|line| !line.contains("only a restart")), "{until_loaded:?}");
+    let until_loaded: Vec<_> = lines.take_while(|line| !line.contains("reloaded")).collect();
+    assert!(until_loaded.iter().all(|line| !line.contains("only after a restart")), "{until_loaded:?}");
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -146,8 +146,8 @@ fn what_would_keep_it_from_running_is_found_by_a_check() {
     std::fs::create_dir(directory.path().join("log")).unwrap();
     std::os::unix::fs::symlink(directory.path().join("elsewhere"), open.join("link")).unwrap();
     for (more, wanted) in [
-        ("admin: open/admin.sock", "anybody may replace the admin socket"),
-        ("admin: cluster.crt", "cluster.crt is not a socket, and is not replaced by one"),
+        ("admin: open/admin.sock", "of the admin socket is writable by all users"),
+        ("admin: cluster.crt", "cluster.crt exists and is not a socket"),
         ("access_log: log", "cannot use the access log"),
         ("access_log: open/link", "cannot use the access log"),
     ] {

@@ -1,11 +1,11 @@
-//! The commands that ask a running gateway.
+//! Commands that talk to a running gateway.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use cluster_ca::gateway::admin::Request;
-use cluster_ca::gateway::admin::client::{self, ClientError};
+use cluster_ca::gateway::admin::AdminRequest;
+use cluster_ca::gateway::admin::client::{self, AdminClientError};
 use cluster_ca::gateway::admin::text;
 use cluster_ca::terminal::hints::{Audience, hint};
 use serde_json::Value;
@@ -14,32 +14,32 @@ use super::report::{self, Failure, Shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Close the open connections under one certificate: exit code 1 when there is none. To keep the caller
-    /// out, revoke it.
+    /// Close the open connections of a certificate. Exits 1 if there are none. To block the client from
+    /// reconnecting, revoke its certificate.
     Close {
-        /// The certificate's serial number.
-        #[arg(value_name = "SERIAL", value_parser = Request::close)]
-        request: Request,
+        /// Serial number of the certificate.
+        #[arg(value_name = "SERIAL", value_parser = AdminRequest::close)]
+        request: AdminRequest,
         #[command(flatten)]
-        which: Which,
+        arguments: AdminArguments,
     },
-    /// Show the last handshakes that let nobody in, with the reason and the certificate.
-    Rejected(Which),
-    /// Load configuration, certificate, key, trust bundle, CRL and policy again.
-    Reload(Which),
+    /// Show the last refused handshakes, with reason and certificate.
+    Rejected(AdminArguments),
+    /// Reload configuration, certificate, key, trust bundle, CRL and policy.
+    Reload(AdminArguments),
     /// Show the open connections.
-    Sessions(Which),
-    /// Show what is in force, until when, and how the last reload went.
-    Status(Which),
+    Sessions(AdminArguments),
+    /// Show the state in force, its expirations, and the result of the last reload.
+    Status(AdminArguments),
 }
 
-/// Which gateway, and how its answer is printed.
+/// Gateway to talk to, and format of the result.
 #[derive(Args)]
-pub(crate) struct Which {
-    /// The gateway's admin socket [default: /run/cluster-gateway.sock].
+pub(crate) struct AdminArguments {
+    /// Admin socket of the gateway [default: /run/cluster-gateway.sock].
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
-    /// The gateway's configuration, which names the socket.
+    /// Configuration file that names the socket.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the result as JSON.
@@ -48,23 +48,23 @@ pub(crate) struct Which {
 }
 
 pub(crate) fn run(command: Command) -> ExitCode {
-    let (request, which) = match command {
-        Command::Close { request, which } => (request, which),
-        Command::Rejected(which) => (Request::Rejected, which),
-        Command::Reload(which) => (Request::Reload, which),
-        Command::Sessions(which) => (Request::Sessions, which),
-        Command::Status(which) => (Request::Status, which),
+    let (request, arguments) = match command {
+        Command::Close { request, arguments } => (request, arguments),
+        Command::Rejected(arguments) => (AdminRequest::Rejected, arguments),
+        Command::Reload(arguments) => (AdminRequest::Reload, arguments),
+        Command::Sessions(arguments) => (AdminRequest::Sessions, arguments),
+        Command::Status(arguments) => (AdminRequest::Status, arguments),
     };
-    let shown = ask(&which, &request).map(|answer| Shown {
+    let shown = send(&arguments, &request).map(|answer| Shown {
         text: text::describe(&request, &answer),
         is_good: answer["connections_closed"] != 0,
         json: answer,
     });
-    report::finish(which.json, shown.map_err(|error| failure(&error)))
+    report::finish(arguments.json, shown.map_err(|error| failure(&error)))
 }
 
-fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
-    let socket = match (&which.socket, &which.config) {
+fn send(arguments: &AdminArguments, request: &AdminRequest) -> Result<Value, AdminClientError> {
+    let socket = match (&arguments.socket, &arguments.config) {
         (Some(socket), _) => socket.clone(),
         (None, Some(config)) => client::socket_of(config)?,
         (None, None) => client::default_socket(),
@@ -72,7 +72,7 @@ fn ask(which: &Which, request: &Request) -> Result<Value, ClientError> {
     client::ask(&socket, request)
 }
 
-fn failure(error: &ClientError) -> Failure {
+fn failure(error: &AdminClientError) -> Failure {
     Failure {
         code: error.code().to_owned(),
         class: error.class(),

@@ -1,4 +1,4 @@
-//! What people and programs see of a result or an error, in the form that `cluster-ca` has, and the exit code.
+//! Output of a result or an error, as text or JSON in the format of `cluster-ca`, and the exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use cluster_ca::error::Class;
 use cluster_ca::terminal::stderr;
 use serde_json::{Value, json};
 
-/// An error on its way to the user.
+/// Error to report.
 pub(crate) struct Failure {
     pub(crate) code: String,
     pub(crate) class: Class,
@@ -16,15 +16,15 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<&'static str>,
 }
 
-/// A result: for people, for programs, and whether it is as it should be.
+/// Result as text and as JSON.
 pub(crate) struct Shown {
     pub(crate) text: String,
     pub(crate) json: Value,
     pub(crate) is_good: bool,
 }
 
-/// Prints what a command came to, as text or as one line of JSON, and says with which code to exit: 1 for a
-/// result that is not good.
+/// Print the result of a command as text or as one line of JSON, and return the exit code: 1 if the result is
+/// not good.
 pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode {
     let result = match result {
         Err(failure) if !as_json => return fail(&failure),
@@ -40,12 +40,12 @@ pub(crate) fn finish(as_json: bool, result: Result<Shown, Failure>) -> ExitCode 
             (format!("{}\n", json!({ "ok": false, "error": error })), class.exit_code())
         }
     };
-    // A reader that has gone away has seen enough.
+    // A closed pipe is no error.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::from(code)
 }
 
-/// Tells an error to people.
+/// Print an error as text.
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
     let Failure { code, class, message, causes, hint } = failure;
     let mut text = format!("error: {message} [{code}]");

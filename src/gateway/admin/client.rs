@@ -1,4 +1,4 @@
-//! The other end of the admin socket: one question, one answer.
+//! Client of the admin socket: one request, one response.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,32 +8,32 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::request::{DEFAULT_SOCKET, Request};
+use super::request::{AdminRequest, DEFAULT_SOCKET};
 use crate::error::{Class, Code, Coded};
 use crate::files::FileError;
 use crate::gateway::config::Config;
 use crate::yaml::YamlProblem;
 
-/// How long an answer may take: as long as loading everything again.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time to wait for the response. A reload may need that long.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const CONFIGURATION: Code = Code::refused("gateway.configuration");
 const NO_SOCKET: Code = Code::refused("admin.no_socket");
 const UNREACHABLE: Code = Code::environment("admin.unreachable");
 
-/// Asks the gateway that listens on `socket`; gives the result.
+/// Send a request to the gateway that listens on `socket`, and return its result.
 ///
 /// # Errors
-/// [`ClientError`] when it cannot be asked, or refuses.
-pub fn ask(socket: &Path, request: &Request) -> Result<Value, ClientError> {
-    let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
+/// [`AdminClientError`] if the gateway cannot be reached or refuses.
+pub fn ask(socket: &Path, request: &AdminRequest) -> Result<Value, AdminClientError> {
+    let unreachable = |source| AdminClientError::Unreachable { path: socket.to_owned(), source };
     let mut answer = exchange(socket, request).map_err(unreachable)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match (answer["ok"].as_bool(), answer["result"].take()) {
         (Some(true), result) => Ok(result),
         (Some(false), _) => {
             let error = &answer["error"];
-            Err(ClientError::Refused {
+            Err(AdminClientError::Refused {
                 code: text(&error["code"]),
                 class: serde_json::from_value(error["class"].clone()).unwrap_or_default(),
                 message: text(&error["message"]),
@@ -44,10 +44,10 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Value, ClientError> {
     }
 }
 
-fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
+fn exchange(socket: &Path, request: &AdminRequest) -> io::Result<Value> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -56,33 +56,33 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Value> {
     Ok(serde_json::from_str(&answer)?)
 }
 
-/// The socket that the configuration in `config` names. Nothing else of it is read: a gateway is asked above
-/// all when something is wrong with its files.
+/// Path of the admin socket from the configuration in `config`. The rest of the file is not checked, since
+/// the admin socket is used most when the configuration has errors.
 ///
 /// # Errors
-/// [`ClientError`] when it names none, or cannot be read.
-pub fn socket_of(config: &Path) -> Result<PathBuf, ClientError> {
+/// [`AdminClientError`] if the file cannot be read or has no `admin` socket.
+pub fn socket_of(config: &Path) -> Result<PathBuf, AdminClientError> {
     let admin = Config::admin_of(config, &Config::read(config)?)
-        .map_err(|problems| ClientError::Configuration { path: config.to_owned(), problems })?;
-    admin.ok_or_else(|| ClientError::NoSocket { path: config.to_owned() })
+        .map_err(|problems| AdminClientError::Configuration { path: config.to_owned(), problems })?;
+    admin.ok_or_else(|| AdminClientError::NoSocket { path: config.to_owned() })
 }
 
-/// The socket of a gateway about which nothing is said.
+/// Default path of the admin socket.
 #[must_use]
 pub fn default_socket() -> PathBuf {
     PathBuf::from(DEFAULT_SOCKET)
 }
 
-/// Why there is no answer.
+/// Failed request on the admin socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ClientError {
+pub enum AdminClientError {
     /// The configuration has problems.
     #[error("the configuration {} has problems", path.display())]
     Configuration {
-        /// The file.
+        /// Configuration file.
         path: PathBuf,
-        /// All of them, in the order of the file.
+        /// All problems, in the order of the file.
         problems: Vec<YamlProblem>,
     },
     /// The configuration cannot be read.
@@ -91,33 +91,33 @@ pub enum ClientError {
     /// The configuration names no socket.
     #[error("the configuration {} has no `admin` socket", path.display())]
     NoSocket {
-        /// The file.
+        /// Configuration file.
         path: PathBuf,
     },
-    /// The gateway refuses.
+    /// The gateway refuses the request.
     #[error("{message}")]
     Refused {
-        /// The code of its error, which the gateway alone knows.
+        /// Code of the error, as sent by the gateway.
         code: String,
-        /// The class of its error; [`Class::Refused`] where an older gateway does not say.
+        /// Class of the error. An older gateway sends none, which counts as [`Class::Refused`].
         class: Class,
-        /// What it says.
+        /// Error message.
         message: String,
-        /// Why.
+        /// Causes of the error.
         causes: Vec<String>,
     },
-    /// No gateway answers there.
+    /// No gateway answers on the socket.
     #[error("no gateway answers on {}", path.display())]
     Unreachable {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
 }
 
-impl ClientError {
-    /// The code, which a gateway may have given.
+impl AdminClientError {
+    /// Code of the error; a refusal has the code sent by the gateway.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -129,7 +129,7 @@ impl ClientError {
         }
     }
 
-    /// The class, which decides on the exit code.
+    /// Class of the error, which gives the exit code.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
@@ -141,7 +141,7 @@ impl ClientError {
         }
     }
 
-    /// What led to it, the nearest first.
+    /// Causes of the error, the nearest first.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         match self {

@@ -1,22 +1,22 @@
-//! The text that Prometheus reads (exposition format, version 0.0.4).
+//! Text format of Prometheus (exposition format 0.0.4).
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use crate::gateway::telemetry::metrics::histogram::Histogram;
 
-/// How a metric develops.
+/// Type of a metric.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-/// What every name begins with.
+/// Prefix of every metric name.
 const PREFIX: &str = "cluster_gateway";
 
-/// The text as far as it is written.
+/// Writer of the exposition text.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     text: String,
@@ -26,12 +26,12 @@ pub(crate) struct Exposition {
 type Labels<'a> = &'a [(&'static str, &'a dyn Display)];
 
 impl Exposition {
-    /// Begins a metric; the samples that follow are of it.
-    pub(crate) fn begin(&mut self, family: &'static str, kind: Kind, help: &'static str) -> &mut Self {
+    /// Start a metric family. The samples that follow belong to it.
+    pub(crate) fn begin(&mut self, family: &'static str, kind: MetricKind, help: &'static str) -> &mut Self {
         let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         self.family = family;
         self.line(format_args!("# HELP {PREFIX}_{family} {help}"));
@@ -39,13 +39,13 @@ impl Exposition {
         self
     }
 
-    /// One sample.
+    /// Write one sample.
     pub(crate) fn sample(&mut self, labels: Labels<'_>, value: impl Display) -> &mut Self {
         self.sample_of("", labels, value);
         self
     }
 
-    /// All samples of a histogram.
+    /// Write all samples of a histogram.
     pub(crate) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         for (bound, within) in histogram.cumulative() {
             let mut labels = labels.to_vec();
@@ -74,7 +74,7 @@ impl Exposition {
     }
 
     fn line(&mut self, line: impl Display) {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{line}");
     }
 }
@@ -92,9 +92,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_cannot_end_its_quotes_or_its_line() {
+    fn label_values_are_escaped() {
         let mut text = Exposition::default();
-        text.begin("x_total", Kind::Counter, "Counts x.").sample(&[("a", &"\"} 1\n\\"), ("b", &2)], 3);
+        text.begin("x_total", MetricKind::Counter, "Counts x.").sample(&[("a", &"\"} 1\n\\"), ("b", &2)], 3);
         assert_eq!(
             text.into_text(),
             "# HELP cluster_gateway_x_total Counts x.\n# TYPE cluster_gateway_x_total counter\n\

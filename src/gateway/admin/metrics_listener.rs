@@ -1,6 +1,5 @@
-//! Where metrics are fetched: plain HTTP on an address of its own, GET only, and nothing there says who
-//! calls or lets anybody do anything. The service behind fetches the keys of assertions here, for which
-//! it needs no certificate.
+//! Metrics listener: plain HTTP on its own address, GET only. It serves no identities and changes nothing.
+//! Upstreams fetch the JWK Set of assertions here, without a certificate.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,19 +22,19 @@ use crate::gateway::control::reload::Control;
 use crate::gateway::shared::Phase;
 use crate::gateway::telemetry::metrics::Metrics;
 
-/// How many may ask at once.
-const CONNECTIONS: usize = 64;
+/// Maximum number of open connections.
+const MAX_CONNECTIONS: usize = 64;
 
-/// How long a connection may take to ask.
-const HEADER: Duration = Duration::from_secs(5);
+/// Time to receive a request header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, so that a reader that stops reading does not keep its place.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Maximum age of a connection, so that a stalled reader does not keep its place.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long accepting pauses when the system has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause of the accept loop after an error such as too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Answers until the gateway stops.
+/// Serve the metrics listener until the gateway stops.
 pub async fn run(control: Arc<Control>, listener: std::net::TcpListener) {
     let mut phase = control.shared.phase.subscribe();
     tokio::select! {
@@ -46,12 +45,16 @@ pub async fn run(control: Arc<Control>, listener: std::net::TcpListener) {
 
 async fn accept(control: &Arc<Control>, listener: std::net::TcpListener) -> io::Result<Infallible> {
     let listener = TcpListener::from_std(listener)?;
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = Arc::clone(&connections).acquire_owned().await.ok();
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(PAUSE).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection on the metrics listener failed");
+                sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
         };
         let control = Arc::clone(control);
         let answer = service_fn(move |request| {
@@ -60,11 +63,12 @@ async fn accept(control: &Arc<Control>, listener: std::net::TcpListener) -> io::
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER)
+            .header_read_timeout(HEADER_TIMEOUT)
             .serve_connection(TokioIo::new(stream), answer);
         tokio::spawn(async move {
-            // Whoever goes away in the middle has seen enough.
-            let _ = timeout(LONGEST, connection).await;
+            if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
+                tracing::debug!(%error, "a connection to the metrics listener failed");
+            }
             drop(permit);
         });
     }
@@ -73,7 +77,7 @@ async fn accept(control: &Arc<Control>, listener: std::net::TcpListener) -> io::
 fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     if request.method() != Method::GET {
-        return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n");
+        return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is supported\n");
     }
     match request.uri().path() {
         "/healthz" => match *control.shared.phase.borrow() {
@@ -87,14 +91,14 @@ fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes
             Some(Ok(keys)) => response(StatusCode::OK, "application/json", keys),
             Some(Err(error)) => {
                 tracing::error!(%error, "JWK Set cannot be serialized");
-                response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the JWK Set cannot be written\n")
+                response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the JWK Set cannot be serialized\n")
             }
-            None => response(StatusCode::NOT_FOUND, TEXT, "no assertions are made\n"),
+            None => response(StatusCode::NOT_FOUND, TEXT, "assertions are not configured\n"),
         },
         _ => response(
             StatusCode::NOT_FOUND,
             TEXT,
-            "/metrics, /healthz and, where assertions are made, /.well-known/cluster/jwks are here\n",
+            "not found: /metrics, /healthz and, with assertions, /.well-known/cluster/jwks are served\n",
         ),
     }
 }

@@ -1,7 +1,7 @@
-//! How a gateway is asked and told while it runs: a Unix socket that its owner and root alone can use.
+//! Admin socket and metrics listener.
 //!
-//! One line of JSON is a request, one line of JSON the answer: the envelope that every command prints
-//! under `--json`.
+//! The admin socket is a Unix socket for the gateway's own user and root. A request is one line of JSON, and
+//! so is the response: the envelope that every command prints with `--json`.
 
 pub mod client;
 mod metrics_exposition;
@@ -12,6 +12,6 @@ mod server;
 mod socket;
 pub mod text;
 
-pub use request::{DEFAULT_SOCKET, Request};
+pub use request::{AdminRequest, DEFAULT_SOCKET};
 pub use server::run;
 pub use socket::{AdminSocket, SocketError};

@@ -4,36 +4,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::x509::{SerialNumber, X509Error};
 
-/// Where the socket is, where nothing else is said.
+/// Default path of the admin socket.
 pub const DEFAULT_SOCKET: &str = "/run/cluster-gateway.sock";
 
-/// The longest request.
-pub(super) const LONGEST_REQUEST: u64 = 4_096;
+/// Maximum length of a request.
+pub(super) const MAX_REQUEST_BYTES: u64 = 4_096;
 
-/// What a gateway can be asked.
+/// Request on the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
-pub enum Request {
-    /// Ends the open connections under the certificate of this number.
+pub enum AdminRequest {
+    /// Close the open connections of one certificate.
     Close {
-        /// Its serial number, as it is written everywhere.
+        /// Serial number of the certificate, in hexadecimal.
         serial_number: String,
     },
-    /// The last handshakes that let nobody in.
+    /// List the last refused handshakes.
     Rejected,
-    /// Loads everything again.
+    /// Reload the configuration and all its files.
     Reload,
-    /// The open connections.
+    /// List the open connections.
     Sessions,
-    /// How it is.
+    /// Report the status.
     Status,
 }
 
-impl Request {
-    /// To close the connections under the certificate of this number.
+impl AdminRequest {
+    /// Create a request to close the connections of the certificate with this serial number.
     ///
     /// # Errors
-    /// [`X509Error`] when it is no serial number.
+    /// [`X509Error`] for an invalid serial number.
     pub fn close(serial_number: &str) -> Result<Self, X509Error> {
         let serial_number: SerialNumber = serial_number.parse()?;
         Ok(Self::Close { serial_number: serial_number.to_string() })

@@ -1,4 +1,4 @@
-//! The gateway's end of the admin socket.
+//! Server of the admin socket.
 
 use std::io;
 use std::sync::Arc;
@@ -11,38 +11,38 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use super::AdminSocket;
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
-use crate::gateway::admin::request::{LONGEST_REQUEST, Request};
+use crate::gateway::admin::request::{AdminRequest, MAX_REQUEST_BYTES};
+use crate::gateway::admin::socket::AdminSocket;
 use crate::gateway::control::changes::Trigger;
 use crate::gateway::control::reload::Control;
-use crate::gateway::control::status::Status;
+use crate::gateway::control::status::StatusSnapshot;
 use crate::gateway::sessions::command::{Command, CutReason};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Phase;
 use crate::identity::{Name, Role};
 use crate::x509::SerialNumber;
 
-/// How long one may take to ask, and to read the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time to receive a request, and to send its response.
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the answer waits for the connections that it ends.
-const CUT: Duration = Duration::from_secs(1);
+/// Time that the response to `close` waits for the connections to close.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// How often it looks whether they have ended.
-const LOOK: Duration = Duration::from_millis(1);
+/// Interval between checks of those connections.
+const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How long the answer to a reload waits for a key that a service opens; whoever asks waits longer.
-const KEY_PATIENCE: Duration = Duration::from_secs(30);
+/// Time that the response to a reload waits for a key that a KMS opens. The client waits longer.
+const KEY_WAIT: Duration = Duration::from_secs(30);
 
-/// How often it looks whether it has been.
-const KEY_LOOK: Duration = Duration::from_millis(20);
+/// Interval between checks of that key.
+const KEY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long accepting pauses when the system has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause of the accept loop after an error such as too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Answers until the gateway stops.
+/// Serve the admin socket until the gateway stops.
 pub async fn run(control: Arc<Control>, socket: AdminSocket) {
     let mut phase = control.shared.phase.subscribe();
     tokio::select! {
@@ -54,60 +54,78 @@ pub async fn run(control: Arc<Control>, socket: AdminSocket) {
 async fn accept(control: &Arc<Control>, socket: &AdminSocket) -> io::Result<()> {
     let listener = UnixListener::from_std(socket.listener()?)?;
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(PAUSE).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection on the admin socket failed");
+                sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
         };
         let control = Arc::clone(control);
         tokio::spawn(async move {
-            // Whoever goes away in the middle does without the answer.
-            let _ = converse(&control, stream).await;
+            if let Err(error) = serve(&control, stream).await {
+                log_failure(&error);
+            }
         });
     }
 }
 
-async fn converse(control: &Arc<Control>, stream: UnixStream) -> io::Result<()> {
-    let caller = stream.peer_cred()?.uid();
+/// Log a request that got no response. A client that disconnects or stalls is no fault of the gateway.
+fn log_failure(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::TimedOut => {
+            tracing::debug!(%error, "a client of the admin socket disconnected or timed out");
+        }
+        _ => tracing::warn!(%error, "a request on the admin socket was not answered"),
+    }
+}
+
+async fn serve(control: &Arc<Control>, stream: UnixStream) -> io::Result<()> {
+    let client = stream.peer_cred()?.uid();
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    timeout(PATIENCE, (&mut stream).take(LONGEST_REQUEST).read_line(&mut line)).await??;
-    let answer = if may_ask(caller, geteuid().as_raw()) {
+    timeout(IO_TIMEOUT, (&mut stream).take(MAX_REQUEST_BYTES).read_line(&mut line)).await??;
+    let answer = if is_authorized(client, geteuid().as_raw()) {
         match serde_json::from_str(&line) {
             Ok(request) => answer(control, request).await,
             Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         }
     } else {
-        refused(Code::refused("admin.not_allowed"), "the gateway answers its own user and root alone", &[])
+        refused(Code::refused("admin.not_allowed"), "only the gateway's own user and root are allowed", &[])
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
-    timeout(PATIENCE, stream.write_all(&text)).await??;
+    timeout(IO_TIMEOUT, stream.write_all(&text)).await??;
     stream.shutdown().await
 }
 
-/// The mode of the socket says the same; this holds whatever became of that.
-const fn may_ask(caller: u32, own: u32) -> bool {
-    caller == own || caller == 0
+/// Check the client's user ID. The mode of the socket should suffice; this holds even if it was changed.
+const fn is_authorized(client: u32, own: u32) -> bool {
+    client == own || client == 0
 }
 
-async fn answer(control: &Arc<Control>, request: Request) -> Value {
+async fn answer(control: &Arc<Control>, request: AdminRequest) -> Value {
     match request {
-        Request::Close { serial_number } => match serial_number.parse() {
-            Ok(serial_number) => done(&close(control, serial_number).await),
+        AdminRequest::Close { serial_number } => match serial_number.parse() {
+            Ok(serial_number) => succeeded(&close(control, serial_number).await),
             Err(error) => refused(Code::usage("admin.request"), &error.to_string(), &[]),
         },
-        Request::Rejected => done(&control.shared.telemetry.refused_handshakes.newest_first()),
-        Request::Reload => reload(control).await,
-        Request::Sessions => {
+        AdminRequest::Rejected => succeeded(&control.shared.telemetry.refused_handshakes.newest_first()),
+        AdminRequest::Reload => reload(control).await,
+        AdminRequest::Sessions => {
             let now = control.shared.clock.now();
             let sessions = control.shared.registry.sessions();
-            done(&sessions.iter().map(|session| SessionLine::of(session, now)).collect::<Vec<_>>())
+            succeeded(&sessions.iter().map(|session| SessionRow::of(session, now)).collect::<Vec<_>>())
         }
-        Request::Status => done(&Status::of(control)),
+        AdminRequest::Status => succeeded(&StatusSnapshot::of(control)),
     }
 }
 
-async fn close(control: &Control, serial_number: SerialNumber) -> Closed {
+async fn close(control: &Control, serial_number: SerialNumber) -> CloseResult {
     let verdict = |session: &Session| {
         if session.peer.as_ref().is_some_and(|peer| peer.serial_number == serial_number) {
             Command::Cut(CutReason::Operator)
@@ -115,54 +133,56 @@ async fn close(control: &Control, serial_number: SerialNumber) -> Closed {
             Command::Serve
         }
     };
-    let told = control.shared.clock.monotonic();
-    let cut = control.shared.registry.sweep(told, verdict);
-    while !cut.iter().all(|session| session.has_ended()) && control.shared.clock.monotonic() - told < CUT {
-        sleep(LOOK).await;
+    let noticed = control.shared.clock.monotonic();
+    let cut = control.shared.registry.sweep(noticed, verdict);
+    while !cut.iter().all(|session| session.has_ended())
+        && control.shared.clock.monotonic() - noticed < CLOSE_WAIT
+    {
+        sleep(CLOSE_POLL_INTERVAL).await;
     }
     tracing::info!(%serial_number, connections = cut.len(), "connections closed on the admin socket");
-    Closed { serial_number, connections_closed: cut.len() }
+    CloseResult { serial_number, connections_closed: cut.len() }
 }
 
-/// Loads on a thread of its own: files may take their time.
+/// Reload on a blocking thread, since file systems may be slow.
 async fn reload(control: &Arc<Control>) -> Value {
     let reloading = tokio::task::spawn_blocking({
         let control = Arc::clone(control);
         move || control.reload(Trigger::Admin)
     });
     match reloading.await {
-        Ok(Ok(change)) if change.awaits_key => key_opened(control, change.cut.len()).await,
-        Ok(Ok(change)) => done(&Reloaded {
+        Ok(Ok(change)) if change.awaits_key => wait_for_key(control, change.cut.len()).await,
+        Ok(Ok(change)) => succeeded(&ReloadResult {
             generation: change.state.generation,
             connections_cut: change.cut.len(),
             awaits_key: false,
             needs_restart: control.changes.needs_restart(),
         }),
         Ok(Err(error)) => refused(error.coded(), &error.to_string(), &error.causes()),
-        Err(_) => refused(Code::environment("gateway.internal"), "the gateway failed", &[]),
+        Err(_) => refused(Code::environment("gateway.internal"), "internal error of the gateway", &[]),
     }
 }
 
-/// Waits for a key that is being opened, within reason: everything else has changed already.
-async fn key_opened(control: &Control, connections_cut: usize) -> Value {
+/// Wait up to [`KEY_WAIT`] for a key that is still being opened: everything else is already in force.
+async fn wait_for_key(control: &Control, connections_cut: usize) -> Value {
     let opened = async {
         while control.changes.awaits_key() {
-            sleep(KEY_LOOK).await;
+            sleep(KEY_POLL_INTERVAL).await;
         }
     };
-    let awaits_key = timeout(KEY_PATIENCE, opened).await.is_err();
-    // Asked of the key and not of the last reload: any other may have found it, and a newer one have begun.
+    let awaits_key = timeout(KEY_WAIT, opened).await.is_err();
+    // The result of the key, not of the last reload: a later reload may have opened it, or may still be running.
     match control.changes.key_failure() {
         Some((code, message)) => refused(code, &message, &[]),
         None => {
             let generation = control.shared.state.load().generation;
             let needs_restart = control.changes.needs_restart();
-            done(&Reloaded { generation, connections_cut, awaits_key, needs_restart })
+            succeeded(&ReloadResult { generation, connections_cut, awaits_key, needs_restart })
         }
     }
 }
 
-fn done(result: &impl Serialize) -> Value {
+fn succeeded(result: &impl Serialize) -> Value {
     json!({ "ok": true, "result": result })
 }
 
@@ -172,33 +192,33 @@ fn refused(code: Code, message: &str, causes: &[String]) -> Value {
 }
 
 #[derive(Serialize)]
-struct Closed {
+struct CloseResult {
     serial_number: SerialNumber,
     connections_closed: usize,
 }
 
 #[derive(Serialize)]
-struct Reloaded {
+struct ReloadResult {
     generation: u64,
     connections_cut: usize,
-    /// Whether a key is being opened still, and the certificate before it stays until then.
+    /// Set while a key is still being opened; the previous certificate stays in force until then.
     awaits_key: bool,
-    /// The keys of the configuration that only a restart can follow.
+    /// Configuration keys that changed and take effect only after a restart.
     needs_restart: Vec<&'static str>,
 }
 
 /// One open connection.
 #[derive(Serialize)]
-struct SessionLine<'a> {
+struct SessionRow<'a> {
     session: u64,
     remote: String,
-    /// Who is at the other end; nobody knows of a caller without a certificate.
+    /// Identity of the caller; absent without a certificate.
     #[serde(flatten)]
     caller: Option<CallerFields<'a>>,
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
-    /// Since it was opened.
+    /// Age of the connection.
     seconds_open: u64,
     requests_running: u32,
 }
@@ -208,13 +228,13 @@ struct CallerFields<'a> {
     role: Role,
     name: &'a Name,
     serial_number: SerialNumber,
-    /// The last second in which its certificate and every issuer of it hold.
+    /// Last second in which the certificate and all its issuers are valid.
     expires: String,
-    /// Until then.
+    /// Seconds until then.
     seconds_left: i64,
 }
 
-impl<'a> SessionLine<'a> {
+impl<'a> SessionRow<'a> {
     fn of(session: &'a Session, now: time::OffsetDateTime) -> Self {
         let caller = session.peer.as_ref().map(|peer| CallerFields {
             role: peer.identity.role,
@@ -241,8 +261,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_own_user_and_root_may_ask_and_nobody_else() {
-        assert!(may_ask(1_000, 1_000) && may_ask(0, 1_000) && may_ask(0, 0));
-        assert!(!may_ask(1_001, 1_000) && !may_ask(1_000, 0));
+    fn only_the_own_user_and_root_are_authorized() {
+        assert!(is_authorized(1_000, 1_000) && is_authorized(0, 1_000) && is_authorized(0, 0));
+        assert!(!is_authorized(1_001, 1_000) && !is_authorized(1_000, 0));
     }
 }

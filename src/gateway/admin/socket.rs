@@ -1,5 +1,4 @@
-//! The socket as a file: there whole and with its mode or not at all, never in the place of anything
-//! else.
+//! Socket file: created atomically with its mode, and never in place of another kind of file.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,63 +11,63 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::error::{Code, Coded};
 use crate::files::{self, FileError};
 
-/// What its owner alone may use.
-const PRIVATE: u32 = 0o600;
+/// Mode of the socket file: the owner only.
+const SOCKET_MODE: u32 = 0o600;
 
-/// How many may wait to be heard.
+/// Length of the kernel's accept queue.
 const BACKLOG: i32 = 16;
 
-/// A socket that is listened on; dropped, its file is removed.
+/// Listening admin socket. Its file is removed on drop.
 #[derive(Debug)]
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and number of the file, to tell it from another one of that name.
+    /// Device and inode, to recognize the file before it is removed.
     file: (u64, u64),
 }
 
 impl AdminSocket {
-    /// Makes the socket at `path`, in the place of one that nobody listens on any more.
+    /// Create the socket at `path`. A stale socket without a listener is replaced.
     ///
     /// # Errors
-    /// [`SocketError`]; then what was there still is.
+    /// [`SocketError`]; an existing file stays as it is.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Io { path: path.to_owned(), source };
         Self::check_directory(path)?;
-        check_place(path)?;
-        // Made under another name and moved: it is never there without its mode, and what it replaces is
-        // replaced in one step.
+        check_existing(path)?;
+        // Created under another name and renamed: the socket never appears without its mode, and replaces a
+        // stale one atomically.
         let temporary = files::parent(path).join(format!(".admin-{}", std::process::id()));
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-        // On Linux, the file of a socket is made with the socket's own mode.
-        fchmod(&socket, Mode::from_raw_mode(PRIVATE)).map_err(|error| failed(error.into()))?;
+        // On Linux, the socket file gets the mode of the socket itself.
+        fchmod(&socket, Mode::from_raw_mode(SOCKET_MODE)).map_err(|error| failed(error.into()))?;
         socket.bind(&SockAddr::unix(&temporary).map_err(failed)?).map_err(failed)?;
-        let placed = place(&socket, &temporary, path);
-        if placed.is_err() {
+        let renamed = listen_and_rename(&socket, &temporary, path);
+        if renamed.is_err() {
             let _ = fs::remove_file(&temporary);
         }
-        let file = placed?;
+        let file = renamed?;
         Ok(Self { listener: socket.into(), path: path.to_owned(), file })
     }
 
-    /// Whether [`AdminSocket::bind`] could put the socket at `path`; one that a running gateway has there
-    /// is as it should be.
+    /// Check that [`AdminSocket::bind`] could create the socket at `path`. The socket of a running gateway is
+    /// no error.
     ///
     /// # Errors
     /// [`SocketError`].
     pub fn check(path: &Path) -> Result<(), SocketError> {
         Self::check_directory(path)?;
-        match check_place(path) {
+        match check_existing(path) {
             Err(SocketError::InUse { .. }) => Ok(()),
             checked => checked,
         }
     }
 
-    /// Refuses a directory where anybody may rename anything: anybody could put a socket of their own there.
+    /// Refuse a world-writable directory: any user could replace the socket.
     fn check_directory(path: &Path) -> Result<(), SocketError> {
         match files::is_world_writable(files::parent(path)).map_err(SocketError::File)? {
             true => Err(SocketError::OpenDirectory { path: files::parent(path).to_owned() }),
@@ -76,16 +75,16 @@ impl AdminSocket {
         }
     }
 
-    /// The socket itself.
+    /// Duplicate of the listening socket.
     pub(super) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
 }
 
-fn place(socket: &Socket, temporary: &Path, path: &Path) -> Result<(u64, u64), SocketError> {
+fn listen_and_rename(socket: &Socket, temporary: &Path, path: &Path) -> Result<(u64, u64), SocketError> {
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
     let metadata = fs::symlink_metadata(temporary).map_err(failed)?;
-    if metadata.mode() & 0o777 != PRIVATE {
+    if metadata.mode() & 0o777 != SOCKET_MODE {
         return Err(SocketError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o777 });
     }
     socket.listen(BACKLOG).map_err(failed)?;
@@ -103,8 +102,8 @@ impl Drop for AdminSocket {
     }
 }
 
-/// Whether the socket may be put at `path`: nothing is there, or a socket that nobody listens on.
-fn check_place(path: &Path) -> Result<(), SocketError> {
+/// Check that `path` is free, or holds a stale socket without a listener.
+fn check_existing(path: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -120,45 +119,45 @@ fn check_place(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// Why there is no admin socket.
+/// Error of creating the admin socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The system would make it for more than its owner.
+    /// The socket file would be accessible to other users.
     #[error("the admin socket {} would have the mode {mode:o}", path.display())]
     Exposed {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
-        /// The mode.
+        /// Mode that the file would have.
         mode: u32,
     },
-    /// Its directory is not there.
+    /// The directory cannot be examined.
     #[error(transparent)]
     File(FileError),
-    /// Somebody listens there.
+    /// Another process listens on the socket.
     #[error("another process listens on the admin socket {}", path.display())]
     InUse {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
     },
-    /// The system does not make it.
-    #[error("cannot make the admin socket {}", path.display())]
+    /// A system call failed.
+    #[error("cannot create the admin socket {}", path.display())]
     Io {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
-    /// Something else is there; a symbolic link is.
-    #[error("{} is not a socket, and is not replaced by one", path.display())]
+    /// The path holds another kind of file, such as a symbolic link.
+    #[error("{} exists and is not a socket: refusing to replace it", path.display())]
     Occupied {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
     },
-    /// Anybody may replace what is in the directory.
-    #[error("anybody may replace the admin socket in the directory {}", path.display())]
+    /// The directory is world-writable.
+    #[error("the directory {} of the admin socket is writable by all users", path.display())]
     OpenDirectory {
-        /// Which.
+        /// Directory.
         path: PathBuf,
     },
 }
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_its_owners_alone_and_goes_with_its_process() {
+    fn the_socket_has_mode_0600_and_is_removed_on_drop() {
         let (_directory, path) = directory();
         let socket = AdminSocket::bind(&path).unwrap();
         assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_the_successors_is_left_alone() {
+    fn a_stale_socket_is_replaced_and_a_newer_one_is_not_removed() {
         let (_directory, path) = directory();
         drop(UnixListener::bind(&path).unwrap());
         let first = AdminSocket::bind(&path).unwrap();
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_replaced() {
+    fn files_other_than_sockets_are_not_replaced() {
         let (directory, path) = directory();
         fs::write(&path, "precious").unwrap();
         assert_eq!(AdminSocket::bind(&path).unwrap_err().code(), "admin.occupied");
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_everybodys_is_refused() {
+    fn a_world_writable_directory_is_refused() {
         let (directory, path) = directory();
         let mode = |mode| fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o777);

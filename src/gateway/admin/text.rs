@@ -1,11 +1,11 @@
-//! Answers as people read them.
+//! Responses of the admin socket as text.
 
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use crate::gateway::admin::request::Request;
+use crate::gateway::admin::request::AdminRequest;
 
-/// The heading of a column, or the name of a fact, and where it stands in the answer.
+/// Heading or label, and JSON pointer of the value.
 type Field = (&'static str, &'static str);
 
 const STATUS: &[Field] = &[
@@ -14,21 +14,21 @@ const STATUS: &[Field] = &[
     ("generation", "/generation"),
     ("connections", "/connections"),
     ("certificate", "/certificate/serial_number"),
-    ("certificate until", "/certificate/not_after"),
+    ("certificate expires", "/certificate/not_after"),
     ("key protected by", "/certificate/key/protection"),
     ("key wrapped by", "/certificate/key/wrapping_key"),
     ("trust anchors", "/trust/anchors"),
     ("last reload", "/reload/last_success"),
     ("last reload failed", "/reload/last_error/message"),
-    ("a key is awaited", "/reload/awaits_key"),
-    ("a restart is needed for", "/reload/needs_restart"),
+    ("opening key", "/reload/awaits_key"),
+    ("restart needed for", "/reload/needs_restart"),
 ];
 
 const INTERMEDIATES: &[Field] = &[
     ("INTERMEDIATE AUTHORITY", "/key_identifier"),
     ("SUBJECT", "/subject"),
     ("SERIAL NUMBER", "/serial_number"),
-    ("UNTIL", "/not_after"),
+    ("EXPIRES", "/not_after"),
     ("REVOKED", "/revoked"),
 ];
 
@@ -36,9 +36,9 @@ const CRLS: &[Field] = &[
     ("CRL OF ISSUER", "/issuer"),
     ("NUMBER", "/number"),
     ("REVOKED", "/revoked"),
-    ("MADE", "/this_update"),
-    ("NEXT DUE", "/next_update"),
-    ("STANDING", "/standing"),
+    ("THIS UPDATE", "/this_update"),
+    ("NEXT UPDATE", "/next_update"),
+    ("STATUS", "/standing"),
 ];
 
 const SESSIONS: &[Field] = &[
@@ -51,7 +51,7 @@ const SESSIONS: &[Field] = &[
     ("HTTP", "/alpn"),
     ("RESUMED", "/resumed"),
     ("OPEN FOR (s)", "/seconds_open"),
-    ("UNDER WAY", "/requests_running"),
+    ("IN FLIGHT", "/requests_running"),
     ("EXPIRES", "/expires"),
 ];
 
@@ -64,41 +64,41 @@ const REJECTED: &[Field] = &[
     ("DETAIL", "/detail"),
 ];
 
-/// The answer to `request`, as text.
+/// Format the result of `request` as text.
 #[must_use]
-pub fn describe(request: &Request, result: &Value) -> String {
+pub fn describe(request: &AdminRequest, result: &Value) -> String {
     match request {
-        Request::Close { .. } if result["connections_closed"] == 0 => {
-            "No connection is open under that serial number: `sessions` shows those that are.\n".to_owned()
+        AdminRequest::Close { .. } if result["connections_closed"] == 0 => {
+            "No connection is open with that serial number: `sessions` lists the open ones.\n".to_owned()
         }
-        Request::Close { .. } => format!(
-            "{} connection(s) closed. The caller may connect again: to keep it out, revoke its certificate.\n",
-            shown(&result["connections_closed"])
+        AdminRequest::Close { .. } => format!(
+            "{} connection(s) closed. The client may reconnect: to block it, revoke its certificate.\n",
+            plain(&result["connections_closed"])
         ),
-        Request::Rejected => table(REJECTED, result, "no handshake was refused"),
-        Request::Reload => format!(
-            "Loaded: generation {} is in force, {} connection(s) were cut.\n{}{}",
-            shown(&result["generation"]),
-            shown(&result["connections_cut"]),
+        AdminRequest::Rejected => table(REJECTED, result, "no handshake was refused"),
+        AdminRequest::Reload => format!(
+            "Reloaded: generation {} is in force, {} connection(s) were cut.\n{}{}",
+            plain(&result["generation"]),
+            plain(&result["connections_cut"]),
             if result["awaits_key"] == true {
-                "A key is being opened still; the certificate before it stays until then.\n"
+                "A key is still being opened; the previous certificate stays in force until then.\n"
             } else {
                 ""
             },
             match result["needs_restart"].as_array().is_none_or(Vec::is_empty) {
                 true => String::new(),
-                false => format!("Only a restart can follow: {}.\n", shown(&result["needs_restart"])),
+                false => format!("Restart the gateway to apply: {}.\n", plain(&result["needs_restart"])),
             }
         ),
-        Request::Sessions => table(SESSIONS, result, "no connection is open"),
-        Request::Status => {
+        AdminRequest::Sessions => table(SESSIONS, result, "no connection is open"),
+        AdminRequest::Status => {
             let crls = table(CRLS, &result["crl"], "revocation is disabled");
-            let below = &result["trust"]["intermediates"];
-            let below = match below.as_array().is_none_or(Vec::is_empty) {
+            let intermediates = &result["trust"]["intermediates"];
+            let intermediates = match intermediates.as_array().is_none_or(Vec::is_empty) {
                 true => String::new(),
-                false => format!("\n{}", table(INTERMEDIATES, below, "none")),
+                false => format!("\n{}", table(INTERMEDIATES, intermediates, "none")),
             };
-            format!("{}\n{crls}{below}", facts(STATUS, result))
+            format!("{}\n{crls}{intermediates}", facts(STATUS, result))
         }
     }
 }
@@ -109,7 +109,7 @@ fn facts(fields: &[Field], value: &Value) -> String {
         let is_there =
             |value: &&Value| !value.is_null() && value.as_array().is_none_or(|all| !all.is_empty());
         let value = value.pointer(at).filter(is_there)?;
-        Some(format!("{name:width$}  {}\n", shown(value)))
+        Some(format!("{name:width$}  {}\n", plain(value)))
     });
     lines.collect()
 }
@@ -122,23 +122,23 @@ fn table(columns: &[Field], rows: &Value, none: &str) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(columns.iter().map(|(heading, _)| *heading));
     for row in rows {
-        table.add_row(columns.iter().map(|(_, at)| row.pointer(at).map(shown).unwrap_or_default()));
+        table.add_row(columns.iter().map(|(_, at)| row.pointer(at).map(plain).unwrap_or_default()));
     }
     table.lines().map(|line| format!("{}\n", line.trim())).collect()
 }
 
-/// A value without the marks of JSON, and without anything that could move the cursor.
-fn shown(value: &Value) -> String {
+/// Value without JSON quotes, with control characters escaped.
+fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::String(text) => text.chars().flat_map(visible).collect(),
-        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }
 
-/// A character, escaped if it does not show itself.
+/// Escape a control character.
 fn visible(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }

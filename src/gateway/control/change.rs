@@ -1,17 +1,17 @@
-//! A state that has been put in force.
+//! Result of putting a new state in force.
 
 use std::sync::Arc;
 
 use crate::gateway::sessions::session::Session;
 use crate::gateway::state::State;
 
-/// A state that has been put in force.
+/// State that was put in force.
 #[derive(Debug)]
-pub struct Change {
-    /// It.
+pub struct StateChange {
+    /// State in force.
     pub state: Arc<State>,
-    /// The connections that it ended.
+    /// Sessions that were cut because the state no longer permits them.
     pub cut: Vec<Arc<Session>>,
-    /// Whether a key is being opened still, and the old certificate stays until then.
+    /// Set while a key is still being opened; the previous certificate stays in force until then.
     pub awaits_key: bool,
 }

@@ -1,4 +1,4 @@
-//! Loader of new states, and results of earlier changes.
+//! Loader of new states, the lock that serializes changes, and the results of earlier changes.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -16,30 +16,30 @@ use crate::gateway::state::Loader;
 use crate::mtls::Listener;
 use crate::mtls::keys::{KeyOpener, KeyProgress};
 
-/// How long to wait before a key is tried again whose service cannot be reached; twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Delay before the first retry of a key whose KMS cannot be reached; it doubles with each retry.
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// How long at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Longest delay between retries.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// What asked for a change.
+/// Trigger of a reload or push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// A person, on the admin socket.
+    /// Command on the admin socket.
     Admin,
-    /// A file that the configuration names, or itself, is another.
+    /// Change of the configuration file or of a file it names.
     FileChange,
-    /// A key that an earlier change wanted is open, or is tried again.
+    /// Key of an earlier reload that is now open, or due for a retry.
     Key,
-    /// An operator sent a CRL.
+    /// CRL pushed by an operator.
     Push,
     /// SIGHUP.
     Signal,
 }
 
 impl Trigger {
-    /// Its name in logs and metrics.
+    /// Name in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,39 +52,39 @@ impl Trigger {
     }
 }
 
-/// What makes new states, one after the other.
+/// Serialized loading of new states, with its results.
 #[derive(Debug)]
 pub struct Changes {
     pub(super) loader: Loader,
-    /// The configuration's file; without it, there is nothing to load again.
+    /// Configuration file; `None` if the configuration was not read from a file, which excludes reloads.
     pub(super) config: Option<PathBuf>,
-    /// What a running gateway cannot change.
-    fixed: Fixed,
+    /// Settings that take effect only at the start.
+    startup: StartupSettings,
     pub(super) turn: Mutex<()>,
-    pub(super) results: Mutex<Results>,
-    key: Mutex<WantedKey>,
+    pub(super) results: Mutex<ReloadResults>,
+    key: Mutex<PendingKey>,
     pub(super) needs_restart: Mutex<Vec<&'static str>>,
 }
 
-/// A key that is wanted and not in force.
+/// Key of the last reload that is not in force yet.
 #[derive(Debug, Default)]
-struct WantedKey {
-    /// Whether it is being opened.
-    awaited: bool,
-    /// When to try again, and how long the pause before was.
-    again: Option<(Instant, Duration)>,
-    /// Why it could not be opened: the stable code, and the error with its causes.
+struct PendingKey {
+    /// Set while the key is being opened.
+    opening: bool,
+    /// Time of the next retry, and the delay before it.
+    retry: Option<(Instant, Duration)>,
+    /// Code, and message with causes, if the key could not be opened.
     failed: Option<(Code, String)>,
 }
 
 impl Changes {
-    /// For a gateway that was started with `config`.
+    /// Create the loader of a gateway that was started with `config`.
     #[must_use]
     pub fn new(loader: Loader, config: &Config) -> Self {
         Self {
             loader,
             config: config.path.clone(),
-            fixed: Fixed::of(config),
+            startup: StartupSettings::of(config),
             turn: Mutex::default(),
             results: Mutex::default(),
             key: Mutex::default(),
@@ -92,85 +92,84 @@ impl Changes {
         }
     }
 
-    /// The keys of the configuration that have another value in its file than what the gateway was started
-    /// with, and that only a restart can follow.
+    /// Configuration keys that changed since the start and take effect only after a restart.
     #[must_use]
     pub fn needs_restart(&self) -> Vec<&'static str> {
         self.needs_restart.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes what only a restart can follow.
-    pub(super) fn note_differences(&self, config: &Config) {
-        let differences = self.fixed.differences(config);
+    /// Record and log the settings that need a restart.
+    pub(super) fn record_restart_needed(&self, config: &Config) {
+        let differences = self.startup.differences(config);
         for key in &differences {
-            tracing::warn!(key, "the configuration has changed where only a restart can follow");
+            tracing::warn!(key, "this configuration change takes effect only after a restart");
         }
         *self.needs_restart.lock().unwrap_or_else(PoisonError::into_inner) = differences;
     }
 
-    /// What opens our keys.
+    /// Opener of the gateway's private keys.
     #[must_use]
     pub const fn key_opener(&self) -> &KeyOpener {
         self.loader.key_opener()
     }
 
-    /// Whether a key is being opened that the last change wanted.
+    /// Return true while a key of the last reload is being opened.
     #[must_use]
     pub fn awaits_key(&self) -> bool {
-        self.wanted_key().awaited
+        self.pending_key().opening
     }
 
-    /// Why the key that the last change wanted cannot be opened; `None` where it is, or is on its way.
+    /// Code and message if a key of the last reload could not be opened; `None` if it is open or being opened.
     #[must_use]
     pub fn key_failure(&self) -> Option<(Code, String)> {
-        self.wanted_key().failed.clone()
+        self.pending_key().failed.clone()
     }
 
-    /// Whether to look at the keys: one is being opened, or it is time to try again what could not be.
+    /// Return true if a key is being opened, or its retry is due.
     #[must_use]
-    pub fn wants_key(&self, now: Instant) -> bool {
-        let wanted = self.wanted_key();
-        wanted.awaited || wanted.again.is_some_and(|(at, _)| at <= now)
+    pub fn is_key_due(&self, now: Instant) -> bool {
+        let pending = self.pending_key();
+        pending.opening || pending.retry.is_some_and(|(at, _)| at <= now)
     }
 
-    fn wanted_key(&self) -> MutexGuard<'_, WantedKey> {
+    fn pending_key(&self) -> MutexGuard<'_, PendingKey> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note_key(&self, progress: &KeyProgress) {
-        let mut wanted = self.wanted_key();
-        let before = wanted.again.map(|(_, pause)| pause);
-        let again = match &progress.failed {
-            Some(error) if error.is_temporary() => {
-                Some(later(before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE))))
-            }
-            // Looked at again when it is known, and at the latest when it was to be tried again.
-            None if progress.pending => before.map(later),
+    pub(super) fn record_key(&self, progress: &KeyProgress) {
+        let mut pending = self.pending_key();
+        let previous = pending.retry.map(|(_, delay)| delay);
+        let retry = match &progress.failed {
+            Some(error) if error.is_temporary() => Some(retry_after(
+                previous.map_or(FIRST_RETRY_DELAY, |delay| (delay * 2).min(MAX_RETRY_DELAY)),
+            )),
+            // Checked when the opener is done, and no later than the scheduled retry.
+            None if progress.pending => previous.map(retry_after),
             _ => None,
         };
         let failed = progress.failed.as_ref().map(|error| (error.coded(), with_causes(error)));
-        *wanted = WantedKey { awaited: progress.pending, again, failed };
+        *pending = PendingKey { opening: progress.pending, retry, failed };
     }
 
-    /// The files that the next change is to be loaded from, as far as that can be told.
+    /// Files that the next reload will read, as far as the configuration can be parsed.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.config.as_deref().map(Config::files_of).unwrap_or_default()
     }
 
-    /// The configuration's file.
+    /// Configuration file.
     #[must_use]
     pub const fn config(&self) -> Option<&PathBuf> {
         self.config.as_ref()
     }
 
-    /// How the changes so far went.
+    /// Results of earlier changes.
     #[must_use]
-    pub fn results(&self) -> Results {
+    pub fn results(&self) -> ReloadResults {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn note(&self, trigger: Trigger, at: OffsetDateTime, error: Option<(&'static str, String)>) {
+    pub(super) fn record(&self, trigger: Trigger, at: OffsetDateTime, error: Option<(&'static str, String)>) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = results.counts.entry(trigger).or_default();
         match error {
@@ -181,14 +180,13 @@ impl Changes {
             }
             Some((code, message)) => {
                 counts.failed += 1;
-                results.last_error = Some(LastError { at, trigger, code, message });
+                results.last_error = Some(LastReloadError { at, trigger, code, message });
             }
         }
     }
 
-    /// Counts a push. It says nothing of whether the files can be loaded: whoever asks for that is told
-    /// neither that they can nor that they cannot.
-    pub(super) fn note_push(&self, succeeded: bool) {
+    /// Count a push. It leaves the results of reloads alone, since it reads none of their files.
+    pub(super) fn record_push(&self, succeeded: bool) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = results.counts.entry(Trigger::Push).or_default();
         if succeeded {
@@ -199,42 +197,41 @@ impl Changes {
     }
 }
 
-fn later(pause: Duration) -> (Instant, Duration) {
-    (Instant::now() + pause, pause)
+fn retry_after(delay: Duration) -> (Instant, Duration) {
+    (Instant::now() + delay, delay)
 }
 
-/// How the changes of a process went.
+/// Results of the changes since the start.
 #[derive(Clone, Debug, Default)]
-pub struct Results {
-    /// How many, by what asked for them.
-    pub counts: std::collections::BTreeMap<Trigger, Counts>,
-    /// When files were last loaded with success.
+pub struct ReloadResults {
+    /// Counts by trigger.
+    pub counts: std::collections::BTreeMap<Trigger, ReloadCounts>,
+    /// Time of the last successful reload.
     pub last_success: Option<OffsetDateTime>,
-    /// Why they were not the last time; `None` when they were.
-    pub last_error: Option<LastError>,
+    /// Error of the last reload; `None` if it succeeded.
+    pub last_error: Option<LastReloadError>,
 }
 
-/// How many changes went which way.
+/// Counts of changes by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// The new state is in force.
+pub struct ReloadCounts {
+    /// Changes that put a new state in force.
     pub succeeded: u64,
-    /// The old one stayed, or what of it had to: a key that cannot be opened keeps nothing else from
-    /// changing.
+    /// Changes that failed, in whole or in part: an unopened key keeps the old certificate, not the old policy.
     pub failed: u64,
 }
 
-/// Why the last change failed.
+/// Failure of a reload, kept until the next success.
 #[derive(Clone, Debug, Serialize)]
-pub struct LastError {
-    /// When.
+pub struct LastReloadError {
+    /// Time of the failure.
     #[serde(serialize_with = "as_rfc3339")]
     pub at: OffsetDateTime,
-    /// What had asked for it.
+    /// Trigger of the reload.
     pub trigger: Trigger,
-    /// The stable code of the error.
+    /// Code of the error.
     pub code: &'static str,
-    /// The error with its causes.
+    /// Message with causes.
     pub message: String,
 }
 
@@ -242,9 +239,9 @@ fn as_rfc3339<S: serde::Serializer>(time: &OffsetDateTime, serializer: S) -> Res
     serializer.collect_str(&rfc3339(*time))
 }
 
-/// What was bound, started or set up once.
+/// Settings that take effect only at the start.
 #[derive(Debug, PartialEq, Eq)]
-struct Fixed {
+struct StartupSettings {
     listen: Vec<Listener>,
     threads: Option<NonZeroUsize>,
     limits: Limits,
@@ -253,7 +250,7 @@ struct Fixed {
     admin: Option<PathBuf>,
 }
 
-impl Fixed {
+impl StartupSettings {
     fn of(config: &Config) -> Self {
         Self {
             listen: config.listen.clone(),
@@ -265,7 +262,7 @@ impl Fixed {
         }
     }
 
-    /// The keys that `config` has another value for.
+    /// Configuration keys whose value differs in `config`.
     fn differences(&self, config: &Config) -> Vec<&'static str> {
         let differs = [
             ("listen", self.listen != config.listen),
@@ -308,14 +305,14 @@ routes:
              admin: admin.sock\nthreads: 1\ntrust_domain: other\nresumption: disabled\nassertion: {}\n\
              state_directory: .\noperators: [{ role: api-user }]\n",
         );
-        let mut fixed = Fixed::of(&before).differences(&after);
+        let mut startup = StartupSettings::of(&before).differences(&after);
         let (root, others) = schema::FILE.mappings.split_first().unwrap();
         let marked = root.keys.iter().filter(|key| key.needs_restart).map(|key| key.name);
         let mut marked = marked.collect::<Vec<_>>();
-        fixed.sort_unstable();
+        startup.sort_unstable();
         marked.sort_unstable();
-        assert_eq!(fixed, marked);
+        assert_eq!(startup, marked);
         assert!(others.iter().flat_map(|mapping| mapping.keys).all(|key| !key.needs_restart));
-        assert!(Fixed::of(&before).differences(&before).is_empty());
+        assert!(StartupSettings::of(&before).differences(&before).is_empty());
     }
 }

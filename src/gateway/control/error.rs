@@ -13,31 +13,31 @@ use crate::revocation::CrlError;
 use crate::x509::{KeyIdentifier, X509Error};
 use crate::yaml::YamlProblem;
 
-/// Why what is in force stays so.
+/// Error of a reload. The state in force stays, except as noted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// The configuration has problems.
     #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
     Configuration {
-        /// The file.
+        /// Configuration file.
         path: PathBuf,
-        /// All of them, in the order of the file.
+        /// All problems, in the order of the file.
         problems: Vec<YamlProblem>,
     },
-    /// A key cannot be opened: the one before stays with its certificate, and everything else is new.
+    /// A key cannot be opened: the previous certificate stays, and everything else is in force.
     #[error(transparent)]
     Key(KeyLoadError),
     /// The configuration was not read from a file.
-    #[error("there is no configuration file to load again")]
+    #[error("there is no configuration file to reload")]
     NoFile,
-    /// What it names is not there, or does not fit.
+    /// A file of the configuration is missing or invalid.
     #[error(transparent)]
     State(#[from] StateError),
 }
 
 impl ReloadError {
-    /// What led to it, the nearest first: what caused it, or every problem of the configuration.
+    /// Causes, the nearest first, or all problems of the configuration.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         if let Self::Configuration { problems, .. } = self {
@@ -47,7 +47,7 @@ impl ReloadError {
         chain.map(ToString::to_string).collect()
     }
 
-    /// It and what caused it, on one line.
+    /// Message with causes, on one line.
     #[must_use]
     pub fn with_causes(&self) -> String {
         let mut text = crate::error::with_causes(self);
@@ -71,49 +71,49 @@ impl Coded for ReloadError {
     }
 }
 
-/// Why a pushed CRL is not taken.
+/// Refusal of a pushed CRL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// Another push is under way.
-    #[error("another push is under way")]
+    /// Too many pushes are in progress.
+    #[error("another push is in progress")]
     Busy,
-    /// It is not to be believed, or not newer.
+    /// The CRL is not authentic, or not newer than the one in force.
     #[error(transparent)]
     Crl(#[from] CrlError),
-    /// There is nowhere to keep it.
-    #[error("this gateway has no `state_directory` to keep a CRL in")]
+    /// The gateway has no directory to store CRLs in.
+    #[error("this gateway has no `state_directory` to store a CRL in")]
     NoStateDirectory,
-    /// It would be lost at the next restart.
-    #[error("the CRL cannot be kept, and so is not taken")]
+    /// The CRL cannot be stored, and would be lost at the next restart.
+    #[error("the CRL is refused, since it cannot be stored")]
     NotKept {
-        /// What the system says.
+        /// Cause.
         source: FileError,
     },
-    /// This gateway does not look at CRLs.
+    /// Revocation checking is disabled.
     #[error("revocation is disabled on this gateway")]
     RevocationDisabled,
-    /// It is past its end.
+    /// The CRL has expired.
     #[error("the CRL of issuer {issuer} expired at {}", rfc3339(*next_update))]
     Stale {
-        /// Whose it is.
+        /// Issuer of the CRL.
         issuer: KeyIdentifier,
-        /// When its successor was due.
+        /// nextUpdate of the CRL.
         next_update: OffsetDateTime,
     },
-    /// The gateway would not hold under it.
+    /// The resulting state would be invalid.
     #[error(transparent)]
     State(#[from] StateError),
-    /// There are more CRLs in it than authorities.
-    #[error("the body has more than {most} CRL{}, one of each authority", if *most == 1 { "" } else { "s" })]
+    /// The body has more CRLs than there are authorities.
+    #[error("the body has more than {most} CRL{}, one per authority", if *most == 1 { "" } else { "s" })]
     TooMany {
-        /// How many authorities there are.
+        /// Number of authorities.
         most: usize,
     },
-    /// It is no CRL.
+    /// The body is not a CRL.
     #[error("the body is not a CRL")]
     Unreadable {
-        /// What is wrong with it.
+        /// Cause.
         source: X509Error,
     },
 }

@@ -1,10 +1,10 @@
-//! Noticing that a file is another: events of the file system say when to look, and a look now and then
-//! finds what no event tells (network file systems, links into directories elsewhere).
+//! Detection of changed files, by file system events and by polling. Polling finds changes without events,
+//! as on network file systems and behind links into other directories.
 //!
-//! Looking compares what the system says of each file, links followed, so that replacing a file, a link
-//! to it, or a directory on the way (as Kubernetes does) is all the same. Directories are watched, not
-//! files: a watch on a file ends with it. A file that is half written fails to load, and is looked at
-//! again when the rest has come. So is a key whose service could not be reached.
+//! Polling compares the metadata of each file, following links. So replacing the file, a link to it, or a
+//! directory on its path (as Kubernetes does) all count as changes. Directories are watched, not files: a
+//! watch on a file ends when the file is replaced. A half-written file fails to load, and is read again
+//! after its next change. A key whose KMS could not be reached is retried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,62 +23,62 @@ use crate::gateway::control::changes::Trigger;
 use crate::gateway::control::reload::Control;
 use crate::gateway::shared::Phase;
 
-/// How often files are looked at without any event.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval of polling.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long nothing may happen to the files before they are loaded: writers come to their end.
-const QUIET: Duration = Duration::from_millis(25);
+/// Time without events before files are loaded, so that writers can finish.
+const SETTLE_TIME: Duration = Duration::from_millis(25);
 
-/// How long a writer that never rests is waited for.
-const AT_MOST: Duration = Duration::from_millis(300);
+/// Longest wait for a writer that never pauses.
+const MAX_SETTLE_TIME: Duration = Duration::from_millis(300);
 
-/// Reloads when asked to, or when one of `files` has changed, until the gateway stops.
-pub async fn run(control: Arc<Control>, mut files: Files) {
+/// Reload on request, or when one of `files` has changed, until the gateway stops.
+pub async fn run(control: Arc<Control>, mut files: WatchedFiles) {
     let gateway = &control.shared;
     let mut phase = gateway.phase.subscribe();
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut poll = interval(POLL_INTERVAL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let asked = tokio::select! {
+        let requested = tokio::select! {
             biased;
             () = Phase::reached(Phase::Stopped, &mut phase) => return,
             () = control.reload_requested.notified() => Some(Trigger::Signal),
             () = files.settle() => None,
             () = control.changes.key_opener().changed() => None,
-            _ = look.tick() => None,
+            _ = poll.tick() => None,
         };
-        // Seen before they are loaded: what changes in the meantime is seen as a change.
-        let changed = files.look().then_some(Trigger::FileChange);
-        let wants_key = || control.changes.wants_key(Instant::now().into_std()).then_some(Trigger::Key);
-        if let Some(trigger) = asked.or(changed).or_else(wants_key) {
-            // Those of a new configuration too: what changes while they are loaded is a change, and what
-            // it lacks may come.
-            let mut wanted = control.changes.files();
-            wanted.extend_from_slice(&gateway.state.load().settings.files);
-            files.follow(&wanted);
-            // It logs and counts its failure.
+        // Recorded before the files are loaded, so that a change in the meantime counts.
+        let changed = files.has_changed().then_some(Trigger::FileChange);
+        let key_due = || control.changes.is_key_due(Instant::now().into_std()).then_some(Trigger::Key);
+        if let Some(trigger) = requested.or(changed).or_else(key_due) {
+            // Includes the files of a new configuration: they may change while they are loaded, and missing ones
+            // may appear.
+            let mut paths = control.changes.files();
+            paths.extend_from_slice(&gateway.state.load().settings.files);
+            files.watch(&paths);
+            // `reload` logs and counts its failure.
             files.failed = control.reload(trigger).is_err();
             if !files.failed {
-                files.follow(&gateway.state.load().settings.files);
+                files.watch(&gateway.state.load().settings.files);
             }
         }
     }
 }
 
-/// The files that a state is made of.
+/// Files of the state in force, with their metadata.
 #[derive(Debug)]
-pub struct Files {
+pub struct WatchedFiles {
     files: Stamps,
-    /// Where they are: looked at while the last load has failed, since a new configuration may name a
-    /// file that is yet to come.
+    /// Their directories. They are compared while the last reload has failed, since a missing file of a new
+    /// configuration may appear.
     directories: Stamps,
     failed: bool,
     watcher: Option<RecommendedWatcher>,
     events: Arc<Notify>,
 }
 
-impl Files {
-    /// As they are now.
+impl WatchedFiles {
+    /// Watch `paths`, from their metadata now.
     #[must_use]
     pub fn new(paths: &[PathBuf]) -> Self {
         let events = Arc::new(Notify::new());
@@ -91,7 +91,7 @@ impl Files {
             })
         };
         let watcher = watcher.inspect_err(|error| {
-            tracing::warn!(%error, "changes of files are not told: they are looked at twice a second");
+            tracing::warn!(%error, "file system events are not available: files are polled twice a second");
         });
         let mut files = Self {
             files: Stamps::default(),
@@ -100,37 +100,37 @@ impl Files {
             watcher: watcher.ok(),
             events,
         };
-        files.follow(paths);
+        files.watch(paths);
         files
     }
 
-    /// Waits for an event, and for the end of those that follow it.
+    /// Wait for an event, and until no further event follows.
     async fn settle(&self) {
         self.events.notified().await;
-        let deadline = Instant::now() + AT_MOST;
-        while timeout_at(deadline.min(Instant::now() + QUIET), self.events.notified()).await.is_ok() {}
+        let deadline = Instant::now() + MAX_SETTLE_TIME;
+        while timeout_at(deadline.min(Instant::now() + SETTLE_TIME), self.events.notified()).await.is_ok() {}
     }
 
-    /// Whether there is anything new since the last look.
-    fn look(&mut self) -> bool {
-        let directory_changed = look(&mut self.directories);
-        look(&mut self.files) || (self.failed && directory_changed)
+    /// Return true if anything changed since the last call.
+    fn has_changed(&mut self) -> bool {
+        let directory_changed = update(&mut self.directories);
+        update(&mut self.files) || (self.failed && directory_changed)
     }
 
-    /// Follows `paths` from now on; what is known of any of them stays known.
-    fn follow(&mut self, paths: &[PathBuf]) {
+    /// Watch `paths` from now on; known metadata of any of them is kept.
+    fn watch(&mut self, paths: &[PathBuf]) {
         retain(&mut self.files, paths.iter().cloned().collect());
         let targets = paths.iter().filter_map(|path| fs::canonicalize(path).ok());
         let directories: BTreeSet<_> =
             paths.iter().cloned().chain(targets).map(|path| files::parent(&path).to_owned()).collect();
         if let Some(watcher) = &mut self.watcher {
             for gone in self.directories.keys().filter(|path| !directories.contains(*path)) {
-                // It may be gone from the disk too.
+                // Fails if the directory was removed.
                 let _ = watcher.unwatch(gone);
             }
             for new in directories.iter().filter(|path| !self.directories.contains_key(*path)) {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                    tracing::warn!(directory = %new.display(), %error, "its changes are not told: it is looked at twice a second");
+                    tracing::warn!(directory = %new.display(), %error, "the directory cannot be watched: it is polled twice a second");
                 }
             }
         }
@@ -138,10 +138,10 @@ impl Files {
     }
 }
 
-/// What was last seen of some paths.
+/// Metadata last seen of each path; `None` for a missing file.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
-fn look(stamps: &mut Stamps) -> bool {
+fn update(stamps: &mut Stamps) -> bool {
     let mut changed = false;
     for (path, stamp) in stamps {
         let now = Stamp::of(path);
@@ -159,7 +159,7 @@ fn retain(stamps: &mut Stamps, paths: BTreeSet<PathBuf>) {
     }
 }
 
-/// What is read of a file when it is loaded is no change.
+/// Return false for reads, which a reload itself causes.
 const fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => matches!(access, AccessKind::Close(AccessMode::Write)),
@@ -167,7 +167,7 @@ const fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// What tells a file from the one that was there before.
+/// Metadata that distinguishes a file from an earlier version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -177,7 +177,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// Of the file that `path` leads to, if any.
+    /// Metadata of the file at `path`, links followed; `None` if it is missing.
     fn of(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         Some(Self {

@@ -1,5 +1,5 @@
-//! What has to happen without anybody asking: expired connections are cut, an ageing CRL is told of, what
-//! a flood has kept out of the log is summed up there, and a drain comes to its end.
+//! Periodic tasks: cut expired connections, warn of expiring CRLs, summarize suppressed log lines, and finish
+//! a drain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use crate::gateway::shared::{Phase, Shared};
 use crate::mtls::crl::CrlFreshness;
 use crate::x509::{KeyIdentifier, Sha256};
 
-/// How often the clock is looked at; with it, how long a connection outlives its certificate.
-const TICK: Duration = Duration::from_millis(500);
+/// Interval of expiry checks: a connection outlives its certificate by at most that.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often a flood of refused handshakes is summed up.
-const SUMMARY: Duration = Duration::from_secs(1);
+/// Interval of the summaries of refused handshakes.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often an ageing CRL is told of.
-const REMINDER: Duration = Duration::from_secs(3_600);
+/// Interval of warnings of the same CRL.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// From when on a CRL counts as ageing.
-const CRL_WARNING: time::Duration = time::Duration::days(30);
+/// Time before nextUpdate from which on a CRL is warned of.
+const CRL_WARNING_PERIOD: time::Duration = time::Duration::days(30);
 
-/// How often a drain looks whether it is done.
-const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// Interval between checks of a drain.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long cut connections get to say so.
-const FAREWELL: Duration = Duration::from_millis(200);
+/// Time that cut connections get to announce their end.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Keeps watch until the gateway stops.
+/// Run the periodic tasks until the gateway stops.
 pub async fn run(gateway: Arc<Shared>) {
     let mut phase = gateway.phase.subscribe();
-    let mut tick = interval(TICK);
+    let mut tick = interval(EXPIRY_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut summary = interval(SUMMARY);
+    let mut summary = interval(SUMMARY_INTERVAL);
     summary.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut crls = AgeingCrls::default();
-    // It ends with this runtime.
+    let mut reminders = CrlReminders::default();
+    // The task ends with this runtime.
     tokio::spawn(kms_token_renewal::run(Arc::clone(&gateway)));
     loop {
         tokio::select! {
@@ -49,32 +49,32 @@ pub async fn run(gateway: Arc<Shared>) {
             () = Phase::reached(Phase::Draining, &mut phase) => break,
             _ = tick.tick() => {
                 cut_expired(&gateway);
-                crls.tell(&gateway);
+                reminders.log_due(&gateway);
             }
             _ = summary.tick() => gateway.telemetry.log_suppressed_refusals(),
         }
     }
     tokio::select! {
-        () = finish(&gateway) => {}
+        () = await_drain(&gateway) => {}
         () = Phase::reached(Phase::Stopped, &mut phase) => {}
     }
     gateway.telemetry.log_suppressed_refusals();
     gateway.phase.send_replace(Phase::Stopped);
 }
 
-/// Waits for what runs, as long as is allowed, and cuts the rest.
-async fn finish(gateway: &Shared) {
+/// Wait for the open connections until `drain_timeout`, and cut the rest.
+async fn await_drain(gateway: &Shared) {
     let deadline = Instant::now() + gateway.limits.drain_timeout;
     while gateway.connections.load(Ordering::Relaxed) > 0 {
         if Instant::now() >= deadline {
             let cut =
                 gateway.registry.sweep(Instant::now().into_std(), |_| Command::Cut(CutReason::Shutdown));
-            tracing::warn!(connections = cut.len(), "the time to finish is over: connections are cut");
-            sleep(FAREWELL).await;
+            tracing::warn!(connections = cut.len(), "drain timeout reached: connections are cut");
+            sleep(CLOSE_TIMEOUT).await;
             return;
         }
         cut_expired(gateway);
-        sleep(DRAIN_TICK).await;
+        sleep(DRAIN_POLL_INTERVAL).await;
     }
 }
 
@@ -82,45 +82,45 @@ fn cut_expired(gateway: &Shared) {
     gateway.registry.cut_expired(gateway.clock.now());
 }
 
-/// What has been told of CRLs that come to their end.
+/// Last warning of each expiring CRL, by issuer.
 #[derive(Default)]
-struct AgeingCrls(BTreeMap<KeyIdentifier, Told>);
+struct CrlReminders(BTreeMap<KeyIdentifier, CrlReminder>);
 
-struct Told {
-    of: Sha256,
-    standing: CrlFreshness,
-    /// When it is to be told again.
-    again: Instant,
+struct CrlReminder {
+    sha256: Sha256,
+    freshness: CrlFreshness,
+    /// Time of the next warning.
+    next: Instant,
 }
 
-impl AgeingCrls {
-    /// Tells of each when its standing changes, and once in a while.
-    fn tell(&mut self, gateway: &Shared) {
+impl CrlReminders {
+    /// Warn of each CRL near its nextUpdate: when its freshness changes, and once per [`REMINDER_INTERVAL`].
+    fn log_due(&mut self, gateway: &Shared) {
         let (now, instant) = (gateway.clock.now(), Instant::now());
         let state = gateway.state.load();
         let Some(crls) = state.verifier.revocation() else { return };
         self.0.retain(|issuer, _| crls.set.crl(issuer).is_some());
-        for crl in crls.set.crls().filter(|crl| crl.next_update - now < CRL_WARNING) {
-            let standing = crls.freshness(crl, now);
-            let known = self.0.get(&crl.issuer);
-            if known.is_some_and(|known| {
-                known.of == crl.sha256 && known.standing == standing && instant < known.again
+        for crl in crls.set.crls().filter(|crl| crl.next_update - now < CRL_WARNING_PERIOD) {
+            let freshness = crls.freshness(crl, now);
+            let last = self.0.get(&crl.issuer);
+            if last.is_some_and(|last| {
+                last.sha256 == crl.sha256 && last.freshness == freshness && instant < last.next
             }) {
                 continue;
             }
-            let told = Told { of: crl.sha256, standing, again: instant + REMINDER };
-            self.0.insert(crl.issuer.clone(), told);
+            let reminder = CrlReminder { sha256: crl.sha256, freshness, next: instant + REMINDER_INTERVAL };
+            self.0.insert(crl.issuer.clone(), reminder);
             let (issuer, next_update) = (&crl.issuer, rfc3339(crl.next_update));
-            match standing {
+            match freshness {
                 CrlFreshness::Current => {
-                    tracing::warn!(%issuer, next_update, "the CRL will expire soon: publish a new one");
+                    tracing::warn!(%issuer, next_update, "the CRL expires soon: publish a new one");
                 }
                 CrlFreshness::Grace => {
                     let until = rfc3339(crl.next_update.saturating_add(crls.grace));
-                    tracing::error!(%issuer, next_update, until, "the CRL has expired, and is still relied on");
+                    tracing::error!(%issuer, next_update, until, "the CRL has expired, and is still accepted until the end of its grace period");
                 }
                 CrlFreshness::Expired => {
-                    tracing::error!(%issuer, next_update, "the CRL has expired: its issuer's callers are refused");
+                    tracing::error!(%issuer, next_update, "the CRL has expired: certificates of its issuer are refused");
                 }
             }
         }

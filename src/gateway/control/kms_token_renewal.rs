@@ -1,5 +1,4 @@
-//! Keeping alive what opens our keys: a token that nobody renews is over by the time the gateway starts
-//! again.
+//! Renewal of KMS tokens: without it, a token could expire before the next start of the gateway.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,49 +12,51 @@ use crate::gateway::shared::Shared;
 use crate::keys::CredentialsFile;
 use crate::mtls::keys::KeySource;
 
-/// How long after a start it is first looked at.
-const FIRST: Duration = Duration::from_secs(1);
+/// Delay of the first renewal after the start.
+const INITIAL_DELAY: Duration = Duration::from_secs(1);
 
-/// How often at most, and at least.
-const OFTEN: Duration = Duration::from_secs(1);
-const SELDOM: Duration = Duration::from_secs(3_600);
+/// Shortest interval between renewals.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait after a failure.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// Longest interval between renewals.
+const MAX_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Looks after them for as long as it is let.
+/// Interval after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Renew the tokens until the runtime stops.
 pub async fn run(gateway: Arc<Shared>) {
-    let mut pause = FIRST;
+    let mut delay = INITIAL_DELAY;
     loop {
-        sleep(pause).await;
+        sleep(delay).await;
         let keys = gateway.state.load().settings.keys.clone();
         let (sender, done) = oneshot::channel();
-        // On a thread that nobody waits for: a service need not answer.
+        // On its own thread: a KMS that does not answer must not block a shutdown.
         let spawned =
-            thread::Builder::new().name("logins".to_owned()).spawn(move || sender.send(keep(&keys)));
-        pause = match spawned {
-            Ok(_) => done.await.unwrap_or(SELDOM),
-            Err(_) => AFTER_FAILURE,
+            thread::Builder::new().name("kms-renewal".to_owned()).spawn(move || sender.send(renew(&keys)));
+        delay = match spawned {
+            Ok(_) => done.await.unwrap_or(MAX_INTERVAL),
+            Err(_) => RETRY_INTERVAL,
         };
     }
 }
 
-/// Prolongs what has to be, and says when to come again.
-fn keep(keys: &[KeySource]) -> Duration {
-    let by_a_service = keys.iter().filter(|key| matches!(key.opener, Some(CredentialsFile::Kms(_))));
-    let next = by_a_service.map(|key| {
-        match key.read().and_then(|locked| locked.renew_login().map_err(|error| key.failed(error))) {
-            Ok(next) => next.unwrap_or(SELDOM),
+/// Renew the tokens of all keys in a KMS, and return the delay until the next renewal.
+fn renew(keys: &[KeySource]) -> Duration {
+    let kms_keys = keys.iter().filter(|key| matches!(key.opener, Some(CredentialsFile::Kms(_))));
+    let next = kms_keys.map(|key| {
+        match key.read().and_then(|protected| protected.renew_login().map_err(|error| key.failed(error))) {
+            Ok(next) => next.unwrap_or(MAX_INTERVAL),
             Err(error) => {
                 tracing::warn!(
                     key = %key.path.display(),
                     code = error.code(),
-                    "what opens the key cannot be renewed: {}",
+                    "the KMS token of the key cannot be renewed: {}",
                     with_causes(&error)
                 );
-                AFTER_FAILURE
+                RETRY_INTERVAL
             }
         }
     });
-    next.min().unwrap_or(SELDOM).clamp(OFTEN, SELDOM)
+    next.min().unwrap_or(MAX_INTERVAL).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }

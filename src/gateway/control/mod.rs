@@ -1,4 +1,4 @@
-//! Changes to a running gateway: reload, pushed CRLs, file changes, housekeeping, and the status report.
+//! Changes to a running gateway: reload, CRL push, file watch, housekeeping, status report.
 
 pub mod change;
 pub mod changes;

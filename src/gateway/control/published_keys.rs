@@ -5,10 +5,10 @@ use bytes::Bytes;
 use crate::gateway::message::json;
 use crate::gateway::shared::Shared;
 
-/// Path of the JWK Set on listeners and on the metrics listener.
+/// Path of the JWK Set, on the TLS listeners and on the metrics listener.
 pub const JWKS: &str = "/.well-known/cluster/jwks";
 
-/// JWK Set of the keys whose assertions may still be valid; `None` without assertions.
+/// JWK Set of all keys whose assertions may still be valid; `None` if assertions are not configured.
 #[must_use]
 pub fn jwks(gateway: &Shared) -> Option<Result<Bytes, serde_json::Error>> {
     let state = gateway.state.load();

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::control::change::Change;
+use crate::gateway::control::change::StateChange;
 use crate::gateway::control::error::PushError;
 use crate::gateway::control::reload::Control;
 use crate::gateway::state::State;
@@ -14,36 +14,36 @@ use crate::x509::Sha256;
 use crate::x509::pem::{ObjectKind, PemBlock, blocks_of};
 
 impl Control {
-    /// Takes the CRLs in `body`, each newer than the one in force or the same, keeps them, and puts them
-    /// in force. Writes files; not for a thread that serves.
+    /// Verify, store and put in force the CRLs in `body`, each newer than or equal to the one in force. Writes
+    /// files: call it from a blocking thread.
     ///
     /// # Errors
-    /// [`PushError`]; then nothing has changed.
-    pub fn push(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
-        let result = self.take_crls(body, noticed);
+    /// [`PushError`]; the state in force is unchanged.
+    pub fn push(&self, body: &[u8], noticed: Instant) -> Result<Option<StateChange>, PushError> {
+        let result = self.apply_crls(body, noticed);
         match &result {
             Ok(Some(change)) => tracing::info!(
                 generation = change.state.generation,
                 connections_cut = change.cut.len(),
-                "a CRL has been pushed"
+                "pushed CRL is in force"
             ),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(code = error.code(), "a pushed CRL is refused: {}", with_causes(error));
+                tracing::warn!(code = error.code(), "pushed CRL refused: {}", with_causes(error));
             }
         }
-        self.changes.note_push(result.is_ok());
+        self.changes.record_push(result.is_ok());
         result
     }
 
-    /// Puts the CRLs in `body` in force; `None` where they are already.
-    fn take_crls(&self, body: &[u8], noticed: Instant) -> Result<Option<Change>, PushError> {
+    /// Put the CRLs in `body` in force; `None` if they already are.
+    fn apply_crls(&self, body: &[u8], noticed: Instant) -> Result<Option<StateChange>, PushError> {
         let state = self.shared.state.load_full();
         state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
         state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
         let blocks = blocks_of(ObjectKind::Crl, body).map_err(|source| PushError::Unreadable { source })?;
         loop {
-            // Before it is this change's turn: whoever pushes what takes long delays no other change.
+            // Verified before the lock is taken, so that a slow push does not delay other changes.
             let state = self.shared.state.load_full();
             let offered = self.verify_offered(&state, &blocks)?;
             if offered.is_empty() {
@@ -58,16 +58,16 @@ impl Control {
         }
     }
 
-    /// The CRLs in `blocks` that are not in force, each verified; there can be one of each authority.
+    /// CRLs in `blocks` that are not in force, each verified. At most one per authority is accepted.
     fn verify_offered<'a>(
         &self,
         state: &State,
         blocks: &'a [PemBlock],
     ) -> Result<Vec<Offered<'a>>, PushError> {
         let trust = state.verifier.trust();
-        let most = trust.anchors().len() + trust.intermediates().len();
-        if blocks.len() > most {
-            return Err(PushError::TooMany { most });
+        let authorities = trust.anchors().len() + trust.intermediates().len();
+        if blocks.len() > authorities {
+            return Err(PushError::TooMany { most: authorities });
         }
         let at = self.shared.clock.now();
         let mut offered = Vec::with_capacity(blocks.len());
@@ -80,15 +80,16 @@ impl Control {
         Ok(offered)
     }
 
-    /// `state` with those of the `offered` CRLs that are newer, which are kept; `None` where there are none.
+    /// `state` with the `offered` CRLs that are newer, after storing them; `None` if none is newer. `all_offered`
+    /// is set if the body has no CRL that is already in force.
     fn with_offered(
         &self,
         state: &State,
         offered: &[Offered<'_>],
-        nothing_else: bool,
+        all_offered: bool,
     ) -> Result<Option<State>, PushError> {
         let crls = state.verifier.revocation().ok_or(PushError::RevocationDisabled)?;
-        let pushed = state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
+        let store = state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
         let at = self.shared.clock.now();
         let verified: Vec<_> = offered.iter().map(|offered| Arc::clone(&offered.crl)).collect();
         let next = CrlsInForce { set: crls.set.with(&verified, state.verifier.trust())?, grace: crls.grace };
@@ -104,9 +105,9 @@ impl Control {
                 newer.push((&**crl, block.der()));
             }
         }
-        // What a revoked authority has made stops nothing, and is no success either.
+        // A CRL of a revoked authority has no effect. It does not fail a push of others, but alone it is refused.
         if let Some(Offered { crl, .. }) = offered.first()
-            && nothing_else
+            && all_offered
             && offered.iter().all(|offered| next.set.is_issuer_revoked(&offered.crl.issuer))
         {
             return Err(CrlError::IssuerRevoked { issuer: crl.issuer.clone() }.into());
@@ -115,10 +116,10 @@ impl Control {
             return Ok(None);
         }
         let next = self.changes.loader.with_revocation(state, next)?;
-        // Before it is in force: what an operator is told has been done outlives a crash.
-        pushed.keep(&newer).map_err(|error| match error {
+        // Stored before it is in force, so that a confirmed push survives a crash.
+        store.keep(&newer).map_err(|error| match error {
             CrlLoadError::File(source) => PushError::NotKept { source },
-            // Another gateway has the same directory, and a newer one.
+            // Another gateway uses the same directory, and has stored a newer CRL.
             CrlLoadError::Superseded { source, .. } => PushError::Crl(source),
             error => PushError::State(error.into()),
         })?;

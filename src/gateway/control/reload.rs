@@ -1,9 +1,9 @@
-//! Changing what is in force while connections are open.
+//! Reload while connections are open.
 //!
-//! A new state is built whole, beside the old one, and put in force in one step; then every open
-//! connection is judged by it. Whatever fails on the way leaves the old state in force and is told
-//! loudly; newer CRLs and the removal of a root are not kept out by it. One change is made at a time, and none waits for a
-//! network: a key that is being opened still is a change of its own, when it has been.
+//! The new state is built in full beside the old one and swapped in one step; then every open connection is
+//! rechecked. A failure keeps the old state and is logged as an error. It does not block newer CRLs or the
+//! removal of a trust anchor. Changes are serialized, and none waits for a network: a key that is still
+//! being opened leads to a second change.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Coded, with_causes};
 use crate::gateway::config::Config;
-use crate::gateway::control::change::Change;
+use crate::gateway::control::change::StateChange;
 use crate::gateway::control::changes::{Changes, Trigger};
 use crate::gateway::control::error::ReloadError;
 use crate::gateway::control::push_queue::PushQueue;
@@ -22,51 +22,51 @@ use crate::gateway::shared::Shared;
 use crate::gateway::state::{Loader, State};
 use crate::mtls::keys::KeyProgress;
 
-/// Control of a running gateway: what may change its state.
+/// Control of a running gateway: everything that can change its state.
 #[derive(Debug)]
 pub struct Control {
-    /// Everything that the workers share.
+    /// State shared by all workers.
     pub shared: Arc<Shared>,
     /// Loader of new states, and the results of earlier changes.
     pub changes: Changes,
     /// Queue of pushes.
     pub pushes: Arc<PushQueue>,
-    /// Notified on SIGHUP.
+    /// Notified by SIGHUP.
     pub reload_requested: Notify,
 }
 
 impl Control {
-    /// Control of `shared`, which was started with `config`.
+    /// Create the control of `shared`, which was started with `config`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, loader: Loader, config: &Config) -> Self {
         let changes = Changes::new(loader, config);
         Self { shared, changes, pushes: Arc::default(), reload_requested: Notify::new() }
     }
 
-    /// Loads the configuration and everything that it names again, and puts it in force. Reads files;
-    /// not for a thread that serves. Where a key of the gateway's cannot be opened, the old one stays with
-    /// its certificate, and everything else changes. Whatever else fails, neither a newer CRL nor the removal
-    /// of a root is kept out by it.
+    /// Reload the configuration and all its files. Reads files: call it from a blocking thread.
+    ///
+    /// If a private key cannot be opened, the previous key and certificate stay, and everything else changes. Any
+    /// other failure keeps the state, but newer CRLs and the removal of a trust anchor still apply.
     ///
     /// # Errors
-    /// [`ReloadError`]; then nothing but that has changed, unless it is [`ReloadError::Key`].
-    pub fn reload(&self, trigger: Trigger) -> Result<Change, ReloadError> {
-        // Whoever has moved the log away says so like this, whatever comes of the rest.
+    /// [`ReloadError`]; only [`ReloadError::Key`] leaves a new state in force.
+    pub fn reload(&self, trigger: Trigger) -> Result<StateChange, ReloadError> {
+        // Log rotation asks for this by a reload, whatever the result of the rest.
         self.shared.telemetry.log.reopen();
         let noticed = self.shared.clock.monotonic();
         let _turn = self.changes.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.load_again(trigger);
+        let loaded = self.load_next(trigger);
         let result = match loaded {
             Ok((next, progress)) => {
                 let change = next.map(|next| self.put_in_force(next, noticed));
-                // Only now: whoever waits for the key is to find what came of it in force.
-                self.changes.note_key(&progress);
-                let KeyProgress { failed, pending: awaited } = progress;
+                // After the swap: a waiter for the key must find its result in force.
+                self.changes.record_key(&progress);
+                let KeyProgress { failed, pending } = progress;
                 match (failed, change) {
-                    (None, Some(change)) => Ok(Change { awaits_key: awaited, ..change }),
+                    (None, Some(change)) => Ok(StateChange { awaits_key: pending, ..change }),
                     (Some(error), _) => Err(ReloadError::Key(error)),
-                    // Nothing that anybody would want to be told.
-                    (None, None) => return Ok(self.unchanged(awaited)),
+                    // Nothing changed, so nothing is logged.
+                    (None, None) => return Ok(self.unchanged(pending)),
                 }
             }
             Err(error) => Err(error),
@@ -76,35 +76,35 @@ impl Control {
                 trigger = trigger.as_str(),
                 generation = change.state.generation,
                 connections_cut = change.cut.len(),
-                "everything has been loaded again{}",
-                if change.awaits_key { ", but for a key that is being opened still" } else { "" }
+                "reloaded{}",
+                if change.awaits_key { ", except for a key that is still being opened" } else { "" }
             ),
             Err(ReloadError::Key(error)) => tracing::error!(
                 trigger = trigger.as_str(),
                 code = error.code(),
                 tried_again = error.is_temporary(),
-                "the key that was loaded before stays in force: {}",
+                "the previous key stays in force: {}",
                 with_causes(error)
             ),
             Err(error) => tracing::error!(
                 trigger = trigger.as_str(),
                 code = error.code(),
-                "what was loaded before stays in force: {}",
+                "reload failed, the previous state stays in force: {}",
                 error.with_causes()
             ),
         }
         if result.as_ref().is_err_and(|error| !matches!(error, ReloadError::Key(_))) {
             self.apply_revocations_only(trigger, noticed);
         }
-        // What a change comes to that awaits a key is known when the key is.
+        // A change that waits for a key is recorded with the result of the key.
         if !result.as_ref().is_ok_and(|change| change.awaits_key) {
             let error = result.as_ref().err().map(|error| (error.code(), error.with_causes()));
-            self.changes.note(trigger, self.shared.clock.now(), error);
+            self.changes.record(trigger, self.shared.clock.now(), error);
         }
         result
     }
 
-    /// Apply revocations and removals of trust anchors after a failed reload: a mistake elsewhere must not keep a
+    /// Apply revocations and removals of trust anchors after a failed reload: an error elsewhere must not keep a
     /// revoked client connected.
     fn apply_revocations_only(&self, trigger: Trigger, noticed: Instant) {
         let config = self.changes.config.as_deref().and_then(|path| Config::load(path).ok());
@@ -128,17 +128,16 @@ impl Control {
         }
     }
 
-    fn unchanged(&self, awaits_key: bool) -> Change {
-        Change { state: self.shared.state.load_full(), cut: Vec::new(), awaits_key }
+    fn unchanged(&self, awaits_key: bool) -> StateChange {
+        StateChange { state: self.shared.state.load_full(), cut: Vec::new(), awaits_key }
     }
 
-    /// The next state, and how far its keys have come. There is none where a key is all that was asked for
-    /// and it is not there.
-    fn load_again(&self, trigger: Trigger) -> Result<(Option<State>, KeyProgress), ReloadError> {
+    /// Next state, and the progress of its keys. There is no state if only a key was due, and it is not open.
+    fn load_next(&self, trigger: Trigger) -> Result<(Option<State>, KeyProgress), ReloadError> {
         let path = self.changes.config.as_ref().ok_or(ReloadError::NoFile)?;
         let config = Config::load(path)
             .map_err(|problems| ReloadError::Configuration { path: path.clone(), problems })?;
-        self.changes.note_differences(&config);
+        self.changes.record_restart_needed(&config);
         let (loader, state) = (&self.changes.loader, self.shared.state.load());
         let mut keys = loader.find_keys(&config, &state)?;
         let progress = std::mem::take(&mut keys.progress);
@@ -148,25 +147,25 @@ impl Control {
         Ok((Some(loader.next(&config, &state, keys)?), progress))
     }
 
-    /// Swaps the state, then judges by it every connection that was let in under another: one that is
-    /// registered after the swap finds the new state by itself.
-    pub(super) fn put_in_force(&self, mut next: State, noticed: Instant) -> Change {
+    /// Swap the state, then recheck every connection of an earlier state. A connection that registers after the
+    /// swap is checked by [`Shared::settle`].
+    pub(super) fn put_in_force(&self, mut next: State, noticed: Instant) -> StateChange {
         next.noticed = noticed;
         let state = Arc::new(next);
         self.shared.state.store(Arc::clone(&state));
         let now = self.shared.clock.now();
-        let verdict = |session: &Session| match &session.peer {
+        let command = |session: &Session| match &session.peer {
             Some(peer) => state
                 .verifier
                 .recheck(peer, now)
                 .map_or_else(|lapse| Command::Cut(lapse.into()), |()| Command::Serve),
             None => Command::Serve,
         };
-        let cut = self.shared.registry.sweep(noticed, verdict);
-        // The requests that are under way ask the new policy whether they may go on.
+        let cut = self.shared.registry.sweep(noticed, command);
+        // Requests in flight check the new policy.
         self.shared.registry.notify_change();
-        // Last: nobody stays longer for the sake of a slow disk.
+        // Last, so that a slow disk does not delay the cuts.
         state.record_crls();
-        Change { state, cut, awaits_key: false }
+        StateChange { state, cut, awaits_key: false }
     }
 }

@@ -1,10 +1,10 @@
-//! How a gateway is: what it rests on, how long that holds, how the last changes went.
+//! Status report: state in force, expirations, results of reloads.
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
-use crate::gateway::control::changes::{Counts, LastError, Trigger};
+use crate::gateway::control::changes::{LastReloadError, ReloadCounts, Trigger};
 use crate::gateway::control::reload::Control;
 use crate::keys::Protection;
 use crate::mtls::crl::CrlFreshness;
@@ -13,15 +13,15 @@ use crate::revocation::Crl;
 use crate::x509::crl::CrlNumber;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
-/// How a gateway is at one moment.
+/// Snapshot for operators: state in force, expirations, and results of reloads.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub struct StatusSnapshot {
     version: &'static str,
     time: String,
     generation: u64,
     connections: usize,
     trust: TrustStatus,
-    /// One for each issuer; none where revocation is disabled.
+    /// One per issuer; empty if revocation is disabled.
     crl: Vec<CrlStatus>,
     certificate: CertificateStatus,
     reload: ReloadStatus,
@@ -29,10 +29,10 @@ pub struct Status {
 
 #[derive(Debug, Serialize)]
 struct TrustStatus {
-    /// Changes exactly when what is trusted does.
+    /// Digest of the trust anchors; it changes exactly when they do.
     fingerprint: Sha256,
     anchors: Vec<KeyIdentifier>,
-    /// The authorities below the anchors whose CRLs are known.
+    /// Authorities below the anchors whose CRLs are known.
     intermediates: Vec<IntermediateStatus>,
 }
 
@@ -43,26 +43,26 @@ struct IntermediateStatus {
     subject: String,
     serial_number: SerialNumber,
     not_after: String,
-    /// Its callers are refused, and its CRL counts for nothing.
+    /// Set for a revoked authority: its certificates are refused, and its CRL is ignored.
     revoked: bool,
 }
 
-/// One CRL in force.
+/// Status of a CRL in force.
 #[derive(Debug, Serialize)]
 pub struct CrlStatus {
     issuer: KeyIdentifier,
     number: CrlNumber,
     this_update: String,
     next_update: String,
-    /// Seconds since it was made.
+    /// Seconds since thisUpdate.
     age: i64,
-    /// Seconds until its successor is due; negative past that.
+    /// Seconds until nextUpdate; negative after it.
     left: i64,
-    /// Whether it is relied on.
+    /// Freshness.
     standing: CrlFreshness,
-    /// How many certificates it revokes.
+    /// Number of revoked certificates.
     revoked: usize,
-    /// The digest of its DER: of two lists of one number, which.
+    /// Digest of the DER, to distinguish two CRLs of one number.
     sha256: Sha256,
 }
 
@@ -70,23 +70,23 @@ pub struct CrlStatus {
 struct CertificateStatus {
     serial_number: SerialNumber,
     not_after: String,
-    /// What protects its key on the disk.
+    /// Protection of the private key on disk.
     key: Option<Protection>,
 }
 
 #[derive(Debug, Serialize)]
 struct ReloadStatus {
-    results: std::collections::BTreeMap<Trigger, Counts>,
+    results: std::collections::BTreeMap<Trigger, ReloadCounts>,
     last_success: Option<String>,
-    last_error: Option<LastError>,
-    /// Whether a key is being opened still, and the certificate before it stays until then.
+    last_error: Option<LastReloadError>,
+    /// Set while a key is still being opened; the previous certificate stays in force until then.
     awaits_key: bool,
-    /// The keys of the configuration that only a restart can follow.
+    /// Configuration keys that changed and take effect only after a restart.
     needs_restart: Vec<&'static str>,
 }
 
-impl Status {
-    /// Of a gateway now.
+impl StatusSnapshot {
+    /// Collect the status of a gateway.
     #[must_use]
     pub fn of(control: &Control) -> Self {
         let gateway = &control.shared;
@@ -137,7 +137,7 @@ impl IntermediateStatus {
 }
 
 impl CrlStatus {
-    /// Of all that are in force by `verifier`, at `now`.
+    /// Status of all CRLs in force in `verifier`, at `now`.
     #[must_use]
     pub fn of_all(verifier: &PeerVerifier, now: OffsetDateTime) -> Vec<Self> {
         let Some(crls) = verifier.revocation() else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! One authenticated connection: HTTP/1.1 or HTTP/2, as ALPN agreed, until its end or an order to end.
+//! HTTP connection of an authenticated client: HTTP/1.1 or HTTP/2, as negotiated by ALPN.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::gateway::config::Limits;
 use crate::gateway::downstream::handshake::Accepted;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
-use crate::gateway::request::h2_executor::{H2Executor, answer_http1};
+use crate::gateway::request::h2_executor::{H2Executor, run_http1};
 use crate::gateway::request::service;
 use crate::gateway::request::stall_watch::StallWatch;
 use crate::gateway::sessions::command::Command;
@@ -26,25 +26,25 @@ use crate::gateway::sessions::session::Session;
 use crate::gateway::sessions::watched_stream::{HasSocket, WatchedStream};
 use crate::mtls::tls::Protocol;
 
-/// How long a connection that is cut may take to say so (GOAWAY, `Connection: close`).
-const FAREWELL: Duration = Duration::from_millis(50);
+/// Time that a cut connection gets to announce its end (GOAWAY, `Connection: close`).
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How many fields the header of a request may have.
-const HEADER_FIELDS: usize = 128;
+/// Most header fields of a request.
+const MAX_HEADER_FIELDS: usize = 128;
 
-/// How many requests a caller may have under way on one HTTP/2 connection.
-const STREAMS: u32 = 128;
+/// Most concurrent requests on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
 
-/// How HTTP is spoken with callers; one for all connections of a worker.
+/// HTTP settings towards clients, shared by all connections of a worker.
 #[derive(Debug)]
-pub struct Http {
+pub struct HttpServer {
     http1: http1::Builder,
     http2: http2::Builder<H2Executor>,
 }
 
-impl Http {
-    /// HTTP within `limits`. How long a caller may take is watched by the worker, and not by a timer of
-    /// hyper's for each request.
+impl HttpServer {
+    /// Settings from `limits`. The worker enforces the timeouts of clients, which saves a timer of hyper for
+    /// each request.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let mut http1 = http1::Builder::new();
@@ -52,12 +52,12 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
-            .max_headers(HEADER_FIELDS)
+            .max_headers(MAX_HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
         let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout));
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
+            .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .initial_stream_window_size(256 << 10)
             .initial_connection_window_size(512 << 10)
@@ -71,7 +71,7 @@ impl Http {
 }
 
 /// Serve a connection until it ends.
-pub async fn serve(http: Arc<Http>, worker: Arc<WorkerContext>, accepted: Accepted) {
+pub async fn serve(http: Arc<HttpServer>, worker: Arc<WorkerContext>, accepted: Accepted) {
     let Accepted { stream, registration, hosts, permit } = accepted;
     let session = Arc::clone(registration.session());
     let gateway = Arc::clone(&worker.gateway);
@@ -81,7 +81,7 @@ pub async fn serve(http: Arc<Http>, worker: Arc<WorkerContext>, accepted: Accept
     let ended = match session.protocol {
         Protocol::Http1 => {
             let connection = pin!(http.http1.serve_connection(io, service).with_upgrades());
-            answer_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
+            run_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
         }
         Protocol::Http2 => {
             let connection = pin!(http.http2.serve_connection(io, service));
@@ -95,25 +95,25 @@ pub async fn serve(http: Arc<Http>, worker: Arc<WorkerContext>, accepted: Accept
     }
 }
 
-/// Runs a connection, which stays where it is: it is large. An order comes between any two of its steps.
+/// Run a connection, pinned by the caller since it is large, and apply commands as they arrive.
 async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> hyper::Result<()> {
     let mut last_command = Command::Serve;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            order = session.stronger_command(last_command) => last_command = order,
+            command = session.stronger_command(last_command) => last_command = command,
         }
         connection.as_mut().drain();
         if matches!(last_command, Command::Cut(_)) {
             break;
         }
     }
-    // What still runs gets no further than this; the connection is dropped then, which resets it.
-    timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+    // Requests still in flight end here: dropping the connection resets it.
+    timeout(CLOSE_TIMEOUT, connection).await.unwrap_or(Ok(()))
 }
 
-/// A connection that can be told to take no further requests.
+/// Connection that can stop accepting requests.
 trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
@@ -138,7 +138,7 @@ impl Drainable for http2::Connection<Io, Requests, H2Executor> {
     }
 }
 
-/// The requests of one connection, as hyper hands them over.
+/// Service that hyper calls for each request of one connection.
 struct Requests(Arc<ConnectionContext>);
 
 impl Service<Request<Incoming>> for Requests {
@@ -149,19 +149,19 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.0);
         Box::pin(async move {
-            let given_up = CancelGuard::unless_disarmed(&connection.session);
+            let cancel_guard = CancelGuard::new(&connection.session);
             let response = service::respond(&connection, request).await;
-            given_up.disarm();
+            cancel_guard.disarm();
             Ok(response.map(|body| StallWatch::new(body, &connection)))
         })
     }
 }
 
-/// Notes that a request was given up by its caller, unless it was answered before.
+/// Guard that records a request as cancelled by the client, unless it is disarmed.
 struct CancelGuard<'a>(Option<&'a Session>);
 
 impl<'a> CancelGuard<'a> {
-    const fn unless_disarmed(session: &'a Session) -> Self {
+    const fn new(session: &'a Session) -> Self {
         Self(Some(session))
     }
 

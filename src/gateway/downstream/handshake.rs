@@ -1,4 +1,4 @@
-//! From an accepted socket to an authenticated, registered connection, or to one line that says why not.
+//! TLS handshake: turns an accepted socket into a registered session, or into a logged refusal.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,22 +26,22 @@ use crate::gateway::state::{ListenerEntry, State};
 use crate::mtls::tls::{self, HandshakeObservation, PresentedCertificate, Protocol, observe};
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 
-/// How long a refused caller may take to read why.
-const LINGER: Duration = Duration::from_millis(500);
+/// Time that a refused client gets to read the alert.
+const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connection whose handshake succeeded.
+/// Connection after a successful handshake.
 pub struct Accepted {
     /// TLS stream.
     pub stream: TlsStream<TcpStream>,
-    /// Registration of the session.
+    /// Session in the registry.
     pub registration: Registration,
     /// Hosts that its requests may name.
     pub hosts: AllowedHosts,
-    /// Permit to be open.
+    /// Permit that counts the connection against the limits.
     pub permit: ConnectionPermit,
 }
 
-/// Make the handshake and register the session; a refusal is logged. `listener` is the position of the listener.
+/// Run the handshake and register the session; log a refusal. `listener` is an index into the listeners.
 pub async fn accept(
     worker: &WorkerContext,
     listener: usize,
@@ -49,15 +49,15 @@ pub async fn accept(
     remote: SocketAddr,
     mut permit: ConnectionPermit,
 ) -> Option<Accepted> {
-    let begun = worker.gateway.clock.monotonic();
-    match attempt(worker, listener, stream, remote).await {
+    let started = worker.gateway.clock.monotonic();
+    match handshake(worker, listener, stream, remote).await {
         Ok((stream, registration, hosts)) => {
             permit.address.handshake_done();
             Some(Accepted { stream, registration, hosts, permit })
         }
         Err(refusal) => {
-            refusal.log(&worker.gateway, remote, begun);
-            if refusal.begun {
+            refusal.log(&worker.gateway, remote, started);
+            if refusal.hello_parsed {
                 permit.address.handshake_failed(worker.gateway.clock.monotonic());
             }
             if let Some(stream) = refusal.stream {
@@ -68,7 +68,7 @@ pub async fn accept(
     }
 }
 
-async fn attempt(
+async fn handshake(
     worker: &WorkerContext,
     listener: usize,
     stream: TcpStream,
@@ -79,10 +79,10 @@ async fn attempt(
     let Some(ListenerEntry { listener, tls }) = state.entries.get(listener) else {
         return Err(Refusal::new(
             "connection.listener_removed",
-            "the configuration has this listener no more",
+            "the configuration no longer has this listener",
         ));
     };
-    // It is large, and stays where it is.
+    // Pinned here, since the future is large.
     let accepting = pin!(TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible());
     let (result, observed) = observe(timeout(gateway.limits.handshake_timeout, accepting)).await;
     let HandshakeObservation { presented, hello_parsed: begun } = observed;
@@ -94,23 +94,23 @@ async fn attempt(
         {
             return Err(Refusal::new(
                 NOT_BEGUN,
-                "the caller closed the connection before its handshake began",
+                "the client closed the connection before the handshake began",
             ));
         }
         Ok(Err((error, stream))) => {
-            return Err(Refusal::failed(&error, presented).having(begun).answering(stream));
+            return Err(Refusal::failed(&error, presented).with_begun(begun).with_alert_on(stream));
         }
         Err(_) => {
             let refusal = Refusal::new("tls.timeout", "the handshake took too long");
-            return Err(refusal.of(presented).having(begun));
+            return Err(refusal.with_certificate_of(presented).with_begun(begun));
         }
     };
     let (tcp, connection) = stream.get_ref();
-    // The caller's last flight is acknowledged now, and not after the delay that the kernel allows
-    // itself: with Nagle's algorithm, the first request waits for it.
+    // Acknowledge the client's last flight at once. With Nagle's algorithm, its first request would wait for
+    // the kernel's delayed acknowledgement.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
-    let peer =
-        peer(&state, *listener, presented, connection, gateway).map_err(|refusal| refusal.having(begun))?;
+    let peer = peer(&state, *listener, presented, connection, gateway)
+        .map_err(|refusal| refusal.with_begun(begun))?;
     let reached = tcp.local_addr().ok().map(|address| address.ip());
     let hosts = AllowedHosts::of(connection, &state.credentials.own.leaf, reached);
     let opening = NewSession {
@@ -121,17 +121,16 @@ async fn attempt(
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
     };
     let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
-        Refusal::new("connection.identity_limit", "the caller has as many connections open as it may have")
-            .having(begun)
+        Refusal::new("connection.identity_limit", "the caller has reached its limit of open connections")
+            .with_begun(begun)
     })?;
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
     Ok((stream, registration, hosts))
 }
 
-/// Who is at the other end: as the verifier has found during this handshake, or, where the handshake had
-/// no need of it (a session resumed), as it finds now. Nobody, where the listener lets callers without a
-/// certificate in.
+/// Verified client: from this handshake, or verified now if the handshake resumed a session. `None` if
+/// the listener accepts clients without a certificate.
 fn peer(
     state: &State,
     listener: Listener,
@@ -159,14 +158,14 @@ fn peer(
     })
 }
 
-/// Ends a connection such that the alert arrives: closing it with bytes unread would send a reset, and
-/// the reset would overtake what was written.
+/// Close a connection so that the alert arrives: closing with unread bytes sends a reset, which can
+/// overtake the alert.
 async fn linger(mut stream: TcpStream) {
-    let _ = timeout(LINGER, async {
+    let _ = timeout(LINGER_TIMEOUT, async {
         stream.shutdown().await?;
-        let mut waste = [0; 1_024];
+        let mut discarded = [0; 1_024];
         for _ in 0..64 {
-            if stream.read(&mut waste).await? == 0 {
+            if stream.read(&mut discarded).await? == 0 {
                 break;
             }
         }

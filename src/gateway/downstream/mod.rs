@@ -1,4 +1,4 @@
-//! Connections of clients: sockets, accept loop, TLS handshake, HTTP connection.
+//! Client connections: sockets, accept loop, TLS handshake, HTTP connection.
 
 pub mod connection;
 pub mod handshake;

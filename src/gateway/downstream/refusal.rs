@@ -1,4 +1,4 @@
-//! Refused connection, with the reason for the access log.
+//! Refused connections, with the reason for the access log.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,29 +13,29 @@ use crate::gateway::telemetry::events::{HandshakeRefused, micros_since};
 use crate::mtls::tls::{self, PresentedCertificate};
 use crate::x509::{Certificate, Sha256};
 
-/// The code of a look at the open port, as load balancers and kubelets take every few seconds. It is counted;
-/// a line for each, and a place among the last refused ones, would hide those who wanted to come in.
+/// Code of a connection closed before any TLS, as by the port checks of load balancers and kubelets. They
+/// are only counted: a line for each would bury the refusals of real clients.
 pub(super) const NOT_BEGUN: &str = "tls.not_begun";
 
-/// Why a connection is not served.
+/// Refusal of a connection.
 #[derive(Debug)]
 pub struct Refusal {
     pub(super) code: &'static str,
     pub(super) detail: String,
     pub(super) leaf: Option<CertificateDer<'static>>,
-    /// Whether the handshake had begun to cost something.
-    pub(super) begun: bool,
-    /// Where the alert has to arrive yet.
+    /// Set after the ClientHello: the handshake has cost CPU time.
+    pub(super) hello_parsed: bool,
+    /// Stream to keep open until the client has read the alert.
     pub(super) stream: Option<TcpStream>,
 }
 
 impl Refusal {
-    /// A refusal for this reason.
+    /// Refusal with a code and a detail.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, detail: detail.into(), leaf: None, begun: false, stream: None })
+        Box::new(Self { code, detail: detail.into(), leaf: None, hello_parsed: false, stream: None })
     }
 
-    /// A handshake that ended with `error`, for which the verifier's verdict is the better reason.
+    /// Refusal of a failed handshake. An error of the verifier is a better reason than `error` of TLS.
     pub(super) fn failed(error: &io::Error, presented: Option<PresentedCertificate>) -> Box<Self> {
         match &presented {
             Some(PresentedCertificate { result: Err(refusal), .. }) => {
@@ -46,26 +46,29 @@ impl Refusal {
                 Self::new(code, detail)
             }
         }
-        .of(presented)
+        .with_certificate_of(presented)
     }
 
-    pub(super) fn of(mut self: Box<Self>, presented: Option<PresentedCertificate>) -> Box<Self> {
+    pub(super) fn with_certificate_of(
+        mut self: Box<Self>,
+        presented: Option<PresentedCertificate>,
+    ) -> Box<Self> {
         self.leaf = presented.map(|presented| presented.leaf);
         self
     }
 
-    pub(super) const fn having(mut self: Box<Self>, begun: bool) -> Box<Self> {
-        self.begun = begun;
+    pub(super) const fn with_begun(mut self: Box<Self>, hello_parsed: bool) -> Box<Self> {
+        self.hello_parsed = hello_parsed;
         self
     }
 
-    pub(super) fn answering(mut self: Box<Self>, stream: TcpStream) -> Box<Self> {
+    pub(super) fn with_alert_on(mut self: Box<Self>, stream: TcpStream) -> Box<Self> {
         self.stream = Some(stream);
         self
     }
 
-    /// Tells of it, with what is known of the certificate.
-    pub fn log(&self, gateway: &Shared, remote: SocketAddr, begun: Instant) {
+    /// Log the refusal with the fields of the certificate.
+    pub fn log(&self, gateway: &Shared, remote: SocketAddr, started: Instant) {
         if self.code == NOT_BEGUN {
             gateway.telemetry.metrics.handshake_refused(self.code);
             return;
@@ -82,7 +85,7 @@ impl Refusal {
                 issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
                 serial_number: certificate.map(|certificate| certificate.serial_number),
                 fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
-                duration_us: micros_since(begun),
+                duration_us: micros_since(started),
                 certificate: self.leaf.clone(),
             }
         });

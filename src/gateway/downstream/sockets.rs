@@ -1,4 +1,4 @@
-//! The TCP sockets that callers come to, and what holds for every TCP connection of the gateway's.
+//! Listening TCP sockets, with the options of all TCP connections of the gateway.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -7,36 +7,34 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::gateway::limits::keepalive::KEEPALIVE;
 
-/// How many callers may wait in the kernel's queue of one socket.
+/// Length of the kernel's accept queue of one socket.
 const BACKLOG: i32 = 1_024;
 
-/// How much of what is written the kernel keeps that it cannot send yet, in octets. As it comes, that is
-/// megabytes of a response that its caller does not read, and may not read any more by the time it does.
-const UNSENT: u32 = 128 << 10;
+/// Most unsent bytes that the kernel buffers. By default these are megabytes of a response, which the
+/// client may no longer be permitted to read once it does.
+const MAX_UNSENT_BYTES: u32 = 128 << 10;
 
-/// Listening sockets: every worker has one for each address, in their order, and the kernel spreads the
-/// connections.
+/// Listening sockets: one per worker and address. The kernel spreads connections over the workers.
 pub(crate) struct Sockets {
-    /// The addresses, with the ports that the system chose.
+    /// Bound addresses, with the ports that the system assigned.
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) of_workers: Vec<Vec<TcpListener>>,
+    pub(crate) by_worker: Vec<Vec<TcpListener>>,
 }
 
 impl Sockets {
-    /// Binds `addresses` for this many workers. The error says which one failed.
+    /// Bind `addresses` for this many workers. The error names the address.
     pub(crate) fn bind(
         addresses: impl Iterator<Item = SocketAddr>,
         workers: usize,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut sockets =
-            Self { addresses: Vec::new(), of_workers: (0..workers).map(|_| Vec::new()).collect() };
+            Self { addresses: Vec::new(), by_worker: (0..workers).map(|_| Vec::new()).collect() };
         for address in addresses {
             let failed = |source| (address, source);
-            // Once without SO_REUSEPORT, which would let a second gateway take half of the first one's
-            // connections.
+            // First without SO_REUSEPORT, which would let a second gateway take half of the connections.
             drop(socket(address, false).map_err(failed)?);
             let mut actual = address;
-            for listeners in &mut sockets.of_workers {
+            for listeners in &mut sockets.by_worker {
                 let listener = socket(actual, true).map_err(failed)?;
                 actual = listener.local_addr().map_err(failed)?;
                 listeners.push(listener);
@@ -47,7 +45,7 @@ impl Sockets {
     }
 }
 
-/// A listening socket that nobody else has.
+/// Bind one exclusive listening socket.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, (SocketAddr, io::Error)> {
     socket(address, false).map_err(|source| (address, source))
 }
@@ -58,14 +56,14 @@ fn socket(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     if address.is_ipv6() {
-        // A second spelling of IPv4 addresses would get past what is configured for them.
+        // IPv4-mapped addresses would bypass the limits configured for IPv4.
         socket.set_only_v6(true)?;
     }
-    // What is accepted inherits these (tcp(7)). Without the first, small records wait for the acknowledgement
-    // of those before.
+    // Accepted sockets inherit these options (tcp(7)). Without TCP_NODELAY, small records wait for the
+    // acknowledgement of earlier ones.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -80,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_accepted_is_set_as_what_listens() {
+    fn accepted_sockets_inherit_the_options() {
         let listener = listen((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let _caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -89,14 +87,14 @@ mod tests {
         assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
         assert_eq!(accepted.tcp_keepalive_time().unwrap(), std::time::Duration::from_secs(60));
         assert_eq!(accepted.tcp_keepalive_interval().unwrap(), std::time::Duration::from_secs(15));
-        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), MAX_UNSENT_BYTES);
     }
 
     #[test]
-    fn an_address_is_one_gateways_alone() {
+    fn a_second_gateway_cannot_bind_the_address() {
         let first = Sockets::bind([(std::net::Ipv4Addr::LOCALHOST, 0).into()].into_iter(), 2).unwrap();
         let (address, error) = Sockets::bind(first.addresses.iter().copied(), 2).err().unwrap();
         assert_eq!((address, error.kind()), (first.addresses[0], io::ErrorKind::AddrInUse));
-        assert_eq!(first.of_workers.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(first.by_worker.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
     }
 }

@@ -1,5 +1,5 @@
-//! One worker: a thread with a runtime, a listening socket and upstream connections of its own. Nothing
-//! moves from one worker to another, so that none waits for another.
+//! Worker: a thread with its own runtime, listening sockets and upstream connections. Connections never
+//! move between workers, so that no worker waits for another.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::error::Coded;
 use crate::gateway::control::reload::Control;
-use crate::gateway::downstream::connection::{Http, serve};
+use crate::gateway::downstream::connection::{HttpServer, serve};
 use crate::gateway::downstream::handshake::accept;
 use crate::gateway::downstream::refusal::Refusal;
 use crate::gateway::limits::connection_permit::ConnectionPermit;
@@ -22,38 +22,38 @@ use crate::gateway::sessions::command::{Command, CutReason};
 use crate::gateway::shared::{Phase, StopOnPanic};
 use crate::mtls::tls::Protocol;
 
-/// How many handshakes of one worker may be under way; further callers wait in the kernel's queue. It is
-/// large because a caller who says nothing holds one of them until the deadline.
-const HANDSHAKES: usize = 4_096;
+/// Most concurrent handshakes of one worker; further clients wait in the kernel's queue. The limit is high,
+/// since a silent client holds its handshake until the timeout.
+const MAX_HANDSHAKES: usize = 4_096;
 
-/// How often idle connections are looked for.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Interval between sweeps for idle connections.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long accepting pauses when the system has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause of the accept loop after an error such as too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Worker thread: accepts and serves connections.
+/// Worker: accepts and serves connections.
 #[derive(Debug)]
 pub struct Worker {
-    /// Context of its requests.
+    /// Context of all requests of the worker.
     pub context: Arc<WorkerContext>,
-    /// HTTP towards clients.
-    pub http: Arc<Http>,
+    /// HTTP settings towards clients.
+    pub http: Arc<HttpServer>,
     handshakes: Arc<Semaphore>,
 }
 
 impl Worker {
-    /// Worker number `index`.
+    /// Create worker number `index`, from 0.
     #[must_use]
     pub fn new(index: usize, control: Arc<Control>) -> Self {
         Self {
-            http: Arc::new(Http::new(&control.shared.limits)),
+            http: Arc::new(HttpServer::new(&control.shared.limits)),
             context: Arc::new(WorkerContext::new(index, control)),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
         }
     }
 
-    /// Accepts connections until the gateway drains, and serves them until it stops.
+    /// Accept connections until the gateway drains, and serve them until it stops.
     pub async fn run(
         self: Arc<Self>,
         listeners: Vec<std::net::TcpListener>,
@@ -64,34 +64,34 @@ impl Worker {
                 Ok(socket) => {
                     tokio::spawn(Arc::clone(&self).accept(index, socket, phase.clone()));
                 }
-                Err(error) => tracing::error!(%error, "a worker cannot listen"),
+                Err(error) => tracing::error!(%error, "worker cannot listen"),
             }
         }
-        let mut housekeeping = interval(HOUSEKEEPING);
-        housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(SWEEP_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 () = Phase::reached(Phase::Stopped, &mut phase) => return,
-                _ = housekeeping.tick() => self.keep_house(),
+                _ = tick.tick() => self.sweep(),
             }
         }
     }
 
-    /// Ends what has been idle for too long, on both sides.
-    fn keep_house(&self) {
+    /// Close connections to clients and upstreams that have been idle for too long.
+    fn sweep(&self) {
         let limits = &self.context.gateway.limits;
         self.context.gateway.registry.sweep_worker(self.context.index, |session| {
             let activity = &session.activity;
             let overdue = activity.header_pending_for().is_some_and(|header| header >= limits.header_timeout);
             let idle = activity.idle_for().unwrap_or_default();
             let stalled = activity.stalled_for().is_some_and(|stalled| stalled >= limits.stall_timeout);
-            // On HTTP/2, each stream ends by itself.
-            let one_by_one = session.protocol == Protocol::Http1;
-            if overdue && one_by_one {
+            // On HTTP/2, each stream is aborted by its own task.
+            let is_http1 = session.protocol == Protocol::Http1;
+            if overdue && is_http1 {
                 Command::Cut(CutReason::HeaderTimeout)
-            } else if stalled && one_by_one || idle >= limits.idle_timeout + limits.stall_timeout {
-                // An idle connection was told to end, and cannot: its last response was never taken.
+            } else if stalled && is_http1 || idle >= limits.idle_timeout + limits.stall_timeout {
+                // A drained idle connection that is still open: its last response was never read.
                 Command::Cut(CutReason::Stalled)
             } else if idle >= limits.idle_timeout {
                 Command::Drain
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Accepts connections at `socket`, which is the listener of this number.
+    /// Accept connections at `socket`, the socket of listener number `listener`.
     async fn accept(
         self: Arc<Self>,
         listener: usize,
@@ -117,21 +117,21 @@ impl Worker {
                 biased;
                 () = Phase::reached(Phase::Draining, &mut phase) => break,
                 (permit, accepted) = self.next(&socket) => match accepted {
-                    Ok((stream, remote)) => self.take(listener, permit, stream, remote),
-                    // The one at the other end has gone already.
-                    Err(error) if is_of_one_connection(&error) => {}
+                    Ok((stream, remote)) => self.spawn(listener, permit, stream, remote),
+                    // The client has already disconnected.
+                    Err(error) if is_connection_error(&error) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "no connection can be accepted");
-                        sleep(PAUSE).await;
+                        tracing::warn!(%error, "accepting a connection failed");
+                        sleep(ACCEPT_RETRY_DELAY).await;
                     }
                 }
             }
         }
-        self.take_waiting(listener, &socket).await;
+        self.drain_queue(listener, &socket).await;
     }
 
-    /// The next connection, once there is room for its handshake: until then callers wait in the
-    /// kernel's queue, where they cost nothing.
+    /// Next connection, once a handshake permit is free. Until then clients wait in the kernel's queue, where
+    /// they cost nothing.
     async fn next(
         &self,
         socket: &TcpListener,
@@ -140,18 +140,18 @@ impl Worker {
         (permit, socket.accept().await)
     }
 
-    /// Takes the connections that the kernel has accepted already: closing the socket would reset them.
-    async fn take_waiting(self: &Arc<Self>, listener: usize, socket: &TcpListener) {
+    /// Accept the connections left in the kernel's queue: closing the socket would reset them.
+    async fn drain_queue(self: &Arc<Self>, listener: usize, socket: &TcpListener) {
         std::future::poll_fn(|cx| {
             while let Poll::Ready(Ok((stream, remote))) = socket.poll_accept(cx) {
-                self.take(listener, None, stream, remote);
+                self.spawn(listener, None, stream, remote);
             }
             Poll::Ready(())
         })
         .await;
     }
 
-    fn take(
+    fn spawn(
         self: &Arc<Self>,
         listener: usize,
         handshake: Option<OwnedSemaphorePermit>,
@@ -178,15 +178,15 @@ impl Worker {
             let accepted = accept(&worker.context, listener, stream, remote, permit).await;
             drop(handshake);
             if let Some(accepted) = accepted {
-                // A task of its own: the one that made the handshake is several times as large.
+                // A new task: the task of the handshake is several times as large.
                 tokio::spawn(serve(Arc::clone(&worker.http), Arc::clone(&worker.context), accepted));
             }
         });
     }
 }
 
-/// Errors of `accept` that belong to the connection that was waiting, not to the socket (accept(2)).
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Return true for errors of `accept` that concern one connection, not the socket (accept(2)).
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -1,4 +1,4 @@
-//! Check of a configuration and of the files that it names.
+//! Check of a configuration and all its files.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,21 +18,21 @@ use crate::gateway::telemetry::log_file::LogFile;
 use crate::keys::Protection;
 use crate::mtls::{ClientCertificate, Listener};
 
-/// Whether private keys are opened to see whether they can be.
+/// Treatment of private keys in a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
-    /// They are not: what opens them may be out of reach.
-    Left,
-    /// They are, by whatever it takes; it is tried once.
-    Opened,
+pub enum KeyCheck {
+    /// Leave them closed, as on a machine without access to their KMS or passphrase.
+    Skip,
+    /// Open each once.
+    Open,
 }
 
-/// Reads the configuration in `path` and everything it names, and says what it comes to. Nothing is
-/// served. The keys come last: where one cannot be opened, everything else is good.
+/// Check the configuration at `path` and all its files, without serving. Keys come last: if one cannot be
+/// opened, everything else is valid.
 ///
 /// # Errors
-/// [`RunError`] with every problem of the configuration, or the first of the files it names.
-pub fn check(path: &Path, keys: Keys, clock: &Arc<dyn Clock>) -> Result<Checked, RunError> {
+/// [`RunError`] with all problems of the configuration, or the first error of its files.
+pub fn check(path: &Path, keys: KeyCheck, clock: &Arc<dyn Clock>) -> Result<CheckReport, RunError> {
     let config = load(path)?;
     if let Some(admin) = &config.admin {
         AdminSocket::check(admin).map_err(GatewayError::from)?;
@@ -41,19 +41,19 @@ pub fn check(path: &Path, keys: Keys, clock: &Arc<dyn Clock>) -> Result<Checked,
         LogFile::check(path).map_err(|source| RunError::AccessLog { path: path.clone(), source })?;
     }
     let mut state = load_state(&config, clock)?;
-    if keys == Keys::Opened {
+    if keys == KeyCheck::Open {
         let loader = loader(clock);
         loader.key_opener().try_once(config.keys()).map_err(StateError::from).map_err(GatewayError::from)?;
-        // What there is to say of everything else has been said.
-        let quietly = || loader.first(&config).map_err(GatewayError::from);
-        state = tracing::subscriber::with_default(NoSubscriber::default(), quietly)?;
+        // Loaded a second time: its warnings have been logged.
+        let load_all = || loader.first(&config).map_err(GatewayError::from);
+        state = tracing::subscriber::with_default(NoSubscriber::default(), load_all)?;
     }
     let open = |listener: &&Listener| listener.client_certificate == ClientCertificate::Optional;
-    let for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());
-    Ok(Checked {
+    let routes_for_anyone = config.policy.routes().filter(|route| route.is_for_anyone());
+    Ok(CheckReport {
         listen: config.listen.iter().map(|listener| listener.address).collect(),
         open: config.listen.iter().filter(open).map(|listener| listener.address).collect(),
-        routes_for_anyone: for_anyone.map(|route| route.path.to_string()).collect(),
+        routes_for_anyone: routes_for_anyone.map(|route| route.path.to_string()).collect(),
         shadow_routes: config.shadow.as_ref().map(|shadow| shadow.policy.routes().len()),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
@@ -65,68 +65,70 @@ pub fn check(path: &Path, keys: Keys, clock: &Arc<dyn Clock>) -> Result<Checked,
     })
 }
 
-/// What a configuration without a problem comes to.
+/// Summary of a valid configuration.
 #[derive(Debug, Serialize)]
-pub struct Checked {
-    /// Where it listens.
+pub struct CheckReport {
+    /// Addresses of the listeners.
     pub listen: Vec<SocketAddr>,
-    /// Where it lets callers without a certificate in.
+    /// Listeners that accept clients without a certificate.
     pub open: Vec<SocketAddr>,
-    /// The routes that those reach.
+    /// Routes open to clients without a certificate.
     pub routes_for_anyone: Vec<String>,
-    /// How many routes there are in the policy that is tried.
+    /// Number of routes of the shadow policy.
     pub shadow_routes: Option<usize>,
-    /// Whose callers it lets in.
+    /// Trust domain of accepted callers.
     pub trust_domain: String,
-    /// How many routes there are.
+    /// Number of routes.
     pub routes: usize,
-    /// How many services are behind it.
+    /// Number of upstreams.
     pub upstreams: usize,
-    /// Until when its own certificate holds.
+    /// Expiry of the gateway's certificate.
     pub certificate_not_after: String,
-    /// When the first of its CRLs ends; none where revocation is disabled.
+    /// Earliest nextUpdate of its CRLs; `None` if revocation is disabled.
     pub crl_next_update: Option<String>,
-    /// How many seconds after its end a CRL is still relied on.
+    /// Grace period of an expired CRL, in seconds.
     pub crl_grace: u64,
-    /// What protects its key, which was opened; none where it was left.
+    /// Protection of the private key; `None` if it was not opened.
     pub key_protection: Option<Protection>,
 }
 
-impl fmt::Display for Checked {
+impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { routes, upstreams, trust_domain, certificate_not_after, .. } = self;
         writeln!(
             f,
-            "The configuration is good: {routes} route(s) to {upstreams} upstream(s) for callers of {trust_domain}."
+            "The configuration is valid: {routes} route(s) to {upstreams} upstream(s) for callers of {trust_domain}."
         )?;
-        write!(f, "The gateway's certificate holds until {certificate_not_after}; ")?;
+        write!(f, "The gateway's certificate expires at {certificate_not_after}; ")?;
         match &self.crl_next_update {
-            Some(next_update) => writeln!(f, "the CRL holds until {next_update}{}.", after(self.crl_grace))?,
+            Some(next_update) => {
+                writeln!(f, "the CRL expires at {next_update}{}.", grace_clause(self.crl_grace))?
+            }
             None => writeln!(f, "revocation is disabled.")?,
         }
         match &self.key_protection {
-            None => writeln!(f, "Its key was not opened, and may not be the certificate's.")?,
+            None => writeln!(f, "The private key was not opened: it may not match the certificate.")?,
             Some(Protection::None) => {}
-            Some(protection) => writeln!(f, "Its key was opened; it is protected by: {protection}.")?,
+            Some(protection) => writeln!(f, "The private key was opened; it is protected by: {protection}.")?,
         }
         for address in &self.open {
             let reached = self.routes_for_anyone.join(", ");
-            writeln!(f, "On {address}, callers without a certificate reach {reached}.")?;
+            writeln!(f, "On {address}, clients without a certificate reach {reached}.")?;
         }
         if let Some(routes) = self.shadow_routes {
-            writeln!(f, "A policy of {routes} route(s) is tried beside it.")?;
+            writeln!(f, "The shadow policy has {routes} route(s).")?;
         }
         Ok(())
     }
 }
 
-/// How long a list is relied on after its end, as a part of a sentence.
-fn after(grace: u64) -> String {
+/// Clause on the grace period of an expired CRL; empty without one.
+fn grace_clause(grace: u64) -> String {
     match i64::try_from(grace) {
         Ok(0) => String::new(),
         grace => {
             let grace = time::Duration::seconds(grace.unwrap_or(i64::MAX));
-            format!(", and is relied on for {} after that", format_duration(grace))
+            format!(", and is accepted for {} after that", format_duration(grace))
         }
     }
 }

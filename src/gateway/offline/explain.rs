@@ -1,5 +1,5 @@
-//! One decision, step by step, without a connection: what the gateway would make of a certificate and a
-//! request. Nothing is decided here; each step asks what a connection and a request would ask.
+//! Explanation of one decision, step by step, without a connection. Each step calls the code that serves
+//! connections and requests, and decides nothing itself.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -23,8 +23,8 @@ use crate::gateway::message::path::{PathError, RequestPath};
 use crate::gateway::policy;
 use crate::gateway::policy::{Policy, Verdict};
 use crate::gateway::process::RunError;
-use crate::gateway::process::load::{load_state, load_to_ask};
-use crate::gateway::request::problem::Problem;
+use crate::gateway::process::load::{load_state, load_unguarded};
+use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::request::service;
 use crate::gateway::request::well_known::Resource;
 use crate::gateway::state::State;
@@ -32,35 +32,35 @@ use crate::identity::Identity;
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 
-/// Who asks for what, where and when.
+/// Request to explain.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The file of the caller's certificate, its issuers after it; `None` for a caller without one.
+    /// File with the caller's certificate, followed by its issuers; `None` for a client without one.
     pub certificate: Option<PathBuf>,
-    /// What it asks for.
+    /// Method and target of the request.
     pub request: RequestLine,
-    /// When; now, unless given.
+    /// Time of the decision; now by default.
     pub at: Option<OffsetDateTime>,
-    /// The listener that it calls; without it, the first that would let it in.
+    /// Address of the listener; by default the first that would accept the client.
     pub listener: Option<SocketAddr>,
-    /// The address that it calls from.
+    /// Address of the client.
     pub from: IpAddr,
 }
 
-/// Reads a moment as people write it.
+/// Parse a time of the command line.
 ///
 /// # Errors
-/// [`TimeTextError`] saying what was expected.
-pub fn moment(text: &str) -> Result<OffsetDateTime, TimeTextError> {
+/// [`TimeTextError`] with the accepted forms.
+pub fn parse_moment(text: &str) -> Result<OffsetDateTime, TimeTextError> {
     parse_time(text)
 }
 
-/// A method and a path with its query, as in `PUT /v1/nodes/7?x=1`.
+/// Method, and path with query, as in `PUT /v1/nodes/7?x=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine {
-    /// The method.
+    /// HTTP method; case-sensitive (RFC 9110, section 9.1).
     pub method: Method,
-    /// The path with its query, not judged yet.
+    /// Path with query, not validated yet.
     pub target: String,
 }
 
@@ -80,17 +80,17 @@ impl fmt::Display for RequestLine {
     }
 }
 
-/// A text is not a [`RequestLine`].
+/// Error of parsing a [`RequestLine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a method and a path were expected, such as `PUT /v1/nodes/7`")]
+#[error("expected a method and a path, such as `PUT /v1/nodes/7`")]
 pub struct RequestLineError;
 
-/// Explains what the gateway with the configuration in `config` makes of `question`.
+/// Explain the decision of a gateway with the configuration at `config` on `question`.
 ///
 /// # Errors
-/// [`RunError`] when there is no such gateway, or when the certificate cannot be read.
+/// [`RunError`] if the configuration, one of its files or the certificate cannot be read.
 pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Result<Explanation, RunError> {
-    let config = load_to_ask(config)?;
+    let config = load_unguarded(config)?;
     let state = load_state(&config, clock)?;
     let chain = question.certificate.as_deref().map(read_chain).transpose()?;
     let listener = listener(&config, question)?;
@@ -113,7 +113,7 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
     };
     if let Ok(peer) = explanation.handshake(&state, listener, chain.as_deref(), at) {
         explanation.identity = peer.as_ref().map(|peer| peer.identity.to_string());
-        explanation.ask(&config, &state, peer.as_deref(), question);
+        explanation.evaluate(&config, &state, peer.as_deref(), question);
     }
     Ok(explanation)
 }
@@ -136,53 +136,53 @@ fn listener(config: &Config, question: &Question) -> Result<Listener, RunError> 
     found.copied().ok_or(RunError::NoListener { address: question.listener })
 }
 
-/// What the gateway makes of one certificate and one request.
+/// Explanation of a decision.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// What is asked for.
+    /// Method and target.
     pub request: String,
-    /// When.
+    /// Time of the decision.
     pub at: String,
-    /// Where.
+    /// Address of the listener.
     pub listener: SocketAddr,
-    /// The caller's certificate.
+    /// Certificate of the client.
     pub certificate: Option<CertificateFacts>,
-    /// What was looked at, in this order; the last one decides.
-    pub steps: Vec<Step>,
-    /// Who the caller is.
+    /// Steps, in their order; the last one decides.
+    pub steps: Vec<DecisionStep>,
+    /// Identity of the caller.
     pub identity: Option<String>,
     /// `permit` or `deny`.
     pub decision: &'static str,
-    /// Why not.
+    /// Code of the refusal.
     pub code: Option<&'static str>,
-    /// The status that answers the request; none where the handshake fails, or the service behind answers.
+    /// HTTP status of the gateway; `None` if the handshake fails or the upstream answers.
     pub status: Option<u16>,
-    /// The rule that decides.
+    /// Deciding rule.
     pub rule: Option<RuleFacts>,
-    /// Where the request goes.
+    /// Name of the upstream.
     pub upstream: Option<String>,
-    /// What the service behind is told, beside what the caller sends.
+    /// Headers added for the upstream.
     pub headers: Vec<(String, String)>,
-    /// The headers that it is sent too, and whose values are made for each request.
+    /// Further headers for the upstream, with a new value for each request.
     pub headers_of_each_request: Vec<&'static str>,
-    /// What the policy that is tried would do, where that is something else.
+    /// Decision of the shadow policy, if it differs.
     pub shadow: Option<ShadowFacts>,
 }
 
-/// What is to be known of a certificate.
+/// Fields of a certificate.
 #[derive(Debug, Serialize)]
 pub struct CertificateFacts {
-    /// Whose it is, as a distinguished name.
+    /// Subject, as a distinguished name.
     pub subject: String,
-    /// Who signed it, as it says.
+    /// Issuer, as a distinguished name.
     pub issuer: String,
-    /// Its serial number.
+    /// Serial number, in hexadecimal.
     pub serial_number: SerialNumber,
-    /// SHA-256 of its DER.
+    /// SHA-256 of the DER.
     pub fingerprint: Sha256,
-    /// From when it holds.
+    /// Start of the validity.
     pub not_before: String,
-    /// Until when.
+    /// End of the validity.
     pub not_after: String,
 }
 
@@ -199,25 +199,25 @@ impl CertificateFacts {
     }
 }
 
-/// Something that was looked at.
+/// Check of a decision, with its result.
 #[derive(Debug, Serialize)]
-pub struct Step {
-    /// What.
+pub struct DecisionStep {
+    /// Name of the step.
     pub what: &'static str,
-    /// Whether it was found good.
+    /// Set if the step passed.
     pub good: bool,
-    /// What was found.
+    /// Result as text.
     pub finding: String,
 }
 
-/// A rule, as it was written.
+/// Rule of a policy, as configured.
 #[derive(Debug, Serialize)]
 pub struct RuleFacts {
-    /// Its place in the file.
+    /// Position in the file.
     pub rule: String,
-    /// Its paths.
+    /// Path pattern.
     pub path: String,
-    /// Its methods.
+    /// Methods, separated by commas.
     pub methods: String,
 }
 
@@ -233,34 +233,34 @@ impl RuleFacts {
     }
 }
 
-/// What the policy that is tried would do.
+/// Decision of the shadow policy.
 #[derive(Debug, Serialize)]
 pub struct ShadowFacts {
     /// `permit` or `deny`.
     pub decision: &'static str,
-    /// Why not.
+    /// Code of the refusal.
     pub code: Option<&'static str>,
-    /// The rule that would decide.
+    /// Deciding rule.
     pub rule: Option<RuleFacts>,
 }
 
 impl Explanation {
-    /// Whether the request is answered as it asks, by the service behind or the gateway itself.
+    /// Return true if the upstream or the gateway itself serves the request.
     #[must_use]
     pub fn is_permit(&self) -> bool {
         self.decision == "permit"
     }
 
-    fn good(&mut self, what: &'static str, finding: impl fmt::Display) {
-        self.steps.push(Step { what, good: true, finding: finding.to_string() });
+    fn pass(&mut self, what: &'static str, finding: impl fmt::Display) {
+        self.steps.push(DecisionStep { what, good: true, finding: finding.to_string() });
     }
 
-    fn bad(&mut self, what: &'static str, code: &'static str, finding: impl fmt::Display) {
+    fn fail(&mut self, what: &'static str, code: &'static str, finding: impl fmt::Display) {
         self.code = Some(code);
-        self.steps.push(Step { what, good: false, finding: finding.to_string() });
+        self.steps.push(DecisionStep { what, good: false, finding: finding.to_string() });
     }
 
-    /// What the verifier says in the handshake.
+    /// Verify the client certificate as in the handshake.
     fn handshake(
         &mut self,
         state: &State,
@@ -271,11 +271,11 @@ impl Explanation {
         let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else {
             return match listener.client_certificate {
                 ClientCertificate::Optional => {
-                    self.good("chain", "no certificate, and none is demanded here");
+                    self.pass("chain", "no certificate, which this listener does not require");
                     Ok(None)
                 }
                 ClientCertificate::Required => {
-                    self.bad("chain", PeerError::Missing.code(), PeerError::Missing);
+                    self.fail("chain", PeerError::Missing.code(), PeerError::Missing);
                     Err(PeerError::Missing)
                 }
             };
@@ -284,44 +284,44 @@ impl Explanation {
         match state.verifier.verify_client(&leaf.der, &intermediates, listener.identity_form, at) {
             Ok(peer) => {
                 let until = rfc3339(peer.expires);
-                self.good("chain", format_args!("to anchor {}, until {until}", peer.chain.anchor));
-                self.good("revocation", revocation(state, &peer));
-                self.good("identity", &peer.identity);
+                self.pass("chain", format_args!("valid to anchor {} until {until}", peer.chain.anchor));
+                self.pass("revocation", revocation(state, &peer));
+                self.pass("identity", &peer.identity);
                 Ok(Some(peer))
             }
             Err(error) => {
                 let refused = with_causes(&error);
                 match &error {
                     PeerError::CrlExpired { .. } | PeerError::NoCrl { .. } | PeerError::Revoked { .. } => {
-                        self.good("chain", "to the trust bundle");
-                        self.bad("revocation", error.code(), refused);
+                        self.pass("chain", "valid to the trust bundle");
+                        self.fail("revocation", error.code(), refused);
                     }
                     PeerError::Identity(_) | PeerError::IssuerRole { .. } | PeerError::NotHeaderSafe => {
-                        self.good("chain", "to the trust bundle");
-                        self.good("revocation", "not revoked");
-                        self.bad("identity", error.code(), refused);
+                        self.pass("chain", "valid to the trust bundle");
+                        self.pass("revocation", "not revoked");
+                        self.fail("identity", error.code(), refused);
                     }
-                    _ => self.bad("chain", error.code(), refused),
+                    _ => self.fail("chain", error.code(), refused),
                 }
                 Err(error)
             }
         }
     }
 
-    /// What a request of `peer` meets.
-    fn ask(&mut self, config: &Config, state: &State, peer: Option<&Peer>, question: &Question) {
+    /// Evaluate the request of `peer`.
+    fn evaluate(&mut self, config: &Config, state: &State, peer: Option<&Peer>, question: &Question) {
         let RequestLine { method, target } = &question.request;
         let (host, path) = match self.target(state, method, target) {
-            Ok(sound) => sound,
+            Ok(target) => target,
             Err(problem) => {
                 self.status = Some(problem.status().as_u16());
-                self.bad("request", problem.code(), problem);
+                self.fail("request", problem.code(), problem);
                 return;
             }
         };
         match target.contains('#') {
-            true => self.good("request", format_args!("without its fragment, which is for nobody: {path}")),
-            false => self.good("request", "its path can be read in one way only"),
+            true => self.pass("request", format_args!("the fragment is never sent: {path}")),
+            false => self.pass("request", "the path is unambiguous"),
         }
         let caller = peer.map(|peer| &peer.identity);
         if policy::is_reserved(path.path()) {
@@ -329,11 +329,11 @@ impl Explanation {
                 Ok(_) => {
                     self.decision = "permit";
                     self.status = Some(StatusCode::OK.as_u16());
-                    self.good("resource", "the gateway itself answers here");
+                    self.pass("resource", "served by the gateway itself");
                 }
                 Err(problem) => {
                     self.status = Some(problem.status().as_u16());
-                    self.bad("resource", problem.code(), problem);
+                    self.fail("resource", problem.code(), problem);
                 }
             }
             return;
@@ -354,14 +354,14 @@ impl Explanation {
         self.shadow = shadow(state, caller, method, &path, verdict);
     }
 
-    /// The host and the path that a request for `target` is for, as a connection finds them: where the target
-    /// names no host, it is for the listener.
+    /// Host and path of a request for `target`, as a connection finds them. A target without a host gets the
+    /// address of the listener.
     fn target(
         &self,
         state: &State,
         method: &Method,
         target: &str,
-    ) -> Result<(RequestHost, RequestPath), Problem> {
+    ) -> Result<(RequestHost, RequestPath), RequestProblem> {
         let uri = Uri::try_from(target).map_err(|_| PathError::Malformed)?;
         let host = uri.authority().map_or_else(|| self.listener.to_string(), ToString::to_string);
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
@@ -378,11 +378,11 @@ impl Explanation {
             Verdict::Permit { upstream, .. } => {
                 self.decision = "permit";
                 self.upstream = config.upstreams.get(upstream.0).map(|upstream| upstream.name.clone());
-                self.good("policy", by);
+                self.pass("policy", by);
             }
             Verdict::Deny(denial) => {
-                self.status = Some(Problem::Denied(denial).status().as_u16());
-                self.bad("policy", denial.reason.code(), format_args!("{by}: {}", denial.reason));
+                self.status = Some(RequestProblem::Denied(denial).status().as_u16());
+                self.fail("policy", denial.reason.code(), format_args!("{by}: {}", denial.reason));
             }
         }
     }
@@ -391,8 +391,8 @@ impl Explanation {
 fn revocation(state: &State, peer: &Peer) -> String {
     let issuer = peer.chain.links.first().map(|link| &link.issuer);
     match state.verifier.crls().find(|crl| Some(&crl.issuer) == issuer) {
-        Some(crl) => format!("not in CRL {}, which holds until {}", crl.number, rfc3339(crl.next_update)),
-        None => "not looked at: revocation is disabled".to_owned(),
+        Some(crl) => format!("not in CRL {}, which expires at {}", crl.number, rfc3339(crl.next_update)),
+        None => "not checked: revocation is disabled".to_owned(),
     }
 }
 
@@ -404,11 +404,11 @@ fn shadow(
     verdict: Verdict,
 ) -> Option<ShadowFacts> {
     let policy = state.settings.shadow.as_ref()?;
-    let tried = policy.decide(caller, method, path).verdict();
-    tried.differs_from(&verdict).then(|| ShadowFacts {
-        decision: tried.as_str(),
-        code: tried.reason().map(|reason| reason.code()),
-        rule: RuleFacts::of(policy, &tried),
+    let shadow = policy.decide(caller, method, path).verdict();
+    shadow.differs_from(&verdict).then(|| ShadowFacts {
+        decision: shadow.as_str(),
+        code: shadow.reason().map(|reason| reason.code()),
+        rule: RuleFacts::of(policy, &shadow),
     })
 }
 
@@ -422,26 +422,26 @@ impl fmt::Display for Explanation {
         if let Some(certificate) = &self.certificate {
             writeln!(f, "certificate {} of {}", certificate.serial_number, certificate.subject)?;
         }
-        for Step { what, good, finding } in &self.steps {
-            writeln!(f, "  {what:<10} {}  {finding}", if *good { "good" } else { "BAD " })?;
+        for DecisionStep { what, good, finding } in &self.steps {
+            writeln!(f, "  {what:<10} {}  {finding}", if *good { "ok  " } else { "FAIL" })?;
         }
         match self.status {
-            Some(status) => writeln!(f, "the gateway answers {status}")?,
-            None if !self.is_permit() => writeln!(f, "the handshake fails, and nothing is answered")?,
+            Some(status) => writeln!(f, "response of the gateway: {status}")?,
+            None if !self.is_permit() => writeln!(f, "the handshake fails: there is no response")?,
             None => {}
         }
         if let Some(upstream) = &self.upstream {
-            writeln!(f, "sent to {upstream} with")?;
+            writeln!(f, "forwarded to {upstream} with")?;
         }
         for (name, value) in &self.headers {
             writeln!(f, "  {name}: {value}")?;
         }
         for name in &self.headers_of_each_request {
-            writeln!(f, "  {name}: (made for each request)")?;
+            writeln!(f, "  {name}: (new for each request)")?;
         }
         if let Some(ShadowFacts { decision, rule, .. }) = &self.shadow {
             let by = rule.as_ref().map_or("no rule", |rule| rule.rule.as_str());
-            writeln!(f, "the policy that is tried would {decision} it, by {by}")?;
+            writeln!(f, "shadow policy: {decision}, by {by}")?;
         }
         Ok(())
     }

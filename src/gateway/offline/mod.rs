@@ -1,4 +1,4 @@
-//! Decisions without a connection: explain one request, replay an access log.
+//! Commands without a connection: check a configuration, explain a request, replay an access log.
 
 pub mod check;
 pub mod explain;

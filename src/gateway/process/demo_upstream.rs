@@ -1,5 +1,5 @@
-//! The embedded echo service, so that the gateway can be tried with nothing behind it: it answers
-//! every request with what it received, as JSON.
+//! Embedded echo service, to try the gateway without an upstream. It answers every request with the request as
+//! JSON.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,13 +15,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How much of a body is echoed.
-const AT_MOST: usize = 64 << 10;
+/// Largest body that is echoed, in bytes.
+const MAX_ECHO_BYTES: usize = 64 << 10;
 
-/// Starts the service on a free port of the loopback interface; it ends with the process.
+/// Start the service on a free port of the loopback interface; it runs until the process exits.
 ///
 /// # Errors
-/// When the system has no port or no thread to give.
+/// The error of the system if it has no free port or thread.
 pub fn start() -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
@@ -46,7 +46,7 @@ async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let (body, truncated) = match Limited::new(body, AT_MOST).collect().await {
+    let (body, truncated) = match Limited::new(body, MAX_ECHO_BYTES).collect().await {
         Ok(body) => (String::from_utf8_lossy(&body.to_bytes()).into_owned(), false),
         Err(_) => (String::new(), true),
     };
@@ -62,7 +62,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     Ok(response)
 }
 
-/// The value of a header; an array where it stands more than once.
+/// Value of a header; an array if it occurs more than once.
 fn values(headers: &http::HeaderMap, name: &header::HeaderName) -> Value {
     let mut values: Vec<Value> =
         headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into()).collect();

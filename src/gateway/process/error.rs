@@ -1,4 +1,4 @@
-//! Errors of starting and running a gateway.
+//! Errors of a gateway while it starts and runs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,31 +7,31 @@ use crate::error::{Code, Coded};
 use crate::gateway::admin::SocketError;
 use crate::gateway::state::StateError;
 
-/// Why a gateway does not start.
+/// Error of starting or running a gateway.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
-    /// The admin socket cannot be made.
+    /// The admin socket cannot be created.
     #[error(transparent)]
     Admin(#[from] SocketError),
-    /// The address cannot be listened on.
+    /// A listening socket cannot be bound.
     #[error("cannot listen on {address}")]
     Bind {
-        /// The address.
+        /// Address of the socket.
         address: SocketAddr,
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
-    /// A part that it cannot do without panicked while it served.
-    #[error("a part of the gateway panicked, and it was stopped")]
+    /// An essential task panicked, which stopped the gateway.
+    #[error("an essential task panicked, and the gateway was stopped")]
     Panicked,
-    /// What the configuration names is not there, or does not fit.
+    /// A file of the configuration is missing or invalid.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The system has no thread to give.
+    /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread {
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Configuration, state and access log for the commands of the gateway.
+//! Loading of the configuration, state and access log of a command.
 
 use std::io;
 use std::path::Path;
@@ -13,21 +13,21 @@ use crate::gateway::telemetry::line_log::Destination;
 use crate::gateway::telemetry::log_file::LogFile;
 use crate::mtls::keys::KeyOpener;
 
-/// Reads the configuration in `path`.
+/// Read the configuration at `path`, which only its owner may be able to write.
 pub(crate) fn load(path: &Path) -> Result<Config, RunError> {
     let bytes = Config::read_guarded(path)?;
     Config::of_file(path, &bytes)
         .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
-/// Reads the configuration in `path` for whoever only asks what it would decide.
-pub(crate) fn load_to_ask(path: &Path) -> Result<Config, RunError> {
+/// Read the configuration at `path` without the checks of owner and mode, to evaluate decisions only.
+pub(crate) fn load_unguarded(path: &Path) -> Result<Config, RunError> {
     let bytes = Config::read(path)?;
     Config::of_file_offline(path, &bytes)
         .map_err(|problems| RunError::Configuration { path: path.to_owned(), problems })
 }
 
-/// Loads everything that `config` names but the keys, as a gateway that starts now would.
+/// Load all files of `config` except the private keys, as a starting gateway would.
 pub(crate) fn load_state(config: &Config, clock: &Arc<dyn Clock>) -> Result<State, RunError> {
     Ok(loader(clock).without_keys(config).map_err(GatewayError::from)?)
 }
@@ -36,7 +36,7 @@ pub(in crate::gateway) fn loader(clock: &Arc<dyn Clock>) -> Loader {
     Loader::new(Arc::clone(clock), None, 1, KeyOpener::new(Arc::clone(clock)))
 }
 
-pub(in crate::gateway) fn open(access_log: &AccessLog) -> Result<Box<dyn Destination>, RunError> {
+pub(in crate::gateway) fn open_access_log(access_log: &AccessLog) -> Result<Box<dyn Destination>, RunError> {
     Ok(match access_log {
         AccessLog::File(path) => {
             let failed = |source| RunError::AccessLog { path: path.clone(), source };

@@ -1,4 +1,4 @@
-//! The gateway as a process: start, signals, demo upstream.
+//! The gateway as a process: configuration, start, signals, demo upstream.
 
 pub mod demo_upstream;
 mod descriptors;

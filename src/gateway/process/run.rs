@@ -1,4 +1,4 @@
-//! The gateway as a process: configuration in, serving until a signal.
+//! Run of the gateway: start, and serve until a signal.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::clock::{Clock, SystemEntropy};
 use crate::gateway::config::Config;
 use crate::gateway::process::demo_upstream;
 use crate::gateway::process::error::GatewayError;
-use crate::gateway::process::load::{load, open};
+use crate::gateway::process::load::{load, open_access_log};
 use crate::gateway::process::run_error::RunError;
-use crate::gateway::process::start::{Gateway, Options};
+use crate::gateway::process::start::{Gateway, Options, Running};
 use crate::gateway::state::StateError;
 use crate::mtls::keys::KeyOpener;
 
-/// Serves what the configuration in `path` says, until SIGTERM or SIGINT; a second signal ends it at
-/// once. `started` is told the addresses once connections are accepted.
+/// Serve the configuration at `path` until SIGTERM or SIGINT; a second signal stops at once. `started` gets
+/// the addresses once connections are accepted.
 ///
 /// # Errors
-/// [`RunError`]; then nothing was served.
+/// [`RunError`] if the gateway cannot start, or a task of it panics.
 pub fn run(
     path: &Path,
     with_demo_upstream: bool,
@@ -36,15 +36,15 @@ pub fn run(
         true => Some(demo_upstream::start().map_err(environment)?),
         false => None,
     };
-    // Listened for before anything is served: a signal that comes early is not lost.
+    // Registered before the start, so that an early signal is not lost.
     let (mut terminate, mut interrupt, mut hang_up) = {
         let _entered = runtime.enter();
         let listen = |kind| signal(kind).map_err(environment);
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?)
     };
-    let access_log = open(&config.access_log)?;
+    let access_log = open_access_log(&config.access_log)?;
     let key_opener = KeyOpener::new(Arc::clone(&clock));
-    // What opens a key may let us wait; whoever ends us meanwhile does not.
+    // Opening a key may take long; a signal interrupts it.
     let opened = runtime.block_on(async {
         tokio::select! {
             biased;
@@ -61,9 +61,7 @@ pub fn run(
     let running = Gateway::start(&config, options)?;
     started(running.addresses());
     runtime.block_on(async {
-        for shut_down in
-            [crate::gateway::process::start::Running::drain, crate::gateway::process::start::Running::stop]
-        {
+        for shut_down in [Running::drain, Running::stop] {
             loop {
                 tokio::select! {
                     _ = terminate.recv() => break,
@@ -78,7 +76,7 @@ pub fn run(
     Ok(running.join()?)
 }
 
-/// Opens the keys of `config` on a thread that nobody waits for longer than they like.
+/// Open the keys of `config` on a thread of its own, so that a signal can abandon the wait.
 async fn open_keys(key_opener: &KeyOpener, config: &Config) -> Result<(), RunError> {
     let (sender, opened) = oneshot::channel();
     let (key_opener, config) = (key_opener.clone(), config.clone());

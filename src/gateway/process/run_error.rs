@@ -10,56 +10,56 @@ use crate::gateway::process::error::GatewayError;
 use crate::x509::X509Error;
 use crate::yaml::YamlProblem;
 
-/// Why a gateway does not run.
+/// Error of a command that loads a configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The access log cannot be written, or read.
+    /// The access log cannot be opened or read.
     #[error("cannot use the access log {}", path.display())]
     AccessLog {
-        /// The file.
+        /// Access log.
         path: PathBuf,
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
-    /// A certificate to be judged is none.
+    /// The certificate to evaluate cannot be read.
     #[error("the certificate {} cannot be read", path.display())]
     Certificate {
-        /// The file.
+        /// Certificate file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: X509Error,
     },
     /// The configuration has problems.
     #[error("the configuration {} has {} problem{}", path.display(), problems.len(), if problems.len() == 1 { "" } else { "s" })]
     Configuration {
-        /// The file.
+        /// Configuration file.
         path: PathBuf,
-        /// All of them, in the order of the file.
+        /// All problems, in the order of the file.
         problems: Vec<YamlProblem>,
     },
-    /// The system does not give what a process needs.
-    #[error("the gateway cannot run here")]
+    /// The system denies a resource that the process needs.
+    #[error("the gateway cannot run on this system")]
     Environment {
-        /// What the system says.
+        /// Cause.
         source: io::Error,
     },
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It does not start.
+    /// The gateway cannot start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// What is to be replayed is none.
+    /// The file to replay has no line of an access log.
     #[error("{} has no line of an access log", path.display())]
     NoAccessLog {
-        /// The file.
+        /// File to replay.
         path: PathBuf,
     },
     /// The configuration has no such listener.
     #[error("the gateway does not listen on {}", address.map_or_else(|| "any address".to_owned(), |address| address.to_string()))]
     NoListener {
-        /// The address.
+        /// Address asked for; `None` if the configuration has no listener at all.
         address: Option<SocketAddr>,
     },
 }

@@ -1,4 +1,4 @@
-//! Start of a gateway: bind, load, spawn the threads; and the handle of a running one.
+//! Start of a gateway (load, bind, spawn threads), and the handle of a running one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,14 +13,14 @@ use crate::gateway::admin::{self, AdminSocket, metrics_listener};
 use crate::gateway::config::{Config, workers};
 use crate::gateway::control::changes::Trigger;
 use crate::gateway::control::error::ReloadError;
-use crate::gateway::control::file_watch::{self, Files};
+use crate::gateway::control::file_watch::{self, WatchedFiles};
 use crate::gateway::control::housekeeping;
 use crate::gateway::control::reload::Control;
-use crate::gateway::control::status::Status;
+use crate::gateway::control::status::StatusSnapshot;
 use crate::gateway::downstream::sockets::{self, Sockets};
 use crate::gateway::downstream::worker::Worker;
 use crate::gateway::limits::per_address::PerAddressLimits;
-use crate::gateway::process::descriptors::within_descriptors;
+use crate::gateway::process::descriptors::fit_descriptors;
 use crate::gateway::process::error::GatewayError;
 use crate::gateway::sessions::registry::Registry;
 use crate::gateway::shared::{Phase, Shared, StopOnPanic};
@@ -29,37 +29,37 @@ use crate::gateway::telemetry::line_log::{Destination, LineLog};
 use crate::gateway::telemetry::sinks::Telemetry;
 use crate::mtls::keys::KeyOpener;
 
-/// What a gateway is started with, beside its configuration.
+/// Environment of a gateway, beside its configuration.
 pub struct Options {
-    /// What the time is.
+    /// Wall clock.
     pub clock: Arc<dyn Clock>,
-    /// Where request numbers come from.
+    /// Source of random request IDs.
     pub entropy: Arc<dyn Entropy>,
-    /// Where the access log goes.
+    /// Destination of the access log.
     pub access_log: Box<dyn Destination>,
-    /// An address that stands in for every configured upstream.
+    /// Address that replaces every configured upstream, for the demo.
     pub every_upstream: Option<SocketAddr>,
-    /// What opens the gateway's keys; it may have them open already.
+    /// Opener of the private keys; it may have opened them already.
     pub key_opener: KeyOpener,
 }
 
-/// The gateway, not yet running.
+/// Entry point of a gateway.
 #[derive(Debug)]
 pub struct Gateway;
 
 impl Gateway {
-    /// Loads everything that `config` names, binds, and starts serving.
+    /// Load all files of `config`, bind the sockets, and start serving.
     ///
     /// # Errors
-    /// [`GatewayError`]; then nothing runs.
+    /// [`GatewayError`]; the gateway does not serve.
     pub fn start(config: &Config, options: Options) -> Result<Running, GatewayError> {
         let workers = workers(config);
-        // Before they are loaded: what changes in the meantime is a change.
-        let files = Files::new(&config.files());
+        // Recorded before the files are loaded, so that a change in the meantime counts.
+        let files = WatchedFiles::new(&config.files());
         let clock = Arc::clone(&options.clock);
         let loader = Loader::new(clock, options.every_upstream, workers, options.key_opener);
         let state = loader.first(config)?;
-        let Sockets { addresses, of_workers } =
+        let Sockets { addresses, by_worker } =
             Sockets::bind(config.listen.iter().map(|l| l.address), workers).map_err(GatewayError::bind)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
         let metrics = config.metrics.map(sockets::listen).transpose().map_err(GatewayError::bind)?;
@@ -67,8 +67,8 @@ impl Gateway {
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let log = LineLog::start("access-log", options.access_log)
             .map_err(|source| GatewayError::Thread { source })?;
-        // What the configuration says stays what it says: a reload compares with that.
-        let limits = within_descriptors(&config.limits, config.upstreams.len());
+        // A copy: a reload compares the configured limits, not the reduced ones.
+        let limits = fit_descriptors(&config.limits, config.upstreams.len());
         let shared = Arc::new(Shared {
             state: ArcSwap::from_pointee(state),
             registry: Arc::new(Registry::new(
@@ -88,7 +88,7 @@ impl Gateway {
         });
         let control = Arc::new(Control::new(Arc::clone(&shared), loader, config));
         let mut threads = Vec::with_capacity(workers + 2);
-        for (index, listeners) in of_workers.into_iter().enumerate() {
+        for (index, listeners) in by_worker.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(index, Arc::clone(&control)));
             let phase = shared.phase.subscribe();
             threads.push(spawn(&format!("worker-{index}"), &shared, worker.run(listeners, phase))?);
@@ -105,7 +105,7 @@ impl Gateway {
     }
 }
 
-/// A gateway that runs.
+/// Handle of a running gateway.
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
@@ -115,71 +115,71 @@ pub struct Running {
 }
 
 impl Running {
-    /// The addresses it listens on, with the real port where 0 was asked for.
+    /// Bound addresses, with the port that the system assigned for port 0.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The address that metrics are fetched at, if they are.
+    /// Address of the metrics listener, if configured.
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
     }
 
-    /// What is counted and told.
+    /// Access log and metrics.
     #[must_use]
     pub fn telemetry(&self) -> &Telemetry {
         &self.control.shared.telemetry
     }
 
-    /// How many connections are open, those in their handshake included.
+    /// Number of open connections, including those in their handshake.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.control.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Loads everything again, as SIGHUP does; does not wait.
+    /// Request a reload, as SIGHUP does, and return at once.
     pub fn request_reload(&self) {
         self.control.reload_requested.notify_one();
     }
 
-    /// Loads everything again.
+    /// Reload the configuration and all its files.
     ///
     /// # Errors
-    /// [`ReloadError`]; then nothing has changed.
+    /// [`ReloadError`]; only [`ReloadError::Key`] leaves a new state in force.
     pub fn reload(&self) -> Result<(), ReloadError> {
         self.control.reload(Trigger::Admin).map(drop)
     }
 
-    /// How it is.
+    /// Status report.
     #[must_use]
-    pub fn status(&self) -> Status {
-        Status::of(&self.control)
+    pub fn status(&self) -> StatusSnapshot {
+        StatusSnapshot::of(&self.control)
     }
 
-    /// Stops accepting and lets what runs come to its end; does not wait.
+    /// Stop accepting connections and let requests in flight finish; returns at once.
     pub fn drain(&self) {
         self.control.shared.drain();
     }
 
-    /// Ends at once, whatever runs.
+    /// Stop at once, whatever is in flight.
     pub fn stop(&self) {
         self.control.shared.phase.send_replace(Phase::Stopped);
     }
 
-    /// Waits until nothing runs any more.
+    /// Wait until the gateway has stopped.
     pub async fn stopped(&self) {
         Phase::reached(Phase::Stopped, &mut self.control.shared.phase.subscribe()).await;
     }
 
-    /// Waits until it has stopped, and for its threads.
+    /// Wait until the gateway and its threads have stopped.
     ///
     /// # Errors
-    /// [`GatewayError::Panicked`] when that is why it stopped.
+    /// [`GatewayError::Panicked`] if a panic stopped the gateway.
     pub fn join(self) -> Result<(), GatewayError> {
         for thread in self.threads {
-            // A panic has been noted by whoever watched over it.
+            // `StopOnPanic` has recorded a panic.
             let _ = thread.join();
         }
         if self.control.shared.panicked.load(Ordering::Relaxed) {
@@ -190,7 +190,7 @@ impl Running {
     }
 }
 
-/// A thread with a runtime of its own that runs `task`.
+/// Start a thread with its own runtime that runs `task`.
 fn spawn(
     name: &str,
     gateway: &Arc<Shared>,

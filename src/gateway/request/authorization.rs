@@ -1,4 +1,4 @@
-//! One exchange while it lasts: what was permitted when it began may be forbidden before it ends.
+//! Permission of a request while it is in flight: a change of policy or of the certificate withdraws it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,36 +11,36 @@ use crate::error::Coded;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Decision;
 use crate::gateway::request::context::ConnectionContext;
-use crate::gateway::request::problem::Problem;
+use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::sessions::command::Command;
 
-/// A request that the policy permitted, its response, and the tunnel that may follow.
+/// Permitted request, with its response and any tunnel that follows.
 #[derive(Clone, Debug)]
 pub struct Authorization {
-    /// The connection that it is on.
+    /// Connection of the request.
     pub connection: Arc<ConnectionContext>,
-    /// The method that was judged.
+    /// Method the policy decided on.
     pub method: Method,
-    /// The path that was judged.
+    /// Path the policy decided on.
     pub path: RequestPath,
-    /// Whether it asks to become a tunnel.
+    /// Set for a request that asks for an upgrade.
     pub tunnel: bool,
-    /// The state that it was judged by.
+    /// Generation of the state that permitted it.
     pub generation: u64,
 }
 
 impl Authorization {
-    /// Waits until it may not go on: its connection is cut, or the policy in force forbids it, which is
-    /// counted.
-    pub async fn forbidden(&self) -> Problem {
+    /// Wait until the request is no longer permitted: its connection is cut, or a new policy denies it. A
+    /// denial is counted.
+    pub async fn until_denied(&self) -> RequestProblem {
         let Self { connection, method, path, tunnel, .. } = self;
         let mut generation = self.generation;
         let gateway = &connection.worker.gateway;
         loop {
-            // Before anything is looked at: what changes afterwards is not missed.
+            // Registered before the checks, so that no later change is missed.
             let changed = connection.session.changed();
             if let Command::Cut(reason) = connection.session.command() {
-                return Problem::Cut(reason);
+                return RequestProblem::Cut(reason);
             }
             {
                 let state = gateway.state.load();
@@ -51,7 +51,7 @@ impl Authorization {
                     if let Decision::Deny(denial) = decision {
                         let delay = gateway.clock.monotonic().saturating_duration_since(state.noticed);
                         gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);
-                        return Problem::Denied(denial);
+                        return RequestProblem::Denied(denial);
                     }
                 }
             }
@@ -60,48 +60,47 @@ impl Authorization {
     }
 }
 
-/// Whether a response may go on: asked for by whoever passes it on, and by whoever waits for its caller to
-/// take it.
-pub struct Permission(Mutex<Watch>);
+/// Permission of a response, polled by its body and by the task that waits for the client.
+pub struct ResponsePermission(Mutex<PermissionState>);
 
-enum Watch {
-    /// As it was judged; nobody has waited for it yet.
-    Judged(Authorization),
-    /// Whoever waits is woken when it ends.
-    Watched(Pin<Box<dyn Future<Output = Problem> + Send>>),
-    /// It has ended.
+enum PermissionState {
+    /// Permitted; not polled yet.
+    Initial(Authorization),
+    /// Polled: the task that polled last is woken by a denial.
+    Watched(Pin<Box<dyn Future<Output = RequestProblem> + Send>>),
+    /// Withdrawn, and reported.
     Ended,
 }
 
-impl Permission {
-    /// As `exchange` was judged.
+impl ResponsePermission {
+    /// Permission that lasts as long as `authorization`.
     #[must_use]
-    pub fn of(exchange: Authorization) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Watch::Judged(exchange))))
+    pub fn of(authorization: Authorization) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(PermissionState::Initial(authorization))))
     }
 
-    /// Is ready when it has ended, once.
-    pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Problem> {
-        let mut watch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut end = match std::mem::replace(&mut *watch, Watch::Ended) {
-            Watch::Judged(exchange) => Box::pin(async move {
-                let problem = exchange.forbidden().await;
-                exchange.connection.session.mark_abort_on_close();
+    /// Ready, once, when the permission is withdrawn.
+    pub fn poll_denied(&self, cx: &mut Context<'_>) -> Poll<RequestProblem> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut denial = match std::mem::replace(&mut *state, PermissionState::Ended) {
+            PermissionState::Initial(authorization) => Box::pin(async move {
+                let problem = authorization.until_denied().await;
+                authorization.connection.session.mark_abort_on_close();
                 problem
             }),
-            Watch::Watched(end) => end,
-            Watch::Ended => return Poll::Pending,
+            PermissionState::Watched(denial) => denial,
+            PermissionState::Ended => return Poll::Pending,
         };
-        let ended = end.as_mut().poll(cx);
-        if ended.is_pending() {
-            *watch = Watch::Watched(end);
+        let denied = denial.as_mut().poll(cx);
+        if denied.is_pending() {
+            *state = PermissionState::Watched(denial);
         }
-        ended
+        denied
     }
 }
 
-impl fmt::Debug for Permission {
+impl fmt::Debug for ResponsePermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permission").finish_non_exhaustive()
+        f.debug_struct("ResponsePermission").finish_non_exhaustive()
     }
 }

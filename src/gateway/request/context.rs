@@ -1,4 +1,4 @@
-//! Context of a worker and of one of its connections, shared by the requests.
+//! Contexts of workers and connections, shared by their requests.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
 
-/// Context of the requests of one worker.
+/// Context of all requests of one worker.
 #[derive(Debug)]
 pub struct WorkerContext {
     /// Number of the worker, from 0.
     pub index: usize,
-    /// Everything that the workers share.
+    /// State shared by all workers.
     pub gateway: Arc<Shared>,
-    /// Control of the gateway, for pushed CRLs and the status.
+    /// Control of the gateway, for pushed CRLs and the status report.
     pub control: Arc<Control>,
-    /// Generator of request numbers.
+    /// Generator of request IDs.
     pub request_ids: RequestIds,
 }
 
 impl WorkerContext {
-    /// Context of worker number `index`.
+    /// Create the context of worker number `index`, from 0.
     #[must_use]
     pub fn new(index: usize, control: Arc<Control>) -> Self {
         let gateway = Arc::clone(&control.shared);
@@ -34,18 +34,18 @@ impl WorkerContext {
     }
 }
 
-/// Context of the requests of one connection.
+/// Context of all requests of one connection.
 #[derive(Debug)]
 pub struct ConnectionContext {
     /// Context of its worker.
     pub worker: Arc<WorkerContext>,
-    /// Registered session.
+    /// Session in the registry.
     pub session: Arc<Session>,
     /// Hosts that its requests may name.
     pub hosts: AllowedHosts,
-    /// Keeps the session registered until the last request, or the tunnel, has ended.
+    /// Keeps the session registered until its last request or tunnel ends.
     pub registration: Registration,
-    /// Permit to be open.
+    /// Permit that counts the connection against the limits.
     pub permit: ConnectionPermit,
 }
 

@@ -1,9 +1,9 @@
-//! What waits for callers to take their responses, and ends what waits too long or may not go on.
+//! Executor of HTTP/2 streams: aborts responses that stall or lose their permission.
 //!
-//! Nobody asks for more of a body that the caller does not take. So each task that answers knows whether its
-//! caller has to take something, and since when, and alone can end it. On HTTP/2 each stream has a task of
-//! its own: on one connection some may move while others do not. Only one that has to wait at all has a
-//! timer. On HTTP/1.1 it is the connection's task, whose standstill the worker sees.
+//! hyper polls a body only while the client reads. So the task of a response knows how long its client has
+//! read nothing, and it alone can abort the response. On HTTP/2 each stream has its own task, since streams
+//! of one connection stall independently. A timer is armed only once a task has to wait. On HTTP/1.1 the
+//! task is the connection's, and the worker's sweep detects the stall.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,139 +15,138 @@ use hyper::rt::Executor;
 use tokio::time::{Sleep, sleep};
 
 use crate::error::Coded;
-use crate::gateway::request::authorization::Permission;
+use crate::gateway::request::authorization::ResponsePermission;
 use crate::mtls::tls::Protocol;
 
 tokio::task_local! {
-    static ANSWERING: Arc<Progress>;
+    static CURRENT_TASK: Arc<Progress>;
 }
 
-/// Runs the streams of a connection.
+/// Executor of the streams of one connection.
 #[derive(Clone, Debug)]
 pub struct H2Executor {
-    patience: Duration,
+    stall_timeout: Duration,
 }
 
 impl H2Executor {
-    /// Ends those whose caller takes nothing for as long as `patience`.
+    /// Create an executor that aborts a stream after `stall_timeout` without a read by the client.
     #[must_use]
-    pub const fn new(patience: Duration) -> Self {
-        Self { patience }
+    pub const fn new(stall_timeout: Duration) -> Self {
+        Self { stall_timeout }
     }
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for H2Executor {
     fn execute(&self, task: F) {
         let progress = Progress::new(Protocol::Http2);
-        tokio::spawn(answer(task, progress, Some(self.patience)));
+        tokio::spawn(watch(task, progress, Some(self.stall_timeout)));
     }
 }
 
-/// Runs an HTTP/1.1 connection; `None` when it had to be ended.
-pub async fn answer_http1<F: Future>(connection: F) -> Option<F::Output> {
-    answer(connection, Progress::new(Protocol::Http1), None).await
+/// Run an HTTP/1.1 connection; `None` if it was aborted.
+pub async fn run_http1<F: Future>(connection: F) -> Option<F::Output> {
+    watch(connection, Progress::new(Protocol::Http1), None).await
 }
 
-async fn answer<F: Future>(task: F, progress: Progress, patience: Option<Duration>) -> Option<F::Output> {
+async fn watch<F: Future>(task: F, progress: Progress, stall_timeout: Option<Duration>) -> Option<F::Output> {
     let progress = Arc::new(progress);
-    let mut task = pin!(ANSWERING.scope(Arc::clone(&progress), task));
+    let mut task = pin!(CURRENT_TASK.scope(Arc::clone(&progress), task));
     let mut timer = None;
     std::future::poll_fn(|cx| match task.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => progress.poll_end(&mut timer, patience, cx).map(|()| None),
+        Poll::Pending => progress.poll_abort(&mut timer, stall_timeout, cx).map(|()| None),
     })
     .await
 }
 
-/// How far the caller has come with the response that a task is at.
+/// Progress of the client in reading a task's response.
 #[derive(Debug)]
 pub struct Progress {
     protocol: Protocol,
-    begun: Instant,
-    /// Whether there is something for it to take.
+    started: Instant,
+    /// Set while data is ready for the client.
     waiting: AtomicBool,
-    /// When it last took something; milliseconds since the task began.
-    moved: AtomicU64,
-    /// Whether the response may go on; `None` where that does not change.
-    permission: Mutex<Option<Arc<Permission>>>,
-    ended_for: OnceLock<&'static str>,
+    /// Time of the last read by the client, in milliseconds since `started`.
+    last_progress: AtomicU64,
+    /// Permission of the response; `None` if nothing can withdraw it.
+    permission: Mutex<Option<Arc<ResponsePermission>>>,
+    abort_reason: OnceLock<&'static str>,
 }
 
 impl Progress {
     fn new(protocol: Protocol) -> Self {
         Self {
             protocol,
-            begun: Instant::now(),
+            started: Instant::now(),
             waiting: AtomicBool::new(false),
-            moved: AtomicU64::new(0),
+            last_progress: AtomicU64::new(0),
             permission: Mutex::default(),
-            ended_for: OnceLock::new(),
+            abort_reason: OnceLock::new(),
         }
     }
 
-    /// That of the task that runs now, as long as it answers anything.
+    /// Progress of the running task, if it serves a request.
     #[must_use]
-    pub fn of_this_task() -> Option<Arc<Self>> {
-        ANSWERING.try_with(Arc::clone).ok()
+    pub fn current() -> Option<Arc<Self>> {
+        CURRENT_TASK.try_with(Arc::clone).ok()
     }
 
-    /// Whether the task is that of one HTTP/2 stream.
+    /// Return true for the task of an HTTP/2 stream.
     #[must_use]
-    pub fn is_of_stream(&self) -> bool {
+    pub fn is_http2_stream(&self) -> bool {
         self.protocol == Protocol::Http2
     }
 
-    /// A response begins that may go on as long as `permission` says, or one ends.
-    pub fn answers(&self, permission: Option<Arc<Permission>>) {
+    /// Set the permission of a response that starts, or clear it at the end.
+    pub fn set_permission(&self, permission: Option<Arc<ResponsePermission>>) {
         *self.permission.lock().unwrap_or_else(PoisonError::into_inner) = permission;
     }
 
-    /// The caller took something, or nothing was there to take until now; `waiting` says whether there is.
-    pub fn note(&self, waiting: bool) {
-        self.moved.store(self.now(), Ordering::Relaxed);
+    /// Record that the client read data, or had none to read. `waiting` is set if data is ready now.
+    pub fn update(&self, waiting: bool) {
+        self.last_progress.store(self.elapsed(), Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
     }
 
-    /// Why the task was ended from here, if it was.
+    /// Code of the reason why the task was aborted, if it was.
     #[must_use]
-    pub fn ended_for(&self) -> Option<&'static str> {
-        self.ended_for.get().copied()
+    pub fn abort_reason(&self) -> Option<&'static str> {
+        self.abort_reason.get().copied()
     }
 
-    /// Is ready when there is something for the caller to take, and it may not have it, or has taken nothing
-    /// for as long as `patience`.
-    fn poll_end(
+    /// Ready when data waits for the client, and the permission is withdrawn or `stall_timeout` has passed.
+    fn poll_abort(
         &self,
         timer: &mut Option<Pin<Box<Sleep>>>,
-        patience: Option<Duration>,
+        stall_timeout: Option<Duration>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         if !self.waiting.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
         let permission = self.permission.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let forbidden = permission.map(|permission| permission.poll_end(cx));
-        if let Some(Poll::Ready(problem)) = forbidden {
-            let _ = self.ended_for.set(problem.code());
+        let denied = permission.map(|permission| permission.poll_denied(cx));
+        if let Some(Poll::Ready(problem)) = denied {
+            let _ = self.abort_reason.set(problem.code());
             return Poll::Ready(());
         }
-        let Some(patience) = patience else { return Poll::Pending };
+        let Some(stall_timeout) = stall_timeout else { return Poll::Pending };
         loop {
-            let since = self.now().saturating_sub(self.moved.load(Ordering::Relaxed));
-            let left = patience.saturating_sub(Duration::from_millis(since));
-            if left.is_zero() {
-                let _ = self.ended_for.set("downstream.stalled");
+            let idle = self.elapsed().saturating_sub(self.last_progress.load(Ordering::Relaxed));
+            let remaining = stall_timeout.saturating_sub(Duration::from_millis(idle));
+            if remaining.is_zero() {
+                let _ = self.abort_reason.set("downstream.stalled");
                 return Poll::Ready(());
             }
-            let timer = timer.get_or_insert_with(|| Box::pin(sleep(left)));
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep(remaining)));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            timer.as_mut().reset((Instant::now() + left).into());
+            timer.as_mut().reset((Instant::now() + remaining).into());
         }
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! One request, from its head to the end of its response.
+//! Requests, from the head to the end of the response.
 
 pub mod authorization;
 pub mod context;

@@ -1,4 +1,4 @@
-//! A request that the gateway answers itself: its status (RFC 9110), the side at fault, and a stable code.
+//! Problem of a request: its HTTP status (RFC 9110), the side at fault, and a stable code.
 
 use http::StatusCode;
 
@@ -12,86 +12,85 @@ use crate::gateway::upstream::assertion::AssertionError;
 use crate::gateway::upstream::error::ForwardError;
 use crate::revocation::CrlError;
 
-/// Why a request is not answered with what was asked for.
+/// Reason to answer a request with an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Problem {
-    /// What the service behind is told about the caller cannot be signed.
+pub enum RequestProblem {
+    /// The assertion for the upstream cannot be signed.
     #[error(transparent)]
     Assertion(#[from] AssertionError),
-    /// The caller's body failed on the way.
+    /// The request body ended early.
     #[error("the body ended early")]
     BodyBroken,
-    /// The body is larger than the route takes.
+    /// The body exceeds the limit of the route.
     #[error("the body is larger than {at_most} bytes")]
     BodyTooLarge {
-        /// How many bytes it takes.
+        /// Limit, in bytes.
         at_most: u64,
     },
-    /// The connection is being cut.
+    /// The connection is being closed.
     #[error("the connection is being closed: {}", .0.code())]
     Cut(CutReason),
-    /// The policy refuses the call.
+    /// The policy denies the request.
     #[error("{}", .0.reason)]
     Denied(Denial),
-    /// There is no response from the upstream.
+    /// The upstream sent no response.
     #[error(transparent)]
     Forward(#[from] ForwardError),
-    /// The message could be read in more than one way.
+    /// The message framing is ambiguous.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// A task of ours panicked.
-    #[error("the gateway failed")]
+    /// A task of the gateway panicked.
+    #[error("internal error of the gateway")]
     Internal,
-    /// One of the gateway's own resources is not asked for so.
-    #[error("this resource takes {allow} only")]
+    /// The gateway's own resource does not support the method.
+    #[error("this resource supports only {allow}")]
     MethodNotAllowed {
-        /// What it takes.
+        /// Value of the `Allow` header.
         allow: &'static str,
     },
-    /// The request is for another host than the one that the caller named in its handshake; or it named none,
-    /// and the host is none of ours.
+    /// The host is not the one of the TLS handshake (SNI). Without SNI: not one of the gateway's names.
     #[error("the request is for another host than the TLS connection")]
     Misdirected,
     /// The gateway has no such resource.
     #[error("the gateway has no such resource")]
     NotFound,
-    /// The path could be read in more than one way.
+    /// The path is ambiguous.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A pushed CRL is not taken.
+    /// A pushed CRL is refused.
     #[error(transparent)]
     Push(#[from] PushError),
-    /// The caller has as many requests under way as it may have.
-    #[error("the caller has as many requests under way as it may have")]
+    /// The caller has reached its limit of requests in flight.
+    #[error("the caller has reached its limit of requests in flight")]
     TooManyRequests,
 }
 
-/// Whose fault a problem is.
+/// Side at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The caller's.
+    /// Fault of the client.
     Downstream,
-    /// The gateway's own.
+    /// Fault of the gateway, logged with causes.
     Internal,
-    /// The service's behind.
+    /// Fault of the upstream: a 502 or 504.
     Upstream,
 }
 
-impl Problem {
-    /// Whose fault it is.
+impl RequestProblem {
+    /// Side at fault.
     #[must_use]
     pub fn side(&self) -> Side {
         match self.status() {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Side::Upstream,
-            // The caller does too much, and a line for each would do as much to our own log.
+            // A client over its limit must not flood the log.
             _ if matches!(self, Self::TooManyRequests) => Side::Downstream,
             status if status.is_server_error() => Side::Internal,
             _ => Side::Downstream,
         }
     }
 
-    /// The status that the caller gets.
+    /// HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -99,7 +98,7 @@ impl Problem {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Cut(CutReason::HeaderTimeout) => StatusCode::REQUEST_TIMEOUT,
-            // These say nothing against the caller's certificate.
+            // The client's certificate is still valid.
             Self::Cut(
                 CutReason::CancelledRequests | CutReason::Operator | CutReason::Shutdown | CutReason::Stalled,
             )
@@ -137,7 +136,7 @@ impl Problem {
     }
 }
 
-impl Coded for Problem {
+impl Coded for RequestProblem {
     fn coded(&self) -> Code {
         match self {
             Self::Assertion(error) => error.coded(),

@@ -8,7 +8,7 @@ use crate::error::{Coded, with_causes};
 use crate::gateway::control::error::PushError;
 use crate::gateway::message::json;
 use crate::gateway::message::request_id::RequestId;
-use crate::gateway::request::problem::{Problem, Side};
+use crate::gateway::request::problem::{RequestProblem, Side};
 use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::error::ForwardError;
@@ -16,14 +16,14 @@ use crate::revocation::CrlError;
 use crate::x509::KeyIdentifier;
 use crate::x509::crl::CrlNumber;
 
-/// What a 401 has to ask for (RFC 9110, section 11.6.1). No scheme is registered for certificates of TLS
-/// clients; this is the name under which one was proposed.
+/// Challenge of a 401 (RFC 9110, section 11.6.1). No scheme is registered for TLS client certificates; an
+/// expired draft proposed this name.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
 
-/// Body of a problem that cannot be serialized.
-const UNWRITABLE: &[u8] = b"{\"code\":\"gateway.internal\"}\n";
+/// Body for a problem that cannot be serialized.
+const FALLBACK_BODY: &[u8] = b"{\"code\":\"gateway.internal\"}\n";
 
-/// Response with a body of the gateway's own, never cached.
+/// Response with a body of the gateway. Caches must not store it.
 pub fn own_response(
     status: StatusCode,
     content_type: &'static str,
@@ -32,7 +32,7 @@ pub fn own_response(
     record: RequestRecord,
 ) -> Response<ResponseBody> {
     let length = HeaderValue::from(text.len());
-    // To HEAD, everything but the body.
+    // A response to HEAD has all headers, but no body.
     let text = if method == Method::HEAD { Bytes::new() } else { text };
     let mut response = Response::new(ResponseBody::own(text, record));
     *response.status_mut() = status;
@@ -43,7 +43,7 @@ pub fn own_response(
     response
 }
 
-fn log(problem: &Problem, record: &RequestRecord) {
+fn log(problem: &RequestProblem, record: &RequestRecord) {
     tracing::warn!(request_id = record.id().as_str(), code = problem.code(), "{}", with_causes(problem));
 }
 
@@ -58,7 +58,7 @@ struct ProblemBody<'a> {
     conflict: Option<Conflict<'a>>,
 }
 
-/// Of which issuer, and the numbers of the CRL in force and of the one that was offered.
+/// Issuer and CRL numbers of a refused push.
 #[derive(Serialize)]
 struct Conflict<'a> {
     issuer: &'a KeyIdentifier,
@@ -67,22 +67,23 @@ struct Conflict<'a> {
 }
 
 /// CRL numbers of a refused push, for the operator's program.
-fn conflict(problem: &Problem) -> Option<Conflict<'_>> {
+fn conflict(problem: &RequestProblem) -> Option<Conflict<'_>> {
     match problem {
-        Problem::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
+        RequestProblem::Push(PushError::Crl(CrlError::Rollback { issuer, current, offered })) => {
             Some(Conflict { issuer, current: *current, offered: *offered })
         }
-        Problem::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
+        RequestProblem::Push(PushError::Crl(CrlError::NumberReused { issuer, number })) => {
             Some(Conflict { issuer, current: *number, offered: *number })
         }
         _ => None,
     }
 }
 
-/// Turn `problem` into the response, and record it. Problems of the gateway or the upstream are logged with causes.
+/// Turn `problem` into a response, and record it. Problems of the gateway or the upstream are logged with
+/// their causes.
 #[must_use]
 pub fn problem_response(
-    problem: &Problem,
+    problem: &RequestProblem,
     method: &Method,
     mut record: RequestRecord,
 ) -> Response<ResponseBody> {
@@ -100,23 +101,25 @@ pub fn problem_response(
         request_id: record.id(),
         conflict: conflict(problem),
     };
-    // The status says enough if the body cannot be written.
-    let text = json::line(&body).unwrap_or(Bytes::from_static(UNWRITABLE));
+    // The status and the code are enough if the body cannot be serialized.
+    let text = json::line(&body).unwrap_or(Bytes::from_static(FALLBACK_BODY));
     let mut response = own_response(status, "application/problem+json", text, method, record);
-    if matches!(problem, Problem::Framing(_)) {
-        // The beginning of the next request cannot be known.
+    if matches!(problem, RequestProblem::Framing(_)) {
+        // The start of the next request is unknown.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if matches!(
         problem,
-        Problem::Push(PushError::Busy) | Problem::Forward(ForwardError::Busy) | Problem::TooManyRequests
+        RequestProblem::Push(PushError::Busy)
+            | RequestProblem::Forward(ForwardError::Busy)
+            | RequestProblem::TooManyRequests
     ) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     }
-    if let Problem::MethodNotAllowed { allow } = problem {
+    if let RequestProblem::MethodNotAllowed { allow } = problem {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     response

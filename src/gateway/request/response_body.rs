@@ -1,4 +1,4 @@
-//! Response bodies on their way to the client: counted, and ended when the client loses its permission.
+//! Response bodies: counted, and aborted when the client loses its permission.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,59 +10,59 @@ use hyper::body::Incoming;
 
 use crate::error::Coded;
 use crate::gateway::message::request_body::without_reserved_trailers;
-use crate::gateway::request::authorization::{Authorization, Permission};
+use crate::gateway::request::authorization::{Authorization, ResponsePermission};
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::pool::ConnectionLease;
 
-/// The body of a response on its way downstream; its end, or its loss, ends the request's record.
+/// Response body. Its end or its drop finishes the request's record.
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    /// `None` where something else ends it.
+    /// `None` if a tunnel finishes the record.
     record: Option<RequestRecord>,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// The gateway's own words.
+    /// Text of the gateway.
     Own(Option<Bytes>),
-    /// What the upstream sends, with the connection it comes on.
-    Upstream { incoming: Incoming, lease: Option<ConnectionLease>, permission: Arc<Permission> },
+    /// Body from the upstream, with the connection it arrives on.
+    Upstream { incoming: Incoming, lease: Option<ConnectionLease>, permission: Arc<ResponsePermission> },
 }
 
 impl ResponseBody {
-    /// The gateway's own words.
+    /// Body with a text of the gateway.
     pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
         let text = text.into();
         Self { content: Content::Own((!text.is_empty()).then_some(text)), record: Some(record) }
     }
 
-    /// Nothing, of a response that is not the end of its exchange.
+    /// Empty body of a 101 response, whose record the tunnel finishes.
     pub const fn none() -> Self {
         Self { content: Content::Own(None), record: None }
     }
 
-    /// What the upstream sends on the connection of `lease`, as long as `exchange` may go on.
+    /// Body from the upstream on the connection of `lease`, sent while `authorization` lasts.
     pub fn upstream(
         incoming: Incoming,
         lease: ConnectionLease,
-        exchange: Authorization,
+        authorization: Authorization,
         record: RequestRecord,
     ) -> Self {
-        let permission = Permission::of(exchange);
+        let permission = ResponsePermission::of(authorization);
         Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
     }
 
-    /// Whether it may go on, where that may change before its end.
+    /// Permission of the response, unless nothing can withdraw it.
     #[must_use]
-    pub fn permission(&self) -> Option<&Arc<Permission>> {
+    pub fn permission(&self) -> Option<&Arc<ResponsePermission>> {
         match &self.content {
             Content::Upstream { permission, .. } => Some(permission),
             Content::Own(_) => None,
         }
     }
 
-    /// Why it does not come to its end, for the record.
+    /// Record the code of a failure.
     pub fn fail(&mut self, reason: &'static str) {
         if let Some(record) = &mut self.record {
             record.fail(reason);
@@ -90,9 +90,9 @@ impl Body for ResponseBody {
             Content::Upstream { incoming, permission, .. } => (incoming, permission),
         };
         let frame = Pin::new(&mut *incoming).poll_frame(cx);
-        // A response that is here whole costs no waiting; every other one is watched.
+        // A complete response is not watched: it needs no more waiting.
         if !incoming.is_end_stream()
-            && let Poll::Ready(problem) = permission.poll_end(cx)
+            && let Poll::Ready(problem) = permission.poll_denied(cx)
         {
             this.fail(problem.code());
             return Poll::Ready(Some(Err(ResponseBodyError::Forbidden { code: problem.code() })));
@@ -144,11 +144,11 @@ impl Drop for ResponseBody {
     }
 }
 
-/// Response body that ends before its end.
+/// Reason why a response body ends early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseBodyError {
-    /// The client lost its permission while the response was sent.
+    /// The permission was withdrawn while the response was sent.
     #[error("the client may no longer receive this response ({code})")]
     Forbidden {
         /// Code of the reason.

@@ -1,4 +1,4 @@
-//! One request, from its head to the head of its response.
+//! Service of one request, from its head to the head of its response.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use crate::gateway::policy;
 use crate::gateway::policy::{Decision, Grant};
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::request::context::ConnectionContext;
-use crate::gateway::request::problem::Problem;
+use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::request::problem_response::{own_response, problem_response};
 use crate::gateway::request::response_body::ResponseBody;
-use crate::gateway::request::tunnel::Ends;
+use crate::gateway::request::tunnel::TunnelEnds;
 use crate::gateway::request::{tunnel, well_known};
 use crate::gateway::sessions::command::Command;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
 use crate::gateway::upstream::pool::{ConnectionLease, UpstreamPool, UpstreamResponse};
 
-/// The number of the request: ours alone, upstream and in the response.
+/// Request ID, set by the gateway alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers `request`; every request gets exactly one response and one line in the log.
+/// Answer `request`. Every request gets exactly one response and one line in the access log.
 pub async fn respond(
     connection: &Arc<ConnectionContext>,
     request: Request<Incoming>,
@@ -44,48 +44,53 @@ pub async fn respond(
             record.answered(StatusCode::OK);
             own_response(StatusCode::OK, "application/json", text, &method, record)
         }
-        Ok(Answer::Tunnel { response, ends, lease, exchange }) => {
+        Ok(Answer::Tunnel { response, ends, lease, authorization }) => {
             record.answered(response.status());
-            let patience = connection.worker.gateway.limits.tunnel_timeout;
-            tokio::spawn(tunnel::run(ends, patience, lease, exchange, record));
+            let idle_timeout = connection.worker.gateway.limits.tunnel_timeout;
+            tokio::spawn(tunnel::run(ends, idle_timeout, lease, authorization, record));
             response.map(|_| ResponseBody::none())
         }
-        Ok(Answer::Upstream { response, lease, exchange }) => {
+        Ok(Answer::Upstream { response, lease, authorization }) => {
             record.answered(response.status());
-            response.map(|body| ResponseBody::upstream(body, lease, exchange, record))
+            response.map(|body| ResponseBody::upstream(body, lease, authorization, record))
         }
         Err(problem) => problem_response(&problem, &method, record),
     };
     if upgrades && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // What the caller has sent by now, taking its wish for granted, is no request.
+        // The client may already have sent bytes of the other protocol, which are no request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.headers_mut().insert(X_REQUEST_ID, id.to_header());
     response
 }
 
-/// What a request is answered with when nothing is wrong.
+/// Successful result of a request.
 enum Answer {
-    /// One of the gateway's own resources.
+    /// Resource of the gateway.
     Own(Bytes),
-    /// The 101 of the service behind, and what becomes of the two connections.
-    Tunnel { response: Response<Incoming>, ends: Ends, lease: ConnectionLease, exchange: Authorization },
-    /// The response of the service behind, and the connection that its body comes on.
-    Upstream { response: Response<Incoming>, lease: ConnectionLease, exchange: Authorization },
+    /// 101 of the upstream, with both connections.
+    Tunnel {
+        response: Response<Incoming>,
+        ends: TunnelEnds,
+        lease: ConnectionLease,
+        authorization: Authorization,
+    },
+    /// Response of the upstream, with the connection its body arrives on.
+    Upstream { response: Response<Incoming>, lease: ConnectionLease, authorization: Authorization },
 }
 
 async fn answer(
     connection: &Arc<ConnectionContext>,
     mut request: Request<Incoming>,
     record: &mut RequestRecord,
-) -> Result<Answer, Problem> {
+) -> Result<Answer, RequestProblem> {
     if let Command::Cut(reason) = connection.session.command() {
-        return Err(Problem::Cut(reason));
+        return Err(RequestProblem::Cut(reason));
     }
     let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let at_most = connection.worker.gateway.limits.request_body;
-    // Whatever becomes of the request, what comes of its body is read as far as its answer needs it.
+    // Wrapped first: the rest of the body is drained whatever the result is.
     let body = RequestBody::new(
         body,
         head.version,
@@ -98,63 +103,67 @@ async fn answer(
         let text = well_known::answer(connection, &head.method, path.path(), body, record).await;
         return text.map(Answer::Own);
     }
-    let Permitted { upstream, grant, mut exchange } = decide(connection, &head, &path, record)?;
+    let Permitted { upstream, grant, mut authorization } = decide(connection, &head, &path, record)?;
     let downstream = downstream.filter(|_| grant.websocket());
-    exchange.tunnel = downstream.is_some();
+    authorization.tunnel = downstream.is_some();
     if body.size_hint().lower() > at_most {
-        return Err(Problem::BodyTooLarge { at_most });
+        return Err(RequestProblem::BodyTooLarge { at_most });
     }
     let limits = &connection.worker.gateway.limits;
-    let under_way =
-        connection.session.begin_request(limits.requests_per_identity).ok_or(Problem::TooManyRequests)?;
-    record.forwarded(&upstream.name, body.upload(), under_way);
+    let in_flight = connection
+        .session
+        .begin_request(limits.requests_per_identity)
+        .ok_or(RequestProblem::TooManyRequests)?;
+    record.forwarded(&upstream.name, body.upload(), in_flight);
     let mut request = to_upstream(connection, head, &host, &path, body, record);
-    assert_caller(connection, &mut request, &host, &path, &upstream.name, record)?;
+    add_assertion(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
         upgrade::set_headers(request.headers_mut());
     }
     let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
         sent = upstream.send(connection.worker.index, limits.connections_per_upstream, grant, request) => sent?,
-        problem = exchange.forbidden() => return Err(problem),
+        problem = authorization.until_denied() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());
     match (downstream, switched) {
         (Some(downstream), Some(upstream)) => {
             upgrade::set_headers(response.headers_mut());
-            Ok(Answer::Tunnel { response, ends: Ends { downstream, upstream }, lease, exchange })
+            Ok(Answer::Tunnel { response, ends: TunnelEnds { downstream, upstream }, lease, authorization })
         }
-        _ => Ok(Answer::Upstream { response, lease, exchange }),
+        _ => Ok(Answer::Upstream { response, lease, authorization }),
     }
 }
 
-/// For which host and path a request is, where each can be read in one way only and the host is one of
-/// `hosts`.
+/// Host and path of a request. Both must be unambiguous, and the host one of `hosts`.
 ///
 /// # Errors
-/// [`Problem`]: the framing or the path is ambiguous, or the host is another one.
-pub fn target(head: &request::Parts, hosts: &AllowedHosts) -> Result<(RequestHost, RequestPath), Problem> {
+/// [`RequestProblem`] if the framing or the path is ambiguous, or the host is not one of `hosts`.
+pub fn target(
+    head: &request::Parts,
+    hosts: &AllowedHosts,
+) -> Result<(RequestHost, RequestPath), RequestProblem> {
     let host = framing::check(head)?;
     if !hosts.contain(&host) {
-        return Err(Problem::Misdirected);
+        return Err(RequestProblem::Misdirected);
     }
     Ok((host, RequestPath::from_uri(&head.uri)?))
 }
 
-/// What the policy makes of a request that it permits.
+/// Request that the policy permits.
 struct Permitted {
     upstream: Arc<UpstreamPool>,
     grant: Grant,
-    exchange: Authorization,
+    authorization: Authorization,
 }
 
-/// Asks the policy in force now, not the one of the connection's beginning.
+/// Decide by the policy in force now, which may be newer than the connection.
 fn decide(
     connection: &Arc<ConnectionContext>,
     head: &request::Parts,
     path: &RequestPath,
     record: &mut RequestRecord,
-) -> Result<Permitted, Problem> {
+) -> Result<Permitted, RequestProblem> {
     let state = connection.worker.gateway.state.load();
     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
     let decision = state.settings.policy.decide(caller, &head.method, path);
@@ -164,24 +173,25 @@ fn decide(
     match decision {
         Decision::Permit(grant) => {
             record.permitted(grant.rule());
-            let upstream = state.settings.upstreams.get(grant.upstream().0).ok_or(Problem::NotFound)?;
-            let exchange = Authorization {
+            let upstream =
+                state.settings.upstreams.get(grant.upstream().0).ok_or(RequestProblem::NotFound)?;
+            let authorization = Authorization {
                 connection: Arc::clone(connection),
                 method: head.method.clone(),
                 path: path.clone(),
                 tunnel: false,
                 generation: state.generation,
             };
-            Ok(Permitted { upstream: Arc::clone(upstream), grant, exchange })
+            Ok(Permitted { upstream: Arc::clone(upstream), grant, authorization })
         }
         Decision::Deny(denial) => {
             record.denied(denial);
-            Err(Problem::Denied(denial))
+            Err(RequestProblem::Denied(denial))
         }
     }
 }
 
-/// The request as it is sent upstream: framed anew, the path as it was judged, the caller as we know it.
+/// Request for the upstream, with new framing, the path that was decided on, and verified identity headers.
 fn to_upstream(
     connection: &ConnectionContext,
     mut head: request::Parts,
@@ -196,7 +206,7 @@ fn to_upstream(
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     traceparent::sanitize(&mut head.headers, record.id());
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // Said in words, since hyper takes a GET without a length for one without a body.
+        // Explicit, since hyper treats a GET without a length as one without a body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut request = Request::new(body);
@@ -207,8 +217,9 @@ fn to_upstream(
     request
 }
 
-/// Signs who calls, where the service behind is to have it signed; without it, nothing is sent there.
-fn assert_caller(
+/// Add the signed assertion of the caller's identity, if the configuration has assertions. On failure,
+/// nothing is sent to the upstream.
+fn add_assertion(
     connection: &ConnectionContext,
     request: &mut Request<RequestBody>,
     host: &RequestHost,
@@ -220,7 +231,7 @@ fn assert_caller(
     let state = gateway.state.load();
     let Some(assertions) = &state.credentials.assertions else { return Ok(()) };
     let call = AssertedRequest { id: record.id(), method: request.method(), host, path, upstream };
-    // Of a caller that nobody knows, nothing can be said.
+    // Without a certificate there is no identity to assert.
     let Some(caller) = &connection.session.peer else { return Ok(()) };
     let assertion = assertions.sign(caller, &call, gateway.clock.now())?;
     request.headers_mut().insert(X_CLUSTER_ASSERTION, assertion);

@@ -1,10 +1,10 @@
-//! Responses that come to a standstill: a caller that does not take what is there, or an upstream that
-//! falls silent in the middle. Either would hold a connection, and its buffers, for ever.
+//! Stalled responses: the client stops reading, or the upstream stops sending. Without a limit, either
+//! would hold a connection and its buffers forever.
 //!
-//! An upstream is waited for with a timer, and its silence ends the one response. A caller cannot be
-//! waited for, since nobody asks for more of a body that it does not take: the body notes that it waits. On
-//! HTTP/1.1 the worker's sweep ends the connection; on HTTP/2, the task of the stream ends the stream. On
-//! either, the task ends what may not go on while it waits.
+//! A timer watches the upstream, and its silence fails the response. No timer can watch the client, since
+//! hyper does not poll a body that is not read. So the body records that it waits. On HTTP/1.1 the worker's
+//! sweep closes the connection; on HTTP/2 the task of the stream aborts the stream. In both cases the task
+//! aborts a response whose permission is withdrawn while it waits.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,36 +20,36 @@ use crate::gateway::request::h2_executor::Progress;
 use crate::gateway::request::response_body::{ResponseBody, ResponseBodyError};
 use crate::gateway::sessions::session::Session;
 
-/// The body of a response, watched for standstill.
+/// Response body, watched for stalls.
 #[derive(Debug)]
 pub struct StallWatch {
     body: ResponseBody,
     session: Arc<Session>,
-    /// That of the task that answers.
+    /// Progress of the task that serves the request.
     progress: Option<Arc<Progress>>,
-    patience: Duration,
-    /// Whether it is the caller who has to take something.
+    stall_timeout: Duration,
+    /// Set while data waits for the client.
     unread: bool,
-    /// Whether nothing more is to come of it, for whatever reason.
+    /// Set after the last frame or an error.
     ended: bool,
-    /// How long the upstream may be silent yet; `None` unless it is.
-    silence: Option<Pin<Box<Sleep>>>,
+    /// Timer of the upstream's silence; `None` while it sends.
+    silence_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl StallWatch {
-    /// Watches `body`, of a response on `connection`.
+    /// Watch `body`, of a response on `connection`.
     #[must_use]
     pub fn new(body: ResponseBody, connection: &ConnectionContext) -> Self {
         let session = Arc::clone(&connection.session);
-        let patience = connection.worker.gateway.limits.stall_timeout;
-        // Its header has to be taken before anybody asks for the body.
+        let stall_timeout = connection.worker.gateway.limits.stall_timeout;
+        // The client has to read the header before hyper polls the body.
         session.activity.response_pending();
-        let progress = Progress::of_this_task();
+        let progress = Progress::current();
         if let Some(progress) = &progress {
-            progress.answers(body.permission().cloned());
-            progress.note(true);
+            progress.set_permission(body.permission().cloned());
+            progress.update(true);
         }
-        Self { body, session, progress, patience, unread: true, ended: false, silence: None }
+        Self { body, session, progress, stall_timeout, unread: true, ended: false, silence_timer: None }
     }
 
     fn set_unread(&mut self, unread: bool) {
@@ -62,7 +62,7 @@ impl StallWatch {
         if let Some(progress) = &self.progress
             && (self.unread || unread)
         {
-            progress.note(unread);
+            progress.update(unread);
         }
         self.unread = unread;
     }
@@ -78,14 +78,14 @@ impl Body for StallWatch {
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.silence = None;
+            this.silence_timer = None;
             this.ended = !matches!(frame, Some(Ok(_)));
             this.set_unread(frame.is_some());
             return Poll::Ready(frame);
         }
         this.set_unread(false);
-        let patience = this.patience;
-        ready!(this.silence.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        let stall_timeout = this.stall_timeout;
+        ready!(this.silence_timer.get_or_insert_with(|| Box::pin(sleep(stall_timeout))).as_mut().poll(cx));
         this.ended = true;
         this.body.fail("upstream.body_timeout");
         Poll::Ready(Some(Err(ResponseBodyError::Silent)))
@@ -104,10 +104,10 @@ impl Drop for StallWatch {
     fn drop(&mut self) {
         self.set_unread(false);
         let Some(progress) = &self.progress else { return };
-        progress.answers(None);
-        if let Some(reason) = progress.ended_for() {
+        progress.set_permission(None);
+        if let Some(reason) = progress.abort_reason() {
             self.body.fail(reason);
-        } else if progress.is_of_stream() && !self.ended && !self.body.is_end_stream() {
+        } else if progress.is_http2_stream() && !self.ended && !self.body.is_end_stream() {
             self.session.request_cancelled();
         }
     }

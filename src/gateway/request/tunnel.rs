@@ -1,5 +1,6 @@
-//! Upgraded connections (RFC 9110, section 7.8): after the upstream's 101, bytes pass in both directions
-//! until either side ends, the certificate does, the policy forbids it, or none pass for too long.
+//! Tunnels: upgraded connections (RFC 9110, section 7.8). After the 101 of the upstream, bytes pass in both
+//! directions. A tunnel ends when either side closes it, the certificate expires or is revoked, a new policy
+//! denies it, or it is idle for too long.
 
 use std::io;
 use std::pin::Pin;
@@ -18,43 +19,43 @@ use crate::gateway::request::authorization::Authorization;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::pool::ConnectionLease;
 
-/// How long both sides may take to begin after the 101.
-const BEGIN: Duration = Duration::from_secs(10);
+/// Time for both sides to complete the upgrade after the 101.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Both ends of a tunnel, once there is one.
+/// Both ends of a tunnel.
 #[derive(Debug)]
-pub struct Ends {
-    /// The caller's.
+pub struct TunnelEnds {
+    /// Connection to the client.
     pub downstream: OnUpgrade,
-    /// The service's behind.
+    /// Connection to the upstream.
     pub upstream: OnUpgrade,
 }
 
-/// Passes bytes until the end, or until none have passed for `patience`, and then finishes the record.
+/// Copy bytes until the tunnel ends or is idle for `idle_timeout`, then finish the record.
 pub async fn run(
-    ends: Ends,
-    patience: Duration,
+    ends: TunnelEnds,
+    idle_timeout: Duration,
     lease: ConnectionLease,
-    exchange: Authorization,
+    authorization: Authorization,
     mut record: RequestRecord,
 ) {
     let Ok(Ok((downstream, upstream))) =
-        timeout(BEGIN, async { tokio::try_join!(ends.downstream, ends.upstream) }).await
+        timeout(UPGRADE_TIMEOUT, async { tokio::try_join!(ends.downstream, ends.upstream) }).await
     else {
         record.fail("tunnel.not_begun");
         return;
     };
-    let passed = Passed::new();
+    let traffic = Traffic::new();
     let mut downstream = TokioIo::new(downstream);
-    let mut upstream = Counted { stream: TokioIo::new(upstream), passed: &passed };
+    let mut upstream = CountingStream { stream: TokioIo::new(upstream), traffic: &traffic };
     let complete = tokio::select! {
         biased;
-        problem = exchange.forbidden() => {
-            exchange.connection.session.mark_abort_on_close();
+        problem = authorization.until_denied() => {
+            authorization.connection.session.mark_abort_on_close();
             record.fail(problem.code());
             false
         }
-        () = passed.nothing_for(patience) => {
+        () = traffic.idle_for(idle_timeout) => {
             record.fail("tunnel.idle");
             false
         }
@@ -67,43 +68,43 @@ pub async fn run(
         }
     };
     drop(upstream);
-    // However it ended, these have passed.
-    record.tunnelled(passed.written.load(Relaxed), passed.read.load(Relaxed));
-    // The upstream's connection was the tunnel's; now it is nobody's.
+    // Counted whatever ended the tunnel.
+    record.tunnelled(traffic.written.load(Relaxed), traffic.read.load(Relaxed));
+    // The upgraded connection cannot be reused.
     drop(lease);
     record.finish(complete);
     let _ = timeout(Duration::from_millis(50), downstream.shutdown()).await;
 }
 
-/// What has passed through a tunnel.
+/// Traffic of a tunnel.
 #[derive(Debug)]
-struct Passed {
-    begun: Instant,
-    /// Bytes from the upstream.
+struct Traffic {
+    started: Instant,
+    /// Bytes received from the upstream.
     read: AtomicU64,
-    /// Bytes to it.
+    /// Bytes sent to the upstream.
     written: AtomicU64,
-    /// When the last of them did, in milliseconds since it began.
-    moved: AtomicU64,
+    /// Time of the last byte, in milliseconds since `started`.
+    last_activity: AtomicU64,
 }
 
-impl Passed {
+impl Traffic {
     fn new() -> Self {
-        let [read, written, moved] = [const { AtomicU64::new(0) }; 3];
-        Self { begun: Instant::now(), read, written, moved }
+        let [read, written, last_activity] = [const { AtomicU64::new(0) }; 3];
+        Self { started: Instant::now(), read, written, last_activity }
     }
 
     fn count(&self, bytes: &AtomicU64, more: usize) {
         bytes.fetch_add(u64::try_from(more).unwrap_or_default(), Relaxed);
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved.store(now, Relaxed);
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_activity.store(now, Relaxed);
     }
 
-    /// Waits until nothing has passed, either way, for as long as `patience`.
-    async fn nothing_for(&self, patience: Duration) {
+    /// Wait until no byte has passed in either direction for `idle_timeout`.
+    async fn idle_for(&self, idle_timeout: Duration) {
         loop {
-            let moved = self.begun + Duration::from_millis(self.moved.load(Relaxed));
-            match patience.checked_sub(moved.elapsed()) {
+            let last_activity = self.started + Duration::from_millis(self.last_activity.load(Relaxed));
+            match idle_timeout.checked_sub(last_activity.elapsed()) {
                 None | Some(Duration::ZERO) => return,
                 Some(left) => sleep(left).await,
             }
@@ -111,14 +112,14 @@ impl Passed {
     }
 }
 
-/// A stream that counts what passes through it.
+/// Stream that counts its bytes.
 #[derive(Debug)]
-struct Counted<'a, S> {
+struct CountingStream<'a, S> {
     stream: S,
-    passed: &'a Passed,
+    traffic: &'a Traffic,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountingStream<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,17 +129,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match buffer.filled().len().saturating_sub(before) {
             0 => {}
-            length => self.passed.count(&self.passed.read, length),
+            length => self.traffic.count(&self.traffic.read, length),
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountingStream<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(length)) = &written {
-            self.passed.count(&self.passed.written, *length);
+            self.traffic.count(&self.traffic.written, *length);
         }
         written
     }

@@ -1,5 +1,4 @@
-//! What the gateway answers by itself: to every caller with a certificate who he is, to operators how it
-//! is, and what a CRL that they push has done.
+//! Resources of the gateway itself: identity of the caller, status, JWK Set, and CRL push.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +12,12 @@ use tokio::time::{sleep, timeout};
 use crate::clock::rfc3339;
 use crate::gateway::control::error::PushError;
 use crate::gateway::control::published_keys::jwks;
-use crate::gateway::control::status::{CrlStatus, Status};
+use crate::gateway::control::status::{CrlStatus, StatusSnapshot};
 use crate::gateway::message::json;
 use crate::gateway::message::request_body::{RequestBody, RequestBodyError};
 use crate::gateway::policy::{Denial, DenyReason, RESERVED};
 use crate::gateway::request::context::ConnectionContext;
-use crate::gateway::request::problem::Problem;
+use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::state::State;
 use crate::gateway::telemetry::request_record::RequestRecord;
@@ -27,152 +26,159 @@ use crate::identity::{Identity, Name, Role, TrustDomain};
 use crate::mtls::Peer;
 use crate::x509::{SerialNumber, Sha256};
 
-/// How long a pushed CRL may take to arrive.
-const UPLOAD: Duration = Duration::from_secs(60);
+/// Time to receive a pushed CRL.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a push waits for the one before it.
-const TURN: Duration = Duration::from_secs(5);
+/// Time that a push waits for its turn.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the answer to a push waits for the connections that it cuts.
-const CUT: Duration = Duration::from_secs(1);
+/// Time that the response to a push waits for the connections it closes.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// How often it looks whether they have ended.
-const LOOK: Duration = Duration::from_millis(1);
+/// Interval between checks of those connections.
+const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Answers a request for `path`, which is below [`RESERVED`], with JSON.
+/// Answer a request for `path`, which is below [`RESERVED`], with JSON.
 ///
 /// # Errors
-/// [`Problem`]: the caller has no certificate, there is no such resource, it is not asked for so, the
-/// caller is no operator, or the CRL is refused.
+/// [`RequestProblem`] if the caller has no certificate or is no operator, the resource does not exist or
+/// does not support the method, or the CRL is refused.
 pub async fn answer(
     connection: &Arc<ConnectionContext>,
     method: &Method,
     path: &str,
     body: RequestBody,
     record: &mut RequestRecord,
-) -> Result<Bytes, Problem> {
+) -> Result<Bytes, RequestProblem> {
     let session = &connection.session;
     let gateway = &connection.worker.gateway;
     let caller = session.peer.as_ref().map(|peer| &peer.identity);
     let resource = Resource::requested(&gateway.state.load(), caller, method, path);
-    if let Err(Problem::Denied(denial)) = &resource {
+    if let Err(RequestProblem::Denied(denial)) = &resource {
         record.denied(*denial);
     }
     match (resource?, &session.peer) {
         (Resource::Crl, _) => push(connection, body).await,
-        (Resource::Jwks, _) => jwks(gateway).ok_or(Problem::NotFound)?.map_err(unwritable),
-        (Resource::Status, _) => json::pretty(&Status::of(&connection.worker.control)).map_err(unwritable),
-        (Resource::WhoAmI, Some(peer)) => json::pretty(&WhoAmI::of(session, peer)).map_err(unwritable),
-        (Resource::WhoAmI, None) => Err(Problem::Denied(Denial::NO_CERTIFICATE)),
+        (Resource::Jwks, _) => jwks(gateway).ok_or(RequestProblem::NotFound)?.map_err(serialization_failed),
+        (Resource::Status, _) => {
+            json::pretty(&StatusSnapshot::of(&connection.worker.control)).map_err(serialization_failed)
+        }
+        (Resource::WhoAmI, Some(peer)) => {
+            json::pretty(&WhoAmI::of(session, peer)).map_err(serialization_failed)
+        }
+        (Resource::WhoAmI, None) => Err(RequestProblem::Denied(Denial::NO_CERTIFICATE)),
     }
 }
 
-/// What the gateway answers by itself.
+/// Resource of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Where an operator pushes a CRL to.
+    /// CRL push, for operators.
     Crl,
-    /// The keys that assertions can be verified with.
+    /// JWK Set of the keys that verify assertions.
     Jwks,
-    /// How the gateway is, for operators.
+    /// Status report, for operators.
     Status,
-    /// Who the caller is.
+    /// Identity of the caller.
     WhoAmI,
 }
 
 impl Resource {
-    /// The one at `path`, which is below [`RESERVED`], if `caller` may ask for it so under `state`.
+    /// Resource at `path`, which is below [`RESERVED`], if `caller` may use it under `state`.
     ///
     /// # Errors
-    /// [`Problem`]: the caller has no certificate or is no operator, there is no such resource, or it does
-    /// not take the method.
+    /// [`RequestProblem`] if the caller has no certificate or is no operator, or the resource does not exist
+    /// or does not support the method.
     pub fn requested(
         state: &State,
         caller: Option<&Identity>,
         method: &Method,
         path: &str,
-    ) -> Result<Self, Problem> {
-        let caller = caller.ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
+    ) -> Result<Self, RequestProblem> {
+        let caller = caller.ok_or(RequestProblem::Denied(Denial::NO_CERTIFICATE))?;
         let (resource, allow) = match path.strip_prefix(RESERVED) {
             Some("/crl") => (Self::Crl, "PUT"),
             Some("/jwks") if state.credentials.assertions.is_some() => (Self::Jwks, "GET, HEAD"),
             Some("/status") => (Self::Status, "GET, HEAD"),
             Some("/whoami") => (Self::WhoAmI, "GET, HEAD"),
-            _ => return Err(Problem::NotFound),
+            _ => return Err(RequestProblem::NotFound),
         };
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
-            return Err(Problem::MethodNotAllowed { allow });
+            return Err(RequestProblem::MethodNotAllowed { allow });
         }
         let for_operators = matches!(resource, Self::Crl | Self::Status);
         if for_operators && !state.settings.operators.iter().any(|operator| operator.matches(caller)) {
-            return Err(Problem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
+            return Err(RequestProblem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
         }
         Ok(resource)
     }
 }
 
-/// A body that cannot be serialized is a defect of the gateway.
-fn unwritable(error: serde_json::Error) -> Problem {
+/// Log a failed serialization: a defect of the gateway.
+fn serialization_failed(error: serde_json::Error) -> RequestProblem {
     tracing::error!(%error, "response cannot be serialized");
-    Problem::Internal
+    RequestProblem::Internal
 }
 
-/// Take pushed CRLs. The response is sent once every connection that they end has ended.
-async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes, Problem> {
+/// Put pushed CRLs in force. The response waits until the connections that they cut have closed, for at most
+/// [`CLOSE_WAIT`].
+async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes, RequestProblem> {
     let (gateway, control) = (&connection.worker.gateway, &connection.worker.control);
-    let peer = connection.session.peer.as_ref().ok_or(Problem::Denied(Denial::NO_CERTIFICATE))?;
-    // Before the body is here, which is what takes up memory.
-    let turn = control.pushes.turn(peer.chain.leaf.fingerprint());
-    let under_way = timeout(TURN, turn).await.map_err(|_| PushError::Busy)?;
-    let body = match timeout(UPLOAD, body.collect()).await {
+    let peer = connection.session.peer.as_ref().ok_or(RequestProblem::Denied(Denial::NO_CERTIFICATE))?;
+    // Before the body is read, which takes the memory.
+    let queued = control.pushes.acquire(peer.chain.leaf.fingerprint());
+    let permit = timeout(QUEUE_TIMEOUT, queued).await.map_err(|_| PushError::Busy)?;
+    let body = match timeout(UPLOAD_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(RequestBodyError::TooLarge { at_most })) => return Err(Problem::BodyTooLarge { at_most }),
-        Ok(Err(_)) => return Err(Problem::BodyBroken),
-        Err(_) => return Err(Problem::Forward(ForwardError::UploadTimeout)),
+        Ok(Err(RequestBodyError::TooLarge { at_most })) => {
+            return Err(RequestProblem::BodyTooLarge { at_most });
+        }
+        Ok(Err(_)) => return Err(RequestProblem::BodyBroken),
+        Err(_) => return Err(RequestProblem::Forward(ForwardError::UploadTimeout)),
     };
     let noticed = gateway.clock.monotonic();
     let change = tokio::task::spawn_blocking({
         let control = Arc::clone(control);
         move || {
             let change = control.push(&body, noticed);
-            // Whoever has gone away meanwhile does not make room by it.
-            drop(under_way);
+            // Held to the end even if the client disconnects: the work goes on.
+            drop(permit);
             change
         }
     });
-    let change = change.await.map_err(|_| Problem::Internal)??;
+    let change = change.await.map_err(|_| RequestProblem::Internal)??;
     let cut = change.map(|change| change.cut).unwrap_or_default();
-    let ended = |session: &Arc<Session>| session.has_ended() || session.id == connection.session.id;
-    while !cut.iter().all(ended) && noticed.elapsed() < CUT {
-        sleep(LOOK).await;
+    let is_closed = |session: &Arc<Session>| session.has_ended() || session.id == connection.session.id;
+    while !cut.iter().all(is_closed) && noticed.elapsed() < CLOSE_WAIT {
+        sleep(CLOSE_POLL_INTERVAL).await;
     }
-    let connections_ending = cut.iter().filter(|session| !ended(session)).count();
+    let connections_ending = cut.iter().filter(|session| !is_closed(session)).count();
     let state = gateway.state.load();
     let now = gateway.clock.now();
-    json::pretty(&Pushed {
+    json::pretty(&PushResult {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),
         connections_cut: cut.len(),
         connections_ending,
         duration_us: crate::gateway::telemetry::events::micros_since(noticed),
     })
-    .map_err(unwritable)
+    .map_err(serialization_failed)
 }
 
-/// What a push has come to.
+/// JSON response to a push.
 #[derive(Serialize)]
-struct Pushed {
+struct PushResult {
     generation: u64,
-    /// What is in force now.
+    /// CRLs in force now.
     crl: Vec<CrlStatus>,
     connections_cut: usize,
-    /// Those among them that had not ended yet when the patience of this answer had.
+    /// Connections among them still open after [`CLOSE_WAIT`].
     connections_ending: usize,
-    /// From the last byte of the CRL to the end of those connections.
+    /// Microseconds from the last byte of the CRL to the end of those connections.
     duration_us: u64,
 }
 
-/// A caller as the gateway sees it.
+/// Identity of the caller and properties of its connection.
 #[derive(Serialize)]
 struct WhoAmI<'a> {
     role: Role,
