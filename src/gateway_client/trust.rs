@@ -1,11 +1,15 @@
 //! Verification of the certificate that a gateway presents.
 
+use std::sync::Arc;
+
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::list::GatewayEntry;
 use crate::error::{Code, Coded};
-use crate::identity::{Identity, Role, TrustDomain};
+use crate::identity::{Role, TrustDomain};
+use crate::mtls::crl::CrlsInForce;
+use crate::mtls::{IssuerRoles, PeerError, PeerVerifier};
 use crate::probe::{AtFault, RefusalCause, TrustContext};
 use crate::revocation::RevocationSet;
 use crate::x509::Certificate;
@@ -14,21 +18,42 @@ use crate::x509::trust::TrustBundle;
 /// Trust anchors, CRLs and cluster that a gateway's certificate is verified against.
 #[derive(Clone, Debug)]
 pub struct GatewayTrust {
-    /// Trust anchors.
-    pub bundle: TrustBundle,
-    /// CRLs in force. `None` accepts revoked certificates. That suffices for answers that can only make
-    /// the CA more cautious, such as the CRL numbers asked for before a restore.
-    pub crls: Option<RevocationSet>,
-    /// Trust domain of the cluster.
-    pub trust_domain: TrustDomain,
-    /// Time of verification.
-    pub at: OffsetDateTime,
+    verifier: Arc<PeerVerifier>,
+    at: OffsetDateTime,
 }
 
 impl GatewayTrust {
+    /// Trust gateways of `trust_domain` below the anchors of `bundle`, at the time `at`.
+    ///
+    /// Without `crls`, revoked certificates are accepted. That suffices for answers that can only make the CA more
+    /// cautious, such as the CRL numbers asked for before a restore.
+    #[must_use]
+    pub fn new(
+        bundle: TrustBundle,
+        crls: Option<RevocationSet>,
+        trust_domain: TrustDomain,
+        at: OffsetDateTime,
+    ) -> Self {
+        let crls = crls.map(CrlsInForce::without_grace);
+        let verifier = PeerVerifier::new(bundle, crls, trust_domain, IssuerRoles::default());
+        Self { verifier: Arc::new(verifier), at }
+    }
+
+    /// Trust anchors.
+    #[must_use]
+    pub fn bundle(&self) -> &TrustBundle {
+        self.verifier.trust()
+    }
+
+    /// Time of verification.
+    #[must_use]
+    pub const fn at(&self) -> OffsetDateTime {
+        self.at
+    }
+
     /// The part that applies to the client's certificate as well.
     pub(super) fn context(&self) -> TrustContext<'_> {
-        TrustContext { bundle: &self.bundle, crls: self.crls.as_ref(), at: self.at }
+        TrustContext { chains: self.verifier.chains(), at: self.at }
     }
 
     /// Verify `chain` as that of `gateway` and return its leaf. The leaf must be valid for the host and
@@ -41,20 +66,23 @@ impl GatewayTrust {
         chain: &[CertificateDer<'_>],
     ) -> Result<Certificate, RefusalCause> {
         let refused = |code, message| RefusalCause { side: AtFault::Server, code, message };
-        let chain: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
-        let chain = chain
+        let parsed: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
+        let parsed = parsed
             .map_err(|error| refused(error.coded(), format!("its certificate cannot be read: {error}")))?;
-        if let Some(cause) = self.context().check_server(gateway.host(), &chain) {
-            return Err(cause);
-        }
-        let Some(leaf) = chain.into_iter().next() else {
+        let (Some(leaf), Some((leaf_der, extra_certs))) = (parsed.first(), chain.split_first()) else {
             return Err(refused(
                 Code::unavailable("gateways.no_certificate"),
                 "it presents no certificate".to_owned(),
             ));
         };
-        let identity = Identity::of_certificate(&leaf, &self.trust_domain)
-            .map_err(|refusal| refused(refusal.coded(), format!("its certificate is refused: {refusal}")))?;
+        let server = self.verifier.verify_server(leaf_der, extra_certs, gateway.host(), self.at);
+        let server = server.map_err(|error| match error {
+            PeerError::Identity(_) | PeerError::IssuerRole { .. } => {
+                refused(error.coded(), format!("its certificate is refused: {error}"))
+            }
+            error => RefusalCause::of_server_certificate(leaf, &error),
+        })?;
+        let identity = server.identity;
         if identity.role != Role::GATEWAY {
             let message = format!("its certificate is that of {identity}, which is not a {}", Role::GATEWAY);
             return Err(refused(Code::unavailable("gateways.wrong_role"), message));
@@ -67,7 +95,7 @@ impl GatewayTrust {
                 );
                 Err(refused(Code::unavailable("gateways.wrong_name"), message))
             }
-            _ => Ok(leaf),
+            _ => Ok(server.chain.leaf),
         }
     }
 }

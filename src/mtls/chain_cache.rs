@@ -1,4 +1,7 @@
-//! Cache of verified chains: a returning client costs no signature check.
+//! Cache of verified chains of clients: a returning client costs no signature check.
+//!
+//! Chains of servers are neither stored nor looked up here: a certificate verified for one purpose says nothing
+//! about the other, nor about a host name.
 //!
 //! Only a full match counts: the leaf and all other certificates that the client sent. A chain that was
 //! completed by certificates of another connection would let in a client that cannot prove its own.

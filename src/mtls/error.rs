@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
-use crate::identity::{IdentityRefusal, Role};
+use crate::identity::{Host, IdentityRefusal, Role};
 use crate::x509::trust::ChainError;
 use crate::x509::{KeyIdentifier, SerialNumber};
 
@@ -23,6 +23,14 @@ pub enum PeerError {
         issuer: KeyIdentifier,
         /// nextUpdate of the CRL.
         next_update: OffsetDateTime,
+    },
+    /// The certificate is not valid for the host name or address of the server.
+    #[error("{error} {host}")]
+    Host {
+        /// Violated rule.
+        error: ChainError,
+        /// Name or address that the server was contacted by.
+        host: Host,
     },
     /// The certificate has no identity in this cluster.
     #[error(transparent)]
@@ -70,6 +78,7 @@ impl PeerError {
                 ChainError::WrongPurpose { .. } => CertificateError::InvalidPurpose,
                 _ => CertificateError::UnknownIssuer,
             },
+            Self::Host { .. } => CertificateError::NotValidForName,
             Self::CrlExpired { .. } | Self::NoCrl { .. } => CertificateError::UnknownRevocationStatus,
             Self::Identity(_) | Self::IssuerRole { .. } | Self::Missing | Self::NotHeaderSafe => {
                 CertificateError::ApplicationVerificationFailure
@@ -82,7 +91,7 @@ impl PeerError {
 impl Coded for PeerError {
     fn coded(&self) -> Code {
         match self {
-            Self::Chain(error) => error.coded(),
+            Self::Chain(error) | Self::Host { error, .. } => error.coded(),
             Self::CrlExpired { .. } => Code::refused("revocation.crl_expired"),
             Self::Identity(error) => error.coded(),
             Self::IssuerRole { .. } => Code::refused("identity.issuer_role"),

@@ -1,4 +1,4 @@
-//! Authenticated peer, shared by every connection and request under its certificate.
+//! Authenticated peers: a client, shared by every connection and request under its certificate, and a server.
 
 use time::{Duration, OffsetDateTime};
 
@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::x509::SerialNumber;
 use crate::x509::trust::VerifiedChain;
 
-/// Peer whose certificate has been verified.
+/// Client whose certificate has been verified.
 #[derive(Debug)]
 pub struct Peer {
     /// Trust domain, role and name, from the verified leaf.
@@ -23,6 +23,15 @@ pub struct Peer {
     pub chain: VerifiedChain,
     /// Header fields that tell an upstream about the peer, worked out once per certificate.
     pub headers: IdentityHeaders,
+}
+
+/// Server whose certificate has been verified, for the host that it was contacted by.
+#[derive(Debug)]
+pub struct VerifiedServer {
+    /// Trust domain, role and name, from the verified leaf.
+    pub identity: Identity,
+    /// Verified chain, from the leaf to the trust anchor.
+    pub chain: VerifiedChain,
 }
 
 impl Peer {

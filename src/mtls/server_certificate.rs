@@ -94,18 +94,15 @@ impl ServerCertificate {
     ) -> Result<KeyIdentifier, ServerCertificateError> {
         let (leaf, extra_certs) =
             self.chain.split_first().ok_or_else(|| self.refused(ServerCertificateFault::Empty))?;
-        let chain = verifier
-            .trust()
-            .verify(leaf, extra_certs, Purpose::Server, at)
-            .map_err(|source| self.refused(ServerCertificateFault::Chain(source)))?;
-        match verifier.check_revocation(&chain, at) {
-            Ok(()) => {}
+        let chain = match verifier.chains().verify(leaf, extra_certs, Purpose::Server, at) {
+            Ok(chain) => chain,
+            Err(PeerError::Chain(source)) => return Err(self.refused(ServerCertificateFault::Chain(source))),
             Err(PeerError::CrlExpired { issuer, next_update }) => {
                 return Err(ServerCertificateError::CrlExpired { issuer, next_update });
             }
             Err(PeerError::Revoked { .. }) => return Err(self.refused(ServerCertificateFault::Revoked)),
             Err(_) => return Err(self.refused(ServerCertificateFault::RevocationUnknown)),
-        }
+        };
         let identity = self
             .identity(&chain.leaf, listeners, verifier.trust_domain())
             .map_err(|source| self.refused(ServerCertificateFault::Identity(source)))?;

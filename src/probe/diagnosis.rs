@@ -1,8 +1,5 @@
 //! Diagnosis of a refused connection: checks in a fixed order, the likeliest cause first.
 
-use std::fmt;
-
-use rustls_pki_types::ServerName;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -12,9 +9,8 @@ use super::outcome::ConnectionOutcome;
 use crate::error::{Code, Coded};
 use crate::identity::Host;
 use crate::mtls::tls::ClientCredentials;
-use crate::revocation::{RevocationSet, RevocationStatus};
+use crate::mtls::{ChainVerifier, ExpectedPeer, PeerError};
 use crate::x509::Certificate;
-use crate::x509::trust::{self, ChainError, Purpose, TrustBundle};
 
 /// Side of a connection that has to change something before it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +34,24 @@ pub struct RefusalCause {
     pub message: String,
 }
 
+impl RefusalCause {
+    /// Cause for a server whose certificate `leaf` is refused with `error`.
+    #[must_use]
+    pub fn of_server_certificate(leaf: &Certificate, error: &PeerError) -> Self {
+        let message = format!("the server's certificate ({}) is refused: {}", leaf.subject, reason(error));
+        Self { side: AtFault::Server, code: error.coded(), message }
+    }
+}
+
+/// Text of `error` on any host: the verifier's own texts name keys of the gateway's configuration.
+fn reason(error: &PeerError) -> String {
+    match error {
+        PeerError::NoCrl { issuer } => format!("there is no CRL of issuer {issuer}"),
+        PeerError::Revoked { serial_number } => format!("certificate {serial_number} is revoked"),
+        error => error.to_string(),
+    }
+}
+
 /// Client identity that a connection was made with, or would be.
 #[derive(Clone, Copy, Debug)]
 pub enum ClientClaim<'a> {
@@ -52,10 +66,8 @@ pub enum ClientClaim<'a> {
 /// Trust anchors, CRLs and time that certificates are checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustContext<'a> {
-    /// Trust anchors expected on both sides.
-    pub bundle: &'a TrustBundle,
-    /// CRLs in force; `None` skips the revocation check.
-    pub crls: Option<&'a RevocationSet>,
+    /// Trust anchors and CRLs expected on both sides.
+    pub chains: &'a ChainVerifier,
     /// Time of the check.
     pub at: OffsetDateTime,
 }
@@ -93,21 +105,8 @@ impl TrustContext<'_> {
     /// An empty chain is not refused.
     #[must_use]
     pub fn check_server(&self, host: &Host, chain: &[Certificate]) -> Option<RefusalCause> {
-        let leaf = chain.first()?;
-        let refused = |code, why: &dyn fmt::Display| RefusalCause {
-            side: AtFault::Server,
-            code,
-            message: format!("the server's certificate ({}) is refused: {why}", leaf.subject),
-        };
-        if let Some((code, why)) = self.check_chain(chain, Purpose::Server) {
-            return Some(refused(code, &why));
-        }
-        let name = match host {
-            Host::Ip(ip) => Some(ServerName::from(*ip)),
-            Host::Dns(name) => ServerName::try_from(name.clone()).ok(),
-        };
-        let named = name.map_or(Err(ChainError::WrongName), |name| trust::verify_host(&leaf.der, &name));
-        named.err().map(|error| refused(error.coded(), &format_args!("{error} {host}")))
+        let (leaf, error) = self.refused(chain, ExpectedPeer::Server(host))?;
+        Some(RefusalCause::of_server_certificate(leaf, &error))
     }
 
     /// Check a client's credentials by the rules of a server; returns the reason to refuse them. A
@@ -126,24 +125,21 @@ impl TrustContext<'_> {
     }
 
     fn check_client_chain(&self, chain: &[Certificate]) -> Option<RefusalCause> {
-        let leaf = chain.first()?;
-        let (code, why) = self.check_chain(chain, Purpose::Client)?;
-        let message = format!("your certificate ({}) is refused: {why}", leaf.subject);
-        Some(RefusalCause { side: AtFault::Client, code, message })
+        let (leaf, error) = self.refused(chain, ExpectedPeer::Client)?;
+        let message = format!("your certificate ({}) is refused: {}", leaf.subject, reason(&error));
+        Some(RefusalCause { side: AtFault::Client, code: error.coded(), message })
     }
 
-    /// Code and text of the first rule that `chain` breaks.
-    fn check_chain(&self, chain: &[Certificate], purpose: Purpose) -> Option<(Code, String)> {
-        let (leaf, intermediates) = chain.split_first()?;
-        let intermediates: Vec<_> = intermediates.iter().map(|certificate| certificate.der.clone()).collect();
-        let verified = match self.bundle.verify(&leaf.der, &intermediates, purpose, self.at) {
-            Ok(verified) => verified,
-            Err(error) => return Some((error.coded(), error.to_string())),
-        };
-        match self.crls.map(|crls| crls.status_of(&verified, self.at)) {
-            None | Some(RevocationStatus::Good) => None,
-            Some(standing) => Some((standing.coded(), standing.to_string())),
-        }
+    /// Leaf of `chain` and the first rule that the chain violates.
+    fn refused<'c>(
+        &self,
+        chain: &'c [Certificate],
+        expected: ExpectedPeer<'_>,
+    ) -> Option<(&'c Certificate, PeerError)> {
+        let (leaf, extra_certs) = chain.split_first()?;
+        let extra_certs: Vec<_> = extra_certs.iter().map(|certificate| certificate.der.clone()).collect();
+        let verified = self.chains.verify_peer(&leaf.der, &extra_certs, expected, self.at);
+        verified.err().map(|error| (leaf, error))
     }
 }
 
@@ -258,8 +254,8 @@ mod tests {
     #[test]
     fn a_certificate_that_cannot_be_parsed_is_the_cause() {
         let root = Root::new("root");
-        let bundle = root.bundle();
-        let trust = TrustContext { bundle: &bundle, crls: None, at: now() };
+        let chains = ChainVerifier { trust: root.bundle(), revocation: None };
+        let trust = TrustContext { chains: &chains, at: now() };
         let leaf = root.issue(&client(1));
         // Left out, the broken leaf would make its issuer the certificate of the server.
         let seen = seen(&[&leaf[..leaf.len() - 1], root.der()], ConnectionOutcome::Responded(200));
@@ -270,9 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_without_a_crl_is_reported_without_keys_of_the_gateway() {
+        let issuer = Root::new("root").certificate().subject_key_identifier.unwrap();
+        let expected = format!("there is no CRL of issuer {issuer}");
+        assert_eq!(reason(&PeerError::NoCrl { issuer }), expected);
+    }
+
+    #[test]
     fn an_alert_before_the_certificate_is_about_the_host_name() {
-        let bundle = Root::new("root").bundle();
-        let trust = TrustContext { bundle: &bundle, crls: None, at: now() };
+        let chains = ChainVerifier { trust: Root::new("root").bundle(), revocation: None };
+        let trust = TrustContext { chains: &chains, at: now() };
         let endpoint = "127.0.0.1:4523".parse().unwrap();
         let code = |alert| {
             let seen = seen(&[], ConnectionOutcome::Alert(alert));

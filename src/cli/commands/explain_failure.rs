@@ -11,6 +11,8 @@ use crate::ca::Home;
 use crate::clock::parse_time;
 use crate::files;
 use crate::keys::PrivateKey;
+use crate::mtls::ChainVerifier;
+use crate::mtls::crl::CrlsInForce;
 use crate::mtls::tls::ClientCredentials;
 use crate::probe::{self, AtFault, ClientClaim, Endpoint, RefusalCause, TrustContext};
 use crate::revocation::RevocationSet;
@@ -54,7 +56,7 @@ impl ExplainFailure {
     pub(crate) fn run(self, session: &Session) -> CommandResult {
         let endpoint: Endpoint = self.endpoint.parse()?;
         let at = self.at.unwrap_or_else(|| session.context.clock.now());
-        let (bundle, crls) = self.trust(&session.home(), at)?;
+        let chains = self.trust(&session.home(), at)?;
         let (chain, key) = (self.chain()?, self.key()?);
         let (mut unproved, mut caller) = (None, None);
         match (chain, key) {
@@ -67,7 +69,7 @@ impl ExplainFailure {
             (None, None) => ClientClaim::Anonymous,
         };
         let seen = probe::observe(&endpoint, caller.as_ref())?;
-        let judge = TrustContext { bundle: &bundle, crls: crls.as_ref(), at };
+        let judge = TrustContext { chains: &chains, at };
         let cause = judge.diagnose(&endpoint, claim, &seen);
         let works = match (&cause, claim) {
             (Some(_), _) => Some(false),
@@ -95,23 +97,21 @@ impl ExplainFailure {
         }
     }
 
-    fn trust(
-        &self,
-        home: &Home,
-        at: OffsetDateTime,
-    ) -> Result<(TrustBundle, Option<RevocationSet>), Failure> {
+    fn trust(&self, home: &Home, at: OffsetDateTime) -> Result<ChainVerifier, Failure> {
         let path = self.ca.clone().unwrap_or_else(|| home.certificate());
         let bundle = TrustBundle::from_pem(&files::read(&path, files::SMALL_FILE)?, at)
             .map_err(|error| Failure::of(&error).about(&path))?;
         let path = match &self.crl {
             Some(path) => path.clone(),
             // A caller's machine has a bundle and, in most cases, no list.
-            None if self.ca.is_some() || !home.crl().exists() => return Ok((bundle, None)),
+            None if self.ca.is_some() || !home.crl().exists() => {
+                return Ok(ChainVerifier { trust: bundle, revocation: None });
+            }
             None => home.crl(),
         };
         let crls = RevocationSet::from_pem(&files::read(&path, files::CRL_FILE)?, &bundle, at)
             .map_err(|error| Failure::of(&error).about(&path))?;
-        Ok((bundle, Some(crls)))
+        Ok(ChainVerifier { trust: bundle, revocation: Some(CrlsInForce::without_grace(crls)) })
     }
 }
 

@@ -27,6 +27,12 @@ pub enum CrlFreshness {
 }
 
 impl CrlsInForce {
+    /// CRLs that are relied on up to their nextUpdate and no longer.
+    #[must_use]
+    pub const fn without_grace(set: RevocationSet) -> Self {
+        Self { set, grace: time::Duration::ZERO }
+    }
+
     /// Freshness at `at` of `crl`, which is one of these.
     #[must_use]
     pub fn freshness(&self, crl: &Crl, at: OffsetDateTime) -> CrlFreshness {

@@ -81,7 +81,7 @@ impl Reach {
         let BackupContents { trust: bundle, trust_domain, .. } = inside;
         // The backup's list may be long past its end, and says nothing about what came after it. Whoever
         // lies here can keep a backup from being put back, or say as little as a gateway that is down.
-        let trust = GatewayTrust { bundle, crls: None, trust_domain, at: session.context.clock.now() };
+        let trust = GatewayTrust::new(bundle, None, trust_domain, session.context.clock.now());
         let calling = CallContext::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
         let progress = progress::gateways(gateways.len(), session.format());
         let answers = gateway_client::query_status(&gateways, &calling, || progress.inc(1))

@@ -192,7 +192,7 @@ impl Row {
                 return Ok(Self { address, standing: Standing::Unknown, told: None, problems });
             }
         };
-        let (at, number) = (newest.trust.at, newest.number);
+        let (at, number) = (newest.trust.at(), newest.number);
         let mut problems = Vec::new();
         let crl = answered.crl(&newest.list.issuer).ok().cloned();
         let standing = match newest.list.is_enforced_by(&answered.report.crl) {
@@ -221,7 +221,7 @@ impl Row {
         let reported = answered.report;
         let trust = Trusted {
             fingerprint: reported.trust.fingerprint,
-            is_home: reported.trust.fingerprint == newest.trust.bundle.fingerprint(),
+            is_home: reported.trust.fingerprint == newest.trust.bundle().fingerprint(),
         };
         if !trust.is_home {
             let message = "it trusts another bundle than cluster.crt of this home".to_owned();

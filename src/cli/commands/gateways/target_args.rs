@@ -216,8 +216,7 @@ impl Newest {
         let list = CrlToPush::new(&crl, der);
         let crls =
             RevocationSet::newest_of(&[Arc::new(crl)], &bundle).map_err(|error| Failure::of(&error))?;
-        let trust =
-            GatewayTrust { bundle, crls: Some(crls), trust_domain: cluster.trust_domain().clone(), at };
+        let trust = GatewayTrust::new(bundle, Some(crls), cluster.trust_domain().clone(), at);
         let number = cluster.inventory().active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default();
         Ok(Self { list, cluster, number, trust })
     }
