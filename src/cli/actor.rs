@@ -1,12 +1,14 @@
-//! Who is typing, for the audit chain: the account and the machine, as the system knows them.
+//! Operator recorded in the audit chain: local account and host name.
 
 use rustix::process::getuid;
 use rustix::system::uname;
 
 use crate::audit::Actor;
 
-/// `NAME(UID)@HOST` of this process. The name is for people; the number is what counts, since the
-/// environment, which anybody can set, is not asked.
+/// `NAME(UID)@HOST` of this process.
+///
+/// The UID comes from the kernel and the name from the account file. Environment variables are not used:
+/// any user can set them.
 pub(crate) fn current() -> Actor {
     let uid = getuid().as_raw();
     let host = uname().nodename().to_string_lossy().into_owned();
@@ -16,7 +18,7 @@ pub(crate) fn current() -> Actor {
     text.parse().unwrap_or_else(|_| Actor::unknown())
 }
 
-/// The name in the local account file; accounts from elsewhere have their number only.
+/// Account name from `/etc/passwd`; `None` for accounts of a directory service.
 fn account_name(uid: u32) -> Option<String> {
     let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
     accounts.lines().find_map(|line| {

@@ -1,4 +1,4 @@
-//! What people name certificates and keys by, read from arguments and files.
+//! Certificates, keys and CSRs that arguments refer to, parsed from text and files.
 
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::x509::{Certificate, Csr, pem, public_key_algorithm};
 
 use crate::terminal::report::Failure;
 
-/// A file of at most `limit` bytes, or as much from standard input for `-`.
+/// Reads at most `limit` bytes from a file, or from standard input for `-`.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
         return Ok(files::read(path, limit)?);
@@ -29,14 +29,14 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Err(files::FileError::TooLarge { path: path.to_owned(), limit }.into())
 }
 
-/// A serial number, `ROLE/NAME`, or the file of a certificate.
+/// Parses a serial number, `ROLE/NAME`, or the path of a certificate file.
 pub(crate) fn target(text: &str) -> Result<Target, Failure> {
     match text.parse() {
         Ok(target) => Ok(target),
         Err(_) if Path::new(text).is_file() => {
             let certificate = certificates(Path::new(text))?.into_iter().next();
             let none = || {
-                Failure::new(Code::refused("ca.nothing_to_verify"), format!("{text} holds no certificate"))
+                Failure::new(Code::refused("ca.nothing_to_verify"), format!("{text} contains no certificate"))
             };
             Ok(Target::Certificate(Box::new(certificate.ok_or_else(none)?)))
         }
@@ -47,7 +47,7 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
                 false => Failure::new(
                     Code::usage("usage.target"),
                     format!(
-                        "`{}` is neither a serial number, nor ROLE/NAME, nor a file that is there",
+                        "`{}` is not a serial number, ROLE/NAME or an existing file",
                         text.escape_debug()
                     ),
                 ),
@@ -58,27 +58,28 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
     }
 }
 
-/// The certificates in a file.
+/// Reads the certificates in a file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     pem::certificates(&read(path, files::CRL_FILE)?).map_err(|error| Failure::of(&error).about(path))
 }
 
-/// A certification request (PKCS#10), PEM or DER.
+/// Reads a CSR (PKCS#10), PEM or DER.
 pub(crate) fn certification_request(path: &Path) -> Result<Csr, Failure> {
     let bytes = read(path, files::SMALL_FILE)?;
     Csr::from_bytes(&bytes).map_err(|error| Failure::of(&error).about(path))
 }
 
-/// The SubjectPublicKeyInfo (DER) of the key that a file is about: a public key, a certificate, a
-/// request, or, when one has turned up where it should not be, a private key.
+/// SubjectPublicKeyInfo (DER) of the key in a file: a public key, certificate, CSR or private key.
+///
+/// Private keys are accepted because a leaked key file is a reason to revoke.
 pub(crate) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = Secret::new(read(path, files::SMALL_FILE)?);
     let no_key = || {
         Failure::new(
             Code::usage("input.public_key"),
-            format!("{} holds no public key that is known", path.display()),
+            format!("{} contains no supported public key", path.display()),
         )
-        .with_hint("give a public key, a certificate, a request or a private key, in PEM")
+        .with_hint("give a public key, certificate, CSR or private key, in PEM")
     };
     let blocks = pem::blocks(bytes.expose()).map_err(|error| Failure::of(&error).about(path))?;
     let [block] = blocks.as_slice() else { return Err(no_key()) };

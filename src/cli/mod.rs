@@ -1,9 +1,9 @@
-//! The command line of `cluster-ca`: its commands, and what they share.
+//! Command line of `cluster-ca`: commands and their shared options.
 
 mod actor;
 mod commands;
-mod custody;
 mod input;
+mod key_protection;
 mod password;
 mod program;
 mod secrets;

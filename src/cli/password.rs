@@ -1,4 +1,4 @@
-//! Where the password of a key store or a backup comes from: a file, a file descriptor, or the person at the terminal.
+//! Password of a key store or backup, read from a file, a file descriptor or the terminal.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use super::secrets::{self, SecretError};
 use crate::terminal::report::Failure;
 
-/// Where the password of a key store or a backup comes from, unless it is asked for.
+/// Source of the password of a key store or backup; without an option, the terminal.
 #[derive(Debug, Args)]
 pub(crate) struct PasswordSource {
     /// Read the password from the first line of this file (0600)
@@ -23,17 +23,17 @@ pub(crate) struct PasswordSource {
 }
 
 impl PasswordSource {
-    /// Whether anything was said of a password.
+    /// True if a password option is given.
     pub(crate) fn is_given(&self) -> bool {
         self.password_file.is_some() || self.password_fd.is_some()
     }
 
-    /// The password of something that has one: from the file or descriptor, or asked for.
+    /// Reads an existing password from the file or descriptor, or prompts for it.
     pub(crate) fn enter(&self, what: &str) -> Result<Secret, Failure> {
         self.read(what, secrets::ask)
     }
 
-    /// A new password: from the file or descriptor, or asked for twice.
+    /// Reads a new password from the file or descriptor, or prompts for it twice.
     pub(crate) fn choose(&self, what: &str) -> Result<Secret, Failure> {
         self.read(what, secrets::ask_twice)
     }
@@ -46,8 +46,8 @@ impl PasswordSource {
         };
         secret.map_err(|error| match error {
             SecretError::File(error) => error.into(),
-            SecretError::Nobody => {
-                let message = format!("{what} needs a password, and there is nobody to ask for one");
+            SecretError::NoTerminal => {
+                let message = format!("{what} needs a password, and there is no terminal to prompt on");
                 Failure::new(Code::usage("usage.password"), message)
                     .with_hint("give it with --password-file FILE or --password-fd FD")
             }

@@ -1,7 +1,7 @@
-//! The command tree of `cluster-ca`, one line a command, and how a run goes.
+//! Command tree of `cluster-ca`, and entry points of the program.
 //!
 //! A command is a struct with its arguments and a `run` that returns a value; `terminal::report` prints it.
-//! Nothing below this module knows of arguments, terminals or exit codes.
+//! The library itself knows nothing of arguments, terminals or exit codes.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
     initialize, inspect, key, kms, list, profiles, renew, revoke,
 };
-use crate::cli::session::{Global, Session};
+use crate::cli::session::{CommandSession, Global};
 use crate::clock::{Clock, SystemEntropy};
 use crate::distribute::DELIVERY_LIST_FILE;
 use crate::gateway_client::GATEWAY_LIST_FILE;
@@ -26,10 +26,10 @@ use crate::terminal::man::Man;
 use crate::terminal::report::{self, CommandResult};
 use crate::terminal::usage;
 
-/// A private certificate authority for the machines of one cluster.
+/// Private certificate authority for the machines of one cluster.
 ///
-/// Make the cluster's root once, issue a certificate to every control service, node and API user,
-/// carry the files to them by ssh, and let cluster-gateway check who calls.
+/// Create the root once, issue a certificate to every control service, node agent and API user,
+/// copy the files by ssh, and let cluster-gateway authenticate clients.
 #[derive(Debug, Parser)]
 #[command(
     name = "cluster-ca",
@@ -56,7 +56,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a new cluster: root certificate, key, empty revocation list and inventory
+    /// Create a new cluster: root certificate, key, empty CRL and inventory
     Initialize(initialize::Initialize),
 
     /// Issue a certificate for a control service
@@ -71,77 +71,77 @@ enum Command {
     #[command(visible_alias = "create-api-certificate")]
     CreateApiUser(create::CreateApiUser),
 
-    /// Copy certificate, key, trust bundle and revocation list to a machine, by ssh
+    /// Copy certificate, key, trust bundle and CRL to a machine, by ssh
     Distribute(distribute::Distribute),
 
-    /// Make one file to hand over: a tar, or PKCS#12 for browsers and Java
+    /// Create one file to hand over: a tar, or PKCS#12 for browsers and Java
     Bundle(bundle::Bundle),
 
     /// List the certificates of this cluster
-    List(list::List),
+    List(list::ListCertificates),
 
-    /// Show all that is known of one certificate
-    Show(list::Show),
+    /// Show one certificate with its history
+    Show(list::ShowCertificate),
 
-    /// Renew certificates for the keys they have
+    /// Renew certificates and keep their keys
     Renew(renew::Renew),
 
-    /// Renew certificates for new keys
+    /// Renew certificates with new keys
     Rekey(renew::Rekey),
 
-    /// Revoke certificates and rewrite the revocation list
+    /// Revoke certificates permanently and sign a new CRL
     Revoke(revoke::Revoke),
 
-    /// Revoke a certificate for the time being
+    /// Suspend a certificate (CRL reason certificateHold)
     Hold(revoke::Hold),
 
-    /// Let a certificate that is on hold hold again
+    /// Lift the hold on a certificate
     Release(revoke::Hold),
 
-    /// The revocation list
+    /// Show, publish, push or verify the CRL
     #[command(subcommand)]
-    Crl(crl::Crl),
+    Crl(crl::CrlCommand),
 
-    /// How every gateway is: the list that it enforces, what it trusts and serves
+    /// Show gateway status: CRL in force, trust anchors, certificate
     Gateways(gateways::Gateways),
 
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
-    Verify(inspect::Verify),
+    Verify(inspect::VerifyCertificate),
 
-    /// Say what is in certificate, request, revocation list and key files
+    /// Show the contents of certificate, CSR, CRL and key files
     Inspect(inspect::Inspect),
 
-    /// Look over the whole home, and repair what is safe to repair
+    /// Check the whole home, and repair it without losing data
     Doctor(doctor::Doctor),
 
-    /// Say what breaks first, and when; exit code 1 when something does
-    Forecast(forecast::Forecast),
+    /// Report upcoming expirations; exits 1 if any fall within the window
+    Forecast(forecast::ShowForecast),
 
-    /// Say in one line why a connection is refused, and what to do about it
+    /// Explain in one line why a connection is refused, with the remedy
     ExplainFailure(explain_failure::ExplainFailure),
 
-    /// Put the whole home into one file that a password opens, while others work; or check such a file
+    /// Create an encrypted online backup of the CA, or verify one
     Backup(backup::Backup),
 
-    /// Put a backup back, without forgetting a revocation
+    /// Restore a backup without losing revocations
     Restore(backup::Restore),
 
-    /// What protects the root's private key, or another one
+    /// Show or change the protection of a private key
     #[command(subcommand)]
     Key(key::Key),
 
-    /// The key management service that wraps private keys: Vault, OpenBao, or a server that speaks KMIP
+    /// Configure the key management service that wraps private keys: Vault, OpenBao or KMIP
     Kms(kms::Kms),
 
-    /// The CA that the certificates of key management services must come from
+    /// Configure the CA that is trusted for KMS server certificates
     #[command(subcommand)]
     CaCert(ca_cert::CaCert),
 
-    /// The profiles that decide what is issued
+    /// List, show or check certificate profiles
     #[command(subcommand)]
     Profiles(profiles::Profiles),
 
-    /// The record of everything that was done to the cluster
+    /// List or verify the audit log of the cluster
     #[command(subcommand)]
     Audit(audit::Audit),
 
@@ -163,17 +163,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
         Ok(cli) => cli,
         Err(error) => return usage::refuse("cluster-ca", &arguments, &error),
     };
-    let session = Session::new(cli.global, context);
+    let session = CommandSession::new(cli.global, context);
     report::finish(session.format(), cli.command.run(&session))
 }
 
-/// The command tree, for parsing, completions and the manual page.
+/// The command tree, for parsing, completions and manual pages.
 fn command() -> clap::Command {
     Cli::command()
 }
 
 impl Command {
-    fn run(self, session: &Session) -> CommandResult {
+    fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Initialize(command) => command.run(session),
             Self::CreateControl(command) => command.run(session),

@@ -1,5 +1,6 @@
-//! Secrets as people supply them: in a private file, through a file descriptor, on the terminal. Never
-//! in the arguments, which every process may read.
+//! Secrets supplied by the user: in a private file, through a file descriptor, or at a prompt.
+//!
+//! Never in arguments, which every local process can read.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -8,40 +9,40 @@ use std::path::Path;
 use crate::files::{self, FileError};
 use crate::secret::Secret;
 
-/// More than this is no secret that anybody types.
+/// Longest secret that is read, in bytes.
 const LONGEST: usize = 4096;
 
-/// Why a secret could not be had.
+/// Failure to read a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    /// There is nothing in its first line.
+    /// The first line is empty.
     #[error("the first line of {from} is empty")]
     Empty {
-        /// Where it should have come from.
+        /// The source that was read.
         from: String,
     },
-    /// The file could not be read, or others can read it too.
+    /// The file cannot be read, or other users can read it.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Nobody sits at a terminal.
-    #[error("there is nobody to ask")]
-    Nobody,
-    /// It could not be read.
+    /// Standard input is not a terminal.
+    #[error("there is no terminal to prompt on")]
+    NoTerminal,
+    /// The source could not be read.
     #[error("cannot read {from}")]
     Unreadable {
-        /// Where it should have come from.
+        /// The source that was read.
         from: String,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
-/// The first line of a file that its owner alone may read.
+/// Reads the first line of a file that only its owner can read.
 pub(crate) fn from_file(path: &Path) -> Result<Secret, SecretError> {
     first_line(&files::read_private(path)?, || path.display().to_string())
 }
 
-/// The first line of what comes through an open file descriptor.
+/// Reads the first line from an open file descriptor.
 pub(crate) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
     let from = || format!("file descriptor {descriptor}");
     // One allocation: no copies stay behind in a growing buffer.
@@ -53,22 +54,22 @@ pub(crate) fn from_descriptor(descriptor: u32) -> Result<Secret, SecretError> {
     first_line(&Secret::new(bytes), from)
 }
 
-/// Asks on the terminal.
+/// Prompts on the terminal.
 pub(crate) fn ask(prompt: &str) -> Result<Secret, SecretError> {
     if !io::stdin().is_terminal() {
-        return Err(SecretError::Nobody);
+        return Err(SecretError::NoTerminal);
     }
     let unreadable = |source| SecretError::Unreadable { from: "the terminal".to_owned(), source };
     rpassword::prompt_password(prompt).map(|text| Secret::new(text.into_bytes())).map_err(unreadable)
 }
 
-/// Asks on the terminal for a new secret, twice.
+/// Prompts twice on the terminal for a new secret.
 pub(crate) fn ask_twice(prompt: &str) -> Result<Secret, SecretError> {
     let first = ask(prompt)?;
-    if ask("The same again: ")?.expose() == first.expose() {
+    if ask("Repeat it: ")?.expose() == first.expose() {
         return Ok(first);
     }
-    let source = io::Error::new(io::ErrorKind::InvalidInput, "the two are not the same");
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "the two entries differ");
     Err(SecretError::Unreadable { from: "the terminal".to_owned(), source })
 }
 

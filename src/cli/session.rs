@@ -1,4 +1,4 @@
-//! Global options, and the session that every command runs in.
+//! Global options, and the session of a command.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Global {
     #[arg(long, short, global = true, conflicts_with = "json")]
     quiet: bool,
 
-    /// Say more, on stderr: what is opened, and how long it takes
+    /// Print details on stderr: files opened and time taken
     #[arg(long, short, global = true)]
     verbose: bool,
 
@@ -54,7 +54,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// The form that results and errors are printed in.
+    /// Output format of results and errors.
     pub(crate) fn format(&self) -> Format {
         match (self.json, self.quiet) {
             (true, _) => Format::Json,
@@ -64,14 +64,14 @@ impl Global {
     }
 }
 
-/// What every command is given.
-pub(crate) struct Session {
+/// Options and context of one run of a command.
+pub(crate) struct CommandSession {
     global: Global,
     pub(crate) context: Context,
 }
 
-impl Session {
-    /// A session for one command; the home is made absolute, so that a result names its files wherever it is read.
+impl CommandSession {
+    /// Creates a session. The home becomes absolute, so that paths in results are valid in any directory.
     pub(crate) fn new(mut global: Global, context: Context) -> Self {
         let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
         global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
@@ -80,7 +80,7 @@ impl Session {
         Self { context: Context { unlock: Arc::new(keyring), ..context }, global }
     }
 
-    /// The form that results and errors are printed in.
+    /// Output format of results and errors.
     pub(crate) fn format(&self) -> Format {
         self.global.format()
     }
@@ -100,7 +100,7 @@ impl Session {
         })
     }
 
-    /// The context as of `at` instead of now, where a time was given.
+    /// The context with the clock set to `at`, if given.
     pub(crate) fn context_at(&self, at: Option<OffsetDateTime>) -> Context {
         match at {
             Some(at) => {
@@ -111,22 +111,22 @@ impl Session {
         }
     }
 
-    /// Something worth knowing that is neither result nor error.
+    /// Prints a note on stderr, unless `--quiet` is given.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.global.quiet {
             stderr::line(format_args!("note: {text}"));
         }
     }
 
-    /// Something that only `--verbose` shows.
+    /// Prints a detail on stderr if `--verbose` is given.
     pub(crate) fn detail(&self, text: impl std::fmt::Display) {
         if self.global.verbose {
             stderr::line(text);
         }
     }
 
-    /// Tells which cluster is open, what an earlier run had left half done in it, and what became of that.
-    pub(crate) fn tell_opened(&self, authority: &Authority) {
+    /// Reports the opened cluster, and the recovery of changes that an earlier run left incomplete.
+    pub(crate) fn report_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
         self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
         for found in authority.recovered() {

@@ -1,4 +1,4 @@
-//! What opens a protected key, as the person at the command line supplies it.
+//! Passphrases, PINs and service credentials supplied on the command line.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use super::secrets::{self, SecretError};
 use crate::terminal::report::Failure;
 
-/// Where the passphrase of a key comes from, unless it is asked for.
+/// Source of a key's passphrase; without an option, the terminal.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PassphraseSource {
     /// Read the passphrase of the key from the first line of this file (0600)
@@ -26,7 +26,7 @@ pub(crate) struct PassphraseSource {
     passphrase_fd: Option<u32>,
 }
 
-/// Where a new passphrase comes from, where the old one is needed too.
+/// Source of the new passphrase of `key change-passphrase`.
 #[derive(Debug, Args)]
 pub(crate) struct NewPassphraseSource {
     /// Read the new passphrase from the first line of this file (0600)
@@ -39,7 +39,7 @@ pub(crate) struct NewPassphraseSource {
 }
 
 impl PassphraseSource {
-    /// The passphrase from the file or descriptor; none when neither was given.
+    /// Reads the passphrase from the file or descriptor; `None` if neither is given.
     fn read(&self) -> Result<Option<Secret>, SecretError> {
         match (&self.passphrase_file, self.passphrase_fd) {
             (Some(file), _) => secrets::from_file(file).map(Some),
@@ -48,12 +48,12 @@ impl PassphraseSource {
         }
     }
 
-    /// The passphrase of the key in `path` from the file or descriptor; none when neither was given.
+    /// Reads the passphrase of the key in `path` from the file or descriptor; `None` if neither is given.
     pub(crate) fn given(&self, path: &Path) -> Result<Option<Secret>, KeyError> {
         self.read().map_err(|error| passphrase_error(path, error))
     }
 
-    /// A passphrase to protect a key with: from the file or descriptor, or asked for twice.
+    /// Reads a new passphrase from the file or descriptor, or prompts for it twice.
     pub(crate) fn choose(&self, path: &Path) -> Result<Secret, Failure> {
         self.choose_with(path, "--passphrase-file FILE or --passphrase-fd FD")
     }
@@ -63,9 +63,9 @@ impl PassphraseSource {
             return Ok(passphrase);
         }
         secrets::ask_twice(&format!("New passphrase of {}: ", path.display())).map_err(|error| match error {
-            SecretError::Nobody => Failure::new(
+            SecretError::NoTerminal => Failure::new(
                 Code::usage("key.passphrase_needed"),
-                format!("{} is to have a new passphrase, and none was given", path.display()),
+                format!("no new passphrase was given for {}", path.display()),
             )
             .with_hint(format!("give {options}, or run the command on a terminal")),
             error => passphrase_error(path, error).into(),
@@ -74,7 +74,7 @@ impl PassphraseSource {
 }
 
 impl NewPassphraseSource {
-    /// The new passphrase: from the file or descriptor, or asked for twice.
+    /// Reads the new passphrase from the file or descriptor, or prompts for it twice.
     pub(crate) fn choose(self, path: &Path) -> Result<Secret, Failure> {
         let Self { new_passphrase_file: passphrase_file, new_passphrase_fd: passphrase_fd } = self;
         PassphraseSource { passphrase_file, passphrase_fd }
@@ -82,10 +82,10 @@ impl NewPassphraseSource {
     }
 }
 
-/// The environment variable that supplies the PIN of a token where no file does.
+/// Environment variable with the token PIN, used without `--pin-file`.
 const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
 
-/// Where the PIN of a PKCS#11 token comes from, unless it is kept or asked for.
+/// Source of the PIN of a PKCS#11 token; without one, the stored PIN or the terminal.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PinSource {
     /// Read the PIN of the token that holds the root's key from the first line of this file (0600)
@@ -94,7 +94,7 @@ pub(crate) struct PinSource {
 }
 
 impl PinSource {
-    /// The PIN from the file or the environment; none when neither has one.
+    /// Reads the PIN from the file or the environment; `None` if neither has one.
     fn given(&self) -> Result<Option<Secret>, SecretError> {
         let given = std::env::var_os(PIN_VARIABLE).filter(|text| !text.is_empty());
         match &self.pin_file {
@@ -104,7 +104,7 @@ impl PinSource {
     }
 }
 
-/// A secret that is kept nowhere: from the environment, or asked for; none when nobody is there.
+/// Reads a secret that is not stored from the environment, or prompts for it.
 ///
 /// # Errors
 /// [`KmsError::CredentialMissing`].
@@ -120,16 +120,16 @@ pub(crate) fn credential(missing: &MissingSecret) -> Result<Option<Credential>, 
     }
 }
 
-/// Opens keys for one run of the program.
+/// Passphrase and PIN of one run of the program.
 #[derive(Debug)]
 pub(crate) struct Keyring {
     source: PassphraseSource,
-    /// What was read from the source: a descriptor can be read only once.
+    /// The passphrase that was read: a descriptor can be read only once.
     given: Mutex<Option<Secret>>,
     pin_source: PinSource,
-    /// The PIN, once it was supplied: nobody is asked twice, and it is not tried in two forms.
+    /// The PIN that was read. Tokens lock after a few wrong PINs, so only one PIN is tried.
     pin: Mutex<Option<Secret>>,
-    /// Where the key management services are configured.
+    /// Path of `kms.json`.
     kms: PathBuf,
 }
 
@@ -184,23 +184,23 @@ impl PinProvider for Keyring {
     }
 }
 
-/// The words of the token that it is about.
+/// The same failure, as an error of the token.
 fn pin_error(token: &str, error: SecretError) -> Pkcs11Error {
     match error {
         SecretError::Empty { from } | SecretError::Unreadable { from, .. } => {
             Pkcs11Error::PinUnreadable { from }
         }
         SecretError::File(error) => error.into(),
-        SecretError::Nobody => Pkcs11Error::PinNeeded { token: token.to_owned() },
+        SecretError::NoTerminal => Pkcs11Error::PinNeeded { token: token.to_owned() },
     }
 }
 
-/// The words of the key that it is about.
+/// The same failure, as an error of the key.
 fn passphrase_error(path: &Path, error: SecretError) -> KeyError {
     match error {
         SecretError::Empty { from } => KeyError::PassphraseEmpty { from },
         SecretError::File(error) => error.into(),
-        SecretError::Nobody => KeyError::PassphraseNeeded { path: path.to_owned() },
+        SecretError::NoTerminal => KeyError::PassphraseNeeded { path: path.to_owned() },
         SecretError::Unreadable { from, source } => KeyError::PassphraseUnreadable { from, source },
     }
 }

@@ -12,7 +12,7 @@ pub trait Coded: std::error::Error {
     /// The code with its class.
     fn coded(&self) -> Code;
 
-    /// The code's name, such as `ca.already_revoked`.
+    /// Name of the code, such as `ca.already_revoked`.
     fn code(&self) -> &'static str {
         self.coded().name()
     }

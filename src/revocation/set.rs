@@ -237,7 +237,7 @@ impl RevocationStatus {
         }
     }
 
-    /// The code of it, with its class.
+    /// Error code and class of the status.
     #[must_use]
     pub fn coded(&self) -> Code {
         match self {
@@ -248,7 +248,7 @@ impl RevocationStatus {
         }
     }
 
-    /// The code's name.
+    /// Name of the error code, such as `revocation.revoked`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.coded().name()

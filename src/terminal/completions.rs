@@ -1,4 +1,4 @@
-//! `completions`: scripts that have a shell complete commands and options.
+//! `completions`: completion scripts for shells.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -14,13 +14,13 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// Makes the script of `program`.
+    /// Generates the script of `program`.
     pub(crate) fn run(self, program: clap::Command) -> CommandResult {
         Ok(Box::new(Generated(completion_script(self.shell, program))))
     }
 }
 
-/// The script that has a shell complete the commands and options of `program`.
+/// Generates the completion script of `program`.
 #[must_use]
 pub fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
     let name = program.get_name().to_owned();

@@ -1,4 +1,4 @@
-//! Manual pages of YAML files (section 5), made from the tables that their readers use.
+//! Manual pages of YAML files (section 5), generated from the schemas that their parsers use.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 

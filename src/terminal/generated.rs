@@ -1,10 +1,10 @@
-//! Output made from the command tree, so that it cannot disagree with it.
+//! Output generated from the command tree or compiled-in text.
 
 use std::fmt;
 
-use crate::terminal::report::Outcome;
+use crate::terminal::report::CommandOutcome;
 
-/// Bytes made from the command tree.
+/// Output that even `--quiet` prints.
 pub(crate) struct Generated(pub(crate) Vec<u8>);
 
 impl fmt::Display for Generated {
@@ -13,7 +13,7 @@ impl fmt::Display for Generated {
     }
 }
 
-impl Outcome for Generated {
+impl CommandOutcome for Generated {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         Ok(serde_json::Value::String(self.to_string()))
     }

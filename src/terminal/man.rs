@@ -11,14 +11,14 @@ use crate::terminal::report::{CommandResult, Failure};
 /// `man`.
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// A command, such as `create-node` or `kms set vault`, or a configuration file, such as `hosts.yaml`;
-    /// by default the page of the program
+    /// A command, such as `create-node` or `kms set vault`, or a configuration file, such as `hosts.yaml`
+    /// [default: the program]
     #[arg(value_name = "COMMAND")]
     page: Vec<String>,
 }
 
 impl Man {
-    /// Makes the page, out of those of `program` and of the `files` that it reads.
+    /// Generates a page of `program` or of one of its `files`.
     pub(crate) fn run(self, program: clap::Command, files: &[&FileSchema]) -> CommandResult {
         let name = program.get_name().to_owned();
         let no_such = || {
@@ -34,7 +34,7 @@ impl Man {
     }
 }
 
-/// The manual page of the file that `words` name, or of a command of `program`.
+/// Manual page of a file in `files`, or of a command of `program`.
 #[must_use]
 pub fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> Option<Vec<u8>> {
     let file =
@@ -42,8 +42,8 @@ pub fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> 
     file.map(|file| file_page(file)).or_else(|| manual_page(program, words))
 }
 
-/// The manual page of the command that `words` lead to below `program`, or of the program itself. None when
-/// there is no such command.
+/// Manual page of the command at the path `words` below `program`, or of the program itself; `None` for an
+/// unknown command.
 #[must_use]
 pub fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
     program.build();
@@ -57,12 +57,12 @@ pub fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u
         _ => ".SH NOTES",
     };
     let mut page = Vec::new();
-    // Into memory: there is no reason to fail.
+    // Writing to memory does not fail.
     clap_mangen::Man::new(command).render(&mut page).ok()?;
     Some(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", &format!("\n{heading}\n")).into_bytes())
 }
 
-/// The command with its own options and what they take; those that every command has are not repeated.
+/// Synopsis of a command with its own options; global options are omitted.
 fn synopsis(command: &clap::Command) -> String {
     let mut words = vec![command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned()];
     let (positional, options): (Vec<_>, Vec<_>) = command

@@ -1,5 +1,5 @@
-//! What both programs show on a terminal, and how they end: results and errors as text or JSON, advice, exit
-//! codes, usage errors, completions, manual pages, progress.
+//! Terminal output of both programs: results and errors as text or JSON, hints, exit codes, usage errors,
+//! completions, manual pages, guides, progress.
 
 pub(crate) mod completions;
 mod file_page;

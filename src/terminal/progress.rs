@@ -1,13 +1,13 @@
-//! How far long work has come, on a terminal.
+//! Progress bars on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::report::Format;
 
-/// Fewer than this are made before anybody has read a bar.
+/// Fewer certificates than this take less than a second.
 const WORTH_A_BAR: usize = 100;
 
-/// A bar for `count` certificates; it draws nothing when stderr is no terminal.
+/// Progress bar for `count` certificates; hidden if stderr is not a terminal.
 pub(crate) fn certificates(count: usize, format: Format) -> ProgressBar {
     if count < WORTH_A_BAR || format != Format::Text {
         return ProgressBar::hidden();
@@ -15,7 +15,7 @@ pub(crate) fn certificates(count: usize, format: Format) -> ProgressBar {
     drawn(count, "{bar:40} {pos}/{len} certificates, {per_sec}, {eta} left")
 }
 
-/// A bar for `count` machines that something is carried to.
+/// Progress bar for `count` deliveries.
 pub(crate) fn deliveries(count: usize, format: Format) -> ProgressBar {
     if count < 2 || format != Format::Text {
         return ProgressBar::hidden();
@@ -23,7 +23,7 @@ pub(crate) fn deliveries(count: usize, format: Format) -> ProgressBar {
     drawn(count, "{bar:40} {pos}/{len} deliveries, {elapsed}")
 }
 
-/// A bar for `count` gateways that are called; even one may take its time.
+/// Progress bar for `count` gateways, shown even for one: a call may take until its timeout.
 pub(crate) fn gateways(count: usize, format: Format) -> ProgressBar {
     if format != Format::Text {
         return ProgressBar::hidden();
@@ -31,7 +31,7 @@ pub(crate) fn gateways(count: usize, format: Format) -> ProgressBar {
     drawn(count, "{bar:40} {pos}/{len} gateways, {elapsed}")
 }
 
-/// indicatif itself draws nothing when stderr is no terminal.
+/// indicatif draws nothing if stderr is not a terminal.
 fn drawn(count: usize, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -1,8 +1,7 @@
-//! What people and programs see: the one place that prints a result or an error, as text or as
-//! JSON, and picks the exit code.
+//! Output of commands: prints a result or an error as text or JSON, and sets the exit code.
 //!
-//! Commands return values; errors state facts. Advice is added here, by the error's stable code, so
-//! that the library never tells anybody which command to type.
+//! Commands return values, and errors state facts. Hints are added here by error code, so that the library
+//! contains no advice about commands.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,29 +15,29 @@ use crate::files;
 
 use crate::terminal::hints::{Audience, hint};
 
-/// What a command gives back: `Display` for people, `Serialize` for programs.
-pub(crate) trait Outcome: fmt::Display {
+/// Result of a command: `Display` for people, JSON for programs.
+pub(crate) trait CommandOutcome: fmt::Display {
     /// The `result` of the JSON envelope.
     fn json(&self) -> Result<serde_json::Value, serde_json::Error>;
 
-    /// The exit code; a check that found something returns 1 and is no error, and yet not `ok`.
+    /// Exit code. A check with findings returns 1: not an error, but `ok` is false.
     fn exit_code(&self) -> u8 {
         0
     }
 
-    /// What went wrong in it, though it is a result: even `--quiet` tells it, on stderr.
+    /// Text that `--quiet` prints on stderr for a nonzero exit code.
     fn complaint(&self) -> Option<String> {
         (self.exit_code() != 0).then(|| self.to_string())
     }
 
-    /// Bytes that are the whole point, so that even `--quiet` writes them: shell completions, a man page.
+    /// Bytes that even `--quiet` prints: shell completions, a man page.
     fn raw(&self) -> Option<&[u8]> {
         None
     }
 }
 
-/// A command's outcome, boxed so that every command has the same type.
-pub(crate) type CommandResult = Result<Box<dyn Outcome>, Failure>;
+/// Result or failure of any command.
+pub(crate) type CommandResult = Result<Box<dyn CommandOutcome>, Failure>;
 
 /// Any value that can be shown and serialized, with exit code 0.
 pub(crate) struct Shown<T>(pub(crate) T);
@@ -49,13 +48,13 @@ impl<T: fmt::Display> fmt::Display for Shown<T> {
     }
 }
 
-impl<T: fmt::Display + Serialize> Outcome for Shown<T> {
+impl<T: fmt::Display + Serialize> CommandOutcome for Shown<T> {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(&self.0)
     }
 }
 
-/// A path as the user would type it: relative where it lies below the current directory.
+/// Formats a path as the user would type it: relative if it is below the current directory.
 pub(crate) fn typed(path: &Path) -> String {
     let here = std::env::current_dir().ok().and_then(|here| files::absolute(&here).ok());
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
@@ -65,78 +64,77 @@ pub(crate) fn typed(path: &Path) -> String {
     }
 }
 
-/// Text that may come from a file's name: what would move the cursor, or begin a line of its own, is
-/// written out.
+/// Escapes control characters, which a file name may contain to forge lines or move the cursor.
 fn printable(text: &str) -> String {
     let written_out = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(written_out).collect::<String>()
 }
 
-/// How results are to be printed.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs: one object, `{"ok": …}`.
+    /// One JSON object, `{"ok": …}`.
     Json,
-    /// Nothing but errors.
+    /// Errors only.
     Quiet,
 }
 
-/// An error on its way to the user: its code, its words, its causes.
+/// Error as reported to the user: code, message, causes and hint.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     code: Code,
     message: String,
     causes: Vec<String>,
-    /// Advice that needs facts of the case; the table of [`hint`] gives the rest.
+    /// Hint for this case; without one, the table of [`hint`] applies.
     hint: Option<String>,
 }
 
 impl Failure {
-    /// An error that only the command line knows of.
+    /// An error of the command line.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), causes: Vec::new(), hint: None }
     }
 
-    /// An error of the library, with its own code.
+    /// An error of this library, with its code.
     pub(crate) fn of(error: &dyn Coded) -> Self {
         Self { code: error.coded(), message: error.to_string(), causes: causes(error), hint: None }
     }
 
-    /// An error of another library, under a code that the command line gives it.
+    /// An error without a code, such as an I/O error.
     pub(crate) fn caused(code: Code, error: &dyn std::error::Error) -> Self {
         Self { code, message: error.to_string(), causes: causes(error), hint: None }
     }
 
-    /// With advice for this very case.
+    /// Sets the hint for this case.
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// With the file that it is about.
+    /// Prefixes the message with a file.
     #[must_use]
     pub(crate) fn about(self, file: &Path) -> Self {
         self.at(file.display())
     }
 
-    /// With the place that it is about.
+    /// Prefixes the message with a place.
     #[must_use]
     pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
-    /// With what else is wrong.
+    /// Sets the causes.
     #[must_use]
     pub(crate) fn with_causes(mut self, causes: Vec<String>) -> Self {
         self.causes = causes;
         self
     }
 
-    /// With how to choose another place, where something is in the way.
+    /// Hints at the option for another output, if a file is in the way.
     #[must_use]
     pub(crate) fn or_elsewhere(self, option: &str) -> Self {
         if self.code.name() != "file.exists" {
@@ -147,7 +145,7 @@ impl Failure {
         ))
     }
 
-    /// With how to mean all of several certificates.
+    /// Hints at `--all-generations`, if several certificates match.
     #[must_use]
     pub(crate) fn or_all_generations(self) -> Self {
         if self.code.name() != "ca.ambiguous" {
@@ -162,7 +160,7 @@ impl Failure {
         self.hint.as_deref().or_else(|| hint(Audience::Ca, self.code.name()))
     }
 
-    /// Exit codes as the README's table has them.
+    /// Exit code of the class of the error.
     pub(crate) fn exit_code(&self) -> u8 {
         self.code.class().exit_code()
     }
@@ -202,14 +200,14 @@ impl<'a> From<&'a Failure> for ErrorBody<'a> {
     }
 }
 
-/// As one of several things that a command came to.
+/// JSON of a failure within a result.
 impl Serialize for Failure {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         ErrorBody::from(self).serialize(serializer)
     }
 }
 
-/// In one line, or one and its causes: without advice.
+/// Message, code and causes, without hint.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} [{}]", self.message, self.code)?;
@@ -217,7 +215,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Prints what a command came to and says with which code to exit.
+/// Prints the result of a command, and returns the exit code.
 pub(crate) fn finish(format: Format, result: CommandResult) -> ExitCode {
     match result.and_then(|outcome| print(format, outcome.as_ref())) {
         Ok(code) => ExitCode::from(code),
@@ -228,7 +226,7 @@ pub(crate) fn finish(format: Format, result: CommandResult) -> ExitCode {
     }
 }
 
-fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
+fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
     let written = match (outcome.raw(), format) {
         (_, Format::Json) => {
@@ -241,7 +239,7 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
         }
         (Some(bytes), _) => stdout.write_all(bytes),
         (None, Format::Quiet) => {
-            // Nobody is left to tell when this fails.
+            // A failing write to stderr cannot be reported.
             let _ = io::stderr().write_all(outcome.complaint().unwrap_or_default().as_bytes());
             Ok(())
         }
@@ -249,14 +247,14 @@ fn print(format: Format, outcome: &dyn Outcome) -> Result<u8, Failure> {
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),
-        // Whoever read our output has seen enough.
+        // A reader that closed the pipe, such as `head`, needs no more.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome.exit_code()),
         Err(error) => Err(Failure::caused(Code::environment("file.stdout"), &error)),
     }
 }
 
 fn print_failure(format: Format, failure: &Failure) {
-    // Nobody is left to tell when these fail.
+    // A failing write of the failure itself cannot be reported.
     if format == Format::Json {
         let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
         if let Ok(text) = serde_json::to_string(&envelope) {
@@ -264,7 +262,7 @@ fn print_failure(format: Format, failure: &Failure) {
         }
         return;
     }
-    // What a message is made of may have lines of its own.
+    // A message may contain several lines.
     let lines: Vec<String> = failure.message.lines().map(printable).collect();
     let mut text = format!("error: {} [{}]\n", lines.join("\n"), failure.code);
     for cause in &failure.causes {

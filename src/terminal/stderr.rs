@@ -1,4 +1,4 @@
-//! Standard error, written to without a panic.
+//! Standard error, written without panics.
 //!
 //! `eprintln!` panics when a write fails, so that a full log disk would end a program with exit code 101.
 
@@ -10,7 +10,7 @@ pub fn line(text: impl Display) {
     let _ = Stderr.write_all(format!("{text}\n").as_bytes());
 }
 
-/// Standard error as a writer whose writes never fail: what cannot be written is dropped.
+/// Writer to standard error that never fails: bytes that cannot be written are dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stderr;
 

@@ -1,4 +1,4 @@
-//! Arguments that make no sense, in one form for both programs.
+//! Usage errors of both programs.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -6,19 +6,19 @@ use std::process::ExitCode;
 use crate::error::Code;
 use crate::terminal::report::{self, Failure, Format};
 
-/// Arguments that make no sense: clap's own words for people, the envelope for programs.
+/// Reports a usage error: as clap's text, or as a JSON envelope with `--json`.
 pub(crate) fn refuse(program: &str, arguments: &[OsString], error: &clap::Error) -> ExitCode {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
         let failure = Failure::new(Code::usage("usage.arguments"), usage_message(error))
             .with_hint(format!("see {program} --help"));
         return report::finish(Format::Json, Err(failure));
     }
-    // Nobody is left to tell when this fails.
+    // A failing write to stderr cannot be reported.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// What is wrong with the arguments, in one line: without usage and tips.
+/// Message of a usage error in one line, without clap's usage and tips.
 #[must_use]
 pub fn usage_message(error: &clap::Error) -> String {
     let text = error.render().to_string();

@@ -462,6 +462,6 @@ fn what_a_revocation_leaves_as_it_was_is_said() {
     // The reason stays, and that is said; whoever has the key has it for the other one, too.
     let told = home.run(&["revoke", &newest, "--reason", "key-compromise"]);
     assert_eq!(told.exit, Some(0), "{told:?}");
-    assert!(told.stderr.contains("already (unspecified), and that stays so"), "{told:?}");
+    assert!(told.stderr.contains("(unspecified); date and reason stay unchanged"), "{told:?}");
     assert!(told.stderr.contains(&older) && told.stderr.contains("--public-key"), "{told:?}");
 }

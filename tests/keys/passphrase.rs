@@ -212,11 +212,11 @@ fn a_terminal_prompts_for_a_passphrase_and_twice_for_a_new_one() {
     let home = Home::initialized();
     let new = "New passphrase of";
     let (done, said) =
-        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("The same again", "something else")]);
-    assert!(!done && said.contains("the two are not the same"), "{said}");
+        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("Repeat it", "something else")]);
+    assert!(!done && said.contains("the two entries differ"), "{said}");
     assert_eq!(home.ok(&["key", "show"])["protection"], "none");
     let (done, said) =
-        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("The same again", PASSPHRASE)]);
+        on_terminal(&home, &["key", "protect"], &[(new, PASSPHRASE), ("Repeat it", PASSPHRASE)]);
     assert!(done, "{said}");
     assert_eq!(home.ok(&["key", "show"])["protection"], "passphrase");
     let asked = "Passphrase of";

@@ -1,4 +1,4 @@
-//! `audit list|verify`: what was done, and proof that nobody rewrote it.
+//! `audit list|verify`: entries of the audit log, and verification of their hash chain.
 
 use std::fmt;
 
@@ -12,30 +12,30 @@ use crate::clock::rfc3339;
 use crate::error::Code;
 use crate::store::StoreError;
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
-/// The commands about the audit chain.
+/// Subcommands of `audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// List what was done: when, by whom, what, to what, and why
-    List(List),
-    /// Check every entry against the one before it, and the inventory against the entries
-    Verify(Verify),
+    /// List the entries: time, actor, action, target and reason
+    List(ListAuditLog),
+    /// Verify the hash chain of the entries, and the inventory against them
+    Verify(VerifyAuditLog),
 }
 
 /// The arguments of `audit list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only what comes after this entry
+pub(crate) struct ListAuditLog {
+    /// Only entries after this number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     after: u64,
 }
 
 /// The arguments of `audit verify`.
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// An end of the chain that was noted earlier, NUMBER:HASH; the chain must still contain it
+pub(crate) struct VerifyAuditLog {
+    /// An earlier head of the chain, NUMBER:HASH; the chain must still contain it
     #[arg(long, value_name = "NUMBER:HASH")]
     head: Option<String>,
 }
@@ -54,7 +54,7 @@ struct Row {
 }
 
 impl Row {
-    /// Whom or what it is about, in the words a person knows: a certificate by its role and name.
+    /// Target of the entry; a certificate by role, name and serial number.
     fn subject(&self) -> String {
         let detail = |key| self.details.get(key).and_then(Value::as_str);
         match (detail("role"), detail("name"), self.target.rsplit_once('/')) {
@@ -98,26 +98,30 @@ impl fmt::Display for Listing {
     }
 }
 
-/// A chain that holds.
+/// Result of `audit verify`.
 #[derive(Serialize)]
-struct Holds {
+struct VerifiedChain {
     entries: u64,
     head: String,
 }
 
-impl fmt::Display for Holds {
+impl fmt::Display for VerifiedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The audit chain holds: {} entries, and the inventory agrees with them", self.entries)?;
         writeln!(
             f,
-            "  head  {}  (note it elsewhere: `audit verify --head` finds a chain that was cut or rewritten)",
+            "The audit chain is intact: {} entries, and the inventory agrees with them",
+            self.entries
+        )?;
+        writeln!(
+            f,
+            "  head  {}  (record it elsewhere: `audit verify --head` detects a truncated or rewritten chain)",
             self.head
         )
     }
 }
 
 impl Audit {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         match self {
             Self::List(list) => {
@@ -130,21 +134,21 @@ impl Audit {
             }
             Self::Verify(verify) => {
                 let head = cluster.inventory().check_against_audit()?;
-                if let Some(noted) = &verify.head {
-                    contains(&cluster, noted)?;
+                if let Some(earlier) = &verify.head {
+                    contains(&cluster, earlier)?;
                 }
                 let text = format!("{}:{}", head.seq, head.hash);
-                Ok(Box::new(Shown(Holds { entries: head.seq, head: text })))
+                Ok(Box::new(Shown(VerifiedChain { entries: head.seq, head: text })))
             }
         }
     }
 }
 
-/// Whether the chain still has the entry that was noted as its end.
-fn contains(cluster: &Cluster, noted: &str) -> Result<(), Failure> {
+/// Checks that the chain still contains an earlier head.
+fn contains(cluster: &Cluster, earlier: &str) -> Result<(), Failure> {
     let unreadable =
         || Failure::new(Code::usage("usage.head"), "--head takes NUMBER:HASH, as `audit verify` prints it");
-    let (seq, hash) = noted.split_once(':').ok_or_else(unreadable)?;
+    let (seq, hash) = earlier.split_once(':').ok_or_else(unreadable)?;
     let seq: u64 = seq.parse().map_err(|_| unreadable())?;
     let entry = cluster.inventory().audit_entry(seq)?;
     if entry.is_some_and(|entry| entry.hash.to_string() == hash) {
@@ -152,7 +156,9 @@ fn contains(cluster: &Cluster, noted: &str) -> Result<(), Failure> {
     }
     Err(Failure::new(
         Code::refused("audit.rewritten"),
-        format!("the chain does not contain entry {seq} as it was noted"),
+        format!("the chain does not contain the recorded entry {seq}"),
     )
-    .with_hint("the inventory was cut, rewritten, or replaced by an older copy since; compare with a backup"))
+    .with_hint(
+        "the inventory was truncated, rewritten, or replaced by an older copy since; compare with a backup",
+    ))
 }

@@ -19,15 +19,15 @@ use crate::x509::pem;
 
 use crate::cli::input;
 use crate::cli::password::PasswordSource;
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
-/// What the file is.
+/// Format of the bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A tar with key, certificate, trust bundle, revocation list and three lines that explain it.
+    /// A tar with key, certificate, trust bundle, CRL and a short README.
     Tar,
-    /// A PKCS#12 key store under a password, for browsers and Java.
+    /// A password-encrypted PKCS#12 key store, for browsers and Java.
     P12,
 }
 
@@ -47,32 +47,32 @@ pub(crate) struct Bundle {
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 
-    /// The file to make [default: such as user-alice.tar, in the current directory]
+    /// File to create [default: such as user-alice.tar, in the current directory]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// What it is to be: tar, or p12 (PKCS#12) for browsers and Java
+    /// Format: tar, or p12 (PKCS#12) for browsers and Java
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "tar", hide_possible_values = true)]
     format: Format,
 
-    /// What the files in it are called [default: control-service, node or user, by role]
+    /// Base name of the files in it [default: control-service, node or user, by role]
     #[arg(long = "as", value_name = "NAME")]
     stem: Option<FileStem>,
 
     #[command(flatten)]
     password: PasswordSource,
 
-    /// Why it is handed over, for the audit log
+    /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// What marks the temporary file of a bundle.
+/// Marker in the name of the temporary file.
 const TAG: &str = "bundle";
 
-/// A file that was made.
+/// Result of `bundle`.
 #[derive(Serialize)]
-struct Made {
+struct BundleReport {
     #[serde(serialize_with = "crate::files::as_text")]
     bundle: PathBuf,
     format: &'static str,
@@ -82,21 +82,21 @@ struct Made {
     has_key: bool,
 }
 
-impl fmt::Display for Made {
+impl fmt::Display for BundleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Bundled {}/{}", self.identity.role, self.identity.name)?;
         writeln!(f, "  bundle       {}  (0600)", typed(&self.bundle))?;
         writeln!(f, "  serial       {}", self.serial_number)?;
         if !self.has_key {
-            writeln!(f, "  key          not in it: it is not kept here")?;
+            writeln!(f, "  key          not included: it is not stored here")?;
         }
         writeln!(f, "  valid until  {}", self.not_after)?;
-        writeln!(f, "\nNext: hand it over on a way that nobody else can read, then delete it here")
+        writeln!(f, "\nNext: hand it over through a confidential channel, then delete it here")
     }
 }
 
 impl Bundle {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         if self.format == Format::Tar && self.password.is_given() {
             return Err(Failure::new(Code::usage("usage.password"), "a tar has no password")
                 .with_hint("a key store has one: --format p12"));
@@ -125,8 +125,8 @@ impl Bundle {
             Format::P12 => self.key_store(&name, &leaf, &trust)?,
         };
         let output = files::absolute(&output)?;
-        let mut registrar = InventoryWriter::open(&home, &session.context)?;
-        // What a run that ended early has left is nobody else's: this one has the home's lock.
+        let mut inventory = InventoryWriter::open(&home, &session.context)?;
+        // A leftover of an aborted run: the home's lock excludes a concurrent writer.
         drop(Staged::adopt(&output, TAG));
         let staged = Staged::create(&output, TAG, Access::Private, contents.expose())?;
         staged.sync()?;
@@ -138,11 +138,11 @@ impl Bundle {
             "with_key": has_key,
         });
         let reason = self.reason.as_deref();
-        // It has its name only once it is recorded that it was made.
-        registrar.note(Action::CertificateBundle, &leaf.record, Outcome::Success, details, reason)?;
+        // The audit entry comes first: no bundle exists under its name without one.
+        inventory.note(Action::CertificateBundle, &leaf.record, Outcome::Success, details, reason)?;
         staged.place(Placement::New)?;
         files::sync_directory(files::parent(&output))?;
-        Ok(Box::new(Shown(Made {
+        Ok(Box::new(Shown(BundleReport {
             bundle: output,
             format: self.format.extension(),
             identity,
@@ -154,7 +154,7 @@ impl Bundle {
 
     fn tar(
         &self,
-        session: &Session,
+        session: &CommandSession,
         name: &str,
         identity: &Identity,
         leaf: &mut ExportedCertificate,
@@ -177,7 +177,7 @@ impl Bundle {
         let Some(key) = &leaf.key_pem else {
             return Err(Failure::new(
                 Code::refused("bundle.no_key"),
-                format!("a key store needs the private key, and that of {} is not kept here", self.target),
+                format!("a key store needs the private key, and that of {} is not stored here", self.target),
             ));
         };
         let password = KeyStorePassword::new(self.password.choose("the key store")?)?;

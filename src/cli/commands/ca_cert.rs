@@ -1,4 +1,4 @@
-//! `ca-cert set|status|download|unset`: whose certificates make an external service believable.
+//! `ca-cert set|status|download|unset`: CA that is trusted for external services.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,44 +12,44 @@ use crate::files;
 use crate::keys::kms::Configuration;
 use crate::x509::{Sha256, pem};
 
-use crate::cli::custody::custody;
-use crate::cli::session::Session;
-use crate::terminal::report::{CommandResult, Failure, Outcome, Shown};
+use crate::cli::key_protection::open_key_protection;
+use crate::cli::session::CommandSession;
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown};
 
-/// The commands about the CA of external services.
+/// Subcommands of `ca-cert`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaCert {
-    /// Believe services whose certificates come from this CA, and no others
-    Set(Set),
-    /// Say which CA is believed
+    /// Trust only this CA for KMS server certificates
+    Set(SetServiceCa),
+    /// Show the CA that is trusted for KMS server certificates
     Status,
     /// Print the CA certificate in PEM
     Download,
-    /// Believe the CAs that the system believes again
+    /// Trust the system's CAs for KMS server certificates again
     Unset,
 }
 
 /// The arguments of `ca-cert set`.
 #[derive(Debug, Args)]
-pub(crate) struct Set {
+pub(crate) struct SetServiceCa {
     /// The CA certificate, or several, in PEM
     file: PathBuf,
 }
 
 impl CaCert {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Set(set) => {
                 let contents = files::read(&set.file, files::SMALL_FILE)?;
                 let pem = String::from_utf8(contents).map_err(|_| {
                     Failure::new(
                         Code::refused("kms.ca_certificate"),
-                        "not a CA certificate to trust services by: it is not PEM",
+                        "the CA certificate for external services is not PEM",
                     )
                 })?;
-                custody(session)?.set_service_ca(Some(pem))?;
+                open_key_protection(session)?.set_service_ca(Some(pem))?;
             }
-            Self::Unset => custody(session)?.set_service_ca(None)?,
+            Self::Unset => open_key_protection(session)?.set_service_ca(None)?,
             Self::Download => {
                 return match load(session)?.ca_certificate {
                     Some(pem) => Ok(Box::new(Pem(pem))),
@@ -61,47 +61,47 @@ impl CaCert {
             }
             Self::Status => {}
         }
-        Ok(Box::new(Shown(Status::of(&load(session)?)?)))
+        Ok(Box::new(Shown(ServiceCaReport::of(&load(session)?)?)))
     }
 }
 
-fn load(session: &Session) -> Result<Configuration, Failure> {
+fn load(session: &CommandSession) -> Result<Configuration, Failure> {
     Ok(Configuration::load(&session.home().kms())?)
 }
 
-/// Which CAs are believed; none: the system's.
+/// Trusted CAs; empty for the system's trust store.
 #[derive(Serialize)]
-struct Status {
-    certificates: Vec<Believed>,
+struct ServiceCaReport {
+    certificates: Vec<TrustedCa>,
 }
 
 #[derive(Serialize)]
-struct Believed {
+struct TrustedCa {
     subject: String,
     not_after: String,
     fingerprint_sha256: Sha256,
 }
 
-impl Status {
+impl ServiceCaReport {
     fn of(configuration: &Configuration) -> Result<Self, Failure> {
         let Some(pem) = &configuration.ca_certificate else { return Ok(Self { certificates: Vec::new() }) };
         let certificates = pem::certificates(pem.as_bytes())?;
-        let believed = certificates.iter().map(|certificate| Believed {
+        let trusted = certificates.iter().map(|certificate| TrustedCa {
             subject: certificate.subject.to_string(),
             not_after: rfc3339(certificate.not_after),
             fingerprint_sha256: certificate.fingerprint(),
         });
-        Ok(Self { certificates: believed.collect() })
+        Ok(Self { certificates: trusted.collect() })
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for ServiceCaReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.certificates.is_empty() {
-            return writeln!(f, "External services are believed by the CAs that the system believes");
+            return writeln!(f, "External services are verified with the system's trusted CAs");
         }
-        writeln!(f, "External services are believed by this CA alone")?;
-        for Believed { subject, not_after, fingerprint_sha256 } in &self.certificates {
+        writeln!(f, "External services are verified with this CA only")?;
+        for TrustedCa { subject, not_after, fingerprint_sha256 } in &self.certificates {
             writeln!(f, "  subject      {subject}")?;
             writeln!(f, "  valid until  {not_after}")?;
             writeln!(f, "  SHA-256      {fingerprint_sha256}")?;
@@ -119,7 +119,7 @@ impl fmt::Display for Pem {
     }
 }
 
-impl Outcome for Pem {
+impl CommandOutcome for Pem {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(&self.0)
     }

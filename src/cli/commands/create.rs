@@ -1,5 +1,4 @@
-//! `create-control`, `create-node`, `create-api-user`: from arguments to requests, and what is said
-//! when they were fulfilled.
+//! `create-control`, `create-node`, `create-api-user`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,32 +16,32 @@ use crate::identity::{Host, Name, Recipient, Role};
 use crate::x509::KeyAlgorithm;
 
 use crate::cli::input;
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::progress;
-use crate::terminal::report::{CommandResult, Failure, Outcome, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, typed};
 
-/// More than this in one command is a mistake, not a cluster.
-const AT_MOST: usize = 1_000_000;
+/// Most certificates that one command issues.
+const MOST_CERTIFICATES: usize = 1_000_000;
 
-/// The most bytes that a file of names may have: a million of 64 letters.
-const NAMES: u64 = 64 << 20;
+/// Longest file of names, in bytes: a million names of 64 letters.
+const NAMES_FILE_LIMIT: u64 = 64 << 20;
 
-/// What all three commands take.
+/// Options of the three commands.
 #[derive(Debug, Args)]
-pub(crate) struct Common {
-    /// Where the certificate and its key go [default: issued/ in the home]
+pub(crate) struct IssueOptions {
+    /// Directory for the certificate and its key [default: issued/ in the home]
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// Type of the key to make: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
+    /// Type of the key to generate: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long, value_name = "TYPE", conflicts_with = "csr")]
     key_type: Option<KeyAlgorithm>,
 
-    /// How long the certificate holds, such as 90d or 12h [default: the profile's]
+    /// Validity of the certificate, such as 90d or 12h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     validity: Option<Duration>,
 
-    /// Certify the key of this PKCS#10 request (`-`: standard input); no key is made here
+    /// Certify the key of this PKCS#10 CSR (`-`: standard input); no key is generated here
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
 
@@ -50,7 +49,7 @@ pub(crate) struct Common {
     #[arg(long)]
     dry_run: bool,
 
-    /// Why this is issued, for the audit log
+    /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -58,7 +57,7 @@ pub(crate) struct Common {
 /// `create-control HOST`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateControl {
-    /// The host name or IP address that clients use
+    /// Host name or IP address that clients use
     host: String,
 
     /// Another name or address of the same host; may be repeated
@@ -66,7 +65,7 @@ pub(crate) struct CreateControl {
     san: Vec<String>,
 
     #[command(flatten)]
-    common: Common,
+    options: IssueOptions,
 }
 
 /// `create-node`.
@@ -80,12 +79,12 @@ pub(crate) struct CreateNode {
     #[arg(long, value_name = "NAME_OR_IP", conflicts_with = "count")]
     san: Vec<String>,
 
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, value_name = "N", conflicts_with = "csr")]
     count: Option<usize>,
 
     #[command(flatten)]
-    common: Common,
+    options: IssueOptions,
 }
 
 /// `create-api-user NAME`.
@@ -100,26 +99,29 @@ pub(crate) struct CreateApiUser {
     from: Option<PathBuf>,
 
     #[command(flatten)]
-    common: Common,
+    options: IssueOptions,
 }
 
 impl CreateControl {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let host: Host = self.host.parse()?;
         let mut hosts = vec![host.clone()];
         hosts.extend(self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?);
-        self.common.run(session, Role::ControlService, false, |_| Ok(vec![(Name::of_host(&host), hosts)]))
+        self.options.run(session, Role::ControlService, false, |_| Ok(vec![(Name::of_host(&host), hosts)]))
     }
 }
 
 impl CreateNode {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let hosts = self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?;
-        if self.count == Some(0) || self.count.is_some_and(|count| count > AT_MOST) {
-            return Err(Failure::new(Code::usage("usage.count"), format!("--count is from 1 to {AT_MOST}")));
+        if self.count == Some(0) || self.count.is_some_and(|count| count > MOST_CERTIFICATES) {
+            return Err(Failure::new(
+                Code::usage("usage.count"),
+                format!("--count is from 1 to {MOST_CERTIFICATES}"),
+            ));
         }
         let (uuid, count) = (self.uuid, self.count.unwrap_or(1));
-        self.common.run(session, Role::NodeAgent, self.count.is_some(), |session| {
+        self.options.run(session, Role::NodeAgent, self.count.is_some(), |session| {
             (0..count)
                 .map(|_| {
                     let uuid = match uuid {
@@ -134,22 +136,22 @@ impl CreateNode {
 }
 
 impl CreateApiUser {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let many = self.from.is_some();
         let names = match (&self.name, &self.from) {
             (Some(name), _) => vec![Name::of_user(name)?],
             (None, Some(file)) => names_in(file)?,
             (None, None) => return Err(Failure::new(Code::usage("usage.name"), "a user name is missing")),
         };
-        self.common.run(session, Role::ApiUser, many, |_| {
+        self.options.run(session, Role::ApiUser, many, |_| {
             Ok(names.into_iter().map(|name| (name, Vec::new())).collect())
         })
     }
 }
 
-/// User names, one a line; every bad one is reported, with its line.
+/// Reads user names, one a line; every invalid one is reported with its line.
 fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
-    let bytes = input::read(file, NAMES)?;
+    let bytes = input::read(file, NAMES_FILE_LIMIT)?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::new(Code::usage("input.not_text"), format!("{} is not UTF-8 text", file.display()))
     })?;
@@ -179,23 +181,23 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
         return Err(Failure::new(Code::usage("input.names"), wrong.join("\n"))
             .with_hint("correct the file; nothing was issued"));
     }
-    if names.is_empty() || names.len() > AT_MOST {
+    if names.is_empty() || names.len() > MOST_CERTIFICATES {
         return Err(Failure::new(
             Code::usage("input.names"),
-            format!("{} names {} users; 1 to {AT_MOST} are expected", file.display(), names.len()),
+            format!("{} names {} users; 1 to {MOST_CERTIFICATES} are expected", file.display(), names.len()),
         ));
     }
     Ok(names)
 }
 
-impl Common {
-    /// The one path of all three commands; `identities` says for whom.
+impl IssueOptions {
+    /// Issues certificates for `identities`, or shows the plan.
     fn run(
         self,
-        session: &Session,
+        session: &CommandSession,
         role: Role,
         many: bool,
-        identities: impl FnOnce(&Session) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
+        identities: impl FnOnce(&CommandSession) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
     ) -> CommandResult {
         let key = match &self.csr {
             Some(file) => SubjectKey::Csr(Box::new(input::certification_request(file)?)),
@@ -214,12 +216,12 @@ impl Common {
             .collect::<Vec<_>>();
         if self.dry_run {
             let cluster = ca::Cluster::open(&session.home(), &session.context)?;
-            return Ok(Box::new(WouldSign { all: cluster.plan(&profiles, &orders)?, many }));
+            return Ok(Box::new(IssuePreview { all: cluster.plan(&profiles, &orders)?, many }));
         }
         let home = session.home();
         let output = self.output.unwrap_or_else(|| home.issued());
         let mut authority = Authority::open(&home, &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let bar = progress::certificates(orders.len(), session.format());
         let begin = session.context.clock.monotonic();
         let issued =
@@ -234,22 +236,22 @@ impl Common {
         for certificate in &issued {
             for mismatch in &certificate.not_granted {
                 session.note(format_args!(
-                    "the request asks for {} {}; the profile decides, and it is {}",
+                    "the CSR asks for {} {}; the profile sets {}",
                     mismatch.field, mismatch.found, mismatch.planned
                 ));
             }
         }
-        Ok(Box::new(Issued { all: issued, many }))
+        Ok(Box::new(IssueReport { all: issued, many }))
     }
 }
 
-/// What was issued; one that was asked for by itself is told in full.
-struct Issued {
+/// Issued certificates; a single one is printed in full.
+struct IssueReport {
     all: Vec<IssuedCertificate>,
     many: bool,
 }
 
-impl fmt::Display for Issued {
+impl fmt::Display for IssueReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let ([one], false) = (self.all.as_slice(), self.many) {
             return issued_text(one, f);
@@ -260,36 +262,36 @@ impl fmt::Display for Issued {
         writeln!(f, "\nIssued {} certificates, each with its key (0600) beside it", self.all.len())?;
         writeln!(
             f,
-            "\nNext: cluster-ca distribute --all    (hosts.yaml says where to: cluster-ca distribute --help)"
+            "\nNext: cluster-ca distribute --all    (hosts.yaml lists the destinations: cluster-ca distribute --help)"
         )
     }
 }
 
-impl Outcome for Issued {
+impl CommandOutcome for IssueReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         one_or_many(&self.all, self.many)
     }
 }
 
-/// What would be signed.
-struct WouldSign {
+/// Result of `--dry-run`.
+struct IssuePreview {
     all: Vec<PlannedCertificate>,
     many: bool,
 }
 
-impl fmt::Display for WouldSign {
+impl fmt::Display for IssuePreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.all.iter().try_for_each(|planned| plan_text(planned, f))
     }
 }
 
-impl Outcome for WouldSign {
+impl CommandOutcome for IssuePreview {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         one_or_many(&self.all, self.many)
     }
 }
 
-/// An object for one that was asked for by itself, an array for many, be it many of one.
+/// Serializes a single result as an object, and a bulk result as an array, even of one.
 fn one_or_many<T: Serialize>(all: &[T], many: bool) -> Result<serde_json::Value, serde_json::Error> {
     match all {
         [one] if !many => serde_json::to_value(one),
@@ -302,7 +304,7 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
     writeln!(f, "  certificate  {}", typed(&issued.certificate))?;
     match &issued.key {
         Some(key) => writeln!(f, "  key          {}  (0600)", typed(key))?,
-        None => writeln!(f, "  key          stays where the request was made")?,
+        None => writeln!(f, "  key          not here: generated with the CSR")?,
     }
     writeln!(f, "  serial       {}", issued.serial_number)?;
     writeln!(f, "  identity     {}", issued.spiffe_id)?;
@@ -313,7 +315,7 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
     write_next(issued, f)
 }
 
-/// The command that carries a pair to where it is used.
+/// Writes the command that copies certificate and key to their host or user.
 pub(crate) fn write_next(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (role, name) = (issued.role, &issued.name);
     let host = match role.recipient() {
@@ -340,7 +342,7 @@ fn plan_text(planned: &PlannedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
     writeln!(f, "  serial       128 random bits, reserved when it is issued")?;
     writeln!(f, "  profile      sha256:{}", plan.profile)?;
     for mismatch in &planned.not_granted {
-        writeln!(f, "  not granted  the request says: {mismatch}")?;
+        writeln!(f, "  not granted  the CSR asks for: {mismatch}")?;
     }
     Ok(())
 }

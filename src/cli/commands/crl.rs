@@ -1,4 +1,4 @@
-//! `crl show|publish|push|verify`: the revocation list.
+//! `crl show|publish|push|verify`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,31 +12,31 @@ use crate::ca::{Authority, Cluster, PublishedCrl};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::error::Code;
 use crate::files::{self, Access, Placement};
-use crate::revocation::{Crl as Verified, RevocationReason};
+use crate::revocation::{Crl, RevocationReason};
 use crate::x509::crl::UnverifiedCrl;
 use crate::x509::{KeyIdentifier, Sha256};
 
 use super::gateways::{Push, is_listed};
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
-/// The commands about the revocation list.
+/// Subcommands of `crl`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Crl {
-    /// Say what is in the list: number, dates, how many are revoked and why
-    Show(Show),
-    /// Sign a new list now, as a timer does long before the old one ends
+pub(crate) enum CrlCommand {
+    /// Show the CRL: number, dates, count of revoked certificates by reason
+    Show(ShowCrl),
+    /// Sign a new CRL now; run it from a timer, well before the next update is due
     Publish(Publish),
-    /// Push the list to every gateway, and return when each enforces it
+    /// Push the CRL to every gateway, and return when each enforces it
     Push(Push),
-    /// Check that the list is the root's, the newest, complete and not past its end
-    Verify(Verify),
+    /// Check that the CRL is signed by the root, the newest, complete and not expired
+    Verify(VerifyCrl),
 }
 
 /// The arguments of `crl show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// Also write the list as DER to this file
+pub(crate) struct ShowCrl {
+    /// Also write the CRL as DER to this file
     #[arg(long, value_name = "FILE")]
     der: Option<PathBuf>,
 }
@@ -44,34 +44,34 @@ pub(crate) struct Show {
 /// The arguments of `crl publish`.
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// How long this list and those after it hold, such as 180d: at least 1h, and not past the root's end
-    /// [default: as long as the one before, cut off at the root's end]
+    /// Validity of this and later CRLs, such as 180d: at least 1h, and not beyond the root's expiry
+    /// [default: that of the previous CRL, limited by the root's expiry]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     next_update: Option<Duration>,
 
-    /// Also write the list as DER to this file
+    /// Also write the CRL as DER to this file
     #[arg(long, value_name = "FILE")]
     der: Option<PathBuf>,
 
-    /// Why, for the audit log
+    /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 /// The arguments of `crl verify`.
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The list, PEM or DER [default: cluster.crl in the home]
+pub(crate) struct VerifyCrl {
+    /// The CRL, PEM or DER [default: cluster.crl in the home]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Verify as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<OffsetDateTime>,
 }
 
-impl Crl {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+impl CrlCommand {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Show(show) => show.run(session),
             Self::Publish(publish) => publish.run(session),
@@ -81,20 +81,20 @@ impl Crl {
     }
 }
 
-impl Show {
-    fn run(self, session: &Session) -> CommandResult {
+impl ShowCrl {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let file = session.home().crl();
         let (crl, der) = cluster.read_crl(&file, session.context.clock.now())?;
         write_der(self.der.as_deref(), &der)?;
-        Ok(Box::new(Shown(Listed::new(file, &crl, &der)?)))
+        Ok(Box::new(Shown(CrlReport::new(file, &crl, &der)?)))
     }
 }
 
 impl Publish {
-    fn run(self, session: &Session) -> CommandResult {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let published = authority.publish_crl(self.next_update, self.reason.as_deref())?;
         if self.der.is_some() {
             let (_, der) = authority.cluster().read_crl(&published.crl, published.this_update)?;
@@ -104,18 +104,18 @@ impl Publish {
     }
 }
 
-impl Verify {
-    fn run(self, session: &Session) -> CommandResult {
+impl VerifyCrl {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let at = self.at.unwrap_or_else(|| session.context.clock.now());
         let file = self.file.unwrap_or_else(|| session.home().crl());
         let (crl, der) = cluster.verify_crl(&file, at)?;
         if crl.is_expired_at(at) {
             let ended = rfc3339(crl.next_update);
-            let message = format!("{}: its successor was due on {ended}", typed(&file));
+            let message = format!("{}: expired on {ended}", typed(&file));
             return Err(Failure::new(Code::refused("revocation.crl_expired"), message));
         }
-        Ok(Box::new(Shown(Good(Listed::new(file, &crl, &der)?))))
+        Ok(Box::new(Shown(VerifiedCrl(CrlReport::new(file, &crl, &der)?))))
     }
 }
 
@@ -127,7 +127,7 @@ fn write_der(file: Option<&Path>, der: &[u8]) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct CrlReport {
     #[serde(serialize_with = "crate::files::as_text")]
     file: PathBuf,
     issuer: KeyIdentifier,
@@ -139,8 +139,8 @@ struct Listed {
     sha256: Sha256,
 }
 
-impl Listed {
-    fn new(file: PathBuf, crl: &Verified, der: &[u8]) -> Result<Self, Failure> {
+impl CrlReport {
+    fn new(file: PathBuf, crl: &Crl, der: &[u8]) -> Result<Self, Failure> {
         let mut reasons = BTreeMap::new();
         for entry in UnverifiedCrl::from_der(der).map_err(|fault| Failure::of(&fault))?.entries() {
             let code = entry.map_err(|fault| Failure::of(&fault))?.reason_code;
@@ -160,12 +160,12 @@ impl Listed {
     }
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for CrlReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "CRL {}", self.crl_number)?;
         writeln!(f, "  file         {}", typed(&self.file))?;
         writeln!(f, "  issuer key   {}", self.issuer)?;
-        writeln!(f, "  made         {}", self.this_update)?;
+        writeln!(f, "  issued       {}", self.this_update)?;
         writeln!(f, "  next update  {}", self.next_update)?;
         writeln!(f, "  revoked      {}", self.revoked)?;
         for (reason, count) in &self.reasons {
@@ -177,11 +177,11 @@ impl fmt::Display for Listed {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Good(Listed);
+struct VerifiedCrl(CrlReport);
 
-impl fmt::Display for Good {
+impl fmt::Display for VerifiedCrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Good: signed by the root, the newest, complete, and not past its end")?;
+        writeln!(f, "Valid: signed by the root, the newest, complete and not expired")?;
         self.0.fmt(f)
     }
 }
@@ -190,7 +190,7 @@ impl fmt::Display for Good {
 struct Published {
     #[serde(flatten)]
     crl: PublishedCrl,
-    /// Whether the home says which gateways there are.
+    /// True if the home has a `gateways.yaml`.
     #[serde(skip)]
     listed: bool,
 }

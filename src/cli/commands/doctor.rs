@@ -1,4 +1,4 @@
-//! `doctor`: the whole home looked over, and repaired where that is safe.
+//! `doctor`: checks of the whole home, and safe repairs.
 
 use std::fmt;
 
@@ -15,43 +15,43 @@ use crate::files;
 use crate::gateway_client::GatewayList;
 use crate::probe::{self, ConnectionOutcome, Endpoint};
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
-use crate::terminal::report::{CommandResult, Outcome};
+use crate::terminal::report::{CommandOutcome, CommandResult};
 
 /// The arguments of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Repair what can be repaired without losing anything: modes, leftovers, a revocation list
-    /// that is owed, missing or damaged, files that were not placed
+    /// Repair without losing data: file modes, leftovers, files that were not placed, and a CRL that is
+    /// pending, missing or damaged
     #[arg(long)]
     fix: bool,
 
-    /// Also look at what is really served at HOST:PORT; can be repeated
+    /// Also check the certificate served at HOST:PORT; can be repeated
     #[arg(long, value_name = "HOST:PORT")]
     connect: Vec<String>,
 
-    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Check as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "fix")]
     at: Option<OffsetDateTime>,
 }
 
 impl Doctor {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let (home, profiles) = (session.home(), session.profiles()?);
         let context = session.context_at(self.at);
-        let look = if self.fix { repair } else { examine };
+        let check = if self.fix { repair } else { examine };
         let endpoints: Vec<Endpoint> =
             self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let valid = Cluster::open(&home, &context)
             .and_then(|cluster| Ok(cluster.inventory().counts(context.clock.now())?.valid))
             .unwrap_or_default();
         let progress = progress::certificates(usize::try_from(valid).unwrap_or_default(), session.format());
-        let mut examination = look(&home, &profiles, &context, &|count| progress.inc(count))?;
+        let mut examination = check(&home, &profiles, &context, &|count| progress.inc(count))?;
         progress.finish_and_clear();
-        look_at_gateways(&home, &context, &mut examination);
-        look_at_hosts(&home, &context, &mut examination);
+        check_gateway_list(&home, &context, &mut examination);
+        check_delivery_list(&home, &context, &mut examination);
         for endpoint in &endpoints {
             connect(session, &context, endpoint, &mut examination);
         }
@@ -62,8 +62,8 @@ impl Doctor {
     }
 }
 
-/// Looks at `gateways.yaml`, if it is there: on the day when somebody is revoked it has to be right.
-fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
+/// Checks `gateways.yaml`, if it exists: an error in it would delay a revocation.
+fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(GatewayList::FILE);
     let bytes = match files::read(&file, GatewayList::LIMIT) {
         Ok(bytes) => bytes,
@@ -79,7 +79,7 @@ fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
     let leaf = Cluster::open(home, context).and_then(|cluster| cluster.export(&Target::Identity(role, name)));
     match leaf {
         Ok(leaf) if leaf.key_pem.is_none() => {
-            let message = format!("{who} has no private key here: no gateway can be called as it");
+            let message = format!("{who} has no private key here, so that no gateway can be called");
             found.add(Severity::Error, "store.no_key", message);
         }
         Ok(_) => {}
@@ -87,8 +87,8 @@ fn look_at_gateways(home: &Home, context: &Context, found: &mut Examination) {
     }
 }
 
-/// Looks at `hosts.yaml`, if it is there: whatever it sends somewhere has to be here.
-fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
+/// Checks that the certificates listed in `hosts.yaml`, if it exists, can be delivered.
+fn check_delivery_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(DeliveryList::FILE);
     let bytes = match files::read(&file, DeliveryList::LIMIT) {
         Ok(bytes) => bytes,
@@ -108,8 +108,8 @@ fn look_at_hosts(home: &Home, context: &Context, found: &mut Examination) {
     }
 }
 
-/// Looks at a live endpoint as a stranger; what keeps it from being judged is a finding, too.
-fn connect(session: &Session, context: &Context, endpoint: &Endpoint, found: &mut Examination) {
+/// Checks a live endpoint without a client certificate; a failure to connect is a finding, too.
+fn connect(session: &CommandSession, context: &Context, endpoint: &Endpoint, found: &mut Examination) {
     let seen = match probe::observe(endpoint, None) {
         Ok(seen) => seen,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
@@ -126,13 +126,13 @@ fn connect(session: &Session, context: &Context, endpoint: &Endpoint, found: &mu
         return found.add(Severity::Error, "doctor.no_certificate_served", message);
     }
     if let Err(error) = examine_served(&session.home(), context, chain, &endpoint.host, found) {
-        found.add(Severity::Error, error.code(), format!("{endpoint} cannot be judged: {error}"));
+        found.add(Severity::Error, error.code(), format!("{endpoint} cannot be checked: {error}"));
     }
     if !seen.requests_certificate {
-        let message = format!("{endpoint} asks no caller for a certificate");
+        let message = format!("{endpoint} does not request a client certificate");
         found.add(Severity::Error, "doctor.anonymous_callers", message);
     } else if let ConnectionOutcome::Responded(status @ (200..=399 | 404)) = seen.outcome {
-        let message = format!("{endpoint} answers a caller without a certificate (status {status})");
+        let message = format!("{endpoint} answers a client without a certificate (status {status})");
         found.add(Severity::Warning, "doctor.anonymous_callers", message);
     }
 }
@@ -142,46 +142,46 @@ struct Diagnosis {
     fix: bool,
 }
 
-/// A finding with what to do about it.
+/// JSON of a finding, with the hint for it.
 #[derive(Serialize)]
-struct Advised<'a> {
+struct FindingWithRemedy<'a> {
     #[serde(flatten)]
     finding: &'a Finding,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
 }
 
-impl<'a> From<&'a Finding> for Advised<'a> {
+impl<'a> From<&'a Finding> for FindingWithRemedy<'a> {
     fn from(finding: &'a Finding) -> Self {
         Self { finding, remedy: remedy(finding) }
     }
 }
 
-/// What to do about it; a note asks for nothing.
+/// Remedy for a finding; a note has none.
 fn remedy(finding: &Finding) -> Option<&'static str> {
     match finding.severity {
         Severity::Note => None,
         _ => hint(Audience::Ca, finding.code).or(Some(match finding.is_repairable() {
-            true => "cluster-ca doctor --fix does it",
-            false => "put back from a backup what is damaged: cluster-ca backup --verify FILE, then restore",
+            true => "run cluster-ca doctor --fix",
+            false => "restore the damaged files from a backup: cluster-ca backup --verify FILE, then restore",
         })),
     }
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct DiagnosisBody<'a> {
     healthy: bool,
     certificates: u64,
-    findings: Vec<Advised<'a>>,
+    findings: Vec<FindingWithRemedy<'a>>,
     repaired: &'a [Finding],
 }
 
-impl Outcome for Diagnosis {
+impl CommandOutcome for Diagnosis {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(Body {
+        serde_json::to_value(DiagnosisBody {
             healthy: self.examination.is_healthy(),
             certificates: self.examination.certificates,
-            findings: self.examination.findings.iter().map(Advised::from).collect(),
+            findings: self.examination.findings.iter().map(FindingWithRemedy::from).collect(),
             repaired: &self.examination.repaired,
         })
     }
@@ -212,10 +212,7 @@ impl fmt::Display for Diagnosis {
             return writeln!(f, "Healthy: {certificates} valid certificates, and everything agrees");
         }
         if !self.fix && findings.iter().any(Finding::is_repairable) {
-            writeln!(
-                f,
-                "\nNext: cluster-ca doctor --fix    (repairs what can be repaired without losing anything)"
-            )?;
+            writeln!(f, "\nNext: cluster-ca doctor --fix    (repairs without losing data)")?;
         }
         Ok(())
     }

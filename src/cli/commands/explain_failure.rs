@@ -1,4 +1,4 @@
-//! `explain-failure HOST:PORT`: in one line why a connection is refused, and what to do about it.
+//! `explain-failure HOST:PORT`: cause of a refused connection, with the remedy.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,23 +19,23 @@ use crate::revocation::RevocationSet;
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, pem};
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
-use crate::terminal::report::{CommandResult, Failure, Outcome};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
 
 /// The arguments of `explain-failure`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainFailure {
-    /// Where the service listens, as its callers write it
+    /// Address of the service, as clients use it
     #[arg(value_name = "HOST:PORT")]
     endpoint: String,
 
-    /// The caller's certificate
+    /// The client's certificate
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The caller's private key [default: FILE.key beside the certificate FILE.crt, if it is there and
-    /// open; without a key, the certificate is judged and not presented]
+    /// The client's private key [default: FILE.key beside the certificate FILE.crt, if it exists and is
+    /// not protected; without a key, the certificate is verified but not presented]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
@@ -43,17 +43,17 @@ pub(crate) struct ExplainFailure {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
-    /// The revocation list [default: cluster.crl in the home, if it is there]
+    /// The CRL [default: cluster.crl in the home, if it exists]
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
 
-    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Verify as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<OffsetDateTime>,
 }
 
 impl ExplainFailure {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let endpoint: Endpoint = self.endpoint.parse()?;
         let at = self.at.unwrap_or_else(|| session.context.clock.now());
         let chains = self.trust(&session.home(), at)?;
@@ -69,8 +69,8 @@ impl ExplainFailure {
             (None, None) => ClientClaim::Anonymous,
         };
         let seen = probe::observe(&endpoint, caller.as_ref())?;
-        let judge = TrustContext { chains: &chains, at };
-        let cause = judge.diagnose(&endpoint, claim, &seen);
+        let context = TrustContext { chains: &chains, at };
+        let cause = context.diagnose(&endpoint, claim, &seen);
         let works = match (&cause, claim) {
             (Some(_), _) => Some(false),
             (None, ClientClaim::CertificateOnly(_)) => None,
@@ -86,7 +86,7 @@ impl ExplainFailure {
         chain.map(Some).map_err(|error| Failure::of(&error).about(path))
     }
 
-    /// The key that was named, or one that lies beside the certificate and opens by itself.
+    /// Opens the given key, or an unprotected one beside the certificate.
     fn key(&self) -> Result<Option<PrivateKey>, Failure> {
         match (&self.cert, &self.key) {
             (_, Some(path)) => {
@@ -103,7 +103,7 @@ impl ExplainFailure {
             .map_err(|error| Failure::of(&error).about(&path))?;
         let path = match &self.crl {
             Some(path) => path.clone(),
-            // A caller's machine has a bundle and, in most cases, no list.
+            // A client host has a bundle and, in most cases, no CRL.
             None if self.ca.is_some() || !home.crl().exists() => {
                 return Ok(ChainVerifier { trust: bundle, revocation: None });
             }
@@ -115,20 +115,20 @@ impl ExplainFailure {
     }
 }
 
-/// What to do about a cause: the server's own certificate is mended where the server is.
+/// Remedy for a cause. A fault of the server's certificate is repaired on the server.
 fn remedy(cause: &RefusalCause) -> &'static str {
     let reader = match cause.side {
         AtFault::Client => Audience::Ca,
         AtFault::Server => Audience::Server,
     };
     hint(reader, cause.code.name())
-        .unwrap_or("see the server's log at this moment: it says which rule refused")
+        .unwrap_or("see the server's log at this time: it names the rule that refused")
 }
 
 #[derive(Serialize)]
 struct Explanation {
     endpoint: String,
-    /// Whether it does; nobody knows where the key of the certificate is not here.
+    /// `None` if the key of the certificate is not available, so that it was not presented.
     works: Option<bool>,
     #[serde(flatten)]
     cause: Option<RefusalCause>,
@@ -136,7 +136,7 @@ struct Explanation {
     remedy: Option<&'static str>,
 }
 
-impl Outcome for Explanation {
+impl CommandOutcome for Explanation {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }
@@ -154,7 +154,7 @@ impl fmt::Display for Explanation {
             }
             _ if self.works.is_none() => writeln!(
                 f,
-                "{}: nothing is wrong with the server, nor with the certificate; --key FILE tries a connection with it",
+                "{}: no fault in the server or the certificate; --key FILE tests a connection with it",
                 self.endpoint
             ),
             _ => writeln!(f, "{}: the connection works", self.endpoint),

@@ -1,4 +1,4 @@
-//! `forecast`: what breaks first and when, for people, cron and Prometheus.
+//! `forecast`: upcoming expirations, for people, cron and Prometheus.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,50 +7,50 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Cluster, Forecast as Forecasted, Gauges, OutageKind};
+use crate::ca::{Cluster, Forecast, Gauges, OutageKind};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::files::{self, Access, Placement};
 
-use crate::cli::session::Session;
-use crate::terminal::report::{CommandResult, Outcome};
+use crate::cli::session::CommandSession;
+use crate::terminal::report::{CommandOutcome, CommandResult};
 
 /// The arguments of `forecast`.
 #[derive(Debug, Args)]
-pub(crate) struct Forecast {
-    /// How far to look ahead
+pub(crate) struct ShowForecast {
+    /// Window of the forecast
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d")]
     within: Duration,
 
-    /// Look ahead from this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Start of the window instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<OffsetDateTime>,
 
-    /// Also write it as metrics, for the textfile collector of node_exporter
+    /// Also write metrics to this file, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
 }
 
-impl Forecast {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+impl ShowForecast {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context_at(self.at))?;
         let forecast = cluster.forecast(&session.profiles()?, self.within)?;
         if let Some(path) = &self.prometheus {
             let text = metrics(&forecast);
             files::write(path, Access::Public, Placement::Replace, text.as_bytes())?;
         }
-        Ok(Box::new(Ahead { forecast, within: self.within }))
+        Ok(Box::new(ForecastReport { forecast, within: self.within }))
     }
 }
 
 #[derive(Serialize)]
-struct Ahead {
+struct ForecastReport {
     #[serde(flatten)]
-    forecast: Forecasted,
+    forecast: Forecast,
     #[serde(skip)]
     within: Duration,
 }
 
-impl Outcome for Ahead {
+impl CommandOutcome for ForecastReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }
@@ -60,18 +60,18 @@ impl Outcome for Ahead {
     }
 }
 
-impl fmt::Display for Ahead {
+impl fmt::Display for ForecastReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forecast = &self.forecast;
         let within = format_duration(self.within);
         if forecast.is_empty() {
-            writeln!(f, "Nothing breaks within {within}")?;
+            writeln!(f, "Nothing expires within {within}")?;
             return match &forecast.first {
                 Some(first) => writeln!(f, "  first  {}  {}", rfc3339(first.at), first.message),
                 None => Ok(()),
             };
         }
-        writeln!(f, "Breaks within {within}, the first first:")?;
+        writeln!(f, "Expires within {within}, the earliest first:")?;
         let mut named = 0;
         for outage in &forecast.outages {
             let since = if outage.at < forecast.at { "  (in the past)" } else { "" };
@@ -86,17 +86,17 @@ impl fmt::Display for Ahead {
     }
 }
 
-/// What keeps the first outage from happening.
+/// Remedy that prevents the first outage.
 fn remedy(first: Option<OutageKind>) -> &'static str {
     match first {
         Some(OutageKind::Root | OutageKind::Issuing) => "plan a new root before the first of these dates",
-        Some(OutageKind::Crl) => "write a fresh list: cluster-ca crl publish",
-        _ => "renew what is still used: cluster-ca renew --expires-within DURATION",
+        Some(OutageKind::Crl) => "sign a new CRL: cluster-ca crl publish",
+        _ => "renew the certificates that are still in use: cluster-ca renew --expires-within DURATION",
     }
 }
 
 /// Metrics in the text format of Prometheus; times are seconds since 1970.
-fn metrics(forecast: &Forecasted) -> String {
+fn metrics(forecast: &Forecast) -> String {
     let Gauges { cluster, counts, crl, root_not_after, first_leaf_not_after } = &forecast.gauges;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, samples: &[(&str, Option<i64>)]| {
@@ -119,30 +119,34 @@ fn metrics(forecast: &Forecasted) -> String {
             (",status=\"revoked\"", count(counts.revoked)),
         ],
     );
-    gauge("root_not_after_seconds", "When the root ends.", &[("", time(*root_not_after))]);
+    gauge("root_not_after_seconds", "Expiry of the root.", &[("", time(*root_not_after))]);
     let crl_time = |of: fn(&crate::store::CurrentCrl) -> OffsetDateTime| crl.as_ref().map(of).and_then(time);
     gauge("crl_number", "Number of the newest CRL.", &[("", crl.and_then(|crl| count(crl.number)))]);
     gauge(
         "crl_this_update_seconds",
-        "When the newest CRL was made.",
+        "Issue time of the newest CRL.",
         &[("", crl_time(|crl| crl.this_update))],
     );
-    gauge("crl_next_update_seconds", "When the newest CRL ends.", &[("", crl_time(|crl| crl.next_update))]);
+    gauge(
+        "crl_next_update_seconds",
+        "Next update of the newest CRL.",
+        &[("", crl_time(|crl| crl.next_update))],
+    );
     gauge(
         "first_leaf_not_after_seconds",
-        "When the first certificate ends that nothing has replaced.",
+        "Earliest expiry of a certificate without a replacement.",
         &[("", first_leaf_not_after.and_then(time))],
     );
     gauge(
         "leaves_ending",
-        "Certificates without a replacement that end within the window of the forecast.",
+        "Certificates without a replacement that expire within the window of the forecast.",
         &[("", count(forecast.leaves))],
     );
     gauge(
         "first_outage_seconds",
-        "When the first thing breaks.",
+        "Earliest expiry of all.",
         &[("", forecast.first.as_ref().and_then(|outage| time(outage.at)))],
     );
-    gauge("forecast_seconds", "When this was written.", &[("", time(forecast.at))]);
+    gauge("forecast_seconds", "Time of this forecast.", &[("", time(forecast.at))]);
     text
 }

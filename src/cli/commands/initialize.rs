@@ -1,4 +1,4 @@
-//! `initialize NAME`.
+//! `initialize NAME`: create a cluster.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,30 +15,30 @@ use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, Tok
 use crate::x509::KeyAlgorithm;
 
 use super::kms::{VaultAccess, pem_text};
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
 /// The arguments of `initialize`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --signer the root's key is one that is there already, on P-256, and it stays where it is: in a
-Vault, made by `bao write transit/keys/KEY type=ecdsa-p256`, or in a PKCS#11 token, where it must
-sign, be sensitive and not extractable, and have its public half beside it:
+With --signer the root's key is an existing non-exportable P-256 key. In a Vault, create it with
+`bao write transit/keys/KEY type=ecdsa-p256`. In a PKCS#11 token the private key must be allowed to
+sign, be sensitive and not extractable, and the token must also have the public key:
   pkcs11-tool --module MODULE --token-label prod --login --keypairgen --key-type EC:prime256v1 \\
     --usage-sign --id 01 --label root
   cluster-ca initialize prod --signer 'pkcs11:token=prod;object=root?module-path=MODULE'
 
-The URI is one of RFC 7512: object or id, or both; token, serial, model, manufacturer, slot-id where
-there are several tokens; ?module-path=/PATH; and &pin-source=file:/PATH, if the PIN is kept there.
-The module runs inside this program, so nobody but you and root may be able to replace it.
+The URI follows RFC 7512: object or id, or both; token, serial, model, manufacturer or slot-id to choose
+among several tokens; ?module-path=/PATH; and &pin-source=file:/PATH for a PIN in a file. The module
+runs inside this program: its file must not be writable by other users.
 
-The PIN is looked for in --pin-file, in CLUSTER_CA_PKCS11_PIN, in the URI's pin-source, where
---keep-pin put it, and asked for otherwise, whenever the root's key is needed. It is tried once.")]
+Whenever the root's key is needed, the PIN is read from --pin-file, CLUSTER_CA_PKCS11_PIN, the URI's
+pin-source or kms.json (--keep-pin), in this order, or else from a prompt. It is tried once.")]
 pub(crate) struct Initialize {
-    /// The cluster's name, which its root certificate bears
+    /// Name of the cluster, and common name of its root certificate
     name: String,
 
-    /// The SPIFFE trust domain of its identities [default: NAME, where it can be one]
+    /// SPIFFE trust domain of its identities [default: NAME, if it is a valid one]
     #[arg(long, value_name = "TRUST_DOMAIN")]
     trust_domain: Option<String>,
 
@@ -46,29 +46,29 @@ pub(crate) struct Initialize {
     #[arg(long, value_name = "TYPE")]
     key_type: Option<KeyAlgorithm>,
 
-    /// How long the root holds, such as 10y [default: the profile's]
+    /// Validity of the root, such as 10y [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     validity: Option<Duration>,
 
-    /// Ask for a passphrase that protects the root's key; --passphrase-file and --passphrase-fd do
-    /// the same without asking
+    /// Prompt for a passphrase that protects the root's key; --passphrase-file and --passphrase-fd
+    /// do the same without a prompt
     #[arg(long)]
     ask_passphrase: bool,
 
-    /// Let a key that never leaves where it is be the root's and sign: vault:KEY, a key of a Vault's
-    /// Transit engine, or pkcs11:URI, a key in a PKCS#11 token. No key is made here
+    /// Use a non-exportable key as the root's: vault:KEY, in the Transit engine of a Vault, or
+    /// pkcs11:URI, in a PKCS#11 token. No key is generated here
     #[arg(long, value_name = "vault:KEY|pkcs11:URI", conflicts_with_all = ["key_type", "ask_passphrase"])]
     signer: Option<String>,
 
-    /// Where the Vault is: https://HOST:PORT
+    /// Address of the Vault: https://HOST:PORT
     #[arg(long, value_name = "ADDRESS", requires = "signer")]
     signer_address: Option<VaultAddress>,
 
-    /// The CA that the Vault's certificate comes from, in PEM [default: those the system believes]
+    /// CA that issued the Vault's certificate, in PEM [default: the system's trust store]
     #[arg(long, value_name = "FILE", requires = "signer")]
     signer_ca_cert: Option<PathBuf>,
 
-    /// Keep the token's PIN in kms.json (0600): commands that sign need nothing more then
+    /// Store the token's PIN in kms.json (0600), so that commands that sign do not prompt for it
     #[arg(long, requires = "signer")]
     keep_pin: bool,
 
@@ -77,7 +77,7 @@ pub(crate) struct Initialize {
 }
 
 impl Initialize {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let passphrase = match session.passphrase().given(&session.home().key())? {
             None if self.ask_passphrase => Some(session.passphrase().choose(&session.home().key())?),
             given => given,
@@ -91,14 +91,14 @@ impl Initialize {
             Some(_) if passphrase.is_some() => {
                 return Err(Failure::new(
                     Code::usage("usage.passphrase"),
-                    "a key that is held by a signer has no passphrase",
+                    "a key in a signer has no passphrase",
                 ));
             }
             Some(signer) if Pkcs11Uri::is_like(&signer) => {
                 vault.refuse_given()?;
-                Some(held_by_token(&signer, self.keep_pin, session)?)
+                Some(token_signer(&signer, self.keep_pin, session)?)
             }
-            Some(signer) => Some(held_by_vault(&signer, self.keep_pin, vault)?),
+            Some(signer) => Some(vault_signer(&signer, self.keep_pin, vault)?),
             None => {
                 vault.refuse_given()?;
                 None
@@ -116,28 +116,28 @@ impl Initialize {
             .map_err(for_a_new_cluster)?;
         if made.removed_leftovers {
             session
-                .note("an earlier initialize ended before its cluster was whole; what it left was removed");
+                .note("an earlier initialize ended before its cluster was complete; its files were removed");
         }
-        Ok(Box::new(Shown(Made(made))))
+        Ok(Box::new(Shown(InitializeReport(made))))
     }
 }
 
-/// There is no home yet, so that what helps in one does not help here.
+/// Hints for a cluster without a home: those of the shared table name commands that need one.
 fn for_a_new_cluster(error: CaError) -> Failure {
     let hint = match error.code() {
         "kms.certificate_untrusted" => {
-            "name the CA that the server's certificate comes from: --signer-ca-cert FILE"
+            "give the CA that issued the server's certificate: --signer-ca-cert FILE"
         }
-        "kms.key_unfit" => "make one that signs: bao write transit/keys/KEY type=ecdsa-p256",
+        "kms.key_unfit" => "create a signing key: bao write transit/keys/KEY type=ecdsa-p256",
         "kms.login_refused" | "kms.token_refused" => {
-            "give one that holds, whose policy allows `read` on transit/keys/KEY and `update` on transit/sign/KEY"
+            "give a valid token or role, whose policy allows `read` on transit/keys/KEY and `update` on transit/sign/KEY"
         }
         _ => return error.into(),
     };
     Failure::from(error).with_hint(hint)
 }
 
-/// What only a signer in a Vault has.
+/// Options of a signer in a Vault.
 struct VaultOptions {
     address: Option<VaultAddress>,
     ca_certificate: Option<PathBuf>,
@@ -153,8 +153,8 @@ impl VaultOptions {
     }
 }
 
-/// The configuration in which this key of a Vault signs.
-fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
+/// Builds the configuration of a signing key in a Vault.
+fn vault_signer(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
     let usage = |message| Failure::new(Code::usage("usage.signer"), message);
     let key = signer.strip_prefix("vault:").ok_or_else(|| {
         usage("--signer takes vault:KEY, a key of a Vault's Transit engine, or pkcs11:URI, a key in a PKCS#11 token")
@@ -170,15 +170,15 @@ fn held_by_vault(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Co
     Ok(configuration)
 }
 
-/// The configuration in which this key of a token signs. Nothing is asked of the token yet.
-fn held_by_token(signer: &str, keep_pin: bool, session: &Session) -> Result<Configuration, Failure> {
+/// Builds the configuration of a signing key in a token, without connecting to it.
+fn token_signer(signer: &str, keep_pin: bool, session: &CommandSession) -> Result<Configuration, Failure> {
     let uri: Pkcs11Uri = signer.parse()?;
     let pin = match (keep_pin, uri.pin_source()) {
         (false, _) => None,
         (true, Some(_)) => {
             return Err(Failure::new(
                 Code::usage("usage.keep_pin"),
-                "--keep-pin is for a PIN that is kept nowhere else; the URI's pin-source says where this one is",
+                "--keep-pin is for a PIN that is not stored elsewhere; this URI has a pin-source",
             ));
         }
         (true, None) => Some(Credential::from_pin(
@@ -192,20 +192,25 @@ fn held_by_token(signer: &str, keep_pin: bool, session: &Session) -> Result<Conf
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Made(Initialized);
+struct InitializeReport(Initialized);
 
-impl fmt::Display for Made {
+impl fmt::Display for InitializeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let made = &self.0;
-        writeln!(f, "Made the cluster {} (trust domain {})", made.cluster, made.trust_domain)?;
+        writeln!(f, "Created the cluster {} (trust domain {})", made.cluster, made.trust_domain)?;
         writeln!(f, "  certificate  {}  (public: copy it to every machine)", typed(&made.certificate))?;
         match &made.key {
             Some(key) => writeln!(f, "  key          {}  ({})", typed(key), caution(&made.key_protection))?,
             None => {
-                writeln!(f, "  key          held by the signer; without it nothing can be issued any more")?
+                writeln!(f, "  key          held by the signer; without it no certificate can be issued")?
             }
         }
-        writeln!(f, "  CRL          {}  (empty; until {})", typed(&made.crl), rfc3339(made.crl_next_update))?;
+        writeln!(
+            f,
+            "  CRL          {}  (empty; next update {})",
+            typed(&made.crl),
+            rfc3339(made.crl_next_update)
+        )?;
         writeln!(f, "  inventory    {}", typed(&made.database))?;
         writeln!(f, "  root         {}, serial {}", made.key_algorithm, made.serial_number)?;
         writeln!(f, "  valid until  {}", rfc3339(made.not_after))?;
@@ -214,10 +219,10 @@ impl fmt::Display for Made {
     }
 }
 
-/// What to know about the root's key.
+/// Warning about the root's key.
 fn caution(protection: &Protection) -> &'static str {
     match protection {
-        Protection::None => "0600; whoever reads it controls the cluster",
-        _ => "protected by the passphrase; without it nothing can be issued any more",
+        Protection::None => "0600; any user who can read it controls the cluster",
+        _ => "protected by the passphrase; without it no certificate can be issued",
     }
 }

@@ -1,4 +1,4 @@
-//! `inspect` and `verify`: what files say, and whether it holds.
+//! `inspect` and `verify`: contents of files, and verification of certificates.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use crate::x509::inspect::{InspectedObject, inspect};
 use crate::x509::pem;
 use crate::x509::trust::Purpose;
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
 /// The arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Certificates, requests, revocation lists, keys or bundles, in PEM or DER
+    /// Certificates, CSRs, CRLs, keys or bundles, in PEM or DER
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -62,23 +62,23 @@ impl fmt::Display for InspectedFiles {
 
 impl Inspect {
     pub(crate) fn run(self) -> CommandResult {
-        let look = |file: PathBuf| -> Result<InspectedFile, Failure> {
+        let inspect_file = |file: PathBuf| -> Result<InspectedFile, Failure> {
             let bytes = Secret::new(files::read(&file, files::CRL_FILE)?);
             let about = |failure: Failure| failure.about(&file);
-            // Of our own making, and of no standard form.
+            // A wrapped key is in a format of this project, unknown to `x509::inspect`.
             let contents = match KeyFile::parse(Secret::new(bytes.expose().to_vec())) {
-                Ok(sealed @ KeyFile::Envelope(_)) => vec![sealed_key(&sealed)],
+                Ok(wrapped @ KeyFile::Envelope(_)) => vec![wrapped_key(&wrapped)],
                 Err(error) => return Err(about(error.into())),
                 Ok(_) => inspect(bytes.expose()).map_err(|error| about(error.into()))?,
             };
             Ok(InspectedFile { file, contents })
         };
-        let looked = self.files.into_iter().map(look).collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(Shown(InspectedFiles(looked))))
+        let inspected = self.files.into_iter().map(inspect_file).collect::<Result<Vec<_>, _>>()?;
+        Ok(Box::new(Shown(InspectedFiles(inspected))))
     }
 }
 
-fn sealed_key(file: &KeyFile) -> InspectedObject {
+fn wrapped_key(file: &KeyFile) -> InspectedObject {
     let key_id = match file {
         KeyFile::Envelope(envelope) => envelope.key_id().to_string(),
         KeyFile::Plain(_) | KeyFile::Passphrase(_) => String::new(),
@@ -86,76 +86,78 @@ fn sealed_key(file: &KeyFile) -> InspectedObject {
     InspectedObject::protected_key(file.protection().to_string(), key_id)
 }
 
-/// What a certificate is to be good for.
+/// Required purpose of a certificate.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum As {
-    /// To call.
+enum RequiredPurpose {
+    /// Client authentication.
     Client,
-    /// To be called.
+    /// Server authentication.
     Server,
 }
 
 /// The arguments of `verify`.
 #[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The certificate; intermediates, if any, after it in the same file
+pub(crate) struct VerifyCertificate {
+    /// The certificate; intermediates, if any, follow in the same file
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// What it is to be good for [default: whatever it claims]
+    /// Required purpose: client or server authentication [default: all purposes in the certificate]
     #[arg(long = "as", value_enum, value_name = "PURPOSE")]
-    purpose: Option<As>,
+    purpose: Option<RequiredPurpose>,
 
-    /// A host that it must name
+    /// Host name or IP address that the certificate must contain
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
 
-    /// Judge as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Verify as of this time instead of now, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<OffsetDateTime>,
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Good(VerificationReport);
+struct VerifiedCertificate(VerificationReport);
 
-impl fmt::Display for Good {
+impl fmt::Display for VerifiedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = &self.0;
-        let purposes: Vec<String> = verdict.purposes.iter().map(ToString::to_string).collect();
-        writeln!(f, "Good as {}", purposes.join(" and "))?;
-        if let Some(identity) = &verdict.spiffe_id {
+        let report = &self.0;
+        let purposes: Vec<String> = report.purposes.iter().map(ToString::to_string).collect();
+        writeln!(f, "Valid as {}", purposes.join(" and "))?;
+        if let Some(identity) = &report.spiffe_id {
             writeln!(f, "  identity     {identity}")?;
         }
-        writeln!(f, "  serial       {}", verdict.serial_number)?;
-        writeln!(f, "  valid until  {}", rfc3339(verdict.not_after))
+        writeln!(f, "  serial       {}", report.serial_number)?;
+        writeln!(f, "  valid until  {}", rfc3339(report.not_after))
     }
 }
 
-impl Verify {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+impl VerifyCertificate {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         let certificates = pem::certificates(&files::read(&self.file, files::SMALL_FILE)?)
             .map_err(|error| Failure::of(&error).about(&self.file))?;
         let expected = Expectation {
             purpose: self.purpose.map(|purpose| match purpose {
-                As::Client => Purpose::Client,
-                As::Server => Purpose::Server,
+                RequiredPurpose::Client => Purpose::Client,
+                RequiredPurpose::Server => Purpose::Server,
             }),
             host,
             at: self.at.unwrap_or_else(|| session.context.clock.now()),
         };
         let cluster = Cluster::open(&session.home(), &session.context)?;
-        let verdict = cluster.verify(&certificates, &expected)?;
-        let Some(worst) = verdict.broken.first() else {
-            return Ok(Box::new(Shown(Good(verdict))));
+        let report = cluster.verify(&certificates, &expected)?;
+        let Some(worst) = report.broken.first() else {
+            return Ok(Box::new(Shown(VerifiedCertificate(report))));
         };
         let message = format!("{} is refused: {}", self.file.display(), worst.message);
-        let others = verdict.broken.iter().skip(1).map(|rule| format!("{} [{}]", rule.message, rule.code));
+        let others = report.broken.iter().skip(1).map(|rule| format!("{} [{}]", rule.message, rule.code));
         let failure = Failure::new(worst.code, message).with_causes(others.collect());
         Err(match hint(Audience::Ca, worst.code.name()) {
             Some(_) => failure,
-            None => failure.with_hint("issue it anew with cluster-ca, whose profiles keep to these rules"),
+            None => {
+                failure.with_hint("issue a new one with cluster-ca, whose profiles comply with these rules")
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `key show|protect|unprotect|change-passphrase`: what protects a private key at rest.
+//! `key show|protect|unprotect|change-passphrase`: protection of a private key at rest.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use crate::ca::{Cluster, ProtectionChange};
 use crate::files;
 use crate::keys::{KeyFile, Protection};
 
-use crate::cli::custody::custody;
-use crate::cli::session::Session;
+use crate::cli::key_protection::open_key_protection;
+use crate::cli::session::CommandSession;
 use crate::cli::unlock::NewPassphraseSource;
 use crate::terminal::report::{CommandResult, Shown, typed};
 
-/// The commands about a private key's protection.
+/// Subcommands of `key`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Say what protects a private key, without opening it
+    /// Show the protection of a private key, without opening it
     Show(File),
     /// Protect a private key with a passphrase
     Protect(File),
-    /// Take the passphrase off a private key
+    /// Remove the passphrase of a private key
     Unprotect(File),
-    /// Give a private key another passphrase
+    /// Change the passphrase of a private key
     ChangePassphrase(ChangePassphrase),
 }
 
-/// Which key.
+/// File argument of the `key` commands.
 #[derive(Debug, Args)]
 pub(crate) struct File {
     /// The key's file [default: the root's]
@@ -46,7 +46,7 @@ pub(crate) struct ChangePassphrase {
 }
 
 impl Key {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let path = |key: File| match key.file {
             Some(file) => files::absolute(&file).unwrap_or(file),
             None => session.home().key(),
@@ -61,38 +61,38 @@ impl Key {
                 };
                 if let Some(signer) = held {
                     let protection = Protection::NotExportable { by: signer.to_string() };
-                    return Ok(Box::new(Shown(Shape { key: None, protection })));
+                    return Ok(Box::new(Shown(KeyReport { key: None, protection })));
                 }
                 let key = path(key);
                 let protection = KeyFile::read(&key)?.protection();
-                return Ok(Box::new(Shown(Shape { key: Some(key), protection })));
+                return Ok(Box::new(Shown(KeyReport { key: Some(key), protection })));
             }
             Self::Protect(key) => {
-                let (path, mut custody) = (path(key), custody(session)?);
-                custody.refuse_remote_key(&path)?;
-                custody.protect(&path, &session.passphrase().choose(&path)?)?
+                let (path, mut protection) = (path(key), open_key_protection(session)?);
+                protection.refuse_remote_key(&path)?;
+                protection.protect(&path, &session.passphrase().choose(&path)?)?
             }
-            Self::Unprotect(key) => custody(session)?.unprotect(&path(key))?,
+            Self::Unprotect(key) => open_key_protection(session)?.unprotect(&path(key))?,
             Self::ChangePassphrase(change) => {
-                let (path, mut custody) = (path(change.key), custody(session)?);
-                custody.refuse_remote_key(&path)?;
-                custody.change_passphrase(&path, &change.new.choose(&path)?)?
+                let (path, mut protection) = (path(change.key), open_key_protection(session)?);
+                protection.refuse_remote_key(&path)?;
+                protection.change_passphrase(&path, &change.new.choose(&path)?)?
             }
         };
-        Ok(Box::new(Shown(Changed(changed))))
+        Ok(Box::new(Shown(ChangeReport(changed))))
     }
 }
 
 #[derive(Serialize)]
-struct Shape {
-    /// None when the root's key is not in a file.
+struct KeyReport {
+    /// `None` if the root's key is not in a file.
     #[serde(serialize_with = "crate::files::as_optional_text")]
     key: Option<PathBuf>,
     #[serde(flatten)]
     protection: Protection,
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => writeln!(f, "{}", typed(key))?,
@@ -104,17 +104,20 @@ impl fmt::Display for Shape {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Changed(ProtectionChange);
+struct ChangeReport(ProtectionChange);
 
-impl fmt::Display for Changed {
+impl fmt::Display for ChangeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ProtectionChange { key, before, after } = &self.0;
         writeln!(f, "{}", typed(key))?;
         writeln!(f, "  protection  {after}  (before: {before})")?;
         if *after == Protection::None {
-            writeln!(f, "  weaker now  whoever reads the file, or a backup of it, has the key")
+            writeln!(f, "  weaker now  any user who can read the file, or a backup of it, has the key")
         } else if *before == Protection::None {
-            writeln!(f, "  remember    backups and snapshots made until now still hold the unprotected key")
+            writeln!(
+                f,
+                "  remember    backups and snapshots made until now still contain the unprotected key"
+            )
         } else {
             Ok(())
         }

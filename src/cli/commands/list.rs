@@ -1,4 +1,4 @@
-//! `list` and `show`: what the inventory knows.
+//! `list` and `show`: certificates in the inventory.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ use crate::x509::SerialNumber;
 use crate::x509::inspect::{InspectedObject, inspect};
 
 use crate::cli::input;
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListCertificates {
     /// Only this role: control-service, node-agent or api-user
     #[arg(long)]
     role: Option<Role>,
@@ -32,56 +32,56 @@ pub(crate) struct List {
 
     /// Only this status: reserved, valid, renewed, expired, on-hold or revoked
     #[arg(long, value_enum, hide_possible_values = true)]
-    status: Option<Standing>,
+    status: Option<CertificateStatus>,
 
-    /// Only those that hold, renewed ones too, and expire within this time, such as 30d
+    /// Only valid ones that expire within this time, such as 30d; includes renewed ones
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
 
-    /// Only those issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// Only certificates issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     issued_after: Option<OffsetDateTime>,
 
-    /// Only those issued before this time
+    /// Only certificates issued before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     issued_before: Option<OffsetDateTime>,
 
-    /// Only those revoked for this reason, such as key-compromise or certificate-hold
+    /// Only certificates revoked for this reason, such as key-compromise or certificate-hold
     #[arg(long)]
     reason: Option<RevocationReason>,
 
-    /// Without those that were renewed
+    /// Omit renewed certificates
     #[arg(long)]
     newest: bool,
 }
 
 /// The arguments of `show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowCertificate {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 }
 
-/// How a certificate stands: one word each, which tables, programs and `--status` share.
+/// Status of a certificate, shared by tables, JSON and `--status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-enum Standing {
-    /// Its serial number is set aside, and it was not signed.
+enum CertificateStatus {
+    /// The serial number is reserved; the certificate was not signed.
     Reserved,
-    /// It holds.
+    /// Valid, and not renewed.
     Valid,
-    /// It holds, and another one has taken its place.
+    /// Valid, and replaced by a newer certificate.
     Renewed,
-    /// It is past its end.
+    /// Expired.
     Expired,
-    /// It is revoked for the time being.
+    /// Suspended (certificateHold).
     OnHold,
-    /// It is revoked for good.
+    /// Revoked permanently.
     Revoked,
 }
 
-impl Standing {
+impl CertificateStatus {
     fn of(record: &Record, now: OffsetDateTime) -> Self {
         match record.status(now) {
             RecordStatus::Reserved => Self::Reserved,
@@ -93,7 +93,7 @@ impl Standing {
         }
     }
 
-    /// What the inventory calls it, which knows fewer words.
+    /// The coarser status that the inventory filters by.
     fn recorded(self) -> RecordStatus {
         match self {
             Self::Reserved => RecordStatus::Reserved,
@@ -104,7 +104,7 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for CertificateStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Reserved => "reserved",
@@ -120,7 +120,7 @@ impl fmt::Display for Standing {
 /// One line of a listing.
 #[derive(Serialize)]
 pub(crate) struct Row {
-    status: Standing,
+    status: CertificateStatus,
     serial_number: String,
     role: Role,
     name: String,
@@ -148,7 +148,7 @@ impl Row {
             name: reservation.name.clone(),
         };
         Self {
-            status: Standing::of(record, now),
+            status: CertificateStatus::of(record, now),
             serial_number: reservation.serial_number.to_string(),
             role: reservation.role,
             name: reservation.name.to_string(),
@@ -179,7 +179,7 @@ impl Listing {
         self.0.len()
     }
 
-    /// The first `count` lines, and how many there are beyond them.
+    /// Writes the first `count` lines, and the count of the others.
     pub(crate) fn write_first(&self, count: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return writeln!(f, "No certificates.");
@@ -212,15 +212,18 @@ impl fmt::Display for Listing {
     }
 }
 
-impl List {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+impl ListCertificates {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
         let filter = Filter {
             role: self.role,
             name: self.name,
-            // "Expires within" is about certificates that still hold.
-            status: self.status.map(Standing::recorded).or(self.expires_within.map(|_| RecordStatus::Valid)),
+            // `--expires-within` implies valid certificates.
+            status: self
+                .status
+                .map(CertificateStatus::recorded)
+                .or(self.expires_within.map(|_| RecordStatus::Valid)),
             expires_before: self.expires_within.map(|within| now.saturating_add(within)),
             issued_after: self.issued_after,
             issued_before: self.issued_before,
@@ -229,7 +232,7 @@ impl List {
         };
         let mut rows = Vec::new();
         cluster.inventory().list(&filter, now, |record| {
-            if self.status.is_none_or(|status| status == Standing::of(&record, now)) {
+            if self.status.is_none_or(|status| status == CertificateStatus::of(&record, now)) {
                 rows.push(Row::new(&record, &cluster, now));
             }
             Ok::<_, StoreError>(())
@@ -238,9 +241,9 @@ impl List {
     }
 }
 
-/// All that is known of one certificate.
+/// Result of `show`.
 #[derive(Serialize)]
-struct Known {
+struct CertificateReport {
     #[serde(flatten)]
     row: Row,
     fingerprint: Option<String>,
@@ -250,13 +253,13 @@ struct Known {
     reserved_at: String,
     issued_by: Option<String>,
     why: Option<String>,
-    /// Its line of renewals, the oldest first; empty when it is alone.
+    /// Renewals of the certificate, the oldest first; empty without any.
     lineage: Listing,
     #[serde(skip_serializing_if = "Option::is_none")]
     contents: Option<InspectedObject>,
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for CertificateReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = &self.row;
         writeln!(f, "{}/{}: {}", row.role, row.name, row.status)?;
@@ -274,7 +277,7 @@ impl fmt::Display for Known {
         match (&row.key, &self.key_forgotten_at) {
             (Some(key), _) => writeln!(f, "  key          {key}")?,
             (None, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
-            (None, None) => writeln!(f, "  key          not here: made elsewhere")?,
+            (None, None) => writeln!(f, "  key          not here: generated elsewhere")?,
         }
         for (index, one) in self.lineage.0.iter().enumerate() {
             let label = if index == 0 { "lineage" } else { "" };
@@ -288,8 +291,8 @@ impl fmt::Display for Known {
     }
 }
 
-impl Show {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+impl ShowCertificate {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
         let record = cluster.find(&input::target(&self.target)?)?;
@@ -309,7 +312,7 @@ impl Show {
         if lineage.len() == 1 {
             lineage.clear();
         }
-        Ok(Box::new(Shown(Known {
+        Ok(Box::new(Shown(CertificateReport {
             lineage: Listing::new(&lineage, &cluster, now),
             row: Row::new(&record, &cluster, now),
             fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),

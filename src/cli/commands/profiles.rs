@@ -1,4 +1,4 @@
-//! `profiles list|show|check`: the rules that issuing goes by.
+//! `profiles list|show|check`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,23 +10,23 @@ use crate::clock::format_duration;
 use crate::identity::Role;
 use crate::profile::{KeyRule, ProfileOrigin, ProfileSet, ValidityRule};
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
 
-/// The commands about profiles.
+/// Subcommands of `profiles`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Profiles {
-    /// List the profiles, where each comes from, and what it gives
+    /// List the profiles with source, validity and key types
     List,
     /// Show one profile: root, control-service, node-agent or api-user
-    Show(Show),
+    Show(ShowProfile),
     /// Check the profiles in a directory and report every problem
     Check(Check),
 }
 
 /// The arguments of `profiles show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowProfile {
     /// root, control-service, node-agent or api-user
     #[arg(value_name = "ROLE")]
     role: String,
@@ -90,17 +90,17 @@ impl Listing {
     }
 }
 
-/// What the root's profile is called.
+/// Name of the root's profile.
 const ROOT: &str = "root";
 
 impl Profiles {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::List => Ok(Box::new(Shown(Listing::of(&session.profiles()?)))),
-            Self::Show(Show { role }) if role == ROOT => {
+            Self::Show(ShowProfile { role }) if role == ROOT => {
                 Ok(Box::new(Shown(session.profiles()?.root().clone())))
             }
-            Self::Show(Show { role }) => {
+            Self::Show(ShowProfile { role }) => {
                 let role: Role = role.parse()?;
                 Ok(Box::new(Shown(session.profiles()?.leaf(role).clone())))
             }

@@ -1,4 +1,4 @@
-//! `renew` and `rekey`: a new certificate in the old one's place, for the key it has or for a new one.
+//! `renew` and `rekey`: replace a certificate, with the same key or a new one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,13 +19,13 @@ use crate::x509::{KeyAlgorithm, SerialNumber};
 
 use super::create::write_next;
 use crate::cli::input;
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::progress;
-use crate::terminal::report::{CommandResult, Failure, Outcome, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, typed};
 
-/// What both commands take.
+/// Options of both commands.
 #[derive(Debug, Args)]
-pub(crate) struct Common {
+pub(crate) struct RenewOptions {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(
         value_name = "SERIAL|ROLE/NAME|FILE",
@@ -34,7 +34,7 @@ pub(crate) struct Common {
     )]
     target: Option<String>,
 
-    /// All that hold, end within this time, such as 30d, and were not renewed yet
+    /// All valid certificates that expire within this time, such as 30d, and were not renewed yet
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
 
@@ -42,11 +42,11 @@ pub(crate) struct Common {
     #[arg(long, requires = "expires_within")]
     role: Option<Role>,
 
-    /// How long the new certificate holds, such as 90d or 12h [default: the profile's]
+    /// Validity of the new certificate, such as 90d or 12h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     validity: Option<Duration>,
 
-    /// Where the new files go [default: in the place of the old ones]
+    /// Directory for the new files [default: replace the old files]
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
 
@@ -54,7 +54,7 @@ pub(crate) struct Common {
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit log
+    /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -63,43 +63,43 @@ pub(crate) struct Common {
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     #[command(flatten)]
-    common: Common,
+    options: RenewOptions,
 }
 
 /// `rekey`.
 #[derive(Debug, Args)]
 pub(crate) struct Rekey {
     #[command(flatten)]
-    common: Common,
+    options: RenewOptions,
 
     /// Type of the new key: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096 [default: as
-    /// the old one]
+    /// before]
     #[arg(long, value_name = "TYPE", conflicts_with = "csr")]
     key_type: Option<KeyAlgorithm>,
 
-    /// Certify the key of this PKCS#10 request (`-`: standard input); no key is made here
+    /// Certify the key of this PKCS#10 CSR (`-`: standard input); no key is generated here
     #[arg(long, value_name = "FILE", conflicts_with = "expires_within")]
     csr: Option<PathBuf>,
 }
 
 impl Renew {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
-        self.common.run(session, RenewedKey::Same)
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        self.options.run(session, RenewedKey::Same)
     }
 }
 
 impl Rekey {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let key = match &self.csr {
             Some(file) => RenewedKey::Csr(Box::new(input::certification_request(file)?)),
             None => RenewedKey::New(self.key_type),
         };
-        self.common.run(session, key)
+        self.options.run(session, key)
     }
 }
 
-impl Common {
-    fn run(self, session: &Session, key: RenewedKey) -> CommandResult {
+impl RenewOptions {
+    fn run(self, session: &CommandSession, key: RenewedKey) -> CommandResult {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
         let same_key = matches!(key, RenewedKey::Same);
@@ -108,10 +108,10 @@ impl Common {
             let cluster = Cluster::open(&session.home(), &session.context)?;
             let records = self.records(&cluster, session.context.clock.now())?;
             let (planned, refused) = cluster.plan_renewals(&profiles, &records, &renewal);
-            return Ok(Box::new(WouldRenew { all: planned, refused: told(refused, many)?, many }));
+            return Ok(Box::new(RenewPreview { all: planned, refused: refusals(refused, many)?, many }));
         }
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let records = self.records(authority.cluster(), session.context.clock.now())?;
         if same_key {
             note_advice(&records, &profiles, session);
@@ -121,7 +121,7 @@ impl Common {
             authority
                 .renew(&profiles, &records, &renewal, self.reason.as_deref(), &|count| bar.inc(count))?;
         bar.finish_and_clear();
-        Ok(Box::new(Done { all: renewed, refused: told(refused, many)?, many }))
+        Ok(Box::new(RenewReport { all: renewed, refused: refusals(refused, many)?, many }))
     }
 
     fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
@@ -134,8 +134,8 @@ impl Common {
     }
 }
 
-/// A profile says which key it would rather have; whoever types the command decides.
-fn note_advice(records: &[Record], profiles: &ProfileSet, session: &Session) {
+/// Notes the roles whose profile advises `rekey`. The advice is not enforced.
+fn note_advice(records: &[Record], profiles: &ProfileSet, session: &CommandSession) {
     let roles: BTreeSet<Role> = records.iter().map(|record| record.reservation.role).collect();
     for role in roles {
         if profiles.leaf(role).renewal().key() == RenewalKey::Rekey {
@@ -146,9 +146,9 @@ fn note_advice(records: &[Record], profiles: &ProfileSet, session: &Session) {
     }
 }
 
-/// What was refused: the error itself for one that was asked for by itself, a line each for many.
-fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
-    let mut told = Vec::with_capacity(refused.len());
+/// Collects the refusals of a bulk renewal; for a single certificate, returns its error.
+fn refusals(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
+    let mut refusals = Vec::with_capacity(refused.len());
     for one in refused {
         if !many {
             return Err(match &one.error {
@@ -158,7 +158,7 @@ fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
                 error => Failure::of(error).or_elsewhere("--output DIR"),
             });
         }
-        told.push(Refused {
+        refusals.push(Refused {
             serial_number: one.serial_number,
             role: one.role,
             name: one.name,
@@ -166,10 +166,10 @@ fn told(refused: Vec<NotRenewed>, many: bool) -> Result<Vec<Refused>, Failure> {
             message: one.error.to_string(),
         });
     }
-    Ok(told)
+    Ok(refusals)
 }
 
-/// One that was not renewed.
+/// Certificate that was not renewed.
 #[derive(Serialize)]
 struct Refused {
     serial_number: SerialNumber,
@@ -190,14 +190,14 @@ fn complaint(refused: &[Refused]) -> Option<String> {
     (!refused.is_empty()).then(|| refused.iter().map(ToString::to_string).collect())
 }
 
-/// What was renewed.
-struct Done {
+/// Result of `renew` and `rekey`.
+struct RenewReport {
     all: Vec<Renewed>,
     refused: Vec<Refused>,
     many: bool,
 }
 
-impl fmt::Display for Done {
+impl fmt::Display for RenewReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let ([one], false) = (self.all.as_slice(), self.many) {
             return renewed_text(one, f);
@@ -208,17 +208,17 @@ impl fmt::Display for Done {
         }
         self.refused.iter().try_for_each(|one| one.fmt(f))?;
         match (self.all.len(), self.refused.len()) {
-            (0, 0) => writeln!(f, "Nothing is due."),
+            (0, 0) => writeln!(f, "No certificate is due."),
             (0, refused) => writeln!(f, "\nNot renewed: {refused}"),
             (done, refused) => {
                 writeln!(f, "\nRenewed: {done}, not renewed: {refused}")?;
-                writeln!(f, "\nNext: cluster-ca distribute --all    (hosts.yaml says where to)")
+                writeln!(f, "\nNext: cluster-ca distribute --all    (hosts.yaml lists the destinations)")
             }
         }
     }
 }
 
-impl Outcome for Done {
+impl CommandOutcome for RenewReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         json(&self.all, &self.refused, self.many)
     }
@@ -232,14 +232,14 @@ impl Outcome for Done {
     }
 }
 
-/// What would be renewed.
-struct WouldRenew {
+/// Result of `--dry-run`.
+struct RenewPreview {
     all: Vec<PlannedRenewal>,
     refused: Vec<Refused>,
     many: bool,
 }
 
-impl fmt::Display for WouldRenew {
+impl fmt::Display for RenewPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for one in &self.all {
             let plan = &one.planned.plan;
@@ -251,7 +251,7 @@ impl fmt::Display for WouldRenew {
     }
 }
 
-impl Outcome for WouldRenew {
+impl CommandOutcome for RenewPreview {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         json(&self.all, &self.refused, self.many)
     }
@@ -265,7 +265,7 @@ impl Outcome for WouldRenew {
     }
 }
 
-/// An object for one that was asked for by itself, two arrays for all that are due.
+/// Serializes a single renewal as an object, and a bulk renewal as two arrays.
 fn json<T: Serialize>(
     all: &[T],
     refused: &[Refused],
@@ -285,8 +285,8 @@ fn renewed_text(renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(key) => writeln!(f, "  key          {}", typed(key))?,
         None => writeln!(f, "  key          not here")?,
     }
-    writeln!(f, "  serial       {}  (in the place of {})", new.serial_number, renewed.supersedes)?;
+    writeln!(f, "  serial       {}  (replaces {})", new.serial_number, renewed.supersedes)?;
     writeln!(f, "  valid until  {}", rfc3339(new.not_after))?;
-    writeln!(f, "  the old one  holds until it ends or is revoked")?;
+    writeln!(f, "  the old one  stays valid until it expires or is revoked")?;
     write_next(new, f)
 }

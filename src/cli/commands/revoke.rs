@@ -20,8 +20,8 @@ use crate::x509::SerialNumber;
 use super::gateways::{FollowUp, PushReport, Wait};
 use super::list::Listing;
 use crate::cli::input;
-use crate::cli::session::Session;
-use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
+use crate::cli::session::CommandSession;
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
 /// The arguments of `revoke`.
 #[derive(Debug, Args)]
@@ -30,8 +30,8 @@ Examples:
   cluster-ca revoke api-user/alice --reason key-compromise --wait
   cluster-ca revoke --role node-agent --issued-before 2027-01-31 --dry-run
 
-With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
-Exit code 4: it is revoked, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
+With --wait, gateways.yaml in the home lists the gateways: see cluster-ca crl push --help.
+Exit code 4: revoked, but a gateway did not confirm that it enforces the CRL; retry: cluster-ca crl push.")]
 #[command(group(ArgGroup::new("which").required(true).multiple(true)
     .args(["target", "file", "public_key", "role", "issued_after", "issued_before"])))]
 pub(crate) struct Revoke {
@@ -42,44 +42,44 @@ pub(crate) struct Revoke {
     )]
     target: Option<String>,
 
-    /// Every certificate that the identity ROLE/NAME ever had
+    /// All certificates ever issued to the identity ROLE/NAME
     #[arg(long, requires = "target")]
     all_generations: bool,
 
-    /// Every certificate in this file
+    /// All certificates in this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["public_key", "role", "issued_after", "issued_before"])]
     file: Option<PathBuf>,
 
-    /// Every certificate for the key in this file: a public key, certificate, request or private key
+    /// All certificates for the key in this file: a public key, certificate, CSR or private key
     #[arg(long, value_name = "FILE", conflicts_with_all = ["role", "issued_after", "issued_before"])]
     public_key: Option<PathBuf>,
 
-    /// In bulk: those of this role (control-service, node-agent or api-user)
+    /// In bulk: certificates of this role (control-service, node-agent or api-user)
     #[arg(long)]
     role: Option<Role>,
 
-    /// In bulk: those issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    /// In bulk: certificates issued at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     issued_after: Option<OffsetDateTime>,
 
-    /// In bulk: those issued before this time
+    /// In bulk: certificates issued before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     issued_before: Option<OffsetDateTime>,
 
-    /// Why, in RFC 5280's words: unspecified, key-compromise, affiliation-changed, superseded,
+    /// Reason code of RFC 5280: unspecified, key-compromise, affiliation-changed, superseded,
     /// cessation-of-operation or privilege-withdrawn
     #[arg(long, value_name = "REASON", default_value = "unspecified")]
     reason: RevocationReason,
 
-    /// More about it, for the audit log
+    /// Comment for the audit log
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
 
-    /// Show who would be hit, and revoke nothing
+    /// Show the certificates that would be revoked, and revoke nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Do not ask before revoking in bulk
+    /// Revoke in bulk without a confirmation prompt
     #[arg(long, short)]
     yes: bool,
 
@@ -88,7 +88,7 @@ pub(crate) struct Revoke {
 }
 
 impl Revoke {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         if !RevocationReason::FOR_LEAVES.contains(&self.reason) {
             let message = format!("{} is not a reason for revoking a leaf certificate", self.reason);
             let failure = Failure::new(Code::usage("usage.reason"), message);
@@ -102,18 +102,18 @@ impl Revoke {
         if self.dry_run || (self.is_bulk() && !self.yes) {
             let cluster = Cluster::open(&session.home(), &session.context)?;
             let records = self.records(&cluster)?;
-            let hit = Hit(Listing::new(&records, &cluster, session.context.clock.now()));
+            let preview = RevocationPreview(Listing::new(&records, &cluster, session.context.clock.now()));
             if self.dry_run {
-                return Ok(Box::new(Shown(hit)));
+                return Ok(Box::new(Shown(preview)));
             }
-            confirm(&hit)?;
+            confirm(&preview)?;
             confirmed = Some(records.iter().map(serial_number).collect::<HashSet<_>>());
         }
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let mut records = self.records(authority.cluster())?;
         if let Some(confirmed) = &confirmed {
-            // What was issued while somebody looked at the preview was not in it.
+            // A certificate issued since the preview was not confirmed.
             records.retain(|record| confirmed.contains(&serial_number(record)));
         }
         if let Some(plan) = &plan {
@@ -122,17 +122,17 @@ impl Revoke {
         let (certificates, crl) = authority.revoke(&records, self.reason, self.comment.as_deref())?;
         self.note_reasons_kept(session, &certificates);
         self.note_same_key(session, authority.cluster(), &records)?;
-        // The next one need not wait until gateways have answered.
+        // Releases the home: another command need not wait for the gateways.
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
-        Ok(Box::new(Ended { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
+        Ok(Box::new(RevokeReport { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
     }
 
-    /// Says of what was revoked before that it stays so for the reason that it was.
-    fn note_reasons_kept(&self, session: &Session, certificates: &[Revoked]) {
+    /// Notes the certificates that keep an earlier revocation with another reason.
+    fn note_reasons_kept(&self, session: &CommandSession, certificates: &[Revoked]) {
         for kept in certificates.iter().filter(|one| one.already && one.reason != self.reason) {
             session.note(format_args!(
-                "{}/{} ({}) was revoked on {} already ({}), and that stays so",
+                "{}/{} ({}) was already revoked on {} ({}); date and reason stay unchanged",
                 kept.role,
                 kept.name,
                 kept.serial_number,
@@ -142,21 +142,26 @@ impl Revoke {
         }
     }
 
-    /// Whoever has the key has it for every certificate: names those that still hold for it.
-    fn note_same_key(&self, session: &Session, cluster: &Cluster, revoked: &[Record]) -> Result<(), Failure> {
+    /// Notes other valid certificates for a compromised key: its holder can use them, too.
+    fn note_same_key(
+        &self,
+        session: &CommandSession,
+        cluster: &Cluster,
+        revoked: &[Record],
+    ) -> Result<(), Failure> {
         if self.reason != RevocationReason::KeyCompromise {
             return Ok(());
         }
         let now = session.context.clock.now();
-        let mut told: HashSet<SerialNumber> = revoked.iter().map(serial_number).collect();
+        let mut json: HashSet<SerialNumber> = revoked.iter().map(serial_number).collect();
         for issue in revoked.iter().filter_map(|record| record.issue) {
             for other in cluster.inventory().find_public_key(&issue.public_key)? {
                 let serial_number = serial_number(&other);
-                if other.status(now) == RecordStatus::Valid && told.insert(serial_number) {
+                if other.status(now) == RecordStatus::Valid && json.insert(serial_number) {
                     let (role, name) = (other.reservation.role, &other.reservation.name);
                     session.note(format_args!(
-                        "{role}/{name} ({serial_number}) still holds for the same key: revoke --public-key FILE \
-                         revokes every certificate for the key in FILE, which may be a certificate"
+                        "{role}/{name} ({serial_number}) is still valid for the same key: revoke --public-key FILE \
+                         revokes all certificates for the key in FILE, which may be a certificate"
                     ));
                 }
             }
@@ -186,7 +191,7 @@ impl Revoke {
                 input::certificates(file)?.into_iter().map(|one| Target::Certificate(Box::new(one)));
             let records = targets.map(|target| Ok(cluster.find_to_revoke(&target)?));
             let records = records.collect::<Result<Vec<Record>, Failure>>()?;
-            // One that is in the file twice is revoked once.
+            // A certificate that is in the file twice is revoked once.
             let mut seen = HashSet::with_capacity(records.len());
             return Ok(records.into_iter().filter(|record| seen.insert(record.id())).collect());
         }
@@ -206,29 +211,29 @@ fn serial_number(record: &Record) -> SerialNumber {
     record.reservation.serial_number
 }
 
-/// Who would be hit.
+/// Certificates that would be revoked.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Hit(Listing);
+struct RevocationPreview(Listing);
 
-impl fmt::Display for Hit {
+impl fmt::Display for RevocationPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write_first(20, f)?;
-        writeln!(f, "\n{} certificates would be revoked (nothing is yet)", self.0.len())
+        writeln!(f, "\n{} certificates would be revoked (none is yet)", self.0.len())
     }
 }
 
-/// Asks whoever is at the terminal; nobody there is a no.
-fn confirm(hit: &Hit) -> Result<(), Failure> {
+/// Prompts for a confirmation; without a terminal it is refused.
+fn confirm(preview: &RevocationPreview) -> Result<(), Failure> {
     let refused = |why: &str| {
         Failure::new(Code::usage("usage.not_confirmed"), format!("{why}; nothing was revoked"))
-            .with_hint("see who would be hit with --dry-run, then give --yes")
+            .with_hint("see the certificates with --dry-run, then give --yes")
     };
     if !std::io::stdin().is_terminal() {
-        return Err(refused("revoking in bulk has to be confirmed, and there is no terminal"));
+        return Err(refused("bulk revocation needs a confirmation, and there is no terminal"));
     }
-    // Nobody is left to ask when this fails; then nothing is read either.
-    let _ = write!(std::io::stderr(), "{hit}\nRevoke them? Type yes: ");
+    // Without stderr the user sees no prompt and gives no confirmation.
+    let _ = write!(std::io::stderr(), "{preview}\nRevoke them? Type yes: ");
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     match read {
@@ -237,17 +242,17 @@ fn confirm(hit: &Hit) -> Result<(), Failure> {
     }
 }
 
-/// What was revoked; one that was asked for by itself is told in full.
-struct Ended {
+/// Result of `revoke` and `hold`; a single certificate is printed in full.
+struct RevokeReport {
     certificates: Vec<Revoked>,
     crl: PublishedCrl,
     many: bool,
-    /// For the time being.
+    /// True for `hold`.
     hold: bool,
     follow_up: FollowUp,
 }
 
-impl Outcome for Ended {
+impl CommandOutcome for RevokeReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         json(&self.certificates, &self.crl, self.many, &self.follow_up)
     }
@@ -261,7 +266,7 @@ impl Outcome for Ended {
     }
 }
 
-/// One object for a certificate that was asked for by itself, an array within it for many.
+/// Serializes a single certificate into the object itself, and several as an array in it.
 fn json<T: Serialize>(
     certificates: &[T],
     crl: &PublishedCrl,
@@ -269,7 +274,7 @@ fn json<T: Serialize>(
     follow_up: &FollowUp,
 ) -> Result<serde_json::Value, serde_json::Error> {
     #[derive(Serialize)]
-    struct Ended<'a, C> {
+    struct RevokeReport<'a, C> {
         #[serde(flatten)]
         certificates: C,
         #[serde(flatten)]
@@ -292,21 +297,25 @@ fn json<T: Serialize>(
         Err(error) => Pushed::Failed { error },
     });
     match certificates {
-        [certificate] if !many => serde_json::to_value(Ended { certificates: certificate, crl, pushed }),
-        certificates => serde_json::to_value(Ended { certificates: Many { certificates }, crl, pushed }),
+        [certificate] if !many => {
+            serde_json::to_value(RevokeReport { certificates: certificate, crl, pushed })
+        }
+        certificates => {
+            serde_json::to_value(RevokeReport { certificates: Many { certificates }, crl, pushed })
+        }
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for RevokeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for one in &self.certificates {
             let (role, name, serial, reason) = (one.role, &one.name, one.serial_number, one.reason);
             let since = rfc3339(one.revoked_at);
             match (one.already, reason) {
                 (true, RevocationReason::CertificateHold) => {
-                    writeln!(f, "Was on hold already, since {since}: {role}/{name}")?;
+                    writeln!(f, "Already on hold since {since}: {role}/{name}")?;
                 }
-                (true, _) => writeln!(f, "Was revoked already, on {since}: {role}/{name} ({reason})")?,
+                (true, _) => writeln!(f, "Already revoked on {since}: {role}/{name} ({reason})")?,
                 (false, RevocationReason::CertificateHold) => writeln!(f, "On hold: {role}/{name}")?,
                 (false, _) => writeln!(f, "Revoked {role}/{name} ({reason})")?,
             }
@@ -329,12 +338,12 @@ fn write_crl(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let (file, until) = (typed(&crl.crl), rfc3339(crl.next_update));
-    writeln!(f, "  CRL          {file}  (number {}, until {until})", crl.crl_number)?;
+    writeln!(f, "  CRL          {file}  (number {}, next update {until})", crl.crl_number)?;
     match follow_up {
-        FollowUp::Left { listed: true } if is_new => {
-            writeln!(f, "\nNext: cluster-ca crl push    (no gateway knows of it yet)")
+        FollowUp::NotPushed { listed: true } if is_new => {
+            writeln!(f, "\nNext: cluster-ca crl push    (no gateway enforces it yet)")
         }
-        FollowUp::Left { listed: false } if is_new => {
+        FollowUp::NotPushed { listed: false } if is_new => {
             writeln!(f, "\nNext: copy the CRL to every gateway, for example")?;
             writeln!(f, "  scp {file} root@GATEWAY:/etc/cluster/")
         }
@@ -345,18 +354,20 @@ fn write_crl(
 /// The arguments of `hold` and `release`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --wait, gateways.yaml in the home says which gateways there are: see cluster-ca crl push --help.
-Exit code 4: it is done here, and a gateway did not say that it enforces it; cluster-ca crl push goes on.")]
+`hold` suspends a certificate (CRL reason certificateHold); `revoke` is permanent.
+
+With --wait, gateways.yaml in the home lists the gateways: see cluster-ca crl push --help.
+Exit code 4: recorded, but a gateway did not confirm that it enforces the CRL; retry: cluster-ca crl push.")]
 pub(crate) struct Hold {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
     target: String,
 
-    /// Every certificate that the identity ROLE/NAME ever had
+    /// All certificates ever issued to the identity ROLE/NAME
     #[arg(long)]
     all_generations: bool,
 
-    /// Why, for the audit log
+    /// Comment for the audit log
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
 
@@ -365,10 +376,10 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) fn hold(self, session: &Session) -> CommandResult {
+    pub(crate) fn hold(self, session: &CommandSession) -> CommandResult {
         let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let cluster = authority.cluster();
         let records = match self.identity()? {
             Some((role, name)) => cluster.certificates_of(role, &name)?,
@@ -381,13 +392,13 @@ impl Hold {
         let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
-        Ok(Box::new(Ended { certificates, crl, many: self.all_generations, hold: true, follow_up }))
+        Ok(Box::new(RevokeReport { certificates, crl, many: self.all_generations, hold: true, follow_up }))
     }
 
-    pub(crate) fn release(self, session: &Session) -> CommandResult {
+    pub(crate) fn release(self, session: &CommandSession) -> CommandResult {
         let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
-        session.tell_opened(&authority);
+        session.report_opened(&authority);
         let cluster = authority.cluster();
         let records = match self.identity()? {
             Some((role, name)) => cluster.certificates_on_hold(role, &name)?,
@@ -400,16 +411,16 @@ impl Hold {
         let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
         drop(authority);
         let follow_up = FollowUp::of(session, plan.as_ref());
-        Ok(Box::new(HoldAgain { certificates, crl, many: self.all_generations, follow_up }))
+        Ok(Box::new(ReleaseReport { certificates, crl, many: self.all_generations, follow_up }))
     }
 
-    /// The identity, when all of its certificates are meant.
+    /// The identity, with `--all-generations`.
     fn identity(&self) -> Result<Option<(Role, Name)>, Failure> {
         if self.all_generations { identity(input::target(&self.target)?).map(Some) } else { Ok(None) }
     }
 }
 
-/// The identity that a target is, for `--all-generations`.
+/// Requires the target to be an identity, for `--all-generations`.
 fn identity(target: Target) -> Result<(Role, Name), Failure> {
     match target {
         Target::Identity(role, name) => Ok((role, name)),
@@ -419,27 +430,28 @@ fn identity(target: Target) -> Result<(Role, Name), Failure> {
     }
 }
 
-/// What is revoked for good cannot be put on hold: that would say it may come back.
+/// Refuses a hold on a revoked certificate: revocation is permanent, and a hold can be lifted.
 fn holdable(record: Record) -> Result<Record, Failure> {
     match record.revocation {
         Some(revocation) if !record.is_on_hold() => {
             let since = rfc3339(revocation.at);
-            let message = format!("certificate {} was revoked for good on {since}", serial_number(&record));
+            let message =
+                format!("certificate {} was revoked permanently on {since}", serial_number(&record));
             Err(Failure::new(Code::refused("ca.revoked_for_good"), message))
         }
         _ => Ok(record),
     }
 }
 
-/// What was released; one that was asked for by itself is told in full.
-struct HoldAgain {
+/// Result of `release`.
+struct ReleaseReport {
     certificates: Vec<Released>,
     crl: PublishedCrl,
     many: bool,
     follow_up: FollowUp,
 }
 
-impl Outcome for HoldAgain {
+impl CommandOutcome for ReleaseReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         json(&self.certificates, &self.crl, self.many, &self.follow_up)
     }
@@ -453,10 +465,10 @@ impl Outcome for HoldAgain {
     }
 }
 
-impl fmt::Display for HoldAgain {
+impl fmt::Display for ReleaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Released { serial_number, role, name, already } in &self.certificates {
-            let what = if *already { "Was released already" } else { "Released" };
+            let what = if *already { "Already released" } else { "Released" };
             writeln!(f, "{what}: {role}/{name}")?;
             writeln!(f, "  serial       {serial_number}")?;
         }

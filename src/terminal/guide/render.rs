@@ -15,7 +15,7 @@ pub(super) fn plain_text(markdown: &str, width: usize) -> String {
     page.text
 }
 
-/// A page as far as it is written.
+/// State of the renderer.
 #[derive(Debug, Default)]
 struct Page {
     text: String,
@@ -67,7 +67,7 @@ impl Page {
                 if let CodeBlockKind::Fenced(info) = kind
                     && let Some(reason) = info.strip_prefix("sh not run: ")
                 {
-                    // A reader who copies the commands needs it.
+                    // Users who copy the commands need it.
                     self.line.push_str(&format!("# {reason}\n"));
                 }
             }

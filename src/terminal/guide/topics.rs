@@ -3,15 +3,15 @@
 /// A guide of one or both programs.
 #[derive(Debug)]
 pub(super) struct Guide {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub(super) topic: &'static str,
-    /// The programs that show it.
+    /// Programs that show the guide.
     pub(super) readers: Readers,
-    /// Its source.
+    /// Markdown source.
     pub(super) markdown: &'static str,
 }
 
-/// The programs that show a guide.
+/// Programs that show a guide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
     /// Both programs.

@@ -48,10 +48,10 @@ fn success_says_what_where_until_when_and_what_next() {
     for (command, expected) in [
         (
             &["initialize", "prod"][..],
-            "Made the cluster prod (trust domain prod)
+            "Created the cluster prod (trust domain prod)
   certificate  cluster.crt  (public: copy it to every machine)
-  key          cluster.key  (0600; whoever reads it controls the cluster)
-  CRL          cluster.crl  (empty; until [TIME])
+  key          cluster.key  (0600; any user who can read it controls the cluster)
+  CRL          cluster.crl  (empty; next update [TIME])
   inventory    ca.db
   root         ecdsa-p256, serial [SERIAL]
   valid until  [TIME]

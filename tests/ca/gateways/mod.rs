@@ -144,10 +144,10 @@ fn the_text_output_counts_gateways_and_connections() {
     assert_eq!(before, "2/2 gateways enforce CRL 2");
     let (seconds, cut) = after.split_once(" s, ").unwrap_or_else(|| panic!("{told:?}"));
     assert!(seconds.parse::<f64>().is_ok(), "{line}");
-    assert_eq!(cut, "1 connection cut");
+    assert_eq!(cut, "1 connection closed");
     let again = home.run(&["crl", "push"]);
     assert!(again.stdout.contains("2/2 gateways enforce CRL 2 after "), "{again:?}");
-    assert!(again.stdout.contains(", 0 connections cut"), "{again:?}");
+    assert!(again.stdout.contains(", 0 connections closed"), "{again:?}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_gateway_that_is_down_is_reported_and_the_revocation_stays() {
             "not enforced {address}: it refuses connections: no service listens there [network.refused]"
         ),
         "hint: start the service",
-        "This is recorded and in cluster.crl whatever a gateway says. Next: cluster-ca crl push",
+        "The change is recorded and in cluster.crl. Next: cluster-ca crl push",
     ] {
         assert!(told.stdout.contains(words), "{words}: {told:?}");
     }

@@ -90,7 +90,7 @@ fn a_current_backup_is_restored_and_an_unreachable_gateway_reported() {
     };
     let restored = restore(&Home::empty());
     assert_eq!(restored.result()["revocations"], 0);
-    assert!(restored.stderr.contains("the gateway 127.0.0.1:1 was not asked"), "{restored:?}");
+    assert!(restored.stderr.contains("the gateway 127.0.0.1:1 was not queried"), "{restored:?}");
 }
 
 #[test]
@@ -142,13 +142,13 @@ fn gateways_listed_in_the_backup_are_queried_by_default() {
     drop(gateways);
     let unasked = restore(&empty, &[]);
     assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
-    assert!(unasked.stderr.contains("was not asked"), "{unasked:?}");
+    assert!(unasked.stderr.contains("was not queried"), "{unasked:?}");
     // So it is without an operator.
     fs::remove_file(&file).expect("removed");
     vault.back_up(&home, &[]);
     let unasked = restore(&empty, &[]);
     assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
-    assert!(unasked.stderr.contains("gateways.yaml were not asked"), "{unasked:?}");
+    assert!(unasked.stderr.contains("gateways.yaml were not queried"), "{unasked:?}");
     assert!(empty.contents().is_empty(), "nothing was put back");
 }
 

@@ -1,4 +1,4 @@
-//! `distribute`: files carried to the machines that use them, and a word on each machine.
+//! `distribute`: delivery of certificates, keys, trust bundle and CRL by ssh.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -20,10 +20,10 @@ use crate::error::{Code, Coded};
 use crate::files;
 use crate::store::{Record, StoreError};
 
-use super::job::{Job, Ready};
-use super::outcome::{Plan, Planned, Plans, Report, Summary, Unplanned};
+use super::job::{DeliveryJob, PreparedDelivery};
+use super::outcome::{DeliveryPlan, FailedPlan, Planned, Plans, Report, Summary};
 use crate::cli::input;
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::progress;
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
@@ -35,56 +35,56 @@ Examples:
   cluster-ca distribute api-user/plugin --to root@node1:/etc/cluster --as plugin
   cluster-ca distribute --all --forget-key
 
-hosts.yaml in the home says what goes where:
+hosts.yaml in the home lists the deliveries:
   deliveries:
     - identity: control-service/api.example.com
       to: root@api.example.com:/etc/cluster
       as: control-service                         # the default of its role
-      reload: systemctl reload control-service    # if anything is to be run")]
+      reload: systemctl reload control-service    # optional")]
 pub(crate) struct Distribute {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE", required_unless_present = "all", conflicts_with = "all")]
     target: Option<String>,
 
-    /// Where its files go [default: where hosts.yaml in the home sends them]
+    /// Destination of the files [default: that of hosts.yaml in the home]
     #[arg(long, value_name = "[USER@]HOST[:PORT]:/DIRECTORY", conflicts_with = "all")]
     to: Option<SshDestination>,
 
-    /// What certificate and key are called there [default: control-service, node or user, by role]
+    /// Base name of certificate and key there [default: control-service, node or user, by role]
     #[arg(long = "as", value_name = "NAME", requires = "to")]
     stem: Option<FileStem>,
 
-    /// A command to run there once the files are in their places
+    /// Command to run there after the files are in place
     #[arg(long, value_name = "COMMAND", requires = "to")]
     reload: Option<ReloadCommand>,
 
-    /// Everything that hosts.yaml in the home lists
+    /// Make all deliveries listed in hosts.yaml in the home
     #[arg(long)]
     all: bool,
 
-    /// Remove the private key from this machine once it has arrived everywhere it was sent to
+    /// Remove the private key from this machine after it arrived at all its destinations
     #[arg(long)]
     forget_key: bool,
 
-    /// Show what would be sent, and connect to nobody
+    /// Show what would be sent, without connecting
     #[arg(long)]
     dry_run: bool,
 
-    /// How many machines at a time
+    /// Number of concurrent deliveries
     #[arg(long, value_name = "N", default_value = "8")]
     parallel: NonZeroUsize,
 
-    /// The longest that one machine may take, the reload command included
+    /// Timeout of each delivery, including the reload command
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     timeout: Duration,
 
-    /// Why, for the audit log
+    /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 impl Distribute {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let jobs = self.jobs(session, &cluster)?;
         let single = self.to.is_some();
@@ -93,19 +93,19 @@ impl Distribute {
         if self.dry_run {
             let mut plans = jobs.iter().zip(ready);
             if single && let Some((_, ready)) = plans.next() {
-                return Ok(Box::new(Shown(Plan::of(&ready?))));
+                return Ok(Box::new(Shown(DeliveryPlan::of(&ready?))));
             }
             let plans = plans.map(|(job, ready)| match ready {
-                Ok(ready) => Planned::Sound(Plan::of(&ready)),
-                Err(failure) => Planned::Unsound(Unplanned::of(job, failure)),
+                Ok(ready) => Planned::Ready(DeliveryPlan::of(&ready)),
+                Err(failure) => Planned::Failed(FailedPlan::of(job, failure)),
             });
             return Ok(Box::new(plans.collect::<Plans>()));
         }
-        // What cannot be handed over fails by itself; whatever else is listed is delivered.
+        // A certificate that cannot be exported fails alone; the other deliveries are made.
         let ready: Vec<_> = ready.collect();
         let mut reports: Vec<Report> =
             jobs.iter().zip(&ready).map(|(job, ready)| Report::begin(job, ready.as_ref().err())).collect();
-        let ready: Vec<Ready<'_>> = ready.into_iter().flatten().collect();
+        let ready: Vec<PreparedDelivery<'_>> = ready.into_iter().flatten().collect();
         let mut open: Vec<&mut Report> = reports.iter_mut().filter(|report| !report.has_failed()).collect();
         self.deliver(session, &ready, &mut open);
         if self.forget_key {
@@ -117,11 +117,11 @@ impl Distribute {
         }
     }
 
-    /// What is to be delivered: as the arguments say, or `hosts.yaml`.
-    fn jobs(&self, session: &Session, cluster: &Cluster) -> Result<Vec<Job>, Failure> {
+    /// Deliveries of the arguments, or of `hosts.yaml`.
+    fn jobs(&self, session: &CommandSession, cluster: &Cluster) -> Result<Vec<DeliveryJob>, Failure> {
         let target = self.target.as_deref().map(input::target).transpose()?;
         if let (Some(target), Some(destination)) = (&target, &self.to) {
-            return Ok(vec![Job {
+            return Ok(vec![DeliveryJob {
                 target: target.clone(),
                 destination: destination.clone(),
                 stem: self.stem.clone(),
@@ -131,12 +131,12 @@ impl Distribute {
         let file = session.home().directory().join(DeliveryList::FILE);
         let bytes = files::read(&file, DeliveryList::LIMIT).map_err(|error| match error.is_missing() {
             true => Failure::from(error).with_hint(
-                "say where to with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",
+                "give a destination with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",
             ),
             false => error.into(),
         })?;
         let listed = DeliveryList::parse(&file.display().to_string(), &bytes)?;
-        let jobs = listed.deliveries().iter().map(|delivery| Job {
+        let jobs = listed.deliveries().iter().map(|delivery| DeliveryJob {
             target: Target::Identity(delivery.role, delivery.name.clone()),
             destination: delivery.destination.clone(),
             stem: Some(delivery.stem.clone()),
@@ -151,17 +151,21 @@ impl Distribute {
             }
         };
         let jobs = jobs.filter(|job| job.target == listed);
-        let jobs: Vec<Job> = jobs.map(|job| Job { target: target.clone(), ..job }).collect();
+        let jobs: Vec<DeliveryJob> = jobs.map(|job| DeliveryJob { target: target.clone(), ..job }).collect();
         if jobs.is_empty() {
-            let message = format!("{} sends {target} nowhere", file.display());
-            return Err(
-                Failure::new(Code::usage("usage.destination"), message).with_hint("say where to with --to")
-            );
+            let message = format!("{} lists no destination for {target}", file.display());
+            return Err(Failure::new(Code::usage("usage.destination"), message)
+                .with_hint("give a destination with --to"));
         }
         Ok(jobs)
     }
 
-    fn prepare<'a>(&self, cluster: &Cluster, job: &'a Job, trust: &TrustFiles) -> Result<Ready<'a>, Failure> {
+    fn prepare<'a>(
+        &self,
+        cluster: &Cluster,
+        job: &'a DeliveryJob,
+        trust: &TrustFiles,
+    ) -> Result<PreparedDelivery<'a>, Failure> {
         let leaf = cluster.export(&job.target)?;
         if self.forget_key && self.to.is_some() && leaf.key_pem.is_none() {
             let serial_number = leaf.record.reservation.serial_number;
@@ -170,11 +174,11 @@ impl Distribute {
         let stem = job.stem.clone().unwrap_or_else(|| FileStem::of_role(leaf.record.reservation.role));
         let TrustFiles { bundle, crl } = trust.clone();
         let package = Package::new(&stem, leaf.key_pem, leaf.certificate_pem, bundle, crl);
-        Ok(Ready { job, record: leaf.record, package })
+        Ok(PreparedDelivery { job, record: leaf.record, package })
     }
 
-    /// Makes the deliveries, and notes each in the audit chain as it ends; `reports` are theirs.
-    fn deliver(&self, session: &Session, ready: &[Ready<'_>], reports: &mut [&mut Report]) {
+    /// Makes the deliveries, and records each in the audit log; `reports` has one element for each.
+    fn deliver(&self, session: &CommandSession, ready: &[PreparedDelivery<'_>], reports: &mut [&mut Report]) {
         let ssh = Ssh {
             program: PathBuf::from("ssh"),
             interactive: ready.len() == 1 && io::stdin().is_terminal(),
@@ -182,7 +186,7 @@ impl Distribute {
         };
         let entropy = session.context.entropy.as_ref();
         let progress = progress::deliveries(ready.len(), session.format());
-        let deliver = |Ready { job, package, .. }: &Ready<'_>| {
+        let deliver = |PreparedDelivery { job, package, .. }: &PreparedDelivery<'_>| {
             ssh.deliver(package, &job.destination, job.reload.as_ref(), entropy)
         };
         in_parallel(ready, self.parallel, deliver, |at, ended| {
@@ -197,8 +201,8 @@ impl Distribute {
 
     fn note(
         &self,
-        session: &Session,
-        ready: &Ready<'_>,
+        session: &CommandSession,
+        ready: &PreparedDelivery<'_>,
         ended: &Result<Delivered, DeliveryError>,
     ) -> Result<(), Failure> {
         let reservation = &ready.record.reservation;
@@ -218,14 +222,19 @@ impl Distribute {
                 Outcome::Failure
             }
         };
-        let mut registrar = InventoryWriter::open(&session.home(), &session.context)?;
+        let mut inventory = InventoryWriter::open(&session.home(), &session.context)?;
         let reason = self.reason.as_deref();
-        Ok(registrar.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)
+        Ok(inventory.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)
     }
 
-    /// Removes each key that arrived everywhere it was sent to.
-    fn forget_keys(&self, session: &Session, ready: &[Ready<'_>], reports: &mut [&mut Report]) {
-        let mut sent: BTreeMap<_, Vec<(&Ready<'_>, &mut Report)>> = BTreeMap::new();
+    /// Removes each key that arrived at all its destinations.
+    fn forget_keys(
+        &self,
+        session: &CommandSession,
+        ready: &[PreparedDelivery<'_>],
+        reports: &mut [&mut Report],
+    ) {
+        let mut sent: BTreeMap<_, Vec<(&PreparedDelivery<'_>, &mut Report)>> = BTreeMap::new();
         for (ready, report) in ready.iter().zip(reports) {
             if ready.package.has_key() {
                 sent.entry(ready.record.reservation.serial_number).or_default().push((ready, report));
@@ -246,7 +255,7 @@ impl Distribute {
 
     fn forget(
         &self,
-        session: &Session,
+        session: &CommandSession,
         record: &Record,
         destinations: &[&SshDestination],
     ) -> Result<PathBuf, Failure> {
@@ -256,7 +265,7 @@ impl Distribute {
             "key": record.reservation.key_path.as_ref().map(|path| path.to_string_lossy()),
             "destinations": destinations,
         });
-        let mut registrar = InventoryWriter::open(&session.home(), &session.context)?;
-        Ok(registrar.forget_key(record, details, self.reason.as_deref())?)
+        let mut inventory = InventoryWriter::open(&session.home(), &session.context)?;
+        Ok(inventory.forget_key(record, details, self.reason.as_deref())?)
     }
 }

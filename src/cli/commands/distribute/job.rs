@@ -1,20 +1,20 @@
-//! A delivery as it is asked for, and with all that it takes.
+//! Requested delivery, and the same delivery with its files.
 
 use crate::ca::Target;
 use crate::distribute::{FileStem, Package, ReloadCommand, SshDestination};
 use crate::store::Record;
 
-/// One delivery that somebody asks for.
-pub(crate) struct Job {
+/// A requested delivery.
+pub(crate) struct DeliveryJob {
     pub(crate) target: Target,
     pub(crate) destination: SshDestination,
     pub(crate) stem: Option<FileStem>,
     pub(crate) reload: Option<ReloadCommand>,
 }
 
-/// A delivery with all that it takes.
-pub(crate) struct Ready<'a> {
-    pub(crate) job: &'a Job,
+/// A delivery with its certificate and files.
+pub(crate) struct PreparedDelivery<'a> {
+    pub(crate) job: &'a DeliveryJob,
     pub(crate) record: Record,
     pub(crate) package: Package,
 }

@@ -1,4 +1,4 @@
-//! `distribute`: certificate, key, trust bundle and CRL carried to the machines that use them.
+//! `distribute`: certificate, key, trust bundle and CRL copied to hosts by ssh.
 
 mod deliver;
 mod job;

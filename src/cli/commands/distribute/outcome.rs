@@ -1,4 +1,4 @@
-//! What a delivery came to, or would come to: one, or many with a summary.
+//! Reports of deliveries and of `--dry-run`, single or in bulk.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::distribute::{Delivered, DeliveryError, SshDestination};
 use crate::error::Code;
 
-use super::job::{Job, Ready};
-use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
+use super::job::{DeliveryJob, PreparedDelivery};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
-/// What became of one delivery.
+/// Result of one delivery.
 #[derive(Serialize)]
 pub(crate) struct Report {
     identity: String,
@@ -27,8 +27,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Of a delivery that is still to be made, unless it was refused here.
-    pub(crate) fn begin(job: &Job, refused: Option<&Failure>) -> Self {
+    /// Starts the report of a delivery that is pending, or was refused here.
+    pub(crate) fn begin(job: &DeliveryJob, refused: Option<&Failure>) -> Self {
         Self {
             identity: job.target.to_string(),
             destination: job.destination.clone(),
@@ -43,7 +43,7 @@ impl Report {
         self.failure.is_some()
     }
 
-    /// A delivery is made when it arrived, the service took it up, and it was noted.
+    /// Records the result: success means copied, reloaded and recorded in the audit log.
     pub(crate) fn delivery_ended(
         &mut self,
         ended: Result<Delivered, DeliveryError>,
@@ -57,7 +57,7 @@ impl Report {
                 self.delivered = Some(delivered);
                 status.map(|status| {
                     let message =
-                        format!("the files are in their places, but the reload command ended with {status}");
+                        format!("the files are in place, but the reload command exited with {status}");
                     Failure::new(Code::unavailable("remote.reload"), message).with_causes(vec![output])
                 })
             }
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// As the outcome of a command that made this one delivery.
+    /// Converts the report of a single delivery into the result of the command.
     pub(crate) fn into_result(self) -> CommandResult {
         match self.failure {
             Some(failure) => Err(failure),
@@ -87,7 +87,7 @@ impl fmt::Display for Report {
         for file in self.delivered.iter().flat_map(|delivered| &delivered.files) {
             writeln!(f, "  {}         {}", file.mode, file.name)?;
         }
-        writeln!(f, "  compared     what arrived with what was sent, before it took its place")?;
+        writeln!(f, "  verified     received files match those sent, before they were put in place")?;
         if let Some(reload) = &self.reload {
             writeln!(f, "  reloaded     {reload}")?;
         }
@@ -113,7 +113,7 @@ fn worst<'a>(failures: impl Iterator<Item = &'a Failure>) -> u8 {
     failures.map(Failure::exit_code).max().unwrap_or(0)
 }
 
-/// What became of many.
+/// Result of several deliveries.
 #[derive(Serialize)]
 #[serde(transparent)]
 pub(crate) struct Summary(pub(crate) Vec<Report>);
@@ -132,7 +132,7 @@ impl fmt::Display for Summary {
     }
 }
 
-impl Outcome for Summary {
+impl CommandOutcome for Summary {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }
@@ -148,7 +148,7 @@ impl Outcome for Summary {
 
 /// A delivery that would be made.
 #[derive(Serialize)]
-pub(crate) struct Plan {
+pub(crate) struct DeliveryPlan {
     identity: String,
     serial_number: String,
     destination: SshDestination,
@@ -163,8 +163,8 @@ struct PlannedFile {
     bytes: usize,
 }
 
-impl Plan {
-    pub(crate) fn of(ready: &Ready<'_>) -> Self {
+impl DeliveryPlan {
+    pub(crate) fn of(ready: &PreparedDelivery<'_>) -> Self {
         let files = ready.package.files().iter().map(|file| PlannedFile {
             name: file.name.clone(),
             mode: format!("{:04o}", file.mode()),
@@ -180,9 +180,9 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for DeliveryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Would deliver {} to {} (nobody was connected to)", self.identity, self.destination)?;
+        writeln!(f, "Would deliver {} to {} (no connection was made)", self.identity, self.destination)?;
         writeln!(f, "  serial       {}", self.serial_number)?;
         for file in &self.files {
             writeln!(f, "  {}         {}, {} bytes", file.mode, file.name, file.bytes)?;
@@ -196,15 +196,15 @@ impl fmt::Display for Plan {
 
 /// A delivery that cannot be made.
 #[derive(Serialize)]
-pub(crate) struct Unplanned {
+pub(crate) struct FailedPlan {
     identity: String,
     destination: SshDestination,
     #[serde(rename = "error")]
     failure: Box<Failure>,
 }
 
-impl Unplanned {
-    pub(crate) fn of(job: &Job, failure: Failure) -> Self {
+impl FailedPlan {
+    pub(crate) fn of(job: &DeliveryJob, failure: Failure) -> Self {
         Self {
             identity: job.target.to_string(),
             destination: job.destination.clone(),
@@ -221,8 +221,8 @@ pub(crate) struct Plans(Vec<Planned>);
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Planned {
-    Sound(Plan),
-    Unsound(Unplanned),
+    Ready(DeliveryPlan),
+    Failed(FailedPlan),
 }
 
 impl FromIterator<Planned> for Plans {
@@ -234,8 +234,8 @@ impl FromIterator<Planned> for Plans {
 impl Plans {
     fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
         self.0.iter().filter_map(|plan| match plan {
-            Planned::Sound(_) => None,
-            Planned::Unsound(Unplanned { identity, failure, .. }) => Some((&**identity, &**failure)),
+            Planned::Ready(_) => None,
+            Planned::Failed(FailedPlan { identity, failure, .. }) => Some((&**identity, &**failure)),
         })
     }
 }
@@ -243,15 +243,15 @@ impl Plans {
 impl fmt::Display for Plans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|plan| match plan {
-            Planned::Sound(plan) => plan.fmt(f),
-            Planned::Unsound(Unplanned { identity, destination, failure }) => {
+            Planned::Ready(plan) => plan.fmt(f),
+            Planned::Failed(FailedPlan { identity, destination, failure }) => {
                 writeln!(f, "CANNOT deliver {identity} to {destination}: {failure}")
             }
         })
     }
 }
 
-impl Outcome for Plans {
+impl CommandOutcome for Plans {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }

@@ -1,9 +1,9 @@
-//! `gateways [status]`: how every gateway is.
+//! `gateways [status]`.
 
 use clap::{Args, Subcommand};
 
-use super::status::Status;
-use crate::cli::session::Session;
+use super::status::ShowGatewayStatus;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::CommandResult;
 
 /// `gateways`, alone or with its command.
@@ -14,17 +14,17 @@ pub(crate) struct Gateways {
     command: Option<Command>,
 
     #[command(flatten)]
-    alone: Status,
+    alone: ShowGatewayStatus,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show of every gateway which list it enforces, what it trusts and serves (also `gateways` alone)
-    Status(Status),
+    /// Show gateway status: CRL in force, trust anchors, certificate (default)
+    Status(ShowGatewayStatus),
 }
 
 impl Gateways {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self.command {
             Some(Command::Status(status)) => status.run(session),
             None => self.alone.run(session),

@@ -1,4 +1,4 @@
-//! `gateways`, and what other commands need to have every gateway enforce a list.
+//! `gateways`, and the push and query of gateways for other commands.
 
 mod command;
 mod push;
@@ -8,4 +8,4 @@ mod target_args;
 
 pub(crate) use command::Gateways;
 pub(crate) use push::{FollowUp, Push, PushReport, Wait};
-pub(crate) use target_args::{Reach, is_listed};
+pub(crate) use target_args::{GatewayTargets, is_listed};

@@ -1,4 +1,4 @@
-//! A list pushed to every gateway, and what became of it.
+//! Push of the newest CRL to every gateway, and its report.
 
 use std::fmt;
 
@@ -9,72 +9,72 @@ use crate::error::Code;
 use crate::gateway_client::{self, CallError, PushReceipt};
 use crate::probe::AtFault;
 
-use super::target_args::{Newest, Plan, Reach, is_listed};
-use crate::cli::session::Session;
+use super::target_args::{GatewayCalls, GatewayTargets, NewestCrl, is_listed};
+use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
-use crate::terminal::report::{CommandResult, Failure, Outcome};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
 
-/// How a failure begins that came before anything else.
-const UNCHANGED: &str = "nothing was changed yet, since the gateways could not be called";
+/// Prefix of a failure that precedes any change.
+const UNCHANGED: &str = "nothing was changed, because the gateways cannot be called";
 
-/// Waiting until every gateway enforces a change.
+/// Options of commands that can wait until every gateway enforces a change.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// Push the list to every gateway, and return when each enforces it
+    /// Push the CRL to every gateway, and return when each enforces it
     #[arg(long)]
     wait: bool,
 
     #[command(flatten)]
-    reach: Reach,
+    targets: GatewayTargets,
 }
 
 impl Wait {
-    /// What it takes to call them, when they are to be waited for. Read before anything is changed, so
-    /// that a mistake in it is no half-done change.
-    pub(crate) fn plan(&self, session: &Session) -> Result<Option<Plan>, Failure> {
-        match self.reach.given() {
+    /// Prepares the calls, with `--wait`. It runs before any change, so that a mistake in the options or
+    /// files changes nothing.
+    pub(crate) fn plan(&self, session: &CommandSession) -> Result<Option<GatewayCalls>, Failure> {
+        match self.targets.given() {
             Some(argument) if !self.wait => {
-                let message = format!("{argument} is for waiting, and --wait is not given");
+                let message = format!("{argument} requires --wait");
                 Err(Failure::new(Code::usage("usage.wait"), message)
-                    .with_hint("give --wait, too; nothing was changed"))
+                    .with_hint("add --wait; nothing was changed"))
             }
-            // In a hurry nobody should take this for a revocation that only could not be pushed.
-            _ if self.wait => self.reach.plan(session).map(Some).map_err(|failure| failure.at(UNCHANGED)),
+            // The prefix rules out the reading that the revocation was made and only the push failed.
+            _ if self.wait => self.targets.plan(session).map(Some).map_err(|failure| failure.at(UNCHANGED)),
             _ => Ok(None),
         }
     }
 }
 
-/// What follows a change of the revocation list.
+/// Push that follows a change of the CRL.
 pub(crate) enum FollowUp {
-    /// It is in the home; whether gateways are listed there that `crl push` would call.
-    Left {
-        /// Whether they are.
+    /// Not pushed: the CRL is in the home.
+    NotPushed {
+        /// True if the home lists gateways that `crl push` would call.
         listed: bool,
     },
-    /// It was pushed.
+    /// Pushed, or failed before the first call.
     Pushed(Result<PushReport, Failure>),
 }
 
 impl FollowUp {
-    /// Pushes the list where there is a plan to.
-    pub(crate) fn of(session: &Session, plan: Option<&Plan>) -> Self {
+    /// Pushes the CRL, if a plan is given.
+    pub(crate) fn of(session: &CommandSession, plan: Option<&GatewayCalls>) -> Self {
         match plan {
             Some(plan) => Self::Pushed(push(session, plan)),
-            None => Self::Left { listed: is_listed(session) },
+            None => Self::NotPushed { listed: is_listed(session) },
         }
     }
 
-    /// What became of the push, for programs.
+    /// Result of the push, if there was one.
     pub(crate) fn pushed(&self) -> Option<&Result<PushReport, Failure>> {
         match self {
-            Self::Left { .. } => None,
+            Self::NotPushed { .. } => None,
             Self::Pushed(pushed) => Some(pushed),
         }
     }
 
-    /// What even those hear who want to hear of errors only.
+    /// Text that `--quiet` prints on a failure.
     pub(crate) fn complaint(&self) -> Option<String> {
         (self.exit_code() != 0).then(|| self.to_string().trim_start().to_owned())
     }
@@ -88,12 +88,12 @@ impl FollowUp {
     }
 }
 
-/// After a change that was recorded and is in the list: what is still to be done about it.
+/// Report after a recorded change, with the next command.
 impl fmt::Display for FollowUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const STANDS: &str = "This is recorded and in cluster.crl whatever a gateway says";
+        const STANDS: &str = "The change is recorded and in cluster.crl";
         match self {
-            Self::Left { .. } => Ok(()),
+            Self::NotPushed { .. } => Ok(()),
             Self::Pushed(Ok(report)) => {
                 write!(f, "\n{report}")?;
                 if report.exit_code() == 0 {
@@ -113,9 +113,9 @@ impl fmt::Display for FollowUp {
     }
 }
 
-/// What became of one gateway.
+/// Result of one gateway.
 #[derive(Serialize)]
-struct Line {
+struct PushResult {
     address: String,
     enforced: bool,
     #[serde(flatten)]
@@ -126,7 +126,7 @@ struct Line {
     accuses_home: bool,
 }
 
-impl Line {
+impl PushResult {
     fn new(address: String, answer: Result<PushReceipt, CallError>) -> Self {
         match answer {
             Ok(answer) => {
@@ -143,59 +143,60 @@ impl Line {
     }
 }
 
-/// A fault with what to do about it: what is wrong with a gateway's certificate is mended there.
+/// Failure with a hint. A fault of the gateway's certificate is repaired on the gateway.
 pub(crate) fn failure(fault: &CallError) -> Failure {
     let failure = Failure::of(fault);
     match fault {
         CallError::Handshake(cause) if cause.side == AtFault::Server => failure.with_hint(
             hint(Audience::Server, cause.code.name())
-                .unwrap_or("see the gateway's log at this moment: it says what it refused"),
+                .unwrap_or("see the gateway's log at this time: it names the reason"),
         ),
         _ => failure,
     }
 }
 
-/// What became of a push.
+/// Result of a push.
 #[derive(Serialize)]
 pub(crate) struct PushReport {
     #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     crl_number: u64,
-    /// How many enforce it.
+    /// Number of gateways that enforce the CRL.
     enforced: usize,
     connections_cut: u64,
     elapsed_ms: u64,
-    gateways: Vec<Line>,
+    gateways: Vec<PushResult>,
 }
 
-/// Has every gateway enforce the newest list of the home.
+/// Pushes the newest CRL of the home to every gateway.
 ///
-/// When a gateway enforces a newer one because somebody else has revoked here in the meantime, all begin
-/// again with that one.
-pub(crate) fn push(session: &Session, plan: &Plan) -> Result<PushReport, Failure> {
+/// If another command publishes a newer CRL in the meantime and a gateway already enforces it, the push
+/// starts over with that CRL.
+pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<PushReport, Failure> {
     let begun = session.context.clock.monotonic();
     let progress = progress::gateways(plan.gateways.len(), session.format());
     let mut connections_cut = 0;
     loop {
-        let newest = Newest::of(session)?;
+        let newest = NewestCrl::of(session)?;
         progress.set_position(0);
-        let answers = gateway_client::push_crl(&plan.gateways, &plan.calling(&newest)?, &newest.list, || {
-            progress.inc(1)
-        })
-        .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
+        let answers =
+            gateway_client::push_crl(&plan.gateways, &plan.call_context(&newest)?, &newest.list, || {
+                progress.inc(1)
+            })
+            .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
         connections_cut += answers.iter().flatten().map(|enforced| enforced.connections_cut).sum::<u64>();
         let is_ahead =
             |answer: &Result<_, CallError>| answer.as_ref().err().is_some_and(CallError::is_home_outdated);
-        if answers.iter().any(is_ahead) && newest.is_overtaken(session)? {
+        if answers.iter().any(is_ahead) && newest.is_outdated(session)? {
             continue;
         }
         progress.finish_and_clear();
         let addresses = plan.gateways.iter().map(|gateway| gateway.address.to_string());
-        let gateways: Vec<Line> =
-            addresses.zip(answers).map(|(address, answer)| Line::new(address, answer)).collect();
+        let gateways: Vec<PushResult> =
+            addresses.zip(answers).map(|(address, answer)| PushResult::new(address, answer)).collect();
         let elapsed = session.context.clock.monotonic() - begun;
         return Ok(PushReport {
             crl_number: newest.number,
-            enforced: gateways.iter().filter(|line| line.enforced).count(),
+            enforced: gateways.iter().filter(|result| result.enforced).count(),
             connections_cut,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             gateways,
@@ -204,10 +205,9 @@ pub(crate) fn push(session: &Session, plan: &Plan) -> Result<PushReport, Failure
 }
 
 impl PushReport {
-    /// 4 when it is not known of a gateway that it enforces the list; 1 when it is known that it enforces
-    /// another.
+    /// 4 if a gateway did not confirm that it enforces the CRL; 1 if it enforces a newer one.
     fn exit_code(&self) -> u8 {
-        let code = |line: &Line| match (line.enforced, line.accuses_home) {
+        let code = |result: &PushResult| match (result.enforced, result.accuses_home) {
             (true, _) => 0,
             (false, true) => 1,
             (false, false) => 4,
@@ -225,7 +225,7 @@ impl fmt::Display for PushReport {
         };
         writeln!(
             f,
-            "{enforced}/{} gateway{} enforce{} CRL {crl_number} after {}.{} s, {} cut",
+            "{enforced}/{} gateway{} enforce{} CRL {crl_number} after {}.{} s, {} closed",
             gateways.len(),
             if gateways.len() == 1 { "" } else { "s" },
             if gateways.len() == 1 { "s" } else { "" },
@@ -233,25 +233,28 @@ impl fmt::Display for PushReport {
             elapsed_ms % 1_000 / 100,
             one(*connections_cut, "connection"),
         )?;
-        for line in gateways {
-            let Some(failure) = &line.error else { continue };
-            writeln!(f, "  not enforced {}: {failure}", line.address)?;
+        for result in gateways {
+            let Some(failure) = &result.error else { continue };
+            writeln!(f, "  not enforced {}: {failure}", result.address)?;
             if let Some(hint) = failure.hint() {
                 writeln!(f, "    hint: {hint}")?;
             }
         }
-        if gateways.iter().any(|line| line.accuses_home) {
+        if gateways.iter().any(|result| result.accuses_home) {
             writeln!(
                 f,
-                "\nTHIS HOME IS NOT THE NEWEST STATE OF ITS CLUSTER: certificates are revoked at a gateway"
+                "\nTHIS HOME IS NOT THE NEWEST STATE OF ITS CLUSTER: a gateway enforces revocations"
             )?;
-            writeln!(f, "that are not revoked here. Issue and revoke nothing in it before that is settled.")?;
+            writeln!(
+                f,
+                "that are missing here. Do not issue or revoke certificates until this is resolved."
+            )?;
         }
         Ok(())
     }
 }
 
-impl Outcome for PushReport {
+impl CommandOutcome for PushReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }
@@ -268,24 +271,24 @@ Examples:
   cluster-ca crl push
   cluster-ca crl push --gateway api.example.com:4523 --operator api-user/admin
 
-gateways.yaml in the home says which gateways there are, and as whom they are called:
+gateways.yaml in the home lists the gateways and the operator, whose certificate is used to call them:
   operator: api-user/admin                      # among the `operators` of each gateway
   gateways:
     - address: api1.example.com:4523
     - address: 10.0.0.5:4523
-      server_name: api2.example.com             # where its certificate does not name the address
-      identity: control-service/api2.example.com    # whose certificate it must be
+      server_name: api2.example.com             # if its certificate does not contain the address
+      identity: control-service/api2.example.com    # required identity of its certificate
 
-Exit code 4: a gateway could not be reached, or did not say that it enforces the list.
-Exit code 1: a gateway enforces a newer list than this home has.")]
+Exit code 4: a gateway could not be reached, or did not confirm that it enforces the CRL.
+Exit code 1: a gateway enforces a newer CRL than that of this home.")]
 pub(crate) struct Push {
     #[command(flatten)]
-    reach: Reach,
+    targets: GatewayTargets,
 }
 
 impl Push {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
-        let plan = self.reach.plan(session)?;
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        let plan = self.targets.plan(session)?;
         Ok(Box::new(push(session, &plan)?))
     }
 }

@@ -1,4 +1,4 @@
-//! What gateways enforce, asked before a backup is put back.
+//! Query of the CRLs that gateways enforce, before a restore.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,18 +14,20 @@ use crate::secret::Secret;
 use crate::x509::pem;
 
 use super::push::failure;
-use super::target_args::{Reach, listed};
-use crate::cli::session::Session;
+use super::target_args::{GatewayTargets, listed};
+use crate::cli::session::CommandSession;
 use crate::terminal::progress;
 use crate::terminal::report::Failure;
 
-impl Reach {
-    /// The lists that the gateways enforce that are given on the command line, or else in `gateways.yaml` in
-    /// the home or the backup. What cannot be reached is told of; whoever answers, and not as such a gateway
-    /// does, ends it where he was named to be asked.
+impl GatewayTargets {
+    /// Queries the CRLs that gateways enforce: those given on the command line, or else in `gateways.yaml`
+    /// in the home or the backup.
+    ///
+    /// An unreachable gateway is noted and skipped. A gateway given with `--gateway` that does not
+    /// authenticate as one is an error.
     pub(crate) fn enforced(
         &self,
-        session: &Session,
+        session: &CommandSession,
         backup: &Path,
         passphrase: &Secret,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
@@ -42,7 +44,7 @@ impl Reach {
             && let Some(bytes) = inside.parts.get(GatewayList::FILE)
         {
             listed = Some(GatewayList::parse(GatewayList::FILE, bytes.expose())?);
-            // Now it is known whose certificate and key to look for.
+            // Only now is the operator known, whose certificate and key are in the backup.
             if self.operator(None).is_none() && self.operator(listed.as_ref()).is_some() {
                 inside = look(listed.as_ref())?;
             }
@@ -51,14 +53,15 @@ impl Reach {
             return match self.given() {
                 Some(argument) => Err(Failure::new(
                     Code::usage("usage.gateways"),
-                    format!("{argument} is for asking gateways, and nobody says which there are"),
+                    format!("{argument} is for querying gateways, and no gateway is given"),
                 )),
                 None => Ok(Vec::new()),
             };
         }
         match self.ask(session, inside, listed.as_ref()) {
             Err(failure) if self.given().is_none() => {
-                session.note(format_args!("the gateways in {} were not asked: {failure}", GatewayList::FILE));
+                session
+                    .note(format_args!("the gateways in {} were not queried: {failure}", GatewayList::FILE));
                 Ok(Vec::new())
             }
             asked => asked,
@@ -67,24 +70,25 @@ impl Reach {
 
     fn ask(
         &self,
-        session: &Session,
+        session: &CommandSession,
         inside: BackupContents,
         listed: Option<&GatewayList>,
     ) -> Result<Vec<EnforcedCrl>, Failure> {
         let gateways = self.gateways(listed)?;
         let operator = self.operator(listed);
         let pair = operator.as_ref().map(|(role, name)| pair_names(*role, name));
-        let caller = match (pair, Cluster::open(&session.home(), &session.context)) {
-            (Some(pair), Err(_)) => of_backup(&inside.parts, &pair)?,
-            _ => self.caller(session, operator)?,
+        let credentials = match (pair, Cluster::open(&session.home(), &session.context)) {
+            (Some(pair), Err(_)) => credentials_from_backup(&inside.parts, &pair)?,
+            _ => self.credentials(session, operator)?,
         };
         let BackupContents { trust: bundle, trust_domain, .. } = inside;
-        // The backup's list may be long past its end, and says nothing about what came after it. Whoever
-        // lies here can keep a backup from being put back, or say as little as a gateway that is down.
+        // The backup's CRL may be expired, so it is not enforced here. A forged answer can at most block
+        // the restore, or report no CRL, as a gateway does that is down.
         let trust = GatewayTrust::new(bundle, None, trust_domain, session.context.clock.now());
-        let calling = CallContext::new(&caller, trust, self.patience()).map_err(|fault| failure(&fault))?;
+        let call_context =
+            CallContext::new(&credentials, trust, self.timeout()).map_err(|fault| failure(&fault))?;
         let progress = progress::gateways(gateways.len(), session.format());
-        let answers = gateway_client::query_status(&gateways, &calling, || progress.inc(1))
+        let answers = gateway_client::query_status(&gateways, &call_context, || progress.inc(1))
             .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
         progress.finish_and_clear();
         let mut enforced = Vec::new();
@@ -97,7 +101,7 @@ impl Reach {
                     number: crl.number,
                 })),
                 Err(fault) if fault.is_unreachable() || !self.names_gateways() => {
-                    session.note(format_args!("the gateway {gateway} was not asked: {}", failure(&fault)));
+                    session.note(format_args!("the gateway {gateway} was not queried: {}", failure(&fault)));
                 }
                 Err(fault) => return Err(failure(&fault).at(gateway)),
             }
@@ -106,17 +110,20 @@ impl Reach {
     }
 }
 
-/// What the certificate and the key of an identity are called in a backup.
+/// File names of the certificate and the key of an identity in a backup.
 fn pair_names(role: Role, name: &Name) -> [String; 2] {
     ["crt", "key"].map(|end| format!("issued/{}{name}.{end}", role.file_prefix()))
 }
 
-fn of_backup(parts: &BTreeMap<String, Secret>, pair: &[String; 2]) -> Result<ClientCredentials, Failure> {
+fn credentials_from_backup(
+    parts: &BTreeMap<String, Secret>,
+    pair: &[String; 2],
+) -> Result<ClientCredentials, Failure> {
     let part = |name: &String| {
         parts.get(name).ok_or_else(|| {
             Failure::new(
                 Code::usage("usage.operator"),
-                format!("the backup has no {name} to call gateways with"),
+                format!("the backup has no {name}, which is needed to call gateways"),
             )
             .with_hint(
                 "give the operator's files with --operator-cert and --operator-key; nothing was changed",

@@ -1,4 +1,4 @@
-//! Which gateways are called, as whom, and whom to believe there.
+//! Gateways to call, the operator certificate to call them with, and their trust anchors.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,24 +20,24 @@ use crate::revocation::RevocationSet;
 use crate::store::{Record, StoreError};
 use crate::x509::pem;
 
-use crate::cli::session::Session;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::Failure;
 
-/// How long a gateway may take unless somebody says otherwise.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Default timeout of a gateway.
+const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Which gateways are called, and as whom.
+/// Options for the gateways to call and the operator.
 #[derive(Debug, Args)]
-pub(crate) struct Reach {
+pub(crate) struct GatewayTargets {
     /// A gateway to call; can be repeated [default: all in gateways.yaml]
     #[arg(long = "gateway", value_name = "HOST:PORT")]
     gateways: Vec<Endpoint>,
 
-    /// Whose certificate and key to call with [default: the operator in gateways.yaml]
+    /// Identity whose certificate and key are used to call gateways [default: operator in gateways.yaml]
     #[arg(long, value_name = "ROLE/NAME", value_parser = role_and_name, conflicts_with = "operator_cert")]
     operator: Option<(Role, Name)>,
 
-    /// A certificate to call with, instead of one of this home
+    /// Certificate to call gateways with, instead of one of this home
     #[arg(long, value_name = "FILE", requires = "operator_key")]
     operator_cert: Option<PathBuf>,
 
@@ -45,13 +45,13 @@ pub(crate) struct Reach {
     #[arg(long, value_name = "FILE", requires = "operator_cert")]
     operator_key: Option<PathBuf>,
 
-    /// The longest that a gateway may take [default: 10s]
+    /// Timeout of each gateway [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
-impl Reach {
-    /// The first argument that says whom to call, as whom or how, if there is one.
+impl GatewayTargets {
+    /// The first of these options that is given.
     pub(crate) fn given(&self) -> Option<&'static str> {
         [
             (!self.gateways.is_empty(), "--gateway"),
@@ -63,20 +63,20 @@ impl Reach {
         .find_map(|(given, name)| given.then_some(name))
     }
 
-    /// Whether it says which gateways.
+    /// True with `--gateway`.
     pub(crate) fn names_gateways(&self) -> bool {
         !self.gateways.is_empty()
     }
 
-    /// Reads all that it takes to call them; nobody is called yet.
-    pub(crate) fn plan(&self, session: &Session) -> Result<Plan, Failure> {
+    /// Reads the list of gateways and the operator's credentials, without connecting.
+    pub(crate) fn plan(&self, session: &CommandSession) -> Result<GatewayCalls, Failure> {
         let listed = listed(session)?;
         let gateways = self.gateways(listed.as_ref())?;
-        let caller = self.caller(session, self.operator(listed.as_ref()))?;
-        Ok(Plan { gateways, caller, patience: self.patience() })
+        let credentials = self.credentials(session, self.operator(listed.as_ref()))?;
+        Ok(GatewayCalls { gateways, credentials, timeout: self.timeout() })
     }
 
-    /// Whose certificate and key of the home to call with, if somebody says.
+    /// The operator of the options or `gateways.yaml`, unless its files are given.
     pub(crate) fn operator(&self, listed: Option<&GatewayList>) -> Option<(Role, Name)> {
         if self.operator_cert.is_some() {
             return None;
@@ -84,14 +84,14 @@ impl Reach {
         self.operator.clone().or_else(|| listed.and_then(|listed| listed.operator.clone()))
     }
 
-    pub(crate) fn patience(&self) -> std::time::Duration {
-        self.timeout.map_or(PATIENCE, Duration::unsigned_abs)
+    pub(crate) fn timeout(&self) -> std::time::Duration {
+        self.timeout.map_or(DEFAULT_TIMEOUT, Duration::unsigned_abs)
     }
 
     pub(crate) fn gateways(&self, listed: Option<&GatewayList>) -> Result<Vec<GatewayEntry>, Failure> {
         if self.gateways.is_empty() {
             return listed.map(|listed| listed.gateways.clone()).ok_or_else(|| {
-                Failure::new(Code::usage("usage.gateways"), "nobody says which gateways there are")
+                Failure::new(Code::usage("usage.gateways"), "no gateways are given")
                     .with_hint("list them in gateways.yaml in the home (see cluster-ca crl push --help), or name one with --gateway")
             });
         }
@@ -109,17 +109,17 @@ impl Reach {
         Ok(self.gateways.iter().map(gateway).collect())
     }
 
-    pub(crate) fn caller(
+    pub(crate) fn credentials(
         &self,
-        session: &Session,
+        session: &CommandSession,
         operator: Option<(Role, Name)>,
     ) -> Result<ClientCredentials, Failure> {
         if let (Some(certificate), Some(key)) = (&self.operator_cert, &self.operator_key) {
-            return from_files(session, certificate, key);
+            return credentials_from_files(session, certificate, key);
         }
         let (role, name) = operator.ok_or_else(|| {
-            Failure::new(Code::usage("usage.operator"), "nobody says as whom the gateways are called").with_hint(
-                "name an identity that is among their operators: --operator api-user/admin, or `operator` in gateways.yaml",
+            Failure::new(Code::usage("usage.operator"), "no operator is given to call the gateways with").with_hint(
+                "give an identity among their operators: --operator api-user/admin, or `operator` in gateways.yaml",
             )
         })?;
         let cluster = Cluster::open(&session.home(), &session.context)?;
@@ -133,8 +133,8 @@ impl Reach {
     }
 }
 
-/// What `gateways.yaml` in the home says, if it is there.
-pub(crate) fn listed(session: &Session) -> Result<Option<GatewayList>, Failure> {
+/// Reads `gateways.yaml` in the home, if it exists.
+pub(crate) fn listed(session: &CommandSession) -> Result<Option<GatewayList>, Failure> {
     let file = session.home().directory().join(GatewayList::FILE);
     match files::read(&file, GatewayList::LIMIT) {
         Ok(bytes) => Ok(Some(GatewayList::parse(&file.display().to_string(), &bytes)?)),
@@ -143,12 +143,16 @@ pub(crate) fn listed(session: &Session) -> Result<Option<GatewayList>, Failure> 
     }
 }
 
-/// Whether the home says which gateways there are.
-pub(crate) fn is_listed(session: &Session) -> bool {
+/// True if the home has a `gateways.yaml`.
+pub(crate) fn is_listed(session: &CommandSession) -> bool {
     files::occupied(&session.home().directory().join(GatewayList::FILE))
 }
 
-fn from_files(session: &Session, certificate: &Path, key: &Path) -> Result<ClientCredentials, Failure> {
+fn credentials_from_files(
+    session: &CommandSession,
+    certificate: &Path,
+    key: &Path,
+) -> Result<ClientCredentials, Failure> {
     let chain = pem::certificates(&files::read(certificate, files::SMALL_FILE)?)
         .map_err(|error| Failure::of(&error).about(certificate))?;
     let key = PrivateKey::unlock(key, session.context.unlock.as_ref())
@@ -156,55 +160,55 @@ fn from_files(session: &Session, certificate: &Path, key: &Path) -> Result<Clien
     Ok(ClientCredentials { chain, key })
 }
 
-/// Whom to call, and as whom.
-pub(crate) struct Plan {
+/// Gateways to call, with the operator's credentials.
+pub(crate) struct GatewayCalls {
     pub(crate) gateways: Vec<GatewayEntry>,
-    caller: ClientCredentials,
-    patience: std::time::Duration,
+    credentials: ClientCredentials,
+    timeout: std::time::Duration,
 }
 
-impl Plan {
-    /// Refuses to revoke the certificate that the gateways are called with: nobody could say afterwards
-    /// whether they enforce it.
+impl GatewayCalls {
+    /// Refuses to revoke the certificate that the gateways are called with: they would reject it, and the
+    /// push could not be confirmed.
     pub(crate) fn refuse_among(&self, records: &[Record]) -> Result<(), Failure> {
-        let own = self.caller.chain.first().map(|leaf| leaf.serial_number);
+        let own = self.credentials.chain.first().map(|leaf| leaf.serial_number);
         match records.iter().map(|record| record.reservation.serial_number).find(|one| Some(*one) == own) {
             Some(serial_number) => Err(Failure::new(
                 Code::refused("gateways.operator_revoked"),
                 format!(
-                    "certificate {serial_number} is the one that the gateways are called with; nothing was revoked"
+                    "certificate {serial_number} is the one used to call the gateways; nothing was revoked"
                 ),
             )),
             None => Ok(()),
         }
     }
 
-    /// Ready to call, believing whom this home believes.
-    pub(crate) fn calling(&self, newest: &Newest) -> Result<CallContext, Failure> {
-        let calling = CallContext::new(&self.caller, newest.trust.clone(), self.patience);
-        calling.map_err(|fault| Failure::of(&fault))
+    /// Prepares the calls with the trust anchors of this home.
+    pub(crate) fn call_context(&self, newest: &NewestCrl) -> Result<CallContext, Failure> {
+        let call_context = CallContext::new(&self.credentials, newest.trust.clone(), self.timeout);
+        call_context.map_err(|fault| Failure::of(&fault))
     }
 }
 
-/// The newest revocation list of the home, and what it trusts.
-pub(crate) struct Newest {
+/// NewestCrl CRL of the home, with its trust bundle.
+pub(crate) struct NewestCrl {
     pub(crate) cluster: Cluster,
     pub(crate) list: CrlToPush,
-    /// Its number, as this project gives them.
+    /// CRL number.
     pub(crate) number: u64,
     pub(crate) trust: GatewayTrust,
 }
 
-impl Newest {
-    /// The one in the home; when it is owed, damaged or past its end, the root's key is opened and it is
-    /// made.
-    pub(crate) fn of(session: &Session) -> Result<Self, Failure> {
+impl NewestCrl {
+    /// Reads the CRL in the home. If it is pending, damaged or expired, opens the root's key and signs a
+    /// new one.
+    pub(crate) fn of(session: &CommandSession) -> Result<Self, Failure> {
         let mut cluster = Cluster::open(&session.home(), &session.context)?;
         let (crl, der) = match cluster.newest_crl()? {
             Some(newest) => newest,
             None => {
                 let mut authority = Authority::open(&session.home(), &session.context)?;
-                session.tell_opened(&authority);
+                session.report_opened(&authority);
                 authority.ensure_crl()?;
                 drop(authority);
                 cluster = Cluster::open(&session.home(), &session.context)?;
@@ -221,8 +225,8 @@ impl Newest {
         Ok(Self { list, cluster, number, trust })
     }
 
-    /// Whether the home has a newer one by now.
-    pub(crate) fn is_overtaken(&self, session: &Session) -> Result<bool, Failure> {
+    /// True if the home has a newer CRL by now.
+    pub(crate) fn is_outdated(&self, session: &CommandSession) -> Result<bool, Failure> {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         Ok(cluster.inventory().active_issuer()?.crl.is_some_and(|crl| crl.number > self.number))
     }

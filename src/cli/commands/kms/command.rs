@@ -1,4 +1,4 @@
-//! `kms` and its subcommands but `kms set`.
+//! `kms` and its subcommands, except `kms set`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::service_report::{ServiceReport, write_keys};
-use super::set::Set;
+use super::set::SetService;
 use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
-use crate::cli::custody::custody;
-use crate::cli::session::Session;
+use crate::cli::key_protection::open_key_protection;
+use crate::cli::session::CommandSession;
 use crate::error::Code;
 use crate::files;
 use crate::keys::kms::{self, Configuration, KmsService, Rotation};
 use crate::keys::{KeyFile, Protection};
-use crate::terminal::report::{CommandResult, Failure, Outcome, Shown, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
 /// `kms`, alone or with one of its commands.
 #[derive(Debug, Args)]
@@ -26,24 +26,23 @@ pub(crate) struct Kms {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Wrap private keys with a key of this service; again: move them to it
+    /// Wrap private keys with a key of this service, or move wrapped keys to it
     #[command(subcommand)]
-    Set(Set),
-    /// Show the service and the keys that it wraps (also `kms` alone)
-    Show(Show),
-    /// Stop using the service
+    Set(SetService),
+    /// Show the service and the keys it wraps (default)
+    Show(ShowService),
+    /// Stop wrapping private keys
     Unset(Unset),
-    /// Write what opens one wrapped key, for the machine that uses it (a gateway)
+    /// Write the configuration to unwrap one key, for the host that uses it (a gateway)
     Export(Export),
-    /// Wrap keys anew after the service's key was rotated
+    /// Rewrap keys after a rotation of the service's key
     Rewrap(Rewrap),
 }
 
 /// `kms show`.
 #[derive(Debug, Default, Args)]
-struct Show {
-    /// Also try whether the service or token can be reached, logged in to, and asked to wrap and unwrap,
-    /// or to sign
+struct ShowService {
+    /// Also test the service or token: connect, log in, then wrap and unwrap, or sign
     #[arg(long)]
     check: bool,
 }
@@ -51,8 +50,8 @@ struct Show {
 /// `kms unset`.
 #[derive(Debug, Args)]
 struct Unset {
-    /// Even though keys are wrapped: protect them by --passphrase-file or --passphrase-fd instead, or
-    /// by nothing but the mode of their files
+    /// Unwrap keys that are wrapped: protect them with --passphrase-file or --passphrase-fd instead, or
+    /// only by their file mode
     #[arg(long)]
     allow_downgrade: bool,
 }
@@ -63,25 +62,25 @@ struct Export {
     /// The wrapped private key
     key: PathBuf,
 
-    /// Where to write the configuration (0600); it holds the secrets of the key's service
+    /// File to write the configuration to (0600); it contains the secrets of the key's service
     output: PathBuf,
 }
 
 /// `kms rewrap`.
 #[derive(Debug, Args)]
 struct Rewrap {
-    /// The UID of the key that takes the old one's place (KMIP only, and needed there)
+    /// UID of the new wrapping key (required for KMIP, otherwise refused)
     #[arg(long, value_name = "UID")]
     new_key_uid: Option<String>,
 
-    /// Also the keys that have a service of their own
+    /// Also rewrap the keys that have a service of their own
     #[arg(long)]
     all: bool,
 }
 
 impl Kms {
-    pub(crate) fn run(self, session: &Session) -> CommandResult {
-        match self.command.unwrap_or(Command::Show(Show::default())) {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        match self.command.unwrap_or(Command::Show(ShowService::default())) {
             Command::Set(set) => set.run(session),
             Command::Show(show) => show.run(session),
             Command::Unset(unset) => unset.run(session),
@@ -91,8 +90,8 @@ impl Kms {
     }
 }
 
-impl Show {
-    fn run(self, session: &Session) -> CommandResult {
+impl ShowService {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let stored = Configuration::load(&session.home().kms())?;
         if self.check {
@@ -111,7 +110,7 @@ impl Show {
                 protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
-        Ok(Box::new(Shown(State {
+        Ok(Box::new(Shown(KmsReport {
             signer: stored.signer.as_ref().map(ToString::to_string),
             checked: self.check,
             service: stored.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets())),
@@ -126,19 +125,19 @@ impl Show {
 }
 
 impl Unset {
-    fn run(self, session: &Session) -> CommandResult {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let passphrase = session.passphrase().given(&session.home().key())?;
         let instead = match &passphrase {
             _ if !self.allow_downgrade => None,
             Some(passphrase) => Some(ReplacementProtection::Passphrase(passphrase)),
             None => Some(ReplacementProtection::Nothing),
         };
-        Ok(Box::new(Shown(Ended { keys: custody(session)?.unset_kms(instead)? })))
+        Ok(Box::new(Shown(UnsetReport { keys: open_key_protection(session)?.unset_kms(instead)? })))
     }
 }
 
 impl Export {
-    fn run(self, session: &Session) -> CommandResult {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let KeyFile::Envelope(envelope) = KeyFile::read(&self.key)? else {
             return Err(Failure::new(
                 Code::refused("key.not_wrapped"),
@@ -153,17 +152,17 @@ impl Export {
         only.store(&self.output)?;
         let service = only.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets()));
         let (configuration, key) = (files::absolute(&self.output)?, files::absolute(&self.key)?);
-        Ok(Box::new(Shown(Exported { configuration, key, service })))
+        Ok(Box::new(Shown(ExportReport { configuration, key, service })))
     }
 }
 
 impl Rewrap {
-    fn run(self, session: &Session) -> CommandResult {
+    fn run(self, session: &CommandSession) -> CommandResult {
         if let Some(service) = Configuration::load(&session.home().kms())?.cluster {
             check_new_key(&service, self.new_key_uid.is_some())?;
         }
-        let keys = custody(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
-        Ok(Box::new(Rotated { keys }))
+        let keys = open_key_protection(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
+        Ok(Box::new(RewrapReport { keys }))
     }
 }
 
@@ -172,7 +171,7 @@ fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
     let kind = service.kind();
     let (message, hint) = match (service.rotation(), given) {
         (Rotation::NewVersion { command }, true) => (
-            format!("--new-key-uid is not for {kind}, which rotates a key under its name"),
+            format!("--new-key-uid is not for {kind}: a rotated key keeps its name there"),
             format!("rotate the key in the service ({command}), then: cluster-ca kms rewrap"),
         ),
         (Rotation::NewKey, false) => (
@@ -185,7 +184,7 @@ fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct State {
+struct KmsReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
     service: Option<ServiceReport>,
@@ -205,17 +204,17 @@ struct Wrapped {
     own_service: Option<ServiceReport>,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for KmsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(signer) = &self.signer {
-            writeln!(f, "The root's key is held by {signer}")?;
+            writeln!(f, "The root's key is in {signer}")?;
         }
         match &self.service {
             None => writeln!(f, "No key management service wraps the keys of this cluster")?,
             Some(service) => write!(f, "Private keys are wrapped by a key management service\n{service}")?,
         }
         for service in &self.moving_from {
-            writeln!(f, "On the way from (run `kms set` or `kms rewrap` again to finish)")?;
+            writeln!(f, "Migration pending from (run `kms set` or `kms rewrap` again to finish)")?;
             write!(f, "{service}")?;
         }
         for wrapped in &self.wrapped {
@@ -233,7 +232,7 @@ impl fmt::Display for State {
 }
 
 #[derive(Serialize)]
-struct Exported {
+struct ExportReport {
     #[serde(serialize_with = "crate::files::as_text")]
     configuration: PathBuf,
     #[serde(serialize_with = "crate::files::as_text")]
@@ -241,9 +240,9 @@ struct Exported {
     service: Option<ServiceReport>,
 }
 
-impl fmt::Display for Exported {
+impl fmt::Display for ExportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} opens {} and nothing else", typed(&self.configuration), typed(&self.key))?;
+        writeln!(f, "{} unwraps {} and no other key", typed(&self.configuration), typed(&self.key))?;
         match &self.service {
             Some(service) => service.write(&self.configuration, f),
             None => Ok(()),
@@ -252,35 +251,38 @@ impl fmt::Display for Exported {
 }
 
 #[derive(Serialize)]
-struct Ended {
+struct UnsetReport {
     keys: Vec<ProtectionChange>,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for UnsetReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "No key management service wraps the keys of this cluster any more")?;
         for ProtectionChange { key, after, .. } in &self.keys {
             writeln!(f, "  {}  protection: {after}", typed(key))?;
         }
         if self.keys.iter().any(|key| key.after == Protection::None) {
-            writeln!(f, "  weaker now   whoever reads one of these files, or a backup of it, has the key")?;
+            writeln!(
+                f,
+                "  weaker now   any user who can read one of these files, or a backup of it, has the key"
+            )?;
         }
         Ok(())
     }
 }
 
 #[derive(Serialize)]
-struct Rotated {
+struct RewrapReport {
     keys: Vec<Rewrapped>,
 }
 
-impl Rotated {
+impl RewrapReport {
     fn count(&self, which: impl Fn(&RewrapOutcome) -> bool) -> usize {
         self.keys.iter().filter(|key| which(&key.outcome)).count()
     }
 }
 
-impl fmt::Display for Rotated {
+impl fmt::Display for RewrapReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_keys(f, &self.keys)?;
         writeln!(
@@ -293,12 +295,12 @@ impl fmt::Display for Rotated {
     }
 }
 
-impl Outcome for Rotated {
+impl CommandOutcome for RewrapReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::to_value(self)
     }
 
-    /// As a service that is not available: what failed is to be tried again.
+    /// Exit code 4, as for an unavailable service: failed keys can be retried.
     fn exit_code(&self) -> u8 {
         if self.count(|outcome| matches!(outcome, RewrapOutcome::Failed { .. })) == 0 { 0 } else { 4 }
     }

@@ -14,16 +14,16 @@ use crate::terminal::report::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key must be an active AES key whose usage mask allows Encrypt and Decrypt, and the client
-certificate must belong to an identity that may use it. Certificate and key are kept in kms.json (0600).")]
+certificate must belong to an identity that may use it. Certificate and key are stored in kms.json (0600).")]
 pub(super) struct SetKmip {
-    /// Where the server is: HOST:PORT (the port of KMIP is 5696)
+    /// Address of the server: HOST:PORT (the KMIP port is 5696)
     address: KmipAddress,
 
     /// The UID of the wrapping key
     #[arg(value_name = "KEY-IDENTIFIER")]
     key: UniqueIdentifier,
 
-    /// The certificate by which the server knows this CA, in PEM
+    /// Client certificate for the server, in PEM
     #[arg(long, value_name = "FILE")]
     client_cert: PathBuf,
 
@@ -31,7 +31,7 @@ pub(super) struct SetKmip {
     #[arg(long, value_name = "FILE")]
     client_key: PathBuf,
 
-    /// The CA that the server's certificate comes from, instead of the one that `ca-cert set` names
+    /// CA that issued the server's certificate, instead of the one set by `ca-cert set`
     #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
 

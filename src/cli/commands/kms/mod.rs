@@ -1,13 +1,13 @@
 //! `kms`: the key management service that wraps private keys.
 //!
-//! A kind of service has its options in one file here, and its lines in `set`.
+//! Each kind of service has its options in one file, and its lines in `set`.
 //!
 //! | module | contents |
 //! |---|---|
 //! | `command` | `kms` with `show`, `unset`, `export` and `rewrap` |
-//! | `set`, `set_request` | `kms set`: the kinds of services; a service to be set |
+//! | `set`, `set_request` | `kms set`: the kinds of services; arguments of any kind |
 //! | `vault`, `kmip` | options of one kind of service |
-//! | `service_report` | a service as it is printed |
+//! | `service_report` | report of a service |
 //! | `pem_file` | PEM files among the options |
 
 mod command;

@@ -1,4 +1,4 @@
-//! A service as it is printed.
+//! Report of a key management service.
 
 use std::fmt;
 use std::path::Path;
@@ -41,7 +41,7 @@ impl fmt::Display for ServiceReport {
 }
 
 impl ServiceReport {
-    /// Writes the report; `file` has the secrets.
+    /// Writes the report; `file` contains the secrets.
     pub(super) fn write(&self, file: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  service      {} at {}", self.kms, self.address)?;
         writeln!(f, "  key          {}", self.key)?;
@@ -49,8 +49,8 @@ impl ServiceReport {
             writeln!(f, "  namespace    {namespace}")?;
         }
         let kept = match self.secrets_kept {
-            true => format!("kept in {} (0600)", typed(file)),
-            false => "not kept".to_owned(),
+            true => format!("stored in {} (0600)", typed(file)),
+            false => "not stored".to_owned(),
         };
         writeln!(f, "  login        {}, its secret {kept}", self.login)
     }

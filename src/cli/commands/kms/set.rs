@@ -10,28 +10,28 @@ use super::service_report::{ServiceReport, write_keys};
 use super::set_request::SetRequest;
 use super::vault::SetVault;
 use crate::ca::{Rewrapped, SecretStorage};
-use crate::cli::custody::custody;
-use crate::cli::session::Session;
+use crate::cli::key_protection::open_key_protection;
+use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Set {
+pub(super) enum SetService {
     /// The Transit engine of a HashiCorp Vault or an OpenBao
     Vault(SetVault),
     /// A KMIP server (1.2 to 2.x)
     Kmip(SetKmip),
 }
 
-impl Set {
-    pub(super) fn run(self, session: &Session) -> CommandResult {
+impl SetService {
+    pub(super) fn run(self, session: &CommandSession) -> CommandResult {
         let SetRequest { service, secrets, key_file, convert } = match self {
             Self::Kmip(set) => set.into_request(),
             Self::Vault(set) => set.into_request(),
         }?;
-        let mut custody = custody(session)?;
+        let mut protection = open_key_protection(session)?;
         let keys = match key_file {
-            Some(key) => vec![custody.set_kms_of(&key, &service, secrets)?],
-            None => custody.set_kms(&service, secrets, convert)?,
+            Some(key) => vec![protection.set_kms_of(&key, &service, secrets)?],
+            None => protection.set_kms(&service, secrets, convert)?,
         };
         let service = ServiceReport::of(&service, secrets == SecretStorage::Stored);
         Ok(Box::new(Shown(SetReport { service, keys })))
@@ -53,8 +53,8 @@ impl fmt::Display for SetReport {
         writeln!(f)?;
         writeln!(
             f,
-            "Without that key nothing opens these private keys: see that the service and its key are backed up."
+            "These private keys cannot be recovered without that key: back up the service and its key."
         )?;
-        writeln!(f, "Copies of them made before now are not protected by it.")
+        writeln!(f, "Earlier copies of them are not protected by it.")
     }
 }

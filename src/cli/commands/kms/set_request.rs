@@ -1,4 +1,4 @@
-//! A service to be set, of any kind.
+//! Arguments of `kms set`, for any kind of service.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,6 @@ pub(super) struct SetRequest {
     pub(super) secrets: SecretStorage,
     /// The only key file to be wrapped by the service; `None` for the keys of the cluster.
     pub(super) key_file: Option<PathBuf>,
-    /// Whether keys with a service of their own move to this one, too.
+    /// Also move the keys that have a service of their own.
     pub(super) convert: bool,
 }

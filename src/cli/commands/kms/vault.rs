@@ -32,11 +32,11 @@ pub(crate) struct VaultAccess {
     #[arg(long)]
     namespace: Option<Namespace>,
 
-    /// Where the Transit engine is mounted [default: transit]
+    /// Mount path of the Transit engine [default: transit]
     #[arg(long, value_name = "PATH")]
     transit_path: Option<MountPath>,
 
-    /// Where the AppRole method is mounted below auth/ [default: approle]
+    /// Mount path of the AppRole method below auth/ [default: approle]
     #[arg(long, value_name = "PATH")]
     auth_path: Option<MountPath>,
 }
@@ -45,8 +45,8 @@ pub(crate) struct VaultAccess {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The token, or the secret id of the role, is read from its file, from CLUSTER_CA_KMS_TOKEN or
-CLUSTER_CA_KMS_SECRET_ID, or asked for. The server's certificate must come from the CA that
-`cluster-ca ca-cert set` names, or else from one that the system believes.
+CLUSTER_CA_KMS_SECRET_ID, or from a prompt. The server's certificate must be issued by the CA of
+`cluster-ca ca-cert set`, or without one by a CA in the system's trust store.
 
 The policy that the token needs, for the key ca-key:
   path \"transit/keys/ca-key\"    { capabilities = [\"read\"] }
@@ -54,7 +54,7 @@ The policy that the token needs, for the key ca-key:
   path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
   path \"transit/rewrap/ca-key\"  { capabilities = [\"update\"] }")]
 pub(super) struct SetVault {
-    /// Where the Vault is: https://HOST:PORT
+    /// Address of the Vault: https://HOST:PORT
     address: VaultAddress,
 
     /// The name of the wrapping key in the Transit engine
@@ -64,11 +64,11 @@ pub(super) struct SetVault {
     #[command(flatten)]
     access: VaultAccess,
 
-    /// Keep neither token nor secret id: each run reads it from the environment or asks
+    /// Do not store the token or secret id: each run reads it from the environment or prompts for it
     #[arg(long)]
     do_not_keep_secrets: bool,
 
-    /// Wrap only the private key in this file, with this key of its own (needs --role-id)
+    /// Use the service only for the private key in this file (needs --role-id)
     #[arg(long = "for", value_name = "FILE", requires = "role_id", conflicts_with_all = ["convert", "token_file"])]
     own: Option<PathBuf>,
 
@@ -78,7 +78,7 @@ pub(super) struct SetVault {
 }
 
 impl VaultAccess {
-    /// Whether any of the options is given.
+    /// True if any of the options is given.
     pub(crate) fn is_given(&self) -> bool {
         self.token_file.is_some()
             || self.role_id.is_some()
