@@ -561,7 +561,7 @@ fn an_access_log_that_cannot_be_written_is_told_of_and_never_said_to_be_well() {
         .current_dir(directory.path())
         .output();
     assert!(output.unwrap().status.success());
-    assert!(said.any(|line| line.contains("a log cannot be written")));
+    assert!(said.any(|line| line.contains("the log cannot be written")));
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let rest: Vec<_> = said.collect();
