@@ -77,6 +77,27 @@ struct PendingKey {
     failed: Option<(Code, String)>,
 }
 
+impl PendingKey {
+    fn is_due(&self, now: Instant) -> bool {
+        self.opening || self.retry.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// State after an attempt that has made `progress` at `now`. The delay doubles with each temporary failure.
+    fn after(&self, progress: &KeyProgress, now: Instant) -> Self {
+        let previous = self.retry.map(|(_, delay)| delay);
+        let delay = match &progress.failed {
+            Some(error) if error.is_temporary() => {
+                Some(previous.map_or(FIRST_RETRY_DELAY, |delay| (delay * 2).min(MAX_RETRY_DELAY)))
+            }
+            // Checked when the opener is done, and no later than the scheduled retry.
+            None if progress.pending => previous,
+            _ => None,
+        };
+        let failed = progress.failed.as_ref().map(|error| (error.coded(), with_causes(error)));
+        Self { opening: progress.pending, retry: delay.map(|delay| (now + delay, delay)), failed }
+    }
+}
+
 impl Changes {
     /// Create the loader of a gateway that was started with `config`.
     #[must_use]
@@ -128,27 +149,16 @@ impl Changes {
     /// Return true if a key is being opened, or its retry is due.
     #[must_use]
     pub fn is_key_due(&self, now: Instant) -> bool {
-        let pending = self.pending_key();
-        pending.opening || pending.retry.is_some_and(|(at, _)| at <= now)
+        self.pending_key().is_due(now)
     }
 
     fn pending_key(&self) -> MutexGuard<'_, PendingKey> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn record_key(&self, progress: &KeyProgress) {
+    pub(super) fn record_key(&self, progress: &KeyProgress, now: Instant) {
         let mut pending = self.pending_key();
-        let previous = pending.retry.map(|(_, delay)| delay);
-        let retry = match &progress.failed {
-            Some(error) if error.is_temporary() => Some(retry_after(
-                previous.map_or(FIRST_RETRY_DELAY, |delay| (delay * 2).min(MAX_RETRY_DELAY)),
-            )),
-            // Checked when the opener is done, and no later than the scheduled retry.
-            None if progress.pending => previous.map(retry_after),
-            _ => None,
-        };
-        let failed = progress.failed.as_ref().map(|error| (error.coded(), with_causes(error)));
-        *pending = PendingKey { opening: progress.pending, retry, failed };
+        *pending = pending.after(progress, now);
     }
 
     /// Files that the next reload will read, as far as the configuration can be parsed.
@@ -195,10 +205,6 @@ impl Changes {
             counts.failed += 1;
         }
     }
-}
-
-fn retry_after(delay: Duration) -> (Instant, Duration) {
-    (Instant::now() + delay, delay)
 }
 
 /// Results of the changes since the start.
@@ -279,7 +285,11 @@ impl StartupSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, ManualClock};
     use crate::gateway::config::schema;
+    use crate::keys::KeyError;
+    use crate::keys::kms::KmsError;
+    use crate::mtls::keys::KeyLoadError;
 
     const RELOADED: &str = r#"identity: { certificate: gateway.crt, key: gateway.key }
 trust: { bundle: cluster.crt, crl: cluster.crl }
@@ -314,5 +324,42 @@ routes:
         assert_eq!(startup, marked);
         assert!(others.iter().flat_map(|mapping| mapping.keys).all(|key| !key.needs_restart));
         assert!(StartupSettings::of(&before).differences(&before).is_empty());
+    }
+
+    fn failure(cause: KmsError) -> KeyProgress {
+        let source = Box::new(KeyError::Kms(cause));
+        KeyProgress { pending: false, failed: Some(KeyLoadError::Open { path: "tls.key".into(), source }) }
+    }
+
+    fn unavailable() -> KeyProgress {
+        failure(KmsError::Sealed { address: "https://vault.example".to_owned() })
+    }
+
+    #[test]
+    fn retries_of_a_temporary_failure_slow_down_to_a_minute() {
+        let clock = ManualClock::new(OffsetDateTime::UNIX_EPOCH);
+        let mut key = PendingKey::default();
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            key = key.after(&unavailable(), clock.monotonic());
+            clock.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
+            assert!(!key.is_due(clock.monotonic()), "{seconds}");
+            clock.advance(Duration::from_millis(1));
+            assert!(key.is_due(clock.monotonic()), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn an_open_key_resets_the_delay_and_a_permanent_failure_ends_the_retries() {
+        let now = ManualClock::new(OffsetDateTime::UNIX_EPOCH).monotonic();
+        let later = now + MAX_RETRY_DELAY;
+        let twice = PendingKey::default().after(&unavailable(), now).after(&unavailable(), now);
+        // The delay survives an attempt that is still going on.
+        let opening = twice.after(&KeyProgress { pending: true, failed: None }, now);
+        assert!(opening.is_due(now) && opening.retry == twice.retry);
+        let open = opening.after(&KeyProgress::default(), now);
+        assert!(!open.is_due(later) && open.failed.is_none());
+        assert_eq!(open.after(&unavailable(), now).retry, Some((now + FIRST_RETRY_DELAY, FIRST_RETRY_DELAY)));
+        let permanent = twice.after(&failure(KmsError::CaCertificate { why: "test".to_owned() }), now);
+        assert!(!permanent.is_due(later) && permanent.failed.is_some());
     }
 }

@@ -49,7 +49,7 @@ pub async fn run(control: Arc<Control>, mut files: WatchedFiles) {
         };
         // Recorded before the files are loaded, so that a change in the meantime counts.
         let changed = files.has_changed().then_some(Trigger::FileChange);
-        let key_due = || control.changes.is_key_due(Instant::now().into_std()).then_some(Trigger::Key);
+        let key_due = || control.changes.is_key_due(gateway.clock.monotonic()).then_some(Trigger::Key);
         if let Some(trigger) = requested.or(changed).or_else(key_due) {
             // Includes the files of a new configuration: they may change while they are loaded, and missing ones
             // may appear.

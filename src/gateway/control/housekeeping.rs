@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::clock::rfc3339;
 use crate::gateway::control::kms_token_renewal;
@@ -64,11 +64,11 @@ pub async fn run(gateway: Arc<Shared>) {
 
 /// Wait for the open connections until `drain_timeout`, and cut the rest.
 async fn await_drain(gateway: &Shared) {
-    let deadline = Instant::now() + gateway.limits.drain_timeout;
+    let deadline = gateway.clock.monotonic() + gateway.limits.drain_timeout;
     while gateway.connections.load(Ordering::Relaxed) > 0 {
-        if Instant::now() >= deadline {
-            let cut =
-                gateway.registry.sweep(Instant::now().into_std(), |_| Command::Cut(CutReason::Shutdown));
+        let now = gateway.clock.monotonic();
+        if now >= deadline {
+            let cut = gateway.registry.sweep(now, |_| Command::Cut(CutReason::Shutdown));
             tracing::warn!(connections = cut.len(), "drain timeout reached: connections are cut");
             sleep(CLOSE_TIMEOUT).await;
             return;
@@ -96,7 +96,7 @@ struct CrlReminder {
 impl CrlReminders {
     /// Warn of each CRL near its nextUpdate: when its freshness changes, and once per [`REMINDER_INTERVAL`].
     fn log_due(&mut self, gateway: &Shared) {
-        let (now, instant) = (gateway.clock.now(), Instant::now());
+        let (now, instant) = (gateway.clock.now(), gateway.clock.monotonic());
         let state = gateway.state.load();
         let Some(crls) = state.verifier.revocation() else { return };
         self.0.retain(|issuer, _| crls.set.crl(issuer).is_some());

@@ -60,7 +60,7 @@ impl Control {
             Ok((next, progress)) => {
                 let change = next.map(|next| self.put_in_force(next, noticed));
                 // After the swap: a waiter for the key must find its result in force.
-                self.changes.record_key(&progress);
+                self.changes.record_key(&progress, self.shared.clock.monotonic());
                 let KeyProgress { failed, pending } = progress;
                 match (failed, change) {
                     (None, Some(change)) => Ok(StateChange { awaits_key: pending, ..change }),

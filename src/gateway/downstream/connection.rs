@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use crate::clock::Clock;
 use crate::gateway::config::Limits;
 use crate::gateway::downstream::handshake::Accepted;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
@@ -46,7 +47,7 @@ impl HttpServer {
     /// Settings from `limits`. The worker enforces the timeouts of clients, which saves a timer of hyper for
     /// each request.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -54,7 +55,7 @@ impl HttpServer {
             .max_header_size(limits.header_bytes)
             .max_headers(MAX_HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
-        let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout));
+        let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, clock));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -81,7 +82,7 @@ pub async fn serve(http: Arc<HttpServer>, worker: Arc<WorkerContext>, accepted: 
     let ended = match session.protocol {
         Protocol::Http1 => {
             let connection = pin!(http.http1.serve_connection(io, service).with_upgrades());
-            run_http1(drive(connection, &session)).await.unwrap_or(Ok(()))
+            run_http1(drive(connection, &session), Arc::clone(&gateway.clock)).await.unwrap_or(Ok(()))
         }
         Protocol::Http2 => {
             let connection = pin!(http.http2.serve_connection(io, service));

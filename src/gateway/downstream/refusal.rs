@@ -85,7 +85,7 @@ impl Refusal {
                 issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
                 serial_number: certificate.map(|certificate| certificate.serial_number),
                 fingerprint: self.leaf.as_ref().map(|leaf| Sha256::of(leaf)),
-                duration_us: micros_since(started),
+                duration_us: micros_since(started, gateway.clock.monotonic()),
                 certificate: self.leaf.clone(),
             }
         });

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::Executor;
 use tokio::time::{Sleep, sleep};
 
+use crate::clock::Clock;
 use crate::error::Coded;
 use crate::gateway::request::authorization::ResponsePermission;
 use crate::mtls::tls::Protocol;
@@ -26,26 +27,27 @@ tokio::task_local! {
 #[derive(Clone, Debug)]
 pub struct H2Executor {
     stall_timeout: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl H2Executor {
     /// Create an executor that aborts a stream after `stall_timeout` without a read by the client.
     #[must_use]
-    pub const fn new(stall_timeout: Duration) -> Self {
-        Self { stall_timeout }
+    pub const fn new(stall_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { stall_timeout, clock }
     }
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for H2Executor {
     fn execute(&self, task: F) {
-        let progress = Progress::new(Protocol::Http2);
+        let progress = Progress::new(Protocol::Http2, Arc::clone(&self.clock));
         tokio::spawn(watch(task, progress, Some(self.stall_timeout)));
     }
 }
 
 /// Run an HTTP/1.1 connection; `None` if it was aborted.
-pub async fn run_http1<F: Future>(connection: F) -> Option<F::Output> {
-    watch(connection, Progress::new(Protocol::Http1), None).await
+pub async fn run_http1<F: Future>(connection: F, clock: Arc<dyn Clock>) -> Option<F::Output> {
+    watch(connection, Progress::new(Protocol::Http1, clock), None).await
 }
 
 async fn watch<F: Future>(task: F, progress: Progress, stall_timeout: Option<Duration>) -> Option<F::Output> {
@@ -63,6 +65,7 @@ async fn watch<F: Future>(task: F, progress: Progress, stall_timeout: Option<Dur
 #[derive(Debug)]
 pub struct Progress {
     protocol: Protocol,
+    clock: Arc<dyn Clock>,
     started: Instant,
     /// Set while data is ready for the client.
     waiting: AtomicBool,
@@ -74,10 +77,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(protocol: Protocol) -> Self {
+    fn new(protocol: Protocol, clock: Arc<dyn Clock>) -> Self {
         Self {
             protocol,
-            started: Instant::now(),
+            started: clock.monotonic(),
+            clock,
             waiting: AtomicBool::new(false),
             last_progress: AtomicU64::new(0),
             permission: Mutex::default(),
@@ -142,11 +146,12 @@ impl Progress {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            timer.as_mut().reset((Instant::now() + remaining).into());
+            timer.as_mut().reset(tokio::time::Instant::now() + remaining);
         }
     }
 
     fn elapsed(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let elapsed = self.clock.monotonic().saturating_duration_since(self.started);
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }

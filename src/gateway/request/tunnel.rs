@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::{sleep, timeout};
 
+use crate::clock::Clock;
 use crate::error::Coded;
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::telemetry::request_record::RequestRecord;
@@ -45,7 +46,7 @@ pub async fn run(
         record.fail("tunnel.not_begun");
         return;
     };
-    let traffic = Traffic::new();
+    let traffic = Traffic::new(&*authorization.connection.worker.gateway.clock);
     let mut downstream = TokioIo::new(downstream);
     let mut upstream = CountingStream { stream: TokioIo::new(upstream), traffic: &traffic };
     let complete = tokio::select! {
@@ -78,7 +79,8 @@ pub async fn run(
 
 /// Traffic of a tunnel.
 #[derive(Debug)]
-struct Traffic {
+struct Traffic<'a> {
+    clock: &'a dyn Clock,
     started: Instant,
     /// Bytes received from the upstream.
     read: AtomicU64,
@@ -88,23 +90,24 @@ struct Traffic {
     last_activity: AtomicU64,
 }
 
-impl Traffic {
-    fn new() -> Self {
+impl<'a> Traffic<'a> {
+    fn new(clock: &'a dyn Clock) -> Self {
         let [read, written, last_activity] = [const { AtomicU64::new(0) }; 3];
-        Self { started: Instant::now(), read, written, last_activity }
+        Self { clock, started: clock.monotonic(), read, written, last_activity }
     }
 
     fn count(&self, bytes: &AtomicU64, more: usize) {
         bytes.fetch_add(u64::try_from(more).unwrap_or_default(), Relaxed);
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_activity.store(now, Relaxed);
+        let elapsed = self.clock.monotonic().saturating_duration_since(self.started);
+        self.last_activity.store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Wait until no byte has passed in either direction for `idle_timeout`.
     async fn idle_for(&self, idle_timeout: Duration) {
         loop {
             let last_activity = self.started + Duration::from_millis(self.last_activity.load(Relaxed));
-            match idle_timeout.checked_sub(last_activity.elapsed()) {
+            let idle = self.clock.monotonic().saturating_duration_since(last_activity);
+            match idle_timeout.checked_sub(idle) {
                 None | Some(Duration::ZERO) => return,
                 Some(left) => sleep(left).await,
             }
@@ -116,7 +119,7 @@ impl Traffic {
 #[derive(Debug)]
 struct CountingStream<'a, S> {
     stream: S,
-    traffic: &'a Traffic,
+    traffic: &'a Traffic<'a>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CountingStream<'_, S> {

@@ -149,7 +149,8 @@ async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes
     let change = change.await.map_err(|_| RequestProblem::Internal)??;
     let cut = change.map(|change| change.cut).unwrap_or_default();
     let is_closed = |session: &Arc<Session>| session.has_ended() || session.id == connection.session.id;
-    while !cut.iter().all(is_closed) && noticed.elapsed() < CLOSE_WAIT {
+    let deadline = noticed + CLOSE_WAIT;
+    while !cut.iter().all(is_closed) && gateway.clock.monotonic() < deadline {
         sleep(CLOSE_POLL_INTERVAL).await;
     }
     let connections_ending = cut.iter().filter(|session| !is_closed(session)).count();
@@ -160,7 +161,7 @@ async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes
         crl: CrlStatus::of_all(&state.verifier, now),
         connections_cut: cut.len(),
         connections_ending,
-        duration_us: crate::gateway::telemetry::events::micros_since(noticed),
+        duration_us: crate::gateway::telemetry::events::micros_since(noticed, gateway.clock.monotonic()),
     })
     .map_err(serialization_failed)
 }

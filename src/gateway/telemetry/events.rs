@@ -45,9 +45,9 @@ pub struct HandshakeRefused {
     pub certificate: Option<CertificateDer<'static>>,
 }
 
-/// Microseconds since `start`.
-pub fn micros_since(start: Instant) -> u64 {
-    micros(start.elapsed())
+/// Microseconds from `start` to `now`.
+pub fn micros_since(start: Instant, now: Instant) -> u64 {
+    micros(now.saturating_duration_since(start))
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {
