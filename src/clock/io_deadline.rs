@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct IoDeadline(Instant);
 
+#[expect(clippy::disallowed_methods, reason = "the kernel measures socket timeouts in real time")]
 impl IoDeadline {
     /// A deadline `timeout` from now.
     #[must_use]

@@ -18,6 +18,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// Starts a clock at the wall time `start`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "an `Instant` can only be made from the machine's clock")]
     pub fn new(start: OffsetDateTime) -> Self {
         Self { start, monotonic_start: Instant::now(), elapsed: Arc::default() }
     }

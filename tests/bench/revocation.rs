@@ -3,6 +3,7 @@
 //! Two processes that differ in the one thing measured are asked in turn, and their CPU time is compared:
 //! a ratio holds on any machine, a number of seconds does not.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

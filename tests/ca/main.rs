@@ -16,6 +16,7 @@
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 
+#![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod backup;

@@ -1,5 +1,6 @@
 //! The gateway on real sockets: who gets in, what gets through, what the service behind is told.
 
+#![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

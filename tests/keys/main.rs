@@ -9,6 +9,7 @@
 //! | [`signer`] | a non-exportable root key in an OpenBao signs everything that a key file does |
 //! | [`vault`] | keys wrapped by an OpenBao open with it alone; each of its failures has its own error |
 
+#![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
