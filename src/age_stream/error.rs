@@ -5,6 +5,9 @@ use std::io;
 use crate::clock::EntropyError;
 use crate::error::{Code, Coded};
 
+/// Limit on the work that a stream may request, which takes 1 GiB.
+pub(super) const MAX_LOG_N: u8 = 20;
+
 /// A stream that cannot be encrypted or decrypted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,7 +31,7 @@ pub enum AgeError {
     #[error("the passphrase is wrong")]
     Passphrase,
     /// The stream asks for more scrypt memory than the limit.
-    #[error("it asks for scrypt with N = 2^{log_n}; the maximum is 2^{max}", max = super::keys::MAX_LOG_N)]
+    #[error("it asks for scrypt with N = 2^{log_n}; the maximum is 2^{max}", max = MAX_LOG_N)]
     TooCostly {
         /// The requested log2 of N.
         log_n: u8,

@@ -5,8 +5,8 @@ use std::io::{BufRead, Read};
 use aws_lc_rs::hmac;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
 
-use super::error::AgeError;
-use super::keys::{FileKey, MAX_LOG_N, TAG, mac_key};
+use super::error::{AgeError, MAX_LOG_N};
+use super::keys::{FileKey, TAG, mac_key};
 
 const VERSION: &str = "age-encryption.org/v1";
 

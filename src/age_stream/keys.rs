@@ -13,9 +13,6 @@ const SALT_LABEL: &[u8] = b"age-encryption.org/v1/scrypt";
 /// which takes 128 MiB.
 pub(super) const LOG_N: u8 = 17;
 
-/// Limit on the work that a stream may request, which takes 1 GiB.
-pub(super) const MAX_LOG_N: u8 = 20;
-
 /// Octets of an authentication tag.
 pub(super) const TAG: usize = 16;
 

@@ -2,7 +2,7 @@
 //! a hash.
 //!
 //! This module does no I/O: the inventory keeps each entry in the transaction of its change. The chain reveals
-//! a modified, missing, moved or inserted entry. Entries cut off at the end, or a chain rewritten as a whole,
+//! a modified, missing, moved or inserted entry. Entries missing at the end, or a chain rewritten as a whole,
 //! show against a [`Head`] recorded elsewhere.
 //!
 //! | file | contents |

@@ -4,8 +4,9 @@
 //!
 //! | room | task |
 //! |---|---|
-//! | [`offline`] | check a configuration, explain a decision, replay an access log |
+//! | [`commands`] | command line of `cluster-gateway` |
 //! | [`process`] | start and run the gateway as a process, with a demo upstream |
+//! | [`offline`] | check a configuration, explain a decision, replay an access log |
 //! | [`downstream`] | sockets, workers, TLS handshakes, HTTP connections |
 //! | [`admin`] | admin socket and metrics listener |
 //! | [`request`] | one request, from its head to the end of its response |
@@ -21,6 +22,7 @@
 //! | [`message`] | HTTP messages: framing, path, headers, bodies |
 
 pub mod admin;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod downstream;

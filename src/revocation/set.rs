@@ -168,6 +168,7 @@ impl RevocationSet {
     /// Revocation status of a chain at `at`. A revocation has priority over a missing or expired CRL.
     pub fn status_of(&self, chain: &VerifiedChain, at: OffsetDateTime) -> RevocationStatus {
         let mut status = RevocationStatus::Good;
+
         for link in &chain.links {
             let found = match self.crl(&link.issuer) {
                 Some(crl) if crl.contains(&link.serial_number) => {

@@ -21,8 +21,7 @@ impl Completions {
 }
 
 /// Generates the completion script of `program`.
-#[must_use]
-pub fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
+fn completion_script(shell: Shell, mut program: clap::Command) -> Vec<u8> {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, name, &mut script);

@@ -4,7 +4,7 @@ use Audience::{Any, Ca, Gateway, Server};
 
 /// The reader of a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// A user of either program.
     Any,
     /// A user of `cluster-ca`.
@@ -16,8 +16,7 @@ pub enum Audience {
 }
 
 /// The hint for `reader` about an error of this code.
-#[must_use]
-pub fn hint(reader: Audience, code: &str) -> Option<&'static str> {
+pub(crate) fn hint(reader: Audience, code: &str) -> Option<&'static str> {
     let readers: &[Audience] = match reader {
         Any => &[Any],
         Ca => &[Ca, Any],
@@ -49,7 +48,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "pass the gateway's socket with --socket, or its configuration with --config; only its own user and root have access",
     ),
-    ("audit.broken", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    ("audit.broken", Ca, "ca.db was changed by another program; compare it with a backup"),
     ("backup.crl_differs", Ca, "see what is wrong with the home first: cluster-ca doctor"),
     ("backup.format", Ca, "use the version of cluster-ca that made it, or a newer one"),
     ("ca.ambiguous", Ca, "name one of them by its serial number: cluster-ca list tells them"),
@@ -83,11 +82,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "with --allow-downgrade they are protected by --passphrase-file FILE instead, or by their file's mode alone",
     ),
     ("ca.no_kms", Ca, "set one: cluster-ca kms set vault https://HOST:8200 KEY"),
-    (
-        "ca.no_service_ca",
-        Ca,
-        "the CAs that the system believes are used; set one: cluster-ca ca-cert set FILE",
-    ),
+    ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
     ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
     ("ca.root_key", Ca, "make another key, and find out who has used cluster.key for a request"),
     (
@@ -198,7 +193,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "doctor.key_without_certificate",
         Ca,
-        "fetch the certificate with `cluster-ca show`, or remove the key if nobody uses it",
+        "fetch the certificate with `cluster-ca show`, or remove the key if it is unused",
     ),
     ("doctor.leftover", Ca, "cluster-ca doctor --fix does it"),
     (
@@ -301,7 +296,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "gateways.operator_revoked",
         Ca,
-        "renew it first, and revoke the old one by its serial number; or call as somebody else with --operator",
+        "renew it first, and revoke the old one by its serial number; or choose another operator with --operator",
     ),
     ("gateways.other_bundle", Ca, "copy this home's cluster.crt there: cluster-ca distribute"),
     ("gateways.outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
@@ -395,11 +390,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "write it again: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW",
     ),
-    (
-        "key.weak_passphrase",
-        Ca,
-        "take several random words: whoever steals the file guesses as long as they like",
-    ),
+    ("key.weak_passphrase", Ca, "use several random words: a thief of the file can guess without a limit"),
     ("key.wrong_passphrase", Gateway, "write the key's passphrase into the first line of `passphrase_file`"),
     ("kms.address", Ca, "give a Vault as https://HOST:8200, a KMIP server as HOST:5696"),
     (
@@ -666,21 +657,29 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "sign a new CRL on the CA's machine (`cluster-ca crl publish`), and copy cluster.crl here",
     ),
-    ("revocation.revoked", Ca, "it is out for good; issue a new one if its holder is still to be let in"),
-    ("revocation.revoked", Server, "issue the server a new certificate; until then nobody should call it"),
+    (
+        "revocation.revoked",
+        Ca,
+        "the revocation is permanent; issue a new certificate if its holder still needs access",
+    ),
+    (
+        "revocation.revoked",
+        Server,
+        "issue the server a new certificate; until then clients should not connect to it",
+    ),
     ("sealed.altered", Ca, "the file was damaged or changed: take another copy of it; nothing was changed"),
     (
         "sealed.weak_passphrase",
         Ca,
-        "take several random words: whoever has the file guesses as long as they like",
+        "use several random words: a holder of the file can guess without a limit",
     ),
-    ("store.corrupt", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    ("store.corrupt", Ca, "ca.db was changed by another program; compare it with a backup"),
     (
         "store.disk_full",
         Ca,
         "make room on the file system and run the command again; nothing half-written was kept",
     ),
-    ("store.inconsistent", Ca, "somebody changed ca.db by other means; compare it with a backup"),
+    ("store.inconsistent", Ca, "ca.db was changed by another program; compare it with a backup"),
     ("store.no_key", Ca, "it was made elsewhere, or removed here after it was delivered"),
     (
         "store.read_only",

@@ -20,23 +20,22 @@ pub(crate) struct Man {
 impl Man {
     /// Generates a page of `program` or of one of its `files`.
     pub(crate) fn run(self, program: clap::Command, files: &[&FileSchema]) -> CommandResult {
-        let name = program.get_name().to_owned();
-        let no_such = || {
-            let words = self.page.join(" ");
-            Failure::new(
-                Code::usage("usage.command"),
-                format!("there is no command `{}`", words.escape_debug()),
-            )
-            .with_hint(format!("see {name} --help"))
-        };
-        let page = page(program, files, &self.page);
-        Ok(Box::new(Generated(page.ok_or_else(no_such)?)))
+        show(program, files, &self.page)
     }
 }
 
+/// Show the manual page that `words` name: of a command of `program`, or of a file in `files`.
+pub(crate) fn show(program: clap::Command, files: &[&FileSchema], words: &[String]) -> CommandResult {
+    let name = program.get_name().to_owned();
+    let no_such = || {
+        let message = format!("there is no command `{}`", words.join(" ").escape_debug());
+        Failure::new(Code::usage("usage.command"), message).with_hint(format!("see {name} --help"))
+    };
+    Ok(Box::new(Generated(page(program, files, words).ok_or_else(no_such)?)))
+}
+
 /// Manual page of a file in `files`, or of a command of `program`.
-#[must_use]
-pub fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> Option<Vec<u8>> {
+fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> Option<Vec<u8>> {
     let file =
         files.iter().find(|file| words.len() == 1 && words.first().is_some_and(|word| word == file.name));
     file.map(|file| file_page(file)).or_else(|| manual_page(program, words))
@@ -44,8 +43,7 @@ pub fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> 
 
 /// Manual page of the command at the path `words` below `program`, or of the program itself; `None` for an
 /// unknown command.
-#[must_use]
-pub fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
+fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
     program.build();
     let mut command = &program;
     for word in words {

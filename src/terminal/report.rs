@@ -3,6 +3,7 @@
 //! Commands return values, and errors state facts. Hints are added here by error code, so that the library
 //! contains no advice about commands.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::error::{Code, Coded, causes};
+use crate::error::{Class, Code, Coded, causes};
 use crate::files;
 
 use crate::terminal::hints::{Audience, hint};
@@ -81,10 +82,19 @@ pub(crate) enum Format {
     Quiet,
 }
 
+impl Format {
+    /// JSON for a command with `--json`, text otherwise.
+    pub(crate) fn of(is_json: bool) -> Self {
+        if is_json { Self::Json } else { Self::Text }
+    }
+}
+
 /// Error as reported to the user: code, message, causes and hint.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    code: Code,
+    code: Cow<'static, str>,
+    class: Class,
+    reader: Audience,
     message: String,
     causes: Vec<String>,
     /// Hint for this case; without one, the table of [`hint`] applies.
@@ -94,17 +104,34 @@ pub(crate) struct Failure {
 impl Failure {
     /// An error of the command line.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), causes: Vec::new(), hint: None }
+        Self::named(code.name(), code.class(), message)
+    }
+
+    /// Error with a code that another process gave.
+    pub(crate) fn named(
+        code: impl Into<Cow<'static, str>>,
+        class: Class,
+        message: impl Into<String>,
+    ) -> Self {
+        let (code, message) = (code.into(), message.into());
+        Self { code, class, reader: Audience::Ca, message, causes: Vec::new(), hint: None }
     }
 
     /// An error of this library, with its code.
     pub(crate) fn of(error: &dyn Coded) -> Self {
-        Self { code: error.coded(), message: error.to_string(), causes: causes(error), hint: None }
+        Self::new(error.coded(), error.to_string()).with_causes(causes(error))
     }
 
     /// An error without a code, such as an I/O error.
     pub(crate) fn caused(code: Code, error: &dyn std::error::Error) -> Self {
-        Self { code, message: error.to_string(), causes: causes(error), hint: None }
+        Self::new(code, error.to_string()).with_causes(causes(error))
+    }
+
+    /// Takes the hint for `reader` from the table. The default is [`Audience::Ca`].
+    #[must_use]
+    pub(crate) fn read_by(mut self, reader: Audience) -> Self {
+        self.reader = reader;
+        self
     }
 
     /// Sets the hint for this case.
@@ -137,7 +164,7 @@ impl Failure {
     /// Hints at the option for another output, if a file is in the way.
     #[must_use]
     pub(crate) fn or_elsewhere(self, option: &str) -> Self {
-        if self.code.name() != "file.exists" {
+        if self.code != "file.exists" {
             return self;
         }
         self.with_hint(format!(
@@ -148,7 +175,7 @@ impl Failure {
     /// Hints at `--all-generations`, if several certificates match.
     #[must_use]
     pub(crate) fn or_all_generations(self) -> Self {
-        if self.code.name() != "ca.ambiguous" {
+        if self.code != "ca.ambiguous" {
             return self;
         }
         self.with_hint(
@@ -157,12 +184,12 @@ impl Failure {
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {
-        self.hint.as_deref().or_else(|| hint(Audience::Ca, self.code.name()))
+        self.hint.as_deref().or_else(|| hint(self.reader, &self.code))
     }
 
     /// Exit code of the class of the error.
     pub(crate) fn exit_code(&self) -> u8 {
-        self.code.class().exit_code()
+        self.class.exit_code()
     }
 }
 
@@ -191,12 +218,7 @@ struct ErrorBody<'a> {
 
 impl<'a> From<&'a Failure> for ErrorBody<'a> {
     fn from(failure: &'a Failure) -> Self {
-        Self {
-            code: failure.code.name(),
-            message: &failure.message,
-            causes: &failure.causes,
-            hint: failure.hint(),
-        }
+        Self { code: &failure.code, message: &failure.message, causes: &failure.causes, hint: failure.hint() }
     }
 }
 

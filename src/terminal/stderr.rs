@@ -6,13 +6,13 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 /// Writes one line to standard error; a failing write is ignored.
-pub fn line(text: impl Display) {
+pub(crate) fn line(text: impl Display) {
     let _ = Stderr.write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writer to standard error that never fails: bytes that cannot be written are dropped.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Stderr;
+pub(crate) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

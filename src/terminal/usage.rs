@@ -19,8 +19,7 @@ pub(crate) fn refuse(program: &str, arguments: &[OsString], error: &clap::Error)
 }
 
 /// Message of a usage error in one line, without clap's usage and tips.
-#[must_use]
-pub fn usage_message(error: &clap::Error) -> String {
+fn usage_message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let message = lines.join(" ");

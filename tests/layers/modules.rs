@@ -130,7 +130,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("bin", &["cli", "clock", "error", "gateway", "terminal"]),
+    ("bin", &["cli", "clock", "gateway"]),
 ];
 
 #[test]

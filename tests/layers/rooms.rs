@@ -21,6 +21,7 @@ const COLUMN: &[&[&str]] = &[
     &["downstream"],
     &["process"],
     &["offline"],
+    &["commands"],
 ];
 
 #[test]

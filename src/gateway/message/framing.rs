@@ -5,7 +5,7 @@
 //!
 //! - It drops a `Content-Length` beside a `Transfer-Encoding`, and closes the connection after that request.
 //! - It merges repeated `Content-Length` lines of equal value.
-//! - It cuts off the fragment of a target.
+//! - It removes the fragment of a target.
 //!
 //! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the
 //! upstream.

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::connection::{Endpoint, KmipConnection};
+use super::connection::{KmipConnection, KmipEndpoint};
 use super::message::{self, KmipResponse, Mode, Operation, Version, tag};
 use super::settings::KmipService;
 use super::ttlv::{self, Elements, TtlvError, Writer};
@@ -30,7 +30,7 @@ const NOT_AUTHENTICATED: u32 = 3;
 
 /// A key of a KMIP server.
 pub(super) struct KmipClient {
-    endpoint: Endpoint,
+    endpoint: KmipEndpoint,
     service: KmipService,
     /// The open connection and its negotiated version; `None` before the first request.
     session: Mutex<Option<(KmipConnection, Version)>>,
@@ -38,7 +38,7 @@ pub(super) struct KmipClient {
 
 impl KmipClient {
     pub(super) fn new(service: &KmipService, anchors: &KmsTrustAnchors) -> Result<Self, KmsError> {
-        let endpoint = Endpoint::new(service, anchors)?;
+        let endpoint = KmipEndpoint::new(service, anchors)?;
         Ok(Self { endpoint, service: service.clone(), session: Mutex::new(None) })
     }
 

@@ -30,13 +30,13 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE: usize = 64 << 10;
 
 /// Address and TLS configuration of a server.
-pub(super) struct Endpoint {
+pub(super) struct KmipEndpoint {
     address: KmipAddress,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 }
 
-impl Endpoint {
+impl KmipEndpoint {
     pub(super) fn new(service: &KmipService, anchors: &KmsTrustAnchors) -> Result<Self, KmsError> {
         let bad = |why: &str| KmsError::ClientCertificate { why: why.to_owned() };
         let chain: Vec<CertificateDer<'static>> = pem::certificates(service.client_certificate.as_bytes())

@@ -1,0 +1,103 @@
+//! `close`, `rejected`, `reload`, `sessions` and `status`: commands that talk to a running gateway.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::gateway::admin::AdminRequest;
+use crate::gateway::admin::client::{self, AdminClientError};
+use crate::gateway::admin::text;
+use crate::terminal::hints::Audience;
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Format};
+
+#[derive(Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Close the open connections of a certificate. Exits 1 if there are none. To block the client from
+    /// reconnecting, revoke its certificate.
+    Close {
+        /// Serial number of the certificate.
+        #[arg(value_name = "SERIAL", value_parser = AdminRequest::close)]
+        request: AdminRequest,
+        #[command(flatten)]
+        arguments: AdminArguments,
+    },
+    /// Show the last refused handshakes, with reason and certificate.
+    Rejected(AdminArguments),
+    /// Reload configuration, certificate, key, trust bundle, CRL and policy.
+    Reload(AdminArguments),
+    /// Show the open connections.
+    Sessions(AdminArguments),
+    /// Show the state in force, its expirations, and the result of the last reload.
+    Status(AdminArguments),
+}
+
+/// Gateway to talk to, and format of the result.
+#[derive(Args)]
+pub(crate) struct AdminArguments {
+    /// Admin socket of the gateway [default: /run/cluster-gateway.sock].
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// Configuration file that names the socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl AdminCommand {
+    pub(crate) fn run(self) -> (Format, CommandResult) {
+        let (request, arguments) = match self {
+            Self::Close { request, arguments } => (request, arguments),
+            Self::Rejected(arguments) => (AdminRequest::Rejected, arguments),
+            Self::Reload(arguments) => (AdminRequest::Reload, arguments),
+            Self::Sessions(arguments) => (AdminRequest::Sessions, arguments),
+            Self::Status(arguments) => (AdminRequest::Status, arguments),
+        };
+        let result: CommandResult = match send(&arguments, &request) {
+            Ok(json) => Ok(Box::new(AdminAnswer { text: text::describe(&request, &json), json })),
+            Err(error) => Err(failure(&error)),
+        };
+        (Format::of(arguments.json), result)
+    }
+}
+
+/// Answer of the gateway, as text and JSON.
+struct AdminAnswer {
+    text: String,
+    json: Value,
+}
+
+impl fmt::Display for AdminAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl CommandOutcome for AdminAnswer {
+    fn json(&self) -> Result<Value, serde_json::Error> {
+        Ok(self.json.clone())
+    }
+
+    /// 1 if `close` found no connection.
+    fn exit_code(&self) -> u8 {
+        u8::from(self.json["connections_closed"] == 0)
+    }
+}
+
+fn send(arguments: &AdminArguments, request: &AdminRequest) -> Result<Value, AdminClientError> {
+    let socket = match (&arguments.socket, &arguments.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => client::socket_of(config)?,
+        (None, None) => client::default_socket(),
+    };
+    client::ask(&socket, request)
+}
+
+fn failure(error: &AdminClientError) -> Failure {
+    Failure::named(error.code().to_owned(), error.class(), error.to_string())
+        .with_causes(error.causes())
+        .read_by(Audience::Gateway)
+}

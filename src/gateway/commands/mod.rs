@@ -1,0 +1,10 @@
+//! Command line of `cluster-gateway`.
+
+mod admin;
+mod logging;
+mod offline;
+mod outcome;
+mod program;
+mod run;
+
+pub use program::main;
