@@ -88,7 +88,7 @@ Next: cluster-ca bundle api-user/alice
             &["revoke", "api-user/alice", "--reason", "key-compromise"],
             "Revoked api-user/alice (key-compromise)
   serial       [SERIAL]
-  CRL          cluster.crl  (number 2, until [TIME])
+  CRL          cluster.crl  (number 2, next update [TIME])
 
 Next: copy the CRL to every gateway, for example
   scp cluster.crl root@GATEWAY:/etc/cluster/
