@@ -63,7 +63,7 @@ async fn sessions_are_listed_and_closed_by_serial_number_and_no_others() {
     assert_eq!((&line["reason"], &line["name"]), (&"connection.operator".into(), &"alice".into()));
     assert_eq!(result(&gateway, &["sessions"]).as_array().unwrap().len(), 1);
     let (code, said, _) = command(&gateway, &["close", &user.serial_number()]);
-    assert_eq!((code, said.starts_with("No connection is open under")), (Some(1), true), "{said}");
+    assert_eq!((code, said.starts_with("No connection is open with")), (Some(1), true), "{said}");
     let path = format!("/v1/nodes/{}/state", crate::harness::NODE);
     let answer = patiently(stays.send_request(request_h2("GET", &path, ""))).await.unwrap();
     assert_eq!(answer.status(), 200);

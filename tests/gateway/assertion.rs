@@ -186,7 +186,7 @@ async fn a_key_that_cannot_sign_them_stops_the_reload() {
     let before = gateway.get(&user, JWKS).await.json();
     use_key(&gateway, &KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap());
     let error = words(&gateway.running().reload().unwrap_err());
-    assert!(error.contains("ES256 takes ecdsa-p256"), "{error}");
+    assert!(error.contains("ES256 requires ecdsa-p256"), "{error}");
     assert_eq!(gateway.get(&user, JWKS).await.json(), before);
 }
 

@@ -376,7 +376,7 @@ fn a_line_that_is_not_whole_is_not_said_to_stay() {
         std::fs::write(directory.path().join("access.log"), format!("{whole}\n{line}\n")).unwrap();
         let (code, said, err) = run(directory.path(), &["replay", "access.log", "--config", "gateway.yaml"]);
         assert_eq!(code, expected, "{line}: {said}{err}");
-        assert_eq!(said.contains("not judged"), expected == 1, "{line}: {said}");
+        assert_eq!(said.contains("not decided:"), expected == 1, "{line}: {said}");
     }
 }
 
@@ -391,7 +391,7 @@ fn one_file_is_replayed_and_tried() {
     std::fs::write(directory.path().join("gateway.yaml"), format!("{more}{text}")).unwrap();
     let (code, said, err) = run(directory.path(), &["check", "--config", "gateway.yaml"]);
     assert_eq!(code, 0, "{err}");
-    assert!(said.ends_with("A policy of 2 route(s) is tried beside it.\n"), "{said}");
+    assert!(said.ends_with("The shadow policy has 2 route(s).\n"), "{said}");
     let line = r#"{"time":"2026-01-02T03:04:05.000Z","event":"request","role":"api-user","name":"alice","method":"GET","path":"/v1/x","decision":"permit","upstream":"api"}"#;
     std::fs::write(directory.path().join("access.log"), format!("{line}\n")).unwrap();
     let (code, said, err) = run(directory.path(), &["replay", "access.log", "--config", "new.yaml"]);

@@ -181,7 +181,7 @@ async fn an_older_crl_file_is_not_taken_after_a_restart_either() {
     let check = ["check", "--config", "gateway.yaml"];
     let checked = crate::process::gateway(gateway.directory(), &check).output().unwrap();
     let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(said.contains("hint: a newer list"), "{said}");
+    assert!(said.contains("hint: a newer CRL"), "{said}");
     assert_eq!(refused_start(gateway), "crl.rollback");
 
     // Nor is another one of the same number, nor the record passed over that cannot be read.
