@@ -33,7 +33,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// True if [`repair`] can resolve it.
+    /// True if `repair` can resolve it.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.repair.is_some()

@@ -1,5 +1,5 @@
-//! Diagnosis of a home: all files, records and CRLs, and their consistency. [`examine`] changes
-//! nothing; [`repair`] makes safe repairs and examines the home again.
+//! Diagnosis of a home: all files, records and CRLs, and their consistency. [`examine()`] changes
+//! nothing; [`repair()`] makes safe repairs and examines the home again.
 //!
 //! A problem in one part does not stop the other checks, so that one run reports everything. The
 //! private key of a valid certificate is never removed.
