@@ -59,7 +59,7 @@ impl Vector {
 }
 
 impl Vector {
-    /// Whether this program supports the file: a scrypt stanza, no armor.
+    /// True if this program supports the file: a scrypt stanza, no armor.
     fn is_supported(&self) -> bool {
         !self.is_armored && self.file.windows(11).any(|bytes| bytes == b"\n-> scrypt ")
     }

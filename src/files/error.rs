@@ -92,7 +92,7 @@ impl FileError {
         }
     }
 
-    /// Whether the file does not exist.
+    /// True if the file does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.code() == "file.missing"

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::FileError;
 
-/// Whether the name is taken, by a dangling symbolic link too.
+/// True if the name is taken, by a dangling symbolic link too.
 #[must_use]
 pub fn occupied(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()

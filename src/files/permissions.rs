@@ -59,7 +59,7 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
     }
 }
 
-/// Whether the owner is this process's effective user, or root, who can change any file anyway.
+/// True if the owner is this process's effective user, or root, who can change any file anyway.
 #[must_use]
 pub fn owned_by_user_or_root(metadata: &fs::Metadata) -> bool {
     let owner = metadata.uid();

@@ -27,7 +27,7 @@ pub enum Access {
     Public,
 }
 
-/// Whether a file may replace another one.
+/// True if a file may replace another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// Refuse when the name is taken, by a dangling symbolic link too.
@@ -41,7 +41,7 @@ pub enum Placement {
 pub struct Staged {
     temporary: PathBuf,
     destination: PathBuf,
-    /// Whether dropping it leaves the file system alone.
+    /// True if dropping it leaves the file system alone.
     placed: bool,
 }
 

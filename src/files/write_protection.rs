@@ -30,7 +30,7 @@ pub fn check_write_protected(path: &Path) -> Result<(), FileError> {
     PathWalk::to(path)?.check()
 }
 
-/// Whether any user may replace other users' files in this directory.
+/// True if any user may replace other users' files in this directory.
 ///
 /// # Errors
 /// [`FileError`] when it is not a directory.
@@ -118,7 +118,7 @@ impl PathWalk {
     }
 }
 
-/// Whether the file system is read-only, where directory modes do not matter: Kubernetes mounts secrets so.
+/// True if the file system is read-only, where directory modes do not matter: Kubernetes mounts secrets so.
 fn is_read_only(directory: &Path) -> bool {
     rustix::fs::statvfs(directory)
         .is_ok_and(|mounted| mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))

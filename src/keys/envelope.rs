@@ -126,7 +126,7 @@ impl Envelope {
         &self.key_id
     }
 
-    /// Whether the contents of a file look like an envelope: JSON, not PEM.
+    /// True if the contents of a file look like an envelope: JSON, not PEM.
     #[must_use]
     pub fn is_like(bytes: &[u8]) -> bool {
         bytes.trim_ascii_start().first() == Some(&b'{')

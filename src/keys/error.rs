@@ -127,7 +127,7 @@ impl KeyError {
         }
     }
 
-    /// Whether a retry may succeed without any change on this machine.
+    /// True if a retry may succeed without any change on this machine.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Kms(error) if error.is_temporary())

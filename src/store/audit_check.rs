@@ -132,7 +132,7 @@ impl CrlEntries {
     }
 }
 
-/// Whether the CRL number of an entry is below `next`.
+/// True if the CRL number of an entry is below `next`.
 fn is_below(details: &serde_json::Value, next: u64) -> bool {
     details["crl_number"].as_u64().is_some_and(|number| number < next)
 }

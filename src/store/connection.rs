@@ -44,7 +44,7 @@ pub(super) fn prepare_for_writing(sql: &Connection) -> Result<(), StoreError> {
     )?)
 }
 
-/// Whether the write-ahead log is missing or empty.
+/// True if the write-ahead log is missing or empty.
 pub(super) fn log_is_empty(database: &Path) -> bool {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");

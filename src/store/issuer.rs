@@ -22,7 +22,7 @@ pub struct IssuerRecord {
 }
 
 impl IssuerRecord {
-    /// Whether a CRL number was reserved and no CRL recorded under it. A process crashed in between, and the CRL
+    /// True if a CRL number was reserved and no CRL recorded under it. A process crashed in between, and the CRL
     /// file may lack recorded revocations.
     #[must_use]
     pub fn owes_crl(&self) -> bool {

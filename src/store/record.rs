@@ -50,7 +50,7 @@ pub struct Reservation {
 pub struct Record {
     /// Key that signs it.
     pub issuer: KeyIdentifier,
-    /// What was reserved.
+    /// Reservation that the record began with.
     pub reservation: Reservation,
     /// Time of the reservation.
     pub reserved_at: OffsetDateTime,
@@ -75,13 +75,13 @@ impl Record {
         CertificateId { issuer: self.issuer.clone(), serial_number: self.reservation.serial_number }
     }
 
-    /// Whether the recorded revocation is at least as strong as one for `reason`.
+    /// True if the recorded revocation is at least as strong as one for `reason`.
     #[must_use]
     pub fn covers(&self, reason: RevocationReason) -> bool {
         self.revocation.is_some() && (!self.is_on_hold() || reason == RevocationReason::CertificateHold)
     }
 
-    /// Whether it is on hold (CRL reason certificateHold).
+    /// True if it is on hold (CRL reason certificateHold).
     #[must_use]
     pub fn is_on_hold(&self) -> bool {
         self.revocation.is_some_and(|revocation| revocation.reason == RevocationReason::CertificateHold)
@@ -111,7 +111,7 @@ pub struct Issuance {
     pub fingerprint: Sha256,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub public_key: Sha256,
-    /// Whether its files are known to be written, or known to be lost.
+    /// True if its files are known to be written, or known to be lost.
     pub placed: bool,
     /// Audit entry.
     pub entry: u64,

@@ -12,7 +12,7 @@ const APPLICATION_ID: i32 = 0x636c_6361;
 /// Migration step to each version; the first creates the tables.
 const VERSIONS: [&str; 1] = [include_str!("schema-1.sql")];
 
-/// Whether the database has the current version; an older one needs [`migrate`].
+/// True if the database has the current version; an older one needs [`migrate`].
 ///
 /// # Errors
 /// [`StoreError`] unless it is an inventory of this version or an older one.

@@ -67,7 +67,7 @@ impl Credential {
         Self(Zeroizing::new(text))
     }
 
-    /// Whether the text is valid as a token or secret id: printable ASCII without spaces, since it may be
+    /// True if the text is valid as a token or secret id: printable ASCII without spaces, since it may be
     /// sent in a header.
     #[must_use]
     pub fn is_valid(text: &str) -> bool {

@@ -246,7 +246,7 @@ fn appended(messages: &[String]) -> String {
 }
 
 impl KmsError {
-    /// Whether a retry may succeed without a change of the configuration.
+    /// True if a retry may succeed without a change of the configuration.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {

@@ -160,13 +160,13 @@ impl KmsService {
         self.kms().ca_certificate()
     }
 
-    /// Whether `wrapped` names the key of this service. Judged by kind and key; the address may differ.
+    /// True if `wrapped` names the key of this service. Judged by kind and key; the address may differ.
     #[must_use]
     pub fn has_wrapped(&self, wrapped: &WrappedKey) -> bool {
         self.kind() == wrapped.kind() && self.key() == wrapped.key()
     }
 
-    /// Whether every secret is stored in the configuration.
+    /// True if every secret is stored in the configuration.
     #[must_use]
     pub fn has_secrets(&self) -> bool {
         self.kms().has_secrets()

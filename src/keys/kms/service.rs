@@ -50,7 +50,7 @@ pub trait ServiceKind {
         None
     }
 
-    /// Whether every secret is stored in the configuration.
+    /// True if every secret is stored in the configuration.
     fn has_secrets(&self) -> bool {
         true
     }

@@ -18,7 +18,7 @@ tokio::task_local! {
     /// Proof that the sessions of this handshake will rest on.
     static PROOF: RefCell<Option<Arc<KeyProof>>>;
 
-    /// Whether the ClientHello of this handshake was parsed.
+    /// True if the ClientHello of this handshake was parsed.
     static HELLO_PARSED: Cell<bool>;
 
     /// Certificate that was presented in this handshake.

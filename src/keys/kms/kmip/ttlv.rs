@@ -183,7 +183,7 @@ const CAPACITY: usize = 4096;
 /// Encoder into zeroized memory.
 pub(super) struct Writer {
     bytes: Zeroizing<Vec<u8>>,
-    /// Whether a value was too long for its length field.
+    /// True if a value was too long for its length field.
     overflow: bool,
 }
 

@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 /// A loaded and initialized module.
 pub(super) struct Module {
     context: Pkcs11,
-    /// Whether this value initialized the module, and has to finalize it.
+    /// True if this value initialized the module, and has to finalize it.
     finalize: bool,
 }
 

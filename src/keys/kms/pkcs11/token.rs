@@ -290,7 +290,7 @@ fn token_name(info: &TokenInfo) -> String {
     format!("{} (serial={})", shown(info.label()), shown(info.serial_number()))
 }
 
-/// Whether the token or the session has disappeared.
+/// True if the token or the session has disappeared.
 fn is_gone(error: &Error) -> bool {
     let Error::Pkcs11(error, _) = error else { return false };
     matches!(

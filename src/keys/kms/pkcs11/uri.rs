@@ -43,7 +43,7 @@ pub(super) struct TokenPattern {
 }
 
 impl Pkcs11Uri {
-    /// Whether the text has the scheme of a PKCS#11 URI.
+    /// True if the text has the scheme of a PKCS#11 URI.
     #[must_use]
     pub fn is_like(text: &str) -> bool {
         text.starts_with(SCHEME)

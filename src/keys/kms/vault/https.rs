@@ -138,13 +138,13 @@ impl Https {
     }
 }
 
-/// Whether a retry may succeed: a lagging standby (412), a rate limit, a leader election, a gateway in
+/// True if a retry may succeed: a lagging standby (412), a rate limit, a leader election, a gateway in
 /// between.
 fn is_temporary(status: u16) -> bool {
     matches!(status, 412 | 429 | 500 | 502 | 504)
 }
 
-/// Whether the request cannot have reached the service. After a timeout there is no retry: it would add to
+/// True if the request cannot have reached the service. After a timeout there is no retry: it would add to
 /// the load of a slow service.
 fn never_arrived(error: &ureq::Error) -> bool {
     match error {

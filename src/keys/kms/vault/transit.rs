@@ -188,7 +188,7 @@ impl Transit {
         }
     }
 
-    /// Whether the token itself is refused, rather than one path: a valid token may look up itself. If the
+    /// True if the token itself is refused, rather than one path: a valid token may look up itself. If the
     /// lookup fails for another reason, the refusal of the path stands.
     fn token_is_refused(&self) -> bool {
         let lookup = self.token().and_then(|token| self.send(LOOKUP_SELF, Some(&token), &HttpsRequest::Get));
