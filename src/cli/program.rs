@@ -54,8 +54,28 @@ pub struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+/// Declares the command tree: one entry per command, with its help text, its arguments and, unless that is the `run`
+/// of the arguments, its function.
+macro_rules! command_tree {
+    (@run $arguments:ty) => { <$arguments>::run };
+    (@run $arguments:ty, $run:path) => { $run };
+    ($($(#[$attribute:meta])* $name:ident($arguments:ty) $(=> $run:path)?,)+) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$attribute])* $name($arguments),)+
+        }
+
+        impl Command {
+            fn run(self, session: &CommandSession) -> CommandResult {
+                match self {
+                    $(Self::$name(command) => command_tree!(@run $arguments $(, $run)?)(command, session),)+
+                }
+            }
+        }
+    };
+}
+
+command_tree! {
     /// Create a new cluster: root certificate, key, empty CRL and inventory
     Initialize(initialize::Initialize),
 
@@ -93,10 +113,10 @@ enum Command {
     Revoke(revoke::Revoke),
 
     /// Suspend a certificate (CRL reason certificateHold)
-    Hold(revoke::Hold),
+    Hold(revoke::Hold) => revoke::Hold::hold,
 
     /// Lift the hold on a certificate
-    Release(revoke::Hold),
+    Release(revoke::Hold) => revoke::Hold::release,
 
     /// Show, publish, push or verify the CRL
     #[command(subcommand)]
@@ -146,13 +166,13 @@ enum Command {
     Audit(audit::Audit),
 
     /// Show a guide: the commands of a task in their order, and reference tables
-    Guide(ShowGuide<false>),
+    Guide(ShowGuide<false>) => guide,
 
     /// Print a completion script for a shell
-    Completions(Completions),
+    Completions(Completions) => completions,
 
     /// Print the manual page of the program, or of one command
-    Man(Man),
+    Man(Man) => man_page,
 }
 
 /// Runs `cluster-ca` with these arguments, the program's name first.
@@ -172,41 +192,16 @@ fn command() -> clap::Command {
     Cli::command()
 }
 
-impl Command {
-    fn run(self, session: &CommandSession) -> CommandResult {
-        match self {
-            Self::Initialize(command) => command.run(session),
-            Self::CreateControl(command) => command.run(session),
-            Self::CreateNode(command) => command.run(session),
-            Self::CreateApiUser(command) => command.run(session),
-            Self::List(command) => command.run(session),
-            Self::Show(command) => command.run(session),
-            Self::Renew(command) => command.run(session),
-            Self::Rekey(command) => command.run(session),
-            Self::Revoke(command) => command.run(session),
-            Self::Key(command) => command.run(session),
-            Self::Kms(command) => command.run(session),
-            Self::CaCert(command) => command.run(session),
-            Self::Hold(command) => command.hold(session),
-            Self::Release(command) => command.release(session),
-            Self::Crl(command) => command.run(session),
-            Self::Gateways(command) => command.run(session),
-            Self::Distribute(command) => command.run(session),
-            Self::Bundle(command) => command.run(session),
-            Self::Inspect(command) => command.run(),
-            Self::Verify(command) => command.run(session),
-            Self::ExplainFailure(command) => command.run(session),
-            Self::Backup(command) => command.run(session),
-            Self::Restore(command) => command.run(session),
-            Self::Doctor(command) => command.run(session),
-            Self::Forecast(command) => command.run(session),
-            Self::Profiles(command) => command.run(session),
-            Self::Audit(command) => command.run(session),
-            Self::Guide(guide) => guide.run(),
-            Self::Completions(completions) => completions.run(command()),
-            Self::Man(man) => man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE]),
-        }
-    }
+fn guide(guide: ShowGuide<false>, _: &CommandSession) -> CommandResult {
+    guide.run()
+}
+
+fn completions(completions: Completions, _: &CommandSession) -> CommandResult {
+    completions.run(command())
+}
+
+fn man_page(man: Man, _: &CommandSession) -> CommandResult {
+    man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE])
 }
 
 /// Runs `cluster-ca` as a process: real arguments, randomness and user.

@@ -61,7 +61,7 @@ impl fmt::Display for InspectedFiles {
 }
 
 impl Inspect {
-    pub(crate) fn run(self) -> CommandResult {
+    pub(crate) fn run(self, _: &CommandSession) -> CommandResult {
         let inspect_file = |file: PathBuf| -> Result<InspectedFile, Failure> {
             let bytes = Secret::new(files::read(&file, files::CRL_FILE)?);
             let about = |failure: Failure| failure.about(&file);
