@@ -107,7 +107,7 @@ impl ServerCertificate {
             .identity(&chain.leaf, listeners, verifier.trust_domain())
             .map_err(|source| self.refused(ServerCertificateFault::Identity(source)))?;
         match identity.role {
-            Role::ControlService => Ok(chain.anchor),
+            Role::GATEWAY => Ok(chain.anchor),
             role => Err(self.refused(ServerCertificateFault::Role(role))),
         }
     }
