@@ -43,7 +43,7 @@ Examples:
   cluster-ca create-node --count 3
   cluster-ca create-api-user alice
   cluster-ca renew --expires-within 30d
-  cluster-ca revoke api-user/alice --reason key-compromise --wait
+  cluster-ca revoke api-user/alice --all-generations --reason key-compromise --wait
 
 Exit codes: 0 done, 1 refused by a rule or by state, 2 usage, 3 files or database, 4 network or KMS."
 )]

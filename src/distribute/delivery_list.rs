@@ -45,7 +45,7 @@ pub struct DeliveryList(Vec<Delivery>);
 pub static DELIVERY_LIST_FILE: FileSchema = FileSchema {
     name: DeliveryList::FILE,
     about: "deliveries of cluster-ca distribute",
-    notes: &["The file is in the CA's home. Unknown keys are errors. It may have 2 MiB."],
+    notes: &["The file is in the CA's home. Unknown keys are errors. Maximum size: 2 MiB."],
     mappings: &[
         &MappingSchema {
             path: "",

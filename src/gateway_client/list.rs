@@ -57,7 +57,7 @@ pub struct GatewayList {
 pub static GATEWAY_LIST_FILE: FileSchema = FileSchema {
     name: GatewayList::FILE,
     about: "gateways that cluster-ca calls",
-    notes: &["The file is in the CA's home. Unknown keys are errors. It may have 1 MiB."],
+    notes: &["The file is in the CA's home. Unknown keys are errors. Maximum size: 1 MiB."],
     mappings: &[
         &MappingSchema {
             path: "",

@@ -27,7 +27,7 @@ use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typ
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cluster-ca revoke api-user/alice --reason key-compromise --wait
+  cluster-ca revoke api-user/alice --all-generations --reason key-compromise --wait
   cluster-ca revoke --role node-agent --issued-before 2027-01-31 --dry-run
 
 With --wait, gateways.yaml in the home lists the gateways: see cluster-ca crl push --help.

@@ -51,7 +51,7 @@ enum Command {
     Completions(Completions),
     /// Print the manual page of the program, or of one command.
     Man {
-        /// Command, such as `run`.
+        /// Command, such as `run`, or configuration file, such as `cluster-gateway.yaml`.
         #[arg(value_name = "COMMAND")]
         page: Vec<String>,
     },
