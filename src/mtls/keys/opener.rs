@@ -1,4 +1,4 @@
-//! CredentialsFile of private keys, on threads of their own.
+//! Opener of private keys, on threads of their own.
 //!
 //! A key's protection may be a service at the other end of a network that does not answer, and neither requests
 //! nor revocation may wait for it. A caller that asks for a protected key gets it once it is open and goes on
@@ -31,7 +31,7 @@ const RELOAD_WAIT: Duration = Duration::from_millis(200);
 const RETRY_PAUSES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// CredentialsFile of private keys. Clones share their state.
+/// Opener of private keys. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct KeyOpener {
     shared: Arc<OpenerState>,
@@ -66,7 +66,7 @@ enum RetryMode {
 }
 
 impl KeyOpener {
-    /// CredentialsFile with no key open.
+    /// Opener with no key open.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { shared: Arc::default(), clock }
