@@ -41,7 +41,6 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "keys",
             "profile",
             "revocation",
-            "age_stream",
             "secret",
             "store",
             "x509",
