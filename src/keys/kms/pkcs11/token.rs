@@ -187,10 +187,12 @@ impl Token {
 
     /// The error for a failed call after login.
     pub(super) fn failed(&self, doing: &'static str, error: &Error) -> Pkcs11Error {
-        if is_gone(error) {
-            return Pkcs11Error::TokenGone { token: self.name.clone() };
-        }
-        failed(doing, error)
+        if is_gone(error) { self.gone() } else { failed(doing, error) }
+    }
+
+    /// The error for a token that was removed, or whose session ended.
+    pub(super) fn gone(&self) -> Pkcs11Error {
+        Pkcs11Error::TokenGone { token: self.name.clone() }
     }
 }
 
@@ -291,7 +293,7 @@ fn token_name(info: &TokenInfo) -> String {
 }
 
 /// True if the token or the session has disappeared.
-fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     let Error::Pkcs11(error, _) = error else { return false };
     matches!(
         error,

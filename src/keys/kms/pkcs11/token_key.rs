@@ -10,7 +10,7 @@ use super::encoding::{COORDINATE, public_key_info, signature};
 use super::error::Pkcs11Error;
 use super::module::Module;
 use super::pin::PinProvider;
-use super::token::Token;
+use super::token::{Token, is_gone};
 use super::uri::Pkcs11Uri;
 use crate::files;
 use crate::keys::kms::credential::Credential;
@@ -39,7 +39,12 @@ impl TokenKey {
             key: key.name,
             why: "its public key object has no point of P-256",
         })?;
-        Ok(TokenSigner { token: Mutex::new(token), _module: module, key: key.handle, public_key_info })
+        Ok(TokenSigner {
+            open: Mutex::new(OpenToken { token, gone: false }),
+            _module: module,
+            key: key.handle,
+            public_key_info,
+        })
     }
 
     /// The stored PIN: from the file that the URI names, or from the configuration.
@@ -58,10 +63,18 @@ impl TokenKey {
 /// A key of a token, after login.
 pub(in crate::keys::kms) struct TokenSigner {
     // Declared before the module, so that it is dropped first.
-    token: Mutex<Token>,
+    open: Mutex<OpenToken>,
     _module: Module,
     key: ObjectHandle,
     public_key_info: Vec<u8>,
+}
+
+/// A token with a session, shared between the signing threads.
+struct OpenToken {
+    token: Token,
+    /// True after a call has found the token or the session gone. Every later call would fail with an error of
+    /// its own (such as CKR_OPERATION_ACTIVE), and a thread would report that one instead of the cause.
+    gone: bool,
 }
 
 impl DigestSigner for TokenSigner {
@@ -70,9 +83,14 @@ impl DigestSigner for TokenSigner {
     }
 
     fn sign_digest(&self, digest: &[u8]) -> Result<Vec<u8>, KmsError> {
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let raw = token.session.sign(&Mechanism::Ecdsa, self.key, digest);
-        let raw = raw.map_err(|error| token.failed("sign", &error))?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.gone {
+            return Err(open.token.gone().into());
+        }
+        let raw = open.token.session.sign(&Mechanism::Ecdsa, self.key, digest).map_err(|error| {
+            open.gone = is_gone(&error);
+            open.token.failed("sign", &error)
+        })?;
         let why = || format!("the signature has {} octets instead of {}", raw.len(), 2 * COORDINATE);
         Ok(signature(&raw).ok_or_else(|| Pkcs11Error::Failed { doing: "sign", why: why() })?)
     }
