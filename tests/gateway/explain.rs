@@ -16,7 +16,7 @@ const OPEN: &str = r#"
 "#;
 
 /// Runs the program in `directory`; gives the exit code and what it prints.
-fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_cluster-gateway"))
         .args(arguments)
         .current_dir(directory)
@@ -26,7 +26,7 @@ fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn explain(directory: &Path, cert: Option<&str>, request: &str, more: &[&str]) -> (i32, Value) {
+pub(crate) fn explain(directory: &Path, cert: Option<&str>, request: &str, more: &[&str]) -> (i32, Value) {
     let mut arguments = vec!["explain", "--config", "gateway.yaml", "--request", request, "--json"];
     arguments.extend(cert.into_iter().flat_map(|cert| ["--cert", cert]));
     arguments.extend(more);

@@ -30,6 +30,7 @@ mod admin;
 mod assertion;
 mod checklist;
 mod clock;
+mod content;
 mod cutoff;
 mod explain;
 mod flood;

@@ -56,6 +56,9 @@ pub(crate) struct Explain {
     /// Address of the client.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     from: IpAddr,
+    /// The request has a body.
+    #[arg(long)]
+    body: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -63,8 +66,8 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self, clock: &Arc<dyn Clock>) -> (Format, CommandResult) {
-        let Self { config, cert, request, at, listener, from, json } = self;
-        let question = Question { certificate: cert, request, at, listener, from };
+        let Self { config, cert, request, at, listener, from, body, json } = self;
+        let question = Question { certificate: cert, request, at, listener, from, body };
         (Format::of(json), checked(explain(&config, &question, clock), Explanation::is_permit))
     }
 }

@@ -9,6 +9,10 @@ pub(super) enum ConfigError {
     AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
     IdentityForm { given: String },
+    #[error("`{given}`: only `allowed` was expected")]
+    Body { given: String },
+    #[error("has no effect: a request with one of these methods always may have a body")]
+    BodyUnused,
     #[error("1 to 255 visible ASCII characters were expected")]
     Claim,
     #[error("`{given}`: either `optional` or `required` was expected")]

@@ -128,6 +128,14 @@ fn route(
         Some(item) => item.read(websocket),
         None => Some(false),
     };
+    let content = match fields.optional("body") {
+        Some(item) => item.read(content).inspect(|_| {
+            if methods.is_some_and(|methods| methods.without_content().is_empty()) {
+                item.report(ConfigError::BodyUnused);
+            }
+        }),
+        None => Some(false),
+    };
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
@@ -137,7 +145,16 @@ fn route(
         allow: allowed?,
         upstream: UpstreamId(upstream?.0),
         websocket: websocket?,
+        content: content?,
     })
+}
+
+/// Reads `body`.
+fn content(text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "allowed" => Ok(true),
+        _ => Err(ConfigError::Body { given: text.to_owned() }),
+    }
 }
 
 /// Reads `upgrade`. Only WebSocket is possible: other protocols could hide requests.

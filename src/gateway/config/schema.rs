@@ -244,6 +244,12 @@ pub(super) static ROUTE: MappingSchema = MappingSchema {
         ),
         KeySchema::required("allow", "list of callers, groups or the word anyone", "Permitted callers."),
         KeySchema::required("upstream", "name of an upstream", "Destination."),
+        KeySchema::optional(
+            "body",
+            "allowed",
+            "400 with policy.content_not_allowed",
+            "Permits content with GET, HEAD, DELETE and OPTIONS; the connection to the upstream is closed after it.",
+        ),
         KeySchema::optional("upgrade", "websocket", "none", "Upgrade that is permitted."),
     ],
 };

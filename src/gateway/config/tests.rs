@@ -188,6 +188,8 @@ threads: 2
     assert_eq!((staleness("refuse"), staleness("{ grace: 7d }")), (0, 7 * 86_400));
     let websocket = changed("upstream: api }\n  -", "upstream: api, upgrade: websocket }\n  -").unwrap();
     assert_eq!(websocket.policy.routes().map(|route| route.websocket).collect::<Vec<_>>(), [true, false]);
+    let body = changed("upstream: api }\n  -", "upstream: api, body: allowed }\n  -").unwrap();
+    assert_eq!(body.policy.routes().map(|route| route.content).collect::<Vec<_>>(), [true, false]);
     assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 8080));
     assert_eq!(config.upstreams[0].response_timeout, Duration::from_secs(300));
     assert_eq!((config.upstreams[1].host.as_str(), config.upstreams[1].port), ("web.internal", 80));
@@ -624,6 +626,16 @@ fn each_problem_is_reported_with_its_line() {
             "upstream: api }\n  -",
             "upstream: api, upgrade: h2c }\n  -",
             "7: routes[0].upgrade: `h2c`: the only supported upgrade is `websocket`",
+        ),
+        (
+            "upstream: api }\n  -",
+            "upstream: api, body: yes }\n  -",
+            "7: routes[0].body: `yes`: only `allowed` was expected",
+        ),
+        (
+            "methods: [GET, PUT], allow: [{ role: node-agent, name: \"{name}\" }], upstream: api",
+            "methods: [POST, PUT], allow: [{ role: node-agent, name: \"{name}\" }], upstream: api, body: allowed",
+            "7: routes[0].body: has no effect: a request with one of these methods always may have a body",
         ),
         (
             "listen:",

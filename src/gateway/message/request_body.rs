@@ -111,6 +111,24 @@ impl RequestBody {
         Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0, version: self.version }
     }
 
+    /// Wait until the body is known to be empty or not. On HTTP/2 the end of a stream may follow its header in an
+    /// empty DATA frame (RFC 9113, section 8.1). A body that is not empty cannot be passed on afterwards.
+    ///
+    /// # Errors
+    /// [`RequestBodyError`] if reading from the client failed.
+    pub async fn wait_until_empty(&mut self) -> Result<bool, RequestBodyError> {
+        if self.version != Version::HTTP_2 || self.size_hint().lower() > 0 {
+            return Ok(self.is_end_stream());
+        }
+        while let Some(frame) = self.frame().await {
+            if !frame?.data_ref().is_some_and(Bytes::is_empty) {
+                return Ok(false);
+            }
+        }
+        self.incoming = None;
+        Ok(true)
+    }
+
     /// Progress, also after the body was passed on.
     pub fn upload(&self) -> Arc<Upload> {
         Arc::clone(&self.upload)

@@ -54,6 +54,12 @@ pub fn check(path: &Path, keys: KeyCheck, clock: &Arc<dyn Clock>) -> Result<Chec
         listen: config.listen.iter().map(|listener| listener.address).collect(),
         open: config.listen.iter().filter(open).map(|listener| listener.address).collect(),
         routes_for_anyone: routes_for_anyone.map(|route| route.path.to_string()).collect(),
+        routes_with_body: config
+            .policy
+            .routes()
+            .filter(|route| route.content)
+            .map(|route| format!("{} for {}", route.path, route.methods.without_content()))
+            .collect(),
         shadow_routes: config.shadow.as_ref().map(|shadow| shadow.policy.routes().len()),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
@@ -74,6 +80,8 @@ pub struct CheckReport {
     pub open: Vec<SocketAddr>,
     /// Routes open to clients without a certificate.
     pub routes_for_anyone: Vec<String>,
+    /// Routes that forward content with methods that give it no meaning.
+    pub routes_with_body: Vec<String>,
     /// Number of routes of the shadow policy.
     pub shadow_routes: Option<usize>,
     /// Trust domain of accepted callers.
@@ -114,6 +122,10 @@ impl fmt::Display for CheckReport {
         for address in &self.open {
             let reached = self.routes_for_anyone.join(", ");
             writeln!(f, "On {address}, clients without a certificate reach {reached}.")?;
+        }
+        if !self.routes_with_body.is_empty() {
+            let routes = self.routes_with_body.join("; ");
+            writeln!(f, "A body is forwarded although the method gives it no meaning: {routes}.")?;
         }
         if let Some(routes) = self.shadow_routes {
             writeln!(f, "The shadow policy has {routes} route(s).")?;

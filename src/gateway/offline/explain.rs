@@ -21,14 +21,13 @@ use crate::gateway::message::headers::{self, AddressHeaders};
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::{PathError, RequestPath};
 use crate::gateway::policy;
-use crate::gateway::policy::{Policy, Verdict};
+use crate::gateway::policy::{Methods, Policy, Verdict};
 use crate::gateway::process::RunError;
 use crate::gateway::process::load::{load_state, load_unguarded};
 use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::request::service;
 use crate::gateway::request::well_known::Resource;
 use crate::gateway::state::State;
-use crate::identity::Identity;
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 
@@ -45,6 +44,8 @@ pub struct Question {
     pub listener: Option<SocketAddr>,
     /// Address of the client.
     pub from: IpAddr,
+    /// Set for a request with a body.
+    pub body: bool,
 }
 
 /// Parse a time of the command line.
@@ -338,7 +339,8 @@ impl Explanation {
             }
             return;
         }
-        let verdict = state.settings.policy.decide(caller, method, &path).verdict();
+        let content = question.body && !Methods::define_content(method);
+        let verdict = state.settings.policy.decide(caller, method, &path).for_content(content).verdict();
         self.decide(config, state, verdict);
         if let Verdict::Permit { .. } = verdict {
             let mut sent = HeaderMap::new();
@@ -347,11 +349,17 @@ impl Explanation {
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
             self.headers = sent.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
             self.headers_of_each_request.push("x-request-id");
+            if content {
+                self.pass("content", "forwarded; the connection to the upstream is closed after it");
+                self.headers.push(("connection".to_owned(), "close".to_owned()));
+            }
             if config.assertion.is_some() && caller.is_some() {
                 self.headers_of_each_request.push("x-cluster-assertion");
             }
         }
-        self.shadow = shadow(state, caller, method, &path, verdict);
+        self.shadow = shadow(state, verdict, |policy| {
+            policy.decide(caller, method, &path).for_content(content).verdict()
+        });
     }
 
     /// Host and path of a request for `target`, as a connection finds them. A target without a host gets the
@@ -396,15 +404,9 @@ fn revocation(state: &State, peer: &Peer) -> String {
     }
 }
 
-fn shadow(
-    state: &State,
-    caller: Option<&Identity>,
-    method: &Method,
-    path: &RequestPath,
-    verdict: Verdict,
-) -> Option<ShadowFacts> {
+fn shadow(state: &State, verdict: Verdict, decide: impl FnOnce(&Policy) -> Verdict) -> Option<ShadowFacts> {
     let policy = state.settings.shadow.as_ref()?;
-    let shadow = policy.decide(caller, method, path).verdict();
+    let shadow = decide(policy);
     shadow.differs_from(&verdict).then(|| ShadowFacts {
         decision: shadow.as_str(),
         code: shadow.reason().map(|reason| reason.code()),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Coded;
 use crate::gateway::config::Config;
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::policy::Verdict;
+use crate::gateway::policy::{DenyReason, Methods, Verdict};
 use crate::gateway::process::RunError;
 use crate::gateway::process::load::load_unguarded;
 use crate::gateway::telemetry::events::MAX_TEXT_CHARS;
@@ -186,6 +186,8 @@ struct RequestEntry {
     reason: Option<String>,
     upstream: Option<String>,
     status: Option<u16>,
+    #[serde(default)]
+    bytes_in: u64,
 }
 
 enum Comparison {
@@ -216,7 +218,11 @@ impl RequestEntry {
         }
         // The request was upgraded to a WebSocket.
         let tunnel = self.status == Some(101);
-        let verdict = config.policy.decide(caller.as_ref(), &method, &path).for_tunnel(tunnel).verdict();
+        let content = !tunnel
+            && !Methods::define_content(&method)
+            && (self.bytes_in > 0 || self.reason.as_deref() == Some(DenyReason::ContentNotAllowed.code()));
+        let decision = config.policy.decide(caller.as_ref(), &method, &path);
+        let verdict = decision.for_tunnel(tunnel).for_content(content).verdict();
         let new_upstream = match verdict {
             Verdict::Permit { upstream, .. } => {
                 config.upstreams.get(upstream.0).map(|upstream| upstream.name.as_str())

@@ -24,6 +24,17 @@ impl Decision {
         }
     }
 
+    /// Decision for a call with content that its method gives no meaning to, if `content`: the route must permit it,
+    /// too.
+    pub const fn for_content(self, content: bool) -> Self {
+        match self {
+            Self::Permit(grant) if content && !grant.content() => {
+                Self::Deny(Denial { reason: DenyReason::ContentNotAllowed, rule: Some(grant.rule()) })
+            }
+            decision => decision,
+        }
+    }
+
     /// Outcome without the permission, for logs and comparisons.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
@@ -96,6 +107,7 @@ pub struct Grant {
     pub(super) rule: RuleId,
     pub(super) upstream: UpstreamId,
     pub(super) websocket: bool,
+    pub(super) content: bool,
 }
 
 impl Grant {
@@ -115,6 +127,12 @@ impl Grant {
     #[must_use]
     pub const fn websocket(&self) -> bool {
         self.websocket
+    }
+
+    /// Returns true if the route permits content with every method.
+    #[must_use]
+    pub const fn content(&self) -> bool {
+        self.content
     }
 }
 
@@ -139,6 +157,9 @@ pub enum DenyReason {
     /// The caller has no certificate, and the route does not allow `anyone`.
     #[error("a client certificate is required")]
     CertificateMissing,
+    /// The method gives content no meaning, and the route does not allow it.
+    #[error("the method gives content no meaning, and this route does not allow it")]
+    ContentNotAllowed,
     /// Routes match the path, but not the method.
     #[error("no route allows this method on this path")]
     MethodNotAllowed,
@@ -166,6 +187,7 @@ impl Coded for DenyReason {
     fn coded(&self) -> Code {
         match self {
             Self::CertificateMissing => Code::refused("certificate.missing"),
+            Self::ContentNotAllowed => Code::refused("policy.content_not_allowed"),
             Self::MethodNotAllowed => Code::refused("policy.method_not_allowed"),
             Self::NameMismatch => Code::refused("policy.name_mismatch"),
             Self::NoRoute => Code::refused("policy.no_route"),

@@ -28,6 +28,23 @@ impl Methods {
         Self::ALL.iter().position(|known| known == method).map_or(Self(0), |bit| Self(1 << bit))
     }
 
+    /// Methods that give the content of a request a meaning (RFC 9110, section 9.3, and RFC 5789).
+    const WITH_CONTENT: [Method; 3] = [Method::POST, Method::PUT, Method::PATCH];
+
+    /// Returns true if the content of a request with `method` has a meaning. Servers that ignore other content may
+    /// take it for the next request.
+    #[must_use]
+    pub fn define_content(method: &Method) -> bool {
+        Self::WITH_CONTENT.contains(method)
+    }
+
+    /// Methods of the set whose content has no meaning.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        let defined: Self = Self::WITH_CONTENT.iter().map(Self::of).collect();
+        Self(self.0 & !defined.0)
+    }
+
     /// Returns true if the sets have a method in common.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {

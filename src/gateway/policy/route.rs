@@ -28,6 +28,8 @@ pub struct Route {
     pub upstream: UpstreamId,
     /// True if an upgrade to WebSocket is permitted.
     pub websocket: bool,
+    /// True if content is permitted with methods that give it no meaning, such as GET.
+    pub content: bool,
 }
 
 impl Route {

@@ -80,6 +80,7 @@ impl Policy {
                 rule: route.rule,
                 upstream: route.upstream,
                 websocket: route.websocket,
+                content: route.content,
             }),
             Err(Denial { reason, rule }) => deny(reason, rule),
         }

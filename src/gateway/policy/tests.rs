@@ -30,6 +30,7 @@ fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError
         allow: allow.iter().cloned().map(Allow::Caller).collect(),
         upstream: UpstreamId(index),
         websocket: false,
+        content: false,
     }))
 }
 
@@ -187,6 +188,7 @@ fn a_group_admits_its_callers_only() {
         allow,
         upstream: UpstreamId(0),
         websocket: false,
+        content: false,
     };
     let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
@@ -234,6 +236,7 @@ fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyErro
             allow: vec![Allow::Caller(any(Role::ApiUser))],
             upstream: UpstreamId(index),
             websocket: false,
+            content: false,
         });
     }
     let everything = Route {
@@ -244,6 +247,7 @@ fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyErro
         allow: vec![Allow::Caller(any(Role::ApiUser))],
         upstream: UpstreamId(9),
         websocket: false,
+        content: false,
     };
     routes.push(everything);
     Policy::compile(routes)
@@ -311,6 +315,7 @@ fn a_caller_without_a_certificate_reaches_only_routes_for_anyone() {
         allow,
         upstream: UpstreamId(0),
         websocket: false,
+        content: false,
     };
     let user = Allow::Caller(any(Role::ApiUser));
     let policy =

@@ -25,6 +25,8 @@ pub struct Authorization {
     pub path: RequestPath,
     /// Set for a request that asks for an upgrade.
     pub tunnel: bool,
+    /// Set for a request with content that its method gives no meaning to.
+    pub content: bool,
     /// Generation of the state that permitted it.
     pub generation: u64,
 }
@@ -33,7 +35,7 @@ impl Authorization {
     /// Wait until the request is no longer permitted: its connection is cut, or a new policy denies it. A
     /// denial is counted.
     pub async fn until_denied(&self) -> RequestProblem {
-        let Self { connection, method, path, tunnel, .. } = self;
+        let Self { connection, method, path, tunnel, content, .. } = self;
         let mut generation = self.generation;
         let gateway = &connection.worker.gateway;
         loop {
@@ -47,7 +49,8 @@ impl Authorization {
                 if state.generation != generation {
                     generation = state.generation;
                     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-                    let decision = state.settings.policy.decide(caller, method, path).for_tunnel(*tunnel);
+                    let decision = state.settings.policy.decide(caller, method, path);
+                    let decision = decision.for_tunnel(*tunnel).for_content(*content);
                     if let Decision::Deny(denial) = decision {
                         let delay = gateway.clock.monotonic().saturating_duration_since(state.noticed);
                         gateway.telemetry.metrics.request_cut(denial.reason.code(), delay);

@@ -108,6 +108,7 @@ impl RequestProblem {
             Self::Denied(denial) if denial.reason == DenyReason::CertificateMissing => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::Denied(denial) if denial.reason == DenyReason::ContentNotAllowed => StatusCode::BAD_REQUEST,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::BodyBroken | Self::Forward(ForwardError::BodyBroken { .. }) => StatusCode::BAD_REQUEST,
             Self::Forward(ForwardError::UploadTimeout) => StatusCode::REQUEST_TIMEOUT,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use crate::gateway::message::framing::{self, RequestHost};
 use crate::gateway::message::hosts::AllowedHosts;
@@ -13,7 +14,7 @@ use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_body::RequestBody;
 use crate::gateway::message::{headers, traceparent, upgrade};
 use crate::gateway::policy;
-use crate::gateway::policy::{Decision, Grant};
+use crate::gateway::policy::{Decision, Denial, DenyReason, Grant, Methods};
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::problem::RequestProblem;
@@ -24,6 +25,7 @@ use crate::gateway::request::{tunnel, well_known};
 use crate::gateway::sessions::command::Command;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
+use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::pool::{ConnectionLease, UpstreamPool, UpstreamResponse};
 
 /// Request ID, set by the gateway alone, upstream and in the response.
@@ -91,7 +93,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let at_most = connection.worker.gateway.limits.request_body;
     // Wrapped first: the rest of the body is drained whatever the result is.
-    let body = RequestBody::new(
+    let mut body = RequestBody::new(
         body,
         head.version,
         at_most,
@@ -103,7 +105,14 @@ async fn answer(
         let text = well_known::answer(connection, &head.method, path.path(), body, record).await;
         return text.map(Answer::Own);
     }
-    let Permitted { upstream, grant, mut authorization } = decide(connection, &head, &path, record)?;
+    let undefined = !Methods::define_content(&head.method) && !body.is_end_stream();
+    // On HTTP/2 only the next frame shows whether the request has content.
+    let undecided = undefined && head.version == Version::HTTP_2 && body.size_hint().lower() == 0;
+    let Permitted { upstream, grant, mut authorization } =
+        decide(connection, &head, &path, undefined && !undecided, record)?;
+    if undecided && !grant.content() {
+        refuse_content(&mut body, &grant, &authorization, record).await?;
+    }
     let downstream = downstream.filter(|_| grant.websocket());
     authorization.tunnel = downstream.is_some();
     if body.size_hint().lower() > at_most {
@@ -157,18 +166,21 @@ struct Permitted {
     authorization: Authorization,
 }
 
-/// Decide by the policy in force now, which may be newer than the connection.
+/// Decide by the policy in force now, which may be newer than the connection. `content` is set for content that the
+/// method gives no meaning to.
 fn decide(
     connection: &Arc<ConnectionContext>,
     head: &request::Parts,
     path: &RequestPath,
+    content: bool,
     record: &mut RequestRecord,
 ) -> Result<Permitted, RequestProblem> {
     let state = connection.worker.gateway.state.load();
     let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-    let decision = state.settings.policy.decide(caller, &head.method, path);
+    let decision = state.settings.policy.decide(caller, &head.method, path).for_content(content);
     if let Some(shadow) = &state.settings.shadow {
-        record.compared(decision.verdict(), shadow.decide(caller, &head.method, path).verdict());
+        let shadow = shadow.decide(caller, &head.method, path).for_content(content);
+        record.compared(decision.verdict(), shadow.verdict());
     }
     match decision {
         Decision::Permit(grant) => {
@@ -180,6 +192,7 @@ fn decide(
                 method: head.method.clone(),
                 path: path.clone(),
                 tunnel: false,
+                content,
                 generation: state.generation,
             };
             Ok(Permitted { upstream: Arc::clone(upstream), grant, authorization })
@@ -188,6 +201,31 @@ fn decide(
             record.denied(denial);
             Err(RequestProblem::Denied(denial))
         }
+    }
+}
+
+/// Refuse a request whose body turns out to have content, which `grant` does not permit.
+async fn refuse_content(
+    body: &mut RequestBody,
+    grant: &Grant,
+    authorization: &Authorization,
+    record: &mut RequestRecord,
+) -> Result<(), RequestProblem> {
+    let at_most = authorization.connection.worker.gateway.limits.header_timeout;
+    let is_empty = tokio::select! {
+        biased;
+        is_empty = timeout(at_most, body.wait_until_empty()) => is_empty,
+        problem = authorization.until_denied() => return Err(problem),
+    };
+    match is_empty {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => {
+            let denial = Denial { reason: DenyReason::ContentNotAllowed, rule: Some(grant.rule()) };
+            record.denied(denial);
+            Err(RequestProblem::Denied(denial))
+        }
+        Ok(Err(_)) => Err(RequestProblem::BodyBroken),
+        Err(_) => Err(ForwardError::UploadTimeout.into()),
     }
 }
 
@@ -208,6 +246,10 @@ fn to_upstream(
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Explicit, since hyper treats a GET without a length as one without a body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !Methods::define_content(&head.method) && !body.is_end_stream() {
+        // An upstream that leaves the content unread must not take it for the next request (RFC 9112, section 9.6).
+        head.headers.append(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut request = Request::new(body);
     *request.method_mut() = head.method;

@@ -2,7 +2,7 @@
 //! response.
 //!
 //! A connection carries one exchange at a time. It returns to the pool after both bodies are complete, unless
-//! an authentication scheme has bound it to one client.
+//! an authentication scheme has bound it to one client, or the upstream may have left the body of a request unread.
 //!
 //! A request is retried only if it cannot take effect twice: it was never sent, or it is idempotent, has no
 //! body, and the idle connection it was written to had been closed.
@@ -30,7 +30,7 @@ use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::limits::keepalive::KEEPALIVE;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::upgrade::is_websocket;
-use crate::gateway::policy::Grant;
+use crate::gateway::policy::{Grant, Methods};
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::response_check::{check_framing, is_connection_bound};
 
@@ -122,7 +122,8 @@ impl UpstreamPool {
     ) -> Result<UpstreamResponse, ForwardError> {
         // A client's own `Upgrade` never gets here: the gateway removes it and sets one for a WebSocket.
         let asks_upgrade = request.headers().contains_key(UPGRADE);
-        let bound = is_connection_bound(request.headers(), AUTHORIZATION);
+        let content_ignored = !Methods::define_content(request.method()) && !request.body().is_end_stream();
+        let bound = content_ignored || is_connection_bound(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
         loop {
             let now = self.clock.monotonic();
