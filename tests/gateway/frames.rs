@@ -78,6 +78,11 @@ pub(crate) async fn status(stream: &mut Tls) -> &'static str {
     }
 }
 
+/// Ends the request of this stream, in a frame of its own.
+pub(crate) async fn end(stream: &mut Tls, number: u8) {
+    stream.write_all(&frame(DATA, END_STREAM, number, &[])).await.unwrap();
+}
+
 /// The next frame; `None` once the connection has ended.
 pub(crate) async fn next(stream: &mut Tls) -> Option<Frame> {
     next_with_payload(stream).await.map(|((kind, _), number)| (kind, number))

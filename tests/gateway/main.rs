@@ -50,6 +50,7 @@ mod process;
 mod push;
 mod reload;
 mod resumption;
+mod reuse;
 mod revocation;
 mod stall;
 mod tls;

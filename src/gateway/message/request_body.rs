@@ -160,7 +160,9 @@ impl Body for RequestBody {
             self.upload.over_limit.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(RequestBodyError::TooLarge { at_most: self.at_most })));
         }
-        if self.is_end_stream() {
+        // hyper does not poll beyond the trailers or the last byte of a known length. On HTTP/2, the end of
+        // the stream may come later than that byte.
+        if frame.is_trailers() || self.is_end_stream() || self.size_hint().exact() == Some(0) {
             self.upload.finished.store(true, Ordering::Relaxed);
         }
         Poll::Ready(Some(Ok(without_reserved_trailers(frame))))

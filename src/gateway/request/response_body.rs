@@ -18,6 +18,8 @@ use crate::gateway::upstream::pool::ConnectionLease;
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
+    /// Set after the end or the trailers. The length alone does not tell: a chunked body has none.
+    ended: bool,
     /// `None` if a tunnel finishes the record.
     record: Option<RequestRecord>,
 }
@@ -34,12 +36,13 @@ impl ResponseBody {
     /// Body with a text of the gateway.
     pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
         let text = text.into();
-        Self { content: Content::Own((!text.is_empty()).then_some(text)), record: Some(record) }
+        let content = Content::Own((!text.is_empty()).then_some(text));
+        Self { content, ended: false, record: Some(record) }
     }
 
     /// Empty body of a 101 response, whose record the tunnel finishes.
     pub const fn none() -> Self {
-        Self { content: Content::Own(None), record: None }
+        Self { content: Content::Own(None), ended: true, record: None }
     }
 
     /// Body from the upstream on the connection of `lease`, sent while `authorization` lasts.
@@ -50,7 +53,8 @@ impl ResponseBody {
         record: RequestRecord,
     ) -> Self {
         let permission = ResponsePermission::of(authorization);
-        Self { content: Content::Upstream { incoming, lease: Some(lease), permission }, record: Some(record) }
+        let content = Content::Upstream { incoming, lease: Some(lease), permission };
+        Self { content, ended: false, record: Some(record) }
     }
 
     /// Permission of the response, unless nothing can withdraw it.
@@ -90,8 +94,14 @@ impl Body for ResponseBody {
             Content::Upstream { incoming, permission, .. } => (incoming, permission),
         };
         let frame = Pin::new(&mut *incoming).poll_frame(cx);
+        // No frame follows the trailers, and hyper does not poll for one.
+        this.ended |= match &frame {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || incoming.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
         // A complete response is not watched: it needs no more waiting.
-        if !incoming.is_end_stream()
+        if !this.ended
             && let Poll::Ready(problem) = permission.poll_denied(cx)
         {
             this.fail(problem.code());
@@ -113,10 +123,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Own(text) => text.is_none(),
-            Content::Upstream { incoming, .. } => incoming.is_end_stream(),
-        }
+        self.ended
+            || match &self.content {
+                Content::Own(text) => text.is_none(),
+                Content::Upstream { incoming, .. } => incoming.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
