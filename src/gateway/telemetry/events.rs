@@ -82,6 +82,7 @@ pub(super) struct RequestFields<'a> {
     pub(super) shadow_reason: Option<&'static str>,
     pub(super) upstream: Option<&'a str>,
     pub(super) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<&'static str>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
