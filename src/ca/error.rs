@@ -248,7 +248,7 @@ pub enum CaError {
         serial_number: SerialNumber,
     },
     /// The key's protection is not the one that the operation expects.
-    #[error("unexpected protection of {}: {by}", path.display())]
+    #[error("the protection of {} is not what this command changes: {by}", path.display())]
     UnexpectedProtection {
         /// Path of the key.
         path: PathBuf,

@@ -3,10 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
+use uuid::Uuid;
+
 use crate::ca::{CaError, Target};
 use crate::error::Code;
 use crate::files;
-use crate::identity::Role;
+use crate::identity::{Host, Name, Role};
 use crate::keys::PrivateKey;
 use crate::secret::Secret;
 use crate::x509::{Certificate, Csr, pem, public_key_algorithm};
@@ -52,9 +54,23 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
                     ),
                 ),
             };
-            Err(failure
-                .with_hint("give a serial number, ROLE/NAME such as api-user/alice, or a certificate's file"))
+            Err(failure.with_hint(match role_of(text) {
+                Some(role) if !names_a_role => format!("a name needs its role: {role}/{text}"),
+                _ => "give a serial number, ROLE/NAME such as api-user/alice, or a certificate's file"
+                    .to_owned(),
+            }))
         }
+    }
+}
+
+/// The role that a bare name most likely belongs to.
+fn role_of(name: &str) -> Option<Role> {
+    match name.parse::<Host>() {
+        _ if name.contains('/') => None,
+        _ if name.parse::<Uuid>().is_ok() => Some(Role::NodeAgent),
+        Ok(Host::Dns(_)) if !name.contains('.') => Name::of_user(name).is_ok().then_some(Role::ApiUser),
+        Ok(_) => Some(Role::ControlService),
+        Err(_) => Name::of_user(name).is_ok().then_some(Role::ApiUser),
     }
 }
 

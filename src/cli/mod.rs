@@ -2,6 +2,7 @@
 
 mod actor;
 mod commands;
+mod group;
 mod input;
 mod key_protection;
 mod password;

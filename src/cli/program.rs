@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ca::Context;
 use crate::cli::actor;
@@ -15,6 +15,7 @@ use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
     initialize, inspect, key, kms, list, profiles, renew, revoke,
 };
+use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
 use crate::clock::{Clock, SystemEntropy};
 use crate::distribute::DELIVERY_LIST_FILE;
@@ -77,6 +78,7 @@ macro_rules! command_tree {
 
 command_tree! {
     /// Create a new cluster: root certificate, key, empty CRL and inventory
+    #[command(visible_alias = "init")]
     Initialize(initialize::Initialize),
 
     /// Issue a certificate for a control service
@@ -104,9 +106,11 @@ command_tree! {
     Show(list::ShowCertificate),
 
     /// Renew certificates and keep their keys
+    #[command(override_usage = renew::usage("renew"))]
     Renew(renew::Renew),
 
     /// Renew certificates with new keys
+    #[command(override_usage = renew::usage("rekey"))]
     Rekey(renew::Rekey),
 
     /// Revoke certificates permanently and sign a new CRL
@@ -119,8 +123,7 @@ command_tree! {
     Release(revoke::Hold) => revoke::Hold::release,
 
     /// Show, publish, push or verify the CRL
-    #[command(subcommand)]
-    Crl(crl::CrlCommand),
+    Crl(CommandGroup<crl::CrlCommand>),
 
     /// Show gateway status: CRL in force, trust anchors, certificate
     Gateways(gateways::Gateways),
@@ -147,23 +150,19 @@ command_tree! {
     Restore(backup::Restore),
 
     /// Show or change the protection of a private key
-    #[command(subcommand)]
-    Key(key::Key),
+    Key(CommandGroup<key::Key>),
 
     /// Configure the key management service that wraps private keys: Vault, OpenBao or KMIP
-    Kms(kms::Kms),
+    Kms(CommandGroup<kms::Kms>),
 
     /// Configure the CA that is trusted for KMS server certificates
-    #[command(subcommand)]
-    CaCert(ca_cert::CaCert),
+    CaCert(CommandGroup<ca_cert::CaCert>),
 
     /// List, show or check certificate profiles
-    #[command(subcommand)]
-    Profiles(profiles::Profiles),
+    Profiles(CommandGroup<profiles::Profiles>),
 
     /// List or verify the audit log of the cluster
-    #[command(subcommand)]
-    Audit(audit::Audit),
+    Audit(CommandGroup<audit::Audit>),
 
     /// Show a guide: the commands of a task in their order, and reference tables
     Guide(ShowGuide<false>) => guide,
@@ -181,7 +180,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => return usage::refuse("cluster-ca", &arguments, &error),
+        Err(error) => return usage::refuse("cluster-ca", &arguments, error),
     };
     let session = CommandSession::new(cli.global, context);
     report::finish(session.format(), cli.command.run(&session))
@@ -189,8 +188,72 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
 
 /// The command tree, for parsing, completions and manual pages.
 fn command() -> clap::Command {
-    Cli::command()
+    let mut command = Cli::command();
+    // Every global option is accepted before any command, but only shown where it has an effect.
+    let globals: Vec<Arg> =
+        command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
+    for option in &globals {
+        let without = |(options, commands): &(&[&str], &'static [&'static str])| {
+            options.contains(&option.get_id().as_str()).then_some(*commands)
+        };
+        for name in WITHOUT_EFFECT.iter().find_map(without).unwrap_or_default() {
+            command = command.mut_subcommand(name, |subcommand| hide(subcommand, option));
+        }
+    }
+    command
 }
+
+/// Declares a global option once more, hidden, on a command and its subcommands.
+fn hide(command: clap::Command, option: &Arg) -> clap::Command {
+    command.arg(option.clone().hide(true)).mut_subcommands(|subcommand| hide(subcommand, option))
+}
+
+/// Global options, and the commands on which they have no effect.
+const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
+    (&["home"], &["profiles", "guide", "completions", "man"]),
+    (
+        &["templates"],
+        &[
+            "distribute",
+            "bundle",
+            "list",
+            "show",
+            "revoke",
+            "hold",
+            "release",
+            "crl",
+            "gateways",
+            "verify",
+            "inspect",
+            "forecast",
+            "explain-failure",
+            "backup",
+            "restore",
+            "key",
+            "kms",
+            "ca-cert",
+            "audit",
+            "guide",
+            "completions",
+            "man",
+        ],
+    ),
+    (
+        &["passphrase_file", "passphrase_fd", "pin_file"],
+        &[
+            "list",
+            "show",
+            "verify",
+            "forecast",
+            "profiles",
+            "audit",
+            "ca-cert",
+            "guide",
+            "completions",
+            "man",
+        ],
+    ),
+];
 
 fn guide(guide: ShowGuide<false>, _: &CommandSession) -> CommandResult {
     guide.run()

@@ -56,11 +56,7 @@ pub(crate) struct Global {
 impl Global {
     /// Output format of results and errors.
     pub(crate) fn format(&self) -> Format {
-        match (self.json, self.quiet) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Quiet,
-            _ => Format::Text,
-        }
+        Format::of(self.json, self.quiet)
     }
 }
 

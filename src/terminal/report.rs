@@ -83,9 +83,13 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// JSON for a command with `--json`, text otherwise.
-    pub(crate) fn of(is_json: bool) -> Self {
-        if is_json { Self::Json } else { Self::Text }
+    /// Format that `--json` and `--quiet` select.
+    pub(crate) fn of(is_json: bool, is_quiet: bool) -> Self {
+        match (is_json, is_quiet) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Quiet,
+            _ => Self::Text,
+        }
     }
 }
 

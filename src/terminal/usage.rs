@@ -1,21 +1,53 @@
 //! Usage errors of both programs.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use crate::error::Code;
+use crate::terminal::guide;
 use crate::terminal::report::{self, Failure, Format};
 
+/// Names of the two programs.
+const CA: &str = "cluster-ca";
+const GATEWAY: &str = "cluster-gateway";
+
 /// Reports a usage error: as clap's text, or as a JSON envelope with `--json`.
-pub(crate) fn refuse(program: &str, arguments: &[OsString], error: &clap::Error) -> ExitCode {
+pub(crate) fn refuse(program: &str, arguments: &[OsString], mut error: clap::Error) -> ExitCode {
+    let tip = tip(program, &error);
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
-        let failure = Failure::new(Code::usage("usage.arguments"), usage_message(error))
-            .with_hint(format!("see {program} --help"));
+        let failure = Failure::new(Code::usage("usage.arguments"), usage_message(&error))
+            .with_hint(tip.unwrap_or_else(|| format!("see {program} --help")));
         return report::finish(Format::Json, Err(failure));
+    }
+    if let Some(tip) = tip {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     // A failing write to stderr cannot be reported.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// The way out that clap cannot know: the other program's guides, and the configuration file as an argument.
+fn tip(program: &str, error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg)?;
+    match error.kind() {
+        ErrorKind::InvalidValue if argument == "[TOPIC]" => {
+            let topic = text(ContextKind::InvalidValue)?;
+            let other = if program == CA { GATEWAY } else { CA };
+            guide::has(other == GATEWAY, topic).then(|| format!("{other} guide {topic}"))
+        }
+        ErrorKind::UnknownArgument if program == GATEWAY && !argument.starts_with('-') => {
+            Path::new(argument).is_file().then(|| format!("--config {argument}"))
+        }
+        _ => None,
+    }
 }
 
 /// Message of a usage error in one line, without clap's usage and tips.

@@ -111,14 +111,21 @@ impl FromStr for RevocationReason {
     fn from_str(text: &str) -> Result<Self, UnknownReason> {
         Self::ALL
             .into_iter()
-            .find(|reason| reason.as_str() == text)
+            .find(|reason| is_spelling_of(text, reason.as_str()))
             .ok_or_else(|| UnknownReason { given: text.escape_debug().take(80).collect() })
     }
 }
 
+/// True for `key-compromise` and RFC 5280's own `keyCompromise`, in any case.
+fn is_spelling_of(given: &str, name: &str) -> bool {
+    given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(&name.replace('-', ""))
+}
+
 /// Unknown revocation reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a revocation reason of RFC 5280, such as key-compromise or superseded")]
+#[error(
+    "`{given}` is not a revocation reason of RFC 5280, such as key-compromise or superseded; --help lists them"
+)]
 pub struct UnknownReason {
     /// Given text, escaped.
     pub given: String,

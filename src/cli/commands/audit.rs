@@ -12,20 +12,21 @@ use crate::clock::rfc3339;
 use crate::error::Code;
 use crate::store::StoreError;
 
+use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
 /// Subcommands of `audit`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// List the entries: time, actor, action, target and reason
+    /// List the entries: time, actor, action, target and reason (default)
     List(ListAuditLog),
     /// Verify the hash chain of the entries, and the inventory against them
     Verify(VerifyAuditLog),
 }
 
 /// The arguments of `audit list`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ListAuditLog {
     /// Only entries after this number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
@@ -120,8 +121,14 @@ impl fmt::Display for VerifiedChain {
     }
 }
 
-impl Audit {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+impl Default for Audit {
+    fn default() -> Self {
+        Self::List(ListAuditLog::default())
+    }
+}
+
+impl GroupedCommand for Audit {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         match self {
             Self::List(list) => {

@@ -12,16 +12,18 @@ use crate::files;
 use crate::keys::kms::Configuration;
 use crate::x509::{Sha256, pem};
 
+use crate::cli::group::GroupedCommand;
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown};
 
 /// Subcommands of `ca-cert`.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Default, Subcommand)]
 pub(crate) enum CaCert {
     /// Trust only this CA for KMS server certificates
     Set(SetServiceCa),
-    /// Show the CA that is trusted for KMS server certificates
+    /// Show the CA that is trusted for KMS server certificates (default)
+    #[default]
     Status,
     /// Print the CA certificate in PEM
     Download,
@@ -36,8 +38,8 @@ pub(crate) struct SetServiceCa {
     file: PathBuf,
 }
 
-impl CaCert {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+impl GroupedCommand for CaCert {
+    fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Set(set) => {
                 let contents = files::read(&set.file, files::SMALL_FILE)?;

@@ -71,8 +71,12 @@ pub(crate) struct CreateControl {
 /// `create-node`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateNode {
-    /// The node's UUID (version 4) [default: a new random one]
-    #[arg(long, conflicts_with = "count")]
+    /// UUIDs of the nodes (version 4) [default: a new random one]
+    #[arg(value_name = "UUID", value_parser = node_uuid, conflicts_with = "count")]
+    nodes: Vec<Uuid>,
+
+    /// The node's UUID, as an option
+    #[arg(long, value_parser = node_uuid, conflicts_with_all = ["count", "nodes"], hide = true)]
     uuid: Option<Uuid>,
 
     /// A name or address that the node also serves on; may be repeated
@@ -120,17 +124,14 @@ impl CreateNode {
                 format!("--count is from 1 to {MOST_CERTIFICATES}"),
             ));
         }
-        let (uuid, count) = (self.uuid, self.count.unwrap_or(1));
-        self.options.run(session, Role::NodeAgent, self.count.is_some(), |session| {
-            (0..count)
-                .map(|_| {
-                    let uuid = match uuid {
-                        Some(uuid) => uuid,
-                        None => ca::random_uuid(session.context.entropy.as_ref())?,
-                    };
-                    Ok((Name::of_node(uuid)?, hosts.clone()))
-                })
-                .collect()
+        let mut nodes = self.nodes;
+        nodes.extend(self.uuid);
+        let random = if nodes.is_empty() { self.count.unwrap_or(1) } else { 0 };
+        let many = self.count.is_some() || nodes.len() > 1;
+        self.options.run(session, Role::NodeAgent, many, |session| {
+            let random = (0..random).map(|_| ca::random_uuid(session.context.entropy.as_ref()));
+            let nodes = nodes.into_iter().map(Ok).chain(random);
+            nodes.map(|uuid| Ok((Name::of_node(uuid?)?, hosts.clone()))).collect()
         })
     }
 }
@@ -147,6 +148,14 @@ impl CreateApiUser {
             Ok(names.into_iter().map(|name| (name, Vec::new())).collect())
         })
     }
+}
+
+/// Parses the UUID of a node.
+fn node_uuid(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| {
+        "not a UUID, such as 6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e; without one, a random one is made"
+            .to_owned()
+    })
 }
 
 /// Reads user names, one a line; every invalid one is reported with its line.

@@ -17,13 +17,14 @@ use crate::x509::crl::UnverifiedCrl;
 use crate::x509::{KeyIdentifier, Sha256};
 
 use super::gateways::{Push, is_listed};
+use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
 /// Subcommands of `crl`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CrlCommand {
-    /// Show the CRL: number, dates, count of revoked certificates by reason
+    /// Show the CRL: number, dates, count of revoked certificates by reason (default)
     Show(ShowCrl),
     /// Sign a new CRL now; run it from a timer, well before the next update is due
     Publish(Publish),
@@ -34,7 +35,7 @@ pub(crate) enum CrlCommand {
 }
 
 /// The arguments of `crl show`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ShowCrl {
     /// Also write the CRL as DER to this file
     #[arg(long, value_name = "FILE")]
@@ -70,8 +71,14 @@ pub(crate) struct VerifyCrl {
     at: Option<OffsetDateTime>,
 }
 
-impl CrlCommand {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+impl Default for CrlCommand {
+    fn default() -> Self {
+        Self::Show(ShowCrl::default())
+    }
+}
+
+impl GroupedCommand for CrlCommand {
+    fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Show(show) => show.run(session),
             Self::Publish(publish) => publish.run(session),

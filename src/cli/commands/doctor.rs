@@ -209,7 +209,12 @@ impl fmt::Display for Diagnosis {
             }
         }
         if self.examination.is_healthy() {
-            return writeln!(f, "Healthy: {certificates} valid certificates, and everything agrees");
+            // A note names what could not be checked, such as a root key whose passphrase is not given.
+            let exceptions = if findings.is_empty() { "" } else { " but for the notes above" };
+            return writeln!(
+                f,
+                "Healthy: {certificates} valid certificates, and everything agrees{exceptions}"
+            );
         }
         if !self.fix && findings.iter().any(Finding::is_repairable) {
             writeln!(f, "\nNext: cluster-ca doctor --fix    (repairs without losing data)")?;

@@ -10,6 +10,7 @@ use crate::ca::{Cluster, ProtectionChange};
 use crate::files;
 use crate::keys::{KeyFile, Protection};
 
+use crate::cli::group::GroupedCommand;
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::cli::unlock::NewPassphraseSource;
@@ -18,7 +19,7 @@ use crate::terminal::report::{CommandResult, Shown, typed};
 /// Subcommands of `key`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
-    /// Show the protection of a private key, without opening it
+    /// Show the protection of a private key, without opening it (default)
     Show(File),
     /// Protect a private key with a passphrase
     Protect(File),
@@ -29,7 +30,7 @@ pub(crate) enum Key {
 }
 
 /// File argument of the `key` commands.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct File {
     /// The key's file [default: the root's]
     #[arg(value_name = "FILE")]
@@ -45,8 +46,14 @@ pub(crate) struct ChangePassphrase {
     new: NewPassphraseSource,
 }
 
-impl Key {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+impl Default for Key {
+    fn default() -> Self {
+        Self::Show(File::default())
+    }
+}
+
+impl GroupedCommand for Key {
+    fn run(self, session: &CommandSession) -> CommandResult {
         let path = |key: File| match key.file {
             Some(file) => files::absolute(&file).unwrap_or(file),
             None => session.home().key(),

@@ -66,7 +66,7 @@ pub(crate) struct ShowCertificate {
 /// Status of a certificate, shared by tables, JSON and `--status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-enum CertificateStatus {
+pub(crate) enum CertificateStatus {
     /// The serial number is reserved; the certificate was not signed.
     Reserved,
     /// Valid, and not renewed.
@@ -177,6 +177,11 @@ impl Listing {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Certificates with this status.
+    pub(crate) fn count(&self, status: CertificateStatus) -> usize {
+        self.0.iter().filter(|row| row.status == status).count()
     }
 
     /// Writes the first `count` lines, and the count of the others.

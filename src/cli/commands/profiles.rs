@@ -10,13 +10,15 @@ use crate::clock::format_duration;
 use crate::identity::Role;
 use crate::profile::{KeyRule, ProfileOrigin, ProfileSet, ValidityRule};
 
+use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
 
 /// Subcommands of `profiles`.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Default, Subcommand)]
 pub(crate) enum Profiles {
-    /// List the profiles with source, validity and key types
+    /// List the profiles with source, validity and key types (default)
+    #[default]
     List,
     /// Show one profile: root, control-service, node-agent or api-user
     Show(ShowProfile),
@@ -93,8 +95,8 @@ impl Listing {
 /// Name of the root's profile.
 const ROOT: &str = "root";
 
-impl Profiles {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+impl GroupedCommand for Profiles {
+    fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::List => Ok(Box::new(Shown(Listing::of(&session.profiles()?)))),
             Self::Show(ShowProfile { role }) if role == ROOT => {

@@ -59,6 +59,13 @@ pub(crate) struct RenewOptions {
     reason: Option<String>,
 }
 
+/// Both forms of `renew` or `rekey`.
+pub(crate) fn usage(command: &str) -> String {
+    format!(
+        "cluster-ca {command} [OPTIONS] <SERIAL|ROLE/NAME|FILE>\n       cluster-ca {command} [OPTIONS] --expires-within <DURATION>"
+    )
+}
+
 /// `renew`.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
@@ -103,6 +110,7 @@ impl RenewOptions {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
         let same_key = matches!(key, RenewedKey::Same);
+        let done = if same_key { "Renewed" } else { "Rekeyed" };
         let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
         if self.dry_run {
             let cluster = Cluster::open(&session.home(), &session.context)?;
@@ -121,7 +129,7 @@ impl RenewOptions {
             authority
                 .renew(&profiles, &records, &renewal, self.reason.as_deref(), &|count| bar.inc(count))?;
         bar.finish_and_clear();
-        Ok(Box::new(RenewReport { all: renewed, refused: refusals(refused, many)?, many }))
+        Ok(Box::new(RenewReport { done, all: renewed, refused: refusals(refused, many)?, many }))
     }
 
     fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
@@ -192,6 +200,8 @@ fn complaint(refused: &[Refused]) -> Option<String> {
 
 /// Result of `renew` and `rekey`.
 struct RenewReport {
+    /// `Renewed` or `Rekeyed`.
+    done: &'static str,
     all: Vec<Renewed>,
     refused: Vec<Refused>,
     many: bool,
@@ -200,7 +210,7 @@ struct RenewReport {
 impl fmt::Display for RenewReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let ([one], false) = (self.all.as_slice(), self.many) {
-            return renewed_text(one, f);
+            return renewed_text(self.done, one, f);
         }
         for Renewed { supersedes, issued } in &self.all {
             let (role, name, until) = (issued.role, &issued.name, rfc3339(issued.not_after));
@@ -211,7 +221,7 @@ impl fmt::Display for RenewReport {
             (0, 0) => writeln!(f, "No certificate is due."),
             (0, refused) => writeln!(f, "\nNot renewed: {refused}"),
             (done, refused) => {
-                writeln!(f, "\nRenewed: {done}, not renewed: {refused}")?;
+                writeln!(f, "\n{}: {done}, not renewed: {refused}", self.done)?;
                 writeln!(f, "\nNext: cluster-ca distribute --all    (hosts.yaml lists the destinations)")
             }
         }
@@ -277,9 +287,9 @@ fn json<T: Serialize>(
     }
 }
 
-fn renewed_text(renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn renewed_text(done: &str, renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let new = &renewed.issued;
-    writeln!(f, "Renewed {}/{}", new.role, new.name)?;
+    writeln!(f, "{done} {}/{}", new.role, new.name)?;
     writeln!(f, "  certificate  {}", typed(&new.certificate))?;
     match &new.key {
         Some(key) => writeln!(f, "  key          {}", typed(key))?,

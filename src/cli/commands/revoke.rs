@@ -18,7 +18,7 @@ use crate::store::{Record, RecordStatus};
 use crate::x509::SerialNumber;
 
 use super::gateways::{FollowUp, PushReport, Wait};
-use super::list::Listing;
+use super::list::{CertificateStatus, Listing};
 use crate::cli::input;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
@@ -219,7 +219,13 @@ struct RevocationPreview(Listing);
 impl fmt::Display for RevocationPreview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write_first(20, f)?;
-        writeln!(f, "\n{} certificates would be revoked (none is yet)", self.0.len())
+        let already = self.0.count(CertificateStatus::Revoked);
+        match self.0.len().saturating_sub(already) {
+            0 => write!(f, "\nNo certificate would be revoked")?,
+            1 => write!(f, "\n1 certificate would be revoked (none is yet)")?,
+            several => write!(f, "\n{several} certificates would be revoked (none is yet)")?,
+        }
+        writeln!(f, "{}", if already == 0 { String::new() } else { format!("; {already} already revoked") })
     }
 }
 

@@ -9,11 +9,18 @@ use serde_json::Value;
 use crate::gateway::admin::AdminRequest;
 use crate::gateway::admin::client::{self, AdminClientError};
 use crate::gateway::admin::text;
+use crate::gateway::commands::output::OutputOptions;
 use crate::terminal::hints::Audience;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Format};
 
 #[derive(Subcommand)]
 pub(crate) enum AdminCommand {
+    /// Show the state in force, its expirations, and the result of the last reload.
+    Status(AdminArguments),
+    /// Show the open connections.
+    Sessions(AdminArguments),
+    /// Show the last refused handshakes, with reason and certificate.
+    Rejected(AdminArguments),
     /// Close the open connections of a certificate. Exits 1 if there are none. To block the client from
     /// reconnecting, revoke its certificate.
     Close {
@@ -23,14 +30,8 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         arguments: AdminArguments,
     },
-    /// Show the last refused handshakes, with reason and certificate.
-    Rejected(AdminArguments),
     /// Reload configuration, certificate, key, trust bundle, CRL and policy.
     Reload(AdminArguments),
-    /// Show the open connections.
-    Sessions(AdminArguments),
-    /// Show the state in force, its expirations, and the result of the last reload.
-    Status(AdminArguments),
 }
 
 /// Gateway to talk to, and format of the result.
@@ -42,9 +43,8 @@ pub(crate) struct AdminArguments {
     /// Configuration file that names the socket.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 impl AdminCommand {
@@ -60,7 +60,7 @@ impl AdminCommand {
             Ok(json) => Ok(Box::new(AdminAnswer { text: text::describe(&request, &json), json })),
             Err(error) => Err(failure(&error)),
         };
-        (Format::of(arguments.json), result)
+        (arguments.output.format(), result)
     }
 }
 

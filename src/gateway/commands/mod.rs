@@ -4,6 +4,7 @@ mod admin;
 mod logging;
 mod offline;
 mod outcome;
+mod output;
 mod program;
 mod run;
 

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::clock::Clock;
 use crate::gateway::commands::outcome::checked;
+use crate::gateway::commands::output::OutputOptions;
 use crate::gateway::offline::check::{KeyCheck, check};
 use crate::gateway::offline::explain::{Explanation, Question, RequestLine, explain, parse_moment};
 use crate::gateway::offline::replay::{ReplayReport, replay};
@@ -23,15 +24,14 @@ pub(crate) struct CheckConfiguration {
     /// Do not open private keys, as on a machine without access to their KMS or passphrase.
     #[arg(long)]
     without_keys: bool,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 impl CheckConfiguration {
     pub(crate) fn run(self, clock: &Arc<dyn Clock>) -> (Format, CommandResult) {
         let keys = if self.without_keys { KeyCheck::Skip } else { KeyCheck::Open };
-        (Format::of(self.json), checked(check(&self.config, keys, clock), |_| true))
+        (self.output.format(), checked(check(&self.config, keys, clock), |_| true))
     }
 }
 
@@ -59,16 +59,15 @@ pub(crate) struct Explain {
     /// The request has a body.
     #[arg(long)]
     body: bool,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 impl Explain {
     pub(crate) fn run(self, clock: &Arc<dyn Clock>) -> (Format, CommandResult) {
-        let Self { config, cert, request, at, listener, from, body, json } = self;
+        let Self { config, cert, request, at, listener, from, body, output } = self;
         let question = Question { certificate: cert, request, at, listener, from, body };
-        (Format::of(json), checked(explain(&config, &question, clock), Explanation::is_permit))
+        (output.format(), checked(explain(&config, &question, clock), Explanation::is_permit))
     }
 }
 
@@ -80,14 +79,13 @@ pub(crate) struct ReplayLog {
     /// Other configuration file (YAML).
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputOptions,
 }
 
 impl ReplayLog {
     pub(crate) fn run(self) -> (Format, CommandResult) {
         let replay = replay(&self.access_log, &self.config);
-        (Format::of(self.json), checked(replay, ReplayReport::is_without_change))
+        (self.output.format(), checked(replay, ReplayReport::is_without_change))
     }
 }

@@ -43,6 +43,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    Run(Run),
+    /// Check a configuration and all files it names, and report all problems at once. Private keys are opened
+    /// last: if one cannot be opened, everything else is valid.
+    Check(CheckConfiguration),
+    /// Explain the decision on a certificate and a request, without a connection. Exits 0 if the request is
+    /// permitted, 1 if it is denied.
+    Explain(Explain),
+    /// List the requests in an access log that another configuration would decide differently. Exits 1 if there
+    /// are any, or if a request could not be decided.
+    Replay(ReplayLog),
     #[command(flatten)]
     Admin(AdminCommand),
     /// Show a guide: the commands of a task in their order, and reference tables.
@@ -55,17 +66,6 @@ enum Command {
         #[arg(value_name = "COMMAND")]
         page: Vec<String>,
     },
-    /// Check a configuration and all files it names, and report all problems at once. Private keys are opened
-    /// last: if one cannot be opened, everything else is valid.
-    Check(CheckConfiguration),
-    /// Explain the decision on a certificate and a request, without a connection. Exits 0 if the request is
-    /// permitted, 1 if it is denied.
-    Explain(Explain),
-    /// List the requests in an access log that another configuration would decide differently. Exits 1 if there
-    /// are any, or if a request could not be decided.
-    Replay(ReplayLog),
-    /// Serve until SIGTERM or SIGINT.
-    Run(Run),
 }
 
 /// Runs `cluster-gateway` with the arguments of the process.
@@ -74,7 +74,7 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Arguments::try_parse_from(&arguments) {
         Ok(Arguments { command, verbose }) => command.run(verbose, clock),
-        Err(error) => usage::refuse("cluster-gateway", &arguments, &error),
+        Err(error) => usage::refuse("cluster-gateway", &arguments, error),
     }
 }
 

@@ -5,3 +5,4 @@ mod render;
 mod topics;
 
 pub use command::ShowGuide;
+pub(super) use topics::has;

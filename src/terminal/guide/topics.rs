@@ -72,6 +72,11 @@ pub(super) fn guides(of_gateway: bool) -> impl Iterator<Item = &'static Guide> {
     GUIDES.iter().filter(move |guide| guide.readers != other)
 }
 
+/// True if one of the programs has a guide of this name.
+pub(in crate::terminal) fn has(of_gateway: bool, topic: &str) -> bool {
+    guides(of_gateway).any(|guide| guide.topic == topic)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ mod gateway;
 mod hints;
 mod look;
 mod texts;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};

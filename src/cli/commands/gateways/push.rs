@@ -54,14 +54,20 @@ pub(crate) enum FollowUp {
         listed: bool,
     },
     /// Pushed, or failed before the first call.
-    Pushed(Result<PushReport, Failure>),
+    Pushed {
+        result: Result<PushReport, Failure>,
+        /// Repeats the push, with the same options.
+        push_command: String,
+    },
 }
 
 impl FollowUp {
     /// Pushes the CRL, if a plan is given.
     pub(crate) fn of(session: &CommandSession, plan: Option<&GatewayCalls>) -> Self {
         match plan {
-            Some(plan) => Self::Pushed(push(session, plan)),
+            Some(plan) => {
+                Self::Pushed { push_command: plan.push_command.clone(), result: push(session, plan) }
+            }
             None => Self::NotPushed { listed: is_listed(session) },
         }
     }
@@ -70,7 +76,7 @@ impl FollowUp {
     pub(crate) fn pushed(&self) -> Option<&Result<PushReport, Failure>> {
         match self {
             Self::NotPushed { .. } => None,
-            Self::Pushed(pushed) => Some(pushed),
+            Self::Pushed { result, .. } => Some(result),
         }
     }
 
@@ -94,20 +100,16 @@ impl fmt::Display for FollowUp {
         const STANDS: &str = "The change is recorded and in cluster.crl";
         match self {
             Self::NotPushed { .. } => Ok(()),
-            Self::Pushed(Ok(report)) => {
+            Self::Pushed { result: Ok(report), push_command } => {
                 write!(f, "\n{report}")?;
-                if report.exit_code() == 0 {
-                    Ok(())
-                } else {
-                    writeln!(f, "\n{STANDS}. Next: cluster-ca crl push")
-                }
+                if report.exit_code() == 0 { Ok(()) } else { writeln!(f, "\n{STANDS}. Next: {push_command}") }
             }
-            Self::Pushed(Err(failure)) => {
+            Self::Pushed { result: Err(failure), push_command } => {
                 writeln!(f, "\nNo gateway was called: {failure}")?;
                 if let Some(hint) = failure.hint() {
                     writeln!(f, "    hint: {hint}")?;
                 }
-                writeln!(f, "\n{STANDS}. Next: cluster-ca crl push")
+                writeln!(f, "\n{STANDS}. Next: {push_command}")
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::store::{Record, StoreError};
 use crate::x509::pem;
 
 use crate::cli::session::CommandSession;
-use crate::terminal::report::Failure;
+use crate::terminal::report::{Failure, typed};
 
 /// Default timeout of a gateway.
 const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -73,7 +73,23 @@ impl GatewayTargets {
         let listed = listed(session)?;
         let gateways = self.gateways(listed.as_ref())?;
         let credentials = self.credentials(session, self.operator(listed.as_ref()))?;
-        Ok(GatewayCalls { gateways, credentials, timeout: self.timeout() })
+        Ok(GatewayCalls { gateways, credentials, timeout: self.timeout(), push_command: self.push_command() })
+    }
+
+    /// The `crl push` to the same gateways as the same operator, to be typed.
+    fn push_command(&self) -> String {
+        let mut command = "cluster-ca crl push".to_owned();
+        for gateway in &self.gateways {
+            command.push_str(&format!(" --gateway {gateway}"));
+        }
+        if let Some((role, name)) = &self.operator {
+            command.push_str(&format!(" --operator {role}/{name}"));
+        }
+        if let (Some(certificate), Some(key)) = (&self.operator_cert, &self.operator_key) {
+            let (certificate, key) = (typed(certificate), typed(key));
+            command.push_str(&format!(" --operator-cert {certificate} --operator-key {key}"));
+        }
+        command
     }
 
     /// The operator of the options or `gateways.yaml`, unless its files are given.
@@ -165,6 +181,8 @@ pub(crate) struct GatewayCalls {
     pub(crate) gateways: Vec<GatewayEntry>,
     credentials: ClientCredentials,
     timeout: std::time::Duration,
+    /// Repeats the push to the same gateways.
+    pub(crate) push_command: String,
 }
 
 impl GatewayCalls {

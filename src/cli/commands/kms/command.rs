@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::service_report::{ServiceReport, write_keys};
 use super::set::SetService;
 use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
+use crate::cli::group::GroupedCommand;
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::error::Code;
@@ -17,15 +18,9 @@ use crate::keys::kms::{self, Configuration, KmsService, Rotation};
 use crate::keys::{KeyFile, Protection};
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
-/// `kms`, alone or with one of its commands.
-#[derive(Debug, Args)]
-pub(crate) struct Kms {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
+/// Subcommands of `kms`.
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Kms {
     /// Wrap private keys with a key of this service, or move wrapped keys to it
     #[command(subcommand)]
     Set(SetService),
@@ -36,12 +31,12 @@ enum Command {
     /// Write the configuration to unwrap one key, for the host that uses it (a gateway)
     Export(Export),
     /// Rewrap keys after a rotation of the service's key
-    Rewrap(Rewrap),
+    Rewrap(RewrapKeys),
 }
 
 /// `kms show`.
 #[derive(Debug, Default, Args)]
-struct ShowService {
+pub(crate) struct ShowService {
     /// Also test the service or token: connect, log in, then wrap and unwrap, or sign
     #[arg(long)]
     check: bool,
@@ -49,7 +44,7 @@ struct ShowService {
 
 /// `kms unset`.
 #[derive(Debug, Args)]
-struct Unset {
+pub(crate) struct Unset {
     /// Unwrap keys that are wrapped: protect them with --passphrase-file or --passphrase-fd instead, or
     /// only by their file mode
     #[arg(long)]
@@ -58,7 +53,7 @@ struct Unset {
 
 /// `kms export`.
 #[derive(Debug, Args)]
-struct Export {
+pub(crate) struct Export {
     /// The wrapped private key
     key: PathBuf,
 
@@ -68,7 +63,7 @@ struct Export {
 
 /// `kms rewrap`.
 #[derive(Debug, Args)]
-struct Rewrap {
+pub(crate) struct RewrapKeys {
     /// UID of the new wrapping key (required for KMIP, otherwise refused)
     #[arg(long, value_name = "UID")]
     new_key_uid: Option<String>,
@@ -78,14 +73,20 @@ struct Rewrap {
     all: bool,
 }
 
-impl Kms {
-    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
-        match self.command.unwrap_or(Command::Show(ShowService::default())) {
-            Command::Set(set) => set.run(session),
-            Command::Show(show) => show.run(session),
-            Command::Unset(unset) => unset.run(session),
-            Command::Export(export) => export.run(session),
-            Command::Rewrap(rewrap) => rewrap.run(session),
+impl Default for Kms {
+    fn default() -> Self {
+        Self::Show(ShowService::default())
+    }
+}
+
+impl GroupedCommand for Kms {
+    fn run(self, session: &CommandSession) -> CommandResult {
+        match self {
+            Self::Set(set) => set.run(session),
+            Self::Show(show) => show.run(session),
+            Self::Unset(unset) => unset.run(session),
+            Self::Export(export) => export.run(session),
+            Self::Rewrap(rewrap) => rewrap.run(session),
         }
     }
 }
@@ -156,7 +157,7 @@ impl Export {
     }
 }
 
-impl Rewrap {
+impl RewrapKeys {
     fn run(self, session: &CommandSession) -> CommandResult {
         if let Some(service) = Configuration::load(&session.home().kms())?.cluster {
             check_new_key(&service, self.new_key_uid.is_some())?;

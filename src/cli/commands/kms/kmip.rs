@@ -15,7 +15,7 @@ use crate::terminal::report::Failure;
 #[command(after_help = "\
 The key must be an active AES key whose usage mask allows Encrypt and Decrypt, and the client
 certificate must belong to an identity that may use it. Certificate and key are stored in kms.json (0600).")]
-pub(super) struct SetKmip {
+pub(crate) struct SetKmip {
     /// Address of the server: HOST:PORT (the KMIP port is 5696)
     address: KmipAddress,
 

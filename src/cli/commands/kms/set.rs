@@ -15,7 +15,7 @@ use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum SetService {
+pub(crate) enum SetService {
     /// The Transit engine of a HashiCorp Vault or an OpenBao
     Vault(SetVault),
     /// A KMIP server (1.2 to 2.x)

@@ -53,7 +53,7 @@ The policy that the token needs, for the key ca-key:
   path \"transit/encrypt/ca-key\" { capabilities = [\"update\"] }
   path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
   path \"transit/rewrap/ca-key\"  { capabilities = [\"update\"] }")]
-pub(super) struct SetVault {
+pub(crate) struct SetVault {
     /// Address of the Vault: https://HOST:PORT
     address: VaultAddress,
 
