@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Barrier};
 
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
@@ -123,4 +124,98 @@ async fn a_request_body_read_to_its_end_leaves_the_connection_usable() {
         }
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+/// A service that answers the first request of each connection, and to the second one says only `last_words` and
+/// closes. It passes on every request it got.
+fn dying(last_words: &'static str) -> (SocketAddr, Receiver<String>) {
+    let (sender, received) = channel();
+    let upstream = scripted(move |_, mut stream| {
+        for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", last_words] {
+            let Some(request) = read_request(&mut stream) else { return };
+            sender.send(request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (upstream, received)
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_under_an_idempotent_request_costs_no_answer() {
+    let (upstream, received) = dying("");
+    let gateway = one_pool(upstream);
+    let user = gateway.user();
+    for method in ["GET", "GET", "PUT", "DELETE", "GET"] {
+        let answer = gateway.call(&user, request(method, "/v1/x", "")).await;
+        assert_eq!(answer.status, 200, "{method}: {answer:?}");
+    }
+    // The first request of a connection is answered, and each other one has to be sent again.
+    assert_eq!(received.try_iter().count(), 9);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_taken_effect_is_not_sent_again() {
+    for (method, body, last_words) in [
+        ("POST", "", ""),
+        ("PUT", "hello", ""),
+        // A byte of a response has come.
+        ("GET", "", "H"),
+        ("GET", "", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ] {
+        let (upstream, received) = dying(last_words);
+        let gateway = one_pool(upstream);
+        let user = gateway.user();
+        assert_eq!(gateway.call(&user, request("GET", "/v1/x", "")).await.status, 200);
+        let answer = gateway.call(&user, request(method, "/v1/x", body)).await;
+        let wanted = (502, &"upstream.unanswered".into());
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), wanted, "{method} {last_words:?}");
+        assert_eq!(received.try_iter().count(), 2, "{method} {last_words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_sent_again_once_and_on_a_new_connection() {
+    // The first two connections answer once. Each one after them answers nothing.
+    let (sender, received) = channel();
+    let both = Barrier::new(2);
+    let upstream = scripted(move |number, mut stream| {
+        for answered in [true, false] {
+            let Some(_) = read_request(&mut stream) else { return };
+            sender.send(number).unwrap();
+            if number > 1 || !answered {
+                return;
+            }
+            both.wait();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        }
+    });
+    let gateway = one_pool(upstream);
+    let user = gateway.user();
+    // Two connections, both idle afterwards.
+    let (mut one, _connection) = gateway.open_h2(&user).await;
+    let first = one.send_request(request_h2("GET", "/v1/x", ""));
+    let second = one.clone().send_request(request_h2("GET", "/v1/x", ""));
+    let (first, second) = patiently(async { tokio::join!(first, second) }).await;
+    for response in [first, second] {
+        patiently(response.unwrap().into_body().collect()).await.unwrap();
+    }
+    received.try_iter().for_each(drop);
+    let answer = gateway.call(&user, request("GET", "/v1/x", "")).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (502, &"upstream.unanswered".into()));
+    let sent: Vec<_> = received.try_iter().collect();
+    assert!(matches!(sent[..], [0 | 1, 2]), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_connection_is_used_no_longer_than_the_upstream_announces() {
+    for (announced, connections) in [("timeout=0", 3), ("timeout=60", 1)] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: {announced}\r\n\r\nok");
+        let (upstream, count) = counted(head.leak(), false);
+        let gateway = one_pool(upstream);
+        for _ in 0..3 {
+            let answer = gateway.call(&gateway.user(), request("GET", "/v1/x", "")).await;
+            assert!(!answer.headers.contains_key("keep-alive"), "{answer:?}");
+        }
+        assert_eq!(count.load(Ordering::SeqCst), connections, "{announced}");
+    }
 }

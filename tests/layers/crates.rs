@@ -41,6 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/upstream/response_check",
             "gateway/downstream/connection",
             "gateway/process/demo_upstream",
+            "gateway/upstream/connection",
             "gateway/upstream/pool",
             "gateway/admin/metrics_listener",
             "gateway/request/service",
@@ -54,7 +55,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "gateway/downstream/connection",
             "gateway/process/demo_upstream",
-            "gateway/upstream/pool",
+            "gateway/upstream/connection",
             "gateway/admin/metrics_listener",
             "gateway/request/tunnel",
             "gateway_client/session",

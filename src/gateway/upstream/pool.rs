@@ -4,11 +4,12 @@
 //! A connection carries one exchange at a time. It returns to the pool after both bodies are complete, unless
 //! an authentication scheme has bound it to one client, or the upstream may have left the body of a request unread.
 //!
-//! A request is retried only if it cannot take effect twice: it was never sent, or it is idempotent, has no
-//! body, and the idle connection it was written to had been closed.
+//! An idle connection may be closed at any time, however lately it was used. So a request on one is retried if it
+//! cannot take effect twice: it was never sent, or it is idempotent, has no body, and not a byte of a response
+//! came (RFC 9110, section 9.2.2). Such a retry is made once, on a new connection.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,33 +17,26 @@ use std::time::{Duration, Instant};
 use http::header::{AUTHORIZATION, UPGRADE, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::net::lookup_host;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gateway::limits::in_flight::InFlight;
-use crate::gateway::limits::keepalive::KEEPALIVE;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::{Grant, Methods};
+use crate::gateway::upstream::connect::connect;
+use crate::gateway::upstream::connection::{ExchangeFailure, UpstreamConnection};
 use crate::gateway::upstream::error::ForwardError;
-use crate::gateway::upstream::response_check::{check_framing, is_connection_bound};
+use crate::gateway::upstream::response_check::{check_framing, idle_lifetime, is_connection_bound};
 
 /// Most idle connections per worker and upstream.
 const MAX_IDLE: usize = 256;
 
-/// Longest time that a connection stays idle; most servers close it after 60 s.
+/// Longest time that a connection stays idle; most servers close it after 60 s, and some announce less.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Idle time up to which a connection is assumed to be open, so that no copy of the request is kept for a
-/// retry.
-const ASSUMED_OPEN: Duration = Duration::from_millis(500);
 
 /// Longest time from the end of a response until its connection is ready for the next request.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -65,6 +59,8 @@ pub struct UpstreamPool {
     port: u16,
     timeouts: UpstreamTimeouts,
     clock: Arc<dyn Clock>,
+    /// Address that accepted the last connection, to try first.
+    preferred: Mutex<Option<SocketAddr>>,
     /// Open connections of all workers.
     connections: Arc<AtomicUsize>,
     /// Idle connections, one queue per worker, longest idle first.
@@ -75,6 +71,8 @@ pub struct UpstreamPool {
 struct IdleConnection {
     connection: UpstreamConnection,
     since: Instant,
+    /// Time at which the upstream may close it.
+    until: Instant,
 }
 
 impl UpstreamPool {
@@ -94,6 +92,7 @@ impl UpstreamPool {
             port,
             timeouts,
             clock,
+            preferred: Mutex::default(),
             connections: Arc::default(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
@@ -125,17 +124,18 @@ impl UpstreamPool {
         let content_ignored = !Methods::define_content(request.method()) && !request.body().is_end_stream();
         let bound = content_ignored || is_connection_bound(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
+        let response_timeout = self.timeouts.response;
+        let mut retried = false;
         loop {
-            let now = self.clock.monotonic();
-            let (connection, idle_since) = match self.take_idle(worker, now) {
-                Some(idle) => (idle.connection, Some(idle.since)),
-                None => (self.connect(at_most).await?, None),
+            let idle = if retried { None } else { self.take_idle(worker) };
+            let was_idle = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(at_most).await?,
             };
-            let retry = idle_since
-                .filter(|since| now.saturating_duration_since(*since) > ASSUMED_OPEN)
-                .and_then(|_| copy_of(&request));
-            match self.exchange(connection, request, &upload).await {
-                Ok((mut response, connection)) => {
+            let copy = was_idle.then(|| copy_of(&request)).flatten();
+            match connection.exchange(request, &upload, response_timeout, &*self.clock).await {
+                Ok(mut response) => {
                     let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         true if !asks_upgrade || !is_websocket(response.headers()) => {
                             return Err(ForwardError::Ambiguous { reason: "it switches protocols unasked" });
@@ -146,14 +146,24 @@ impl UpstreamPool {
                     check_framing(&response)?;
                     *response.version_mut() = Version::HTTP_11;
                     response.extensions_mut().clear();
-                    let reusable = !bound && !is_connection_bound(response.headers(), WWW_AUTHENTICATE);
-                    let lease =
-                        ConnectionLease { upstream: Arc::clone(self), worker, connection, upload, reusable };
+                    let bound = bound || is_connection_bound(response.headers(), WWW_AUTHENTICATE);
+                    let lifetime =
+                        idle_lifetime(response.headers()).unwrap_or(IDLE_TIMEOUT).min(IDLE_TIMEOUT);
+                    let lease = ConnectionLease {
+                        upstream: Arc::clone(self),
+                        worker,
+                        connection,
+                        upload,
+                        idle_timeout: if bound { Duration::ZERO } else { lifetime },
+                    };
                     return Ok(UpstreamResponse { response, lease, upgrade });
                 }
-                Err(ExchangeFailure::Unsent(unsent)) if idle_since.is_some() => request = *unsent,
+                Err(ExchangeFailure::Unsent(unsent)) if was_idle => request = *unsent,
                 Err(ExchangeFailure::Unsent(_)) => return Err(ForwardError::Closed),
-                Err(ExchangeFailure::Unanswered(error)) => request = retry.ok_or(error)?,
+                Err(ExchangeFailure::Unanswered(error)) => {
+                    request = copy.ok_or(error)?;
+                    retried = true;
+                }
                 Err(ExchangeFailure::Final(error)) => return Err(error),
             }
         }
@@ -166,89 +176,48 @@ impl UpstreamPool {
             InFlight::begin(&self.connections, at_most)
         });
         let permit = permit.ok_or(ForwardError::Busy)?;
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let connecting = async {
+            let addresses: Vec<_> = lookup_host((self.host.as_str(), self.port)).await?.collect();
+            let preferred = *lock(&self.preferred);
+            let stream = connect(&addresses, preferred).await?;
+            if addresses.len() > 1 {
+                *lock(&self.preferred) = stream.peer_addr().ok();
+            }
+            Ok(stream)
+        };
         let stream = timeout(self.timeouts.connect, connecting)
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(|source| ForwardError::Connect { source })?;
-        let set_up =
-            stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
-        set_up.map_err(|source| ForwardError::Connect { source })?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|source| ForwardError::Unreadable { source })?;
-        let driver = tokio::spawn(async move {
-            // An error reaches the exchange on this connection; an idle connection may close at any time.
-            let _ = driver.with_upgrades().await;
-        });
-        Ok(UpstreamConnection { sender, driver: driver.abort_handle(), _permit: permit })
+        UpstreamConnection::over(stream, permit).await
     }
 
-    async fn exchange(
-        &self,
-        mut connection: UpstreamConnection,
-        request: Request<RequestBody>,
-        upload: &Upload,
-    ) -> Result<(Response<Incoming>, UpstreamConnection), ExchangeFailure> {
-        let mut exchange = std::pin::pin!(connection.sender.try_send_request(request));
-        let mut remaining = self.timeouts.response;
-        loop {
-            match timeout(remaining, &mut exchange).await {
-                Ok(Ok(response)) => return Ok((response, connection)),
-                Ok(Err(mut failed)) => {
-                    return Err(match failed.take_message() {
-                        Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
-                        None => ExchangeFailure::of(failed.into_error(), upload),
-                    });
-                }
-                // During an upload, the timeout starts again with every byte.
-                Err(_) => match self.remaining(upload) {
-                    Some(longer) => remaining = longer,
-                    _ if upload.is_finished() => {
-                        return Err(ExchangeFailure::Final(ForwardError::ResponseTimeout));
-                    }
-                    _ => return Err(ExchangeFailure::Final(ForwardError::UploadTimeout)),
-                },
-            }
-        }
-    }
-
-    /// Time left of the timeout that the last byte of `upload` started; `None` if it has passed.
-    fn remaining(&self, upload: &Upload) -> Option<Duration> {
-        let deadline = upload.last_progress() + self.timeouts.response;
-        deadline.checked_duration_since(self.clock.monotonic()).filter(|left| !left.is_zero())
-    }
-
-    fn take_idle(&self, worker: usize, now: Instant) -> Option<IdleConnection> {
+    fn take_idle(&self, worker: usize) -> Option<UpstreamConnection> {
         let mut idle = self.idle(worker)?;
+        let now = self.clock.monotonic();
         // The last one used is most likely open, and the others can reach the idle timeout.
         while let Some(last) = idle.pop_back() {
-            let idle_for = now.saturating_duration_since(last.since);
-            if last.connection.sender.is_ready() && idle_for < IDLE_TIMEOUT {
-                return Some(last);
+            if last.connection.is_ready() && now < last.until {
+                return Some(last.connection);
             }
         }
         None
     }
 
-    fn put_idle(&self, worker: usize, connection: UpstreamConnection) {
+    fn put_idle(&self, worker: usize, connection: UpstreamConnection, idle_timeout: Duration) {
         if let Some(mut idle) = self.idle(worker)
             && idle.len() < MAX_IDLE
         {
-            idle.push_back(IdleConnection { connection, since: self.clock.monotonic() });
+            let since = self.clock.monotonic();
+            idle.push_back(IdleConnection { connection, since, until: since + idle_timeout });
         }
     }
 
-    /// Close the connections of `worker` that have reached the idle timeout.
+    /// Close the connections of `worker` that have been idle for too long.
     pub fn close_idle(&self, worker: usize) {
         if let Some(mut idle) = self.idle(worker) {
             let now = self.clock.monotonic();
-            while idle.front().is_some_and(|oldest| {
-                oldest.connection.sender.is_closed()
-                    || now.saturating_duration_since(oldest.since) >= IDLE_TIMEOUT
-            }) {
-                idle.pop_front();
-            }
+            idle.retain(|one| !one.connection.is_closed() && now < one.until);
         }
     }
 
@@ -266,9 +235,9 @@ impl UpstreamPool {
     }
 }
 
-/// Lock, even after a panic: a queue is never left in an inconsistent state.
-fn lock(queue: &Mutex<VecDeque<IdleConnection>>) -> MutexGuard<'_, VecDeque<IdleConnection>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+/// Lock, even after a panic: neither a queue nor an address is ever left in an inconsistent state.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Copy of a request that is safe to retry; `None` for all others.
@@ -294,25 +263,6 @@ pub struct UpstreamResponse {
     pub upgrade: Option<OnUpgrade>,
 }
 
-/// Connection to an upstream, closed when dropped.
-struct UpstreamConnection {
-    sender: SendRequest<RequestBody>,
-    driver: AbortHandle,
-    _permit: InFlight,
-}
-
-impl Drop for UpstreamConnection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-impl fmt::Debug for UpstreamConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamConnection").finish_non_exhaustive()
-    }
-}
-
 /// Connection in use by one exchange, closed when dropped.
 #[derive(Debug)]
 pub struct ConnectionLease {
@@ -320,8 +270,8 @@ pub struct ConnectionLease {
     worker: usize,
     connection: UpstreamConnection,
     upload: Arc<Upload>,
-    /// True if other clients may use it afterwards.
-    reusable: bool,
+    /// Longest time for which it may wait for another request; zero if it may carry none.
+    idle_timeout: Duration,
 }
 
 impl ConnectionLease {
@@ -331,44 +281,20 @@ impl ConnectionLease {
     /// because the start of the next request would be ambiguous. It is also closed if the upstream may have
     /// authenticated it.
     pub fn release(self) {
-        let Self { upstream, worker, mut connection, upload, reusable } = self;
-        if !reusable || !upload.is_finished() || connection.sender.is_closed() {
+        let Self { upstream, worker, mut connection, upload, idle_timeout } = self;
+        if idle_timeout.is_zero() || !upload.is_finished() || connection.is_closed() {
             return;
         }
-        if connection.sender.is_ready() {
-            upstream.put_idle(worker, connection);
+        if connection.is_ready() {
+            upstream.put_idle(worker, connection, idle_timeout);
             return;
         }
         // There is no runtime if a response is dropped at shutdown.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Ok(Ok(())) = timeout(READY_TIMEOUT, connection.sender.ready()).await {
-                upstream.put_idle(worker, connection);
+            if let Ok(true) = timeout(READY_TIMEOUT, connection.ready()).await {
+                upstream.put_idle(worker, connection, idle_timeout);
             }
         });
-    }
-}
-
-/// Failure of an exchange, classified for a retry.
-enum ExchangeFailure {
-    /// No byte of the request was written.
-    Unsent(Box<Request<RequestBody>>),
-    /// The request was written, and the connection was closed without a byte of a response.
-    Unanswered(ForwardError),
-    /// Any other failure; no retry.
-    Final(ForwardError),
-}
-
-impl ExchangeFailure {
-    fn of(error: hyper::Error, upload: &Upload) -> Self {
-        if upload.is_over_limit() {
-            Self::Final(ForwardError::BodyTooLarge)
-        } else if upload.is_broken() {
-            Self::Final(ForwardError::BodyBroken { source: error })
-        } else if error.is_parse() {
-            Self::Final(ForwardError::Unreadable { source: error })
-        } else {
-            Self::Unanswered(ForwardError::Unanswered { source: error })
-        }
     }
 }

@@ -1,4 +1,7 @@
-//! Checks of an upstream's response: unambiguous framing, and authentication schemes bound to a connection.
+//! Checks of an upstream's response: unambiguous framing, authentication schemes bound to a connection, and the
+//! time for which the connection may be used again.
+
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, Response};
@@ -30,4 +33,45 @@ pub(super) fn check_framing(response: &Response<Incoming>) -> Result<(), Forward
         _ => return Ok(()),
     };
     Err(ForwardError::Ambiguous { reason })
+}
+
+/// Field that announces when an idle connection is closed (RFC 2068, section 19.7.1.1; still sent by many servers).
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Longest time of an announced one that is left unused, for a request on its way while the upstream closes.
+const CLOSING_MARGIN: Duration = Duration::from_secs(1);
+
+/// Time for which the upstream keeps an idle connection, from `Keep-Alive: timeout=SECONDS`, less a margin.
+pub(super) fn idle_lifetime(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(KEEP_ALIVE).into_iter().filter_map(|value| value.to_str().ok());
+    let announced = values.flat_map(|value| value.split(',')).find_map(|parameter| {
+        let (name, seconds) = parameter.split_once('=')?;
+        let seconds = seconds.trim().trim_matches('"').parse().ok()?;
+        name.trim().eq_ignore_ascii_case("timeout").then_some(Duration::from_secs(seconds))
+    })?;
+    Some(announced - CLOSING_MARGIN.min(announced / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_lifetime_is_used_but_for_a_margin() {
+        for (value, millis) in [
+            ("timeout=5", Some(4_000)),
+            ("timeout=5, max=100", Some(4_000)),
+            ("max=100, Timeout = \"2\"", Some(1_000)),
+            ("timeout=1", Some(500)),
+            ("timeout=0", Some(0)),
+            ("max=5", None),
+            ("timeout=soon", None),
+            ("timeout=-1", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(KEEP_ALIVE, value.parse().unwrap())]);
+            assert_eq!(idle_lifetime(&headers), millis.map(Duration::from_millis), "{value:?}");
+        }
+        assert_eq!(idle_lifetime(&HeaderMap::new()), None);
+    }
 }

@@ -1,0 +1,143 @@
+//! HTTP/1.1 connection to an upstream, and one exchange of a request and the head of its response on it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::gateway::limits::in_flight::InFlight;
+use crate::gateway::limits::keepalive::KEEPALIVE;
+use crate::gateway::message::request_body::{RequestBody, Upload};
+use crate::gateway::upstream::error::ForwardError;
+use crate::gateway::upstream::stream::{StreamState, UpstreamStream};
+
+/// Connection to an upstream, closed when dropped.
+pub(super) struct UpstreamConnection {
+    sender: SendRequest<RequestBody>,
+    driver: AbortHandle,
+    state: Arc<StreamState>,
+    _permit: InFlight,
+}
+
+impl UpstreamConnection {
+    /// Connection over `stream`, counted by `permit`.
+    ///
+    /// # Errors
+    /// [`ForwardError`] if the connection has failed already.
+    pub(super) async fn over(stream: TcpStream, permit: InFlight) -> Result<Self, ForwardError> {
+        let set_up =
+            stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
+        set_up.map_err(|source| ForwardError::Connect { source })?;
+        let state = Arc::new(StreamState::default());
+        let io = TokioIo::new(UpstreamStream::new(stream, Arc::clone(&state)));
+        let (sender, driver) =
+            http1::handshake(io).await.map_err(|source| ForwardError::Unreadable { source })?;
+        let driver = tokio::spawn(async move {
+            // An error reaches the exchange on this connection; an idle connection may close at any time.
+            let _ = driver.with_upgrades().await;
+        });
+        Ok(Self { sender, driver: driver.abort_handle(), state, _permit: permit })
+    }
+
+    /// True if a request can be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.state.is_unwritable()
+    }
+
+    /// True if no further request can be sent.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed() || self.state.is_unwritable()
+    }
+
+    /// Wait until a request can be sent; false if the connection has closed.
+    pub(super) async fn ready(&mut self) -> bool {
+        self.sender.ready().await.is_ok() && !self.is_closed()
+    }
+
+    /// Send `request` and wait for the head of the response: for `response_timeout` from its last byte.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        upload: &Upload,
+        response_timeout: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Response<Incoming>, ExchangeFailure> {
+        let received = self.state.received();
+        let mut exchange = std::pin::pin!(self.sender.try_send_request(request));
+        let mut remaining = response_timeout;
+        loop {
+            match timeout(remaining, &mut exchange).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(mut failed)) => {
+                    return Err(match failed.take_message() {
+                        Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
+                        None => {
+                            let silent = self.state.received() == received;
+                            ExchangeFailure::of(failed.into_error(), upload, silent)
+                        }
+                    });
+                }
+                // During an upload, the timeout starts again with every byte.
+                Err(_) => {
+                    let deadline = upload.last_progress() + response_timeout;
+                    remaining = deadline.saturating_duration_since(clock.monotonic());
+                    if !remaining.is_zero() {
+                        continue;
+                    }
+                    return Err(ExchangeFailure::Final(match upload.is_finished() {
+                        true => ForwardError::ResponseTimeout,
+                        false => ForwardError::UploadTimeout,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for UpstreamConnection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for UpstreamConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamConnection").finish_non_exhaustive()
+    }
+}
+
+/// Failure of an exchange, classified for a retry.
+pub(super) enum ExchangeFailure {
+    /// No byte of the request was written.
+    Unsent(Box<Request<RequestBody>>),
+    /// The request was written, and the connection was closed without a byte of a response.
+    Unanswered(ForwardError),
+    /// Any other failure; no retry.
+    Final(ForwardError),
+}
+
+impl ExchangeFailure {
+    /// Classify `error`; `silent` is set if not a byte of a response came.
+    fn of(error: hyper::Error, upload: &Upload, silent: bool) -> Self {
+        if upload.is_over_limit() {
+            Self::Final(ForwardError::BodyTooLarge)
+        } else if upload.is_broken() {
+            Self::Final(ForwardError::BodyBroken { source: error })
+        } else if error.is_parse() {
+            Self::Final(ForwardError::Unreadable { source: error })
+        } else if silent {
+            Self::Unanswered(ForwardError::Unanswered { source: error })
+        } else {
+            Self::Final(ForwardError::Unanswered { source: error })
+        }
+    }
+}
