@@ -37,6 +37,12 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// True if the content matches the hash.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.hash == self.digest()
+    }
+
     /// SHA-256 over every field. Each is preceded by its length, so that different entries never hash the same
     /// bytes.
     fn digest(&self) -> Sha256 {
@@ -111,7 +117,7 @@ impl Head {
         if entry.previous != self.hash {
             return broken(entry.seq, ChainDefect::Unlinked);
         }
-        if entry.hash != entry.digest() {
+        if !entry.is_intact() {
             return broken(entry.seq, ChainDefect::Altered);
         }
         *self = Self { seq: entry.seq, hash: entry.hash };

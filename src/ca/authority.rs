@@ -2,6 +2,7 @@
 
 use rcgen::Issuer;
 
+use super::authenticity::Evidence;
 use super::cluster::Cluster;
 use super::context::Context;
 use super::error::CaError;
@@ -18,16 +19,18 @@ use crate::x509::pem;
 pub struct Authority {
     pub(super) cluster: Cluster,
     pub(super) signer: Issuer<'static, PrivateKey>,
+    pub(super) evidence: Evidence,
     recovered: Vec<RecoveryOutcome>,
     _lock: DirectoryLock,
 }
 
 impl Authority {
-    /// Takes the lock, opens the root key, checks it against the certificate, and recovers from an
-    /// interrupted process.
+    /// Takes the lock, opens the root key, checks it against the certificate, compares the inventory with what the
+    /// root has signed, and recovers from an interrupted process.
     ///
     /// # Errors
-    /// [`CaError::KeyMismatch`] for a key of another root, and the errors of [`Cluster::open`].
+    /// [`CaError::KeyMismatch`] for a key of another root, the errors of [`Cluster::open`], and those of an
+    /// inventory that contradicts the root, the last CRL or the audit chain.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
@@ -42,8 +45,8 @@ impl Authority {
             return Err(CaError::KeyMismatch { key: home.key(), certificate: home.certificate() });
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(signing_failed)?;
-        let mut authority = Self { cluster, signer, recovered: Vec::new(), _lock: lock };
-        authority.refuse_outdated_inventory()?;
+        let evidence = cluster.check_authenticity()?;
+        let mut authority = Self { cluster, signer, evidence, recovered: Vec::new(), _lock: lock };
         authority.recovered = authority.recover()?;
         Ok(authority)
     }

@@ -318,6 +318,48 @@ pub enum CaError {
         /// The reference.
         target: Target,
     },
+    /// The inventory does not record a revocation that the root signed.
+    #[error(
+        "certificate {serial_number} is on CRL {number}, which the root signed, but the inventory does not say that it is revoked"
+    )]
+    RevocationLost {
+        /// Serial number of the revoked certificate.
+        serial_number: SerialNumber,
+        /// Number of the CRL.
+        number: CrlNumber,
+    },
+    /// A row of the inventory differs from the signed certificate.
+    #[error(
+        "the inventory was changed by another program: it names certificate {serial_number} {role}/{name}, but {why}"
+    )]
+    RecordDiffers {
+        /// Serial number in the row.
+        serial_number: SerialNumber,
+        /// Role in the row.
+        role: Role,
+        /// Name in the row.
+        name: Name,
+        /// The difference.
+        why: &'static str,
+    },
+    /// The cluster in the inventory differs from its root.
+    #[error("{} was changed by another program: {why}", inventory.display())]
+    RootDiffers {
+        /// Path of the inventory.
+        inventory: PathBuf,
+        /// The difference.
+        why: &'static str,
+    },
+    /// A CRL was written, but does not have the change that it was signed for.
+    #[error("CRL {number} was signed, but it does not say that certificate {serial_number} is {}", if *revoked { "revoked" } else { "released" })]
+    CrlLacksChange {
+        /// Number of the CRL.
+        number: u64,
+        /// Serial number of the changed certificate.
+        serial_number: SerialNumber,
+        /// True for a revocation or hold, false for a release.
+        revoked: bool,
+    },
     /// No certificate was issued for the public key.
     #[error("no certificate was issued for the key with SHA-256 {public_key}")]
     UnknownKey {
@@ -389,6 +431,10 @@ impl Coded for CaError {
                 Protection::Passphrase => Code::refused("key.protected_by_passphrase"),
             },
             Self::KeyCompromised { .. } => Code::refused("ca.key_compromised"),
+            Self::RevocationLost { .. } => Code::refused("ca.revocation_lost"),
+            Self::RecordDiffers { .. } => Code::refused("ca.record_differs"),
+            Self::RootDiffers { .. } => Code::refused("home.root_differs"),
+            Self::CrlLacksChange { .. } => Code::refused("ca.crl_lacks_change"),
             Self::RootKey => Code::refused("ca.root_key"),
             Self::RootExpired { .. } => Code::refused("home.root_expired"),
             Self::RootOnOwnCrl { .. } => Code::refused("ca.root_on_own_crl"),

@@ -15,6 +15,7 @@ use super::error::CaError;
 use super::home::directory::Home;
 use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_remove};
 use super::issuance::certificate_builder::sign_root;
+use super::revocation::audit_anchor::AuditAnchor;
 use super::revocation::crl::first_crl;
 use super::signing::{signing_failed, with_signer_failure};
 use crate::files::{Access, Staged};
@@ -196,8 +197,11 @@ fn fill(
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
     let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;
+    let origin = inventory.check_origin()?;
     let (transaction, number) = inventory.begin(provenance)?.reserve_crl_number(&issuer)?;
-    let first = first_crl(number, provenance.at, root, &signer);
+    let head = transaction.head();
+    let anchor = AuditAnchor { origin, head };
+    let first = first_crl(number, anchor, provenance.at, root, &signer);
     let (crl, current) = with_signer_failure(signer.key(), first)?;
     transaction.record_crl(&issuer, &current)?.commit()?;
 

@@ -5,6 +5,7 @@
 //! [`Home`] knows every file name in the directory. Nothing in this module prints, prompts, or uses the
 //! network, except through the key management services of [`crate::keys`].
 
+mod authenticity;
 mod authority;
 pub mod backup;
 mod cluster;

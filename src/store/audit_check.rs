@@ -54,7 +54,7 @@ impl Inventory {
     }
 
     /// Refuses a creation entry that differs from the cluster or its first issuer.
-    fn check_cluster(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+    pub(super) fn check_cluster(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         if entry.event.action != Action::ClusterInitialize {
             return Ok(());
         }

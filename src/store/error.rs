@@ -101,6 +101,12 @@ pub enum StoreError {
         /// Sequence number of the entry.
         entry: u64,
     },
+    /// An index lacks rows of its table, or the other way round.
+    #[error("the indexes of the inventory differ from its rows: {found}")]
+    Indexes {
+        /// SQLite's finding.
+        found: String,
+    },
     /// The inventory does not exist.
     #[error("there is no inventory at {}", path.display())]
     Missing {
@@ -167,6 +173,16 @@ pub enum StoreError {
         /// SQLite's error.
         source: rusqlite::Error,
     },
+    /// The tables, indexes, triggers and views are not exactly those of this version.
+    #[error("{} was changed by another program: {object} {defect}", path.display())]
+    Schema {
+        /// Path of the inventory.
+        path: PathBuf,
+        /// Name of the table, index, trigger or view.
+        object: String,
+        /// Its defect.
+        defect: SchemaDefect,
+    },
     /// Rows without an audit entry.
     #[error("{certificates} recorded certificates or revocations have no audit entry")]
     Unaccounted {
@@ -201,6 +217,17 @@ pub enum StoreError {
     },
 }
 
+/// Defect of a table, index, trigger or view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaDefect {
+    /// This program never makes it, or not with this definition.
+    #[error("was added or altered")]
+    Added,
+    /// Absent, or its definition is another one.
+    #[error("is missing or altered")]
+    Missing,
+}
+
 impl Coded for StoreError {
     fn coded(&self) -> Code {
         match self {
@@ -215,9 +242,10 @@ impl Coded for StoreError {
             Self::File(error) => error.coded(),
             Self::Foreign { .. } => Code::environment("store.foreign"),
             Self::Incomplete { .. } => Code::environment("store.incomplete"),
-            Self::Inconsistent { .. } | Self::Unaccounted { .. } | Self::UnaccountedCrl { .. } => {
-                Code::environment("store.inconsistent")
-            }
+            Self::Inconsistent { .. }
+            | Self::Indexes { .. }
+            | Self::Unaccounted { .. }
+            | Self::UnaccountedCrl { .. } => Code::environment("store.inconsistent"),
             Self::Missing { .. } => Code::environment("store.missing"),
             Self::Newer { .. } => Code::environment("store.newer"),
             Self::NoActiveIssuer => Code::environment("store.no_active_issuer"),
@@ -229,6 +257,7 @@ impl Coded for StoreError {
             Self::NotSupersedable { .. } => Code::refused("store.not_supersedable"),
             Self::Older { .. } => Code::environment("store.older"),
             Self::ReadOnly { .. } => Code::environment("store.read_only"),
+            Self::Schema { .. } => Code::environment("store.schema"),
             Self::Status { .. } => Code::usage("input.status"),
             Self::UnknownIssuer { .. } => Code::environment("store.unknown_issuer"),
             Self::UnknownSerial { .. } => Code::refused("store.unknown_serial"),

@@ -65,6 +65,7 @@ impl Inventory {
             let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
             schema::migrate(&transaction)?;
             transaction.commit()?;
+            schema::is_current(&sql, path)?;
         }
         prepare_for_writing(&sql)?;
         Ok(Self { sql })

@@ -14,7 +14,8 @@
 //! | `transaction` | changes with their audit entries |
 //! | `adoption` | records of another copy of the inventory, for a restore |
 //! | `query`, `filter`, `expiry` | queries, each answered through an index |
-//! | `audit_check` | the rows compared with the audit chain |
+//! | `audit_check` | all rows compared with the audit chain |
+//! | `record_check` | single rows compared with their audit entries |
 //! | `snapshot` | an online copy of the inventory |
 //! | `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
 //! | `row` | columns to types |
@@ -35,6 +36,7 @@ mod issuer;
 mod lookup;
 mod query;
 mod record;
+mod record_check;
 mod row;
 mod schema;
 mod snapshot;
@@ -45,7 +47,7 @@ mod transaction;
 mod tests;
 
 pub use cluster::ClusterRecord;
-pub use error::StoreError;
+pub use error::{SchemaDefect, StoreError};
 pub use filter::Filter;
 pub use inventory::Inventory;
 pub use issuer::{CurrentCrl, IssuerRecord, IssuerState};

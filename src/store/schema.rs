@@ -1,10 +1,11 @@
 //! Tables and their versions.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::error::StoreError;
+use super::error::{SchemaDefect, StoreError};
 
 /// `clca` in the file header, which identifies this program's databases.
 const APPLICATION_ID: i32 = 0x636c_6361;
@@ -36,7 +37,59 @@ pub(super) fn is_current(sql: &Connection, path: &Path) -> Result<bool, StoreErr
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
+    if found == known {
+        check_objects(sql, path)?;
+    }
     Ok(found == known)
+}
+
+/// Refuses any table, index, trigger or view that [`migrate`] does not make, and any that is missing or altered.
+///
+/// SQLite runs triggers, views, generated columns and expressions on behalf of the program that opens the file, so
+/// another program could change through them what this one writes or reads.
+fn check_objects(sql: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mut model = Connection::open_in_memory()?;
+    let transaction = model.transaction()?;
+    migrate(&transaction)?;
+    let (expected, found) = (objects(&transaction)?, objects(sql)?);
+    match expected.symmetric_difference(&found).next() {
+        None => Ok(()),
+        Some(object) => {
+            let defect = match found.contains(object) {
+                true => SchemaDefect::Added,
+                false => SchemaDefect::Missing,
+            };
+            let object = object.name.trim_matches('\'').escape_debug().take(80).collect();
+            Err(StoreError::Schema { path: path.to_owned(), object, defect })
+        }
+    }
+}
+
+/// Row of `sqlite_schema`; each text as an SQL literal, whatever its type in the file.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct SchemaObject {
+    name: String,
+    kind: String,
+    table: String,
+    definition: String,
+    /// Virtual tables, views and triggers have no pages.
+    has_pages: bool,
+}
+
+fn objects(sql: &Connection) -> Result<BTreeSet<SchemaObject>, StoreError> {
+    let mut statement = sql.prepare(
+        "SELECT quote(name), quote(type), quote(tbl_name), quote(sql), rootpage > 0 FROM sqlite_schema",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(SchemaObject {
+            name: row.get(0)?,
+            kind: row.get(1)?,
+            table: row.get(2)?,
+            definition: row.get(3)?,
+            has_pages: row.get::<_, Option<bool>>(4)?.unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Migrates a new or older database to the current version.

@@ -215,6 +215,32 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
 }
 
 #[test]
+fn only_the_tables_indexes_and_triggers_of_this_program_are_accepted() {
+    let quiet = "CREATE TRIGGER quiet AFTER UPDATE OF revoked_at ON certificate BEGIN \
+         UPDATE certificate SET revoked_at = NULL WHERE id = new.id; END";
+    let as_written = "UPDATE sqlite_schema SET sql = replace(sql, 'placed            INTEGER NOT NULL DEFAULT 0', \
+         'placed INTEGER NOT NULL DEFAULT 0') WHERE name = 'certificate'";
+    for (change, object) in [
+        (quiet.to_owned(), "quiet"),
+        ("CREATE VIEW seen AS SELECT 1".to_owned(), "seen"),
+        ("CREATE TABLE more (x)".to_owned(), "more"),
+        ("CREATE INDEX more ON certificate (name)".to_owned(), "more"),
+        ("ANALYZE".to_owned(), "sqlite_stat1"),
+        ("DROP INDEX certificate_by_name".to_owned(), "certificate_by_name"),
+        ("ALTER TABLE issuer ADD COLUMN x INTEGER AS (1)".to_owned(), "issuer"),
+        (format!("PRAGMA writable_schema = ON; {as_written}"), "certificate"),
+    ] {
+        let home = Home::new();
+        home.tamper(&change);
+        for opened in [Inventory::open_reader(&home.path()), Inventory::open_writer(&home.path())] {
+            let error = opened.unwrap_err();
+            assert_eq!(error.code(), "store.schema", "{change}");
+            assert!(error.to_string().contains(object), "{change}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_certificate_is_reserved_then_issued_then_placed() {
     let mut home = Home::new();
     home.reserve(&[reservation(1, "alice"), reservation(2, "bob")]).unwrap();

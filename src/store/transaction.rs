@@ -339,6 +339,12 @@ impl<'a> Transaction<'a> {
         Ok(self)
     }
 
+    /// The head of the audit chain with the changes so far.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
     /// Makes the changes durable and returns the new head of the audit chain.
     ///
     /// # Errors

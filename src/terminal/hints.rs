@@ -53,6 +53,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("backup.format", Ca, "use the version of cluster-ca that made it, or a newer one"),
     ("ca.ambiguous", Ca, "name one of them by its serial number: cluster-ca list tells them"),
     ("ca.crl_incomplete", Ca, "an older copy is in its place; write a fresh list: cluster-ca crl publish"),
+    (
+        "ca.crl_lacks_change",
+        Ca,
+        "ca.db was changed by another program meanwhile: find out which, then see cluster-ca doctor",
+    ),
     ("ca.crl_not_current", Ca, "write a fresh list: cluster-ca crl publish"),
     ("ca.crl_not_recorded", Ca, "an older copy is in its place; write a fresh list: cluster-ca crl publish"),
     (
@@ -84,6 +89,16 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("ca.no_kms", Ca, "set one: cluster-ca kms set vault https://HOST:8200 KEY"),
     ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
     ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
+    (
+        "ca.record_differs",
+        Ca,
+        "nothing was signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
+    ),
+    (
+        "ca.revocation_lost",
+        Ca,
+        "nothing was signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
+    ),
     ("ca.root_key", Ca, "make another key, and find out who has used cluster.key for a request"),
     (
         "ca.root_on_own_crl",
@@ -344,6 +359,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "home.occupied",
         Ca,
         "choose an empty directory with --home DIR, or go on with the cluster that is here",
+    ),
+    (
+        "home.root_differs",
+        Ca,
+        "nothing was signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
     ),
     ("home.root_expired", Ca, "the root must be replaced; nothing can be issued under it any more"),
     ("identity.foreign_trust_domain", Ca, "it belongs to another cluster; issue one in this cluster"),
@@ -685,6 +705,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "store.read_only",
         Ca,
         "the file system is read-only; work in a home that can be written to (--home DIR)",
+    ),
+    (
+        "store.schema",
+        Ca,
+        "nothing was read or signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
     ),
     ("system.ssh", Ca, "install OpenSSH's client"),
     (

@@ -16,6 +16,7 @@ use super::name::DistinguishedName;
 use super::public_key::key_algorithm;
 use super::serial_number::SerialNumber;
 use super::sha256::Sha256;
+use super::signed::{SignatureError, Signed};
 
 /// Parsed certificate (RFC 5280, section 4) with an unverified signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,15 @@ impl Certificate {
     #[must_use]
     pub fn fingerprint(&self) -> Sha256 {
         Sha256::of(&self.der)
+    }
+
+    /// Verifies the signature with the key of the issuer, its SubjectPublicKeyInfo (DER).
+    ///
+    /// # Errors
+    /// [`SignatureError`] for a wrong signature or an unsupported algorithm.
+    pub fn verify_signature(&self, public_key_info: &[u8]) -> Result<(), SignatureError> {
+        let signed = Signed::from_der(&self.der).map_err(|_| SignatureError::Unsupported)?;
+        signed.verify(public_key_info)
     }
 
     /// CA flag of the basic constraints.

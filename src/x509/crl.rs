@@ -47,6 +47,7 @@ pub struct UnverifiedCrl<'a> {
     pub next_update: OffsetDateTime,
     signed: Signed<'a>,
     entries: Reader<'a>,
+    extensions: Reader<'a>,
 }
 
 impl<'a> UnverifiedCrl<'a> {
@@ -84,7 +85,21 @@ impl<'a> UnverifiedCrl<'a> {
             next_update,
             signed,
             entries: Reader::new(entries),
+            extensions: Reader::new(extensions),
         })
+    }
+
+    /// Value of the extension with this encoded object identifier.
+    #[must_use]
+    pub fn extension(&self, oid: &[u8]) -> Option<&'a [u8]> {
+        let mut extensions = self.extensions;
+        while !extensions.is_empty() {
+            let extension = Extension::read(&mut extensions).ok()?;
+            if extension.oid == oid {
+                return Some(extension.value);
+            }
+        }
+        None
     }
 
     /// Verifies the signature with the key in `public_key_info` (DER).

@@ -161,7 +161,7 @@ fn an_inventory_that_was_changed_by_hand_is_told() {
     )
     .expect("a change");
     drop(sql);
-    assert_eq!(codes(&home, &[]), ["store.inconsistent"]);
+    assert_eq!(codes(&home, &[]), ["ca.revocation_lost", "store.inconsistent"]);
     home.write("ca.db", "not a database");
     assert_eq!(codes(&home, &[]), ["store.foreign"]);
 }

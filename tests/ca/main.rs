@@ -15,6 +15,7 @@
 //! | [`gateways`] | a change reported as enforced is enforced by every gateway; the others are named |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
+//! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
 
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
@@ -38,6 +39,7 @@ mod interop;
 mod lifecycle;
 mod live;
 mod namespace;
+mod tampered;
 
 /// The time, in whole seconds.
 fn now() -> time::OffsetDateTime {

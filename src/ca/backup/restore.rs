@@ -213,7 +213,8 @@ fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>,
             StoreError::Corrupt { .. }
             | StoreError::Damaged { .. }
             | StoreError::Foreign { .. }
-            | StoreError::Incomplete { .. },
+            | StoreError::Incomplete { .. }
+            | StoreError::Schema { .. },
         ) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -57,6 +57,9 @@ impl Examiner<'_> {
         self.check_unfinished(cluster)?;
         self.check_issued(cluster)?;
         self.check_records(cluster, bundle.as_ref())?;
+        if let Err(error) = cluster.check_authenticity() {
+            self.add_error(error.code(), None, &error);
+        }
         cluster.inventory.check_against_audit()?;
         Ok(())
     }

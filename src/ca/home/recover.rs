@@ -13,6 +13,7 @@ use crate::ca::authority::Authority;
 use crate::ca::error::CaError;
 use crate::ca::issuance::pair::StagedPair;
 use crate::files::{self, FileError, Placement, Staged};
+use crate::revocation::RevocationReason;
 use crate::store::Record;
 use crate::x509::Certificate;
 
@@ -48,11 +49,30 @@ impl Authority {
         for record in self.cluster.inventory.unplaced()? {
             found.extend(self.resume_placement(&record)?);
         }
+        found.extend(self.restore_holds()?);
         if let Some(because) = self.republish_reason()? {
             let crl = self.publish_crl(None, Some(&because.to_string()))?;
             found.push(RecoveryOutcome::CrlPublished { number: crl.crl_number, because });
         }
         Ok(found)
+    }
+
+    /// Puts certificates back on hold whose release an interrupted process recorded, but did not sign. Without the
+    /// signature, the release could be the work of another program.
+    fn restore_holds(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
+        let releases = std::mem::take(&mut self.evidence.unsigned_releases);
+        if releases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let provenance = self.cluster.context.provenance(Some("the release was not signed"));
+        let mut transaction = self.cluster.inventory.begin(&provenance)?;
+        for (serial_number, at) in &releases {
+            let hold = RevocationReason::CertificateHold;
+            transaction = transaction.adopt_revocation(&self.cluster.issuer, *serial_number, *at, hold)?;
+        }
+        transaction.commit()?;
+        let kept = |(serial_number, _)| RecoveryOutcome::HoldKept { serial_number };
+        Ok(releases.into_iter().map(kept).collect())
     }
 
     fn abandon(&mut self, record: &Record) -> Result<RecoveryOutcome, CaError> {

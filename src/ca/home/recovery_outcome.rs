@@ -34,6 +34,11 @@ pub enum RecoveryOutcome {
         /// Reason for publishing it.
         because: RepublishReason,
     },
+    /// A hold was lifted, but no CRL was signed without it.
+    HoldKept {
+        /// Serial number of the certificate.
+        serial_number: SerialNumber,
+    },
     /// A file of a recorded certificate is missing.
     Lost {
         /// Serial number of the certificate.
@@ -69,6 +74,10 @@ impl fmt::Display for RecoveryOutcome {
             Self::CrlPublished { number, because } => {
                 write!(f, "{because}; published CRL {number}")
             }
+            Self::HoldKept { serial_number } => write!(
+                f,
+                "an interrupted run lifted the hold on certificate {serial_number}, but did not sign a CRL: the hold remains; repeat the release"
+            ),
             Self::Lost { serial_number, path } => write!(
                 f,
                 "an earlier run recorded certificate {serial_number}, but {} is missing; if you have not moved it, revoke the certificate",

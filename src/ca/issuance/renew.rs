@@ -157,9 +157,10 @@ impl Cluster {
         renewal: &Renewal,
         now: OffsetDateTime,
     ) -> Result<Job<'static>, CaError> {
-        self.check_renewable(record)?;
+        let issued = self.check_renewable(record)?;
         let reservation = &record.reservation;
-        let old = self.inventory.certificate(&record.issuer, reservation.serial_number)?;
+        let old = self.genuine_certificate(record)?;
+        issued.iter().try_for_each(|one| self.inventory.check_record(one))?;
         let request = IssueRequest {
             role: reservation.role,
             name: reservation.name.clone(),
@@ -256,8 +257,9 @@ impl Cluster {
         Ok(Files { certificate, key: key_path, placement: Placement::New })
     }
 
-    /// Refuses a certificate that has been replaced, and an identity that is revoked or on hold.
-    fn check_renewable(&self, record: &Record) -> Result<(), CaError> {
+    /// Refuses a certificate that has been replaced, and an identity that is revoked or on hold. Returns all
+    /// certificates of the identity.
+    fn check_renewable(&self, record: &Record) -> Result<Vec<Record>, CaError> {
         let serial_number = record.reservation.serial_number;
         if let Some(by) = &record.superseded_by {
             return Err(CaError::Superseded { serial_number, by: by.serial_number });
@@ -267,16 +269,17 @@ impl Cluster {
         }
         let issued = self.inventory.find_identity(record.reservation.role, &record.reservation.name)?;
         let newest = issued.iter().find(|one| one.issue.is_some());
-        match newest.into_iter().chain([record]).find_map(|one| Some((one, one.revocation?))) {
-            Some((revoked, revocation)) => Err(CaError::IdentityRevoked {
+        let revoked = newest.into_iter().chain([record]).find_map(|one| Some((one, one.revocation?)));
+        if let Some((revoked, revocation)) = revoked {
+            return Err(CaError::IdentityRevoked {
                 role: record.reservation.role,
                 name: record.reservation.name.clone(),
                 serial_number: revoked.reservation.serial_number,
                 at: revocation.at,
                 reason: revocation.reason,
-            }),
-            None => Ok(()),
+            });
         }
+        Ok(issued)
     }
 }
 

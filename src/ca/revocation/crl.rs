@@ -9,18 +9,18 @@ use rcgen::{Issuer, SigningKey};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::audit_anchor::AuditAnchor;
 use super::crl_encoder::{CrlEntries, CrlHead};
 use super::republish_reason::RepublishReason;
-use crate::audit::Provenance;
+use super::signed_crl::SignedCrl;
+use crate::audit::{Head, Provenance};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement};
-use crate::revocation::Crl;
 use crate::store::{CurrentCrl, Inventory};
-use crate::x509::trust::TrustBundle;
-use crate::x509::{Certificate, KeyIdentifier, Sha256, pem};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
 /// Default validity. It is long because an offline root signs rarely; push keeps gateways up to date.
 const DEFAULT_VALIDITY: Duration = Duration::days(180);
@@ -74,14 +74,15 @@ impl Authority {
         }
         let transaction = self.cluster.inventory.begin(&provenance)?;
         let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
-        transaction.commit()?;
-        self.write_crl(number, validity, &provenance)
+        let head = transaction.commit()?;
+        self.write_crl(number, head, validity, &provenance)
     }
 
-    /// Signs and publishes the CRL with `number`, which is already reserved.
+    /// Signs and publishes the CRL with `number`, whose reservation ended the audit chain with `head`.
     pub(in crate::ca) fn write_crl(
         &mut self,
         number: u64,
+        head: Head,
         validity: Option<Duration>,
         provenance: &Provenance,
     ) -> Result<PublishedCrl, CaError> {
@@ -93,13 +94,37 @@ impl Authority {
         let validity = validity.max(MIN_VALIDITY);
         let listed_until = last.map_or(OffsetDateTime::UNIX_EPOCH, |last| listed_until(&last, provenance.at));
         let entries = revoked_entries(&cluster.inventory, &cluster.issuer, listed_until)?;
-        let signed = sign(entries, number, provenance.at, validity, &cluster.root, &self.signer);
-        let (der, current) = with_signer_failure(self.signer.key(), signed)?;
+        let anchor = AuditAnchor { origin: self.evidence.origin, head };
+        let signed = sign(entries, (number, anchor), provenance.at, validity, &cluster.root, &self.signer);
+        let (signed, current) = with_signer_failure(self.signer.key(), signed)?;
+        self.check_succeeds_last(&signed, listed_until)?;
+        let cluster = &mut self.cluster;
         let path = cluster.home.crl();
-        write(&path, &der).map_err(|source| CaError::CrlNotWritten { number, source })?;
-        drop(der);
+        write(&path, &signed.der, &self.evidence.file.others)
+            .map_err(|source| CaError::CrlNotWritten { number, source })?;
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;
-        Ok(cluster.published(&current))
+        self.evidence.file.signed = Some(signed);
+        Ok(self.cluster.published(&current))
+    }
+
+    /// Refuses a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
+    /// process.
+    fn check_succeeds_last(&self, new: &SignedCrl, listed_until: OffsetDateTime) -> Result<(), CaError> {
+        let Some(last) = &self.evidence.file.signed else { return Ok(()) };
+        let cluster = &self.cluster;
+        last.for_each(|serial_number, _| {
+            if new.crl.contains(&serial_number) {
+                return Ok(());
+            }
+            let lost = || CaError::RevocationLost { serial_number, number: last.crl.number };
+            let records = cluster.inventory.find(serial_number)?;
+            let record = records.iter().find(|record| record.issuer == cluster.issuer).ok_or_else(lost)?;
+            if record.release_entry.is_some_and(|entry| entry > self.evidence.head.seq) {
+                return Ok(cluster.inventory.check_record(record)?);
+            }
+            let expired = cluster.genuine_certificate(record)?.not_after < listed_until;
+            if record.revocation.is_some() && expired { Ok(()) } else { Err(lost()) }
+        })
     }
 
     /// The reason to publish a new CRL now, if there is one.
@@ -125,11 +150,34 @@ impl Authority {
     pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
         let recorded = self.cluster.inventory.active_issuer()?.crl;
         match recorded {
-            Some(recorded) if file_matches(&self.cluster.home.crl(), &recorded.sha256) => {
+            Some(recorded) if file_holds(&self.cluster.home.crl(), &recorded.sha256) => {
                 Ok(self.cluster.published(&recorded))
             }
             _ => self.publish_crl(None, Some("the file was not the recorded CRL")),
         }
+    }
+}
+
+impl Authority {
+    /// Reads the CRL file back, and refuses one that is not the last signed CRL, or lacks what it was signed for.
+    pub(in crate::ca) fn check_published(
+        &self,
+        crl: &PublishedCrl,
+        changed: impl IntoIterator<Item = SerialNumber>,
+        revoked: bool,
+    ) -> Result<(), CaError> {
+        let number = crl.crl_number;
+        let signed = self.evidence.file.signed.as_ref();
+        for serial_number in changed {
+            if signed.is_none_or(|signed| signed.crl.contains(&serial_number) != revoked) {
+                return Err(CaError::CrlLacksChange { number, serial_number, revoked });
+            }
+        }
+        if signed.is_some_and(|signed| file_holds(&crl.crl, &signed.crl.sha256)) {
+            return Ok(());
+        }
+        let recorded = signed.and_then(|signed| signed.crl.number.to_u64());
+        Err(CaError::CrlNotRecorded { path: crl.crl.clone(), number: number.into(), recorded })
     }
 }
 
@@ -142,88 +190,30 @@ impl Cluster {
             next_update: crl.next_update,
         }
     }
-
-    /// Reads a CRL (PEM or DER) and verifies it against the root. It must be the last one recorded and
-    /// contain all revocations. Returns it with its DER.
-    ///
-    /// # Errors
-    /// [`CaError::InFile`], [`CaError::CrlNotRecorded`] or [`CaError::CrlIncomplete`].
-    pub fn verify_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
-        let (crl, der) = self.read_crl(path, at)?;
-        let recorded = self.inventory.active_issuer()?.crl;
-        if recorded.is_none_or(|recorded| recorded.sha256 != crl.sha256) {
-            let (path, recorded) = (path.to_owned(), recorded.map(|recorded| recorded.number));
-            return Err(CaError::CrlNotRecorded { path, number: crl.number, recorded });
-        }
-        let mut missing = 0;
-        self.inventory.revoked(&self.issuer, crl.this_update.min(at) - GRACE, |revoked| {
-            missing += u64::from(!crl.contains(&revoked.serial_number));
-            Ok::<_, CaError>(())
-        })?;
-        match missing {
-            0 => Ok((crl, der)),
-            missing => Err(CaError::CrlIncomplete { number: crl.number, missing }),
-        }
-    }
-
-    /// The CRL in the home with its DER, if it is the last one recorded, complete and not expired. `None`
-    /// means that a new one must be published with the root key.
-    ///
-    /// # Errors
-    /// [`CaError`] if the home cannot be read.
-    pub fn newest_crl(&self) -> Result<Option<(Crl, Vec<u8>)>, CaError> {
-        let now = self.context.now();
-        if self.inventory.active_issuer()?.owes_crl() {
-            return Ok(None);
-        }
-        match self.verify_crl(&self.home.crl(), now) {
-            Ok((crl, der)) => Ok((!crl.is_expired_at(now)).then_some((crl, der))),
-            Err(
-                CaError::CrlIncomplete { .. } | CaError::CrlNotRecorded { .. } | CaError::SeveralCrls { .. },
-            ) => Ok(None),
-            Err(CaError::InFile { path, .. }) if path == self.home.crl() => Ok(None),
-            Err(CaError::File(error)) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Reads a CRL (PEM or DER) and verifies it against the root. Returns it with its DER.
-    ///
-    /// # Errors
-    /// [`CaError::InFile`] for an invalid CRL.
-    pub fn read_crl(&self, path: &Path, at: OffsetDateTime) -> Result<(Crl, Vec<u8>), CaError> {
-        let mut blocks = pem::blocks_of(pem::ObjectKind::Crl, &files::read(path, files::CRL_FILE)?)
-            .map_err(CaError::in_file(path))?;
-        let block = match (blocks.pop(), blocks.is_empty()) {
-            (Some(block), true) => block,
-            _ => return Err(CaError::SeveralCrls { path: path.to_owned() }),
-        };
-        let crl = Crl::verify(block.der(), &self.trust_bundle(at)?, at).map_err(CaError::in_file(path))?;
-        Ok((crl, block.der().to_vec()))
-    }
 }
 
 /// The first, empty CRL of a new cluster.
 pub(in crate::ca) fn first_crl(
     number: u64,
+    anchor: AuditAnchor,
     this_update: OffsetDateTime,
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(String, CurrentCrl), CaError> {
-    let (der, current) =
-        sign(CrlEntries::with_capacity(0), number, this_update, DEFAULT_VALIDITY, root, signer)?;
-    Ok((pem::pem(pem::ObjectKind::Crl.label(), &der), current))
+    let entries = CrlEntries::with_capacity(0);
+    let (signed, current) = sign(entries, (number, anchor), this_update, DEFAULT_VALIDITY, root, signer)?;
+    Ok((pem::pem(pem::ObjectKind::Crl.label(), &signed.der), current))
 }
 
 /// Signs a CRL and verifies it as a gateway would, so that an invalid one is never written.
 fn sign(
     entries: CrlEntries,
-    number: u64,
+    (number, anchor): (u64, AuditAnchor),
     this_update: OffsetDateTime,
     validity: Duration,
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
-) -> Result<(Vec<u8>, CurrentCrl), CaError> {
+) -> Result<(SignedCrl, CurrentCrl), CaError> {
     let no_key_identifier = || CaError::Signing { why: "the root has no key identifier".to_owned() };
     // No CRL can be verified after its root has expired.
     let next_update = this_update.saturating_add(validity).min(root.not_after);
@@ -233,11 +223,11 @@ fn sign(
         number,
         this_update,
         next_update,
+        anchor,
     };
-    let der = entries.sign(&head, signer.key())?;
-    let root = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
-    let verified = Crl::verify(&der, &TrustBundle::from_pem(root.as_bytes(), this_update)?, this_update)?;
-    Ok((der, CurrentCrl { number, this_update, next_update, sha256: verified.sha256 }))
+    let signed = SignedCrl::verify(entries.sign(&head, signer.key())?, root)?;
+    let sha256 = signed.crl.sha256;
+    Ok((signed, CurrentCrl { number, this_update, next_update, sha256 }))
 }
 
 /// Time up to which every expired certificate was listed on a CRL after its expiry. Limited to the
@@ -262,15 +252,18 @@ fn revoked_entries(
     Ok(entries)
 }
 
-fn write(path: &Path, der: &[u8]) -> Result<(), files::FileError> {
+/// Writes the CRL, followed by those of other issuers.
+fn write(path: &Path, der: &[u8], others: &[Vec<u8>]) -> Result<(), files::FileError> {
     files::write_with(path, Access::Public, Placement::Replace, |out| {
-        pem::write(pem::ObjectKind::Crl, der, out)
+        pem::write(pem::ObjectKind::Crl, der, out)?;
+        others.iter().try_for_each(|other| pem::write(pem::ObjectKind::Crl, other, out))
     })
 }
 
-fn file_matches(path: &Path, sha256: &Sha256) -> bool {
+/// True if the first CRL of a file is the one with this digest.
+fn file_holds(path: &Path, sha256: &Sha256) -> bool {
     files::read(path, files::CRL_FILE)
         .ok()
         .and_then(|bytes| pem::blocks_of(pem::ObjectKind::Crl, &bytes).ok())
-        .is_some_and(|blocks| blocks.iter().map(|block| Sha256::of(block.der())).eq([*sha256]))
+        .is_some_and(|blocks| blocks.first().is_some_and(|block| Sha256::of(block.der()) == *sha256))
 }

@@ -4,6 +4,7 @@
 use rcgen::SigningKey;
 use time::{OffsetDateTime, UtcOffset};
 
+use super::audit_anchor::{AUDIT_ANCHOR, AuditAnchor};
 use crate::ca::error::CaError;
 use crate::ca::signing::{signature_algorithm, signing_failed};
 use crate::revocation::RevocationReason;
@@ -34,6 +35,8 @@ pub(in crate::ca) struct CrlHead<'a> {
     pub(in crate::ca) this_update: OffsetDateTime,
     /// The CRL's `nextUpdate`.
     pub(in crate::ca) next_update: OffsetDateTime,
+    /// State of the audit chain.
+    pub(in crate::ca) anchor: AuditAnchor,
 }
 
 /// Encoded entries of a CRL.
@@ -108,6 +111,7 @@ impl CrlHead<'_> {
         let mut number = Vec::new();
         integer(&mut number, &self.number.to_be_bytes());
         extensions.extend(extension(CRL_NUMBER, &number));
+        extensions.extend(extension(AUDIT_ANCHOR, &self.anchor.to_der()));
         element(tag::CONTEXT_0, &element(tag::SEQUENCE, &extensions))
     }
 }
@@ -143,9 +147,10 @@ fn two_digits(out: &mut Vec<u8>, number: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Head;
     use crate::keys::PrivateKey;
     use crate::x509::crl::{CrlNumber, UnverifiedCrl};
-    use crate::x509::{KeyAlgorithm, SerialNumber};
+    use crate::x509::{KeyAlgorithm, SerialNumber, Sha256};
     use time::macros::datetime;
 
     /// A name with one common name.
@@ -154,6 +159,10 @@ mod tests {
     fn revoked(serial: &[u8], reason: RevocationReason, revoked_at: OffsetDateTime) -> RevokedCertificate {
         let serial_number = SerialNumber::from_be_bytes(serial).unwrap();
         RevokedCertificate { serial_number, revoked_at, reason, not_after: revoked_at }
+    }
+
+    fn anchor(seq: u64) -> AuditAnchor {
+        AuditAnchor { origin: Sha256([1; 32]), head: Head { seq, hash: Sha256([2; 32]) } }
     }
 
     fn list(number: u64, entries: &[RevokedCertificate], key: &PrivateKey) -> Vec<u8> {
@@ -165,6 +174,7 @@ mod tests {
             number,
             this_update: datetime!(2049-12-31 23:59:59 UTC),
             next_update: datetime!(2050-01-01 0:00 UTC),
+            anchor: anchor(number),
         };
         all.sign(&head, key).unwrap()
     }
@@ -185,6 +195,7 @@ mod tests {
                 let read = UnverifiedCrl::from_der(&der).unwrap();
                 read.verify(&key.public_key_info()).unwrap();
                 assert_eq!(read.number, CrlNumber::from(number));
+                assert_eq!(AuditAnchor::of(&read), Some(anchor(number)));
                 assert_eq!(read.authority_key_identifier, KeyIdentifier(vec![7; 20]));
                 assert_eq!(read.this_update, datetime!(2049-12-31 23:59:59 UTC));
                 assert_eq!(read.next_update, datetime!(2050-01-01 0:00 UTC));

@@ -180,6 +180,7 @@ impl Authority {
         comment: Option<&str>,
     ) -> Result<(Vec<Revoked>, PublishedCrl), CaError> {
         let at = self.cluster.context.now();
+        self.cluster.check_genuine(records)?;
         let mut revoked = Vec::with_capacity(records.len());
         let mut changes = Vec::new();
         for record in records {
@@ -197,7 +198,7 @@ impl Authority {
                 already,
             });
         }
-        let crl = self.change(&changes, comment, |transaction, id| {
+        let crl = self.change(&changes, comment, true, |transaction, id| {
             transaction.revoke(&id.issuer, id.serial_number, reason)
         })?;
         Ok((revoked, crl))
@@ -214,6 +215,7 @@ impl Authority {
         records: &[Record],
         comment: Option<&str>,
     ) -> Result<(Vec<Released>, PublishedCrl), CaError> {
+        self.cluster.check_genuine(records)?;
         let mut released = Vec::with_capacity(records.len());
         let mut changes = Vec::new();
         for record in records {
@@ -227,8 +229,9 @@ impl Authority {
             let (role, name) = (record.reservation.role, record.reservation.name.clone());
             released.push(Released { serial_number, role, name, already });
         }
-        let crl = self
-            .change(&changes, comment, |transaction, id| transaction.release(&id.issuer, id.serial_number))?;
+        let crl = self.change(&changes, comment, false, |transaction, id| {
+            transaction.release(&id.issuer, id.serial_number)
+        })?;
         Ok((released, crl))
     }
 
@@ -238,6 +241,7 @@ impl Authority {
         &mut self,
         changes: &[CertificateId],
         comment: Option<&str>,
+        revokes: bool,
         step: impl for<'a> Fn(Transaction<'a>, &CertificateId) -> Result<Transaction<'a>, StoreError>,
     ) -> Result<PublishedCrl, CaError> {
         if changes.is_empty() {
@@ -252,7 +256,11 @@ impl Authority {
         }
         // Reserved in the same transaction: from now on, recovery publishes the CRL if this process does not.
         let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
-        transaction.commit()?;
-        self.write_crl(number, None, &provenance)
+        let head = transaction.commit()?;
+        let crl = self.write_crl(number, head, None, &provenance)?;
+        let issuer = &self.cluster.issuer;
+        let changed = changes.iter().filter(|id| id.issuer == *issuer).map(|id| id.serial_number);
+        self.check_published(&crl, changed, revokes)?;
+        Ok(crl)
     }
 }

@@ -1,0 +1,232 @@
+//! Comparison of the inventory with what the root has signed, before anything is signed again.
+//!
+//! The inventory has no key: a program that can write the file can change any row, and compute a new audit chain. A
+//! command that signs therefore compares the rows that it uses with signatures:
+//!
+//! | what is used | is compared with |
+//! |---|---|
+//! | root | its own signature, the trust bundle, and the key |
+//! | cluster, trust domain | subject of the root, and audit entry 1, whose hash is in each signed CRL |
+//! | revocations | entries of the last signed CRL |
+//! | audit chain | the head in that CRL |
+//! | identity, hosts and dates of a certificate | the certificate, whose signature is verified, and its audit entry |
+//!
+//! Without the last CRL, the whole audit chain is verified instead, with all rows and indexes. Such a home cannot
+//! detect that another program removed the CRL and rewrote the chain as a whole. The CRLs of gateways, a backup, and
+//! a head recorded elsewhere can.
+
+use time::OffsetDateTime;
+
+use super::cluster::Cluster;
+use super::error::CaError;
+use super::revocation::signed_crl::{CrlFile, SignedCrl};
+use crate::audit::Head;
+use crate::files;
+use crate::identity::Identity;
+use crate::store::{IssuerRecord, Record, RevokedCertificate, StoreError};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
+
+/// Signed record that the inventory agrees with.
+#[derive(Debug)]
+pub(in crate::ca) struct Evidence {
+    /// CRL file as it was when the home was opened.
+    pub(in crate::ca) file: CrlFile,
+    /// Head of the audit chain at that time.
+    pub(in crate::ca) head: Head,
+    /// Hash of the first audit entry.
+    pub(in crate::ca) origin: Sha256,
+    /// Holds whose release was recorded by an interrupted process, and never signed.
+    pub(in crate::ca) unsigned_releases: Vec<(SerialNumber, OffsetDateTime)>,
+}
+
+impl Cluster {
+    /// Compares the inventory with the root and its last CRL.
+    ///
+    /// # Errors
+    /// [`CaError::RootDiffers`], [`CaError::InventoryBehind`], [`CaError::RevocationLost`], or [`CaError::Store`]
+    /// for a broken chain.
+    pub(in crate::ca) fn check_authenticity(&self) -> Result<Evidence, CaError> {
+        self.check_root()?;
+        let origin = self.inventory.check_origin()?;
+        let head = self.inventory.check_head()?;
+        let issuer = self.inventory.active_issuer()?;
+        let file = CrlFile::read(&self.home.crl(), &self.root);
+        let mut is_covered = false;
+        let mut unsigned_releases = Vec::new();
+        if let Some(signed) = &file.signed {
+            self.refuse_outdated(signed, &issuer)?;
+            is_covered = self.is_covered_by(signed, &issuer, origin)?;
+            unsigned_releases = self.compare_revocations(signed, &issuer)?;
+        }
+        if !is_covered {
+            self.inventory.check_against_audit()?;
+            self.inventory.check_indexes()?;
+        }
+        Ok(Evidence { file, head, origin, unsigned_releases })
+    }
+
+    /// Refuses a root or a cluster that differs from the signed certificate.
+    fn check_root(&self) -> Result<(), CaError> {
+        let (root, facts) = (&self.root, &self.facts);
+        let differs = |why| Err(CaError::RootDiffers { inventory: self.home.database(), why });
+        if root.verify_signature(&root.public_key_info).is_err() {
+            return differs("the root's own signature is wrong");
+        }
+        if root.subject_key_identifier.as_ref() != Some(&self.issuer) {
+            return differs("the key identifier is not that of the root");
+        }
+        if !root.subject.common_names.iter().eq([facts.name.as_str()]) {
+            return differs("the name of the cluster is not that of the root");
+        }
+        if !root.subject.organizational_units.iter().eq([&facts.uuid.to_string()]) {
+            return differs("the UUID of the cluster is not that of the root");
+        }
+        Ok(())
+    }
+
+    /// Refuses an inventory that has not reserved the number of the CRL in the home: it is an old copy, and would
+    /// lose revocations and use a number twice.
+    fn refuse_outdated(&self, signed: &SignedCrl, issuer: &IssuerRecord) -> Result<(), CaError> {
+        let (number, next) = (signed.crl.number, issuer.next_crl_number);
+        if number < next.into() {
+            return Ok(());
+        }
+        Err(CaError::InventoryBehind {
+            inventory: self.home.database(),
+            crl: self.home.crl(),
+            number,
+            last: next.saturating_sub(1),
+        })
+    }
+
+    /// True if the signature of the CRL covers the inventory up to its newest CRL.
+    fn is_covered_by(
+        &self,
+        signed: &SignedCrl,
+        issuer: &IssuerRecord,
+        origin: Sha256,
+    ) -> Result<bool, CaError> {
+        let recorded = issuer.crl.map(|crl| (crl.number.into(), crl.sha256));
+        let is_newest = recorded.is_none_or(|(number, sha256)| match signed.crl.number == number {
+            true => signed.crl.sha256 == sha256,
+            false => signed.crl.number > number,
+        });
+        let Some(anchor) = signed.anchor else { return Ok(is_newest) };
+        if anchor.origin != origin {
+            return Err(CaError::RootDiffers {
+                inventory: self.home.database(),
+                why: "its first audit entry is not the one that the root signed",
+            });
+        }
+        match self.inventory.check_contains(&anchor.head) {
+            Ok(()) => Ok(is_newest),
+            // After a restore, a CRL that is newer than the backup stays, and its chain is lost.
+            Err(StoreError::Audit(_)) if recorded.is_none_or(|(number, _)| signed.crl.number > number) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses an inventory that does not record a revocation on the signed CRL. Returns the holds that an
+    /// interrupted process lifted without a signature.
+    fn compare_revocations(
+        &self,
+        signed: &SignedCrl,
+        issuer: &IssuerRecord,
+    ) -> Result<Vec<(SerialNumber, OffsetDateTime)>, CaError> {
+        let mut listed = 0;
+        let mut last = None;
+        self.inventory.revoked(
+            &issuer.key_id,
+            OffsetDateTime::UNIX_EPOCH,
+            |revoked: RevokedCertificate| {
+                // An index that has one row twice could hide another.
+                if last.replace(revoked.serial_number).is_some_and(|last| last >= revoked.serial_number) {
+                    return Err(StoreError::Indexes {
+                        found: "rows of certificate_revoked are out of order".into(),
+                    });
+                }
+                listed += usize::from(signed.crl.contains(&revoked.serial_number));
+                Ok(())
+            },
+        )?;
+        let mut unsigned_releases = Vec::new();
+        if listed == signed.crl.len() {
+            return Ok(unsigned_releases);
+        }
+        signed.for_each(|serial_number, revoked_at| {
+            let records = self.inventory.find(serial_number)?;
+            let record = records.iter().find(|record| record.issuer == issuer.key_id);
+            match record {
+                Some(record) if record.revocation.is_some() => {}
+                Some(record) if issuer.owes_crl() && is_unsigned_release(record, signed) => {
+                    self.inventory.check_record(record)?;
+                    unsigned_releases.push((serial_number, revoked_at));
+                }
+                _ => return Err(CaError::RevocationLost { serial_number, number: signed.crl.number }),
+            }
+            Ok(())
+        })?;
+        if unsigned_releases.is_empty() {
+            let found = "certificate_revoked lacks a revoked certificate".to_owned();
+            return Err(StoreError::Indexes { found }.into());
+        }
+        Ok(unsigned_releases)
+    }
+
+    /// The stored certificate of a record, if it and the audit chain agree with the row.
+    ///
+    /// # Errors
+    /// [`CaError::RecordDiffers`], or [`CaError::Store`].
+    pub(in crate::ca) fn genuine_certificate(&self, record: &Record) -> Result<Certificate, CaError> {
+        let (reservation, issuer) = (&record.reservation, &record.issuer);
+        let certificate = self.inventory.certificate(issuer, reservation.serial_number)?;
+        let differs = |why| {
+            let (role, name) = (reservation.role, reservation.name.clone());
+            CaError::RecordDiffers { role, name, serial_number: reservation.serial_number, why }
+        };
+        let key = self.issuer_key(issuer)?.ok_or_else(|| differs("its issuer is not in cluster.crt"))?;
+        if certificate.serial_number != reservation.serial_number
+            || certificate.verify_signature(&key).is_err()
+        {
+            return Err(differs("the stored certificate is not one that the root signed"));
+        }
+        let identity = Identity::of_certificate(&certificate, self.trust_domain());
+        if !identity.is_ok_and(|found| (found.role, &found.name) == (reservation.role, &reservation.name)) {
+            return Err(differs("the signed certificate has another identity"));
+        }
+        let same = record.issue.is_some_and(|issue| {
+            (issue.not_before, issue.not_after) == (certificate.not_before, certificate.not_after)
+                && issue.public_key == Sha256::of(&certificate.public_key_info)
+        });
+        if !same {
+            return Err(differs("the signed certificate has another validity or key"));
+        }
+        self.inventory.check_record(record)?;
+        Ok(certificate)
+    }
+
+    /// Refuses the first record that its certificate or the audit chain contradicts.
+    pub(in crate::ca) fn check_genuine(&self, records: &[Record]) -> Result<(), CaError> {
+        let mut issued = records.iter().filter(|record| record.issue.is_some());
+        issued.try_for_each(|record| self.genuine_certificate(record).map(drop))
+    }
+
+    /// Public key of an issuer. An issuer besides the active root must be in the trust bundle.
+    fn issuer_key(&self, issuer: &KeyIdentifier) -> Result<Option<Vec<u8>>, CaError> {
+        if *issuer == self.issuer {
+            return Ok(Some(self.root.public_key_info.clone()));
+        }
+        let path = self.home.certificate();
+        let bundle =
+            pem::certificates(&files::read(&path, files::SMALL_FILE)?).map_err(CaError::in_file(&path))?;
+        let found = bundle.into_iter().find(|root| root.subject_key_identifier.as_ref() == Some(issuer));
+        Ok(found.map(|root| root.public_key_info))
+    }
+}
+
+/// True if the release of this certificate was recorded after the CRL was signed.
+fn is_unsigned_release(record: &Record, signed: &SignedCrl) -> bool {
+    record.release_entry.is_some_and(|entry| signed.anchor.is_none_or(|anchor| anchor.head.seq < entry))
+}

@@ -1,0 +1,81 @@
+//! CRLs that the root has signed: the record of revocations that needs no trust in the inventory.
+
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use super::audit_anchor::AuditAnchor;
+use crate::ca::error::CaError;
+use crate::files;
+use crate::revocation::Crl;
+use crate::x509::crl::UnverifiedCrl;
+use crate::x509::trust::TrustBundle;
+use crate::x509::{Certificate, SerialNumber, pem};
+
+/// CRL that the root has signed.
+#[derive(Debug)]
+pub(in crate::ca) struct SignedCrl {
+    pub(in crate::ca) der: Vec<u8>,
+    pub(in crate::ca) crl: Crl,
+    pub(in crate::ca) anchor: Option<AuditAnchor>,
+}
+
+/// Contents of a CRL file.
+#[derive(Debug, Default)]
+pub(in crate::ca) struct CrlFile {
+    /// Newest CRL of the root. `None` if the file is missing, unreadable, or has none.
+    pub(in crate::ca) signed: Option<SignedCrl>,
+    /// CRLs of other issuers (DER), which this root does not replace.
+    pub(in crate::ca) others: Vec<Vec<u8>>,
+}
+
+impl CrlFile {
+    /// Reads a CRL file. What is not a CRL is skipped.
+    pub(in crate::ca) fn read(path: &Path, root: &Certificate) -> Self {
+        let mut found = Self::default();
+        let Ok(bytes) = files::read(path, files::CRL_FILE) else { return found };
+        let Ok(blocks) = pem::blocks_of(pem::ObjectKind::Crl, &bytes) else { return found };
+        drop(bytes);
+        for block in blocks {
+            let Ok(crl) = UnverifiedCrl::from_der(block.der()) else { continue };
+            if Some(&crl.authority_key_identifier) != root.subject_key_identifier.as_ref() {
+                found.others.push(block.der().to_vec());
+                continue;
+            }
+            let number = crl.number;
+            let is_newer = found.signed.as_ref().is_none_or(|newest| newest.crl.number < number);
+            if is_newer && let Ok(signed) = SignedCrl::verify(block.der().to_vec(), root) {
+                found.signed = Some(signed);
+            }
+        }
+        found
+    }
+}
+
+impl SignedCrl {
+    /// Verifies a CRL with the root, whatever the time is now.
+    pub(in crate::ca) fn verify(der: Vec<u8>, root: &Certificate) -> Result<Self, CaError> {
+        let unverified = UnverifiedCrl::from_der(&der).map_err(crate::revocation::CrlError::Unfit)?;
+        let at = unverified.this_update.clamp(root.not_before, root.not_after);
+        let anchor = AuditAnchor::of(&unverified);
+        let text = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
+        let crl = Crl::verify(&der, &TrustBundle::from_pem(text.as_bytes(), at)?, at)?;
+        Ok(Self { der, crl, anchor })
+    }
+
+    /// Passes each revoked serial number with its revocation date to `each`.
+    pub(in crate::ca) fn for_each(
+        &self,
+        mut each: impl FnMut(SerialNumber, OffsetDateTime) -> Result<(), CaError>,
+    ) -> Result<(), CaError> {
+        let unfit = |error| CaError::Crl(crate::revocation::CrlError::Unfit(error));
+        for entry in UnverifiedCrl::from_der(&self.der).map_err(unfit)?.entries() {
+            let entry = entry.map_err(unfit)?;
+            // An entry that takes a certificate off the list is not in the set.
+            if self.crl.contains(&entry.serial_number) {
+                each(entry.serial_number, entry.revoked_at().map_err(unfit)?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Comparison of single rows with their audit entries, at the cost of a few look-ups.
+//!
+//! It detects a row that another program changed alone. An entry that was rewritten together with the row, and with
+//! the links to its neighbors, shows in [`Inventory::check_against_audit`].
+
+use super::details;
+use super::error::StoreError;
+use super::inventory::Inventory;
+use super::record::Record;
+use super::row;
+use crate::audit::{Action, AuditEntry, BrokenChain, ChainDefect, Head, Outcome};
+use crate::x509::Sha256;
+
+impl Inventory {
+    /// Refuses a row that differs from the entries of its issue, its revocation or release, and its deleted key.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
+    pub fn check_record(&self, record: &Record) -> Result<(), StoreError> {
+        let target = details::target(record);
+        let contradicts = |entry| StoreError::Inconsistent { target: target.clone(), entry };
+        let check = |seq: u64, actions: &[Action], details: Option<serde_json::Value>| {
+            let entry = self.intact_entry(seq)?;
+            let event = &entry.event;
+            let agrees = actions.contains(&event.action)
+                && event.outcome == Outcome::Success
+                && event.target == target
+                && details.is_none_or(|details| details == event.details);
+            if agrees { Ok(()) } else { Err(contradicts(seq)) }
+        };
+        if let Some(issue) = record.issue {
+            check(issue.entry, &[Action::CertificateIssue], Some(details::issue_details(record)))?;
+        }
+        if let Some(revocation) = record.revocation {
+            let actions = [Action::CertificateHold, Action::CertificateRevoke];
+            check(revocation.entry, &actions, Some(details::revocation_details(record)))?;
+        }
+        if let Some(release) = record.release_entry {
+            check(release, &[Action::CertificateRelease], Some(details::revocation_details(record)))?;
+        }
+        if let Some(forgotten) = record.key_forgotten {
+            check(forgotten, &[Action::KeyForget], None)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a cluster that differs from the first entry, and returns the hash of that entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
+    pub fn check_origin(&self) -> Result<Sha256, StoreError> {
+        let first = self.intact_entry(1)?;
+        if first.event.action != Action::ClusterInitialize {
+            return Err(StoreError::Inconsistent { target: first.event.target, entry: 1 });
+        }
+        self.check_cluster(&first)?;
+        Ok(first.hash)
+    }
+
+    /// Refuses a chain that does not contain `head`.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], or a database error.
+    pub fn check_contains(&self, head: &Head) -> Result<(), StoreError> {
+        let entry = self.intact_entry(head.seq)?;
+        if entry.hash == head.hash { Ok(()) } else { Err(broken(head.seq, ChainDefect::Altered)) }
+    }
+
+    /// Refuses a chain whose last entry is altered, and returns its head.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], or a database error.
+    pub fn check_head(&self) -> Result<Head, StoreError> {
+        let head = self.audit_head()?;
+        self.check_contains(&head)?;
+        Ok(head)
+    }
+
+    /// Compares the indexes with the table of certificates. A query through an index that lacks a row would miss it.
+    ///
+    /// # Errors
+    /// [`StoreError::Indexes`], or a database error.
+    pub fn check_indexes(&self) -> Result<(), StoreError> {
+        let mut statement = self.sql.prepare("PRAGMA integrity_check(certificate)")?;
+        let mut rows = statement.query([])?;
+        match rows.next()?.map(|row| row.get::<_, String>(0)).transpose()? {
+            Some(found) if found != "ok" => Err(StoreError::Indexes { found }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry whose hash matches its content and its neighbors.
+    fn intact_entry(&self, seq: u64) -> Result<AuditEntry, StoreError> {
+        let sql =
+            format!("SELECT {} FROM audit WHERE seq BETWEEN ?1 - 1 AND ?1 + 1 ORDER BY seq", row::ENTRY);
+        let mut before = None;
+        let mut found: Option<AuditEntry> = None;
+        for entry in self.collect(&sql, [row::to_integer(seq)], row::entry)? {
+            match &found {
+                None if entry.seq < seq => before = Some(entry.hash),
+                None => found = Some(entry),
+                Some(found) if entry.previous != found.hash => {
+                    return Err(broken(entry.seq, ChainDefect::Unlinked));
+                }
+                Some(_) => {}
+            }
+        }
+        let entry =
+            found.filter(|entry| entry.seq == seq).ok_or_else(|| broken(seq, ChainDefect::Missing))?;
+        let before = before.or_else(|| (seq == 1).then_some(Head::EMPTY.hash));
+        match before {
+            None => Err(broken(seq.saturating_sub(1), ChainDefect::Missing)),
+            Some(hash) if hash != entry.previous => Err(broken(seq, ChainDefect::Unlinked)),
+            Some(_) if !entry.is_intact() => Err(broken(seq, ChainDefect::Altered)),
+            Some(_) => Ok(entry),
+        }
+    }
+}
+
+fn broken(seq: u64, defect: ChainDefect) -> StoreError {
+    BrokenChain { seq, defect }.into()
+}

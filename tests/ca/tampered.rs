@@ -1,0 +1,329 @@
+//! An inventory that another program changed: whoever can write `ca.db` has no key, and gets nothing signed.
+
+use std::fs;
+
+use cluster_ca::audit::{Action, AuditEntry, AuditEvent, Head, Outcome};
+use cluster_ca::store::{Inventory, StoreError};
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use crate::home::Home;
+
+const ISSUE: [&str; 2] = ["create-api-user", "bob"];
+
+/// A home in which `mallory` has a certificate, and that of `alice` is revoked.
+fn lived_in() -> Home {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["create-api-user", "mallory"]);
+    home.ok(&["create-api-user", "carol"]);
+    home.ok(&["revoke", "api-user/alice", "--reason", "key-compromise"]);
+    home
+}
+
+fn tamper(home: &Home, sql: &str) {
+    let connection = Connection::open(home.path("ca.db")).expect("the inventory");
+    connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").expect("set");
+    connection.execute_batch(sql).expect("changed");
+}
+
+/// Replaces the audit chain by the entries that `change` leaves of it, linked and hashed anew.
+fn rewrite_chain(home: &Home, change: impl Fn(&AuditEvent) -> Option<AuditEvent>) {
+    let inventory = Inventory::open_reader(&home.path("ca.db")).expect("the inventory");
+    let mut head = Head::EMPTY;
+    let mut entries = Vec::new();
+    let read = inventory.audit_entries(0, |entry: AuditEntry| {
+        entries.extend(change(&entry.event).map(|event| head.append(event)));
+        Ok::<_, StoreError>(())
+    });
+    read.expect("the chain");
+    drop(inventory);
+    tamper(home, "DELETE FROM audit");
+    entries.iter().for_each(|entry| insert(home, entry));
+}
+
+fn insert(home: &Home, entry: &AuditEntry) {
+    let connection = Connection::open(home.path("ca.db")).expect("the inventory");
+    let event = &entry.event;
+    let inserted = connection.execute(
+        "INSERT INTO audit (seq, at, actor, action, target, outcome, reason, details, previous, hash) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            i64::try_from(entry.seq).expect("a small number"),
+            event.provenance.at.unix_timestamp(),
+            event.provenance.actor.as_str(),
+            event.action.as_str(),
+            event.target,
+            event.outcome.as_str(),
+            event.provenance.reason,
+            event.details.to_string(),
+            entry.previous.0,
+            entry.hash.0,
+        ],
+    );
+    inserted.expect("an entry");
+}
+
+/// Appends an entry to the chain, as another program would.
+fn append(home: &Home, action: Action, target: &str, details: Value) -> u64 {
+    let inventory = Inventory::open_reader(&home.path("ca.db")).expect("the inventory");
+    let mut head = inventory.audit_head().expect("a head");
+    let last = inventory.audit_entry(head.seq).expect("read").expect("an entry");
+    drop(inventory);
+    let target = target.to_owned();
+    let event = AuditEvent { action, target, outcome: Outcome::Success, details, ..last.event };
+    let entry = head.append(event);
+    insert(home, &entry);
+    entry.seq
+}
+
+/// Asserts that each of the commands is refused with `code`, that nothing was signed, and that `doctor` names it.
+fn assert_refused(home: &Home, commands: &[&[&str]], code: &str) {
+    let before = home.contents();
+    for arguments in commands {
+        let refusal = home.refused(arguments);
+        assert_eq!(refusal.code, code, "{arguments:?}: {refusal:?}");
+        assert!(refusal.hint.contains("ca.db"), "{refusal:?}");
+    }
+    let mut after = home.contents();
+    after.insert("ca.db".into(), before[std::path::Path::new("ca.db")].clone());
+    assert!(after == before, "a file was changed");
+    let found = home.run(&["--json", "doctor"]).json();
+    let findings = found["result"]["findings"].as_array().expect("findings").clone();
+    assert!(findings.iter().any(|finding| finding["code"] == code), "{code}: {findings:?}");
+}
+
+#[test]
+fn a_renamed_row_is_not_renewed_under_its_new_name() {
+    for renamed in [
+        "UPDATE certificate SET name = 'admin' WHERE name = 'mallory'",
+        "UPDATE certificate SET role = 'control-service', name = 'admin' WHERE name = 'mallory'",
+    ] {
+        let home = lived_in();
+        tamper(&home, renamed);
+        let before = fs::read(home.path("issued/user-mallory.crt")).expect("a certificate");
+        let told = home.run(&["--json", "renew", "--expires-within", "3000d"]);
+        assert_eq!(told.exit, Some(1), "{told:?}");
+        assert!(told.stdout.contains("ca.record_differs"), "{told:?}");
+        assert_eq!(fs::read(home.path("issued/user-mallory.crt")).expect("it"), before, "nothing was signed");
+    }
+    let home = lived_in();
+    tamper(&home, "UPDATE certificate SET name = 'admin' WHERE name = 'mallory'");
+    for command in ["renew", "rekey", "revoke", "hold"] {
+        let told = home.run(&["--json", command, "api-user/admin"]);
+        assert!(told.exit == Some(1) && told.stdout.contains("ca.record_differs"), "{command}: {told:?}");
+    }
+}
+
+#[test]
+fn a_certificate_of_another_identity_in_the_place_of_the_stored_one_is_not_renewed() {
+    let home = lived_in();
+    tamper(
+        &home,
+        "UPDATE certificate_der SET der = (SELECT der FROM certificate_der JOIN certificate USING (id) WHERE name = 'carol')
+             WHERE id = (SELECT id FROM certificate WHERE name = 'mallory');
+         UPDATE certificate SET fingerprint = (SELECT fingerprint FROM certificate WHERE name = 'carol')
+             WHERE name = 'mallory'",
+    );
+    let told = home.run(&["--json", "renew", "api-user/mallory"]);
+    assert!(told.exit == Some(1) && told.stdout.contains("ca.record_differs"), "{told:?}");
+}
+
+#[test]
+fn a_validity_that_another_program_changed_is_not_believed() {
+    let home = lived_in();
+    tamper(&home, "UPDATE certificate SET not_after = not_after + 1 WHERE name = 'mallory'");
+    let told = home.run(&["--json", "renew", "api-user/mallory"]);
+    assert!(told.exit == Some(1) && told.stdout.contains("ca.record_differs"), "{told:?}");
+}
+
+#[test]
+fn a_revocation_taken_out_of_the_inventory_stops_every_signature() {
+    let commands: &[&[&str]] =
+        &[&ISSUE, &["crl", "publish"], &["revoke", "api-user/carol"], &["renew", "api-user/carol"]];
+    for forgotten in [
+        "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL WHERE name = 'alice'",
+        "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL, revocation_entry = NULL WHERE name = 'alice'",
+        "DELETE FROM certificate_der WHERE id = (SELECT id FROM certificate WHERE name = 'alice'); \
+         DELETE FROM certificate WHERE name = 'alice'",
+    ] {
+        let home = lived_in();
+        tamper(&home, forgotten);
+        assert_refused(&home, commands, "ca.revocation_lost");
+    }
+}
+
+#[test]
+fn without_the_last_crl_the_whole_chain_vouches_for_the_revocations() {
+    let home = lived_in();
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    let told = home.run(&ISSUE);
+    assert!(told.exit == Some(0) && told.stderr.contains("the CRL was missing"), "{told:?}");
+    home.ok(&["crl", "verify"]);
+
+    tamper(&home, "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL WHERE name = 'alice'");
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    assert_refused(&home, &[&ISSUE, &["crl", "publish"]], "store.inconsistent");
+}
+
+#[test]
+fn an_older_crl_in_the_place_of_the_last_one_vouches_for_nothing() {
+    let home = lived_in();
+    let older = home.duplicate();
+    home.ok(&["revoke", "api-user/carol"]);
+    fs::copy(older.path("cluster.crl"), home.path("cluster.crl")).expect("copied");
+    tamper(&home, "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL WHERE name = 'carol'");
+    assert_refused(&home, &[&ISSUE, &["crl", "publish"]], "store.inconsistent");
+}
+
+#[test]
+fn a_chain_that_was_rewritten_as_a_whole_contradicts_the_signed_crl() {
+    let home = lived_in();
+    rewrite_chain(&home, |event| {
+        let event = event.clone();
+        (event.action != Action::CertificateRevoke).then_some(event)
+    });
+    let commands: &[&[&str]] = &[&ISSUE, &["crl", "publish"], &["renew", "api-user/carol"]];
+    assert_refused(&home, commands, "audit.broken");
+}
+
+#[test]
+fn another_trust_domain_is_not_issued_for() {
+    let commands: &[&[&str]] = &[&ISSUE, &["create-control", "api"], &["renew", "api-user/carol"]];
+    let change = "UPDATE cluster SET trust_domain = 'evil.example'";
+    let home = lived_in();
+    tamper(&home, change);
+    assert_refused(&home, commands, "store.inconsistent");
+
+    // The first entry and its link are rewritten too; the signed CRL has the hash of the first entry.
+    let home = lived_in();
+    let inventory = Inventory::open_reader(&home.path("ca.db")).expect("the inventory");
+    let mut event = inventory.audit_entry(1).expect("read").expect("an entry").event;
+    drop(inventory);
+    event.details["trust_domain"] = "evil.example".into();
+    let entry = Head::EMPTY.clone().append(event);
+    tamper(&home, &format!("{change}; DELETE FROM audit WHERE seq = 1"));
+    insert(&home, &entry);
+    tamper(&home, &format!("UPDATE audit SET previous = x'{}' WHERE seq = 2", entry.hash));
+    assert_refused(&home, commands, "home.root_differs");
+}
+
+#[test]
+fn a_cluster_of_another_name_or_root_is_not_signed_for() {
+    for change in [
+        "UPDATE cluster SET name = 'prod2'",
+        "UPDATE cluster SET uuid = x'00000000000040008000000000000000'",
+        "UPDATE issuer SET key_id = x'00'",
+    ] {
+        let home = lived_in();
+        tamper(&home, change);
+        assert_refused(&home, &[&ISSUE, &["crl", "publish"]], "home.root_differs");
+    }
+}
+
+#[test]
+fn a_trigger_that_undoes_revocations_is_refused_before_revoke_says_done() {
+    let home = lived_in();
+    tamper(
+        &home,
+        "CREATE TRIGGER quiet AFTER UPDATE OF revoked_at ON certificate WHEN new.revoked_at IS NOT NULL BEGIN
+             UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL WHERE id = new.id; END",
+    );
+    assert_refused(&home, &[&["revoke", "api-user/carol"], &ISSUE], "store.schema");
+}
+
+#[test]
+fn an_index_that_lacks_a_revoked_row_is_noticed() {
+    let home = lived_in();
+    let connection = Connection::open(home.path("ca.db")).expect("the inventory");
+    let definition: String = connection
+        .query_row("SELECT sql FROM sqlite_schema WHERE name = 'certificate_revoked'", [], |row| row.get(0))
+        .expect("a definition");
+    let (page, at, reason): (i64, i64, i64) = connection
+        .query_row(
+            "SELECT (SELECT rootpage FROM sqlite_schema WHERE name = 'certificate_revoked'), revoked_at, revocation_reason
+             FROM certificate WHERE name = 'alice'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .expect("a revoked row");
+    drop(connection);
+    tamper(&home, "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL WHERE name = 'alice'");
+    let hide = "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'certificate_revoked'";
+    tamper(&home, hide);
+    tamper(
+        &home,
+        &format!(
+            "UPDATE certificate SET revoked_at = {at}, revocation_reason = {reason} WHERE name = 'alice'"
+        ),
+    );
+    let connection = Connection::open(home.path("ca.db")).expect("the inventory");
+    connection.execute_batch("PRAGMA writable_schema = ON").expect("set");
+    connection
+        .execute(
+            "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) \
+             VALUES ('index', 'certificate_revoked', 'certificate', ?1, ?2)",
+            params![page, definition],
+        )
+        .expect("shown again");
+    drop(connection);
+    let commands: &[&[&str]] = &[&ISSUE, &["crl", "publish"]];
+    assert_refused(&home, commands, "store.inconsistent");
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    assert_refused(&home, commands, "store.inconsistent");
+}
+
+#[test]
+fn a_release_that_no_crl_was_signed_for_does_not_take_effect() {
+    let home = lived_in();
+    home.ok(&["hold", "api-user/carol"]);
+    let (id, issuer): (String, String) = Connection::open(home.path("ca.db"))
+        .expect("the inventory")
+        .query_row(
+            "SELECT lower(hex(key_id)) || '/' || lower(ltrim(hex(serial), '0')), lower(hex(key_id))
+             FROM certificate JOIN issuer ON issuer.id = issuer WHERE name = 'carol'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("a certificate");
+    let target = target_of(&home, &id);
+    let details = serde_json::json!({"role": "api-user", "name": "carol"});
+    let entry = append(&home, Action::CertificateRelease, &target, details);
+    tamper(
+        &home,
+        &format!(
+            "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL, revocation_entry = {entry} WHERE name = 'carol'"
+        ),
+    );
+    assert_refused(&home, &[&ISSUE, &["crl", "publish"]], "ca.revocation_lost");
+
+    // Made to look like the work of a process that was killed before it signed.
+    let number: i64 = Connection::open(home.path("ca.db"))
+        .expect("the inventory")
+        .query_row(
+            "UPDATE issuer SET next_crl_number = next_crl_number + 1 RETURNING next_crl_number - 1",
+            [],
+            |row| row.get(0),
+        )
+        .expect("a number");
+    let issuer = target_of(&home, &issuer);
+    append(&home, Action::CrlReserve, &issuer, serde_json::json!({ "crl_number": number }));
+    let told = home.run(&ISSUE);
+    assert!(told.exit == Some(0) && told.stderr.contains("the hold remains"), "{told:?}");
+    assert_eq!(home.ok(&["show", "api-user/carol"])["status"], "on-hold");
+    home.ok(&["crl", "verify"]);
+    home.ok(&["audit", "verify"]);
+    home.ok(&["release", "api-user/carol"]);
+    assert_eq!(home.ok(&["show", "api-user/carol"])["status"], "valid");
+}
+
+/// The spelling of `id` in the audit chain.
+fn target_of(home: &Home, id: &str) -> String {
+    let plain = |text: &str| text.replace([':', '/'], "").to_lowercase();
+    let targets: Vec<String> = Connection::open(home.path("ca.db"))
+        .expect("the inventory")
+        .prepare("SELECT target FROM audit")
+        .and_then(|mut all| all.query_map([], |row| row.get(0))?.collect())
+        .expect("targets");
+    targets.into_iter().find(|target| plain(target) == plain(id)).expect("the target")
+}
