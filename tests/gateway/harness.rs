@@ -181,7 +181,7 @@ impl TestGateway {
         let options = Options {
             clock: Arc::clone(&clock),
             entropy: Arc::new(SystemEntropy),
-            access_log: Box::new(log.clone()),
+            access_log: Some(Box::new(log.clone())),
             every_upstream: None,
             key_opener: KeyOpener::new(Arc::clone(&clock)),
         };

@@ -36,13 +36,16 @@ pub(in crate::gateway) fn loader(clock: &Arc<dyn Clock>) -> Loader {
     Loader::new(Arc::clone(clock), None, 1, KeyOpener::new(Arc::clone(clock)))
 }
 
-pub(in crate::gateway) fn open_access_log(access_log: &AccessLog) -> Result<Box<dyn Destination>, RunError> {
+/// Opens the access log; `None` if it is off.
+pub(in crate::gateway) fn open_access_log(
+    access_log: &AccessLog,
+) -> Result<Option<Box<dyn Destination>>, RunError> {
     Ok(match access_log {
         AccessLog::File(path) => {
             let failed = |source| RunError::AccessLog { path: path.clone(), source };
-            Box::new(LogFile::open(path.clone()).map_err(failed)?)
+            Some(Box::new(LogFile::open(path.clone()).map_err(failed)?))
         }
-        AccessLog::Off => Box::new(io::sink()),
-        AccessLog::Stdout => Box::new(io::stdout()),
+        AccessLog::Off => None,
+        AccessLog::Stdout => Some(Box::new(io::stdout())),
     })
 }

@@ -36,7 +36,7 @@ pub struct Options {
     /// Source of random request IDs.
     pub entropy: Arc<dyn Entropy>,
     /// Destination of the access log.
-    pub access_log: Box<dyn Destination>,
+    pub access_log: Option<Box<dyn Destination>>,
     /// Address that replaces every configured upstream, for the demo.
     pub every_upstream: Option<SocketAddr>,
     /// Opener of the private keys; it may have opened them already.
@@ -65,8 +65,12 @@ impl Gateway {
         let metrics = config.metrics.map(sockets::listen).transpose().map_err(GatewayError::bind)?;
         state.record_crls();
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-        let log = LineLog::start("access-log", options.access_log)
-            .map_err(|source| GatewayError::Thread { source })?;
+        let log = match options.access_log {
+            Some(destination) => {
+                LineLog::start("access-log", destination).map_err(|source| GatewayError::Thread { source })?
+            }
+            None => LineLog::off(),
+        };
         // A copy: a reload compares the configured limits, not the reduced ones.
         let limits = fit_descriptors(&config.limits, config.upstreams.len());
         let shared = Arc::new(Shared {

@@ -93,6 +93,7 @@ impl Registry {
             command_changed: Notify::new(),
             state_changed: Notify::new(),
             cut_since: OnceLock::new(),
+            log_fields: OnceLock::new(),
             ended: AtomicBool::new(false),
             abort_on_close: AtomicBool::new(false),
         });

@@ -46,6 +46,8 @@ pub struct Session {
     pub(super) state_changed: Notify,
     /// Time at which the reason for cutting it was noticed.
     pub(super) cut_since: OnceLock<Instant>,
+    /// Number and client as members of a JSON object, rendered for the first line of the access log.
+    pub log_fields: OnceLock<Box<str>>,
     pub(super) ended: AtomicBool,
     /// True if unsent response data is discarded when the connection closes.
     pub(super) abort_on_close: AtomicBool,

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
-use crate::gateway::message::request_id::RequestId;
-use crate::gateway::policy::RuleId;
 use crate::gateway::sessions::session::Session;
+use crate::gateway::telemetry::json_text::push_time;
 use crate::identity::{Name, Role};
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
@@ -61,32 +60,6 @@ pub(super) struct LogLine<T> {
     pub(super) event: &'static str,
     #[serde(flatten)]
     pub(super) fields: T,
-}
-
-/// Fields of the event `request`.
-#[derive(Serialize)]
-pub(super) struct RequestFields<'a> {
-    pub(super) request_id: RequestId,
-    pub(super) session: u64,
-    #[serde(flatten)]
-    pub(super) client: ClientFields<'a>,
-    pub(super) method: &'a str,
-    pub(super) path: Option<&'a str>,
-    pub(super) decision: &'static str,
-    pub(super) rule: Option<RuleName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shadow_decision: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shadow_rule: Option<RuleName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shadow_reason: Option<&'static str>,
-    pub(super) upstream: Option<&'a str>,
-    pub(super) status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-    pub(super) duration_us: u64,
 }
 
 /// Fields of the event `handshakes_refused`: handshakes without a line of their own.
@@ -151,24 +124,15 @@ impl<'a> ClientFields<'a> {
     }
 }
 
-/// Display name of a rule.
-pub(super) struct RuleName(pub(super) RuleId);
-
-impl Serialize for RuleName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
 /// RFC 3339 time in UTC, always with three digits of milliseconds, so that lines sort as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp(pub(super) OffsetDateTime);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let time = self.0.to_offset(UtcOffset::UTC);
-        let (date, (hour, minute, second, millisecond)) = (time.date(), time.time().as_hms_milli());
-        serializer.collect_str(&format_args!("{date}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"))
+        let mut text = Vec::with_capacity(24);
+        push_time(&mut text, self.0);
+        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -7,6 +7,7 @@
 //! exceeds 8 MiB. Lost lines are counted, and reported in the log itself (event `lines_lost`) when it can be
 //! written again.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -41,7 +42,8 @@ impl Destination for io::Stdout {}
 
 /// Log of lines. Dropping it writes the pending lines and closes it.
 pub struct LineLog {
-    queue: Arc<Queue>,
+    /// `None` for a log that is off.
+    queue: Option<Arc<Queue>>,
 }
 
 struct Queue {
@@ -87,17 +89,24 @@ impl LineLog {
             let queue = Arc::clone(&queue);
             move || queue.write_all(out)
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue: Some(queue) })
+    }
+
+    /// Log without a destination or a thread. Lines are not even formatted.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { queue: None }
     }
 
     /// Append a value as one line of JSON. A value that cannot be serialized counts as a lost line.
     pub fn append(&self, line: &impl Serialize) {
+        let Some(queue) = &self.queue else { return };
         match serde_json::to_vec(line) {
             Ok(mut text) => {
                 text.push(b'\n');
                 self.append_text(&text);
             }
-            Err(error) => self.queue.push(|pending| {
+            Err(error) => queue.push(|pending| {
                 pending.unserializable += 1;
                 pending.error.get_or_insert(error);
                 false
@@ -105,9 +114,26 @@ impl LineLog {
         }
     }
 
+    /// Append what `write` adds to an empty buffer: complete lines. The buffer is the thread's own, so that no line
+    /// allocates and no thread formats its line while it holds the lock.
+    pub fn append_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        thread_local! {
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        if self.queue.is_none() {
+            return;
+        }
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            write(line);
+            self.append_text(line);
+        });
+    }
+
     /// Append complete lines.
     pub fn append_text(&self, lines: &[u8]) {
-        self.queue.push(|pending| {
+        let Some(queue) = &self.queue else { return };
+        queue.push(|pending| {
             let fits = pending.lines.len() + lines.len() <= MAX_PENDING;
             if fits {
                 pending.lines.extend_from_slice(lines);
@@ -121,21 +147,23 @@ impl LineLog {
     /// Number of lines lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.queue.lost.load(Ordering::Relaxed)
+        self.queue.as_ref().map_or(0, |queue| queue.lost.load(Ordering::Relaxed))
     }
 
     /// Request that the destination is opened again by its path. Does not wait.
     pub fn reopen(&self) {
-        self.queue.pending().reopen = true;
-        self.queue.changed.notify_one();
+        let Some(queue) = &self.queue else { return };
+        queue.pending().reopen = true;
+        queue.changed.notify_one();
     }
 
     /// Write the pending lines and accept no more. Waits at most one second for a blocked reader.
     pub fn close(&self) {
-        let mut pending = self.queue.pending();
+        let Some(queue) = &self.queue else { return };
+        let mut pending = queue.pending();
         pending.closed = true;
-        self.queue.changed.notify_one();
-        let _ = self.queue.ended.wait_timeout_while(pending, CLOSE_TIMEOUT, |pending| !pending.ended);
+        queue.changed.notify_one();
+        let _ = queue.ended.wait_timeout_while(pending, CLOSE_TIMEOUT, |pending| !pending.ended);
     }
 }
 

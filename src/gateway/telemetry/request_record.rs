@@ -16,10 +16,9 @@ use crate::gateway::message::request_body::Upload;
 use crate::gateway::message::request_id::RequestId;
 use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
-use crate::gateway::telemetry::events::{
-    ClientFields, LogLine, RequestFields, RuleName, Timestamp, micros, truncated,
-};
+use crate::gateway::telemetry::events::micros;
 use crate::gateway::telemetry::metrics::FinishedRequest;
+use crate::gateway::telemetry::request_line::{self, RequestFields};
 use crate::gateway::telemetry::sinks::{ShadowDifferences, Telemetry};
 
 /// Record of one request.
@@ -162,28 +161,23 @@ impl RequestRecord {
                 reason: self.reason,
             },
         );
-        self.telemetry.log.append(&LogLine {
-            time: Timestamp(self.telemetry.clock.now()),
-            event: "request",
-            fields: RequestFields {
+        self.telemetry.log.append_with(|line| {
+            let fields = RequestFields {
                 request_id: self.id,
-                session: self.session.id,
-                client: ClientFields::of(&self.session),
-                method: truncated(self.method.as_str()),
+                method: self.method.as_str(),
                 // The query may contain secrets.
-                path: self.target.as_ref().map(|target| truncated(target.path())),
+                path: self.target.as_ref().map(PathAndQuery::path),
                 decision: self.decision,
-                rule: self.rule.map(RuleName),
-                shadow_decision: self.shadow.map(|shadow| shadow.as_str()),
-                shadow_rule: self.shadow.and_then(|shadow| shadow.rule()).map(RuleName),
-                shadow_reason: self.shadow.and_then(|shadow| shadow.reason()).map(|reason| reason.code()),
+                rule: self.rule,
+                shadow: self.shadow,
                 upstream: self.upstream.as_deref(),
                 status: self.status.map(|status| status.as_u16()),
                 reason: self.reason,
                 bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()) + self.bytes_up,
                 bytes_out: self.bytes_out,
                 duration_us: micros(duration),
-            },
+            };
+            request_line::write(line, self.telemetry.clock.now(), &self.session, &fields);
         });
     }
 }

@@ -126,18 +126,3 @@ impl Telemetry {
         });
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use time::{Duration, macros::datetime};
-
-    #[test]
-    fn times_sort_as_text() {
-        let start = datetime!(2026-01-02 03:04:05.09 +02:00);
-        let line = |ms: i64| serde_json::to_string(&Timestamp(start + Duration::milliseconds(ms))).unwrap();
-        assert_eq!(line(0), "\"2026-01-02T01:04:05.090Z\"");
-        let lines: Vec<_> = (0..2_000).map(line).collect();
-        assert!(lines.is_sorted());
-    }
-}
