@@ -48,6 +48,7 @@ mod paths;
 mod policy;
 mod process;
 mod push;
+mod readings;
 mod reload;
 mod resumption;
 mod reuse;

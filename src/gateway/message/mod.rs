@@ -1,5 +1,6 @@
 //! HTTP messages: framing, request paths, header fields, request bodies, request IDs, and trace contexts.
 
+pub(in crate::gateway) mod case_fold;
 pub mod framing;
 pub mod headers;
 pub mod hosts;

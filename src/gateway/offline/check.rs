@@ -11,6 +11,7 @@ use tracing::subscriber::NoSubscriber;
 use crate::clock::{Clock, format_duration, rfc3339};
 use crate::gateway::admin::AdminSocket;
 use crate::gateway::config::AccessLog;
+use crate::gateway::policy::PolicyWarning;
 use crate::gateway::process::load::{load, load_state, loader};
 use crate::gateway::process::{GatewayError, RunError};
 use crate::gateway::state::StateError;
@@ -60,6 +61,8 @@ pub fn check(path: &Path, keys: KeyCheck, clock: &Arc<dyn Clock>) -> Result<Chec
             .filter(|route| route.content)
             .map(|route| format!("{} for {}", route.path, route.methods.without_content()))
             .collect(),
+        warnings: config.policy.warnings(),
+        shadow_warnings: config.shadow.as_ref().map(|shadow| shadow.policy.warnings()).unwrap_or_default(),
         shadow_routes: config.shadow.as_ref().map(|shadow| shadow.policy.routes().len()),
         trust_domain: state.verifier.trust_domain().to_string(),
         routes: config.policy.routes().len(),
@@ -82,6 +85,10 @@ pub struct CheckReport {
     pub routes_for_anyone: Vec<String>,
     /// Routes that forward content with methods that give it no meaning.
     pub routes_with_body: Vec<String>,
+    /// Warnings about routes that contradict each other.
+    pub warnings: Vec<PolicyWarning>,
+    /// Warnings about routes of the shadow policy.
+    pub shadow_warnings: Vec<PolicyWarning>,
     /// Number of routes of the shadow policy.
     pub shadow_routes: Option<usize>,
     /// Trust domain of accepted callers.
@@ -129,6 +136,12 @@ impl fmt::Display for CheckReport {
         }
         if let Some(routes) = self.shadow_routes {
             writeln!(f, "The shadow policy has {routes} route(s).")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        for warning in &self.shadow_warnings {
+            writeln!(f, "warning: shadow policy: {warning}")?;
         }
         Ok(())
     }

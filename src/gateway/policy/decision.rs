@@ -111,6 +111,12 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Withdraws what another reading of the path does not permit.
+    pub(super) const fn restrict(&mut self, websocket: bool, content: bool) {
+        self.websocket &= websocket;
+        self.content &= content;
+    }
+
     /// Rule that permits the call.
     #[must_use]
     pub const fn rule(&self) -> RuleId {

@@ -12,22 +12,26 @@
 //! whose conditions the query satisfies decides. If the query satisfies none, the call is denied, without a
 //! fallback to a broader path.
 //!
-//! Many upstreams treat `/a` and `/a/` as one path, and some also `/A`. If a route permits a path without
-//! spelling it out as it was sent, the policy also judges the path without its trailing slash and regardless of
-//! case. The call is denied if any of these readings is denied.
+//! Many upstreams treat `/a` and `/a/` as one path, and some also `/A`. So the policy judges four readings of paths
+//! and routes: as they are, without the trailing slash, regardless of case, and both. In each, the most specific
+//! routes decide; routes that differ only in what the reading ignores must all permit the call. The call is denied
+//! if any of the readings denies it.
 //!
 //! The policy does no input or output and reads no clock: the same engine serves requests, a shadow policy and
 //! offline explanations.
 
+mod contradictions;
 mod decision;
 mod error;
 mod ids;
 mod methods;
 mod query;
+mod reading;
 mod route;
 mod rules;
 mod template;
 mod tree;
+mod warning;
 
 pub use decision::{Decision, Denial, DenyReason, Grant, Verdict};
 pub use error::PolicyError;
@@ -37,8 +41,11 @@ pub use query::{QueryError, QueryRule, Requirement};
 pub use route::{Allow, Caller, Group, NameRule, Route};
 pub use rules::Policy;
 pub use template::{Template, TemplateError, Variable};
+pub use warning::PolicyWarning;
 
 pub(in crate::gateway) use ids::is_reserved;
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;

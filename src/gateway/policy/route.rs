@@ -55,6 +55,21 @@ impl Route {
         self.allow.contains(&Allow::Anyone)
     }
 
+    /// Returns true if the route allows all callers of `entry`.
+    pub(super) fn allows(&self, entry: &Allow) -> bool {
+        let allowed =
+            |caller: &Caller| self.allow.iter().flat_map(Allow::callers).any(|own| own.includes(caller));
+        self.is_for_anyone() || *entry != Allow::Anyone && entry.callers().iter().all(allowed)
+    }
+
+    /// Returns true if the routes permit the same calls, apart from paths and methods.
+    pub(super) fn has_same_conditions(&self, other: &Self) -> bool {
+        self.query == other.query
+            && (self.websocket, self.content) == (other.websocket, other.content)
+            && self.allow.iter().all(|entry| other.allows(entry))
+            && other.allow.iter().all(|entry| self.allows(entry))
+    }
+
     /// Entries of `allow` whose callers another entry covers.
     pub(super) fn redundant_callers(&self) -> impl Iterator<Item = PolicyError> {
         self.allow.iter().enumerate().filter_map(|(entry, allow)| {

@@ -1,16 +1,18 @@
 //! Compiled policy and its decision on a request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
 
+use super::contradictions;
 use super::decision::{Decision, Denial, DenyReason, Grant};
 use super::error::PolicyError;
 use super::ids::{RuleId, is_reserved};
 use super::methods::Methods;
+use super::reading::{PathReadings, Reading};
 use super::route::Route;
-use super::tree::{Case, Node};
+use super::tree::{Node, RouteGroup};
+use super::warning::PolicyWarning;
 use crate::gateway::message::path::RequestPath;
 use crate::identity::Identity;
 
@@ -18,11 +20,18 @@ use crate::identity::Identity;
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     routes: Vec<Arc<Route>>,
+    exact: Node,
+    /// Trees of the other readings. A tree of the same shape as the exact one is needed only for paths that the
+    /// reading changes.
+    others: Vec<ReadingTree>,
+}
+
+#[derive(Clone, Debug)]
+struct ReadingTree {
+    reading: Reading,
     root: Node,
-    /// Tree with every literal in lower case. Of routes that differ only in case, it holds the first.
-    folded: Node,
-    /// True if any literal contains an upper-case letter.
-    cased: bool,
+    /// True if the reading changes a template.
+    changes: bool,
 }
 
 impl Policy {
@@ -39,79 +48,85 @@ impl Policy {
             if is_reserved(route.path.as_str()) {
                 errors.push(PolicyError::Reserved { rule: route.rule });
             }
-            match policy.root.insert(&route, Case::Kept) {
-                Ok(()) => {
-                    // A conflict here means that a route with the same paths in another case is present.
-                    let _ = policy.folded.insert(&route, Case::Folded);
-                    policy.cased |= route.path.has_upper_case();
-                    policy.routes.push(route);
-                }
+            match policy.exact.insert(&route) {
+                Ok(()) => policy.routes.push(route),
                 Err(conflict) => errors.push(conflict),
             }
         }
-        policy.root.find_unreachable(&mut errors);
+        policy.exact.find_unreachable(&mut errors);
+        policy.others = Reading::ALL.into_iter().skip(1).map(|reading| policy.tree(reading)).collect();
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
+    }
+
+    fn tree(&self, reading: Reading) -> ReadingTree {
+        let changes = self.routes.iter().any(|route| {
+            let segments = &route.path.segments;
+            !reading.segments(segments).map(|segment| segment.into_owned()).eq(segments.iter().cloned())
+        });
+        ReadingTree { reading, root: self.exact.in_reading(reading), changes }
     }
 
     /// Decides on a call of `caller`, which is `None` without a client certificate.
     pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
-        let deny = |reason, rule| {
+        let call = Call { caller, method: Methods::of(method), path };
+        match self.judge(&call) {
+            Ok(grant) => Decision::Permit(grant),
             // A caller without a certificate must not learn which routes exist.
-            let reason = if caller.is_some() { reason } else { DenyReason::CertificateMissing };
-            Decision::Deny(Denial { reason, rule })
-        };
-        if is_reserved(path.path()) {
-            return deny(DenyReason::NoRoute, None);
-        }
-        let judged = judge(&self.root, caller, method, path, path.below_root());
-        let judged = judged.and_then(|route| {
-            for (tree, below) in self.other_readings(path, route).into_iter().flatten() {
-                if let Err(denial @ Denial { rule: Some(rule), .. }) = judge(tree, caller, method, path, &below)
-                    // If both spellings have a route, each decides on its own spelling.
-                    && !self.route(rule).is_some_and(|denying| denying.path.is_alike(&route.path))
-                {
-                    return Err(denial);
-                }
+            Err(denial) if caller.is_none() => {
+                Decision::Deny(Denial { reason: DenyReason::CertificateMissing, ..denial })
             }
-            Ok(route)
-        });
-        match judged {
-            Ok(route) => Decision::Permit(Grant {
-                rule: route.rule,
-                upstream: route.upstream,
-                websocket: route.websocket,
-                content: route.content,
-            }),
-            Err(Denial { reason, rule }) => deny(reason, rule),
+            Err(denial) => Decision::Deny(denial),
         }
     }
 
-    /// Other readings by an upstream of a `path` that `route` permits, each with the tree to search: without the
-    /// trailing slash, in lower case, or both.
-    fn other_readings<'a>(
+    fn judge(&self, call: &Call<'_>) -> Result<Grant, Denial> {
+        let denial = |reason| Denial { reason, rule: None };
+        if is_reserved(call.path.path()) {
+            return Err(denial(DenyReason::NoRoute));
+        }
+        let paths = PathReadings::of(call.path.below_root());
+        let exact = paths.path(Reading::ALL[0]);
+        let Some(groups) = call.groups(&self.exact, exact) else {
+            let known = self.exact.find(exact, |_| true).is_some();
+            return Err(denial(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }));
+        };
+        let mut grant: Option<Grant> = None;
+        for group in groups.chain(self.other_groups(call, &paths)) {
+            let Route { rule, upstream, websocket, content, .. } = *call.judge(group)?;
+            match &mut grant {
+                Some(grant) => grant.restrict(websocket, content),
+                None => grant = Some(Grant { rule, upstream, websocket, content }),
+            }
+        }
+        grant.ok_or(denial(DenyReason::NoRoute))
+    }
+
+    /// Groups that decide in the other readings, as far as these can differ from the exact one.
+    fn other_groups<'a>(
         &'a self,
-        path: &'a RequestPath,
-        route: &Route,
-    ) -> [Option<(&'a Node, Cow<'a, str>)>; 3] {
-        let below = path.below_root();
-        let bare = below.strip_suffix('/').filter(|_| !route.path.ends_in_slash());
-        let cased = below.bytes().any(|byte| byte.is_ascii_uppercase()) || self.cased;
-        let folded = |below: &str| (&self.folded, Cow::Owned(below.to_ascii_lowercase()));
-        [
-            bare.map(|bare| (&self.root, Cow::Borrowed(bare))),
-            cased.then(|| folded(below)),
-            bare.filter(|_| cased).map(folded),
-        ]
+        call: &'a Call<'_>,
+        paths: &'a PathReadings<'_>,
+    ) -> impl Iterator<Item = &'a RouteGroup> {
+        let differing = self.others.iter().filter(|tree| tree.changes || paths.differs_in(tree.reading));
+        differing.flat_map(|tree| call.groups(&tree.root, paths.path(tree.reading)).into_iter().flatten())
     }
 
     /// Returns true if the decision on such a call depends on its query.
     #[must_use]
     pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
-        let below = path.below_root().to_ascii_lowercase();
-        let bare = below.strip_suffix('/').unwrap_or(&below);
-        let read = [(&self.root, path.below_root()), (&self.folded, &below), (&self.folded, bare)];
-        let mut routes = read.into_iter().flat_map(|(tree, below)| routes_for(tree, method, below));
-        routes.any(|route| !route.query.is_empty())
+        let call = Call { caller: None, method: Methods::of(method), path };
+        let paths = PathReadings::of(path.below_root());
+        let exact = call.groups(&self.exact, paths.path(Reading::ALL[0])).into_iter().flatten();
+        let mut routes = exact.chain(self.other_groups(&call, &paths)).flatten();
+        routes.any(|route| call.fits(route) && !route.query.is_empty())
+    }
+
+    /// Warnings about valid routes that contradict each other.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<PolicyWarning> {
+        let mut warnings = contradictions::of_readings(&self.routes);
+        warnings.extend(contradictions::of_head(&self.routes, &self.exact));
+        warnings
     }
 
     /// Route with this identifier.
@@ -126,30 +141,40 @@ impl Policy {
     }
 }
 
-/// Decides by `tree` on the path `below` the root, which may be another reading of `path`.
-fn judge<'a>(
-    tree: &'a Node,
-    caller: Option<&Identity>,
-    method: &Method,
-    path: &RequestPath,
-    below: &str,
-) -> Result<&'a Route, Denial> {
-    let deny = |reason, rule| Denial { reason, rule };
-    let mut routes = routes_for(tree, method, below).peekable();
-    let Some(strictest) = routes.peek().map(|route| route.rule) else {
-        let known = tree.find(below, |_| true).is_some();
-        return Err(deny(if known { DenyReason::MethodNotAllowed } else { DenyReason::NoRoute }, None));
-    };
-    let Some(route) = routes.find(|route| route.query.admits(path.query())) else {
-        return Err(deny(DenyReason::QueryNotAllowed, Some(strictest)));
-    };
-    route.admit(caller, path).map(|()| route).map_err(|reason| deny(reason, Some(route.rule)))
+/// Call to decide on.
+struct Call<'a> {
+    caller: Option<&'a Identity>,
+    method: Methods,
+    path: &'a RequestPath,
 }
 
-/// Routes of the most specific matching template in `tree`, those with the strictest query first.
-fn routes_for<'a>(tree: &'a Node, method: &Method, below: &str) -> impl Iterator<Item = &'a Route> + use<'a> {
-    let methods = Methods::of(method);
-    let fits = move |route: &Route| route.methods.intersects(methods);
-    let routes = tree.find(below, fits).unwrap_or_default();
-    routes.iter().map(AsRef::as_ref).filter(move |route| fits(route))
+impl Call<'_> {
+    fn fits(&self, route: &Route) -> bool {
+        route.methods.intersects(self.method)
+    }
+
+    /// Groups with the method of the most specific matching template in `tree`; `None` if there is none.
+    fn groups<'t>(
+        &self,
+        tree: &'t Node,
+        below: &str,
+    ) -> Option<impl Iterator<Item = &'t RouteGroup> + use<'t>> {
+        let method = self.method;
+        let fits = move |route: &Route| route.methods.intersects(method);
+        let groups = tree.find(below, fits)?;
+        Some(groups.iter().filter(move |group| group.iter().any(|route| fits(route))))
+    }
+
+    /// Decides by the routes of one template, those with the strictest query first.
+    fn judge<'g>(&self, group: &'g RouteGroup) -> Result<&'g Route, Denial> {
+        let mut routes = group.iter().filter(|route| self.fits(route)).peekable();
+        let strictest = routes.peek().map(|route| route.rule);
+        let Some(route) = routes.find(|route| route.query.admits(self.path.query())) else {
+            return Err(Denial { reason: DenyReason::QueryNotAllowed, rule: strictest });
+        };
+        match route.admit(self.caller, self.path) {
+            Ok(()) => Ok(route),
+            Err(reason) => Err(Denial { reason, rule: Some(route.rule) }),
+        }
+    }
 }

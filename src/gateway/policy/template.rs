@@ -15,8 +15,8 @@ use crate::gateway::message::path::{self, PathError, RequestPath};
 /// | `*` | one segment that is not empty |
 /// | `**` | the rest of the path, which may be empty; only at the end |
 ///
-/// A trailing slash counts: `/v1` and `/v1/` are two paths, and `/v1/**` matches both. A call that a route for
-/// `/v1` denies is also denied for `/v1/`, unless a route has the template `/v1/`.
+/// A trailing slash counts: `/v1` and `/v1/` are two paths, and `/v1/**` matches both. A call that a route denies is
+/// denied in every [`Reading`](super::reading::Reading) of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -39,27 +39,6 @@ impl Template {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// Returns true if the template has a trailing slash.
-    pub(super) fn ends_in_slash(&self) -> bool {
-        matches!(self.segments.last(), Some(Segment::Literal(text)) if text.is_empty())
-    }
-
-    /// Returns true if a literal contains an upper-case letter.
-    pub(super) fn has_upper_case(&self) -> bool {
-        let upper = |text: &String| text.bytes().any(|byte| byte.is_ascii_uppercase());
-        self.segments.iter().any(|segment| matches!(segment, Segment::Literal(text) if upper(text)))
-    }
-
-    /// Returns true if the templates differ at most in case and in the names of variables.
-    pub(super) fn is_alike(&self, other: &Self) -> bool {
-        self.segments.len() == other.segments.len()
-            && self.segments.iter().zip(&other.segments).all(|segments| match segments {
-                (Segment::Literal(one), Segment::Literal(other)) => one.eq_ignore_ascii_case(other),
-                (Segment::Any(_), Segment::Any(_)) | (Segment::Rest, Segment::Rest) => true,
-                _ => false,
-            })
     }
 
     /// Variable that is written `{name}`.
@@ -98,6 +77,11 @@ impl FromStr for Template {
 }
 
 impl Segment {
+    /// Returns true for the empty segment after a trailing slash.
+    pub(super) fn is_slash(&self) -> bool {
+        matches!(self, Self::Literal(text) if text.is_empty())
+    }
+
     fn read(text: &str) -> Result<Self, TemplateError> {
         match text {
             "**" => return Ok(Self::Rest),

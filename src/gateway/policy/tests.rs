@@ -392,26 +392,31 @@ fn a_trailing_slash_permits_no_denied_path() {
     let policy = compile(&[
         ("GET", "/v1/admin", control),
         ("GET POST", "/v1/**", user),
+        ("GET", "/v1/keys/", control),
         ("GET", "/v1/jobs", control),
         ("GET", "/v1/jobs/", user),
         ("GET", "/v1/closed/{x}", &[]),
+        ("GET", "/v1/closed/open/", user),
     ])
     .unwrap();
     let decided = |request: &str| decide(&policy, "api-user/alice", request);
-    for closed in ["/v1/admin", "/v1/admin/"] {
+    for closed in
+        ["/v1/admin", "/v1/admin/", "/v1/keys/", "/v1/keys", "/v1/jobs", "/v1/jobs/", "/v1/closed/x/"]
+    {
         assert_eq!(decided(&format!("GET {closed}")), Err(DenyReason::RoleNotAllowed), "{closed}");
     }
-    assert_eq!(decided("GET /v1/closed/x/"), Err(DenyReason::RoleNotAllowed));
-    // A route for the path with the slash decides on it.
-    assert_eq!(decided("GET /v1/jobs"), Err(DenyReason::RoleNotAllowed));
-    assert_eq!(decided("GET /v1/jobs/"), Ok(3));
+    assert_eq!(decide(&policy, "control-service/a", "GET /v1/jobs/"), Err(DenyReason::RoleNotAllowed));
     // Other paths stay permitted.
     for open in ["GET /v1/", "GET /v1/other/", "POST /v1/admin/", "GET /v1/admin/x", "GET /v1/closed/"] {
         assert_eq!(decided(open), Ok(1), "{open}");
     }
+    // The more specific route decides in each reading.
+    assert_eq!(decided("GET /v1/closed/open/"), Ok(6));
+    assert_eq!(decided("GET /v1/closed/open"), Err(DenyReason::RoleNotAllowed));
     // A route for the path without the slash permits no caller that the route for the path itself denies.
     let policy = compile(&[("GET", "/a", user), ("GET", "/**", control)]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /a/"), Err(DenyReason::RoleNotAllowed));
+    assert_eq!(decide(&policy, "api-user/alice", "GET /a"), Ok(0));
 }
 
 #[test]
@@ -422,19 +427,125 @@ fn another_case_permits_no_denied_path() {
         ("GET", "/v1/Status", control),
         ("GET", "/v1/jobs", control),
         ("GET", "/v1/Jobs", user),
+        ("GET", "/v1/%C3%A9tat/", control),
+        ("GET", "/v1/keys", control),
+        ("GET", "/v1/stra%C3%9Fe", control),
+        ("GET", "/v1/Open", user),
         ("GET POST", "/v1/**", user),
     ])
     .unwrap();
     let decided = |request: &str| decide(&policy, "api-user/alice", request);
-    for closed in ["/v1/admin/x", "/v1/Admin/x", "/V1/ADMIN/X", "/v1/Admin/x/", "/v1/status", "/v1/status/"] {
-        assert!(decided(&format!("GET {closed}")).is_err(), "{closed}");
+    for closed in [
+        "admin/x",
+        "Admin/x",
+        "ADMIN/X",
+        "Admin/x/",
+        "status",
+        "status/",
+        "jobs",
+        "Jobs",
+        "JOBS/",
+        "%C3%A9tat/",
+        "%C3%89tat/",
+        "%C3%89TAT",
+        "%E2%84%AAeys",
+        "%E2%84%AAEYS/",
+        "key%C5%BF",
+        "STRASSE",
+        "strasse",
+        "stra%E1%BA%9Ee",
+    ] {
+        assert_eq!(decided(&format!("GET /v1/{closed}")), Err(DenyReason::RoleNotAllowed), "{closed}");
     }
-    assert_eq!(decided("GET /v1/Admin/x"), Err(DenyReason::RoleNotAllowed));
-    // Both spellings have a route.
-    assert_eq!((decided("GET /v1/jobs"), decided("GET /v1/Jobs")), (Err(DenyReason::RoleNotAllowed), Ok(3)));
-    for open in ["GET /v1/Other", "POST /v1/Admin/x", "GET /v1/Caf%C3%A9"] {
-        assert_eq!(decided(open), Ok(4), "{open}");
+    for open in ["GET /v1/Other", "POST /v1/Admin/x", "GET /v1/Caf%C3%A9", "GET /v1/etat", "GET /v1/open"] {
+        assert_eq!(decided(open), Ok(8), "{open}");
     }
+    assert_eq!(decided("GET /v1/Open"), Ok(7));
     let path = |path| RequestPath::parse(path).unwrap();
     assert!(!policy.depends_on_query(&Method::GET, &path("/v1/Admin/x")));
+}
+
+#[test]
+fn the_order_of_routes_that_differ_in_case_has_no_effect() {
+    let (user, alice) = (&[any(Role::ApiUser)][..], &[named(Role::ApiUser, "alice")][..]);
+    let routes = [("GET", "/v1/data", user), ("GET", "/v1/DATA", alice), ("GET", "/v1/**", user)];
+    let mut turned = routes;
+    for _ in 0..3 {
+        turned.rotate_left(1);
+        let policy = compile(&turned).unwrap();
+        for path in ["/v1/data", "/v1/DATA", "/v1/Data", "/v1/Data/", "/v1/data/"] {
+            let request = format!("GET {path}");
+            assert_eq!(decide(&policy, "api-user/bob", &request), Err(DenyReason::NameMismatch), "{path}");
+            assert!(decide(&policy, "api-user/alice", &request).is_ok(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn another_reading_of_a_path_permits_neither_upgrade_nor_content() {
+    let route = |index, path: &str, extra| Route {
+        rule: RuleId { index, line: index + 1 },
+        path: path.parse().unwrap(),
+        methods: Methods::of(&Method::GET),
+        query: QueryRule::default(),
+        allow: vec![Allow::Caller(any(Role::ApiUser))],
+        upstream: UpstreamId(0),
+        websocket: extra,
+        content: extra,
+    };
+    let policy = Policy::compile([route(0, "/ws", true), route(1, "/WS", false)]).unwrap();
+    let caller = "spiffe://prod/api-user/alice".parse().unwrap();
+    for path in ["/ws", "/WS", "/Ws/"] {
+        let path = RequestPath::parse(path).unwrap();
+        if let Decision::Permit(grant) = policy.decide(Some(&caller), &Method::GET, &path) {
+            assert!(!grant.websocket() && !grant.content(), "{path}");
+        }
+    }
+}
+
+/// Codes and texts of the warnings about routes.
+fn warnings(routes: &[(&str, &str, &[Caller])]) -> Vec<(&'static str, String)> {
+    let warnings = compile(routes).unwrap().warnings();
+    warnings.into_iter().map(|warning| (warning.code, warning.message)).collect()
+}
+
+#[test]
+fn routes_that_contradict_each_other_in_a_reading_are_warned_of() {
+    let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
+    for (one, other) in [
+        ("/v1/data", "/v1/DATA"),
+        ("/v1/jobs", "/v1/jobs/"),
+        ("/%C3%A9/{x}/**", "/%C3%89/*/**"),
+        ("/key", "/%E2%84%AAEY/"),
+        ("/ss", "/%C3%9F"),
+    ] {
+        let routes = [("GET PUT", one, user), ("PUT POST", other, control)];
+        let text = format!(
+            "routes[0] (line 1) for {one} and routes[1] (line 2) for {other} differ, but some services treat these \
+             paths as one: PUT needs the permission of both"
+        );
+        assert_eq!(warnings(&routes), [("policy.contradiction", text)]);
+        assert_eq!(warnings(&[("PUT", one, user), ("PUT", other, user)]), []);
+        assert_eq!(warnings(&[("PUT", one, user), ("POST", other, control)]), []);
+    }
+    assert_eq!(warnings(&[("GET HEAD", "/v1/data", control), ("GET HEAD", "/v1/**", user)]), []);
+}
+
+#[test]
+fn an_open_head_beside_a_closed_get_is_warned_of() {
+    let (user, control) = (&[any(Role::ApiUser)][..], &[any(Role::ControlService)][..]);
+    let both = &[any(Role::ApiUser), any(Role::ControlService)][..];
+    for closed in ["/v1/admin", "/v1/admin/{x}", "/v1/admin/**", "/v1/*/keys"] {
+        let routes = [("GET", closed, control), ("GET HEAD", "/v1/**", both)];
+        let text = format!(
+            "routes[0] (line 1) restricts GET on {closed}, but routes[1] (line 2) for /v1/** permits HEAD there to \
+             other callers: add HEAD to the methods of routes[0] (line 1)"
+        );
+        assert_eq!(warnings(&routes), [("policy.head_open", text)]);
+        assert_eq!(warnings(&[("GET", closed, &[]), routes[1]]).len(), 1);
+        assert_eq!(warnings(&[("GET HEAD", closed, control), routes[1]]), []);
+        assert_eq!(warnings(&[("GET", closed, both), ("GET HEAD", "/v1/**", user)]), []);
+        assert_eq!(warnings(&[("GET", closed, control), ("GET", "/v1/**", both)]), []);
+    }
+    assert_eq!(warnings(&[("GET", "/a", control), ("HEAD", "/a", user)]).len(), 1);
 }

@@ -1,55 +1,43 @@
 //! Tree of routes by path segments. A lookup allocates nothing and visits only routes that can match the path.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::PolicyError;
 use super::methods::Methods;
+use super::reading::Reading;
 use super::route::Route;
 use super::template::Segment;
 use crate::gateway::message::path;
 
-/// Treatment of case in literals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Case {
-    /// Converted to lower case.
-    Folded,
-    /// Unchanged.
-    Kept,
-}
+/// Routes of one template. For two that share a method, either no query matches both, or the stricter route comes
+/// first.
+pub(super) type RouteGroup = Vec<Arc<Route>>;
 
 /// Node of the tree: the routes that share a prefix of their templates.
+///
+/// A node of the exact reading has at most one group in each place. In another reading, the groups are those of
+/// templates that it cannot tell apart, ordered by their text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    /// Routes whose template ends here. For two that share a method, either no query matches both, or the
-    /// stricter route comes first.
-    end: Vec<Arc<Route>>,
+    /// Routes whose template ends here.
+    end: Vec<RouteGroup>,
     /// Children by literal segment, sorted; the empty literal is a trailing slash.
     literals: Vec<(String, Node)>,
     /// Child for any segment that is not empty.
     any: Option<Box<Node>>,
-    /// Routes whose template continues in `**`, ordered like `end`.
-    rest: Vec<Arc<Route>>,
+    /// Routes whose template continues in `**`.
+    rest: Vec<RouteGroup>,
 }
 
 impl Node {
-    /// Adds a route, unless it conflicts with another.
-    pub(super) fn insert(&mut self, route: &Arc<Route>, case: Case) -> Result<(), PolicyError> {
-        let mut node = self;
-        let mut open = false;
-        for segment in &route.path.segments {
-            node = match segment {
-                Segment::Literal(text) if case == Case::Folded => {
-                    node.literal_or_new(&text.to_ascii_lowercase())
-                }
-                Segment::Literal(text) => node.literal_or_new(text),
-                Segment::Any(_) => node.any.get_or_insert_default(),
-                Segment::Rest => {
-                    open = true;
-                    break;
-                }
-            };
+    /// Adds a route to the exact tree, unless it conflicts with another.
+    pub(super) fn insert(&mut self, route: &Arc<Route>) -> Result<(), PolicyError> {
+        let place = self.place(route.path.segments.iter().map(Cow::Borrowed));
+        if place.is_empty() {
+            place.push(RouteGroup::new());
         }
-        let routes = if open { &mut node.rest } else { &mut node.end };
+        let Some(routes) = place.first_mut() else { return Ok(()) };
         let mut place = routes.len();
         for (position, other) in routes.iter().enumerate() {
             let methods = other.methods.and(route.methods);
@@ -66,6 +54,40 @@ impl Node {
         Ok(())
     }
 
+    /// Tree of the same routes in another reading.
+    pub(super) fn in_reading(&self, reading: Reading) -> Self {
+        let mut tree = Self::default();
+        self.each_group(&mut |group| {
+            let Some(template) = group.first().map(|route| &route.path) else { return };
+            let groups = tree.place(reading.segments(&template.segments));
+            let text = |group: &RouteGroup| group.first().map(|route| route.path.as_str().to_owned());
+            let position = groups.partition_point(|other| text(other) < text(group));
+            groups.insert(position, group.clone());
+        });
+        tree
+    }
+
+    fn each_group(&self, visit: &mut impl FnMut(&RouteGroup)) {
+        self.end.iter().chain(&self.rest).for_each(&mut *visit);
+        self.literals.iter().for_each(|(_, node)| node.each_group(visit));
+        if let Some(node) = &self.any {
+            node.each_group(visit);
+        }
+    }
+
+    /// Groups at the end of a template with these segments.
+    fn place<'s>(&mut self, segments: impl Iterator<Item = Cow<'s, Segment>>) -> &mut Vec<RouteGroup> {
+        let mut node = self;
+        for segment in segments {
+            node = match &*segment {
+                Segment::Literal(text) => node.literal_or_new(text),
+                Segment::Any(_) => node.any.get_or_insert_default(),
+                Segment::Rest => return &mut node.rest,
+            };
+        }
+        &mut node.end
+    }
+
     fn literal_or_new(&mut self, text: &str) -> &mut Self {
         let position = match self.literals.binary_search_by(|(literal, _)| literal.as_str().cmp(text)) {
             Ok(found) => found,
@@ -78,8 +100,8 @@ impl Node {
         &mut self.literals[position].1
     }
 
-    /// Routes of the most specific template that matches the path `below` the root and has a `wanted` route.
-    pub(super) fn find(&self, below: &str, wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
+    /// Groups of the most specific template that matches the path `below` the root and has a `wanted` route.
+    pub(super) fn find(&self, below: &str, wanted: impl Fn(&Route) -> bool) -> Option<&[RouteGroup]> {
         self.find_below(Some(below), &wanted)
     }
 
@@ -87,7 +109,7 @@ impl Node {
     ///
     /// Each node is one prefix of templates, so it is visited at most once. Nodes are visited in the order of
     /// specificity.
-    fn find_below(&self, below: Option<&str>, wanted: &impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
+    fn find_below(&self, below: Option<&str>, wanted: &impl Fn(&Route) -> bool) -> Option<&[RouteGroup]> {
         let found = match below {
             None => with_any(&self.end, wanted),
             Some(below) => {
@@ -115,7 +137,8 @@ impl Node {
     /// Finds routes that no request of one of their methods reaches: stricter routes match every query, or, for
     /// `**`, more specific routes match every path. Templates without `**` always match a path of their own.
     pub(super) fn find_unreachable(&self, errors: &mut Vec<PolicyError>) {
-        let mut report = |routes: &[Arc<Route>], hidden: Methods| {
+        let mut report = |groups: &[RouteGroup], hidden: Methods| {
+            let routes = groups.first().map_or(&[][..], Vec::as_slice);
             for (position, route) in routes.iter().enumerate() {
                 let methods = route.methods.and(hidden).or(taken_by_stricter(routes, position));
                 if !methods.is_empty() {
@@ -143,8 +166,8 @@ impl Node {
     }
 }
 
-fn with_any(routes: &[Arc<Route>], wanted: impl Fn(&Route) -> bool) -> Option<&[Arc<Route>]> {
-    routes.iter().any(|route| wanted(route)).then_some(routes)
+fn with_any(groups: &[RouteGroup], wanted: impl Fn(&Route) -> bool) -> Option<&[RouteGroup]> {
+    groups.iter().flatten().any(|route| wanted(route)).then_some(groups)
 }
 
 /// Methods of the route at `position` for which the stricter routes before it match every query.
@@ -161,6 +184,6 @@ fn taken_by_stricter(routes: &[Arc<Route>], position: usize) -> Methods {
     methods.filter(|method| !escapes(*method)).collect()
 }
 
-fn methods(routes: &[Arc<Route>]) -> Methods {
-    routes.iter().map(|route| route.methods).collect()
+fn methods(groups: &[RouteGroup]) -> Methods {
+    groups.iter().flatten().map(|route| route.methods).collect()
 }

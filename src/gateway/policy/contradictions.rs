@@ -1,0 +1,87 @@
+//! Search for routes that contradict each other without an error.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::methods::Methods;
+use super::reading::Reading;
+use super::route::Route;
+use super::template::{Segment, Template};
+use super::tree::Node;
+use super::warning::PolicyWarning;
+
+/// Routes for paths that some service treats as one, with different conditions.
+pub(super) fn of_readings(routes: &[Arc<Route>]) -> Vec<PolicyWarning> {
+    let mut warnings = Vec::new();
+    for (position, one) in routes.iter().enumerate() {
+        for other in routes.iter().take(position) {
+            let methods = one.methods.and(other.methods);
+            let (segments, others) = (&one.path.segments, &other.path.segments);
+            let one_path = Reading::COARSEST.is_alike(segments, others)
+                && !Reading::ALL.first().is_some_and(|exact| exact.is_alike(segments, others));
+            if one_path && !methods.is_empty() && !one.has_same_conditions(other) {
+                warnings.push(PolicyWarning::contradiction(
+                    (other.rule, &other.path),
+                    (one.rule, &one.path),
+                    methods,
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+/// Routes that restrict GET on paths where a broader route permits HEAD to other callers. Servers answer HEAD as GET,
+/// without the body (RFC 9110, section 9.3.2).
+pub(super) fn of_head(routes: &[Arc<Route>], exact: &Node) -> Vec<PolicyWarning> {
+    let (get, head) = (Methods::of(&Method::GET), Methods::of(&Method::HEAD));
+    let mut warnings = Vec::new();
+    for route in routes.iter().filter(|route| route.methods.intersects(get)) {
+        let found: Vec<_> = sample_paths(&route.path, routes)
+            .iter()
+            .filter(|path| decides(exact, path, route))
+            .filter_map(|path| exact.find(path, |other| other.methods.intersects(head)))
+            .flatten()
+            .flatten()
+            .filter(|other| other.methods.intersects(head) && !route.query.excludes(&other.query))
+            .filter(|other| !other.allow.iter().all(|allow| route.allows(allow)))
+            .collect();
+        let mut warned = Vec::new();
+        for other in found {
+            if !warned.contains(&other.rule) {
+                warned.push(other.rule);
+                warnings.push(PolicyWarning::head((route.rule, &route.path), (other.rule, &other.path)));
+            }
+        }
+    }
+    warnings
+}
+
+/// Returns true if `route` is among those that decide on GET of `path`.
+fn decides(exact: &Node, path: &str, route: &Route) -> bool {
+    let get = Methods::of(&Method::GET);
+    let groups = exact.find(path, |other| other.methods.intersects(get)).unwrap_or_default();
+    groups.iter().flatten().any(|found| found.rule == route.rule)
+}
+
+/// Paths below the root that `template` matches, and no literal of another route in its place.
+fn sample_paths(template: &Template, routes: &[Arc<Route>]) -> Vec<String> {
+    let literals = || routes.iter().flat_map(|route| &route.path.segments);
+    let is_literal = |text: &str| literals().any(|segment| *segment == Segment::Literal(text.to_owned()));
+    let fresh = (0..).map(|number: usize| format!("x{number}")).find(|text| !is_literal(text));
+    let fresh = fresh.unwrap_or_default();
+    let below = template.as_str().strip_prefix('/').unwrap_or_default();
+    let parts = below.split('/').zip(&template.segments);
+    let parts: Vec<_> = parts
+        .map(|(text, segment)| match segment {
+            Segment::Literal(_) => text,
+            Segment::Any(_) | Segment::Rest => &fresh,
+        })
+        .collect();
+    let mut paths = vec![parts.join("/")];
+    if template.segments.last() == Some(&Segment::Rest) {
+        paths.extend(parts.split_last().map(|(_, before)| before.join("/")));
+    }
+    paths
+}
