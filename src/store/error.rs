@@ -180,7 +180,7 @@ pub enum StoreError {
         path: PathBuf,
         /// Name of the table, index, trigger or view.
         object: String,
-        /// Its defect.
+        /// Difference from the schema of this version.
         defect: SchemaDefect,
     },
     /// Rows without an audit entry.

@@ -20,6 +20,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod automation;
 mod backup;
 mod bad_input;
 mod cli;

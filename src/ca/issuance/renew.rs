@@ -18,7 +18,7 @@ use crate::ca::home::recorded_files::{self, MatchesCertificate};
 use crate::files::{self, FileError, Placement};
 use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
 use crate::keys::{KeyFile, Protection};
-use crate::profile::ProfileSet;
+use crate::profile::{ProfileSet, RenewalKey};
 use crate::store::{Filter, Record, RecordStatus, StoreError};
 use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber, SubjectAltName};
 
@@ -42,6 +42,9 @@ pub enum RenewedKey {
     New(Option<KeyAlgorithm>),
     /// A key generated elsewhere. The CA receives only its CSR.
     Csr(Box<Csr>),
+    /// The profile's choice: a new key where the profile asks for one and the key is the CA's to make, otherwise the
+    /// key of the old certificate. A key whose protection a new file would lose is kept, too.
+    ByProfile,
 }
 
 /// A planned certificate and the one that it would replace.
@@ -97,6 +100,25 @@ impl Cluster {
         let mut due = Vec::new();
         self.inventory.list(&filter, self.context.now(), |record| {
             due.push(record);
+            Ok::<_, CaError>(())
+        })?;
+        Ok(due)
+    }
+
+    /// Lists certificates whose renewal is due by their profile, expired ones included, that were neither renewed nor
+    /// revoked.
+    ///
+    /// # Errors
+    /// [`CaError::Store`] if the inventory cannot be read.
+    pub fn due_by_profile(&self, profiles: &ProfileSet, role: Option<Role>) -> Result<Vec<Record>, CaError> {
+        let now = self.context.now();
+        let mut due = Vec::new();
+        self.inventory.list(&Filter { role, newest: true, ..Filter::default() }, now, |record| {
+            let rule = profiles.leaf(record.reservation.role).renewal();
+            let is_due = record.issue.is_some_and(|issue| rule.due(issue.not_before, issue.not_after) <= now);
+            if is_due && record.revocation.is_none() && record.superseded_by.is_none() {
+                due.push(record);
+            }
             Ok::<_, CaError>(())
         })?;
         Ok(due)
@@ -161,11 +183,12 @@ impl Cluster {
         let reservation = &record.reservation;
         let old = self.genuine_certificate(record)?;
         issued.iter().try_for_each(|one| self.inventory.check_record(one))?;
+        let key = self.key_by_profile(profiles, record, &renewal.key)?;
         let request = IssueRequest {
             role: reservation.role,
             name: reservation.name.clone(),
             hosts: hosts_of(&old, &reservation.name)?,
-            key: self.subject_key(record, &old, &renewal.key)?,
+            key: self.subject_key(record, &old, key.as_ref())?,
             validity: renewal.validity,
         };
         let planned = self.plan_one(profiles, &request, now)?;
@@ -184,6 +207,25 @@ impl Cluster {
         })
     }
 
+    /// Replaces [`RenewedKey::ByProfile`] by what it means for one certificate.
+    fn key_by_profile<'a>(
+        &self,
+        profiles: &ProfileSet,
+        record: &Record,
+        key: &'a RenewedKey,
+    ) -> Result<Cow<'a, RenewedKey>, CaError> {
+        if !matches!(key, RenewedKey::ByProfile) {
+            return Ok(Cow::Borrowed(key));
+        }
+        let is_protected = |path: &Path| {
+            KeyFile::read(&self.locate(path)).is_ok_and(|key| key.protection() != Protection::None)
+        };
+        let rekeys = profiles.leaf(record.reservation.role).renewal().key() == RenewalKey::Rekey
+            && self.made_the_key(record)?
+            && !record.reservation.key_path.as_deref().is_some_and(is_protected);
+        Ok(Cow::Owned(if rekeys { RenewedKey::New(None) } else { RenewedKey::Same }))
+    }
+
     fn subject_key(
         &self,
         record: &Record,
@@ -192,7 +234,7 @@ impl Cluster {
     ) -> Result<SubjectKey, CaError> {
         let serial_number = old.serial_number;
         match key {
-            RenewedKey::Same => Ok(SubjectKey::Existing(Box::new(old.clone()))),
+            RenewedKey::Same | RenewedKey::ByProfile => Ok(SubjectKey::Existing(Box::new(old.clone()))),
             RenewedKey::New(_) if !self.made_the_key(record)? => Err(CaError::ExternalKey { serial_number }),
             RenewedKey::New(algorithm) => Ok(SubjectKey::Generate(algorithm.or(old.key_algorithm))),
             RenewedKey::Csr(csr) if csr.public_key_info == old.public_key_info => {

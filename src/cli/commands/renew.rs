@@ -29,17 +29,22 @@ pub(crate) struct RenewOptions {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
     #[arg(
         value_name = "SERIAL|ROLE/NAME|FILE",
-        required_unless_present = "expires_within",
-        conflicts_with = "expires_within"
+        required_unless_present_any = ["expires_within", "due"],
+        conflicts_with_all = ["expires_within", "due"]
     )]
     target: Option<String>,
+
+    /// All certificates past the renewal point of their profile, for a timer. `renew` makes a new key where the
+    /// profile asks for one and the key was made here
+    #[arg(long, conflicts_with = "expires_within")]
+    due: bool,
 
     /// All valid certificates that expire within this time, such as 30d, and were not renewed yet
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires_within: Option<Duration>,
 
     /// Of these, only this role: control-service, node-agent or api-user
-    #[arg(long, requires = "expires_within")]
+    #[arg(long, conflicts_with = "target")]
     role: Option<Role>,
 
     /// Validity of the new certificate, such as 90d or 12h [default: the profile's]
@@ -62,7 +67,7 @@ pub(crate) struct RenewOptions {
 /// Both forms of `renew` or `rekey`.
 pub(crate) fn usage(command: &str) -> String {
     format!(
-        "cluster-ca {command} [OPTIONS] <SERIAL|ROLE/NAME|FILE>\n       cluster-ca {command} [OPTIONS] --expires-within <DURATION>"
+        "cluster-ca {command} [OPTIONS] <SERIAL|ROLE/NAME|FILE>\n       cluster-ca {command} [OPTIONS] --due\n       cluster-ca {command} [OPTIONS] --expires-within <DURATION>"
     )
 }
 
@@ -85,13 +90,14 @@ pub(crate) struct Rekey {
     key_type: Option<KeyAlgorithm>,
 
     /// Certify the key of this PKCS#10 CSR (`-`: standard input); no key is generated here
-    #[arg(long, value_name = "FILE", conflicts_with = "expires_within")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["expires_within", "due"])]
     csr: Option<PathBuf>,
 }
 
 impl Renew {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
-        self.options.run(session, RenewedKey::Same)
+        let key = if self.options.due { RenewedKey::ByProfile } else { RenewedKey::Same };
+        self.options.run(session, key)
     }
 }
 
@@ -110,17 +116,17 @@ impl RenewOptions {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
         let same_key = matches!(key, RenewedKey::Same);
-        let done = if same_key { "Renewed" } else { "Rekeyed" };
+        let done = if matches!(key, RenewedKey::New(_) | RenewedKey::Csr(_)) { "Rekeyed" } else { "Renewed" };
         let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
         if self.dry_run {
             let cluster = Cluster::open(&session.home(), &session.context)?;
-            let records = self.records(&cluster, session.context.clock.now())?;
+            let records = self.records(&cluster, &profiles, session.context.clock.now())?;
             let (planned, refused) = cluster.plan_renewals(&profiles, &records, &renewal);
             return Ok(Box::new(RenewPreview { all: planned, refused: refusals(refused, many)?, many }));
         }
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
-        let records = self.records(authority.cluster(), session.context.clock.now())?;
+        let records = self.records(authority.cluster(), &profiles, session.context.clock.now())?;
         if same_key {
             note_advice(&records, &profiles, session);
         }
@@ -132,9 +138,15 @@ impl RenewOptions {
         Ok(Box::new(RenewReport { done, all: renewed, refused: refusals(refused, many)?, many }))
     }
 
-    fn records(&self, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<Record>, Failure> {
+    fn records(
+        &self,
+        cluster: &Cluster,
+        profiles: &ProfileSet,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Record>, Failure> {
         match (&self.target, self.expires_within) {
             (Some(target), _) => Ok(vec![cluster.find(&input::target(target)?)?]),
+            (None, _) if self.due => Ok(cluster.due_by_profile(profiles, self.role)?),
             (None, within) => {
                 Ok(cluster.due_for_renewal(now.saturating_add(within.unwrap_or_default()), self.role)?)
             }
