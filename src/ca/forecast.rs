@@ -22,6 +22,8 @@ pub enum OutageKind {
     Root,
     /// The CRL expires, and gateways refuse every client.
     Crl,
+    /// The CRL of one gateway expires, and it refuses every client.
+    GatewayCrl,
     /// New certificates no longer get their full validity, because the root expires earlier.
     Issuing,
     /// One certificate expires.
@@ -83,6 +85,17 @@ pub struct Gauges {
 }
 
 impl Forecast {
+    /// Add an outage that the home alone does not know of.
+    pub fn include(&mut self, outage: Outage) {
+        if self.first.as_ref().is_none_or(|first| outage.order() < first.order()) {
+            self.first = Some(outage.clone());
+        }
+        if outage.at < self.until {
+            let place = self.outages.partition_point(|other| other.order() <= outage.order());
+            self.outages.insert(place, outage);
+        }
+    }
+
     /// True if no outage falls within the window.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@
 //! certificate is verified before the client presents its own. Reading the CA's home and reacting to a
 //! [`CallError`] are left to the caller.
 
+mod acknowledged;
 mod context;
 mod error;
 mod fan_out;
@@ -16,6 +17,7 @@ mod session;
 mod status;
 mod trust;
 
+pub use acknowledged::{AcknowledgedCrl, AcknowledgedCrls, AcknowledgedCrlsError};
 pub use context::CallContext;
 pub use error::{CallError, CallStage, RefusalReason};
 pub use list::{GATEWAY_LIST_FILE, GatewayEntry, GatewayList, GatewayListError};

@@ -6,6 +6,7 @@ use std::io;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::context::CallContext;
 use super::error::CallError;
@@ -30,6 +31,8 @@ pub struct CrlToPush {
     pub issuer: KeyIdentifier,
     /// CRL number.
     pub number: CrlNumber,
+    /// `nextUpdate`.
+    pub next_update: OffsetDateTime,
     sha256: Sha256,
     der: Bytes,
 }
@@ -38,7 +41,13 @@ impl CrlToPush {
     /// Prepare `crl`, whose encoding is `der`.
     #[must_use]
     pub fn new(crl: &Crl, der: Vec<u8>) -> Self {
-        Self { issuer: crl.issuer.clone(), number: crl.number, sha256: crl.sha256, der: der.into() }
+        Self {
+            issuer: crl.issuer.clone(),
+            number: crl.number,
+            next_update: crl.next_update,
+            sha256: crl.sha256,
+            der: der.into(),
+        }
     }
 
     /// Compare with the CRL in force at a gateway that reports `crls`. Returns false if that is an older

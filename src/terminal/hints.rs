@@ -205,6 +205,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish",
     ),
     ("doctor.crl_owed", Ca, "cluster-ca doctor --fix does it"),
+    ("doctor.gateway_outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
     (
         "doctor.key_without_certificate",
         Ca,
@@ -290,6 +291,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push",
     ),
+    ("gateways.acknowledged_damaged", Ca, "remove the file; `cluster-ca crl push` makes a new one"),
     ("gateways.cut_off", Ca, "see the gateway's log at this moment, then: cluster-ca crl push"),
     ("gateways.no_certificate", Ca, "see what listens there: cluster-ca explain-failure HOST:PORT"),
     (

@@ -16,10 +16,10 @@ use crate::revocation::{Crl, RevocationReason};
 use crate::x509::crl::UnverifiedCrl;
 use crate::x509::{KeyIdentifier, Sha256};
 
-use super::gateways::{Push, is_listed};
+use super::gateways::{FollowUp, GatewayTargets, Push, PushedBody, is_listed};
 use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::{CommandResult, Failure, Shown, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
 /// Subcommands of `crl`.
 #[derive(Debug, Subcommand)]
@@ -57,6 +57,17 @@ pub(crate) struct Publish {
     /// Reason for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+
+    /// Push the CRL to every gateway, and return when each enforces it (default if the home has a gateways.yaml)
+    #[arg(long)]
+    push: bool,
+
+    /// Do not call the gateways in gateways.yaml
+    #[arg(long, conflicts_with = "push")]
+    no_push: bool,
+
+    #[command(flatten)]
+    targets: GatewayTargets,
 }
 
 /// The arguments of `crl verify`.
@@ -100,6 +111,9 @@ impl ShowCrl {
 
 impl Publish {
     fn run(self, session: &CommandSession) -> CommandResult {
+        let pushes = self.push || self.targets.given().is_some() || is_listed(session);
+        let plan =
+            if pushes && !self.no_push { Some(self.targets.plan_before_change(session)?) } else { None };
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
         let published = authority.publish_crl(self.next_update, self.reason.as_deref())?;
@@ -107,7 +121,9 @@ impl Publish {
             let (_, der) = authority.cluster().read_crl(&published.crl, published.this_update)?;
             write_der(self.der.as_deref(), &der)?;
         }
-        Ok(Box::new(Shown(Published { crl: published, listed: is_listed(session) })))
+        // Releases the home: another command need not wait for the gateways.
+        drop(authority);
+        Ok(Box::new(Published { crl: published, follow_up: FollowUp::of(session, plan.as_ref()) }))
     }
 }
 
@@ -193,24 +209,45 @@ impl fmt::Display for VerifiedCrl {
     }
 }
 
-#[derive(Serialize)]
+/// Result of `crl publish`.
 struct Published {
-    #[serde(flatten)]
     crl: PublishedCrl,
-    /// True if the home has a `gateways.yaml`.
-    #[serde(skip)]
-    listed: bool,
+    follow_up: FollowUp,
+}
+
+impl CommandOutcome for Published {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(flatten)]
+            crl: &'a PublishedCrl,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pushed: Option<PushedBody<'a>>,
+        }
+        serde_json::to_value(Body { crl: &self.crl, pushed: self.follow_up.body() })
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.follow_up.exit_code()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.follow_up.complaint()
+    }
 }
 
 impl fmt::Display for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { crl, listed } = self;
+        let Self { crl, follow_up } = self;
         writeln!(f, "Published CRL {}", crl.crl_number)?;
         writeln!(f, "  file         {}", typed(&crl.crl))?;
         writeln!(f, "  next update  {}", rfc3339(crl.next_update))?;
-        let next = match listed {
-            true => "cluster-ca crl push".to_owned(),
-            false => format!("scp {} root@GATEWAY:/etc/cluster/", typed(&crl.crl)),
+        let next = match follow_up {
+            FollowUp::NotPushed { listed: true } => "cluster-ca crl push".to_owned(),
+            FollowUp::NotPushed { listed: false } => {
+                format!("scp {} root@GATEWAY:/etc/cluster/", typed(&crl.crl))
+            }
+            pushed @ FollowUp::Pushed { .. } => return write!(f, "{pushed}"),
         };
         let half = format_duration((crl.next_update - crl.this_update) / 2);
         writeln!(f, "\nNext: {next}  (and again within {half})")

@@ -10,9 +10,9 @@ use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served,
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
 use crate::distribute::{Delivery, DeliveryList};
-use crate::error::Coded;
+use crate::error::{Coded, with_causes};
 use crate::files;
-use crate::gateway_client::GatewayList;
+use crate::gateway_client::{AcknowledgedCrls, GatewayEntry, GatewayList};
 use crate::probe::{self, ConnectionOutcome, Endpoint};
 
 use crate::cli::session::CommandSession;
@@ -70,11 +70,12 @@ fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
         Err(error) if error.is_missing() => return,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
-    let operator = match GatewayList::parse(&file.display().to_string(), &bytes) {
-        Ok(listed) => listed.operator,
+    let listed = match GatewayList::parse(&file.display().to_string(), &bytes) {
+        Ok(listed) => listed,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
     };
-    let Some((role, name)) = operator else { return };
+    check_acknowledged(home, context, &listed, found);
+    let Some((role, name)) = listed.operator else { return };
     let who = format!("the operator {role}/{name} of {}", file.display());
     let leaf = Cluster::open(home, context).and_then(|cluster| cluster.export(&Target::Identity(role, name)));
     match leaf {
@@ -84,6 +85,29 @@ fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
         }
         Ok(_) => {}
         Err(error) => found.add(Severity::Error, error.code(), format!("{who}: {error}")),
+    }
+}
+
+/// Checks that each gateway has acknowledged the newest CRL.
+fn check_acknowledged(home: &Home, context: &Context, listed: &GatewayList, found: &mut Examination) {
+    let known = match AcknowledgedCrls::load(home.directory()) {
+        Ok(known) => known,
+        Err(error) => return found.add(Severity::Warning, error.code(), with_causes(&error)),
+    };
+    let newest =
+        Cluster::open(home, context).and_then(|cluster| Ok(cluster.newest_crl()?.map(|(crl, _)| crl)));
+    // Examined already: a home that cannot be opened, or without a usable CRL.
+    let Ok(Some(newest)) = newest else { return };
+    for GatewayEntry { address, .. } in &listed.gateways {
+        let message = match known.of(address) {
+            Some(crl) if crl.issuer == newest.issuer && crl.number >= newest.number => continue,
+            Some(crl) => format!(
+                "gateway {address} has acknowledged CRL {} and not CRL {}, which is the newest",
+                crl.number, newest.number
+            ),
+            None => format!("gateway {address} has acknowledged no CRL of this home"),
+        };
+        found.add(Severity::Warning, "doctor.gateway_outdated", message);
     }
 }
 

@@ -7,12 +7,15 @@ use clap::Args;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Cluster, Forecast, Gauges, OutageKind};
+use crate::ca::{Cluster, Forecast, Gauges, Outage, OutageKind};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::files::{self, Access, Placement};
+use crate::gateway_client::{AcknowledgedCrl, AcknowledgedCrls};
+use crate::probe::Endpoint;
 
+use super::gateways::listed;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::{CommandOutcome, CommandResult};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
 
 /// The arguments of `forecast`.
 #[derive(Debug, Args)]
@@ -33,13 +36,43 @@ pub(crate) struct ShowForecast {
 impl ShowForecast {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context_at(self.at))?;
-        let forecast = cluster.forecast(&session.profiles()?, self.within)?;
+        let mut forecast = cluster.forecast(&session.profiles()?, self.within)?;
+        let gateways = acknowledged(session)?;
+        gateways
+            .iter()
+            .for_each(|(address, crl)| forecast.include(outage(address, crl.as_ref(), forecast.at)));
         if let Some(path) = &self.prometheus {
-            let text = metrics(&forecast);
+            let text = metrics(&forecast) + &gateway_metrics(&forecast, &gateways);
             files::write(path, Access::Public, Placement::Replace, text.as_bytes())?;
         }
         Ok(Box::new(ForecastReport { forecast, within: self.within }))
     }
+}
+
+/// The gateways in `gateways.yaml`, each with the CRL that it acknowledged last.
+fn acknowledged(session: &CommandSession) -> Result<Vec<(Endpoint, Option<AcknowledgedCrl>)>, Failure> {
+    let Some(listed) = listed(session)? else { return Ok(Vec::new()) };
+    let known = AcknowledgedCrls::load(session.home().directory())?;
+    Ok(listed
+        .gateways
+        .into_iter()
+        .map(|gateway| {
+            let crl = known.of(&gateway.address).cloned();
+            (gateway.address, crl)
+        })
+        .collect())
+}
+
+/// End of the CRL at a gateway; now, for a gateway that has acknowledged none.
+fn outage(address: &Endpoint, crl: Option<&AcknowledgedCrl>, now: OffsetDateTime) -> Outage {
+    let (at, message) = match crl {
+        Some(crl) => (
+            crl.next_update,
+            format!("CRL {} at gateway {address} expires: it refuses every client", crl.number),
+        ),
+        None => (now, format!("gateway {address} has acknowledged no CRL of this home")),
+    };
+    Outage { at, what: OutageKind::GatewayCrl, message }
 }
 
 #[derive(Serialize)]
@@ -91,8 +124,36 @@ fn remedy(first: Option<OutageKind>) -> &'static str {
     match first {
         Some(OutageKind::Root | OutageKind::Issuing) => "plan a new root before the first of these dates",
         Some(OutageKind::Crl) => "sign a new CRL: cluster-ca crl publish",
+        Some(OutageKind::GatewayCrl) => "sign a new CRL and push it: cluster-ca crl publish",
         _ => "renew the certificates that are still in use: cluster-ca renew --expires-within DURATION",
     }
+}
+
+/// Metrics of the gateways: number and end of the CRL that each acknowledged last.
+fn gateway_metrics(forecast: &Forecast, gateways: &[(Endpoint, Option<AcknowledgedCrl>)]) -> String {
+    let mut text = String::new();
+    let cluster = &forecast.gauges.cluster;
+    let mut gauge = |name: &str, help: &str, of: &dyn Fn(&AcknowledgedCrl) -> String| {
+        text.push_str(&format!("# HELP cluster_ca_{name} {help}\n# TYPE cluster_ca_{name} gauge\n"));
+        for (address, crl) in gateways {
+            let value = crl.as_ref().map_or_else(|| "0".to_owned(), of);
+            let labels = format!("cluster=\"{cluster}\",gateway=\"{address}\"");
+            text.push_str(&format!("cluster_ca_{name}{{{labels}}} {value}\n"));
+        }
+    };
+    if !gateways.is_empty() {
+        gauge(
+            "gateway_crl_number",
+            "Number of the CRL that the gateway acknowledged last; 0 for none.",
+            &|crl| crl.number.to_string(),
+        );
+        gauge(
+            "gateway_crl_next_update_seconds",
+            "Next update of the CRL that the gateway acknowledged last; 0 for none.",
+            &|crl| crl.next_update.unix_timestamp().to_string(),
+        );
+    }
+    text
 }
 
 /// Metrics in the text format of Prometheus; times are seconds since 1970.

@@ -17,7 +17,7 @@ use crate::revocation::RevocationReason;
 use crate::store::{Record, RecordStatus};
 use crate::x509::SerialNumber;
 
-use super::gateways::{FollowUp, PushReport, Wait};
+use super::gateways::{FollowUp, PushedBody, Wait};
 use super::list::{CertificateStatus, Listing};
 use crate::cli::input;
 use crate::cli::session::CommandSession;
@@ -286,22 +286,13 @@ fn json<T: Serialize>(
         #[serde(flatten)]
         crl: &'a PublishedCrl,
         #[serde(skip_serializing_if = "Option::is_none")]
-        pushed: Option<Pushed<'a>>,
+        pushed: Option<PushedBody<'a>>,
     }
     #[derive(Serialize)]
     struct Many<'a, T> {
         certificates: &'a [T],
     }
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Pushed<'a> {
-        Failed { error: &'a Failure },
-        Report(&'a PushReport),
-    }
-    let pushed = follow_up.pushed().map(|pushed| match pushed {
-        Ok(report) => Pushed::Report(report),
-        Err(error) => Pushed::Failed { error },
-    });
+    let pushed = follow_up.body();
     match certificates {
         [certificate] if !many => {
             serde_json::to_value(RevokeReport { certificates: certificate, crl, pushed })

@@ -353,3 +353,73 @@ fn the_time_limit_of_a_gateway_is_configurable() {
     assert_eq!((finished.exit, code(&pushed).as_str()), (Some(4), "network.silent"), "{finished:?}");
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
+
+#[test]
+fn publish_pushes_to_listed_gateways_and_forecast_knows_what_they_acknowledged() {
+    let (home, gateways) = fleet(2);
+    let [one, two] = [0, 1].map(|index: usize| gateways[index].address.clone());
+    let outages = |at: &str| {
+        let found =
+            home.run(&["--json", "forecast", "--within", "90d", "--at", at]).json()["result"]["outages"]
+                .clone();
+        let of_gateways =
+            found.as_array().expect("outages").iter().filter(|one| one["what"] == "gateway-crl");
+        of_gateways.map(|one| one["message"].as_str().expect("a message").to_owned()).collect::<Vec<_>>()
+    };
+    let codes = || {
+        let found = home.run(&["--json", "doctor"]).json()["result"]["findings"].clone();
+        let codes = found.as_array().expect("findings").iter().map(|one| one["code"].clone());
+        codes.collect::<Vec<_>>()
+    };
+    let now = home.ok(&["crl", "show"])["this_update"].as_str().expect("a time").to_owned();
+    assert_eq!(outages(&now).len(), 2, "none has acknowledged a CRL yet");
+    assert_eq!(codes(), ["doctor.gateway_outdated"; 2]);
+
+    let (finished, pushed) = push(&home, &["crl", "publish", "--next-update", "60d"]);
+    assert_eq!((finished.exit, &pushed["enforced"]), (Some(0), &2.into()), "{pushed}");
+    assert_eq!(finished.json()["result"]["crl_number"], "2");
+    assert_eq!(codes(), [Value::Null; 0]);
+    assert_eq!(
+        outages(&now).first(),
+        Some(&format!("CRL 2 at gateway {} expires: it refuses every client", (&one).min(&two)))
+    );
+
+    // Without the push, the gateways fall behind; the home knows.
+    let finished = home.run(&["crl", "publish", "--no-push", "--next-update", "180d"]);
+    assert!(
+        finished.exit == Some(0) && finished.stdout.contains("Next: cluster-ca crl push"),
+        "{finished:?}"
+    );
+    assert_eq!(codes(), ["doctor.gateway_outdated"; 2]);
+    assert_eq!(outages(&now).len(), 2, "their CRL ends in 60 days, whatever the home has");
+    home.run(&["crl", "push", "--gateway", &one, "--operator", "api-user/admin"]);
+    assert_eq!(outages(&now), [format!("CRL 2 at gateway {two} expires: it refuses every client")]);
+
+    let file = home.path("metrics");
+    home.run(&["forecast", "--prometheus", file.to_str().expect("text")]);
+    let metrics = fs::read_to_string(file).expect("metrics");
+    for (gateway, number) in [(&one, 3), (&two, 2)] {
+        let line =
+            format!("cluster_ca_gateway_crl_number{{cluster=\"prod\",gateway=\"{gateway}\"}} {number}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
+fn a_publication_that_no_gateway_confirms_exits_4_and_stands() {
+    let home = operated();
+    let down = Live::on_a_machine(&home);
+    list(&home, &[&down.address]);
+    drop(down);
+    let finished = home.run(&["crl", "publish"]);
+    assert_eq!(finished.exit, Some(4), "{finished:?}");
+    assert!(finished.stdout.starts_with("Published CRL 2\n"), "{finished:?}");
+    assert!(finished.stdout.contains("Next: cluster-ca crl push"), "{finished:?}");
+    // A mistake in the list changes nothing.
+    home.write("gateways.yaml", "gateways: []\n");
+    let refusal = home.refused(&["crl", "publish"]);
+    assert!(refusal.message.starts_with("nothing was changed"), "{refusal:?}");
+    assert_eq!(home.ok(&["crl", "show"])["crl_number"], "2");
+    let refusal = operated().refused(&["crl", "publish", "--push"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (2, "usage.gateways"), "{refusal:?}");
+}

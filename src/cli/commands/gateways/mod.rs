@@ -7,5 +7,5 @@ mod status;
 mod target_args;
 
 pub(crate) use command::Gateways;
-pub(crate) use push::{FollowUp, Push, PushReport, Wait};
-pub(crate) use target_args::{GatewayTargets, is_listed};
+pub(crate) use push::{FollowUp, Push, PushedBody, Wait};
+pub(crate) use target_args::{GatewayTargets, is_listed, listed};

@@ -1,12 +1,16 @@
 //! Push of the newest CRL to every gateway, and its report.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use crate::error::Code;
-use crate::gateway_client::{self, CallError, PushReceipt};
+use crate::error::{Code, with_causes};
+use crate::files::DirectoryLock;
+use crate::gateway_client::{
+    self, AcknowledgedCrl, AcknowledgedCrls, AcknowledgedCrlsError, CallError, CrlToPush, PushReceipt,
+};
 use crate::probe::AtFault;
 
 use super::target_args::{GatewayCalls, GatewayTargets, NewestCrl, is_listed};
@@ -15,8 +19,8 @@ use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
 
-/// Prefix of a failure that precedes any change.
-const UNCHANGED: &str = "nothing was changed, because the gateways cannot be called";
+/// Longest wait for another command to release the home.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Options of commands that can wait until every gateway enforces a change.
 #[derive(Debug, Args)]
@@ -39,8 +43,7 @@ impl Wait {
                 Err(Failure::new(Code::usage("usage.wait"), message)
                     .with_hint("add --wait; nothing was changed"))
             }
-            // The prefix rules out the reading that the revocation was made and only the push failed.
-            _ if self.wait => self.targets.plan(session).map(Some).map_err(|failure| failure.at(UNCHANGED)),
+            _ if self.wait => self.targets.plan_before_change(session).map(Some),
             _ => Ok(None),
         }
     }
@@ -80,6 +83,14 @@ impl FollowUp {
         }
     }
 
+    /// JSON of the push, if there was one.
+    pub(crate) fn body(&self) -> Option<PushedBody<'_>> {
+        self.pushed().map(|pushed| match pushed {
+            Ok(report) => PushedBody::Report(report),
+            Err(error) => PushedBody::Failed { error },
+        })
+    }
+
     /// Text that `--quiet` prints on a failure.
     pub(crate) fn complaint(&self) -> Option<String> {
         (self.exit_code() != 0).then(|| self.to_string().trim_start().to_owned())
@@ -92,6 +103,17 @@ impl FollowUp {
             Some(Err(failure)) => failure.exit_code(),
         }
     }
+}
+
+/// JSON of a push.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum PushedBody<'a> {
+    /// No gateway was called.
+    Failed {
+        error: &'a Failure,
+    },
+    Report(&'a PushReport),
 }
 
 /// Report after a recorded change, with the next command.
@@ -192,6 +214,7 @@ pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<Push
             continue;
         }
         progress.finish_and_clear();
+        remember(session, plan, &newest, &answers);
         let addresses = plan.gateways.iter().map(|gateway| gateway.address.to_string());
         let gateways: Vec<PushResult> =
             addresses.zip(answers).map(|(address, answer)| PushResult::new(address, answer)).collect();
@@ -203,6 +226,28 @@ pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<Push
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             gateways,
         });
+    }
+}
+
+/// Remembers the gateways that confirmed the CRL. That they enforce it is true without the record, so that a
+/// failure to write it is only noted.
+fn remember(
+    session: &CommandSession,
+    plan: &GatewayCalls,
+    newest: &NewestCrl,
+    answers: &[Result<PushReceipt, CallError>],
+) {
+    let CrlToPush { issuer, number, next_update, .. } = &newest.list;
+    let at = session.context.clock.now();
+    let crl = AcknowledgedCrl { issuer: issuer.clone(), number: *number, next_update: *next_update, at };
+    let confirmed = plan.gateways.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+    let confirmed = confirmed.map(|(gateway, _)| (gateway.address.clone(), crl.clone()));
+    let home = session.home();
+    let recorded = DirectoryLock::acquire(home.directory(), LOCK_TIMEOUT, session.context.clock.as_ref())
+        .map_err(AcknowledgedCrlsError::from)
+        .and_then(|_lock| AcknowledgedCrls::record(home.directory(), confirmed));
+    if let Err(error) = recorded {
+        session.note(format_args!("the confirmations could not be recorded: {}", with_causes(&error)));
     }
 }
 

@@ -26,6 +26,9 @@ use crate::terminal::report::{Failure, typed};
 /// Default timeout of a gateway.
 const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// Prefix of a failure that precedes any change.
+const UNCHANGED: &str = "nothing was changed, because the gateways cannot be called";
+
 /// Options for the gateways to call and the operator.
 #[derive(Debug, Args)]
 pub(crate) struct GatewayTargets {
@@ -66,6 +69,12 @@ impl GatewayTargets {
     /// True with `--gateway`.
     pub(crate) fn names_gateways(&self) -> bool {
         !self.gateways.is_empty()
+    }
+
+    /// [`Self::plan`] of a command that makes a change before it calls. The prefix of a failure rules out the reading
+    /// that the change was made and only the push failed.
+    pub(crate) fn plan_before_change(&self, session: &CommandSession) -> Result<GatewayCalls, Failure> {
+        self.plan(session).map_err(|failure| failure.at(UNCHANGED))
     }
 
     /// Reads the list of gateways and the operator's credentials, without connecting.
@@ -208,7 +217,7 @@ impl GatewayCalls {
     }
 }
 
-/// NewestCrl CRL of the home, with its trust bundle.
+/// Newest CRL of the home, with its trust bundle.
 pub(crate) struct NewestCrl {
     pub(crate) cluster: Cluster,
     pub(crate) list: CrlToPush,
