@@ -24,7 +24,8 @@ pub struct RevocationSet {
 #[derive(Clone, Debug)]
 struct RevokedIssuer {
     issuer: KeyIdentifier,
-    /// Last CRL that had an effect. If the revocation is lifted, no older CRL is accepted.
+    /// Last CRL that had an effect or, without one, the newest that was read. It is in force again if the
+    /// revocation is lifted, and no older CRL is accepted then.
     last: Option<Arc<Crl>>,
 }
 
@@ -45,13 +46,30 @@ impl RevocationSet {
     /// # Errors
     /// [`CrlError::NumberReused`], or [`CrlError::MissingForIssuer`] for the first CA without one.
     pub fn newest_of(offered: &[Arc<Crl>], bundle: &TrustBundle) -> Result<Self, CrlError> {
-        Self::assemble(bundle, |issuer, certificate| match newest(offered, issuer)? {
+        let mut set = Self::assemble(bundle, |issuer, certificate| match newest(offered, issuer)? {
             Some(crl) => Ok(Some(crl)),
             None => Err(CrlError::MissingForIssuer {
                 issuer: issuer.clone(),
                 subject: certificate.subject.to_string(),
             }),
-        })
+        })?;
+        let standby = |revoked: &RevokedIssuer| RevokedIssuer {
+            issuer: revoked.issuer.clone(),
+            last: newest(offered, &revoked.issuer).unwrap_or_default(),
+        };
+        set.revoked_issuers = set.revoked_issuers.iter().map(standby).collect();
+        Ok(set)
+    }
+
+    /// Keeps the CRLs of revoked CAs that satisfy `is_fit` for the end of the revocation, and drops the others.
+    #[must_use]
+    pub fn with_standby_that(mut self, is_fit: impl Fn(&Crl) -> bool) -> Self {
+        let standby = |revoked: &RevokedIssuer| RevokedIssuer {
+            issuer: revoked.issuer.clone(),
+            last: revoked.last.clone().filter(|crl| is_fit(crl)),
+        };
+        self.revoked_issuers = self.revoked_issuers.iter().map(standby).collect();
+        self
     }
 
     /// Adds newer CRLs of CAs in `bundle`. CRLs already in the set, and those of revoked CAs, have no effect.
@@ -149,8 +167,9 @@ impl RevocationSet {
         Ok(Self { in_force: in_force.into(), revoked_issuers: revoked_issuers.into() })
     }
 
-    /// Last CRL of an issuer that had an effect.
-    fn last_known(&self, issuer: &KeyIdentifier) -> Option<&Arc<Crl>> {
+    /// CRL in force of an issuer or, for a revoked CA, the one that a lifted revocation puts in force.
+    #[must_use]
+    pub fn last_known(&self, issuer: &KeyIdentifier) -> Option<&Arc<Crl>> {
         let revoked = self.revoked_issuers.iter().find(|revoked| revoked.issuer == *issuer);
         let in_force = || self.in_force.iter().find(|crl| crl.issuer == *issuer);
         revoked.and_then(|revoked| revoked.last.as_ref()).or_else(in_force)
@@ -160,7 +179,7 @@ impl RevocationSet {
     fn carried_over_to(&self, next: Self) -> Self {
         let carried_over = |revoked: &RevokedIssuer| RevokedIssuer {
             issuer: revoked.issuer.clone(),
-            last: self.last_known(&revoked.issuer).cloned(),
+            last: self.last_known(&revoked.issuer).or(revoked.last.as_ref()).cloned(),
         };
         Self { revoked_issuers: next.revoked_issuers.iter().map(carried_over).collect(), ..next }
     }

@@ -415,3 +415,47 @@ async fn t12_a_crl_of_an_authority_that_is_not_known_counts_for_nothing() {
     gateway.refused(Some(&user_of(&users, "alice"))).await;
     assert_eq!(gateway.refusal(), "revocation.no_crl");
 }
+
+#[tokio::test]
+async fn t12_a_refused_reload_puts_no_older_crl_of_a_released_authority_in_force() {
+    let (mut setup, users) = with_users();
+    setup.more = OPERATORS;
+    let eve = user_of(&users, "eve");
+    setup.files[1].1 = crl_of(&users, 20, &[&eve]);
+    let gateway = setup.start();
+    gateway.replace("cluster.crl", revoking(&gateway, 2, &users));
+    gateway.reload().unwrap();
+    for file_of_users in [crl_of(&users, 20, &[&eve]), crl_of(&users, 19, &[])] {
+        // The record of the authority outlives the restart, in which its own CRL has no effect.
+        gateway.replace("users.crl", file_of_users);
+    }
+    let gateway = gateway.restart();
+    assert_eq!(number_of(&gateway, &users), None);
+    gateway.replace("users.crl", crl_of(&users, 18, &[]));
+    gateway.replace("cluster.crl", gateway.cluster.crl(3, &[]));
+    let refused = gateway.running().reload().map_err(|error| error.code());
+    assert_eq!(refused, Err("crl.rollback"));
+    assert_eq!(number_of(&gateway, &gateway.cluster.root).as_deref(), Some("3"));
+    assert_eq!(number_of(&gateway, &users), None);
+    gateway.refused(Some(&eve)).await;
+    assert_eq!(gateway.refusal(), "revocation.no_crl");
+    // What the record has is taken as soon as a file has it again.
+    gateway.replace("users.crl", crl_of(&users, 21, &[&eve]));
+    gateway.running().reload().unwrap();
+    assert_eq!(number_of(&gateway, &users).as_deref(), Some("21"));
+}
+
+#[tokio::test]
+async fn r9_a_push_that_releases_an_authority_lets_its_callers_in_without_a_reload() {
+    let (mut setup, users) = with_users();
+    let serial = certificate(&users).serial_number.as_be_bytes().to_vec();
+    let revoking = setup.cluster.crl_of(2, std::iter::once(serial), now() + Duration::days(10));
+    setup.crl = Some(revoking);
+    let gateway = Setup { more: OPERATORS, ..setup }.start();
+    let alice = user_of(&users, "alice");
+    gateway.refused(Some(&alice)).await;
+    assert_eq!((gateway.refusal().as_str(), number_of(&gateway, &users)), ("revocation.revoked", None));
+    assert_eq!(push(&gateway, gateway.cluster.crl(3, &[])).await.status, 200);
+    assert_eq!(number_of(&gateway, &users).as_deref(), Some("5"));
+    assert_eq!(gateway.get(&alice, "/v1/x").await.status, 200);
+}

@@ -31,6 +31,7 @@ mod assertion;
 mod checklist;
 mod clock;
 mod content;
+mod crl_model;
 mod cutoff;
 mod explain;
 mod flood;

@@ -92,12 +92,16 @@ impl Control {
         let store = state.revocation.store.as_ref().ok_or(PushError::NoStateDirectory)?;
         let at = self.shared.clock.now();
         let verified: Vec<_> = offered.iter().map(|offered| Arc::clone(&offered.crl)).collect();
-        let next = CrlsInForce { set: crls.set.with(&verified, state.verifier.trust())?, grace: crls.grace };
+        // Another process with the same directory may have had a newer CRL of a revoked authority in force.
+        let newest = &state.revocation.newest;
+        let current = crls.set.clone().with_standby_that(|crl| newest.is_candidate(crl, Some(store)));
+        let next = CrlsInForce { set: current.with(&verified, state.verifier.trust())?, grace: crls.grace };
         let mut newer = Vec::new();
         for Offered { crl, block } in offered {
             let is_next = next.set.crl(&crl.issuer).is_some_and(|next| next.sha256 == crl.sha256);
             let is_current = crls.set.crl(&crl.issuer).is_some_and(|known| known.sha256 == crl.sha256);
             if is_next && !is_current {
+                newest.check(crl)?;
                 if crls.is_stale(crl.next_update, at) {
                     let (issuer, next_update) = (crl.issuer.clone(), crl.next_update);
                     return Err(PushError::Stale { issuer, next_update });

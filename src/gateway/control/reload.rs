@@ -152,6 +152,7 @@ impl Control {
     pub(super) fn put_in_force(&self, mut next: State, noticed: Instant) -> StateChange {
         next.noticed = noticed;
         let state = Arc::new(next);
+        let recorded = state.record_crls_ahead();
         self.shared.state.store(Arc::clone(&state));
         let now = self.shared.clock.now();
         let command = |session: &Session| match &session.peer {
@@ -164,8 +165,10 @@ impl Control {
         let cut = self.shared.registry.sweep(noticed, command);
         // Requests in flight check the new policy.
         self.shared.registry.notify_change();
-        // Last, so that a slow disk does not delay the cuts.
-        state.record_crls();
+        // After the cuts, which another process with the same directory must not delay.
+        if !recorded {
+            state.record_crls();
+        }
         StateChange { state, cut, awaits_key: false }
     }
 }

@@ -16,7 +16,9 @@ use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{self, Config, Resumption, Revocation, TrustSettings};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::{UpstreamPool, UpstreamTimeouts};
-use crate::mtls::crl::{CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, newer_in_files};
+use crate::mtls::crl::{
+    CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, NewestCrls, newer_in_files,
+};
 use crate::mtls::keys::{KeyOpener, KeyProgress};
 use crate::mtls::tls::{
     ClientVerifier, ResumptionStore, ServerNames, TlsError, VerifiedResumption, server_config,
@@ -36,6 +38,7 @@ pub struct Loader {
     workers: usize,
     sessions: Arc<ResumptionStore>,
     key_opener: KeyOpener,
+    newest_crls: Arc<NewestCrls>,
 }
 
 impl Loader {
@@ -47,7 +50,8 @@ impl Loader {
         workers: usize,
         key_opener: KeyOpener,
     ) -> Self {
-        Self { clock, every_upstream, workers, sessions: Arc::default(), key_opener }
+        let (sessions, newest_crls) = (Arc::default(), Arc::default());
+        Self { clock, every_upstream, workers, sessions, key_opener, newest_crls }
     }
 
     /// Opener of the private keys.
@@ -146,7 +150,9 @@ impl Loader {
         let (mut crls, mut last_seen) = (None, previous.revocation.last_seen.clone());
         if let Some(known) = known {
             let paths = files.revocation.paths();
-            let (set, now_seen) = newer_in_files(known, paths, &trust, &last_seen, at);
+            let store = previous.revocation.store.as_ref();
+            let is_candidate = |crl: &Crl| self.newest_crls.is_candidate(crl, store);
+            let (set, now_seen) = newer_in_files(known, paths, &trust, &last_seen, at, is_candidate);
             (crls, last_seen) = (Some(CrlsInForce { set, grace: known.grace }), now_seen);
         }
         let same_crls =
@@ -217,21 +223,27 @@ impl Loader {
         let store = store.map(|directory| CrlStore::in_directory(directory, Arc::clone(&self.clock)));
         let Revocation::Crls { paths, grace, .. } = &config.trust.revocation else {
             tracing::warn!("revocation checking is disabled: revoked certificates will be accepted");
-            return Ok((None, RevocationSources { store, last_seen: LastSeenCrls::default() }));
+            let (last_seen, newest) = (LastSeenCrls::default(), Arc::clone(&self.newest_crls));
+            return Ok((None, RevocationSources { store, last_seen, newest }));
         };
         let pushed = store.as_ref().map(|store| store.load(trust, at)).transpose()?;
         let before = previous.map(|previous| previous.revocation.last_seen.clone()).unwrap_or_default();
         let read = CrlFiles::read(paths, trust, at)?;
         let (mut set, last_seen) = read.newest_with(pushed.unwrap_or_default(), trust, &before)?;
-        if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
-            let refused = |source| CrlLoadError::Refused { paths: paths.clone(), source: Box::new(source) };
-            set = current.set.succeeded_by(set).map_err(refused)?;
-        }
+        let grace = time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX);
+        let refused = |source| CrlLoadError::Refused { paths: paths.clone(), source: Box::new(source) };
+        set.crls().try_for_each(|crl| self.newest_crls.check(crl)).map_err(refused)?;
         if let Some(store) = &store {
             store.check(&set)?;
         }
-        let grace = time::Duration::try_from(*grace).unwrap_or(time::Duration::MAX);
-        Ok((Some(CrlsInForce { set, grace }), RevocationSources { store, last_seen }))
+        set = set.with_standby_that(|crl| {
+            crl.next_update.saturating_add(grace) > at && self.newest_crls.is_candidate(crl, store.as_ref())
+        });
+        if let Some(current) = previous.and_then(|previous| previous.verifier.revocation()) {
+            set = current.set.succeeded_by(set).map_err(refused)?;
+        }
+        let newest = Arc::clone(&self.newest_crls);
+        Ok((Some(CrlsInForce { set, grace }), RevocationSources { store, last_seen, newest }))
     }
 
     /// Last step for every state, whatever it was made from.
@@ -351,7 +363,7 @@ impl Candidate {
         let Some(crls) = self.verifier.revocation() else { return Ok(()) };
         let current = previous.and_then(|previous| previous.verifier.revocation());
         for stale in crls.set.crls().filter(|crl| crls.is_stale(crl.next_update, at)) {
-            let current = current.and_then(|current| current.set.crl(&stale.issuer));
+            let current = current.and_then(|current| current.set.last_known(&stale.issuer));
             if current.is_none_or(|current| current.sha256 != stale.sha256) {
                 let (issuer, next_update) = (stale.issuer.clone(), stale.next_update);
                 return Err(CrlLoadError::Expired { issuer, next_update });

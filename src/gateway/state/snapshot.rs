@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
@@ -11,10 +11,13 @@ use crate::gateway::config::{Resumption, TrustSettings};
 use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::UpstreamPool;
-use crate::mtls::crl::{CrlStore, LastSeenCrls};
+use crate::mtls::crl::{CrlStore, LOCK_TIMEOUT, LastSeenCrls, NewestCrls};
 use crate::mtls::keys::KeySource;
 use crate::mtls::{Listener, PeerVerifier, ServerCertificate};
 use crate::x509::KeyIdentifier;
+
+/// Longest wait for another process with the same state directory before CRLs are in force. Later, there is more time.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
 
 /// Everything that a reload replaces. Parts that a change leaves alone are shared with the state before.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct RevocationSources {
     pub store: Option<CrlStore>,
     /// CRLs that the files held when they were last loaded.
     pub(super) last_seen: LastSeenCrls,
+    /// Newest CRLs that have been in force in this process.
+    pub newest: Arc<NewestCrls>,
 }
 
 /// One listener with its TLS configuration.
@@ -87,11 +92,23 @@ pub struct ListenerEntry {
 }
 
 impl State {
+    /// Record which CRLs are the newest before they are in force, so that a crash lets no older one in. `false` if
+    /// the directory is locked or not writable: see [`State::record_crls`].
+    #[must_use]
+    pub fn record_crls_ahead(&self) -> bool {
+        let Some(crls) = self.verifier.revocation() else { return true };
+        self.revocation.newest.record(&crls.set);
+        let store = self.revocation.store.as_ref();
+        store.is_none_or(|store| store.record(&crls.set, SHORT_WAIT).is_ok())
+    }
+
     /// Record which CRLs are the newest, for the next start. A failure is logged and does not keep the CRLs from
     /// being enforced now.
     pub fn record_crls(&self) {
-        if let (Some(store), Some(crls)) = (&self.revocation.store, self.verifier.revocation())
-            && let Err(error) = store.record(&crls.set)
+        let Some(crls) = self.verifier.revocation() else { return };
+        self.revocation.newest.record(&crls.set);
+        if let Some(store) = &self.revocation.store
+            && let Err(error) = store.record(&crls.set, LOCK_TIMEOUT)
         {
             tracing::error!(
                 code = error.code(),

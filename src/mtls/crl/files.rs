@@ -146,7 +146,8 @@ impl<'a> CrlFiles<'a> {
 }
 
 /// CRLs in force, with those that the files have newer ones of replaced, and what the files held. Files and CRLs that
-/// cannot be read or verified are passed over: this is for applying revocations when a whole reload failed.
+/// cannot be read or verified, and CRLs other than candidates, are passed over: this is for applying revocations when
+/// a whole reload failed.
 #[must_use]
 pub fn newer_in_files(
     crls: &CrlsInForce,
@@ -154,6 +155,7 @@ pub fn newer_in_files(
     trust: &TrustBundle,
     before: &LastSeenCrls,
     at: OffsetDateTime,
+    is_candidate: impl Fn(&Crl) -> bool,
 ) -> (RevocationSet, LastSeenCrls) {
     let (mut offered, mut seen) = (Vec::new(), before.clone());
     for path in paths {
@@ -167,9 +169,10 @@ pub fn newer_in_files(
             }
         }
     }
-    offered.retain(|crl| !crls.is_stale(crl.next_update, at));
+    offered.retain(|crl| !crls.is_stale(crl.next_update, at) && is_candidate(crl));
     offered.iter().for_each(|crl| seen.record(crl));
-    (crls.set.with_newer_of(&offered, trust), seen)
+    let current = crls.set.clone().with_standby_that(is_candidate);
+    (current.with_newer_of(&offered, trust), seen)
 }
 
 fn refused(path: &Path, error: CrlError) -> CrlLoadError {

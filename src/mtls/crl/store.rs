@@ -23,7 +23,7 @@ use crate::x509::pem::{ObjectKind, pem};
 use crate::x509::trust::TrustBundle;
 
 /// Longest wait for another process that writes to the same directory.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pushed CRLs and records of the newest ones, in one directory. Processes may share it.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl CrlStore {
     /// [`CrlLoadError::Superseded`] if one is older than a CRL that has been in force, also in another process
     /// that shares the directory; then none is stored. [`CrlLoadError::File`] if a file cannot be written.
     pub fn keep(&self, crls: &[(&Crl, &[u8])]) -> Result<(), CrlLoadError> {
-        let _lock = self.lock()?;
+        let _lock = self.lock(LOCK_TIMEOUT)?;
         for (crl, _) in crls {
             self.check_one(crl)?;
         }
@@ -85,24 +85,32 @@ impl CrlStore {
         set.crls().try_for_each(|crl| self.check_one(crl))
     }
 
-    fn check_one(&self, crl: &Crl) -> Result<(), CrlLoadError> {
+    /// Refuse a CRL that is older than one of its issuer that has been in force.
+    ///
+    /// # Errors
+    /// As [`CrlStore::check`].
+    pub fn check_one(&self, crl: &Crl) -> Result<(), CrlLoadError> {
         let Some(newest) = self.newest(&crl.issuer)? else { return Ok(()) };
         let refused = |source| CrlLoadError::Superseded { path: self.record_of(&crl.issuer), source };
         newest.superseded_by(crl).map(drop).map_err(refused)
     }
 
-    /// Record the CRLs of `set` that are newer than the recorded ones.
+    /// Record the CRLs of `set` that are newer than the recorded ones. `patience` is the longest wait for another
+    /// process.
     ///
     /// # Errors
     /// [`CrlLoadError`] if a record cannot be read or written.
-    pub fn record(&self, set: &RevocationSet) -> Result<(), CrlLoadError> {
-        let _lock = self.lock()?;
-        for crl in set.crls() {
-            if self.newest(&crl.issuer)?.is_none_or(|known| known.number < crl.number) {
-                let text = format!("{} {}\n", crl.number, crl.sha256);
-                let path = self.record_of(&crl.issuer);
-                files::write(&path, Access::Public, Placement::Replace, text.as_bytes())?;
-            }
+    pub fn record(&self, set: &RevocationSet, patience: Duration) -> Result<(), CrlLoadError> {
+        let _lock = self.lock(patience)?;
+        // A damaged record of one issuer does not keep those of others from being written.
+        set.crls().map(|crl| self.record_one(crl)).fold(Ok(()), Result::and)
+    }
+
+    fn record_one(&self, crl: &Crl) -> Result<(), CrlLoadError> {
+        if self.newest(&crl.issuer)?.is_none_or(|known| known.number < crl.number) {
+            let text = format!("{} {}\n", crl.number, crl.sha256);
+            let path = self.record_of(&crl.issuer);
+            files::write(&path, Access::Public, Placement::Replace, text.as_bytes())?;
         }
         Ok(())
     }
@@ -122,8 +130,8 @@ impl CrlStore {
     }
 
     /// Lock against other processes that write to the same directory.
-    fn lock(&self) -> Result<DirectoryLock, FileError> {
-        DirectoryLock::acquire(&self.directory, LOCK_TIMEOUT, &*self.clock)
+    fn lock(&self, patience: Duration) -> Result<DirectoryLock, FileError> {
+        DirectoryLock::acquire(&self.directory, patience, &*self.clock)
     }
 
     fn path(&self, issuer: &KeyIdentifier) -> PathBuf {
