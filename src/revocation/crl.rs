@@ -399,6 +399,51 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_with_an_impossible_serial_number_keeps_no_other_out() {
+        let root = Root::new("root");
+        let plain = root.crl(1, &[7], now());
+        let with = |serials: &[&[u8]]| {
+            root.resign(&plain, |fields| {
+                let date = encode(0x17, b"300101000000Z");
+                let entries =
+                    serials.iter().map(|serial| encode(0x30, &[&encode(2, serial), &date[..]].concat()));
+                fields[5] = encode(0x30, &entries.collect::<Vec<_>>().concat());
+            })
+        };
+        let odd = with(&[&[0xff, 1], &[0], &[9], &[0x7f; 21], &[0x80]]);
+        let crl = Crl::verify(&odd, &root.bundle(), now()).unwrap();
+        assert!(crl.contains(&"9".parse().unwrap()));
+        assert_eq!(crl.len(), 1);
+        assert_eq!(code(&with(&[&[9], &[]]), &root.bundle()), "crl.malformed");
+    }
+
+    #[test]
+    fn an_extension_that_occurs_twice_is_refused_wherever_it_is() {
+        let root = Root::new("root");
+        let plain = root.crl(1, &[7], now());
+        let reason = |code: u8| [0x30, 10, 6, 3, 0x55, 0x1d, 21, 4, 3, 10, 1, code];
+        let harmless = [0x30, 9, 6, 3, 0x55, 0x1d, 99, 4, 2, 5, 0];
+        let of_entry = |extensions: &[&[u8]]| {
+            let changed = root.resign(&plain, |fields| {
+                let list = encode(0x30, &extensions.concat());
+                let entry = [&encode(2, &[7])[..], &encode(0x17, b"300101000000Z"), &list].concat();
+                fields[5] = encode(0x30, &encode(0x30, &entry));
+            });
+            code(&changed, &root.bundle())
+        };
+        assert_eq!(of_entry(&[&reason(1), &harmless]), "verified");
+        assert_eq!(of_entry(&[&reason(1), &reason(8)]), "crl.malformed");
+        assert_eq!(of_entry(&[&harmless, &reason(1), &harmless]), "crl.malformed");
+        let of_list = root.resign(&plain, |fields| {
+            let extensions = fields.last_mut().unwrap();
+            extensions.extend_from_slice(&[harmless, harmless].concat());
+            extensions[1] += 22;
+            extensions[3] += 22;
+        });
+        assert_eq!(code(&of_list, &root.bundle()), "crl.malformed");
+    }
+
+    #[test]
     fn a_crl_without_number_dates_or_key_is_refused() {
         let root = Root::new("root");
         let plain = root.crl(1, &[7], now());

@@ -133,23 +133,22 @@ fn read_time(element: DerElement<'_>) -> Result<OffsetDateTime, CrlFormatError> 
 
 fn read_extensions(mut extensions: Reader<'_>) -> Result<(CrlNumber, KeyIdentifier), CrlFormatError> {
     let (mut number, mut key_identifier) = (None, None);
+    let mut seen = SeenExtensions::default();
     while !extensions.is_empty() {
         let extension = Extension::read(&mut extensions)?;
-        let twice = match extension.oid {
-            oid::CRL_NUMBER => number.replace(CrlNumber::read(extension.value)?).is_some(),
+        seen.add(extension.oid)?;
+        match extension.oid {
+            oid::CRL_NUMBER => number = Some(CrlNumber::read(extension.value)?),
             oid::AUTHORITY_KEY_IDENTIFIER => {
                 let mut fields = Reader::new(Reader::whole(extension.value, tag::SEQUENCE)?);
                 let id =
                     fields.optional(&[tag::CONTEXT_0_PRIMITIVE])?.ok_or(CrlFormatError::NoKeyIdentifier)?;
-                key_identifier.replace(KeyIdentifier(id.content.to_vec())).is_some()
+                key_identifier = Some(KeyIdentifier(id.content.to_vec()));
             }
             oid::DELTA_CRL_INDICATOR => return Err(CrlFormatError::Delta),
             oid::ISSUING_DISTRIBUTION_POINT => return Err(scope_fault(extension.value)?),
             _ if extension.critical => return Err(extension.unknown()),
-            _ => false,
-        };
-        if twice {
-            return Err(CrlFormatError::Malformed { why: "an extension occurs twice" });
+            _ => {}
         }
     }
     Ok((number.ok_or(CrlFormatError::NoNumber)?, key_identifier.ok_or(CrlFormatError::NoKeyIdentifier)?))
@@ -189,7 +188,29 @@ impl<'a> Extension<'a> {
     }
 }
 
+/// Extensions of one list of them, to find one that occurs twice (RFC 5280, section 4.2).
+#[derive(Default)]
+struct SeenExtensions<'a> {
+    seen: [&'a [u8]; 16],
+    count: usize,
+}
+
+impl<'a> SeenExtensions<'a> {
+    fn add(&mut self, oid: &'a [u8]) -> Result<(), CrlFormatError> {
+        if self.seen.iter().take(self.count).any(|earlier| *earlier == oid) {
+            return Err(CrlFormatError::Malformed { why: "an extension occurs twice" });
+        }
+        let next = self.seen.get_mut(self.count);
+        *next.ok_or(CrlFormatError::Malformed { why: "there are more than 16 extensions" })? = oid;
+        self.count += 1;
+        Ok(())
+    }
+}
+
 /// Iterator over the entries of a CRL. It ends after the first malformed entry.
+///
+/// An entry with a serial number that no accepted certificate can have, such as a negative one, is passed over: it
+/// revokes nothing, and must not keep the other entries out (RFC 5280, section 4.1.2.2).
 #[derive(Clone, Debug)]
 pub struct CrlEntryIter<'a>(Reader<'a>);
 
@@ -197,14 +218,16 @@ impl<'a> Iterator for CrlEntryIter<'a> {
     type Item = Result<CrlEntry<'a>, CrlFormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
+        while !self.0.is_empty() {
+            let entry = CrlEntry::read(&mut self.0);
+            if entry.is_err() {
+                self.0 = Reader::new(&[]);
+            }
+            if let Some(entry) = entry.transpose() {
+                return Some(entry);
+            }
         }
-        let entry = CrlEntry::read(&mut self.0);
-        if entry.is_err() {
-            self.0 = Reader::new(&[]);
-        }
-        Some(entry)
+        None
     }
 }
 
@@ -219,23 +242,24 @@ pub struct CrlEntry<'a> {
 }
 
 impl<'a> CrlEntry<'a> {
-    fn read(list: &mut Reader<'a>) -> Result<Self, CrlFormatError> {
+    /// Next entry; `None` for one whose serial number no accepted certificate can have.
+    fn read(list: &mut Reader<'a>) -> Result<Option<Self>, CrlFormatError> {
         let mut fields = Reader::new(list.expect(tag::SEQUENCE)?);
         let serial_number = match fields.expect(tag::INTEGER)? {
+            [] => return Err(CrlFormatError::Malformed { why: "a serial number is empty" }),
             [0x80..=0xff, ..] => None,
             octets => SerialNumber::from_be_bytes(octets).ok(),
-        }
-        .ok_or(CrlFormatError::Malformed {
-            why: "a serial number is not positive or has more than 20 octets",
-        })?;
+        };
         let revocation_date = fields
             .optional(&[tag::UTC_TIME, tag::GENERALIZED_TIME])?
             .ok_or(CrlFormatError::Malformed { why: "an entry has no revocation date" })?;
         let mut reason_code = None;
         if let Some(extensions) = fields.optional(&[tag::SEQUENCE])? {
             let mut extensions = Reader::new(extensions.content);
+            let mut seen = SeenExtensions::default();
             while !extensions.is_empty() {
                 let extension = Extension::read(&mut extensions)?;
+                seen.add(extension.oid)?;
                 match extension.oid {
                     oid::REASON_CODE => match Reader::whole(extension.value, tag::ENUMERATED)? {
                         [code] => reason_code = Some(*code),
@@ -248,7 +272,7 @@ impl<'a> CrlEntry<'a> {
             }
         }
         fields.end()?;
-        Ok(Self { serial_number, reason_code, revocation_date })
+        Ok(serial_number.map(|serial_number| Self { serial_number, reason_code, revocation_date }))
     }
 
     /// Time of revocation, parsed on request only, because no decision depends on it.
