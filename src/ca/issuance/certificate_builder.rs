@@ -13,7 +13,7 @@ use crate::ca::error::CaError;
 use crate::ca::signing::signing_failed;
 use crate::keys::PrivateKey;
 use crate::profile::{LeafPlan, PlannedSubject, RootPlan};
-use crate::x509::{Certificate, ExtendedKeyUsage, KeyUsage, SerialNumber, SubjectAltName};
+use crate::x509::{Certificate, ExtendedKeyUsage, KeyIdentifier, KeyUsage, SerialNumber, SubjectAltName};
 
 /// Signs the certificate of `plan` for `public_key`, then parses it and verifies it against the plan,
 /// so that no layer in between can add anything.
@@ -24,7 +24,7 @@ pub(in crate::ca) fn sign_leaf(
     root: &Certificate,
     issuer: &Issuer<'_, impl SigningKey>,
 ) -> Result<Certificate, CaError> {
-    let mut params = parameters(serial_number, plan.not_before, plan.not_after);
+    let mut params = parameters(serial_number, plan.not_before, plan.not_after, public_key)?;
     params.distinguished_name = subject(&plan.subject);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = key_usages(plan.key_usage);
@@ -52,7 +52,7 @@ pub(in crate::ca) fn sign_root(
     serial_number: SerialNumber,
     key: &PrivateKey,
 ) -> Result<Certificate, CaError> {
-    let mut params = parameters(serial_number, plan.not_before, plan.not_after);
+    let mut params = parameters(serial_number, plan.not_before, plan.not_after, key)?;
     params.distinguished_name = subject(&plan.subject);
     let path_length = u8::try_from(plan.path_length).map_err(|_| CaError::Signing {
         why: format!("a path length of {} cannot be encoded", plan.path_length),
@@ -69,7 +69,8 @@ fn parameters(
     serial_number: SerialNumber,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
-) -> CertificateParams {
+    public_key: &impl PublicKeyData,
+) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
     params.serial_number = Some(rcgen::SerialNumber::from_slice(serial_number.as_be_bytes()));
     params.not_before = not_before;
@@ -83,9 +84,10 @@ fn parameters(
     params.crl_distribution_points = Vec::new();
     params.custom_extensions = Vec::new();
     params.use_authority_key_identifier_extension = true;
-    // RFC 7093, section 2, method 1: SHA-256 of the key, truncated to 160 bits.
-    params.key_identifier_method = KeyIdMethod::Sha256;
-    params
+    // rcgen would hash the algorithm with the key, by no method of a standard.
+    let identifier = KeyIdentifier::of_public_key(&public_key.subject_public_key_info())?;
+    params.key_identifier_method = KeyIdMethod::PreSpecified(identifier.0);
+    Ok(params)
 }
 
 fn subject(planned: &PlannedSubject) -> DistinguishedName {
