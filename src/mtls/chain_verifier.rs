@@ -49,7 +49,7 @@ impl ChainVerifier {
         }
     }
 
-    /// Verify a chain for `purpose`, without a host name.
+    /// Verify a chain for `purpose`, without a host name. If a certificate of one path is revoked, another one is tried.
     ///
     /// # Errors
     /// [`PeerError`] with the first rule that it violates.
@@ -60,9 +60,8 @@ impl ChainVerifier {
         purpose: Purpose,
         at: OffsetDateTime,
     ) -> Result<VerifiedChain, PeerError> {
-        let chain = self.trust.verify(leaf, extra_certs, purpose, at).map_err(PeerError::Chain)?;
-        self.check_revocation(&chain, at)?;
-        Ok(chain)
+        let accept = |chain: &VerifiedChain| self.check_revocation(chain, at);
+        self.trust.verify_accepted(leaf, extra_certs, purpose, at, accept)
     }
 
     /// Check that no certificate of `chain` is revoked, and that a CRL in force says so for each.

@@ -75,7 +75,10 @@ impl PeerError {
                 ChainError::Malformed(_) => CertificateError::BadEncoding,
                 ChainError::NotYetValid { .. } => CertificateError::NotValidYet,
                 ChainError::UnsupportedExtension => CertificateError::UnhandledCriticalExtension,
-                ChainError::WrongPurpose { .. } => CertificateError::InvalidPurpose,
+                ChainError::IssuerPurpose { .. } | ChainError::WrongPurpose { .. } => {
+                    CertificateError::InvalidPurpose
+                }
+                ChainError::Nonconforming { .. } | ChainError::SerialNumber => CertificateError::BadEncoding,
                 _ => CertificateError::UnknownIssuer,
             },
             Self::Host { .. } => CertificateError::NotValidForName,
@@ -85,6 +88,12 @@ impl PeerError {
             }
             Self::Revoked { .. } => CertificateError::Revoked,
         }
+    }
+}
+
+impl From<ChainError> for PeerError {
+    fn from(error: ChainError) -> Self {
+        Self::Chain(error)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct PeerVerifier {
     chains: ChainVerifier,
     trust_domain: TrustDomain,
     issuers: IssuerRoles,
-    /// True if the configured bundle has a single trust anchor. Anchors that a restriction removed count.
+    /// True if the configured bundle has a single trust anchor. Anchors that are excluded, or that a restriction removed, count.
     only_root: bool,
     cache: ChainCache,
 }
@@ -42,7 +42,8 @@ impl PeerVerifier {
         trust_domain: TrustDomain,
         issuers: IssuerRoles,
     ) -> Self {
-        let only_root = trust.anchors().len() == 1;
+        let excluded = trust.excluded().iter().filter(|error| error.is_of_anchor()).count();
+        let only_root = trust.anchors().len() + excluded == 1;
         let chains = ChainVerifier { trust, revocation };
         Self { chains, trust_domain, issuers, only_root, cache: ChainCache::default() }
     }
@@ -60,8 +61,11 @@ impl PeerVerifier {
         at: OffsetDateTime,
     ) -> Result<Arc<Peer>, PeerError> {
         let key = ChainKey::of(leaf, extra_certs);
-        if let Some(peer) = self.cache.get(key, at).filter(|peer| peer.form == form) {
-            return self.chains.check_revocation(&peer.chain, at).map(|()| peer);
+        // A cached chain that is refused now may have been one of several.
+        if let Some(peer) = self.cache.get(key, at).filter(|peer| peer.form == form)
+            && self.chains.check_revocation(&peer.chain, at).is_ok()
+        {
+            return Ok(peer);
         }
         let (chain, identity) = self.verify(leaf, extra_certs, ExpectedPeer::Client, form, at)?;
         let headers = IdentityHeaders::new(&identity, &chain.leaf)

@@ -28,6 +28,12 @@ pub(crate) fn hint(reader: Audience, code: &str) -> Option<&'static str> {
     })
 }
 
+/// About a trust anchor or intermediate CA that the gateway does not trust.
+const UNFIT_AUTHORITY: &str = "replace the CA certificate in the files of `trust`, or remove it; `unfit_anchors: exclude` leaves it out, and the other authorities stay";
+
+/// About a certificate that RFC 5280 forbids.
+const REISSUE: &str = "have its CA issue it again with the extensions that RFC 5280, section 4.2 requires; `cluster-ca inspect FILE` prints them";
+
 /// Code, reader and hint, sorted. `tests/layers/codes.rs` checks that each code exists in the tree.
 const HINTS: &[(&str, Audience, &str)] = &[
     ("admin.in_use", Gateway, "stop the gateway that listens on it, or choose another `admin` socket"),
@@ -113,6 +119,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "take the protection off first (cluster-ca key unprotect FILE), or put the new pair elsewhere: --output DIR",
     ),
+    ("chain.authority_key_identifier", Any, REISSUE),
     ("chain.bad_signature", Ca, "another cluster's root signed it, or nobody's; issue one in this cluster"),
     (
         "chain.bad_signature",
@@ -124,14 +131,27 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Server,
         "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
     ),
+    ("chain.basic_constraints", Any, REISSUE),
+    ("chain.cert_sign_without_ca", Any, REISSUE),
     ("chain.expired", Ca, "issue a new one; to judge as of an earlier time, use --at TIME"),
     ("chain.expired", Gateway, "issue a new certificate for the gateway with `cluster-ca create-control`"),
     ("chain.expired", Server, "issue the server a new certificate: cluster-ca renew, then distribute"),
+    ("chain.issuer_key_usage", Any, REISSUE),
+    (
+        "chain.issuer_purpose",
+        Any,
+        "use a certificate of a CA whose extended key usage includes this purpose, or has none",
+    ),
+    ("chain.name_constraints", Any, REISSUE),
+    ("chain.no_subject", Any, REISSUE),
     (
         "chain.not_yet_valid",
         Ca,
         "check the clock of this machine, or judge as of a later time with --at TIME",
     ),
+    ("chain.policy_constraints", Any, REISSUE),
+    ("chain.serial_number", Any, REISSUE),
+    ("chain.subject_key_identifier", Any, REISSUE),
     ("chain.unknown_issuer", Ca, "another cluster's root signed it, or nobody's; issue one in this cluster"),
     (
         "chain.unknown_issuer",
@@ -719,23 +739,33 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "`identity.certificate` and `identity.key` must be written by the same command",
     ),
+    ("trust.authority_key_identifier", Gateway, UNFIT_AUTHORITY),
     ("trust.expired", Ca, "the root does not hold then; choose another time with --at TIME"),
+    ("trust.expired", Gateway, UNFIT_AUTHORITY),
+    ("trust.key_usage", Gateway, UNFIT_AUTHORITY),
+    ("trust.name_constraints", Gateway, UNFIT_AUTHORITY),
     (
         "trust.no_issuer",
         Gateway,
         "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
+    ("trust.no_key_identifier", Gateway, UNFIT_AUTHORITY),
+    ("trust.no_subject", Gateway, UNFIT_AUTHORITY),
+    ("trust.not_an_authority", Gateway, UNFIT_AUTHORITY),
     ("trust.not_yet_valid", Ca, "the root does not hold then; choose another time with --at TIME"),
+    ("trust.not_yet_valid", Gateway, UNFIT_AUTHORITY),
     (
         "trust.path_too_long",
         Gateway,
         "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
+    ("trust.policy_constraints", Gateway, UNFIT_AUTHORITY),
     (
         "trust.self_signed",
         Gateway,
         "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
+    ("trust.subject_key_identifier", Gateway, UNFIT_AUTHORITY),
     ("verify.crl_behind", Ca, "run any issuing command in this home: it writes the list that is owed"),
     (
         "verify.not_in_inventory",
@@ -766,6 +796,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "x509.serial_number",
         Ca,
         "a certificate is named by its serial number, or as ROLE/NAME: api-user/alice",
+    ),
+    (
+        "x509.serial_number_range",
+        Any,
+        "have its CA issue it again: a serial number is positive and has at most 20 octets",
     ),
     (
         "x509.unexpected_block",

@@ -8,11 +8,13 @@ use x509_parser::x509::X509Version;
 
 use super::error::X509Error;
 use super::extensions::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, PolicyConstraints,
+    SubjectAltName,
 };
 use super::key_algorithm::KeyAlgorithm;
 use super::key_identifier::KeyIdentifier;
 use super::name::DistinguishedName;
+use super::name_constraints::NameConstraints;
 use super::public_key::key_algorithm;
 use super::serial_number::SerialNumber;
 use super::sha256::Sha256;
@@ -49,11 +51,15 @@ pub struct Certificate {
     pub basic_constraints: Option<BasicConstraints>,
     /// Identifier of its own key.
     pub subject_key_identifier: Option<KeyIdentifier>,
+    /// Critical flag of that identifier, which RFC 5280, section 4.2.1.2 forbids.
+    pub subject_key_identifier_critical: bool,
     /// Claimed identifier of the issuer's key.
     pub authority_key_identifier: Option<AuthorityKeyIdentifier>,
+    /// Name constraints; `None` if the extension is missing.
+    pub name_constraints: Option<Box<NameConstraints>>,
+    /// Policy constraints; `None` if both extensions are missing.
+    pub policy_constraints: Option<PolicyConstraints>,
     /// Dotted identifiers of other critical extensions, for which RFC 5280, section 4.2 requires rejection.
-    ///
-    /// Name constraints are not listed, because webpki checks them.
     pub unknown_critical_extensions: Vec<String>,
 }
 
@@ -78,7 +84,10 @@ impl Certificate {
                 X509Version::V3 => 3,
                 other => other.0.saturating_add(1),
             },
-            serial_number: SerialNumber::from_be_bytes(parsed.raw_serial())?,
+            serial_number: match parsed.raw_serial() {
+                [0x80..=0xff, ..] => return Err(X509Error::SerialNumberRange),
+                octets => SerialNumber::from_be_bytes(octets).map_err(|_| X509Error::SerialNumberRange)?,
+            },
             issuer: DistinguishedName::read(parsed.issuer()),
             subject: DistinguishedName::read(parsed.subject()),
             not_before: parsed.validity().not_before.to_datetime(),
@@ -90,7 +99,10 @@ impl Certificate {
             extended_key_usage: extensions.extended_key_usage,
             basic_constraints: extensions.basic_constraints,
             subject_key_identifier: extensions.subject_key_identifier,
+            subject_key_identifier_critical: extensions.subject_key_identifier_critical,
             authority_key_identifier: extensions.authority_key_identifier,
+            name_constraints: extensions.name_constraints.map(Box::new),
+            policy_constraints: extensions.policy_constraints,
             unknown_critical_extensions: extensions
                 .others
                 .into_iter()
@@ -112,6 +124,12 @@ impl Certificate {
     pub fn verify_signature(&self, public_key_info: &[u8]) -> Result<(), SignatureError> {
         let signed = Signed::from_der(&self.der).map_err(|_| SignatureError::Unsupported)?;
         signed.verify(public_key_info)
+    }
+
+    /// Same name of issuer and subject, as in the change of a CA's key (RFC 5280, section 3.2).
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.issuer.der == self.subject.der
     }
 
     /// CA flag of the basic constraints.

@@ -10,11 +10,18 @@ pub(crate) mod tag {
     pub(crate) const OCTET_STRING: u8 = 0x04;
     pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
     pub(crate) const ENUMERATED: u8 = 0x0a;
+    pub(crate) const UTF8_STRING: u8 = 0x0c;
+    pub(crate) const PRINTABLE_STRING: u8 = 0x13;
+    pub(crate) const IA5_STRING: u8 = 0x16;
+    pub(crate) const BMP_STRING: u8 = 0x1e;
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SET: u8 = 0x31;
     /// `[0]` explicit.
     pub(crate) const CONTEXT_0: u8 = 0xa0;
+    /// `[1]`, constructed.
+    pub(crate) const CONTEXT_1: u8 = 0xa1;
     /// `[0]` implicit, of a primitive type.
     pub(crate) const CONTEXT_0_PRIMITIVE: u8 = 0x80;
     /// `[4]` implicit, of a primitive type.

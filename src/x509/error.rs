@@ -61,6 +61,9 @@ pub enum X509Error {
     /// Not a positive serial number of at most 20 octets in hexadecimal.
     #[error("not a serial number: 1 to 40 hexadecimal digits, not all zero, were expected")]
     SerialNumber,
+    /// Serial number of a certificate that RFC 5280, section 4.1.2.2 forbids.
+    #[error("the serial number of the certificate is not a positive number of at most 20 octets")]
+    SerialNumberRange,
     /// Object of another type.
     #[error("block {index} of the file is a `{label}` instead of a {wanted}")]
     UnexpectedBlock {
@@ -85,6 +88,7 @@ impl Coded for X509Error {
             Self::Pem { .. } => Code::environment("x509.pem"),
             Self::PrivateKey { .. } => Code::refused("x509.private_key"),
             Self::SerialNumber => Code::usage("x509.serial_number"),
+            Self::SerialNumberRange => Code::refused("x509.serial_number_range"),
             Self::UnexpectedBlock { .. } => Code::refused("x509.unexpected_block"),
         }
     }

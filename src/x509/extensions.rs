@@ -9,6 +9,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension, SubjectAlternativeNa
 use super::hex::hex;
 use super::key_identifier::KeyIdentifier;
 use super::name::{DistinguishedName, escape};
+use super::name_constraints::NameConstraints;
 
 /// All extensions of one certificate or CSR; none occurs twice.
 #[derive(Debug, Default)]
@@ -18,8 +19,11 @@ pub(super) struct Extensions {
     pub(super) extended_key_usage: Option<Vec<ExtendedKeyUsage>>,
     pub(super) basic_constraints: Option<BasicConstraints>,
     pub(super) subject_key_identifier: Option<KeyIdentifier>,
+    pub(super) subject_key_identifier_critical: bool,
     pub(super) authority_key_identifier: Option<AuthorityKeyIdentifier>,
-    /// Other extensions, except name constraints, which webpki checks.
+    pub(super) name_constraints: Option<NameConstraints>,
+    pub(super) policy_constraints: Option<PolicyConstraints>,
+    /// Other extensions.
     pub(super) others: Vec<OtherExtension>,
 }
 
@@ -63,15 +67,32 @@ impl Extensions {
                 }
                 ParsedExtension::SubjectKeyIdentifier(id) => {
                     extensions.subject_key_identifier = Some(KeyIdentifier(id.0.to_vec()));
+                    extensions.subject_key_identifier_critical = extension.critical;
                 }
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     extensions.authority_key_identifier = Some(AuthorityKeyIdentifier {
+                        critical: extension.critical,
                         key_identifier: id.key_identifier.as_ref().map(|id| KeyIdentifier(id.0.to_vec())),
                         names_issuer: id.authority_cert_issuer.is_some()
                             || id.authority_cert_serial.is_some(),
                     });
                 }
-                ParsedExtension::NameConstraints(_) => {}
+                ParsedExtension::NameConstraints(_) => {
+                    let read = NameConstraints::read(extension.critical, extension.value);
+                    extensions.name_constraints = Some(read.map_err(|error| {
+                        format!("the extension {} cannot be read: {}", extension.oid, error.as_str())
+                    })?);
+                }
+                ParsedExtension::PolicyConstraints(constraints) => {
+                    let policy = extensions.policy_constraints.get_or_insert_default();
+                    policy.require_explicit = constraints.require_explicit_policy;
+                    policy.not_critical |= !extension.critical;
+                }
+                ParsedExtension::InhibitAnyPolicy(inhibit) => {
+                    let policy = extensions.policy_constraints.get_or_insert_default();
+                    policy.inhibit_any = Some(inhibit.skip_certs);
+                    policy.not_critical |= !extension.critical;
+                }
                 _ => extensions
                     .others
                     .push(OtherExtension { oid: extension.oid.to_id_string(), critical: extension.critical }),
@@ -264,9 +285,23 @@ pub struct BasicConstraints {
     pub path_length: Option<u32>,
 }
 
+/// Constraints of a CA on certificate policies (RFC 5280, sections 4.2.1.11 and 4.2.1.14). Mappings are not supported,
+/// so that there is nothing to inhibit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyConstraints {
+    /// Number of certificates below after which a policy is required (`requireExplicitPolicy`).
+    pub require_explicit: Option<u32>,
+    /// Number of certificates below after which `anyPolicy` counts no more (`inhibitAnyPolicy`).
+    pub inhibit_any: Option<u32>,
+    /// Set if one of the two extensions is not critical.
+    pub not_critical: bool,
+}
+
 /// Authority key identifier (RFC 5280, section 4.2.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityKeyIdentifier {
+    /// Critical flag of the extension.
+    pub critical: bool,
     /// Identifier of the issuer's key.
     pub key_identifier: Option<KeyIdentifier>,
     /// Presence of the issuer's name and serial number, which this project never writes.

@@ -24,6 +24,12 @@ pub struct DistinguishedName {
 }
 
 impl DistinguishedName {
+    /// True without any attribute.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     pub(super) fn read(name: &X509Name<'_>) -> Self {
         // A value in an unsupported encoding is kept, so that it counts as an attribute.
         let value = |attribute: &AttributeTypeAndValue<'_>| match attribute.as_str() {

@@ -156,3 +156,39 @@ pub(crate) fn revoke(serial: u64, reason: Option<rcgen::RevocationReason>) -> Re
         invalidity_date: None,
     }
 }
+
+/// Encodes an extension below `id-ce` (2.5.29).
+pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
+    let flag: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
+    let id = [6, 3, 0x55, 0x1d, id];
+    encode(tag::SEQUENCE, &[&id, flag, &encode(tag::OCTET_STRING, value)].concat())
+}
+
+impl Root {
+    /// Changes the extensions of a certificate signed by this CA, and signs it again.
+    pub(crate) fn with_extensions(
+        &self,
+        der: &[u8],
+        change: impl FnOnce(&mut Vec<Vec<u8>>),
+    ) -> CertificateDer<'static> {
+        let changed = self.resign(der, |fields| {
+            let last = fields.last_mut().unwrap();
+            let list = Reader::whole(last, 0xa3).and_then(|list| Reader::whole(list, tag::SEQUENCE)).unwrap();
+            let (mut list, mut extensions) = (Reader::new(list), Vec::new());
+            while !list.is_empty() {
+                extensions.push(list.element().unwrap().raw.to_vec());
+            }
+            change(&mut extensions);
+            *last = encode(0xa3, &encode(tag::SEQUENCE, &extensions.concat()));
+        });
+        CertificateDer::from(changed)
+    }
+
+    /// CA below this one.
+    pub(crate) fn below(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority(name);
+        params.serial_number = Some(99.into());
+        change(&mut params);
+        Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+}

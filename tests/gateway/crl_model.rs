@@ -75,7 +75,8 @@ impl Model {
         let users = setup.cluster.intermediate("users");
         setup.files = vec![("users.crt", users.pem())];
         setup.trust = "intermediates: users.crt, crl: cluster.crl".to_owned();
-        setup.more = "admin: admin.sock\nstate_directory: state\noperators: [{ role: api-user, name: admin }]";
+        setup.more =
+            "admin: admin.sock\nstate_directory: state\noperators: [{ role: api-user, name: admin }]";
         setup.threads = 1;
         let directory = tempfile::tempdir().unwrap();
         setup.write(directory.path());
@@ -116,7 +117,8 @@ impl Model {
         serials.extend(revokes.then(|| self.issuers[1].serial.clone()));
         let authority = &self.issuers[index].authority;
         let made = self.made.entry((index, number, variant));
-        made.or_insert_with(|| crl_by(authority, number, serials.into_iter(), now() + Duration::days(10))).clone()
+        made.or_insert_with(|| crl_by(authority, number, serials.into_iter(), now() + Duration::days(10)))
+            .clone()
     }
 
     /// The next CRL of an issuer: newer, the same again, older, or another one of the same number.
@@ -234,10 +236,12 @@ impl Model {
         for (index, number) in self.recorded() {
             let (made, issuer) = (&self.made, &mut self.issuers[index]);
             let recorded = number.and_then(|(number, sha256)| {
-                [false, true].into_iter().filter_map(|variant| made.get(&(index, number, variant))).find(|crl| {
-                    let der = pem_to_der(crl);
-                    cluster_ca::x509::Sha256::of(&der).to_string() == sha256
-                })
+                [false, true].into_iter().filter_map(|variant| made.get(&(index, number, variant))).find(
+                    |crl| {
+                        let der = pem_to_der(crl);
+                        cluster_ca::x509::Sha256::of(&der).to_string() == sha256
+                    },
+                )
             });
             issuer.in_file = recorded.cloned().or(issuer.in_file.take());
         }
@@ -261,7 +265,8 @@ impl Model {
     /// Cuts off the end of a file of the state directory while the process is down, as a bad disk would.
     fn truncate_state(&mut self) {
         self.end("-KILL");
-        let files: Vec<_> = fs::read_dir(self.path("state")).unwrap().map(|file| file.unwrap().path()).collect();
+        let files: Vec<_> =
+            fs::read_dir(self.path("state")).unwrap().map(|file| file.unwrap().path()).collect();
         let Ok(count) = u64::try_from(files.len()) else { return };
         if let Some(path) = (count > 0).then(|| &files[usize::try_from(self.dice.below(count)).unwrap()]) {
             let whole = fs::read(path).unwrap();

@@ -56,6 +56,7 @@ mod reuse;
 mod revocation;
 mod stall;
 mod tls;
+mod trust;
 mod upgrade;
 mod upstream;
 mod upstreams;

@@ -93,6 +93,8 @@ pub(super) enum ConfigError {
     RevocationInTrust,
     #[error("a key is opened by `kms` or by a passphrase: remove one of them")]
     TwoOpeners,
+    #[error("`{given}`: either `exclude` or `refuse` was expected")]
+    UnfitAnchors { given: String },
     #[error("no {what} is called `{name}`")]
     Undeclared { what: &'static str, name: String },
     #[error("no route uses it")]

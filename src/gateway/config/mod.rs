@@ -27,7 +27,7 @@ pub use file::{Config, workers};
 pub use identity::IdentityFiles;
 pub use limits::Limits;
 pub use shadow::ShadowPolicy;
-pub use trust::{Resumption, Revocation, TrustSettings};
+pub use trust::{Resumption, Revocation, TrustSettings, UnfitAnchors};
 pub use upstream::UpstreamSettings;
 
 #[cfg(test)]

@@ -174,7 +174,13 @@ pub(super) static TRUST: MappingSchema = MappingSchema {
             "intermediates",
             "file (PEM)",
             "none",
-            "Certificates of CAs below the trust anchors; each needs a CRL.",
+            "Certificates of CAs below the trust anchors; they complete chains, and each needs a CRL.",
+        ),
+        KeySchema::with_default(
+            "unfit_anchors",
+            "exclude or refuse",
+            "exclude",
+            "Unfit certificates in bundle and intermediates: leave them out, or refuse the file.",
         ),
         KeySchema::with_default(
             "crl_staleness",

@@ -65,7 +65,7 @@ fn the_example_is_read_with_its_defaults() {
     assert!(key.path.is_absolute() && key.path.ends_with("gateway.key"));
     assert_eq!((&key.opener, key.timeout), (&None, Duration::from_secs(60)));
     assert!(
-        matches!(&config.trust.revocation, Revocation::Crls { paths, intermediates: None, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
+        matches!(&config.trust.revocation, Revocation::Crls { paths, grace } if grace.is_zero() && paths[0].ends_with("cluster.crl"))
     );
     assert_eq!(
         config.upstreams,
@@ -222,8 +222,14 @@ threads: 2
     let below = changed("crl: cluster.crl", "crl: cluster.crl, intermediates: gateway.crt").unwrap();
     let below = Config { path: Some("gateway.yaml".into()), ..below };
     assert!(below.files().iter().filter(|path| path.ends_with("gateway.crt")).count() == 2, "it is watched");
-    let Revocation::Crls { intermediates, .. } = below.trust.revocation else { panic!("it is not disabled") };
-    assert!(intermediates.unwrap().ends_with("gateway.crt"));
+    assert!(below.trust.intermediates.unwrap().ends_with("gateway.crt"));
+    let disabled = changed(
+        "crl: cluster.crl }",
+        "intermediates: gateway.crt, unfit_anchors: refuse }\nrevocation: disabled",
+    );
+    let trust = disabled.unwrap().trust;
+    assert!(trust.intermediates.unwrap().ends_with("gateway.crt"), "they complete chains all the same");
+    assert_eq!(trust.unfit_anchors, UnfitAnchors::Refuse);
 }
 
 #[test]
@@ -597,9 +603,9 @@ fn each_problem_is_reported_with_its_line() {
             "3: trust.crl_staleness: `never`: either `refuse` or `{ grace: 7d }` was expected",
         ),
         (
-            "trust: { bundle: cluster.crt, crl: cluster.crl }",
-            "trust: { bundle: cluster.crt, intermediates: cluster.crt }\nrevocation: disabled",
-            "3: trust.intermediates: has no effect because revocation is disabled: remove it",
+            "crl: cluster.crl",
+            "crl: cluster.crl, unfit_anchors: keep",
+            "3: trust.unfit_anchors: `keep`: either `exclude` or `refuse` was expected",
         ),
         (
             "trust: { bundle: cluster.crt, crl: cluster.crl }",

@@ -8,16 +8,47 @@ use super::reader::Item;
 use super::values::{duration, guarded};
 use super::{issuers, schema};
 use crate::mtls::IssuerRoles;
+use crate::x509::trust::{TrustBundle, TrustError};
 
 /// Settings for verifying the certificates of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSettings {
     /// File of the trust anchors.
     pub bundle: PathBuf,
+    /// File of CAs below the anchors. They complete the chains of clients, and their CRLs are accepted.
+    pub intermediates: Option<PathBuf>,
+    /// Treatment of unfit certificates in these two files.
+    pub unfit_anchors: UnfitAnchors,
     /// Revocation checking.
     pub revocation: Revocation,
     /// Roles that each issuer may vouch for.
     pub issuers: IssuerRoles,
+}
+
+/// Treatment of a trust anchor or intermediate CA that is unfit, such as an expired one.
+///
+/// To exclude it is the default, since that can only refuse more. To refuse the file keeps the previous, perhaps wider
+/// bundle in force, or the gateway from starting, because one of several organizations let its root expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnfitAnchors {
+    /// Leave out that one, with an error in the log. A file without any fit one is refused.
+    #[default]
+    Exclude,
+    /// Refuse the file.
+    Refuse,
+}
+
+impl UnfitAnchors {
+    /// Accept or refuse a bundle from which certificates may have been excluded.
+    ///
+    /// # Errors
+    /// The first exclusion, if it refuses the file.
+    pub fn apply(self, bundle: TrustBundle) -> Result<TrustBundle, TrustError> {
+        match self {
+            Self::Exclude => Ok(bundle),
+            Self::Refuse => bundle.without_exclusions(),
+        }
+    }
 }
 
 /// Settings of revocation checking.
@@ -27,8 +58,6 @@ pub enum Revocation {
     Crls {
         /// Files of CRLs; at least one.
         paths: Vec<PathBuf>,
-        /// File of intermediate CAs that have CRLs of their own.
-        intermediates: Option<PathBuf>,
         /// Time after nextUpdate during which a CRL is accepted; zero by default.
         grace: Duration,
     },
@@ -77,7 +106,14 @@ impl TrustSettings {
         let mut fields = item.fields(&schema::TRUST)?;
         let bundle = fields.required("bundle").and_then(|item| guarded(&item, base));
         let crl = fields.optional("crl");
-        let intermediates = fields.optional("intermediates");
+        let intermediates = match fields.optional("intermediates") {
+            Some(item) => guarded(&item, base).map(Some),
+            None => Some(None),
+        };
+        let unfit_anchors = match fields.optional("unfit_anchors") {
+            Some(item) => item.read(unfit_anchors),
+            None => Some(UnfitAnchors::default()),
+        };
         let staleness = fields.optional("crl_staleness");
         let misplaced = fields.misplaced("revocation");
         let issuers = match fields.optional("issuers") {
@@ -89,15 +125,10 @@ impl TrustSettings {
             (Some(crl), None) => {
                 let paths = crls(&crl, base);
                 let grace = staleness.map_or(Some(Duration::ZERO), |item| grace(&item));
-                let intermediates = match intermediates {
-                    Some(item) => guarded(&item, base).map(Some),
-                    None => Some(None),
-                };
-                let read = paths.zip(intermediates).zip(grace);
-                read.map(|((paths, intermediates), grace)| Revocation::Crls { paths, intermediates, grace })
+                paths.zip(grace).map(|(paths, grace)| Revocation::Crls { paths, grace })
             }
             (None, Some(revocation)) => {
-                for unused in [intermediates, staleness].into_iter().flatten() {
+                if let Some(unused) = staleness {
                     unused.report(ConfigError::UnusedWhenDisabled);
                 }
                 revocation.read(only_disabled).map(|()| Revocation::Disabled)
@@ -116,7 +147,13 @@ impl TrustSettings {
         if let Some(item) = misplaced {
             item.report(ConfigError::RevocationInTrust);
         }
-        Some(Self { bundle: bundle?, revocation: revocation?, issuers: issuers? })
+        Some(Self {
+            bundle: bundle?,
+            intermediates: intermediates?,
+            unfit_anchors: unfit_anchors?,
+            revocation: revocation?,
+            issuers: issuers?,
+        })
     }
 }
 
@@ -155,6 +192,14 @@ fn grace(item: &Item<'_>) -> Option<Duration> {
     let grace = fields.required("grace").and_then(|item| duration(&item));
     fields.finish();
     grace
+}
+
+fn unfit_anchors(text: &str) -> Result<UnfitAnchors, ConfigError> {
+    match text {
+        "exclude" => Ok(UnfitAnchors::Exclude),
+        "refuse" => Ok(UnfitAnchors::Refuse),
+        _ => Err(ConfigError::UnfitAnchors { given: text.to_owned() }),
+    }
 }
 
 fn only_disabled(text: &str) -> Result<(), ConfigError> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
+use crate::error::{Coded, with_causes};
 use crate::gateway::control::changes::{LastReloadError, ReloadCounts, Trigger};
 use crate::gateway::control::reload::Control;
 use crate::keys::Protection;
@@ -34,6 +35,16 @@ struct TrustStatus {
     anchors: Vec<KeyIdentifier>,
     /// Authorities below the anchors whose CRLs are known.
     intermediates: Vec<IntermediateStatus>,
+    /// Authorities of the files that are not trusted, since they are unfit.
+    excluded: Vec<ExcludedStatus>,
+}
+
+/// An authority that is left out.
+#[derive(Debug, Serialize)]
+struct ExcludedStatus {
+    code: &'static str,
+    /// Its name, and the rule that it violates.
+    message: String,
 }
 
 /// An authority below a trust anchor.
@@ -104,6 +115,9 @@ impl StatusSnapshot {
                 anchors: trust.anchors().iter().map(|anchor| anchor.key_identifier.clone()).collect(),
                 intermediates: (state.verifier.authorities().skip(trust.anchors().len()))
                     .map(IntermediateStatus::of)
+                    .collect(),
+                excluded: (trust.excluded().iter())
+                    .map(|error| ExcludedStatus { code: error.code(), message: with_causes(error) })
                     .collect(),
             },
             crl: CrlStatus::of_all(&state.verifier, now),

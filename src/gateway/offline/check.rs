@@ -9,6 +9,7 @@ use serde::Serialize;
 use tracing::subscriber::NoSubscriber;
 
 use crate::clock::{Clock, format_duration, rfc3339};
+use crate::error::with_causes;
 use crate::gateway::admin::AdminSocket;
 use crate::gateway::config::AccessLog;
 use crate::gateway::policy::PolicyWarning;
@@ -70,6 +71,13 @@ pub fn check(path: &Path, keys: KeyCheck, clock: &Arc<dyn Clock>) -> Result<Chec
         certificate_not_after: rfc3339(state.credentials.own.leaf.not_after),
         crl_grace: config.trust.revocation.grace().as_secs(),
         crl_next_update: state.verifier.crls().map(|crl| crl.next_update).min().map(rfc3339),
+        excluded_authorities: state
+            .verifier
+            .trust()
+            .excluded()
+            .iter()
+            .map(|error| with_causes(error))
+            .collect(),
         key_protection: state.credentials.own.key.as_ref().map(|key| key.protection.clone()),
     })
 }
@@ -103,6 +111,8 @@ pub struct CheckReport {
     pub crl_next_update: Option<String>,
     /// Grace period of an expired CRL, in seconds.
     pub crl_grace: u64,
+    /// Trust anchors and intermediate CAs that are left out, each with the rule that it violates.
+    pub excluded_authorities: Vec<String>,
     /// Protection of the private key; `None` if it was not opened.
     pub key_protection: Option<Protection>,
 }
@@ -125,6 +135,9 @@ impl fmt::Display for CheckReport {
             None => writeln!(f, "The private key was not opened: it may not match the certificate.")?,
             Some(Protection::None) => {}
             Some(protection) => writeln!(f, "The private key was opened; it is protected by: {protection}.")?,
+        }
+        for excluded in &self.excluded_authorities {
+            writeln!(f, "Not trusted, although it is in the files of `trust`: {excluded}.")?;
         }
         for address in &self.open {
             let reached = self.routes_for_anyone.join(", ");

@@ -168,6 +168,7 @@ impl Loader {
     fn load(&self, config: &Config, previous: Option<&State>, keys: LoadedKeys) -> Result<State, StateError> {
         let at = self.clock.now();
         let trust = load_trust(&config.trust, at)?;
+        report_excluded(&trust);
         warn_of_unknown_issuers(&config.trust, &trust);
         let (crls, revocation) = self.load_crls(config, &trust, previous, at)?;
         let before = previous.map(|previous| &previous.credentials);
@@ -395,16 +396,25 @@ impl Candidate {
     }
 }
 
-/// Trust anchors, and the intermediate authorities that have CRLs of their own.
+/// Trust anchors, and the intermediate authorities below them.
 fn load_trust(trust: &TrustSettings, at: OffsetDateTime) -> Result<TrustBundle, StateError> {
-    let path = &trust.bundle;
-    let bundle = TrustBundle::from_pem(&files::read(path, SMALL_FILE)?, at)
-        .map_err(|source| StateError::Trust { path: path.clone(), source })?;
-    match &trust.revocation {
-        Revocation::Crls { intermediates: Some(path), .. } => bundle
-            .with_intermediates(&files::read(path, SMALL_FILE)?, at)
-            .map_err(|source| StateError::Intermediates { path: path.clone(), source: Box::new(source) }),
-        _ => Ok(bundle),
+    let refused = |source| StateError::Trust { path: trust.bundle.clone(), source };
+    let bundle = TrustBundle::from_pem_excluding(&files::read(&trust.bundle, SMALL_FILE)?, at);
+    let bundle = bundle.and_then(|bundle| trust.unfit_anchors.apply(bundle)).map_err(refused)?;
+    let Some(path) = &trust.intermediates else { return Ok(bundle) };
+    let refused = |source| StateError::Intermediates { path: path.clone(), source: Box::new(source) };
+    let both = bundle.with_intermediates_excluding(&files::read(path, SMALL_FILE)?, at);
+    both.and_then(|both| trust.unfit_anchors.apply(both)).map_err(refused)
+}
+
+/// Report the authorities that are left out: nothing below them is accepted.
+fn report_excluded(trust: &TrustBundle) {
+    for error in trust.excluded() {
+        tracing::error!(
+            code = error.code(),
+            "not trusted, the other authorities are: {}",
+            with_causes(error)
+        );
     }
 }
 

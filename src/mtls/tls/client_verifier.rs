@@ -1,5 +1,6 @@
 //! Client certificate verifier for rustls.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -27,10 +28,12 @@ impl ClientVerifier {
     /// Verify the clients of `listener` with `verifier`.
     #[must_use]
     pub fn new(verifier: Arc<PeerVerifier>, listener: Listener) -> Self {
-        let anchors = verifier.trust().anchors().iter();
-        let subjects = anchors.map(|anchor| DistinguishedName::from(anchor.certificate.subject.der.clone()));
+        // With those of the intermediate CAs, whose clients may send their own certificate alone: some clients choose a
+        // certificate by the name of its issuer.
+        let authorities = verifier.trust().authorities();
+        let subjects: BTreeSet<_> = authorities.map(|(_, authority)| authority.subject.der.clone()).collect();
         Self {
-            root_subjects: subjects.collect(),
+            root_subjects: subjects.into_iter().map(DistinguishedName::from).collect(),
             verifier,
             listener,
             algorithms: provider().signature_verification_algorithms,

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use super::conformance::{self, Nonconformity};
 use super::error::ChainError;
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
@@ -21,20 +22,14 @@ pub struct TrustAnchor {
 }
 
 impl TrustAnchor {
-    /// Checks validity and path length of the anchor, which webpki ignores.
-    pub(super) fn check_at(&self, at: OffsetDateTime, intermediates: usize) -> Result<(), ChainError> {
+    /// Checks the validity of the anchor.
+    pub(super) fn check_validity(&self, at: OffsetDateTime) -> Result<(), ChainError> {
         let certificate = &self.certificate;
-        if !certificate.is_valid_at(at) {
-            return Err(ChainError::AnchorNotValid {
-                not_before: certificate.not_before,
-                not_after: certificate.not_after,
-            });
+        if certificate.is_valid_at(at) {
+            return Ok(());
         }
-        let allowed = certificate.basic_constraints.and_then(|constraints| constraints.path_length);
-        match allowed.map(usize::try_from) {
-            Some(Ok(allowed)) if intermediates > allowed => Err(ChainError::PathTooLong),
-            _ => Ok(()),
-        }
+        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+        Err(ChainError::AnchorNotValid { not_before, not_after })
     }
 }
 
@@ -80,6 +75,7 @@ pub(super) fn lint_authority(
     if let Some(oid) = certificate.unknown_critical_extensions.first() {
         return Err(AnchorError::UnknownCriticalExtension { oid: oid.clone() });
     }
+    conformance::check_authority(certificate).map_err(AnchorError::Nonconforming)?;
     certificate.subject_key_identifier.clone().ok_or(AnchorError::NoKeyIdentifier)
 }
 
@@ -117,6 +113,14 @@ pub enum TrustError {
     /// Trust bundle without valid certificates.
     #[error("the trust bundle is unreadable")]
     Unreadable(#[source] X509Error),
+}
+
+impl TrustError {
+    /// True for a trust anchor, as opposed to an intermediate CA.
+    #[must_use]
+    pub const fn is_of_anchor(&self) -> bool {
+        matches!(self, Self::Anchor { .. } | Self::Unreadable(_))
+    }
 }
 
 impl Coded for TrustError {
@@ -166,6 +170,9 @@ pub enum AnchorError {
     /// No path to a trust anchor, including through the other intermediate CAs.
     #[error("no trust anchor issued it, directly or through the other intermediate CAs")]
     NoIssuer,
+    /// Violation of RFC 5280.
+    #[error("it violates RFC 5280")]
+    Nonconforming(#[source] Nonconformity),
     /// Missing subject key identifier.
     #[error("it has no subject key identifier")]
     NoKeyIdentifier,
@@ -219,6 +226,7 @@ impl Coded for AnchorError {
                 Code::refused("trust.key_identifier_taken")
             }
             Self::KeyUsage => Code::refused("trust.key_usage"),
+            Self::Nonconforming(rule) => rule.in_trust(),
             Self::NoIssuer => Code::refused("trust.no_issuer"),
             Self::NoKeyIdentifier => Code::refused("trust.no_key_identifier"),
             Self::NotAnAuthority => Code::refused("trust.not_an_authority"),

@@ -1,44 +1,43 @@
 //! Trust bundles and verification of chains.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 use time::OffsetDateTime;
 use webpki::EndEntityCert;
 
 use super::anchor::{AnchorError, TrustAnchor, TrustError, lint};
-use super::chain::{ChainLink, VerifiedChain};
+use super::chain::VerifiedChain;
 use super::error::ChainError;
 use super::intermediate::{self, Intermediate};
+use super::path::{self, Candidate, PathRules};
 use super::purpose::Purpose;
 use crate::x509::certificate::Certificate;
+use crate::x509::error::X509Error;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::name::DistinguishedName;
-use crate::x509::pem;
+use crate::x509::pem::{self, ObjectKind};
 use crate::x509::sha256::Sha256;
-use crate::x509::signed::ALGORITHMS;
 
-/// Checked trust anchors, and the intermediate CAs whose CRLs are accepted. Cloning is cheap.
+/// Checked trust anchors, and intermediate CAs that complete chains and whose CRLs are accepted. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct TrustBundle {
     trusted: Arc<Anchors>,
     intermediates: Arc<[Intermediate]>,
+    excluded: Arc<[TrustError]>,
 }
 
 #[derive(Debug)]
 struct Anchors {
     anchors: Vec<TrustAnchor>,
-    /// The same anchors in the same order, in the form of webpki.
-    webpki: Vec<rustls_pki_types::TrustAnchor<'static>>,
     fingerprint: Sha256,
 }
 
 impl Anchors {
-    fn new(anchors: Vec<TrustAnchor>, webpki: Vec<rustls_pki_types::TrustAnchor<'static>>) -> Self {
+    fn new(anchors: Vec<TrustAnchor>) -> Self {
         let mut digests: Vec<_> = anchors.iter().map(|anchor| anchor.certificate.fingerprint().0).collect();
         digests.sort_unstable();
-        Self { anchors, webpki, fingerprint: Sha256::of(digests.as_flattened()) }
+        Self { anchors, fingerprint: Sha256::of(digests.as_flattened()) }
     }
 }
 
@@ -48,44 +47,80 @@ impl TrustBundle {
     /// # Errors
     /// [`TrustError`] for the first unfit anchor, or an unreadable file.
     pub fn from_pem(bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
-        let certificates = pem::certificates(bytes).map_err(TrustError::Unreadable)?;
-        let mut anchors: Vec<TrustAnchor> = Vec::with_capacity(certificates.len());
-        let mut webpki = Vec::with_capacity(certificates.len());
-        for (index, certificate) in (1..).zip(certificates) {
-            let refused = |fault| TrustError::Anchor {
-                index,
-                subject: certificate.subject.to_string(),
-                fingerprint: certificate.fingerprint(),
-                fault,
-            };
-            let key_identifier = lint(&certificate, at).map_err(refused)?;
-            for (earlier, anchor) in (1..).zip(&anchors) {
-                if anchor.certificate.public_key_info == certificate.public_key_info
-                    && anchor.certificate.subject.der == certificate.subject.der
-                {
-                    return Err(refused(AnchorError::Duplicate { earlier }));
-                }
-                if anchor.key_identifier == key_identifier {
-                    return Err(refused(AnchorError::KeyIdentifierTaken { earlier }));
+        Self::from_pem_excluding(bytes, at)?.without_exclusions()
+    }
+
+    /// Reads a bundle, PEM or DER, without the anchors that are unfit at `at`: see [`TrustBundle::excluded`].
+    ///
+    /// # Errors
+    /// [`TrustError`] for an unreadable file, or for the first unfit anchor if none is fit.
+    pub fn from_pem_excluding(bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
+        let blocks = pem::blocks_of(ObjectKind::Certificate, bytes).map_err(TrustError::Unreadable)?;
+        let (mut anchors, mut excluded) = (Vec::with_capacity(blocks.len()), Vec::new());
+        for (index, block) in (1..).zip(&blocks) {
+            match Certificate::from_der(block.der()) {
+                Ok(certificate) => match fit(&certificate, &anchors, at) {
+                    Ok(key_identifier) => anchors.push(TrustAnchor { certificate, key_identifier }),
+                    Err(fault) => excluded.push(TrustError::Anchor {
+                        index,
+                        subject: certificate.subject.to_string(),
+                        fingerprint: certificate.fingerprint(),
+                        fault,
+                    }),
+                },
+                Err(source) => {
+                    let source = Box::new(source);
+                    excluded.push(TrustError::Unreadable(X509Error::Block { index, source }));
                 }
             }
-            let anchor = webpki::anchor_from_trusted_cert(&certificate.der)
-                .map_err(|error| refused(AnchorError::Unreadable { why: error.to_string() }))?;
-            webpki.push(anchor.to_owned());
-            anchors.push(TrustAnchor { certificate, key_identifier });
         }
-        Ok(Self { trusted: Arc::new(Anchors::new(anchors, webpki)), intermediates: Arc::new([]) })
+        match excluded.first() {
+            Some(first) if anchors.is_empty() => Err(first.clone()),
+            _ => {
+                let trusted = Arc::new(Anchors::new(anchors));
+                Ok(Self { trusted, intermediates: Arc::new([]), excluded: excluded.into() })
+            }
+        }
     }
 
     /// Adds the intermediate CAs in `bytes`, PEM or DER, in any order. A single unfit one fails all.
     ///
-    /// They extend the accepted CRLs only. Verification of chains remains the same.
-    ///
     /// # Errors
     /// [`TrustError`] for the first unfit intermediate CA, or an unreadable file.
     pub fn with_intermediates(&self, bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
-        let intermediates = intermediate::read(bytes, self.anchors(), at)?;
-        Ok(Self { trusted: Arc::clone(&self.trusted), intermediates: intermediates.into() })
+        self.with_intermediates_excluding(bytes, at)?.without_exclusions()
+    }
+
+    /// Adds the intermediate CAs in `bytes`, PEM or DER, in any order, without unfit ones.
+    ///
+    /// # Errors
+    /// [`TrustError`] for an unreadable file, or for the first unfit intermediate CA if none is fit.
+    pub fn with_intermediates_excluding(&self, bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
+        let (intermediates, excluded) = intermediate::read(bytes, self.anchors(), at)?;
+        match excluded.first() {
+            Some(first) if intermediates.is_empty() => Err(first.clone()),
+            _ => {
+                let excluded = self.excluded.iter().cloned().chain(excluded).collect();
+                Ok(Self { trusted: Arc::clone(&self.trusted), intermediates: intermediates.into(), excluded })
+            }
+        }
+    }
+
+    /// Refuses a bundle from which an authority was excluded.
+    ///
+    /// # Errors
+    /// The first exclusion.
+    pub fn without_exclusions(self) -> Result<Self, TrustError> {
+        match self.excluded.first() {
+            Some(first) => Err(first.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// Trust anchors and intermediate CAs of the files that are not trusted, since they are unfit.
+    #[must_use]
+    pub fn excluded(&self) -> &[TrustError] {
+        &self.excluded
     }
 
     /// Trust anchors in the order of the file.
@@ -100,7 +135,7 @@ impl TrustBundle {
         self.trusted.anchors.iter().find(|anchor| anchor.key_identifier == *key_identifier)
     }
 
-    /// Intermediate CAs whose CRLs are accepted.
+    /// Intermediate CAs that complete chains, and whose CRLs are accepted.
     #[must_use]
     pub fn intermediates(&self) -> &[Intermediate] {
         &self.intermediates
@@ -122,12 +157,8 @@ impl TrustBundle {
     /// Restricts the bundle to the anchors with `is_kept` keys, and to the intermediate CAs below them.
     #[must_use]
     pub fn restricted_to(&self, is_kept: impl Fn(&KeyIdentifier) -> bool) -> Self {
-        let both = self.trusted.anchors.iter().zip(&self.trusted.webpki);
-        let (anchors, webpki) = both
-            .filter(|(anchor, _)| is_kept(&anchor.key_identifier))
-            .map(|(anchor, webpki)| (anchor.clone(), webpki.clone()))
-            .unzip();
-        let trusted = Arc::new(Anchors::new(anchors, webpki));
+        let kept = self.trusted.anchors.iter().filter(|anchor| is_kept(&anchor.key_identifier));
+        let trusted = Arc::new(Anchors::new(kept.cloned().collect()));
         let mut intermediates: Vec<Intermediate> = Vec::new();
         // Issuers precede the CAs below them.
         for below in self.intermediates.iter() {
@@ -138,7 +169,7 @@ impl TrustBundle {
                 intermediates.push(below.clone());
             }
         }
-        Self { trusted, intermediates: intermediates.into() }
+        Self { trusted, intermediates: intermediates.into(), excluded: Arc::clone(&self.excluded) }
     }
 
     /// Checks a chain that was verified earlier, perhaps by another bundle, against this one.
@@ -171,48 +202,41 @@ impl TrustBundle {
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        presented: &[CertificateDer<'_>],
         purpose: Purpose,
         at: OffsetDateTime,
     ) -> Result<VerifiedChain, ChainError> {
-        let refused = |error| ChainError::from_webpki(&error, purpose);
-        let end_entity = EndEntityCert::try_from(leaf).map_err(refused)?;
-        let seconds = u64::try_from(at.unix_timestamp()).unwrap_or_default();
-        let path = end_entity
-            .verify_for_usage(
-                ALGORITHMS,
-                &self.trusted.webpki,
-                intermediates,
-                UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-                purpose.webpki(),
-                None,
-                None,
-            )
-            .map_err(refused)?;
-        let anchor = (self.trusted.webpki.iter().zip(&self.trusted.anchors))
-            .find_map(|(candidate, anchor)| (candidate == path.anchor()).then_some(anchor))
-            .ok_or(ChainError::UnknownIssuer)?;
-        anchor.check_at(at, path.intermediate_certificates().count())?;
+        self.verify_accepted(leaf, presented, purpose, at, |_| Ok(()))
+    }
 
-        let leaf = Certificate::from_der(leaf).map_err(ChainError::Malformed)?;
-        check_leaf(&leaf, purpose)?;
-        // From the anchor down to the leaf, so that the issuing key of each link is known.
-        let mut links = Vec::with_capacity(1);
-        let mut intermediates = Vec::new();
-        let mut issuer = anchor.key_identifier.clone();
-        let mut expires = leaf.not_after.min(anchor.certificate.not_after);
-        for intermediate in path.intermediate_certificates().rev() {
-            let certificate = Certificate::from_der(&intermediate.der()).map_err(ChainError::Malformed)?;
-            let next = self.intermediate_key(&certificate)?;
-            links.push(ChainLink { issuer, serial_number: certificate.serial_number });
-            expires = expires.min(certificate.not_after);
-            issuer = next;
-            intermediates.push(certificate);
-        }
-        links.push(ChainLink { issuer, serial_number: leaf.serial_number });
-        links.reverse();
-        intermediates.reverse();
-        Ok(VerifiedChain { leaf, intermediates, links, anchor: anchor.key_identifier.clone(), expires })
+    /// Verifies as [`TrustBundle::verify`], and takes the first path that `accept` does not refuse.
+    ///
+    /// # Errors
+    /// The first refusal by `accept`, or [`ChainError`] if no path is valid.
+    pub fn verify_accepted<E: From<ChainError>>(
+        &self,
+        leaf: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        purpose: Purpose,
+        at: OffsetDateTime,
+        mut accept: impl FnMut(&VerifiedChain) -> Result<(), E>,
+    ) -> Result<VerifiedChain, E> {
+        let leaf = path::read_leaf(leaf)?;
+        let known =
+            |der: &CertificateDer<'_>| self.intermediates.iter().any(|known| known.certificate.der == *der);
+        // One that cannot be read issues nothing, and may have nothing to do with the leaf.
+        let presented: Vec<_> = presented
+            .iter()
+            .filter(|der| !known(der))
+            .filter_map(|der| Certificate::from_der(der).ok())
+            .collect();
+        let presented = presented.iter().map(|certificate| Candidate { certificate, conforming: false });
+        let configured = self.intermediates.iter().map(|known| &known.certificate);
+        let configured = configured.map(|certificate| Candidate { certificate, conforming: true });
+        let candidates: Vec<_> = presented.chain(configured).collect();
+        let key_of = |certificate: &Certificate| self.intermediate_key(certificate);
+        let rules = PathRules { anchors: self.anchors(), key_of: &key_of, purpose, at };
+        path::find(rules, &leaf, &candidates, &mut accept)
     }
 
     /// Key identifier of an intermediate CA, which must not be that of another known key.
@@ -230,17 +254,27 @@ impl TrustBundle {
     }
 }
 
-/// Requires an extended key usage, and `digitalSignature` in a key usage.
-///
-/// webpki treats a missing extended key usage as every usage, and ignores the key usage.
-fn check_leaf(leaf: &Certificate, purpose: Purpose) -> Result<(), ChainError> {
-    if leaf.extended_key_usage.is_none() {
-        return Err(ChainError::WrongPurpose { wanted: purpose });
+/// Checks that a certificate is fit as an anchor beside the `earlier` ones, and returns its key identifier.
+fn fit(
+    certificate: &Certificate,
+    earlier: &[TrustAnchor],
+    at: OffsetDateTime,
+) -> Result<KeyIdentifier, AnchorError> {
+    let key_identifier = lint(certificate, at)?;
+    for (earlier, anchor) in (1..).zip(earlier) {
+        if anchor.certificate.public_key_info == certificate.public_key_info
+            && anchor.certificate.subject.der == certificate.subject.der
+        {
+            return Err(AnchorError::Duplicate { earlier });
+        }
+        if anchor.key_identifier == key_identifier {
+            return Err(AnchorError::KeyIdentifierTaken { earlier });
+        }
     }
-    match leaf.key_usage {
-        Some(usage) if !usage.digital_signature() => Err(ChainError::KeyUsage),
-        _ => Ok(()),
-    }
+    // The parser of webpki is stricter.
+    webpki::anchor_from_trusted_cert(&certificate.der)
+        .map_err(|error| AnchorError::Unreadable { why: error.to_string() })?;
+    Ok(key_identifier)
 }
 
 /// Verifies that a server certificate is valid for `host`.
@@ -250,7 +284,7 @@ fn check_leaf(leaf: &Certificate, purpose: Purpose) -> Result<(), ChainError> {
 pub fn verify_host(leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<(), ChainError> {
     EndEntityCert::try_from(leaf)
         .and_then(|leaf| leaf.verify_is_valid_for_subject_name(host))
-        .map_err(|error| ChainError::from_webpki(&error, Purpose::Server))
+        .map_err(|error| ChainError::from_webpki(&error))
 }
 
 #[cfg(test)]
@@ -258,6 +292,7 @@ mod tests {
     use super::*;
     use crate::error::Coded;
     use crate::x509::testing::{Root, authority, client, now, unknown_critical};
+    use crate::x509::trust::ChainLink;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
         GeneralSubtree, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints, SanType,

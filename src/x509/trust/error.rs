@@ -1,11 +1,12 @@
 //! Errors of chain verification, and their translation from webpki.
 
-use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
 
+use super::conformance::Nonconformity;
 use super::purpose::Purpose;
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
+use crate::x509::certificate::Certificate;
 use crate::x509::error::X509Error;
 
 /// Refusal of a certificate chain.
@@ -32,9 +33,17 @@ pub enum ChainError {
         /// Expiry.
         not_after: OffsetDateTime,
     },
-    /// Intermediate CA without a subject key identifier, or with that of another key.
+    /// Intermediate CA with the subject key identifier of another key.
     #[error("an intermediate CA has no subject key identifier of its own")]
     IssuerKeyIdentifier,
+    /// Extended key usage of an issuer or of the anchor that does not include the purpose.
+    #[error("the extended key usage of its issuer `{issuer}` excludes {wanted} certificates")]
+    IssuerPurpose {
+        /// Subject of the issuer.
+        issuer: String,
+        /// Required purpose.
+        wanted: Purpose,
+    },
     /// Key usage of the leaf without `digitalSignature`, which TLS needs.
     #[error("its key usage does not include digitalSignature")]
     KeyUsage,
@@ -47,6 +56,18 @@ pub enum ChainError {
     /// Name outside the name constraints of a CA in the chain.
     #[error("it has a name that the name constraints of an issuer exclude")]
     NameConstraint,
+    /// Certificate in the chain that RFC 5280 forbids.
+    #[error("the certificate `{subject}` of its chain violates RFC 5280")]
+    Nonconforming {
+        /// Subject of the certificate.
+        subject: String,
+        /// Violated rule.
+        #[source]
+        rule: Nonconformity,
+    },
+    /// No certificate policy that a CA above requires.
+    #[error("its chain has no certificate policy, although an issuer requires one")]
+    NoPolicy,
     /// Certificate in the chain that is not yet valid.
     #[error("a certificate of the chain is not valid before {}", rfc3339(*not_before))]
     NotYetValid {
@@ -56,6 +77,9 @@ pub enum ChainError {
     /// More intermediate CAs than a CA above them or the verifier allows.
     #[error("its chain has more intermediate CAs than allowed")]
     PathTooLong,
+    /// Serial number that is not positive, or too long.
+    #[error("the serial number of a certificate of the chain is not a positive number of at most 20 octets")]
+    SerialNumber,
     /// Too many candidate chains.
     #[error("its chain is too complex to build")]
     TooComplex,
@@ -83,30 +107,28 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Translates an error of webpki. Its variants about CRLs can't occur, because it is given none.
-    pub(super) fn from_webpki(error: &webpki::Error, purpose: Purpose) -> Self {
+    /// Refusal of a certificate that violates `rule`.
+    pub(super) fn nonconforming(certificate: &Certificate, rule: Nonconformity) -> Self {
+        Self::Nonconforming { subject: certificate.subject.to_string(), rule }
+    }
+
+    /// Translates an error of webpki. Those about paths and CRLs can't occur, because it builds no path.
+    pub(super) fn from_webpki(error: &webpki::Error) -> Self {
         use webpki::Error;
         match error {
-            Error::CaUsedAsEndEntity => Self::CaAsLeaf,
-            Error::CertExpired { not_after, .. } => Self::Expired { not_after: date(*not_after) },
             Error::CertNotValidForName(_) => Self::WrongName,
-            Error::CertNotValidYet { not_before, .. } => Self::NotYetValid { not_before: date(*not_before) },
-            Error::EndEntityUsedAsCa => Self::LeafAsCa,
-            Error::InvalidSignatureForPublicKey => Self::BadSignature,
-            Error::MaximumNameConstraintComparisonsExceeded
-            | Error::MaximumPathBuildCallsExceeded
-            | Error::MaximumSignatureChecksExceeded => Self::TooComplex,
-            Error::MaximumPathDepthExceeded | Error::PathLenConstraintViolated => Self::PathTooLong,
-            Error::NameConstraintViolation => Self::NameConstraint,
-            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
-                Self::WrongPurpose { wanted: purpose }
-            }
-            Error::UnknownIssuer | Error::CertDistrusted => Self::UnknownIssuer,
             Error::UnsupportedCertVersion => Self::UnsupportedVersion,
             Error::UnsupportedCriticalExtension => Self::UnsupportedExtension,
-            Error::UnsupportedSignatureAlgorithmContext(_)
-            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Self::UnsupportedAlgorithm,
             other => Self::Malformed(X509Error::Malformed { what: "certificate", why: other.to_string() }),
+        }
+    }
+}
+
+impl From<X509Error> for ChainError {
+    fn from(error: X509Error) -> Self {
+        match error {
+            X509Error::SerialNumberRange => Self::SerialNumber,
+            other => Self::Malformed(other),
         }
     }
 }
@@ -119,12 +141,16 @@ impl Coded for ChainError {
             Self::CaAsLeaf => Code::refused("chain.ca_as_leaf"),
             Self::Expired { .. } => Code::refused("chain.expired"),
             Self::IssuerKeyIdentifier => Code::refused("chain.issuer_key_identifier"),
+            Self::IssuerPurpose { .. } => Code::refused("chain.issuer_purpose"),
             Self::KeyUsage => Code::refused("chain.key_usage"),
             Self::LeafAsCa => Code::refused("chain.leaf_as_ca"),
             Self::Malformed(_) => Code::refused("chain.malformed"),
             Self::NameConstraint => Code::refused("chain.name_constraint"),
+            Self::NoPolicy => Code::refused("chain.no_policy"),
+            Self::Nonconforming { rule, .. } => rule.in_chain(),
             Self::NotYetValid { .. } => Code::refused("chain.not_yet_valid"),
             Self::PathTooLong => Code::refused("chain.path_too_long"),
+            Self::SerialNumber => Code::refused("chain.serial_number"),
             Self::TooComplex => Code::refused("chain.too_complex"),
             Self::UnknownIssuer => Code::refused("chain.unknown_issuer"),
             Self::UnsupportedAlgorithm => Code::refused("chain.unsupported_algorithm"),
@@ -134,9 +160,4 @@ impl Coded for ChainError {
             Self::WrongPurpose { .. } => Code::refused("chain.wrong_purpose"),
         }
     }
-}
-
-fn date(time: UnixTime) -> OffsetDateTime {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }

@@ -1,15 +1,15 @@
-//! Intermediate CAs whose CRLs are accepted, checked when they are loaded.
+//! Intermediate CAs that complete chains and whose CRLs are accepted, checked when they are loaded.
 //!
-//! webpki verifies the chain that a client presents. A CRL, however, arrives before any client: its signing
-//! key must be known to chain to a trust anchor.
+//! A CRL arrives before any client: its signing key must be known to chain to a trust anchor.
 
 use time::OffsetDateTime;
 
 use super::anchor::{AnchorError, TrustAnchor, TrustError, lint_authority, signed};
 use super::chain::ChainLink;
 use crate::x509::certificate::Certificate;
+use crate::x509::error::X509Error;
 use crate::x509::key_identifier::KeyIdentifier;
-use crate::x509::pem;
+use crate::x509::pem::{self, ObjectKind};
 
 /// Intermediate CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,51 +51,75 @@ fn refused(index: usize, certificate: &Certificate, fault: AnchorError) -> Trust
 /// Intermediate CA below an anchor, and the maximum number of CAs below it in a chain.
 type Placed = (Intermediate, Option<usize>);
 
-/// Reads the intermediate CAs below `anchors` in `bytes`, in any order.
+/// Reads the intermediate CAs below `anchors` in `bytes`, in any order, and the reasons for those that are unfit.
 pub(super) fn read(
     bytes: &[u8],
     anchors: &[TrustAnchor],
     at: OffsetDateTime,
-) -> Result<Vec<Intermediate>, TrustError> {
-    let certificates = pem::certificates(bytes).map_err(TrustError::IntermediatesUnreadable)?;
+) -> Result<(Vec<Intermediate>, Vec<TrustError>), TrustError> {
+    let blocks =
+        pem::blocks_of(ObjectKind::Certificate, bytes).map_err(TrustError::IntermediatesUnreadable)?;
+    let mut excluded = Vec::new();
+    let mut certificates = Vec::with_capacity(blocks.len());
+    for (index, block) in (1..).zip(&blocks) {
+        match Certificate::from_der(block.der()) {
+            Ok(certificate) => certificates.push((index, certificate)),
+            Err(source) => {
+                let source = Box::new(source);
+                excluded.push(TrustError::IntermediatesUnreadable(X509Error::Block { index, source }));
+            }
+        }
+    }
     let mut waiting: Vec<Candidate<'_>> = Vec::with_capacity(certificates.len());
-    for (index, certificate) in (1..).zip(&certificates) {
-        let key_identifier =
-            lint_below(certificate, at).map_err(|fault| refused(index, certificate, fault))?;
-        let candidate = Candidate { index, certificate, key_identifier };
-        if let Some(same) = waiting.iter().find(|other| other.certificate.der == certificate.der) {
-            return Err(candidate.refused(AnchorError::DuplicateIntermediate { earlier: same.index }));
+    for (index, certificate) in &certificates {
+        match fit(*index, certificate, anchors, &waiting, at) {
+            Ok(candidate) => waiting.push(candidate),
+            Err(fault) => excluded.push(refused(*index, certificate, fault)),
         }
-        let anchors = anchors.iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
-        let others = waiting.iter().map(|other| (&other.key_identifier, other.certificate));
-        if anchors.chain(others).any(|(key_identifier, other)| {
-            *key_identifier == candidate.key_identifier
-                && other.public_key_info != certificate.public_key_info
-        }) {
-            return Err(candidate.refused(AnchorError::KeyIdentifierOfAnother));
-        }
-        waiting.push(candidate);
     }
     let mut placed: Vec<Placed> = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
+    loop {
         let before = placed.len();
-        let (mut left, mut fault) = (Vec::new(), None);
+        let mut left = Vec::new();
         for candidate in waiting {
             match place(&candidate, anchors, &placed) {
                 Ok(found) => placed.push(found),
-                Err(why) => {
-                    fault.get_or_insert_with(|| candidate.refused(why));
-                    left.push(candidate);
-                }
+                Err(why) => left.push((candidate, why)),
             }
         }
-        match fault {
-            // A round without any success: the rest has no issuer.
-            Some(fault) if placed.len() == before => return Err(fault),
-            _ => waiting = left,
+        // A round without any success: the rest has no issuer.
+        if placed.len() == before {
+            excluded.extend(left.into_iter().map(|(candidate, why)| candidate.refused(why)));
+            break;
         }
+        waiting = left.into_iter().map(|(candidate, _)| candidate).collect();
     }
-    Ok(placed.into_iter().map(|(intermediate, _)| intermediate).collect())
+    Ok((placed.into_iter().map(|(intermediate, _)| intermediate).collect(), excluded))
+}
+
+/// Checks that a certificate is fit beside the `earlier` ones.
+fn fit<'a>(
+    index: usize,
+    certificate: &'a Certificate,
+    anchors: &[TrustAnchor],
+    earlier: &[Candidate<'_>],
+    at: OffsetDateTime,
+) -> Result<Candidate<'a>, AnchorError> {
+    let key_identifier = lint_below(certificate, at)?;
+    // The parser of webpki is stricter.
+    webpki::anchor_from_trusted_cert(&certificate.der)
+        .map_err(|error| AnchorError::Unreadable { why: error.to_string() })?;
+    if let Some(same) = earlier.iter().find(|other| other.certificate.der == certificate.der) {
+        return Err(AnchorError::DuplicateIntermediate { earlier: same.index });
+    }
+    let anchors = anchors.iter().map(|anchor| (&anchor.key_identifier, &anchor.certificate));
+    let others = earlier.iter().map(|other| (&other.key_identifier, other.certificate));
+    if anchors.chain(others).any(|(other_key, other)| {
+        *other_key == key_identifier && other.public_key_info != certificate.public_key_info
+    }) {
+        return Err(AnchorError::KeyIdentifierOfAnother);
+    }
+    Ok(Candidate { index, certificate, key_identifier })
 }
 
 /// Checks the requirements of an intermediate CA, which must not be self-signed.
@@ -126,6 +150,8 @@ fn place(
             continue;
         }
         let room = match room {
+            // A change of a CA's key adds no CA (RFC 5280, section 6.1.4 (l)).
+            room if certificate.is_self_issued() => room,
             Some(0) => {
                 fault = AnchorError::PathTooLong;
                 continue;

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::x509::extensions::ExtendedKeyUsage;
 
+/// `anyExtendedKeyUsage`.
+const ANY_EXTENDED_KEY_USAGE: &str = "2.5.29.37.0";
+
 /// Required purpose of a certificate (RFC 5280, section 4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,11 +29,14 @@ impl Purpose {
         }
     }
 
-    pub(super) const fn webpki(self) -> webpki::KeyUsage {
-        match self {
-            Self::Client => webpki::KeyUsage::client_auth(),
-            Self::Server => webpki::KeyUsage::server_auth(),
-        }
+    /// Tests the extended key usage of an issuer: without one, or with `anyExtendedKeyUsage`, it vouches for every
+    /// purpose.
+    pub(super) fn is_permitted_by(self, issuer: Option<&[ExtendedKeyUsage]>) -> bool {
+        let permits = |usage: &ExtendedKeyUsage| match usage {
+            ExtendedKeyUsage::Other(oid) => oid == ANY_EXTENDED_KEY_USAGE,
+            usage => *usage == self.extended_key_usage(),
+        };
+        issuer.is_none_or(|usages| usages.iter().any(permits))
     }
 }
 
