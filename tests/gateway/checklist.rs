@@ -4,7 +4,7 @@
 //! | cases | mostly in |
 //! |---|---|
 //! | T1 to T10 | `access`, `identity` |
-//! | T11 to T14, R9 | `revocation`, `intermediates`, `reload` |
+//! | T11 to T14, R9 | `revocation`, `intermediates`, `reload`, `trust`, `crl_model` |
 //! | T15 to T22, T28 | `resumption` |
 //! | T23, T24, T28 | `tls`, `hello` |
 //! | T25, T26 | `paths`, `identity` |
@@ -51,6 +51,8 @@ const CASES: &[(&str, &[&str])] = &[
             "access::an_authoritys_certificate_is_no_callers",
             "access::a_leaf_issues_nobody",
             "identity::an_authority_below_one_that_may_have_none_makes_nobody",
+            "trust::an_issuer_that_may_not_sign_certificates_lets_nobody_in",
+            "trust::an_authority_for_servers_vouches_for_no_client",
         ],
     ),
     (
@@ -87,6 +89,7 @@ const CASES: &[(&str, &[&str])] = &[
             "intermediates::t11_each_authority_revokes_its_own_callers",
             "intermediates::t11_what_a_revoked_authority_says_counts_for_nothing",
             "intermediates::r5_a_revoked_authority_takes_its_callers_along_and_no_others",
+            "trust::t11_a_client_keeps_its_second_way_when_the_first_of_two_cross_certificates_is_revoked",
         ],
     ),
     (
@@ -101,6 +104,8 @@ const CASES: &[(&str, &[&str])] = &[
             "push::t12_a_file_that_goes_back_is_refused_though_a_newer_crl_was_pushed",
             "clock::t29_a_crl_from_the_future_is_not_taken_and_one_of_before_the_jump_stays_in_force",
             "src/revocation/crl.rs::a_hundred_thousand_entries_are_one_flat_set",
+            "intermediates::t12_a_refused_reload_puts_no_older_crl_of_a_released_authority_in_force",
+            "crl_model::t12_the_number_in_force_of_an_issuer_never_falls_whatever_happens",
         ],
     ),
     ("T13", &["revocation::t13_a_certificate_with_two_distribution_points_is_revoked_all_the_same"]),
@@ -109,6 +114,8 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "access::a_gateway_without_its_trust_bundle_does_not_start",
             "reload::t14_what_does_not_load_leaves_everything_as_it_was",
+            "trust::t14_an_unfit_anchor_is_left_out_by_name_and_the_rest_of_the_bundle_stands",
+            "trust::t14_an_unfit_anchor_refuses_the_bundle_where_the_configuration_says_so",
         ],
     ),
     (
@@ -160,6 +167,7 @@ const CASES: &[(&str, &[&str])] = &[
             "access::a_silent_caller_is_dropped_at_the_deadline",
             "hello::a_client_hello_in_small_records_is_understood",
             "hello::what_is_no_client_hello_is_refused",
+            "hello::a_client_hello_that_is_too_long_is_answered_with_an_alert",
         ],
     ),
     (
@@ -168,6 +176,7 @@ const CASES: &[(&str, &[&str])] = &[
             "paths::a_request_is_for_the_host_that_the_connection_is_to",
             "paths::a_name_that_is_not_ours_gets_no_connection",
             "paths::an_odd_server_name_gets_no_other_treatment",
+            "hello::an_unknown_server_name_is_answered_with_its_alert_and_logged_by_name",
         ],
     ),
     (
@@ -251,7 +260,13 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     ("R8", &["cutoff::r1_r8_an_idle_connection_is_cut_and_no_other_is_touched"]),
-    ("R9", &["revocation::r9_whom_a_newer_crl_revokes_no_more_is_let_in"]),
+    (
+        "R9",
+        &[
+            "revocation::r9_whom_a_newer_crl_revokes_no_more_is_let_in",
+            "intermediates::r9_a_push_that_releases_an_authority_lets_its_callers_in_without_a_reload",
+        ],
+    ),
     ("R10", &["cutoff::r10_a_cut_overrules_a_drain"]),
     ("R11", &["upstream::r11_a_connection_that_is_one_callers_own_is_used_by_nobody_else"]),
     (

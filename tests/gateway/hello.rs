@@ -72,3 +72,49 @@ fn what_is_no_client_hello_is_refused() {
         assert!(gateway.lines().iter().all(|line| line["event"] == "handshake_refused"));
     }
 }
+
+/// A ClientHello whose padding makes it as long as `length` says, in records of 16 KiB.
+fn long_hello(length: usize) -> Vec<u8> {
+    let body = [&[1, 0, 0, 0][..], &vec![0; length]].concat();
+    let mut body = body;
+    let announced = u32::try_from(length).unwrap().to_be_bytes();
+    body[1..4].copy_from_slice(&announced[1..]);
+    let records = body.chunks(16 << 10).flat_map(|piece| {
+        [&[0x16, 3, 1][..], &u16::try_from(piece.len()).unwrap().to_be_bytes(), piece].concat()
+    });
+    records.collect()
+}
+
+/// Everything that the gateway sends, to the orderly end of the connection.
+fn answer_to(gateway: &TestGateway, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = connect(gateway);
+    socket.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("no reset");
+    answer
+}
+
+#[test]
+fn a_client_hello_that_is_too_long_is_answered_with_an_alert() {
+    for length in [66_000, 100_000, 600_000] {
+        let gateway = TestGateway::start();
+        assert_eq!(answer_to(&gateway, &long_hello(length)), [0x15, 3, 3, 0, 2, 2, 50], "{length}");
+        assert_eq!(gateway.refusal(), "tls.malformed", "{length}");
+    }
+}
+
+// T25.
+#[tokio::test]
+async fn an_unknown_server_name_is_answered_with_its_alert_and_logged_by_name() {
+    let gateway = TestGateway::start();
+    let refused =
+        gateway.connect_named(Some(&gateway.user()), &["http/1.1"], "api.internal").await.unwrap_err();
+    let error = refused.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).unwrap();
+    assert_eq!(*error, rustls::Error::AlertReceived(rustls::AlertDescription::UnrecognisedName));
+    let line = gateway.line("handshake_refused", |_| true);
+    assert_eq!(
+        (&line["reason"], &line["server_name"]),
+        (&"tls.unknown_server_name".into(), &"api.internal".into())
+    );
+    assert!(line["detail"].as_str().unwrap().contains("`api.internal`"), "{line}");
+}

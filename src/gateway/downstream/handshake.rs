@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
@@ -28,6 +28,11 @@ use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 
 /// Time that a refused client gets to read the alert.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Bytes that are discarded at once while a refused client reads the alert, and how often. A ClientHello that is too
+/// long has more than 64 KiB.
+const LINGER_READ: usize = 16 << 10;
+const MAX_LINGER_READS: usize = 64;
 
 /// Connection after a successful handshake.
 pub struct Accepted {
@@ -76,19 +81,19 @@ async fn handshake(
 ) -> Result<(TlsStream<TcpStream>, Registration, AllowedHosts), Box<Refusal>> {
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
-    let Some(ListenerEntry { listener, tls }) = state.entries.get(listener) else {
+    let Some(entry) = state.entries.get(listener) else {
         return Err(Refusal::new(
             "connection.listener_removed",
             "the configuration no longer has this listener",
         ));
     };
     // Pinned here, since the future is large.
-    let accepting = pin!(TlsAcceptor::from(Arc::clone(tls)).accept(stream).into_fallible());
-    let (result, observed) = observe(timeout(gateway.limits.handshake_timeout, accepting)).await;
+    let negotiating = pin!(negotiate(entry, stream));
+    let (result, observed) = observe(timeout(gateway.limits.handshake_timeout, negotiating)).await;
     let HandshakeObservation { presented, hello_parsed: begun } = observed;
     let stream = match result {
         Ok(Ok(stream)) => stream,
-        Ok(Err((error, _)))
+        Ok(Err(NegotiationError { error: HandshakeError::Io(error), .. }))
             if !begun
                 && matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
         {
@@ -97,8 +102,16 @@ async fn handshake(
                 "the client closed the connection before the handshake began",
             ));
         }
-        Ok(Err((error, stream))) => {
-            return Err(Refusal::failed(&error, presented).with_begun(begun).with_alert_on(stream));
+        Ok(Err(NegotiationError { error, stream, server_name })) => {
+            let refusal = match error {
+                HandshakeError::Io(error) => Refusal::failed(&error, presented).with_begun(begun),
+                HandshakeError::UnknownName => {
+                    let name = server_name.as_deref().unwrap_or_default();
+                    let detail = format!("the gateway's certificate does not have the server name `{name}`");
+                    Refusal::new("tls.unknown_server_name", detail).with_begun(true)
+                }
+            };
+            return Err(refusal.with_server_name(server_name).with_alert_on(stream));
         }
         Err(_) => {
             let refusal = Refusal::new("tls.timeout", "the handshake took too long");
@@ -109,8 +122,10 @@ async fn handshake(
     // Acknowledge the client's last flight at once. With Nagle's algorithm, its first request would wait for
     // the kernel's delayed acknowledgement.
     let _ = SockRef::from(tcp).set_tcp_quickack(true);
-    let peer = peer(&state, *listener, presented, connection, gateway)
-        .map_err(|refusal| refusal.with_begun(begun))?;
+    let peer = match peer(&state, entry.listener, presented, connection, gateway) {
+        Ok(peer) => peer,
+        Err(refusal) => return Err(refusal.with_begun(begun).with_alert_on(close(stream).await)),
+    };
     let reached = tcp.local_addr().ok().map(|address| address.ip());
     let hosts = AllowedHosts::of(connection, &state.credentials.own.leaf, reached);
     let opening = NewSession {
@@ -120,13 +135,58 @@ async fn handshake(
         protocol: Protocol::of(connection),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
     };
-    let registration = gateway.registry.register(worker.index, opening).ok_or_else(|| {
-        Refusal::new("connection.identity_limit", "the caller has reached its limit of open connections")
-            .with_begun(begun)
-    })?;
+    let Some(registration) = gateway.registry.register(worker.index, opening) else {
+        let detail = "the caller has reached its limit of open connections";
+        let refusal = Refusal::new("connection.identity_limit", detail).with_begun(begun);
+        return Err(refusal.with_alert_on(close(stream).await));
+    };
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
     Ok((stream, registration, hosts))
+}
+
+/// Failure of a handshake, with the connection for the alert.
+struct NegotiationError {
+    error: HandshakeError,
+    stream: TcpStream,
+    /// Server name in the ClientHello, once it was read.
+    server_name: Option<String>,
+}
+
+enum HandshakeError {
+    Io(io::Error),
+    UnknownName,
+}
+
+/// Read the ClientHello, check its server name, and run the rest of the handshake.
+async fn negotiate(
+    entry: &ListenerEntry,
+    mut stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, NegotiationError> {
+    let accepted = match tls::read_client_hello(&mut stream).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            return Err(NegotiationError { error: HandshakeError::Io(error), stream, server_name: None });
+        }
+    };
+    let server_name = accepted.client_hello().server_name().map(str::to_owned);
+    if server_name.as_ref().is_some_and(|name| !entry.names.contains(name)) {
+        tls::refuse_server_name(&mut stream).await;
+        return Err(NegotiationError { error: HandshakeError::UnknownName, stream, server_name });
+    }
+    let start = StartHandshake::from_parts(accepted, stream);
+    let accepting = start.into_stream(Arc::clone(&entry.tls)).into_fallible();
+    accepting.await.map_err(|(error, stream)| NegotiationError {
+        error: HandshakeError::Io(error),
+        stream,
+        server_name,
+    })
+}
+
+/// Send the closing alert of an established connection.
+async fn close(mut stream: TlsStream<TcpStream>) -> TcpStream {
+    let _ = timeout(LINGER_TIMEOUT, stream.shutdown()).await;
+    stream.into_inner().0
 }
 
 /// Verified client: from this handshake, or verified now if the handshake resumed a session. `None` if
@@ -163,8 +223,8 @@ fn peer(
 async fn linger(mut stream: TcpStream) {
     let _ = timeout(LINGER_TIMEOUT, async {
         stream.shutdown().await?;
-        let mut discarded = [0; 1_024];
-        for _ in 0..64 {
+        let mut discarded = vec![0; LINGER_READ];
+        for _ in 0..MAX_LINGER_READS {
             if stream.read(&mut discarded).await? == 0 {
                 break;
             }

@@ -23,6 +23,8 @@ pub struct Refusal {
     pub(super) code: &'static str,
     pub(super) detail: String,
     pub(super) leaf: Option<CertificateDer<'static>>,
+    /// Server name in the ClientHello.
+    pub(super) server_name: Option<String>,
     /// Set after the ClientHello: the handshake has cost CPU time.
     pub(super) hello_parsed: bool,
     /// Stream to keep open until the client has read the alert.
@@ -32,7 +34,8 @@ pub struct Refusal {
 impl Refusal {
     /// Refusal with a code and a detail.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, detail: detail.into(), leaf: None, hello_parsed: false, stream: None })
+        let detail = detail.into();
+        Box::new(Self { code, detail, leaf: None, server_name: None, hello_parsed: false, stream: None })
     }
 
     /// Refusal of a failed handshake. An error of the verifier is a better reason than `error` of TLS.
@@ -54,6 +57,11 @@ impl Refusal {
         presented: Option<PresentedCertificate>,
     ) -> Box<Self> {
         self.leaf = presented.map(|presented| presented.leaf);
+        self
+    }
+
+    pub(super) fn with_server_name(mut self: Box<Self>, server_name: Option<String>) -> Box<Self> {
+        self.server_name = server_name;
         self
     }
 
@@ -81,6 +89,7 @@ impl Refusal {
                 remote,
                 reason: self.code,
                 detail: self.detail.clone(),
+                server_name: self.server_name.clone(),
                 subject: certificate.map(|certificate| bounded(certificate.subject.to_string())),
                 issuer: certificate.map(|certificate| bounded(certificate.issuer.to_string())),
                 serial_number: certificate.map(|certificate| certificate.serial_number),

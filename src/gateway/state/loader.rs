@@ -268,10 +268,10 @@ impl Loader {
         // Without a key, no handshake is possible.
         let entries = match &credentials.own.key {
             Some(key) => {
-                let entry = |listener: &Listener| {
-                    let names = ServerNames::new(Arc::clone(&key.certified), &credentials.own.leaf);
-                    self.entry(names, *listener, &verifier, settings.resumption)
-                };
+                let names = ServerNames::new(Arc::clone(&key.certified), &credentials.own.leaf);
+                let names = Arc::new(names);
+                let entry =
+                    |listener: &Listener| self.entry(&names, *listener, &verifier, settings.resumption);
                 settings.listeners.iter().map(entry).collect::<Result<_, TlsError>>()?
             }
             None => Vec::new(),
@@ -290,7 +290,7 @@ impl Loader {
 
     fn entry(
         &self,
-        names: ServerNames,
+        names: &Arc<ServerNames>,
         listener: Listener,
         verifier: &Arc<PeerVerifier>,
         resumption: Resumption,
@@ -306,8 +306,8 @@ impl Loader {
                 max_age,
             }),
         };
-        let tls = server_config(names, accepts, Arc::clone(&self.clock), resumption)?;
-        Ok(ListenerEntry { listener, tls: Arc::new(tls) })
+        let tls = server_config(Arc::clone(names), accepts, Arc::clone(&self.clock), resumption)?;
+        Ok(ListenerEntry { listener, names: Arc::clone(names), tls: Arc::new(tls) })
     }
 
     /// Upstreams of `config`. An upstream that has not changed is kept, with its connections.

@@ -13,6 +13,7 @@ use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::UpstreamPool;
 use crate::mtls::crl::{CrlStore, LOCK_TIMEOUT, LastSeenCrls, NewestCrls};
 use crate::mtls::keys::KeySource;
+use crate::mtls::tls::ServerNames;
 use crate::mtls::{Listener, PeerVerifier, ServerCertificate};
 use crate::x509::KeyIdentifier;
 
@@ -87,6 +88,8 @@ pub struct RevocationSources {
 pub struct ListenerEntry {
     /// Address and requirements for clients.
     pub listener: Listener,
+    /// DNS names of the certificate.
+    pub names: Arc<ServerNames>,
     /// Configuration for rustls.
     pub tls: Arc<ServerConfig>,
 }

@@ -25,6 +25,9 @@ pub struct HandshakeRefused {
     pub reason: &'static str,
     /// Reason as text.
     pub detail: String,
+    /// Server name that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// Subject of the certificate, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,

@@ -4,6 +4,7 @@ mod client_config;
 mod client_verifier;
 mod crypto;
 mod failure;
+mod hello;
 mod observed;
 mod protocol;
 mod resumption;
@@ -14,6 +15,7 @@ pub use client_config::{ClientCredentials, ServerChainVerifier, TlsClientError, 
 pub use client_verifier::ClientVerifier;
 pub use crypto::{TlsError, certified_key, provider, signing_key};
 pub use failure::handshake_failure;
+pub use hello::{read_client_hello, refuse_server_name};
 pub use observed::{HandshakeObservation, KeyProof, PresentedCertificate, observe};
 pub use protocol::{HTTP_1_1, Protocol, version};
 pub use resumption::{ResumptionStore, VerifiedResumption};

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 /// # Errors
 /// [`TlsError::Configuration`] if rustls refuses the combination.
 pub fn server_config(
-    names: ServerNames,
+    names: Arc<ServerNames>,
     verifier: ClientVerifier,
     clock: Arc<dyn Clock>,
     resumption: Option<VerifiedResumption>,
@@ -26,7 +26,7 @@ pub fn server_config(
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|source| TlsError::Configuration { source })?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(names));
+        .with_cert_resolver(names);
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.send_tls13_tickets = usize::from(resumption.is_some());
     config.session_storage = match resumption {

@@ -26,7 +26,9 @@ impl ServerNames {
         Self { certified, names: names.collect() }
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Test for a DNS name of the certificate. A trailing dot is ignored.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
