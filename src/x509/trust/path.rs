@@ -1,7 +1,8 @@
 //! Search for a path from a leaf to a trust anchor, and validation of each (RFC 5280, section 6; RFC 4158).
 //!
-//! Candidates are the presented certificates and the configured intermediate CAs. A path that is refused, also by the
-//! caller, does not end the search.
+//! Candidates are the presented certificates, then the configured intermediate CAs. A path that is refused, also by the
+//! caller, does not end the search. A configured certificate takes the place of a presented one of the same key if that
+//! one has expired, is revoked, or leads nowhere, not if it breaks a rule: the client stands by what it presents.
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -90,6 +91,7 @@ pub(super) fn find<E: From<ChainError>>(
         comparisons: MAX_COMPARISONS,
         refusal: None,
         fault: ChainError::UnknownIssuer,
+        broken_rules: 0,
     };
     match search.extend(&mut vec![leaf])? {
         Some(chain) => Ok(chain),
@@ -108,6 +110,8 @@ struct Search<'a, 's, E> {
     refusal: Option<E>,
     /// Most telling fault of the other paths.
     fault: ChainError,
+    /// Number of faults that time or another certificate would not mend.
+    broken_rules: usize,
 }
 
 impl<E> Search<'_, '_, E> {
@@ -142,9 +146,13 @@ impl<E> Search<'_, '_, E> {
         let is_claimed =
             |candidate: &Candidate<'_>| candidate.certificate.subject_key_identifier.as_ref() == claimed;
         let mut issuers: Vec<_> = self.candidates.iter().filter(named).copied().collect();
-        issuers.sort_by_key(|candidate| !is_claimed(candidate));
+        issuers.sort_by_key(|candidate| (candidate.conforming, !is_claimed(candidate)));
+        let mut presented_in_vain: Vec<&[u8]> = Vec::new();
         for candidate in issuers {
             let issuer = candidate.certificate;
+            if candidate.conforming && presented_in_vain.contains(&issuer.public_key_info.as_slice()) {
+                continue;
+            }
             // A path visits a key of a CA once (RFC 4158, section 5.2).
             let visited = |earlier: &&Certificate| {
                 earlier.public_key_info == issuer.public_key_info && earlier.subject.der == issuer.subject.der
@@ -156,22 +164,41 @@ impl<E> Search<'_, '_, E> {
                 self.note(ChainError::PathTooLong);
                 break;
             }
-            if let Err(fault) = self.check_issuer(candidate) {
-                self.note(fault);
-                continue;
-            }
-            if let Err(fault) = self.verify_signature(head, issuer)? {
-                self.note(fault);
-                continue;
-            }
-            path.push(issuer);
-            let found = self.extend(path)?;
-            path.pop();
+            let before = self.broken_rules;
+            let found = self.continue_with(candidate, path)?;
             if found.is_some() {
                 return Ok(found);
             }
+            if !candidate.conforming && self.broken_rules > before {
+                presented_in_vain.push(&issuer.public_key_info);
+            }
         }
         Ok(None)
+    }
+
+    /// Continues `path` with an issuer of its last certificate.
+    fn continue_with<'p>(
+        &mut self,
+        candidate: Candidate<'p>,
+        path: &mut Vec<&'p Certificate>,
+    ) -> Result<Option<VerifiedChain>, ChainError>
+    where
+        Self: 'p,
+    {
+        let Some(head) = path.last().copied() else { return Ok(None) };
+        let issuer = candidate.certificate;
+        if let Err(fault) = self.check_issuer(candidate) {
+            self.note(fault);
+            return Ok(None);
+        }
+        if let Err(fault) = self.verify_signature(head, issuer)? {
+            self.note(fault);
+            return Ok(None);
+        }
+        path.push(issuer);
+        let found = self.extend(path)?;
+        path.pop();
+        Ok(found)
     }
 
     /// Verifies the signature of `certificate` by the key of `issuer`, within the limit of the search.
@@ -276,6 +303,15 @@ impl<E> Search<'_, '_, E> {
             ChainError::BadSignature => 1,
             _ => 2,
         };
+        self.broken_rules += usize::from(!matches!(
+            fault,
+            ChainError::AnchorNotValid { .. }
+                | ChainError::BadSignature
+                | ChainError::Expired { .. }
+                | ChainError::NotYetValid { .. }
+                | ChainError::UnknownIssuer
+                | ChainError::UnsupportedAlgorithm
+        ));
         if rank(&fault) > rank(&self.fault) {
             self.fault = fault;
         }

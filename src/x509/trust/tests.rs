@@ -133,6 +133,9 @@ fn each_certificate_of_a_chain_conforms_to_rfc_5280() {
         let changed = root.with_extensions(issuer.0.der(), change);
         let presented = std::slice::from_ref(&changed);
         assert_eq!(code(&root.bundle(), &issuer.issue(&client(7)), presented), *expected);
+        // A configured certificate of the same key does not take its place.
+        let known = root.bundle().with_intermediates(issuer.der(), now()).unwrap();
+        assert_eq!(code(&known, &issuer.issue(&client(7)), presented), *expected);
         // The same certificate, configured: it is refused when it is loaded. Without cRLSign it is unfit as well, since it
         // cannot sign the CRL that is required of it.
         let can_sign_crls = Certificate::from_der(&changed)
@@ -333,6 +336,20 @@ fn configured_cas_complete_the_chain_of_a_leaf_alone() {
         let beside = CertificateDer::from(beside.to_vec());
         assert_eq!(code(&known, &leaf, &[beside]), "verified");
     }
+}
+
+#[test]
+fn a_configured_ca_takes_the_place_of_an_expired_one_that_is_presented() {
+    let root = Root::new("root");
+    let issuer = root.below("issuer", |_| {});
+    let mut params = authority("issuer");
+    params.serial_number = Some(98.into());
+    params.not_after = now() - time::Duration::SECOND;
+    let expired = params.signed_by(issuer.0.key(), &root.0).unwrap().der().clone();
+    let known = root.bundle().with_intermediates(issuer.der(), now()).unwrap();
+    let leaf = issuer.issue(&client(7));
+    assert_eq!(code(&root.bundle(), &leaf, std::slice::from_ref(&expired)), "chain.expired");
+    assert_eq!(code(&known, &leaf, &[expired]), "verified");
 }
 
 #[test]
