@@ -149,6 +149,12 @@ fn write_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
             left,
         );
     }
+    text.begin(
+        "authorities_excluded",
+        MetricKind::Gauge,
+        "Trust anchors and intermediate authorities in the files that are not trusted, since they are unfit.",
+    )
+    .sample(&[], state.verifier.trust().excluded().len());
     text.begin("crl_number", MetricKind::Gauge, "Number of the CRL in force.");
     for (issuer, crl) in &crls {
         text.sample(&[("issuer", issuer)], crl.number);

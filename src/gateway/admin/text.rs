@@ -32,6 +32,8 @@ const INTERMEDIATES: &[Field] = &[
     ("REVOKED", "/revoked"),
 ];
 
+const EXCLUDED: &[Field] = &[("AUTHORITY THAT IS NOT TRUSTED", "/message")];
+
 const CRLS: &[Field] = &[
     ("CRL OF ISSUER", "/issuer"),
     ("NUMBER", "/number"),
@@ -93,12 +95,14 @@ pub fn describe(request: &AdminRequest, result: &Value) -> String {
         AdminRequest::Sessions => table(SESSIONS, result, "no connection is open"),
         AdminRequest::Status => {
             let crls = table(CRLS, &result["crl"], "revocation is disabled");
-            let intermediates = &result["trust"]["intermediates"];
-            let intermediates = match intermediates.as_array().is_none_or(Vec::is_empty) {
+            let trust = &result["trust"];
+            let further = |columns, rows: &Value| match rows.as_array().is_none_or(Vec::is_empty) {
                 true => String::new(),
-                false => format!("\n{}", table(INTERMEDIATES, intermediates, "none")),
+                false => format!("\n{}", table(columns, rows, "none")),
             };
-            format!("{}\n{crls}{intermediates}", facts(STATUS, result))
+            let intermediates = further(INTERMEDIATES, &trust["intermediates"]);
+            let excluded = further(EXCLUDED, &trust["excluded"]);
+            format!("{}\n{crls}{intermediates}{excluded}", facts(STATUS, result))
         }
     }
 }
