@@ -182,7 +182,9 @@ impl Cluster {
         let issued = self.check_renewable(record)?;
         let reservation = &record.reservation;
         let old = self.genuine_certificate(record)?;
-        issued.iter().try_for_each(|one| self.inventory.check_record(one))?;
+        let mut others =
+            issued.iter().filter(|one| one.reservation.serial_number != reservation.serial_number);
+        others.try_for_each(|one| self.inventory.check_record(one))?;
         let key = self.key_by_profile(profiles, record, &renewal.key)?;
         let request = IssueRequest {
             role: reservation.role,
