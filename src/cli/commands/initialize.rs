@@ -118,6 +118,13 @@ impl Initialize {
             session
                 .note("an earlier initialize ended before its cluster was complete; its files were removed");
         }
+        if !made.trust_domain.as_str().contains('.') {
+            let label = &made.trust_domain;
+            session.note(format_args!(
+                "the trust domain `{label}` has a single label; strict RFC 5280 linters want a domain name in each \
+                 URI: for one, initialize with --trust-domain {label}.example.com, because it cannot be changed later"
+            ));
+        }
         Ok(Box::new(Shown(InitializeReport(made))))
     }
 }
