@@ -5,7 +5,7 @@
 //! | `error` | [`FileError`] |
 //! | `read` | bounded reads of regular files and of private files |
 //! | `permissions` | owner and mode checks |
-//! | `write_protection` | refusal of files that any user could write or replace |
+//! | `write_protection` | refusal of files and directories that any user could write or replace |
 //! | `staged` | write beside the destination, sync, rename |
 //! | `write` | one file written durably |
 //! | `durability` | directory and file system sync |
@@ -28,11 +28,12 @@ pub use durability::{sync_directory, sync_filesystem};
 pub use error::FileError;
 pub use lock::DirectoryLock;
 pub use paths::{absolute, list, occupied, parent};
-pub use permissions::{
-    check_directory, check_private_directory, check_unshared_directory, owned_by_user_or_root,
-};
+pub use permissions::{check_directory, check_private_directory, owned_by_user_or_root};
 pub use read::{CRL_FILE, SMALL_FILE, check_readable, read, read_private};
 pub use staged::{Access, Placement, Staged, place_new, replace_both};
 pub use text::{as_optional_text, as_text};
 pub use write::{create_private, make_private_directory, write, write_with};
-pub use write_protection::{check_write_protected, is_world_writable};
+pub use write_protection::{
+    check_path, check_protected_directory, check_unshared_directory, check_write_protected,
+    is_world_writable, read_write_protected,
+};

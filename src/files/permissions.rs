@@ -23,10 +23,7 @@ pub fn check_private_directory(path: &Path) -> Result<(), FileError> {
 }
 
 /// Refuses a directory in which a user other than this one and root could create, replace or remove a file.
-///
-/// # Errors
-/// [`FileError`]: missing, not a directory, writable by other users, or owned by another user.
-pub fn check_unshared_directory(path: &Path) -> Result<(), FileError> {
+pub(super) fn check_unshared(path: &Path) -> Result<(), FileError> {
     let metadata = directory(path)?;
     match metadata.mode() & 0o022 {
         0 => check_owner(path, &metadata),

@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::FileError;
-use super::permissions::{directory, owned_by_user_or_root};
-use super::read::open_regular;
+use super::permissions::{check_unshared, directory, owned_by_user_or_root};
+use super::read::{open_regular, read};
 
 /// Symbolic links that one path may contain, as in Linux.
 const MAX_LINKS: usize = 40;
@@ -27,7 +27,47 @@ pub fn check_write_protected(path: &Path) -> Result<(), FileError> {
     if metadata.mode() & 0o002 != 0 {
         return Err(FileError::WritableByAll { path: path.to_owned() });
     }
+    check_path(path)
+}
+
+/// Refuses a directory whose contents decide on trust, if any user may create files in it or replace it.
+///
+/// All its parent directories are covered as in [`check_write_protected`].
+///
+/// # Errors
+/// [`FileError`], above all [`FileError::WritableByAll`] and [`FileError::ForeignOwner`].
+pub fn check_protected_directory(path: &Path) -> Result<(), FileError> {
+    if directory(path)?.mode() & 0o002 != 0 && !is_read_only(path) {
+        return Err(FileError::WritableByAll { path: path.to_owned() });
+    }
+    check_path(path)
+}
+
+/// Refuses a directory in which a user other than this one and root could create, replace or remove a file, or that
+/// any user could replace as a whole.
+///
+/// # Errors
+/// [`FileError`]: missing, not a directory, writable by other users, or owned by another user.
+pub fn check_unshared_directory(path: &Path) -> Result<(), FileError> {
+    check_unshared(path)?;
+    check_path(path)
+}
+
+/// Refuses a path on which any user could replace a directory or a symbolic link.
+///
+/// # Errors
+/// [`FileError::WritableByAll`], [`FileError::ForeignOwner`], or an error of the path.
+pub fn check_path(path: &Path) -> Result<(), FileError> {
     PathWalk::to(path)?.check()
+}
+
+/// Reads a file that decides on trust: [`read`](super::read::read) after [`check_write_protected`].
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_write_protected(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    check_write_protected(path)?;
+    read(path, limit)
 }
 
 /// True if any user may replace other users' files in this directory.
@@ -174,6 +214,36 @@ mod tests {
             let roundabout = open.join("safe/../../safe/b.yaml");
             assert_eq!(check_write_protected(&roundabout).is_ok(), is_good, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_decides_on_trust_is_guarded_along_its_path() {
+        let top = tree(&["open/safe/a.yaml", "open/file"]);
+        let (open, safe) = (top.path().join("open"), top.path().join("open/safe"));
+        symlink("../safe", open.join("safe/round")).unwrap();
+        set(&safe, 0o700);
+        for (mode, is_good) in [(0o755, true), (0o777, false), (0o1777, true), (0o702, false)] {
+            set(&open, mode);
+            for checked in [
+                check_protected_directory(&safe),
+                check_unshared_directory(&safe),
+                check_path(&safe),
+                check_path(&safe.join("round/round")),
+            ] {
+                assert_eq!(checked.is_ok(), is_good, "{mode:o}");
+                let named = |error| matches!(error, FileError::WritableByAll { path } if path == open);
+                assert!(checked.map_or_else(named, |()| true), "the error names the directory to close");
+            }
+        }
+        set(&open, 0o755);
+        for (mode, protected, unshared) in
+            [(0o770, true, false), (0o757, false, false), (0o1777, false, false)]
+        {
+            set(&safe, mode);
+            assert_eq!(check_protected_directory(&safe).is_ok(), protected, "{mode:o}");
+            assert_eq!(check_unshared_directory(&safe).is_ok(), unshared, "{mode:o}");
+        }
+        assert_eq!(check_protected_directory(&open.join("file")).unwrap_err().code(), "file.not_a_directory");
     }
 
     #[test]

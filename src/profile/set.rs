@@ -43,11 +43,19 @@ impl ProfileSet {
     /// Loads the profiles in `directory`, which must hold one file for each and nothing else.
     ///
     /// # Errors
-    /// [`ProfileError::Directory`] if it cannot be listed, [`ProfileError::Rules`] with all problems of its
-    /// files.
+    /// [`ProfileError::Directory`] if it cannot be listed, [`ProfileError::File`] if any user could change it,
+    /// [`ProfileError::Rules`] with all problems of its files.
     pub fn load(directory: &Path) -> Result<Self, ProfileError> {
         let unknown = unknown_files(directory)
             .map_err(|source| ProfileError::Directory { path: directory.to_owned(), source })?;
+        files::check_protected_directory(directory).map_err(ProfileError::File)?;
+        for (name, _) in built_in() {
+            match files::check_write_protected(&directory.join(name)) {
+                // Reported with the other problems of the set.
+                Err(FileError::Io { .. } | FileError::NotAFile { .. }) | Ok(()) => {}
+                Err(error) => return Err(ProfileError::File(error)),
+            }
+        }
         Self::read(unknown, |name| {
             let path = directory.join(name);
             let label = path.to_string_lossy();
@@ -169,6 +177,9 @@ pub enum ProfileError {
         /// Cause.
         source: io::Error,
     },
+    /// Directory or file that any user could write or replace: profiles decide what is issued.
+    #[error(transparent)]
+    File(FileError),
     /// Invalid or missing profiles.
     #[error("the profiles have {} {}{}", problems.len(), plural(problems), lines(problems))]
     Rules {
@@ -189,6 +200,7 @@ impl Coded for ProfileError {
     fn coded(&self) -> Code {
         match self {
             Self::Directory { .. } => Code::environment("profile.directory"),
+            Self::File(error) => error.coded(),
             Self::Rules { .. } => Code::refused("profile.rules"),
         }
     }

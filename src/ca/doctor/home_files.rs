@@ -22,6 +22,9 @@ impl Examiner<'_> {
     /// Checks owner and permissions of the home's files.
     pub(super) fn check_modes(&mut self) {
         self.check_mode(self.home.directory(), 0o700, "file.exposed");
+        if let Err(error) = files::check_path(self.home.directory()) {
+            self.add_error(error.code(), None, &error);
+        }
         self.check_mode(&self.home.database(), 0o600, "file.exposed");
         // A root key held by a service has no file, only a configuration.
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {

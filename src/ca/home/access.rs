@@ -27,7 +27,10 @@ impl Home {
         }
         let database = self.database();
         match fs::metadata(&database) {
-            Ok(metadata) if metadata.is_file() => Ok(files::check_private_directory(self.directory())?),
+            Ok(metadata) if metadata.is_file() => {
+                files::check_private_directory(self.directory())?;
+                Ok(files::check_path(self.directory())?)
+            }
             Err(source) if !is_absent(&source) => {
                 Err(FileError::Io { doing: "open", path: database, source }.into())
             }
@@ -51,6 +54,7 @@ impl Home {
     /// users. Refuses a non-empty directory that is accessible to others.
     pub(in crate::ca) fn prepare(&self) -> Result<(), CaError> {
         files::make_private_directory(self.directory())?;
+        files::check_path(self.directory())?;
         if files::check_private_directory(self.directory()).is_ok() {
             return Ok(());
         }

@@ -42,7 +42,7 @@ impl GroupedCommand for CaCert {
     fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Set(set) => {
-                let contents = files::read(&set.file, files::SMALL_FILE)?;
+                let contents = files::read_write_protected(&set.file, files::SMALL_FILE)?;
                 let pem = String::from_utf8(contents).map_err(|_| {
                     Failure::new(
                         Code::refused("kms.ca_certificate"),

@@ -65,7 +65,7 @@ impl Doctor {
 /// Checks `gateways.yaml`, if it exists: an error in it would delay a revocation.
 fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(GatewayList::FILE);
-    let bytes = match files::read(&file, GatewayList::LIMIT) {
+    let bytes = match files::read_write_protected(&file, GatewayList::LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),
@@ -114,7 +114,7 @@ fn check_acknowledged(home: &Home, context: &Context, listed: &GatewayList, foun
 /// Checks that the certificates listed in `hosts.yaml`, if it exists, can be delivered.
 fn check_delivery_list(home: &Home, context: &Context, found: &mut Examination) {
     let file = home.directory().join(DeliveryList::FILE);
-    let bytes = match files::read(&file, DeliveryList::LIMIT) {
+    let bytes = match files::read_write_protected(&file, DeliveryList::LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return,
         Err(error) => return found.add(Severity::Error, error.code(), error.to_string()),

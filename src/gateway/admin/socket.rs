@@ -67,12 +67,16 @@ impl AdminSocket {
         }
     }
 
-    /// Refuse a world-writable directory: any user could replace the socket.
+    /// Refuse a world-writable directory on the path: any user could replace the socket.
     fn check_directory(path: &Path) -> Result<(), SocketError> {
-        match files::is_world_writable(files::parent(path)).map_err(SocketError::File)? {
-            true => Err(SocketError::OpenDirectory { path: files::parent(path).to_owned() }),
-            false => Ok(()),
+        let directory = files::parent(path);
+        if files::is_world_writable(directory).map_err(SocketError::File)? {
+            return Err(SocketError::OpenDirectory { path: directory.to_owned() });
         }
+        files::check_path(directory).map_err(|error| match error {
+            FileError::WritableByAll { path } => SocketError::OpenDirectory { path },
+            error => SocketError::File(error),
+        })
     }
 
     /// Duplicate of the listening socket.

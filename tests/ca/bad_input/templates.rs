@@ -82,3 +82,25 @@ fn the_shipped_profiles_are_good() {
     home.ok(&["profiles", "check", shipped.to_str().expect("text")]);
     home.ok(&["profiles", "check"]);
 }
+
+#[test]
+fn profiles_that_any_user_could_change_are_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::initialized();
+    let directory = templates(&home, "api-user.yaml", "  default: 90d", "  default: 89d");
+    let file = directory.join("api-user.yaml");
+    let chmod =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    let given = directory.to_str().expect("text").to_owned();
+    let arguments = ["--templates", &given, "create-api-user", "bob"];
+    for (path, open, closed) in
+        [(&directory, 0o777, 0o755), (&directory, 0o1777, 0o755), (&file, 0o666, 0o644)]
+    {
+        chmod(path, open);
+        let refusal = refused_without_a_trace(&home, &arguments, 1, "file.writable_by_all");
+        assert!(refusal.message.contains(path.to_str().expect("text")), "{refusal:?}");
+        assert!(refusal.hint.contains("chmod o-w"), "{refusal:?}");
+        chmod(path, closed);
+    }
+    home.ok(&arguments);
+}

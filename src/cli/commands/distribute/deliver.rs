@@ -129,11 +129,13 @@ impl Distribute {
             }]);
         }
         let file = session.home().directory().join(DeliveryList::FILE);
-        let bytes = files::read(&file, DeliveryList::LIMIT).map_err(|error| match error.is_missing() {
+        let bytes = files::read_write_protected(&file, DeliveryList::LIMIT).map_err(|error| {
+            match error.is_missing() {
             true => Failure::from(error).with_hint(
                 "give a destination with --to, or list it in hosts.yaml: see `cluster-ca distribute --help`",
             ),
             false => error.into(),
+        }
         })?;
         let listed = DeliveryList::parse(&file.display().to_string(), &bytes)?;
         let jobs = listed.deliveries().iter().map(|delivery| DeliveryJob {

@@ -161,7 +161,7 @@ impl GatewayTargets {
 /// Reads `gateways.yaml` in the home, if it exists.
 pub(crate) fn listed(session: &CommandSession) -> Result<Option<GatewayList>, Failure> {
     let file = session.home().directory().join(GatewayList::FILE);
-    match files::read(&file, GatewayList::LIMIT) {
+    match files::read_write_protected(&file, GatewayList::LIMIT) {
         Ok(bytes) => Ok(Some(GatewayList::parse(&file.display().to_string(), &bytes)?)),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
