@@ -21,11 +21,12 @@ use crate::clock::{Clock, SystemEntropy};
 use crate::distribute::DELIVERY_LIST_FILE;
 use crate::gateway_client::GATEWAY_LIST_FILE;
 use crate::keys::NoUnlock;
+use crate::secret::{MemoryLock, forbid_core_dumps, lock_memory};
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man::Man;
 use crate::terminal::report::{self, CommandResult};
-use crate::terminal::usage;
+use crate::terminal::{stderr, usage};
 
 /// Private certificate authority for the machines of one cluster.
 ///
@@ -270,6 +271,10 @@ fn man_page(man: Man, _: &CommandSession) -> CommandResult {
 /// Runs `cluster-ca` as a process: real arguments, randomness and user.
 #[must_use]
 pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
+    if let Err(error) = forbid_core_dumps() {
+        stderr::line(format_args!("warning: this process may leave a core file: {error}"));
+    }
+    lock_memory(MemoryLock::Everything);
     let context = Context {
         clock,
         entropy: Arc::new(SystemEntropy),

@@ -567,3 +567,45 @@ fn an_access_log_that_cannot_be_written_is_told_of_and_never_said_to_be_well() {
     let rest: Vec<_> = said.collect();
     assert!(!rest.iter().any(|line| line.contains("written again")), "{rest:?}");
 }
+
+#[test]
+fn it_leaves_no_core_file_with_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() }.write(directory.path());
+    let (mut child, ..) = start(directory.path(), &["run", "--config", "gateway.yaml", "--demo-upstream"]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let last: Vec<_> = core.split_whitespace().rev().take(3).collect();
+    assert_eq!(last, ["bytes", "0", "0"], "{core}");
+    terminate(&child);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_state_directory_or_admin_socket_that_any_user_could_replace_is_refused() {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let directory = tempfile::tempdir().unwrap();
+    Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() }.write(directory.path());
+    let (config, open) = (directory.path().join("gateway.yaml"), directory.path().join("open"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(open.join("own")).unwrap();
+    let written = std::fs::read_to_string(&config).unwrap();
+    for (key, code) in [
+        ("state_directory: open/own\n", "file.writable_by_all"),
+        ("admin: open/own/admin.sock\n", "admin.open_directory"),
+    ] {
+        let rest: String = written
+            .lines()
+            .filter(|line| !line.starts_with(key.split(':').next().unwrap()))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        std::fs::write(&config, format!("{rest}{key}")).unwrap();
+        for (mode, is_good) in [(0o755, true), (0o777, false)] {
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).unwrap();
+            let checked = gateway(directory.path(), &["check", "--config", "gateway.yaml"]).output().unwrap();
+            let said = [checked.stdout, checked.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(checked.status.success(), is_good, "{key} {mode:o}: {said}");
+            assert!(is_good || said.contains("writable"), "{code}: {said}");
+        }
+    }
+}

@@ -81,6 +81,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/admin",
             "gateway/telemetry/log_file",
             "gateway/process/descriptors",
+            "secret",
             "terminal/guide",
         ],
     ),

@@ -12,11 +12,12 @@ use crate::gateway::commands::logging::log_to_standard_error;
 use crate::gateway::commands::offline::{CheckConfiguration, Explain, ReplayLog};
 use crate::gateway::commands::run::Run;
 use crate::gateway::config::schema::FILE;
+use crate::secret::forbid_core_dumps;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man;
 use crate::terminal::report::{self, Format};
-use crate::terminal::usage;
+use crate::terminal::{stderr, usage};
 
 /// Mutual-TLS gateway in front of a cluster's REST API.
 #[derive(Parser)]
@@ -71,6 +72,9 @@ enum Command {
 /// Runs `cluster-gateway` with the arguments of the process.
 #[must_use]
 pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
+    if let Err(error) = forbid_core_dumps() {
+        stderr::line(format_args!("warning: this process may leave a core file: {error}"));
+    }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Arguments::try_parse_from(&arguments) {
         Ok(Arguments { command, verbose }) => command.run(verbose, clock),

@@ -17,6 +17,7 @@ use crate::gateway::process::run_error::RunError;
 use crate::gateway::process::start::{Gateway, Options, Running};
 use crate::gateway::state::StateError;
 use crate::mtls::keys::KeyOpener;
+use crate::secret::{MemoryLock, lock_memory};
 
 /// Serve the configuration at `path` until SIGTERM or SIGINT; a second signal stops at once. `started` gets
 /// the addresses once connections are accepted.
@@ -57,6 +58,7 @@ pub fn run(
         Some(opened) => opened?,
         None => return Ok(()),
     }
+    lock_memory(MemoryLock::Present);
     let options = Options { clock, entropy: Arc::new(SystemEntropy), access_log, every_upstream, key_opener };
     let running = Gateway::start(&config, options)?;
     started(running.addresses());

@@ -205,3 +205,56 @@ fn nothing_that_exists_is_overwritten() {
     assert!(refusal.code.starts_with("file.") && refusal.message.contains("issued"), "{refusal:?}");
     assert!(home.state() == before);
 }
+
+#[test]
+fn a_home_that_any_user_could_replace_is_not_opened() {
+    let parent = Home::empty();
+    let at = parent.path("open/home");
+    fs::create_dir_all(&at).expect("directories");
+    let run = |arguments: &[&str]| {
+        let output = crate::home::cluster_ca().arg("--home").arg(&at).arg("--json").args(arguments).output();
+        crate::home::Finished::from(output.expect("cluster-ca starts"))
+    };
+    run(&["initialize", "prod"]).result();
+    fs::set_permissions(parent.path("open"), Permissions::from_mode(0o777)).expect("chmod");
+    for arguments in [&ISSUE[..], &["list"]] {
+        let refusal = run(arguments).refusal();
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "file.writable_by_all"), "{refusal:?}");
+    }
+    let found = run(&["doctor"]).json()["result"]["findings"].to_string();
+    assert!(found.contains("file.writable_by_all"), "{found}");
+    fs::set_permissions(parent.path("open"), Permissions::from_mode(0o755)).expect("chmod");
+    run(&ISSUE).result();
+}
+
+#[test]
+fn files_that_say_whom_to_reach_may_not_be_open_to_all() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let entry = "deliveries:\n  - { identity: api-user/alice, to: 'root@host.invalid:/etc/cluster' }\n";
+    home.write("hosts.yaml", entry);
+    fs::set_permissions(home.path("hosts.yaml"), Permissions::from_mode(0o666)).expect("chmod");
+    assert_eq!(home.refused(&["distribute", "--all"]).code, "file.writable_by_all");
+    fs::remove_file(home.path("hosts.yaml")).expect("removed");
+    home.write("gateways.yaml", "gateways: [host.invalid:443]\n");
+    fs::set_permissions(home.path("gateways.yaml"), Permissions::from_mode(0o666)).expect("chmod");
+    assert_eq!(home.refused(&["gateways"]).code, "file.writable_by_all");
+}
+
+#[test]
+fn a_process_that_may_open_the_key_leaves_no_core_file() {
+    use std::process::Stdio;
+    let home = Home::initialized();
+    let mut waiting = home.command(&["create-api-user", "bob", "--csr", "-"]);
+    let mut waiting =
+        waiting.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let limits = format!("/proc/{}/limits", waiting.id());
+    crate::eventually::eventually("the limit is set", || {
+        let limits = fs::read_to_string(&limits).expect("limits");
+        let core =
+            limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit").to_owned();
+        (core.split_whitespace().rev().take(3).collect::<Vec<_>>() == ["bytes", "0", "0"]).then_some(())
+    });
+    drop(waiting.stdin.take());
+    waiting.wait().expect("it ends");
+}

@@ -1,4 +1,4 @@
-//! Secret bytes: zeroized on drop, never printed.
+//! Bytes that are zeroized on drop and never printed.
 
 use std::fmt;
 

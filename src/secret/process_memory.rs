@@ -1,0 +1,57 @@
+//! Protection of the memory of this process, in which private keys lie in plain text.
+
+use std::io;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+/// Forbids core dumps of this process, and access to its memory by other processes of the same user.
+///
+/// Called before a key is opened. Programs that this one starts may write core files again only as far as the limit
+/// on their size, which they inherit, permits: not at all.
+///
+/// # Errors
+/// The system's error. Linux refuses neither call.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // A core dump through a pipe (`core_pattern`) ignores the limit on its size. This flag stops it, and ptrace.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Memory that [`lock_memory`] keeps out of swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLock {
+    /// All memory, now and later.
+    Everything,
+    /// Memory mapped so far. A memory allocator that returns pages to the system cannot return locked ones.
+    Present,
+}
+
+/// Keeps memory out of swap if the limit on locked memory (`LimitMEMLOCK=infinity`) permits all of it; true if so.
+///
+/// Below the limit, a part could be locked, and an allocation beyond it would fail.
+pub fn lock_memory(extent: MemoryLock) -> bool {
+    let is_unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let extent = match extent {
+        MemoryLock::Everything => MlockAllFlags::CURRENT | MlockAllFlags::FUTURE,
+        MemoryLock::Present => MlockAllFlags::CURRENT,
+    };
+    // Pages are locked once they are used, not read in for the lock.
+    is_unlimited && mlockall(extent | MlockAllFlags::ONFAULT).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::dumpable_behavior;
+
+    use super::*;
+
+    #[test]
+    fn a_process_with_secrets_leaves_no_core_file() {
+        forbid_core_dumps().unwrap();
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}
