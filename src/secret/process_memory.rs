@@ -19,7 +19,7 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
-/// Memory that [`lock_memory`] keeps out of swap.
+/// Extent of the memory that [`lock_memory`] locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLock {
     /// All memory, now and later.
@@ -28,7 +28,7 @@ pub enum MemoryLock {
     Present,
 }
 
-/// Keeps memory out of swap if the limit on locked memory (`LimitMEMLOCK=infinity`) permits all of it; true if so.
+/// Locks memory, so that it is never swapped, if the limit on locked memory (`LimitMEMLOCK=infinity`) permits all of it; true if so.
 ///
 /// Below the limit, a part could be locked, and an allocation beyond it would fail.
 pub fn lock_memory(extent: MemoryLock) -> bool {
