@@ -30,6 +30,7 @@ mod admin;
 mod assertion;
 mod checklist;
 mod clock;
+mod closing;
 mod content;
 mod crl_model;
 mod cutoff;

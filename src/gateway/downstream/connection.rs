@@ -1,8 +1,11 @@
 //! HTTP connection of an authenticated client: HTTP/1.1 or HTTP/2, as negotiated by ALPN.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -11,8 +14,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::clock::Clock;
@@ -29,6 +33,9 @@ use crate::mtls::tls::Protocol;
 
 /// Time that a cut connection gets to announce its end (GOAWAY, `Connection: close`).
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Time in which a draining connection may still send its first request, or the rest of one.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Most header fields of a request.
 const MAX_HEADER_FIELDS: usize = 128;
@@ -52,6 +59,8 @@ impl HttpServer {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(None)
+            // The stream notices a client that is gone; one that only ends its side waits for its response.
+            .half_close(true)
             .max_header_size(limits.header_bytes)
             .max_headers(MAX_HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
@@ -105,6 +114,11 @@ async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> h
             ended = connection.as_mut() => return ended,
             command = session.stronger_command(last_command) => last_command = command,
         }
+        if last_command == Command::Drain
+            && let Some(ended) = await_request(connection.as_mut(), session).await
+        {
+            return ended;
+        }
         connection.as_mut().drain();
         if matches!(last_command, Command::Cut(_)) {
             break;
@@ -112,6 +126,28 @@ async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> h
     }
     // Requests still in flight end here: dropping the connection resets it.
     timeout(CLOSE_TIMEOUT, connection).await.unwrap_or(Ok(()))
+}
+
+/// Run a connection until a request that may be on its way has come: one that was made just now has sent none
+/// yet, and the client of a POST cannot send it again. On HTTP/2, GOAWAY tells the client which requests count
+/// (RFC 9113, section 6.8).
+async fn await_request(
+    mut connection: Pin<&mut impl Drainable>,
+    session: &Session,
+) -> Option<hyper::Result<()>> {
+    let request = poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if session.protocol == Protocol::Http1 && session.activity.awaits_request() => {
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    });
+    tokio::select! {
+        biased;
+        ended = request => ended,
+        _ = session.stronger_command(Command::Drain) => None,
+        () = sleep(FIRST_REQUEST_TIMEOUT) => None,
+    }
 }
 
 /// Connection that can stop accepting requests.
@@ -122,6 +158,14 @@ trait Drainable: Future<Output = hyper::Result<()>> {
 impl HasSocket for TlsStream<TcpStream> {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.get_ref().0)
+    }
+
+    fn poll_read_socket(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().get_mut().0).poll_read(cx, buffer)
     }
 }
 

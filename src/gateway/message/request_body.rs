@@ -3,11 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Version;
+use http::header::{EXPECT, HeaderValue};
+use http::{Version, request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -22,6 +23,9 @@ const DISCARD_LIMIT: usize = 64 << 10;
 
 /// Longest time spent on a body that is discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest time that a refusal waits for the end of a short body.
+const SHORT_BODY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Progress of a request body, shared by the task that reads it and the task that waits for the response.
 #[derive(Debug)]
@@ -72,9 +76,10 @@ impl Upload {
 
 /// Request body from the client.
 ///
-/// If it is dropped before its end, for example because the request is refused, up to 64 KiB more are read.
-/// On HTTP/2, a stream with unread bytes is reset (RFC 9113, section 8.1), and some clients, such as curl
-/// 7.88, then lose the response.
+/// If it is dropped before its end, for example because the request is refused, the client may still be sending.
+/// On HTTP/2, up to 64 KiB more are read: a stream with unread bytes is reset (RFC 9113, section 8.1), and some
+/// clients, such as curl 7.88, then lose the response. On HTTP/1.1, only what has arrived is read, and the
+/// connection closes in stages if that is not all.
 #[derive(Debug)]
 pub struct RequestBody {
     /// `None` for an empty body.
@@ -82,14 +87,16 @@ pub struct RequestBody {
     upload: Arc<Upload>,
     at_most: u64,
     version: Version,
+    /// Set while the client waits for 100 (Continue), which hyper sends when the body is first polled.
+    awaits_continue: bool,
 }
 
 impl RequestBody {
-    /// Wrap the body of a request in `version` that started at `started` on `clock`, with a limit of `at_most`
+    /// Wrap the body of the request with `head`, which started at `started` on `clock`, with a limit of `at_most`
     /// bytes.
     pub fn new(
         incoming: Incoming,
-        version: Version,
+        head: &request::Parts,
         at_most: u64,
         clock: Arc<dyn Clock>,
         started: Instant,
@@ -103,12 +110,45 @@ impl RequestBody {
             over_limit: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         };
-        Self { incoming: Some(incoming), upload: Arc::new(upload), at_most, version }
+        Self {
+            incoming: Some(incoming),
+            upload: Arc::new(upload),
+            at_most,
+            version: head.version,
+            awaits_continue: expects_continue(head),
+        }
     }
 
     /// Copy of an empty body, which shares its [`Upload`].
     pub fn empty_copy(&self) -> Self {
-        Self { incoming: None, upload: Arc::clone(&self.upload), at_most: 0, version: self.version }
+        Self {
+            incoming: None,
+            upload: Arc::clone(&self.upload),
+            at_most: 0,
+            version: self.version,
+            awaits_continue: false,
+        }
+    }
+
+    /// Take the body, and leave an empty copy.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let empty = self.empty_copy();
+        std::mem::replace(self, empty)
+    }
+
+    /// Read on to the end of a short body that is not forwarded, so that an HTTP/1.1 connection can carry the next
+    /// request. Many clients send a header and a short body one after the other.
+    pub async fn finish_if_short(&mut self) {
+        let limit = u64::try_from(DISCARD_LIMIT).unwrap_or(u64::MAX);
+        let is_wanted =
+            self.version != Version::HTTP_2 && !self.awaits_continue && !self.upload.is_finished();
+        if !is_wanted || self.size_hint().lower() > limit {
+            return;
+        }
+        let reading =
+            async { while self.upload.bytes() <= limit && matches!(self.frame().await, Some(Ok(_))) {} };
+        let _ = timeout(SHORT_BODY_TIMEOUT, reading).await;
     }
 
     /// Wait until the body is known to be empty or not. On HTTP/2 the end of a stream may follow its header in an
@@ -129,6 +169,15 @@ impl RequestBody {
         Ok(true)
     }
 
+    /// Read what has arrived, unless that would ask for more.
+    fn read_arrived(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut arrived = !self.awaits_continue && !self.upload.is_finished();
+        while arrived {
+            arrived = matches!(Pin::new(&mut *self).poll_frame(&mut cx), Poll::Ready(Some(Ok(_))));
+        }
+    }
+
     /// Progress, also after the body was passed on.
     pub fn upload(&self) -> Arc<Upload> {
         Arc::clone(&self.upload)
@@ -143,6 +192,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        self.awaits_continue = false;
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
@@ -179,16 +229,27 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(incoming) = self.incoming.take() else { return };
-        // On HTTP/1.1, hyper itself does this before the next request.
-        if self.version != Version::HTTP_2 || incoming.is_end_stream() || self.upload.is_broken() {
+        if self.is_end_stream() || self.upload.is_broken() {
+            return;
+        }
+        if self.version != Version::HTTP_2 {
+            self.read_arrived();
             return;
         }
         // There is no runtime if the body is dropped at shutdown.
-        if let Ok(runtime) = Handle::try_current() {
+        if let Some(incoming) = self.incoming.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
             runtime.spawn(timeout(DISCARD_TIMEOUT, discard(incoming)));
         }
     }
+}
+
+/// Check for the expectation `100-continue` (RFC 9110, section 10.1.1), which HTTP/1.0 does not have.
+fn expects_continue(head: &request::Parts) -> bool {
+    let expectation = head.headers.get(EXPECT).map(HeaderValue::as_bytes);
+    head.version != Version::HTTP_10
+        && expectation.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Read and discard up to [`DISCARD_LIMIT`] bytes.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use crate::gateway::message::framing::{self, RequestHost};
@@ -23,6 +24,7 @@ use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::request::tunnel::TunnelEnds;
 use crate::gateway::request::{tunnel, well_known};
 use crate::gateway::sessions::command::Command;
+use crate::gateway::shared::Shared;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
 use crate::gateway::upstream::error::ForwardError;
@@ -34,14 +36,20 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Answer `request`. Every request gets exactly one response and one line in the access log.
 pub async fn respond(
     connection: &Arc<ConnectionContext>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let id = connection.worker.request_ids.next();
     let telemetry = &connection.worker.gateway.telemetry;
     let method = request.method().clone();
     let upgrades = request.headers().contains_key(UPGRADE);
     let mut record = RequestRecord::begin(telemetry, &connection.session, id, &method, request.uri());
-    let mut response = match answer(connection, request, &mut record).await {
+    let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let version = head.version;
+    let Shared { limits, clock, .. } = &*connection.worker.gateway;
+    let mut body = RequestBody::new(body, &head, limits.request_body, Arc::clone(clock), record.started());
+    let upload = body.upload();
+    let mut response = match answer(connection, head, downstream, &mut body, &mut record).await {
         Ok(Answer::Own(text)) => {
             record.answered(StatusCode::OK);
             own_response(StatusCode::OK, "application/json", text, &method, record)
@@ -56,8 +64,25 @@ pub async fn respond(
             record.answered(response.status());
             response.map(|body| ResponseBody::upstream(body, lease, authorization, record))
         }
-        Err(problem) => problem_response(&problem, &method, record),
+        Err(problem) => {
+            if !upload.is_finished() {
+                Box::pin(body.finish_if_short()).await;
+            }
+            drop(body);
+            problem_response(&problem, &method, record)
+        }
     };
+    if version < Version::HTTP_2 {
+        let mut close = connection.session.command() != Command::Serve;
+        if !upload.is_finished() {
+            // The rest of the body may stay unread, and is no request (RFC 9110, section 10.1.1).
+            connection.session.mark_unread_request();
+            close = true;
+        }
+        if close {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
     if upgrades && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // The client may already have sent bytes of the other protocol, which are no request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -83,26 +108,17 @@ enum Answer {
 
 async fn answer(
     connection: &Arc<ConnectionContext>,
-    mut request: Request<Incoming>,
+    head: request::Parts,
+    downstream: Option<OnUpgrade>,
+    body: &mut RequestBody,
     record: &mut RequestRecord,
 ) -> Result<Answer, RequestProblem> {
     if let Command::Cut(reason) = connection.session.command() {
         return Err(RequestProblem::Cut(reason));
     }
-    let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
-    let (head, body) = request.into_parts();
-    let at_most = connection.worker.gateway.limits.request_body;
-    // Wrapped first: the rest of the body is drained whatever the result is.
-    let mut body = RequestBody::new(
-        body,
-        head.version,
-        at_most,
-        Arc::clone(&connection.worker.gateway.clock),
-        record.started(),
-    );
     let (host, path) = target(&head, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
-        let text = well_known::answer(connection, &head.method, path.path(), body, record).await;
+        let text = well_known::answer(connection, &head.method, path.path(), body.take(), record).await;
         return text.map(Answer::Own);
     }
     let undefined = !Methods::define_content(&head.method) && !body.is_end_stream();
@@ -111,20 +127,20 @@ async fn answer(
     let Permitted { upstream, grant, mut authorization } =
         decide(connection, &head, &path, undefined && !undecided, record)?;
     if undecided && !grant.content() {
-        refuse_content(&mut body, &grant, &authorization, record).await?;
+        refuse_content(body, &grant, &authorization, record).await?;
     }
     let downstream = downstream.filter(|_| grant.websocket());
     authorization.tunnel = downstream.is_some();
-    if body.size_hint().lower() > at_most {
-        return Err(RequestProblem::BodyTooLarge { at_most });
-    }
     let limits = &connection.worker.gateway.limits;
+    if body.size_hint().lower() > limits.request_body {
+        return Err(RequestProblem::BodyTooLarge { at_most: limits.request_body });
+    }
     let in_flight = connection
         .session
         .begin_request(limits.requests_per_identity)
         .ok_or(RequestProblem::TooManyRequests)?;
     record.forwarded(&upstream.name, body.upload(), in_flight);
-    let mut request = to_upstream(connection, head, &host, &path, body, record);
+    let mut request = to_upstream(connection, head, &host, &path, body.take(), record);
     add_assertion(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
         upgrade::set_headers(request.headers_mut());

@@ -113,6 +113,12 @@ impl Activity {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// True if a request may be on its way: the first one, or one whose header has begun.
+    #[must_use]
+    pub fn awaits_request(&self) -> bool {
+        self.started.load(Ordering::Relaxed) == 0 || self.header_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Time since the last request; `None` while one is in flight.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
@@ -180,6 +186,10 @@ mod tests {
         assert_eq!(activity.header_pending_for(), Some(Duration::from_secs(3)));
         activity.request_started();
         assert_eq!(activity.header_pending_for(), None);
+        assert!(!activity.awaits_request());
+        activity.request_finished(clock.monotonic());
+        activity.bytes_read();
+        assert!(activity.awaits_request());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod command;
+mod linger;
 pub mod registry;
 pub mod session;
 pub mod watched_stream;

@@ -96,6 +96,7 @@ impl Registry {
             log_fields: OnceLock::new(),
             ended: AtomicBool::new(false),
             abort_on_close: AtomicBool::new(false),
+            unread_request: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));

@@ -51,6 +51,8 @@ pub struct Session {
     pub(super) ended: AtomicBool,
     /// True if unsent response data is discarded when the connection closes.
     pub(super) abort_on_close: AtomicBool,
+    /// True if a request was answered before its body was read.
+    pub(super) unread_request: AtomicBool,
 }
 
 impl Session {
@@ -115,6 +117,16 @@ impl Session {
     pub fn abort_on_close(&self) -> bool {
         let denied = matches!(self.command(), Command::Cut(reason) if reason.is_lapse() || reason == CutReason::Operator);
         denied || self.abort_on_close.load(Ordering::Acquire)
+    }
+
+    /// Record that a request is answered before its body was read, so that the client may still be sending it.
+    pub fn mark_unread_request(&self) {
+        self.unread_request.store(true, Ordering::Relaxed);
+    }
+
+    /// True if a request was answered before its body was read.
+    pub fn has_unread_request(&self) -> bool {
+        self.unread_request.load(Ordering::Relaxed)
     }
 
     /// True once the connection is closed.

@@ -1,4 +1,4 @@
-//! TLS stream that records reads and writes in the activity of its session.
+//! TLS stream that records reads and writes in the activity of its session, and closes in stages.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::gateway::sessions::linger::Linger;
 use crate::gateway::sessions::session::Session;
 use crate::mtls::tls::Protocol;
 
@@ -16,6 +17,13 @@ use crate::mtls::tls::Protocol;
 pub trait HasSocket {
     /// Underlying socket.
     fn socket(&self) -> SockRef<'_>;
+
+    /// Read from the socket, past the stream.
+    fn poll_read_socket(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
 }
 
 /// Stream that records reads and writes in the activity of its session.
@@ -26,6 +34,24 @@ pub struct WatchedStream<S: HasSocket> {
     /// Set if the client closed TCP without a close_notify. Then none is sent either: the client's host would
     /// only answer it with a reset.
     truncated: bool,
+    /// Byte of the next request, read to see whether the client is still there.
+    read_ahead: Option<u8>,
+    /// Set once the client has ended its side, until the reader is told.
+    ended: bool,
+    /// Set once the reader was woken for either.
+    woken: bool,
+    closing: Closing,
+}
+
+/// Stage of the close.
+#[derive(Debug)]
+enum Closing {
+    /// Bytes are sent.
+    Open,
+    /// The last byte was sent. The box is rare, and keeps the stream small.
+    Lingering(Box<Linger>),
+    /// Nothing is left to do.
+    Done,
 }
 
 impl<S: HasSocket> Drop for WatchedStream<S> {
@@ -41,7 +67,70 @@ impl<S: HasSocket> Drop for WatchedStream<S> {
 impl<S: HasSocket> WatchedStream<S> {
     /// Wrap `stream` of `session`.
     pub const fn new(stream: S, session: Arc<Session>) -> Self {
-        Self { stream, session, truncated: false }
+        Self {
+            stream,
+            session,
+            truncated: false,
+            read_ahead: None,
+            ended: false,
+            woken: false,
+            closing: Closing::Open,
+        }
+    }
+
+    /// Fail if the client of an HTTP/1.1 request is gone while it is served, so that the upstream's work ends too.
+    /// hyper does not read then. A client that ended its side with a close_notify (RFC 8446, section 6.1) waits for
+    /// its response; without one, the client is gone.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> io::Result<()>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.session.protocol != Protocol::Http1 || !matches!(self.closing, Closing::Open) {
+            return Ok(());
+        }
+        let is_served = self.session.activity.in_flight() > 0;
+        if is_served && self.read_ahead.is_none() && !self.ended {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            let Poll::Ready(read) = self.poll_read_stream(cx, &mut buffer) else { return Ok(()) };
+            read?;
+            self.read_ahead = buffer.filled().first().copied();
+            self.ended = self.read_ahead.is_none();
+            // The reader may wait for this, in an upload.
+            cx.waker().wake_by_ref();
+        } else if !is_served && !self.woken && (self.ended || self.read_ahead.is_some()) {
+            self.woken = true;
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    fn poll_read_stream(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.truncated |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+        Poll::Ready(result)
+    }
+
+    /// Return true if the client may still be sending: its last request was answered before its end, or bytes of it
+    /// wait to be read.
+    fn must_linger(&mut self, cx: &mut Context<'_>) -> bool
+    where
+        S: Unpin,
+    {
+        if self.session.abort_on_close() {
+            return false;
+        }
+        let half_a_request = self.session.protocol == Protocol::Http1
+            && (self.session.has_unread_request() || self.session.activity.header_pending_for().is_some());
+        half_a_request || {
+            let mut bytes = [0; 64];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = Pin::new(&mut self.stream).poll_read_socket(cx, &mut buffer);
+            matches!(read, Poll::Ready(Ok(()))) && !buffer.filled().is_empty()
+        }
     }
 
     /// On HTTP/2, writes are no proof of progress: they may be mere answers to pings.
@@ -59,9 +148,17 @@ impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.woken = false;
+        if std::mem::take(&mut self.ended) {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(byte) = self.read_ahead.take() {
+            buffer.put_slice(&[byte]);
+            self.session.activity.bytes_read();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        self.truncated |= matches!(&result, Err(error) if error.kind() == io::ErrorKind::UnexpectedEof);
+        let result = ready!(self.poll_read_stream(cx, buffer));
         if buffer.filled().len() > before {
             self.session.activity.bytes_read();
         }
@@ -69,21 +166,35 @@ impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     }
 }
 
-impl<S: HasSocket + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        Poll::Ready(self.watch_client(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.truncated {
+        let this = &mut *self;
+        if this.truncated {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if matches!(this.closing, Closing::Open) {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.closing = match this.must_linger(cx) {
+                true => Closing::Lingering(Box::new(Linger::new())),
+                false => Closing::Done,
+            };
+        }
+        if let Closing::Lingering(linger) = &mut this.closing {
+            let stream = &mut this.stream;
+            ready!(linger.poll(cx, |cx, buffer| Pin::new(&mut *stream).poll_read_socket(cx, buffer)));
+            this.closing = Closing::Done;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(
