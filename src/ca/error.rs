@@ -255,6 +255,17 @@ pub enum CaError {
         /// Actual protection.
         by: Protection,
     },
+    /// The key that a certificate is exported with is protected.
+    #[error("the private key in {} is protected: {by}", path.display())]
+    ProtectedKey {
+        /// Path of the key.
+        path: PathBuf,
+        /// Its protection.
+        by: Protection,
+    },
+    /// No Vault signs as the root.
+    #[error("the root key is not in a Vault: there is no token or role to replace")]
+    NoVaultSigner,
     /// The public key to certify is a root's.
     #[error("the key is a root key: it must not be used in any other certificate")]
     RootKey,
@@ -445,6 +456,8 @@ impl Coded for CaError {
             Self::Superseded { .. } => Code::refused("ca.superseded"),
             Self::Trust(error) => error.coded(),
             Self::LosesProtection { .. } => Code::refused("ca.unprotects"),
+            Self::NoVaultSigner => Code::refused("ca.no_vault_signer"),
+            Self::ProtectedKey { .. } => Code::refused("ca.protected_key"),
             Self::TrustDomain { .. } => Code::usage("name.trust_domain"),
             Self::UnknownCertificate { .. } => Code::refused("ca.unknown_certificate"),
             Self::UnknownKey { .. } => Code::refused("ca.unknown_key"),

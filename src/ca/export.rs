@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::error::CaError;
 use super::target::Target;
 use crate::files;
-use crate::keys::{KeyError, PrivateKey};
+use crate::keys::{KeyFile, PrivateKey};
 use crate::secret::Secret;
 use crate::store::{Record, RecordStatus};
 use crate::x509::{Certificate, pem};
@@ -57,7 +57,10 @@ impl Cluster {
         let key_pem = match record.reservation.key_path.as_deref().map(|path| self.locate(path)) {
             None => None,
             Some(path) => {
-                let key_pem = files::read_private(&path).map_err(KeyError::from)?;
+                let key_pem = match KeyFile::read(&path)? {
+                    KeyFile::Plain(key_pem) => key_pem,
+                    protected => return Err(CaError::ProtectedKey { path, by: protected.protection() }),
+                };
                 let key = PrivateKey::from_pem(&key_pem).map_err(|error| error.in_file(&path))?;
                 if key.public_key_info() != certificate.public_key_info {
                     return Err(mismatch(&path));

@@ -97,13 +97,14 @@ impl Envelope {
     }
 
     /// The envelope with its data key rewrapped under the newest version of the service's key, verified by
-    /// opening it. `None` if that version has wrapped it already.
+    /// opening it. `None` if that version has wrapped it already, and opens it.
     ///
     /// # Errors
     /// [`KeyError::Kms`], or [`KeyError::EnvelopeDamaged`].
     pub fn rewrapped(&self, kms: &dyn KeyWrap<WrappedKey>) -> Result<Option<Self>, KeyError> {
         match kms.rewrap_key(&self.wrapped)? {
-            Rewrap::Current => Ok(None),
+            // A service may name the version of a key that it has lost and made again.
+            Rewrap::Current => self.open(&self.data_key(kms)?).map(|_| None),
             Rewrap::Done(wrapped) => self.verified(wrapped, kms).map(Some),
         }
     }

@@ -20,6 +20,7 @@ mod error;
 mod key_file;
 pub mod kms;
 mod passphrase;
+mod pkcs8;
 mod private_key;
 mod protected_key;
 mod remote_key;

@@ -13,6 +13,7 @@ use zeroize::Zeroize;
 
 use super::error::KeyError;
 use super::kms::KmsError;
+use super::pkcs8;
 use super::remote_key::{DigestSigner, RemoteKey};
 use crate::files;
 use crate::secret::Secret;
@@ -58,13 +59,19 @@ impl PrivateKey {
         Self::from_pkcs8(document.as_ref())
     }
 
-    /// Parses an unencrypted private key in DER: PKCS#8 (RFC 5958), SEC 1 or PKCS#1.
+    /// Parses an unencrypted private key in DER: PKCS#8 (RFC 5958), SEC 1 or PKCS#1. In memory it is PKCS#8 of
+    /// version 1, whatever it was: that is what is written, encrypted and handed over.
     ///
     /// # Errors
     /// [`KeyError::Unsupported`] for anything else, and for an unsupported key type.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let pair = rcgen::KeyPair::try_from(der).map_err(|_| KeyError::Unsupported)?;
         let algorithm = algorithm_of(&pair).ok_or(KeyError::Unsupported)?;
+        let pkcs8 = pkcs8::from_any(der, algorithm).ok_or(KeyError::Unsupported)?;
+        let pair = match pkcs8.as_slice() == der {
+            true => pair,
+            false => rcgen::KeyPair::try_from(pkcs8.as_slice()).map_err(|_| KeyError::Unsupported)?,
+        };
         Ok(Self { material: Material::Pair(pair), algorithm })
     }
 
@@ -141,7 +148,7 @@ impl PrivateKey {
         Ok(PrivatePkcs8KeyDer::from(self.pair()?.serialize_der()))
     }
 
-    /// The key in DER as it was read (PKCS#8, SEC 1 or PKCS#1), without a copy.
+    /// The key as PKCS#8 in DER, without a copy.
     ///
     /// # Errors
     /// [`KeyError::NotExportable`].

@@ -94,7 +94,9 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("ca.no_kms", Ca, "set one: cluster-ca kms set vault https://HOST:8200 KEY"),
     ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
+    ("ca.no_vault_signer", Ca, "see where the root key is: cluster-ca key show"),
     ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
+    ("ca.protected_key", Ca, "take the protection off first: cluster-ca key unprotect FILE"),
     (
         "ca.record_differs",
         Ca,
@@ -529,7 +531,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.token_refused",
         Ca,
-        "it is expired, revoked or wrong: set a new one with cluster-ca kms set vault; or its policies lack that capability, and `read` on auth/token/lookup-self, which would tell the two apart",
+        "it is expired, revoked or wrong: set a new one with cluster-ca kms set vault, or kms set signer for the root's; or its policies lack that capability, and `read` on auth/token/lookup-self, which would tell the two apart",
     ),
     (
         "kms.token_refused",

@@ -352,14 +352,12 @@ fn an_approle_with_an_expired_login_logs_in_again() {
 #[test]
 fn a_failing_service_is_retried_a_few_times() {
     let Wrapped { front, home, bao: _bao } = Wrapped::by(Bao::start());
-    for (status, times, code) in
-        [(500, 3, "kms.refused"), (502, 3, "kms.refused"), (429, 3, "kms.refused"), (503, 1, "kms.sealed")]
-    {
+    for status in [500, 502, 503, 429] {
         front.set(Mode::Broken(status));
         let before = front.asked("transit/");
         let refusal = home.refused(&["create-node"]);
-        assert_eq!((refusal.exit, refusal.code.as_str()), (4, code), "{status}: {refusal:?}");
-        assert_eq!(front.asked("transit/") - before, times, "{status}");
+        assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.refused"), "{status}: {refusal:?}");
+        assert_eq!(front.asked("transit/") - before, 3, "{status}");
     }
     // Redirects are not followed: the token would be sent along.
     front.set(Mode::Broken(302));

@@ -53,6 +53,8 @@ fn each_version_wraps_in_its_best_mode() {
     for (versions, spoken, gcm) in [
         (&["1.0", "1.1", "1.2"][..], "1.2", false),
         (&["1.2", "1.3"], "1.3", false),
+        (&["1.3"], "1.3", false),
+        (&["1.4"], "1.4", true),
         (&["1.2", "1.3", "1.4"], "1.4", true),
         (&["2.0"], "2.0", true),
         (&[], "2.0", true),
@@ -455,4 +457,96 @@ fn a_rewrap_interrupted_by_a_killed_server_loses_no_key_and_resumes() {
     server.administer(&format!("revoke {old}"));
     all_open();
     assert!(!fs::read_to_string(home.path("kms.json")).unwrap().contains("previous"));
+}
+
+/// Balancer in front of a KMIP server on `port`: it closes each connection after one response.
+fn closing_after_each_response(pki: &Pki, port: u16) -> String {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    let chain = |name: &str| {
+        CertificateDer::pem_file_iter(pki.file(&format!("{name}.pem")))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect::<Vec<_>>()
+    };
+    let key = |name: &str| PrivateKeyDer::from_pem_file(pki.file(&format!("{name}.key"))).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(std::sync::Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain("server"), key("server"))
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(chain("ca"));
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain("client"), key("client"))
+        .unwrap();
+    let (server, client) = (std::sync::Arc::new(server), std::sync::Arc::new(client));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let message = |stream: &mut dyn Read| -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; 8];
+        stream.read_exact(&mut bytes)?;
+        let length = u32::from_be_bytes(bytes[4..].try_into().unwrap());
+        bytes.resize(8 + usize::try_from(length).unwrap(), 0);
+        stream.read_exact(&mut bytes[8..])?;
+        Ok(bytes)
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tls = rustls::ServerConnection::new(std::sync::Arc::clone(&server)).unwrap();
+            let mut near = rustls::StreamOwned::new(tls, stream.unwrap());
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let tls = rustls::ClientConnection::new(std::sync::Arc::clone(&client), name).unwrap();
+            let mut far = rustls::StreamOwned::new(tls, TcpStream::connect(("127.0.0.1", port)).unwrap());
+            let Ok(request) = message(&mut near) else { continue };
+            far.write_all(&request).unwrap();
+            let response = message(&mut far).unwrap();
+            let _ = near.write_all(&response).and_then(|()| near.flush());
+            near.conn.send_close_notify();
+            let _ = near.flush();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_that_closes_after_each_response_is_connected_to_again() {
+    let mut server = KmipServer::start(&[]);
+    let uid = server.administer("create");
+    let address = closing_after_each_response(&server.pki, server.port());
+    let home = Home::initialized();
+    home.ok(&set(&address, &uid, &files(&server.pki, "client"), &[]));
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["kms", "show", "--check"]);
+    // The server itself is gone: an error, and no endless attempts.
+    server.stop();
+    assert_eq!(home.refused(&["create-api-user", "bob"]).code, "kms.unavailable");
+}
+
+#[test]
+fn an_unknown_object_is_a_missing_key_under_every_reason() {
+    let pki = Pki::new();
+    pki.issue("server", Some(ExtendedKeyUsagePurpose::ServerAuth));
+    pki.issue("client", Some(ExtendedKeyUsagePurpose::ClientAuth));
+    let files = files(&pki, "client");
+    let home = Home::initialized();
+    let version = [element(0x42_006a, 2, &2_u32.to_be_bytes()), element(0x42_006b, 2, &0_u32.to_be_bytes())];
+    let discovered = response(0x1e, &[element(0x42_0069, 1, &version.concat())]);
+    for (reason, code) in [(0x01_u32, "kms.key_missing"), (0x37, "kms.key_missing"), (0x08, "kms.refused")] {
+        let item = [
+            element(0x42_005c, 5, &0x18_u32.to_be_bytes()),
+            element(0x42_007f, 5, &1_u32.to_be_bytes()),
+            element(0x42_007e, 5, &reason.to_be_bytes()),
+        ];
+        let failed = element(0x42_007b, 1, &element(0x42_000f, 1, &item.concat()));
+        let (address, thread) = hostile(&pki, answering(vec![discovered.clone(), failed]));
+        let refusal = home.refused(&set(&address, "1", &files, &[]));
+        assert_eq!(refusal.code, code, "{reason:#x}: {refusal:?}");
+        thread.join().unwrap();
+    }
 }

@@ -226,3 +226,31 @@ fn a_terminal_prompts_for_a_passphrase_and_twice_for_a_new_one() {
     let (done, said) = on_terminal(&home, &["create-api-user", "alice"], &[(asked, PASSPHRASE)]);
     assert!(done, "{said}");
 }
+
+#[test]
+fn a_key_in_an_older_form_is_written_as_pkcs8() {
+    let home = Home::initialized();
+    let passphrase = passphrase_file(&home, "openssl.pass", PASSPHRASE);
+    let made = |name: &str, arguments: &[&str]| {
+        let path = home.path(name);
+        let done = Command::new("openssl").args(arguments).arg("-out").arg(&path).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let sec1 = made("sec1.key", &["ecparam", "-name", "prime256v1", "-genkey", "-noout"]);
+    let pkcs1 = made("pkcs1.key", &["genrsa", "-traditional"]);
+    for key in [sec1, pkcs1] {
+        let path = key.to_str().unwrap();
+        home.ok(&["key", "protect", path, "--passphrase-file", &passphrase]);
+        let read = openssl(&["pkey", "-noout"], key.clone(), &home);
+        assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+        home.ok(&["key", "unprotect", path, "--passphrase-file", &passphrase]);
+        let text = fs::read_to_string(&key).unwrap();
+        assert!(text.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{text}");
+        // An AlgorithmIdentifier follows the version, as in PKCS#8 and in no other form.
+        let dump = Command::new("openssl").args(["asn1parse", "-in"]).arg(&key).output().unwrap();
+        let dump = String::from_utf8(dump.stdout).unwrap();
+        assert!(dump.lines().nth(2).is_some_and(|line| line.contains("SEQUENCE")), "{dump}");
+    }
+}

@@ -126,3 +126,43 @@ fn a_key_that_cannot_sign_is_refused_as_root() {
         assert!(!home.path(name).exists(), "{name}");
     }
 }
+
+#[test]
+fn a_periodic_token_of_the_signer_is_renewed_after_half_of_its_lifetime() {
+    let (bao, home, _) = ready();
+    let request = json!({ "policies": ["signer"], "no_parent": true, "period": "8s" });
+    let answer = bao.post("auth/token/create", request);
+    let token = answer["auth"]["client_token"].as_str().unwrap().to_owned();
+    initialize(&bao, &home, &token_file(&home, &token));
+    let ttl = || bao.post("auth/token/lookup", json!({ "token": token }))["data"]["ttl"].as_i64().unwrap();
+    while ttl() > 3 {
+        std::thread::yield_now();
+    }
+    home.ok(&["create-api-user", "alice"]);
+    assert!(ttl() >= 6, "renewed");
+}
+
+#[test]
+fn a_new_token_of_the_signer_replaces_an_expired_one() {
+    let (bao, home, token) = ready();
+    initialize(&bao, &home, &token);
+    let old = fs::read_to_string(&token).unwrap();
+    bao.post("auth/token/revoke", json!({ "token": old.trim() }));
+    let refusal = home.refused(&["create-api-user", "alice"]);
+    assert_eq!(refusal.code, "kms.token_refused");
+    assert!(refusal.hint.contains("kms set signer"), "{refusal:?}");
+
+    // A login that does not sign changes nothing.
+    let before = fs::read(home.path("kms.json")).unwrap();
+    let refusal = home.refused(&["kms", "set", "signer", "--token-file", &token]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.token_refused"), "{refusal:?}");
+    assert_eq!(fs::read(home.path("kms.json")).unwrap(), before);
+
+    let answer = bao.post("auth/token/create", json!({ "policies": ["signer"], "no_parent": true }));
+    let new = token_file(&home, answer["auth"]["client_token"].as_str().unwrap());
+    home.ok(&["kms", "set", "signer", "--token-file", &new]);
+    home.ok(&["create-api-user", "alice"]);
+    home.ok(&["audit", "verify"]);
+    let refusal = Home::initialized().refused(&["kms", "set", "signer", "--token-file", &new]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (1, "ca.no_vault_signer"), "{refusal:?}");
+}

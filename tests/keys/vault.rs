@@ -530,3 +530,149 @@ fn a_rewrap_killed_at_any_step_leaves_a_usable_key_and_resumes() {
         assert_eq!(copy.ok(&["key", "show"])["version"], 2, "step {step}");
     });
 }
+
+/// Deletes `ca-key` and makes another one of its name: nothing that the first one wrapped opens any more.
+fn lose_the_wrapping_key(bao: &Bao) {
+    bao.post("transit/keys/ca-key/config", json!({ "deletion_allowed": true }));
+    bao.request("DELETE", "transit/keys/ca-key", None, None).unwrap();
+    bao.make_key("ca-key");
+}
+
+#[test]
+fn a_check_and_a_rewrap_report_a_key_that_no_longer_opens() {
+    let (bao, home, _) = wrapped();
+    let checked = home.ok(&["kms", "show", "--check"]);
+    assert_eq!(checked.get("problems"), None, "{checked}");
+    lose_the_wrapping_key(&bao);
+    let finished = home.run(&["--json", "kms", "show", "--check"]);
+    let problem = &finished.json()["result"]["problems"][0];
+    assert_eq!((finished.exit, &problem["code"]), (Some(4), &"kms.refused".into()), "{finished:?}");
+    assert!(problem["message"].as_str().unwrap().contains("cluster.key"), "{problem}");
+    let quiet = home.run(&["--quiet", "kms", "show", "--check"]);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.starts_with("error: "), "{quiet:?}");
+    let before = key_text(&home);
+    let finished = home.run(&["--json", "kms", "rewrap"]);
+    let key = &finished.json()["result"]["keys"][0];
+    assert_eq!((finished.exit, &key["outcome"]), (Some(4), &"failed".into()), "{finished:?}");
+    assert_eq!(key_text(&home), before);
+}
+
+#[test]
+fn a_rewrap_finishes_an_interrupted_move_between_keys_of_one_name() {
+    let (mut old, home, _) = wrapped();
+    let new = Bao::start();
+    new.make_key("ca-key");
+    let cas = format!("{}{}", fs::read_to_string(old.ca()).unwrap(), fs::read_to_string(new.ca()).unwrap());
+    let cas = secret(&home, "cas.pem", &cas);
+    home.ok(&["ca-cert", "set", &cas]);
+    let (key, configuration) = (key_text(&home), envelope(&home.path("kms.json")));
+    let token = secret(&home, "token-2", &new.token("ca-key", json!({ "period": "768h" })));
+    home.ok(&["kms", "set", "vault", &new.address, "ca-key", "--token-file", &token]);
+    // As a kill between two writes leaves it: both services configured, the key with the old one.
+    let mut interrupted = envelope(&home.path("kms.json"));
+    interrupted["previous"] = json!([configuration["cluster"]]);
+    write_private(&home.path("kms.json"), &interrupted.to_string());
+    write_private(&home.path("cluster.key"), &key);
+    home.ok(&["create-api-user", "before"]);
+    let rewrapped = home.ok(&["kms", "rewrap"]);
+    assert_eq!(rewrapped["keys"][0]["outcome"], "rewrapped", "{rewrapped}");
+    assert_eq!(home.ok(&["kms", "show"]).get("moving_from"), None);
+    old.stop();
+    home.ok(&["create-api-user", "after"]);
+}
+
+#[test]
+fn a_root_key_that_is_not_wrapped_yet_is_reported() {
+    let (_bao, home, _) = wrapped();
+    let copy = home.duplicate();
+    copy.ok(&["kms", "unset", "--allow-downgrade"]);
+    // As a `kms set` leaves it that failed after it had stored the service.
+    write_private(&home.path("cluster.key"), &key_text(&copy));
+    let finished = home.run(&["--json", "kms", "show", "--check"]);
+    let problem = &finished.json()["result"]["problems"][0];
+    assert_eq!((finished.exit, &problem["code"]), (Some(1), &"kms.root_not_wrapped".into()), "{finished:?}");
+}
+
+#[test]
+fn a_wrapped_leaf_key_has_ways_to_be_bundled_rekeyed_and_unprotected() {
+    let (bao, home, _) = wrapped();
+    bao.make_key("gateway-key");
+    let (role_id, secret_id) = bao.app_role(None, "gateway-key");
+    let file = secret(&home, "secret-id", &secret_id);
+    home.ok(&["create-control", "gateway.example.com"]);
+    let key = home.path("issued/control-gateway.example.com.key");
+    let path = key.to_str().unwrap();
+    let service =
+        [&bao.address, "gateway-key", "--role-id", &role_id, "--secret-id-file", &file, "--for", path];
+    home.ok(&[&["kms", "set", "vault"], &service[..]].concat());
+    assert_eq!(home.ok(&["doctor"])["findings"], json!([]), "a wrapped key is not damaged");
+    let target = "control-service/gateway.example.com";
+    let tar = home.path("gateway.tar");
+    for command in [&["bundle", target, "--output", tar.to_str().unwrap()][..], &["rekey", target]] {
+        let refusal = home.refused(command);
+        let codes = ["ca.protected_key", "ca.unprotects"];
+        assert!(refusal.exit == 1 && codes.contains(&refusal.code.as_str()), "{refusal:?}");
+        assert!(refusal.hint.contains("cluster-ca key unprotect"), "{refusal:?}");
+    }
+    let root = key_text(&home);
+    home.ok(&["key", "unprotect", path]);
+    assert_eq!(key_text(&home), root, "the root key stays wrapped");
+    assert_eq!(home.ok(&["key", "show", path])["protection"], "none");
+    home.ok(&["bundle", target, "--output", tar.to_str().unwrap()]);
+    home.ok(&["rekey", target]);
+    home.ok(&[&["kms", "set", "vault"], &service[..]].concat());
+    home.ok(&["kms", "show", "--check"]);
+    let refusal = home.refused(&["key", "unprotect"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (1, "key.protected_by_kms"), "{refusal:?}");
+}
+
+/// HTTPS server with the certificate of `bao` that answers everything with 503 and `body`.
+fn unavailable(home: &Home, body: &'static str) -> String {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io::Read;
+    let (certificate, key, ca) = crate::bao::certificate();
+    home.write("balancer-ca.pem", ca);
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tls = rustls::ServerConnection::new(std::sync::Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(tls, stream.unwrap());
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok_and(|count| count > 0) {
+                let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: ";
+                let _ = write!(stream, "{head}{}\r\n\r\n{body}", body.len());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn only_a_vault_that_says_so_is_sealed() {
+    let (_bao, home, token) = ready();
+    for (body, code) in [
+        ("<html><h1>503 Service Unavailable</h1>No server is available</html>", "kms.refused"),
+        ("{\"errors\":[\"Vault is sealed\"]}", "kms.sealed"),
+        ("", "kms.refused"),
+    ] {
+        let address = unavailable(&home, body);
+        home.ok(&["ca-cert", "set", home.path("balancer-ca.pem").to_str().unwrap()]);
+        let refusal = home.refused(&["kms", "set", "vault", &address, "k", "--token-file", &token]);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (4, code), "{body}: {refusal:?}");
+    }
+}

@@ -15,7 +15,7 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::error::Coded;
 use crate::files;
-use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, WrappedKey};
+use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, SigningService, VaultService, WrappedKey};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 
@@ -160,6 +160,55 @@ impl KeyProtection {
         Ok(moved)
     }
 
+    /// Unwraps one key, and forgets a service of its own.
+    pub(super) fn unwrap_key(
+        &mut self,
+        path: &Path,
+        envelope: &Envelope,
+    ) -> Result<ProtectionChange, CaError> {
+        let change = self.change_protection(path, NewProtection::None, Action::KmsUnset)?;
+        let file = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&file)?;
+        if configuration.per_key.remove(&envelope.key_id().to_string()).is_some() {
+            configuration.store(&file)?;
+        }
+        Ok(change)
+    }
+
+    /// The Vault that signs as the root, with its login.
+    ///
+    /// # Errors
+    /// [`CaError::NoVaultSigner`], or an error of the configuration.
+    pub fn vault_signer(&self) -> Result<VaultService, CaError> {
+        match Configuration::load(&self.cluster.home.kms())?.signer {
+            Some(SigningService::Vault { vault, .. }) => Ok(vault),
+            _ => Err(CaError::NoVaultSigner),
+        }
+    }
+
+    /// Replaces the login to the Vault that signs as the root, after a test signature.
+    ///
+    /// # Errors
+    /// [`CaError::NoVaultSigner`], or the error of the signature. Nothing is changed then.
+    pub fn set_vault_signer(&mut self, login: VaultService) -> Result<String, CaError> {
+        let path = self.cluster.home.kms();
+        let mut configuration = Configuration::load(&path)?;
+        let Some(SigningService::Vault { vault, .. }) = &mut configuration.signer else {
+            return Err(CaError::NoVaultSigner);
+        };
+        *vault = login;
+        let (home, unlock) = (&self.cluster.home, self.cluster.context.unlock.as_ref());
+        let root = configuration.root_key(unlock)?.ok_or(CaError::NoVaultSigner)?;
+        if root.public_key_info() != self.cluster.root.public_key_info {
+            return Err(CaError::KeyMismatch { key: home.kms(), certificate: home.certificate() });
+        }
+        root.test_signature()?;
+        let signer = configuration.signer.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.record(Action::KmsSet, "signer".to_owned(), json!({ "signer": &signer }))?;
+        configuration.store(&path)?;
+        Ok(signer)
+    }
+
     /// Rewraps the keys of the cluster's service after its key was rotated. With `all`, includes keys that
     /// have a service of their own. `new_key` moves the keys to another key of the same service. A failure
     /// for one key does not stop the others.
@@ -201,6 +250,7 @@ impl KeyProtection {
             };
             rewrapped.push(Rewrapped { key, outcome });
         }
+        self.finish_move(&rewrapped)?;
         Ok(rewrapped)
     }
 
@@ -224,7 +274,29 @@ impl KeyProtection {
     ) -> Result<RewrapOutcome, CaError> {
         let service = service.ok_or_else(|| envelope.wrapped().not_configured())?;
         let wrap = configured.connect(service)?;
-        self.rewrap(key, envelope, wrap.as_ref())
+        match self.rewrap(key, envelope, wrap.as_ref()) {
+            // An interrupted move left the key with a former service, whose key may have the same name.
+            Err(error) if !configured.previous.is_empty() => {
+                let Ok(data_key) = configured.data_key(envelope) else { return Err(error) };
+                let old = KeyFile::Envelope(Box::new(envelope.clone()));
+                let new = KeyFile::Envelope(Box::new(envelope.wrapped_by(&data_key, wrap.as_ref())?));
+                let ProtectionChange { after, .. } = self.replace(key, &old, new, Action::KmsRewrap)?;
+                Ok(RewrapOutcome::Rewrapped { after })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Forgets the former services once every key has moved from them: what an interrupted `kms set` left to do.
+    fn finish_move(&self, rewrapped: &[Rewrapped]) -> Result<(), CaError> {
+        let path = self.cluster.home.kms();
+        let mut stored = Configuration::load(&path)?;
+        let has_failed = rewrapped.iter().any(|key| matches!(key.outcome, RewrapOutcome::Failed { .. }));
+        if stored.previous.is_empty() || has_failed {
+            return Ok(());
+        }
+        stored.previous.clear();
+        Ok(stored.store(&path)?)
     }
 
     /// Removes all key management services. `instead` protects the keys that they wrap. Without it, there

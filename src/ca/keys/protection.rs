@@ -63,13 +63,21 @@ impl KeyProtection {
         self.change_protection(path, NewProtection::Passphrase(passphrase), Action::KeyProtect)
     }
 
-    /// Removes the passphrase of the key in `path`.
+    /// Removes the passphrase of the key in `path`, or unwraps a key other than the root's that a key management
+    /// service wraps.
     ///
     /// # Errors
-    /// See [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] if the key has no passphrase.
+    /// See [`KeyProtection::protect`]; [`CaError::UnexpectedProtection`] if the key is not protected, or is the root's
+    /// and wrapped.
     pub fn unprotect(&mut self, path: &Path) -> Result<ProtectionChange, CaError> {
-        self.refuse_unless(path, &Protection::Passphrase)?;
-        self.change_protection(path, NewProtection::None, Action::KeyUnprotect)
+        self.refuse_remote_key(path)?;
+        match KeyFile::read(path)? {
+            KeyFile::Envelope(envelope) if !self.is_root_key(path)? => self.unwrap_key(path, &envelope),
+            _ => {
+                self.refuse_unless(path, &Protection::Passphrase)?;
+                self.change_protection(path, NewProtection::None, Action::KeyUnprotect)
+            }
+        }
     }
 
     /// Changes the passphrase of the key in `path`.

@@ -31,6 +31,9 @@ const RELOAD_WAIT: Duration = Duration::from_millis(200);
 const RETRY_PAUSES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5)];
 
+/// Time below which no further attempt is worth it.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(200);
+
 /// Opener of private keys. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct KeyOpener {
@@ -111,7 +114,7 @@ impl KeyOpener {
             };
             pause = pauses.next().unwrap_or(pause);
             let left = remaining();
-            if left <= pause {
+            if left < SHORTEST_ATTEMPT {
                 return Err(timeout(source, Some(error)));
             }
             tracing::warn!(
@@ -122,7 +125,8 @@ impl KeyOpener {
                 with_causes(&error)
             );
             last = Some(error);
-            self.clock.sleep(pause);
+            // Towards the end, the pauses leave time for an attempt: the timeout is used as a whole.
+            self.clock.sleep(pause.min(left / 2));
         }
     }
 

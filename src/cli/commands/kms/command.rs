@@ -15,7 +15,7 @@ use crate::cli::session::CommandSession;
 use crate::error::Code;
 use crate::files;
 use crate::keys::kms::{self, Configuration, KmsService, Rotation};
-use crate::keys::{KeyFile, Protection};
+use crate::keys::{Envelope, KeyError, KeyFile, Protection};
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
 /// Subcommands of `kms`.
@@ -95,14 +95,8 @@ impl ShowService {
     fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let stored = Configuration::load(&session.home().kms())?;
-        if self.check {
-            cluster.test_remote_signer()?;
-            let configured = session.context.unlock.kms()?;
-            for service in configured.cluster.iter().chain(configured.per_key.values()) {
-                kms::test_round_trip(configured.connect(service)?.as_ref(), service.address())?;
-            }
-        }
         let keys = cluster.wrapped_keys()?;
+        let problems = if self.check { check(session, &cluster, &keys)? } else { Vec::new() };
         let wrapped = keys.into_iter().map(|(key, envelope)| {
             let own = stored.per_key.get(&envelope.key_id().to_string());
             Wrapped {
@@ -111,7 +105,7 @@ impl ShowService {
                 protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
-        Ok(Box::new(Shown(KmsReport {
+        Ok(Box::new(KmsReport {
             signer: stored.signer.as_ref().map(ToString::to_string),
             checked: self.check,
             service: stored.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets())),
@@ -121,8 +115,35 @@ impl ShowService {
                 .map(|service| ServiceReport::of(service, service.has_secrets()))
                 .collect(),
             wrapped: wrapped.collect(),
-        })))
+            problems,
+        }))
     }
+}
+
+/// Tests the signer and each service, and opens each wrapped key: a service may have lost the key that wrapped it.
+fn check(
+    session: &CommandSession,
+    cluster: &Cluster,
+    keys: &[(PathBuf, Envelope)],
+) -> Result<Vec<Failure>, Failure> {
+    cluster.test_remote_signer()?;
+    let configured = session.context.unlock.kms()?;
+    for service in configured.cluster.iter().chain(configured.per_key.values()) {
+        kms::test_round_trip(configured.connect(service)?.as_ref(), service.address())?;
+    }
+    let mut problems = Vec::new();
+    for (path, envelope) in keys {
+        let opened = configured.data_key(envelope).map_err(KeyError::from);
+        let opened = opened.and_then(|data_key| envelope.open(&data_key));
+        problems.extend(opened.err().map(|error| Failure::of(&error).about(path)));
+    }
+    let root = session.home().key();
+    if configured.cluster.is_some() && files::occupied(&root) && !keys.iter().any(|(path, _)| *path == root) {
+        let message = format!("{} is not wrapped: `kms set` did not finish", typed(&root));
+        let failure = Failure::new(Code::refused("kms.root_not_wrapped"), message);
+        problems.push(failure.with_hint("run the same cluster-ca kms set again"));
+    }
+    Ok(problems)
 }
 
 impl Unset {
@@ -193,6 +214,24 @@ struct KmsReport {
     moving_from: Vec<ServiceReport>,
     wrapped: Vec<Wrapped>,
     checked: bool,
+    /// Keys that do not open although their service works, and a root key that is not wrapped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Failure>,
+}
+
+impl CommandOutcome for KmsReport {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.problems.iter().map(Failure::exit_code).max().unwrap_or(0)
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let lines = self.problems.iter().map(|problem| format!("error: {problem}\n"));
+        (!self.problems.is_empty()).then(|| lines.collect())
+    }
 }
 
 #[derive(Serialize)]
@@ -225,8 +264,14 @@ impl fmt::Display for KmsReport {
         let wraps = self.service.is_some() || self.wrapped.iter().any(|key| key.own_service.is_some());
         let done = [self.signer.is_some().then_some("signed"), wraps.then_some("wrapped and unwrapped")];
         let done: Vec<&str> = done.into_iter().flatten().collect();
-        if self.checked && !done.is_empty() {
+        if self.checked && self.problems.is_empty() && !done.is_empty() {
             writeln!(f, "  checked      reached, logged in, {}", done.join(", "))?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "error: {problem}")?;
+            if let Some(hint) = problem.hint() {
+                writeln!(f, "  hint: {hint}")?;
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::kmip::SetKmip;
 use super::service_report::{ServiceReport, write_keys};
 use super::set_request::SetRequest;
-use super::vault::SetVault;
+use super::vault::{SetSigner, SetVault};
 use crate::ca::{Rewrapped, SecretStorage};
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
@@ -20,6 +20,8 @@ pub(crate) enum SetService {
     Vault(SetVault),
     /// A KMIP server (1.2 to 2.x)
     Kmip(SetKmip),
+    /// A new token or role for the Vault that signs as the root
+    Signer(SetSigner),
 }
 
 impl SetService {
@@ -27,6 +29,7 @@ impl SetService {
         let SetRequest { service, secrets, key_file, convert } = match self {
             Self::Kmip(set) => set.into_request(),
             Self::Vault(set) => set.into_request(),
+            Self::Signer(set) => return set.run(session),
         }?;
         let mut protection = open_key_protection(session)?;
         let keys = match key_file {

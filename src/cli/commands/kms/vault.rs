@@ -1,17 +1,21 @@
 //! `kms set vault`, and the login options that it shares with `initialize`.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::set_request::SetRequest;
 use crate::ca::SecretStorage;
+use crate::cli::key_protection::open_key_protection;
+use crate::cli::session::CommandSession;
 use crate::cli::unlock::credential;
 use crate::keys::kms::{
     AppRole, Credential, KeyName, MissingSecret, MountPath, Namespace, SECRET_ID, TOKEN, VaultAddress,
     VaultCredentials, VaultService,
 };
-use crate::terminal::report::Failure;
+use crate::terminal::report::{CommandResult, Failure, Shown};
 
 /// Login and mount options of a Vault.
 #[derive(Debug, Args)]
@@ -103,6 +107,39 @@ impl VaultAccess {
         };
         let transit_path = self.transit_path.map_or_else(|| "transit".parse(), Ok)?;
         Ok(VaultService { address, key, namespace: self.namespace, transit_path, credentials })
+    }
+}
+
+/// `kms set signer`.
+#[derive(Debug, Args)]
+pub(crate) struct SetSigner {
+    #[command(flatten)]
+    access: VaultAccess,
+}
+
+impl SetSigner {
+    pub(super) fn run(self, session: &CommandSession) -> CommandResult {
+        let mut home = open_key_protection(session)?;
+        let old = home.vault_signer()?;
+        let (namespace, transit_path) = (self.access.namespace.clone(), self.access.transit_path.clone());
+        let new = VaultService {
+            namespace: namespace.or(old.namespace),
+            transit_path: transit_path.unwrap_or(old.transit_path),
+            ..self.access.service(old.address, old.key)?
+        };
+        Ok(Box::new(Shown(SignerReport { signer: home.set_vault_signer(new)? })))
+    }
+}
+
+#[derive(Serialize)]
+struct SignerReport {
+    signer: String,
+}
+
+impl fmt::Display for SignerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The root's key is in {}", self.signer)?;
+        writeln!(f, "  the new login made a test signature")
     }
 }
 

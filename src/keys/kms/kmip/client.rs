@@ -1,5 +1,6 @@
 //! Client of one key of a KMIP server: version negotiation, checks, wrapping of data keys.
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
@@ -20,13 +21,28 @@ const OLDEST: Version = Version { major: 1, minor: 2 };
 /// First version whose messages carry the tag of AES-GCM.
 const FIRST_WITH_GCM: Version = Version { major: 1, minor: 4 };
 
-/// Versions under which Discover Versions is sent, until the server understands one. The last one only serves
-/// to report the versions of a server that is too old.
-const OPENINGS: [Version; 4] =
-    [OLDEST, Version { major: 2, minor: 0 }, FIRST_WITH_GCM, Version { major: 1, minor: 1 }];
+/// Versions under which Discover Versions is sent, until the server understands one: a server may speak a single one.
+/// The last one only serves to report the versions of a server that is too old.
+const OPENINGS: [Version; 6] = [
+    OLDEST,
+    Version { major: 2, minor: 0 },
+    FIRST_WITH_GCM,
+    Version { major: 2, minor: 1 },
+    Version { major: 1, minor: 3 },
+    Version { major: 1, minor: 1 },
+];
 
-/// Result reason "authentication not successful".
-const NOT_AUTHENTICATED: u32 = 3;
+/// Result reason "Item Not Found".
+const ITEM_NOT_FOUND: u32 = 0x01;
+
+/// Result reason "Authentication Not Successful".
+const NOT_AUTHENTICATED: u32 = 0x03;
+
+/// Result reason "Permission Denied".
+const PERMISSION_DENIED: u32 = 0x0c;
+
+/// Result reason "Object Not Found", since KMIP 2.0.
+const OBJECT_NOT_FOUND: u32 = 0x37;
 
 /// A key of a KMIP server.
 pub(super) struct KmipClient {
@@ -64,14 +80,21 @@ impl KmipClient {
         read: impl FnOnce(Elements<'_>, Version) -> Result<T, TtlvError>,
     ) -> Result<T, KmsError> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let (connection, version) = match session.take() {
-            Some(open) => session.insert(open),
-            None => session.insert(self.open()?),
+        let (mut connection, version) = match session.take() {
+            Some(open) => open,
+            None => self.open()?,
         };
-        let version = *version;
         let request = message::request(version, operation, |writer| payload(writer, version))
             .map_err(self.unsendable())?;
-        let bytes = self.endpoint.exchange(connection, &request).inspect_err(|_| *session = None)?;
+        let bytes = match self.endpoint.exchange(&mut connection, &request) {
+            // A server, or a balancer in front of it, may close after each response or when idle.
+            Err(error) if was_closed(&error) => {
+                connection = self.endpoint.connect()?;
+                self.endpoint.exchange(&mut connection, &request)?
+            }
+            bytes => bytes?,
+        };
+        *session = Some((connection, version));
         match message::response(&bytes, operation).map_err(self.unreadable())? {
             KmipResponse::Done(payload) => read(payload, version).map_err(self.unreadable()),
             KmipResponse::Failed { reason, message } => Err(self.refusal(operation, reason, message)),
@@ -114,9 +137,9 @@ impl KmipClient {
         let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
         let messages = if words.is_empty() { Vec::new() } else { vec![words] };
         match reason {
-            0x01 => KmsError::KeyMissing { address, key },
+            ITEM_NOT_FOUND | OBJECT_NOT_FOUND => KmsError::KeyMissing { address, key },
             NOT_AUTHENTICATED => KmsError::ClientCertificateRefused { address },
-            0x0c => KmsError::Denied {
+            PERMISSION_DENIED => KmsError::Denied {
                 address,
                 path: format!("key {key}"),
                 capability: operation.name(),
@@ -260,6 +283,13 @@ impl KeyWrap<KmipCiphertext> for KmipClient {
     fn rewrap_key(&self, _wrapped: &KmipCiphertext) -> Result<Rewrap<KmipCiphertext>, KmsError> {
         Ok(Rewrap::Current)
     }
+}
+
+/// True if the peer closed the connection. A request that it did not answer in time is not sent again.
+fn was_closed(error: &KmsError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let KmsError::Unavailable { source, .. } = error else { return false };
+    matches!(source.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// Best mode of a version.

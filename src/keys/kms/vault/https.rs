@@ -138,10 +138,10 @@ impl Https {
     }
 }
 
-/// True if a retry may succeed: a lagging standby (412), a rate limit, a leader election, a gateway in
-/// between.
+/// True if a retry may succeed: a lagging standby (412), a rate limit, a leader election, a balancer in between. A
+/// sealed Vault is 503, too; that it is retried costs a second.
 fn is_temporary(status: u16) -> bool {
-    matches!(status, 412 | 429 | 500 | 502 | 504)
+    matches!(status, 412 | 429 | 500 | 502..=504)
 }
 
 /// True if the request cannot have reached the service. After a timeout there is no retry: it would add to

@@ -1,19 +1,29 @@
 //! Signatures with one version of a Transit key.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::api::{KeyType, SignRequest, Signature, SigningKey};
 use super::settings::VaultService;
 use super::transit::Transit;
+use crate::clock::IoDeadline;
 use crate::keys::kms::error::KmsError;
+use crate::keys::kms::key_wrap::KeyWrap;
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 use crate::keys::remote_key::DigestSigner;
 use crate::x509::pem::only_block;
+
+/// Time until the next look at a token that needs no renewal, or whose renewal failed.
+const NEXT_LOOK: Duration = Duration::from_secs(60);
 
 /// One version of an ECDSA P-256 key of a Transit engine.
 pub(in crate::keys::kms) struct TransitSigner {
     transit: Transit,
     version: u64,
+    /// Time until the token has to be renewed; `None` before the first signature.
+    renewal: Mutex<Option<IoDeadline>>,
 }
 
 impl TransitSigner {
@@ -23,7 +33,7 @@ impl TransitSigner {
         anchors: &KmsTrustAnchors,
         version: u64,
     ) -> Result<Self, KmsError> {
-        Ok(Self { transit: Transit::new(service, anchors)?, version })
+        Ok(Self { transit: Transit::new(service, anchors)?, version, renewal: Mutex::default() })
     }
 
     /// Signer with the newest version of the key.
@@ -33,11 +43,22 @@ impl TransitSigner {
     ) -> Result<Self, KmsError> {
         let transit = Transit::new(service, anchors)?;
         let version = transit.signing_key()?.latest_version;
-        Ok(Self { transit, version })
+        Ok(Self { transit, version, renewal: Mutex::default() })
     }
 
     pub(in crate::keys::kms) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Renews a token that would expire, at the first signature and whenever half of its lifetime is over. A failed
+    /// renewal does not fail the signature: the token is valid for the other half of its lifetime.
+    fn renew_token(&self) {
+        let mut renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewal.as_ref().is_some_and(|renewal| renewal.remaining().is_some()) {
+            return;
+        }
+        let next = self.transit.renew_login().ok().flatten().unwrap_or(NEXT_LOOK);
+        *renewal = Some(IoDeadline::after(next));
     }
 }
 
@@ -75,6 +96,7 @@ impl DigestSigner for TransitSigner {
             key_version: self.version,
         };
         let signed = self.transit.post::<Signature>("sign", &request)?.signature;
+        self.renew_token();
         // `vault:vN:BASE64`.
         let text = signed.rsplit(':').next().unwrap_or_default();
         let why = "its signature is not base64";

@@ -177,7 +177,7 @@ impl Transit {
                 KmsError::NamespaceMissing { address, namespace }
             }
             404 => KmsError::KeyMissing { address, key },
-            503 => KmsError::Sealed { address },
+            503 if says("sealed") => KmsError::Sealed { address },
             300..=399 => {
                 let why = "it redirects; configure the address that answers requests itself";
                 KmsError::Protocol { address, why }
