@@ -24,8 +24,8 @@ pub struct RevocationSet {
 #[derive(Clone, Debug)]
 struct RevokedIssuer {
     issuer: KeyIdentifier,
-    /// Last CRL that had an effect or, without one, the newest that was read. It is in force again if the
-    /// revocation is lifted, and no older CRL is accepted then.
+    /// Newest of the last CRL that had an effect and those read since. It is in force again if the revocation is
+    /// lifted, and no older CRL is accepted then.
     last: Option<Arc<Crl>>,
 }
 
@@ -175,11 +175,14 @@ impl RevocationSet {
         revoked.and_then(|revoked| revoked.last.as_ref()).or_else(in_force)
     }
 
-    /// Copies the last CRLs of revoked issuers to `next`.
+    /// Copies the last CRLs of revoked issuers to `next`, unless it has read newer ones.
     fn carried_over_to(&self, next: Self) -> Self {
-        let carried_over = |revoked: &RevokedIssuer| RevokedIssuer {
-            issuer: revoked.issuer.clone(),
-            last: self.last_known(&revoked.issuer).or(revoked.last.as_ref()).cloned(),
+        let carried_over = |revoked: &RevokedIssuer| {
+            let (known, read) = (self.last_known(&revoked.issuer), revoked.last.as_ref());
+            let is_newer =
+                |read: &&Arc<Crl>| known.is_some_and(|known| known.superseded_by(read) == Ok(true));
+            let last = read.filter(is_newer).or(known).or(read).cloned();
+            RevokedIssuer { issuer: revoked.issuer.clone(), last }
         };
         Self { revoked_issuers: next.revoked_issuers.iter().map(carried_over).collect(), ..next }
     }
@@ -481,6 +484,11 @@ mod tests {
         assert!(still.is_issuer_revoked(&issuer));
         let released = still.with(&offer(root.crl(3, &[], now())), &bundle).unwrap();
         assert_eq!(released.crl(&issuer).unwrap().number, 5.into());
+        // A newer one that was read while it was revoked is.
+        let read_since = read(&(crl(&root, 3, &[99]) + &crl(&below, 7, &[8]))).unwrap();
+        let released = still.succeeded_by(read_since).unwrap();
+        let released = released.with(&offer(root.crl(4, &[], now())), &bundle).unwrap();
+        assert_eq!(released.crl(&issuer).unwrap().number, 7.into());
         let older = read(&(crl(&root, 3, &[]) + &crl(&below, 4, &[]))).unwrap();
         assert_eq!(still.succeeded_by(older).unwrap_err().code(), "crl.rollback");
     }
