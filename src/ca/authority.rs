@@ -13,7 +13,7 @@ use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
 use crate::store::Inventory;
-use crate::x509::pem;
+use crate::x509::{Certificate, pem};
 
 /// Exclusive write access to a home, with the root key. Holds the lock of the home until dropped.
 pub struct Authority {
@@ -65,6 +65,17 @@ impl Authority {
 
     pub(super) fn check_root_is_valid(&self) -> Result<(), CaError> {
         let (now, root) = (self.cluster.context.now(), &self.cluster.root);
-        if root.is_valid_at(now) { Ok(()) } else { Err(CaError::RootExpired { not_after: root.not_after }) }
+        let Certificate { not_before, not_after, .. } = *root;
+        if now > not_after {
+            return Err(CaError::RootExpired { not_after });
+        }
+        if now >= not_before {
+            return Ok(());
+        }
+        // A machine without a battery for its clock starts in the past.
+        match self.cluster.newest_record()?.filter(|newest| *newest > now) {
+            Some(newest) => Err(CaError::ClockBehind { now, newest }),
+            None => Err(CaError::RootNotYetValid { now, not_before }),
+        }
     }
 }

@@ -64,6 +64,12 @@ impl Cluster {
         &self.inventory
     }
 
+    /// Time of the newest record in the audit chain.
+    pub(super) fn newest_record(&self) -> Result<Option<OffsetDateTime>, CaError> {
+        let head = self.inventory.audit_head()?;
+        Ok(self.inventory.audit_entry(head.seq)?.map(|entry| entry.event.provenance.at))
+    }
+
     /// Name, UUID and trust domain.
     #[must_use]
     pub fn facts(&self) -> &store::ClusterRecord {

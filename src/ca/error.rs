@@ -30,6 +30,18 @@ pub enum CaError {
         /// Serial numbers of all matches, newest first.
         candidates: Vec<SerialNumber>,
     },
+    /// The clock is behind the newest record of the inventory, so that no time can be relied on.
+    #[error(
+        "the clock of this machine shows {}, before the newest record of the CA, of {}",
+        rfc3339(*now),
+        rfc3339(*newest)
+    )]
+    ClockBehind {
+        /// Time that the clock shows.
+        now: OffsetDateTime,
+        /// Time of the newest record.
+        newest: OffsetDateTime,
+    },
     /// Invalid CRL.
     #[error(transparent)]
     Crl(#[from] CrlError),
@@ -277,11 +289,23 @@ pub enum CaError {
         /// Protection of the old key.
         by: Protection,
     },
-    /// The root is expired or not yet valid.
-    #[error("the root is not valid now; it expires at {}", rfc3339(*not_after))]
+    /// The root has expired.
+    #[error("the root expired at {}", rfc3339(*not_after))]
     RootExpired {
         /// Expiry of the root.
         not_after: OffsetDateTime,
+    },
+    /// The root is not valid yet.
+    #[error(
+        "the root is not valid before {}, and the clock of this machine shows {}",
+        rfc3339(*not_before),
+        rfc3339(*now)
+    )]
+    RootNotYetValid {
+        /// Time that the clock shows.
+        now: OffsetDateTime,
+        /// Start of the root's validity.
+        not_before: OffsetDateTime,
     },
     /// The CSR has the same public key as the certificate to replace.
     #[error("the CSR has the same key as certificate {serial_number}")]
@@ -404,6 +428,7 @@ impl Coded for CaError {
     fn coded(&self) -> Code {
         match self {
             Self::Ambiguous { .. } => Code::refused("ca.ambiguous"),
+            Self::ClockBehind { .. } => Code::refused("home.clock_behind"),
             Self::Crl(error) => error.coded(),
             Self::CrlIncomplete { .. } => Code::refused("ca.crl_incomplete"),
             Self::CrlNotCurrent { .. } => Code::refused("ca.crl_not_current"),
@@ -448,6 +473,7 @@ impl Coded for CaError {
             Self::CrlLacksChange { .. } => Code::refused("ca.crl_lacks_change"),
             Self::RootKey => Code::refused("ca.root_key"),
             Self::RootExpired { .. } => Code::refused("home.root_expired"),
+            Self::RootNotYetValid { .. } => Code::refused("home.root_not_yet_valid"),
             Self::RootOnOwnCrl { .. } => Code::refused("ca.root_on_own_crl"),
             Self::SameKey { .. } => Code::refused("ca.same_key"),
             Self::SeveralCrls { .. } => Code::refused("ca.several_crls"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cluster_ca::ca::{self, Authority, Context, NewCluster};
 use cluster_ca::clock::{Clock, ManualClock, SystemClock, SystemEntropy};
+use cluster_ca::error::Coded;
 use cluster_ca::profile::ProfileSet;
 use cluster_ca::revocation::RevocationReason;
 use time::{Duration, OffsetDateTime};
@@ -238,7 +239,7 @@ impl Later {
 #[test]
 fn a_list_past_half_of_its_life_is_made_anew_by_whatever_opens_the_key() {
     let later = Later::new();
-    assert!(later.open(Duration::days(90)).recovered().is_empty());
+    assert!(later.open(Duration::days(89)).recovered().is_empty());
     let told: Vec<String> =
         later.open(Duration::days(91)).recovered().iter().map(ToString::to_string).collect();
     assert_eq!(told, ["the CRL was past half of its validity; published CRL 2"]);
@@ -270,4 +271,34 @@ fn a_clock_that_ran_ahead_never_empties_the_list() {
     let file = later.directory.path().join("cluster.crl");
     let authority = later.open(Duration::days(2));
     authority.cluster().verify_crl(&file, later.start + Duration::days(2)).expect("complete");
+}
+
+#[test]
+fn a_list_is_dated_back_as_certificates_are() {
+    let later = Later::new();
+    let path = later.directory.path().join("cluster.crl");
+    let check = |after: Duration| {
+        let (crl, _) = later.open(after).cluster().read_crl(&path, later.start + after).expect("a list");
+        let dated = later.start + after - Duration::minutes(5);
+        assert_eq!(crl.this_update, dated.replace_nanosecond(0).expect("a whole second"));
+        assert_eq!(crl.next_update - crl.this_update, Duration::days(180));
+    };
+    check(Duration::ZERO);
+    later.publish(1);
+    check(Duration::DAY);
+}
+
+#[test]
+fn a_clock_that_is_behind_is_not_called_an_expired_root() {
+    let later = Later::new();
+    let refused = |after: Duration| {
+        let error = later.open(after).publish_crl(None, None).expect_err("no list");
+        (error.code(), error.to_string())
+    };
+    let (code, words) = refused(-Duration::days(2));
+    assert_eq!(code, "home.clock_behind");
+    assert!(words.contains("the clock of this machine shows") && !words.contains("expired"), "{words}");
+    let (code, words) = refused(Duration::days(9_000));
+    assert_eq!(code, "home.root_expired");
+    assert!(words.starts_with("the root expired at"), "{words}");
 }

@@ -67,9 +67,7 @@ impl Examiner<'_> {
     /// With a clock behind the newest audit entry, new certificates and CRLs would be dated before existing
     /// ones.
     fn check_clock(&mut self, cluster: &Cluster) -> Result<(), CaError> {
-        let head = cluster.inventory.audit_head()?;
-        let newest = cluster.inventory.audit_entry(head.seq)?.map(|entry| entry.event.provenance.at);
-        if let Some(newest) = newest.filter(|newest| *newest > self.now) {
+        if let Some(newest) = cluster.newest_record()?.filter(|newest| *newest > self.now) {
             let (now, newest) = (rfc3339(self.now), rfc3339(newest));
             self.error(
                 "doctor.clock_behind",

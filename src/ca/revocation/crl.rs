@@ -31,6 +31,9 @@ const MIN_VALIDITY: Duration = Duration::HOUR;
 /// Period after its expiry for which a certificate stays on the CRL, for machines with a slow clock.
 pub(in crate::ca) const GRACE: Duration = Duration::HOUR;
 
+/// Time by which a CRL is dated back, as certificates are, for machines with a slow clock.
+const BACKDATE: Duration = Duration::minutes(5);
+
 /// A CRL dated this far in the future was signed with a wrong clock. Gateways tolerate the same skew.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
@@ -196,12 +199,12 @@ impl Cluster {
 pub(in crate::ca) fn first_crl(
     number: u64,
     anchor: AuditAnchor,
-    this_update: OffsetDateTime,
+    at: OffsetDateTime,
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(String, CurrentCrl), CaError> {
     let entries = CrlEntries::with_capacity(0);
-    let (signed, current) = sign(entries, (number, anchor), this_update, DEFAULT_VALIDITY, root, signer)?;
+    let (signed, current) = sign(entries, (number, anchor), at, DEFAULT_VALIDITY, root, signer)?;
     Ok((pem::pem(pem::ObjectKind::Crl.label(), &signed.der), current))
 }
 
@@ -209,12 +212,13 @@ pub(in crate::ca) fn first_crl(
 fn sign(
     entries: CrlEntries,
     (number, anchor): (u64, AuditAnchor),
-    this_update: OffsetDateTime,
+    at: OffsetDateTime,
     validity: Duration,
     root: &Certificate,
     signer: &Issuer<'_, impl SigningKey>,
 ) -> Result<(SignedCrl, CurrentCrl), CaError> {
     let no_key_identifier = || CaError::Signing { why: "the root has no key identifier".to_owned() };
+    let this_update = at.saturating_sub(BACKDATE).max(root.not_before);
     // No CRL can be verified after its root has expired.
     let next_update = this_update.saturating_add(validity).min(root.not_after);
     let head = CrlHead {
