@@ -135,7 +135,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("chain.basic_constraints", Any, REISSUE),
     ("chain.cert_sign_without_ca", Any, REISSUE),
-    ("chain.expired", Ca, "issue a new one; to judge as of an earlier time, use --at TIME"),
+    ("chain.expired", Ca, "issue a new one"),
     ("chain.expired", Gateway, "issue a new certificate for the gateway with `cluster-ca create-control`"),
     ("chain.expired", Server, "issue the server a new certificate: cluster-ca renew, then distribute"),
     ("chain.issuer_key_usage", Any, REISSUE),
@@ -146,11 +146,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("chain.name_constraints", Any, REISSUE),
     ("chain.no_subject", Any, REISSUE),
-    (
-        "chain.not_yet_valid",
-        Ca,
-        "check the clock of this machine, or judge as of a later time with --at TIME",
-    ),
+    ("chain.not_yet_valid", Ca, "check the clock of this machine"),
     ("chain.policy_constraints", Any, REISSUE),
     ("chain.serial_number", Any, REISSUE),
     ("chain.subject_key_identifier", Any, REISSUE),
@@ -182,6 +178,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "crl.malformed",
         Gateway,
         "the file is of another kind than the configuration expects, or truncated: copy it again",
+    ),
+    (
+        "crl.missing_for_issuer",
+        Ca,
+        "for the root of this CA: cluster-ca crl publish; for another one, append its CRL to cluster.crl, or remove it from cluster.crt",
     ),
     (
         "crl.missing_for_issuer",
@@ -354,6 +355,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "give the gateway the certificate of a control service: cluster-ca create-control",
     ),
     (
+        "home.clock_behind",
+        Ca,
+        "set the clock of this machine and run the command again; the root is not the cause, and nothing was changed",
+    ),
+    (
         "home.exposed_directory",
         Ca,
         "choose an empty or new directory with --home DIR, or close this one: chmod 0700",
@@ -390,6 +396,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "nothing was signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
     ),
     ("home.root_expired", Ca, "the root must be replaced; nothing can be issued under it any more"),
+    ("home.root_not_yet_valid", Ca, "check the clock of this machine: the root itself is in order"),
     ("identity.foreign_trust_domain", Ca, "it belongs to another cluster; issue one in this cluster"),
     (
         "identity.foreign_trust_domain",
@@ -742,7 +749,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "`identity.certificate` and `identity.key` must be written by the same command",
     ),
     ("trust.authority_key_identifier", Gateway, UNFIT_AUTHORITY),
-    ("trust.expired", Ca, "the root does not hold then; choose another time with --at TIME"),
+    (
+        "trust.expired",
+        Ca,
+        "no certificate of that root is valid at that time: replace the root, or check the time",
+    ),
     ("trust.expired", Gateway, UNFIT_AUTHORITY),
     ("trust.key_usage", Gateway, UNFIT_AUTHORITY),
     ("trust.name_constraints", Gateway, UNFIT_AUTHORITY),
@@ -754,7 +765,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("trust.no_key_identifier", Gateway, UNFIT_AUTHORITY),
     ("trust.no_subject", Gateway, UNFIT_AUTHORITY),
     ("trust.not_an_authority", Gateway, UNFIT_AUTHORITY),
-    ("trust.not_yet_valid", Ca, "the root does not hold then; choose another time with --at TIME"),
+    (
+        "trust.not_yet_valid",
+        Ca,
+        "no certificate of that root is valid at that time: check the clock of this machine",
+    ),
     ("trust.not_yet_valid", Gateway, UNFIT_AUTHORITY),
     (
         "trust.path_too_long",

@@ -247,3 +247,43 @@ fn a_list_that_is_missing_or_damaged_is_made_anew_and_forecast_until_then() {
         assert_eq!(home.run(&["forecast"]).exit, Some(0), "{damaged:?}");
     }
 }
+
+/// During a change of roots, the home trusts another root too, whose list its own CA writes.
+#[test]
+fn a_list_that_another_root_signs_is_kept_and_is_not_the_doctors_to_mend() {
+    let (home, other) = (lived_in(), Home::initialized());
+    let text = |home: &Home, name: &str| fs::read_to_string(home.path(name)).expect("a file");
+    home.write("cluster.crt", text(&home, "cluster.crt") + &text(&other, "cluster.crt"));
+    for arguments in [&[][..], &["--fix"]] {
+        assert_eq!(codes(&home, arguments), ["crl.missing_for_issuer"], "{arguments:?}");
+        let (_, result) = examine(&home, arguments);
+        let remedy = result["findings"][0]["remedy"].as_str().expect("a remedy");
+        assert!(remedy.contains("append its CRL") && !remedy.contains("--fix"), "{remedy}");
+        assert_eq!(result["findings"][0].get("repair"), None, "{result}");
+    }
+    let theirs = text(&other, "cluster.crl");
+    home.write("cluster.crl", text(&home, "cluster.crl") + &theirs);
+    assert_eq!(codes(&home, &[]), [""; 0]);
+    home.ok(&["crl", "publish"]);
+    home.ok(&["revoke", "api-user/alice"]);
+    assert_eq!(codes(&home, &["--fix"]), [""; 0]);
+    home.ok(&["crl", "show"]);
+    home.ok(&["crl", "verify", home.path("cluster.crl").to_str().expect("text")]);
+    home.ok(&["verify", home.path("issued/control-api.example.com.crt").to_str().expect("text")]);
+    assert!(text(&home, "cluster.crl").ends_with(&theirs), "the other list is as it was");
+}
+
+/// What `--fix` leaves is not to be mended by `--fix`.
+#[test]
+fn a_remedy_after_the_fix_is_another_one() {
+    let home = lived_in();
+    // A directory in the place of the list is put there on purpose: it is not replaced.
+    fs::remove_file(home.path("cluster.crl")).expect("a list");
+    fs::create_dir(home.path("cluster.crl")).expect("a directory");
+    let (_, result) = examine(&home, &["--fix"]);
+    let findings = result["findings"].as_array().expect("findings");
+    assert!(!findings.is_empty(), "{result}");
+    for finding in findings.iter().filter(|finding| finding["severity"] != "note") {
+        assert!(!finding["remedy"].as_str().expect("a remedy").contains("doctor --fix"), "{finding}");
+    }
+}

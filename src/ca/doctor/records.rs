@@ -14,7 +14,7 @@ use crate::clock::rfc3339;
 use crate::error::Coded;
 use crate::files;
 use crate::identity::Role;
-use crate::revocation::{Crl, RevocationReason, RevocationSet};
+use crate::revocation::{Crl, CrlError, RevocationReason, RevocationSet};
 use crate::store::{Filter, IssuerRecord, Record, RecordStatus, Reservation, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
@@ -47,8 +47,11 @@ impl Examiner<'_> {
             Ok(crls) => crls,
             Err(error) => {
                 let file = self.home.crl();
-                // Only a regular file is replaced: anything else was put there on purpose.
-                let repair = (file.is_file() || !files::occupied(&file)).then_some(Repair::PublishCrl);
+                // Only a regular file is replaced: anything else was put there on purpose. The CRL of another root is
+                // not ours to sign.
+                let of_other_root = matches!(&error, CaError::Crl(CrlError::MissingForIssuer { issuer, .. }) if *issuer != cluster.issuer);
+                let replaceable = file.is_file() || !files::occupied(&file);
+                let repair = (replaceable && !of_other_root).then_some(Repair::PublishCrl);
                 self.add_repairable_error(error.code(), Some(&file), &error, repair);
                 return Ok(());
             }

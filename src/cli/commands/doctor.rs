@@ -175,19 +175,16 @@ struct FindingWithRemedy<'a> {
     remedy: Option<&'static str>,
 }
 
-impl<'a> From<&'a Finding> for FindingWithRemedy<'a> {
-    fn from(finding: &'a Finding) -> Self {
-        Self { finding, remedy: remedy(finding) }
-    }
-}
-
-/// Remedy for a finding; a note has none.
-fn remedy(finding: &Finding) -> Option<&'static str> {
+/// Remedy for a finding; a note has none. What `--fix` has left needs another remedy than `--fix`.
+fn remedy(finding: &Finding, fixed: bool) -> Option<&'static str> {
+    const RESTORE: &str =
+        "restore the damaged files from a backup: cluster-ca backup --verify FILE, then restore";
+    let of_code = hint(Audience::Ca, finding.code).filter(|hint| !fixed || !hint.contains("doctor --fix"));
     match finding.severity {
         Severity::Note => None,
-        _ => hint(Audience::Ca, finding.code).or(Some(match finding.is_repairable() {
+        _ => of_code.or(Some(match finding.is_repairable() && !fixed {
             true => "run cluster-ca doctor --fix",
-            false => "restore the damaged files from a backup: cluster-ca backup --verify FILE, then restore",
+            false => RESTORE,
         })),
     }
 }
@@ -205,7 +202,9 @@ impl CommandOutcome for Diagnosis {
         serde_json::to_value(DiagnosisBody {
             healthy: self.examination.is_healthy(),
             certificates: self.examination.certificates,
-            findings: self.examination.findings.iter().map(FindingWithRemedy::from).collect(),
+            findings: (self.examination.findings.iter())
+                .map(|finding| FindingWithRemedy { finding, remedy: remedy(finding, self.fix) })
+                .collect(),
             repaired: &self.examination.repaired,
         })
     }
@@ -228,7 +227,7 @@ impl fmt::Display for Diagnosis {
                 Severity::Note => "note",
             };
             writeln!(f, "{word}: {} [{}]", finding.message, finding.code)?;
-            if let Some(remedy) = remedy(finding) {
+            if let Some(remedy) = remedy(finding, self.fix) {
                 writeln!(f, "  remedy: {remedy}")?;
             }
         }
