@@ -144,7 +144,9 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Any,
         "use a certificate of a CA whose extended key usage includes this purpose, or has none",
     ),
+    ("chain.name_constraint", Any, "use a certificate whose names the name constraints of its CA permit"),
     ("chain.name_constraints", Any, REISSUE),
+    ("chain.no_policy", Any, "use a certificate with a policy that its CA requires"),
     ("chain.no_subject", Any, REISSUE),
     ("chain.not_yet_valid", Ca, "check the clock of this machine"),
     ("chain.policy_constraints", Any, REISSUE),
@@ -299,6 +301,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "stop the process that listens there, or choose another `listen` or `metrics` address",
     ),
+    ("gateways.acknowledged_damaged", Ca, "remove the file; `cluster-ca crl push` makes a new one"),
     (
         "gateways.ahead",
         Ca,
@@ -314,7 +317,6 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "write a fresh list and push it: cluster-ca crl publish, cluster-ca crl push",
     ),
-    ("gateways.acknowledged_damaged", Ca, "remove the file; `cluster-ca crl push` makes a new one"),
     ("gateways.cut_off", Ca, "see the gateway's log at this moment, then: cluster-ca crl push"),
     ("gateways.no_certificate", Ca, "see what listens there: cluster-ca explain-failure HOST:PORT"),
     (
@@ -749,12 +751,14 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "`identity.certificate` and `identity.key` must be written by the same command",
     ),
     ("trust.authority_key_identifier", Gateway, UNFIT_AUTHORITY),
+    ("trust.duplicate", Gateway, UNFIT_AUTHORITY),
     (
         "trust.expired",
         Ca,
         "no certificate of that root is valid at that time: replace the root, or check the time",
     ),
     ("trust.expired", Gateway, UNFIT_AUTHORITY),
+    ("trust.key_identifier_taken", Gateway, UNFIT_AUTHORITY),
     ("trust.key_usage", Gateway, UNFIT_AUTHORITY),
     ("trust.name_constraints", Gateway, UNFIT_AUTHORITY),
     (
@@ -765,6 +769,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("trust.no_key_identifier", Gateway, UNFIT_AUTHORITY),
     ("trust.no_subject", Gateway, UNFIT_AUTHORITY),
     ("trust.not_an_authority", Gateway, UNFIT_AUTHORITY),
+    ("trust.not_self_issued", Gateway, UNFIT_AUTHORITY),
     (
         "trust.not_yet_valid",
         Ca,
@@ -782,7 +787,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "list every authority between the roots of `trust.bundle` and the certificates in `trust.intermediates`",
     ),
+    ("trust.signature", Gateway, UNFIT_AUTHORITY),
     ("trust.subject_key_identifier", Gateway, UNFIT_AUTHORITY),
+    ("trust.unknown_critical_extension", Gateway, UNFIT_AUTHORITY),
+    ("trust.unreadable", Gateway, UNFIT_AUTHORITY),
+    ("trust.version", Gateway, UNFIT_AUTHORITY),
     ("verify.crl_behind", Ca, "run any issuing command in this home: it writes the list that is owed"),
     (
         "verify.not_in_inventory",

@@ -96,6 +96,14 @@ pub enum TrustError {
         #[source]
         fault: AnchorError,
     },
+    /// Certificate that cannot be read.
+    #[error("trust anchor {index} is refused")]
+    AnchorUnreadable {
+        /// Position in the file, from 1.
+        index: usize,
+        /// Cause.
+        source: X509Error,
+    },
     /// Unfit intermediate CA.
     #[error("intermediate CA {index} ({which}) is refused")]
     Intermediate {
@@ -106,6 +114,14 @@ pub enum TrustError {
         /// Reason.
         #[source]
         fault: Box<AnchorError>,
+    },
+    /// Certificate of an intermediate CA that cannot be read.
+    #[error("intermediate CA {index} is refused")]
+    IntermediateUnreadable {
+        /// Position in the file, from 1.
+        index: usize,
+        /// Cause.
+        source: X509Error,
     },
     /// File of intermediate CAs without valid certificates.
     #[error("the intermediate CA certificates are unreadable")]
@@ -119,7 +135,7 @@ impl TrustError {
     /// True for a trust anchor, as opposed to an intermediate CA.
     #[must_use]
     pub const fn is_of_anchor(&self) -> bool {
-        matches!(self, Self::Anchor { .. } | Self::Unreadable(_))
+        matches!(self, Self::Anchor { .. } | Self::AnchorUnreadable { .. })
     }
 }
 
@@ -128,7 +144,10 @@ impl Coded for TrustError {
         match self {
             Self::Anchor { fault, .. } => fault.coded(),
             Self::Intermediate { fault, .. } => fault.coded(),
-            Self::IntermediatesUnreadable(source) | Self::Unreadable(source) => source.coded(),
+            Self::AnchorUnreadable { source, .. }
+            | Self::IntermediateUnreadable { source, .. }
+            | Self::IntermediatesUnreadable(source)
+            | Self::Unreadable(source) => source.coded(),
         }
     }
 }

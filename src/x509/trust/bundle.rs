@@ -13,7 +13,6 @@ use super::intermediate::{self, Intermediate};
 use super::path::{self, Candidate, PathRules};
 use super::purpose::Purpose;
 use crate::x509::certificate::Certificate;
-use crate::x509::error::X509Error;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::name::DistinguishedName;
 use crate::x509::pem::{self, ObjectKind};
@@ -68,10 +67,7 @@ impl TrustBundle {
                         fault,
                     }),
                 },
-                Err(source) => {
-                    let source = Box::new(source);
-                    excluded.push(TrustError::Unreadable(X509Error::Block { index, source }));
-                }
+                Err(source) => excluded.push(TrustError::AnchorUnreadable { index, source }),
             }
         }
         match excluded.first() {

@@ -7,7 +7,6 @@ use time::OffsetDateTime;
 use super::anchor::{AnchorError, TrustAnchor, TrustError, lint_authority, signed};
 use super::chain::ChainLink;
 use crate::x509::certificate::Certificate;
-use crate::x509::error::X509Error;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::pem::{self, ObjectKind};
 
@@ -64,10 +63,7 @@ pub(super) fn read(
     for (index, block) in (1..).zip(&blocks) {
         match Certificate::from_der(block.der()) {
             Ok(certificate) => certificates.push((index, certificate)),
-            Err(source) => {
-                let source = Box::new(source);
-                excluded.push(TrustError::IntermediatesUnreadable(X509Error::Block { index, source }));
-            }
+            Err(source) => excluded.push(TrustError::IntermediateUnreadable { index, source }),
         }
     }
     let mut waiting: Vec<Candidate<'_>> = Vec::with_capacity(certificates.len());

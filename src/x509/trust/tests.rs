@@ -428,6 +428,14 @@ fn an_unfit_anchor_is_left_out_by_name_and_the_others_stay() {
     let cut = &good.pem()[..good.pem().len() / 2];
     assert_eq!(TrustBundle::from_pem_excluding(cut.as_bytes(), now()).unwrap_err().code(), "x509.pem");
 
+    // One that cannot be read at all is told by its place in the file.
+    let negative = good.resign(good.der(), |fields| fields[1] = vec![2, 1, 0xff]);
+    let text = crate::x509::pem::pem("CERTIFICATE", &negative) + &good.pem();
+    let odd = TrustBundle::from_pem_excluding(text.as_bytes(), now()).unwrap();
+    assert_eq!(odd.excluded()[0].to_string(), "trust anchor 1 is refused");
+    assert_eq!(odd.excluded()[0].code(), "x509.serial_number_range");
+    assert_eq!(odd.anchors().len(), 1);
+
     let (below, orphan) = (good.below("below", |_| {}), Root::new("other").below("orphan", |_| {}));
     let both = bundle.with_intermediates_excluding((orphan.pem() + &below.pem()).as_bytes(), now()).unwrap();
     assert_eq!((both.intermediates().len(), both.excluded().len()), (1, 3));
