@@ -48,6 +48,22 @@ pub(super) fn check_owner_only(path: &Path, metadata: &fs::Metadata) -> Result<(
     check_owner(path, metadata)
 }
 
+/// Refuses a secret that users other than its owner can read, or the group of a file of root.
+pub(super) fn check_secret(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
+    let mode = metadata.mode() & 0o7777;
+    let wanted = secret_mode(metadata.uid(), rustix::process::geteuid().as_raw());
+    if mode & 0o077 & !wanted != 0 {
+        return Err(FileError::Exposed { path: path.to_owned(), mode, wanted });
+    }
+    check_owner(path, metadata)
+}
+
+/// Widest mode of a secret of `owner` for a process of `user`.
+const fn secret_mode(owner: u32, user: u32) -> u32 {
+    // Root reads its own files whatever their mode is, so that it needs no group.
+    if owner == 0 && user != 0 { 0o640 } else { 0o600 }
+}
+
 fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
     if owned_by_user_or_root(metadata) {
         Ok(())
@@ -61,4 +77,17 @@ fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), FileError> {
 pub fn owned_by_user_or_root(metadata: &fs::Metadata) -> bool {
     let owner = metadata.uid();
     owner == 0 || owner == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_root_may_be_readable_by_the_group() {
+        assert_eq!(secret_mode(0, 1000), 0o640, "a mounted secret");
+        assert_eq!(secret_mode(1000, 1000), 0o600);
+        assert_eq!(secret_mode(0, 0), 0o600);
+        assert_eq!(secret_mode(1001, 1000), 0o600, "and its owner is refused");
+    }
 }

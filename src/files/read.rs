@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::error::FileError;
-use super::permissions::check_owner_only;
+use super::permissions::check_secret;
 use crate::secret::Secret;
 
 /// Size limit in bytes of configuration, certificate and key files; a trust bundle of a thousand roots is
@@ -38,6 +38,9 @@ pub fn check_readable(path: &Path) -> Result<(), FileError> {
 /// Reads a file that holds a secret: [`read`], but refused when other users could read it, or when it belongs
 /// to a user other than this one and root.
 ///
+/// The group may read a file of root (0640), as in PostgreSQL: Kubernetes (`fsGroup`) and systemd
+/// (`LoadCredential`) provide secrets so.
+///
 /// The check applies to the opened file, not to its name, so the file cannot be swapped between the check and
 /// the read.
 ///
@@ -46,7 +49,7 @@ pub fn check_readable(path: &Path) -> Result<(), FileError> {
 pub fn read_private(path: &Path) -> Result<Secret, FileError> {
     let mut file = open_regular(path)?;
     let metadata = file.metadata().map_err(|source| FileError::io("read", path, source))?;
-    check_owner_only(path, &metadata)?;
+    check_secret(path, &metadata)?;
     read_all(&mut file, path, SMALL_FILE).map(Secret::new)
 }
 

@@ -609,3 +609,51 @@ fn a_state_directory_or_admin_socket_that_any_user_could_replace_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_mounted_key_of_root_is_read_through_the_group() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT TESTED: only root can give a file to root");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() }.write(directory.path());
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(directory.path(), 0o755);
+    let program = directory.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_cluster-gateway"), &program).unwrap();
+    let config = std::fs::read_to_string(directory.path().join("gateway.yaml")).unwrap();
+    let rest: String = config
+        .lines()
+        .filter(|line| !line.starts_with("state_directory") && !line.starts_with("admin"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    std::fs::write(directory.path().join("gateway.yaml"), rest).unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "key") {
+            chown(&path, Some(0), Some(54_321)).unwrap();
+        }
+    }
+    for (permissions, is_good) in
+        [(0o440, true), (0o640, true), (0o660, false), (0o644, false), (0o650, false)]
+    {
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "key") {
+                mode(&path, permissions);
+            }
+        }
+        let mut command = Command::new(&program);
+        command.args(["check", "--config", "gateway.yaml"]).current_dir(directory.path());
+        let checked = command.uid(65_534).gid(54_321).output().unwrap();
+        let said = [checked.stdout, checked.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(checked.status.success(), is_good, "{permissions:o}: {said}");
+        assert!(is_good || said.contains("accessible to other users") && said.contains("fsGroup"), "{said}");
+    }
+}
