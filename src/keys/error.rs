@@ -49,6 +49,11 @@ pub enum KeyError {
         /// Cause.
         error: Box<KeyError>,
     },
+    /// The key is encrypted in OpenSSL's traditional format (RFC 1421), whose key derivation is one round of MD5.
+    #[error(
+        "the private key has the legacy encryption of PEM headers (DEK-Info), which is weak and not supported"
+    )]
+    LegacyEncryption,
     /// The key is non-exportable.
     #[error("the private key is non-exportable: a service or token holds it")]
     NotExportable,
@@ -56,7 +61,7 @@ pub enum KeyError {
     #[error(transparent)]
     Kms(#[from] KmsError),
     /// Not exactly one private key in PEM.
-    #[error("not a private key in PEM: exactly one block `PRIVATE KEY` is expected")]
+    #[error("not one private key in PEM: exactly one block `PRIVATE KEY` is expected")]
     NotPem,
     /// The source of the passphrase is empty.
     #[error("the passphrase is empty: the first line of {from} is empty")]
@@ -119,6 +124,7 @@ impl KeyError {
             | Self::EnvelopeDamaged
             | Self::EnvelopeUnreadable { .. }
             | Self::EnvelopeVersion { .. }
+            | Self::LegacyEncryption
             | Self::NotPem
             | Self::TooCostly
             | Self::Unsupported
@@ -146,6 +152,7 @@ impl Coded for KeyError {
             Self::NotExportable => Code::refused("key.held"),
             Self::InFile { error, .. } => error.coded(),
             Self::Kms(error) => error.coded(),
+            Self::LegacyEncryption => Code::refused("key.legacy_encryption"),
             Self::NotPem => Code::environment("key.not_pem"),
             Self::PassphraseEmpty { .. } => Code::environment("key.passphrase_empty"),
             Self::PassphraseNeeded { .. } => Code::usage("key.passphrase_needed"),

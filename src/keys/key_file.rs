@@ -95,7 +95,7 @@ impl KeyFile {
         if Envelope::is_like(text) {
             return Ok(Self::Envelope(Box::new(Envelope::parse(text)?)));
         }
-        match pem::only_block(text) {
+        match pem::key_block(text) {
             Ok(block) if block.label == passphrase::LABEL => Ok(Self::Passphrase(block.der().to_vec())),
             // `PrivateKey::from_pem` reports anything that is not a key.
             _ => Ok(Self::Plain(contents)),

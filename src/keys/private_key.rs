@@ -108,14 +108,14 @@ impl PrivateKey {
         }
     }
 
-    /// Parses an unencrypted private key in PEM; text around the one block is refused.
+    /// Parses the only private key in a text: unencrypted, in PEM, as PKCS#8, SEC 1 or PKCS#1.
     ///
     /// # Errors
-    /// [`KeyError`] for text that is not a key, an encrypted key, or an unsupported type.
+    /// [`KeyError`] for text without a key or with several, an encrypted key, or an unsupported type.
     pub fn from_pem(text: &Secret) -> Result<Self, KeyError> {
-        let block = pem::only_block(text.expose()).map_err(|_| KeyError::NotPem)?;
+        let block = pem::key_block(text.expose()).map_err(|_| KeyError::NotPem)?;
         match block.label.as_str() {
-            _ if block.encrypted => Err(KeyError::NotPem),
+            _ if block.encrypted => Err(KeyError::LegacyEncryption),
             PKCS8_LABEL | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_pkcs8(block.der()),
             "ENCRYPTED PRIVATE KEY" => Err(KeyError::Encrypted),
             _ => Err(KeyError::NotPem),
@@ -259,8 +259,33 @@ mod tests {
             refused("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
             "key.unsupported"
         );
+        let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+        assert_eq!(refused(legacy), "key.legacy_encryption");
+        let two = PrivateKey::generate(KeyAlgorithm::Ed25519).unwrap().to_pem().unwrap();
+        let two = String::from_utf8(two.expose().to_vec()).unwrap().repeat(2);
+        assert_eq!(refused(&two), "key.not_pem");
         let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         assert_eq!(refused(encrypted), "key.encrypted");
+    }
+
+    #[test]
+    fn a_key_is_found_as_other_tools_write_it() {
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let pem = String::from_utf8(key.to_pem().unwrap().expose().to_vec()).unwrap();
+        let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in [
+            format!("{parameters}{pem}"),
+            format!("{pem}{certificate}"),
+            format!("{certificate}{pem}"),
+            format!(
+                "Bag Attributes\n    friendlyName: alice\nKey Attributes: <No Attributes>\n{pem}\nafterwards\n"
+            ),
+            format!("\u{feff}{}", pem.replace('\n', "\r\n")),
+        ] {
+            let read = PrivateKey::from_pem(&Secret::new(text.clone().into_bytes()));
+            assert_eq!(read.unwrap().public_key_info(), key.public_key_info(), "{text}");
+        }
     }
 
     #[test]

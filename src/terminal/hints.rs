@@ -79,7 +79,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "ca.identity_revoked",
         Ca,
-        "if its holder is to be let in again, issue a new one with cluster-ca create-...",
+        "if its holder is to be let in again, issue a new one with cluster-ca create-...: the old files move to superseded/",
     ),
     (
         "ca.key_compromised",
@@ -232,6 +232,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("doctor.crl_owed", Ca, "cluster-ca doctor --fix does it"),
     ("doctor.gateway_outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
     (
+        "doctor.expired",
+        Ca,
+        "renew them: cluster-ca renew --expires-within 1h; or revoke those of machines and users that are gone",
+    ),
+    (
         "doctor.key_without_certificate",
         Ca,
         "fetch the certificate with `cluster-ca show`, or remove the key if it is unused",
@@ -281,7 +286,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("file.exists", Ca, "nothing was overwritten; move the file away, or choose another name or place"),
     ("file.exposed", Ca, "close it to others: chmod 0700 for a directory, chmod 0600 for a key"),
-    ("file.exposed", Gateway, "make it accessible to the owner only: chmod 0600"),
+    (
+        "file.exposed",
+        Gateway,
+        "make it accessible to the owner only: chmod 0600; on a read-only mount, let root own it with mode 0440 or 0640 and the gateway's group: `fsGroup` with `defaultMode: 0400` in Kubernetes, `LoadCredential` in systemd",
+    ),
     ("file.foreign_owner", Any, "run as the owner, or chown it to yourself"),
     ("file.locked", Ca, "wait until it has finished, or see who it is: fuser -v DIRECTORY"),
     ("file.permission", Ca, "run as the owner of the file, or make the directory one that you can write to"),
@@ -429,6 +438,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("key.envelope_version", Ca, "use the version of cluster-ca that wrote the file, or a newer one"),
     ("key.held", Ca, "see cluster-ca key show; there is no file of it to protect"),
+    (
+        "key.legacy_encryption",
+        Any,
+        "write it again: openssl pkcs8 -topk8 -scrypt -in KEY -out NEW; chmod 0600 NEW",
+    ),
     ("key.not_protected", Ca, "protect it with: cluster-ca key protect"),
     (
         "key.passphrase_needed",

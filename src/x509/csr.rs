@@ -8,6 +8,7 @@ use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::prelude::FromDer;
 
 use super::certificate::parse_failure;
+use super::der::{Reader, element, tag};
 use super::error::X509Error;
 use super::extensions::{ExtendedKeyUsage, Extensions, KeyUsage, SubjectAltName};
 use super::key_algorithm::KeyAlgorithm;
@@ -57,8 +58,9 @@ impl Csr {
             CsrError::Unreadable(X509Error::Malformed { what: "certificate signing request", why })
         };
         let signed = Signed::from_der(der).map_err(|error| malformed(error.as_str().to_owned()))?;
-        let (_, parsed) =
-            X509CertificationRequest::from_der(der).map_err(|error| malformed(parse_failure(&error)))?;
+        let completed = with_attributes(der);
+        let (_, parsed) = X509CertificationRequest::from_der(completed.as_deref().unwrap_or(der))
+            .map_err(|error| malformed(parse_failure(&error)))?;
         let info = &parsed.certification_request_info;
         let mut requested =
             info.iter_attributes().filter_map(|attribute| match attribute.parsed_attribute() {
@@ -83,6 +85,25 @@ impl Csr {
             other_extensions: extensions.others.into_iter().map(|other| other.oid).collect(),
         })
     }
+}
+
+/// The CSR with an empty `attributes` field, if it lacks the field.
+///
+/// RFC 2986, section 4.1 requires it, but some devices leave it out, and OpenSSL accepts that. The signature is
+/// verified over the original.
+fn with_attributes(der: &[u8]) -> Option<Vec<u8>> {
+    let mut outer = Reader::new(Reader::whole(der, tag::SEQUENCE).ok()?);
+    let body = outer.expect(tag::SEQUENCE).ok()?;
+    let mut fields = Reader::new(body);
+    fields.expect(tag::INTEGER).ok()?;
+    fields.expect(tag::SEQUENCE).ok()?;
+    fields.expect(tag::SEQUENCE).ok()?;
+    fields.end().ok()?;
+    let mut completed = element(tag::SEQUENCE, &[body, &[tag::CONTEXT_0, 0]].concat());
+    while !outer.is_empty() {
+        completed.extend_from_slice(outer.element().ok()?.raw);
+    }
+    Some(element(tag::SEQUENCE, &completed))
 }
 
 /// Refusal of a CSR.
@@ -186,6 +207,35 @@ mod tests {
     }
 
     #[test]
+    fn a_csr_without_attributes_is_accepted() {
+        use rcgen::SigningKey as _;
+        let key = KeyPair::generate().unwrap();
+        let der = request(|_| {}, &key);
+        let signed = Signed::from_der(&der).unwrap();
+        let mut fields = Reader::new(Reader::whole(signed.body, tag::SEQUENCE).unwrap());
+        let kept: Vec<u8> = (0..3).flat_map(|_| fields.element().unwrap().raw.to_vec()).collect();
+        let body = element(tag::SEQUENCE, &kept);
+        let mut bits = vec![0];
+        bits.extend(key.sign(&body).unwrap());
+        let algorithm = element(tag::SEQUENCE, signed.algorithm);
+        let der = element(tag::SEQUENCE, &[body, algorithm, element(tag::BIT_STRING, &bits)].concat());
+        let read = Csr::from_bytes(&der).unwrap();
+        assert_eq!(read.subject.common_names, ["user-alice"]);
+        assert_eq!(read.public_key_info, rcgen::PublicKeyData::subject_public_key_info(&key));
+        // The signature covers what was sent, not what was completed.
+        let mut forged = der;
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        assert_eq!(code(&forged), "request.bad_signature");
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_csr_is_skipped() {
+        let text = pem("CERTIFICATE REQUEST", &request(|_| {}, &KeyPair::generate().unwrap()));
+        assert_eq!(code(format!("\u{feff}{text}").as_bytes()), "verified");
+    }
+
+    #[test]
     fn a_csr_for_a_foreign_key_is_refused() {
         let (mine, theirs) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let public = rcgen::PublicKeyData::subject_public_key_info;
@@ -199,7 +249,7 @@ mod tests {
     fn an_unsupported_key_type_is_reported() {
         let der = request(|_| {}, &KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap());
         match Csr::from_bytes(&der).unwrap_err() {
-            CsrError::UnsupportedKey { found } => assert_eq!(found, "1.3.132.0.35"),
+            CsrError::UnsupportedKey { found } => assert_eq!(found, "the curve P-521 (1.3.132.0.35)"),
             other => panic!("{other:?}"),
         }
     }

@@ -174,6 +174,23 @@ pub fn only_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
     }
 }
 
+/// Reads the only private key of a text. No copy of it stays in memory.
+///
+/// Text around it, certificates beside it, and the `EC PARAMETERS` that OpenSSL writes before it are allowed.
+///
+/// # Errors
+/// [`X509Error`] for a damaged block, several private keys or none, or invalid UTF-8.
+pub fn key_block(bytes: &[u8]) -> Result<PemBlock, X509Error> {
+    const NOTHING: X509Error = X509Error::NoBlock { wanted: "single private key" };
+    // Invalid UTF-8 would be copied when it is replaced.
+    std::str::from_utf8(bytes).map_err(|_| NOTHING)?;
+    let mut keys: Vec<PemBlock> = blocks(bytes)?.into_iter().filter(PemBlock::is_private_key).collect();
+    match (keys.pop(), keys.is_empty()) {
+        (Some(key), true) => Ok(key),
+        _ => Err(NOTHING),
+    }
+}
+
 /// Parses one block from the text that starts with it and ends before the next.
 fn block(index: usize, text: &str) -> Result<PemBlock, X509Error> {
     if text.match_indices(END).nth(1).is_some() {

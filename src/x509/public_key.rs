@@ -44,9 +44,37 @@ pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
     match (key_algorithm(key), key.parsed()) {
         (Some(algorithm), _) => algorithm.to_string(),
         (None, Ok(PublicKey::RSA(rsa))) => format!("rsa-{}", rsa.key_size()),
-        (None, _) => algorithm_oid(&key.algorithm),
+        (None, _) => {
+            let oid = algorithm_oid(&key.algorithm);
+            match KNOWN_KEYS.iter().find(|(known, _)| *known == oid) {
+                Some((_, name)) => format!("{name} ({oid})"),
+                None => oid,
+            }
+        }
     }
 }
+
+/// Unsupported curves and algorithms that other tools write.
+const KNOWN_KEYS: &[(&str, &str)] = &[
+    // The algorithm itself: no curve is named.
+    ("1.2.840.10045.2.1", "an elliptic curve with explicit parameters instead of a name"),
+    ("1.2.840.10040.4.1", "DSA"),
+    ("1.2.840.113549.1.1.7", "RSA-OAEP"),
+    ("1.2.840.113549.1.1.10", "RSA restricted to PSS"),
+    ("1.3.101.110", "X25519, which cannot sign"),
+    ("1.3.101.111", "X448, which cannot sign"),
+    ("1.3.101.113", "Ed448"),
+    ("1.3.132.0.10", "the curve secp256k1"),
+    ("1.3.132.0.33", "the curve P-224"),
+    ("1.3.132.0.35", "the curve P-521"),
+    ("1.2.840.10045.3.1.1", "the curve P-192"),
+    ("1.3.36.3.3.2.8.1.1.7", "the curve brainpoolP256r1"),
+    ("1.3.36.3.3.2.8.1.1.11", "the curve brainpoolP384r1"),
+    ("1.3.36.3.3.2.8.1.1.13", "the curve brainpoolP512r1"),
+    ("2.16.840.1.101.3.4.3.17", "ML-DSA-44"),
+    ("2.16.840.1.101.3.4.3.18", "ML-DSA-65"),
+    ("2.16.840.1.101.3.4.3.19", "ML-DSA-87"),
+];
 
 /// Object identifier of the curve for EC keys, of the algorithm for others.
 pub(super) fn algorithm_oid(algorithm: &AlgorithmIdentifier<'_>) -> String {
