@@ -618,3 +618,56 @@ fn a_restore_killed_at_any_point_leaves_the_old_home_or_the_new_one() {
     let (old, new) = (old.into_inner(), new.into_inner());
     assert!(old > 5 && new > 2, "{old} old homes and {new} new ones: is strace at work?");
 }
+
+#[test]
+fn a_killed_backup_leaves_nothing_in_plain_beside_its_destination() {
+    let vault = Vault::new();
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let password = vault.password();
+    let beside = tempfile::tempdir().expect("a directory");
+    let file = beside.path().join("x.age").to_str().expect("text").to_owned();
+    let command = ["backup", &file, &password[0], &password[1]];
+    let mut left = 0;
+    for point in points(&home, &command) {
+        let victim = home.duplicate();
+        if !killed_at(&victim, &command, &point) {
+            continue;
+        }
+        for entry in fs::read_dir(beside.path()).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            assert!(path.is_file(), "{point}: {}", path.display());
+            let begins = fs::read(&path).expect("a file");
+            assert!(begins.is_empty() || begins.starts_with(b"age-encryption.org/v1"), "{point}");
+        }
+        let scratch = |home: &Home| {
+            home.contents().keys().filter(|path| path.to_string_lossy().starts_with(".backup.")).count()
+        };
+        if scratch(&victim) > 0 {
+            left += 1;
+            let found = victim.run(&["--json", "doctor"]).json()["result"]["findings"].to_string();
+            assert!(found.contains("doctor.leftover"), "{point}: {found}");
+        }
+        let _ = fs::remove_file(&file);
+        vault.run(&victim, &command[..2]).result();
+        assert_eq!(scratch(&victim), 0, "{point}");
+        let names: Vec<_> = fs::read_dir(beside.path()).expect("a directory").collect();
+        assert_eq!(names.len(), 1, "{point}: only the backup: {names:?}");
+        fs::remove_file(&file).expect("removed");
+    }
+    assert!(left > 0, "no kill left a snapshot: is strace at work?");
+}
+
+#[test]
+fn a_backup_without_the_roots_key_is_none() {
+    let vault = Vault::new();
+    let home = Home::initialized();
+    let root = home.path("cluster.crt").to_str().expect("text").to_owned();
+    home.ok(&["ca-cert", "set", &root]);
+    assert!(home.path("kms.json").exists());
+    fs::remove_file(home.path("cluster.key")).expect("removed");
+    let file = vault.path("without.age");
+    let refusal = vault.refused(&home, &["backup", &file]);
+    assert_eq!(refusal.code, "file.missing", "{refusal:?}");
+    assert!(refusal.message.contains("cluster.key") && !Path::new(&file).exists(), "{refusal:?}");
+}

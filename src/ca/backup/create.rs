@@ -10,14 +10,17 @@ use tar::{EntryType, Header};
 use super::error::BackupError;
 use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
-use super::staging::Scratch;
+use super::staging::{Scratch, sweep};
 use crate::age_stream::Encryptor;
 use crate::ca::cluster::Cluster;
 use crate::ca::context::Context;
-use crate::files::{self, Access, FileError};
+use crate::files::{self, Access, FileError, Staged};
 use crate::secret::Secret;
 use crate::store::Inventory;
 use crate::x509::{Sha256, pem};
+
+/// Name of the temporary directory in the home.
+const SCRATCH: &str = "backup";
 
 /// Attempts at a snapshot that matches the CRL file before the lock of the home is taken for the last
 /// one.
@@ -51,17 +54,19 @@ pub fn create(
     if files::occupied(file) {
         return Err(FileError::Exists { path: file.to_owned() }.into());
     }
-    let scratch = Scratch::beside(file, context)?;
+    // The snapshot is not encrypted, so it stays in the home: a killed process leaves it there, not on the medium.
+    let beside_inventory = cluster.home.directory().join(SCRATCH);
+    sweep(&beside_inventory);
+    sweep(file);
+    let scratch = Scratch::beside(&beside_inventory, context)?;
     let snapshot = scratch.directory().join("ca.db");
     let crl = settled_snapshot(cluster, &snapshot)?;
     let manifest = manifest(&Inventory::open_reader(&snapshot)?, context)?;
 
-    let target = scratch.directory().join("backup");
-    files::create_private(&target)?;
-    let sink =
-        OpenOptions::new().write(true).open(&target).map_err(|source| io_error("write", file, source))?;
+    let target = EncryptedFile::create(file, context)?;
+    let sink = target.sink.try_clone().map_err(|source| io_error("write", file, source))?;
     let mut tar = tar::Builder::new(Encryptor::new(sink, passphrase, context.entropy.as_ref())?);
-    let files = Writer { tar: &mut tar, manifest: &manifest, files: Vec::new() }.write_all(
+    let files = Writer { target: file, tar: &mut tar, manifest: &manifest, files: Vec::new() }.write_all(
         cluster,
         &snapshot,
         &crl,
@@ -71,8 +76,52 @@ pub fn create(
         .and_then(Encryptor::finish)
         .and_then(|sink| sink.sync_all())
         .map_err(|source| io_error("write", file, source))?;
-    scratch.deliver("backup", file)?;
+    target.deliver(file)?;
     Ok(CreatedBackup { file: file.to_owned(), manifest, files })
+}
+
+/// Encrypted file under a temporary name. Dropped before it is delivered, it is removed.
+struct EncryptedFile {
+    temporary: PathBuf,
+    /// Locked while the process lives.
+    sink: File,
+    is_delivered: bool,
+}
+
+impl EncryptedFile {
+    fn create(file: &Path, context: &Context) -> Result<Self, BackupError> {
+        let mut random = [0; 8];
+        context.entropy.fill(&mut random)?;
+        let temporary = Staged::temporary_path(file, &crate::x509::hex(&random));
+        files::create_private(&temporary).map_err(|error| match error {
+            // The name that the user knows.
+            FileError::Io { doing, source, .. } => FileError::Io { doing, path: file.to_owned(), source },
+            error => error,
+        })?;
+        let open = || {
+            let sink = OpenOptions::new().write(true).open(&temporary)?;
+            sink.lock()?;
+            Ok(sink)
+        };
+        let sink = open().map_err(|source| io_error("write", file, source))?;
+        Ok(Self { temporary, sink, is_delivered: false })
+    }
+
+    /// Renames the synced file to its destination, which must not exist.
+    fn deliver(mut self, file: &Path) -> Result<(), FileError> {
+        files::place_new(&self.temporary, file)?;
+        self.is_delivered = true;
+        files::sync_directory(files::parent(file))
+    }
+}
+
+impl Drop for EncryptedFile {
+    fn drop(&mut self) {
+        if !self.is_delivered {
+            // What remains is encrypted, and the next backup of this name removes it.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// Takes a snapshot that matches the CRL on disk, and returns that CRL.
@@ -118,6 +167,8 @@ fn manifest(snapshot: &Inventory, context: &Context) -> Result<Manifest, BackupE
 
 /// Writer of the archive, with the names of the parts written so far.
 struct Writer<'a, W: Write> {
+    /// Destination, for errors.
+    target: &'a Path,
     tar: &'a mut tar::Builder<W>,
     manifest: &'a Manifest,
     files: Vec<String>,
@@ -136,8 +187,8 @@ impl<W: Write> Writer<'_, W> {
             serde_json::to_vec(self.manifest).map_err(|error| io_error("write", snapshot, error.into()))?;
         self.write_bytes(&Part::Manifest, &text)?;
         self.write_file(&Part::Database, snapshot)?;
-        // The key file is required, unless a service holds the key and its configuration exists.
-        if home.key().exists() || !home.kms().exists() {
+        // The key file is required, unless the configuration names the service that holds the key.
+        if cluster.remote_signer()?.is_none() {
             self.write_bytes(&Part::Key, files::read_private(&home.key())?.expose())?;
         }
         self.write_bytes(&Part::Certificate, &files::read(&home.certificate(), files::SMALL_FILE)?)?;
@@ -197,7 +248,7 @@ impl<W: Write> Writer<'_, W> {
         header.set_size(size);
         self.tar
             .append_data(&mut header, &name, contents)
-            .map_err(|source| io_error("write", Path::new(&name), source))?;
+            .map_err(|source| io_error("write", self.target, source))?;
         self.files.push(name);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::BackupError;
 use super::manifest::Manifest;
-use super::staging::{Scratch, TAG};
+use super::staging::{Scratch, TAG, sweep};
 use super::unpack::{read_small, unpack};
 use crate::ca::context::Context;
 use crate::identity::TrustDomain;
@@ -44,10 +44,10 @@ pub fn inspect(
     context: &Context,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BackupContents, BackupError> {
-    // The directory of the backup may be read-only.
+    // Never beside the backup, which may be on a medium that others hold.
     let elsewhere = std::env::temp_dir().join(TAG);
-    let scratch = Scratch::beside(file, context);
-    let scratch = scratch.or_else(|_| Scratch::beside(&elsewhere, context))?;
+    sweep(&elsewhere);
+    let scratch = Scratch::beside(&elsewhere, context)?;
     let mut parts = BTreeMap::new();
     let unpacked = unpack(file, passphrase, scratch.directory(), |part, contents| {
         let name = part.name();

@@ -4,7 +4,7 @@
 //! written, which commits the restore: the next process that opens the home completes the renames.
 //! Without the journal, the old home is in effect.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,13 @@ pub(super) const TAG: &str = "restore";
 /// Name of the journal in the home.
 const JOURNAL: &str = ".restore";
 
-/// A private directory beside a file. Dropping it removes it with its contents.
-pub(super) struct Scratch(PathBuf);
+/// A private directory beside a file. Dropping it removes it with its contents; the next process removes that of a
+/// killed one.
+pub(super) struct Scratch {
+    directory: PathBuf,
+    /// Locked while the process lives.
+    _handle: File,
+}
 
 impl Scratch {
     /// Creates `.NAME.RANDOM.tmp` beside `file`.
@@ -35,24 +40,46 @@ impl Scratch {
             path: path.clone(),
             source,
         })?;
-        Ok(Self(path))
+        let lock = || File::open(&path).and_then(|handle| Ok((handle.lock()?, handle)));
+        match lock() {
+            Ok(((), handle)) => Ok(Self { directory: path, _handle: handle }),
+            Err(source) => {
+                let _ = fs::remove_dir(&path);
+                Err(FileError::Io { doing: "lock", path, source }.into())
+            }
+        }
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.0
+        &self.directory
     }
+}
 
-    /// Renames a synced file to its destination, which must not exist.
-    pub(super) fn deliver(&self, name: &str, file: &Path) -> Result<(), FileError> {
-        files::place_new(&self.0.join(name), file)?;
-        files::sync_directory(files::parent(file))
+/// Removes temporary files and directories beside `file` that killed processes left. They are best effort: the next
+/// process tries again.
+pub(super) fn sweep(file: &Path) {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let prefix = format!(".{name}.");
+    for path in files::list(files::parent(file)).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tag = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".tmp"));
+        let is_random = tag.is_some_and(|tag| tag.len() == 16 && tag.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !is_random || is_in_use(&path) {
+            continue;
+        }
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
     }
+}
+
+/// True if a running process holds the lock on a temporary file or directory.
+pub(in crate::ca) fn is_in_use(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Errors are ignored: what remains is private and named as temporary.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -12,6 +12,7 @@ use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
 use crate::age_stream::{AgeError, Decryptor};
 use crate::files::{self, FileError};
+use crate::keys::kms::Configuration;
 use crate::keys::{KeyError, KeyFile, PrivateKey};
 use crate::revocation::Crl;
 use crate::secret::Secret;
@@ -57,6 +58,7 @@ pub(super) fn unpack(
     let mut stream = Decryptor::new(source, passphrase)?;
     let (mut manifest, mut key, mut bundle, mut crl) = (None, None, None, None);
     let database = directory.join(Part::Database.name());
+    let mut names_signer = false;
     let mut seen = HashSet::new();
     let mut archive = tar::Archive::new(&mut stream);
     for entry in archive.entries().map_err(unreadable)? {
@@ -75,6 +77,11 @@ pub(super) fn unpack(
             Part::Certificate => bundle = Some(read(&mut entry, files::SMALL_FILE)?),
             Part::Crl => crl = Some(read(&mut entry, files::CRL_FILE)?),
             Part::Database => write_database(&mut entry, &database)?,
+            part if part == Part::kms() => {
+                let contents = Secret::new(read(&mut entry, files::SMALL_FILE)?);
+                names_signer = Configuration::parse(&contents).is_ok_and(|kms| kms.signer.is_some());
+                others(part, &mut contents.expose())?;
+            }
             part => others(part, &mut entry)?,
         }
     }
@@ -84,8 +91,8 @@ pub(super) fn unpack(
     if !seen.contains(&Part::Database) {
         return Err(missing(Part::Database));
     }
-    // A root key held by a service is not in the backup, but the service's configuration must be.
-    if key.is_none() && !seen.contains(&Part::kms()) {
+    // A root key held by a service is not in the backup, but the configuration must name that service.
+    if key.is_none() && !names_signer {
         return Err(missing(Part::Key));
     }
     Ok(Unpacked {

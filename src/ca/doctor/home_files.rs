@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::examiner::Examiner;
 use super::finding::{Repair, Severity};
+use crate::ca::backup::staging::is_in_use;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::error::Coded;
@@ -120,6 +121,9 @@ impl Examiner<'_> {
         let serial_number: Option<SerialNumber> = tag.parse().ok();
         if serial_number.is_some_and(|serial_number| pending.contains(&serial_number)) {
             // Already reported by its record.
+            return Ok(());
+        }
+        if is_in_use(path) {
             return Ok(());
         }
         let issued = match serial_number {
