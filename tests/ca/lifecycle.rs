@@ -465,3 +465,55 @@ fn what_a_revocation_leaves_as_it_was_is_said() {
     assert!(told.stderr.contains("(unspecified); date and reason stay unchanged"), "{told:?}");
     assert!(told.stderr.contains(&older) && told.stderr.contains("--public-key"), "{told:?}");
 }
+
+#[test]
+fn a_new_certificate_takes_the_place_of_a_revoked_one() {
+    let home = with_alice();
+    let first = serial(&home.ok(&["show", "api-user/alice"])).to_owned();
+    home.ok(&["hold", "api-user/alice"]);
+    assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exists", "a hold may be lifted");
+    home.ok(&["revoke", "api-user/alice", "--reason", "key-compromise"]);
+    let refusal = home.refused(&["rekey", "api-user/alice"]);
+    assert!(refusal.code == "ca.identity_revoked" && refusal.hint.contains("superseded/"), "{refusal:?}");
+    let issued = home.ok(&["create-api-user", "alice"]);
+    let moved = home.path(format!("issued/superseded/user-alice.{first}.crt"));
+    assert_eq!(issued["superseded"].as_str().map(PathBuf::from), Some(moved.canonicalize().expect("moved")));
+    assert!(belong_together(&moved, &moved.with_extension("key")), "the old pair stays a pair");
+    let [certificate, key] = pair(&home);
+    assert!(belong_together(&certificate, &key), "the new pair is in its place");
+    home.ok(&["renew", "api-user/alice"]);
+    assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exists", "it is valid");
+    home.ok(&["doctor"]);
+    // A file that is not the revoked certificate stays.
+    home.ok(&["revoke", "api-user/alice"]);
+    fs::copy(home.path("cluster.crt"), &certificate).expect("a copy");
+    assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exists");
+}
+
+#[test]
+fn what_has_expired_is_due_until_something_takes_its_place() {
+    let home = Home::initialized();
+    let brief = ["--validity", "1h"];
+    for name in ["late", "gone", "again"] {
+        home.ok(&[&["create-api-user", name], &brief[..]].concat());
+    }
+    home.ok(&["revoke", "api-user/gone"]);
+    let later = crate::now() + time::Duration::hours(3);
+    let at = cluster_ca::clock::rfc3339(later);
+    let found = home.run(&["--json", "doctor", "--at", &at]);
+    let findings = found.json()["result"]["findings"].to_string();
+    assert!(findings.contains("doctor.expired") && findings.contains("2 certificates"), "{findings}");
+}
+
+#[test]
+fn a_host_name_of_253_characters_gets_a_certificate() {
+    let home = Home::initialized();
+    let host = [&"a".repeat(63)[..], &"b".repeat(63), &"c".repeat(63), &"d".repeat(61)].join(".");
+    assert_eq!(host.len(), 253);
+    let issued = home.ok(&["create-control", &host]);
+    let certificate = PathBuf::from(issued["certificate"].as_str().expect("a path"));
+    assert!(certificate.exists() && certificate.file_name().expect("a name").len() <= 255);
+    home.ok(&["renew", &format!("control-service/{host}")]);
+    home.ok(&["rekey", &format!("control-service/{host}")]);
+    home.ok(&["doctor"]);
+}

@@ -125,6 +125,17 @@ impl Examiner<'_> {
             (self.progress)(1);
             Ok::<_, CaError>(())
         })?;
+        let expired = cluster.due_for_renewal(self.now, None)?;
+        if let Some(first) = expired.first() {
+            let message = format_args!(
+                "{} certificates have expired and were not renewed, such as {}/{} ({})",
+                expired.len(),
+                first.reservation.role,
+                first.reservation.name,
+                first.reservation.serial_number
+            );
+            self.warn("doctor.expired", &message);
+        }
         if let MissingFiles { count, first: Some(first) } = certificates {
             // Usually they were delivered and removed.
             let message = format_args!(

@@ -24,6 +24,7 @@ use std::thread;
 use rcgen::Issuer;
 
 use super::certificate_builder as builder;
+use super::ended_files::EndedFiles;
 use super::pair::StagedPair;
 use super::request::{IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
@@ -48,6 +49,8 @@ pub(in crate::ca) struct Job<'a> {
     pub(in crate::ca) key_path: Option<PathBuf>,
     pub(in crate::ca) supersedes: Option<CertificateId>,
     pub(in crate::ca) placement: Placement,
+    /// Files of a revoked or expired certificate of the identity that stand in the way.
+    pub(in crate::ca) ended: Option<EndedFiles>,
 }
 
 impl Authority {
@@ -209,6 +212,7 @@ impl Job<'_> {
                 .collect(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
+            superseded: self.ended.map(|ended| ended.certificate.1),
             not_granted: self.planned.not_granted,
         }
     }

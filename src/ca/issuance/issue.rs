@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::batch::Job;
+use super::ended_files::EndedFiles;
 use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
@@ -119,6 +120,7 @@ impl Authority {
         let output = files::absolute(output)?;
         let jobs = self.jobs(profiles, requests, &output)?;
         files::make_private_directory(&output)?;
+        jobs.iter().filter_map(|job| job.ended.as_ref()).try_for_each(EndedFiles::move_away)?;
         self.run(jobs, reason, progress)
     }
 
@@ -138,11 +140,15 @@ impl Authority {
                 if !taken.insert(certificate_path.clone()) {
                     return Err(CaError::DuplicateRequest { role: request.role, name: request.name.clone() });
                 }
+                let (role, name) = (request.role, &request.name);
+                let ended = EndedFiles::find(&self.cluster, role, name, &certificate_path, &key_path)?;
                 let makes_key = matches!(request.key, SubjectKey::Generate(_));
                 let key_path = makes_key.then_some(key_path);
-                for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
-                    if files::occupied(path) {
-                        return Err(files::FileError::Exists { path: path.clone() }.into());
+                if ended.is_none() {
+                    for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
+                        if files::occupied(path) {
+                            return Err(files::FileError::Exists { path: path.clone() }.into());
+                        }
                     }
                 }
                 Ok(Job {
@@ -153,6 +159,7 @@ impl Authority {
                     key_path,
                     supersedes: None,
                     placement: Placement::New,
+                    ended,
                 })
             })
             .collect()
@@ -161,8 +168,23 @@ impl Authority {
 
 /// Paths of an identity's certificate and key in `directory`.
 pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
-    let stem = format!("{}{name}", role.file_prefix());
+    let stem = file_stem(&format!("{}{name}", role.file_prefix()));
     ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
+}
+
+/// Shortens a name that, with the serial number in the name of its temporary file, exceeds what file systems take. A
+/// host name may have 253 characters (RFC 1035, section 2.3.4).
+fn file_stem(name: &str) -> String {
+    /// 255 octets, without a dot, `.crt`, a dot, a serial number of 40 digits, and `.tmp`.
+    const LONGEST: usize = 255 - 1 - 4 - 1 - 40 - 4;
+    const KEPT: usize = 160;
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let kept: String = name.char_indices().take_while(|(at, _)| *at < KEPT).map(|(_, c)| c).collect();
+    let digest = Sha256::of(name.as_bytes()).to_string();
+    let digest: String = digest.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    format!("{kept}-{digest}")
 }
 
 fn csr_fields(csr: &Csr) -> CsrFields<'_> {

@@ -2,6 +2,7 @@
 
 pub(super) mod batch;
 pub(super) mod certificate_builder;
+pub(super) mod ended_files;
 pub(super) mod issue;
 pub(super) mod pair;
 pub(super) mod renew;

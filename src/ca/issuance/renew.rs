@@ -81,7 +81,8 @@ pub struct NotRenewed {
 }
 
 impl Cluster {
-    /// Lists valid certificates that expire before `expires_before` and have not been renewed.
+    /// Lists certificates that have expired, or expire before `expires_before`, and have not been renewed. A certificate
+    /// whose identity has a later one, issued in its place, is left out.
     ///
     /// # Errors
     /// [`CaError::Store`] if the inventory cannot be read.
@@ -90,16 +91,13 @@ impl Cluster {
         expires_before: OffsetDateTime,
         role: Option<Role>,
     ) -> Result<Vec<Record>, CaError> {
-        let filter = Filter {
-            role,
-            status: Some(RecordStatus::Valid),
-            expires_before: Some(expires_before),
-            newest: true,
-            ..Filter::default()
-        };
+        let filter = Filter { role, expires_before: Some(expires_before), newest: true, ..Filter::default() };
         let mut due = Vec::new();
-        self.inventory.list(&filter, self.context.now(), |record| {
-            due.push(record);
+        let now = self.context.now();
+        self.inventory.list(&filter, now, |record| {
+            if record.status(now) != RecordStatus::Expired || self.is_newest(&record)? {
+                due.push(record);
+            }
             Ok::<_, CaError>(())
         })?;
         Ok(due)
@@ -116,12 +114,23 @@ impl Cluster {
         self.inventory.list(&Filter { role, newest: true, ..Filter::default() }, now, |record| {
             let rule = profiles.leaf(record.reservation.role).renewal();
             let is_due = record.issue.is_some_and(|issue| rule.due(issue.not_before, issue.not_after) <= now);
-            if is_due && record.revocation.is_none() && record.superseded_by.is_none() {
+            let is_current = record.revocation.is_none() && record.superseded_by.is_none();
+            if is_due
+                && is_current
+                && (record.status(now) != RecordStatus::Expired || self.is_newest(&record)?)
+            {
                 due.push(record);
             }
             Ok::<_, CaError>(())
         })?;
         Ok(due)
+    }
+
+    fn is_newest(&self, record: &Record) -> Result<bool, CaError> {
+        let reservation = &record.reservation;
+        let issued = self.inventory.find_identity(reservation.role, &reservation.name)?;
+        let newest = issued.iter().find(|one| one.issue.is_some());
+        Ok(newest.is_some_and(|newest| newest.reservation.serial_number == reservation.serial_number))
     }
 
     /// Checks each renewal against its profile without creating anything.
@@ -206,6 +215,7 @@ impl Cluster {
             key_path: files.key,
             supersedes: Some(record.id()),
             placement: files.placement,
+            ended: None,
         })
     }
 

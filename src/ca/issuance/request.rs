@@ -71,6 +71,9 @@ pub struct IssuedCertificate {
     /// Expiry.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
+    /// Path to which the revoked or expired certificate in its place was moved, with its key beside it.
+    #[serde(serialize_with = "crate::files::as_optional_text", skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<PathBuf>,
     /// Attributes of the CSR that were not granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_granted: Vec<Mismatch>,

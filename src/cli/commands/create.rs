@@ -30,7 +30,7 @@ const NAMES_FILE_LIMIT: u64 = 64 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct IssueOptions {
     /// Directory for the certificate and its key [default: issued/ in the home]
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", value_parser = input::output_path())]
     output: Option<PathBuf>,
 
     /// Type of the key to generate: ecdsa-p256, ecdsa-p384, ed25519, rsa-2048, rsa-3072 or rsa-4096
@@ -321,6 +321,9 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
         writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
     }
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
+    if let Some(superseded) = &issued.superseded {
+        writeln!(f, "  superseded   {}  (revoked or expired)", typed(superseded))?;
+    }
     write_next(issued, f)
 }
 
