@@ -1,8 +1,9 @@
 //! Certificates, keys and CSRs that arguments refer to, parsed from text and files.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use uuid::Uuid;
 
 use crate::ca::{CaError, Target};
@@ -29,6 +30,15 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
         return Ok(bytes);
     }
     Err(files::FileError::TooLarge { path: path.to_owned(), limit }.into())
+}
+
+/// Parser of the path of an output. `-` would become a file of that name, and files are written whole or not at all,
+/// which standard output is not.
+pub(crate) fn output_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path == Path::new("-") {
+        true => Err("output goes to a file, never to standard output: give its name"),
+        false => Ok(path),
+    })
 }
 
 /// Parses a serial number, `ROLE/NAME`, or the path of a certificate file.

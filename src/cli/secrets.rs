@@ -37,8 +37,13 @@ pub(crate) enum SecretError {
     },
 }
 
-/// Reads the first line of a file that only its owner can read.
+/// Reads the first line of a file that only its owner can read, or of a descriptor that the shell names as a file:
+/// `<(command)`.
 pub(crate) fn from_file(path: &Path) -> Result<Secret, SecretError> {
+    let descriptor = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|at| path.to_str()?.strip_prefix(at));
+    if let Some(descriptor) = descriptor.and_then(|number| number.parse().ok()) {
+        return from_descriptor(descriptor);
+    }
     first_line(&files::read_private(path)?, || path.display().to_string())
 }
 

@@ -1,12 +1,13 @@
 //! Global options, and the session of a command.
 
+use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use time::OffsetDateTime;
 
-use crate::ca::{Authority, Context, Home};
+use crate::ca::{Authority, Context, Home, RecoveryOutcome};
 use crate::cli::unlock::{Keyring, PassphraseSource, PinSource};
 use crate::clock::FixedClock;
 use crate::files;
@@ -125,8 +126,22 @@ impl CommandSession {
     pub(crate) fn report_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
         self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
+        // A killed bulk may have left thousands of one kind.
+        let mut kinds: Vec<(Discriminant<RecoveryOutcome>, &RecoveryOutcome, usize)> = Vec::new();
         for found in authority.recovered() {
-            self.note(found);
+            let kind = discriminant(found);
+            match kinds.iter_mut().find(|(known, ..)| *known == kind) {
+                Some((.., count)) => *count += 1,
+                None => kinds.push((kind, found, 1)),
+            }
+        }
+        for (_, first, count) in kinds {
+            match count {
+                1 => self.note(first),
+                count => {
+                    self.note(format_args!("{first} (and {} more; see cluster-ca audit list)", count - 1))
+                }
+            }
         }
     }
 }

@@ -25,7 +25,9 @@ impl Secret {
     /// The first line without its line ending, for secrets read from files; `None` when it is empty.
     #[must_use]
     pub fn first_line(&self) -> Option<Self> {
-        let line = self.0.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        // Editors on Windows begin a file with a byte order mark.
+        let text = self.0.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0);
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         (!line.is_empty()).then(|| Self::new(line.to_vec()))
     }
@@ -49,11 +51,11 @@ mod tests {
     #[test]
     fn the_first_line_ends_at_the_line_break() {
         let line = |text: &str| Secret::new(text.as_bytes().to_vec()).first_line();
-        for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\nsecond"] {
+        for text in ["hunter2", "hunter2\n", "hunter2\r\n", "hunter2\nsecond", "\u{feff}hunter2\n"] {
             assert_eq!(line(text).unwrap().expose(), b"hunter2", "{text:?}");
         }
         assert_eq!(line(" a b ").unwrap().expose(), b" a b ", "blanks are kept");
-        for text in ["", "\n", "\r\n", "\nhunter2"] {
+        for text in ["", "\n", "\r\n", "\nhunter2", "\u{feff}\n"] {
             assert!(line(text).is_none(), "{text:?}");
         }
     }

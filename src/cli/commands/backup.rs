@@ -11,6 +11,7 @@ use crate::ca::{Authority, Cluster};
 use crate::clock::rfc3339;
 
 use super::gateways::{GatewayTargets, is_listed};
+use crate::cli::input::output_path;
 use crate::cli::password::PasswordSource;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, typed};
@@ -19,6 +20,7 @@ use crate::terminal::report::{CommandOutcome, CommandResult, typed};
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// File to write; it must not exist
+    #[arg(value_parser = output_path())]
     file: PathBuf,
 
     /// Verify a backup instead of creating one: password, completeness and consistency

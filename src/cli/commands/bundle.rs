@@ -48,14 +48,15 @@ pub(crate) struct Bundle {
     target: String,
 
     /// File to create [default: such as user-alice.tar, in the current directory]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = input::output_path())]
     output: Option<PathBuf>,
 
     /// Format: tar, or p12 (PKCS#12) for browsers and Java
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "tar", hide_possible_values = true)]
     format: Format,
 
-    /// Base name of the files in it [default: control-service, node or user, by role]
+    /// Base name of the files in a tar [default: control-service, node or user, by role], or name of the entry in a
+    /// key store [default: such as user-alice]
     #[arg(long = "as", value_name = "NAME")]
     stem: Option<FileStem>,
 
@@ -122,7 +123,10 @@ impl Bundle {
         let has_key = leaf.key_pem.is_some();
         let contents = match self.format {
             Format::Tar => self.tar(session, &name, &identity, &mut leaf, trust)?,
-            Format::P12 => self.key_store(&name, &leaf, &trust)?,
+            Format::P12 => {
+                let name = self.stem.as_ref().map_or_else(|| name.clone(), ToString::to_string);
+                self.key_store(&name, &leaf, &trust)?
+            }
         };
         let output = files::absolute(&output)?;
         let mut inventory = InventoryWriter::open(&home, &session.context)?;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Authority, Cluster, PublishedCrl};
+use crate::ca::{Authority, Cluster, PublishedCrl, RecoveryOutcome};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::error::Code;
 use crate::files::{self, Access, Placement};
@@ -18,6 +18,7 @@ use crate::x509::{KeyIdentifier, Sha256};
 
 use super::gateways::{FollowUp, GatewayTargets, Push, PushedBody, is_listed};
 use crate::cli::group::GroupedCommand;
+use crate::cli::input::output_path;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
@@ -38,7 +39,7 @@ pub(crate) enum CrlCommand {
 #[derive(Debug, Default, Args)]
 pub(crate) struct ShowCrl {
     /// Also write the CRL as DER to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_path())]
     der: Option<PathBuf>,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Publish {
     next_update: Option<Duration>,
 
     /// Also write the CRL as DER to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_path())]
     der: Option<PathBuf>,
 
     /// Reason for the audit log
@@ -116,7 +117,13 @@ impl Publish {
             if pushes && !self.no_push { Some(self.targets.plan_before_change(session)?) } else { None };
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
-        let published = authority.publish_crl(self.next_update, self.reason.as_deref())?;
+        let is_fresh =
+            authority.recovered().iter().any(|found| matches!(found, RecoveryOutcome::CrlPublished { .. }));
+        let published = match self.next_update {
+            // Opening the home signed one already.
+            None if is_fresh => authority.ensure_crl()?,
+            validity => authority.publish_crl(validity, self.reason.as_deref())?,
+        };
         if self.der.is_some() {
             let (_, der) = authority.cluster().read_crl(&published.crl, published.this_update)?;
             write_der(self.der.as_deref(), &der)?;

@@ -52,7 +52,7 @@ pub(crate) struct RenewOptions {
     validity: Option<Duration>,
 
     /// Directory for the new files [default: replace the old files]
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", value_parser = input::output_path())]
     output: Option<PathBuf>,
 
     /// Show what would be renewed, and write nothing

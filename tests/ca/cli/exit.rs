@@ -246,3 +246,58 @@ fn a_full_or_closed_stderr_changes_no_exit_code() {
         }
     }
 }
+
+#[test]
+fn a_message_that_cannot_be_written_takes_no_result_with_it() {
+    let home = lived_in();
+    home.write("names", "u1\nu2\n");
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (arguments, exit) in [
+        (&["--verbose", "--json", "renew", "api-user/alice"][..], 0),
+        (&["--json", "create-api-user", "--from", "names"], 0),
+        (&["--json", "show", "api-user/nobody"], 1),
+        (&["show", "api-user/nobody"], 1),
+        (&["show"], 2),
+        (&["--no-such-option"], 2),
+    ] {
+        for stderr in [full(), closed()] {
+            let home = home.duplicate();
+            let mut command = home.command(arguments);
+            let output = command.current_dir(home.path("")).stderr(stderr).output().expect("it starts");
+            assert_eq!(output.status.code(), Some(exit), "{arguments:?}");
+            let told = String::from_utf8(output.stdout).expect("text");
+            let is_json = arguments.contains(&"--json");
+            assert!(!is_json || told.contains(&format!("\"ok\":{}", exit == 0)), "{arguments:?}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_dash_never_becomes_a_file_of_that_name() {
+    let home = lived_in();
+    let passphrase = home.write("password", "correct horse battery staple\n");
+    super::close(&passphrase);
+    for arguments in [
+        &["bundle", "api-user/alice", "--output", "-"][..],
+        &["backup", "-", "--password-file", "password"],
+        &["crl", "publish", "--der", "-"],
+        &["crl", "show", "--der", "-"],
+        &["create-api-user", "bob", "--output", "-"],
+        &["renew", "api-user/alice", "--output", "-"],
+        &["kms", "export", "issued/user-alice.key", "-"],
+    ] {
+        let refusal = run_inside(&home, &[&["--json"], arguments].concat()).refusal();
+        assert_eq!(
+            (refusal.exit, refusal.code.as_str()),
+            (2, "usage.arguments"),
+            "{arguments:?}: {refusal:?}"
+        );
+        assert!(refusal.message.contains("standard output"), "{refusal:?}");
+        assert!(!home.path("-").exists(), "{arguments:?}");
+    }
+}

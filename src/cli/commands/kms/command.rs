@@ -10,6 +10,7 @@ use super::service_report::{ServiceReport, write_keys};
 use super::set::SetService;
 use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
 use crate::cli::group::GroupedCommand;
+use crate::cli::input::output_path;
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::error::Code;
@@ -58,6 +59,7 @@ pub(crate) struct Export {
     key: PathBuf,
 
     /// File to write the configuration to (0600); it contains the secrets of the key's service
+    #[arg(value_parser = output_path())]
     output: PathBuf,
 }
 
