@@ -5,6 +5,7 @@ use std::io;
 use tar::{Builder, EntryType, Header};
 use time::OffsetDateTime;
 
+use super::installation::KeyMode;
 use super::package::{FileStem, Package};
 use crate::clock::rfc3339;
 use crate::identity::{Identity, Recipient};
@@ -18,9 +19,9 @@ const BLOCK: usize = 512;
 /// # Errors
 /// [`io::Error`] if a file name or size exceeds the limits of the ustar format.
 pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) -> io::Result<Secret> {
-    let files = [("README", 0o644, readme.as_bytes())]
-        .into_iter()
-        .chain(package.files().iter().map(|file| (file.name.as_str(), file.mode(), file.bytes())));
+    let files = [("README", 0o644, readme.as_bytes())].into_iter().chain(
+        package.files().iter().map(|file| (file.name.as_str(), file.mode(KeyMode::default()), file.bytes())),
+    );
     // Allocated at full size: a growing buffer would leave copies of the key in freed memory.
     let blocks = files.clone().map(|(_, _, bytes)| 1 + bytes.len().div_ceil(BLOCK)).sum::<usize>();
     let mut tar = Builder::new(Vec::with_capacity((blocks + 3) * BLOCK));

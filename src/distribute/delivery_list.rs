@@ -14,6 +14,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
+use super::installation::{AccountName, Installation, KeyMode, PrivilegeProgram};
 use super::package::FileStem;
 use super::script::ReloadCommand;
 use super::ssh_destination::SshDestination;
@@ -35,6 +36,8 @@ pub struct Delivery {
     pub stem: FileStem,
     /// Command to run there afterwards.
     pub reload: Option<ReloadCommand>,
+    /// Ownership of the files.
+    pub installation: Installation,
 }
 
 /// Content of `hosts.yaml`.
@@ -63,6 +66,25 @@ pub static DELIVERY_LIST_FILE: FileSchema = FileSchema {
                     "Name of certificate and key there.",
                 ),
                 KeySchema::optional(
+                    "owner",
+                    "account",
+                    "the owner of the directory",
+                    "Account that directory and files belong to. The login must be root, or that account.",
+                ),
+                KeySchema::optional(
+                    "group",
+                    "group",
+                    "the group of the directory",
+                    "Group of directory (0750) and files.",
+                ),
+                KeySchema::optional("mode", "0600, 0400, 0640 or 0440", "0600", "Mode of the private key."),
+                KeySchema::optional(
+                    "become",
+                    "sudo",
+                    "the login is used as it is",
+                    "Program that gives the login the rights of root, without a password.",
+                ),
+                KeySchema::optional(
                     "reload",
                     "shell command",
                     "nothing runs",
@@ -86,6 +108,11 @@ struct EntryFields {
     to: String,
     #[serde(rename = "as")]
     stem: Option<String>,
+    owner: Option<String>,
+    group: Option<String>,
+    mode: Option<String>,
+    #[serde(rename = "become")]
+    privilege: Option<String>,
     reload: Option<String>,
 }
 
@@ -137,13 +164,36 @@ fn delivery(entry: &EntryFields, place: &Place<'_>) -> Result<Delivery, Vec<Yaml
     let stem = stem.map_err(|error| place.at("as").problem(error));
     let reload = entry.reload.as_deref().map(str::parse::<ReloadCommand>).transpose();
     let reload = reload.map_err(|error| place.at("reload").problem(error));
-    match (identity, destination, stem, reload) {
-        (Ok((role, name)), Ok(destination), Ok(stem), Ok(reload)) => {
+    let installation = installation(entry, place);
+    match (identity, destination, stem, reload, installation) {
+        (Ok((role, name)), Ok(destination), Ok(stem), Ok(reload), Ok(installation)) => {
             let stem = stem.unwrap_or_else(|| FileStem::of_role(role));
-            Ok(Delivery { role, name, destination, stem, reload })
+            Ok(Delivery { role, name, destination, stem, reload, installation })
         }
-        (identity, destination, stem, reload) => {
-            Err([identity.err(), destination.err(), stem.err(), reload.err()].into_iter().flatten().collect())
+        (identity, destination, stem, reload, installation) => {
+            let own = [identity.err(), destination.err(), stem.err(), reload.err()];
+            Err(own.into_iter().flatten().chain(installation.err().into_iter().flatten()).collect())
+        }
+    }
+}
+
+/// Parse the ownership of one entry; returns all its problems on failure.
+fn installation(entry: &EntryFields, place: &Place<'_>) -> Result<Installation, Vec<YamlProblem>> {
+    let account = |key: &str, text: &Option<String>| {
+        let read = text.as_deref().map(str::parse::<AccountName>).transpose();
+        read.map_err(|error| place.at(key).problem(error))
+    };
+    let (owner, group) = (account("owner", &entry.owner), account("group", &entry.group));
+    let mode = entry.mode.as_deref().map(str::parse::<KeyMode>).transpose();
+    let mode = mode.map_err(|error| place.at("mode").problem(error));
+    let privilege = entry.privilege.as_deref().map(str::parse::<PrivilegeProgram>).transpose();
+    let privilege = privilege.map_err(|error| place.at("become").problem(error));
+    match (owner, group, mode, privilege) {
+        (Ok(owner), Ok(group), Ok(mode), Ok(privilege)) => {
+            Ok(Installation { owner, group, key_mode: mode.unwrap_or_default(), privilege })
+        }
+        (owner, group, mode, privilege) => {
+            Err([owner.err(), group.err(), mode.err(), privilege.err()].into_iter().flatten().collect())
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum RemoteFailure {
     /// A file could not be read back.
     #[error("the files cannot be read back")]
     Read,
+    /// The account of the files does not exist, or the login cannot act for it.
+    #[error("the login cannot write files of this account or group")]
+    Account,
     /// The directory is open to other users and holds files that are not part of the delivery.
     #[error("the directory is open to other users and holds other files")]
     Shared,
@@ -65,6 +68,7 @@ impl RemoteFailure {
     /// Parse the word after `failed` in the script's output.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Some(match word {
+            "account" => Self::Account,
             "directory" => Self::Directory,
             "foreign" => Self::Foreign,
             "occupied" => Self::Occupied,
@@ -213,6 +217,7 @@ impl Coded for DeliveryError {
             Self::OtherKey { .. } => Code::unavailable("remote.other_key"),
             Self::Refused { failure, .. } => match failure {
                 RemoteFailure::Directory => Code::unavailable("remote.directory"),
+                RemoteFailure::Account => Code::unavailable("remote.account"),
                 RemoteFailure::Foreign => Code::unavailable("remote.foreign_owner"),
                 RemoteFailure::Occupied => Code::unavailable("remote.occupied"),
                 RemoteFailure::Place => Code::unavailable("remote.place"),

@@ -8,6 +8,7 @@
 mod archive;
 mod delivery_list;
 mod error;
+mod installation;
 mod key_store;
 mod package;
 mod parallel;
@@ -19,6 +20,7 @@ mod ssh_destination;
 pub use archive::{archive, readme};
 pub use delivery_list::{DELIVERY_LIST_FILE, Delivery, DeliveryList, DeliveryListError};
 pub use error::{DeliveryError, RemoteFailure, RemoteOutput};
+pub use installation::{AccountName, Installation, InstallationError, KeyMode, PrivilegeProgram};
 pub use key_store::{KeyStoreError, KeyStorePassword, key_store};
 pub use package::{FileStem, FileStemError, Package, PackageFile};
 pub use parallel::in_parallel;

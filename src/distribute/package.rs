@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::installation::KeyMode;
 use crate::error::{Code, Coded};
 use crate::files::Access;
 use crate::identity::Role;
@@ -153,11 +154,11 @@ impl PackageFile {
         }
     }
 
-    /// Mode bits: 0600 for private files, 0644 for public ones.
+    /// Mode bits: those of `key` for private files, 0644 for public ones.
     #[must_use]
-    pub fn mode(&self) -> u32 {
+    pub fn mode(&self, key: KeyMode) -> u32 {
         match self.access() {
-            Access::Private => 0o600,
+            Access::Private => key.bits(),
             Access::Public => 0o644,
         }
     }
@@ -194,7 +195,8 @@ mod tests {
     #[test]
     fn only_the_key_is_private() {
         let package = testing::package();
-        let files: Vec<_> = package.files().iter().map(|file| (file.name.as_str(), file.mode())).collect();
+        let files: Vec<_> =
+            package.files().iter().map(|file| (file.name.as_str(), file.mode(KeyMode::default()))).collect();
         assert_eq!(
             files,
             [("node.key", 0o600), ("node.crt", 0o644), ("cluster.crt", 0o644), ("cluster.crl", 0o644)]

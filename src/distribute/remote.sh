@@ -1,7 +1,8 @@
 # Remote side of a delivery: POSIX sh and the utilities of POSIX, nothing else.
 #
 # Lines before this script set `directory`, `tag`, `files` (NAME:MODE:BYTES ...), `keyless` (file name stem of a
-# certificate delivered without its key, or empty) and `reload`.
+# certificate delivered without its key, or empty), `reload`, and `owner` and `group` of the files (or empty). The
+# variable `script` has all of it.
 # Standard input continues with the content of the files, one after the other, then one line: `place`.
 # Standard output has lines that begin with the tag:
 #   started
@@ -9,6 +10,7 @@
 #   existing none      likewise, if there is no key or no certificate in place
 #   staged             followed by the content of the files as read back from disk
 #   placed
+#   unchanged          instead, if the same files are in place
 #   reloaded STATUS
 #   failed REASON
 
@@ -56,6 +58,61 @@ is_delivered() {
     return 1
 }
 
+# The directory belongs to the given account. As root, this is checked and changed before anything is written.
+assign_directory() {
+    account=$owner
+    if [ -n "$owner" ]; then
+        case $owner in
+        *[!0-9]*) account=$(id -u "$owner" 2>/dev/null) || fail account ;;
+        esac
+    fi
+    if ! [ -d "$directory/." ]; then
+        mkdir -p "$directory" && chmod 0700 "$directory" || fail directory
+    fi
+    set -- $(ls -ldn "$directory/.")
+    if [ -z "$account" ]; then
+        account=$3
+    elif [ "$3" = 0 ] && [ "$account" != 0 ]; then
+        # A directory of root may be given away only if nothing else is in it.
+        prepare_directory
+        chown "$account" "$directory" || fail account
+    elif [ "$3" != "$account" ]; then
+        fail foreign
+    fi
+    if [ -n "$group" ]; then
+        chgrp "$group" "$directory" || fail account
+    fi
+    set -- $(ls -ldn "$directory/.")
+    group_id=$4
+}
+
+# In a directory of another account, that account could lead root to any other file. Root runs this script as the
+# account instead, and only the reload command runs as root.
+run_as_account() {
+    as_account=yes
+    export as_account script
+    # From within: its parents may be closed to the account.
+    cd "$directory" || fail directory
+    if setpriv --reuid "$account" --regid "$group_id" --clear-groups true 2>/dev/null; then
+        setpriv --reuid "$account" --regid "$group_id" --clear-groups sh -c 'eval "$script"'
+    else
+        name=$(id -un "$account" 2>/dev/null) || fail account
+        su -s /bin/sh "$name" -c 'eval "$script"'
+    fi
+}
+
+# True if all files are in place already, with the same content, mode and owner.
+is_unchanged() {
+    for file in $files; do
+        select_file "$file"
+        [ -f "$final" ] && ! [ -h "$final" ] && cmp -s "$temporary" "$final" || return 1
+        set -- $(ls -ln "$temporary")
+        wanted="$1 $3 $4"
+        set -- $(ls -ln "$final")
+        [ "$1 $3 $4" = "$wanted" ] || return 1
+    done
+}
+
 # A new directory, or one that holds nothing but delivered files, is closed to other users. Any other entry
 # in an open directory means that another user needs it too: such a directory is refused.
 prepare_directory() {
@@ -64,7 +121,8 @@ prepare_directory() {
     set -- $(ls -ldn "$directory/.")
     [ "$3" = "$(id -u)" ] || fail foreign
     case $1 in
-    drwx------*) return ;;
+    drwx------*) [ -n "$group" ] || return ;;
+    drwxr-x---*) [ -z "$group" ] || return ;;
     drwx[-r][-w][-x][-r][-w][-x]*) ;;
     *) fail shared ;;
     esac
@@ -73,7 +131,7 @@ prepare_directory() {
             is_delivered "${entry##*/}" || fail shared
         fi
     done
-    chmod 0700 "$directory" || fail directory
+    chmod "$group_mode" "$directory" || fail directory
 }
 
 # dd performs a single read of at most the missing bytes, so it never consumes bytes of the next file.
@@ -93,6 +151,9 @@ stage() {
         [ $((size - there)) -lt "$missing" ] || fail cut
         missing=$((size - there))
     done
+    if [ -n "$group" ]; then
+        chgrp "$group" "$temporary" || fail account
+    fi
     chmod "$mode" "$temporary" || fail write
     make_durable "$temporary"
 }
@@ -141,8 +202,33 @@ roll_back() {
     }
 }
 
+run_reload() {
+    if [ -n "$reload" ]; then
+        sh -c "$reload" </dev/null >&2
+        report reloaded $?
+    fi
+}
+
 trap 'clean_up; exit 1' HUP INT PIPE TERM
 
+# The group may enter a directory of its own.
+group_mode=700
+[ -z "$group" ] || group_mode=750
+
+if [ -n "${as_account:-}" ]; then
+    directory=.
+elif [ "$(id -u)" = 0 ]; then
+    assign_directory
+    if [ "$account" != 0 ]; then
+        run_as_account
+        case $? in
+        0) run_reload ;;
+        esac
+        exit
+    fi
+elif [ -n "$owner" ] && [ "$owner" != "$(id -un)" ] && [ "$owner" != "$(id -u)" ]; then
+    fail account
+fi
 report started
 prepare_directory
 # Leftovers of a delivery that was interrupted by a power failure.
@@ -160,6 +246,12 @@ for file in $files; do
 done
 IFS= read -r order || fail cut
 [ "$order" = place ] || fail cut
+
+if is_unchanged; then
+    clean_up
+    report unchanged
+    exit 3
+fi
 
 # From here on the script finishes even if the connection is lost.
 trap '' HUP INT PIPE TERM
@@ -179,7 +271,4 @@ make_durable "$directory"
 report placed
 
 trap - HUP INT PIPE TERM
-if [ -n "$reload" ]; then
-    sh -c "$reload" </dev/null >&2
-    report reloaded $?
-fi
+[ -n "${as_account:-}" ] || run_reload

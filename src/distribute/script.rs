@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use super::installation::{AccountName, Installation, PrivilegeProgram};
 use super::package::Package;
 use super::ssh_destination::SshDestination;
 
@@ -54,18 +55,21 @@ impl Coded for ReloadCommandError {
 pub(super) fn script(
     package: &Package,
     destination: &SshDestination,
+    installation: &Installation,
     reload: Option<&ReloadCommand>,
     tag: &str,
 ) -> String {
     let mut files = String::new();
     for file in package.files() {
         // Writing to a String cannot fail.
-        let _ = write!(files, "{}:{:o}:{} ", file.name, file.mode(), file.bytes().len());
+        let _ = write!(files, "{}:{:o}:{} ", file.name, file.mode(installation.key_mode), file.bytes().len());
     }
     let keyless = if package.has_key() { "" } else { package.stem().as_str() };
     format!(
-        "directory={}\ntag={}\nfiles={}\nkeyless={}\nreload={}\n{}",
+        "directory={}\nowner={}\ngroup={}\ntag={}\nfiles={}\nkeyless={}\nreload={}\n{}",
         quoted(destination.directory()),
+        quoted(installation.owner.as_ref().map(AccountName::as_str).unwrap_or_default()),
+        quoted(installation.group.as_ref().map(AccountName::as_str).unwrap_or_default()),
         quoted(tag),
         quoted(files.trim_end()),
         quoted(keyless),
@@ -76,8 +80,14 @@ pub(super) fn script(
 
 /// Remote command for `ssh`. It reads a script of exactly `length` bytes, so that the files can follow on
 /// standard input. Every login shell, csh and fish included, reads the single-quoted part alike.
-pub(super) fn remote_command(length: usize) -> String {
-    format!("exec sh -c 'eval \"$(dd bs=1 count={length} 2>/dev/null)\"'")
+///
+/// The script stays in a variable, because root may have to run it as another account.
+pub(super) fn remote_command(length: usize, privilege: Option<PrivilegeProgram>) -> String {
+    let prefix = match privilege {
+        Some(PrivilegeProgram::Sudo) => "sudo -n ",
+        None => "",
+    };
+    format!("exec {prefix}sh -c 'script=$(dd bs=1 count={length} 2>/dev/null); eval \"$script\"'")
 }
 
 /// Quote `text` as a single word of POSIX sh.
@@ -118,7 +128,7 @@ mod tests {
     fn the_script_contains_no_file_content() {
         let package = super::super::package::testing::package();
         let destination = "node1:/etc/cluster".parse().unwrap();
-        let script = script(&package, &destination, None, "tag");
+        let script = script(&package, &destination, &Installation::default(), None, "tag");
         assert!(
             script.contains("files='node.key:600:8 node.crt:644:16 cluster.crt:644:11 cluster.crl:644:0'")
         );
@@ -141,7 +151,8 @@ mod tests {
     /// Output of the script for `package` after all files and then `order`; `prelude` runs before it.
     fn run(directory: &Path, package: &Package, prelude: &str, order: &str) -> String {
         let destination = format!("node1:{}", directory.display()).parse().unwrap();
-        let script = prelude.to_owned() + &script(package, &destination, None, "tag");
+        let script =
+            prelude.to_owned() + &script(package, &destination, &Installation::default(), None, "tag");
         let mut remote = Command::new("sh");
         remote.args(["-c", &script]);
         let mut remote = remote.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::error::{DeliveryError, RemoteFailure, RemoteOutput};
+use super::installation::KeyMode;
 use super::package::{FileStem, Package};
 use crate::files::Access;
 use crate::x509::{Sha256, pem};
@@ -26,6 +27,8 @@ const MAX_EXISTING: usize = 64 << 10;
 pub struct Delivered {
     /// Files in place.
     pub files: Vec<DeliveredFile>,
+    /// False if the same files were in place before.
+    pub changed: bool,
     /// Exit status of the reload command, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_status: Option<u8>,
@@ -87,8 +90,9 @@ impl DeliverySession {
         &mut self,
         script: &str,
         package: &Package,
+        key_mode: KeyMode,
         reload: bool,
-    ) -> Result<(Vec<DeliveredFile>, Option<u8>), Abort> {
+    ) -> Result<(Vec<DeliveredFile>, bool, Option<u8>), Abort> {
         // A script that fails early leaves the rest unread; its output gives the reason.
         let _ = self.send(script, package);
         self.expect("started")?;
@@ -105,18 +109,18 @@ impl DeliverySession {
         self.stage = DeliveryStage::Committing;
         let committed = self.input.write_all(b"place\n").and_then(|()| self.input.flush());
         committed.map_err(|_| Abort::Disconnected)?;
-        self.expect("placed")?;
+        let changed = self.expect_one_of(&["placed", "unchanged"])?.0 == "placed";
         self.stage = DeliveryStage::Placed;
-        let reload_status = match reload {
+        let reload_status = match reload && changed {
             true => self.expect("reloaded")?.parse().map(Some).map_err(|_| Abort::Disconnected)?,
             false => None,
         };
         let files = package.files().iter().map(|file| DeliveredFile {
             name: file.name.clone(),
-            mode: format!("{:04o}", file.mode()),
+            mode: format!("{:04o}", file.mode(key_mode)),
             sha256: (file.access() == Access::Public).then(|| Sha256::of(file.bytes())),
         });
-        Ok((files.collect(), reload_status))
+        Ok((files.collect(), changed, reload_status))
     }
 
     fn send(&mut self, script: &str, package: &Package) -> io::Result<()> {
@@ -130,6 +134,11 @@ impl DeliverySession {
     /// Wait for the script's line `word`, and return the rest of that line. Lines without the tag are
     /// output of the login shell and are skipped.
     fn expect(&mut self, word: &str) -> Result<String, Abort> {
+        self.expect_one_of(&[word]).map(|(_, rest)| rest)
+    }
+
+    /// [`Self::expect`] for several words; returns the one that came.
+    fn expect_one_of(&mut self, words: &[&str]) -> Result<(String, String), Abort> {
         let mut left = MAX_CHATTER;
         loop {
             let line = self.line(&mut left)?;
@@ -138,7 +147,7 @@ impl DeliverySession {
             };
             let (first, rest) = message.split_once(' ').unwrap_or((message, ""));
             return match first {
-                first if first == word => Ok(rest.to_owned()),
+                first if words.contains(&first) => Ok((first.to_owned(), rest.to_owned())),
                 "failed" => Err(Abort::Failed(rest.to_owned())),
                 _ => Err(Abort::Disconnected),
             };

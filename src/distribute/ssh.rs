@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::error::{DeliveryError, RemoteOutput};
+use super::installation::Installation;
 use super::package::Package;
 use super::script::{ReloadCommand, remote_command, script};
 use super::session::{Delivered, DeliverySession, DeliveryStage, MAX_CHATTER};
@@ -66,7 +67,8 @@ impl Ssh {
         arguments
     }
 
-    /// Install `package` in the directory of `destination`, then run `reload` there.
+    /// Install `package` in the directory of `destination`, then run `reload` there. If the same files are in place,
+    /// with the same modes and owners, nothing is changed and nothing runs.
     ///
     /// The files are replaced together or not at all. A reload command that fails changes nothing
     /// about that: see [`Delivered::reload_status`].
@@ -79,15 +81,16 @@ impl Ssh {
         &self,
         package: &Package,
         destination: &SshDestination,
+        installation: &Installation,
         reload: Option<&ReloadCommand>,
         entropy: &dyn Entropy,
     ) -> Result<Delivered, DeliveryError> {
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
         let tag = format!("cluster-ca-{}", hex(&random));
-        let script = script(package, destination, reload, &tag);
+        let script = script(package, destination, installation, reload, &tag);
         let mut command = Command::new(&self.program);
-        command.args(self.arguments(destination)).arg(remote_command(script.len()));
+        command.args(self.arguments(destination)).arg(remote_command(script.len(), installation.privilege));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if !self.interactive {
             // A group of its own, so that the watchdog terminates proxies too. An `ssh` that asks on the
@@ -105,7 +108,7 @@ impl Ssh {
         let stderr = collect(stderr);
         let watchdog = Watchdog::start(&ssh, !self.interactive, self.timeout);
         let mut session = DeliverySession { input, output, tag, stage: DeliveryStage::Connecting };
-        let result = session.run(&script, package, reload.is_some());
+        let result = session.run(&script, package, installation.key_mode, reload.is_some());
         let stage = session.stage;
         // Closes both pipes: an unfinished script notices, cleans up and exits.
         drop(session);
@@ -116,7 +119,7 @@ impl Ssh {
         // The session has the result. The status only distinguishes failures of `ssh` itself.
         let status = ssh.wait().ok();
         match result {
-            Ok((files, reload_status)) => Ok(Delivered { files, reload_status, output }),
+            Ok((files, changed, reload_status)) => Ok(Delivered { files, changed, reload_status, output }),
             Err(abort) => Err(abort.into_error(package.stem(), output, status, expired, stage)),
         }
     }

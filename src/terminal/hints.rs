@@ -666,7 +666,16 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("policy.key_algorithm", Ca, "choose one of those that `cluster-ca profiles show ROLE` lists"),
     ("policy.outlives_issuer", Ca, "ask for a shorter --validity"),
     ("policy.validity", Ca, "choose a duration within the bounds that `cluster-ca profiles show ROLE` lists"),
-    ("remote.foreign_owner", Ca, "log in as the owner of the directory, or choose another directory"),
+    (
+        "remote.account",
+        Ca,
+        "see that the account and the group exist there; only root, or a login with --become sudo, writes files of another account",
+    ),
+    (
+        "remote.foreign_owner",
+        Ca,
+        "log in as the owner of the directory or as root (--become sudo), correct --owner, or choose another directory",
+    ),
     (
         "remote.other_key",
         Ca,

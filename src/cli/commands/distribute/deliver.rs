@@ -13,8 +13,8 @@ use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, InventoryWriter, Target, TrustFiles};
 use crate::clock::parse_duration;
 use crate::distribute::{
-    Delivered, DeliveryError, DeliveryList, FileStem, Package, ReloadCommand, Ssh, SshDestination,
-    in_parallel,
+    AccountName, Delivered, DeliveryError, DeliveryList, FileStem, Installation, KeyMode, Package,
+    PrivilegeProgram, ReloadCommand, Ssh, SshDestination, in_parallel,
 };
 use crate::error::{Code, Coded};
 use crate::files;
@@ -40,6 +40,7 @@ hosts.yaml in the home lists the deliveries:
     - identity: control-service/api.example.com
       to: root@api.example.com:/etc/cluster
       as: control-service                         # the default of its role
+      owner: control-service                      # optional, as are group, mode (0640) and become (sudo)
       reload: systemctl reload control-service    # optional")]
 pub(crate) struct Distribute {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
@@ -53,6 +54,22 @@ pub(crate) struct Distribute {
     /// Base name of certificate and key there [default: control-service, node or user, by role]
     #[arg(long = "as", value_name = "NAME", requires = "to")]
     stem: Option<FileStem>,
+
+    /// Account there that directory and files belong to [default: the owner of the directory]
+    #[arg(long, value_name = "ACCOUNT", requires = "to")]
+    owner: Option<AccountName>,
+
+    /// Group of directory and files there [default: the group of the directory]
+    #[arg(long, value_name = "GROUP", requires = "to")]
+    group: Option<AccountName>,
+
+    /// Mode of the private key there: 0600, 0400, 0640 or 0440 [default: 0600]
+    #[arg(long, value_name = "MODE", requires = "to")]
+    mode: Option<KeyMode>,
+
+    /// Program that gives the login the rights of root there: sudo
+    #[arg(long = "become", value_name = "PROGRAM", requires = "to")]
+    privilege: Option<PrivilegeProgram>,
 
     /// Command to run there after the files are in place
     #[arg(long, value_name = "COMMAND", requires = "to")]
@@ -126,6 +143,12 @@ impl Distribute {
                 destination: destination.clone(),
                 stem: self.stem.clone(),
                 reload: self.reload.clone(),
+                installation: Installation {
+                    owner: self.owner.clone(),
+                    group: self.group.clone(),
+                    key_mode: self.mode.unwrap_or_default(),
+                    privilege: self.privilege,
+                },
             }]);
         }
         let file = session.home().directory().join(DeliveryList::FILE);
@@ -143,6 +166,7 @@ impl Distribute {
             destination: delivery.destination.clone(),
             stem: Some(delivery.stem.clone()),
             reload: delivery.reload.clone(),
+            installation: delivery.installation.clone(),
         });
         let Some(target) = target else { return Ok(jobs.collect()) };
         let listed = match &target {
@@ -189,7 +213,7 @@ impl Distribute {
         let entropy = session.context.entropy.as_ref();
         let progress = progress::deliveries(ready.len(), session.format());
         let deliver = |PreparedDelivery { job, package, .. }: &PreparedDelivery<'_>| {
-            ssh.deliver(package, &job.destination, job.reload.as_ref(), entropy)
+            ssh.deliver(package, &job.destination, &job.installation, job.reload.as_ref(), entropy)
         };
         in_parallel(ready, self.parallel, deliver, |at, ended| {
             progress.inc(1);
@@ -224,6 +248,10 @@ impl Distribute {
                 Outcome::Failure
             }
         };
+        // Nothing was changed there, so that a timer fills no log.
+        if ended.as_ref().is_ok_and(|delivered| !delivered.changed) {
+            return Ok(());
+        }
         let mut inventory = InventoryWriter::open(&session.home(), &session.context)?;
         let reason = self.reason.as_deref();
         Ok(inventory.note(Action::CertificateDeliver, &ready.record, outcome, details, reason)?)

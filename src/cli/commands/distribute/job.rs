@@ -1,7 +1,7 @@
 //! Requested delivery, and the same delivery with its files.
 
 use crate::ca::Target;
-use crate::distribute::{FileStem, Package, ReloadCommand, SshDestination};
+use crate::distribute::{FileStem, Installation, Package, ReloadCommand, SshDestination};
 use crate::store::Record;
 
 /// A requested delivery.
@@ -10,6 +10,7 @@ pub(crate) struct DeliveryJob {
     pub(crate) destination: SshDestination,
     pub(crate) stem: Option<FileStem>,
     pub(crate) reload: Option<ReloadCommand>,
+    pub(crate) installation: Installation,
 }
 
 /// A delivery with its certificate and files.

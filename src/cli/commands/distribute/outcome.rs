@@ -43,6 +43,10 @@ impl Report {
         self.failure.is_some()
     }
 
+    fn is_unchanged(&self) -> bool {
+        self.delivered.as_ref().is_some_and(|delivered| !delivered.changed)
+    }
+
     /// Records the result: success means copied, reloaded and recorded in the audit log.
     pub(crate) fn delivery_ended(
         &mut self,
@@ -83,6 +87,24 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_unchanged() {
+            writeln!(
+                f,
+                "Unchanged: {} has the files of {} already; nothing was changed or reloaded there",
+                self.destination, self.identity
+            )?;
+        } else {
+            self.write_changes(f)?;
+        }
+        if let Some(key) = &self.key_forgotten {
+            writeln!(f, "  key          removed here: {}", typed(key))?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Delivered {} to {}", self.identity, self.destination)?;
         for file in self.delivered.iter().flat_map(|delivered| &delivered.files) {
             writeln!(f, "  {}         {}", file.mode, file.name)?;
@@ -90,9 +112,6 @@ impl fmt::Display for Report {
         writeln!(f, "  verified     received files match those sent, before they were put in place")?;
         if let Some(reload) = &self.reload {
             writeln!(f, "  reloaded     {reload}")?;
-        }
-        if let Some(key) = &self.key_forgotten {
-            writeln!(f, "  key          removed here: {}", typed(key))?;
         }
         Ok(())
     }
@@ -122,13 +141,22 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for report in &self.0 {
             match &report.failure {
+                None if report.is_unchanged() => {
+                    write!(f, "unchanged  {}  {}", report.identity, report.destination)?;
+                }
                 None => write!(f, "delivered  {}  {}", report.identity, report.destination)?,
                 Some(failure) => f.write_str(&failed(&report.identity, failure))?,
             }
             writeln!(f, "{}", if report.key_forgotten.is_some() { "  (key removed here)" } else { "" })?;
         }
         let failed = self.0.iter().filter(|report| report.has_failed()).count();
-        writeln!(f, "\n{} delivered, {failed} failed", self.0.len().saturating_sub(failed))
+        let unchanged = self.0.iter().filter(|report| report.is_unchanged()).count();
+        let delivered = self.0.len().saturating_sub(failed + unchanged);
+        write!(f, "\n{delivered} delivered, {failed} failed")?;
+        if unchanged > 0 {
+            write!(f, ", {unchanged} unchanged")?;
+        }
+        writeln!(f)
     }
 }
 
@@ -167,7 +195,7 @@ impl DeliveryPlan {
     pub(crate) fn of(ready: &PreparedDelivery<'_>) -> Self {
         let files = ready.package.files().iter().map(|file| PlannedFile {
             name: file.name.clone(),
-            mode: format!("{:04o}", file.mode()),
+            mode: format!("{:04o}", file.mode(ready.job.installation.key_mode)),
             bytes: file.bytes().len(),
         });
         Self {
