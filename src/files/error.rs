@@ -86,6 +86,11 @@ impl FileError {
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
+            // Only a secret of root's may be readable by a group, which is how secrets are mounted.
+            Self::Exposed { path, wanted: 0o640, .. } => Some(format!(
+                "chmod 0640 {}, or mount it so: `defaultMode: 0400` with `fsGroup` in Kubernetes, `LoadCredential` in systemd",
+                path.display()
+            )),
             Self::Exposed { path, wanted, .. } => Some(format!("chmod {wanted:04o} {}", path.display())),
             Self::WritableByAll { path } => Some(format!("chmod o-w {}", path.display())),
             _ => None,

@@ -140,9 +140,11 @@ fn a_list_that_is_not_the_recorded_one_is_named() {
 fn a_list_about_to_end_and_one_past_its_end_are_told() {
     let home = lived_in();
     let at = |days| (crate::now() + time::Duration::days(days)).date().to_string();
-    assert_eq!(codes(&home, &["--at", &at(140)]), [""; 0]);
-    assert_eq!(codes(&home, &["--at", &at(160)]), ["doctor.crl_ends_soon"]);
-    assert_eq!(codes(&home, &["--at", &at(200)]), ["revocation.crl_expired"]);
+    assert_eq!(codes(&home, &["--at", &at(80)]), [""; 0]);
+    // The users' certificates have expired by then.
+    assert_eq!(codes(&home, &["--at", &at(140)]), ["doctor.expired"]);
+    assert_eq!(codes(&home, &["--at", &at(160)]), ["doctor.crl_ends_soon", "doctor.expired"]);
+    assert_eq!(codes(&home, &["--at", &at(200)]), ["doctor.expired", "revocation.crl_expired"]);
 }
 
 #[test]

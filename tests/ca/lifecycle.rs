@@ -485,7 +485,7 @@ fn a_new_certificate_takes_the_place_of_a_revoked_one() {
     assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exists", "it is valid");
     home.ok(&["doctor"]);
     // A file that is not the revoked certificate stays.
-    home.ok(&["revoke", "api-user/alice"]);
+    home.ok(&["revoke", "api-user/alice", "--all-generations"]);
     fs::copy(home.path("cluster.crt"), &certificate).expect("a copy");
     assert_eq!(home.refused(&["create-api-user", "alice"]).code, "file.exists");
 }

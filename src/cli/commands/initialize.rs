@@ -118,13 +118,6 @@ impl Initialize {
             session
                 .note("an earlier initialize ended before its cluster was complete; its files were removed");
         }
-        if !made.trust_domain.as_str().contains('.') {
-            let label = &made.trust_domain;
-            session.note(format_args!(
-                "the trust domain `{label}` has a single label; strict RFC 5280 linters want a domain name in each \
-                 URI: for one, initialize with --trust-domain {label}.example.com, because it cannot be changed later"
-            ));
-        }
         Ok(Box::new(Shown(InitializeReport(made))))
     }
 }
@@ -221,6 +214,14 @@ impl fmt::Display for InitializeReport {
         writeln!(f, "  inventory    {}", typed(&made.database))?;
         writeln!(f, "  root         {}, serial {}", made.key_algorithm, made.serial_number)?;
         writeln!(f, "  valid until  {}", rfc3339(made.not_after))?;
+        if !made.trust_domain.as_str().contains('.') {
+            // It cannot be changed later.
+            writeln!(
+                f,
+                "  trust domain a single label; strict RFC 5280 linters want a domain name: --trust-domain {}.example.com",
+                made.trust_domain
+            )?;
+        }
         writeln!(f)?;
         writeln!(f, "Next: cluster-ca create-control HOST    (the name or address that clients will use)")
     }

@@ -55,6 +55,7 @@ fn success_says_what_where_until_when_and_what_next() {
   inventory    ca.db
   root         ecdsa-p256, serial [SERIAL]
   valid until  [TIME]
+  trust domain a single label; strict RFC 5280 linters want a domain name: --trust-domain prod.example.com
 
 Next: cluster-ca create-control HOST    (the name or address that clients will use)
 ",
