@@ -7,8 +7,10 @@ use std::sync::Arc;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::eventually::PATIENCE;
-use crate::harness::TestGateway;
+use tokio::io::AsyncReadExt;
+
+use crate::eventually::{PATIENCE, eventually};
+use crate::harness::{Setup, TestGateway, patiently};
 
 fn connect(gateway: &TestGateway) -> TcpStream {
     let socket = TcpStream::connect(gateway.address).unwrap();
@@ -117,4 +119,17 @@ async fn an_unknown_server_name_is_answered_with_its_alert_and_logged_by_name() 
         (&"tls.unknown_server_name".into(), &"api.internal".into())
     );
     assert!(line["detail"].as_str().unwrap().contains("`api.internal`"), "{line}");
+}
+
+#[tokio::test]
+async fn a_caller_over_its_limit_of_connections_sees_an_orderly_end() {
+    let gateway = Setup { more: "limits: { connections_per_identity: 1 }", ..Setup::new() }.start();
+    let user = gateway.user();
+    let (_calls, connection) = gateway.open_h2(&user).await;
+    eventually("it is registered", || (gateway.status()["connections"] == 1).then_some(()));
+    let mut second = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    let mut answer = Vec::new();
+    patiently(second.read_to_end(&mut answer)).await.expect("close_notify, and no reset");
+    assert_eq!((answer.len(), gateway.refusal().as_str()), (0, "connection.identity_limit"));
+    connection.abort();
 }
