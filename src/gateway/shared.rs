@@ -30,6 +30,8 @@ pub struct Shared {
     pub entropy: Arc<dyn Entropy>,
     /// Limits in force.
     pub limits: Limits,
+    /// True to write field names to HTTP/1.1 clients as `Content-Type`.
+    pub http1_title_case: bool,
     /// Number of workers.
     pub workers: usize,
     /// Number of open connections, including those in their handshake.

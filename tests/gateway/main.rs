@@ -40,6 +40,7 @@ mod framing;
 mod headers;
 mod hello;
 mod identity;
+mod interim;
 mod intermediates;
 mod life;
 mod metrics;

@@ -145,7 +145,8 @@ async fn an_upstream_that_falls_silent_ends_that_response_alone() {
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).unwrap();
         sender.send(stream).unwrap();
     });
-    let gateway = impatient(upstream);
+    let upstream_options = ", body_timeout: 1s";
+    let gateway = Setup { upstream_options, ..Setup::in_front_of(upstream) }.start();
     let user = gateway.user();
 
     let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
@@ -161,6 +162,27 @@ async fn an_upstream_that_falls_silent_ends_that_response_alone() {
     let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
     assert_eq!(patiently(response.into_body().collect()).await.unwrap().to_bytes(), "ok");
     drop(held);
+}
+
+#[tokio::test]
+async fn an_upstream_may_be_silent_once_its_response_has_begun() {
+    let upstream = scripted(|_, mut stream| {
+        read_request(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n").unwrap();
+        // Longer than the limits of clients, which do not apply to it; the gateway would close meanwhile.
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+        assert!(std::io::Read::read(&mut stream, &mut [0]).is_err());
+        stream.write_all(b"data: 2\n\n").unwrap();
+    });
+    let gateway = impatient(upstream);
+    let user = gateway.user();
+    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
+    stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
+    let (mut calls, _connection) = gateway.open_h2(&user).await;
+    let response = patiently(calls.send_request(request_h2("GET", "/v1/x", ""))).await.unwrap();
+    assert_eq!(patiently(response.into_body().collect()).await.unwrap().to_bytes(), "data: 1\n\ndata: 2\n\n");
+    read_until(&mut stream, "data: 2").await;
+    assert!(gateway.lines().iter().all(|line| line["reason"].is_null()), "{:?}", gateway.lines());
 }
 
 #[tokio::test]

@@ -43,29 +43,6 @@ async fn bodies_stream_both_ways() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_to_continue_before_the_call_is_permitted() {
-    let (upstream, requests) = answering(OK);
-    let gateway = Setup::in_front_of(upstream).start();
-    let user = gateway.user();
-    let head = |path: &str| {
-        format!("POST {path} HTTP/1.1\r\nhost: g\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
-    };
-    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
-    stream.write_all(head("/v1/x").as_bytes()).await.unwrap();
-    let seen = read_until(&mut stream, "\r\n\r\n").await;
-    assert!(seen.starts_with("HTTP/1.1 100 "), "{seen}");
-    stream.write_all(b"hello").await.unwrap();
-    assert!(read_until(&mut stream, "ok").await.starts_with("HTTP/1.1 200 "));
-    let sent = requests.recv().unwrap();
-    assert!(!sent.contains("expect") && sent.ends_with("hello"), "{sent}");
-
-    let mut stream = gateway.connect(Some(&user), &["http/1.1"]).await.unwrap();
-    stream.write_all(head("/v2/x").as_bytes()).await.unwrap();
-    let seen = read_until(&mut stream, "\r\n\r\n").await;
-    assert!(seen.starts_with("HTTP/1.1 403 "), "{seen}");
-}
-
-#[tokio::test]
 async fn an_upstream_that_is_not_there_is_502() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = Setup::in_front_of(closed).start();

@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["gateway/message/request_body", "gateway/request/response_body", "gateway/request/stall_watch"],
     ),
     ("http-body-util", &["gateway", "gateway_client/session"]),
+    ("httparse", &["gateway/upstream/interim_reader"]),
     ("itoa", &["gateway/telemetry/json_text"]),
     (
         "hyper",

@@ -35,6 +35,8 @@ pub(super) enum ConfigError {
     DurationWithoutUnit { given: u64 },
     #[error("must be from 8KiB to 1MiB")]
     HeaderBytes,
+    #[error("a whole number from 1 to 10000 was expected")]
+    ResponseFields,
     #[error("must be from 1s to 1h")]
     KmsTimeout,
     #[error("has no effect without `kms`")]

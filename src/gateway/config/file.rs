@@ -66,6 +66,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Path of the admin socket of `cluster-gateway status` and others, if any.
     pub admin: Option<PathBuf>,
+    /// True to write field names to HTTP/1.1 clients as `Content-Type`.
+    pub http1_title_case: bool,
     /// Number of worker threads; `None` for one per processor.
     pub threads: Option<NonZeroUsize>,
 }
@@ -262,6 +264,10 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads =
         fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
+    let http1_title_case = match fields.optional("http1_title_case") {
+        Some(item) => item.flag(),
+        None => Some(false),
+    };
     fields.finish();
     Some(Config {
         path: None,
@@ -281,6 +287,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         access_log: access_log?,
         metrics,
         admin,
+        http1_title_case: http1_title_case?,
         threads,
     })
 }

@@ -30,7 +30,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Longest time of a connection without a request.
     pub idle_timeout: Duration,
-    /// Longest time of a response without progress, of client or upstream.
+    /// Longest time of a response that the client does not read.
     pub stall_timeout: Duration,
     /// Longest time of a WebSocket without traffic.
     pub tunnel_timeout: Duration,

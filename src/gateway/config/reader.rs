@@ -128,6 +128,11 @@ impl<'a> Item<'a> {
         self.value.as_u64().or_else(|| self.is_not("a whole number"))
     }
 
+    /// Value as true or false.
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.value.as_bool().or_else(|| self.is_not("true or false"))
+    }
+
     /// Value as a whole number; reports nothing for other values.
     pub(super) fn bare_number(&self) -> Option<u64> {
         self.value.as_u64()

@@ -100,6 +100,13 @@ pub(super) static ROOT: MappingSchema = MappingSchema {
             "Socket for cluster-gateway status and others; mode 0600.",
         )
         .after_restart(),
+        KeySchema::with_default(
+            "http1_title_case",
+            "true or false",
+            "false",
+            "Field names to HTTP/1.1 clients as Content-Type instead of content-type.",
+        )
+        .after_restart(),
         KeySchema::optional(
             "threads",
             "whole number, 1 to 1000000",
@@ -230,6 +237,18 @@ pub(super) static UPSTREAM: MappingSchema = MappingSchema {
             "60s",
             "Time from the end of a request to the header of its response.",
         ),
+        KeySchema::optional(
+            "body_timeout",
+            "duration",
+            "no limit",
+            "Longest silence of the service in the body of a response.",
+        ),
+        KeySchema::with_default(
+            "response_fields",
+            "whole number, 1 to 10000",
+            "100",
+            "Most header fields of a response; beyond it 502.",
+        ),
     ],
 };
 
@@ -346,7 +365,7 @@ pub(super) static LIMITS: MappingSchema = MappingSchema {
         timeout("handshake_timeout", "10s", "From accepting a connection to the end of its handshake."),
         timeout("header_timeout", "10s", "From the first byte of a request to the end of its header."),
         timeout("idle_timeout", "1m", "Longest time of a connection without a request."),
-        timeout("stall_timeout", "5m", "Longest time of a response without progress."),
+        timeout("stall_timeout", "5m", "Longest time of a response that the client does not read."),
         timeout("tunnel_timeout", "1h", "Longest time of a WebSocket without traffic."),
         timeout("drain_timeout", "30s", "Time for requests in flight after SIGTERM."),
         KeySchema::with_default("header_bytes", "size, 8KiB to 1MiB", "32KiB", "Header of a request."),

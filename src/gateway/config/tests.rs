@@ -75,6 +75,8 @@ fn the_example_is_read_with_its_defaults() {
             port: 8080,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            body_timeout: None,
+            response_fields: 100,
         }]
     );
     assert_eq!(config.limits, Limits::default());
@@ -117,7 +119,7 @@ resumption: { max_age: 1h }
 operators: [{ role: api-user, name: alice }, { role: control-service }]
 state_directory: .
 upstreams:
-  api: { url: "http://[::1]:8080/", connect_timeout: 1s, response_timeout: 5m }
+  api: { url: "http://[::1]:8080/", connect_timeout: 1s, response_timeout: 5m, body_timeout: 2m, response_fields: 300 }
   web: { url: "http://web.internal" }
 groups:
   operators: [{ role: api-user, name: alice }, { role: control-service, name: 10.0.0.1 }]
@@ -192,6 +194,10 @@ threads: 2
     assert_eq!(body.policy.routes().map(|route| route.content).collect::<Vec<_>>(), [true, false]);
     assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 8080));
     assert_eq!(config.upstreams[0].response_timeout, Duration::from_secs(300));
+    assert_eq!(config.upstreams[0].body_timeout, Some(Duration::from_secs(120)));
+    assert_eq!(config.upstreams[0].response_fields, 300);
+    assert!(!config.http1_title_case);
+    assert!(changed("listen:", "http1_title_case: true\nlisten:").unwrap().http1_title_case);
     assert_eq!((config.upstreams[1].host.as_str(), config.upstreams[1].port), ("web.internal", 80));
     assert_eq!(
         config.limits,
@@ -475,6 +481,26 @@ fn each_problem_is_reported_with_its_line() {
             "http://127.0.0.1:8080",
             "127.0.0.1:8080",
             "5: upstreams.api.url: `127.0.0.1:8080` is not `http://HOST:PORT`; a path, a query and user information are not allowed",
+        ),
+        (
+            "8080\" }",
+            "8080\", body_timeout: 5 }",
+            "5: upstreams.api.body_timeout: `5` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 5s or 5h",
+        ),
+        (
+            "8080\" }",
+            "8080\", response_fields: 0 }",
+            "5: upstreams.api.response_fields: a whole number from 1 to 10000 was expected",
+        ),
+        (
+            "8080\" }",
+            "8080\", response_fields: 10001 }",
+            "5: upstreams.api.response_fields: a whole number from 1 to 10000 was expected",
+        ),
+        (
+            "listen:",
+            "http1_title_case: yes\nlisten:",
+            "1: http1_title_case: true or false was expected, found text",
         ),
         (
             "8080\" }",
@@ -763,7 +789,7 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         (
             "groups:",
             "limit: {}\ngroups:",
-            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, threads",
+            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),

@@ -23,6 +23,10 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// Time from the end of a request to the header of its response.
     pub response_timeout: Duration,
+    /// Longest silence in the body of a response; `None` for no limit.
+    pub body_timeout: Option<Duration>,
+    /// Most header fields of a response.
+    pub response_fields: usize,
 }
 
 impl UpstreamSettings {
@@ -30,6 +34,8 @@ impl UpstreamSettings {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     /// Default of [`UpstreamSettings::response_timeout`].
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// Default of [`UpstreamSettings::response_fields`].
+    pub const RESPONSE_FIELDS: usize = 100;
 }
 
 pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettings> {
@@ -45,6 +51,14 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettin
     };
     let connect_timeout = timeout("connect_timeout", UpstreamSettings::CONNECT_TIMEOUT);
     let response_timeout = timeout("response_timeout", UpstreamSettings::RESPONSE_TIMEOUT);
+    let body_timeout = match fields.optional("body_timeout") {
+        Some(item) => duration(&item).map(Some),
+        None => Some(None),
+    };
+    let response_fields = match fields.optional("response_fields") {
+        Some(item) => response_fields(&item),
+        None => Some(UpstreamSettings::RESPONSE_FIELDS),
+    };
     fields.finish();
     let (host, port) = url?;
     Some(UpstreamSettings {
@@ -53,7 +67,20 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettin
         port,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        body_timeout: body_timeout?,
+        response_fields: response_fields?,
     })
+}
+
+/// Reads a number of header fields, 1 to 10000; a header map holds no more than 32768.
+fn response_fields(item: &Item<'_>) -> Option<usize> {
+    match usize::try_from(item.number()?) {
+        Ok(count) if (1..=10_000).contains(&count) => Some(count),
+        _ => {
+            item.report(ConfigError::ResponseFields);
+            None
+        }
+    }
 }
 
 /// Parses host and port of `http://HOST:PORT`.

@@ -254,6 +254,7 @@ struct StartupSettings {
     access_log: AccessLog,
     metrics: Option<SocketAddr>,
     admin: Option<PathBuf>,
+    http1_title_case: bool,
 }
 
 impl StartupSettings {
@@ -265,6 +266,7 @@ impl StartupSettings {
             access_log: config.access_log.clone(),
             metrics: config.metrics,
             admin: config.admin.clone(),
+            http1_title_case: config.http1_title_case,
         }
     }
 
@@ -277,6 +279,7 @@ impl StartupSettings {
             ("access_log", self.access_log != config.access_log),
             ("metrics", self.metrics != config.metrics),
             ("admin", self.admin != config.admin),
+            ("http1_title_case", self.http1_title_case != config.http1_title_case),
         ];
         differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -312,7 +315,7 @@ routes:
         let before = parse("listen: 127.0.0.1:1\n");
         let after = parse(
             "listen: 127.0.0.1:2\nlimits: { connections: 1 }\naccess_log: off\nmetrics: 127.0.0.1:3\n\
-             admin: admin.sock\nthreads: 1\ntrust_domain: other\nresumption: disabled\nassertion: {}\n\
+             admin: admin.sock\nhttp1_title_case: true\nthreads: 1\ntrust_domain: other\nresumption: disabled\nassertion: {}\n\
              state_directory: .\noperators: [{ role: api-user }]\n",
         );
         let mut startup = StartupSettings::of(&before).differences(&after);

@@ -19,8 +19,6 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
-use crate::clock::Clock;
-use crate::gateway::config::Limits;
 use crate::gateway::downstream::handshake::Accepted;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
 use crate::gateway::request::h2_executor::{H2Executor, run_http1};
@@ -29,6 +27,7 @@ use crate::gateway::request::stall_watch::StallWatch;
 use crate::gateway::sessions::command::Command;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::sessions::watched_stream::{HasSocket, WatchedStream};
+use crate::gateway::shared::Shared;
 use crate::mtls::tls::Protocol;
 
 /// Time that a cut connection gets to announce its end (GOAWAY, `Connection: close`).
@@ -51,20 +50,22 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Settings from `limits`. The worker enforces the timeouts of clients, which saves a timer of hyper for
+    /// Settings of `gateway`. The worker enforces the timeouts of clients, which saves a timer of hyper for
     /// each request.
     #[must_use]
-    pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(gateway: &Shared) -> Self {
+        let Shared { limits, clock, .. } = gateway;
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             // The stream notices a client that is gone; one that only ends its side waits for its response.
             .half_close(true)
+            .title_case_headers(gateway.http1_title_case)
             .max_header_size(limits.header_bytes)
             .max_headers(MAX_HEADER_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
-        let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, clock));
+        let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, Arc::clone(clock)));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

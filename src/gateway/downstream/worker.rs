@@ -47,7 +47,7 @@ impl Worker {
     #[must_use]
     pub fn new(index: usize, control: Arc<Control>) -> Self {
         Self {
-            http: Arc::new(HttpServer::new(&control.shared.limits, Arc::clone(&control.shared.clock))),
+            http: Arc::new(HttpServer::new(&control.shared)),
             context: Arc::new(WorkerContext::new(index, control)),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
         }

@@ -4,6 +4,7 @@ pub(in crate::gateway) mod case_fold;
 pub mod framing;
 pub mod headers;
 pub mod hosts;
+pub mod interim;
 pub mod json;
 pub mod path;
 pub mod request_body;

@@ -1,5 +1,6 @@
 //! Request bodies, streamed to the upstream: byte count, size limit, and progress.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -23,6 +25,10 @@ const DISCARD_LIMIT: usize = 64 << 10;
 
 /// Longest time spent on a body that is discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Longest time that a body waits for the upstream's 100 (Continue). Many upstreams never send one (RFC 9110,
+/// section 10.1.1).
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Longest time that a refusal waits for the end of a short body.
 const SHORT_BODY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -37,9 +43,16 @@ pub struct Upload {
     finished: AtomicBool,
     over_limit: AtomicBool,
     broken: AtomicBool,
+    /// Notified when the upstream asks for the body.
+    wanted: Notify,
 }
 
 impl Upload {
+    /// Record that the upstream sent 100 (Continue).
+    pub fn go_on(&self) {
+        self.wanted.notify_one();
+    }
+
     /// Bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -89,6 +102,17 @@ pub struct RequestBody {
     version: Version,
     /// Set while the client waits for 100 (Continue), which hyper sends when the body is first polled.
     awaits_continue: bool,
+    /// Set while the body waits for the upstream's 100 (Continue).
+    gate: Option<ContinueGate>,
+}
+
+/// Wait for the upstream to ask for the body.
+struct ContinueGate(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for ContinueGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContinueGate").finish_non_exhaustive()
+    }
 }
 
 impl RequestBody {
@@ -109,6 +133,7 @@ impl RequestBody {
             finished: AtomicBool::new(incoming.is_end_stream()),
             over_limit: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            wanted: Notify::new(),
         };
         Self {
             incoming: Some(incoming),
@@ -116,6 +141,7 @@ impl RequestBody {
             at_most,
             version: head.version,
             awaits_continue: expects_continue(head),
+            gate: None,
         }
     }
 
@@ -127,7 +153,21 @@ impl RequestBody {
             at_most: 0,
             version: self.version,
             awaits_continue: false,
+            gate: None,
         }
+    }
+
+    /// Leave it to the upstream to ask for the body, if the client waits to be asked. Returns true if it does, so that
+    /// the upstream has to be told.
+    #[must_use]
+    pub fn await_upstream(&mut self) -> bool {
+        let waits = self.awaits_continue && !self.is_end_stream();
+        if waits {
+            let upload = Arc::clone(&self.upload);
+            let wanted = async move { drop(timeout(CONTINUE_TIMEOUT, upload.wanted.notified()).await) };
+            self.gate = Some(ContinueGate(Box::pin(wanted)));
+        }
+        waits
     }
 
     /// Take the body, and leave an empty copy.
@@ -192,6 +232,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.0.as_mut().poll(cx));
+            self.gate = None;
+        }
         self.awaits_continue = false;
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -62,6 +63,15 @@ impl ResponseBody {
     pub fn permission(&self) -> Option<&Arc<ResponsePermission>> {
         match &self.content {
             Content::Upstream { permission, .. } => Some(permission),
+            Content::Own(_) => None,
+        }
+    }
+
+    /// Longest silence of the upstream; `None` for no limit.
+    #[must_use]
+    pub fn silence_timeout(&self) -> Option<Duration> {
+        match &self.content {
+            Content::Upstream { lease, .. } => lease.as_ref().and_then(ConnectionLease::body_timeout),
             Content::Own(_) => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::gateway::message::framing::{self, RequestHost};
 use crate::gateway::message::hosts::AllowedHosts;
+use crate::gateway::message::interim::Interim;
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::message::request_body::RequestBody;
 use crate::gateway::message::{headers, traceparent, upgrade};
@@ -139,15 +140,27 @@ async fn answer(
         .session
         .begin_request(limits.requests_per_identity)
         .ok_or(RequestProblem::TooManyRequests)?;
+    let version = head.version;
     record.forwarded(&upstream.name, body.upload(), in_flight);
     let mut request = to_upstream(connection, head, &host, &path, body.take(), record);
     add_assertion(connection, &mut request, &host, &path, &upstream.name, record)?;
     if downstream.is_some() {
         upgrade::set_headers(request.headers_mut());
     }
+    let upload = request.body().upload();
+    let pass = |interim: Interim| match interim.status {
+        StatusCode::CONTINUE => upload.go_on(),
+        // HTTP/1.0 has no interim responses (RFC 9110, section 15.2), and hyper has no way to send one on HTTP/2.
+        _ if version != Version::HTTP_11 => {}
+        _ => {
+            let message = interim.to_client(connection.worker.gateway.http1_title_case);
+            connection.session.queue_interim(&message);
+        }
+    };
+    let at_most = limits.connections_per_upstream;
     let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
-        sent = upstream.send(connection.worker.index, limits.connections_per_upstream, grant, request) => sent?,
+        sent = upstream.send(connection.worker.index, at_most, grant, request, &pass) => sent?,
         problem = authorization.until_denied() => return Err(problem),
     };
     headers::to_downstream(response.headers_mut());
@@ -251,7 +264,7 @@ fn to_upstream(
     mut head: request::Parts,
     host: &RequestHost,
     path: &RequestPath,
-    body: RequestBody,
+    mut body: RequestBody,
     record: &RequestRecord,
 ) -> Request<RequestBody> {
     let session = &connection.session;
@@ -259,6 +272,9 @@ fn to_upstream(
     headers::to_upstream(&mut head.headers, host, caller, &session.address);
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     traceparent::sanitize(&mut head.headers, record.id());
+    if body.await_upstream() {
+        head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+    }
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Explicit, since hyper treats a GET without a length as one without a body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -1,8 +1,9 @@
-//! Stalled responses: the client stops reading, or the upstream stops sending. Without a limit, either
-//! would hold a connection and its buffers forever.
+//! Stalled responses: the client stops reading, or the upstream stops sending. Without a limit, a client would
+//! hold a connection and its buffers forever.
 //!
-//! A timer watches the upstream, and its silence fails the response. No timer can watch the client, since
-//! hyper does not poll a body that is not read. So the body records that it waits. On HTTP/1.1 the worker's
+//! An upstream may be silent for as long as it likes, as event streams are, unless it has a `body_timeout`. A
+//! timer watches that, and the silence fails the response. No timer can watch the client, since hyper does not
+//! poll a body that is not read. So the body records that it waits. On HTTP/1.1 the worker's
 //! sweep closes the connection; on HTTP/2 the task of the stream aborts the stream. In both cases the task
 //! aborts a response whose permission is withdrawn while it waits.
 
@@ -27,7 +28,8 @@ pub struct StallWatch {
     session: Arc<Session>,
     /// Progress of the task that serves the request.
     progress: Option<Arc<Progress>>,
-    stall_timeout: Duration,
+    /// Longest silence of the upstream; `None` for no limit.
+    silence_timeout: Option<Duration>,
     /// Set while data waits for the client.
     unread: bool,
     /// Set after the last frame or an error.
@@ -41,7 +43,7 @@ impl StallWatch {
     #[must_use]
     pub fn new(body: ResponseBody, connection: &ConnectionContext) -> Self {
         let session = Arc::clone(&connection.session);
-        let stall_timeout = connection.worker.gateway.limits.stall_timeout;
+        let silence_timeout = body.silence_timeout();
         // The client has to read the header before hyper polls the body.
         session.activity.response_pending();
         let progress = Progress::current();
@@ -49,7 +51,7 @@ impl StallWatch {
             progress.set_permission(body.permission().cloned());
             progress.update(true);
         }
-        Self { body, session, progress, stall_timeout, unread: true, ended: false, silence_timer: None }
+        Self { body, session, progress, silence_timeout, unread: true, ended: false, silence_timer: None }
     }
 
     fn set_unread(&mut self, unread: bool) {
@@ -84,8 +86,8 @@ impl Body for StallWatch {
             return Poll::Ready(frame);
         }
         this.set_unread(false);
-        let stall_timeout = this.stall_timeout;
-        ready!(this.silence_timer.get_or_insert_with(|| Box::pin(sleep(stall_timeout))).as_mut().poll(cx));
+        let Some(timeout) = this.silence_timeout else { return Poll::Pending };
+        ready!(this.silence_timer.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
         this.ended = true;
         this.body.fail("upstream.body_timeout");
         Poll::Ready(Some(Err(ResponseBodyError::Silent)))

@@ -97,6 +97,8 @@ impl Registry {
             ended: AtomicBool::new(false),
             abort_on_close: AtomicBool::new(false),
             unread_request: AtomicBool::new(false),
+            interims: Mutex::default(),
+            has_interims: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));

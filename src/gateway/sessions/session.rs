@@ -16,6 +16,9 @@ use crate::gateway::sessions::command::{Command, CutReason};
 use crate::mtls::Peer;
 use crate::mtls::tls::Protocol;
 
+/// Most bytes of interim responses that wait for the client.
+const MAX_INTERIM_BYTES: usize = 64 << 10;
+
 /// Open connection of a client.
 #[derive(Debug)]
 pub struct Session {
@@ -53,6 +56,10 @@ pub struct Session {
     pub(super) abort_on_close: AtomicBool,
     /// True if a request was answered before its body was read.
     pub(super) unread_request: AtomicBool,
+    /// Interim responses to be written.
+    pub(super) interims: Mutex<Vec<u8>>,
+    /// True if there are any.
+    pub(super) has_interims: AtomicBool,
 }
 
 impl Session {
@@ -127,6 +134,24 @@ impl Session {
     /// True if a request was answered before its body was read.
     pub fn has_unread_request(&self) -> bool {
         self.unread_request.load(Ordering::Relaxed)
+    }
+
+    /// Queue an interim response for an HTTP/1.1 client, who gets it before the final one. It is dropped if the client
+    /// has not read earlier ones.
+    pub fn queue_interim(&self, message: &[u8]) {
+        let mut queued = lock(&self.interims);
+        if queued.len() + message.len() <= MAX_INTERIM_BYTES {
+            queued.extend_from_slice(message);
+            self.has_interims.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Take the queued interim responses.
+    pub(super) fn take_interims(&self) -> Vec<u8> {
+        match self.has_interims.swap(false, Ordering::Relaxed) {
+            true => std::mem::take(&mut *lock(&self.interims)),
+            false => Vec::new(),
+        }
     }
 
     /// True once the connection is closed.

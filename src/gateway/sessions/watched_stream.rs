@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -40,6 +41,10 @@ pub struct WatchedStream<S: HasSocket> {
     ended: bool,
     /// Set once the reader was woken for either.
     woken: bool,
+    /// Set after a flush: nothing of hyper's waits to be written, so that an interim response can come between.
+    flushed: bool,
+    /// Interim responses that are being written.
+    interims: Bytes,
     closing: Closing,
 }
 
@@ -74,6 +79,8 @@ impl<S: HasSocket> WatchedStream<S> {
             read_ahead: None,
             ended: false,
             woken: false,
+            flushed: true,
+            interims: Bytes::new(),
             closing: Closing::Open,
         }
     }
@@ -103,6 +110,28 @@ impl<S: HasSocket> WatchedStream<S> {
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    /// Write the queued interim responses, which hyper cannot send. Between the parts of another response they would
+    /// be read as a part of it, so they are dropped there.
+    fn poll_interims(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        if self.interims.is_empty() {
+            let queued = self.session.take_interims();
+            if queued.is_empty() || !self.flushed {
+                return Poll::Ready(Ok(()));
+            }
+            self.interims = queued.into();
+        }
+        while !self.interims.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.interims))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => self.interims.advance(length),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read_stream(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
@@ -168,11 +197,15 @@ impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
 
 impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interims(cx))?;
+        self.flushed = false;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = true;
+        ready!(self.poll_interims(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         Poll::Ready(self.watch_client(cx))
     }
@@ -202,6 +235,8 @@ impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interims(cx))?;
+        self.flushed = false;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_written(written)
     }

@@ -15,7 +15,8 @@ use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{self, Config, Resumption, Revocation, TrustSettings};
 use crate::gateway::upstream::assertion::Assertions;
-use crate::gateway::upstream::pool::{UpstreamPool, UpstreamTimeouts};
+use crate::gateway::upstream::limits::UpstreamLimits;
+use crate::gateway::upstream::pool::UpstreamPool;
 use crate::mtls::crl::{
     CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, NewestCrls, newer_in_files,
 };
@@ -317,15 +318,17 @@ impl Loader {
                 Some(address) => (address.ip().to_string(), address.port()),
                 None => (configured.host.clone(), configured.port),
             };
-            let deadlines = UpstreamTimeouts {
+            let limits = UpstreamLimits {
                 connect: configured.connect_timeout,
                 response: configured.response_timeout,
+                body: configured.body_timeout,
+                response_fields: configured.response_fields,
             };
             let next = UpstreamPool::new(
                 &configured.name,
                 &host,
                 port,
-                deadlines,
+                limits,
                 self.workers,
                 Arc::clone(&self.clock),
             );

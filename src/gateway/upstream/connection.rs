@@ -1,8 +1,8 @@
 //! HTTP/1.1 connection to an upstream, and one exchange of a request and the head of its response on it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -14,11 +14,17 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::gateway::config::UpstreamSettings;
 use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::limits::keepalive::KEEPALIVE;
+use crate::gateway::message::interim::Interim;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::upstream::error::ForwardError;
+use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::stream::{StreamState, UpstreamStream};
+
+/// Destination of interim responses.
+pub type PassInterim<'a> = dyn Fn(Interim) + Send + Sync + 'a;
 
 /// Connection to an upstream, closed when dropped.
 pub(super) struct UpstreamConnection {
@@ -33,14 +39,23 @@ impl UpstreamConnection {
     ///
     /// # Errors
     /// [`ForwardError`] if the connection has failed already.
-    pub(super) async fn over(stream: TcpStream, permit: InFlight) -> Result<Self, ForwardError> {
+    pub(super) async fn over(
+        stream: TcpStream,
+        limits: &UpstreamLimits,
+        permit: InFlight,
+    ) -> Result<Self, ForwardError> {
         let set_up =
             stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
         set_up.map_err(|source| ForwardError::Connect { source })?;
         let state = Arc::new(StreamState::default());
         let io = TokioIo::new(UpstreamStream::new(stream, Arc::clone(&state)));
+        let mut http = http1::Builder::new();
+        // With a number of its own, hyper puts the fields of each response on the heap.
+        if limits.response_fields != UpstreamSettings::RESPONSE_FIELDS {
+            http.max_headers(limits.response_fields);
+        }
         let (sender, driver) =
-            http1::handshake(io).await.map_err(|source| ForwardError::Unreadable { source })?;
+            http.handshake(io).await.map_err(|source| ForwardError::Unreadable { source })?;
         let driver = tokio::spawn(async move {
             // An error reaches the exchange on this connection; an idle connection may close at any time.
             let _ = driver.with_upgrades().await;
@@ -63,16 +78,25 @@ impl UpstreamConnection {
         self.sender.ready().await.is_ok() && !self.is_closed()
     }
 
-    /// Send `request` and wait for the head of the response: for `response_timeout` from its last byte.
+    /// Send `request` and wait for the head of the response: for `response_timeout` from its last byte. Interim
+    /// responses are given to `pass`.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
         upload: &Upload,
-        response_timeout: Duration,
+        limits: &UpstreamLimits,
         clock: &dyn Clock,
+        pass: &PassInterim<'_>,
     ) -> Result<Response<Incoming>, ExchangeFailure> {
-        let received = self.state.received();
-        let mut exchange = std::pin::pin!(self.sender.try_send_request(request));
+        let (state, response_timeout) = (&self.state, limits.response);
+        let received = state.received();
+        state.await_response();
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let mut exchange = std::pin::pin!(poll_fn(|cx| {
+            let answer = answer.as_mut().poll(cx);
+            state.pass_interims(cx, answer.is_pending(), pass);
+            answer
+        }));
         let mut remaining = response_timeout;
         loop {
             match timeout(remaining, &mut exchange).await {
@@ -81,8 +105,8 @@ impl UpstreamConnection {
                     return Err(match failed.take_message() {
                         Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
                         None => {
-                            let silent = self.state.received() == received;
-                            ExchangeFailure::of(failed.into_error(), upload, silent)
+                            let silent = state.received() == received;
+                            ExchangeFailure::of(failed.into_error(), upload, limits, silent)
                         }
                     });
                 }
@@ -127,11 +151,13 @@ pub(super) enum ExchangeFailure {
 
 impl ExchangeFailure {
     /// Classify `error`; `silent` is set if not a byte of a response came.
-    fn of(error: hyper::Error, upload: &Upload, silent: bool) -> Self {
+    fn of(error: hyper::Error, upload: &Upload, limits: &UpstreamLimits, silent: bool) -> Self {
         if upload.is_over_limit() {
             Self::Final(ForwardError::BodyTooLarge)
         } else if upload.is_broken() {
             Self::Final(ForwardError::BodyBroken { source: error })
+        } else if error.is_parse_too_large() {
+            Self::Final(ForwardError::HeaderTooLarge { at_most: limits.response_fields })
         } else if error.is_parse() {
             Self::Final(ForwardError::Unreadable { source: error })
         } else if silent {

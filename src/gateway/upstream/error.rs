@@ -38,6 +38,14 @@ pub enum ForwardError {
     /// The connection was not established within the timeout.
     #[error("the upstream did not accept a connection within `connect_timeout`")]
     ConnectTimeout,
+    /// The header of the response is too large.
+    #[error(
+        "the header of the upstream's response has more than `response_fields` ({at_most}) fields, or is too long"
+    )]
+    HeaderTooLarge {
+        /// Most fields.
+        at_most: usize,
+    },
     /// The response did not start within the timeout.
     #[error("the upstream did not respond within `response_timeout`")]
     ResponseTimeout,
@@ -68,6 +76,7 @@ impl Coded for ForwardError {
             Self::Closed => Code::refused("upstream.closed"),
             Self::Connect { .. } => Code::refused("upstream.connect"),
             Self::ConnectTimeout => Code::refused("upstream.connect_timeout"),
+            Self::HeaderTooLarge { .. } => Code::refused("upstream.header_too_large"),
             Self::ResponseTimeout => Code::refused("upstream.response_timeout"),
             Self::Unanswered { .. } => Code::refused("upstream.unanswered"),
             Self::Unreadable { .. } => Code::refused("upstream.unreadable"),

@@ -2,8 +2,10 @@
 
 pub mod assertion;
 mod connect;
-mod connection;
+pub mod connection;
 pub mod error;
+mod interim_reader;
+pub mod limits;
 pub mod pool;
 pub mod response_check;
 mod stream;

@@ -28,8 +28,9 @@ use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::{Grant, Methods};
 use crate::gateway::upstream::connect::connect;
-use crate::gateway::upstream::connection::{ExchangeFailure, UpstreamConnection};
+use crate::gateway::upstream::connection::{ExchangeFailure, PassInterim, UpstreamConnection};
 use crate::gateway::upstream::error::ForwardError;
+use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::response_check::{check_framing, idle_lifetime, is_connection_bound};
 
 /// Most idle connections per worker and upstream.
@@ -41,15 +42,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Longest time from the end of a response until its connection is ready for the next request.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Timeouts for connecting and for the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpstreamTimeouts {
-    /// Time to establish a connection.
-    pub connect: Duration,
-    /// Time from the last byte of the request to the start of the response.
-    pub response: Duration,
-}
-
 /// Upstream with its connections.
 #[derive(Debug)]
 pub struct UpstreamPool {
@@ -57,7 +49,7 @@ pub struct UpstreamPool {
     pub name: Arc<str>,
     host: String,
     port: u16,
-    timeouts: UpstreamTimeouts,
+    limits: UpstreamLimits,
     clock: Arc<dyn Clock>,
     /// Address that accepted the last connection, to try first.
     preferred: Mutex<Option<SocketAddr>>,
@@ -82,7 +74,7 @@ impl UpstreamPool {
         name: &str,
         host: &str,
         port: u16,
-        timeouts: UpstreamTimeouts,
+        limits: UpstreamLimits,
         workers: usize,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -90,7 +82,7 @@ impl UpstreamPool {
             name: name.into(),
             host: host.to_owned(),
             port,
-            timeouts,
+            limits,
             clock,
             preferred: Mutex::default(),
             connections: Arc::default(),
@@ -98,17 +90,18 @@ impl UpstreamPool {
         }
     }
 
-    /// Compare name, address and timeouts. If they are equal, a reload keeps the pool and its connections.
+    /// Compare name, address and limits. If they are equal, a reload keeps the pool and its connections.
     #[must_use]
     pub fn has_same_settings(&self, other: &Self) -> bool {
         let key = |upstream: &Self| {
-            (Arc::clone(&upstream.name), upstream.host.clone(), upstream.port, upstream.timeouts)
+            (Arc::clone(&upstream.name), upstream.host.clone(), upstream.port, upstream.limits)
         };
         key(self) == key(other)
     }
 
     /// Send a request that the policy permits, on one of at most `at_most` connections, and wait for the head
-    /// of the response. The lease belongs to the body of the response; dropping it closes the connection.
+    /// of the response. The lease belongs to the body of the response; dropping it closes the connection. Interim
+    /// responses are given to `pass`.
     ///
     /// # Errors
     /// [`ForwardError`] if there is no response.
@@ -118,13 +111,13 @@ impl UpstreamPool {
         at_most: usize,
         _grant: Grant,
         mut request: Request<RequestBody>,
+        pass: &PassInterim<'_>,
     ) -> Result<UpstreamResponse, ForwardError> {
         // A client's own `Upgrade` never gets here: the gateway removes it and sets one for a WebSocket.
         let asks_upgrade = request.headers().contains_key(UPGRADE);
         let content_ignored = !Methods::define_content(request.method()) && !request.body().is_end_stream();
         let bound = content_ignored || is_connection_bound(request.headers(), AUTHORIZATION);
         let upload = request.body().upload();
-        let response_timeout = self.timeouts.response;
         let mut retried = false;
         loop {
             let idle = if retried { None } else { self.take_idle(worker) };
@@ -134,7 +127,7 @@ impl UpstreamPool {
                 None => self.connect(at_most).await?,
             };
             let copy = was_idle.then(|| copy_of(&request)).flatten();
-            match connection.exchange(request, &upload, response_timeout, &*self.clock).await {
+            match connection.exchange(request, &upload, &self.limits, &*self.clock, pass).await {
                 Ok(mut response) => {
                     let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
                         true if !asks_upgrade || !is_websocket(response.headers()) => {
@@ -185,11 +178,11 @@ impl UpstreamPool {
             }
             Ok(stream)
         };
-        let stream = timeout(self.timeouts.connect, connecting)
+        let stream = timeout(self.limits.connect, connecting)
             .await
             .map_err(|_| ForwardError::ConnectTimeout)?
             .map_err(|source| ForwardError::Connect { source })?;
-        UpstreamConnection::over(stream, permit).await
+        UpstreamConnection::over(stream, &self.limits, permit).await
     }
 
     fn take_idle(&self, worker: usize) -> Option<UpstreamConnection> {
@@ -275,6 +268,12 @@ pub struct ConnectionLease {
 }
 
 impl ConnectionLease {
+    /// Longest silence in the body of the response; `None` for no limit.
+    #[must_use]
+    pub fn body_timeout(&self) -> Option<Duration> {
+        self.upstream.limits.body
+    }
+
     /// Return the connection to the pool after the end of the response.
     ///
     /// The connection is closed instead if the upstream responded before it had read the whole request,
