@@ -23,7 +23,7 @@ use super::revocation::signed_crl::{CrlFile, SignedCrl};
 use crate::audit::Head;
 use crate::files;
 use crate::identity::Identity;
-use crate::store::{IssuerRecord, Record, RevokedCertificate, StoreError};
+use crate::store::{IssuerRecord, Record, StoreError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
 /// Signed record that the inventory agrees with.
@@ -137,20 +137,15 @@ impl Cluster {
     ) -> Result<Vec<(SerialNumber, OffsetDateTime)>, CaError> {
         let mut listed = 0;
         let mut last = None;
-        self.inventory.revoked(
-            &issuer.key_id,
-            OffsetDateTime::UNIX_EPOCH,
-            |revoked: RevokedCertificate| {
-                // An index that has one row twice could hide another.
-                if last.replace(revoked.serial_number).is_some_and(|last| last >= revoked.serial_number) {
-                    return Err(StoreError::Indexes {
-                        found: "rows of certificate_revoked are out of order".into(),
-                    });
-                }
-                listed += usize::from(signed.crl.contains(&revoked.serial_number));
-                Ok(())
-            },
-        )?;
+        self.inventory.revoked_serial_numbers(&issuer.key_id, |serial_number| {
+            // An index that has one row twice could hide another.
+            if last.replace(serial_number).is_some_and(|last| last >= serial_number) {
+                let found = "rows of certificate_revoked are out of order".to_owned();
+                return Err(StoreError::Indexes { found });
+            }
+            listed += usize::from(signed.crl.contains(&serial_number));
+            Ok(())
+        })?;
         let mut unsigned_releases = Vec::new();
         if listed == signed.crl.len() {
             return Ok(unsigned_releases);

@@ -122,6 +122,18 @@ impl Inventory {
         Ok(self.sql.release_memory().map_err(StoreError::from)?)
     }
 
+    /// Passes the serial numbers of the issuer's revoked certificates, expired or not, to `each`, in their order.
+    ///
+    /// # Errors
+    /// Database errors, or the first error of `each`, which ends the listing.
+    pub fn revoked_serial_numbers<E: From<StoreError>>(
+        &self,
+        issuer: &KeyIdentifier,
+        each: impl FnMut(SerialNumber) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.stream(REVOKED_SERIAL_NUMBERS, [&issuer.0], row::serial_number, each)
+    }
+
     /// The number of revoked certificates of the issuer, expired or not.
     ///
     /// # Errors
@@ -281,6 +293,9 @@ fn revoked_sql() -> String {
         row::REVOKED
     )
 }
+
+const REVOKED_SERIAL_NUMBERS: &str = "SELECT id, serial FROM certificate INDEXED BY certificate_revoked \
+    WHERE issuer = (SELECT id FROM issuer WHERE key_id = ?1) AND revoked_at IS NOT NULL ORDER BY serial";
 
 const COUNT_REVOKED: &str = "SELECT count(*) FROM certificate INDEXED BY certificate_revoked \
     WHERE issuer = (SELECT id FROM issuer WHERE key_id = ?1) AND revoked_at IS NOT NULL";

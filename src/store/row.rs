@@ -140,6 +140,11 @@ pub(super) fn revoked(row: &Row<'_>) -> Result<RevokedCertificate, StoreError> {
     })
 }
 
+/// Reads the row ID and the serial number of a certificate.
+pub(super) fn serial_number(row: &Row<'_>) -> Result<SerialNumber, StoreError> {
+    Columns::new("certificate", row)?.serial_number()
+}
+
 /// The columns that [`entry`] reads and an insertion fills, in this order.
 pub(super) const ENTRY: &str = "seq, at, actor, action, target, outcome, reason, details, previous, hash";
 
