@@ -1,8 +1,8 @@
 //! Search for a path from a leaf to a trust anchor, and validation of each (RFC 5280, section 6; RFC 4158).
 //!
 //! Candidates are the presented certificates, then the configured intermediate CAs. A path that is refused, also by the
-//! caller, does not end the search. A configured certificate takes the place of a presented one of the same key if that
-//! one has expired, is revoked, or leads nowhere, not if it breaks a rule: the client stands by what it presents.
+//! caller, does not end the search. A configured certificate replaces a presented one of the same key if that one has
+//! expired, is revoked, or leads nowhere, not if it breaks a rule.
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
