@@ -35,6 +35,8 @@ pub struct WatchedStream<S: HasSocket> {
     /// Set if the client closed TCP without a close_notify. Then none is sent either: the client's host would
     /// only answer it with a reset.
     truncated: bool,
+    /// Set while the reader waits for bytes, and so notices a client that is gone by itself.
+    reader_waits: bool,
     /// Byte of the next request, read to see whether the client is still there.
     read_ahead: Option<u8>,
     /// Set once the client has ended its side, until the reader is told.
@@ -76,6 +78,7 @@ impl<S: HasSocket> WatchedStream<S> {
             stream,
             session,
             truncated: false,
+            reader_waits: false,
             read_ahead: None,
             ended: false,
             woken: false,
@@ -96,6 +99,9 @@ impl<S: HasSocket> WatchedStream<S> {
             return Ok(());
         }
         let is_served = self.session.activity.in_flight() > 0;
+        if self.reader_waits {
+            return Ok(());
+        }
         if is_served && self.read_ahead.is_none() && !self.ended {
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
@@ -103,8 +109,6 @@ impl<S: HasSocket> WatchedStream<S> {
             read?;
             self.read_ahead = buffer.filled().first().copied();
             self.ended = self.read_ahead.is_none();
-            // The reader may wait for this, in an upload.
-            cx.waker().wake_by_ref();
         } else if !is_served && !self.woken && (self.ended || self.read_ahead.is_some()) {
             self.woken = true;
             cx.waker().wake_by_ref();
@@ -178,16 +182,21 @@ impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.woken = false;
+        self.reader_waits = false;
         if std::mem::take(&mut self.ended) {
             return Poll::Ready(Ok(()));
         }
-        if let Some(byte) = self.read_ahead.take() {
-            buffer.put_slice(&[byte]);
-            self.session.activity.bytes_read();
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
-        let result = ready!(self.poll_read_stream(cx, buffer));
+        let ahead = self.read_ahead.take();
+        buffer.put_slice(ahead.as_slice());
+        let result = match self.poll_read_stream(cx, buffer) {
+            Poll::Ready(result) => result,
+            Poll::Pending if ahead.is_some() => Ok(()),
+            Poll::Pending => {
+                self.reader_waits = true;
+                return Poll::Pending;
+            }
+        };
         if buffer.filled().len() > before {
             self.session.activity.bytes_read();
         }
