@@ -177,3 +177,83 @@ async fn h11_what_a_caller_writes_stays_within_its_line_of_the_log() {
         assert!(line.to_string().len() < 4_096 && !line.to_string().contains('\u{1b}'), "{line}");
     }
 }
+
+/// Fields of other proxies, which an upstream could take for statements of the gateway.
+const OF_OTHER_PROXIES: [&str; 12] = [
+    "X-Amzn-Mtls-Clientcert-Subject",
+    "X-ARR-ClientCert",
+    "X-Tls-Client-Cert",
+    "X-WEBAUTH-USER",
+    "X_Auth_Request_User",
+    "CF-Connecting-IP",
+    "X-Forwarded",
+    "Remote-Groups",
+    "X-Pomerium-Jwt-Assertion",
+    "X-Goog-Authenticated-User-Email",
+    "X-Corp-User",
+    "x.team.name",
+];
+
+#[tokio::test]
+async fn fields_of_other_proxies_never_pass_on_any_listener() {
+    let answer: &'static str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-corp-user: forged\r\n\r\n2\r\nok\r\n\
+                                0\r\nx-tag: 1\r\nx-team-name: forged\r\n\r\n";
+    let (upstream, requests) = answering(answer);
+    let setup = Setup {
+        listen: "[\"127.0.0.1:0\", { address: \"127.0.0.2:0\", client_certificate: optional }]",
+        more: "remove_headers: [X-Corp-User, \"X-Team-*\"]\n",
+        routes: "\n  - { path: \"/**\", methods: [GET, POST], allow: [anyone], upstream: api }\n",
+        ..Setup::in_front_of(upstream)
+    };
+    let gateway = setup.start();
+    let fields: String = OF_OTHER_PROXIES.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let open = gateway.running().addresses()[1];
+    for leaf in [Some(gateway.user()), None] {
+        let connect = gateway.client_config(leaf.as_ref(), &["http/1.1"], rustls::DEFAULT_VERSIONS);
+        let address = if leaf.is_some() { gateway.address } else { open };
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = rustls::pki_types::ServerName::from(gateway.address.ip());
+        let stream = gateway.connect_over(stream, connect, name).await.unwrap();
+        let call = format!(
+            "POST /v1/x HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nte: trailers\r\n{fields}\
+             x-correlation-id: 7\r\ntrailer: x-tag\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-tag: 1\r\n{fields}\r\n"
+        );
+        let answer = crate::harness::raw_on(stream, call).await;
+        let seen = requests.recv().unwrap();
+        assert!(!seen.contains("forged"), "{seen}");
+        assert!(seen.contains("x-correlation-id: 7") && seen.contains("x-tag: 1"), "{seen}");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("forged"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn messages_tell_by_whom_they_were_forwarded() {
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\nvia: 1.0 cache\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Setup { more: "via: gw1\n", ..Setup::in_front_of(upstream) }.start();
+    let user = gateway.user();
+    let via = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("via: ")).map(str::to_owned).collect()
+    };
+    let call = |fields: &str, version: &str| {
+        format!("GET /v1/x HTTP/{version}\r\nhost: g\r\nconnection: close\r\n{fields}\r\n")
+    };
+    let answer = gateway.raw(&user, call("", "1.1")).await;
+    assert_eq!(via(&requests.recv().unwrap()), ["1.1 gw1"]);
+    assert_eq!(via(&answer), ["1.0 cache", "1.1 gw1"]);
+    gateway.raw(&user, call("via: 1.1 desk, 2 cdn\r\n", "1.0")).await;
+    assert_eq!(via(&requests.recv().unwrap()), ["1.1 desk, 2 cdn", "1.0 gw1"]);
+    gateway.call_h2(&user, crate::harness::request_h2("GET", "/v1/x", "")).await;
+    assert_eq!(via(&requests.recv().unwrap()), ["2 gw1"]);
+    // What the gateway answers itself was not forwarded.
+    let answer = gateway.get(&user, "/.well-known/cluster/whoami").await;
+    assert!(!answer.headers.contains_key("via"));
+
+    let answer = gateway.raw(&user, call(&"via: 1.1 gw1\r\n".repeat(8), "1.1")).await;
+    assert!(answer.starts_with("HTTP/1.1 508 ") && answer.contains("\"request.loop\""), "{answer}");
+    assert!(requests.try_recv().is_err());
+
+    let (upstream, requests) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let gateway = Setup { more: "via: off\n", ..Setup::in_front_of(upstream) }.start();
+    let answer = gateway.raw(&gateway.user(), call("via: 1.1 desk\r\n", "1.1")).await;
+    assert_eq!((via(&requests.recv().unwrap()), via(&answer)), (vec!["1.1 desk".to_owned()], vec![]));
+}

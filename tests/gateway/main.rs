@@ -57,6 +57,7 @@ mod resumption;
 mod reuse;
 mod revocation;
 mod stall;
+mod streams;
 mod tls;
 mod trust;
 mod upgrade;

@@ -37,6 +37,18 @@ pub(super) enum ConfigError {
     HeaderBytes,
     #[error("a whole number from 1 to 10000 was expected")]
     ResponseFields,
+    #[error(
+        "must be more than {held_back} bytes, which is `http2_streams` times `http2_stream_window`, and less than 2GiB: else uploads wait for each other"
+    )]
+    Http2ConnectionWindow { held_back: u64 },
+    #[error("must be from 16KiB to 16MiB")]
+    Http2StreamWindow,
+    #[error("must be from 1 to 1000")]
+    Http2Streams,
+    #[error(
+        "`http2_streams` times `http2_stream_window` are {held_back} bytes: no connection can have a window of that size, which is less than 2GiB"
+    )]
+    Http2Windows { held_back: u64 },
     #[error("must be from 1s to 1h")]
     KmsTimeout,
     #[error("has no effect without `kms`")]

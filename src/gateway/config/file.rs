@@ -9,15 +9,17 @@ use super::access_log::{AccessLog, access_log};
 use super::assertion::AssertionSettings;
 use super::error::ConfigError;
 use super::identity::{IdentityFiles, identity};
-use super::limits::{self, Limits};
+use super::limits::Limits;
 use super::reader::{self, Item, KeyFiles, Problems};
 use super::routes::{self, RouteContext};
 use super::shadow::{self, ShadowPolicy};
 use super::trust::{Resumption, TrustSettings};
 use super::upstream::{UpstreamSettings, upstream};
-use super::values::{file, in_directory};
+use super::values::{count, file, in_directory};
 use super::{listen, schema};
 use crate::files::{self, FileError};
+use crate::gateway::message::reserved_headers::{HeaderPattern, ReservedHeaders};
+use crate::gateway::message::via::Via;
 use crate::gateway::policy::{Caller, Policy, Route};
 use crate::identity::TrustDomain;
 use crate::mtls::keys::KeySource;
@@ -48,6 +50,10 @@ pub struct Config {
     pub resumption: Resumption,
     /// Identities that may push CRLs and read the status. An empty list permits none.
     pub operators: Vec<Caller>,
+    /// Header fields that are removed from requests and responses.
+    pub reserved_headers: ReservedHeaders,
+    /// `Via` of forwarded messages; `None` for no such field.
+    pub via: Option<Via>,
     /// Directory for pushed CRLs and the numbers of the newest CRLs.
     pub state_directory: Option<PathBuf>,
     /// Upstreams; an [`UpstreamId`](crate::gateway::policy::UpstreamId) is an index into this list.
@@ -248,6 +254,14 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     {
         item.report(ConfigError::NothingForAnyone);
     }
+    let reserved_headers = reserved_headers(fields.optional("remove_headers").as_ref());
+    let via = match fields.optional("via") {
+        Some(item) => item.read(|name| match name {
+            "off" => Ok(None),
+            _ => Via::named(name).map(Some),
+        }),
+        None => Some(Some(Via::default())),
+    };
     let limits = fields.optional("limits").map(|item| Limits::read(&item)).unwrap_or_default();
     let access_log = match fields.optional("access_log") {
         Some(item) => access_log(&item, base),
@@ -262,8 +276,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         item.report(ConfigError::MetricsAddress);
     }
     let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
-    let threads =
-        fields.optional("threads").and_then(|item| limits::count(&item)).and_then(NonZeroUsize::new);
+    let threads = fields.optional("threads").and_then(|item| count(&item)).and_then(NonZeroUsize::new);
     let http1_title_case = match fields.optional("http1_title_case") {
         Some(item) => item.flag(),
         None => Some(false),
@@ -278,6 +291,8 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         trust_domain,
         resumption: resumption?,
         operators,
+        reserved_headers,
+        via: via?,
         state_directory,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
@@ -290,4 +305,17 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         http1_title_case: http1_title_case?,
         threads,
     })
+}
+
+/// Reads names and prefixes of header fields to remove, beside those that are always removed.
+fn reserved_headers(item: Option<&Item<'_>>) -> ReservedHeaders {
+    let mut patterns: Vec<HeaderPattern> = Vec::new();
+    for item in item.and_then(Item::list).unwrap_or_default() {
+        let Some(pattern) = item.read(HeaderPattern::parse) else { continue };
+        if patterns.contains(&pattern) {
+            item.report(ConfigError::Repeated);
+        }
+        patterns.push(pattern);
+    }
+    ReservedHeaders::with(&patterns)
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::http2::Http2Windows;
 use super::reader::Item;
 use super::schema;
-use super::values::duration;
+use super::values::{count, duration, size};
 
 /// Limits and timeouts. The defaults are safe on a small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Bytes of a request's body.
     pub request_body: u64,
+    /// Flow control of HTTP/2.
+    pub http2: Http2Windows,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(30),
             header_bytes: 32 << 10,
             request_body: 64 << 20,
+            http2: Http2Windows::default(),
         }
     }
 }
@@ -102,6 +106,7 @@ impl Limits {
             }
         }
         set(&mut limits.request_body, fields.optional("request_body").and_then(|item| size(&item)));
+        set(&mut limits.http2, Http2Windows::read(&mut fields));
         fields.finish();
         limits
     }
@@ -111,32 +116,4 @@ fn set<T>(limit: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *limit = given;
     }
-}
-
-/// Reads a count, 1 to 1000000.
-pub(super) fn count(item: &Item<'_>) -> Option<usize> {
-    match usize::try_from(item.number()?) {
-        Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
-        _ => {
-            item.report(ConfigError::Count);
-            None
-        }
-    }
-}
-
-/// Reads a size in bytes, such as `64KiB` or `10MiB`.
-fn size(item: &Item<'_>) -> Option<u64> {
-    if let Some(given) = item.bare_number() {
-        item.report(ConfigError::Size { given: given.to_string() });
-        return None;
-    }
-    item.read(|text| {
-        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
-        let bytes = units.into_iter().find_map(|(unit, shift)| {
-            let number = text.strip_suffix(unit)?;
-            let plain = number.bytes().all(|byte| byte.is_ascii_digit());
-            number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(1 << shift)
-        });
-        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Size { given: text.to_owned() })
-    })
 }

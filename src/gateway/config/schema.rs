@@ -68,6 +68,18 @@ pub(super) static ROOT: MappingSchema = MappingSchema {
             "none",
             "Directory for pushed CRLs and the newest CRL numbers; no other user may write there.",
         ),
+        KeySchema::optional(
+            "remove_headers",
+            "list of header names; a * at the end matches any suffix",
+            "none",
+            "Further header fields to remove from requests and responses, such as those of another proxy.",
+        ),
+        KeySchema::with_default(
+            "via",
+            "off, or a name of 1 to 64 characters",
+            "cluster-gateway",
+            "Name of the gateway in the Via field of forwarded requests and responses.",
+        ),
         KeySchema::required("upstreams", "mapping of names to upstreams", "Services to forward to."),
         KeySchema::optional("groups", "mapping of names to lists of callers", "none", "Groups of callers."),
         KeySchema::required("routes", "list of routes", "Policy: the most specific matching route decides."),
@@ -370,5 +382,23 @@ pub(super) static LIMITS: MappingSchema = MappingSchema {
         timeout("drain_timeout", "30s", "Time for requests in flight after SIGTERM."),
         KeySchema::with_default("header_bytes", "size, 8KiB to 1MiB", "32KiB", "Header of a request."),
         KeySchema::with_default("request_body", "size", "64MiB", "Body of a request, or a pushed CRL."),
+        KeySchema::with_default(
+            "http2_streams",
+            "whole number, 1 to 1000",
+            "128",
+            "Concurrent requests on one HTTP/2 connection.",
+        ),
+        KeySchema::with_default(
+            "http2_stream_window",
+            "size, 16KiB to 16MiB",
+            "128KiB",
+            "Bytes that one HTTP/2 upload holds back while its upstream does not read.",
+        ),
+        KeySchema::with_default(
+            "http2_connection_window",
+            "size, more than http2_streams times http2_stream_window",
+            "16512KiB",
+            "Bytes that all uploads of one HTTP/2 connection hold back; by default, one stream more than there are.",
+        ),
     ],
 };

@@ -142,6 +142,9 @@ limits:
   drain_timeout: 4h
   header_bytes: 64KiB
   request_body: 1GiB
+  http2_streams: 10
+  http2_stream_window: 64KiB
+  http2_connection_window: 1MiB
 access_log: access.log
 assertion: { issuer: "https://gateway.example", audience: things, lifetime: 1m, key: gateway.key }
 metrics: 127.0.0.1:9523
@@ -217,6 +220,7 @@ threads: 2
             drain_timeout: Duration::from_secs(14_400),
             header_bytes: 65_536,
             request_body: 1 << 30,
+            http2: Http2Windows { streams: 10, stream: 65_536, connection: 1 << 20 },
         }
     );
     assert!(matches!(config.access_log, AccessLog::File(path) if path.ends_with("access.log")));
@@ -621,7 +625,7 @@ fn each_problem_is_reported_with_its_line() {
         (
             "listen:",
             "limits: { speed: 1 }\nlisten:",
-            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, tunnel_timeout, drain_timeout, header_bytes, request_body",
+            "1: limits.speed: unknown key; the keys here are connections, connections_per_identity, requests_per_identity, connections_per_upstream, connections_per_address, handshakes_per_address, failed_handshakes_per_address, handshake_timeout, header_timeout, idle_timeout, stall_timeout, tunnel_timeout, drain_timeout, header_bytes, request_body, http2_streams, http2_stream_window, http2_connection_window",
         ),
         (
             "crl: cluster.crl",
@@ -658,6 +662,41 @@ fn each_problem_is_reported_with_its_line() {
             "upstream: api }\n  -",
             "upstream: api, upgrade: h2c }\n  -",
             "7: routes[0].upgrade: `h2c`: the only supported upgrade is `websocket`",
+        ),
+        (
+            "listen:",
+            "remove_headers: [X-Corp-User, x_corp_user]\nlisten:",
+            "1: remove_headers[1]: this is given twice",
+        ),
+        (
+            "listen:",
+            "limits: { http2_streams: 1001 }\nlisten:",
+            "1: limits.http2_streams: must be from 1 to 1000",
+        ),
+        (
+            "listen:",
+            "limits: { http2_stream_window: 8KiB }\nlisten:",
+            "1: limits.http2_stream_window: must be from 16KiB to 16MiB",
+        ),
+        (
+            "listen:",
+            "limits: { http2_connection_window: 16MiB }\nlisten:",
+            "1: limits.http2_connection_window: must be more than 16777216 bytes, which is `http2_streams` times `http2_stream_window`, and less than 2GiB: else uploads wait for each other",
+        ),
+        (
+            "listen:",
+            "limits: { http2_streams: 2, http2_stream_window: 1MiB, http2_connection_window: 2GiB }\nlisten:",
+            "1: limits.http2_connection_window: must be more than 2097152 bytes, which is `http2_streams` times `http2_stream_window`, and less than 2GiB: else uploads wait for each other",
+        ),
+        (
+            "listen:",
+            "limits: { http2_stream_window: 16MiB }\nlisten:",
+            "1: limits.http2_stream_window: `http2_streams` times `http2_stream_window` are 2147483648 bytes: no connection can have a window of that size, which is less than 2GiB",
+        ),
+        (
+            "listen:",
+            "via: two names\nlisten:",
+            "1: via: `two names` is neither `off` nor a name of 1 to 64 characters, such as gateway1 or gateway1.example.com:443",
         ),
         (
             "upstream: api }\n  -",
@@ -789,7 +828,7 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         (
             "groups:",
             "limit: {}\ngroups:",
-            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
+            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, remove_headers, via, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),

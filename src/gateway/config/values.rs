@@ -71,3 +71,31 @@ pub(super) fn with_unit<E: std::error::Error>(
 pub(super) fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
+
+/// Reads a count, 1 to 1000000.
+pub(super) fn count(item: &Item<'_>) -> Option<usize> {
+    match usize::try_from(item.number()?) {
+        Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
+        _ => {
+            item.report(ConfigError::Count);
+            None
+        }
+    }
+}
+
+/// Reads a size in bytes, such as `64KiB` or `10MiB`.
+pub(super) fn size(item: &Item<'_>) -> Option<u64> {
+    if let Some(given) = item.bare_number() {
+        item.report(ConfigError::Size { given: given.to_string() });
+        return None;
+    }
+    item.read(|text| {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+        let bytes = units.into_iter().find_map(|(unit, shift)| {
+            let number = text.strip_suffix(unit)?;
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+            number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(1 << shift)
+        });
+        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Size { given: text.to_owned() })
+    })
+}

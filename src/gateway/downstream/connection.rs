@@ -39,9 +39,6 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most header fields of a request.
 const MAX_HEADER_FIELDS: usize = 128;
 
-/// Most concurrent requests on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
-
 /// HTTP settings towards clients, shared by all connections of a worker.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -68,10 +65,10 @@ impl HttpServer {
         let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, Arc::clone(clock)));
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
+            .max_concurrent_streams(limits.http2.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(256 << 10)
-            .initial_connection_window_size(512 << 10)
+            .initial_stream_window_size(limits.http2.stream)
+            .initial_connection_window_size(limits.http2.connection)
             .max_send_buf_size(128 << 10)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256)

@@ -8,11 +8,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-};
+use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 
 use crate::gateway::message::framing::RequestHost;
+use crate::gateway::message::reserved_headers::ReservedHeaders;
 use crate::mtls::IdentityHeaders;
 
 /// Address of the client.
@@ -51,12 +50,13 @@ impl AddressHeaders {
 /// an identity.
 pub fn to_upstream(
     headers: &mut HeaderMap,
+    reserved: &ReservedHeaders,
     host: &RequestHost,
     caller: Option<&IdentityHeaders>,
     address: &AddressHeaders,
 ) {
     let trailers = accepts_trailers(headers);
-    remove_restricted(headers);
+    remove_restricted(headers, reserved);
     join_cookies(headers);
     headers.reserve(14);
     headers.insert(HOST, host.value().clone());
@@ -73,14 +73,14 @@ pub fn to_upstream(
 }
 
 /// Turn the header of an upstream's response into the header for the client.
-pub fn to_downstream(headers: &mut HeaderMap) {
-    remove_restricted(headers);
+pub fn to_downstream(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
+    remove_restricted(headers, reserved);
 }
 
 /// Remove restricted trailers, in either direction: identity, framing, routing, and all fields that are
 /// evaluated before the body arrives (RFC 9110, section 6.5.1).
-pub fn filter_trailers(headers: &mut HeaderMap) {
-    remove_restricted(headers);
+pub fn filter_trailers(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
+    remove_restricted(headers, reserved);
     remove(headers, |name| {
         matches!(
             name.as_str(),
@@ -109,14 +109,14 @@ pub fn filter_trailers(headers: &mut HeaderMap) {
     });
 }
 
-fn remove_restricted(headers: &mut HeaderMap) {
+fn remove_restricted(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
     for option in names_listed_in(headers, CONNECTION).collect::<Vec<_>>() {
         headers.remove(option);
     }
-    remove(headers, is_restricted);
+    remove(headers, |name| reserved.contain(name));
     // A removed trailer is not announced either.
-    if names_listed_in(headers, TRAILER).any(|name| is_restricted(&name)) {
-        let kept: Vec<_> = names_listed_in(headers, TRAILER).filter(|name| !is_restricted(name)).collect();
+    if names_listed_in(headers, TRAILER).any(|name| reserved.contain(&name)) {
+        let kept: Vec<_> = names_listed_in(headers, TRAILER).filter(|name| !reserved.contain(name)).collect();
         headers.remove(TRAILER);
         for name in kept {
             headers.append(TRAILER, name.into());
@@ -139,67 +139,6 @@ fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
         // Removes every line of that name, although it returns only the first.
         headers.remove(name);
     }
-}
-
-/// Match a field from a client or upstream, by its folded name, against the restricted names. A `*` at the
-/// end of a restricted name matches any suffix.
-fn is_restricted(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    let reserved: &[&str] = match text.bytes().next().map(fold) {
-        // Framing and routing: only the exact spelling passes.
-        Some(b'c') if *name == CONTENT_LENGTH => &[],
-        Some(b'h') if *name == HOST => &[],
-        Some(b'c') => &["connection", "client-cert", "client-cert-chain", "content-length"],
-        Some(b'e') => &["expect"],
-        Some(b'f') => &["forwarded"],
-        Some(b'h') => &["host", "http2-settings"],
-        Some(b'k') => &["keep-alive"],
-        // CGI turns `Proxy` into HTTP_PROXY, the proxy of the program's own requests.
-        Some(b'p') => &["proxy", "proxy-authenticate", "proxy-authorization", "proxy-connection"],
-        Some(b'r') => &["remote-user"],
-        // Usual headers of nginx, Apache and HAProxy about a client certificate.
-        Some(b's') => &["ssl-client-*"],
-        Some(b't') => &["te", "transfer-encoding", "true-client-ip"],
-        Some(b'u') => &["upgrade"],
-        Some(b'x') => &[
-            "x-authenticated-*",
-            "x-client-cert*",
-            "x-client-dn",
-            "x-client-ip",
-            "x-client-role",
-            "x-client-verify",
-            "x-cluster-*",
-            "x-forwarded-*",
-            "x-real-ip",
-            "x-remote-*",
-            "x-request-id",
-            "x-ssl-*",
-            // Some frameworks take method, path or host from these, instead of the values that the policy
-            // saw.
-            "x-envoy-original-path",
-            "x-host",
-            "x-http-host-override",
-            "x-http-method*",
-            "x-method-override",
-            "x-original-*",
-            "x-rewrite-*",
-        ],
-        _ => &[],
-    };
-    reserved.iter().any(|reserved| matches_folded(text, reserved))
-}
-
-fn matches_folded(name: &str, reserved: &str) -> bool {
-    let (wanted, name) = match reserved.strip_suffix('*') {
-        Some(prefix) => (prefix, name.get(..prefix.len()).unwrap_or(name)),
-        None => (reserved, name),
-    };
-    name.len() == wanted.len() && name.bytes().map(fold).eq(wanted.bytes())
-}
-
-/// Fold a byte of a name: lower case, and `-` for all but letters and digits. No server folds more coarsely.
-const fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -252,7 +191,13 @@ mod tests {
         let mut headers = header(lines);
         let host = RequestHost::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
         let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
-        to_upstream(&mut headers, &host, Some(&caller_headers("user-alice").0), &address);
+        to_upstream(
+            &mut headers,
+            &ReservedHeaders::default(),
+            &host,
+            Some(&caller_headers("user-alice").0),
+            &address,
+        );
         headers
     }
 
@@ -346,7 +291,7 @@ mod tests {
             assert_eq!(passed(&[(name, "forged")]), [], "{name}");
             for clean in [to_downstream, filter_trailers] {
                 let mut headers = header(&[(name, "forged"), (name, "again"), ("grpc-status", "0")]);
-                clean(&mut headers);
+                clean(&mut headers, &ReservedHeaders::default());
                 assert_eq!(headers.len(), 1, "{name}");
             }
         }
@@ -402,7 +347,7 @@ mod tests {
         );
         let mut response =
             header(&[("connection", "x-one"), ("x-one", "1"), ("upgrade", "x"), ("etag", "y")]);
-        to_downstream(&mut response);
+        to_downstream(&mut response, &ReservedHeaders::default());
         assert_eq!(response, header(&[("etag", "y")]));
     }
 
@@ -435,7 +380,7 @@ mod tests {
         for name in ["content-length", "host", "transfer-encoding", "authorization", "set-cookie", "if-match"]
         {
             let mut headers = header(&[(name, "1"), ("x-checksum", "2")]);
-            filter_trailers(&mut headers);
+            filter_trailers(&mut headers, &ReservedHeaders::default());
             assert_eq!(headers, header(&[("x-checksum", "2")]), "{name}");
         }
     }

@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HeaderMap};
 
 use crate::gateway::message::headers;
+use crate::gateway::message::reserved_headers::ReservedHeaders;
 
 /// Interim response of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +16,11 @@ pub struct Interim {
 }
 
 impl Interim {
-    /// Message for the client, without restricted fields. `title_case` writes `Link` for `link`.
+    /// Message for the client, without `reserved` fields. `title_case` writes `Link` for `link`.
     #[must_use]
-    pub fn to_client(&self, title_case: bool) -> Vec<u8> {
+    pub fn to_client(&self, title_case: bool, reserved: &ReservedHeaders) -> Vec<u8> {
         let mut headers = self.headers.clone();
-        headers::to_downstream(&mut headers);
+        headers::to_downstream(&mut headers, reserved);
         headers.remove(CONTENT_LENGTH);
         let reason = self.status.canonical_reason().unwrap_or_default();
         let mut message = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_str()).into_bytes();
@@ -55,7 +56,8 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
         }
         let hints = Interim { status: StatusCode::EARLY_HINTS, headers };
-        let text = |title_case| String::from_utf8(hints.to_client(title_case)).unwrap();
+        let text =
+            |title_case| String::from_utf8(hints.to_client(title_case, &ReservedHeaders::default())).unwrap();
         assert_eq!(text(false), "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n");
         assert_eq!(text(true), "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n");
     }

@@ -9,5 +9,8 @@ pub mod json;
 pub mod path;
 pub mod request_body;
 pub mod request_id;
+pub mod reserved_headers;
+mod reserved_names;
 pub mod traceparent;
 pub mod upgrade;
+pub mod via;

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gateway::message::headers;
+use crate::gateway::message::reserved_headers::ReservedHeaders;
 
 /// Most bytes read of a body that is discarded.
 const DISCARD_LIMIT: usize = 64 << 10;
@@ -36,6 +37,8 @@ const SHORT_BODY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Progress of a request body, shared by the task that reads it and the task that waits for the response.
 #[derive(Debug)]
 pub struct Upload {
+    /// Fields that no trailer may have, of the response either.
+    reserved: Arc<ReservedHeaders>,
     clock: Arc<dyn Clock>,
     started: Instant,
     bytes: AtomicU64,
@@ -48,6 +51,11 @@ pub struct Upload {
 }
 
 impl Upload {
+    /// Fields that the messages of this exchange may not have.
+    pub fn reserved(&self) -> &ReservedHeaders {
+        &self.reserved
+    }
+
     /// Record that the upstream sent 100 (Continue).
     pub fn go_on(&self) {
         self.wanted.notify_one();
@@ -117,15 +125,17 @@ impl fmt::Debug for ContinueGate {
 
 impl RequestBody {
     /// Wrap the body of the request with `head`, which started at `started` on `clock`, with a limit of `at_most`
-    /// bytes.
+    /// bytes, and without `reserved` trailers.
     pub fn new(
         incoming: Incoming,
         head: &request::Parts,
         at_most: u64,
         clock: Arc<dyn Clock>,
         started: Instant,
+        reserved: Arc<ReservedHeaders>,
     ) -> Self {
         let upload = Upload {
+            reserved,
             clock,
             started,
             bytes: AtomicU64::new(0),
@@ -259,7 +269,7 @@ impl Body for RequestBody {
         if frame.is_trailers() || self.is_end_stream() || self.size_hint().exact() == Some(0) {
             self.upload.finished.store(true, Ordering::Relaxed);
         }
-        Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+        Poll::Ready(Some(Ok(without_reserved_trailers(frame, self.upload.reserved()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -309,10 +319,13 @@ async fn discard(mut incoming: Incoming) {
 
 /// Remove restricted fields from a frame of trailers; a client could forge them there as well as in the
 /// header.
-pub(in crate::gateway) fn without_reserved_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+pub(in crate::gateway) fn without_reserved_trailers(
+    frame: Frame<Bytes>,
+    reserved: &ReservedHeaders,
+) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            headers::filter_trailers(&mut trailers);
+            headers::filter_trailers(&mut trailers, reserved);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

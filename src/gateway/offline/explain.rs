@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -345,7 +345,16 @@ impl Explanation {
         if let Verdict::Permit { .. } = verdict {
             let mut sent = HeaderMap::new();
             let caller = peer.map(|peer| &peer.headers);
-            headers::to_upstream(&mut sent, &host, caller, &AddressHeaders::new(question.from));
+            headers::to_upstream(
+                &mut sent,
+                &state.settings.reserved,
+                &host,
+                caller,
+                &AddressHeaders::new(question.from),
+            );
+            if let Some(via) = &state.settings.via {
+                via.append_to(&mut sent, Version::HTTP_11);
+            }
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
             self.headers = sent.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
             self.headers_of_each_request.push("x-request-id");

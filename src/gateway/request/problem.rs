@@ -43,6 +43,9 @@ pub enum RequestProblem {
     /// A task of the gateway panicked.
     #[error("internal error of the gateway")]
     Internal,
+    /// The request has passed this gateway too often.
+    #[error("the request has passed this gateway too often: two services forward to each other")]
+    Loop,
     /// The gateway's own resource does not support the method.
     #[error("this resource supports only {allow}")]
     MethodNotAllowed {
@@ -118,6 +121,7 @@ impl RequestProblem {
             Self::Forward(_) => StatusCode::BAD_GATEWAY,
             Self::Framing(error) => error.status(),
             Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -148,6 +152,7 @@ impl Coded for RequestProblem {
             Self::Forward(error) => error.coded(),
             Self::Framing(error) => error.coded(),
             Self::Internal => Code::environment("gateway.internal"),
+            Self::Loop => Code::refused("request.loop"),
             Self::MethodNotAllowed { .. } => Code::refused("request.method_not_allowed"),
             Self::Misdirected => Code::refused("request.misdirected"),
             Self::NotFound => Code::refused("request.not_found"),

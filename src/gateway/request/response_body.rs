@@ -93,7 +93,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = &mut *self;
-        let (incoming, permission) = match &mut this.content {
+        let (incoming, lease, permission) = match &mut this.content {
             Content::Own(text) => {
                 let text = text.take();
                 if let (Some(text), Some(record)) = (&text, &mut this.record) {
@@ -101,7 +101,7 @@ impl Body for ResponseBody {
                 }
                 return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
             }
-            Content::Upstream { incoming, permission, .. } => (incoming, permission),
+            Content::Upstream { incoming, lease, permission } => (incoming, lease, permission),
         };
         let frame = Pin::new(&mut *incoming).poll_frame(cx);
         // No frame follows the trailers, and hyper does not poll for one.
@@ -122,7 +122,9 @@ impl Body for ResponseBody {
                 if let Some(record) = &mut this.record {
                     record.sent(frame.data_ref().map_or(0, Bytes::len));
                 }
-                Poll::Ready(Some(Ok(without_reserved_trailers(frame))))
+                // The lease is there until the drop.
+                let Some(lease) = lease else { return Poll::Ready(None) };
+                Poll::Ready(Some(Ok(without_reserved_trailers(frame, lease.reserved()))))
             }
             Some(Err(source)) => {
                 this.fail("upstream.body");

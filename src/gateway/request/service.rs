@@ -47,8 +47,9 @@ pub async fn respond(
     let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let version = head.version;
-    let Shared { limits, clock, .. } = &*connection.worker.gateway;
-    let mut body = RequestBody::new(body, &head, limits.request_body, Arc::clone(clock), record.started());
+    let Shared { limits, clock, state, .. } = &*connection.worker.gateway;
+    let (clock, reserved) = (Arc::clone(clock), Arc::clone(&state.load().settings.reserved));
+    let mut body = RequestBody::new(body, &head, limits.request_body, clock, record.started(), reserved);
     let upload = body.upload();
     let mut response = match answer(connection, head, downstream, &mut body, &mut record).await {
         Ok(Answer::Own(text)) => {
@@ -136,6 +137,11 @@ async fn answer(
     if body.size_hint().lower() > limits.request_body {
         return Err(RequestProblem::BodyTooLarge { at_most: limits.request_body });
     }
+    let state = connection.worker.gateway.state.load();
+    if state.settings.via.as_ref().is_some_and(|via| via.is_loop(&head.headers)) {
+        return Err(RequestProblem::Loop);
+    }
+    drop(state);
     let in_flight = connection
         .session
         .begin_request(limits.requests_per_identity)
@@ -153,7 +159,7 @@ async fn answer(
         // HTTP/1.0 has no interim responses (RFC 9110, section 15.2), and hyper has no way to send one on HTTP/2.
         _ if version != Version::HTTP_11 => {}
         _ => {
-            let message = interim.to_client(connection.worker.gateway.http1_title_case);
+            let message = interim.to_client(connection.worker.gateway.http1_title_case, upload.reserved());
             connection.session.queue_interim(&message);
         }
     };
@@ -163,7 +169,10 @@ async fn answer(
         sent = upstream.send(connection.worker.index, at_most, grant, request, &pass) => sent?,
         problem = authorization.until_denied() => return Err(problem),
     };
-    headers::to_downstream(response.headers_mut());
+    headers::to_downstream(response.headers_mut(), lease.reserved());
+    if let Some(via) = &connection.worker.gateway.state.load().settings.via {
+        via.append_to(response.headers_mut(), Version::HTTP_11);
+    }
     match (downstream, switched) {
         (Some(downstream), Some(upstream)) => {
             upgrade::set_headers(response.headers_mut());
@@ -269,7 +278,11 @@ fn to_upstream(
 ) -> Request<RequestBody> {
     let session = &connection.session;
     let caller = session.peer.as_ref().map(|peer| &peer.headers);
-    headers::to_upstream(&mut head.headers, host, caller, &session.address);
+    let upload = body.upload();
+    headers::to_upstream(&mut head.headers, upload.reserved(), host, caller, &session.address);
+    if let Some(via) = &connection.worker.gateway.state.load().settings.via {
+        via.append_to(&mut head.headers, head.version);
+    }
     head.headers.insert(X_REQUEST_ID, record.id().to_header());
     traceparent::sanitize(&mut head.headers, record.id());
     if body.await_upstream() {

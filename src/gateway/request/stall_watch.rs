@@ -32,6 +32,8 @@ pub struct StallWatch {
     silence_timeout: Option<Duration>,
     /// Set while data waits for the client.
     unread: bool,
+    /// Set once the client was sent the header, when hyper polls the body.
+    begun: bool,
     /// Set after the last frame or an error.
     ended: bool,
     /// Timer of the upstream's silence; `None` while it sends.
@@ -51,7 +53,16 @@ impl StallWatch {
             progress.set_permission(body.permission().cloned());
             progress.update(true);
         }
-        Self { body, session, progress, silence_timeout, unread: true, ended: false, silence_timer: None }
+        Self {
+            body,
+            session,
+            progress,
+            silence_timeout,
+            unread: true,
+            begun: false,
+            ended: false,
+            silence_timer: None,
+        }
     }
 
     fn set_unread(&mut self, unread: bool) {
@@ -79,6 +90,7 @@ impl Body for StallWatch {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = &mut *self;
+        this.begun = true;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.silence_timer = None;
             this.ended = !matches!(frame, Some(Ok(_)));
@@ -109,7 +121,8 @@ impl Drop for StallWatch {
         progress.set_permission(None);
         if let Some(reason) = progress.abort_reason() {
             self.body.fail(reason);
-        } else if progress.is_http2_stream() && !self.ended && !self.body.is_end_stream() {
+        } else if progress.is_http2_stream() && !self.begun && !self.body.is_end_stream() {
+            // A response that has begun may be ended at any time: a stream of events has no other end.
             self.session.request_cancelled();
         }
     }

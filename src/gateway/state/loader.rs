@@ -205,6 +205,8 @@ impl Loader {
             policy: Arc::new(config.policy.clone()),
             shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
             upstreams: self.upstreams(config, previous),
+            reserved: Arc::new(config.reserved_headers.clone()),
+            via: config.via.clone(),
             operators: config.operators.clone(),
             files: config.files(),
             keys: config.keys().cloned().collect(),

@@ -8,6 +8,8 @@ use rustls::ServerConfig;
 
 use crate::error::{Coded, with_causes};
 use crate::gateway::config::{Resumption, TrustSettings};
+use crate::gateway::message::reserved_headers::ReservedHeaders;
+use crate::gateway::message::via::Via;
 use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::UpstreamPool;
@@ -52,6 +54,10 @@ pub struct Settings {
     pub shadow: Option<Arc<Policy>>,
     /// Upstreams, as the policy numbers them.
     pub upstreams: Vec<Arc<UpstreamPool>>,
+    /// Header fields that are removed from requests and responses.
+    pub reserved: Arc<ReservedHeaders>,
+    /// `Via` of forwarded messages; `None` for no such field.
+    pub via: Option<Via>,
     /// Identities that may push CRLs and read the status.
     pub operators: Vec<Caller>,
     /// Files whose change leads to a reload.

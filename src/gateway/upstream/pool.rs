@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::message::request_body::{RequestBody, Upload};
+use crate::gateway::message::reserved_headers::ReservedHeaders;
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::{Grant, Methods};
 use crate::gateway::upstream::connect::connect;
@@ -268,6 +269,12 @@ pub struct ConnectionLease {
 }
 
 impl ConnectionLease {
+    /// Fields that the messages of this exchange may not have.
+    #[must_use]
+    pub fn reserved(&self) -> &ReservedHeaders {
+        self.upload.reserved()
+    }
+
     /// Longest silence in the body of the response; `None` for no limit.
     #[must_use]
     pub fn body_timeout(&self) -> Option<Duration> {
