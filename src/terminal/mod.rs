@@ -2,6 +2,7 @@
 //! completions, manual pages, guides, progress.
 
 pub(crate) mod completions;
+pub(crate) mod escaped;
 mod file_page;
 mod generated;
 mod guide;

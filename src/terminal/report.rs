@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::error::{Class, Code, Coded, causes};
 use crate::files;
 
+use crate::terminal::escaped::{EscapeForm, EscapingWriter, one_line};
 use crate::terminal::hints::{Audience, hint};
 
 /// Result of a command: `Display` for people, JSON for programs.
@@ -61,14 +62,8 @@ pub(crate) fn typed(path: &Path) -> String {
     let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
     match below.strip_prefix(".").unwrap_or(below) {
         here if here.as_os_str().is_empty() => ".".to_owned(),
-        below => printable(&below.display().to_string()),
+        below => one_line(&below.display().to_string()),
     }
-}
-
-/// Escapes control characters, which a file name may contain to forge lines or move the cursor.
-fn printable(text: &str) -> String {
-    let written_out = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    text.chars().map(written_out).collect::<String>()
 }
 
 /// Output format.
@@ -259,17 +254,18 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
             let result =
                 outcome.json().map_err(|error| Failure::caused(Code::environment("system.json"), &error))?;
             let envelope = Envelope { ok: outcome.exit_code() == 0, result: Some(result), error: None };
-            serde_json::to_writer(&mut stdout, &envelope)
+            serde_json::to_writer(EscapingWriter::new(&mut stdout, EscapeForm::Json), &envelope)
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(stdout))
         }
         (Some(bytes), _) => stdout.write_all(bytes),
         (None, Format::Quiet) => {
             // A failing write to stderr cannot be reported.
-            let _ = io::stderr().write_all(outcome.complaint().unwrap_or_default().as_bytes());
+            let complaint = outcome.complaint().unwrap_or_default();
+            let _ = EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(complaint.as_bytes());
             Ok(())
         }
-        (None, Format::Text) => write!(stdout, "{outcome}"),
+        (None, Format::Text) => write!(EscapingWriter::new(&mut stdout, EscapeForm::Text), "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),
@@ -284,18 +280,21 @@ fn print_failure(format: Format, failure: &Failure) {
     if format == Format::Json {
         let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
         if let Ok(text) = serde_json::to_string(&envelope) {
-            let _ = writeln!(io::stdout(), "{text}");
+            let _ = writeln!(EscapingWriter::new(io::stdout(), EscapeForm::Json), "{text}");
         }
         return;
     }
     // A message may contain several lines.
-    let lines: Vec<String> = failure.message.lines().map(printable).collect();
+    let lines: Vec<String> = failure.message.lines().map(one_line).collect();
     let mut text = format!("error: {} [{}]\n", lines.join("\n"), failure.code);
     for cause in &failure.causes {
-        text.push_str(&format!("caused by: {cause}\n"));
+        text.push_str(&format!(
+            "caused by: {}\n",
+            cause.lines().map(one_line).collect::<Vec<_>>().join("\n")
+        ));
     }
     if let Some(hint) = failure.hint() {
         text.push_str(&format!("hint: {hint}\n"));
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(text.as_bytes());
 }

@@ -5,9 +5,11 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::terminal::escaped::{EscapeForm, EscapingWriter};
+
 /// Writes one line to standard error; a failing write is ignored.
 pub(crate) fn line(text: impl Display) {
-    let _ = Stderr.write_all(format!("{text}\n").as_bytes());
+    let _ = EscapingWriter::new(Stderr, EscapeForm::Text).write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writer to standard error that never fails: bytes that cannot be written are dropped.

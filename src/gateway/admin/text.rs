@@ -4,6 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use crate::gateway::admin::request::AdminRequest;
+use crate::terminal::escaped::one_line;
 
 /// Heading or label, and JSON pointer of the value.
 type Field = (&'static str, &'static str);
@@ -136,13 +137,8 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::String(text) => text.chars().flat_map(visible).collect(),
+        Value::String(text) => one_line(text),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
-}
-
-/// Escape a control character.
-fn visible(c: char) -> Vec<char> {
-    if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }

@@ -17,6 +17,7 @@ use crate::gateway::process::RunError;
 use crate::gateway::process::load::load_unguarded;
 use crate::gateway::telemetry::events::MAX_TEXT_CHARS;
 use crate::identity::{Identity, Name, Role, TrustDomain};
+use crate::terminal::escaped::one_line;
 
 /// Most distinct changes that are listed; further ones are only counted.
 const MAX_LISTED: usize = 1_000;
@@ -268,7 +269,8 @@ fn describe(decision: &str, detail: Option<&str>) -> String {
 impl fmt::Display for ReplayReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ChangedRequest { caller, method, path, was, now, line, requests } in &self.changes {
-            let caller = caller.as_deref().unwrap_or("anonymous");
+            let caller = one_line(caller.as_deref().unwrap_or("anonymous"));
+            let [method, path, was, now] = [method, path, was, now].map(|text| one_line(text));
             writeln!(f, "line {line}: {caller} {method} {path}: {was} -> {now}, {requests} request(s)")?;
         }
         let listed: u64 = self.changes.iter().map(|change| change.requests).sum();
