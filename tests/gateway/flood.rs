@@ -159,9 +159,9 @@ async fn t27_a_flood_neither_fills_the_log_nor_hides_other_addresses() {
     gateway.line("handshake_refused", |line| line["serial_number"] == stranger.serial_number());
     let (told, untold) = eventually("everything is told or counted", || {
         let lines = gateway.lines();
-        let told = lines.iter().filter(|line| line["reason"] == "tls.malformed").count();
+        let told = lines.iter().filter(|line| line["reason"] == "tls.plain_http").count();
         let summed_up = lines.iter().filter(|line| line["event"] == "handshakes_refused");
-        let untold: u64 = summed_up.map(|line| line["reasons"]["tls.malformed"].as_u64().unwrap()).sum();
+        let untold: u64 = summed_up.map(|line| line["reasons"]["tls.plain_http"].as_u64().unwrap()).sum();
         (u64::try_from(told).unwrap() + untold == u64::try_from(FLOOD).unwrap()).then_some((told, untold))
     });
     // Three hundred at once, and five a second.
@@ -169,7 +169,7 @@ async fn t27_a_flood_neither_fills_the_log_nor_hides_other_addresses() {
     assert!(u64::try_from(told).unwrap() <= allowed && untold > 0, "{told} lines, {allowed} are allowed");
     let metrics = crate::metrics::fetch(&gateway, "/metrics").1;
     for sample in [
-        format!("cluster_gateway_handshakes_total{{result=\"tls.malformed\"}} {FLOOD}\n"),
+        format!("cluster_gateway_handshakes_total{{result=\"tls.plain_http\"}} {FLOOD}\n"),
         format!("cluster_gateway_handshake_lines_omitted_total {untold}\n"),
     ] {
         assert!(metrics.contains(&sample), "{sample}: {metrics}");

@@ -59,7 +59,6 @@ fn what_is_no_client_hello_is_refused() {
         b"\x17\x03\x03\x00\x01\x00",
         b"\x15\x03\x01\x00\x02\x02\x28",
         b"\x16\x03\x01\xff\xff\x01",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"SSH-2.0-x\r\n",
     ] {
         let gateway = TestGateway::start();

@@ -48,6 +48,7 @@ mod narrowing;
 mod own_key;
 mod panics;
 mod paths;
+mod plain_http;
 mod policy;
 mod process;
 mod push;

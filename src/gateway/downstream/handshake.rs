@@ -15,6 +15,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
+use crate::gateway::downstream::plain_http;
 use crate::gateway::downstream::refusal::{NOT_BEGUN, Refusal};
 use crate::gateway::limits::connection_permit::ConnectionPermit;
 use crate::gateway::message::hosts::AllowedHosts;
@@ -105,6 +106,7 @@ async fn handshake(
         Ok(Err(NegotiationError { error, stream, server_name })) => {
             let refusal = match error {
                 HandshakeError::Io(error) => Refusal::failed(&error, presented).with_begun(begun),
+                HandshakeError::PlainHttp => Refusal::new("tls.plain_http", "the client speaks plain HTTP"),
                 HandshakeError::UnknownName => {
                     let name = server_name.as_deref().unwrap_or_default();
                     let detail = format!("the gateway's certificate does not have the server name `{name}`");
@@ -155,6 +157,7 @@ struct NegotiationError {
 
 enum HandshakeError {
     Io(io::Error),
+    PlainHttp,
     UnknownName,
 }
 
@@ -163,6 +166,10 @@ async fn negotiate(
     entry: &ListenerEntry,
     mut stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, NegotiationError> {
+    if plain_http::is_spoken(&stream).await {
+        plain_http::refuse(&mut stream).await;
+        return Err(NegotiationError { error: HandshakeError::PlainHttp, stream, server_name: None });
+    }
     let accepted = match tls::read_client_hello(&mut stream).await {
         Ok(accepted) => accepted,
         Err(error) => {
