@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use clap::Args;
 
 use crate::error::Code;
-use crate::keys::kms::{Configuration, Credential, KmsError, MissingSecret, PinProvider, Pkcs11Error};
+use crate::keys::kms::{
+    Configuration, Credential, KmsError, MissingSecret, PIN_VARIABLE, PinProvider, Pkcs11Error,
+};
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
@@ -81,9 +83,6 @@ impl NewPassphraseSource {
             .choose_with(path, "--new-passphrase-file FILE or --new-passphrase-fd FD")
     }
 }
-
-/// Environment variable with the token PIN, used without `--pin-file`.
-const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
 
 /// Source of the PIN of a PKCS#11 token; without one, the stored PIN or the terminal.
 #[derive(Clone, Debug, Args)]

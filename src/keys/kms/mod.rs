@@ -13,7 +13,7 @@
 //! | `signing_service` | non-exportable root key, in a Vault or a token |
 //! | `configuration` | `kms.json`: the services in use |
 //! | `credential`, `checked_text`, `trust_anchors` | secrets, validated names and server trust of all services |
-//! | `error` | errors |
+//! | `secret_variables`, `error` | environment variables with secrets; errors |
 
 mod checked_text;
 mod configuration;
@@ -23,6 +23,7 @@ mod key_wrap;
 mod kmip;
 mod pkcs11;
 mod registry;
+mod secret_variables;
 mod service;
 mod signing_service;
 mod trust_anchors;
@@ -33,8 +34,9 @@ pub use credential::{Credential, MissingSecret, SecretKind, SecretSlot};
 pub use error::KmsError;
 pub use key_wrap::{KeyWrap, Rewrap, test_round_trip};
 pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier, is_kmip_response};
-pub use pkcs11::{PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
+pub use pkcs11::{PIN_VARIABLE, PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use registry::{KmsService, WrappedKey};
+pub use secret_variables::SECRET_VARIABLES;
 pub use service::{Rotation, ServiceKind, WrappedForm};
 pub use signing_service::SigningService;
 pub use trust_anchors::{KmsTrustAnchors, ca_fingerprints};

@@ -107,6 +107,20 @@ fn no_content_of_the_package_is_an_argument() {
 }
 
 #[test]
+fn ssh_receives_no_secret_of_the_environment() {
+    let (machine, home) = (Machine::start(), with_alice());
+    let to = machine.destination("node1", "cluster");
+    let mut command = home.command(&["distribute", "api-user/alice", "--to", &to]);
+    for variable in ["CLUSTER_CA_KMS_SECRET_ID", "CLUSTER_CA_KMS_TOKEN", "CLUSTER_CA_PKCS11_PIN"] {
+        command.env(variable, "a-secret-of-the-ca");
+    }
+    let output = command.env("PATH", machine.search_path()).output().expect("cluster-ca starts");
+    assert!(output.status.success(), "{output:?}");
+    let environment = fs::read_to_string(machine.path("environment")).expect("the environment of ssh");
+    assert!(environment.contains("PATH=") && !environment.contains("a-secret-of-the-ca"), "{environment}");
+}
+
+#[test]
 fn an_open_directory_without_other_files_is_closed() {
     let (machine, home) = (Machine::start(), with_alice());
     let own = machine.path("cluster");

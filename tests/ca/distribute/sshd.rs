@@ -90,18 +90,23 @@ impl Machine {
         );
         write(&self.path("ssh_config"), &config);
         let program = format!(
-            "#!/bin/sh\nprintf '%s\\n' \"$@\" >>{at}/arguments\nexec /usr/bin/ssh -F {at}/ssh_config \"$@\"\n"
+            "#!/bin/sh\nprintf '%s\\n' \"$@\" >>{at}/arguments\nenv >{at}/environment\nexec /usr/bin/ssh -F {at}/ssh_config \"$@\"\n"
         );
         fs::create_dir_all(self.path("bin")).expect("a directory");
         write(&self.path("bin/ssh"), &program);
         fs::set_permissions(self.path("bin/ssh"), Permissions::from_mode(0o755)).expect("a mode");
     }
 
+    /// `PATH` on which this machine's `ssh` comes first.
+    pub(crate) fn search_path(&self) -> String {
+        let path = std::env::var("PATH").expect("PATH");
+        format!("{}:{path}", self.path("bin").display())
+    }
+
     /// Run `cluster-ca` in `home` with the `ssh` configuration of this machine.
     pub(crate) fn run(&self, home: &Home, arguments: &[&str]) -> Finished {
-        let path = std::env::var("PATH").expect("PATH");
         let mut command = home.command(&[&["--json"], arguments].concat());
-        command.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        command.env("PATH", self.search_path());
         Finished::from(command.output().expect("cluster-ca starts"))
     }
 

@@ -20,6 +20,6 @@ mod token_key;
 mod uri;
 
 pub use error::Pkcs11Error;
-pub use pin::PinProvider;
+pub use pin::{PIN_VARIABLE, PinProvider};
 pub use token_key::TokenKey;
 pub use uri::Pkcs11Uri;

@@ -4,6 +4,9 @@ use super::error::Pkcs11Error;
 use crate::keys::kms::error::KmsError;
 use crate::secret::Secret;
 
+/// Environment variable with the PIN of a token, used without `--pin-file`.
+pub const PIN_VARIABLE: &str = "CLUSTER_CA_PKCS11_PIN";
+
 /// Supplies the PIN of a token, asked only at its login.
 pub trait PinProvider {
     /// PIN of the token with this label. By default the stored one, which `stored` reads; a PIN supplied for
