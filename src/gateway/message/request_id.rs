@@ -29,10 +29,13 @@ impl RequestId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// ID as the value of `X-Request-Id`.
+    /// ID as the value of `X-Request-Id`. HPACK does not index it (RFC 7541, section 6.2.3): it never recurs, and would
+    /// push values out of the table that do.
     #[must_use]
     pub fn to_header(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        let mut value = HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("-"));
+        value.set_sensitive(true);
+        value
     }
 }
 
@@ -89,5 +92,10 @@ mod tests {
         let some: std::collections::HashSet<_> = (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(some.len(), 1_000);
         assert!(some.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn hpack_does_not_index_a_value_that_never_recurs() {
+        assert!(RequestIds::new(Arc::new(SystemEntropy)).next().to_header().is_sensitive());
     }
 }
