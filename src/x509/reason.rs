@@ -150,6 +150,10 @@ mod tests {
         }
         assert_eq!(RevocationReason::from_code(7), None);
         assert_eq!(RevocationReason::from_code(11), None);
-        assert!("keyCompromise".parse::<RevocationReason>().is_err());
+        assert_eq!("keyCompromise".parse(), Ok(RevocationReason::KeyCompromise));
+        assert_eq!("CACompromise".parse(), Ok(RevocationReason::CaCompromise));
+        for other in ["", "key compromise", "compromise", "key--compromise", "keyCompromised"] {
+            assert!(other.parse::<RevocationReason>().is_err(), "{other}");
+        }
     }
 }

@@ -102,16 +102,25 @@ fn an_outdated_home_reports_gateways_ahead_of_it() {
 fn the_doctor_checks_gateways_yaml() {
     let home = operated();
     list(&home, &["127.0.0.1:1"]);
-    assert_eq!(home.run(&["doctor"]).exit, Some(0));
     let finding = |home: &Home| {
         let finished = home.run(&["--json", "doctor"]);
         assert_eq!(finished.exit, Some(1), "{finished:?}");
         finished.json()["result"]["findings"][0].clone()
     };
+    // A listed gateway should have acknowledged the CRL.
+    assert_eq!(finding(&home)["code"], "doctor.gateway_outdated");
     home.write("gateways.yaml", "operator: api-user/admin\ngateways:\n  - addres: a:1\n");
     let found = finding(&home);
     assert_eq!(found["code"], "input.gateways", "{found}");
     assert!(found["message"].as_str().expect("text").contains("gateways.yaml:3:"), "{found}");
     home.write("gateways.yaml", "operator: api-user/nobody\ngateways:\n  - address: a:1\n");
-    assert_eq!(finding(&home)["code"], "ca.unknown_certificate");
+    let finished = home.run(&["--json", "doctor"]);
+    let findings = finished.json()["result"]["findings"].clone();
+    let codes: Vec<&str> = findings
+        .as_array()
+        .expect("findings")
+        .iter()
+        .map(|one| one["code"].as_str().expect("a code"))
+        .collect();
+    assert_eq!(codes, ["doctor.gateway_outdated", "ca.unknown_certificate"]);
 }
