@@ -35,7 +35,7 @@ use crate::terminal::{stderr, usage};
 #[derive(Debug, Parser)]
 #[command(
     name = "cluster-ca",
-    version,
+    version = env!("CLUSTER_CA_VERSION"),
     propagate_version = true,
     max_term_width = 100,
     after_help = "\

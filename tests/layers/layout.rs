@@ -9,8 +9,19 @@ use crate::tree::{read_sources, tokens};
 use crate::{root, source};
 
 /// Contents of the repository's top level, besides dot-files and the build's `target`.
-const TOP_LEVEL: &[&str] =
-    &["Cargo.lock", "Cargo.toml", "README.md", "ca-templates", "scripts", "src", "tests"];
+const TOP_LEVEL: &[&str] = &[
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "SECURITY.md",
+    "ca-templates",
+    "scripts",
+    "src",
+    "tests",
+];
 
 /// The longest a source file may be, so that a reader can hold it in the head.
 const MOST_LINES: usize = 900;

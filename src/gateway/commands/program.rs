@@ -23,7 +23,7 @@ use crate::terminal::{stderr, usage};
 #[derive(Parser)]
 #[command(
     name = "cluster-gateway",
-    version,
+    version = env!("CLUSTER_CA_VERSION"),
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "\
