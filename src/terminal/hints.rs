@@ -230,12 +230,12 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "find out who replaced cluster.crl, then write a fresh one: cluster-ca crl publish",
     ),
     ("doctor.crl_owed", Ca, "cluster-ca doctor --fix does it"),
-    ("doctor.gateway_outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
     (
         "doctor.expired",
         Ca,
         "renew them: cluster-ca renew --expires-within 1h; or revoke those of machines and users that are gone",
     ),
+    ("doctor.gateway_outdated", Ca, "have it enforce the newest: cluster-ca crl push"),
     (
         "doctor.key_without_certificate",
         Ca,

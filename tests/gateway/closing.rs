@@ -12,12 +12,17 @@ use crate::upstreams::{answering, read_request, scripted};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// What arrives when a caller sends all of its request before it reads, as most do. The end must be clean.
-async fn send_then_read(mut stream: Tls, head: &str, body: &[u8]) -> String {
+/// Sends a whole request.
+async fn send(stream: &mut Tls, head: &str, body: &[u8]) {
     stream.write_all(head.as_bytes()).await.unwrap();
     for part in body.chunks(16 << 10) {
         patiently(stream.write_all(part)).await.unwrap();
     }
+}
+
+/// What arrives when a caller sends all of its request before it reads, as most do. The end must be clean.
+async fn send_then_read(mut stream: Tls, head: &str, body: &[u8]) -> String {
+    send(&mut stream, head, body).await;
     let mut answer = String::new();
     patiently(stream.read_to_string(&mut answer)).await.unwrap();
     answer.to_ascii_lowercase()
@@ -68,12 +73,17 @@ async fn an_early_answer_of_the_upstream_arrives() {
             });
             let gateway = Setup::in_front_of(upstream).start();
             for _ in 0..5 {
-                let stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+                let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
                 let head = "POST /v1/x HTTP/1.1\r\nhost: g\r\ncontent-length: 4194304\r\n\r\n";
-                let answer = send_then_read(stream, head, &vec![b'x'; 4 << 20]).await;
+                send(&mut stream, head, &vec![b'x'; 4 << 20]).await;
+                let whole = if end.starts_with("transfer") { "\r\n0\r\n\r\n" } else { "\r\n\r\nno" };
+                let answer = read_until(&mut stream, whole).await.to_ascii_lowercase();
                 assert!(answer.starts_with("http/1.1 409 "), "{end} {staged}: {answer}");
-                assert!(answer.contains("connection: close\r\n"), "{end} {staged}: {answer}");
-                assert!(answer.contains("no"), "{end} {staged}: {answer}");
+                // Without it, all of the body was on its way before the response came.
+                if answer.contains("connection: close\r\n") {
+                    let rest = patiently(stream.read_to_end(&mut Vec::new())).await;
+                    assert_eq!(rest.unwrap(), 0, "{end} {staged}");
+                }
             }
             assert!(gateway.lines().iter().all(|line| line["reason"].is_null()), "{end} {staged}");
         }

@@ -33,4 +33,6 @@ pub use trust::{Resumption, Revocation, TrustSettings, UnfitAnchors};
 pub use upstream::UpstreamSettings;
 
 #[cfg(test)]
+mod manual_tests;
+#[cfg(test)]
 mod tests;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use http::Method;
 
 use super::*;
-use crate::file_schema::{Absent, KeySchema, MappingSchema};
 use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::{Decision, DenyReason};
 use crate::keys::CredentialsFile;
 use crate::mtls::{ClientCertificate, IdentityForm, Listener};
 use crate::yaml::YamlProblem;
 
-const TEXT: &str = r#"listen: 127.0.0.1:4523
+/// Minimal configuration.
+pub(super) const TEXT: &str = r#"listen: 127.0.0.1:4523
 identity: { certificate: gateway.crt, key: gateway.key }
 trust: { bundle: cluster.crt, crl: cluster.crl }
 upstreams:
@@ -25,7 +25,7 @@ routes:
 "#;
 
 /// Directory with the files that [`TEXT`] names.
-fn home() -> tempfile::TempDir {
+pub(super) fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     for name in ["gateway.crt", "gateway.key", "cluster.crt", "cluster.crl", "exposed.key"] {
         std::fs::write(home.path().join(name), "").unwrap();
@@ -35,7 +35,7 @@ fn home() -> tempfile::TempDir {
     home
 }
 
-fn parse(text: &str) -> Result<Config, Vec<String>> {
+pub(super) fn parse(text: &str) -> Result<Config, Vec<String>> {
     let home = home();
     Config::parse("gateway.yaml", text.as_bytes(), home.path()).map_err(|problems| {
         let shown =
@@ -836,72 +836,5 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         let problems = read(&good.replace(from, to)).unwrap_err();
         assert!(problems.iter().any(|text| text.starts_with("HOME/new.yaml")), "{problem}: {problems:?}");
         assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
-    }
-}
-
-/// Keys with a default, as YAML.
-fn defaults(schema: &MappingSchema) -> Vec<String> {
-    let default = |key: &KeySchema| match key.absent {
-        Absent::Default(value) => Some(format!("{}: {value}", key.name)),
-        _ => None,
-    };
-    schema.keys.iter().filter_map(default).collect()
-}
-
-#[test]
-fn the_manual_page_states_the_defaults_in_force() {
-    let bare = parse(TEXT).unwrap();
-    let limits = defaults(&schema::LIMITS);
-    assert_eq!(limits.len(), schema::LIMITS.keys.len());
-    let root = defaults(&schema::ROOT).join("\n");
-    let listener = defaults(&schema::LISTENER).join(", ");
-    let stated = TEXT
-        .replace("listen: 127.0.0.1:4523", &format!("listen: {{ address: 127.0.0.1:4523, {listener} }}"))
-        .replace("crl: cluster.crl", &format!("crl: cluster.crl, {}", defaults(&schema::TRUST).join(", ")))
-        .replace(":8080\"", &format!(":8080\", {}", defaults(&schema::UPSTREAM).join(", ")));
-    let stated = parse(&format!("limits: {{ {} }}\n{root}\n{stated}", limits.join(", "))).unwrap();
-    assert_eq!(stated.limits, bare.limits);
-    assert_eq!((stated.resumption, stated.access_log), (bare.resumption, bare.access_log));
-    assert_eq!((stated.listen, stated.upstreams), (bare.listen, bare.upstreams));
-    assert_eq!(stated.trust.revocation.grace(), bare.trust.revocation.grace());
-    let lifetime = defaults(&schema::ASSERTION).remove(0);
-    let assertion = |text: &str| parse(&format!("assertion: {text}\n{TEXT}")).unwrap().assertion.unwrap();
-    assert_eq!(assertion(&format!("{{ {lifetime} }}")), assertion("{}"));
-    assert_eq!(defaults(&schema::IDENTITY), ["kms_timeout: 60s"]);
-    assert_eq!(crate::mtls::keys::KeySource::TIMEOUT, Duration::from_secs(60));
-}
-
-#[test]
-fn the_keys_of_the_manual_page_are_the_keys_that_are_read() {
-    // A reader that skips a key of its schema, or reads another, fails an assertion in `Fields`.
-    let full = format!(
-        "{}policy: {{ shadow: new.yaml }}\noperators: [{{ role: api-user }}]\nstate_directory: .\n\
-         assertion: {{}}\nresumption: {{ max_age: 1h }}\nlimits: {{}}\n",
-        TEXT.replace("listen: 127.0.0.1:4523", "listen: { address: 127.0.0.1:4523 }")
-            .replace("crl: cluster.crl", "crl: cluster.crl, crl_staleness: { grace: 1d }")
-    );
-    let home = home();
-    std::fs::write(home.path().join("new.yaml"), TEXT).unwrap();
-    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    let read = |text: &str| Config::parse("gateway.yaml", text.as_bytes(), home.path());
-    read(&full).unwrap();
-    for (place, with) in [
-        ("listen: {", "listen: { odd: 1,"),
-        ("identity: {", "identity: { odd: 1,"),
-        ("trust: {", "trust: { odd: 1,"),
-        ("{ grace", "{ odd: 1, grace"),
-        ("{ max_age", "{ odd: 1, max_age"),
-        ("operators: [{", "operators: [{ odd: 1,"),
-        ("api: {", "api: { odd: 1,"),
-        ("- {", "- { odd: 1,"),
-        ("allow: [{", "allow: [{ odd: 1,"),
-        ("{ shadow", "{ odd: 1, shadow"),
-        ("limits: {", "limits: { odd: 1 "),
-        ("assertion: {", "assertion: { odd: 1 "),
-        ("identity:", "odd: 1\nidentity:"),
-    ] {
-        assert!(full.contains(place), "{place}");
-        let problems = read(&full.replacen(place, with, 1)).unwrap_err();
-        assert!(problems[0].to_string().contains("odd: unknown key; the keys here are"), "{problems:?}");
     }
 }
