@@ -50,10 +50,13 @@ async fn a_request_is_for_the_host_that_the_connection_is_to() {
         (Some("api.example"), "API.Example:4523", 200),
         (Some("api.example"), "api.example.", 200),
         (Some("API.EXAMPLE"), "api.example", 200),
-        (Some("api.example"), "b.example", 421),
+        (Some("api.example"), "b.example", 200),
+        (Some("api.example"), "c.example", 421),
         (Some("api.example"), "api.example.org", 421),
-        (Some("api.example"), "127.0.0.1", 421),
-        (Some("api.example"), "control-service", 421),
+        // Two names of one certificate, as proxies send them (`proxy_ssl_name`).
+        (Some("api.example"), "127.0.0.1", 200),
+        (Some("api.example"), "control-service", 200),
+        (Some("api.example"), "127.0.0.2", 421),
         // The name that Flocker-style clients give, whatever they dial.
         (Some("control-service"), "api.example", 200),
         (Some("control-service"), "127.0.0.1:4523", 200),
@@ -71,6 +74,15 @@ async fn a_request_is_for_the_host_that_the_connection_is_to() {
     ] {
         assert_eq!(status(&gateway, name, host).await, wanted, "{name:?} {host}");
     }
+    let answer = raw_on(
+        connect(&gateway, Some("api.example"), "http/1.1").await,
+        "GET /v1/x HTTP/1.1\r\nhost: c.example\r\nconnection: close\r\n\r\n".to_owned(),
+    )
+    .await;
+    assert!(
+        answer.contains("the request is for c.example, and the TLS connection for api.example"),
+        "{answer}"
+    );
     let line = gateway.line("request", |line| line["status"] == 421);
     assert_eq!((&line["reason"], &line["decision"]), (&"request.misdirected".into(), &"none".into()));
     assert!(

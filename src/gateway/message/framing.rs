@@ -24,8 +24,12 @@ pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(FramingError::Method);
     }
-    // A target of another scheme belongs to another origin (RFC 9110, section 7.4).
-    if request.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTPS) {
+    // A target of another scheme belongs to another origin (RFC 9110, section 7.4). Proxies that received a request
+    // without TLS keep its `:scheme` in HTTP/2. The upstream learns the scheme of this connection, as of every one.
+    let is_https = |scheme: &Scheme| {
+        *scheme == Scheme::HTTPS || *scheme == Scheme::HTTP && request.version == Version::HTTP_2
+    };
+    if request.uri.scheme().is_some_and(|scheme| !is_https(scheme)) {
         return Err(FramingError::Scheme);
     }
     check_length(&request.headers, request.version)?;
@@ -259,10 +263,16 @@ mod tests {
     #[test]
     fn a_target_with_a_scheme_other_than_https_is_refused() {
         let of = |target| check_head(Version::HTTP_2, "GET", target, &[]).map(|host| host.name().to_owned());
-        assert_eq!(of("https://api/a").as_deref(), Ok("api"));
-        for target in ["http://api/a", "ftp://api/a", "wss://api/a"] {
+        // As Envoy sends it for a caller that spoke plain HTTP to it.
+        for target in ["https://api/a", "http://api/a"] {
+            assert_eq!(of(target).as_deref(), Ok("api"));
+        }
+        for target in ["ftp://api/a", "wss://api/a"] {
             assert_eq!(of(target), Err(FramingError::Scheme));
         }
+        let of = |target| check_head(Version::HTTP_11, "GET", target, &[("host", "api")]).map(drop);
+        assert_eq!(of("https://api/a"), Ok(()));
+        assert_eq!(of("http://api/a"), Err(FramingError::Scheme));
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! | server name of the handshake (RFC 6066, section 3) | allowed hosts |
 //! |---|---|
-//! | a name | that name |
+//! | a name | that name, and the other names and addresses of the server certificate |
 //! | none, or `control-service` (every gateway) | names and addresses of the server certificate, local address |
+//!
+//! Proxies and monitoring set the two apart (`proxy_ssl_name`, `tls-server-name`). The certificate answers for both, and
+//! nothing in the configuration depends on the one or the other.
 //!
 //! No other host is passed to the upstream.
 
@@ -18,39 +21,51 @@ use crate::x509::{Certificate, SubjectAltName};
 
 /// Hosts that the requests of one connection may name.
 #[derive(Debug)]
-pub enum AllowedHosts {
-    /// Server name of the handshake.
-    Named(Box<str>),
-    /// Names and addresses of the server certificate, and the local address.
-    Ours {
-        /// Server certificate.
-        leaf: Arc<Certificate>,
-        /// Local address of the connection; `None` if the system does not report it.
-        local: Option<IpAddr>,
-    },
+pub struct AllowedHosts {
+    /// Server name of the handshake, unless it is none or that of every gateway.
+    server_name: Option<Box<str>>,
+    /// Server certificate.
+    leaf: Arc<Certificate>,
+    /// Local address of the connection, if the client named no host in the handshake and the system reports it.
+    local: Option<IpAddr>,
 }
 
 impl AllowedHosts {
     /// Allowed hosts of `connection`, with the server certificate `leaf` and the local address `local`.
     #[must_use]
     pub fn of(connection: &ServerConnection, leaf: &Arc<Certificate>, local: Option<IpAddr>) -> Self {
-        match connection.server_name() {
-            Some(name) if name != CONTROL_SERVICE_DNS_NAME => Self::Named(name.into()),
-            _ => Self::Ours { leaf: Arc::clone(leaf), local },
+        let server_name = connection.server_name().filter(|name| *name != CONTROL_SERVICE_DNS_NAME);
+        Self {
+            server_name: server_name.map(Into::into),
+            leaf: Arc::clone(leaf),
+            local: local.filter(|_| server_name.is_none()),
         }
+    }
+
+    /// Allowed hosts of a connection whose client names no host in the handshake.
+    #[must_use]
+    pub fn without_server_name(leaf: Arc<Certificate>, local: Option<IpAddr>) -> Self {
+        Self { server_name: None, leaf, local }
+    }
+
+    /// Server name of the handshake, unless it is none or that of every gateway.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// True if a request may name `host`.
     #[must_use]
     pub fn contain(&self, host: &RequestHost) -> bool {
-        let Self::Ours { leaf, local } = self else {
-            return matches!(self, Self::Named(name) if host.matches_server_name(name));
-        };
+        // The name of most requests is that of the connection.
+        if self.server_name.as_ref().is_some_and(|name| host.matches_server_name(name)) {
+            return true;
+        }
         let address = host.name().trim_matches(['[', ']']).parse::<IpAddr>();
         let address = address.ok().map(|address| address.to_canonical());
         let is_address = |own: IpAddr| address == Some(own.to_canonical());
-        local.is_some_and(is_address)
-            || leaf.subject_alt_names.iter().any(|name| match name {
+        self.local.is_some_and(is_address)
+            || self.leaf.subject_alt_names.iter().any(|name| match name {
                 SubjectAltName::Dns(name) => host.matches_server_name(name),
                 SubjectAltName::Ip(own) => is_address(*own),
                 _ => false,

@@ -384,7 +384,7 @@ impl Explanation {
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
         let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
         let leaf = Arc::clone(&state.credentials.own.leaf);
-        service::target(&head, &AllowedHosts::Ours { leaf, local: Some(self.listener.ip()) })
+        service::target(&head, &AllowedHosts::without_server_name(leaf, Some(self.listener.ip())))
     }
 
     fn decide(&mut self, config: &Config, state: &State, verdict: Verdict) {

@@ -52,9 +52,14 @@ pub enum RequestProblem {
         /// Value of the `Allow` header.
         allow: &'static str,
     },
-    /// The host is not the one of the TLS handshake (SNI). Without SNI: not one of the gateway's names.
-    #[error("the request is for another host than the TLS connection")]
-    Misdirected,
+    /// The host is neither that of the TLS handshake (SNI) nor one of the gateway's names.
+    #[error("the request is for {host}, and {}", connected(server_name.as_deref()))]
+    Misdirected {
+        /// Host of the request.
+        host: String,
+        /// Server name of the handshake, if the client sent one.
+        server_name: Option<String>,
+    },
     /// The gateway has no such resource.
     #[error("the gateway has no such resource")]
     NotFound,
@@ -78,6 +83,15 @@ pub enum Side {
     Internal,
     /// Fault of the upstream: a 502 or 504.
     Upstream,
+}
+
+fn connected(server_name: Option<&str>) -> String {
+    match server_name {
+        Some(name) => format!("the TLS connection for {name}"),
+        None => {
+            "the TLS connection names no host: only those of the gateway's certificate are served".to_owned()
+        }
+    }
 }
 
 impl RequestProblem {
@@ -123,7 +137,7 @@ impl RequestProblem {
             Self::Assertion(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Path(error) => error.status(),
             Self::Push(error) => match error {
@@ -154,7 +168,7 @@ impl Coded for RequestProblem {
             Self::Internal => Code::environment("gateway.internal"),
             Self::Loop => Code::refused("request.loop"),
             Self::MethodNotAllowed { .. } => Code::refused("request.method_not_allowed"),
-            Self::Misdirected => Code::refused("request.misdirected"),
+            Self::Misdirected { .. } => Code::refused("request.misdirected"),
             Self::NotFound => Code::refused("request.not_found"),
             Self::Path(error) => error.coded(),
             Self::Push(error) => error.coded(),

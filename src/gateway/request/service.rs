@@ -192,7 +192,8 @@ pub fn target(
 ) -> Result<(RequestHost, RequestPath), RequestProblem> {
     let host = framing::check(head)?;
     if !hosts.contain(&host) {
-        return Err(RequestProblem::Misdirected);
+        let server_name = hosts.server_name().map(str::to_owned);
+        return Err(RequestProblem::Misdirected { host: host.name().to_owned(), server_name });
     }
     Ok((host, RequestPath::from_uri(&head.uri)?))
 }
