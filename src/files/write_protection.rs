@@ -14,7 +14,7 @@ use super::read::{open_regular, read};
 /// Symbolic links that one path may contain, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Refuses a file that [`read`](super::read::read) could not open, or that any user may write or replace.
+/// Refuses a file that `read` could not open, or that any user may write or replace.
 ///
 /// The check covers the file, all its parent directories, and those of every symbolic link on the way. A
 /// group, or another user who owns one of the directories, is trusted. In a sticky directory such as `/tmp`,
@@ -61,7 +61,7 @@ pub fn check_path(path: &Path) -> Result<(), FileError> {
     PathWalk::to(path)?.check()
 }
 
-/// Reads a file that decides on trust: [`read`](super::read::read) after [`check_write_protected`].
+/// Reads a file that decides on trust: [`read`](super::read()) after [`check_write_protected`].
 ///
 /// # Errors
 /// [`FileError`].

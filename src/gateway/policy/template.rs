@@ -16,7 +16,7 @@ use crate::gateway::message::path::{self, PathError, RequestPath};
 /// | `**` | the rest of the path, which may be empty; only at the end |
 ///
 /// A trailing slash counts: `/v1` and `/v1/` are two paths, and `/v1/**` matches both. A call that a route denies is
-/// denied in every [`Reading`](super::reading::Reading) of its path.
+/// denied in every `Reading` of its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
