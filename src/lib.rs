@@ -7,7 +7,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API |
-//! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress |
+//! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress · [`serving`] sockets, limits per address, request IDs, log lines of server processes |
 //! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
 //! | how peers are met | [`mtls`] peer verification, CRLs in force, resumption, key opener, own certificate |
 //! | what is kept | [`keys`] private keys and their protection · [`age_stream`] encrypted streams · [`store`] inventory · [`audit`] hash-chained log of changes |
@@ -34,6 +34,7 @@ pub mod probe;
 pub mod profile;
 pub mod revocation;
 pub mod secret;
+pub mod serving;
 pub mod store;
 pub mod terminal;
 pub mod x509;

@@ -16,7 +16,6 @@
 //! | [`state`] | everything that a reload replaces |
 //! | [`sessions`] | registry of open connections |
 //! | [`upstream`] | connections to upstreams, signed assertions |
-//! | [`limits`] | limits per address, identity and process |
 //! | [`config`] | configuration file |
 //! | [`policy`] | routes, and the decision on a request |
 //! | [`message`] | HTTP messages: framing, path, headers, bodies |
@@ -26,7 +25,6 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod downstream;
-pub mod limits;
 pub mod message;
 pub mod offline;
 pub mod policy;

@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Entropy};
 use crate::gateway::config::Limits;
-use crate::gateway::limits::per_address::PerAddressLimits;
 use crate::gateway::sessions::command::Command;
 use crate::gateway::sessions::registry::Registry;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::state::State;
 use crate::gateway::telemetry::sinks::Telemetry;
+use crate::serving::per_address::PerAddressLimits;
 
 /// State, registry, limits and telemetry of a running gateway.
 #[derive(Debug)]

@@ -11,13 +11,17 @@
 //! | `problem` | a mistake with file and line |
 //! | `structure` | refusal of duplicate keys, tags, deep nesting and alias bombs |
 //! | `lines` | the line of every value |
+//! | `reader` | typed values with every mistake reported, not only the first |
+//! | `values` | durations, sizes, addresses and files |
 //! | `write` | values written as YAML |
 
 mod document;
 mod lines;
 mod problem;
+pub(crate) mod reader;
 mod segment;
 mod structure;
+pub(crate) mod values;
 mod write;
 
 #[cfg(test)]

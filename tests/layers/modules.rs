@@ -15,7 +15,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("file_schema", &[]),
     ("secret", &[]),
     ("files", &["clock", "error", "secret"]),
-    ("yaml", &["error", "files"]),
+    ("yaml", &["clock", "error", "file_schema", "files"]),
     // Domain.
     ("x509", &["clock", "error", "files", "secret"]),
     ("identity", &["clock", "error", "x509"]),
@@ -87,6 +87,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
+    ("serving", &["clock", "error", "files", "terminal", "yaml"]),
     // Faces.
     (
         "gateway",
@@ -100,6 +101,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "mtls",
             "revocation",
             "secret",
+            "serving",
             "terminal",
             "x509",
             "yaml",

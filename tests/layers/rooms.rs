@@ -12,7 +12,6 @@ const COLUMN: &[&[&str]] = &[
     &["message"],
     &["policy"],
     &["config"],
-    &["limits"],
     &["sessions", "upstream"],
     &["telemetry", "state"],
     &["shared"],
@@ -82,12 +81,12 @@ fn offences(tree: &Tree) -> Vec<Offence> {
     found
 }
 
-fn gateway(limits: &str) -> Tree {
+fn gateway(config: &str) -> Tree {
     Tree::of(&[
         ("lib.rs", "pub mod gateway;"),
-        ("gateway/mod.rs", "mod limits; mod policy; mod request; mod old; pub use request::Request;"),
-        ("gateway/limits/mod.rs", "mod rate;"),
-        ("gateway/limits/rate.rs", limits),
+        ("gateway/mod.rs", "mod config; mod policy; mod request; mod old; pub use request::Request;"),
+        ("gateway/config/mod.rs", "mod rate;"),
+        ("gateway/config/rate.rs", config),
         ("gateway/policy/mod.rs", "pub struct Policy;"),
         ("gateway/request/mod.rs", "pub struct Request;"),
         ("gateway/old.rs", ""),

@@ -1,7 +1,6 @@
 //! Command line of `cluster-gateway`.
 
 mod admin;
-mod logging;
 mod offline;
 mod outcome;
 mod output;

@@ -8,11 +8,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::gateway::commands::admin::AdminCommand;
-use crate::gateway::commands::logging::log_to_standard_error;
 use crate::gateway::commands::offline::{CheckConfiguration, Explain, ReplayLog};
 use crate::gateway::commands::run::Run;
 use crate::gateway::config::schema::FILE;
 use crate::secret::forbid_core_dumps;
+use crate::serving::logging::log_to_standard_error;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man;

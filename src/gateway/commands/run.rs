@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::clock::Clock;
-use crate::gateway::commands::logging::log_to_lines;
 use crate::gateway::commands::outcome::failure;
 use crate::gateway::process::{RunError, run};
-use crate::gateway::telemetry::line_log::LineLog;
+use crate::serving::line_log::LineLog;
+use crate::serving::logging::log_to_lines;
 use crate::terminal::report::{self, Format};
 use crate::terminal::stderr;
 

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::reader::Item;
-use super::values::{duration_of, with_unit};
 use super::{key, schema};
 use crate::mtls::keys::KeySource;
+use crate::yaml::reader::Item;
+use crate::yaml::values::{duration_of, with_unit};
 
 /// Claims, validity and signing key of assertions.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 /// Value that violates a rule of the configuration itself, not of another module's type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConfigError {
-    #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
-    Address { given: String },
     #[error("must be from 1s to 10m")]
     AssertionLifetime,
     #[error("`{given}`: either `flocker` or `spiffe` was expected")]
@@ -23,16 +21,10 @@ pub(super) enum ConfigError {
     ClusterUnused,
     #[error("`{given}`: either `absent`, `present` or a list of values was expected")]
     Condition { given: String },
-    #[error("a whole number from 1 to 1000000 was expected")]
-    Count,
     #[error("has no effect because revocation is disabled: remove it")]
     UnusedWhenDisabled,
     #[error("revocation is disabled, but `trust` has a `crl`: remove one of them")]
     DisabledWithCrl,
-    #[error(
-        "`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as {given}s or {given}h"
-    )]
-    DurationWithoutUnit { given: u64 },
     #[error("must be from 8KiB to 1MiB")]
     HeaderBytes,
     #[error("a whole number from 1 to 10000 was expected")]
@@ -71,8 +63,6 @@ pub(super) enum ConfigError {
     NoConditions,
     #[error("`crl` is missing; to disable revocation checking, write `revocation: disabled`")]
     NoCrl,
-    #[error("no file is given")]
-    NoFile,
     #[error("no issuer is given")]
     NoIssuers,
     #[error("has no effect without `key`")]
@@ -99,8 +89,6 @@ pub(super) enum ConfigError {
     AnyoneUnreachable,
     #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
     RoleOrGroup,
-    #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
-    Size { given: String },
     #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
     Staleness { given: String },
     #[error("`revocation: disabled` belongs at the top level, beside `trust`")]

@@ -5,17 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::access_log::{AccessLog, access_log};
 use super::assertion::AssertionSettings;
 use super::error::ConfigError;
 use super::identity::{IdentityFiles, identity};
 use super::limits::Limits;
-use super::reader::{self, Item, KeyFiles, Problems};
 use super::routes::{self, RouteContext};
 use super::shadow::{self, ShadowPolicy};
 use super::trust::{Resumption, TrustSettings};
 use super::upstream::{UpstreamSettings, upstream};
-use super::values::{count, file, in_directory};
 use super::{listen, schema};
 use crate::files::{self, FileError};
 use crate::gateway::message::reserved_headers::{HeaderPattern, ReservedHeaders};
@@ -24,6 +21,10 @@ use crate::gateway::policy::{Caller, Policy, Route};
 use crate::identity::TrustDomain;
 use crate::mtls::keys::KeySource;
 use crate::mtls::{ClientCertificate, Listener};
+use crate::serving::access_log::{AccessLog, access_log};
+use crate::serving::sockets::collide;
+use crate::yaml::reader::{self, Item, KeyFiles, Problems};
+use crate::yaml::values::{count, file, in_directory, socket_address};
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
 /// Number of worker threads: as configured, or one for each processor.
@@ -269,9 +270,9 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     };
     let assertion = fields.optional("assertion").and_then(|item| AssertionSettings::read(&item, base));
     let metrics_item = fields.optional("metrics");
-    let metrics = metrics_item.as_ref().and_then(|item| item.read(listen::address));
+    let metrics = metrics_item.as_ref().and_then(|item| item.read(socket_address));
     if let (Some(item), Some(metrics)) = (&metrics_item, metrics)
-        && listen.iter().any(|listener| listen::collide(listener.address, metrics))
+        && listen.iter().any(|listener| collide(listener.address, metrics))
     {
         item.report(ConfigError::MetricsAddress);
     }

@@ -1,8 +1,8 @@
 //! Flow control of HTTP/2 in the configuration.
 
 use super::error::ConfigError;
-use super::reader::{Fields, Item};
-use super::values::{count, size};
+use crate::yaml::reader::{Fields, Item};
+use crate::yaml::values::{count, size};
 
 /// Streams and flow-control windows of an HTTP/2 connection (RFC 9113, section 5.2).
 ///

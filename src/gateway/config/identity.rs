@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reader::Item;
-use super::values::guarded;
 use super::{key, schema};
 use crate::mtls::keys::KeySource;
+use crate::yaml::reader::Item;
+use crate::yaml::values::guarded;
 
 /// Files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]

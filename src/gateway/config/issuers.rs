@@ -1,10 +1,10 @@
 //! Roles that each issuer may vouch for, from `trust.issuers`.
 
 use super::error::ConfigError;
-use super::reader::Item;
 use crate::identity::Role;
 use crate::mtls::IssuerRoles;
 use crate::x509::KeyIdentifier;
+use crate::yaml::reader::Item;
 
 /// Reads a mapping of key identifiers to lists of roles.
 pub(super) fn read(item: &Item<'_>) -> Option<IssuerRoles> {

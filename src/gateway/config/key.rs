@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::reader::{Fields, Item, KeyFiles};
-use super::values::{duration_of, loaded, with_unit};
 use crate::files;
 use crate::keys::CredentialsFile;
 use crate::mtls::keys::KeySource;
+use crate::yaml::reader::{Fields, Item, KeyFiles};
+use crate::yaml::values::{duration_of, loaded, with_unit};
 
 /// Reads `key` and the fields beside it. `None` without a key, or after a reported problem.
 pub(super) fn read(key: Option<&Item<'_>>, fields: &mut Fields<'_>, base: &Path) -> Option<KeySource> {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::http2::Http2Windows;
-use super::reader::Item;
 use super::schema;
-use super::values::{count, duration, size};
+use crate::serving::per_address::AddressQuotas;
+use crate::yaml::reader::Item;
+use crate::yaml::values::{count, duration, size};
 
 /// Limits and timeouts. The defaults are safe on a small machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,18 @@ pub struct Limits {
     pub request_body: u64,
     /// Flow control of HTTP/2.
     pub http2: Http2Windows,
+}
+
+impl Limits {
+    /// Limits of one address.
+    #[must_use]
+    pub const fn per_address(&self) -> AddressQuotas {
+        AddressQuotas {
+            connections: self.connections_per_address,
+            handshakes: self.handshakes_per_address,
+            failed_handshakes: self.failed_handshakes_per_address,
+        }
+    }
 }
 
 impl Default for Limits {

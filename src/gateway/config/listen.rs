@@ -1,13 +1,12 @@
 //! Listeners in the configuration.
 
-use std::net::SocketAddr;
-
 use uuid::Uuid;
 
 use super::error::ConfigError;
-use super::reader::Item;
 use super::schema;
 use crate::mtls::{ClientCertificate, IdentityForm, Listener};
+use crate::yaml::reader::Item;
+use crate::yaml::values::socket_address;
 
 /// Reads all listeners, each an address or a mapping.
 pub(super) fn listeners(item: &Item<'_>) -> Vec<Listener> {
@@ -30,13 +29,13 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
     if !item.is_mapping() {
         let client_certificate = ClientCertificate::default();
         return Some(Listener {
-            address: item.read(address)?,
+            address: item.read(socket_address)?,
             client_certificate,
             identity_form: IdentityForm::default(),
         });
     }
     let mut fields = item.fields(&schema::LISTENER)?;
-    let address = fields.required("address").and_then(|item| item.read(address));
+    let address = fields.required("address").and_then(|item| item.read(socket_address));
     let client_certificate = match fields.optional("client_certificate") {
         Some(item) => item.read(client_certificate),
         None => Some(ClientCertificate::default()),
@@ -49,16 +48,6 @@ fn listener(item: &Item<'_>) -> Option<Listener> {
         client_certificate: client_certificate?,
         identity_form: identity_form(item, form.as_ref(), cluster.as_ref())?,
     })
-}
-
-/// Returns true if the addresses cannot both be bound: one port, of one address or of every address of its family.
-pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
-}
-
-pub(super) fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Address { given: text.to_owned() })
 }
 
 fn client_certificate(text: &str) -> Result<ClientCertificate, ConfigError> {

@@ -4,7 +4,6 @@
 //! group that no route uses. Relative paths are relative to the file. The contents of certificates, keys and bundles
 //! are checked when a state is loaded, not here.
 
-mod access_log;
 mod assertion;
 mod error;
 mod file;
@@ -14,15 +13,12 @@ mod issuers;
 mod key;
 mod limits;
 mod listen;
-mod reader;
 mod routes;
 pub mod schema;
 mod shadow;
 mod trust;
 mod upstream;
-mod values;
 
-pub use access_log::AccessLog;
 pub use assertion::AssertionSettings;
 pub use file::{Config, workers};
 pub use http2::Http2Windows;

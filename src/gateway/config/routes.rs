@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::error::ConfigError;
-use super::reader::Item;
 use super::schema;
 use crate::gateway::policy::{
     Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Requirement, Route, RuleId, Template,
     UpstreamId, Variable,
 };
 use crate::identity::{Name, Role};
+use crate::yaml::reader::Item;
 
 /// Parts of a configuration that the routes of its policies refer to.
 pub(super) struct RouteContext<'a> {

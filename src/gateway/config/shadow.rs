@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reader::{Item, Problems};
 use super::routes::{self, RouteContext};
 use super::schema;
-use super::values::loaded;
 use crate::files;
 use crate::gateway::policy::Policy;
+use crate::yaml::reader::{Item, Problems};
+use crate::yaml::values::loaded;
 use crate::yaml::{Document, LIMIT, YamlProblem};
 
 /// Reads the file that `policy.shadow` names. Its problems are reported with the lines of that file.

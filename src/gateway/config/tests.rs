@@ -11,6 +11,7 @@ use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::{Decision, DenyReason};
 use crate::keys::CredentialsFile;
 use crate::mtls::{ClientCertificate, IdentityForm, Listener};
+use crate::serving::access_log::AccessLog;
 use crate::yaml::YamlProblem;
 
 /// Minimal configuration.

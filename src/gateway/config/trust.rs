@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::reader::Item;
-use super::values::{duration, guarded};
 use super::{issuers, schema};
 use crate::mtls::IssuerRoles;
 use crate::x509::trust::{TrustBundle, TrustError};
+use crate::yaml::reader::Item;
+use crate::yaml::values::{ValueError, duration, guarded};
 
 /// Settings for verifying the certificates of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Resumption {
 fn crls(item: &Item<'_>, base: &Path) -> Option<Vec<PathBuf>> {
     let items = item.one_or_more();
     if items.is_empty() {
-        item.report(ConfigError::NoFile);
+        item.report(ValueError::NoFile);
         return None;
     }
     let paths: Vec<_> = items.iter().map(|item| guarded(item, base)).collect();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::error::ConfigError;
-use super::reader::Item;
 use super::schema;
-use super::values::duration;
 use crate::gateway::message::framing::RequestHost;
+use crate::yaml::reader::Item;
+use crate::yaml::values::duration;
 
 /// Settings of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]

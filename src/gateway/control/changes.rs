@@ -11,10 +11,11 @@ use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded, with_causes};
-use crate::gateway::config::{AccessLog, Config, Limits};
+use crate::gateway::config::{Config, Limits};
 use crate::gateway::state::Loader;
 use crate::mtls::Listener;
 use crate::mtls::keys::{KeyOpener, KeyProgress};
+use crate::serving::access_log::AccessLog;
 
 /// Delay before the first retry of a key whose KMS cannot be reached; it doubles with each retry.
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(2);

@@ -4,20 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::{HandshakeKind, ServerConnection};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::downstream::plain_http;
 use crate::gateway::downstream::refusal::{NOT_BEGUN, Refusal};
-use crate::gateway::limits::connection_permit::ConnectionPermit;
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::request::context::WorkerContext;
 use crate::gateway::sessions::registry::Registration;
@@ -26,14 +23,9 @@ use crate::gateway::shared::Shared;
 use crate::gateway::state::{ListenerEntry, State};
 use crate::mtls::tls::{self, HandshakeObservation, PresentedCertificate, Protocol, observe};
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
-
-/// Time that a refused client gets to read the alert.
-const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Bytes that are discarded at once while a refused client reads the alert, and how often. A ClientHello that is too
-/// long has more than 64 KiB.
-const LINGER_READ: usize = 16 << 10;
-const MAX_LINGER_READS: usize = 64;
+use crate::serving::connection_permit::ConnectionPermit;
+use crate::serving::linger::{LINGER_TIMEOUT, linger};
+use crate::serving::plain_http;
 
 /// Connection after a successful handshake.
 pub struct Accepted {
@@ -223,20 +215,4 @@ fn peer(
         refusal.leaf = Some(leaf.clone().into_owned());
         refusal
     })
-}
-
-/// Close a connection so that the alert arrives: closing with unread bytes sends a reset, which can
-/// overtake the alert.
-async fn linger(mut stream: TcpStream) {
-    let _ = timeout(LINGER_TIMEOUT, async {
-        stream.shutdown().await?;
-        let mut discarded = vec![0; LINGER_READ];
-        for _ in 0..MAX_LINGER_READS {
-            if stream.read(&mut discarded).await? == 0 {
-                break;
-            }
-        }
-        Ok::<_, io::Error>(())
-    })
-    .await;
 }

@@ -2,7 +2,5 @@
 
 pub mod connection;
 pub mod handshake;
-mod plain_http;
 pub mod refusal;
-pub mod sockets;
 pub mod worker;

@@ -16,11 +16,11 @@ use crate::gateway::control::reload::Control;
 use crate::gateway::downstream::connection::{HttpServer, serve};
 use crate::gateway::downstream::handshake::accept;
 use crate::gateway::downstream::refusal::Refusal;
-use crate::gateway::limits::connection_permit::ConnectionPermit;
 use crate::gateway::request::context::WorkerContext;
 use crate::gateway::sessions::command::{Command, CutReason};
 use crate::gateway::shared::{Phase, StopOnPanic};
 use crate::mtls::tls::Protocol;
+use crate::serving::connection_permit::ConnectionPermit;
 
 /// Most concurrent handshakes of one worker; further clients wait in the kernel's queue. The limit is high,
 /// since a silent client holds its handshake until the timeout.

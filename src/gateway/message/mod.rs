@@ -8,7 +8,6 @@ pub mod interim;
 pub mod json;
 pub mod path;
 pub mod request_body;
-pub mod request_id;
 pub mod reserved_headers;
 mod reserved_names;
 pub mod traceparent;

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::gateway::message::request_id::RequestId;
+use crate::serving::request_id::RequestId;
 
 /// Trace ID and parent ID.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -73,7 +73,7 @@ fn new_trace(id: RequestId) -> Option<HeaderValue> {
 mod tests {
     use super::*;
     use crate::clock::{Entropy, EntropyError, SystemEntropy};
-    use crate::gateway::message::request_id::RequestIds;
+    use crate::serving::request_id::RequestIds;
     use std::sync::Arc;
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -11,14 +11,14 @@ use tracing::subscriber::NoSubscriber;
 use crate::clock::{Clock, format_duration, rfc3339};
 use crate::error::with_causes;
 use crate::gateway::admin::AdminSocket;
-use crate::gateway::config::AccessLog;
 use crate::gateway::policy::PolicyWarning;
 use crate::gateway::process::load::{load, load_state, loader};
 use crate::gateway::process::{GatewayError, RunError};
 use crate::gateway::state::StateError;
-use crate::gateway::telemetry::log_file::LogFile;
 use crate::keys::Protection;
 use crate::mtls::{ClientCertificate, Listener};
+use crate::serving::access_log::AccessLog;
+use crate::serving::log_file::LogFile;
 
 /// Treatment of private keys in a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

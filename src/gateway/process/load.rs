@@ -1,17 +1,16 @@
 //! Loading of the configuration, state and access log of a command.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::gateway::config::{AccessLog, Config};
+use crate::gateway::config::Config;
 use crate::gateway::process::error::GatewayError;
 use crate::gateway::process::run_error::RunError;
 use crate::gateway::state::{Loader, State};
-use crate::gateway::telemetry::line_log::Destination;
-use crate::gateway::telemetry::log_file::LogFile;
 use crate::mtls::keys::KeyOpener;
+use crate::serving::access_log::AccessLog;
+use crate::serving::line_log::Destination;
 
 /// Read the configuration at `path`, which only its owner may be able to write.
 pub(crate) fn load(path: &Path) -> Result<Config, RunError> {
@@ -40,12 +39,11 @@ pub(in crate::gateway) fn loader(clock: &Arc<dyn Clock>) -> Loader {
 pub(in crate::gateway) fn open_access_log(
     access_log: &AccessLog,
 ) -> Result<Option<Box<dyn Destination>>, RunError> {
-    Ok(match access_log {
-        AccessLog::File(path) => {
-            let failed = |source| RunError::AccessLog { path: path.clone(), source };
-            Some(Box::new(LogFile::open(path.clone()).map_err(failed)?))
-        }
-        AccessLog::Off => None,
-        AccessLog::Stdout => Some(Box::new(io::stdout())),
+    access_log.open().map_err(|source| RunError::AccessLog {
+        path: match access_log {
+            AccessLog::File(path) => path.clone(),
+            AccessLog::Off | AccessLog::Stdout => PathBuf::new(),
+        },
+        source,
     })
 }

@@ -17,17 +17,17 @@ use crate::gateway::control::file_watch::{self, WatchedFiles};
 use crate::gateway::control::housekeeping;
 use crate::gateway::control::reload::Control;
 use crate::gateway::control::status::StatusSnapshot;
-use crate::gateway::downstream::sockets::{self, Sockets};
 use crate::gateway::downstream::worker::Worker;
-use crate::gateway::limits::per_address::PerAddressLimits;
 use crate::gateway::process::descriptors::fit_descriptors;
 use crate::gateway::process::error::GatewayError;
 use crate::gateway::sessions::registry::Registry;
 use crate::gateway::shared::{Phase, Shared, StopOnPanic};
 use crate::gateway::state::Loader;
-use crate::gateway::telemetry::line_log::{Destination, LineLog};
 use crate::gateway::telemetry::sinks::Telemetry;
 use crate::mtls::keys::KeyOpener;
+use crate::serving::line_log::{Destination, LineLog};
+use crate::serving::per_address::PerAddressLimits;
+use crate::serving::sockets::{self, Sockets};
 
 /// Environment of a gateway, beside its configuration.
 pub struct Options {
@@ -86,7 +86,7 @@ impl Gateway {
             http1_title_case: config.http1_title_case,
             workers,
             connections: Arc::new(AtomicUsize::new(0)),
-            addresses: Arc::new(PerAddressLimits::new(&limits, options.clock.monotonic())),
+            addresses: Arc::new(PerAddressLimits::new(limits.per_address(), options.clock.monotonic())),
             clock: options.clock,
             phase: tokio::sync::watch::Sender::new(Phase::Serving),
             panicked: AtomicBool::new(false),

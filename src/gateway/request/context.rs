@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::clock::Entropy;
 use crate::gateway::control::reload::Control;
-use crate::gateway::limits::connection_permit::ConnectionPermit;
 use crate::gateway::message::hosts::AllowedHosts;
-use crate::gateway::message::request_id::RequestIds;
 use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
+use crate::serving::connection_permit::ConnectionPermit;
+use crate::serving::request_id::RequestIds;
 
 /// Context of all requests of one worker.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use serde::Serialize;
 use crate::error::{Coded, with_causes};
 use crate::gateway::control::error::PushError;
 use crate::gateway::message::json;
-use crate::gateway::message::request_id::RequestId;
 use crate::gateway::request::problem::{RequestProblem, Side};
 use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::error::ForwardError;
 use crate::revocation::CrlError;
+use crate::serving::request_id::RequestId;
 use crate::x509::KeyIdentifier;
 use crate::x509::crl::CrlNumber;
 

@@ -14,13 +14,13 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::gateway::limits::rate_limit::SourcePrefix;
 use crate::gateway::message::headers::AddressHeaders;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
 use crate::gateway::sessions::session::{NewSession, Session, lock};
 use crate::identity::Identity;
 use crate::mtls::Peer;
+use crate::serving::rate_limit::SourcePrefix;
 
 /// Sessions of one worker, by expiry and session number.
 type Shard = BTreeMap<(OffsetDateTime, u64), Arc<Session>>;

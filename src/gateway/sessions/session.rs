@@ -9,12 +9,12 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::message::headers::AddressHeaders;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
 use crate::mtls::Peer;
 use crate::mtls::tls::Protocol;
+use crate::serving::in_flight::InFlight;
 
 /// Most bytes of interim responses that wait for the client.
 const MAX_INTERIM_BYTES: usize = 64 << 10;

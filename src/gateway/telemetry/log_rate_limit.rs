@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::limits::rate_limit::{Quota, RateLimiter, SourcePrefix};
+use crate::serving::rate_limit::{Quota, RateLimiter, SourcePrefix};
 
 /// Period of both limits.
 const MINUTE: Duration = Duration::from_secs(60);

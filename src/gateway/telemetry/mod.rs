@@ -2,8 +2,6 @@
 
 pub mod events;
 mod json_text;
-pub mod line_log;
-pub mod log_file;
 pub mod log_rate_limit;
 pub mod metrics;
 pub mod refused_handshakes;

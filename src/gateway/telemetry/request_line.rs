@@ -3,11 +3,11 @@
 use time::OffsetDateTime;
 
 use crate::error::Coded;
-use crate::gateway::message::request_id::RequestId;
 use crate::gateway::policy::{RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::events::{ClientFields, truncated};
 use crate::gateway::telemetry::json_text::{push_number, push_string, push_time};
+use crate::serving::request_id::RequestId;
 
 /// Fields of the event `request`.
 pub(super) struct RequestFields<'a> {
@@ -115,11 +115,11 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::gateway::message::request_id::RequestIds;
     use crate::gateway::policy::{Denial, DenyReason, UpstreamId};
     use crate::gateway::sessions::registry::Registry;
     use crate::gateway::sessions::session::NewSession;
     use crate::mtls::tls::Protocol;
+    use crate::serving::request_id::RequestIds;
 
     const NOW: OffsetDateTime = datetime!(2026-01-02 03:04:05.678 UTC);
 

@@ -11,15 +11,15 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::error::Coded;
-use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::message::request_body::Upload;
-use crate::gateway::message::request_id::RequestId;
 use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::events::micros;
 use crate::gateway::telemetry::metrics::FinishedRequest;
 use crate::gateway::telemetry::request_line::{self, RequestFields};
 use crate::gateway::telemetry::sinks::{ShadowDifferences, Telemetry};
+use crate::serving::in_flight::InFlight;
+use crate::serving::request_id::RequestId;
 
 /// Record of one request.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use crate::gateway::telemetry::events::{
     ClientFields, CutFields, HandshakeRefused, LogLine, MalformedFields, SuppressedFields, Timestamp, micros,
     truncated,
 };
-use crate::gateway::telemetry::line_log::LineLog;
 use crate::gateway::telemetry::log_rate_limit::LogRateLimit;
 use crate::gateway::telemetry::metrics::Metrics;
 use crate::gateway::telemetry::refused_handshakes::RefusedHandshakes;
+use crate::serving::line_log::LineLog;
 
 /// Access log, metrics, and recent refused handshakes of the gateway.
 #[derive(Debug)]

@@ -25,11 +25,11 @@ use crate::error::{Code, Coded};
 use crate::gateway::config::AssertionSettings;
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::message::request_id::RequestId;
 use crate::identity::{Identity, Name, Role, TrustDomain};
 use crate::keys::{KeyError, PrivateKey};
 use crate::mtls::Peer;
 use crate::mtls::keys::LoadedKey;
+use crate::serving::request_id::RequestId;
 use crate::x509::{KeyAlgorithm, SerialNumber, Sha256};
 
 /// Header that carries the assertion.

@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::gateway::config::UpstreamSettings;
-use crate::gateway::limits::in_flight::InFlight;
-use crate::gateway::limits::keepalive::KEEPALIVE;
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::stream::{StreamState, UpstreamStream};
+use crate::serving::in_flight::InFlight;
+use crate::serving::keepalive::KEEPALIVE;
 
 /// Destination of interim responses.
 pub type PassInterim<'a> = dyn Fn(Interim) + Send + Sync + 'a;

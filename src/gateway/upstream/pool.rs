@@ -23,7 +23,6 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::gateway::limits::in_flight::InFlight;
 use crate::gateway::message::request_body::{RequestBody, Upload};
 use crate::gateway::message::reserved_headers::ReservedHeaders;
 use crate::gateway::message::upgrade::is_websocket;
@@ -33,6 +32,7 @@ use crate::gateway::upstream::connection::{ExchangeFailure, PassInterim, Upstrea
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::response_check::{check_framing, idle_lifetime, is_connection_bound};
+use crate::serving::in_flight::InFlight;
 
 /// Most idle connections per worker and upstream.
 const MAX_IDLE: usize = 256;

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
+use super::document::Place;
+use super::problem::YamlProblem;
+use super::segment::PathSegment;
 use crate::file_schema::MappingSchema;
 use crate::files::{self, FileError};
-use crate::yaml::{Place, YamlProblem};
 
 /// Findings of a reader: problems, and files that are to be loaded.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     own: RefCell<Vec<YamlProblem>>,
     of_named_files: RefCell<Vec<YamlProblem>>,
     key_files: KeyFiles,
@@ -22,7 +24,7 @@ pub(super) struct Problems {
 
 /// Checks of private key files and of the files that open them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum KeyFiles {
+pub(crate) enum KeyFiles {
     /// Files must exist with safe permissions.
     #[default]
     Checked,
@@ -32,7 +34,7 @@ pub(super) enum KeyFiles {
 
 impl KeyFiles {
     /// Checks a file that determines trust. For offline commands it must only be readable.
-    pub(super) fn check(self, path: &Path) -> Result<(), FileError> {
+    pub(crate) fn check(self, path: &Path) -> Result<(), FileError> {
         match self {
             Self::Checked => files::check_write_protected(path),
             Self::Unchecked => files::check_readable(path),
@@ -42,17 +44,17 @@ impl KeyFiles {
 
 impl Problems {
     /// No problems yet.
-    pub(super) fn of(key_files: KeyFiles) -> Self {
+    pub(crate) fn of(key_files: KeyFiles) -> Self {
         Self { key_files, ..Self::default() }
     }
 
     /// Files to load, including missing ones.
-    pub(super) fn loaded_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn loaded_files(&self) -> Vec<PathBuf> {
         self.loaded_files.borrow().clone()
     }
 
     /// All problems, in the order of the file. Problems of files that it names come last.
-    pub(super) fn into_sorted(self) -> Vec<YamlProblem> {
+    pub(crate) fn into_sorted(self) -> Vec<YamlProblem> {
         let mut problems = self.own.into_inner();
         problems.sort_by_key(|problem| problem.line);
         problems.append(&mut self.of_named_files.into_inner());
@@ -62,96 +64,96 @@ impl Problems {
 
 /// Value with its place in the document. Readers report a problem and return `None` or an empty result.
 #[derive(Clone, Debug)]
-pub(super) struct Item<'a> {
+pub(crate) struct Item<'a> {
     value: &'a Value,
     place: Place<'a>,
     problems: &'a Problems,
 }
 
 impl<'a> Item<'a> {
-    pub(super) const fn new(value: &'a Value, place: Place<'a>, problems: &'a Problems) -> Self {
+    pub(crate) const fn new(value: &'a Value, place: Place<'a>, problems: &'a Problems) -> Self {
         Self { value, place, problems }
     }
 
     /// Reports a problem at the place of the value.
-    pub(super) fn report(&self, message: impl fmt::Display) {
+    pub(crate) fn report(&self, message: impl fmt::Display) {
         self.problems.own.borrow_mut().push(self.place.problem(message));
     }
 
     /// Checks of key files that apply to the document.
-    pub(super) fn key_files(&self) -> KeyFiles {
+    pub(crate) fn key_files(&self) -> KeyFiles {
         self.problems.key_files
     }
 
     /// Records a file to load.
-    pub(super) fn names_loaded(&self, path: &Path) {
+    pub(crate) fn names_loaded(&self, path: &Path) {
         self.problems.loaded_files.borrow_mut().push(path.to_owned());
     }
 
     /// Reports problems in a file that the value names.
-    pub(super) fn report_of_file(&self, mut problems: Vec<YamlProblem>) {
+    pub(crate) fn report_of_file(&self, mut problems: Vec<YamlProblem>) {
         self.problems.of_named_files.borrow_mut().append(&mut problems);
     }
 
     /// Line of the value, from 1.
-    pub(super) fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.place.line().unwrap_or(1)
     }
 
     /// Returns true for text.
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
     }
 
     /// Returns true for a list.
-    pub(super) fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         self.value.is_sequence()
     }
 
     /// Returns true for a mapping.
-    pub(super) fn is_mapping(&self) -> bool {
+    pub(crate) fn is_mapping(&self) -> bool {
         self.value.is_mapping()
     }
 
     /// Value as text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(crate) fn text(&self) -> Option<&'a str> {
         self.value.as_str().or_else(|| self.is_not("text"))
     }
 
     /// Value as text, parsed by `parse`.
-    pub(super) fn read<T, E: Error>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub(crate) fn read<T, E: Error>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         parse(self.text()?).map_err(|error| self.report(Chain(&error))).ok()
     }
 
     /// Value as a whole number.
-    pub(super) fn number(&self) -> Option<u64> {
+    pub(crate) fn number(&self) -> Option<u64> {
         self.value.as_u64().or_else(|| self.is_not("a whole number"))
     }
 
     /// Value as true or false.
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         self.value.as_bool().or_else(|| self.is_not("true or false"))
     }
 
     /// Value as a whole number; reports nothing for other values.
-    pub(super) fn bare_number(&self) -> Option<u64> {
+    pub(crate) fn bare_number(&self) -> Option<u64> {
         self.value.as_u64()
     }
 
     /// Elements of a list.
-    pub(super) fn list(&self) -> Option<Vec<Self>> {
+    pub(crate) fn list(&self) -> Option<Vec<Self>> {
         let list = self.value.as_sequence().or_else(|| self.is_not("a list"))?;
         Some(list.iter().enumerate().map(|(index, value)| self.part(value, index)).collect())
     }
 
     /// Elements of a list, or the value itself if it is not a list.
-    pub(super) fn one_or_more(&self) -> Vec<Self> {
+    pub(crate) fn one_or_more(&self) -> Vec<Self> {
         let list = if self.is_list() { self.list() } else { None };
         list.unwrap_or_else(|| vec![self.clone()])
     }
 
     /// Entries of a mapping with free names.
-    pub(super) fn named(&self) -> Vec<(&'a str, Self)> {
+    pub(crate) fn named(&self) -> Vec<(&'a str, Self)> {
         let Some(mapping) = self.mapping() else { return Vec::new() };
         let named = |(key, value): (&'a Value, &'a Value)| {
             let key = key.as_str()?;
@@ -161,7 +163,7 @@ impl<'a> Item<'a> {
     }
 
     /// Fields of a mapping with the keys of `schema`.
-    pub(super) fn fields(&self, schema: &'static MappingSchema) -> Option<Fields<'a>> {
+    pub(crate) fn fields(&self, schema: &'static MappingSchema) -> Option<Fields<'a>> {
         let mapping = self.mapping()?;
         Some(Fields { item: self.clone(), mapping, schema, asked: Vec::new(), misplaced: None })
     }
@@ -170,7 +172,7 @@ impl<'a> Item<'a> {
         self.value.as_mapping().or_else(|| self.is_not("a mapping"))
     }
 
-    fn part(&self, value: &'a Value, step: impl Into<crate::yaml::PathSegment>) -> Self {
+    fn part(&self, value: &'a Value, step: impl Into<PathSegment>) -> Self {
         Self { value, place: self.place.at(step), problems: self.problems }
     }
 
@@ -191,7 +193,7 @@ impl<'a> Item<'a> {
 
 /// Mapping with the keys of a schema.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     item: Item<'a>,
     mapping: &'a Mapping,
     schema: &'static MappingSchema,
@@ -201,20 +203,20 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Value of `key`, if present.
-    pub(super) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
+    pub(crate) fn optional(&mut self, key: &'static str) -> Option<Item<'a>> {
         debug_assert!(self.schema.has(key), "{}: no such key in the schema: {key}", self.schema.path);
         self.asked.push(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
     /// Value of a `key` that belongs elsewhere. The reader of this mapping reports it.
-    pub(super) fn misplaced(&mut self, key: &'static str) -> Option<Item<'a>> {
+    pub(crate) fn misplaced(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.misplaced = Some(key);
         self.mapping.get(key).map(|value| self.item.part(value, key))
     }
 
     /// Value of `key`. Reports a missing key.
-    pub(super) fn required(&mut self, key: &'static str) -> Option<Item<'a>> {
+    pub(crate) fn required(&mut self, key: &'static str) -> Option<Item<'a>> {
         let item = self.optional(key);
         if item.is_none() {
             self.item.report(format_args!("`{key}` is missing"));
@@ -223,7 +225,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports every unknown key, after all keys of the schema were read.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for key in self.schema.keys {
             let was_read = self.asked.contains(&key.name);
             debug_assert!(was_read, "{}: nothing reads the key {}", self.schema.path, key.name);
@@ -232,7 +234,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports every unknown key, while other keys of the schema may remain unread.
-    pub(super) fn report_unknown(&self) {
+    pub(crate) fn report_unknown(&self) {
         for key in self.mapping.keys() {
             let key = key.as_str().unwrap_or_default();
             if !self.schema.has(key) && self.misplaced != Some(key) {
@@ -244,7 +246,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Error with its causes, on one line.
-pub(super) struct Chain<'a>(pub(super) &'a dyn Error);
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

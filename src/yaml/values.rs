@@ -1,26 +1,43 @@
 //! Readers of values that several keys have: durations and files.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::ConfigError;
 use super::reader::{self, Item};
 use crate::clock::{TimeTextError, parse_duration};
 use crate::files::{self, FileError};
 
+/// Value that violates a rule of its kind, in any file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ValueError {
+    #[error("`{given}` is not an address and port, such as 127.0.0.1:4523 or [::1]:4523")]
+    Address { given: String },
+    #[error("a whole number from 1 to 1000000 was expected")]
+    Count,
+    #[error(
+        "`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as {given}s or {given}h"
+    )]
+    DurationWithoutUnit { given: u64 },
+    #[error("no file is given")]
+    NoFile,
+    #[error("`{given}` is not a size: write a whole number and a unit (B, KiB, MiB or GiB), such as 64KiB")]
+    Size { given: String },
+}
+
 /// Checks that the directory of a file exists; the file itself need not.
-pub(super) fn in_directory(path: &Path) -> Result<(), FileError> {
+pub(crate) fn in_directory(path: &Path) -> Result<(), FileError> {
     files::check_directory(files::parent(path))
 }
 
 /// Reads the path of a file that passes `check`.
-pub(super) fn file(
+pub(crate) fn file(
     item: &Item<'_>,
     base: &Path,
     check: impl FnOnce(&Path) -> Result<(), FileError>,
 ) -> Option<PathBuf> {
     if item.text()?.is_empty() {
-        item.report(ConfigError::NoFile);
+        item.report(ValueError::NoFile);
         return None;
     }
     let path = base.join(item.text()?);
@@ -36,12 +53,12 @@ pub(super) fn file(
 
 /// Reads the path of a file that is loaded with the configuration and determines trust: other users must not be
 /// able to write it.
-pub(super) fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
+pub(crate) fn guarded(item: &Item<'_>, base: &Path) -> Option<PathBuf> {
     loaded(item, base, |path| item.key_files().check(path))
 }
 
 /// Reads the path of a file that is loaded with the configuration and passes `check`.
-pub(super) fn loaded(
+pub(crate) fn loaded(
     item: &Item<'_>,
     base: &Path,
     check: impl FnOnce(&Path) -> Result<(), FileError>,
@@ -52,41 +69,47 @@ pub(super) fn loaded(
     })
 }
 
-pub(super) fn duration(item: &Item<'_>) -> Option<Duration> {
+/// Reads a duration, such as `90s` or `1d12h`.
+pub(crate) fn duration(item: &Item<'_>) -> Option<Duration> {
     with_unit(item, duration_of)
 }
 
 /// Reads a duration by `parse`. Reports a number without a unit.
-pub(super) fn with_unit<E: std::error::Error>(
+pub(crate) fn with_unit<E: std::error::Error>(
     item: &Item<'_>,
     parse: impl FnOnce(&str) -> Result<Duration, E>,
 ) -> Option<Duration> {
     if let Some(given) = item.bare_number() {
-        item.report(ConfigError::DurationWithoutUnit { given });
+        item.report(ValueError::DurationWithoutUnit { given });
         return None;
     }
     item.read(parse)
 }
 
-pub(super) fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
+pub(crate) fn duration_of(text: &str) -> Result<Duration, TimeTextError> {
     parse_duration(text).map(time::Duration::unsigned_abs)
 }
 
+/// Parses an IP address and a port.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| ValueError::Address { given: text.to_owned() })
+}
+
 /// Reads a count, 1 to 1000000.
-pub(super) fn count(item: &Item<'_>) -> Option<usize> {
+pub(crate) fn count(item: &Item<'_>) -> Option<usize> {
     match usize::try_from(item.number()?) {
         Ok(count) if (1..=1_000_000).contains(&count) => Some(count),
         _ => {
-            item.report(ConfigError::Count);
+            item.report(ValueError::Count);
             None
         }
     }
 }
 
 /// Reads a size in bytes, such as `64KiB` or `10MiB`.
-pub(super) fn size(item: &Item<'_>) -> Option<u64> {
+pub(crate) fn size(item: &Item<'_>) -> Option<u64> {
     if let Some(given) = item.bare_number() {
-        item.report(ConfigError::Size { given: given.to_string() });
+        item.report(ValueError::Size { given: given.to_string() });
         return None;
     }
     item.read(|text| {
@@ -96,6 +119,6 @@ pub(super) fn size(item: &Item<'_>) -> Option<u64> {
             let plain = number.bytes().all(|byte| byte.is_ascii_digit());
             number.parse::<u64>().ok().filter(|_| plain)?.checked_mul(1 << shift)
         });
-        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| ConfigError::Size { given: text.to_owned() })
+        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| ValueError::Size { given: text.to_owned() })
     })
 }

@@ -11,7 +11,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n
     cache-control: no-store\r\nconnection: close\r\n\r\nThis port requires https and TLS.\r\n";
 
 /// Wait for the first bytes of the client; returns true if they begin an HTTP request. They stay unread.
-pub(super) async fn is_spoken(stream: &TcpStream) -> bool {
+pub(crate) async fn is_spoken(stream: &TcpStream) -> bool {
     let mut first = [0; PEEKED];
     match stream.peek(&mut first).await {
         Ok(length) => is_request(first.get(..length).unwrap_or_default()),
@@ -20,7 +20,7 @@ pub(super) async fn is_spoken(stream: &TcpStream) -> bool {
 }
 
 /// Answer with 400. A failing write means that the client has gone.
-pub(super) async fn refuse(stream: &mut TcpStream) {
+pub(crate) async fn refuse(stream: &mut TcpStream) {
     let _ = stream.write_all(ANSWER).await;
 }
 

@@ -24,7 +24,7 @@ pub enum ConnectionLimit {
     #[error(transparent)]
     Address(#[from] AddressLimit),
     /// `limits.connections`.
-    #[error("the gateway has as many open connections as `limits.connections` allows")]
+    #[error("the process has as many open connections as `limits.connections` allows")]
     Total,
 }
 

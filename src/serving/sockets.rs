@@ -1,11 +1,11 @@
-//! Listening TCP sockets, with the options of all TCP connections of the gateway.
+//! Listening TCP sockets, with the options of all TCP connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::gateway::limits::keepalive::KEEPALIVE;
+use crate::serving::keepalive::KEEPALIVE;
 
 /// Length of the kernel's accept queue of one socket.
 const BACKLOG: i32 = 1_024;
@@ -43,6 +43,12 @@ impl Sockets {
         }
         Ok(sockets)
     }
+}
+
+/// True if the addresses cannot both be bound: one port, of one address or of every address of its family.
+pub(crate) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same
 }
 
 /// Bind one exclusive listening socket.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::gateway::telemetry::line_log::LineLog;
+use crate::serving::line_log::LineLog;
 use crate::terminal::stderr::Stderr;
 
 /// Log a command that does not serve. Failing writes are ignored.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
 
 use crate::files::{is_world_writable, parent};
-use crate::gateway::telemetry::line_log::Destination;
+use crate::serving::line_log::Destination;
 
 /// Log file, open for appending.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Destination for LogFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::telemetry::line_log::LineLog;
+    use crate::serving::line_log::LineLog;
     use std::fs;
 
     #[test]

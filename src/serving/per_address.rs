@@ -11,14 +11,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Code, Coded};
-use crate::gateway::config::Limits;
-use crate::gateway::limits::rate_limit::{Quota, RateLimiter, Sharded, SourcePrefix};
+use crate::serving::rate_limit::{Quota, RateLimiter, Sharded, SourcePrefix};
 
 /// Number of shards of the counts, each with its own lock.
 const SHARDS: usize = 64;
 
 /// Period of `limits.failed_handshakes_per_address`.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Most connections and handshakes of one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressQuotas {
+    /// Open connections, handshakes included.
+    pub connections: usize,
+    /// Handshakes in progress.
+    pub handshakes: usize,
+    /// Failed handshakes within a minute.
+    pub failed_handshakes: usize,
+}
 
 /// Counts and limits of all client addresses.
 #[derive(Debug)]
@@ -67,11 +77,11 @@ impl Coded for AddressLimit {
 impl PerAddressLimits {
     /// Start at `now` with no open connections.
     #[must_use]
-    pub fn new(limits: &Limits, now: Instant) -> Self {
-        let failures = u32::try_from(limits.failed_handshakes_per_address).unwrap_or(u32::MAX);
+    pub fn new(quotas: AddressQuotas, now: Instant) -> Self {
+        let failures = u32::try_from(quotas.failed_handshakes).unwrap_or(u32::MAX);
         Self {
-            connections: limits.connections_per_address,
-            handshakes: limits.handshakes_per_address,
+            connections: quotas.connections,
+            handshakes: quotas.handshakes,
             open: Sharded::new(SHARDS),
             failures: RateLimiter::new(Quota::new(failures, MINUTE), now),
         }
@@ -148,13 +158,8 @@ mod tests {
 
     fn addresses(connections: usize, handshakes: usize, failures: usize) -> Addresses {
         let clock = ManualClock::new(time::OffsetDateTime::UNIX_EPOCH);
-        let limits = Limits {
-            connections_per_address: connections,
-            handshakes_per_address: handshakes,
-            failed_handshakes_per_address: failures,
-            ..Limits::default()
-        };
-        Addresses(Arc::new(PerAddressLimits::new(&limits, clock.monotonic())), clock)
+        let quotas = AddressQuotas { connections, handshakes, failed_handshakes: failures };
+        Addresses(Arc::new(PerAddressLimits::new(quotas, clock.monotonic())), clock)
     }
 
     fn admit(Addresses(limits, clock): &Addresses, from: &str) -> Result<AddressPermit, AddressLimit> {
