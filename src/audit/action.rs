@@ -33,6 +33,8 @@ pub enum Action {
     CrlReserve,
     /// The home was restored from a backup.
     HomeRestore,
+    /// The inventory of an older version was migrated.
+    InventoryMigrate,
     /// The local private key of a delivered certificate was deleted.
     KeyForget,
     /// A private key was encrypted with a passphrase.
@@ -45,11 +47,43 @@ pub enum Action {
     KmsSet,
     /// A private key was unwrapped from a key management service, or the service removed.
     KmsUnset,
+    /// An organization was created.
+    OrganizationCreate,
+    /// An organization was deleted.
+    OrganizationDelete,
+    /// An organization was renamed.
+    OrganizationRename,
+    /// A setting of logins or tokens was changed.
+    SecuritySet,
+    /// A long-lived access token was generated.
+    TokenGenerate,
+    /// A refresh token was used a second time, and its session ended.
+    TokenReuse,
+    /// A user was created.
+    UserCreate,
+    /// A user was deleted.
+    UserDelete,
+    /// A user was locked out after failed logins.
+    UserLock,
+    /// A user logged in, or failed to.
+    UserLogin,
+    /// A user logged out.
+    UserLogout,
+    /// The password of a user was changed.
+    UserPassword,
+    /// The password of a user was hashed with new parameters.
+    UserRehash,
+    /// All tokens of a user were revoked.
+    UserRevokeTokens,
+    /// The failed logins of a user were cleared.
+    UserUnlock,
+    /// The role or the certificate of a user was changed.
+    UserUpdate,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 35] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -62,12 +96,29 @@ impl Action {
         Self::CrlPublish,
         Self::CrlReserve,
         Self::HomeRestore,
+        Self::InventoryMigrate,
         Self::KeyForget,
         Self::KeyProtect,
         Self::KeyUnprotect,
         Self::KmsRewrap,
         Self::KmsSet,
         Self::KmsUnset,
+        Self::OrganizationCreate,
+        Self::OrganizationDelete,
+        Self::OrganizationRename,
+        Self::SecuritySet,
+        Self::TokenGenerate,
+        Self::TokenReuse,
+        Self::UserCreate,
+        Self::UserDelete,
+        Self::UserLock,
+        Self::UserLogin,
+        Self::UserLogout,
+        Self::UserPassword,
+        Self::UserRehash,
+        Self::UserRevokeTokens,
+        Self::UserUnlock,
+        Self::UserUpdate,
     ];
 
     /// The stable word.
@@ -86,13 +137,45 @@ impl Action {
             Self::CrlPublish => "crl.publish",
             Self::CrlReserve => "crl.reserve",
             Self::HomeRestore => "home.restore",
+            Self::InventoryMigrate => "inventory.migrate",
             Self::KeyForget => "key.forget",
             Self::KeyProtect => "key.protect",
             Self::KeyUnprotect => "key.unprotect",
             Self::KmsRewrap => "kms.rewrap",
             Self::KmsSet => "kms.set",
             Self::KmsUnset => "kms.unset",
+            Self::OrganizationCreate => "organization.create",
+            Self::OrganizationDelete => "organization.delete",
+            Self::OrganizationRename => "organization.rename",
+            Self::SecuritySet => "security.set",
+            Self::TokenGenerate => "token.generate",
+            Self::TokenReuse => "token.reuse",
+            Self::UserCreate => "user.create",
+            Self::UserDelete => "user.delete",
+            Self::UserLock => "user.lock",
+            Self::UserLogin => "user.login",
+            Self::UserLogout => "user.logout",
+            Self::UserPassword => "user.password",
+            Self::UserRehash => "user.rehash",
+            Self::UserRevokeTokens => "user.revoke_tokens",
+            Self::UserUnlock => "user.unlock",
+            Self::UserUpdate => "user.update",
         }
+    }
+}
+
+impl Action {
+    /// True for the changes that rewrite the row of a user.
+    #[must_use]
+    pub const fn changes_user(self) -> bool {
+        matches!(
+            self,
+            Self::UserCreate
+                | Self::UserPassword
+                | Self::UserRehash
+                | Self::UserRevokeTokens
+                | Self::UserUpdate
+        )
     }
 }
 

@@ -12,7 +12,6 @@ use super::keys::protection::remove_leftover;
 use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
-use crate::store::Inventory;
 use crate::x509::{Certificate, pem};
 
 /// Exclusive write access to a home, with the root key. Holds the lock of the home until dropped.
@@ -35,7 +34,7 @@ impl Authority {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         remove_leftover(&home.key())?;
-        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::open_writer(home, context)?;
         let key = cluster.root_key()?;
         // The bundle on disk is distributed to every machine, so the signing root must be in it.
         let path = home.certificate();

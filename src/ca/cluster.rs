@@ -12,7 +12,7 @@ use crate::files;
 use crate::identity::TrustDomain;
 use crate::keys::PrivateKey;
 use crate::keys::kms::{Configuration, SigningService};
-use crate::store::{self, Inventory, Record, RecordStatus};
+use crate::store::{self, Inventory, Record, RecordStatus, StoreError};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier};
 
@@ -37,7 +37,13 @@ impl Cluster {
     /// unreadable.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
-        Self::with_inventory(home, context, Inventory::open_reader(&home.database())?)
+        Self::with_inventory(home, context, open_reader(home, context)?)
+    }
+
+    /// Opens the home for writing; the caller holds its lock.
+    pub(super) fn open_writer(home: &Home, context: &Context) -> Result<Self, CaError> {
+        let inventory = Inventory::open_writer(&home.database(), &context.provenance(None))?;
+        Self::with_inventory(home, context, inventory)
     }
 
     pub(super) fn with_inventory(
@@ -194,6 +200,18 @@ impl Cluster {
                 records
             }
         })
+    }
+}
+
+/// Opens the inventory for reading. One of an older version is migrated first, under the lock of the home.
+pub(super) fn open_reader(home: &Home, context: &Context) -> Result<Inventory, CaError> {
+    match Inventory::open_reader(&home.database()) {
+        Err(StoreError::Older { .. }) => {
+            let _lock = home.lock(&*context.clock)?;
+            drop(Inventory::open_writer(&home.database(), &context.provenance(None))?);
+            Ok(Inventory::open_reader(&home.database())?)
+        }
+        opened => Ok(opened?),
     }
 }
 

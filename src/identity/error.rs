@@ -10,6 +10,14 @@ use crate::error::{Code, Coded};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
+    /// Not a role of accounts.
+    #[error(
+        "`{given}` is not a role of users: the roles are cluster-admin, org-admin, regular and read-only"
+    )]
+    AccountRole {
+        /// Given text, escaped.
+        given: String,
+    },
     /// Contains a character outside the allowed set.
     #[error("the {what} `{given}` has the character `{}`; allowed are {allowed}", found.escape_default())]
     Character {
@@ -99,6 +107,7 @@ pub enum IdentityError {
 impl Coded for IdentityError {
     fn coded(&self) -> Code {
         match self {
+            Self::AccountRole { .. } => Code::usage("name.account_role"),
             Self::Character { .. } => Code::usage("name.character"),
             Self::Edges { .. } => Code::usage("name.edges"),
             Self::Empty { .. } => Code::usage("name.empty"),

@@ -3,6 +3,7 @@
 //! Every type is validated when it is parsed. The rules are stricter than the standards: a name that could
 //! be read in two ways (case, Unicode look-alikes, separators, addresses written like host names) is refused.
 
+mod account;
 mod certificate;
 mod cluster;
 mod error;
@@ -14,6 +15,7 @@ mod spiffe_id;
 mod text;
 mod text_rules;
 
+pub use account::{AccountRole, OrganizationName};
 pub use certificate::{IdentityRefusal, RoleViolation, role_violations};
 pub use cluster::{ClusterName, TrustDomain};
 pub use error::IdentityError;

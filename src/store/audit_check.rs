@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::TransactionBehavior;
 
+use super::account_check::AccountEntries;
 use super::details;
 use super::error::StoreError;
 use super::inventory::Inventory;
@@ -14,7 +15,7 @@ use super::row;
 use crate::audit::{Action, AuditEntry, Head, Outcome};
 
 impl Inventory {
-    /// Verifies the audit chain, compares the cluster and every certificate, revocation and CRL with it, and
+    /// Verifies the audit chain, compares the cluster and every certificate, revocation, CRL and account with it, and
     /// returns its head. Changes made by other programs are detected.
     ///
     /// A user who can write the file can also rewrite the whole chain. That shows against a [`Head`] recorded
@@ -29,16 +30,19 @@ impl Inventory {
         let mut head = Head::EMPTY;
         let mut accounted = 0;
         let mut crls = CrlEntries::default();
+        let mut accounts = AccountEntries::default();
         self.audit_entries(0, |entry| {
             head.follow(&entry)?;
             self.check_cluster(&entry)?;
             crls.note(&entry);
+            accounts.note(&entry);
             accounted += self.check_entry(&entry)?;
             Ok::<_, StoreError>(())
         })?;
         for issuer in self.issuers()? {
             crls.check(&issuer)?;
         }
+        accounts.check(self.accounts())?;
         // Each entry accounts for at most one issue or one revocation state, and none is accounted for twice. If
         // the numbers differ, there are rows without an entry.
         let recorded: i64 = snapshot.query_row(

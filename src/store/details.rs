@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::account::{OrganizationRecord, SecuritySettings, UserRecord};
 use super::cluster::ClusterRecord;
 use super::issuer::CurrentCrl;
 use super::record::Record;
 use crate::clock::rfc3339;
-use crate::x509::{Certificate, KeyIdentifier};
+use crate::x509::{Certificate, KeyIdentifier, Sha256};
 
 /// Audit details of the creation of a cluster; see [`issue_details`].
 pub(super) fn initialize_details(
@@ -62,5 +63,49 @@ pub(super) fn revocation_details(record: &Record) -> Value {
         "name": record.reservation.name,
         "revoked_at": rfc3339(revocation.at),
         "reason": revocation.reason,
+    })
+}
+
+/// Audit details of an organization; see [`issue_details`].
+pub(super) fn organization_details(organization: &OrganizationRecord) -> Value {
+    json!({
+        "id": organization.id,
+        "name": organization.name,
+        "created_at": rfc3339(organization.created_at),
+    })
+}
+
+/// Audit details of a user; see [`issue_details`]. The hash of the password is recorded by its own hash.
+pub(super) fn user_details(user: &UserRecord) -> Value {
+    let facts = &user.facts;
+    let password = facts.password.as_ref();
+    json!({
+        "id": user.id,
+        "organization": facts.organization,
+        "user": facts.name,
+        "user_role": facts.role,
+        "source": facts.source.as_str(),
+        "password": password.map(|(hash, _)| Sha256::of(hash.0.as_bytes())),
+        "password_changed_at": password.map(|(_, at)| rfc3339(*at)),
+        "must_change_password": facts.must_change_password,
+        "certificate": facts.certificate.as_ref().map(|(role, name)| format!("{role}/{name}")),
+        "certificate_required": facts.certificate_required,
+        "tokens_from": rfc3339(facts.tokens_from),
+        "created_at": rfc3339(facts.created_at),
+    })
+}
+
+/// Audit details of the settings of logins and tokens; see [`issue_details`].
+pub(super) fn security_details(settings: &SecuritySettings) -> Value {
+    json!({
+        "failed_attempts": settings.failed_attempts,
+        "lockout_duration": settings.lockout_duration.whole_seconds(),
+        "banner": settings.banner,
+        "banner_enabled": settings.banner_enabled,
+        "access_token": settings.access_token.whole_seconds(),
+        "refresh_token": settings.refresh_token.whole_seconds(),
+        "access_token_maximum": settings.access_token_maximum.whole_seconds(),
+        "refresh_token_maximum": settings.refresh_token_maximum.whole_seconds(),
+        "console_timeout": settings.console_timeout.whole_seconds(),
     })
 }

@@ -12,7 +12,7 @@ use super::connection::{connect, log_is_empty, prepare_for_writing, resolve};
 use super::error::StoreError;
 use super::transaction::Transaction;
 use super::{lookup, schema};
-use crate::audit::Provenance;
+use crate::audit::{Head, Provenance};
 use crate::files;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 
@@ -20,6 +20,8 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 #[derive(Debug)]
 pub struct Inventory {
     pub(super) sql: Connection,
+    /// Head of the audit chain before the migration that opening it made.
+    before_migration: Option<Head>,
 }
 
 impl Inventory {
@@ -52,23 +54,22 @@ impl Inventory {
         schema::migrate(&transaction)?;
         Transaction::new(transaction, provenance)?.initialize(cluster, root)?.commit()?;
         prepare_for_writing(&sql)?;
-        Ok(Self { sql })
+        Ok(Self { sql, before_migration: None })
     }
 
-    /// Opens the inventory for writing and migrates an older version.
+    /// Opens the inventory for writing and migrates an older version, with an audit entry that carries `provenance`.
     ///
     /// # Errors
     /// [`StoreError`]: missing, of another program, of a newer version, damaged or read-only.
-    pub fn open_writer(path: &Path) -> Result<Self, StoreError> {
+    pub fn open_writer(path: &Path, provenance: &Provenance) -> Result<Self, StoreError> {
         let mut sql = connect(&resolve(path)?, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut before_migration = None;
         if !schema::is_current(&sql, path)? {
-            let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            schema::migrate(&transaction)?;
-            transaction.commit()?;
+            before_migration = migrate(&mut sql, provenance)?;
             schema::is_current(&sql, path)?;
         }
         prepare_for_writing(&sql)?;
-        Ok(Self { sql })
+        Ok(Self { sql, before_migration })
     }
 
     /// Opens the inventory for reading. Readers and writers never wait for each other, and a read-only file
@@ -104,10 +105,16 @@ impl Inventory {
     fn read(target: &Path, flags: OpenFlags, path: &Path) -> Result<Self, StoreError> {
         let sql = connect(target, flags)?;
         if schema::is_current(&sql, path)? {
-            Ok(Self { sql })
+            Ok(Self { sql, before_migration: None })
         } else {
             Err(StoreError::Older { path: path.to_owned() })
         }
+    }
+
+    /// Head of the audit chain before the migration that opening this inventory made; `None` without a migration.
+    #[must_use]
+    pub fn head_before_migration(&self) -> Option<Head> {
+        self.before_migration
     }
 
     /// Begins a transaction; its audit entries carry `provenance`. Dropped without a commit, it changes nothing.
@@ -131,4 +138,18 @@ impl Inventory {
         lookup::mark_placed(&transaction, issuer, placed)?;
         Ok(transaction.commit()?)
     }
+}
+
+/// Migrates an older version, and returns the head of the audit chain before the migration. Another process may have
+/// migrated it first.
+fn migrate(sql: &mut Connection, provenance: &Provenance) -> Result<Option<Head>, StoreError> {
+    let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (from, to) = (schema::migrate(&transaction)?, schema::current_version().unsigned_abs());
+    if from >= to {
+        return Ok(None);
+    }
+    let transaction = Transaction::new(transaction, provenance)?;
+    let before = transaction.head();
+    transaction.record_migration(from, to)?.commit()?;
+    Ok(Some(before))
 }

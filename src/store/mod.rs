@@ -1,4 +1,4 @@
-//! The inventory: every issuer, certificate and revocation of the cluster, and the audit chain.
+//! The inventory: every issuer, certificate, revocation and account of the cluster, and the audit chain.
 //!
 //! It is one SQLite file; no SQL leaves this module. Rows are read into the domain's own types, so a row that
 //! another program changed is an error.
@@ -17,12 +17,18 @@
 //! | `audit_check` | all rows compared with the audit chain |
 //! | `record_check` | single rows compared with their audit entries |
 //! | `snapshot` | an online copy of the inventory |
-//! | `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
+//! | `account_changes` | changes of accounts, sessions and security settings |
+//! | `account_rows`, `account_check` | queries of accounts, and their comparison with the audit chain |
+//! | `account`, `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
 //! | `row` | columns to types |
 //! | `lookup`, `details` | rows by key, and audit entries of rows |
 //! | `connection`, `schema` | SQLite settings, tables and versions |
 //! | `error` | [`StoreError`] |
 
+mod account;
+mod account_changes;
+mod account_check;
+mod account_rows;
 mod adoption;
 mod audit_check;
 mod cluster;
@@ -46,6 +52,11 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use account::{
+    AccountSource, LockoutState, LoginSession, OrganizationRecord, PasswordHashText, SecuritySettings,
+    UnknownLogins, UserFacts, UserRecord,
+};
+pub use account_rows::AccountRows;
 pub use cluster::ClusterRecord;
 pub use error::{SchemaDefect, StoreError};
 pub use filter::Filter;

@@ -11,7 +11,7 @@ use super::issuer::{IssuerRecord, IssuerState};
 use super::record::{CertificateId, Record, RevokedCertificate};
 use super::status::RecordCounts;
 use super::{lookup, row};
-use crate::audit::{AuditEntry, Head};
+use crate::audit::{Action, AuditEntry, Head};
 use crate::identity::{Name, Role};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -216,6 +216,21 @@ impl Inventory {
     /// Database errors.
     pub fn audit_head(&self) -> Result<Head, StoreError> {
         lookup::head(&self.sql)
+    }
+
+    /// The head of the audit chain without migrations at its end, which copies of one inventory make separately.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn head_of_changes(&self) -> Result<Head, StoreError> {
+        let mut head = self.audit_head()?;
+        while let Some(entry) = self.audit_entry(head.seq)? {
+            if entry.event.action != Action::InventoryMigrate {
+                break;
+            }
+            head = Head { seq: entry.seq.saturating_sub(1), hash: entry.previous };
+        }
+        Ok(head)
     }
 
     pub(super) fn collect<T>(

@@ -90,7 +90,7 @@ impl Inventory {
     }
 
     /// An entry whose hash matches its content and its neighbors.
-    fn intact_entry(&self, seq: u64) -> Result<AuditEntry, StoreError> {
+    pub(super) fn intact_entry(&self, seq: u64) -> Result<AuditEntry, StoreError> {
         let sql =
             format!("SELECT {} FROM audit WHERE seq BETWEEN ?1 - 1 AND ?1 + 1 ORDER BY seq", row::ENTRY);
         let mut before = None;

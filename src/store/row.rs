@@ -7,15 +7,19 @@ use std::path::PathBuf;
 
 use rusqlite::Row;
 use rusqlite::types::FromSql;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::account::{
+    AccountSource, LockoutState, LoginSession, OrganizationRecord, PasswordHashText, SecuritySettings,
+    UnknownLogins, UserFacts, UserRecord,
+};
 use super::cluster::ClusterRecord;
 use super::error::StoreError;
 use super::issuer::{CurrentCrl, IssuerRecord, IssuerState};
 use super::record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};
 use crate::audit::{AuditEntry, AuditEvent, Provenance};
-use crate::identity::{Name, Role};
+use crate::identity::{Name, Role, role_and_name};
 use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -145,6 +149,101 @@ pub(super) fn serial_number(row: &Row<'_>) -> Result<SerialNumber, StoreError> {
     Columns::new("certificate", row)?.serial_number()
 }
 
+/// The columns that [`organization`] reads.
+pub(super) const ORGANIZATION: &str = "id, name, created_at, entry";
+
+pub(super) fn organization(row: &Row<'_>) -> Result<OrganizationRecord, StoreError> {
+    let mut columns = Columns::new("organization", row)?;
+    Ok(OrganizationRecord {
+        id: columns.id.unsigned_abs(),
+        name: columns.parse(|text: String| text.parse())?,
+        created_at: columns.time()?,
+        entry: columns.number()?,
+    })
+}
+
+/// The columns that [`user`] reads.
+pub(super) const USER: &str = "id, organization, name, role, source, password, password_changed_at, must_change_password, \
+     certificate, certificate_required, tokens_from, created_at, entry";
+
+pub(super) fn user(row: &Row<'_>) -> Result<UserRecord, StoreError> {
+    let mut columns = Columns::new("user", row)?;
+    let facts = UserFacts {
+        organization: columns.number()?,
+        name: columns.parse(|text: String| Name::of_user(&text))?,
+        role: columns.parse(|text: String| text.parse())?,
+        source: columns.parse(|word: String| account_source(&word))?,
+        password: match columns.next::<Option<String>>()? {
+            Some(hash) => Some((PasswordHashText(hash), columns.time()?)),
+            None => columns.skip(1),
+        },
+        must_change_password: columns.next()?,
+        certificate: columns
+            .parse(|text: Option<String>| text.map(|text| role_and_name(&text)).transpose())?,
+        certificate_required: columns.next()?,
+        tokens_from: columns.time()?,
+        created_at: columns.time()?,
+    };
+    Ok(UserRecord { id: columns.id.unsigned_abs(), facts, entry: columns.number()? })
+}
+
+fn account_source(word: &str) -> Result<AccountSource, UnknownWord> {
+    AccountSource::ALL.into_iter().find(|source| source.as_str() == word).ok_or(UnknownWord)
+}
+
+/// The columns that [`lockout`] reads.
+pub(super) const LOCKOUT: &str = "organization, failures, locked_until, attempts";
+
+pub(super) fn lockout(row: &Row<'_>) -> Result<LockoutState, StoreError> {
+    let mut columns = Columns::new("lockout", row)?;
+    Ok(LockoutState {
+        failures: columns.next()?,
+        locked_until: columns.optional_time()?,
+        attempts: columns.number()?,
+    })
+}
+
+pub(super) fn unknown_logins(row: &Row<'_>) -> Result<UnknownLogins, StoreError> {
+    let mut columns = Columns::new("unknown_login", row)?;
+    Ok(UnknownLogins { attempts: columns.number()?, noted_at: columns.time()? })
+}
+
+/// The columns that [`security`] reads.
+pub(super) const SECURITY: &str = "id, failed_attempts, lockout_seconds, banner, banner_enabled, access_seconds, \
+     refresh_seconds, access_maximum, refresh_maximum, console_seconds";
+
+pub(super) fn security(row: &Row<'_>) -> Result<SecuritySettings, StoreError> {
+    let mut columns = Columns::new("security", row)?;
+    Ok(SecuritySettings {
+        failed_attempts: columns.next()?,
+        lockout_duration: columns.duration()?,
+        banner: columns.next()?,
+        banner_enabled: columns.next()?,
+        access_token: columns.duration()?,
+        refresh_token: columns.duration()?,
+        access_token_maximum: columns.duration()?,
+        refresh_token_maximum: columns.duration()?,
+        console_timeout: columns.duration()?,
+    })
+}
+
+/// The columns that [`session`] reads.
+pub(super) const SESSION: &str = "id, selector, secret, token_id, user, certificate, created_at, expires_at";
+
+pub(super) fn session(row: &Row<'_>) -> Result<LoginSession, StoreError> {
+    let mut columns = Columns::new("session", row)?;
+    Ok(LoginSession {
+        id: columns.id.unsigned_abs(),
+        selector: columns.next()?,
+        secret: columns.next()?,
+        token_id: columns.next()?,
+        user: columns.number()?,
+        certificate: columns.next()?,
+        created_at: columns.time()?,
+        expires_at: columns.time()?,
+    })
+}
+
 /// The columns that [`entry`] reads and an insertion fills, in this order.
 pub(super) const ENTRY: &str = "seq, at, actor, action, target, outcome, reason, details, previous, hash";
 
@@ -215,6 +314,10 @@ impl<'a> Columns<'a> {
 
     fn optional_time(&mut self) -> Result<Option<OffsetDateTime>, StoreError> {
         self.parse(|seconds: Option<i64>| seconds.map(OffsetDateTime::from_unix_timestamp).transpose())
+    }
+
+    fn duration(&mut self) -> Result<Duration, StoreError> {
+        Ok(Duration::seconds(self.next()?))
     }
 
     fn number(&mut self) -> Result<u64, StoreError> {

@@ -11,7 +11,7 @@ use super::error::{SchemaDefect, StoreError};
 const APPLICATION_ID: i32 = 0x636c_6361;
 
 /// Migration step to each version; the first creates the tables.
-const VERSIONS: [&str; 1] = [include_str!("schema-1.sql")];
+const VERSIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 /// True if the database has the current version; an older one needs [`migrate`].
 ///
@@ -37,20 +37,24 @@ pub(super) fn is_current(sql: &Connection, path: &Path) -> Result<bool, StoreErr
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    if found == known {
-        check_objects(sql, path)?;
+    // Before a migration too: it writes to the tables, and would start triggers of another program.
+    match usize::try_from(found) {
+        Ok(version @ 1..) => check_objects(sql, path, version)?,
+        _ => return Err(StoreError::Foreign { path: path.to_owned() }),
     }
     Ok(found == known)
 }
 
-/// Refuses any table, index, trigger or view that [`migrate`] does not make, and any that is missing or altered.
+/// Refuses any table, index, trigger or view that this version does not have, and any that is missing or altered.
 ///
 /// SQLite runs triggers, views, generated columns and expressions on behalf of the program that opens the file, so
 /// another program could change through them what this one writes or reads.
-fn check_objects(sql: &Connection, path: &Path) -> Result<(), StoreError> {
+fn check_objects(sql: &Connection, path: &Path, version: usize) -> Result<(), StoreError> {
     let mut model = Connection::open_in_memory()?;
     let transaction = model.transaction()?;
-    migrate(&transaction)?;
+    for step in VERSIONS.iter().take(version) {
+        transaction.execute_batch(step)?;
+    }
     let (expected, found) = (objects(&transaction)?, objects(sql)?);
     match expected.symmetric_difference(&found).next() {
         None => Ok(()),
@@ -92,19 +96,18 @@ fn objects(sql: &Connection) -> Result<BTreeSet<SchemaObject>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Migrates a new or older database to the current version.
-pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    let version: usize = transaction
-        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
-        .map(|version| usize::try_from(version).unwrap_or(usize::MAX))?;
-    for step in VERSIONS.iter().skip(version) {
+/// Migrates a new or older database to the current version, and returns the former one; 0 for a new database.
+pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<u32, StoreError> {
+    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for step in VERSIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", current_version())?;
-    Ok(())
+    Ok(version)
 }
 
-fn current_version() -> i32 {
+/// The version that this program writes.
+pub(super) fn current_version() -> i32 {
     i32::try_from(VERSIONS.len()).unwrap_or(i32::MAX)
 }

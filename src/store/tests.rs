@@ -194,7 +194,8 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.db");
     let codes = |path: &Path| {
-        [Inventory::open_reader(path), Inventory::open_writer(path)].map(|opened| opened.unwrap_err().code())
+        [Inventory::open_reader(path), Inventory::open_writer(path, &provenance())]
+            .map(|opened| opened.unwrap_err().code())
     };
     assert_eq!(codes(&path), ["store.missing"; 2]);
     assert!(!path.exists(), "nothing is made by looking");
@@ -209,7 +210,9 @@ fn what_is_not_an_inventory_of_this_version_is_refused() {
 
     let home = Home::new();
     home.tamper("PRAGMA user_version = 0");
-    assert_eq!(Inventory::open_reader(&home.path()).unwrap_err().code(), "store.older");
+    assert_eq!(codes(&home.path()), ["store.foreign"; 2]);
+    home.tamper("PRAGMA user_version = 1");
+    assert_eq!(codes(&home.path()), ["store.schema"; 2], "it has tables of a later version");
     home.tamper("PRAGMA user_version = 99");
     assert_eq!(codes(&home.path()), ["store.newer"; 2]);
 }
@@ -232,7 +235,9 @@ fn only_the_tables_indexes_and_triggers_of_this_program_are_accepted() {
     ] {
         let home = Home::new();
         home.tamper(&change);
-        for opened in [Inventory::open_reader(&home.path()), Inventory::open_writer(&home.path())] {
+        for opened in
+            [Inventory::open_reader(&home.path()), Inventory::open_writer(&home.path(), &provenance())]
+        {
             let error = opened.unwrap_err();
             assert_eq!(error.code(), "store.schema", "{change}");
             assert!(error.to_string().contains(object), "{change}: {error}");
@@ -414,7 +419,7 @@ fn what_was_not_committed_never_happened() {
         serde_json::Value::Null,
     ));
     drop(home.inventory);
-    let inventory = Inventory::open_writer(&path).unwrap();
+    let inventory = Inventory::open_writer(&path, &provenance()).unwrap();
     assert!(inventory.find(serial(1)).unwrap().is_empty());
     assert_eq!(inventory.check_against_audit().unwrap().seq, 1);
 }
@@ -455,7 +460,7 @@ fn a_commit_does_not_wait_for_a_listing() {
 fn writers_take_turns_on_one_chain() {
     let mut home = Home::new();
     let (issuer, path) = (home.issuer.clone(), home.path());
-    let mut other = Inventory::open_writer(&path).unwrap();
+    let mut other = Inventory::open_writer(&path, &provenance()).unwrap();
     home.add(1, "alice", NOW);
     other.begin(&provenance()).unwrap().reserve(&issuer, &[reservation(2, "bob")]).unwrap().commit().unwrap();
     home.issue(&[certificate(2, NOW)]).unwrap();

@@ -51,7 +51,9 @@ impl<'a> Transaction<'a> {
             params![key_id.0, root.der.as_ref(), IssuerState::Active.as_str()],
         )?;
         let details = initialize_details(cluster, key_id, root);
-        self.record(Action::ClusterInitialize, cluster.name.to_string(), Outcome::Success, details)
+        let (at, entry) = (self.provenance.at, self.head.next_seq());
+        self.record(Action::ClusterInitialize, cluster.name.to_string(), Outcome::Success, details)?
+            .create_account_defaults(at, entry)
     }
 
     /// Reserves serial numbers for certificates about to be signed, with one audit entry for all.
@@ -337,6 +339,11 @@ impl<'a> Transaction<'a> {
     ) -> Result<Self, StoreError> {
         self.append(action, target, outcome, details)?;
         Ok(self)
+    }
+
+    /// Time, actor and reason of the changes.
+    pub(super) fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The head of the audit chain with the changes so far.

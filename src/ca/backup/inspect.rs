@@ -56,7 +56,7 @@ pub fn inspect(
         }
         Ok(())
     })?;
-    let verified = unpacked.verify()?;
+    let verified = unpacked.verify(context)?;
     let trust_domain = verified.inventory.cluster()?.trust_domain;
     Ok(BackupContents { manifest: verified.manifest, trust: verified.trust, trust_domain, parts })
 }

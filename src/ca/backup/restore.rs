@@ -97,8 +97,8 @@ pub fn restore(
         others.push((part, waiting));
         Ok(())
     })?;
-    let mut verified = unpacked.verify()?;
-    let existing = existing(home, &verified)?;
+    let mut verified = unpacked.verify(context)?;
+    let existing = existing(home, &verified, context)?;
     let relation = match &existing {
         Some(existing) => Relation::of(&verified, existing)?,
         None => Relation::Nothing,
@@ -178,7 +178,7 @@ enum Relation {
 impl Relation {
     /// Compares audit chains: one contains the head of the other, or neither does.
     fn of(verified: &VerifiedBackup, existing: &Inventory) -> Result<Self, StoreError> {
-        let (ours, theirs) = (verified.inventory.audit_head()?, existing.audit_head()?);
+        let (ours, theirs) = (verified.inventory.head_of_changes()?, existing.head_of_changes()?);
         let contains = |inventory: &Inventory, head: crate::audit::Head| {
             Ok::<_, StoreError>(inventory.audit_entry(head.seq)?.is_some_and(|entry| entry.hash == head.hash))
         };
@@ -193,7 +193,11 @@ impl Relation {
 }
 
 /// The existing inventory, if readable. Refuses the home of another cluster.
-fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>, BackupError> {
+fn existing(
+    home: &Home,
+    verified: &VerifiedBackup,
+    context: &Context,
+) -> Result<Option<Inventory>, BackupError> {
     let root = verified.inventory.active_issuer()?.certificate;
     let bundle = files::read(&home.certificate(), files::SMALL_FILE).ok();
     let bundle = bundle.and_then(|bytes| pem::certificates(&bytes).ok());
@@ -204,8 +208,11 @@ fn existing(home: &Home, verified: &VerifiedBackup) -> Result<Option<Inventory>,
     if !home.database().is_file() {
         return Ok(None);
     }
-    match Inventory::open_reader(&home.database()).and_then(|inventory| Ok((inventory.cluster()?, inventory)))
-    {
+    let opened = match Inventory::open_reader(&home.database()) {
+        Err(StoreError::Older { .. }) => Inventory::open_writer(&home.database(), &context.provenance(None)),
+        opened => opened,
+    };
+    match opened.and_then(|inventory| Ok((inventory.cluster()?, inventory))) {
         Ok((facts, _)) if facts.uuid != verified.manifest.uuid => Err(other_cluster()),
         Ok((_, inventory)) => Ok(Some(inventory)),
         // A damaged inventory is replaced by the backup's.

@@ -11,6 +11,7 @@ use super::error::BackupError;
 use super::manifest::{FORMAT, Manifest};
 use super::part::Part;
 use crate::age_stream::{AgeError, Decryptor};
+use crate::ca::context::Context;
 use crate::files::{self, FileError};
 use crate::keys::kms::Configuration;
 use crate::keys::{KeyError, KeyFile, PrivateKey};
@@ -106,10 +107,12 @@ pub(super) fn unpack(
 
 impl Unpacked {
     /// Refuses a backup whose parts contradict each other.
-    pub(super) fn verify(self) -> Result<VerifiedBackup, BackupError> {
+    pub(super) fn verify(self, context: &Context) -> Result<VerifiedBackup, BackupError> {
         let inconsistent = |why| BackupError::Inconsistent { why };
-        let inventory = Inventory::open_writer(&self.database)?;
+        // Only this copy is migrated; a backup of an older version stays as it is.
+        let inventory = Inventory::open_writer(&self.database, &context.provenance(None))?;
         let head = inventory.check_against_audit()?;
+        let head = inventory.head_before_migration().unwrap_or(head);
         let facts = inventory.cluster()?;
         if facts.uuid != self.manifest.uuid || self.manifest.audit_head != (head.seq, head.hash.to_string()) {
             return Err(inconsistent("the inventory does not match the manifest"));

@@ -2,7 +2,7 @@
 
 use super::examiner::Examiner;
 use super::finding::Examination;
-use crate::ca::cluster::Cluster;
+use crate::ca::cluster::{Cluster, open_reader};
 use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::ca::home::directory::Home;
@@ -10,7 +10,6 @@ use crate::clock::rfc3339;
 use crate::error::Coded;
 use crate::files;
 use crate::profile::ProfileSet;
-use crate::store::Inventory;
 use crate::x509::trust::TrustBundle;
 
 /// Examines the home as of the context's time. Calls `progress` with the number of certificates checked
@@ -30,9 +29,8 @@ pub fn examine(
     let mut examiner =
         Examiner { home, profiles, now: context.now(), progress, examination: Examination::default() };
     examiner.check_modes();
-    let opened = Inventory::open_reader(&home.database())
-        .map_err(CaError::from)
-        .and_then(|inventory| Cluster::with_inventory(home, context, inventory));
+    let opened =
+        open_reader(home, context).and_then(|inventory| Cluster::with_inventory(home, context, inventory));
     match opened {
         Ok(cluster) => {
             if let Err(error) = examiner.check_inventory(&cluster) {

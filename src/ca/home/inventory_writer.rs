@@ -12,7 +12,7 @@ use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::files::{self, DirectoryLock, FileError};
 use crate::keys::PrivateKey;
-use crate::store::{Inventory, Record, StoreError};
+use crate::store::{Record, StoreError, Transaction};
 use crate::x509::Sha256;
 
 /// Exclusive write access to the inventory, without the root key. Holds the lock of the home, so keep
@@ -31,7 +31,7 @@ impl InventoryWriter {
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
-        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::open_writer(home, context)?;
         Ok(Self { cluster, _lock: lock })
     }
 
@@ -50,6 +50,21 @@ impl InventoryWriter {
         let provenance = self.cluster.context.provenance(reason);
         self.cluster.inventory.begin(&provenance)?.note(action, record, outcome, details)?.commit()?;
         Ok(())
+    }
+
+    /// Makes one change, which takes the transaction and returns it to be committed.
+    ///
+    /// # Errors
+    /// The error of the change, then nothing is changed, or that of the inventory.
+    pub fn change<T, E: From<StoreError>>(
+        &mut self,
+        reason: Option<&str>,
+        change: impl FnOnce(Transaction<'_>) -> Result<(Transaction<'_>, T), E>,
+    ) -> Result<T, E> {
+        let provenance = self.cluster.context.provenance(reason);
+        let (transaction, result) = change(self.cluster.inventory.begin(&provenance)?)?;
+        transaction.commit()?;
+        Ok(result)
     }
 
     /// Deletes the private key of a certificate from this machine, records that, and returns its path.

@@ -16,7 +16,6 @@ use crate::ca::home::directory::Home;
 use crate::files::{self, Access, DirectoryLock, Placement, Staged};
 use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
-use crate::store::Inventory;
 
 /// Tag in the name of the temporary file.
 const TAG: &str = "protect";
@@ -49,7 +48,7 @@ impl KeyProtection {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         remove_leftover(&home.key())?;
-        let cluster = Cluster::with_inventory(home, context, Inventory::open_writer(&home.database())?)?;
+        let cluster = Cluster::open_writer(home, context)?;
         Ok(Self { cluster, _lock: lock })
     }
 
