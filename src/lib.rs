@@ -8,7 +8,7 @@
 //! |---|---|
 //! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API |
 //! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress · [`serving`] sockets, limits per address, request IDs, log lines of server processes |
-//! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
+//! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`accounts`] organizations, users, passwords, settings of logins · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
 //! | how peers are met | [`mtls`] peer verification, CRLs in force, resumption, key opener, own certificate |
 //! | what is kept | [`keys`] private keys and their protection · [`age_stream`] encrypted streams · [`store`] inventory · [`audit`] hash-chained log of changes |
 //! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs and revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
@@ -16,6 +16,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+pub mod accounts;
 pub mod age_stream;
 pub mod audit;
 pub mod ca;

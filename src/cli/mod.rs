@@ -1,5 +1,6 @@
 //! Command line of `cluster-ca`: commands and their shared options.
 
+mod account_table;
 mod actor;
 mod commands;
 mod group;

@@ -13,7 +13,7 @@ use crate::ca::Context;
 use crate::cli::actor;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
-    initialize, inspect, key, kms, list, profiles, renew, revoke,
+    initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, user,
 };
 use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
@@ -159,6 +159,15 @@ command_tree! {
     /// Configure the CA that is trusted for KMS server certificates
     CaCert(CommandGroup<ca_cert::CaCert>),
 
+    /// Manage users: people and programs that log in with a password
+    User(CommandGroup<user::User>),
+
+    /// Manage organizations of users
+    Org(CommandGroup<org::Org>),
+
+    /// Change settings of logins and tokens: lockout, login banner, lifetimes
+    Security(security::Security),
+
     /// List, show or check certificate profiles
     Profiles(CommandGroup<profiles::Profiles>),
 
@@ -233,6 +242,9 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
             "key",
             "kms",
             "ca-cert",
+            "user",
+            "org",
+            "security",
             "audit",
             "guide",
             "completions",
@@ -249,6 +261,9 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
             "profiles",
             "audit",
             "ca-cert",
+            "user",
+            "org",
+            "security",
             "guide",
             "completions",
             "man",

@@ -2,6 +2,7 @@
 //!
 //! | module | what it promises |
 //! |---|---|
+//! | [`accounts`] | users and organizations are managed by the rules, and nothing is changed without its audit entry |
 //! | [`backup`] | a backup is whole or refused, and comes back without forgetting a revocation |
 //! | [`bad_input`] | every mistake is refused with a clear error, and nothing is lost |
 //! | [`cli`] | the same shape everywhere: `--json`, `--quiet`, help, aliases, exit codes |
@@ -20,6 +21,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod accounts;
 mod automation;
 mod backup;
 mod bad_input;

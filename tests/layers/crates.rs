@@ -15,6 +15,7 @@ const ANYWHERE: &[&str] = &[""];
 ///
 /// A new dependency gets its line here.
 const CRATES: &[(&str, &[&str])] = &[
+    ("argon2", &["accounts"]),
     ("arc-swap", &["gateway"]),
     ("aws-lc-rs", &["clock", "gateway/upstream/assertion", "keys", "age_stream", "x509"]),
     ("base64", &["gateway", "keys", "mtls", "age_stream", "x509"]),

@@ -47,6 +47,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("distribute", &["clock", "error", "file_schema", "files", "identity", "keys", "secret", "x509", "yaml"]),
+    ("accounts", &["audit", "ca", "clock", "error", "identity", "secret", "store"]),
     // A look at a live endpoint: the CA knows no network.
     ("probe", &["clock", "error", "identity", "keys", "mtls", "revocation", "x509"]),
     (
@@ -110,6 +111,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "accounts",
             "audit",
             "ca",
             "clock",

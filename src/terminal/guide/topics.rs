@@ -42,6 +42,7 @@ const GUIDES: &[Guide] = guides![
     "revocation" Both,
     "monitoring" Ca,
     "backup" Ca,
+    "accounts" Ca,
     "kms" Both,
     "pkcs11" Ca,
     "gateway-configuration" Gateway,

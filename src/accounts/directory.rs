@@ -1,0 +1,73 @@
+//! Access to the accounts of a home.
+
+use time::OffsetDateTime;
+
+use super::error::AccountError;
+use super::principal::Principal;
+use crate::ca::{Cluster, Context, Home, InventoryWriter};
+use crate::identity::{Name, OrganizationName};
+use crate::store::{AccountRows, OrganizationRecord, Transaction, UserRecord};
+
+/// Organizations, users and settings of a home.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    home: Home,
+    pub(super) context: Context,
+}
+
+impl Accounts {
+    /// The accounts of `home`. Nothing is opened before the first operation.
+    #[must_use]
+    pub fn new(home: Home, context: Context) -> Self {
+        Self { home, context }
+    }
+
+    /// Current time in whole seconds.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        let now = self.context.clock.now();
+        now.replace_nanosecond(0).unwrap_or(now)
+    }
+
+    /// Reads the accounts, as of now.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(AccountRows<'_>) -> Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
+        read(Cluster::open(&self.home, &self.context)?.inventory().accounts())
+    }
+
+    /// Makes one change, under the lock of the home.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(Transaction<'_>) -> Result<(Transaction<'_>, T), AccountError>,
+    ) -> Result<T, AccountError> {
+        InventoryWriter::open(&self.home, &self.context)?.change(None, change)
+    }
+}
+
+/// The organization of this name, if the caller may see it.
+pub(super) fn organization(
+    rows: AccountRows<'_>,
+    by: Principal,
+    name: &OrganizationName,
+) -> Result<OrganizationRecord, AccountError> {
+    let found = rows.organization(name)?.filter(|organization| by.sees(organization));
+    found.ok_or_else(|| AccountError::UnknownOrganization { name: name.to_string() })
+}
+
+/// The user of this name, if the caller may see it.
+pub(super) fn user(
+    rows: AccountRows<'_>,
+    by: Principal,
+    organization: &OrganizationRecord,
+    name: &Name,
+) -> Result<UserRecord, AccountError> {
+    // Regular users see no account but their own.
+    let found = rows
+        .user(organization.id, name)?
+        .filter(|user| by.require_reader("see other users").is_ok() || by.is_user(user.id));
+    found.ok_or_else(|| AccountError::UnknownUser {
+        user: name.to_string(),
+        organization: organization.name.to_string(),
+    })
+}

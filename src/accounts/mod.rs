@@ -1,0 +1,34 @@
+//! Accounts: organizations, users, passwords, lockout and the settings of logins.
+//!
+//! Commands, handlers of the API and pages of the console call the same functions of [`Accounts`]. Each names the
+//! [`Principal`] on whose behalf it acts, and all rules are here. Every change is one transaction with its audit
+//! entry.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `directory` | [`Accounts`]: access to the accounts of a home |
+//! | `principal` | [`Principal`] and its rights |
+//! | `organizations`, `users`, `security` | the operations |
+//! | `password_rules`, `password_hash` | rules for new passwords, and Argon2id |
+//! | `views` | results, as people and programs see them |
+//! | `error` | [`AccountError`] |
+
+mod directory;
+mod error;
+mod organizations;
+mod password_hash;
+mod password_rules;
+mod principal;
+mod security;
+mod users;
+mod views;
+
+pub use directory::Accounts;
+pub use error::{AccountError, PasswordWeakness, SettingRange};
+pub use principal::Principal;
+pub use security::{
+    LifetimeChange, LockoutChange, MAXIMUM_BANNER, MAXIMUM_FAILED_ATTEMPTS, MAXIMUM_LOCKOUT,
+    MINIMUM_FAILED_ATTEMPTS, MINIMUM_LOCKOUT,
+};
+pub use users::{CertificateLink, NewUser, UserChange};
+pub use views::{BannerView, LockoutView, OrganizationView, TokenLifetimesView, UserView};

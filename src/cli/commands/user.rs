@@ -1,0 +1,259 @@
+//! `user add|list|show|update|delete|passwd|unlock`: users who log in with a password.
+
+use std::fmt;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::accounts::{Accounts, CertificateLink, NewUser, Principal, UserChange, UserView};
+use crate::cli::account_table::write_table;
+use crate::cli::group::GroupedCommand;
+use crate::cli::password::PasswordSource;
+use crate::cli::session::CommandSession;
+use crate::identity::{AccountRole, Name, OrganizationName, role_and_name};
+use crate::terminal::report::{CommandResult, Failure, Shown};
+
+/// Subcommands of `user`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Create a user
+    Add(AddUser),
+    /// List the users of one organization, or of all (default)
+    List(ListUsers),
+    /// Show one user
+    Show(UserArgs),
+    /// Change the role or the linked certificate of a user, and revoke its tokens
+    Update(UpdateUser),
+    /// Delete a user with its tokens
+    Delete(UserArgs),
+    /// Set the password of a user, and revoke its tokens
+    Passwd(SetPassword),
+    /// Clear the failed logins of a user, which ends a lock
+    Unlock(UserArgs),
+}
+
+/// A user of an organization.
+#[derive(Debug, Args)]
+pub(crate) struct UserArgs {
+    /// Name of the user
+    #[arg(value_name = "USER")]
+    name: String,
+
+    /// Organization of the user
+    #[arg(long, value_name = "ORG", default_value = OrganizationName::ROOT)]
+    org: OrganizationName,
+}
+
+/// The arguments of `user add`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A password has 8 characters or more: an upper-case letter, a lower-case letter, and a digit or a special
+character. It is not a common one and does not contain the user name.")]
+pub(crate) struct AddUser {
+    #[command(flatten)]
+    user: UserArgs,
+
+    /// Role: cluster-admin, org-admin, regular or read-only
+    #[arg(long)]
+    role: AccountRole,
+
+    #[command(flatten)]
+    password: PasswordSource,
+
+    /// Do not require the user to change this password at the first login
+    #[arg(long)]
+    keep_password: bool,
+}
+
+/// The arguments of `user list`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ListUsers {
+    /// Only this organization
+    #[arg(long, value_name = "ORG")]
+    org: Option<OrganizationName>,
+}
+
+/// The arguments of `user update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateUser {
+    #[command(flatten)]
+    user: UserArgs,
+
+    /// New role: cluster-admin, org-admin, regular or read-only
+    #[arg(long)]
+    role: Option<AccountRole>,
+
+    /// Certificate of the user, such as api-user/alice
+    #[arg(long, value_name = "ROLE/NAME")]
+    certificate: Option<String>,
+
+    /// Link no certificate
+    #[arg(long, conflicts_with_all = ["certificate", "require_certificate"])]
+    no_certificate: bool,
+
+    /// Require the linked certificate at login, or do not
+    #[arg(long, value_name = "true|false")]
+    require_certificate: Option<bool>,
+}
+
+/// The arguments of `user passwd`.
+#[derive(Debug, Args)]
+pub(crate) struct SetPassword {
+    #[command(flatten)]
+    user: UserArgs,
+
+    #[command(flatten)]
+    password: PasswordSource,
+
+    /// Do not require the user to change this password at the next login
+    #[arg(long)]
+    keep_password: bool,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self::List(ListUsers::default())
+    }
+}
+
+impl UserArgs {
+    fn name(&self) -> Result<Name, Failure> {
+        Ok(Name::of_user(&self.name)?)
+    }
+}
+
+impl GroupedCommand for User {
+    fn run(self, session: &CommandSession) -> CommandResult {
+        let accounts = Accounts::new(session.home(), session.context.clone());
+        let by = Principal::Operator;
+        let (view, done) = match self {
+            Self::List(list) => {
+                return Ok(Box::new(Shown(UserTable(accounts.users(by, list.org.as_ref())?))));
+            }
+            Self::Show(user) => (accounts.user(by, &user.org, &user.name()?)?, None),
+            Self::Add(add) => (add.run(&accounts)?, Some(Done::Created)),
+            Self::Update(update) => (update.run(&accounts)?, Some(Done::Changed)),
+            Self::Delete(user) => (accounts.delete_user(by, &user.org, &user.name()?)?, Some(Done::Deleted)),
+            Self::Passwd(set) => {
+                let name = set.user.name()?;
+                // Before the prompt: a wrong name is refused at once.
+                accounts.user(by, &set.user.org, &name)?;
+                let password = set.password.choose(&format!("the user {name}"))?;
+                let view = accounts.set_password(by, &set.user.org, &name, &password, !set.keep_password)?;
+                (view, Some(Done::PasswordSet))
+            }
+            Self::Unlock(user) => (accounts.unlock_user(by, &user.org, &user.name()?)?, Some(Done::Unlocked)),
+        };
+        Ok(Box::new(Shown(UserReport { view, done })))
+    }
+}
+
+impl AddUser {
+    fn run(self, accounts: &Accounts) -> Result<UserView, Failure> {
+        let name = self.user.name()?;
+        let password = self.password.choose(&format!("the user {name}"))?;
+        let new = NewUser {
+            organization: self.user.org,
+            name,
+            role: self.role,
+            password: &password,
+            must_change_password: !self.keep_password,
+        };
+        Ok(accounts.add_user(Principal::Operator, &new)?)
+    }
+}
+
+impl UpdateUser {
+    fn run(self, accounts: &Accounts) -> Result<UserView, Failure> {
+        let certificate = match &self.certificate {
+            Some(text) => {
+                let (role, name) = role_and_name(text)?;
+                Some(CertificateLink::Set(role, name))
+            }
+            None => self.no_certificate.then_some(CertificateLink::Remove),
+        };
+        let change =
+            UserChange { role: self.role, certificate, certificate_required: self.require_certificate };
+        Ok(accounts.update_user(Principal::Operator, &self.user.org, &self.user.name()?, &change)?)
+    }
+}
+
+/// Change that a command made.
+#[derive(Clone, Copy, Debug)]
+enum Done {
+    Created,
+    Changed,
+    Deleted,
+    PasswordSet,
+    Unlocked,
+}
+
+/// Result of a command about one user.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct UserReport {
+    view: UserView,
+    #[serde(skip)]
+    done: Option<Done>,
+}
+
+impl fmt::Display for UserReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = &self.view;
+        let who = format!("{} in organization {}", view.name, view.organization);
+        match self.done {
+            None => writeln!(f, "{who}")?,
+            Some(Done::Created) => writeln!(f, "Created the user {who}")?,
+            Some(Done::Changed) => writeln!(f, "Updated the user {who}")?,
+            Some(Done::Deleted) => return writeln!(f, "Deleted the user {who}; its tokens are revoked"),
+            Some(Done::PasswordSet) => {
+                writeln!(f, "Set the password of the user {who}; its tokens are revoked")?;
+            }
+            Some(Done::Unlocked) => writeln!(f, "Cleared the failed logins of the user {who}")?,
+        }
+        writeln!(f, "  role         {}", view.role)?;
+        writeln!(f, "  source       {}", view.source)?;
+        match (&view.certificate, view.certificate_required) {
+            (None, _) => writeln!(f, "  certificate  none")?,
+            (Some(certificate), false) => writeln!(f, "  certificate  {certificate}")?,
+            (Some(certificate), true) => writeln!(f, "  certificate  {certificate}, required at login")?,
+        }
+        if view.must_change_password {
+            writeln!(f, "  password     to be changed at the next login")?;
+        }
+        match &view.locked_until {
+            Some(until) => {
+                writeln!(f, "  locked       until {until}, after {} failed logins", view.failed_logins)
+            }
+            None if view.failed_logins > 0 => writeln!(f, "  failed       {} logins", view.failed_logins),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct UserTable(Vec<UserView>);
+
+impl fmt::Display for UserTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "No users.");
+        }
+        let rows = self.0.iter().map(|user| {
+            let state = match (&user.locked_until, user.must_change_password) {
+                (Some(_), _) => "locked",
+                (None, true) => "must change password",
+                (None, false) => "",
+            };
+            [
+                user.organization.to_string(),
+                user.name.to_string(),
+                user.role.to_string(),
+                user.source.to_owned(),
+                state.to_owned(),
+            ]
+        });
+        write_table(f, ["ORG", "USER", "ROLE", "SOURCE", "STATE"], rows)
+    }
+}
