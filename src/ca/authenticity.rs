@@ -7,7 +7,7 @@
 //! |---|---|
 //! | root | its own signature, the trust bundle, and the key |
 //! | cluster, trust domain | subject of the root, and audit entry 1, whose hash is in each signed CRL |
-//! | revocations | entries of the last signed CRL |
+//! | revocations | entries of the last signed CRL; what is new or altered, its audit entry |
 //! | audit chain | the head in that CRL |
 //! | identity, hosts and dates of a certificate | the certificate, whose signature is verified, and its audit entry |
 //!

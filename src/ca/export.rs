@@ -45,7 +45,8 @@ impl Cluster {
     pub fn export(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
         let record = self.find_to_export(target)?;
         let serial_number = record.reservation.serial_number;
-        let certificate = self.inventory.certificate(&record.issuer, serial_number)?;
+        // A row of another name would send the key to the host of that name.
+        let certificate = self.genuine_certificate(&record)?;
         let path = &self.locate(&record.reservation.certificate_path);
         let mismatch =
             |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };

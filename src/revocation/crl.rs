@@ -80,13 +80,6 @@ impl Crl {
         self.revoked.contains(serial_number)
     }
 
-    /// Checks that all entries of `other` are in this CRL, in one pass over both.
-    #[must_use]
-    pub fn contains_all(&self, other: &Self) -> bool {
-        is_subset(&other.revoked.short, &self.revoked.short)
-            && is_subset(&other.revoked.long, &self.revoked.long)
-    }
-
     /// Number of revoked certificates.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -188,12 +181,6 @@ impl fmt::Debug for SerialNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} serial numbers", self.short.len() + self.long.len())
     }
-}
-
-/// Checks that each element of `part` is in `whole`; both are sorted, without duplicates.
-fn is_subset<T: Ord>(part: &[T], whole: &[T]) -> bool {
-    let mut rest = whole.iter();
-    part.iter().all(|wanted| rest.find(|found| *found >= wanted) == Some(wanted))
 }
 
 fn to_u128(serial_number: &SerialNumber) -> Option<u128> {
@@ -330,11 +317,6 @@ mod tests {
         assert!(contains("2") && contains("9") && contains(&"7f".repeat(20)));
         assert!(!contains("1") && !contains("3") && !contains("4") && !contains(&"7e".repeat(20)));
         assert_eq!((crl.len(), crl.number), (3, 5.into()));
-        let verify =
-            |serials: &[u64]| Crl::verify(&root.crl(1, serials, now()), &root.bundle(), now()).unwrap();
-        let (part, whole) = (verify(&[2, 9]), verify(&[1, 2, 5, 9]));
-        assert!(whole.contains_all(&part) && whole.contains_all(&whole) && !part.contains_all(&whole));
-        assert!(!whole.contains_all(&verify(&[2, 10])) && whole.contains_all(&verify(&[])));
         let empty = Crl::verify(&root.crl(1, &[], now()), &root.bundle(), now()).unwrap();
         assert!(empty.is_empty());
     }

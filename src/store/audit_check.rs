@@ -143,7 +143,7 @@ fn is_below(details: &serde_json::Value, next: u64) -> bool {
 
 fn issue_accounted(record: &Record, entry: &AuditEntry) -> Option<u64> {
     let matches = record.issue.is_some_and(|issue| issue.entry == entry.seq)
-        && entry.event.details == details::issue_details(record);
+        && details::is_issue_of(&entry.event.details, record);
     matches.then_some(1)
 }
 

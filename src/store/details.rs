@@ -1,5 +1,7 @@
 //! Audit entries of rows.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::account::{OrganizationRecord, SecuritySettings, UserRecord};
@@ -8,6 +10,10 @@ use super::issuer::CurrentCrl;
 use super::record::Record;
 use crate::clock::rfc3339;
 use crate::x509::{Certificate, KeyIdentifier, Sha256};
+
+/// Fields with the paths of the files, which a renewal replaces.
+const CERTIFICATE_PATH: &str = "certificate_path";
+const KEY_PATH: &str = "key_path";
 
 /// Audit details of the creation of a cluster; see [`issue_details`].
 pub(super) fn initialize_details(
@@ -51,7 +57,26 @@ pub(super) fn issue_details(record: &Record) -> Value {
         "fingerprint": issue.fingerprint,
         "public_key": issue.public_key,
         "supersedes": record.reservation.supersedes.as_ref().map(ToString::to_string),
+        CERTIFICATE_PATH: record.reservation.certificate_path.to_string_lossy(),
+        KEY_PATH: record.reservation.key_path.as_deref().map(Path::to_string_lossy),
     })
+}
+
+/// Tests whether the entry of an issue agrees with the row. The entries of version 0.1.0 have no paths, and a key that
+/// was deleted has none any more.
+pub(super) fn is_issue_of(recorded: &Value, record: &Record) -> bool {
+    let (mut recorded, mut expected) = (recorded.clone(), issue_details(record));
+    let (Some(fields), Some(rows)) = (recorded.as_object_mut(), expected.as_object_mut()) else {
+        return false;
+    };
+    for path in [CERTIFICATE_PATH, KEY_PATH] {
+        let is_deleted = path == KEY_PATH && record.key_forgotten.is_some();
+        if is_deleted || !fields.contains_key(path) {
+            fields.remove(path);
+            rows.remove(path);
+        }
+    }
+    fields == rows
 }
 
 /// Audit details of a revocation, hold or release; see [`issue_details`].

@@ -3,6 +3,8 @@
 //! It detects a row that another program changed alone. An entry that was rewritten together with the row, and with
 //! the links to its neighbors, shows in [`Inventory::check_against_audit`].
 
+use serde_json::Value;
+
 use super::details;
 use super::error::StoreError;
 use super::inventory::Inventory;
@@ -19,27 +21,28 @@ impl Inventory {
     pub fn check_record(&self, record: &Record) -> Result<(), StoreError> {
         let target = details::target(record);
         let contradicts = |entry| StoreError::Inconsistent { target: target.clone(), entry };
-        let check = |seq: u64, actions: &[Action], details: Option<serde_json::Value>| {
+        let check = |seq: u64, actions: &[Action], agrees: &dyn Fn(&Value) -> bool| {
             let entry = self.intact_entry(seq)?;
             let event = &entry.event;
             let agrees = actions.contains(&event.action)
                 && event.outcome == Outcome::Success
                 && event.target == target
-                && details.is_none_or(|details| details == event.details);
+                && agrees(&event.details);
             if agrees { Ok(()) } else { Err(contradicts(seq)) }
         };
         if let Some(issue) = record.issue {
-            check(issue.entry, &[Action::CertificateIssue], Some(details::issue_details(record)))?;
+            let agrees = |recorded: &_| details::is_issue_of(recorded, record);
+            check(issue.entry, &[Action::CertificateIssue], &agrees)?;
         }
+        let state = |recorded: &_| *recorded == details::revocation_details(record);
         if let Some(revocation) = record.revocation {
-            let actions = [Action::CertificateHold, Action::CertificateRevoke];
-            check(revocation.entry, &actions, Some(details::revocation_details(record)))?;
+            check(revocation.entry, &[Action::CertificateHold, Action::CertificateRevoke], &state)?;
         }
         if let Some(release) = record.release_entry {
-            check(release, &[Action::CertificateRelease], Some(details::revocation_details(record)))?;
+            check(release, &[Action::CertificateRelease], &state)?;
         }
         if let Some(forgotten) = record.key_forgotten {
-            check(forgotten, &[Action::KeyForget], None)?;
+            check(forgotten, &[Action::KeyForget], &|_| true)?;
         }
         Ok(())
     }

@@ -239,12 +239,14 @@ pub struct CrlEntry<'a> {
     /// Reason code of the standard; `None` means unspecified.
     pub reason_code: Option<u8>,
     revocation_date: DerElement<'a>,
+    content: &'a [u8],
 }
 
 impl<'a> CrlEntry<'a> {
     /// Next entry; `None` for one whose serial number no accepted certificate can have.
     fn read(list: &mut Reader<'a>) -> Result<Option<Self>, CrlFormatError> {
-        let mut fields = Reader::new(list.expect(tag::SEQUENCE)?);
+        let content = list.expect(tag::SEQUENCE)?;
+        let mut fields = Reader::new(content);
         let serial_number = match fields.expect(tag::INTEGER)? {
             [] => return Err(CrlFormatError::Malformed { why: "a serial number is empty" }),
             [0x80..=0xff, ..] => None,
@@ -272,7 +274,13 @@ impl<'a> CrlEntry<'a> {
             }
         }
         fields.end()?;
-        Ok(serial_number.map(|serial_number| Self { serial_number, reason_code, revocation_date }))
+        Ok(serial_number.map(|serial_number| Self { serial_number, reason_code, revocation_date, content }))
+    }
+
+    /// Tests whether both entries say the same, byte for byte.
+    #[must_use]
+    pub fn is_same_as(&self, other: &CrlEntry<'_>) -> bool {
+        self.content == other.content
     }
 
     /// Time of revocation, parsed on request only, because no decision depends on it.

@@ -130,6 +130,48 @@ fn a_certificate_of_another_identity_in_the_place_of_the_stored_one_is_not_renew
 }
 
 #[test]
+fn no_file_is_written_to_a_path_that_another_program_changed() {
+    let home = lived_in();
+    let outside = tempfile::tempdir().expect("a directory");
+    let [certificate, key] = ["leaked.crt", "leaked.key"].map(|name| outside.path().join(name));
+    tamper(
+        &home,
+        &format!(
+            "UPDATE certificate SET key_path = CAST('{}' AS BLOB) WHERE name = 'carol'; \
+             UPDATE certificate SET certificate_path = CAST('{}' AS BLOB) WHERE name = 'mallory'",
+            key.display(),
+            certificate.display()
+        ),
+    );
+    for command in
+        [&["rekey", "api-user/carol"][..], &["renew", "api-user/mallory"], &["rekey", "api-user/mallory"]]
+    {
+        let refusal = home.refused(command);
+        assert_eq!(
+            (refusal.code.as_str(), refusal.exit),
+            ("store.inconsistent", 3),
+            "{command:?}: {refusal:?}"
+        );
+    }
+    assert!(!certificate.exists() && !key.exists());
+}
+
+#[test]
+fn an_entry_of_the_first_version_has_no_paths() {
+    let home = lived_in();
+    rewrite_chain(&home, |event| {
+        let mut event = event.clone();
+        if let Some(details) = event.details.as_object_mut() {
+            details.retain(|field, _| !field.ends_with("_path"));
+        }
+        Some(event)
+    });
+    fs::remove_file(home.path("cluster.crl")).expect("removed");
+    home.ok(&["renew", "api-user/carol"]);
+    home.ok(&["audit", "verify"]);
+}
+
+#[test]
 fn a_validity_that_another_program_changed_is_not_believed() {
     let home = lived_in();
     tamper(&home, "UPDATE certificate SET not_after = not_after + 1 WHERE name = 'mallory'");
@@ -151,6 +193,40 @@ fn a_revocation_taken_out_of_the_inventory_stops_every_signature() {
         tamper(&home, forgotten);
         assert_refused(&home, commands, "ca.revocation_lost");
     }
+}
+
+#[test]
+fn a_revocation_that_no_audit_entry_tells_of_is_not_signed() {
+    let publish: &[&[&str]] = &[&["crl", "publish"], &["revoke", "api-user/mallory"]];
+    for forged in [
+        // Of a certificate that is valid.
+        "UPDATE certificate SET revoked_at = reserved_at, revocation_reason = 1, revocation_entry = issue_entry \
+         WHERE name = 'carol'",
+        "UPDATE certificate SET revoked_at = reserved_at, revocation_reason = 1, \
+             revocation_entry = (SELECT revocation_entry FROM certificate WHERE name = 'alice') \
+         WHERE name = 'carol'",
+        // A permanent revocation that becomes a hold, and one of another day.
+        "UPDATE certificate SET revocation_reason = 6 WHERE name = 'alice'",
+        "UPDATE certificate SET revoked_at = revoked_at + 86400 WHERE name = 'alice'",
+    ] {
+        let home = lived_in();
+        tamper(&home, forged);
+        assert_refused(&home, publish, "store.inconsistent");
+    }
+}
+
+#[test]
+fn a_key_is_not_handed_over_under_the_name_of_another_row() {
+    let home = lived_in();
+    tamper(
+        &home,
+        "UPDATE certificate SET name = CASE name WHEN 'carol' THEN 'mallory' ELSE 'carol' END \
+         WHERE name IN ('carol', 'mallory')",
+    );
+    let output = home.path("handed.tar");
+    let refusal = home.refused(&["bundle", "api-user/mallory", "--output", output.to_str().expect("text")]);
+    assert_eq!(refusal.code, "ca.record_differs", "{refusal:?}");
+    assert!(!output.exists());
 }
 
 #[test]

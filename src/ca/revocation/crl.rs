@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::audit_anchor::AuditAnchor;
 use super::crl_encoder::{CrlEntries, CrlHead};
 use super::republish_reason::RepublishReason;
-use super::signed_crl::SignedCrl;
+use super::signed_crl::{CrlDifference, SignedCrl};
 use crate::audit::{Head, Provenance};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
@@ -111,21 +111,17 @@ impl Authority {
     }
 
     /// Refuses a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
-    /// process.
+    /// process, and one with an entry that is new or altered without an entry of the audit chain.
     fn check_succeeds_last(&self, new: &SignedCrl, listed_until: OffsetDateTime) -> Result<(), CaError> {
         let Some(last) = &self.evidence.file.signed else { return Ok(()) };
-        if new.crl.contains_all(&last.crl) {
-            return Ok(());
-        }
         let cluster = &self.cluster;
-        last.for_each(|serial_number, _| {
-            if new.crl.contains(&serial_number) {
-                return Ok(());
-            }
+        new.differences(last, |difference| {
+            let (CrlDifference::Changed(serial_number) | CrlDifference::Removed(serial_number)) = difference;
             let lost = || CaError::RevocationLost { serial_number, number: last.crl.number };
             let records = cluster.inventory.find(serial_number)?;
             let record = records.iter().find(|record| record.issuer == cluster.issuer).ok_or_else(lost)?;
-            if record.release_entry.is_some_and(|entry| entry > self.evidence.head.seq) {
+            let is_released = record.release_entry.is_some_and(|entry| entry > self.evidence.head.seq);
+            if is_released || matches!(difference, CrlDifference::Changed(_)) {
                 return Ok(cluster.inventory.check_record(record)?);
             }
             let expired = cluster.genuine_certificate(record)?.not_after < listed_until;

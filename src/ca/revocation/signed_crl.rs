@@ -52,6 +52,15 @@ impl CrlFile {
     }
 }
 
+/// Difference between a CRL and the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ca) enum CrlDifference {
+    /// New entry, or one with another date or reason.
+    Changed(SerialNumber),
+    /// Missing entry.
+    Removed(SerialNumber),
+}
+
 impl SignedCrl {
     /// Verifies a CRL with the root, whatever the time is now.
     pub(in crate::ca) fn verify(der: Vec<u8>, root: &Certificate) -> Result<Self, CaError> {
@@ -61,6 +70,50 @@ impl SignedCrl {
         let text = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
         let crl = Crl::verify(&der, &TrustBundle::from_pem(text.as_bytes(), at)?, at)?;
         Ok(Self { der, crl, anchor })
+    }
+
+    /// Passes each difference from `last` to `each`. Our CRLs are in the order of the serial numbers. In another order,
+    /// equal entries may be passed as changed.
+    pub(in crate::ca) fn differences(
+        &self,
+        last: &Self,
+        mut each: impl FnMut(CrlDifference) -> Result<(), CaError>,
+    ) -> Result<(), CaError> {
+        let unfit = |error| CaError::Crl(crate::revocation::CrlError::Unfit(error));
+        let mut olds = UnverifiedCrl::from_der(&last.der).map_err(unfit)?.entries();
+        let mut old = olds.next().transpose().map_err(unfit)?;
+        let mut removed = |serial_number: SerialNumber| {
+            if self.crl.contains(&serial_number) {
+                each(CrlDifference::Changed(serial_number))
+            } else if last.crl.contains(&serial_number) {
+                each(CrlDifference::Removed(serial_number))
+            } else {
+                // The entry took a certificate off the list.
+                Ok(())
+            }
+        };
+        let mut changed = Vec::new();
+        for new in UnverifiedCrl::from_der(&self.der).map_err(unfit)?.entries() {
+            let new = new.map_err(unfit)?;
+            while let Some(passed) = old.filter(|old| old.serial_number < new.serial_number) {
+                removed(passed.serial_number)?;
+                old = olds.next().transpose().map_err(unfit)?;
+            }
+            match old.filter(|old| old.serial_number == new.serial_number) {
+                Some(same) => {
+                    old = olds.next().transpose().map_err(unfit)?;
+                    if !same.is_same_as(&new) {
+                        changed.push(new.serial_number);
+                    }
+                }
+                None => changed.push(new.serial_number),
+            }
+        }
+        while let Some(passed) = old {
+            removed(passed.serial_number)?;
+            old = olds.next().transpose().map_err(unfit)?;
+        }
+        changed.into_iter().map(CrlDifference::Changed).try_for_each(each)
     }
 
     /// Passes each revoked serial number with its revocation date to `each`.
