@@ -2,10 +2,14 @@
 //!
 //! A service may compare in lower case, in upper case, or by folding: `ß` is `ss` to the last two, `ı` is `i` to the
 //! second alone. So a text is converted to lower, upper and lower case again, which none of them can tell apart.
+//! `İ` is `i` in the simple conversion of Go and Java, and `i` with a dot above in the full one: so the dot is left out.
 
 use std::borrow::Cow;
 
 use super::path;
+
+/// Combining dot above, the second character of `İ` in lower case.
+const DOT_ABOVE: char = '\u{307}';
 
 /// Text that is equal for all texts that a service without regard to case could treat alike.
 #[must_use]
@@ -65,7 +69,11 @@ fn fold_char(char: char, folded: &mut String) {
         folded.push(char.to_ascii_lowercase());
     } else {
         let upper = char.to_lowercase().flat_map(char::to_uppercase);
-        folded.extend(upper.flat_map(char::to_lowercase));
+        for lower in upper.flat_map(char::to_lowercase) {
+            if lower != DOT_ABOVE || !folded.ends_with('i') {
+                folded.push(lower);
+            }
+        }
     }
 }
 
@@ -99,6 +107,8 @@ mod tests {
             ("\u{3a3}", "\u{3c2}"),
             ("\u{fb01}le", "FILE"),
             ("\u{131}d", "ID"),
+            ("adm\u{130}n", "admin"),
+            ("adm\u{130}n", "ADMI\u{307}N"),
             ("\u{2126}", "\u{3c9}"),
         ] {
             assert_eq!(fold(one), fold(other), "{one} {other}");
@@ -117,6 +127,7 @@ mod tests {
             "100%25/%25/%20A%7B/%40Me",
             "%F0%90%90%80/x",
             "%EF%AC%81le",
+            "adm%C4%B0n/i%CC%87",
         ] {
             let folded = fold_path(path);
             let decoded = String::from_utf8(path::decoded(&folded).collect()).unwrap();

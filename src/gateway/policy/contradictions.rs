@@ -1,5 +1,6 @@
 //! Search for routes that contradict each other without an error.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Method;
@@ -36,9 +37,10 @@ pub(super) fn of_readings(routes: &[Arc<Route>]) -> Vec<PolicyWarning> {
 /// without the body (RFC 9110, section 9.3.2).
 pub(super) fn of_head(routes: &[Arc<Route>], exact: &Node) -> Vec<PolicyWarning> {
     let (get, head) = (Methods::of(&Method::GET), Methods::of(&Method::HEAD));
+    let fresh = fresh_segment(routes);
     let mut warnings = Vec::new();
     for route in routes.iter().filter(|route| route.methods.intersects(get)) {
-        let found: Vec<_> = sample_paths(&route.path, routes)
+        let found: Vec<_> = sample_paths(&route.path, &fresh)
             .iter()
             .filter(|path| decides(exact, path, route))
             .filter_map(|path| exact.find(path, |other| other.methods.intersects(head)))
@@ -65,18 +67,28 @@ fn decides(exact: &Node, path: &str, route: &Route) -> bool {
     groups.iter().flatten().any(|found| found.rule == route.rule)
 }
 
-/// Paths below the root that `template` matches, and no literal of another route in its place.
-fn sample_paths(template: &Template, routes: &[Arc<Route>]) -> Vec<String> {
-    let literals = || routes.iter().flat_map(|route| &route.path.segments);
-    let is_literal = |text: &str| literals().any(|segment| *segment == Segment::Literal(text.to_owned()));
-    let fresh = (0..).map(|number: usize| format!("x{number}")).find(|text| !is_literal(text));
-    let fresh = fresh.unwrap_or_default();
+/// Segment that is no literal of any route.
+fn fresh_segment(routes: &[Arc<Route>]) -> String {
+    let segments = routes.iter().flat_map(|route| &route.path.segments);
+    let literals: HashSet<_> = segments
+        .filter_map(|segment| match segment {
+            Segment::Literal(text) => Some(text.as_str()),
+            Segment::Any(_) | Segment::Rest => None,
+        })
+        .collect();
+    let fresh =
+        (0..).map(|number: usize| format!("x{number}")).find(|text| !literals.contains(text.as_str()));
+    fresh.unwrap_or_default()
+}
+
+/// Paths below the root that `template` matches, with `fresh` for its variables.
+fn sample_paths(template: &Template, fresh: &str) -> Vec<String> {
     let below = template.as_str().strip_prefix('/').unwrap_or_default();
     let parts = below.split('/').zip(&template.segments);
     let parts: Vec<_> = parts
         .map(|(text, segment)| match segment {
             Segment::Literal(_) => text,
-            Segment::Any(_) | Segment::Rest => &fresh,
+            Segment::Any(_) | Segment::Rest => fresh,
         })
         .collect();
     let mut paths = vec![parts.join("/")];
