@@ -199,6 +199,14 @@ mod tests {
             "Fastly-Client-IP",
             "x-envoy-external-address",
             "Impersonate-User",
+            "MS-ASPNETCORE-CLIENTCERT",
+            "SSLClientCertb64",
+            "X-ProxiedEntitiesChain",
+            "X-Vouch-User",
+            "GAP-Auth",
+            "X_Client_DN",
+            "VERIFIED",
+            "DN",
         ] {
             assert!(reserved.contain(&name(field)), "{field}");
         }

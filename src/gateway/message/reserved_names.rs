@@ -38,6 +38,7 @@ pub(super) const COMMON: &[&str] = &[
     "x-forwarded",
     "x-forwarded-*",
     "x-forwardedfor",
+    "x-https",
     "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
@@ -52,12 +53,19 @@ pub(super) const COMMON: &[&str] = &[
     "x-rewrite-*",
     // Certificate of the client.
     "cert-chain*",
+    "client-certificate*",
     "client-dn",
     "client-s-dn",
     "client-verify",
+    "clientcert*",
+    "dn",
+    "spiffe-id",
     "ssl-cert-*",
     "ssl-client-*",
+    "verified",
+    "x-cert",
     "x-cert-*",
+    "x-certificate*",
     "x-client-cert*",
     "x-client-cn",
     "x-client-dn",
@@ -72,14 +80,23 @@ pub(super) const COMMON: &[&str] = &[
     "x-client-spiffe*",
     "x-client-subject*",
     "x-client-verif*",
+    "x-clientcert*",
+    "x-common-name",
+    "x-distinguished-name",
+    "x-dn",
     "x-mtls-*",
     "x-peer-cert*",
     "x-spiffe-*",
+    "x-ssl",
     "x-ssl-*",
+    "x-subject-dn",
     "x-tls-client-*",
     "x-tls-peer-*",
+    "x-verified",
     // User behind a proxy that authenticates.
     "impersonate-*",
+    "proxy-remote-user",
+    "proxy-user",
     "remote-*",
     "x-authenticated-*",
     "x-jwt-assertion",
@@ -87,6 +104,7 @@ pub(super) const COMMON: &[&str] = &[
     "x-proxy-user",
     "x-remote-*",
     "x-user",
+    "x-user-dn",
     "x-user-email",
     "x-user-groups",
     "x-user-id",
@@ -112,6 +130,7 @@ pub(super) const VENDORS: &[&str] = &[
     "x-sucuri-clientip",
     "x-vercel-*",
     // AWS: load balancers, API Gateway, Lambda, CloudFront.
+    "cloudfront-forwarded-proto",
     "cloudfront-viewer-*",
     "x-amzn-lambda-context",
     "x-amzn-mtls-*",
@@ -121,10 +140,20 @@ pub(super) const VENDORS: &[&str] = &[
     "x-apigateway-*",
     // Apache modules: mod_auth_cas, mod_auth_mellon, mod_auth_openidc, Shibboleth.
     "cas-*",
+    "eppn",
     "mellon-*",
     "oidc-*",
+    "persistent-id",
     "shib-*",
-    // Authelia sends `Remote-*`; authentik, Caddy, Keycloak Gatekeeper, oauth2-proxy, Ory Oathkeeper.
+    "targeted-id",
+    // Apache NiFi.
+    "x-proxied*",
+    // Argo CD, Dapr, Red Hat.
+    "argocd-user*",
+    "dapr-caller-*",
+    "x-rh-identity",
+    // Authelia sends `Remote-*`; authentik, Caddy, Keycloak Gatekeeper, oauth2-proxy, Ory Oathkeeper, Vouch.
+    "gap-*",
     "keycloak-*",
     "x-auth-audience",
     "x-auth-email",
@@ -140,6 +169,7 @@ pub(super) const VENDORS: &[&str] = &[
     "x-authentik-*",
     "x-token-subject",
     "x-token-user-*",
+    "x-vouch-*",
     // Azure: App Service, Front Door, Application Gateway.
     "disguised-host",
     "x-appservice-proto",
@@ -150,6 +180,10 @@ pub(super) const VENDORS: &[&str] = &[
     "x-waws-unencoded-url",
     // Cloudflare.
     "cf-*",
+    // F5 BIG-IP.
+    "sslclientcert*",
+    // Microsoft: ASP.NET Core behind IIS.
+    "ms-aspnetcore-*",
     // Cloud Foundry: route services.
     "x-cf-forwarded-url",
     "x-cf-proxy-*",
