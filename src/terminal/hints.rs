@@ -174,6 +174,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Server,
         "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
     ),
+    (
+        "chain.unsupported_key",
+        Any,
+        "use a key on P-256, P-384 or P-521, of Ed25519, or RSA of 2048 to 8192 bits",
+    ),
     ("chain.wrong_name", Ca, "issue one that names this host: cluster-ca create-control HOST --san NAME"),
     (
         "chain.wrong_name",

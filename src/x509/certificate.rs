@@ -85,7 +85,8 @@ impl Certificate {
                 other => other.0.saturating_add(1),
             },
             serial_number: match parsed.raw_serial() {
-                [0x80..=0xff, ..] => return Err(X509Error::SerialNumberRange),
+                // Negative, or with a leading octet that DER leaves out (X.690, section 8.3.2).
+                [0x80..=0xff, ..] | [0, 0..=0x7f, ..] => return Err(X509Error::SerialNumberRange),
                 octets => SerialNumber::from_be_bytes(octets).map_err(|_| X509Error::SerialNumberRange)?,
             },
             issuer: DistinguishedName::read(parsed.issuer()),

@@ -133,8 +133,17 @@ impl DirectoryName {
 impl AttributeValue {
     fn read(element: DerElement<'_>) -> Self {
         let text = match element.tag {
-            tag::UTF8_STRING | tag::PRINTABLE_STRING | tag::IA5_STRING => {
-                std::str::from_utf8(element.content).ok().map(str::to_owned)
+            tag::UTF8_STRING
+            | tag::PRINTABLE_STRING
+            | tag::IA5_STRING
+            | tag::NUMERIC_STRING
+            | tag::VISIBLE_STRING => std::str::from_utf8(element.content).ok().map(str::to_owned),
+            // ISO 8859-1 in practice, whatever X.690 says.
+            tag::TELETEX_STRING => Some(element.content.iter().copied().map(char::from).collect()),
+            tag::UNIVERSAL_STRING => {
+                let (units, rest) = element.content.as_chunks::<4>();
+                let text = units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect();
+                if rest.is_empty() { text } else { None }
             }
             tag::BMP_STRING => {
                 let (units, rest) = element.content.as_chunks::<2>();
@@ -144,7 +153,11 @@ impl AttributeValue {
             _ => None,
         };
         match text {
-            Some(text) => Self::Text(text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")),
+            // Through upper case, where `ß` is `SS`, as the case folding of RFC 4518, section 2.2 has it.
+            Some(text) => {
+                let folded = text.to_lowercase().to_uppercase().to_lowercase();
+                Self::Text(folded.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
             None => Self::Raw(element.raw.to_vec()),
         }
     }

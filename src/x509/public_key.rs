@@ -39,6 +39,20 @@ pub(super) fn key_algorithm(key: &SubjectPublicKeyInfo<'_>) -> Option<KeyAlgorit
     None
 }
 
+/// Type of a public key (DER) that no TLS handshake can prove; `None` for one that rustls supports.
+pub(super) fn unsupported_in_tls(public_key_info: &[u8]) -> Option<String> {
+    let Ok((_, key)) = SubjectPublicKeyInfo::from_der(public_key_info) else {
+        return Some("unreadable".to_owned());
+    };
+    let is_p521 = || algorithm_oid(&key.algorithm) == "1.3.132.0.35";
+    let is_rsa = || {
+        key.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION
+            && matches!(key.parsed(), Ok(PublicKey::RSA(rsa)) if (2048..=8192).contains(&rsa.key_size()))
+    };
+    let is_supported = key_algorithm(&key).is_some() || is_p521() || is_rsa();
+    (!is_supported).then(|| key_description(&key))
+}
+
 /// Describes a public key of any type: `rsa-1024`, or its object identifier.
 pub(super) fn key_description(key: &SubjectPublicKeyInfo<'_>) -> String {
     match (key_algorithm(key), key.parsed()) {

@@ -221,15 +221,20 @@ impl TrustBundle {
         let known =
             |der: &CertificateDer<'_>| self.intermediates.iter().any(|known| known.certificate.der == *der);
         // One that cannot be read issues nothing, and may have nothing to do with the leaf.
-        let presented: Vec<_> = presented
+        let others: Vec<_> = presented
             .iter()
             .filter(|der| !known(der))
             .filter_map(|der| Certificate::from_der(der).ok())
             .collect();
-        let presented = presented.iter().map(|certificate| Candidate { certificate, conforming: false });
+        let others =
+            others.iter().map(|certificate| Candidate { certificate, conforming: false, presented: true });
         let configured = self.intermediates.iter().map(|known| &known.certificate);
-        let configured = configured.map(|certificate| Candidate { certificate, conforming: true });
-        let candidates: Vec<_> = presented.chain(configured).collect();
+        let configured = configured.map(|certificate| Candidate {
+            certificate,
+            conforming: true,
+            presented: presented.contains(&certificate.der),
+        });
+        let candidates: Vec<_> = others.chain(configured).collect();
         let key_of = |certificate: &Certificate| self.intermediate_key(certificate);
         let rules = PathRules { anchors: self.anchors(), key_of: &key_of, purpose, at };
         path::find(rules, &leaf, &candidates, &mut accept)

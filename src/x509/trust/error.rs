@@ -86,12 +86,18 @@ pub enum ChainError {
     /// No path to a trust anchor, including through the presented intermediate CAs.
     #[error("no trusted root issued it")]
     UnknownIssuer,
-    /// Unsupported signature algorithm or key type.
+    /// Unsupported signature algorithm.
     #[error("a signature in its chain has an unsupported algorithm")]
     UnsupportedAlgorithm,
     /// Unknown critical extension.
     #[error("a certificate of the chain has an unknown critical extension")]
     UnsupportedExtension,
+    /// Leaf with a key that no TLS handshake can prove.
+    #[error("its key is not supported by TLS: {found}")]
+    UnsupportedKey {
+        /// Type of the key.
+        found: String,
+    },
     /// Version other than 3.
     #[error("a certificate of the chain is not X.509 version 3")]
     UnsupportedVersion,
@@ -155,6 +161,7 @@ impl Coded for ChainError {
             Self::UnknownIssuer => Code::refused("chain.unknown_issuer"),
             Self::UnsupportedAlgorithm => Code::refused("chain.unsupported_algorithm"),
             Self::UnsupportedExtension => Code::refused("chain.unsupported_extension"),
+            Self::UnsupportedKey { .. } => Code::refused("chain.unsupported_key"),
             Self::UnsupportedVersion => Code::refused("chain.unsupported_version"),
             Self::WrongName => Code::refused("chain.wrong_name"),
             Self::WrongPurpose { .. } => Code::refused("chain.wrong_purpose"),

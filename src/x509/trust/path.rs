@@ -17,6 +17,7 @@ use super::purpose::Purpose;
 use crate::x509::certificate::Certificate;
 use crate::x509::key_identifier::KeyIdentifier;
 use crate::x509::name_constraints::{CertificateNames, NameConstraints, NameFault};
+use crate::x509::public_key::unsupported_in_tls;
 use crate::x509::signed::{SignatureError, Signed};
 
 /// Most intermediate CAs of a path.
@@ -44,12 +45,19 @@ pub(super) struct Candidate<'a> {
     pub(super) certificate: &'a Certificate,
     /// Set if it was checked when it was loaded.
     pub(super) conforming: bool,
+    /// Set if the peer sent it.
+    pub(super) presented: bool,
 }
 
 /// Parses a leaf.
 pub(super) fn read_leaf(der: &CertificateDer<'_>) -> Result<Certificate, ChainError> {
     let certificate = Certificate::from_der(der)?;
     check_encoding(&certificate)?;
+    if certificate.key_algorithm.is_none()
+        && let Some(found) = unsupported_in_tls(&certificate.public_key_info)
+    {
+        return Err(ChainError::UnsupportedKey { found });
+    }
     Ok(certificate)
 }
 
@@ -150,7 +158,7 @@ impl<E> Search<'_, '_, E> {
         let mut presented_in_vain: Vec<&[u8]> = Vec::new();
         for candidate in issuers {
             let issuer = candidate.certificate;
-            if candidate.conforming && presented_in_vain.contains(&issuer.public_key_info.as_slice()) {
+            if !candidate.presented && presented_in_vain.contains(&issuer.public_key_info.as_slice()) {
                 continue;
             }
             // A path visits a key of a CA once (RFC 4158, section 5.2).

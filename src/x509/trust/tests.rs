@@ -250,6 +250,33 @@ fn names_are_held_to_the_constraints_of_their_form() {
 }
 
 #[test]
+fn a_directory_name_is_excluded_in_any_encoding_and_case() {
+    let name = |tag: u8, value: &[u8]| {
+        let attribute = [&[6, 3, 0x55, 4, 10][..], &encode(tag, value)].concat();
+        encode(tag::SEQUENCE, &encode(tag::SET, &encode(tag::SEQUENCE, &attribute)))
+    };
+    let excluded = name(tag::UTF8_STRING, "Stra\u{df}e 1".as_bytes());
+    let mut extension =
+        CustomExtension::from_oid_content(&[2, 5, 29, 30], constraints(&[], &[(0xa4, &excluded)]));
+    extension.set_criticality(true);
+    let root = Root::new("root");
+    let issuer = root.below("issuer", |params| params.custom_extensions.push(extension));
+    let wide = |text: &str| text.chars().flat_map(|char| u32::from(char).to_be_bytes()).collect::<Vec<_>>();
+    for (subject, expected) in [
+        (name(tag::UTF8_STRING, b"STRASSE  1"), "chain.name_constraint"),
+        (name(tag::PRINTABLE_STRING, b"strasse 1"), "chain.name_constraint"),
+        (name(tag::VISIBLE_STRING, b"Strasse 1"), "chain.name_constraint"),
+        (name(tag::TELETEX_STRING, b"Stra\xdfe 1"), "chain.name_constraint"),
+        (name(tag::UNIVERSAL_STRING, &wide("STRA\u{1e9e}E 1")), "chain.name_constraint"),
+        (name(tag::UTF8_STRING, b"Strasse 2"), "verified"),
+    ] {
+        let leaf = issuer.resign(&issuer.issue(&client(7)), |fields| fields[5] = subject.clone());
+        let presented = [issuer.0.der().clone()];
+        assert_eq!(code(&root.bundle(), &CertificateDer::from(leaf), &presented), expected, "{subject:?}");
+    }
+}
+
+#[test]
 fn an_e_mail_address_in_the_subject_is_held_to_constraints_too() {
     let mut extension =
         CustomExtension::from_oid_content(&[2, 5, 29, 30], constraints(&[(0x81, b"a.example")], &[]));
@@ -353,6 +380,23 @@ fn a_configured_ca_takes_the_place_of_an_expired_one_that_is_presented() {
 }
 
 #[test]
+fn a_configured_ca_takes_the_place_of_an_unfit_one_only_if_it_is_presented_too() {
+    let root = Root::new("root");
+    let issuer = root.below("issuer", |_| {});
+    let mut params = authority("issuer");
+    params.serial_number = Some(98.into());
+    params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    let unfit = params.signed_by(issuer.0.key(), &root.0).unwrap().der().clone();
+    let known = root.bundle().with_intermediates(issuer.der(), now()).unwrap();
+    let leaf = issuer.issue(&client(7));
+    assert_eq!(code(&known, &leaf, std::slice::from_ref(&unfit)), "chain.issuer_key_usage");
+    let both = [unfit, issuer.0.der().clone()];
+    for bundle in [&known, &root.bundle()] {
+        assert_eq!(code(bundle, &leaf, &both), "verified");
+    }
+}
+
+#[test]
 fn the_second_of_two_cross_certificates_is_tried() {
     let (a, b) = (Root::new("a"), Root::new("b"));
     let issuer = a.below("issuer", |_| {});
@@ -397,11 +441,42 @@ fn a_serial_number_is_positive_and_has_at_most_20_octets() {
         (&[2, 1, 0], "chain.serial_number"),
         (&[2, 1, 0xff], "chain.serial_number"),
         (&[2, 2, 0xff, 1], "chain.serial_number"),
+        // DER has no leading octets without a meaning.
+        (&[2, 2, 0, 7], "chain.serial_number"),
+        (&[2, 2, 0, 0x87], "verified"),
         (&[&[2, 20][..], &[0x7f; 20]].concat(), "verified"),
         (&[&[2, 21][..], &[0x7f; 21]].concat(), "chain.serial_number"),
     ] {
         let leaf = root.resign(&plain, |fields| fields[1] = serial.to_vec());
         assert_eq!(code(&root.bundle(), &CertificateDer::from(leaf), &[]), expected, "{serial:?}");
+    }
+}
+
+#[test]
+fn a_key_that_no_handshake_can_prove_is_refused() {
+    let root = Root::new("root");
+    let ec = |curve: &[u8], length: usize| {
+        let curve =
+            [&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, curve.len().to_le_bytes()[0]], curve].concat();
+        let point = [&[0, 4][..], &vec![1; length - 2]].concat();
+        encode(tag::SEQUENCE, &[encode(tag::SEQUENCE, &curve), encode(tag::BIT_STRING, &point)].concat())
+    };
+    let rsa = |octets: usize| {
+        let modulus = encode(tag::INTEGER, &vec![0x7f; octets]);
+        let key = encode(tag::SEQUENCE, &[modulus, vec![2, 3, 1, 0, 1]].concat());
+        let algorithm = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+        let bits = encode(tag::BIT_STRING, &[&[0][..], &key].concat());
+        encode(tag::SEQUENCE, &[encode(tag::SEQUENCE, &algorithm), bits].concat())
+    };
+    for (key, expected) in [
+        (ec(&[0x2b, 0x81, 4, 0, 10], 66), "chain.unsupported_key"),
+        (ec(&[0x2b, 0x81, 4, 0, 35], 134), "verified"),
+        (rsa(128), "chain.unsupported_key"),
+        (rsa(640), "verified"),
+        (rsa(2048), "chain.unsupported_key"),
+    ] {
+        let leaf = root.resign(&root.issue(&client(7)), |fields| fields[6] = key.clone());
+        assert_eq!(code(&root.bundle(), &CertificateDer::from(leaf), &[]), expected, "{key:?}");
     }
 }
 
