@@ -132,6 +132,24 @@ async fn every_target_is_explained_as_it_is_judged() {
     }
 }
 
+#[tokio::test]
+async fn a_chain_is_explained_as_it_is_presented() {
+    let setup = open();
+    let user = setup.cluster.leaf("api-user", "alice");
+    let below = setup.cluster.intermediate("below");
+    let gateway = setup.start();
+    for further in [b"nonsense".to_vec(), below.der()[..below.der().len() - 1].to_vec(), below.der().to_vec()]
+    {
+        let mut leaf = user.clone();
+        leaf.chain.push(further.clone().into());
+        leaf.certificate_pem += &::pem::encode(&::pem::Pem::new("CERTIFICATE", further.clone()));
+        leaf.write(&gateway.path(""), "caller");
+        let (code, said) = explain(&gateway.path(""), Some("caller.crt"), "GET /v1/x", &[]);
+        assert_eq!(code, 0, "a certificate that issued nothing has no consequence: {said}");
+        agrees(&gateway, Some(&leaf), "GET /v1/x", &said).await;
+    }
+}
+
 /// Asks the gateway itself, and compares.
 async fn agrees(gateway: &TestGateway, leaf: Option<&Leaf>, line: &str, said: &Value) {
     let (method, path) = line.split_once(' ').unwrap();

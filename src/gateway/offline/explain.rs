@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -93,14 +94,14 @@ pub struct RequestLineError;
 pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Result<Explanation, RunError> {
     let config = load_unguarded(config)?;
     let state = load_state(&config, clock)?;
-    let chain = question.certificate.as_deref().map(read_chain).transpose()?;
+    let chain = question.certificate.as_deref().map(PresentedChain::read).transpose()?;
     let listener = listener(&config, question)?;
     let at = question.at.unwrap_or_else(|| clock.now());
     let mut explanation = Explanation {
         request: question.request.to_string(),
         at: rfc3339(at),
         listener: listener.address,
-        certificate: chain.as_deref().and_then(<[_]>::first).map(CertificateFacts::of),
+        certificate: chain.as_ref().map(|chain| CertificateFacts::of(&chain.leaf)),
         steps: Vec::new(),
         identity: None,
         decision: "deny",
@@ -112,16 +113,29 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
         headers_of_each_request: Vec::new(),
         shadow: None,
     };
-    if let Ok(peer) = explanation.handshake(&state, listener, chain.as_deref(), at) {
+    if let Ok(peer) = explanation.handshake(&state, listener, chain.as_ref(), at) {
         explanation.identity = peer.as_ref().map(|peer| peer.identity.to_string());
         explanation.evaluate(&config, &state, peer.as_deref(), question);
     }
     Ok(explanation)
 }
 
-fn read_chain(path: &Path) -> Result<Vec<Certificate>, RunError> {
-    pem::certificates(&files::read(path, SMALL_FILE)?)
-        .map_err(|source| RunError::Certificate { path: path.to_owned(), source })
+/// Certificates as a client presents them: the gateway reads those that are no issuers of the leaf, if at all, without
+/// consequence.
+struct PresentedChain {
+    leaf: Certificate,
+    others: Vec<CertificateDer<'static>>,
+}
+
+impl PresentedChain {
+    fn read(path: &Path) -> Result<Self, RunError> {
+        let refused = |source| RunError::Certificate { path: path.to_owned(), source };
+        let blocks =
+            pem::blocks_of(pem::ObjectKind::Certificate, &files::read(path, SMALL_FILE)?).map_err(refused)?;
+        let mut blocks = blocks.iter().map(pem::PemBlock::der);
+        let leaf = Certificate::from_der(blocks.next().unwrap_or_default()).map_err(refused)?;
+        Ok(Self { leaf, others: blocks.map(|der| CertificateDer::from(der.to_vec())).collect() })
+    }
 }
 
 fn listener(config: &Config, question: &Question) -> Result<Listener, RunError> {
@@ -266,10 +280,10 @@ impl Explanation {
         &mut self,
         state: &State,
         listener: Listener,
-        chain: Option<&[Certificate]>,
+        chain: Option<&PresentedChain>,
         at: OffsetDateTime,
     ) -> Result<Option<Arc<Peer>>, PeerError> {
-        let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else {
+        let Some(PresentedChain { leaf, others }) = chain else {
             return match listener.client_certificate {
                 ClientCertificate::Optional => {
                     self.pass("chain", "no certificate, which this listener does not require");
@@ -281,8 +295,7 @@ impl Explanation {
                 }
             };
         };
-        let intermediates: Vec<_> = intermediates.iter().map(|certificate| certificate.der.clone()).collect();
-        match state.verifier.verify_client(&leaf.der, &intermediates, listener.identity_form, at) {
+        match state.verifier.verify_client(&leaf.der, others, listener.identity_form, at) {
             Ok(peer) => {
                 let until = rfc3339(peer.expires);
                 self.pass("chain", format_args!("valid to anchor {} until {until}", peer.chain.anchor));
