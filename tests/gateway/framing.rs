@@ -151,6 +151,11 @@ async fn every_message_is_framed_anew() {
     let (_, requests) = send(&format!("POST /v1/a HTTP/1.1\nhost: g\ncontent-length: 0\n\n{END}")).await;
     assert!(requests[0].contains("content-length: 0\r\n"), "{}", requests[0]);
 
+    let padded = "POST /v1/a HTTP/1.1\nhost: g\ncontent-length: 005\n\nhello";
+    let (statuses, requests) = send(&format!("{padded}{END}")).await;
+    assert_eq!(statuses, [200, 200]);
+    assert!(requests[0].contains("content-length: 5\r\n"), "{}", requests[0]);
+
     // HTTP/1.0, absolute form and a fragment leave as HTTP/1.1 in origin form.
     let (_, requests) = send("GET https://g/v1/a?b#c HTTP/1.0\nhost: g\n\n").await;
     assert!(requests[0].starts_with("GET /v1/a?b HTTP/1.1\r\n"), "{}", requests[0]);

@@ -74,6 +74,7 @@ async fn an_answer_that_could_be_read_in_two_ways_is_502() {
         ),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok", "upstream.ambiguous"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", "upstream.ambiguous"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", "upstream.ambiguous"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", "upstream.unreadable"),
         (
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -288,6 +288,12 @@ fn to_upstream(
     traceparent::sanitize(&mut head.headers, record.id());
     if body.await_upstream() {
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+    }
+    if let (Some(written), Some(length)) = (head.headers.get_mut(CONTENT_LENGTH), body.size_hint().exact())
+        && written.as_bytes().starts_with(b"0")
+    {
+        // Without leading zeros, which some servers read as octal.
+        *written = HeaderValue::from(length);
     }
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // Explicit, since hyper treats a GET without a length as one without a body.

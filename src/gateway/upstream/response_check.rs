@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 
@@ -22,6 +22,7 @@ pub(super) fn is_connection_bound(headers: &HeaderMap, name: HeaderName) -> bool
 /// Refuse a response of ambiguous length.
 pub(super) fn check_framing(response: &Response<Incoming>) -> Result<(), ForwardError> {
     let lengths = response.headers().get_all(CONTENT_LENGTH).iter().count();
+    let is_number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
     let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
     let reason = match (codings.next(), codings.next()) {
         (Some(_), _) if lengths > 0 => "it has both a Transfer-Encoding and a Content-Length",
@@ -30,6 +31,10 @@ pub(super) fn check_framing(response: &Response<Incoming>) -> Result<(), Forward
         }
         (Some(_), Some(_)) => "it has more than one Transfer-Encoding",
         _ if lengths > 1 => "it has more than one Content-Length",
+        // hyper accepts a list of equal numbers, and clients differ in it.
+        _ if !response.headers().get(CONTENT_LENGTH).is_none_or(is_number) => {
+            "its Content-Length is not a number"
+        }
         _ => return Ok(()),
     };
     Err(ForwardError::Ambiguous { reason })
