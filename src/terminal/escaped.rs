@@ -63,7 +63,7 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// Returns true for control characters, and for invisible characters that order or separate text (Unicode Standard
 /// Annex 9).
-fn has_effect(c: char) -> bool {
+pub(crate) fn has_effect(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -1,12 +1,14 @@
 //! Usage errors of both programs.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::Code;
+use crate::terminal::escaped::{EscapeForm, EscapingWriter, has_effect};
 use crate::terminal::guide;
 use crate::terminal::report::{self, Failure, Format};
 
@@ -25,9 +27,20 @@ pub(crate) fn refuse(program: &str, arguments: &[OsString], mut error: clap::Err
     if let Some(tip) = tip {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
-    // A failing write to stderr cannot be reported.
-    let _ = error.print();
+    // A failing write cannot be reported.
+    let _ = print(arguments, &error);
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Prints clap's text: without colors, and escaped, if it may quote an argument that has an effect on a terminal.
+fn print(arguments: &[OsString], error: &clap::Error) -> io::Result<()> {
+    if !error.use_stderr()
+        || !arguments.iter().any(|argument| argument.to_string_lossy().contains(has_effect))
+    {
+        return error.print();
+    }
+    let text = error.render().to_string();
+    EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(text.as_bytes())
 }
 
 /// The way out that clap cannot know: the other program's guides, and the configuration file as an argument.

@@ -32,6 +32,25 @@ fn a_group_alone_runs_its_default_command() {
 }
 
 #[test]
+fn an_argument_that_is_refused_has_no_effect_on_a_terminal() {
+    const ARGUMENT: &str = "a\u{1b}[2J\u{9b}31m\u{7}\r\u{202e}b";
+    let home = Home::initialized();
+    for arguments in [
+        &[ARGUMENT][..],
+        &["--home", ARGUMENT, "list", "--role", ARGUMENT],
+        &["list", "--expires-within", ARGUMENT],
+        &["guide", ARGUMENT],
+        &["list", &format!("--{ARGUMENT}")],
+    ] {
+        for finished in [run_inside(&home, arguments), gateway(&home, arguments)] {
+            assert_eq!(finished.exit, Some(2), "{finished:?}");
+            let effect = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+            assert!(finished.stderr.contains("error: ") && !finished.stderr.contains(effect), "{finished:?}");
+        }
+    }
+}
+
+#[test]
 fn a_name_without_its_role_is_answered_with_the_role() {
     let home = Home::initialized();
     for (given, meant) in [
