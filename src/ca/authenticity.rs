@@ -99,17 +99,18 @@ impl Cluster {
         })
     }
 
-    /// True if the signature of the CRL covers the inventory up to its newest CRL.
+    /// True if the signature of the CRL covers the inventory up to its newest CRL, whose dates rule the next one.
     fn is_covered_by(
         &self,
         signed: &SignedCrl,
         issuer: &IssuerRecord,
         origin: Sha256,
     ) -> Result<bool, CaError> {
-        let recorded = issuer.crl.map(|crl| (crl.number.into(), crl.sha256));
-        let is_newest = recorded.is_none_or(|(number, sha256)| match signed.crl.number == number {
-            true => signed.crl.sha256 == sha256,
-            false => signed.crl.number > number,
+        let is_newest = issuer.crl.is_some_and(|crl| {
+            let dates = (crl.this_update, crl.next_update);
+            signed.crl.number == crl.number.into()
+                && signed.crl.sha256 == crl.sha256
+                && (signed.crl.this_update, signed.crl.next_update) == dates
         });
         let Some(anchor) = signed.anchor else { return Ok(is_newest) };
         if anchor.origin != origin {
@@ -121,7 +122,9 @@ impl Cluster {
         match self.inventory.check_contains(&anchor.head) {
             Ok(()) => Ok(is_newest),
             // After a restore, a CRL that is newer than the backup stays, and its chain is lost.
-            Err(StoreError::Audit(_)) if recorded.is_none_or(|(number, _)| signed.crl.number > number) => {
+            Err(StoreError::Audit(_))
+                if issuer.crl.is_none_or(|crl| signed.crl.number > crl.number.into()) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(error.into()),

@@ -216,6 +216,33 @@ fn a_revocation_that_no_audit_entry_tells_of_is_not_signed() {
 }
 
 #[test]
+fn the_dates_of_the_next_crl_do_not_come_from_the_inventory_alone() {
+    for forged in [
+        "UPDATE issuer SET crl_next_update = crl_next_update + 86400 * 3000",
+        "UPDATE issuer SET crl_this_update = crl_this_update - 86400",
+        "UPDATE issuer SET crl_number = 1, crl_next_update = crl_next_update + 86400 * 3000",
+        "UPDATE issuer SET crl_number = NULL, crl_this_update = NULL, crl_next_update = NULL, crl_sha256 = NULL",
+    ] {
+        let home = lived_in();
+        tamper(&home, forged);
+        assert_refused(&home, &[&ISSUE, &["crl", "publish"]], "store.inconsistent");
+    }
+}
+
+#[test]
+fn a_compromised_key_is_not_certified_again_under_another_reason() {
+    let home = lived_in();
+    let key = fs::read_to_string(home.path("issued/user-alice.key")).expect("a key");
+    let key = rcgen::KeyPair::from_pem(&key).expect("a key pair");
+    let csr = rcgen::CertificateParams::default().serialize_request(&key).expect("a CSR").pem().expect("PEM");
+    let csr = home.write("alice.csr", csr);
+    let issue = ["create-api-user", "bob", "--csr", csr.to_str().expect("text")];
+    assert_eq!(home.refused(&issue).code, "ca.key_compromised");
+    tamper(&home, "UPDATE certificate SET revocation_reason = 4 WHERE name = 'alice'");
+    assert_refused(&home, &[&issue], "store.inconsistent");
+}
+
+#[test]
 fn a_key_is_not_handed_over_under_the_name_of_another_row() {
     let home = lived_in();
     tamper(
