@@ -25,7 +25,8 @@ use crate::secret::{MemoryLock, forbid_core_dumps, lock_memory};
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
 use crate::terminal::man::Man;
-use crate::terminal::report::{self, CommandResult};
+use crate::terminal::panic_guard::guarded;
+use crate::terminal::report::{self, CommandResult, Format};
 use crate::terminal::{stderr, usage};
 
 /// Private certificate authority for the machines of one cluster.
@@ -188,12 +189,17 @@ command_tree! {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
-        Ok(cli) => cli,
-        Err(error) => return usage::refuse("cluster-ca", &arguments, error),
-    };
-    let session = CommandSession::new(cli.global, context);
-    report::finish(session.format(), cli.command.run(&session))
+    let mut format = Format::Text;
+    let finished = guarded(|| {
+        let cli = match command().try_get_matches_from(&arguments).and_then(|m| Cli::from_arg_matches(&m)) {
+            Ok(cli) => cli,
+            Err(error) => return usage::refuse("cluster-ca", &arguments, error),
+        };
+        format = cli.global.format();
+        let session = CommandSession::new(cli.global, context);
+        report::finish(format, cli.command.run(&session))
+    });
+    finished.unwrap_or_else(|failure| report::finish(format, Err(failure)))
 }
 
 /// The command tree, for parsing, completions and manual pages.

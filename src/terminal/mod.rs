@@ -1,5 +1,5 @@
 //! Terminal output of both programs: results and errors as text or JSON, hints, exit codes, usage errors,
-//! completions, manual pages, guides, progress.
+//! completions, manual pages, guides, progress, and the guard for panics.
 
 pub(crate) mod completions;
 pub(crate) mod escaped;
@@ -8,6 +8,7 @@ mod generated;
 mod guide;
 pub(crate) mod hints;
 pub(crate) mod man;
+pub(crate) mod panic_guard;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod stderr;

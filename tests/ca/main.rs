@@ -16,6 +16,7 @@
 //! | [`gateways`] | a change reported as enforced is enforced by every gateway; the others are named |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
+//! | [`panics`] | a defect of the program is one error line with a documented exit code |
 //! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
 
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
@@ -42,6 +43,7 @@ mod interop;
 mod lifecycle;
 mod live;
 mod namespace;
+mod panics;
 mod tampered;
 
 /// The time, in whole seconds.

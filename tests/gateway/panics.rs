@@ -78,3 +78,40 @@ async fn a_gateway_that_lost_its_housekeeping_stops() {
     patiently(gateway.running().stopped()).await;
     assert_eq!(gateway.try_join().unwrap_err().code(), "gateway.panicked");
 }
+
+/// Runs inside of this test binary, the only way to give the program a faulty clock.
+#[test]
+#[ignore = "the program of the test below"]
+fn the_program_with_a_stopped_clock() {
+    let Ok(configuration) = std::env::var("PANICS_CONFIGURATION") else { return };
+    let clock = FaultyClock::new("");
+    clock.wound_up.store(true, Ordering::SeqCst);
+    let arguments = ["cluster-gateway", "check", "--config", &configuration].map(std::ffi::OsString::from);
+    let code = cluster_ca::gateway::commands::run(arguments, clock);
+    println!("exit code 3: {}", code == std::process::ExitCode::from(3));
+}
+
+#[test]
+fn a_panic_of_the_program_is_one_line_with_a_documented_exit_code() {
+    let home = crate::home::Home::initialized();
+    home.ok(&["create-control", "127.0.0.1"]);
+    let configuration = home.write(
+        "gateway.yaml",
+        "listen: 127.0.0.1:0\n\
+         identity: { certificate: issued/control-127.0.0.1.crt, key: issued/control-127.0.0.1.key }\n\
+         trust: { bundle: cluster.crt, crl: cluster.crl }\n\
+         upstreams: { api: { url: \"http://127.0.0.1:1\" } }\n\
+         routes:\n  - { path: \"/**\", methods: [GET], allow: [{ role: api-user }], upstream: api }\n",
+    );
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "panics::the_program_with_a_stopped_clock"])
+        .env("PANICS_CONFIGURATION", configuration)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("exit code 3: true"), "{stdout}\n{stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.contains("internal error")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("the test's clock has stopped"), "{stderr}");
+    assert!(errors[0].ends_with("[system.panic]") && stderr.contains("\nhint: "), "{stderr}");
+}

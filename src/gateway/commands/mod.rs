@@ -7,4 +7,4 @@ mod output;
 mod program;
 mod run;
 
-pub use program::main;
+pub use program::{main, run};

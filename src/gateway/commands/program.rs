@@ -15,7 +15,9 @@ use crate::secret::forbid_core_dumps;
 use crate::serving::logging::log_to_standard_error;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
+use crate::terminal::hints::Audience;
 use crate::terminal::man;
+use crate::terminal::panic_guard::guarded;
 use crate::terminal::report::{self, Format};
 use crate::terminal::{stderr, usage};
 
@@ -75,11 +77,18 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
     if let Err(error) = forbid_core_dumps() {
         stderr::line(format_args!("warning: this process may leave a core file: {error}"));
     }
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    match Arguments::try_parse_from(&arguments) {
+    run(std::env::args_os(), clock)
+}
+
+/// Runs `cluster-gateway` with these arguments, the program's name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let finished = guarded(|| match Arguments::try_parse_from(&arguments) {
         Ok(Arguments { command, verbose }) => command.run(verbose, clock),
         Err(error) => usage::refuse("cluster-gateway", &arguments, error),
-    }
+    });
+    finished.unwrap_or_else(|failure| report::finish(Format::Text, Err(failure.read_by(Audience::Gateway))))
 }
 
 impl Command {
