@@ -247,6 +247,20 @@ fn a_list_past_half_of_its_life_is_made_anew_by_whatever_opens_the_key() {
 }
 
 #[test]
+fn a_publication_signs_one_list_even_if_one_was_due() {
+    let home = Home::initialized();
+    assert_eq!(home.ok(&["crl", "publish"])["crl_number"], "2");
+    // Opening the home makes up for the missing file.
+    fs::remove_file(home.path("cluster.crl")).expect("a list");
+    let finished = home.run(&["--json", "crl", "publish"]);
+    assert_eq!(finished.result()["crl_number"], "3", "{finished:?}");
+    home.ok(&["crl", "verify"]);
+    // A validity that was asked for is that of a list of its own.
+    fs::remove_file(home.path("cluster.crl")).expect("a list");
+    assert_eq!(home.ok(&["crl", "publish", "--next-update", "90d"])["crl_number"], "5");
+}
+
+#[test]
 fn what_expired_is_on_one_list_made_after_that_and_on_none_later() {
     let later = Later::new();
     later.revoked_user(Duration::days(10));

@@ -138,6 +138,27 @@ fn publishing_killed_at_any_point_never_uses_a_number_twice() {
     });
 }
 
+#[test]
+fn a_batch_killed_at_any_point_is_told_of_in_a_few_lines() {
+    let start = Home::initialized();
+    let command = ["create-node", "--count", "60"];
+    let points = points(&start, &command);
+    let mut counted = 0;
+    // Evenly spaced points: each state of a large batch lasts for many of them.
+    for point in points.iter().step_by((points.len() / 12).max(1)) {
+        let home = start.duplicate();
+        if !killed_at(&home, &command, point) {
+            continue;
+        }
+        let next = home.run(&["create-api-user", "alice"]);
+        assert_eq!(next.exit, Some(0), "{point}: {next:?}");
+        assert!(next.stderr.lines().count() <= 4, "{point}: {next:?}");
+        counted += usize::from(next.stderr.contains(" more; see cluster-ca audit list)"));
+        home.ok(&["audit", "verify"]);
+    }
+    assert!(counted > 0, "no kill left several certificates to be told of");
+}
+
 /// Kills `command` at every point in a fresh copy of `start`, lets `next` do what a user would and say
 /// whether it was told of something, and checks what is left.
 fn sweep(start: &Home, command: &[&str], next: impl Fn(&Home) -> bool) {

@@ -138,6 +138,27 @@ fn nss_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
 }
 
 #[test]
+fn a_key_store_takes_the_name_of_its_entry_as_a_tar_takes_that_of_its_files() {
+    let home = Home::initialized();
+    let password = password_file(&home);
+    home.ok(&["create-api-user", "alice"]);
+    let pass = format!("file:{}", password.display());
+    for (name, arguments) in [("user-alice", &[][..]), ("plugin", &["--as", "plugin"])] {
+        let file = home.path(format!("{name}.p12"));
+        let bundle = ["bundle", "api-user/alice", "--format", "p12", "--output", text(&file)];
+        home.ok(&[&bundle[..], &["--password-file", text(&password)], arguments].concat());
+        let listing = said(
+            Command::new("openssl")
+                .args(["pkcs12", "-passin", &pass, "-nokeys", "-clcerts", "-in"])
+                .arg(&file),
+        );
+        assert!(listing.contains(&format!("friendlyName: {name}\n")), "{listing}");
+    }
+    let refusal = home.refused(&["bundle", "api-user/alice", "--format", "p12", "--as", "a/b"]);
+    assert_eq!(refusal.exit, 2, "{refusal:?}");
+}
+
+#[test]
 fn a_key_store_with_an_invalid_password_is_refused() {
     let home = with_alice();
     let file = home.path("alice.p12");
