@@ -3,6 +3,7 @@
 //! Files are checked against the inventory and against each other before they leave the home, so that
 //! nothing is exported that a gateway would refuse.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::cluster::Cluster;
@@ -41,15 +42,34 @@ impl Cluster {
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], [`CaError::NotValid`] for a revoked or expired certificate,
-    /// [`CaError::FileMismatch`], or an unreadable file.
+    /// [`CaError::FileMismatch`], [`CaError::ProtectedKey`], or an unreadable file.
     pub fn export(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
+        self.export_by(target, |path, protected| {
+            Err(CaError::ProtectedKey { path: path.to_owned(), by: protected.protection() })
+        })
+    }
+
+    /// The same, with a protected key opened by its passphrase or service: for an output that is encrypted itself.
+    ///
+    /// # Errors
+    /// As [`Cluster::export`], and those of [`KeyFile::open`].
+    pub fn export_opened(&self, target: &Target) -> Result<ExportedCertificate, CaError> {
+        self.export_by(target, |path, protected| {
+            Ok(protected.open(path, self.context.unlock.as_ref())?.to_pem()?)
+        })
+    }
+
+    fn export_by(
+        &self,
+        target: &Target,
+        open: impl FnOnce(&Path, &KeyFile) -> Result<Secret, CaError>,
+    ) -> Result<ExportedCertificate, CaError> {
         let record = self.find_to_export(target)?;
         let serial_number = record.reservation.serial_number;
         // A row of another name would send the key to the host of that name.
         let certificate = self.genuine_certificate(&record)?;
         let path = &self.locate(&record.reservation.certificate_path);
-        let mismatch =
-            |path: &std::path::Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
+        let mismatch = |path: &Path| CaError::FileMismatch { path: path.to_owned(), serial_number };
         let certificate_pem = files::read(path, files::SMALL_FILE)?;
         let found = pem::certificates(&certificate_pem).map_err(CaError::in_file(path))?;
         if found.first() != Some(&certificate) {
@@ -60,7 +80,7 @@ impl Cluster {
             Some(path) => {
                 let key_pem = match KeyFile::read(&path)? {
                     KeyFile::Plain(key_pem) => key_pem,
-                    protected => return Err(CaError::ProtectedKey { path, by: protected.protection() }),
+                    protected => open(&path, &protected)?,
                 };
                 let key = PrivateKey::from_pem(&key_pem).map_err(|error| error.in_file(&path))?;
                 if key.public_key_info() != certificate.public_key_info {

@@ -105,7 +105,11 @@ impl Bundle {
         let target = input::target(&self.target)?;
         let home = session.home();
         let cluster = Cluster::open(&home, &session.context)?;
-        let mut leaf = cluster.export(&target)?;
+        let mut leaf = match self.format {
+            // The copy of the key in it is not protected.
+            Format::Tar => cluster.export(&target),
+            Format::P12 => cluster.export_opened(&target),
+        }?;
         let trust = cluster.trust_files()?;
         let reservation = &leaf.record.reservation;
         let identity = Identity {
