@@ -24,6 +24,8 @@ pub enum OutageKind {
     Crl,
     /// The CRL of one gateway expires, and it refuses every client.
     GatewayCrl,
+    /// The login to a key management service ends, and the keys that it wraps or holds cannot be used.
+    Login,
     /// New certificates no longer get their full validity, because the root expires earlier.
     Issuing,
     /// One certificate expires.

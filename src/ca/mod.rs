@@ -35,7 +35,9 @@ pub use home::recovery_outcome::RecoveryOutcome;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issuance::renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 pub use issuance::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
-pub use keys::kms::{ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage};
+pub use keys::kms::{
+    OwnServiceKeys, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage, ServiceCa,
+};
 pub use keys::protection::{KeyProtection, ProtectionChange};
 pub use revocation::crl::PublishedCrl;
 pub use revocation::republish_reason::RepublishReason;

@@ -3,6 +3,7 @@
 mod account_table;
 mod actor;
 mod commands;
+mod environment;
 mod group;
 mod input;
 mod key_protection;

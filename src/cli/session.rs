@@ -73,7 +73,7 @@ impl CommandSession {
         let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
         global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
         let (passphrase, pin) = (global.passphrase.clone(), global.pin.clone());
-        let keyring = Keyring::new(passphrase, pin, Home::new(&global.home).kms());
+        let keyring = Keyring::new(passphrase, pin, Home::new(&global.home).kms(), global.quiet);
         Self { context: Context { unlock: Arc::new(keyring), ..context }, global }
     }
 
@@ -108,11 +108,14 @@ impl CommandSession {
         }
     }
 
+    /// True with `--quiet`: nothing but errors is printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     /// Prints a note on stderr, unless `--quiet` is given.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
-        if !self.global.quiet {
-            stderr::line(format_args!("note: {text}"));
-        }
+        stderr::note(self.global.quiet, text);
     }
 
     /// Prints a detail on stderr if `--verbose` is given.

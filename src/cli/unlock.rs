@@ -13,8 +13,10 @@ use crate::keys::kms::{
 use crate::keys::{KeyError, Unlock};
 use crate::secret::Secret;
 
+use super::environment;
 use super::secrets::{self, SecretError};
 use crate::terminal::report::Failure;
+use crate::terminal::stderr;
 
 /// Source of a key's passphrase; without an option, the terminal.
 #[derive(Clone, Debug, Args)]
@@ -103,12 +105,18 @@ impl PinSource {
     }
 }
 
-/// Reads a secret that is not stored from the environment, or prompts for it.
+/// Reads a secret that is not stored from the environment, or prompts for it. A variable of another program is named
+/// in a note.
 ///
 /// # Errors
 /// [`KmsError::CredentialMissing`].
-pub(crate) fn credential(missing: &MissingSecret) -> Result<Option<Credential>, KmsError> {
-    let given = std::env::var(missing.kind.variable).ok().filter(|text| !text.is_empty());
+pub(crate) fn credential(missing: &MissingSecret, is_quiet: bool) -> Result<Option<Credential>, KmsError> {
+    let given = environment::text(missing.kind.variable).or_else(|| {
+        let (variable, text) = environment::first(missing.kind.others)?;
+        let MissingSecret { kind, address } = missing;
+        stderr::note(is_quiet, format_args!("the {} for {address} is that of {variable}", kind.name));
+        Some(text)
+    });
     let asked = || {
         let secret = secrets::ask(&format!("The {} for {}: ", missing.kind.name, missing.address)).ok()?;
         String::from_utf8(secret.expose().to_vec()).ok()
@@ -130,11 +138,13 @@ pub(crate) struct Keyring {
     pin: Mutex<Option<Secret>>,
     /// Path of `kms.json`.
     kms: PathBuf,
+    /// True if nothing but errors is printed.
+    is_quiet: bool,
 }
 
 impl Keyring {
-    pub(crate) fn new(source: PassphraseSource, pin_source: PinSource, kms: PathBuf) -> Self {
-        Self { source, given: Mutex::new(None), pin_source, pin: Mutex::new(None), kms }
+    pub(crate) fn new(source: PassphraseSource, pin_source: PinSource, kms: PathBuf, is_quiet: bool) -> Self {
+        Self { source, given: Mutex::new(None), pin_source, pin: Mutex::new(None), kms, is_quiet }
     }
 }
 
@@ -154,7 +164,7 @@ impl Unlock for Keyring {
     fn kms(&self) -> Result<Configuration, KmsError> {
         let mut configuration = Configuration::load(&self.kms)?;
         for (missing, slot) in configuration.missing_secrets() {
-            *slot = credential(&missing)?;
+            *slot = credential(&missing, self.is_quiet)?;
         }
         Ok(configuration)
     }

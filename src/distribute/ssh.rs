@@ -22,7 +22,7 @@ use super::script::{ReloadCommand, remote_command, script};
 use super::session::{Delivered, DeliverySession, DeliveryStage, MAX_CHATTER};
 use super::ssh_destination::SshDestination;
 use crate::clock::Entropy;
-use crate::keys::kms::SECRET_VARIABLES;
+use crate::keys::kms::secret_variables;
 use crate::x509::hex;
 
 /// Wait for the end of the output of an `ssh` that was terminated.
@@ -92,7 +92,7 @@ impl Ssh {
         let script = script(package, destination, installation, reload, &tag);
         let mut command = Command::new(&self.program);
         // Neither `ssh` nor a ProxyCommand has any use for the CA's secrets.
-        for secret in SECRET_VARIABLES {
+        for secret in secret_variables() {
             command.env_remove(secret);
         }
         command.args(self.arguments(destination)).arg(remote_command(script.len(), installation.privilege));

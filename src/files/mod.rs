@@ -31,7 +31,7 @@ pub use paths::{absolute, list, occupied, parent};
 pub use permissions::{check_directory, check_private_directory, owned_by_user_or_root};
 pub use read::{CRL_FILE, SMALL_FILE, check_readable, read, read_private};
 pub use staged::{Access, Placement, Staged, place_new, replace_both};
-pub use text::{as_optional_text, as_text};
+pub use text::{all_as_text, as_optional_text, as_text};
 pub use write::{create_private, make_private_directory, write, write_with};
 pub use write_protection::{
     check_path, check_protected_directory, check_unshared_directory, check_write_protected,

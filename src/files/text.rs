@@ -23,3 +23,11 @@ pub fn as_optional_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) ->
         None => serializer.serialize_none(),
     }
 }
+
+/// [`as_text`] for several paths.
+///
+/// # Errors
+/// The serializer's errors.
+pub fn all_as_text<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
+}

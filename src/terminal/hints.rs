@@ -107,7 +107,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
     ("ca.no_vault_signer", Ca, "see where the root key is: cluster-ca key show"),
     ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
-    ("ca.protected_key", Ca, "take the protection off first: cluster-ca key unprotect FILE"),
+    (
+        "ca.protected_key",
+        Ca,
+        "take the protection off first: cluster-ca key unprotect FILE; bundle --format p12 opens the key, since its copy is encrypted",
+    ),
     (
         "ca.record_differs",
         Ca,
@@ -479,7 +483,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.certificate_untrusted",
         Ca,
-        "set the CA that the server's certificate comes from: cluster-ca ca-cert set FILE",
+        "set the CA that issued it, or the certificate itself if it is self-signed: cluster-ca ca-cert set FILE, or --ca-cert of kms set kmip",
     ),
     (
         "kms.certificate_untrusted",
@@ -515,23 +519,15 @@ const HINTS: &[(&str, Audience, &str)] = &[
     (
         "kms.denied",
         Ca,
-        "the policy of the token or role must grant that capability there (cluster-ca kms set vault --help shows a policy); a key that does not exist reads as denied too",
+        "allow it to the login in use: cluster-ca guide kms lists what a login needs; a key that does not exist may be reported as denied too",
     ),
     (
         "kms.denied",
         Gateway,
-        "the policy of the token or role must permit decryption with that key; a missing key is reported as denied too",
+        "allow the login in use to decrypt with that key; a missing key may be reported as denied too",
     ),
-    (
-        "kms.key_missing",
-        Ca,
-        "see that the name, the namespace and --transit-path are right; a deleted key is lost",
-    ),
-    (
-        "kms.key_unfit",
-        Ca,
-        "make one that encrypts (Vault: bao write -f transit/keys/KEY; KMIP: AES, activated, usage mask Encrypt and Decrypt)",
-    ),
+    ("kms.key_missing", Ca, "see that the key and the options of kms set are right; a deleted key is lost"),
+    ("kms.key_unfit", Ca, "cluster-ca guide kms lists what the key must allow, and how to make one"),
     (
         "kms.key_version_refused",
         Ca,
@@ -565,8 +561,14 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "set `kms` next to `key` to the file that `cluster-ca kms export KEY FILE` wrote for this key",
     ),
     ("kms.operation_missing", Ca, "choose a server, or a profile of it, that encrypts and decrypts"),
+    (
+        "kms.refused",
+        Any,
+        "the log of the service has the reason; a status 502 to 504 without a message comes from a balancer in front of it",
+    ),
     ("kms.sealed", Ca, "unseal it (bao operator unseal), then run the command again"),
     ("kms.sealed", Gateway, "unseal it (bao operator unseal); the gateway opens its key as soon as it can"),
+    ("kms.tls_incompatible", Any, "allow TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM, at the server"),
     (
         "kms.token_refused",
         Ca,
@@ -783,6 +785,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "nothing was read or signed; find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile",
     ),
+    ("system.panic", Any, "this is a defect of the program: report it with this line and the command"),
     ("system.ssh", Ca, "install OpenSSH's client"),
     (
         "tls.key_mismatch",

@@ -12,6 +12,13 @@ pub(crate) fn line(text: impl Display) {
     let _ = EscapingWriter::new(Stderr, EscapeForm::Text).write_all(format!("{text}\n").as_bytes());
 }
 
+/// Writes a note to standard error, unless `is_quiet`.
+pub(crate) fn note(is_quiet: bool, text: impl Display) {
+    if !is_quiet {
+        line(format_args!("note: {text}"));
+    }
+}
+
 /// Writer to standard error that never fails: bytes that cannot be written are dropped.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stderr;

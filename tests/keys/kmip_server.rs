@@ -47,7 +47,18 @@ impl Pki {
 
     /// `NAME.pem` and `NAME.key` for this purpose.
     pub(crate) fn issue(&self, name: &str, purpose: Option<ExtendedKeyUsagePurpose>) {
+        self.issue_until(name, purpose, time::Duration::days(3650));
+    }
+
+    /// The same, for so long from now.
+    pub(crate) fn issue_until(
+        &self,
+        name: &str,
+        purpose: Option<ExtendedKeyUsagePurpose>,
+        validity: time::Duration,
+    ) {
         let mut params = CertificateParams::default();
+        params.not_after = time::OffsetDateTime::now_utc() + validity;
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages.extend(purpose);

@@ -166,3 +166,22 @@ fn a_new_token_of_the_signer_replaces_an_expired_one() {
     let refusal = Home::initialized().refused(&["kms", "set", "signer", "--token-file", &new]);
     assert_eq!((refusal.exit, refusal.code.as_str()), (1, "ca.no_vault_signer"), "{refusal:?}");
 }
+
+#[test]
+fn a_batch_that_the_service_ends_is_told_of_in_a_few_lines() {
+    let (bao, home, token) = ready();
+    initialize(&bao, &home, &token);
+    let few = json!({ "policies": ["signer"], "no_parent": true, "ttl": "1h", "num_uses": 40 });
+    let answer = bao.post("auth/token/create", few);
+    let kept = fs::read_to_string(&token).unwrap();
+    let stored = fs::read_to_string(home.path("kms.json")).unwrap();
+    let limited = answer["auth"]["client_token"].as_str().unwrap();
+    home.write("kms.json", stored.replace(kept.trim(), limited));
+    let refusal = home.refused(&["create-node", "--count", "300"]);
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.token_refused"), "{refusal:?}");
+    home.write("kms.json", stored);
+    let next = home.run(&["create-api-user", "alice"]);
+    assert!(next.exit == Some(0) && (1..=3).contains(&next.stderr.lines().count()), "{next:?}");
+    assert!(next.stderr.contains(" more; see cluster-ca audit list)"), "{next:?}");
+    home.ok(&["audit", "verify"]);
+}

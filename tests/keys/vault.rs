@@ -439,6 +439,76 @@ fn unset_is_refused_while_keys_are_wrapped_unless_the_downgrade_is_allowed() {
 }
 
 #[test]
+fn an_export_lists_what_else_the_file_opens() {
+    let (bao, home, _) = wrapped();
+    bao.make_key("gateway-key");
+    let (role_id, secret_id) = bao.app_role(None, "gateway-key");
+    let file = secret(&home, "secret-id", &secret_id);
+    for host in ["a.example.com", "b.example.com"] {
+        home.ok(&["create-control", host]);
+    }
+    let [first, second] = ["a", "b"].map(|host| {
+        home.path(format!("issued/control-{host}.example.com.key")).into_os_string().into_string().unwrap()
+    });
+    let own = |key: &str| {
+        let login = ["--role-id", &role_id, "--secret-id-file", &file, "--for", key];
+        home.ok(&[&["kms", "set", "vault", &bao.address, "gateway-key"], &login[..]].concat());
+    };
+    let export = |key: &str, name: &str| {
+        let output = home.path(name);
+        let exported = home.ok(&["kms", "export", key, output.to_str().unwrap()]);
+        exported["also_opens"].as_array().unwrap().clone()
+    };
+    own(&first);
+    assert_eq!(export(&first, "alone.json"), [""; 0]);
+    // One wrapping key for two: each file opens both.
+    own(&second);
+    assert_eq!(export(&first, "both.json"), [second.as_str()]);
+    let said = home.run(&["kms", "export", &second, home.path("said.json").to_str().unwrap()]);
+    assert!(said.stdout.contains("also unwraps") && said.stdout.contains("--for"), "{said:?}");
+    assert!(!said.stdout.contains("no other key"), "{said:?}");
+    let root = home.path("cluster.key");
+    assert_eq!(export(root.to_str().unwrap(), "root.json"), [""; 0]);
+}
+
+#[test]
+fn a_rewrap_moves_keys_with_their_own_service_to_the_clusters() {
+    let (bao, home, _) = wrapped();
+    bao.make_key("gateway-key");
+    let (role_id, secret_id) = bao.app_role(None, "gateway-key");
+    let file = secret(&home, "secret-id", &secret_id);
+    home.ok(&["create-control", "gateway.example.com"]);
+    let key = home.path("issued/control-gateway.example.com.key");
+    let login = ["--role-id", &role_id, "--secret-id-file", &file, "--for", key.to_str().unwrap()];
+    home.ok(&[&["kms", "set", "vault", &bao.address, "gateway-key"], &login[..]].concat());
+    assert_eq!(home.refused(&["kms", "rewrap", "--all", "--convert-to-cluster-key"]).exit, 2);
+    // Denied, it leaves the key with its own service.
+    let (before, configured) = (envelope(&key), fs::read(home.path("kms.json")).unwrap());
+    let rules = "path \"transit/keys/ca-key\" { capabilities = [\"read\"] }
+                 path \"transit/decrypt/ca-key\" { capabilities = [\"update\"] }
+                 path \"transit/rewrap/ca-key\" { capabilities = [\"update\"] }";
+    bao.post("sys/policies/acl/ca-key", json!({ "policy": rules }));
+    let finished = home.run(&["--json", "kms", "rewrap", "--convert-to-cluster-key"]);
+    let outcome = &finished.json()["result"]["keys"][1];
+    assert_eq!(
+        (finished.exit, &outcome["outcome"], &outcome["code"]),
+        (Some(4), &"failed".into(), &"kms.denied".into()),
+        "{finished:?}"
+    );
+    assert_eq!((envelope(&key), fs::read(home.path("kms.json")).unwrap()), (before, configured));
+    bao.policy(None, "ca-key");
+
+    let converted = home.ok(&["kms", "rewrap", "--convert-to-cluster-key"]);
+    let outcomes: Vec<_> =
+        converted["keys"].as_array().unwrap().iter().map(|key| key["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["already-current", "rewrapped"]);
+    assert_eq!(envelope(&key)["wrapped"]["key"], "ca-key");
+    assert!(!fs::read_to_string(home.path("kms.json")).unwrap().contains(&secret_id));
+    home.ok(&["kms", "show", "--check"]);
+    home.ok(&["audit", "verify"]);
+}
+
+#[test]
 fn a_downgrade_reports_the_weaker_protection() {
     let (_bao, home, _) = wrapped();
     let said = home.run(&["kms", "unset", "--allow-downgrade"]);
@@ -614,6 +684,12 @@ fn a_wrapped_leaf_key_has_ways_to_be_bundled_rekeyed_and_unprotected() {
         assert!(refusal.exit == 1 && codes.contains(&refusal.code.as_str()), "{refusal:?}");
         assert!(refusal.hint.contains("cluster-ca key unprotect"), "{refusal:?}");
     }
+    // A key store is encrypted itself: the service opens the key for it.
+    let password = secret(&home, "password", "correct horse battery staple");
+    let (store, wrapped_key) = (home.path("gateway.p12"), fs::read(&key).unwrap());
+    let store = ["bundle", target, "--format", "p12", "--output", store.to_str().unwrap()];
+    assert_eq!(home.ok(&[&store[..], &["--password-file", &password]].concat())["has_key"], true);
+    assert_eq!(fs::read(&key).unwrap(), wrapped_key);
     let root = key_text(&home);
     home.ok(&["key", "unprotect", path]);
     assert_eq!(key_text(&home), root, "the root key stays wrapped");

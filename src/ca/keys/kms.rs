@@ -28,6 +28,28 @@ pub enum SecretStorage {
     NotStored,
 }
 
+/// Treatment of keys with a service of their own in a rewrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnServiceKeys {
+    /// They are left as they are.
+    Left,
+    /// They are rewrapped by their own service.
+    Rewrapped,
+    /// They move to the service of the cluster.
+    Converted,
+}
+
+/// Trust in the server certificates of services.
+#[derive(Clone, Debug)]
+pub struct ServiceCa {
+    /// CA or self-signed certificates, in PEM; `None` for the CAs of the system alone.
+    pub pem: Option<String>,
+    /// True if the CAs of the system are trusted besides them.
+    pub and_system: bool,
+    /// True if each service in use must be reached with them first.
+    pub is_tested: bool,
+}
+
 /// Result of rewrapping one key.
 #[derive(Debug, Serialize)]
 pub struct Rewrapped {
@@ -96,7 +118,7 @@ impl KeyProtection {
         convert: bool,
     ) -> Result<Vec<Rewrapped>, CaError> {
         let path = self.cluster.home.kms();
-        let mut configuration = Configuration::load(&path)?;
+        let mut configuration = self.configuration()?;
         let wrap = configuration.connect(service)?;
         kms::test_round_trip(wrap.as_ref(), service.address())?;
 
@@ -140,7 +162,7 @@ impl KeyProtection {
         secrets: SecretStorage,
     ) -> Result<Rewrapped, CaError> {
         let file = self.cluster.home.kms();
-        let mut configuration = Configuration::load(&file)?;
+        let mut configuration = self.configuration()?;
         let wrap = configuration.connect(service)?;
         kms::test_round_trip(wrap.as_ref(), service.address())?;
 
@@ -180,10 +202,8 @@ impl KeyProtection {
     /// # Errors
     /// [`CaError::NoVaultSigner`], or an error of the configuration.
     pub fn vault_signer(&self) -> Result<VaultService, CaError> {
-        match Configuration::load(&self.cluster.home.kms())?.signer {
-            Some(SigningService::Vault { vault, .. }) => Ok(vault),
-            _ => Err(CaError::NoVaultSigner),
-        }
+        let stored = Configuration::load(&self.cluster.home.kms())?;
+        stored.vault_signer().cloned().ok_or(CaError::NoVaultSigner)
     }
 
     /// Replaces the login to the Vault that signs as the root, after a test signature.
@@ -192,7 +212,7 @@ impl KeyProtection {
     /// [`CaError::NoVaultSigner`], or the error of the signature. Nothing is changed then.
     pub fn set_vault_signer(&mut self, login: VaultService) -> Result<String, CaError> {
         let path = self.cluster.home.kms();
-        let mut configuration = Configuration::load(&path)?;
+        let mut configuration = self.configuration()?;
         let Some(SigningService::Vault { vault, .. }) = &mut configuration.signer else {
             return Err(CaError::NoVaultSigner);
         };
@@ -209,17 +229,24 @@ impl KeyProtection {
         Ok(signer)
     }
 
-    /// Rewraps the keys of the cluster's service after its key was rotated. With `all`, includes keys that
-    /// have a service of their own. `new_key` moves the keys to another key of the same service. A failure
-    /// for one key does not stop the others.
+    /// Rewraps the keys of the cluster's service after its key was rotated, and those of `own_keys`. `new_key` moves
+    /// the keys to another key of the same service. A failure for one key does not stop the others.
     ///
     /// # Errors
     /// [`CaError::Kms`] if no service is configured or the new key cannot be used.
-    pub fn rewrap_keys(&mut self, new_key: Option<&str>, all: bool) -> Result<Vec<Rewrapped>, CaError> {
+    pub fn rewrap_keys(
+        &mut self,
+        new_key: Option<&str>,
+        own_keys: OwnServiceKeys,
+    ) -> Result<Vec<Rewrapped>, CaError> {
         let configured = self.cluster.context.unlock.kms()?;
         let cluster = configured.cluster.as_ref();
+        let all = own_keys == OwnServiceKeys::Rewrapped;
         if cluster.is_none() && (!all || configured.per_key.is_empty()) {
             return Err(CaError::NoKms);
+        }
+        if let (OwnServiceKeys::Converted, Some(service)) = (own_keys, cluster) {
+            return self.convert_to_cluster_key(service, new_key, &configured);
         }
         let mut rewrapped = match (new_key, cluster) {
             (Some(new_key), Some(service)) => self.move_to_key(service, new_key)?,
@@ -263,6 +290,37 @@ impl KeyProtection {
             SecretStorage::NotStored
         };
         self.set_kms(&service.with_key(new_key)?, secrets, false)
+    }
+
+    /// Rewraps the keys of the cluster's service, and moves the keys with a service of their own to it.
+    fn convert_to_cluster_key(
+        &mut self,
+        service: &KmsService,
+        new_key: Option<&str>,
+        configured: &Configuration,
+    ) -> Result<Vec<Rewrapped>, CaError> {
+        let mut rewrapped = self.rewrap_keys(new_key, OwnServiceKeys::Left)?;
+        let path = self.cluster.home.kms();
+        let service = new_key.map_or_else(|| Ok(service.clone()), |key| service.with_key(key))?;
+        let wrap = configured.connect(&service)?;
+        for (key, envelope) in self.cluster.wrapped_keys()? {
+            let key_id = envelope.key_id().to_string();
+            if !configured.per_key.contains_key(&key_id) {
+                continue;
+            }
+            let moved = self.wrap_with(&key, wrap.as_ref(), &service, Action::KmsRewrap);
+            let outcome = match moved {
+                Ok(Rewrapped { outcome, .. }) => {
+                    let mut stored = Configuration::load(&path)?;
+                    stored.per_key.remove(&key_id);
+                    stored.store(&path)?;
+                    outcome
+                }
+                Err(error) => RewrapOutcome::Failed { code: error.code(), message: error.to_string() },
+            };
+            rewrapped.push(Rewrapped { key, outcome });
+        }
+        Ok(rewrapped)
     }
 
     fn rewrap_by(
@@ -333,20 +391,43 @@ impl KeyProtection {
         Ok(unwrapped)
     }
 
-    /// Sets the CA for the server certificates of services. `None` selects the system's trust anchors.
+    /// Sets the CA for the server certificates of services, after a connection to each service in use.
     ///
     /// # Errors
-    /// [`CaError::Kms`] if `pem` contains anything but CA certificates.
-    pub fn set_service_ca(&mut self, pem: Option<String>) -> Result<(), CaError> {
+    /// [`CaError::Kms`] if the PEM contains anything but CA and self-signed certificates, or a service in use cannot be
+    /// reached with them. Nothing is changed then.
+    pub fn set_service_ca(&mut self, ca: ServiceCa) -> Result<(), CaError> {
         let path = self.cluster.home.kms();
         let mut configuration = Configuration::load(&path)?;
-        let details = match &pem {
-            Some(pem) => json!({ "service_ca": kms::ca_fingerprints(pem)? }),
-            None => json!({ "service_ca": null }),
-        };
-        configuration.ca_certificate = pem;
+        let fingerprints = ca.pem.as_deref().map(kms::trusted_fingerprints).transpose()?;
+        configuration.ca_certificate = ca.pem;
+        configuration.and_system_cas = ca.and_system;
+        if ca.is_tested {
+            configuration.reach_services()?;
+        }
+        let details = json!({ "service_ca": fingerprints, "and_system_cas": ca.and_system });
         self.record(Action::KmsSet, "ca-cert".to_owned(), details)?;
         Ok(configuration.store(&path)?)
+    }
+
+    /// Reads the configuration. A CA from [`KeyProtection::default_service_ca`] is part of it if it has none.
+    fn configuration(&self) -> Result<Configuration, CaError> {
+        let mut configuration = Configuration::load(&self.cluster.home.kms())?;
+        if configuration.ca_certificate.is_none() {
+            configuration.ca_certificate.clone_from(&self.default_service_ca);
+        }
+        Ok(configuration)
+    }
+
+    /// Uses `pem` as the CA for the server certificates of services if none is set. It is stored together with the
+    /// service that is set next.
+    ///
+    /// # Errors
+    /// [`CaError::Kms`] if `pem` contains anything but CA and self-signed certificates.
+    pub fn default_service_ca(&mut self, pem: String) -> Result<(), CaError> {
+        kms::trusted_fingerprints(&pem)?;
+        self.default_service_ca = Some(pem);
+        Ok(())
     }
 
     /// Wraps the key in `path` with `service`, from any protection.

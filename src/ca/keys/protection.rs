@@ -24,6 +24,8 @@ const TAG: &str = "protect";
 /// the root key only to change its own protection.
 pub struct KeyProtection {
     pub(in crate::ca) cluster: Cluster,
+    /// CA for the server certificates of services, if none is set.
+    pub(super) default_service_ca: Option<String>,
     _lock: DirectoryLock,
 }
 
@@ -49,7 +51,7 @@ impl KeyProtection {
         let lock = home.lock(&*context.clock)?;
         remove_leftover(&home.key())?;
         let cluster = Cluster::open_writer(home, context)?;
-        Ok(Self { cluster, _lock: lock })
+        Ok(Self { cluster, default_service_ca: None, _lock: lock })
     }
 
     /// Encrypts the unprotected key in `path` with a passphrase.

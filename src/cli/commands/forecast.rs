@@ -9,8 +9,10 @@ use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Cluster, Forecast, Gauges, Outage, OutageKind};
 use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
+use crate::error::{Coded, with_causes};
 use crate::files::{self, Access, Placement};
 use crate::gateway_client::{AcknowledgedCrl, AcknowledgedCrls};
+use crate::keys::kms::{Configuration, KmsError, LoginEnd, ServiceLogin};
 use crate::probe::Endpoint;
 
 use super::gateways::listed;
@@ -41,8 +43,21 @@ impl ShowForecast {
         gateways
             .iter()
             .for_each(|(address, crl)| forecast.include(outage(address, crl.as_ref(), forecast.at)));
+        let logins = Configuration::load(&session.home().kms())?.logins();
+        for login in &logins {
+            match login_outage(login, forecast.at) {
+                Ok(outage) => outage.into_iter().for_each(|outage| forecast.include(outage)),
+                Err(error) => session.note(format_args!(
+                    "the end of the login to {} is not known: {}",
+                    login.service.address(),
+                    with_causes(error)
+                )),
+            }
+        }
         if let Some(path) = &self.prometheus {
-            let text = metrics(&forecast) + &gateway_metrics(&forecast, &gateways);
+            let text = metrics(&forecast)
+                + &gateway_metrics(&forecast, &gateways)
+                + &login_metrics(&forecast, &logins);
             files::write(path, Access::Public, Placement::Replace, text.as_bytes())?;
         }
         Ok(Box::new(ForecastReport { forecast, within: self.within }))
@@ -73,6 +88,23 @@ fn outage(address: &Endpoint, crl: Option<&AcknowledgedCrl>, now: OffsetDateTime
         None => (now, format!("gateway {address} has acknowledged no CRL of this home")),
     };
     Outage { at, what: OutageKind::GatewayCrl, message }
+}
+
+/// End of the login to a key management service; now, for one that the service refuses. `None` without an end.
+fn login_outage(login: &ServiceLogin, now: OffsetDateTime) -> Result<Option<Outage>, &KmsError> {
+    let (kind, address) = (login.service.kind(), login.service.address());
+    let (at, message) = match &login.end {
+        Ok(LoginEnd::At { at, why }) => (*at, format!("the login to {kind} at {address} ends: {why}")),
+        Ok(LoginEnd::Open) => return Ok(None),
+        Ok(end @ LoginEnd::Unknown) => (now, format!("the end of the login to {kind} at {address} is {end}")),
+        Err(error) => match error.code() {
+            "kms.client_certificate_refused" | "kms.denied" | "kms.login_refused" | "kms.token_refused" => {
+                (now, error.to_string())
+            }
+            _ => return Err(error),
+        },
+    };
+    Ok(Some(Outage { at, what: OutageKind::Login, message }))
 }
 
 #[derive(Serialize)]
@@ -124,6 +156,7 @@ fn remedy(first: Option<OutageKind>) -> &'static str {
     match first {
         Some(OutageKind::Root | OutageKind::Issuing) => "plan a new root before the first of these dates",
         Some(OutageKind::Crl) => "sign a new CRL: cluster-ca crl publish",
+        Some(OutageKind::Login) => "give the service a new login: cluster-ca kms set",
         Some(OutageKind::GatewayCrl) => "sign a new CRL and push it: cluster-ca crl publish",
         _ => "renew the certificates that are still in use: cluster-ca renew --expires-within DURATION",
     }
@@ -154,6 +187,28 @@ fn gateway_metrics(forecast: &Forecast, gateways: &[(Endpoint, Option<Acknowledg
         );
     }
     text
+}
+
+/// Metrics of key management services: end of each login that has one.
+fn login_metrics(forecast: &Forecast, logins: &[ServiceLogin]) -> String {
+    let cluster = &forecast.gauges.cluster;
+    let ends = logins.iter().filter_map(|login| match login.end {
+        Ok(LoginEnd::At { at, .. }) => Some((login.service.address(), login.service.key(), at)),
+        _ => None,
+    });
+    let samples: String = ends
+        .map(|(address, key, at)| {
+            let labels = format!("cluster=\"{cluster}\",service=\"{address}\",key=\"{key}\"");
+            format!("cluster_ca_kms_login_end_seconds{{{labels}}} {}\n", at.unix_timestamp())
+        })
+        .collect();
+    if samples.is_empty() {
+        return samples;
+    }
+    format!(
+        "# HELP cluster_ca_kms_login_end_seconds End of the login to a key management service.\n\
+         # TYPE cluster_ca_kms_login_end_seconds gauge\n{samples}"
+    )
 }
 
 /// Metrics in the text format of Prometheus; times are seconds since 1970.

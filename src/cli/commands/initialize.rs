@@ -14,7 +14,7 @@ use crate::keys::Protection;
 use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
 use crate::x509::KeyAlgorithm;
 
-use super::kms::{VaultAccess, pem_text};
+use super::kms::{VaultAccess, ca_of_environment, or_address_of_environment, pem_text};
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
@@ -60,11 +60,12 @@ pub(crate) struct Initialize {
     #[arg(long, value_name = "vault:KEY|pkcs11:URI", conflicts_with_all = ["key_type", "ask_passphrase"])]
     signer: Option<String>,
 
-    /// Address of the Vault: https://HOST:PORT
+    /// Address of the Vault: https://HOST:PORT [default: BAO_ADDR or VAULT_ADDR]
     #[arg(long, value_name = "ADDRESS", requires = "signer")]
     signer_address: Option<VaultAddress>,
 
-    /// CA that issued the Vault's certificate, in PEM [default: the system's trust store]
+    /// CA that issued the Vault's certificate, in PEM [default: BAO_CACERT or VAULT_CACERT, or the system's
+    /// trust store]
     #[arg(long, value_name = "FILE", requires = "signer")]
     signer_ca_cert: Option<PathBuf>,
 
@@ -98,7 +99,7 @@ impl Initialize {
                 vault.refuse_given()?;
                 Some(token_signer(&signer, self.keep_pin, session)?)
             }
-            Some(signer) => Some(vault_signer(&signer, self.keep_pin, vault)?),
+            Some(signer) => Some(vault_signer(&signer, self.keep_pin, vault, session)?),
             None => {
                 vault.refuse_given()?;
                 None
@@ -154,7 +155,12 @@ impl VaultOptions {
 }
 
 /// Builds the configuration of a signing key in a Vault.
-fn vault_signer(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Configuration, Failure> {
+fn vault_signer(
+    signer: &str,
+    keep_pin: bool,
+    vault: VaultOptions,
+    session: &CommandSession,
+) -> Result<Configuration, Failure> {
     let usage = |message| Failure::new(Code::usage("usage.signer"), message);
     let key = signer.strip_prefix("vault:").ok_or_else(|| {
         usage("--signer takes vault:KEY, a key of a Vault's Transit engine, or pkcs11:URI, a key in a PKCS#11 token")
@@ -162,11 +168,14 @@ fn vault_signer(signer: &str, keep_pin: bool, vault: VaultOptions) -> Result<Con
     if keep_pin {
         return Err(usage("--keep-pin is for --signer pkcs11:URI"));
     }
-    let address =
-        vault.address.ok_or_else(|| usage("--signer vault:KEY needs --signer-address https://HOST:PORT"))?;
+    let address = or_address_of_environment(vault.address, session, "with --signer-address")?;
     let mut configuration = Configuration::default();
-    configuration.ca_certificate = vault.ca_certificate.as_deref().map(pem_text).transpose()?;
-    configuration.sign_with(vault.access.service(address, key.parse()?)?)?;
+    configuration.ca_certificate = match vault.ca_certificate.as_deref() {
+        Some(file) => Some(pem_text(file)?),
+        None => ca_of_environment(session)?,
+    };
+    let access = vault.access.or_namespace_of_environment(session)?;
+    configuration.sign_with(access.service(address, key.parse()?, session)?)?;
     Ok(configuration)
 }
 

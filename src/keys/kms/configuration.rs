@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::credential::{Credential, MissingSecret};
 use super::error::KmsError;
 use super::key_wrap::KeyWrap;
+use super::login_end::LoginEnd;
 use super::pkcs11::PinProvider;
 use super::registry::{KmsService, WrappedKey};
 use super::signing_service::SigningService;
@@ -34,6 +35,9 @@ pub struct Configuration {
     /// CA for the server certificates of all services, in PEM; without it, the system's trust store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_certificate: Option<String>,
+    /// True if the CAs of the system are trusted besides that one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub and_system_cas: bool,
     /// The service of the cluster. It wraps every key without a service of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<KmsService>,
@@ -53,6 +57,7 @@ impl Default for Configuration {
         Self {
             cluster_ca_kms: VERSION,
             ca_certificate: None,
+            and_system_cas: false,
             cluster: None,
             previous: Vec::new(),
             signer: None,
@@ -160,6 +165,7 @@ impl Configuration {
         let service = self.service_of(envelope).ok_or_else(|| envelope.wrapped().not_configured())?;
         Ok(Self {
             ca_certificate: self.ca_certificate.clone(),
+            and_system_cas: self.and_system_cas,
             cluster: Some(service.clone()),
             ..Self::default()
         })
@@ -170,8 +176,50 @@ impl Configuration {
     /// # Errors
     /// [`KmsError::CaCertificate`], [`KmsError::CredentialMissing`].
     pub fn connect(&self, service: &KmsService) -> Result<Box<dyn KeyWrap<WrappedKey>>, KmsError> {
-        let ca = service.ca_certificate().or(self.ca_certificate.as_deref());
-        service.connect(&KmsTrustAnchors::from_pem(ca)?)
+        service.connect(&self.trust_anchors(service.ca_certificate())?)
+    }
+
+    /// Connects to each service whose server certificate `ca_certificate` is for, without a login.
+    ///
+    /// # Errors
+    /// [`KmsError::CertificateUntrusted`], or the first other failure of a connection.
+    pub fn reach_services(&self) -> Result<(), KmsError> {
+        let signer = self.vault_signer().cloned().map(KmsService::from);
+        let services = self.cluster.iter().chain(&self.previous).chain(self.per_key.values()).chain(&signer);
+        let anchors = self.trust_anchors(None)?;
+        let mut reached: Vec<&str> = Vec::new();
+        for service in services.filter(|service| service.ca_certificate().is_none()) {
+            if !reached.contains(&service.address()) {
+                service.reach(&anchors)?;
+                reached.push(service.address());
+            }
+        }
+        Ok(())
+    }
+
+    /// The login to each service whose secrets are stored, with its end. A login that can be renewed is renewed.
+    #[must_use]
+    pub fn logins(&self) -> Vec<ServiceLogin> {
+        let signer = self.vault_signer().cloned().map(KmsService::from);
+        let services = self.cluster.iter().chain(&self.previous).chain(self.per_key.values()).chain(&signer);
+        let mut found: Vec<ServiceLogin> = Vec::new();
+        for service in services.filter(|service| service.has_secrets()) {
+            if found.iter().any(|login| login.service == *service) {
+                continue;
+            }
+            let end = self.connect(service).and_then(|kms| kms.login_end());
+            found.push(ServiceLogin { service: service.clone(), end });
+        }
+        found
+    }
+
+    /// The Vault that signs as the root.
+    #[must_use]
+    pub fn vault_signer(&self) -> Option<&VaultService> {
+        match &self.signer {
+            Some(SigningService::Vault { vault, .. }) => Some(vault),
+            _ => None,
+        }
     }
 
     /// The non-exportable root key; `None` if no service or token holds it.
@@ -180,7 +228,7 @@ impl Configuration {
     /// [`KeyError::Kms`] if the service or token cannot be used.
     pub fn root_key(&self, pins: &dyn PinProvider) -> Result<Option<PrivateKey>, KeyError> {
         let Some(signer) = &self.signer else { return Ok(None) };
-        PrivateKey::remote(signer.connect(|| self.trust_anchors(), pins)?).map(Some)
+        PrivateKey::remote(signer.connect(|| self.trust_anchors(None), pins)?).map(Some)
     }
 
     /// Selects the newest version of a Vault key as the root key.
@@ -188,12 +236,16 @@ impl Configuration {
     /// # Errors
     /// [`KmsError`] if the key cannot be used.
     pub fn sign_with(&mut self, vault: VaultService) -> Result<(), KmsError> {
-        self.signer = Some(SigningService::newest(vault, &self.trust_anchors()?)?);
+        self.signer = Some(SigningService::newest(vault, &self.trust_anchors(None)?)?);
         Ok(())
     }
 
-    fn trust_anchors(&self) -> Result<KmsTrustAnchors, KmsError> {
-        KmsTrustAnchors::from_pem(self.ca_certificate.as_deref())
+    /// Trust anchors for a service: `own`, or those of all services.
+    fn trust_anchors(&self, own: Option<&str>) -> Result<KmsTrustAnchors, KmsError> {
+        match own {
+            Some(_) => KmsTrustAnchors::from_pem(own, false),
+            None => KmsTrustAnchors::from_pem(self.ca_certificate.as_deref(), self.and_system_cas),
+        }
     }
 
     /// Every secret that is needed and not stored, with its place, to be filled in.
@@ -202,6 +254,15 @@ impl Configuration {
         let signer = self.signer.as_mut().and_then(SigningService::missing_secret);
         services.filter_map(KmsService::missing_secret).chain(signer)
     }
+}
+
+/// Login to one service.
+#[derive(Debug)]
+pub struct ServiceLogin {
+    /// The service.
+    pub service: KmsService,
+    /// End of the login, or the failure to look it up.
+    pub end: Result<LoginEnd, KmsError>,
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct SecretKind {
     pub name: &'static str,
     /// Environment variable that supplies it to `cluster-ca`.
     pub variable: &'static str,
+    /// Variables of other programs that supply it where that one is not set, the first one first.
+    pub others: &'static [&'static str],
 }
 
 /// A secret that is needed and not stored.

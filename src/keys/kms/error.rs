@@ -1,5 +1,6 @@
 //! Errors of key management services.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -179,14 +180,14 @@ pub enum KmsError {
     #[error("the system's random generator failed")]
     Random,
     /// The service refused the request for another reason.
-    #[error("{address} refused {operation} (status {status}){}", appended(messages))]
+    #[error("{address} refused {operation} ({status}){}", appended(messages))]
     Refused {
         /// Address of the service.
         address: String,
         /// The operation.
         operation: String,
-        /// Status code of the service.
-        status: u32,
+        /// Status or reason of the service.
+        status: ServiceStatus,
         /// Messages of the service.
         messages: Vec<String>,
     },
@@ -213,6 +214,14 @@ pub enum KmsError {
     /// The signature does not verify with the signer's public key.
     #[error("the signer returned a signature that its public key does not verify")]
     Signature,
+    /// Client and server have no TLS version or cipher suite in common.
+    #[error("{address} has no TLS version and cipher suite in common with this program: {why}")]
+    TlsIncompatible {
+        /// Address of the service.
+        address: String,
+        /// Reason of the TLS library.
+        why: String,
+    },
     /// The token is expired, revoked or invalid, or may not even look up itself.
     #[error("{address} refused the token, or does not allow it {needed}{}", appended(messages))]
     TokenRefused {
@@ -241,6 +250,42 @@ pub enum KmsError {
     },
 }
 
+/// Status with which a service refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceStatus {
+    /// Status code of HTTP.
+    Http(u16),
+    /// Result reason of KMIP.
+    Kmip {
+        /// Number of the reason.
+        reason: u32,
+        /// Its name in the specification. `None` for an unknown one.
+        name: Option<&'static str>,
+        /// True if the same request may succeed later.
+        is_temporary: bool,
+    },
+}
+
+impl fmt::Display for ServiceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(status) => write!(f, "status {status}"),
+            Self::Kmip { name: Some(name), .. } => f.write_str(name),
+            Self::Kmip { reason, name: None, .. } => write!(f, "reason {reason:#x}"),
+        }
+    }
+}
+
+impl ServiceStatus {
+    const fn is_temporary(self) -> bool {
+        match self {
+            // A failure of the service or of a proxy in front of it.
+            Self::Http(status) => matches!(status, 412 | 429 | 500..=599),
+            Self::Kmip { is_temporary, .. } => is_temporary,
+        }
+    }
+}
+
 fn appended(messages: &[String]) -> String {
     if messages.is_empty() { String::new() } else { format!(": {}", messages.join("; ")) }
 }
@@ -251,8 +296,7 @@ impl KmsError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Sealed { .. } | Self::Unavailable { .. } => true,
-            // A failure of the service or of a proxy in front of it. KMIP reasons are smaller numbers.
-            Self::Refused { status, .. } => matches!(status, 412 | 429 | 500..=599),
+            Self::Refused { status, .. } => status.is_temporary(),
             _ => false,
         }
     }
@@ -289,6 +333,7 @@ impl Coded for KmsError {
             Self::RoundTrip { .. } => Code::unavailable("kms.round_trip"),
             Self::Sealed { .. } => Code::unavailable("kms.sealed"),
             Self::Signature => Code::unavailable("kms.signature"),
+            Self::TlsIncompatible { .. } => Code::unavailable("kms.tls_incompatible"),
             Self::TokenRefused { .. } => Code::unavailable("kms.token_refused"),
             Self::TooOld { .. } => Code::unavailable("kms.too_old"),
             Self::Unavailable { .. } => Code::unavailable("kms.unavailable"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::KmsError;
+use super::login_end::LoginEnd;
 use crate::keys::data_key::DataKey;
 
 /// Connection to a service that wraps data keys with a key of its own, which never leaves it.
@@ -41,6 +42,14 @@ pub trait KeyWrap<W> {
     /// [`KmsError`].
     fn renew_login(&self) -> Result<Option<Duration>, KmsError> {
         Ok(None)
+    }
+
+    /// Looks up the end of the login, and renews the login if that is possible.
+    ///
+    /// # Errors
+    /// [`KmsError`].
+    fn login_end(&self) -> Result<LoginEnd, KmsError> {
+        Ok(LoginEnd::Open)
     }
 }
 

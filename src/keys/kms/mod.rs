@@ -12,7 +12,9 @@
 //! | `pkcs11` | non-exportable root keys in PKCS#11 tokens |
 //! | `signing_service` | non-exportable root key, in a Vault or a token |
 //! | `configuration` | `kms.json`: the services in use |
-//! | `credential`, `checked_text`, `trust_anchors` | secrets, validated names and server trust of all services |
+//! | `credential`, `checked_text` | secrets and validated names of all services |
+//! | `trust_anchors`, `tls` | trusted server certificates, and TLS connections |
+//! | `login_end` | end of a login to a service |
 //! | `secret_variables`, `error` | environment variables with secrets; errors |
 
 mod checked_text;
@@ -21,25 +23,28 @@ mod credential;
 mod error;
 mod key_wrap;
 mod kmip;
+mod login_end;
 mod pkcs11;
 mod registry;
 mod secret_variables;
 mod service;
 mod signing_service;
+mod tls;
 mod trust_anchors;
 mod vault;
 
-pub use configuration::Configuration;
+pub use configuration::{Configuration, ServiceLogin};
 pub use credential::{Credential, MissingSecret, SecretKind, SecretSlot};
-pub use error::KmsError;
+pub use error::{KmsError, ServiceStatus};
 pub use key_wrap::{KeyWrap, Rewrap, test_round_trip};
 pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier, is_kmip_response};
+pub use login_end::{LoginEnd, LoginEndReason};
 pub use pkcs11::{PIN_VARIABLE, PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use registry::{KmsService, WrappedKey};
-pub use secret_variables::SECRET_VARIABLES;
+pub use secret_variables::secret_variables;
 pub use service::{Rotation, ServiceKind, WrappedForm};
 pub use signing_service::SigningService;
-pub use trust_anchors::{KmsTrustAnchors, ca_fingerprints};
+pub use trust_anchors::{KmsTrustAnchors, trusted_certificates, trusted_fingerprints};
 pub use vault::{
     AppRole, KeyName, MountPath, Namespace, SECRET_ID, TOKEN, TransitCiphertext, VaultAddress,
     VaultCredentials, VaultService,

@@ -9,6 +9,7 @@ use super::credential::{Credential, MissingSecret, SecretSlot};
 use super::error::KmsError;
 use super::key_wrap::{KeyWrap, Rewrap};
 use super::kmip::KmipService;
+use super::login_end::LoginEnd;
 use super::service::{Rotation, ServiceKind, WrappedForm};
 use super::trust_anchors::KmsTrustAnchors;
 use super::vault::VaultService;
@@ -160,6 +161,14 @@ impl KmsService {
         self.kms().ca_certificate()
     }
 
+    /// Connects to the service without a login, to test that its certificate is trusted.
+    ///
+    /// # Errors
+    /// [`KmsError::CertificateUntrusted`], or another failure of the connection.
+    pub fn reach(&self, anchors: &KmsTrustAnchors) -> Result<(), KmsError> {
+        self.kms().reach(anchors)
+    }
+
     /// True if `wrapped` names the key of this service. Judged by kind and key; the address may differ.
     #[must_use]
     pub fn has_wrapped(&self, wrapped: &WrappedKey) -> bool {
@@ -259,6 +268,10 @@ impl<W: Registered + WrappedForm> KeyWrap<WrappedKey> for Client<W> {
 
     fn renew_login(&self) -> Result<Option<Duration>, KmsError> {
         self.client.renew_login()
+    }
+
+    fn login_end(&self) -> Result<LoginEnd, KmsError> {
+        self.client.login_end()
     }
 }
 

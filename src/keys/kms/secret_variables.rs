@@ -4,4 +4,9 @@ use super::pkcs11::PIN_VARIABLE;
 use super::vault::{SECRET_ID, TOKEN};
 
 /// Environment variables that supply secrets to `cluster-ca`. No program that it starts receives them.
-pub const SECRET_VARIABLES: [&str; 3] = [PIN_VARIABLE, SECRET_ID.variable, TOKEN.variable];
+pub fn secret_variables() -> impl Iterator<Item = &'static str> {
+    let kinds = [SECRET_ID, TOKEN].into_iter();
+    let of_services =
+        kinds.flat_map(|kind| std::iter::once(kind.variable).chain(kind.others.iter().copied()));
+    std::iter::once(PIN_VARIABLE).chain(of_services)
+}

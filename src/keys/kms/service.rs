@@ -22,6 +22,12 @@ pub trait ServiceKind {
     where
         Self: Sized;
 
+    /// Connects to the service, and does not log in.
+    ///
+    /// # Errors
+    /// [`KmsError::CertificateUntrusted`], or another failure of the connection.
+    fn reach(&self, anchors: &KmsTrustAnchors) -> Result<(), KmsError>;
+
     /// URL or `HOST:PORT` of the service.
     fn address(&self) -> &str;
 

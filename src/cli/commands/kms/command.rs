@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::login_report::LoginReport;
 use super::service_report::{ServiceReport, write_keys};
 use super::set::SetService;
-use crate::ca::{Cluster, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
+use crate::ca::{Cluster, OwnServiceKeys, ProtectionChange, ReplacementProtection, RewrapOutcome, Rewrapped};
 use crate::cli::group::GroupedCommand;
 use crate::cli::input::output_path;
 use crate::cli::key_protection::open_key_protection;
@@ -73,6 +74,10 @@ pub(crate) struct RewrapKeys {
     /// Also rewrap the keys that have a service of their own
     #[arg(long)]
     all: bool,
+
+    /// Move the keys that have a service of their own to the service of the cluster
+    #[arg(long = "convert-to-cluster-key", conflicts_with = "all")]
+    convert: bool,
 }
 
 impl Default for Kms {
@@ -99,18 +104,31 @@ impl ShowService {
         let stored = Configuration::load(&session.home().kms())?;
         let keys = cluster.wrapped_keys()?;
         let problems = if self.check { check(session, &cluster, &keys)? } else { Vec::new() };
+        let configured = if self.check { session.context.unlock.kms()? } else { Configuration::default() };
+        let login = |service: Option<&KmsService>| {
+            service.filter(|_| self.check).and_then(|service| LoginReport::of(&configured, service))
+        };
+        let signer = configured.vault_signer().cloned().map(KmsService::from);
         let wrapped = keys.into_iter().map(|(key, envelope)| {
-            let own = stored.per_key.get(&envelope.key_id().to_string());
+            let key_id = envelope.key_id().to_string();
+            let own = stored.per_key.get(&key_id);
             Wrapped {
                 key,
-                own_service: own.map(|own| ServiceReport::of(own, own.has_secrets())),
+                own_service: own.map(|own| {
+                    let login = login(configured.per_key.get(&key_id));
+                    ServiceReport::of(own, own.has_secrets()).with_login(login)
+                }),
                 protection: KeyFile::Envelope(Box::new(envelope)).protection(),
             }
         });
         Ok(Box::new(KmsReport {
             signer: stored.signer.as_ref().map(ToString::to_string),
+            signer_login_end: login(signer.as_ref()),
             checked: self.check,
-            service: stored.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets())),
+            service: stored.cluster.as_ref().map(|service| {
+                let login = login(configured.cluster.as_ref());
+                ServiceReport::of(service, service.has_secrets()).with_login(login)
+            }),
             moving_from: stored
                 .previous
                 .iter()
@@ -170,13 +188,14 @@ impl Export {
             .about(&self.key));
         };
         let only = Configuration::load(&session.home().kms())?.for_envelope(&envelope)?;
+        let also_opens = others_opened(session, &only, &envelope)?;
         if files::occupied(&self.output) {
             return Err(files::FileError::Exists { path: self.output }.into());
         }
         only.store(&self.output)?;
         let service = only.cluster.as_ref().map(|service| ServiceReport::of(service, service.has_secrets()));
         let (configuration, key) = (files::absolute(&self.output)?, files::absolute(&self.key)?);
-        Ok(Box::new(Shown(ExportReport { configuration, key, service })))
+        Ok(Box::new(Shown(ExportReport { configuration, key, service, also_opens })))
     }
 }
 
@@ -185,7 +204,12 @@ impl RewrapKeys {
         if let Some(service) = Configuration::load(&session.home().kms())?.cluster {
             check_new_key(&service, self.new_key_uid.is_some())?;
         }
-        let keys = open_key_protection(session)?.rewrap_keys(self.new_key_uid.as_deref(), self.all)?;
+        let own_keys = match (self.convert, self.all) {
+            (true, _) => OwnServiceKeys::Converted,
+            (false, true) => OwnServiceKeys::Rewrapped,
+            (false, false) => OwnServiceKeys::Left,
+        };
+        let keys = open_key_protection(session)?.rewrap_keys(self.new_key_uid.as_deref(), own_keys)?;
         Ok(Box::new(RewrapReport { keys }))
     }
 }
@@ -211,6 +235,8 @@ fn check_new_key(service: &KmsService, given: bool) -> Result<(), Failure> {
 struct KmsReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer_login_end: Option<LoginReport>,
     service: Option<ServiceReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     moving_from: Vec<ServiceReport>,
@@ -251,6 +277,9 @@ impl fmt::Display for KmsReport {
         if let Some(signer) = &self.signer {
             writeln!(f, "The root's key is in {signer}")?;
         }
+        if let Some(login) = &self.signer_login_end {
+            write!(f, "{login}")?;
+        }
         match &self.service {
             None => writeln!(f, "No key management service wraps the keys of this cluster")?,
             Some(service) => write!(f, "Private keys are wrapped by a key management service\n{service}")?,
@@ -262,6 +291,9 @@ impl fmt::Display for KmsReport {
         for wrapped in &self.wrapped {
             let own = if wrapped.own_service.is_some() { "its own " } else { "" };
             writeln!(f, "  {}  wrapped by {own}{}", typed(&wrapped.key), wrapped.protection)?;
+            if let Some(own) = &wrapped.own_service {
+                own.write_login(f)?;
+            }
         }
         let wraps = self.service.is_some() || self.wrapped.iter().any(|key| key.own_service.is_some());
         let done = [self.signer.is_some().then_some("signed"), wraps.then_some("wrapped and unwrapped")];
@@ -286,16 +318,47 @@ struct ExportReport {
     #[serde(serialize_with = "crate::files::as_text")]
     key: PathBuf,
     service: Option<ServiceReport>,
+    /// Other keys here that the same login unwraps.
+    #[serde(serialize_with = "crate::files::all_as_text")]
+    also_opens: Vec<PathBuf>,
 }
 
 impl fmt::Display for ExportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} unwraps {} and no other key", typed(&self.configuration), typed(&self.key))?;
-        match &self.service {
-            Some(service) => service.write(&self.configuration, f),
-            None => Ok(()),
+        let only = if self.also_opens.is_empty() { " and no other key here" } else { "" };
+        writeln!(f, "{} unwraps {}{only}", typed(&self.configuration), typed(&self.key))?;
+        for key in &self.also_opens {
+            writeln!(f, "  also unwraps {}", typed(key))?;
         }
+        if let Some(service) = &self.service {
+            service.write(&self.configuration, f)?;
+        }
+        if self.also_opens.is_empty() {
+            return Ok(());
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "Give the key a wrapping key and a role of its own before the file leaves this machine:"
+        )?;
+        writeln!(
+            f,
+            "  cluster-ca kms set vault ADDRESS KEY --role-id ID --secret-id-file FILE --for {}",
+            typed(&self.key)
+        )
     }
+}
+
+/// The other wrapped keys of the home that `only` unwraps too, by their service and wrapping key.
+fn others_opened(
+    session: &CommandSession,
+    only: &Configuration,
+    exported: &Envelope,
+) -> Result<Vec<PathBuf>, Failure> {
+    let wrapped = Cluster::open(&session.home(), &session.context)?.wrapped_keys()?;
+    let is_opened =
+        |envelope: &Envelope| envelope.key_id() != exported.key_id() && only.for_envelope(envelope).is_ok();
+    Ok(wrapped.into_iter().filter(|(_, envelope)| is_opened(envelope)).map(|(path, _)| path).collect())
 }
 
 #[derive(Serialize)]

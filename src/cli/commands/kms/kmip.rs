@@ -54,6 +54,7 @@ impl SetKmip {
             secrets: SecretStorage::Stored,
             key_file: None,
             convert: self.convert,
+            ca_certificate: None,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::login_report::LoginReport;
 use crate::ca::{RewrapOutcome, Rewrapped};
 use crate::keys::kms::KmsService;
 use crate::terminal::report::typed;
@@ -19,6 +20,8 @@ pub(super) struct ServiceReport {
     namespace: Option<String>,
     login: &'static str,
     secrets_kept: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_end: Option<LoginReport>,
 }
 
 impl ServiceReport {
@@ -30,7 +33,13 @@ impl ServiceReport {
             namespace: service.namespace().map(str::to_owned),
             login: service.login(),
             secrets_kept,
+            login_end: None,
         }
+    }
+
+    /// Adds the end of the login.
+    pub(super) fn with_login(self, login_end: Option<LoginReport>) -> Self {
+        Self { login_end, ..self }
     }
 }
 
@@ -52,7 +61,13 @@ impl ServiceReport {
             true => format!("stored in {} (0600)", typed(file)),
             false => "not stored".to_owned(),
         };
-        writeln!(f, "  login        {}, its secret {kept}", self.login)
+        writeln!(f, "  login        {}, its secret {kept}", self.login)?;
+        self.write_login(f)
+    }
+
+    /// Writes the end of the login, if it has one.
+    pub(super) fn write_login(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.login_end.iter().try_for_each(|login| write!(f, "{login}"))
     }
 }
 

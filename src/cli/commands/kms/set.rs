@@ -6,12 +6,14 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::kmip::SetKmip;
+use super::login_report::LoginReport;
 use super::service_report::{ServiceReport, write_keys};
 use super::set_request::SetRequest;
 use super::vault::{SetSigner, SetVault};
 use crate::ca::{Rewrapped, SecretStorage};
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
+use crate::keys::kms::Configuration;
 use crate::terminal::report::{CommandResult, Shown};
 
 #[derive(Debug, Subcommand)]
@@ -26,17 +28,19 @@ pub(crate) enum SetService {
 
 impl SetService {
     pub(super) fn run(self, session: &CommandSession) -> CommandResult {
-        let SetRequest { service, secrets, key_file, convert } = match self {
+        let SetRequest { service, secrets, key_file, convert, ca_certificate } = match self {
             Self::Kmip(set) => set.into_request(),
-            Self::Vault(set) => set.into_request(),
+            Self::Vault(set) => set.into_request(session),
             Self::Signer(set) => return set.run(session),
         }?;
         let mut protection = open_key_protection(session)?;
+        ca_certificate.map_or(Ok(()), |pem| protection.default_service_ca(pem))?;
         let keys = match key_file {
             Some(key) => vec![protection.set_kms_of(&key, &service, secrets)?],
             None => protection.set_kms(&service, secrets, convert)?,
         };
-        let service = ServiceReport::of(&service, secrets == SecretStorage::Stored);
+        let login = LoginReport::of(&Configuration::load(&session.home().kms())?, &service);
+        let service = ServiceReport::of(&service, secrets == SecretStorage::Stored).with_login(login);
         Ok(Box::new(Shown(SetReport { service, keys })))
     }
 }

@@ -13,4 +13,6 @@ pub(super) struct SetRequest {
     pub(super) key_file: Option<PathBuf>,
     /// Also move the keys that have a service of their own.
     pub(super) convert: bool,
+    /// CA for the certificates of all services, in PEM, if none is set.
+    pub(super) ca_certificate: Option<String>,
 }

@@ -7,13 +7,19 @@ use zeroize::Zeroizing;
 
 use super::connection::{KmipConnection, KmipEndpoint};
 use super::message::{self, KmipResponse, Mode, Operation, Version, tag};
+use super::result_reason::{
+    self, AUTHENTICATION_NOT_SUCCESSFUL, INCOMPATIBLE_USAGE_MASK, ITEM_NOT_FOUND, NOT_AUTHORISED,
+    OBJECT_DESTROYED, OBJECT_NOT_FOUND, PERMISSION_DENIED, WRONG_KEY_LIFECYCLE_STATE,
+};
 use super::settings::KmipService;
 use super::ttlv::{self, Elements, TtlvError, Writer};
 use super::wrapped::{KmipCiphertext, KmipMode};
 use crate::keys::data_key::DataKey;
-use crate::keys::kms::error::KmsError;
+use crate::keys::kms::error::{KmsError, ServiceStatus};
 use crate::keys::kms::key_wrap::{KeyWrap, Rewrap};
+use crate::keys::kms::login_end::{LoginEnd, LoginEndReason};
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
+use crate::x509::{X509Error, pem};
 
 /// First version with the operations Encrypt and Decrypt.
 const OLDEST: Version = Version { major: 1, minor: 2 };
@@ -31,18 +37,6 @@ const OPENINGS: [Version; 6] = [
     Version { major: 1, minor: 3 },
     Version { major: 1, minor: 1 },
 ];
-
-/// Result reason "Item Not Found".
-const ITEM_NOT_FOUND: u32 = 0x01;
-
-/// Result reason "Authentication Not Successful".
-const NOT_AUTHENTICATED: u32 = 0x03;
-
-/// Result reason "Permission Denied".
-const PERMISSION_DENIED: u32 = 0x0c;
-
-/// Result reason "Object Not Found", since KMIP 2.0.
-const OBJECT_NOT_FOUND: u32 = 0x37;
 
 /// A key of a KMIP server.
 pub(super) struct KmipClient {
@@ -102,7 +96,7 @@ impl KmipClient {
     }
 
     /// Connects and negotiates the highest common version.
-    fn open(&self) -> Result<(KmipConnection, Version), KmsError> {
+    pub(super) fn open(&self) -> Result<(KmipConnection, Version), KmsError> {
         let mut offered = Vec::new();
         for opening in OPENINGS {
             // One connection per attempt: a server may close it after an unknown version.
@@ -111,8 +105,9 @@ impl KmipClient {
                 message::request(opening, Operation::DiscoverVersions, |_| {}).map_err(self.unsendable())?;
             let bytes = self.endpoint.exchange(&mut connection, &request)?;
             match message::response(&bytes, Operation::DiscoverVersions).map_err(self.unreadable())? {
-                KmipResponse::Failed { reason: NOT_AUTHENTICATED, message } => {
-                    return Err(self.refusal(Operation::DiscoverVersions, NOT_AUTHENTICATED, message));
+                KmipResponse::Failed { reason: AUTHENTICATION_NOT_SUCCESSFUL, message } => {
+                    let operation = Operation::DiscoverVersions;
+                    return Err(self.refusal(operation, AUTHENTICATION_NOT_SUCCESSFUL, message));
                 }
                 KmipResponse::Failed { .. } => {}
                 KmipResponse::Done(payload) => {
@@ -137,15 +132,26 @@ impl KmipClient {
         let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
         let messages = if words.is_empty() { Vec::new() } else { vec![words] };
         match reason {
-            ITEM_NOT_FOUND | OBJECT_NOT_FOUND => KmsError::KeyMissing { address, key },
-            NOT_AUTHENTICATED => KmsError::ClientCertificateRefused { address },
-            PERMISSION_DENIED => KmsError::Denied {
+            ITEM_NOT_FOUND | OBJECT_DESTROYED | OBJECT_NOT_FOUND => KmsError::KeyMissing { address, key },
+            AUTHENTICATION_NOT_SUCCESSFUL => KmsError::ClientCertificateRefused { address },
+            NOT_AUTHORISED | PERMISSION_DENIED => KmsError::Denied {
                 address,
                 path: format!("key {key}"),
                 capability: operation.name(),
                 messages,
             },
-            status => KmsError::Refused { address, operation: operation.name().to_owned(), status, messages },
+            WRONG_KEY_LIFECYCLE_STATE => {
+                KmsError::KeyUnfit { address, key, why: "wrap or unwrap data keys: it is not active" }
+            }
+            INCOMPATIBLE_USAGE_MASK => {
+                let why = "wrap or unwrap data keys: its usage mask does not allow it";
+                KmsError::KeyUnfit { address, key, why }
+            }
+            reason => {
+                let (name, is_temporary) = (result_reason::name(reason), result_reason::is_temporary(reason));
+                let status = ServiceStatus::Kmip { reason, name, is_temporary };
+                KmsError::Refused { address, operation: operation.name().to_owned(), status, messages }
+            }
         }
     }
 
@@ -277,6 +283,14 @@ impl KeyWrap<KmipCiphertext> for KmipClient {
             |payload, _| Ok(Zeroizing::new(payload.expect(tag::DATA)?.bytes()?.to_vec())),
         )?;
         DataKey::from_bytes(&bytes).ok_or_else(|| KmsError::DataKey { address: self.address() })
+    }
+
+    fn login_end(&self) -> Result<LoginEnd, KmsError> {
+        let bad = |error: X509Error| KmsError::ClientCertificate { why: error.to_string() };
+        let chain = pem::certificates(self.service.client_certificate.as_bytes()).map_err(bad)?;
+        // The first certificate of a chain to expire ends it.
+        let end = chain.iter().map(|certificate| certificate.not_after).min();
+        Ok(end.map_or(LoginEnd::Unknown, |at| LoginEnd::At { at, why: LoginEndReason::CertificateExpires }))
     }
 
     /// A KMIP key has one version only: a rotation makes a key with another UID.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use zeroize::Zeroizing;
 
 use super::message::tag;
@@ -15,6 +15,7 @@ use super::settings::KmipService;
 use super::ttlv;
 use crate::clock::IoDeadline;
 use crate::keys::kms::error::KmsError;
+use crate::keys::kms::tls;
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 use crate::keys::private_key::PrivateKey;
 use crate::secret::Secret;
@@ -47,26 +48,13 @@ impl KmipEndpoint {
         let key = PrivateKey::from_pem(&Secret::new(service.client_key.expose().as_bytes().to_vec()))
             .map_err(|error| bad(&error.to_string()))?;
         let pkcs8 = key.to_pkcs8().map_err(|error| bad(&error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        let (added, _unparsable) = roots.add_parsable_certificates(anchors.certificates().iter().cloned());
-        if added == 0 && !anchors.certificates().is_empty() {
-            let why = "the TLS library accepts no certificate in it as a trust anchor".to_owned();
-            return Err(KmsError::CaCertificate { why });
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        // TLS 1.2 included: many KMIP servers support nothing newer.
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| bad(&error.to_string()))?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(pkcs8))
-            .map_err(|_| bad("the private key does not belong to the certificate"))?;
+        let tls = tls::client_config(anchors, Some((chain, PrivateKeyDer::Pkcs8(pkcs8))))?;
         let name =
             ServerName::try_from(service.address.host().to_owned()).map_err(|_| KmsError::Address {
                 given: service.address.to_string(),
                 why: "its host is neither a name nor an IP address",
             })?;
-        Ok(Self { address: service.address.clone(), name, tls: Arc::new(tls) })
+        Ok(Self { address: service.address.clone(), name, tls })
     }
 
     pub(super) fn connect(&self) -> Result<KmipConnection, KmsError> {
@@ -119,16 +107,7 @@ impl KmipEndpoint {
     }
 
     fn failure(&self, error: io::Error) -> KmsError {
-        let address = self.address.to_string();
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(why)) => {
-                KmsError::CertificateUntrusted { address, why: why.to_string() }
-            }
-            Some(rustls::Error::AlertReceived(alert)) if refuses_client_certificate(*alert) => {
-                KmsError::ClientCertificateRefused { address }
-            }
-            _ => KmsError::Unavailable { address, source: error },
-        }
+        tls::connection_error(self.address.to_string(), error, true)
     }
 }
 
@@ -151,21 +130,6 @@ fn alert_before_close(
         }
     }
     error
-}
-
-fn refuses_client_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::AccessDenied
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::DecryptError
-            | AlertDescription::UnknownCA
-            | AlertDescription::UnsupportedCertificate
-    )
 }
 
 /// An open connection; exchanges follow one another.

@@ -8,6 +8,7 @@
 //! | `service`, `client` | the kind of service, and its client |
 //! | `connection` | mutual TLS, deadlines, size limits |
 //! | `message`, `ttlv` | the few messages in use, and their encoding |
+//! | `result_reason` | reasons of a failed request |
 //! | `decode` | the decoder as one function of bytes, for tests |
 
 mod client;
@@ -15,6 +16,7 @@ mod connection;
 mod decode;
 mod message;
 mod names;
+mod result_reason;
 mod service;
 mod settings;
 mod ttlv;

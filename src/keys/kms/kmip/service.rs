@@ -16,6 +16,10 @@ impl ServiceKind for KmipService {
         Ok(Box::new(KmipClient::new(self, anchors)?))
     }
 
+    fn reach(&self, anchors: &KmsTrustAnchors) -> Result<(), KmsError> {
+        KmipClient::new(self, anchors)?.open().map(drop)
+    }
+
     fn address(&self) -> &str {
         self.address.as_str()
     }

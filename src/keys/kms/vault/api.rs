@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::keys::kms::credential::Credential;
@@ -84,6 +85,15 @@ pub(super) struct TokenLifetime {
     pub(super) creation_ttl: u64,
     #[serde(default)]
     pub(super) renewable: bool,
+    /// Seconds since 1970.
+    #[serde(default)]
+    pub(super) creation_time: i64,
+    /// End, however often the token is renewed, in seconds after its creation; 0 for none.
+    #[serde(default)]
+    pub(super) explicit_max_ttl: i64,
+    /// End without a renewal; `None` for a token without an end.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub(super) expire_time: Option<OffsetDateTime>,
 }
 
 /// Body of `encrypt`.

@@ -1,15 +1,16 @@
 //! HTTPS transport: deadlines, size limits, few retries; no redirects, no proxies, no plain http.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, TcpConnector};
 use zeroize::Zeroizing;
 
+use super::tls_connector::TlsConnector;
 use crate::keys::kms::error::KmsError;
+use crate::keys::kms::tls;
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 
 /// Time limit of a connection attempt.
@@ -45,16 +46,9 @@ pub(super) struct HttpsResponse {
 }
 
 impl Https {
-    pub(super) fn new(address: &str, anchors: &KmsTrustAnchors) -> Self {
-        let roots: Vec<_> =
-            anchors.certificates().iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
+    pub(super) fn new(address: &str, anchors: &KmsTrustAnchors) -> Result<Self, KmsError> {
+        let tls = TlsConnector::new(tls::client_config(anchors, None)?);
+        let config = ureq::Agent::config_builder()
             .https_only(true)
             .proxy(None)
             .max_redirects(0)
@@ -62,9 +56,10 @@ impl Https {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(REQUEST_TIMEOUT))
             .user_agent(concat!("cluster-ca/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Self { agent, address: address.to_owned() }
+            .build();
+        let connector = ().chain(TcpConnector::default()).chain(tls);
+        let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, address: address.to_owned() })
     }
 
     /// Sends a request, and retries it if the service is briefly unavailable. Every request of this client may
@@ -127,14 +122,7 @@ impl Https {
     }
 
     fn failure(&self, error: ureq::Error) -> KmsError {
-        let address = self.address.clone();
-        match error.into_io() {
-            error if untrusted(&error).is_some() => {
-                let why = untrusted(&error).unwrap_or_default();
-                KmsError::CertificateUntrusted { address, why }
-            }
-            source => KmsError::Unavailable { address, source },
-        }
+        tls::connection_error(self.address.clone(), error.into_io(), false)
     }
 }
 
@@ -154,24 +142,4 @@ fn never_arrived(error: &ureq::Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Reason why the server's certificate was refused; `None` for any other failure.
-fn untrusted(error: &io::Error) -> Option<String> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = match error.get_ref() {
-        Some(inner) => Some(inner),
-        None => None,
-    };
-    while let Some(error) = cause {
-        let found = match error.downcast_ref::<ureq::Error>() {
-            Some(ureq::Error::Rustls(error)) => Some(error),
-            Some(ureq::Error::Io(inner)) => return untrusted(inner),
-            _ => error.downcast_ref::<rustls::Error>(),
-        };
-        if let Some(rustls::Error::InvalidCertificate(why)) = found {
-            return Some(why.to_string());
-        }
-        cause = error.source();
-    }
-    None
 }

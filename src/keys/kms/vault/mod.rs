@@ -9,6 +9,7 @@
 //! | `wrap`, `signer` | wrapping of data keys; signatures with the root key |
 //! | `api` | bodies of the HTTP API, in JSON |
 //! | `https` | transport: deadlines, size limits, retries |
+//! | `tls_connector` | TLS of the transport |
 
 mod api;
 mod https;
@@ -16,6 +17,7 @@ mod names;
 mod service;
 mod settings;
 mod signer;
+mod tls_connector;
 mod transit;
 mod wrap;
 mod wrapped;

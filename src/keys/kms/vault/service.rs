@@ -1,5 +1,6 @@
 //! Vault as a kind of key management service.
 
+use super::https::{Https, HttpsRequest};
 use super::settings::{AppRole, VaultCredentials, VaultService};
 use super::transit::Transit;
 use super::wrapped::TransitCiphertext;
@@ -14,6 +15,11 @@ impl ServiceKind for VaultService {
 
     fn connect(&self, anchors: &KmsTrustAnchors) -> Result<Box<dyn KeyWrap<TransitCiphertext>>, KmsError> {
         Ok(Box::new(Transit::new(self, anchors)?))
+    }
+
+    fn reach(&self, anchors: &KmsTrustAnchors) -> Result<(), KmsError> {
+        // Every status will do, that of a sealed Vault included.
+        Https::new(self.address.as_str(), anchors)?.call("sys/health", &[], &HttpsRequest::Get).map(drop)
     }
 
     fn address(&self) -> &str {

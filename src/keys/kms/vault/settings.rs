@@ -6,10 +6,16 @@ use super::names::{KeyName, MountPath, Namespace, VaultAddress};
 use crate::keys::kms::credential::{Credential, SecretKind, SecretSlot};
 
 /// Token of a Vault.
-pub const TOKEN: SecretKind = SecretKind { name: "token", variable: "CLUSTER_CA_KMS_TOKEN" };
+pub const TOKEN: SecretKind = SecretKind {
+    name: "token",
+    variable: "CLUSTER_CA_KMS_TOKEN",
+    // Those of the command lines of OpenBao and Vault, in the order in which OpenBao reads them.
+    others: &["BAO_TOKEN", "VAULT_TOKEN"],
+};
 
 /// Secret id of an AppRole.
-pub const SECRET_ID: SecretKind = SecretKind { name: "secret id", variable: "CLUSTER_CA_KMS_SECRET_ID" };
+pub const SECRET_ID: SecretKind =
+    SecretKind { name: "secret id", variable: "CLUSTER_CA_KMS_SECRET_ID", others: &[] };
 
 /// A key of a Transit engine, with address and login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

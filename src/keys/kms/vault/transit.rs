@@ -13,7 +13,7 @@ use super::api::{Data, Errors, Login, LoginRequest};
 use super::https::{Https, HttpsRequest, HttpsResponse};
 use super::settings::{AppRole, SECRET_ID, TOKEN, VaultCredentials, VaultService};
 use crate::keys::kms::credential::Credential;
-use crate::keys::kms::error::KmsError;
+use crate::keys::kms::error::{KmsError, ServiceStatus};
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
 
 /// Properties of the token in use. The policy `default` allows every token to read them.
@@ -43,7 +43,7 @@ impl Transit {
             }
             VaultCredentials::AppRole(_) => None,
         };
-        let https = Https::new(service.address.as_str(), anchors);
+        let https = Https::new(service.address.as_str(), anchors)?;
         Ok(Self { https, service: service.clone(), token: Mutex::new(token) })
     }
 
@@ -183,7 +183,8 @@ impl Transit {
                 KmsError::Protocol { address, why }
             }
             status => {
-                KmsError::Refused { address, operation: path.to_owned(), status: status.into(), messages }
+                let status = ServiceStatus::Http(status);
+                KmsError::Refused { address, operation: path.to_owned(), status, messages }
             }
         }
     }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::api::{
@@ -17,6 +18,7 @@ use super::wrapped::TransitCiphertext;
 use crate::keys::data_key::DataKey;
 use crate::keys::kms::error::KmsError;
 use crate::keys::kms::key_wrap::{KeyWrap, Rewrap};
+use crate::keys::kms::login_end::{LoginEnd, LoginEndReason};
 use crate::keys::kms::service::WrappedForm;
 
 impl Transit {
@@ -76,7 +78,7 @@ impl KeyWrap<TransitCiphertext> for Transit {
         if !matches!(self.service.credentials, VaultCredentials::Token(_)) {
             return Ok(None);
         }
-        let TokenLifetime { mut ttl, creation_ttl, renewable } = self.get(LOOKUP_SELF)?;
+        let TokenLifetime { mut ttl, creation_ttl, renewable, .. } = self.get(LOOKUP_SELF)?;
         if !renewable || ttl == 0 {
             return Ok(None);
         }
@@ -86,5 +88,31 @@ impl KeyWrap<TransitCiphertext> for Transit {
             ttl = creation_ttl;
         }
         Ok(Some(Duration::from_secs(ttl.saturating_sub(half) + 1)))
+    }
+
+    /// A token without an end of its own, such as that of an AppRole, is open: each run logs in, or renews it.
+    fn login_end(&self) -> Result<LoginEnd, KmsError> {
+        if !matches!(self.service.credentials, VaultCredentials::Token(_)) {
+            return Ok(LoginEnd::Open);
+        }
+        let token: TokenLifetime = match self.get(LOOKUP_SELF) {
+            Err(KmsError::Denied { .. } | KmsError::TokenRefused { .. }) if self.check().is_ok() => {
+                return Ok(LoginEnd::Unknown);
+            }
+            found => found?,
+        };
+        let Some(expires) = token.expire_time else { return Ok(LoginEnd::Open) };
+        if !token.renewable {
+            return Ok(LoginEnd::At { at: expires, why: LoginEndReason::NotRenewable });
+        }
+        if self.post_to(RENEW_SELF, &NoFields {}).is_err() {
+            return Ok(LoginEnd::At { at: expires, why: LoginEndReason::RenewalDenied });
+        }
+        let maximum = token.creation_time.checked_add(token.explicit_max_ttl);
+        let at = maximum.and_then(|end| OffsetDateTime::from_unix_timestamp(end).ok());
+        Ok(match at.filter(|_| token.explicit_max_ttl > 0) {
+            Some(at) => LoginEnd::At { at, why: LoginEndReason::ExplicitMaximum },
+            None => LoginEnd::Open,
+        })
     }
 }
