@@ -79,20 +79,20 @@ async fn a_gateway_that_lost_its_housekeeping_stops() {
     assert_eq!(gateway.try_join().unwrap_err().code(), "gateway.panicked");
 }
 
-/// Runs inside of this test binary, the only way to give the program a faulty clock.
-#[test]
-#[ignore = "the program of the test below"]
-fn the_program_with_a_stopped_clock() {
-    let Ok(configuration) = std::env::var("PANICS_CONFIGURATION") else { return };
+/// The program with a stopped clock, inside of this test binary: the only way to give it one.
+fn program(configuration: &str) {
     let clock = FaultyClock::new("");
     clock.wound_up.store(true, Ordering::SeqCst);
-    let arguments = ["cluster-gateway", "check", "--config", &configuration].map(std::ffi::OsString::from);
+    let arguments = ["cluster-gateway", "check", "--config", configuration].map(std::ffi::OsString::from);
     let code = cluster_ca::gateway::commands::run(arguments, clock);
     println!("exit code 3: {}", code == std::process::ExitCode::from(3));
 }
 
 #[test]
 fn a_panic_of_the_program_is_one_line_with_a_documented_exit_code() {
+    if let Ok(configuration) = std::env::var("PANICS_CONFIGURATION") {
+        return program(&configuration);
+    }
     let home = crate::home::Home::initialized();
     home.ok(&["create-control", "127.0.0.1"]);
     let configuration = home.write(
@@ -104,7 +104,11 @@ fn a_panic_of_the_program_is_one_line_with_a_documented_exit_code() {
          routes:\n  - { path: \"/**\", methods: [GET], allow: [{ role: api-user }], upstream: api }\n",
     );
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "panics::the_program_with_a_stopped_clock"])
+        .args([
+            "--exact",
+            "--nocapture",
+            "panics::a_panic_of_the_program_is_one_line_with_a_documented_exit_code",
+        ])
         .env("PANICS_CONFIGURATION", configuration)
         .env_remove("RUST_BACKTRACE")
         .output()

@@ -132,7 +132,13 @@ fn the_end_of_a_signers_token_is_reported_like_any_other() {
     let token = secret(&home, "token", answer["auth"]["client_token"].as_str().unwrap());
     let (address, ca) = (&bao.address, bao.ca());
     let signer = ["--signer", "vault:root-key", "--signer-address", address, "--signer-ca-cert", &ca];
-    home.ok(&[&["initialize", "prod"], &signer[..], &["--token-file", &token]].concat());
+    let made =
+        home.run(&[&["--json", "initialize", "prod"], &signer[..], &["--token-file", &token]].concat());
+    assert_eq!(made.result()["cluster"], "prod");
+    assert!(
+        made.stderr.contains("note: the login to") && made.stderr.contains("explicit maximum"),
+        "{made:?}"
+    );
     let shown = home.ok(&["kms", "show", "--check"]);
     assert_eq!(shown["signer_login_end"]["reason"], "explicit-maximum", "{shown}");
     assert_eq!(logins_in_forecast(&home, "30d").len(), 1);

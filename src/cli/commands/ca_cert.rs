@@ -31,7 +31,7 @@ pub(crate) enum CaCert {
     Download(Download),
     /// Trust the system's CAs alone for KMS server certificates again
     #[command(visible_alias = "reset")]
-    Unset(Unset),
+    Unset(UnsetServiceCa),
 }
 
 /// The arguments of `ca-cert set`.
@@ -84,7 +84,7 @@ pub(crate) struct Download {
 
 /// The arguments of `ca-cert unset`.
 #[derive(Debug, Args)]
-pub(crate) struct Unset {
+pub(crate) struct UnsetServiceCa {
     /// Store the setting even if a service in use cannot be reached with it
     #[arg(long)]
     untested: bool,
@@ -94,7 +94,7 @@ impl GroupedCommand for CaCert {
     fn run(self, session: &CommandSession) -> CommandResult {
         match self {
             Self::Set(set) => set.run(session)?,
-            Self::Unset(Unset { untested }) => {
+            Self::Unset(UnsetServiceCa { untested }) => {
                 store(session, ServiceCa { pem: None, and_system: false, is_tested: !untested })?;
             }
             Self::Download(download) => return download.run(session),

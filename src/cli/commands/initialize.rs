@@ -11,7 +11,9 @@ use crate::ca::{self, CaError, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
 use crate::error::{Code, Coded};
 use crate::keys::Protection;
-use crate::keys::kms::{Configuration, Credential, Pkcs11Uri, SigningService, TokenKey, VaultAddress};
+use crate::keys::kms::{
+    Configuration, Credential, LoginEnd, Pkcs11Uri, ServiceLogin, SigningService, TokenKey, VaultAddress,
+};
 use crate::x509::KeyAlgorithm;
 
 use super::kms::{VaultAccess, ca_of_environment, or_address_of_environment, pem_text};
@@ -118,6 +120,12 @@ impl Initialize {
         if made.removed_leftovers {
             session
                 .note("an earlier initialize ended before its cluster was complete; its files were removed");
+        }
+        // A signer has just signed with it: what is not known now is reported when it is used.
+        for ServiceLogin { service, end } in Configuration::load(&session.home().kms())?.logins() {
+            if let Ok(end @ (LoginEnd::At { .. } | LoginEnd::Unknown)) = end {
+                session.note(format_args!("the login to {} ends {end}", service.address()));
+            }
         }
         Ok(Box::new(Shown(InitializeReport(made))))
     }

@@ -204,7 +204,12 @@ impl Configuration {
         let services = self.cluster.iter().chain(&self.previous).chain(self.per_key.values()).chain(&signer);
         let mut found: Vec<ServiceLogin> = Vec::new();
         for service in services.filter(|service| service.has_secrets()) {
-            if found.iter().any(|login| login.service == *service) {
+            // One deadline for each service that does not answer, however many logins it has.
+            let is_known = |login: &ServiceLogin| {
+                let is_away = login.end.as_ref().is_err_and(KmsError::is_temporary);
+                login.service == *service || is_away && login.service.address() == service.address()
+            };
+            if found.iter().any(is_known) {
                 continue;
             }
             let end = self.connect(service).and_then(|kms| kms.login_end());
@@ -259,7 +264,7 @@ impl Configuration {
 /// Login to one service.
 #[derive(Debug)]
 pub struct ServiceLogin {
-    /// The service.
+    /// Configuration that the login is part of.
     pub service: KmsService,
     /// End of the login, or the failure to look it up.
     pub end: Result<LoginEnd, KmsError>,

@@ -60,7 +60,7 @@ impl fmt::Display for LoginEnd {
             Self::At { at, why } => write!(f, "{}: {why}", rfc3339(*at)),
             Self::Open => f.write_str("never: each use renews it"),
             Self::Unknown => f.write_str(
-                "unknown, and it is not renewed: the token may not look itself up; its policies lack `read` on auth/token/lookup-self",
+                "at an unknown time, and it is not renewed: the token may not look itself up; its policies lack `read` on auth/token/lookup-self",
             ),
         }
     }

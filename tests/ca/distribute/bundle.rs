@@ -149,7 +149,7 @@ fn a_key_store_takes_the_name_of_its_entry_as_a_tar_takes_that_of_its_files() {
         home.ok(&[&bundle[..], &["--password-file", text(&password)], arguments].concat());
         let listing = said(
             Command::new("openssl")
-                .args(["pkcs12", "-passin", &pass, "-nokeys", "-clcerts", "-in"])
+                .args(["pkcs12", "-passin", &pass, "-nocerts", "-noenc", "-in"])
                 .arg(&file),
         );
         assert!(listing.contains(&format!("friendlyName: {name}\n")), "{listing}");

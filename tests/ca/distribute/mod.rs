@@ -111,7 +111,13 @@ fn ssh_receives_no_secret_of_the_environment() {
     let (machine, home) = (Machine::start(), with_alice());
     let to = machine.destination("node1", "cluster");
     let mut command = home.command(&["distribute", "api-user/alice", "--to", &to]);
-    for variable in ["CLUSTER_CA_KMS_SECRET_ID", "CLUSTER_CA_KMS_TOKEN", "CLUSTER_CA_PKCS11_PIN"] {
+    for variable in [
+        "BAO_TOKEN",
+        "CLUSTER_CA_KMS_SECRET_ID",
+        "CLUSTER_CA_KMS_TOKEN",
+        "CLUSTER_CA_PKCS11_PIN",
+        "VAULT_TOKEN",
+    ] {
         command.env(variable, "a-secret-of-the-ca");
     }
     let output = command.env("PATH", machine.search_path()).output().expect("cluster-ca starts");
