@@ -107,11 +107,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
     ("ca.no_vault_signer", Ca, "see where the root key is: cluster-ca key show"),
     ("ca.not_valid", Ca, "issue a new one; what is revoked or expired is not handed over"),
-    (
-        "ca.protected_key",
-        Ca,
-        "take the protection off first: cluster-ca key unprotect FILE; bundle --format p12 opens the key, since its copy is encrypted",
-    ),
+    ("ca.protected_key", Ca, "first: cluster-ca key unprotect FILE; or bundle --format p12, which opens it"),
     (
         "ca.record_differs",
         Ca,
@@ -538,21 +534,13 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Gateway,
         "lower the key's min_decryption_version in the KMS, then run `cluster-ca kms rewrap --all` and copy the key here",
     ),
-    (
-        "kms.login_refused",
-        Ca,
-        "see that role id, secret id and --auth-path are right and that the secret id is not used up",
-    ),
+    ("kms.login_refused", Ca, "see that role id, secret id and --auth-path are right, and not used up"),
     (
         "kms.login_refused",
         Gateway,
         "it is expired, revoked or wrong: set a new one with `cluster-ca kms set`, then `cluster-ca kms export` again",
     ),
-    (
-        "kms.mount_missing",
-        Ca,
-        "see that the engine is enabled there (bao secrets list), or give --transit-path, --auth-path",
-    ),
+    ("kms.mount_missing", Ca, "enable the engine (bao secrets list), or give --transit-path, --auth-path"),
     ("kms.namespace_missing", Ca, "see that --namespace is right"),
     ("kms.not_configured", Ca, "put back the kms.json that knows the service, or set it: cluster-ca kms set"),
     (
@@ -561,11 +549,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "set `kms` next to `key` to the file that `cluster-ca kms export KEY FILE` wrote for this key",
     ),
     ("kms.operation_missing", Ca, "choose a server, or a profile of it, that encrypts and decrypts"),
-    (
-        "kms.refused",
-        Any,
-        "the log of the service has the reason; a status 502 to 504 without a message comes from a balancer in front of it",
-    ),
+    ("kms.refused", Any, "its log has the reason; a bare status 502 to 504 is that of a balancer"),
     ("kms.sealed", Ca, "unseal it (bao operator unseal), then run the command again"),
     ("kms.sealed", Gateway, "unseal it (bao operator unseal); the gateway opens its key as soon as it can"),
     ("kms.tls_incompatible", Any, "allow TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM, at the server"),
@@ -580,11 +564,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "it is expired, revoked or wrong: set a new one with `cluster-ca kms set`, then `cluster-ca kms export` again",
     ),
     ("kms.too_old", Ca, "update the server to KMIP 1.2 or later"),
-    (
-        "kms.unavailable",
-        Ca,
-        "see that the service runs and can be reached from here, then run the command again",
-    ),
+    ("kms.unavailable", Ca, "see that the service runs and can be reached from here, then try again"),
     (
         "kms.unavailable",
         Gateway,
