@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -204,6 +205,52 @@ fn keys_move_between_kinds_of_service() {
     server.stop();
     home.ok(&["create-api-user", "alice"]);
     assert_eq!(envelope(&home.path("cluster.key"))["wrapped"]["kms"], "vault");
+}
+
+/// `NAME.pem` and `NAME.key`, as OpenSSL makes them with `genkey`; of version 1 without `extensions`.
+fn issue_by_openssl(pki: &Pki, name: &str, genkey: &[&str], extensions: Option<&str>) {
+    let openssl = |arguments: &[&str]| {
+        let output =
+            Command::new("openssl").args(arguments).current_dir(pki.directory.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let [key, csr, certificate, file] = ["key", "csr", "pem", "ext"].map(|end| format!("{name}.{end}"));
+    openssl(&[genkey, &["-out", &key]].concat());
+    fs::set_permissions(pki.file(&key), Permissions::from_mode(0o600)).unwrap();
+    openssl(&["req", "-new", "-key", &key, "-subj", "/CN=client", "-out", &csr]);
+    let sign = ["x509", "-req", "-in", &csr, "-CA", "ca.pem", "-CAkey", "ca.key", "-out", &certificate];
+    let serial = ["-set_serial", "77", "-days", "30"];
+    match extensions {
+        None => openssl(&[&sign[..], &serial[..]].concat()),
+        Some(text) => {
+            fs::write(pki.file(&file), text).unwrap();
+            openssl(&[&sign[..], &serial[..], &["-extfile", &file]].concat());
+        }
+    }
+}
+
+#[test]
+fn client_keys_in_old_forms_and_certificates_of_version_1_are_presented() {
+    let mut server = KmipServer::start(&[]);
+    let uid = server.administer("create");
+    let address = server.address();
+    let extensions = "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n";
+    let sec1 = ["ecparam", "-name", "prime256v1", "-genkey", "-noout"];
+    let pkcs1 = ["genrsa", "-traditional"];
+    for (name, genkey, label) in [("sec1", &sec1[..], "EC PRIVATE KEY"), ("pkcs1", &pkcs1, "RSA PRIVATE KEY")]
+    {
+        issue_by_openssl(&server.pki, name, genkey, Some(extensions));
+        assert!(fs::read_to_string(server.pki.file(&format!("{name}.key"))).unwrap().contains(label));
+        let home = Home::initialized();
+        home.ok(&set(&address, &uid, &files(&server.pki, name), &[]));
+        home.ok(&["create-api-user", "alice"]);
+    }
+    // PyKMIP insists on the purpose clientAuth, which a certificate of version 1 cannot have: it is refused by the
+    // server, and not here.
+    issue_by_openssl(&server.pki, "version1", &sec1, None);
+    let home = Home::initialized();
+    let refusal = home.refused(&set(&address, &uid, &files(&server.pki, "version1"), &[]));
+    assert_eq!((refusal.exit, refusal.code.as_str()), (4, "kms.client_certificate_refused"), "{refusal:?}");
 }
 
 type Stream = rustls::StreamOwned<rustls::ServerConnection, TcpStream>;

@@ -38,6 +38,7 @@ impl Pki {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        fs::write(directory.path().join("ca.key"), key.serialize_pem()).unwrap();
         Self { issuer: Issuer::new(params, key), directory }
     }
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, KeyProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme,
@@ -15,10 +18,11 @@ use rustls::{
 
 use super::error::KmsError;
 use super::trust_anchors::KmsTrustAnchors;
+use crate::keys::private_key::PrivateKey;
 use crate::x509::Certificate;
 
 /// Client certificate chain, the leaf first, with the private key of the leaf.
-pub(super) type ClientPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(super) type ClientPair = (Vec<Certificate>, PrivateKey);
 
 /// rustls configuration of a client that trusts `anchors` alone and presents `client`.
 ///
@@ -29,21 +33,32 @@ pub(super) fn client_config(
 ) -> Result<Arc<ClientConfig>, KmsError> {
     let unfit = |error: &dyn std::error::Error| KmsError::CaCertificate { why: error.to_string() };
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let signing_keys = provider.key_provider;
     let verifier = ServiceVerifier::new(anchors, Arc::clone(&provider))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| unfit(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let config = match client {
+    Ok(Arc::new(match client {
         None => builder.with_no_client_auth(),
-        Some((chain, key)) => {
-            builder.with_client_auth_cert(chain, key).map_err(|_| KmsError::ClientCertificate {
-                why: "the private key does not belong to the certificate".to_owned(),
-            })?
+        Some(pair) => {
+            let resolver = SingleCertAndKey::from(certified_key(pair, signing_keys)?);
+            builder.with_client_cert_resolver(Arc::new(resolver))
         }
-    };
-    Ok(Arc::new(config))
+    }))
+}
+
+/// The pair in the form that rustls signs with. rustls compares key and certificate only if it can parse the
+/// certificate, which excludes version 1.
+fn certified_key((chain, key): ClientPair, keys: &dyn KeyProvider) -> Result<CertifiedKey, KmsError> {
+    let bad = |why: String| KmsError::ClientCertificate { why };
+    if chain.first().is_none_or(|leaf| leaf.public_key_info != key.public_key_info()) {
+        return Err(bad("the private key does not belong to the certificate".to_owned()));
+    }
+    let pkcs8 = key.to_pkcs8().map_err(|error| bad(error.to_string()))?;
+    let key = keys.load_private_key(PrivateKeyDer::Pkcs8(pkcs8)).map_err(|error| bad(error.to_string()))?;
+    Ok(CertifiedKey::new(chain.into_iter().map(|certificate| certificate.der).collect(), key))
 }
 
 /// Verifier of server certificates. A chain must lead to a trusted CA; a pinned certificate is accepted as it is.

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use zeroize::Zeroizing;
 
@@ -39,16 +39,11 @@ pub(super) struct KmipEndpoint {
 
 impl KmipEndpoint {
     pub(super) fn new(service: &KmipService, anchors: &KmsTrustAnchors) -> Result<Self, KmsError> {
-        let bad = |why: &str| KmsError::ClientCertificate { why: why.to_owned() };
-        let chain: Vec<CertificateDer<'static>> = pem::certificates(service.client_certificate.as_bytes())
-            .map_err(|error| bad(&error.to_string()))?
-            .into_iter()
-            .map(|certificate| certificate.der)
-            .collect();
+        let bad = |error: &dyn std::error::Error| KmsError::ClientCertificate { why: error.to_string() };
+        let chain = pem::certificates(service.client_certificate.as_bytes()).map_err(|error| bad(&error))?;
         let key = PrivateKey::from_pem(&Secret::new(service.client_key.expose().as_bytes().to_vec()))
-            .map_err(|error| bad(&error.to_string()))?;
-        let pkcs8 = key.to_pkcs8().map_err(|error| bad(&error.to_string()))?;
-        let tls = tls::client_config(anchors, Some((chain, PrivateKeyDer::Pkcs8(pkcs8))))?;
+            .map_err(|error| bad(&error))?;
+        let tls = tls::client_config(anchors, Some((chain, key)))?;
         let name =
             ServerName::try_from(service.address.host().to_owned()).map_err(|_| KmsError::Address {
                 given: service.address.to_string(),
