@@ -83,8 +83,15 @@ async fn a_request_is_for_the_host_that_the_connection_is_to() {
         answer.contains("the request is for c.example, and the TLS connection for api.example"),
         "{answer}"
     );
-    let line = gateway.line("request", |line| line["status"] == 421);
+    let line = gateway.line("request", |line| line["status"] == 421 && line["server_name"] == "api.example");
     assert_eq!((&line["reason"], &line["decision"]), (&"request.misdirected".into(), &"none".into()));
+    let misdirected = |host: &str| {
+        gateway.line("request", |line| line["status"] == 421 && line["host"] == host)["server_name"].clone()
+    };
+    assert_eq!(misdirected("c.example"), "api.example");
+    assert_eq!(misdirected("[::1]"), serde_json::Value::Null);
+    let served = gateway.line("request", |line| line["host"] == "API.Example:4523");
+    assert_eq!((&served["status"], &served["server_name"]), (&200.into(), &"api.example".into()));
     assert!(
         gateway
             .lines()
@@ -280,6 +287,29 @@ async fn methods_are_exact_over_http2_and_none_can_be_overridden() {
         gateway.raw(&gateway.user(), request).await;
         assert!(!requests.try_recv().unwrap().contains("DELETE"), "{name}");
     }
+}
+
+// Envoy and Istio keep the scheme of a caller without TLS.
+#[tokio::test]
+async fn the_log_says_that_a_request_over_http2_claims_to_be_plain() {
+    let mut fields = get("/a");
+    fields[1].1 = "http";
+    let seen = over_h2(&fields).await;
+    let line = seen.line.unwrap();
+    assert_eq!((&line["scheme"], &line["host"]), (&"http".into(), &"g".into()), "{line}");
+    assert!(
+        seen.upstream[0].to_ascii_lowercase().contains("x-forwarded-proto: https"),
+        "{:?}",
+        seen.upstream
+    );
+    let secure = over_h2(&get("/a")).await.line.unwrap();
+    assert_eq!((secure.get("scheme"), &secure["host"]), (None, &"g".into()), "{secure}");
+    let two_hosts = over_h2(&[get("/a").as_slice(), &[("host", "other")]].concat()).await.line.unwrap();
+    assert_eq!(
+        (&two_hosts["host"], &two_hosts["status"]),
+        (&serde_json::Value::Null, &400.into()),
+        "{two_hosts}"
+    );
 }
 
 // H9, S7.

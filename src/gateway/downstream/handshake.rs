@@ -121,13 +121,15 @@ async fn handshake(
         Err(refusal) => return Err(refusal.with_begun(begun).with_alert_on(close(stream).await)),
     };
     let reached = tcp.local_addr().ok().map(|address| address.ip());
-    let hosts = AllowedHosts::of(connection, &state.credentials.own.leaf, reached);
+    let server_name: Option<Arc<str>> = connection.server_name().map(Into::into);
+    let hosts = AllowedHosts::new(server_name.clone(), Arc::clone(&state.credentials.own.leaf), reached);
     let opening = NewSession {
         peer,
         remote,
         tls_version: tls::version(connection),
         protocol: Protocol::of(connection),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        server_name,
     };
     let Some(registration) = gateway.registry.register(worker.index, opening) else {
         let detail = "the caller has reached its limit of open connections";

@@ -13,8 +13,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::ServerConnection;
-
 use crate::gateway::message::framing::RequestHost;
 use crate::identity::CONTROL_SERVICE_DNS_NAME;
 use crate::x509::{Certificate, SubjectAltName};
@@ -23,7 +21,7 @@ use crate::x509::{Certificate, SubjectAltName};
 #[derive(Debug)]
 pub struct AllowedHosts {
     /// Server name of the handshake, unless it is none or that of every gateway.
-    server_name: Option<Box<str>>,
+    server_name: Option<Arc<str>>,
     /// Server certificate.
     leaf: Arc<Certificate>,
     /// Local address of the connection, if the client named no host in the handshake and the system reports it.
@@ -31,21 +29,13 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Allowed hosts of `connection`, with the server certificate `leaf` and the local address `local`.
+    /// Allowed hosts of a connection with `server_name` in its handshake, the server certificate `leaf` and the local
+    /// address `local`.
     #[must_use]
-    pub fn of(connection: &ServerConnection, leaf: &Arc<Certificate>, local: Option<IpAddr>) -> Self {
-        let server_name = connection.server_name().filter(|name| *name != CONTROL_SERVICE_DNS_NAME);
-        Self {
-            server_name: server_name.map(Into::into),
-            leaf: Arc::clone(leaf),
-            local: local.filter(|_| server_name.is_none()),
-        }
-    }
-
-    /// Allowed hosts of a connection whose client names no host in the handshake.
-    #[must_use]
-    pub fn without_server_name(leaf: Arc<Certificate>, local: Option<IpAddr>) -> Self {
-        Self { server_name: None, leaf, local }
+    pub fn new(server_name: Option<Arc<str>>, leaf: Arc<Certificate>, local: Option<IpAddr>) -> Self {
+        let server_name = server_name.filter(|name| **name != *CONTROL_SERVICE_DNS_NAME);
+        let local = local.filter(|_| server_name.is_none());
+        Self { server_name, leaf, local }
     }
 
     /// Server name of the handshake, unless it is none or that of every gateway.

@@ -17,7 +17,7 @@ use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::Config;
-use crate::gateway::message::framing::RequestHost;
+use crate::gateway::message::framing::{self, RequestHost};
 use crate::gateway::message::headers::{self, AddressHeaders};
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::{PathError, RequestPath};
@@ -397,7 +397,10 @@ impl Explanation {
         let request = Request::builder().method(method).uri(uri).header(HOST, host).body(());
         let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
         let leaf = Arc::clone(&state.credentials.own.leaf);
-        service::target(&head, &AllowedHosts::without_server_name(leaf, Some(self.listener.ip())))
+        let hosts = AllowedHosts::new(None, leaf, Some(self.listener.ip()));
+        let host = framing::check(&head)?;
+        let path = service::addressed_path(&head, &host, &hosts)?;
+        Ok((host, path))
     }
 
     fn decide(&mut self, config: &Config, state: &State, verdict: Verdict) {

@@ -118,7 +118,9 @@ async fn answer(
     if let Command::Cut(reason) = connection.session.command() {
         return Err(RequestProblem::Cut(reason));
     }
-    let (host, path) = target(&head, &connection.hosts)?;
+    let host = framing::check(&head)?;
+    record.addressed_to(&host);
+    let path = addressed_path(&head, &host, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
         let text = well_known::answer(connection, &head.method, path.path(), body.take(), record).await;
         return text.map(Answer::Own);
@@ -182,20 +184,20 @@ async fn answer(
     }
 }
 
-/// Host and path of a request. Both must be unambiguous, and the host one of `hosts`.
+/// Path of a request for `host`, which must be one of `hosts`.
 ///
 /// # Errors
-/// [`RequestProblem`] if the framing or the path is ambiguous, or the host is not one of `hosts`.
-pub fn target(
+/// [`RequestProblem`] if the path is ambiguous, or the host is not one of `hosts`.
+pub fn addressed_path(
     head: &request::Parts,
+    host: &RequestHost,
     hosts: &AllowedHosts,
-) -> Result<(RequestHost, RequestPath), RequestProblem> {
-    let host = framing::check(head)?;
-    if !hosts.contain(&host) {
+) -> Result<RequestPath, RequestProblem> {
+    if !hosts.contain(host) {
         let server_name = hosts.server_name().map(str::to_owned);
         return Err(RequestProblem::Misdirected { host: host.name().to_owned(), server_name });
     }
-    Ok((host, RequestPath::from_uri(&head.uri)?))
+    Ok(RequestPath::from_uri(&head.uri)?)
 }
 
 /// Request that the policy permits.

@@ -86,6 +86,7 @@ impl Registry {
             tls_version: new.tls_version,
             protocol: new.protocol,
             resumed: new.resumed,
+            server_name: new.server_name,
             address: AddressHeaders::new(new.remote.ip()),
             activity: Activity::new(Arc::clone(&self.clock)),
             requests,
@@ -249,6 +250,7 @@ mod tests {
             tls_version: "1.3",
             protocol: Protocol::Http1,
             resumed: false,
+            server_name: None,
         }
     }
 

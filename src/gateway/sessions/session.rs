@@ -36,6 +36,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// True if the handshake resumed an earlier TLS session.
     pub resumed: bool,
+    /// Server name of the handshake (RFC 6066, section 3); `None` if the client sent none.
+    pub server_name: Option<Arc<str>>,
     /// Headers that describe the client address to the upstream.
     pub address: AddressHeaders,
     /// Requests and bytes on the connection.
@@ -196,6 +198,8 @@ pub struct NewSession {
     pub protocol: Protocol,
     /// True if the handshake resumed an earlier TLS session.
     pub resumed: bool,
+    /// Server name of the handshake (RFC 6066, section 3); `None` if the client sent none.
+    pub server_name: Option<Arc<str>>,
 }
 
 /// Lock, even after a panic: a panic in one connection must not end the others, and none of these locks

@@ -109,6 +109,8 @@ pub(super) struct ClientFields<'a> {
     tls_version: &'static str,
     alpn: &'static str,
     resumed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<&'a str>,
 }
 
 impl<'a> ClientFields<'a> {
@@ -123,6 +125,7 @@ impl<'a> ClientFields<'a> {
             tls_version: session.tls_version,
             alpn: session.protocol.as_str(),
             resumed: session.resumed,
+            server_name: session.server_name.as_deref(),
         }
     }
 }

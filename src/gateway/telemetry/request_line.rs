@@ -13,6 +13,10 @@ use crate::serving::request_id::RequestId;
 pub(super) struct RequestFields<'a> {
     pub(super) request_id: RequestId,
     pub(super) method: &'a str,
+    /// Host as it was sent; `None` if the request is refused before its host is verified.
+    pub(super) host: Option<&'a str>,
+    /// True for `:scheme: http`, which proxies keep from a caller without TLS.
+    pub(super) plain_scheme: bool,
     pub(super) path: Option<&'a str>,
     pub(super) decision: &'static str,
     pub(super) rule: Option<RuleId>,
@@ -36,6 +40,11 @@ pub(super) fn write(line: &mut Vec<u8>, time: OffsetDateTime, session: &Session,
     line.extend_from_slice(session.log_fields.get_or_init(|| session_fields(session)).as_bytes());
     line.extend_from_slice(b",\"method\":");
     push_string(line, truncated(fields.method));
+    if fields.plain_scheme {
+        line.extend_from_slice(b",\"scheme\":\"http\"");
+    }
+    line.extend_from_slice(b",\"host\":");
+    push_optional(line, fields.host);
     line.extend_from_slice(b",\"path\":");
     push_optional(line, fields.path.map(truncated));
     line.extend_from_slice(b",\"decision\":");
@@ -138,6 +147,8 @@ mod tests {
         RequestFields {
             request_id: RequestIds::new(Arc::new(Constant)).next(),
             method,
+            host: Some("api.internal:8443"),
+            plain_scheme: false,
             path,
             decision: "permit",
             rule: Some(RuleId { index: 3, line: 12 }),
@@ -160,6 +171,7 @@ mod tests {
             tls_version: "TLSv1.3",
             protocol: Protocol::Http1,
             resumed: false,
+            server_name: Some("api.internal".into()),
         };
         let registration = registry.register(0, new).unwrap();
         let mut text = Vec::new();
@@ -175,7 +187,8 @@ mod tests {
             lines(&[fields("GET", Some("/v1"))]),
             "{\"time\":\"2026-01-02T03:04:05.678Z\",\"event\":\"request\",\
              \"request_id\":\"abababababababababababababababab\",\"session\":1,\"remote\":\"192.0.2.1:4\",\
-             \"tls_version\":\"TLSv1.3\",\"alpn\":\"http/1.1\",\"resumed\":false,\"method\":\"GET\",\"path\":\"/v1\",\
+             \"tls_version\":\"TLSv1.3\",\"alpn\":\"http/1.1\",\"resumed\":false,\
+             \"server_name\":\"api.internal\",\"method\":\"GET\",\"host\":\"api.internal:8443\",\"path\":\"/v1\",\
              \"decision\":\"permit\",\"rule\":\"routes[3] (line 12)\",\"upstream\":\"api\",\"status\":200,\
              \"bytes_in\":1,\"bytes_out\":18446744073709551615,\"duration_us\":42}\n"
         );
@@ -183,12 +196,13 @@ mod tests {
 
     #[test]
     fn an_absent_value_is_null_or_left_out() {
-        let absent = RequestFields { rule: None, upstream: None, status: None, ..fields("GET", None) };
+        let absent =
+            RequestFields { host: None, rule: None, upstream: None, status: None, ..fields("GET", None) };
         let line: Value = serde_json::from_str(&lines(&[absent])).unwrap();
-        for null in ["path", "rule", "upstream", "status"] {
+        for null in ["host", "path", "rule", "upstream", "status"] {
             assert_eq!(line.get(null), Some(&Value::Null), "{line}");
         }
-        for left_out in ["reason", "shadow_decision", "shadow_rule", "shadow_reason"] {
+        for left_out in ["scheme", "reason", "shadow_decision", "shadow_rule", "shadow_reason"] {
             assert_eq!(line.get(left_out), None, "{line}");
         }
     }

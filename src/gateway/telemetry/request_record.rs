@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::error::Coded;
+use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::request_body::Upload;
 use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
@@ -28,6 +29,8 @@ pub struct RequestRecord {
     session: Arc<Session>,
     id: RequestId,
     method: Method,
+    host: Option<HeaderValue>,
+    plain_scheme: bool,
     target: Option<PathAndQuery>,
     started: Instant,
     decision: &'static str,
@@ -58,6 +61,8 @@ impl RequestRecord {
             session: Arc::clone(session),
             id,
             method: method.clone(),
+            host: None,
+            plain_scheme: uri.scheme() == Some(&Scheme::HTTP),
             target: uri.path_and_query().cloned(),
             started: telemetry.clock.monotonic(),
             decision: "none",
@@ -82,6 +87,11 @@ impl RequestRecord {
     /// Start of the request on the monotonic clock.
     pub fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Record the host that it names, as it was sent.
+    pub fn addressed_to(&mut self, host: &RequestHost) {
+        self.host = Some(host.value().clone());
     }
 
     /// Record that the policy permits it by `rule`.
@@ -165,6 +175,8 @@ impl RequestRecord {
             let fields = RequestFields {
                 request_id: self.id,
                 method: self.method.as_str(),
+                host: self.host.as_ref().and_then(|host| host.to_str().ok()),
+                plain_scheme: self.plain_scheme,
                 // The query may contain secrets.
                 path: self.target.as_ref().map(PathAndQuery::path),
                 decision: self.decision,
