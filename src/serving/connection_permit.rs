@@ -23,6 +23,9 @@ pub enum ConnectionLimit {
     /// Limit of the client's address.
     #[error(transparent)]
     Address(#[from] AddressLimit),
+    /// `limits.connections_per_identity`.
+    #[error("the caller has reached its limit of open connections")]
+    Identity,
     /// `limits.connections`.
     #[error("the process has as many open connections as `limits.connections` allows")]
     Total,
@@ -32,6 +35,7 @@ impl Coded for ConnectionLimit {
     fn coded(&self) -> Code {
         match self {
             Self::Address(limit) => limit.coded(),
+            Self::Identity => Code::refused("connection.identity_limit"),
             Self::Total => Code::refused("connection.limit"),
         }
     }

@@ -34,6 +34,7 @@ mod closing;
 mod content;
 mod crl_model;
 mod cutoff;
+mod departures;
 mod explain;
 mod flood;
 mod framing;

@@ -14,17 +14,19 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
-use crate::gateway::downstream::refusal::{NOT_BEGUN, Refusal};
+use crate::gateway::downstream::refusal::Refusal;
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::request::context::WorkerContext;
 use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::NewSession;
 use crate::gateway::shared::Shared;
 use crate::gateway::state::{ListenerEntry, State};
-use crate::mtls::tls::{self, HandshakeObservation, PresentedCertificate, Protocol, observe};
+use crate::mtls::tls::{
+    self, HandshakeFailure, HandshakeObservation, PresentedCertificate, Protocol, observe,
+};
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
-use crate::serving::connection_permit::ConnectionPermit;
-use crate::serving::linger::{LINGER_TIMEOUT, linger};
+use crate::serving::connection_permit::{ConnectionLimit, ConnectionPermit};
+use crate::serving::linger::{AlertReceipt, LINGER_TIMEOUT, linger};
 use crate::serving::plain_http;
 
 /// Connection after a successful handshake.
@@ -53,13 +55,25 @@ pub async fn accept(
             permit.address.handshake_done();
             Some(Accepted { stream, registration, hosts, permit })
         }
-        Err(refusal) => {
-            refusal.log(&worker.gateway, remote, started);
+        Err(mut refusal) => {
+            let duration = worker.gateway.clock.monotonic().saturating_duration_since(started);
             if refusal.hello_parsed {
                 permit.address.handshake_failed(worker.gateway.clock.monotonic());
             }
-            if let Some(stream) = refusal.stream {
-                linger(stream).await;
+            // The reason of a client without a certificate depends on whether it reads the alert.
+            let stream = refusal.stream.take();
+            if refusal.may_be_departure()
+                && let Some(stream) = stream
+            {
+                if linger(stream).await == AlertReceipt::Reset {
+                    refusal.departed();
+                }
+                refusal.log(&worker.gateway, remote, duration);
+            } else {
+                refusal.log(&worker.gateway, remote, duration);
+                if let Some(stream) = stream {
+                    linger(stream).await;
+                }
             }
             None
         }
@@ -75,10 +89,7 @@ async fn handshake(
     let gateway = &worker.gateway;
     let state = gateway.state.load_full();
     let Some(entry) = state.entries.get(listener) else {
-        return Err(Refusal::new(
-            "connection.listener_removed",
-            "the configuration no longer has this listener",
-        ));
+        return Err(Refusal::of(&HandshakeFailure::ListenerRemoved));
     };
     // Pinned here, since the future is large.
     let negotiating = pin!(negotiate(entry, stream));
@@ -90,25 +101,22 @@ async fn handshake(
             if !begun
                 && matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
         {
-            return Err(Refusal::new(
-                NOT_BEGUN,
-                "the client closed the connection before the handshake began",
-            ));
+            return Err(Refusal::of(&HandshakeFailure::NotBegun));
         }
         Ok(Err(NegotiationError { error, stream, server_name })) => {
             let refusal = match error {
                 HandshakeError::Io(error) => Refusal::failed(&error, presented).with_begun(begun),
-                HandshakeError::PlainHttp => Refusal::new("tls.plain_http", "the client speaks plain HTTP"),
+                HandshakeError::PlainHttp => Refusal::of(&HandshakeFailure::PlainHttp),
                 HandshakeError::UnknownName => {
                     let name = server_name.as_deref().unwrap_or_default();
                     let detail = format!("the gateway's certificate does not have the server name `{name}`");
-                    Refusal::new("tls.unknown_server_name", detail).with_begun(true)
+                    Refusal::new(HandshakeFailure::UnknownServerName.coded(), detail).with_begun(true)
                 }
             };
             return Err(refusal.with_server_name(server_name).with_alert_on(stream));
         }
         Err(_) => {
-            let refusal = Refusal::new("tls.timeout", "the handshake took too long");
+            let refusal = Refusal::of(&HandshakeFailure::Timeout);
             return Err(refusal.with_certificate_of(presented).with_begun(begun));
         }
     };
@@ -132,8 +140,9 @@ async fn handshake(
         server_name,
     };
     let Some(registration) = gateway.registry.register(worker.index, opening) else {
-        let detail = "the caller has reached its limit of open connections";
-        let refusal = Refusal::new("connection.identity_limit", detail).with_begun(begun);
+        let mut refusal = Refusal::of(&ConnectionLimit::Identity).with_begun(begun);
+        refusal.leaf =
+            connection.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.clone().into_owned());
         return Err(refusal.with_alert_on(close(stream).await));
     };
     gateway.telemetry.handshake_accepted(registration.session());
@@ -205,15 +214,13 @@ fn peer(
     let Some((leaf, intermediates)) = tls.peer_certificates().and_then(<[_]>::split_first) else {
         return match listener.client_certificate {
             ClientCertificate::Optional => Ok(None),
-            ClientCertificate::Required => {
-                Err(Refusal::new(PeerError::Missing.code(), PeerError::Missing.to_string()))
-            }
+            ClientCertificate::Required => Err(Refusal::of(&PeerError::Missing)),
         };
     };
     let now = gateway.clock.now();
     let verdict = state.verifier.verify_client(leaf, intermediates, listener.identity_form, now);
     verdict.map(Some).map_err(|error| {
-        let mut refusal = Refusal::new(error.code(), with_causes(&error));
+        let mut refusal = Refusal::new(error.coded(), with_causes(&error));
         refusal.leaf = Some(leaf.clone().into_owned());
         refusal
     })

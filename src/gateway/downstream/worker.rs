@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::error::Coded;
 use crate::gateway::control::reload::Control;
 use crate::gateway::downstream::connection::{HttpServer, serve};
 use crate::gateway::downstream::handshake::accept;
@@ -169,7 +168,7 @@ impl Worker {
         let permit = match permit {
             Ok(permit) => permit,
             Err(limit) => {
-                Refusal::new(limit.code(), limit.to_string()).log(gateway, remote, gateway.clock.monotonic());
+                Refusal::of(&limit).log(gateway, remote, Duration::ZERO);
                 return;
             }
         };

@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
+use crate::error::Code;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::json_text::push_time;
 use crate::identity::{Name, Role};
@@ -22,7 +23,7 @@ pub struct HandshakeRefused {
     /// Address of the client.
     pub remote: SocketAddr,
     /// Code of the reason.
-    pub reason: &'static str,
+    pub reason: Code,
     /// Reason as text.
     pub detail: String,
     /// Server name that the client asked for.
@@ -52,7 +53,8 @@ pub fn micros_since(start: Instant, now: Instant) -> u64 {
     micros(now.saturating_duration_since(start))
 }
 
-pub(super) fn micros(duration: Duration) -> u64 {
+/// Whole microseconds, for the log.
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

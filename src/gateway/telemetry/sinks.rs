@@ -1,6 +1,5 @@
 //! Destinations of telemetry: access log, metrics, and recent refused handshakes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -64,21 +63,14 @@ impl Telemetry {
         self.metrics.handshake_accepted(session.resumed, peer.map(|peer| (&peer.identity, peer.expires)));
     }
 
-    /// Count a handshake from `remote` that was refused for `reason`. Log and keep it, unless its rate
-    /// exceeds the limit.
-    pub fn handshake_refused(
-        &self,
-        remote: SocketAddr,
-        reason: &'static str,
-        refused: impl FnOnce() -> HandshakeRefused,
-    ) {
-        self.metrics.handshake_refused(reason);
-        if !self.log_rate_limit.allows_line(remote.ip(), reason, self.clock.monotonic()) {
-            return;
-        }
-        let refused = refused();
+    /// Count and keep a refused handshake. Log it, unless its rate exceeds the limit.
+    pub fn handshake_refused(&self, refused: HandshakeRefused) {
+        self.metrics.handshake_refused(refused.reason);
         let time = Timestamp(self.clock.now());
-        self.log.append(&LogLine { time, event: "handshake_refused", fields: &refused });
+        if self.log_rate_limit.allows_line(refused.remote.ip(), refused.reason.name(), self.clock.monotonic())
+        {
+            self.log.append(&LogLine { time, event: "handshake_refused", fields: &refused });
+        }
         self.refused_handshakes.keep(time, refused);
     }
 

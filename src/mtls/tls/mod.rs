@@ -14,7 +14,7 @@ mod server_name;
 pub use client_config::{ClientCredentials, ServerChainVerifier, TlsClientError, client_config, server_name};
 pub use client_verifier::ClientVerifier;
 pub use crypto::{TlsError, certified_key, provider, signing_key};
-pub use failure::handshake_failure;
+pub use failure::{HandshakeFailure, handshake_failure};
 pub use hello::{read_client_hello, refuse_server_name};
 pub use observed::{HandshakeObservation, KeyProof, PresentedCertificate, observe};
 pub use protocol::{HTTP_1_1, Protocol, version};

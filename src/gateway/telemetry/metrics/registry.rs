@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use time::OffsetDateTime;
 
+use crate::error::Code;
 use crate::gateway::policy::RuleId;
 use crate::gateway::sessions::command::CutReason;
 use crate::gateway::telemetry::metrics::expiries::Expiries;
@@ -75,8 +76,8 @@ impl Metrics {
     }
 
     /// Count a refused handshake.
-    pub fn handshake_refused(&self, reason: &'static str) {
-        *lock(&self.events).handshakes.entry(reason).or_default() += 1;
+    pub fn handshake_refused(&self, reason: Code) {
+        *lock(&self.events).handshakes.entry(reason.name()).or_default() += 1;
     }
 
     /// Count a connection that was cut for `reason`.
