@@ -67,7 +67,7 @@ fn authenticated(stanza: &str, body: &str) -> String {
     format!("{VERSION}\n{stanza}\n{body}\n---")
 }
 
-/// Parses `--- MAC`.
+/// Last line of a header: `---`, a space, and unpadded base64 of 32 bytes.
 pub(super) fn parse_mac(line: &str) -> Option<[u8; 32]> {
     line.strip_prefix("--- ").and_then(decode)?.try_into().ok()
 }

@@ -143,7 +143,7 @@ fn whole_second(time: OffsetDateTime) -> OffsetDateTime {
 pub struct BrokenChain {
     /// Sequence number of the defective entry.
     pub seq: u64,
-    /// Its defect.
+    /// First check that the entry fails.
     pub defect: ChainDefect,
 }
 

@@ -73,7 +73,7 @@ pub struct Package {
     files: Vec<PackageFile>,
 }
 
-/// File of a [`Package`].
+/// Contents of one file on the destination, with its mode.
 #[derive(Debug)]
 pub struct PackageFile {
     /// File name without directory.

@@ -20,7 +20,7 @@ pub enum FileError {
     Exposed {
         /// The file or directory.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits, without the type of the file.
         mode: u32,
         /// The mode it should have.
         wanted: u32,
@@ -49,16 +49,16 @@ pub enum FileError {
         /// The directory.
         path: PathBuf,
     },
-    /// Not a directory.
+    /// File, or another object, where a directory belongs.
     #[error("{} is not a directory", path.display())]
     NotADirectory {
-        /// The path.
+        /// Path as it was given.
         path: PathBuf,
     },
     /// Not a regular file.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
-        /// The path.
+        /// Path as it was given.
         path: PathBuf,
     },
     /// Larger than the limit for files of its kind.

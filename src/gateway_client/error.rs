@@ -10,7 +10,7 @@ use crate::mtls::tls::TlsClientError;
 use crate::probe::RefusalCause;
 use crate::x509::crl::CrlNumber;
 
-/// Stage of a call.
+/// Last thing attempted before a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallStage {
     /// Name resolution and TCP connection.

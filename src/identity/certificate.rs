@@ -62,7 +62,7 @@ pub(super) fn check_is_leaf(certificate: &Certificate) -> Result<(), IdentityRef
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityRefusal {
-    /// CA certificate.
+    /// CA:TRUE in its basic constraints (RFC 5280, section 4.2.1.9).
     #[error("it is a CA certificate")]
     CaCertificate,
     /// Common name in none of Flocker's forms.
@@ -105,7 +105,7 @@ pub enum IdentityRefusal {
         /// Number found.
         count: usize,
     },
-    /// Unknown critical extension.
+    /// Critical extension that this program does not process (RFC 5280, section 4.2).
     #[error("its critical extension {oid} is unknown")]
     UnknownCriticalExtension {
         /// Object identifier.

@@ -46,9 +46,9 @@ pub enum Protection {
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
     },
-    /// None.
+    /// Plain PKCS#8.
     None,
-    /// A passphrase.
+    /// PKCS#8 encrypted by PBES2 (RFC 8018).
     Passphrase,
 }
 
@@ -59,7 +59,7 @@ pub enum NewProtection<'a> {
     Kms(&'a dyn KeyWrap<WrappedKey>),
     /// None but the mode of its file.
     None,
-    /// This passphrase.
+    /// Text that encrypts the PKCS#8.
     Passphrase(&'a Secret),
 }
 

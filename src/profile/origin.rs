@@ -16,7 +16,7 @@ pub struct ProfileOrigin {
     pub digest: Sha256,
 }
 
-/// Source of a profile.
+/// Place that a profile was read from: the binary or a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProfileSource {
     /// Compiled into the program.

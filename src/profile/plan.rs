@@ -21,9 +21,9 @@ const COMMON_NAME_LIMIT: usize = 64;
 /// Request for a root certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct RootRequest<'a> {
-    /// Name of the cluster.
+    /// Common name of the root.
     pub cluster_name: &'a ClusterName,
-    /// UUID of the cluster.
+    /// Organizational unit of every subject below this root.
     pub cluster_uuid: Uuid,
     /// Key type; `None` for the default of the profile.
     pub key_algorithm: Option<KeyAlgorithm>,
@@ -36,7 +36,7 @@ pub struct RootRequest<'a> {
 pub struct LeafRequest<'a> {
     /// Identity of the certificate.
     pub identity: &'a Identity,
-    /// UUID of the cluster.
+    /// Organizational unit of the subject.
     pub cluster_uuid: Uuid,
     /// Hosts of the certificate. An identity named for a host has that one first.
     pub hosts: &'a [Host],
@@ -56,7 +56,7 @@ pub struct RootPlan {
     pub key_algorithm: KeyAlgorithm,
     /// Maximum number of CA certificates below it in a chain.
     pub path_length: u32,
-    /// Key usage.
+    /// Bits of the critical extension (RFC 5280, section 4.2.1.3).
     #[serde(serialize_with = "key_usage")]
     pub key_usage: KeyUsage,
     /// First second of the validity.
@@ -75,14 +75,14 @@ pub struct LeafPlan {
     /// Identity of the certificate.
     #[serde(flatten, serialize_with = "identity")]
     pub identity: Identity,
-    /// Subject.
+    /// Distinguished name in the form of Flocker.
     #[serde(flatten)]
     pub subject: PlannedSubject,
     /// SPIFFE ID, then DNS names, then IP addresses, without duplicates.
     pub subject_alt_names: Vec<SubjectAltName>,
     /// Key type.
     pub key_algorithm: KeyAlgorithm,
-    /// Key usage.
+    /// Bits of the critical extension (RFC 5280, section 4.2.1.3).
     #[serde(serialize_with = "key_usage")]
     pub key_usage: KeyUsage,
     /// Purposes in TLS, `serverAuth` first.
@@ -102,7 +102,7 @@ pub struct LeafPlan {
 pub struct PlannedSubject {
     /// UUID of the cluster.
     pub organizational_unit: String,
-    /// Common name.
+    /// Prefix of the role and name, at most 64 characters (RFC 5280, appendix A.1).
     pub common_name: String,
 }
 

@@ -27,7 +27,7 @@ pub enum IssuancePolicyError {
     /// Common name that is too long.
     #[error("the common name `{common_name}` has {length} characters; {at_most} is the most")]
     CommonName {
-        /// Common name.
+        /// Text as planned, not truncated.
         common_name: String,
         /// Length in characters.
         length: usize,

@@ -49,11 +49,11 @@ impl KeyRule {
 /// Allowed validity: minimum ≤ default ≤ maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidityRule {
-    /// Minimum.
+    /// Shortest validity that a request may ask for.
     pub(super) minimum: Duration,
     /// Validity of a request without one.
     pub(super) default: Duration,
-    /// Maximum.
+    /// Longest validity, which no certificate exceeds.
     pub(super) maximum: Duration,
     /// Offset of `notBefore` into the past.
     pub(super) backdate: Duration,

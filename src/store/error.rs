@@ -39,11 +39,11 @@ pub enum StoreError {
     /// A row holds a value that this program never writes.
     #[error("the inventory is damaged: row {row} of `{table}` has an invalid `{column}`")]
     Corrupt {
-        /// The table.
+        /// SQL name of the table.
         table: &'static str,
-        /// Its row.
+        /// `rowid` of SQLite.
         row: i64,
-        /// The column.
+        /// SQL name of the column, or an expression over several.
         column: String,
         /// The violated rule.
         source: Box<dyn Error + Send + Sync>,
@@ -51,7 +51,7 @@ pub enum StoreError {
     /// The number was not reserved for this issuer, or this CRL or a later one is recorded.
     #[error("CRL number {number} was not reserved, or a CRL with it or a later one is recorded")]
     CrlNumber {
-        /// The number.
+        /// CRL number to be recorded.
         number: u64,
     },
     /// The file is not what SQLite wrote.
@@ -75,7 +75,7 @@ pub enum StoreError {
     /// The issuer has used this serial number before.
     #[error("serial number {serial_number} is already in use")]
     DuplicateSerial {
-        /// The serial number.
+        /// Number drawn for the new certificate.
         serial_number: SerialNumber,
     },
     /// The file could not be created or opened.
@@ -138,7 +138,7 @@ pub enum StoreError {
     /// The serial number is reserved, but no certificate was issued.
     #[error("no certificate was issued under the reserved serial number {serial_number}")]
     NotIssued {
-        /// The serial number.
+        /// Number of the reservation.
         serial_number: SerialNumber,
     },
     /// Only a hold can be lifted.
@@ -150,7 +150,7 @@ pub enum StoreError {
     /// A certificate was issued under this serial number.
     #[error("a certificate was already issued under serial number {serial_number}")]
     NotReserved {
-        /// The serial number.
+        /// Number of the issued certificate.
         serial_number: SerialNumber,
     },
     /// Never issued, revoked, or already replaced.
@@ -212,7 +212,7 @@ pub enum StoreError {
     /// The issuer has neither a certificate nor a reservation with this serial number.
     #[error("there is no certificate with serial number {serial_number}")]
     UnknownSerial {
-        /// The serial number.
+        /// Number asked for.
         serial_number: SerialNumber,
     },
 }

@@ -11,11 +11,11 @@ use crate::revocation::RevocationReason;
 /// Conditions on certificates to list; the default matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Role.
+    /// `None` for every role.
     pub role: Option<Role>,
     /// Shell pattern of the name (`*`, `?`, `[a-z]`), case-sensitive.
     pub name: Option<String>,
-    /// Status.
+    /// `None` for every status.
     pub status: Option<RecordStatus>,
     /// Not revoked, with a notAfter before this time.
     pub expires_before: Option<OffsetDateTime>,

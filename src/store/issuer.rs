@@ -15,7 +15,7 @@ pub struct IssuerRecord {
     pub certificate: Certificate,
     /// Stage of its rotation.
     pub state: IssuerState,
-    /// CRL number of its next CRL.
+    /// Reserved before the CRL is signed, so that no number is used twice.
     pub next_crl_number: u64,
     /// Newest CRL; `None` before the first one.
     pub crl: Option<CurrentCrl>,

@@ -29,7 +29,7 @@ impl fmt::Display for CertificateId {
 /// Certificate about to be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// Serial number.
+    /// Random, and unique per issuer.
     pub serial_number: SerialNumber,
     /// Role of the identity.
     pub role: Role,
@@ -131,7 +131,7 @@ pub struct RevocationRecord {
 /// CRL entry of a certificate, with the end of its validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevokedCertificate {
-    /// Serial number.
+    /// Unique per issuer.
     pub serial_number: SerialNumber,
     /// Revocation date.
     pub revoked_at: OffsetDateTime,

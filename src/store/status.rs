@@ -59,12 +59,12 @@ impl fmt::Display for RecordStatus {
 /// Number of certificates of each status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordCounts {
-    /// Reserved.
+    /// Serial numbers drawn and never signed, as an interrupted command leaves them.
     pub reserved: u64,
-    /// Valid.
+    /// Issued, before `notAfter`, not revoked.
     pub valid: u64,
-    /// Expired.
+    /// Past `notAfter`, not revoked.
     pub expired: u64,
-    /// Revoked.
+    /// Revoked or on hold, whether expired or not.
     pub revoked: u64,
 }

@@ -31,7 +31,7 @@ pub struct Certificate {
     pub serial_number: SerialNumber,
     /// Claimed issuer.
     pub issuer: DistinguishedName,
-    /// Subject.
+    /// Name of the holder; empty if the names are in the extension alone.
     pub subject: DistinguishedName,
     /// First second of the validity.
     pub not_before: OffsetDateTime,

@@ -231,7 +231,7 @@ impl<'a> Iterator for CrlEntryIter<'a> {
     }
 }
 
-/// Entry of a CRL.
+/// Revoked serial number with its reason; the date is borrowed from the DER.
 #[derive(Clone, Copy, Debug)]
 pub struct CrlEntry<'a> {
     /// Serial number of the revoked certificate.

@@ -31,7 +31,7 @@ pub struct InspectedObject {
     fields: Vec<(&'static str, FieldValue)>,
 }
 
-/// Value of a field.
+/// Flag, number, text or list of texts; a bare value in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum FieldValue {

@@ -23,7 +23,7 @@ const LINE_OCTETS: usize = 48;
 /// Type of the objects in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// Certificates.
+    /// X.509 certificates: label `CERTIFICATE`.
     Certificate,
     /// Certificate signing requests (PKCS#10).
     Csr,

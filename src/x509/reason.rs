@@ -27,7 +27,7 @@ pub enum RevocationReason {
     CertificateHold,
     /// Removed from the CRL; occurs in delta CRLs only.
     RemoveFromCrl,
-    /// Privileges withdrawn.
+    /// Access rights of the subject ended, while its key is safe.
     PrivilegeWithdrawn,
     /// Private key of an attribute authority compromised.
     AaCompromise,

@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
 #[error("{file}{}: {message}", line.map(|line| format!(":{line}")).unwrap_or_default())]
 pub struct YamlProblem {
-    /// The file.
+    /// Path as the caller gave it, or the label of a built-in document.
     pub file: String,
     /// The line, counted from one; `None` for a mistake that concerns the whole file.
     pub line: Option<usize>,

@@ -146,7 +146,7 @@ pub enum KmsError {
     NamespaceMissing {
         /// Address of the service.
         address: String,
-        /// Namespace.
+        /// Value of the configuration, sent as `X-Vault-Namespace`.
         namespace: String,
     },
     /// The service that wrapped the key is not configured.
@@ -184,7 +184,7 @@ pub enum KmsError {
     Refused {
         /// Address of the service.
         address: String,
-        /// The operation.
+        /// Path of the request, such as `transit/decrypt/root`.
         operation: String,
         /// Status or reason of the service.
         status: ServiceStatus,

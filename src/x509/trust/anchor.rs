@@ -15,7 +15,7 @@ use crate::x509::signed::{SignatureError, Signed};
 /// Trusted root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustAnchor {
-    /// Certificate.
+    /// Self-signed, and conforming to RFC 5280.
     pub certificate: Certificate,
     /// Subject key identifier, used by CRLs and chains.
     pub key_identifier: KeyIdentifier,
@@ -88,9 +88,9 @@ pub enum TrustError {
     Anchor {
         /// Position in the file, from 1.
         index: usize,
-        /// Subject.
+        /// Name of the refused root, as text.
         subject: String,
-        /// Fingerprint.
+        /// SHA-256 of its DER.
         fingerprint: Sha256,
         /// Reason.
         #[source]
@@ -168,7 +168,7 @@ pub enum AnchorError {
         /// Position of the other one, from 1.
         earlier: usize,
     },
-    /// Expired.
+    /// `notAfter` has passed.
     #[error("it expired at {}", rfc3339(*not_after))]
     Expired {
         /// Expiry.
@@ -201,7 +201,7 @@ pub enum AnchorError {
     /// Other issuer, by name or by key identifier.
     #[error("it is not self-issued: only self-signed roots can be trust anchors")]
     NotSelfIssued,
-    /// Not yet valid.
+    /// `notBefore` is in the future.
     #[error("it is not valid before {}", rfc3339(*not_before))]
     NotYetValid {
         /// Start of its validity.
@@ -216,7 +216,7 @@ pub enum AnchorError {
     /// Signature by another key.
     #[error("it is not signed by its own key")]
     Signature(#[source] SignatureError),
-    /// Unknown critical extension.
+    /// Critical extension that this program does not process (RFC 5280, section 4.2).
     #[error("its critical extension {oid} is unknown")]
     UnknownCriticalExtension {
         /// Object identifier.

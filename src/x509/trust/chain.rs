@@ -29,6 +29,6 @@ pub struct VerifiedChain {
 pub struct ChainLink {
     /// Key that signed it, as verified and not as claimed.
     pub issuer: KeyIdentifier,
-    /// Serial number.
+    /// Number of the certificate, unique per issuer key.
     pub serial_number: SerialNumber,
 }

@@ -14,7 +14,7 @@ use crate::x509::pem::{self, ObjectKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Intermediate {
-    /// Certificate.
+    /// Signed by another CA, with a path that is verified at each use.
     pub certificate: Certificate,
     /// Subject key identifier, used by CRLs and chains.
     pub key_identifier: KeyIdentifier,

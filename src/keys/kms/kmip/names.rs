@@ -45,7 +45,7 @@ impl KmipAddress {
         unbracketed(self.0.rsplit_once(':').map_or("", |(host, _)| host))
     }
 
-    /// The port.
+    /// From 1 to 65535; checked when the address was parsed.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()

@@ -27,7 +27,7 @@ pub enum Pkcs11Error {
     /// Several keys match the URI.
     #[error("{} private keys of token {token} match the URI: {}", found.len(), found.join(", "))]
     KeyAmbiguous {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
         /// Labels and ids.
         found: Vec<String>,
@@ -35,7 +35,7 @@ pub enum Pkcs11Error {
     /// No key matches the URI.
     #[error("no private key of token {token} matches the URI; it has: {}", listed(found))]
     KeyMissing {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
         /// Labels and ids of the keys in the token.
         found: Vec<String>,
@@ -43,7 +43,7 @@ pub enum Pkcs11Error {
     /// The key is unsuitable as a root key.
     #[error("key {key} of token {token} cannot be the root key: {why}")]
     KeyUnfit {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
         /// Label and id of the key.
         key: String,
@@ -77,7 +77,7 @@ pub enum Pkcs11Error {
     /// The PIN has expired and must be changed.
     #[error("the PIN of token {token} has expired")]
     PinExpired {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// The URI contains a PIN.
@@ -86,25 +86,25 @@ pub enum Pkcs11Error {
     /// One more wrong PIN would lock the token.
     #[error("token {token} locks after one more wrong PIN: none was tried")]
     PinLastTry {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// The token is locked.
     #[error("token {token} is locked after too many wrong PINs")]
     PinLocked {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// A PIN is needed and no source has one.
     #[error("token {token} needs a PIN, and none was given")]
     PinNeeded {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// The token has no user PIN.
     #[error("token {token} has no user PIN yet")]
     PinNotSet {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// The source of the PIN is unreadable or empty.
@@ -116,7 +116,7 @@ pub enum Pkcs11Error {
     /// The token refused the PIN.
     #[error("token {token} refused the PIN; it was tried once, and a few wrong ones lock the token")]
     PinWrong {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// Several tokens match the URI.
@@ -128,13 +128,13 @@ pub enum Pkcs11Error {
     /// The token or its session disappeared during use.
     #[error("token {token} was removed, or its session ended, while it was in use")]
     TokenGone {
-        /// The token.
+        /// Label (CKA_LABEL) with control characters escaped.
         token: String,
     },
     /// No token matches the URI.
     #[error("no token of module {} matches the URI; it has: {}", module.display(), listed(found))]
     TokenMissing {
-        /// The module.
+        /// Path of the shared library.
         module: PathBuf,
         /// Labels and serial numbers of the tokens present, and slots that cannot be read.
         found: Vec<String>,

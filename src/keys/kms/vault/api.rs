@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::kms::credential::Credential;
 
-/// `{"data": …}`.
+/// Envelope of every successful answer.
 #[derive(Deserialize)]
 pub(super) struct Data<T> {
     pub(super) data: T,
@@ -25,7 +25,7 @@ pub(super) struct Auth {
     pub(super) client_token: Credential,
 }
 
-/// `{"errors": […]}`.
+/// Body of every refusal.
 #[derive(Default, Deserialize)]
 pub(super) struct Errors {
     #[serde(default)]

@@ -50,9 +50,9 @@ pub enum VaultCredentials {
 pub struct AppRole {
     /// Mount path of the method, below `auth/`.
     pub auth_path: MountPath,
-    /// Role id.
+    /// Name of the AppRole login, not secret.
     pub role_id: String,
-    /// Secret id.
+    /// Password of the AppRole login; `None` if it is supplied at each use.
     pub secret_id: Option<Credential>,
 }
 
