@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{Edge, components};
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::Tree;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::{Tree, tokens};
 
@@ -24,6 +24,36 @@ fn hints_are_for_codes_that_exist() {
     let hinted = hinted(source());
     assert!(hinted.len() > 150, "the table in src/{HINTS} is not found: {hinted:?}");
     judge("hints", &without_code(source(), &hinted));
+}
+
+#[test]
+fn codes_of_the_gateway_are_typed() {
+    judge("codes", &untyped(source()));
+}
+
+/// Literals in the form of a code that no constructor of `Code` has classified. Keys of the configuration look alike.
+fn untyped(tree: &Tree) -> Vec<Offence> {
+    let of_gateway = |path: &str| {
+        (path.starts_with("gateway/") && !path.starts_with("gateway/config/")) || path.starts_with("mtls/")
+    };
+    let known = codes(tree);
+    let areas: BTreeSet<_> = known.keys().filter_map(|code| code.split('.').next()).collect();
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    each_run(shipped_code(tree, of_gateway), &mut |run| {
+        for (at, token) in run.iter().enumerate() {
+            if let TokenTree::Literal(text) = token
+                && let Some(code) = code_in(text)
+                    .filter(|code| code.split('.').next().is_some_and(|area| areas.contains(area)))
+            {
+                counts.entry(code).or_default().0 += 1;
+            }
+            if let Some(code) = constructed(token, &run[..at]) {
+                counts.entry(code).or_default().1 += 1;
+            }
+        }
+    });
+    let untyped = counts.into_iter().filter(|(_, (written, typed))| written > typed);
+    untyped.map(|(code, _)| Offence::new("src", format!("`{code}` is a literal: make it a `Code`"))).collect()
 }
 
 fn mixed_classes(tree: &Tree) -> Vec<Offence> {
@@ -57,26 +87,35 @@ fn codes(tree: &Tree) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     each_run(shipped_code(tree, |path| path != HINTS), &mut |run| {
         for (at, token) in run.iter().enumerate() {
-            match (token, &run[..at]) {
-                (
-                    TokenTree::Group(arguments),
-                    [.., TokenTree::Ident(owner), _, _, TokenTree::Ident(class)],
-                ) if owner == "Code" && CLASSES.iter().any(|name| class == name) => {
-                    if let Some(TokenTree::Literal(name)) = arguments.stream().into_iter().next() {
-                        let code = code_in(&name);
-                        code.map(|code| found.entry(code).or_default().insert(class.to_string()));
-                    }
-                }
-                (TokenTree::Literal(text), _) => {
-                    if let Some(code) = code_in(text).filter(|code| code.starts_with("doctor.")) {
-                        found.entry(code).or_default();
-                    }
-                }
-                _ => {}
+            if let Some(code) = constructed(token, &run[..at])
+                && let Some(TokenTree::Ident(class)) = run[..at].last()
+            {
+                found.entry(code).or_default().insert(class.to_string());
+            }
+            if let TokenTree::Literal(text) = token
+                && let Some(code) = code_in(text).filter(|code| code.starts_with("doctor."))
+            {
+                found.entry(code).or_default();
             }
         }
     });
     found
+}
+
+/// The code that `token`, the arguments of a constructor of `Code`, makes.
+fn constructed(token: &TokenTree, before: &[TokenTree]) -> Option<String> {
+    let (TokenTree::Group(arguments), [.., TokenTree::Ident(owner), _, _, TokenTree::Ident(class)]) =
+        (token, before)
+    else {
+        return None;
+    };
+    if owner != "Code" || !CLASSES.iter().any(|name| class == name) {
+        return None;
+    }
+    match arguments.stream().into_iter().next() {
+        Some(TokenTree::Literal(name)) => code_in(&name),
+        _ => None,
+    }
 }
 
 /// `area.reason` in lower case, in quotes.
@@ -132,4 +171,17 @@ fn a_code_of_two_classes_or_a_hint_without_a_code_is_an_offence() {
     assert_eq!(check("const A: Code = Code::refused(\"c.d\");"), (0, 1));
     assert_eq!(check("mod tests { const A: Code = Code::refused(\"a.b\"); }"), (0, 1));
     assert_eq!(hinted(&tree("")), ["a.b"]);
+}
+
+#[test]
+fn a_code_without_a_class_is_an_offence() {
+    let count = |source: &str| {
+        let tree =
+            Tree::of(&[("lib.rs", "mod gateway;"), ("gateway/mod.rs", "mod a;"), ("gateway/a.rs", source)]);
+        untyped(&tree).len()
+    };
+    assert_eq!(count("const A: Code = Code::refused(\"a.b\"); const D: &str = \"other.c\";"), 0);
+    assert_eq!(count("const A: Code = Code::refused(\"a.b\"); const D: &str = \"a.c\";"), 1);
+    assert_eq!(count("const A: Code = Code::refused(\"a.b\"); const D: &str = \"a.b\";"), 1);
+    assert_eq!(count("const A: Code = Code::refused(\"a.b\"); mod tests { const D: &str = \"a.c\"; }"), 0);
 }

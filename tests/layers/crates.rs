@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::paths::Mention;
 use crate::tree::Tree;
 use crate::{root, source};

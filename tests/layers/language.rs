@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::tree::{Doc, Module, SourceFile, Tree};
 use crate::{root, source};
 

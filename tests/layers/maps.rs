@@ -1,6 +1,6 @@
 //! The tables at the head of the crate and of the gateway name every module exactly once.
 
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::{Module, Tree};
 

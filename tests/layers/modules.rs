@@ -1,7 +1,7 @@
 //! Each module imports only what stands below it.
 
 use crate::graph::{Resolved, Target};
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::{Module, Tree};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::{Kind, Tree};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::Resolved;
-use crate::known::{Offence, judge};
+use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::Tree;
 

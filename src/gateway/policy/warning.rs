@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::ids::RuleId;
+use crate::error::Code;
 
 /// Warning about two routes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,7 +25,7 @@ impl PolicyWarning {
         methods: impl fmt::Display,
     ) -> Self {
         Self {
-            code: "policy.contradiction",
+            code: Code::refused("policy.contradiction").name(),
             message: format!(
                 "{rule} for {path} and {other} for {other_path} differ, but some services treat these paths as one: \
                  {methods} needs the permission of both"
@@ -38,7 +39,7 @@ impl PolicyWarning {
         (other, other_path): (RuleId, &dyn fmt::Display),
     ) -> Self {
         Self {
-            code: "policy.head_open",
+            code: Code::refused("policy.head_open").name(),
             message: format!(
                 "{rule} restricts GET on {path}, but {other} for {other_path} permits HEAD there to other callers: \
                  add HEAD to the methods of {rule}"

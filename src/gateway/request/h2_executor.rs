@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::Clock;
 use crate::error::Coded;
 use crate::gateway::request::authorization::ResponsePermission;
+use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::mtls::tls::Protocol;
 
 tokio::task_local! {
@@ -139,7 +140,7 @@ impl Progress {
             let idle = self.elapsed().saturating_sub(self.last_progress.load(Ordering::Relaxed));
             let remaining = stall_timeout.saturating_sub(Duration::from_millis(idle));
             if remaining.is_zero() {
-                let _ = self.abort_reason.set("downstream.stalled");
+                let _ = self.abort_reason.set(RequestEnd::Stalled.code());
                 return Poll::Ready(());
             }
             let timer = timer.get_or_insert_with(|| Box::pin(sleep(remaining)));

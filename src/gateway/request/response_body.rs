@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::error::Coded;
 use crate::gateway::message::request_body::without_reserved_trailers;
 use crate::gateway::request::authorization::{Authorization, ResponsePermission};
+use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::pool::ConnectionLease;
 
@@ -127,7 +128,7 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(without_reserved_trailers(frame, lease.reserved()))))
             }
             Some(Err(source)) => {
-                this.fail("upstream.body");
+                this.fail(RequestEnd::UpstreamBody.code());
                 Poll::Ready(Some(Err(ResponseBodyError::Upstream { source })))
             }
             None => Poll::Ready(None),

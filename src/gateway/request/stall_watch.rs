@@ -20,6 +20,7 @@ use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::h2_executor::Progress;
 use crate::gateway::request::response_body::{ResponseBody, ResponseBodyError};
 use crate::gateway::sessions::session::Session;
+use crate::gateway::telemetry::request_end::RequestEnd;
 
 /// Response body, watched for stalls.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Body for StallWatch {
         let Some(timeout) = this.silence_timeout else { return Poll::Pending };
         ready!(this.silence_timer.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
         this.ended = true;
-        this.body.fail("upstream.body_timeout");
+        this.body.fail(RequestEnd::UpstreamBodyTimeout.code());
         Poll::Ready(Some(Err(ResponseBodyError::Silent)))
     }
 

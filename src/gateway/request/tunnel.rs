@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::Clock;
 use crate::error::Coded;
 use crate::gateway::request::authorization::Authorization;
+use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::pool::ConnectionLease;
 
@@ -43,7 +44,7 @@ pub async fn run(
     let Ok(Ok((downstream, upstream))) =
         timeout(UPGRADE_TIMEOUT, async { tokio::try_join!(ends.downstream, ends.upstream) }).await
     else {
-        record.fail("tunnel.not_begun");
+        record.fail(RequestEnd::TunnelNotBegun.code());
         return;
     };
     let traffic = Traffic::new(&*authorization.connection.worker.gateway.clock);
@@ -57,13 +58,13 @@ pub async fn run(
             false
         }
         () = traffic.idle_for(idle_timeout) => {
-            record.fail("tunnel.idle");
+            record.fail(RequestEnd::TunnelIdle.code());
             false
         }
         ended = copy_bidirectional(&mut downstream, &mut upstream) => match ended {
             Ok(_) => true,
             Err(_) => {
-                record.fail("tunnel.broken");
+                record.fail(RequestEnd::TunnelBroken.code());
                 false
             }
         }

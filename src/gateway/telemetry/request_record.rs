@@ -17,6 +17,7 @@ use crate::gateway::policy::{Denial, RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::events::micros;
 use crate::gateway::telemetry::metrics::FinishedRequest;
+use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_line::{self, RequestFields};
 use crate::gateway::telemetry::sinks::{ShadowDifferences, Telemetry};
 use crate::serving::in_flight::InFlight;
@@ -156,7 +157,7 @@ impl RequestRecord {
         if !complete {
             // A cut of the connection is the reason for all of its requests in flight.
             let cut = self.session.cut().map(|(reason, _)| reason.code());
-            self.fail(cut.unwrap_or("downstream.aborted"));
+            self.fail(cut.unwrap_or(RequestEnd::Aborted.code()));
         }
         let duration = now.saturating_duration_since(self.started);
         self.telemetry.metrics.request_finished(

@@ -14,6 +14,7 @@ use crate::gateway::telemetry::events::{
 use crate::gateway::telemetry::log_rate_limit::LogRateLimit;
 use crate::gateway::telemetry::metrics::Metrics;
 use crate::gateway::telemetry::refused_handshakes::RefusedHandshakes;
+use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::serving::line_log::LineLog;
 
 /// Access log, metrics, and recent refused handshakes of the gateway.
@@ -112,7 +113,7 @@ impl Telemetry {
             fields: MalformedFields {
                 session: session.id,
                 client: ClientFields::of(session),
-                reason: "request.malformed",
+                reason: RequestEnd::Malformed.code(),
                 detail: truncated(detail),
             },
         });
