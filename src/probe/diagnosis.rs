@@ -10,7 +10,7 @@ use crate::error::{Code, Coded};
 use crate::identity::Host;
 use crate::mtls::tls::ClientCredentials;
 use crate::mtls::{ChainVerifier, ExpectedPeer, PeerError};
-use crate::x509::Certificate;
+use crate::x509::{Certificate, SubjectAltName};
 
 /// Side of a connection that has to change something before it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +38,12 @@ impl RefusalCause {
     /// Cause for a server whose certificate `leaf` is refused with `error`.
     #[must_use]
     pub fn of_server_certificate(leaf: &Certificate, error: &PeerError) -> Self {
-        let message = format!("the server's certificate ({}) is refused: {}", leaf.subject, reason(error));
+        let names = match error {
+            PeerError::Host { .. } => format!("; {}", host_names(leaf)),
+            _ => String::new(),
+        };
+        let message =
+            format!("the server's certificate ({}) is refused: {}{names}", leaf.subject, reason(error));
         Self { side: AtFault::Server, code: error.coded(), message }
     }
 }
@@ -49,6 +54,23 @@ fn reason(error: &PeerError) -> String {
         PeerError::NoCrl { issuer } => format!("there is no CRL of issuer {issuer}"),
         PeerError::Revoked { serial_number } => format!("certificate {serial_number} is revoked"),
         error => error.to_string(),
+    }
+}
+
+/// Names and addresses that `leaf` is valid for, in a sentence.
+fn host_names(leaf: &Certificate) -> String {
+    let names: Vec<_> = leaf
+        .subject_alt_names
+        .iter()
+        .filter_map(|name| match name {
+            SubjectAltName::Dns(name) => Some(name.to_string()),
+            SubjectAltName::Ip(address) => Some(address.to_string()),
+            _ => None,
+        })
+        .collect();
+    match names.as_slice() {
+        [] => "it has no host name".to_owned(),
+        names => format!("its host names are {}", names.join(", ")),
     }
 }
 
@@ -157,7 +179,7 @@ fn observed_refusal(claim: ClientClaim<'_>, seen: &Observation, early: bool) -> 
             "the server requires a client certificate, and none was given",
         )),
         (ClientClaim::CertificateOnly(_), _) if demands => None,
-        (_, ConnectionOutcome::Alert(alert)) if early && !is_about_versions(*alert) => Some(of_server(
+        (_, ConnectionOutcome::Alert(alert)) if early && !says_why(*alert) => Some(of_server(
             Code::refused("explain.refused_early"),
             &format!(
                 "the server refused before it presented a certificate (alert {alert}): it may not serve this host name"
@@ -194,9 +216,9 @@ fn of_server(code: Code, message: &str) -> RefusalCause {
     RefusalCause { side: AtFault::Server, code, message: message.to_owned() }
 }
 
-/// handshake_failure, protocol_version, insufficient_security.
-const fn is_about_versions(alert: u8) -> bool {
-    matches!(alert, 40 | 70 | 71)
+/// handshake_failure, protocol_version, insufficient_security, unrecognized_name.
+const fn says_why(alert: u8) -> bool {
+    matches!(alert, 40 | 70 | 71 | 112)
 }
 
 /// The cause behind a server's alert (RFC 8446, section 6.2; RFC 6066 for 112).
@@ -282,7 +304,8 @@ mod tests {
             let claim = ClientClaim::CertificateOnly(&[]);
             trust.diagnose(&endpoint, claim, &Observation { requests_certificate: false, ..seen })
         };
-        assert_eq!(code(112).unwrap().code.name(), "explain.refused_early");
+        assert_eq!(code(112).unwrap().code.name(), "explain.alert_name");
+        assert_eq!(code(80).unwrap().code.name(), "explain.refused_early");
         assert_eq!(code(70).unwrap().code.name(), "explain.no_common_tls");
     }
 }

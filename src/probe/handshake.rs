@@ -21,6 +21,9 @@ use crate::mtls::tls::{
 /// Alert of a server that supports none of the offered protocols (RFC 7301, section 3.2).
 pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 
+/// Alert of a server that does not have the requested name (RFC 6066, section 3).
+pub(super) const UNRECOGNIZED_NAME: u8 = 112;
+
 /// Bytes read of a response: enough for the status in its first line.
 const RESPONSE_PREFIX: usize = 64;
 

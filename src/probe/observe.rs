@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use super::endpoint::Endpoint;
 use super::error::{ProbeError, TIMEOUT};
-use super::handshake::{NO_APPLICATION_PROTOCOL, handshake};
+use super::handshake::{HandshakeRecord, NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, handshake};
 use super::outcome::ConnectionOutcome;
 use crate::identity::Host;
 use crate::mtls::tls::{ClientCredentials, HTTP_1_1};
@@ -41,6 +41,10 @@ pub fn observe(
         ConnectionOutcome::Alert(NO_APPLICATION_PROTOCOL) => {
             handshake(&connect(endpoint)?, endpoint, credentials, None)?
         }
+        ConnectionOutcome::Alert(UNRECOGNIZED_NAME) if first.chain.is_empty() => {
+            let unnamed = without_name(endpoint, address);
+            HandshakeRecord { chain: unnamed.map(|record| record.chain).unwrap_or_default(), ..first }
+        }
         _ => first,
     };
     Ok(Observation {
@@ -49,6 +53,13 @@ pub fn observe(
         requests_certificate: record.requests_certificate,
         outcome: record.outcome,
     })
+}
+
+/// Handshake that sends no host name. A server that does not have the name of `endpoint` ends before it shows which
+/// names it has.
+fn without_name(endpoint: &Endpoint, address: SocketAddr) -> Result<HandshakeRecord, ProbeError> {
+    let unnamed = Endpoint { host: Host::Ip(address.ip()), port: endpoint.port };
+    handshake(&connect(endpoint)?, &unnamed, None, Some(HTTP_1_1))
 }
 
 /// A connection with time limits on reads and writes.

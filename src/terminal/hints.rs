@@ -281,6 +281,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("doctor.writable", Ca, "close it to others: chmod 0644"),
     ("explain.alert_denied", Ca, "your role or name may not connect there; ask who runs it"),
     ("explain.alert_expired", Ca, "compare the clocks: the server's is ahead, or the one here is behind"),
+    ("explain.alert_name", Ca, "call it by a name that its certificate has, or by its address"),
     (
         "explain.alert_revoked",
         Ca,

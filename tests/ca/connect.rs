@@ -113,7 +113,10 @@ fn defects_of_the_server_certificate_are_reported() {
     let other = served();
     assert_eq!(cause(&other, &live.address, Some(&pair(&other, "user-alice")), &[]), "chain.unknown_issuer");
     let misnamed = live.address.replace("127.0.0.1", "localhost");
-    assert_eq!(cause(&home, &misnamed, Some(&pair(&home, "user-alice")), &[]), "explain.refused_early");
+    assert_eq!(cause(&home, &misnamed, Some(&pair(&home, "user-alice")), &[]), "chain.wrong_name");
+    let named = home.run(&["explain-failure", &misnamed]);
+    let said = format!("{}{}", named.stdout, named.stderr);
+    assert!(said.contains("its host names are control-service, 127.0.0.1"), "{said}");
     let moved = Live::start_on(&home, "127.0.0.2");
     assert_eq!(cause(&home, &moved.address, Some(&pair(&home, "user-alice")), &[]), "chain.wrong_name");
 }
