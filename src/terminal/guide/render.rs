@@ -1,6 +1,6 @@
 //! Markdown as plain text: headings underlined, paragraphs and tables wrapped, code indented.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// The longest line, however wide the terminal is.
@@ -181,8 +181,18 @@ fn table(rows: &[Vec<String>], width: usize) -> String {
         }
     }
     let last = table.column_count().saturating_sub(1);
+    // A code or a path that is broken over two lines can be neither read nor copied.
+    let longest_word = |index: usize| {
+        let words = rows.iter().filter_map(|row| row.get(index)).flat_map(|cell| cell.split(' '));
+        words.map(|word| word.chars().count()).max().unwrap_or_default()
+    };
+    let fits = (0..=last).map(|index| longest_word(index) + 2).sum::<usize>() <= width + 2;
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index == last { 0 } else { 2 }));
+        let padding = if index == last { 0 } else { 2 };
+        column.set_padding((0, padding));
+        if fits && let Ok(least) = u16::try_from(longest_word(index)) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + padding)));
+        }
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
@@ -228,6 +238,18 @@ long  z
 End.
 ";
         assert_eq!(plain_text(markdown, 29).trim_end(), expected.trim_end());
+    }
+
+    #[test]
+    fn no_word_of_a_table_is_broken_where_it_fits() {
+        let code = "`connection.failed_handshakes_limit`";
+        let text = "limits of one address ".repeat(5);
+        let markdown = format!("| Reason | Cause | Remedy |\n|---|---|---|\n| {code} | {text} | {text} |\n");
+        for width in [72, 80, 100] {
+            let plain = plain_text(&markdown, width);
+            assert!(plain.contains(code), "{plain}");
+            assert!(plain.lines().all(|line| line.chars().count() <= width), "{plain}");
+        }
     }
 
     #[test]
