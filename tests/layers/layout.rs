@@ -11,6 +11,7 @@ use crate::{root, source};
 /// Contents of the repository's top level, besides dot-files and the build's `target`.
 const TOP_LEVEL: &[&str] = &[
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",

@@ -16,7 +16,8 @@
 //! | `text` right after `sh` | the output: each line has to occur in it, numbers and dates apart; `...` leaves lines out |
 //! | `text`, `ini`, `hcl`, `json` | shown only |
 //!
-//! `UPDATE_DOCS=1` replaces the outputs that differ by what the commands print now.
+//! `UPDATE_DOCS=1` replaces the outputs that differ by what the commands print now. Identifiers in the outputs of one
+//! document are of one session.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 

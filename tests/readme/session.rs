@@ -42,23 +42,54 @@ pub(crate) fn run(document: &Document, all: &[Document]) -> Result<(), String> {
             block.lines.join("\n")
         ));
     }
-    let mut differing = Vec::new();
+    let mut shown = Vec::new();
     for (index, block) in blocks.iter().enumerate().skip(blocks.len() - document.blocks.len()) {
         if block.kind == Kind::Output {
             let printed = outputs.iter().find(|(ran, _)| *ran + 1 == index).map_or("", |(_, text)| text);
-            differing.extend(difference(block, printed).map(|difference| (*block, printed, difference)));
+            shown.push((*block, printed));
         }
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        update(document, &differing);
+        update(document, &shown);
         return Ok(());
     }
-    match differing.is_empty() {
-        true => Ok(()),
-        false => {
-            Err(differing.into_iter().map(|(_, _, difference)| difference).collect::<Vec<_>>().join("\n"))
+    let mut wrong: Vec<_> = shown.iter().filter_map(|(block, printed)| difference(block, printed)).collect();
+    wrong.extend(changing_digests(&shown));
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// Each line that is shown, with the line that was printed for it; `None` for `...` and for what was not printed.
+fn printed_lines<'p>(block: &Block, printed: &'p str) -> Vec<Option<&'p str>> {
+    let mut left: Vec<&str> = printed.lines().map(str::trim_end).collect();
+    let printed_for = |line: &String| {
+        let found = left.iter().position(|real| !real.is_empty() && plain(real) == plain(line))?;
+        Some(left.remove(found))
+    };
+    block.lines.iter().map(printed_for).collect()
+}
+
+/// Serial numbers and key identifiers that are one in this session, and several in the document.
+fn changing_digests(shown: &[(&Block, &str)]) -> Vec<String> {
+    let digests = |line: &str| -> Vec<String> {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned);
+        words.filter(|word| word.len() >= 32 && word.chars().all(|c| c.is_ascii_hexdigit())).collect()
+    };
+    let mut known: std::collections::HashMap<String, String> = std::collections::HashMap::new();
+    let mut wrong = Vec::new();
+    for (block, printed) in shown {
+        for (line, real) in block.lines.iter().zip(printed_lines(block, printed)) {
+            for (digest, real) in digests(line).into_iter().zip(digests(real.unwrap_or_default())) {
+                let first = known.entry(real).or_insert_with(|| digest.clone());
+                if *first != digest {
+                    wrong.push(format!(
+                        "{}:{}: {digest} is shown as {first} before: UPDATE_DOCS=1 takes all from one session",
+                        block.document, block.line
+                    ));
+                }
+            }
         }
     }
+    wrong
 }
 
 /// What is shown and not printed, or printed and not shown.
@@ -105,16 +136,24 @@ fn plain(line: &str) -> String {
     text.replace("#m#s", "#m").trim().to_owned()
 }
 
-fn update(document: &Document, differing: &[(&Block, &str, String)]) {
+/// Replaces outputs that differ. If there is any, or an identifier changes within the document, the other outputs take
+/// their values from this session too.
+fn update(document: &Document, shown: &[(&Block, &str)]) {
+    let differs = |(block, printed): &(&Block, &str)| difference(block, printed).is_some();
+    if !shown.iter().any(differs) && changing_digests(shown).is_empty() {
+        return;
+    }
     let mut lines: Vec<String> = document.text.lines().map(str::to_owned).collect();
-    for (block, printed, _) in differing.iter().rev() {
-        let begin = block.line;
-        let new = printed.trim_matches('\n').lines().map(|line| line.trim_end().to_owned());
-        lines.splice(begin..begin + block.lines.len(), new);
+    for (block, printed) in shown.iter().rev() {
+        let new: Vec<String> = if differs(&(block, printed)) {
+            printed.trim_matches('\n').lines().map(|line| line.trim_end().to_owned()).collect()
+        } else {
+            let printed = printed_lines(block, printed);
+            block.lines.iter().zip(printed).map(|(line, real)| real.unwrap_or(line).to_owned()).collect()
+        };
+        lines.splice(block.line..block.line + block.lines.len(), new);
     }
-    if !differing.is_empty() {
-        fs::write(&document.path, lines.join("\n") + "\n").expect("the document can be written");
-    }
+    fs::write(&document.path, lines.join("\n") + "\n").expect("the document can be written");
 }
 
 fn script(blocks: &[&Block]) -> String {
