@@ -12,6 +12,7 @@ use rustls::pki_types::ServerName;
 use crate::cutoff::{call, idle};
 use crate::eventually::{PATIENCE, eventually};
 use crate::harness::{Setup, TestGateway, Tls};
+use crate::tls::openssl;
 
 /// Another address of this machine than the one that floods.
 const ELSEWHERE: &str = "127.0.0.2";
@@ -139,6 +140,23 @@ async fn t27_a_certificate_chain_is_limited_to_the_size_of_a_message() {
     let line = gateway.line("handshake_refused", |_| true);
     assert_eq!(line["reason"], "tls.malformed", "{line}");
     others_are_served(&gateway, &mut open).await;
+}
+
+// In TLS 1.3, rustls ends the connection without an alert.
+#[test]
+fn t27_a_client_of_tls_1_2_learns_that_its_chain_is_too_long() {
+    let gateway = TestGateway::start();
+    let mut params = CertificateParams::default();
+    let filling = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 2], vec![0; 15 << 10]);
+    params.custom_extensions.push(filling);
+    let large = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let alice = gateway.user();
+    std::fs::write(gateway.path("chain.pem"), alice.certificate_pem.clone() + &large.repeat(5)).unwrap();
+    let client = openssl(&gateway, Some(&alice), &["-tls1_2", "-cert_chain", "chain.pem"]);
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("SSL alert number 50"), "{said}");
+    assert_eq!(gateway.refusal(), "tls.malformed");
 }
 
 #[tokio::test]

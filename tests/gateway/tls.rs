@@ -20,7 +20,7 @@ use crate::eventually::PATIENCE;
 use crate::harness::{Setup, TestGateway, read_until};
 
 /// openssl's client, whose commands are single letters on standard input.
-fn openssl(gateway: &TestGateway, leaf: Option<&Leaf>, options: &[&str]) -> std::process::Child {
+pub(crate) fn openssl(gateway: &TestGateway, leaf: Option<&Leaf>, options: &[&str]) -> std::process::Child {
     let directory = gateway.directory();
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &gateway.address.to_string(), "-CAfile", "cluster.crt"]);

@@ -184,13 +184,17 @@ async fn negotiate(
         tls::refuse_server_name(&mut stream).await;
         return Err(NegotiationError { error: HandshakeError::UnknownName, stream, server_name });
     }
+    let offers_tls13 = tls::offers_tls13(&accepted.client_hello());
     let start = StartHandshake::from_parts(accepted, stream);
-    let accepting = start.into_stream(Arc::clone(&entry.tls)).into_fallible();
-    accepting.await.map_err(|(error, stream)| NegotiationError {
-        error: HandshakeError::Io(error),
-        stream,
-        server_name,
-    })
+    match start.into_stream(Arc::clone(&entry.tls)).into_fallible().await {
+        Ok(stream) => Ok(stream),
+        Err((error, mut stream)) => {
+            if !offers_tls13 {
+                tls::refuse_long_message(&mut stream, &error).await;
+            }
+            Err(NegotiationError { error: HandshakeError::Io(error), stream, server_name })
+        }
+    }
 }
 
 /// Send the closing alert of an established connection.

@@ -1,11 +1,11 @@
-//! ClientHello of a connection, read before the handshake is configured, and alerts to clients that are refused then.
+//! ClientHello of a connection, read before the handshake is configured, and alerts to clients that are refused.
 //!
-//! Until the ServerHello, alerts are not encrypted (RFC 8446, section 6). rustls sends none for some malformed messages,
-//! and cannot send `unrecognized_name`.
+//! Until the ServerHello, and in TLS 1.2 until the last message of the handshake, alerts are not encrypted (RFC 8446,
+//! section 6). rustls sends none for messages that are too long, and cannot send `unrecognized_name`.
 
 use std::io::{self, Read};
 
-use rustls::server::{Accepted, Acceptor};
+use rustls::server::{Accepted, Acceptor, ClientHello};
 use rustls::{Error, InvalidMessage};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -57,6 +57,21 @@ pub async fn read_client_hello(stream: &mut TcpStream) -> io::Result<Accepted> {
 pub async fn refuse_server_name(stream: &mut TcpStream) {
     // The reason is logged, whether the client gets it or not.
     let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
+}
+
+/// True if the client offers a cipher suite of TLS 1.3, so that this version is selected.
+#[must_use]
+pub fn offers_tls13(hello: &ClientHello<'_>) -> bool {
+    hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13)
+}
+
+/// Sends the alert for a message beyond 64 KiB in a handshake of TLS 1.2, which failed with `error`. In TLS 1.3, only
+/// rustls has the key for it.
+pub async fn refuse_long_message(stream: &mut TcpStream, error: &io::Error) {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    if let Some(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)) = cause {
+        let _ = stream.write_all(&DECODE_ERROR).await;
+    }
 }
 
 async fn refused(stream: &mut TcpStream, alert: &[u8], error: Error) -> io::Error {

@@ -15,7 +15,7 @@ pub use client_config::{ClientCredentials, ServerChainVerifier, TlsClientError, 
 pub use client_verifier::ClientVerifier;
 pub use crypto::{TlsError, certified_key, provider, signing_key};
 pub use failure::{HandshakeFailure, handshake_failure};
-pub use hello::{read_client_hello, refuse_server_name};
+pub use hello::{offers_tls13, read_client_hello, refuse_long_message, refuse_server_name};
 pub use observed::{HandshakeObservation, KeyProof, PresentedCertificate, observe};
 pub use protocol::{HTTP_1_1, Protocol, version};
 pub use resumption::{ResumptionStore, VerifiedResumption};
