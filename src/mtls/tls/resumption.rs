@@ -8,7 +8,7 @@
 //! A session keeps the time of its full handshake, not of the last resumption: a chain of resumptions ends too.
 //! Sessions never leave this process; a ticket is only a number. Without a verified certificate, nothing is stored.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::mtls::listener::Listener;
 use crate::mtls::verifier::PeerVerifier;
 use crate::secret::Secret;
 
-/// Most stored sessions. The oldest are dropped first.
+/// Most stored sessions, used ones not counted. The oldest are dropped first.
 const MAX_SESSIONS: usize = 16_384;
 
 /// Most bytes of all sessions: a client may send a chain of 64 KiB, which its session keeps.
@@ -32,9 +32,11 @@ pub struct ResumptionStore(Mutex<SessionTable>);
 
 #[derive(Default)]
 struct SessionTable {
-    sessions: HashMap<Vec<u8>, Arc<StoredSession>>,
-    /// In the order of storing; removed sessions leave their number.
-    numbers: VecDeque<Vec<u8>>,
+    sessions: HashMap<Vec<u8>, (u64, Arc<StoredSession>)>,
+    /// Number of each session, in the order of storing.
+    order: BTreeMap<u64, Vec<u8>>,
+    /// Position of the next session in that order.
+    next: u64,
     /// Sum of [`StoredSession::bytes`].
     bytes: usize,
 }
@@ -59,21 +61,26 @@ impl ResumptionStore {
 
 impl SessionTable {
     fn insert(&mut self, number: Vec<u8>, session: StoredSession) {
+        self.remove(&number);
         let bytes = session.bytes();
-        while (self.numbers.len() >= MAX_SESSIONS || self.bytes + bytes > MAX_BYTES)
-            && let Some(oldest) = self.numbers.pop_front()
+        while (self.order.len() >= MAX_SESSIONS || self.bytes + bytes > MAX_BYTES)
+            && let Some((_, oldest)) = self.order.pop_first()
         {
             self.remove(&oldest);
         }
         self.bytes += bytes;
-        self.numbers.push_back(number.clone());
-        if let Some(same) = self.sessions.insert(number, Arc::new(session)) {
-            self.bytes -= same.bytes();
-        }
+        self.order.insert(self.next, number.clone());
+        self.sessions.insert(number, (self.next, Arc::new(session)));
+        self.next += 1;
+    }
+
+    fn get(&self, number: &[u8]) -> Option<Arc<StoredSession>> {
+        self.sessions.get(number).map(|(_, session)| Arc::clone(session))
     }
 
     fn remove(&mut self, number: &[u8]) -> Option<Arc<StoredSession>> {
-        let session = self.sessions.remove(number)?;
+        let (position, session) = self.sessions.remove(number)?;
+        self.order.remove(&position);
         self.bytes -= session.bytes();
         Some(session)
     }
@@ -126,7 +133,7 @@ impl StoresServerSessions for VerifiedResumption {
     }
 
     fn get(&self, number: &[u8]) -> Option<Vec<u8>> {
-        let session = self.sessions.stored().sessions.get(number).cloned()?;
+        let session = self.sessions.stored().get(number)?;
         self.verify(&session)
     }
 
@@ -244,9 +251,30 @@ mod tests {
             let session = StoredSession { secrets, listener: listener(1), proof: Arc::clone(&proof) };
             stored.insert(number.to_be_bytes().to_vec(), session);
         }
-        assert_eq!((stored.sessions.len(), stored.numbers.len()), (MAX_SESSIONS, MAX_SESSIONS));
+        assert_eq!((stored.sessions.len(), stored.order.len()), (MAX_SESSIONS, MAX_SESSIONS));
         assert!(!stored.sessions.contains_key(9_usize.to_be_bytes().as_slice()));
         assert!(stored.sessions.contains_key(10_usize.to_be_bytes().as_slice()));
+    }
+
+    // A ticket of TLS 1.3 is used once, and replaced by the resumption.
+    #[test]
+    fn busy_clients_that_resume_do_not_displace_the_session_of_an_idle_one() {
+        let root = Root::new("root");
+        let mut stored = SessionTable::default();
+        let proof = Arc::new(KeyProof { chain: Vec::new(), at: now(), anchors: root.bundle().fingerprint() });
+        let store = |stored: &mut SessionTable, number: usize| {
+            let secrets = Secret::new(Vec::new());
+            let session = StoredSession { secrets, listener: listener(1), proof: Arc::clone(&proof) };
+            stored.insert(number.to_be_bytes().to_vec(), session);
+        };
+        const BUSY: usize = 16;
+        (0..=BUSY).for_each(|number| store(&mut stored, number));
+        for number in BUSY + 1..4 * MAX_SESSIONS {
+            assert!(stored.remove(&(number - BUSY).to_be_bytes()).is_some());
+            store(&mut stored, number);
+        }
+        assert!(stored.get(&0_usize.to_be_bytes()).is_some());
+        assert_eq!((stored.sessions.len(), stored.order.len()), (BUSY + 1, BUSY + 1));
     }
 
     #[test]
