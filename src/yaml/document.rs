@@ -39,7 +39,12 @@ impl Document {
     pub fn parse_within(limit: u64, file: &str, bytes: &[u8]) -> Result<Self, YamlProblem> {
         let problem = |message| YamlProblem::new(file, None, message);
         if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
-            return Err(problem(&format!("the file is larger than {} KiB", limit >> 10)));
+            let limit = if limit >= 1 << 20 {
+                format!("{} MiB", limit >> 20)
+            } else {
+                format!("{} KiB", limit >> 10)
+            };
+            return Err(problem(&format!("the file is larger than {limit}")));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8 text"))?;
         // A byte order mark may precede the text (YAML 1.2, section 5.2).

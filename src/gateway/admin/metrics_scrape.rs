@@ -20,7 +20,7 @@ impl Metrics {
         let metrics = &control.shared.telemetry.metrics;
         let state = control.shared.state.load_full();
         let now = control.shared.clock.now();
-        metrics.retain_rules(|rule| state.settings.policy.routes().any(|route| route.rule == rule));
+        metrics.retain_rules(|rule| state.settings.policy.route(rule).is_some());
         let mut text = Exposition::default();
         text.begin("info", MetricKind::Gauge, "Version of the program.")
             .sample(&[("version", &env!("CARGO_PKG_VERSION"))], 1);

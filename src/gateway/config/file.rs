@@ -9,7 +9,7 @@ use super::assertion::AssertionSettings;
 use super::error::ConfigError;
 use super::identity::{IdentityFiles, identity};
 use super::limits::Limits;
-use super::routes::{self, RouteContext};
+use super::routes::{self, MAX_FILE_BYTES, RouteContext};
 use super::shadow::{self, ShadowPolicy};
 use super::trust::{Resumption, TrustSettings};
 use super::upstream::{UpstreamSettings, upstream};
@@ -25,7 +25,7 @@ use crate::serving::access_log::{AccessLog, access_log};
 use crate::serving::sockets::collide;
 use crate::yaml::reader::{self, Item, KeyFiles, Problems};
 use crate::yaml::values::{count, file, in_directory, socket_address};
-use crate::yaml::{Document, LIMIT, YamlProblem};
+use crate::yaml::{Document, YamlProblem};
 
 /// Number of worker threads: as configured, or one for each processor.
 pub fn workers(config: &Config) -> usize {
@@ -101,12 +101,12 @@ impl Config {
         Self::read(path)
     }
 
-    /// Reads the bytes of a configuration file, at most 64 KiB.
+    /// Reads the bytes of a configuration file, at most 16 MiB.
     ///
     /// # Errors
     /// [`FileError`] if the file cannot be read; its content is not checked.
     pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-        files::read(path, LIMIT)
+        files::read(path, MAX_FILE_BYTES)
     }
 
     /// Parses the `bytes` of the configuration file at `path`.
@@ -138,7 +138,8 @@ impl Config {
     pub fn admin_of(path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Vec<YamlProblem>> {
         let file = path.display().to_string();
         let admin = |bytes: &[u8]| -> Result<Option<PathBuf>, Vec<YamlProblem>> {
-            let document = Document::parse(&file, bytes).map_err(|problem| vec![problem])?;
+            let document =
+                Document::parse_within(MAX_FILE_BYTES, &file, bytes).map_err(|problem| vec![problem])?;
             let value: serde_yaml::Value = document.deserialize().map_err(|problem| vec![problem])?;
             let Some(admin) = value.get("admin") else { return Ok(None) };
             let problems = Problems::default();
@@ -170,7 +171,7 @@ impl Config {
     pub fn files_of(path: &Path) -> Vec<PathBuf> {
         let mut files = vec![path.to_owned()];
         if let Ok(bytes) = Self::read(path)
-            && let Ok(document) = Document::parse(&path.display().to_string(), &bytes)
+            && let Ok(document) = Document::parse_within(MAX_FILE_BYTES, &path.display().to_string(), &bytes)
             && let Ok(value) = document.deserialize()
         {
             let problems = Problems::of(KeyFiles::Unchecked);
@@ -196,7 +197,7 @@ impl Config {
 
     fn parse_with(file: &str, bytes: &[u8], base: &Path, keys: KeyFiles) -> Result<Self, Vec<YamlProblem>> {
         let alone = |problem| vec![problem];
-        let document = Document::parse(file, bytes).map_err(alone)?;
+        let document = Document::parse_within(MAX_FILE_BYTES, file, bytes).map_err(alone)?;
         let value = document.deserialize().map_err(alone)?;
         let problems = Problems::of(keys);
         let config = read(&Item::new(&value, document.root(), &problems), base);

@@ -12,6 +12,9 @@ use crate::gateway::policy::{
 use crate::identity::{Name, Role};
 use crate::yaml::reader::Item;
 
+/// Most bytes of a configuration or of a shadow policy: room for 100,000 routes.
+pub(super) const MAX_FILE_BYTES: u64 = 16 << 20;
+
 /// Parts of a configuration that the routes of its policies refer to.
 pub(super) struct RouteContext<'a> {
     upstreams: Vec<Declared<'a, ()>>,

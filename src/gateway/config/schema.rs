@@ -8,7 +8,7 @@ pub static FILE: FileSchema = FileSchema {
     about: "configuration of cluster-gateway",
     notes: &[
         "Unknown keys are errors, and so are settings without effect. cluster-gateway check reports all of them.",
-        "Relative paths are relative to the configuration file. Maximum size: 64 KiB.",
+        "Relative paths are relative to the configuration file. Maximum size: 16 MiB.",
         "A duration is a whole number and a unit (s, m, h, d, w, y), such as 90s or 1d12h. A size is a whole \
          number and a unit (B, KiB, MiB, GiB).",
         "The gateway reloads the file when it changes and on SIGHUP. Keys marked (restart) need a restart.",

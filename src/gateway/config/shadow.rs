@@ -4,13 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::routes::{self, RouteContext};
+use super::routes::{self, MAX_FILE_BYTES, RouteContext};
 use super::schema;
 use crate::files;
 use crate::gateway::policy::Policy;
 use crate::yaml::reader::{Item, Problems};
 use crate::yaml::values::loaded;
-use crate::yaml::{Document, LIMIT, YamlProblem};
+use crate::yaml::{Document, YamlProblem};
 
 /// Reads the file that `policy.shadow` names. Its problems are reported with the lines of that file.
 pub(super) fn read(item: &Item<'_>, base: &Path, context: &RouteContext<'_>) -> Option<ShadowPolicy> {
@@ -21,7 +21,7 @@ pub(super) fn read(item: &Item<'_>, base: &Path, context: &RouteContext<'_>) -> 
     let mut bytes = Vec::new();
     let read = |path: &Path| {
         shadow.key_files().check(path)?;
-        files::read(path, LIMIT).map(|read| bytes = read)
+        files::read(path, MAX_FILE_BYTES).map(|read| bytes = read)
     };
     let path = loaded(&shadow, base, read)?;
     match policy(&path.display().to_string(), &bytes, context) {
@@ -35,7 +35,7 @@ pub(super) fn read(item: &Item<'_>, base: &Path, context: &RouteContext<'_>) -> 
 
 fn policy(file: &str, bytes: &[u8], context: &RouteContext<'_>) -> Result<Policy, Vec<YamlProblem>> {
     let alone = |problem| vec![problem];
-    let document = Document::parse(file, bytes).map_err(alone)?;
+    let document = Document::parse_within(MAX_FILE_BYTES, file, bytes).map_err(alone)?;
     let value = document.deserialize().map_err(alone)?;
     let problems = Problems::default();
     let root = Item::new(&value, document.root(), &problems);

@@ -839,3 +839,26 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         assert!(problems.contains(&problem.to_owned()) || to.is_empty(), "{problem}: {problems:?}");
     }
 }
+
+#[test]
+fn a_configuration_may_have_a_hundred_thousand_routes_and_16_mib() {
+    use std::fmt::Write as _;
+    const ROUTES: usize = 100_000;
+    let (head, _) = TEXT.split_once("routes:").unwrap();
+    let mut text = format!("{head}routes:\n");
+    for index in 0..ROUTES {
+        writeln!(
+            text,
+            "  - {{ path: \"/v1/services/{index}/**\", methods: [GET, PUT], allow: [{{ role: api-user }}], upstream: api }}"
+        )
+        .unwrap();
+    }
+    let config = parse(&text).unwrap();
+    assert_eq!(config.policy.routes().len(), ROUTES);
+    let last = config.policy.routes().last().unwrap().rule;
+    assert_eq!((last.index, last.line), (ROUTES - 1, text.lines().count()));
+    assert_eq!(config.policy.warnings(), []);
+    let room = (16 << 20) - text.len();
+    text.push_str(&"#".repeat(room + 1));
+    assert_eq!(parse(&text).unwrap_err(), ["gateway.yaml: the file is larger than 16 MiB"]);
+}

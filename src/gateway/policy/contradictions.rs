@@ -1,6 +1,6 @@
 //! Search for routes that contradict each other without an error.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::Method;
@@ -15,13 +15,16 @@ use super::warning::PolicyWarning;
 /// Routes for paths that some service treats as one, with different conditions.
 pub(super) fn of_readings(routes: &[Arc<Route>]) -> Vec<PolicyWarning> {
     let mut warnings = Vec::new();
-    for (position, one) in routes.iter().enumerate() {
-        for other in routes.iter().take(position) {
+    // Routes that no other reading can tell apart, in the order of the file.
+    let mut alike: HashMap<_, Vec<&Arc<Route>>> = HashMap::new();
+    for one in routes {
+        let earlier = alike.entry(Reading::COARSEST.place(&one.path.segments)).or_default();
+        for other in earlier.iter() {
             let methods = one.methods.and(other.methods);
             let (segments, others) = (&one.path.segments, &other.path.segments);
-            let one_path = Reading::COARSEST.is_alike(segments, others)
-                && !Reading::ALL.first().is_some_and(|exact| exact.is_alike(segments, others));
-            if one_path && !methods.is_empty() && !one.has_same_conditions(other) {
+            let one_path =
+                Reading::ALL.first().is_some_and(|exact| exact.place(segments) == exact.place(others));
+            if !one_path && !methods.is_empty() && !one.has_same_conditions(other) {
                 warnings.push(PolicyWarning::contradiction(
                     (other.rule, &other.path),
                     (one.rule, &one.path),
@@ -29,6 +32,7 @@ pub(super) fn of_readings(routes: &[Arc<Route>]) -> Vec<PolicyWarning> {
                 ));
             }
         }
+        earlier.push(one);
     }
     warnings
 }

@@ -39,20 +39,14 @@ impl Reading {
         })
     }
 
-    /// Returns true if the templates match the same paths in this reading.
-    pub(super) fn is_alike(self, one: &[Segment], other: &[Segment]) -> bool {
-        let alike = |one: &Segment, other: &Segment| match (one, other) {
-            (Segment::Any(_), Segment::Any(_)) => true,
-            _ => one == other,
-        };
-        let (mut ones, mut others) = (self.segments(one), self.segments(other));
-        loop {
-            match (ones.next(), others.next()) {
-                (None, None) => return true,
-                (Some(one), Some(other)) if alike(&one, &other) => {}
-                _ => return false,
-            }
-        }
+    /// Place of a template in this reading: equal for templates that match the same paths in it.
+    pub(super) fn place(self, template: &[Segment]) -> Vec<Cow<'_, Segment>> {
+        self.segments(template)
+            .map(|segment| match *segment {
+                Segment::Any(_) => Cow::Owned(Segment::Any(None)),
+                _ => segment,
+            })
+            .collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Compiled policy and its decision on a request.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
@@ -11,7 +13,7 @@ use super::ids::{RuleId, is_reserved};
 use super::methods::Methods;
 use super::reading::{PathReadings, Reading};
 use super::route::Route;
-use super::tree::{Node, RouteGroup};
+use super::tree::{Node, RouteGroup, by_place};
 use super::warning::PolicyWarning;
 use crate::gateway::message::path::RequestPath;
 use crate::identity::Identity;
@@ -20,6 +22,8 @@ use crate::identity::Identity;
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     routes: Vec<Arc<Route>>,
+    /// Position of each route in `routes`.
+    positions: HashMap<RuleId, usize>,
     exact: Node,
     /// Trees of the other readings. A tree of the same shape as the exact one is needed only for paths that the
     /// reading changes.
@@ -41,18 +45,31 @@ impl Policy {
     /// Every [`PolicyError`]: two routes that match the same requests, a reserved path, or a route or `allow`
     /// entry that never applies.
     pub fn compile(routes: impl IntoIterator<Item = Route>) -> Result<Self, Vec<PolicyError>> {
+        let routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
         let mut policy = Self::default();
+        // Stable: of two routes that conflict, the later one in the file is reported.
+        let mut by_template: Vec<_> = routes.iter().enumerate().collect();
+        by_template
+            .sort_by(|(_, one), (_, other)| by_place(one.path.segments.iter(), other.path.segments.iter()));
+        let mut conflicts = HashMap::new();
+        for (position, route) in by_template {
+            if let Err(conflict) = policy.exact.insert(route) {
+                conflicts.insert(position, conflict);
+            }
+        }
         let mut errors = Vec::new();
-        for route in routes.into_iter().map(Arc::new) {
+        for (position, route) in routes.into_iter().enumerate() {
             errors.extend(route.redundant_callers());
             if is_reserved(route.path.as_str()) {
                 errors.push(PolicyError::Reserved { rule: route.rule });
             }
-            match policy.exact.insert(&route) {
-                Ok(()) => policy.routes.push(route),
-                Err(conflict) => errors.push(conflict),
+            match conflicts.remove(&position) {
+                Some(conflict) => errors.push(conflict),
+                None => policy.routes.push(route),
             }
         }
+        policy.positions =
+            policy.routes.iter().enumerate().map(|(position, route)| (route.rule, position)).collect();
         policy.exact.find_unreachable(&mut errors);
         policy.others = Reading::ALL.into_iter().skip(1).map(|reading| policy.tree(reading)).collect();
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
@@ -61,7 +78,7 @@ impl Policy {
     fn tree(&self, reading: Reading) -> ReadingTree {
         let changes = self.routes.iter().any(|route| {
             let segments = &route.path.segments;
-            !reading.segments(segments).map(|segment| segment.into_owned()).eq(segments.iter().cloned())
+            !reading.segments(segments).eq(segments.iter().map(Cow::Borrowed))
         });
         ReadingTree { reading, root: self.exact.in_reading(reading), changes }
     }
@@ -132,7 +149,7 @@ impl Policy {
     /// Route with this identifier.
     #[must_use]
     pub fn route(&self, rule: RuleId) -> Option<&Route> {
-        self.routes().find(|route| route.rule == rule)
+        self.positions.get(&rule).and_then(|position| self.routes.get(*position)).map(AsRef::as_ref)
     }
 
     /// Routes in the order of the file.

@@ -24,7 +24,7 @@ pub struct Template {
 }
 
 /// Segment of a [`Template`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Segment {
     /// This text, with escapes decoded.
     Literal(String),

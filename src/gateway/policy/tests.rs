@@ -549,3 +549,29 @@ fn an_open_head_beside_a_closed_get_is_warned_of() {
     }
     assert_eq!(warnings(&[("GET", "/a", control), ("HEAD", "/a", user)]).len(), 1);
 }
+
+#[test]
+fn a_policy_of_many_routes_decides_each_path_by_its_own() {
+    const ROUTES: usize = 10_007;
+    // In an order that is neither that of the paths nor its reverse.
+    let paths: Vec<_> = (0..ROUTES)
+        .map(|index| {
+            let number = index * 7_919 % ROUTES;
+            let letter = if number.is_multiple_of(2) { 's' } else { 'S' };
+            format!("/v1/{letter}ervices/{letter}{number}/*")
+        })
+        .collect();
+    let user = [any(Role::ApiUser)];
+    let routes: Vec<(&str, &str, &[Caller])> =
+        paths.iter().map(|path| ("GET", path.as_str(), &user[..])).collect();
+    let policy = compile(&routes).unwrap();
+    for (index, path) in paths.iter().enumerate() {
+        let path = path.replace('*', "x");
+        assert_eq!(decide(&policy, "api-user/alice", &format!("GET {path}")), Ok(index));
+        let rule = RuleId { index, line: index + 1 };
+        assert_eq!(policy.route(rule).map(|route| route.rule), Some(rule));
+    }
+    assert_eq!(policy.route(RuleId { index: 0, line: 2 }), None);
+    assert_eq!(decide(&policy, "api-user/alice", "GET /v1/services/s10007/x"), Err(DenyReason::NoRoute));
+    assert_eq!(policy.warnings(), []);
+}
