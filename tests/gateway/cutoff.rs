@@ -18,7 +18,7 @@ use crate::frames;
 use crate::harness::{Calls, MovedClock, Setup, TestGateway, Tls, patiently, read_until, request_h2};
 use crate::upstreams::{read_request, scripted, until_full};
 
-const CALL: &[u8] = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
+pub(crate) const CALL: &[u8] = b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n";
 
 /// A connection that has made one call and waits.
 pub(crate) async fn idle(gateway: &TestGateway, leaf: &Leaf) -> Tls {

@@ -90,7 +90,7 @@ fn waits_for(gateway: &TestGateway, result: &str, count: usize) {
     assert!(reached.is_ok(), "{sample}: {metrics}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn health_checks_and_browsers_are_counted_and_displace_no_refusal() {
     const TIMES: usize = 30;
     let gateway = Setup { more: "metrics: 127.0.0.1:0\n", ..Setup::new() }.start();

@@ -155,6 +155,32 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// A client of a gateway of `cluster`; it presents whatever it is told to, with whatever key.
+pub(crate) fn client_config(
+    cluster: &Cluster,
+    leaf: Option<&Leaf>,
+    alpn: &[&str],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(cluster.root.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match leaf {
+        Some(leaf) => {
+            let key = provider.key_provider.load_private_key(leaf.key()).unwrap();
+            let presented = SingleCertAndKey::from(CertifiedKey::new(leaf.chain.clone(), key));
+            builder.with_client_cert_resolver(Arc::new(presented))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
+}
+
 /// A gateway that runs until it is dropped.
 pub(crate) struct TestGateway {
     pub(crate) cluster: Cluster,
@@ -367,23 +393,7 @@ impl TestGateway {
         alpn: &[&str],
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.cluster.root.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match leaf {
-            Some(leaf) => {
-                let key = provider.key_provider.load_private_key(leaf.key()).unwrap();
-                let presented = SingleCertAndKey::from(CertifiedKey::new(leaf.chain.clone(), key));
-                builder.with_client_cert_resolver(Arc::new(presented))
-            }
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config
+        client_config(&self.cluster, leaf, alpn, versions)
     }
 
     /// Sends bytes as they are, and reads until the gateway closes the connection.

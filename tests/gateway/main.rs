@@ -41,6 +41,7 @@ mod framing;
 mod headers;
 mod hello;
 mod identity;
+mod idle;
 mod interim;
 mod intermediates;
 mod life;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::gateway::request::h2_executor::{H2Executor, run_http1};
 use crate::gateway::request::service;
 use crate::gateway::request::stall_watch::StallWatch;
 use crate::gateway::sessions::command::Command;
-use crate::gateway::sessions::session::Session;
+use crate::gateway::sessions::session::{Session, Signal};
 use crate::gateway::sessions::watched_stream::{HasSocket, WatchedStream};
 use crate::gateway::shared::Shared;
 use crate::mtls::tls::Protocol;
@@ -88,12 +88,16 @@ pub async fn serve(http: Arc<HttpServer>, worker: Arc<WorkerContext>, accepted: 
     let service = Requests(Arc::new(context));
     let ended = match session.protocol {
         Protocol::Http1 => {
-            let connection = pin!(http.http1.serve_connection(io, service).with_upgrades());
-            run_http1(drive(connection, &session), Arc::clone(&gateway.clock)).await.unwrap_or(Ok(()))
+            let served = serve_http1(&http.http1, io, service, &session);
+            run_http1(served, Arc::clone(&gateway.clock)).await.unwrap_or(Ok(()))
         }
         Protocol::Http2 => {
-            let connection = pin!(http.http2.serve_connection(io, service));
-            drive(connection, &session).await
+            // A box, so that the task of an HTTP/1.1 connection has no room for it.
+            let mut connection = Box::pin(http.http2.serve_connection(io, service));
+            match drive(connection.as_mut(), &session).await {
+                Driven::Ended(ended) => ended,
+                Driven::Idle => Ok(()),
+            }
         }
     };
     if let Err(error) = ended
@@ -103,19 +107,66 @@ pub async fn serve(http: Arc<HttpServer>, worker: Arc<WorkerContext>, accepted: 
     }
 }
 
+/// Serve an HTTP/1.1 connection until it ends. While it is idle, hyper's buffers, 16 KiB, are given back: the stream
+/// waits for the next byte alone.
+async fn serve_http1(
+    http1: &http1::Builder,
+    mut io: Io,
+    mut service: Requests,
+    session: &Session,
+) -> hyper::Result<()> {
+    loop {
+        // A box, freed while the connection is idle.
+        let mut connection = Box::pin(http1.serve_connection(io, service).with_upgrades());
+        if let Driven::Ended(ended) = drive(connection.as_mut(), session).await {
+            return ended;
+        }
+        let Some(parts) = (*Pin::into_inner(connection)).into_parts() else { return Ok(()) };
+        (io, service) = (parts.io, parts.service);
+        io.inner_mut().put_back(parts.read_buf);
+        session.parked();
+        let next_byte = poll_fn(|cx| io.inner_mut().poll_next_byte(cx));
+        let arrived = tokio::select! {
+            biased;
+            _ = session.stronger_command(Command::Serve) => Ok(()),
+            arrived = next_byte => arrived,
+        };
+        session.unpark();
+        if arrived.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Outcome of driving a connection.
+enum Driven {
+    /// The connection has ended.
+    Ended(hyper::Result<()>),
+    /// The connection is idle, and asked to give back its buffers.
+    Idle,
+}
+
 /// Run a connection, pinned by the caller since it is large, and apply commands as they arrive.
-async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> hyper::Result<()> {
+async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> Driven {
     let mut last_command = Command::Serve;
     loop {
-        tokio::select! {
+        let signal = tokio::select! {
             biased;
-            ended = connection.as_mut() => return ended,
-            command = session.stronger_command(last_command) => last_command = command,
+            ended = connection.as_mut() => return Driven::Ended(ended),
+            signal = session.next_signal(last_command) => signal,
+        };
+        match signal {
+            Signal::Command(command) => last_command = command,
+            Signal::Park if session.may_park() => return Driven::Idle,
+            Signal::Park => {
+                session.unpark();
+                continue;
+            }
         }
         if last_command == Command::Drain
             && let Some(ended) = await_request(connection.as_mut(), session).await
         {
-            return ended;
+            return Driven::Ended(ended);
         }
         connection.as_mut().drain();
         if matches!(last_command, Command::Cut(_)) {
@@ -123,7 +174,7 @@ async fn drive(mut connection: Pin<&mut impl Drainable>, session: &Session) -> h
         }
     }
     // Requests still in flight end here: dropping the connection resets it.
-    timeout(CLOSE_TIMEOUT, connection).await.unwrap_or(Ok(()))
+    Driven::Ended(timeout(CLOSE_TIMEOUT, connection).await.unwrap_or(Ok(())))
 }
 
 /// Run a connection until a request that may be on its way has come: one that was made just now has sent none
@@ -153,7 +204,7 @@ trait Drainable: Future<Output = hyper::Result<()>> {
     fn drain(self: Pin<&mut Self>);
 }
 
-impl HasSocket for TlsStream<TcpStream> {
+impl HasSocket for Box<TlsStream<TcpStream>> {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.get_ref().0)
     }
@@ -163,11 +214,11 @@ impl HasSocket for TlsStream<TcpStream> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().get_mut().0).poll_read(cx, buffer)
+        Pin::new(self.get_mut().as_mut().get_mut().0).poll_read(cx, buffer)
     }
 }
 
-type Io = TokioIo<WatchedStream<TlsStream<TcpStream>>>;
+type Io = TokioIo<WatchedStream<Box<TlsStream<TcpStream>>>>;
 
 impl Drainable for http1::UpgradeableConnection<Io, Requests> {
     fn drain(self: Pin<&mut Self>) {

@@ -31,8 +31,8 @@ use crate::serving::plain_http;
 
 /// Connection after a successful handshake.
 pub struct Accepted {
-    /// TLS stream.
-    pub stream: TlsStream<TcpStream>,
+    /// TLS stream, in a box: it is moved several times, and each move into a future would be room of its own.
+    pub stream: Box<TlsStream<TcpStream>>,
     /// Session in the registry.
     pub registration: Registration,
     /// Hosts that its requests may name.
@@ -53,7 +53,7 @@ pub async fn accept(
     match handshake(worker, listener, stream, remote).await {
         Ok((stream, registration, hosts)) => {
             permit.address.handshake_done();
-            Some(Accepted { stream, registration, hosts, permit })
+            Some(Accepted { stream: Box::new(stream), registration, hosts, permit })
         }
         Err(mut refusal) => {
             let duration = worker.gateway.clock.monotonic().saturating_duration_since(started);

@@ -28,6 +28,9 @@ const MAX_HANDSHAKES: usize = 4_096;
 /// Interval between sweeps for idle connections.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time without a request after which a connection gives back its buffers.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
 /// Pause of the accept loop after an error such as too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -95,6 +98,9 @@ impl Worker {
             } else if idle >= limits.idle_timeout {
                 Command::Drain
             } else {
+                if is_http1 && idle >= PARK_AFTER {
+                    session.park();
+                }
                 Command::Serve
             }
         });

@@ -144,6 +144,12 @@ impl Running {
         self.control.shared.connections.load(Ordering::Relaxed)
     }
 
+    /// Number of idle connections that have given back their buffers.
+    #[must_use]
+    pub fn parked_connections(&self) -> usize {
+        self.control.shared.registry.sessions().iter().filter(|session| session.is_parked()).count()
+    }
+
     /// Request a reload, as SIGHUP does, and return at once.
     pub fn request_reload(&self) {
         self.control.reload_requested.notify_one();

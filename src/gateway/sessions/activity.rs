@@ -4,7 +4,7 @@
 //! A worker checks all of its connections every second, which costs less than a timer for each request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -31,6 +31,8 @@ pub struct Activity {
     pending_responses: AtomicU32,
     /// Time at which the client last read data of any response.
     last_progress: AtomicU64,
+    /// True if bytes may wait to be written to the socket.
+    unsent: AtomicBool,
 }
 
 impl Activity {
@@ -47,6 +49,7 @@ impl Activity {
             header_since: AtomicU64::new(0),
             pending_responses: AtomicU32::new(0),
             last_progress: AtomicU64::new(0),
+            unsent: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +102,19 @@ impl Activity {
         if self.in_flight.load(Ordering::Relaxed) == 0 && self.header_since.load(Ordering::Relaxed) == 0 {
             self.header_since.store(self.now().max(1), Ordering::Relaxed);
         }
+    }
+
+    /// Record whether bytes may wait to be written to the socket.
+    pub(super) fn set_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Ordering::Relaxed);
+    }
+
+    /// True if no request has begun, and every response was written to the socket.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+            && self.header_since.load(Ordering::Relaxed) == 0
+            && !self.unsent.load(Ordering::Relaxed)
     }
 
     /// Time since the connection was opened.

@@ -100,6 +100,8 @@ impl Registry {
             unread_request: AtomicBool::new(false),
             interims: Mutex::default(),
             has_interims: AtomicBool::new(false),
+            park_wanted: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
         });
         if let Some(shard) = self.shards.get(worker) {
             lock(shard).insert((session.expires(), session.id), Arc::clone(&session));

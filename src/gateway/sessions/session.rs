@@ -62,6 +62,10 @@ pub struct Session {
     pub(super) interims: Mutex<Vec<u8>>,
     /// True if there are any.
     pub(super) has_interims: AtomicBool,
+    /// True if the connection is to give back its buffers while it is idle, or has done so.
+    pub(super) park_wanted: AtomicBool,
+    /// True while it has given them back.
+    pub(super) parked: AtomicBool,
 }
 
 impl Session {
@@ -172,17 +176,69 @@ impl Session {
         *lock(&self.command)
     }
 
+    /// Ask an idle HTTP/1.1 connection to give back its buffers until its next request.
+    pub fn park(&self) {
+        if !self.park_wanted.swap(true, Ordering::Relaxed) {
+            self.command_changed.notify_one();
+        }
+    }
+
+    /// Record that the connection has given back its buffers.
+    pub fn parked(&self) {
+        self.parked.store(true, Ordering::Relaxed);
+    }
+
+    /// Record that the connection has its buffers again, or keeps them.
+    pub fn unpark(&self) {
+        self.parked.store(false, Ordering::Relaxed);
+        self.park_wanted.store(false, Ordering::Relaxed);
+    }
+
+    /// True while it has given back its buffers.
+    pub fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// True if it was asked to give back its buffers, and has nothing to do that needs them.
+    pub fn may_park(&self) -> bool {
+        self.park_wanted.load(Ordering::Relaxed)
+            && self.activity.is_at_rest()
+            && !self.has_interims.load(Ordering::Relaxed)
+            && self.command() == Command::Serve
+    }
+
     /// Wait for a command stronger than `last_command`. Only for the task of the connection: a signal wakes
     /// one waiter.
     pub async fn stronger_command(&self, last_command: Command) -> Command {
         loop {
-            let command = self.command();
-            if command > last_command {
-                return command;
+            match self.next_signal(last_command).await {
+                Signal::Command(command) => return command,
+                Signal::Park => {}
             }
-            self.command_changed.notified().await;
         }
     }
+
+    /// Wait for a command stronger than `last_command`, or for [`Session::park`]. Only for the task of the connection.
+    pub async fn next_signal(&self, last_command: Command) -> Signal {
+        let command = self.command();
+        if command > last_command {
+            return Signal::Command(command);
+        }
+        self.command_changed.notified().await;
+        match self.command() {
+            command if command > last_command => Signal::Command(command),
+            _ => Signal::Park,
+        }
+    }
+}
+
+/// Signal to the task of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Stronger command than before.
+    Command(Command),
+    /// Request to give back its buffers, which may be outdated.
+    Park,
 }
 
 /// Result of a handshake, from which a session is registered.

@@ -39,6 +39,8 @@ pub struct WatchedStream<S: HasSocket> {
     reader_waits: bool,
     /// Byte of the next request, read to see whether the client is still there.
     read_ahead: Option<u8>,
+    /// Bytes of the next request that a reader took and gave back.
+    unread: Bytes,
     /// Set once the client has ended its side, until the reader is told.
     ended: bool,
     /// Set once the reader was woken for either.
@@ -80,6 +82,7 @@ impl<S: HasSocket> WatchedStream<S> {
             truncated: false,
             reader_waits: false,
             read_ahead: None,
+            unread: Bytes::new(),
             ended: false,
             woken: false,
             flushed: true,
@@ -114,6 +117,32 @@ impl<S: HasSocket> WatchedStream<S> {
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    /// Give back bytes that were read and belong to the next request.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        // Even without a byte, the buffer of hyper would be kept.
+        if !bytes.is_empty() {
+            self.unread = bytes;
+        }
+    }
+
+    /// Wait for the next byte of the client, or for its end, while nothing else reads. Either is kept for the reader.
+    ///
+    /// # Errors
+    /// [`io::Error`] of the connection, which has ended then.
+    pub fn poll_next_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.read_ahead.is_none() && self.unread.is_empty() && !self.ended {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            ready!(self.poll_read_stream(cx, &mut buffer))?;
+            self.read_ahead = buffer.filled().first().copied();
+            self.ended = self.read_ahead.is_none();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Write the queued interim responses, which hyper cannot send. Between the parts of another response they would
@@ -183,6 +212,15 @@ impl<S: HasSocket + AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     ) -> Poll<io::Result<()>> {
         self.woken = false;
         self.reader_waits = false;
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            if self.unread.is_empty() {
+                self.unread = Bytes::new();
+            }
+            self.session.activity.bytes_read();
+            return Poll::Ready(Ok(()));
+        }
         if std::mem::take(&mut self.ended) {
             return Poll::Ready(Ok(()));
         }
@@ -208,6 +246,7 @@ impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interims(cx))?;
         self.flushed = false;
+        self.session.activity.set_unsent(true);
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_written(written)
     }
@@ -216,6 +255,7 @@ impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream
         self.flushed = true;
         ready!(self.poll_interims(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.session.activity.set_unsent(false);
         Poll::Ready(self.watch_client(cx))
     }
 
@@ -246,6 +286,7 @@ impl<S: HasSocket + AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interims(cx))?;
         self.flushed = false;
+        self.session.activity.set_unsent(true);
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_written(written)
     }
