@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -159,10 +159,12 @@ fn retain(stamps: &mut Stamps, paths: BTreeSet<PathBuf>) {
     }
 }
 
-/// Return false for reads, which a reload itself causes.
+/// Return false for reads, which a reload itself causes, and for writes: a file is complete when its writer closes it.
+/// An access log beside the configuration is written all the time.
 const fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => matches!(access, AccessKind::Close(AccessMode::Write)),
+        EventKind::Modify(ModifyKind::Data(_)) => false,
         _ => true,
     }
 }
@@ -186,5 +188,34 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_looked_at_when_its_writer_closes_it_and_not_at_each_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let watched = directory.path().join("cluster.crl");
+        fs::write(&watched, "1").unwrap();
+        let mut log = fs::File::create(directory.path().join("access.log")).unwrap();
+        let files = WatchedFiles::new(std::slice::from_ref(&watched));
+        for _ in 0..100 {
+            log.write_all(b"{}\n").unwrap();
+        }
+        // Events come in their order: the one of the watched file is the first that is told.
+        fs::write(&watched, "2").unwrap();
+        files.events.notified().await;
+        let (told, mut files) = (Arc::clone(&files.events), files);
+        assert!(files.has_changed());
+        while timeout_at(Instant::now() + SETTLE_TIME, told.notified()).await.is_ok() {}
+        for _ in 0..100 {
+            log.write_all(b"{}\n").unwrap();
+        }
+        assert!(timeout_at(Instant::now() + MAX_SETTLE_TIME, told.notified()).await.is_err());
     }
 }
