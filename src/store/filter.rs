@@ -27,6 +27,21 @@ pub struct Filter {
     pub reason: Option<RevocationReason>,
     /// Leaves out certificates that were replaced.
     pub newest: bool,
+    /// Order; `None` for that of the index that answers the query.
+    pub order: Option<ListOrder>,
+}
+
+/// Order of listed certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOrder {
+    /// By name, then by role.
+    Name,
+    /// By end of validity. Reserved serial numbers, which have none, come first.
+    Expiry,
+    /// Oldest first.
+    Oldest,
+    /// Newest first.
+    Newest,
 }
 
 /// Query for the certificates that match `filter`, and its values.
@@ -81,20 +96,36 @@ pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Val
         values.push(Value::from(now.unix_timestamp()));
     }
 
+    const BY_NAME: (&str, &str) = ("INDEXED BY certificate_by_name", "name, role");
+    const BY_EXPIRY: (&str, &str) = ("INDEXED BY certificate_by_expiry", "not_after, id");
+    const REVOKED: (&str, &str) = ("INDEXED BY certificate_revoked", "issuer, serial");
+    let status = filter.status;
+    let is_unrevoked = filter.expires_before.is_some()
+        || matches!(status, Some(RecordStatus::Valid | RecordStatus::Expired));
     // The order is that of the index, so nothing is sorted and the first row comes at once.
-    let (index, order) = if !prefix.is_empty() {
-        ("INDEXED BY certificate_by_name", "name, role")
-    } else if filter.expires_before.is_some() || filter.status == Some(RecordStatus::Expired) {
-        ("INDEXED BY certificate_by_expiry", "not_after, id")
-    } else {
-        match filter.status {
-            _ if filter.reason.is_some() => ("INDEXED BY certificate_revoked", "issuer, serial"),
-            Some(RecordStatus::Revoked) => ("INDEXED BY certificate_revoked", "issuer, serial"),
-            _ => ("NOT INDEXED", "id"),
-        }
+    let (index, order) = match filter.order {
+        Some(ListOrder::Name) => BY_NAME,
+        Some(ListOrder::Oldest) => ("NOT INDEXED", "id"),
+        Some(ListOrder::Newest) => ("NOT INDEXED", "id DESC"),
+        Some(ListOrder::Expiry) if is_unrevoked => BY_EXPIRY,
+        Some(ListOrder::Expiry) => return (sorted_by_expiry(&conditions.join(" AND ")), values),
+        None if !prefix.is_empty() => BY_NAME,
+        None if filter.expires_before.is_some() || status == Some(RecordStatus::Expired) => BY_EXPIRY,
+        None if filter.reason.is_some() || status == Some(RecordStatus::Revoked) => REVOKED,
+        None => ("NOT INDEXED", "id"),
     };
     let conditions = conditions.join(" AND ");
     (format!("SELECT {} FROM certificate {index} WHERE {conditions} ORDER BY {order}", row::RECORD), values)
+}
+
+/// The index by expiry lacks revoked certificates. SQLite sorts the row IDs alone, in a temporary file if there are
+/// many. `LIMIT` keeps it from sorting whole rows instead.
+fn sorted_by_expiry(conditions: &str) -> String {
+    format!(
+        "SELECT {} FROM (SELECT id AS sorted FROM certificate NOT INDEXED WHERE {conditions} \
+         ORDER BY not_after, id LIMIT -1) CROSS JOIN certificate ON certificate.id = sorted",
+        row::RECORD
+    )
 }
 
 #[cfg(test)]
@@ -112,7 +143,9 @@ mod tests {
         let mut sql = rusqlite::Connection::open_in_memory().unwrap();
         let transaction = sql.transaction().unwrap();
         schema::migrate(&transaction).unwrap();
-        for name in [None, Some("al*"), Some("*"), Some("")] {
+        let orders = [None, Some(ListOrder::Name), Some(ListOrder::Oldest), Some(ListOrder::Newest)];
+        let names = [None, Some("al*"), Some("*"), Some("")];
+        for (name, order) in names.into_iter().flat_map(|name| orders.map(|order| (name, order))) {
             for status in RecordStatus::ALL.into_iter().map(Some).chain([None]) {
                 for expires_before in [None, Some(NOW)] {
                     for role in [None, Some(Role::GATEWAY)] {
@@ -122,6 +155,7 @@ mod tests {
                             status,
                             expires_before,
                             newest: role.is_some(),
+                            order,
                             ..Filter::default()
                         };
                         let (question, values) = list_sql(&filter, NOW);

@@ -14,6 +14,7 @@
 //! | `transaction` | changes with their audit entries |
 //! | `adoption` | records of another copy of the inventory, for a restore |
 //! | `query`, `filter`, `expiry` | queries, each answered through an index |
+//! | `audit_filter` | conditions on audit entries |
 //! | `audit_check` | all rows compared with the audit chain |
 //! | `record_check` | single rows compared with their audit entries |
 //! | `snapshot` | an online copy of the inventory |
@@ -31,6 +32,7 @@ mod account_check;
 mod account_rows;
 mod adoption;
 mod audit_check;
+mod audit_filter;
 mod cluster;
 mod connection;
 mod details;
@@ -57,9 +59,10 @@ pub use account::{
     UnknownLogins, UserFacts, UserRecord,
 };
 pub use account_rows::AccountRows;
+pub use audit_filter::AuditFilter;
 pub use cluster::ClusterRecord;
 pub use error::{SchemaDefect, StoreError};
-pub use filter::Filter;
+pub use filter::{Filter, ListOrder};
 pub use inventory::Inventory;
 pub use issuer::{CurrentCrl, IssuerRecord, IssuerState};
 pub use record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};

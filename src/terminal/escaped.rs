@@ -3,13 +3,18 @@
 //! A field of a log, a subject or a file name can hold control characters, which move the cursor and change what was
 //! printed, and characters that change the direction of text. All output of both programs passes this writer.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+
+use crate::terminal::color;
 
 /// Form of an escaped character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EscapeForm {
     /// Text for people: `\u{1b}`.
     Text,
+    /// [`EscapeForm::Text`] for standard output, with colors where the terminal has them.
+    Colored,
     /// JSON, where such characters occur in strings only: `\u001b`.
     Json,
 }
@@ -30,26 +35,39 @@ impl<W: Write> EscapingWriter<W> {
 impl<W: Write> Write for EscapingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        let has_effect = |c: char| c != '\n' && has_effect(c);
-        if text.contains(has_effect) {
-            let mut safe = String::with_capacity(text.len() + 16);
-            for c in text.chars() {
-                match (has_effect(c), self.form) {
-                    (false, _) => safe.push(c),
-                    (true, EscapeForm::Text) => safe.extend(c.escape_default()),
-                    (true, EscapeForm::Json) => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+        let safe = escape(&text, self.form);
+        let colored = match self.form {
+            EscapeForm::Json => safe,
+            EscapeForm::Text | EscapeForm::Colored => {
+                match color::resolve(&safe, self.form == EscapeForm::Colored) {
+                    Cow::Borrowed(_) => safe,
+                    Cow::Owned(resolved) => Cow::Owned(resolved),
                 }
             }
-            self.inner.write_all(safe.as_bytes())?;
-        } else {
-            self.inner.write_all(text.as_bytes())?;
-        }
+        };
+        self.inner.write_all(colored.as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+fn escape(text: &str, form: EscapeForm) -> Cow<'_, str> {
+    let has_effect = |c: char| c != '\n' && has_effect(c);
+    if !text.contains(has_effect) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match (has_effect(c), form) {
+            (false, _) => safe.push(c),
+            (true, EscapeForm::Text | EscapeForm::Colored) => safe.extend(c.escape_default()),
+            (true, EscapeForm::Json) => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+    }
+    Cow::Owned(safe)
 }
 
 /// Text without effect on a terminal, in one line: ends of lines are escaped, too.

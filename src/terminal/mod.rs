@@ -1,6 +1,7 @@
-//! Terminal output of both programs: results and errors as text or JSON, hints, exit codes, usage errors,
-//! completions, manual pages, guides, progress, and the guard for panics.
+//! Terminal output of both programs: results and errors as text or JSON, tables, colors, hints, exit codes, usage
+//! errors, completions, manual pages, guides, progress, and the guard for panics.
 
+pub(crate) mod color;
 pub(crate) mod completions;
 pub(crate) mod escaped;
 mod file_page;
@@ -11,7 +12,9 @@ pub(crate) mod man;
 pub(crate) mod panic_guard;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod rows;
 pub(crate) mod stderr;
+pub(crate) mod table;
 pub(crate) mod usage;
 
 pub use guide::ShowGuide;

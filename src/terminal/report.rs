@@ -36,6 +36,12 @@ pub(crate) trait CommandOutcome: fmt::Display {
     fn raw(&self) -> Option<&[u8]> {
         None
     }
+
+    /// Prints a result that may be too long for memory while it is read, and returns the exit code. `None` for any
+    /// other result.
+    fn stream(&self, _format: Format, _out: &mut dyn Write) -> Option<Result<u8, Interruption>> {
+        None
+    }
 }
 
 /// Result or failure of any command.
@@ -198,6 +204,33 @@ impl<E: Coded> From<E> for Failure {
     }
 }
 
+/// End of a listing before its last row.
+#[derive(Debug)]
+pub(crate) enum Interruption {
+    /// Enough rows were printed.
+    Limit,
+    /// The output cannot be written.
+    Output(io::Error),
+    /// The next row cannot be read.
+    Source(Failure),
+}
+
+impl Interruption {
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Self::Source(Failure::caused(Code::environment("system.json"), &error))
+    }
+
+    pub(crate) fn format(error: fmt::Error) -> Self {
+        Self::Output(io::Error::other(error))
+    }
+}
+
+impl<E: Coded> From<E> for Interruption {
+    fn from(error: E) -> Self {
+        Self::Source(Failure::of(&error))
+    }
+}
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     ok: bool,
@@ -249,6 +282,15 @@ pub(crate) fn finish(format: Format, result: CommandResult) -> ExitCode {
 
 fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
+    if let Some(streamed) = outcome.stream(format, &mut stdout) {
+        let flushed = streamed.and_then(|code| stdout.flush().map(|()| code).map_err(Interruption::Output));
+        return match flushed {
+            Ok(code) => Ok(code),
+            Err(Interruption::Source(failure)) => Err(failure),
+            Err(Interruption::Limit) => Ok(0),
+            Err(Interruption::Output(error)) => not_written(error, 0),
+        };
+    }
     let written = match (outcome.raw(), format) {
         (_, Format::Json) => {
             let result =
@@ -265,13 +307,19 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
             let _ = EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(complaint.as_bytes());
             Ok(())
         }
-        (None, Format::Text) => write!(EscapingWriter::new(&mut stdout, EscapeForm::Text), "{outcome}"),
+        (None, Format::Text) => write!(EscapingWriter::new(&mut stdout, EscapeForm::Colored), "{outcome}"),
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),
-        // A reader that closed the pipe, such as `head`, needs no more.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome.exit_code()),
-        Err(error) => Err(Failure::caused(Code::environment("file.stdout"), &error)),
+        Err(error) => not_written(error, outcome.exit_code()),
+    }
+}
+
+/// A reader that closed the pipe, such as `head`, needs no more.
+fn not_written(error: io::Error, exit_code: u8) -> Result<u8, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(exit_code),
+        _ => Err(Failure::caused(Code::environment("file.stdout"), &error)),
     }
 }
 

@@ -16,6 +16,7 @@
 //! | [`gateways`] | a change reported as enforced is enforced by every gateway; the others are named |
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
+//! | [`listing`] | listings of any length are printed in constant memory, and fit the terminal |
 //! | [`panics`] | a defect of the program is one error line with a documented exit code |
 //! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
 
@@ -41,6 +42,7 @@ mod gateways;
 mod home;
 mod interop;
 mod lifecycle;
+mod listing;
 mod live;
 mod namespace;
 mod panics;

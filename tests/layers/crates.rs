@@ -85,6 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/process/descriptors",
             "secret",
             "terminal/guide",
+            "terminal/table",
         ],
     ),
     (
@@ -122,6 +123,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing", &["gateway", "mtls", "serving"]),
     ("tracing-subscriber", &["serving/logging"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "keys", "mtls", "profile", "store"]),
+    ("unicode-width", &["terminal/table"]),
     ("ureq", &["keys/kms/vault/https", "keys/kms/vault/tls_connector"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),

@@ -1,20 +1,25 @@
 //! `audit list|verify`: entries of the audit log, and verification of their hash chain.
 
 use std::fmt;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use crate::audit::AuditEntry;
+use crate::audit::{Action, AuditEntry, AuditError, Outcome};
 use crate::ca::Cluster;
-use crate::clock::rfc3339;
+use crate::clock::{parse_time, rfc3339};
 use crate::error::Code;
-use crate::store::StoreError;
+use crate::store::AuditFilter;
 
 use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::color::Color;
+use crate::terminal::report::{CommandResult, Failure, Interruption, Shown};
+use crate::terminal::rows::{ListingOutput, RowSource, StreamedListing};
+use crate::terminal::table::{Cell, Column, TableOutput, to_the_minute};
 
 /// Subcommands of `audit`.
 #[derive(Debug, Subcommand)]
@@ -31,6 +36,50 @@ pub(crate) struct ListAuditLog {
     /// Only entries after this number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     after: u64,
+
+    /// Only entries of this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<OffsetDateTime>,
+
+    /// Only entries before this time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<OffsetDateTime>,
+
+    /// Only this actor, with * and ? as in a shell
+    #[arg(long, value_name = "GLOB")]
+    actor: Option<String>,
+
+    /// Only this action, such as certificate.issue, or all of a kind, such as crl
+    #[arg(long, value_name = "ACTION")]
+    action: Option<ActionPattern>,
+
+    /// Only this target: ROLE/NAME or a serial number, with * and ? as in a shell
+    #[arg(long, value_name = "TARGET")]
+    target: Option<String>,
+
+    /// Only the newest NUMBER entries
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<u64>,
+
+    /// Print all columns in full, or only the targets
+    #[arg(long, value_enum, value_name = "FORM")]
+    output: Option<ListingOutput>,
+}
+
+/// Pattern of one action, or of all actions of a kind.
+#[derive(Clone, Debug)]
+struct ActionPattern(String);
+
+impl FromStr for ActionPattern {
+    type Err = AuditError;
+
+    fn from_str(text: &str) -> Result<Self, AuditError> {
+        let kind = format!("{text}.");
+        match Action::ALL.iter().any(|action| action.as_str().starts_with(&kind)) {
+            true => Ok(Self(format!("{kind}*"))),
+            false => text.parse().map(|action: Action| Self(action.as_str().to_owned())),
+        }
+    }
 }
 
 /// The arguments of `audit verify`.
@@ -57,11 +106,20 @@ struct Row {
 impl Row {
     /// Target of the entry; a certificate by role, name and serial number.
     fn subject(&self) -> String {
-        let detail = |key| self.details.get(key).and_then(Value::as_str);
-        match (detail("role"), detail("name"), self.target.rsplit_once('/')) {
-            (Some(role), Some(name), Some((_, serial_number))) => format!("{role}/{name} ({serial_number})"),
+        match (self.named(), self.target.rsplit_once('/')) {
+            (Some(identity), Some((_, serial_number))) => format!("{identity} ({serial_number})"),
             _ => self.target.clone(),
         }
+    }
+
+    /// Target of the entry; a certificate by role and name.
+    fn identity(&self) -> String {
+        self.named().unwrap_or_else(|| self.target.clone())
+    }
+
+    fn named(&self) -> Option<String> {
+        let detail = |key| self.details.get(key).and_then(Value::as_str);
+        Some(format!("{}/{}", detail("role")?, detail("name")?))
     }
 }
 
@@ -82,20 +140,48 @@ impl From<AuditEntry> for Row {
     }
 }
 
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Listing(Vec<Row>);
+/// Entries of the audit log that match a filter.
+struct AuditLog {
+    cluster: Cluster,
+    filter: AuditFilter,
+}
 
-impl fmt::Display for Listing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.0 {
-            write!(f, "{:>6}  {}  {}  {:20} {}", row.seq, row.at, row.actor, row.action, row.subject())?;
-            match &row.reason {
-                Some(reason) => writeln!(f, "  ({})", reason.escape_debug())?,
-                None => writeln!(f)?,
-            }
-        }
-        Ok(())
+impl RowSource for AuditLog {
+    type Row = Row;
+
+    const COLUMNS: &'static [Column] = &[
+        Column::new("ENTRY").number(),
+        Column::new("TIME"),
+        Column::new("ACTOR").flexible(),
+        Column::new("ACTION"),
+        Column::new("TARGET").flexible(),
+        Column::new("OUTCOME").wide(),
+        Column::new("REASON").wide(),
+    ];
+    const NONE: &'static str = "No entries.";
+
+    fn read(&self, each: &mut dyn FnMut(Row) -> Result<(), Interruption>) -> Result<(), Interruption> {
+        self.cluster.inventory().list_audit(&self.filter, |entry| each(Row::from(entry)))
+    }
+
+    fn cells(row: &Row, output: TableOutput) -> Vec<Cell> {
+        let is_wide = output == TableOutput::Wide;
+        let time = if is_wide { row.at.clone() } else { to_the_minute(&row.at) };
+        let target = if is_wide { row.subject() } else { row.identity() };
+        let color = (row.outcome != Outcome::Success.as_str()).then_some(Color::Bad);
+        vec![
+            row.seq.into(),
+            time.into(),
+            row.actor.as_str().into(),
+            Cell::new(&row.action).colored(color),
+            target.into(),
+            Cell::new(&row.outcome).colored(color),
+            row.reason.as_deref().unwrap_or_default().into(),
+        ]
+    }
+
+    fn name(row: &Row) -> String {
+        row.identity()
     }
 }
 
@@ -132,12 +218,17 @@ impl GroupedCommand for Audit {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         match self {
             Self::List(list) => {
-                let mut rows = Vec::new();
-                cluster.inventory().audit_entries(list.after, |entry| {
-                    rows.push(Row::from(entry));
-                    Ok::<_, StoreError>(())
-                })?;
-                Ok(Box::new(Shown(Listing(rows))))
+                let filter = AuditFilter {
+                    after: list.after,
+                    since: list.since,
+                    until: list.until,
+                    actor: list.actor,
+                    action: list.action.map(|pattern| pattern.0),
+                    target: list.target,
+                    newest: list.limit,
+                };
+                let source = AuditLog { cluster, filter };
+                Ok(Box::new(StreamedListing { source, output: list.output, limit: None }))
             }
             Self::Verify(verify) => {
                 let head = cluster.inventory().check_against_audit()?;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -11,13 +10,16 @@ use crate::ca::Cluster;
 use crate::clock::{parse_duration, parse_time, rfc3339};
 use crate::identity::{Identity, Role};
 use crate::revocation::RevocationReason;
-use crate::store::{Filter, Record, RecordStatus, StoreError};
+use crate::store::{Filter, ListOrder, Record, RecordStatus};
 use crate::x509::SerialNumber;
 use crate::x509::inspect::{InspectedObject, inspect};
 
 use crate::cli::input;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::{CommandResult, Shown};
+use crate::terminal::color::Color;
+use crate::terminal::report::{CommandResult, Interruption, Shown};
+use crate::terminal::rows::{ListingOutput, RowSource, StreamedListing};
+use crate::terminal::table::{Cell, Column, Table, TableOutput, date};
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
@@ -53,6 +55,42 @@ pub(crate) struct ListCertificates {
     /// Omit renewed certificates
     #[arg(long)]
     newest: bool,
+
+    /// Order: by name, by expiry, oldest first or newest first
+    #[arg(long, value_enum, value_name = "ORDER")]
+    sort: Option<SortOrder>,
+
+    /// At most NUMBER certificates
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<u64>,
+
+    /// Print all columns in full, or only ROLE/NAME
+    #[arg(long, value_enum, value_name = "FORM")]
+    output: Option<ListingOutput>,
+}
+
+/// Values of `--sort`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SortOrder {
+    /// By name, then by role
+    Name,
+    /// By end of validity
+    Expires,
+    /// Oldest first
+    Oldest,
+    /// Newest first
+    Newest,
+}
+
+impl From<SortOrder> for ListOrder {
+    fn from(order: SortOrder) -> Self {
+        match order {
+            SortOrder::Name => Self::Name,
+            SortOrder::Expires => Self::Expiry,
+            SortOrder::Oldest => Self::Oldest,
+            SortOrder::Newest => Self::Newest,
+        }
+    }
 }
 
 /// The arguments of `show`.
@@ -90,6 +128,15 @@ impl CertificateStatus {
             RecordStatus::Expired => Self::Expired,
             RecordStatus::Revoked if record.is_on_hold() => Self::OnHold,
             RecordStatus::Revoked => Self::Revoked,
+        }
+    }
+
+    fn color(self) -> Color {
+        match self {
+            Self::Valid => Color::Good,
+            Self::Renewed | Self::Reserved => Color::Faint,
+            Self::OnHold => Color::Warning,
+            Self::Expired | Self::Revoked => Color::Bad,
         }
     }
 
@@ -165,6 +212,77 @@ impl Row {
     }
 }
 
+/// Columns of a listing.
+const COLUMNS: [Column; 9] = [
+    Column::new("STATUS"),
+    Column::new("ROLE"),
+    Column::new("NAME").flexible(),
+    Column::new("VALID UNTIL"),
+    Column::new("VALID FROM").wide(),
+    Column::new("SERIAL").wide(),
+    Column::new("REVOKED").wide(),
+    Column::new("REASON").wide(),
+    Column::new("CERTIFICATE").wide(),
+];
+
+/// Columns of a selection, in which an identity may occur several times.
+const SELECTED: [Column; 4] =
+    [Column::new("STATUS"), Column::new("ROLE"), Column::new("NAME").flexible(), Column::new("SERIAL")];
+
+impl Row {
+    fn cells(&self, output: TableOutput) -> Vec<Cell> {
+        let until = self.not_after.as_deref().unwrap_or_default();
+        vec![
+            Cell::new(self.status).colored(Some(self.status.color())),
+            self.role.into(),
+            self.name.as_str().into(),
+            if output == TableOutput::Wide { until.into() } else { date(until).into() },
+            self.not_before.as_deref().unwrap_or_default().into(),
+            self.serial_number.as_str().into(),
+            self.revoked_at.as_deref().unwrap_or_default().into(),
+            self.reason.map(|reason| reason.to_string()).unwrap_or_default().into(),
+            self.certificate.as_str().into(),
+        ]
+    }
+}
+
+/// Certificates of the inventory that match a filter.
+struct Inventoried {
+    cluster: Cluster,
+    filter: Filter,
+    /// Finer than that of the filter.
+    status: Option<CertificateStatus>,
+    now: OffsetDateTime,
+}
+
+impl RowSource for Inventoried {
+    type Row = Row;
+
+    const COLUMNS: &'static [Column] = &COLUMNS;
+    const NONE: &'static str = NO_CERTIFICATES;
+
+    fn read(&self, each: &mut dyn FnMut(Row) -> Result<(), Interruption>) -> Result<(), Interruption> {
+        self.cluster.inventory().list(&self.filter, self.now, |record| {
+            let is_wanted = |status| status == CertificateStatus::of(&record, self.now);
+            if self.status.is_none_or(is_wanted) {
+                each(Row::new(&record, &self.cluster, self.now))
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn cells(row: &Row, output: TableOutput) -> Vec<Cell> {
+        row.cells(output)
+    }
+
+    fn name(row: &Row) -> String {
+        format!("{}/{}", row.role, row.name)
+    }
+}
+
+const NO_CERTIFICATES: &str = "No certificates.";
+
 /// Certificates as a table.
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -187,23 +305,19 @@ impl Listing {
     /// Writes the first `count` lines, and the count of the others.
     pub(crate) fn write_first(&self, count: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return writeln!(f, "No certificates.");
+            return writeln!(f, "{NO_CERTIFICATES}");
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["STATUS", "ROLE", "NAME", "SERIAL", "VALID UNTIL"]);
+        let mut table = Table::new(&SELECTED, TableOutput::Fitting);
         for row in self.0.iter().take(count) {
-            table.add_row([
-                row.status.to_string(),
-                row.role.to_string(),
-                row.name.clone(),
-                row.serial_number.clone(),
-                row.not_after.clone().unwrap_or_default(),
+            let status = Cell::new(row.status).colored(Some(row.status.color()));
+            table.push([
+                status,
+                row.role.into(),
+                row.name.as_str().into(),
+                row.serial_number.as_str().into(),
             ]);
         }
-        for line in table.to_string().lines() {
-            writeln!(f, "{}", line.trim())?;
-        }
+        write!(f, "{table}")?;
         match self.0.len().saturating_sub(count) {
             0 => Ok(()),
             more => writeln!(f, "and {more} more"),
@@ -234,15 +348,10 @@ impl ListCertificates {
             issued_before: self.issued_before,
             reason: self.reason,
             newest: self.newest,
+            order: self.sort.map(ListOrder::from),
         };
-        let mut rows = Vec::new();
-        cluster.inventory().list(&filter, now, |record| {
-            if self.status.is_none_or(|status| status == CertificateStatus::of(&record, now)) {
-                rows.push(Row::new(&record, &cluster, now));
-            }
-            Ok::<_, StoreError>(())
-        })?;
-        Ok(Box::new(Shown(Listing(rows))))
+        let source = Inventoried { cluster, filter, status: self.status, now };
+        Ok(Box::new(StreamedListing { source, output: self.output, limit: self.limit }))
     }
 }
 

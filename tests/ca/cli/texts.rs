@@ -24,6 +24,7 @@ fn commands() -> Vec<String> {
 fn filtered(text: &str) -> String {
     let is_time =
         |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes().get(10) == Some(&b'T');
+    let is_date = |word: &str| word.len() == 10 && time_of_day_is_missing(word);
     let is_hex = |word: &str, length| word.len() == length && word.bytes().all(|b| b.is_ascii_hexdigit());
     let mut filtered = String::new();
     for piece in
@@ -32,6 +33,7 @@ fn filtered(text: &str) -> String {
         let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         let replaced = match word {
             word if is_time(word) => "[TIME]",
+            word if is_date(word) => "[DATE]",
             word if is_hex(word, 32) => "[SERIAL]",
             word if is_hex(word, 64) => "[DIGEST]",
             word => word,
@@ -40,6 +42,12 @@ fn filtered(text: &str) -> String {
         filtered.push_str(&piece[word.len()..]);
     }
     filtered
+}
+
+fn time_of_day_is_missing(word: &str) -> bool {
+    word.bytes()
+        .enumerate()
+        .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 #[test]
@@ -97,9 +105,9 @@ Next: copy the CRL to every gateway, for example
         ),
         (
             &["list"],
-            "STATUS   ROLE             NAME             SERIAL                            VALID UNTIL
-valid    control-service  api.example.com  [SERIAL]  [TIME]
-revoked  api-user         alice            [SERIAL]  [TIME]
+            "STATUS   ROLE             NAME             VALID UNTIL
+valid    control-service  api.example.com  [DATE]
+revoked  api-user         alice            [DATE]
 ",
         ),
     ] {
