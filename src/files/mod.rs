@@ -27,7 +27,7 @@ mod write_protection;
 pub use durability::{sync_directory, sync_filesystem};
 pub use error::FileError;
 pub use lock::DirectoryLock;
-pub use paths::{absolute, list, occupied, parent};
+pub use paths::{absolute, list, list_if, occupied, parent};
 pub use permissions::{check_directory, check_private_directory, owned_by_user_or_root};
 pub use read::{CRL_FILE, SMALL_FILE, check_readable, read, read_private};
 pub use staged::{Access, Placement, Staged, place_new, replace_both};

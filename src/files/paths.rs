@@ -1,5 +1,6 @@
 //! Path helpers and directory listings.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,13 +31,26 @@ pub fn absolute(path: &Path) -> Result<PathBuf, FileError> {
 /// # Errors
 /// [`FileError`] when it cannot be read.
 pub fn list(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    list_if(path, |_| true)
+}
+
+/// [`list`] for the entries whose names satisfy `is_wanted`.
+///
+/// # Errors
+/// [`FileError`] when it cannot be read.
+pub fn list_if(path: &Path, is_wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, FileError> {
     let unreadable = |source| FileError::io("read", path, source);
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(unreadable)?,
     };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(unreadable)?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        if is_wanted(&entry.file_name()) {
+            paths.push(entry.path());
+        }
+    }
     paths.sort();
     Ok(paths)
 }

@@ -21,6 +21,21 @@ pub(super) struct AccountEntries {
 }
 
 impl AccountEntries {
+    /// True for an entry that [`AccountEntries::note`] uses.
+    pub(super) fn concerns(entry: &AuditEntry) -> bool {
+        entry.event.outcome == Outcome::Success
+            && match entry.event.action {
+                Action::ClusterInitialize
+                | Action::InventoryMigrate
+                | Action::OrganizationCreate
+                | Action::OrganizationRename
+                | Action::OrganizationDelete
+                | Action::SecuritySet
+                | Action::UserDelete => true,
+                action => action.changes_user(),
+            }
+    }
+
     pub(super) fn note(&mut self, entry: &AuditEntry) {
         let event = &entry.event;
         if event.outcome != Outcome::Success {

@@ -2,17 +2,20 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use rusqlite::TransactionBehavior;
+use rusqlite::Row;
 
 use super::account_check::AccountEntries;
 use super::details;
 use super::error::StoreError;
 use super::inventory::Inventory;
 use super::issuer::IssuerRecord;
+use super::query::find_sql;
 use super::record::Record;
 use super::row;
-use crate::audit::{Action, AuditEntry, Head, Outcome};
+use crate::audit::{Action, AuditEntry, BrokenChain, ChainDefect, Head, Outcome};
+use crate::x509::SerialNumber;
 
 impl Inventory {
     /// Verifies the audit chain, compares the cluster and every certificate, revocation, CRL and account with it, and
@@ -25,35 +28,99 @@ impl Inventory {
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], [`StoreError::Unaccounted`], or a
     /// database error.
     pub fn check_against_audit(&self) -> Result<Head, StoreError> {
-        // All queries below see the same state, whatever another process writes.
-        let snapshot = rusqlite::Transaction::new_unchecked(&self.sql, TransactionBehavior::Deferred)?;
+        self.check_against_audit_with(&|_| {})
+    }
+
+    /// [`Inventory::check_against_audit`] with progress: calls `progress` with the number of entries checked since the
+    /// last call.
+    ///
+    /// # Errors
+    /// Those of [`Inventory::check_against_audit`].
+    pub fn check_against_audit_with(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<Head, StoreError> {
+        let last = self.audit_head()?.seq;
+        self.on_all_cores(
+            last,
+            |reader, part| reader.check_part(part, progress),
+            |reader, parts| reader.conclude(parts),
+        )
+    }
+
+    /// Checks what depends on all parts of the chain, in the state that they were read in.
+    fn conclude(&self, parts: Vec<CheckedPart>) -> Result<Head, StoreError> {
         let mut head = Head::EMPTY;
         let mut accounted = 0;
-        let mut crls = CrlEntries::default();
-        let mut accounts = AccountEntries::default();
-        self.audit_entries(0, |entry| {
-            head.follow(&entry)?;
-            self.check_cluster(&entry)?;
-            crls.note(&entry);
-            accounts.note(&entry);
-            accounted += self.check_entry(&entry)?;
-            Ok::<_, StoreError>(())
-        })?;
+        let (mut crls, mut accounts) = (CrlEntries::default(), AccountEntries::default());
+        for part in parts {
+            // Each part begins with the hash that ends the one before, so all are one chain.
+            head = part.head;
+            accounted += part.accounted;
+            crls.follow(part.crls);
+            part.accounts.iter().for_each(|entry| accounts.note(entry));
+        }
         for issuer in self.issuers()? {
             crls.check(&issuer)?;
         }
         accounts.check(self.accounts())?;
-        // Each entry accounts for at most one issue or one revocation state, and none is accounted for twice. If
-        // the numbers differ, there are rows without an entry.
-        let recorded: i64 = snapshot.query_row(
+        match self.count_recorded()?.saturating_sub(accounted) {
+            0 => Ok(head),
+            certificates => Err(StoreError::Unaccounted { certificates }),
+        }
+    }
+
+    /// Checks the entries of one part of the chain, and the rows that they account for.
+    fn check_part(
+        &self,
+        part: RangeInclusive<u64>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<CheckedPart, StoreError> {
+        let (first, last) = part.into_inner();
+        let mut head = self.head_before(first)?;
+        let (mut accounted, mut unreported) = (0, 0);
+        let (mut crls, mut accounts) = (CrlEntries::default(), Vec::new());
+        // Certificates are issued in the order of their rows, apart from exceptions.
+        let mut next_row = 0;
+        self.audit_range(first..=last, |entry| {
+            head.follow(&entry)?;
+            self.check_cluster(&entry)?;
+            crls.note(&entry);
+            accounted += self.check_entry(&entry, &mut next_row)?;
+            if AccountEntries::concerns(&entry) {
+                accounts.push(entry);
+            }
+            unreported += 1;
+            if unreported == PROGRESS_STEP {
+                progress(std::mem::take(&mut unreported));
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        progress(unreported);
+        if head.seq < last {
+            return Err(BrokenChain { seq: head.next_seq(), defect: ChainDefect::Missing }.into());
+        }
+        Ok(CheckedPart { head, accounted, crls, accounts })
+    }
+
+    /// Number of issues and revocations. Each entry accounts for at most one, and none is accounted for twice. If the
+    /// numbers differ, there are rows without an entry.
+    fn count_recorded(&self) -> Result<u64, StoreError> {
+        let recorded: i64 = self.sql.query_row(
             "SELECT (SELECT count(*) FROM certificate WHERE issue_entry IS NOT NULL) \
                   + (SELECT count(*) FROM certificate WHERE revocation_entry IS NOT NULL)",
             [],
             |row| row.get(0),
         )?;
-        match recorded.unsigned_abs().saturating_sub(accounted) {
-            0 => Ok(head),
-            certificates => Err(StoreError::Unaccounted { certificates }),
+        Ok(recorded.unsigned_abs())
+    }
+
+    /// Head of the chain before the entry with this number.
+    fn head_before(&self, seq: u64) -> Result<Head, StoreError> {
+        let before = seq.saturating_sub(1);
+        if before == 0 {
+            return Ok(Head::EMPTY);
+        }
+        match self.audit_entry(before)? {
+            Some(entry) => Ok(Head { seq: entry.seq, hash: entry.hash }),
+            None => Err(BrokenChain { seq: before, defect: ChainDefect::Missing }.into()),
         }
     }
 
@@ -76,8 +143,8 @@ impl Inventory {
     }
 
     /// The number of recorded issues and revocations that this entry accounts for: one, or zero for another kind
-    /// of entry and for a hold or release that a later entry changed.
-    fn check_entry(&self, entry: &AuditEntry) -> Result<u64, StoreError> {
+    /// of entry and for a hold or release that a later entry changed. Looks at `next_row` first, and advances it.
+    fn check_entry(&self, entry: &AuditEntry, next_row: &mut i64) -> Result<u64, StoreError> {
         let compare: fn(&Record, &AuditEntry) -> Option<u64> = match (entry.event.action, entry.event.outcome)
         {
             (Action::CertificateIssue, Outcome::Success) => issue_accounted,
@@ -88,15 +155,45 @@ impl Inventory {
             _ => return Ok(0),
         };
         let target = &entry.event.target;
-        let serial_number = target.rsplit('/').next().and_then(|serial| serial.parse().ok());
-        let records = serial_number.map_or(Ok(Vec::new()), |serial| self.find(serial))?;
-        records
-            .iter()
-            .find(|record| details::target(record) == *target)
-            .and_then(|record| compare(record, entry))
+        let is_target = |(_, record): &(i64, Record)| details::target(record) == *target;
+        let mut found = self.collect(&at_row_sql(), [*next_row], numbered)?.pop().filter(is_target);
+        if found.is_none() {
+            let serial_number: Option<SerialNumber> =
+                target.rsplit('/').next().and_then(|serial| serial.parse().ok());
+            let records = serial_number.map_or(Ok(Vec::new()), |serial_number| {
+                self.collect(&find_sql(), [serial_number.to_octets()], numbered)
+            })?;
+            found = records.into_iter().find(is_target);
+        }
+        found
+            .and_then(|(row, record)| {
+                *next_row = row.saturating_add(1);
+                compare(&record, entry)
+            })
             .ok_or_else(|| StoreError::Inconsistent { target: target.clone(), entry: entry.seq })
     }
 }
+
+fn at_row_sql() -> String {
+    format!("SELECT {} FROM certificate WHERE id = ?1", row::RECORD)
+}
+
+/// The record of a row with its number.
+fn numbered(row: &Row<'_>) -> Result<(i64, Record), StoreError> {
+    Ok((row.get(0)?, row::record(row)?))
+}
+
+/// Part of the chain that is intact and agrees with the rows.
+struct CheckedPart {
+    head: Head,
+    accounted: u64,
+    crls: CrlEntries,
+    /// Entries about accounts.
+    accounts: Vec<AuditEntry>,
+}
+
+/// Entries between two reports of progress.
+const PROGRESS_STEP: u64 = 1_000;
 
 /// Last entries about the CRLs of each issuer.
 #[derive(Default)]
@@ -113,6 +210,12 @@ impl CrlEntries {
             _ => return,
         };
         last.insert(entry.event.target.clone(), entry.clone());
+    }
+
+    /// Adds the entries of the next part of the chain.
+    fn follow(&mut self, next: Self) {
+        self.reserved.extend(next.reserved);
+        self.published.extend(next.published);
     }
 
     /// Refuses an issuer whose newest CRL differs from the last entry, or that would reuse a CRL number: gateways

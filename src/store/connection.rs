@@ -44,6 +44,11 @@ pub(super) fn prepare_for_writing(sql: &Connection) -> Result<(), StoreError> {
     )?)
 }
 
+/// Enlarges the cache for a scan with look-ups by serial number, which are random.
+pub(super) fn prepare_for_scanning(sql: &Connection) -> Result<(), StoreError> {
+    Ok(sql.execute_batch("PRAGMA cache_size = -65536")?)
+}
+
 /// True if the write-ahead log is missing or empty.
 pub(super) fn log_is_empty(database: &Path) -> bool {
     let mut log = database.as_os_str().to_owned();

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -21,7 +21,9 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
 pub struct Inventory {
     pub(super) sql: Connection,
     /// Head of the audit chain before the migration that opening it made.
-    before_migration: Option<Head>,
+    pub(super) before_migration: Option<Head>,
+    /// File and flags of further connections, for reading.
+    pub(super) reopen: (PathBuf, OpenFlags),
 }
 
 impl Inventory {
@@ -49,12 +51,13 @@ impl Inventory {
         root: &Certificate,
         provenance: &Provenance,
     ) -> Result<Self, StoreError> {
-        let mut sql = connect(&resolve(path)?, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let resolved = resolve(path)?;
+        let mut sql = connect(&resolved, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let transaction = sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         schema::migrate(&transaction)?;
         Transaction::new(transaction, provenance)?.initialize(cluster, root)?.commit()?;
         prepare_for_writing(&sql)?;
-        Ok(Self { sql, before_migration: None })
+        Ok(Self { sql, before_migration: None, reopen: (resolved, OpenFlags::SQLITE_OPEN_READ_ONLY) })
     }
 
     /// Opens the inventory for writing and migrates an older version, with an audit entry that carries `provenance`.
@@ -62,14 +65,15 @@ impl Inventory {
     /// # Errors
     /// [`StoreError`]: missing, of another program, of a newer version, damaged or read-only.
     pub fn open_writer(path: &Path, provenance: &Provenance) -> Result<Self, StoreError> {
-        let mut sql = connect(&resolve(path)?, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let resolved = resolve(path)?;
+        let mut sql = connect(&resolved, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let mut before_migration = None;
         if !schema::is_current(&sql, path)? {
             before_migration = migrate(&mut sql, provenance)?;
             schema::is_current(&sql, path)?;
         }
         prepare_for_writing(&sql)?;
-        Ok(Self { sql, before_migration })
+        Ok(Self { sql, before_migration, reopen: (resolved, OpenFlags::SQLITE_OPEN_READ_ONLY) })
     }
 
     /// Opens the inventory for reading. Readers and writers never wait for each other, and a read-only file
@@ -105,7 +109,7 @@ impl Inventory {
     fn read(target: &Path, flags: OpenFlags, path: &Path) -> Result<Self, StoreError> {
         let sql = connect(target, flags)?;
         if schema::is_current(&sql, path)? {
-            Ok(Self { sql, before_migration: None })
+            Ok(Self { sql, before_migration: None, reopen: (target.to_owned(), flags) })
         } else {
             Err(StoreError::Older { path: path.to_owned() })
         }

@@ -14,9 +14,11 @@
 //! | `transaction` | changes with their audit entries |
 //! | `adoption` | records of another copy of the inventory, for a restore |
 //! | `query`, `filter`, `expiry` | queries, each answered through an index |
+//! | `scan` | all certificates with their DER |
 //! | `audit_filter` | conditions on audit entries |
 //! | `audit_check` | all rows compared with the audit chain |
 //! | `record_check` | single rows compared with their audit entries |
+//! | `parallel` | connections for work on all cores |
 //! | `snapshot` | an online copy of the inventory |
 //! | `account_changes` | changes of accounts, sessions and security settings |
 //! | `account_rows`, `account_check` | queries of accounts, and their comparison with the audit chain |
@@ -42,10 +44,12 @@ mod filter;
 mod inventory;
 mod issuer;
 mod lookup;
+mod parallel;
 mod query;
 mod record;
 mod record_check;
 mod row;
+mod scan;
 mod schema;
 mod snapshot;
 mod status;
@@ -66,5 +70,6 @@ pub use filter::{Filter, ListOrder};
 pub use inventory::Inventory;
 pub use issuer::{CurrentCrl, IssuerRecord, IssuerState};
 pub use record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};
+pub use scan::ScannedRecord;
 pub use status::{RecordCounts, RecordStatus};
 pub use transaction::Transaction;

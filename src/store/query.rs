@@ -1,5 +1,7 @@
 //! Queries, each answered through an index; long results are streamed.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{OptionalExtension, Params, Row, params, params_from_iter};
 use time::OffsetDateTime;
 
@@ -9,6 +11,7 @@ use super::filter::{Filter, list_sql};
 use super::inventory::Inventory;
 use super::issuer::{IssuerRecord, IssuerState};
 use super::record::{CertificateId, Record, RevokedCertificate};
+use super::scan::{OTHER_FINGERPRINT, corrupt_der};
 use super::status::RecordCounts;
 use super::{lookup, row};
 use crate::audit::{Action, AuditEntry, Head};
@@ -164,16 +167,10 @@ impl Inventory {
             })
             .optional()?
             .ok_or(StoreError::UnknownSerial { serial_number })?;
-        let corrupt = |source| StoreError::Corrupt {
-            table: "certificate_der",
-            row: id,
-            column: "der".to_owned(),
-            source,
-        };
         if Sha256::of(&der) != Sha256(fingerprint) {
-            return Err(corrupt("its SHA-256 differs from the recorded fingerprint".into()));
+            return Err(corrupt_der(id, OTHER_FINGERPRINT));
         }
-        Certificate::from_der(&der).map_err(|e| corrupt(e.into()))
+        Certificate::from_der(&der).map_err(|error| corrupt_der(id, error))
     }
 
     /// The number of certificates of each status at `now`.
@@ -208,6 +205,19 @@ impl Inventory {
     ) -> Result<(), E> {
         let sql = format!("SELECT {} FROM audit WHERE seq > ?1 ORDER BY seq", row::ENTRY);
         self.stream(&sql, [row::to_integer(after)], row::entry, each)
+    }
+
+    /// Passes the audit entries with these numbers to `each`, in their order. The numbers below 1, which no entry
+    /// should have, belong to the range that begins with 1.
+    pub(super) fn audit_range(
+        &self,
+        range: RangeInclusive<u64>,
+        each: impl FnMut(AuditEntry) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let sql = format!("SELECT {} FROM audit WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq", row::ENTRY);
+        let (first, last) = (row::to_integer(*range.start()), row::to_integer(*range.end()));
+        let first = if first <= 1 { i64::MIN } else { first };
+        self.stream(&sql, [first, last], row::entry, each)
     }
 
     /// The head of the audit chain, not verified.
@@ -263,7 +273,7 @@ impl Inventory {
     }
 }
 
-fn find_sql() -> String {
+pub(super) fn find_sql() -> String {
     format!("SELECT {} FROM certificate WHERE serial = ?1 ORDER BY issuer", row::RECORD)
 }
 

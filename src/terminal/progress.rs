@@ -15,6 +15,14 @@ pub(crate) fn certificates(count: usize, format: Format) -> ProgressBar {
     drawn(count, "{bar:40} {pos}/{len} certificates, {per_sec}, {eta} left")
 }
 
+/// Progress bar for `count` checks of records.
+pub(crate) fn checks(count: usize, format: Format) -> ProgressBar {
+    if count < 100 * WORTH_A_BAR || format != Format::Text {
+        return ProgressBar::hidden();
+    }
+    drawn(count, "{bar:40} {pos}/{len} checks, {per_sec}, {eta} left")
+}
+
 /// Progress bar for `count` deliveries.
 pub(crate) fn deliveries(count: usize, format: Format) -> ProgressBar {
     if count < 2 || format != Format::Text {

@@ -6,13 +6,16 @@
 
 mod examine;
 mod examiner;
+mod extent;
 mod finding;
 mod home_files;
+mod issued_files;
 mod records;
 mod repair;
 mod served_certificate;
 
-pub use examine::examine;
+pub use examine::{examination_size, examine};
+pub use extent::Thoroughness;
 pub use finding::{Examination, Finding, Severity};
 pub use repair::repair;
 pub use served_certificate::examine_served;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 
 use super::examine::examine;
+use super::extent::Thoroughness;
 use super::finding::{Examination, Finding, Repair, Severity};
 use crate::ca::authority::Authority;
 use crate::ca::context::Context;
@@ -23,9 +24,10 @@ pub fn repair(
     home: &Home,
     profiles: &ProfileSet,
     context: &Context,
-    progress: &dyn Fn(u64),
+    thoroughness: Thoroughness,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Examination, CaError> {
-    let before = examine(home, profiles, context, progress)?;
+    let before = examine(home, profiles, context, thoroughness, progress)?;
     let repairs: Vec<&Repair> =
         before.findings.iter().filter_map(|finding| finding.repair.as_ref()).collect();
     // Permissions come first, since a home accessible to others cannot be opened.
@@ -34,7 +36,7 @@ pub fn repair(
         true => recover_and_clean_up(home, context, &repairs),
         false => Ok(Vec::new()),
     };
-    let mut after = examine(home, profiles, context, progress)?;
+    let mut after = examine(home, profiles, context, thoroughness, progress)?;
     match recovered {
         Ok(recovered) => after.recovered = recovered,
         // Most causes are reported as findings already.

@@ -6,7 +6,9 @@ use clap::Args;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ca::doctor::{Examination, Finding, Severity, examine, examine_served, repair};
+use crate::ca::doctor::{
+    Examination, Finding, Severity, Thoroughness, examination_size, examine, examine_served, repair,
+};
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
 use crate::distribute::{Delivery, DeliveryList};
@@ -28,6 +30,10 @@ pub(crate) struct Doctor {
     #[arg(long)]
     fix: bool,
 
+    /// Check every signature and every file. Without it, a random 100,000 of a larger home
+    #[arg(long)]
+    full: bool,
+
     /// Also check the certificate served at HOST:PORT; can be repeated
     #[arg(long, value_name = "HOST:PORT")]
     connect: Vec<String>,
@@ -44,11 +50,10 @@ impl Doctor {
         let check = if self.fix { repair } else { examine };
         let endpoints: Vec<Endpoint> =
             self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let valid = Cluster::open(&home, &context)
-            .and_then(|cluster| Ok(cluster.inventory().counts(context.clock.now())?.valid))
-            .unwrap_or_default();
-        let progress = progress::certificates(usize::try_from(valid).unwrap_or_default(), session.format());
-        let mut examination = check(&home, &profiles, &context, &|count| progress.inc(count))?;
+        let size = examination_size(&home, &context);
+        let progress = progress::checks(usize::try_from(size).unwrap_or_default(), session.format());
+        let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Standard };
+        let mut examination = check(&home, &profiles, &context, thoroughness, &|count| progress.inc(count))?;
         progress.finish_and_clear();
         check_gateway_list(&home, &context, &mut examination);
         check_delivery_list(&home, &context, &mut examination);
