@@ -7,9 +7,14 @@
 //! |---|---|
 //! | root | its own signature, the trust bundle, and the key |
 //! | cluster, trust domain | subject of the root, and audit entry 1, whose hash is in each signed CRL |
-//! | revocations | entries of the last signed CRL; what is new or altered, its audit entry |
 //! | audit chain | the head in that CRL |
 //! | identity, hosts and dates of a certificate | the certificate, whose signature is verified, and its audit entry |
+//! | revocation of a certificate, or of its key | the last signed CRL |
+//! | all revocations | the last signed CRL, before another one is signed; what is new or altered, its audit entry |
+//!
+//! The comparison of all revocations takes a second for a million of them. A command that signs certificates only
+//! makes it if the CRL is short. Otherwise it compares the revocations of the certificates that it uses: those of the
+//! identities and keys that it signs for.
 //!
 //! Without the last CRL, the whole audit chain is verified instead, with all rows and indexes. Such a home cannot
 //! detect that another program removed the CRL and rewrote the chain as a whole. The CRLs of gateways, a backup, and
@@ -26,6 +31,9 @@ use crate::identity::Identity;
 use crate::store::{IssuerRecord, Record, StoreError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 
+/// All revocations are compared at each opening if the CRL has at most as many entries.
+const SHORT_CRL: usize = 2_000;
+
 /// Signed record that the inventory agrees with.
 #[derive(Debug)]
 pub(in crate::ca) struct Evidence {
@@ -35,12 +43,13 @@ pub(in crate::ca) struct Evidence {
     pub(in crate::ca) head: Head,
     /// Hash of the first audit entry.
     pub(in crate::ca) origin: Sha256,
-    /// Holds whose release was recorded by an interrupted process, and never signed.
-    pub(in crate::ca) unsigned_releases: Vec<(SerialNumber, OffsetDateTime)>,
+    /// Holds whose release was recorded by an interrupted process, and never signed. `None` before all revocations
+    /// were compared.
+    pub(in crate::ca) unsigned_releases: Option<Vec<(SerialNumber, OffsetDateTime)>>,
 }
 
 impl Cluster {
-    /// Compares the inventory with the root and its last CRL.
+    /// Compares the inventory with the root and its last CRL, except for the revocations on a long CRL.
     ///
     /// # Errors
     /// [`CaError::RootDiffers`], [`CaError::InventoryBehind`], [`CaError::RevocationLost`], or [`CaError::Store`]
@@ -52,11 +61,13 @@ impl Cluster {
         let issuer = self.inventory.active_issuer()?;
         let file = CrlFile::read(&self.home.crl(), &self.root);
         let mut is_covered = false;
-        let mut unsigned_releases = Vec::new();
+        let mut unsigned_releases = None;
         if let Some(signed) = &file.signed {
             self.refuse_outdated(signed, &issuer)?;
             is_covered = self.is_covered_by(signed, &issuer, origin)?;
-            unsigned_releases = self.compare_revocations(signed, &issuer)?;
+            if signed.crl.len() <= SHORT_CRL {
+                unsigned_releases = Some(self.compare_revocations(signed, &issuer)?);
+            }
         }
         if !is_covered {
             self.inventory.check_against_audit()?;
@@ -131,6 +142,37 @@ impl Cluster {
         }
     }
 
+    /// Compares all revocations with the last CRL, unless `evidence` shows that they were.
+    ///
+    /// # Errors
+    /// [`CaError::RevocationLost`], or [`CaError::Store`].
+    pub(in crate::ca) fn check_revocations(&self, evidence: &mut Evidence) -> Result<(), CaError> {
+        if let (None, Some(signed)) = (&evidence.unsigned_releases, &evidence.file.signed) {
+            let issuer = self.inventory.active_issuer()?;
+            evidence.unsigned_releases = Some(self.compare_revocations(signed, &issuer)?);
+        }
+        Ok(())
+    }
+
+    /// Refuses a record that lacks its revocation on the last CRL. A cluster opened for reading signs nothing, and
+    /// has no such CRL.
+    ///
+    /// # Errors
+    /// [`CaError::RevocationLost`].
+    pub(in crate::ca) fn refuse_lost_revocation(&self, record: &Record) -> Result<(), CaError> {
+        let serial_number = record.reservation.serial_number;
+        match &self.last_crl {
+            Some(crl)
+                if record.issuer == self.issuer
+                    && record.revocation.is_none()
+                    && crl.contains(&serial_number) =>
+            {
+                Err(CaError::RevocationLost { serial_number, number: crl.number })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses an inventory that does not record a revocation on the signed CRL. Returns the holds that an
     /// interrupted process lifted without a signature.
     fn compare_revocations(
@@ -202,6 +244,7 @@ impl Cluster {
             return Err(differs("the signed certificate has another validity or key"));
         }
         self.inventory.check_record(record)?;
+        self.refuse_lost_revocation(record)?;
         Ok(certificate)
     }
 

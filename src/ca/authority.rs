@@ -1,5 +1,7 @@
 //! Write access to a home, with the root key.
 
+use std::sync::Arc;
+
 use rcgen::Issuer;
 
 use super::authenticity::Evidence;
@@ -34,7 +36,7 @@ impl Authority {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         remove_leftover(&home.key())?;
-        let cluster = Cluster::open_writer(home, context)?;
+        let mut cluster = Cluster::open_writer(home, context)?;
         let key = cluster.root_key()?;
         // The bundle on disk is distributed to every machine, so the signing root must be in it.
         let path = home.certificate();
@@ -45,6 +47,7 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(signing_failed)?;
         let evidence = cluster.check_authenticity()?;
+        cluster.last_crl = evidence.file.signed.as_ref().map(|signed| Arc::clone(&signed.crl));
         let mut authority = Self { cluster, signer, evidence, recovered: Vec::new(), _lock: lock };
         authority.recovered = authority.recover()?;
         Ok(authority)

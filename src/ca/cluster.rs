@@ -1,6 +1,7 @@
 //! Read access to a home: its inventory, its root, and the certificates in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -12,6 +13,7 @@ use crate::files;
 use crate::identity::TrustDomain;
 use crate::keys::PrivateKey;
 use crate::keys::kms::{Configuration, SigningService};
+use crate::revocation::Crl;
 use crate::store::{self, Inventory, Record, RecordStatus, StoreError};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{Certificate, KeyIdentifier};
@@ -27,6 +29,8 @@ pub struct Cluster {
     pub(super) facts: store::ClusterRecord,
     pub(super) root: Certificate,
     pub(super) issuer: KeyIdentifier,
+    /// Last CRL that the root has signed, if the home was opened for signing.
+    pub(super) last_crl: Option<Arc<Crl>>,
 }
 
 impl Cluster {
@@ -61,6 +65,7 @@ impl Cluster {
             facts,
             root: active.certificate,
             issuer: active.key_id,
+            last_crl: None,
         })
     }
 

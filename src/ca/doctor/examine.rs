@@ -82,7 +82,8 @@ impl Examiner<'_> {
         });
         let recorded = self.check_records(cluster, bundle.as_ref(), &issued)?;
         self.check_issued(cluster, &issued, &recorded)?;
-        if let Err(error) = cluster.check_authenticity() {
+        let authentic = cluster.check_authenticity();
+        if let Err(error) = authentic.and_then(|mut evidence| cluster.check_revocations(&mut evidence)) {
             self.found.add_error(error.code(), None, &error);
         }
         cluster.inventory.check_against_audit_with(self.progress)?;

@@ -49,8 +49,12 @@ impl Authority {
         for record in self.cluster.inventory.unplaced()? {
             found.extend(self.resume_placement(&record)?);
         }
+        let because = self.republish_reason()?;
+        if because.is_some() {
+            self.cluster.check_revocations(&mut self.evidence)?;
+        }
         found.extend(self.restore_holds()?);
-        if let Some(because) = self.republish_reason()? {
+        if let Some(because) = because {
             let crl = self.publish_crl(None, Some(&because.to_string()))?;
             found.push(RecoveryOutcome::CrlPublished { number: crl.crl_number, because });
         }
@@ -60,7 +64,7 @@ impl Authority {
     /// Puts certificates back on hold whose release an interrupted process recorded, but did not sign. Without the
     /// signature, the release could be the work of another program.
     fn restore_holds(&mut self) -> Result<Vec<RecoveryOutcome>, CaError> {
-        let releases = std::mem::take(&mut self.evidence.unsigned_releases);
+        let releases = self.evidence.unsigned_releases.as_mut().map(std::mem::take).unwrap_or_default();
         if releases.is_empty() {
             return Ok(Vec::new());
         }

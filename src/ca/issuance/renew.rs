@@ -193,7 +193,10 @@ impl Cluster {
         let old = self.genuine_certificate(record)?;
         let mut others =
             issued.iter().filter(|one| one.reservation.serial_number != reservation.serial_number);
-        others.try_for_each(|one| self.inventory.check_record(one))?;
+        others.try_for_each(|one| {
+            self.refuse_lost_revocation(one)?;
+            Ok::<_, CaError>(self.inventory.check_record(one)?)
+        })?;
         let key = self.key_by_profile(profiles, record, &renewal.key)?;
         let request = IssueRequest {
             role: reservation.role,

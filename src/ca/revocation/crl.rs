@@ -4,6 +4,7 @@
 //! twice (RFC 5280, section 5.2.3).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{Issuer, SigningKey};
 use serde::Serialize;
@@ -67,6 +68,7 @@ impl Authority {
         reason: Option<&str>,
     ) -> Result<PublishedCrl, CaError> {
         self.check_root_is_valid()?;
+        self.cluster.check_revocations(&mut self.evidence)?;
         let provenance = self.cluster.context.provenance(reason);
         if let Some(validity) = validity {
             let root_end = self.cluster.root.not_after;
@@ -106,6 +108,7 @@ impl Authority {
         write(&path, &signed.der, &self.evidence.file.others)
             .map_err(|source| CaError::CrlNotWritten { number, source })?;
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;
+        cluster.last_crl = Some(Arc::clone(&signed.crl));
         self.evidence.file.signed = Some(signed);
         Ok(self.cluster.published(&current))
     }

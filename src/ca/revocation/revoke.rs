@@ -249,6 +249,7 @@ impl Authority {
         }
         // An expired root cannot sign a CRL, so refuse before recording anything.
         self.check_root_is_valid()?;
+        self.cluster.check_revocations(&mut self.evidence)?;
         let provenance = self.cluster.context.provenance(comment);
         let mut transaction = self.cluster.inventory.begin(&provenance)?;
         for id in changes {

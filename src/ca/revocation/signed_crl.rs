@@ -1,6 +1,7 @@
 //! CRLs that the root has signed: the record of revocations that needs no trust in the inventory.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -16,7 +17,7 @@ use crate::x509::{Certificate, SerialNumber, pem};
 #[derive(Debug)]
 pub(in crate::ca) struct SignedCrl {
     pub(in crate::ca) der: Vec<u8>,
-    pub(in crate::ca) crl: Crl,
+    pub(in crate::ca) crl: Arc<Crl>,
     pub(in crate::ca) anchor: Option<AuditAnchor>,
 }
 
@@ -69,7 +70,7 @@ impl SignedCrl {
         let anchor = AuditAnchor::of(&unverified);
         let text = pem::pem(pem::ObjectKind::Certificate.label(), &root.der);
         let crl = Crl::verify(&der, &TrustBundle::from_pem(text.as_bytes(), at)?, at)?;
-        Ok(Self { der, crl, anchor })
+        Ok(Self { der, crl: Arc::new(crl), anchor })
     }
 
     /// Passes each difference from `last` to `each`. Our CRLs are in the order of the serial numbers. In another order,
