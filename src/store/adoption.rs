@@ -26,22 +26,25 @@ impl Transaction<'_> {
         certificate: &Certificate,
         issued_at: OffsetDateTime,
     ) -> Result<Self, StoreError> {
+        let mut reservation = reservation.clone();
         let reserved = match existing(&self.sql, issuer_id(&self.sql, issuer)?, reservation.serial_number) {
             Ok((_, Record { reservation: known, issue: None, .. }))
                 if (known.role, &known.name) == (reservation.role, &reservation.name) =>
             {
+                reservation = known;
                 self
             }
             // `reserve_as_of` refuses a serial number of another identity.
             _ => {
-                let supersedes =
-                    reservation.supersedes.clone().filter(|old| supersedable(&self.sql, old).is_ok());
-                let reservation = Reservation { supersedes, ..reservation.clone() };
-                self.reserve_as_of(issued_at, issuer, &[reservation])?
+                reservation.supersedes =
+                    reservation.supersedes.filter(|old| supersedable(&self.sql, old).is_ok());
+                self.reserve_as_of(issued_at, issuer, std::slice::from_ref(&reservation))?
             }
         };
-        let adopted = reserved.issue(issuer, std::slice::from_ref(certificate))?;
-        mark_placed(&adopted.sql, issuer, &[certificate.serial_number])?;
+        let before = reserved.head.seq;
+        let certificate = std::slice::from_ref(certificate);
+        let adopted = reserved.issue(issuer, &[reservation], certificate)?;
+        mark_placed(&adopted.sql, before + 1..=adopted.head.seq)?;
         Ok(adopted)
     }
 

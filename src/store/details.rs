@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::account::{OrganizationRecord, SecuritySettings, UserRecord};
 use super::cluster::ClusterRecord;
 use super::issuer::CurrentCrl;
-use super::record::Record;
+use super::record::{Issuance, Record, Reservation};
 use crate::clock::rfc3339;
 use crate::x509::{Certificate, KeyIdentifier, Sha256};
 
@@ -46,37 +46,32 @@ pub(super) fn target(record: &Record) -> String {
 
 /// Audit details of the issue of a certificate. They derive from the row, so the row can be compared with them at
 /// any time.
-pub(super) fn issue_details(record: &Record) -> Value {
-    let Some(issue) = &record.issue else { return Value::Null };
+pub(super) fn issue_details(reservation: &Reservation, issue: &Issuance) -> Value {
     json!({
-        "role": record.reservation.role,
-        "name": record.reservation.name,
-        "profile": record.reservation.profile,
+        "role": reservation.role,
+        "name": reservation.name,
+        "profile": reservation.profile,
         "not_before": rfc3339(issue.not_before),
         "not_after": rfc3339(issue.not_after),
         "fingerprint": issue.fingerprint,
         "public_key": issue.public_key,
-        "supersedes": record.reservation.supersedes.as_ref().map(ToString::to_string),
-        CERTIFICATE_PATH: record.reservation.certificate_path.to_string_lossy(),
-        KEY_PATH: record.reservation.key_path.as_deref().map(Path::to_string_lossy),
+        "supersedes": reservation.supersedes.as_ref().map(ToString::to_string),
+        CERTIFICATE_PATH: reservation.certificate_path.to_string_lossy(),
+        KEY_PATH: reservation.key_path.as_deref().map(Path::to_string_lossy),
     })
 }
 
 /// Tests whether the entry of an issue agrees with the row. The entries of version 0.1.0 have no paths, and a key that
 /// was deleted has none any more.
 pub(super) fn is_issue_of(recorded: &Value, record: &Record) -> bool {
-    let (mut recorded, mut expected) = (recorded.clone(), issue_details(record));
-    let (Some(fields), Some(rows)) = (recorded.as_object_mut(), expected.as_object_mut()) else {
-        return false;
+    let Some(issue) = &record.issue else { return false };
+    let expected = issue_details(&record.reservation, issue);
+    let (Some(fields), Some(rows)) = (recorded.as_object(), expected.as_object()) else { return false };
+    let agrees = |(key, expected): (&String, &Value)| match fields.get(key) {
+        None => key == CERTIFICATE_PATH || key == KEY_PATH,
+        Some(found) => found == expected || (key == KEY_PATH && record.key_forgotten.is_some()),
     };
-    for path in [CERTIFICATE_PATH, KEY_PATH] {
-        let is_deleted = path == KEY_PATH && record.key_forgotten.is_some();
-        if is_deleted || !fields.contains_key(path) {
-            fields.remove(path);
-            rows.remove(path);
-        }
-    }
-    fields == rows
+    rows.iter().all(agrees) && fields.keys().all(|key| rows.contains_key(key))
 }
 
 /// Audit details of a revocation, hold or release; see [`issue_details`].

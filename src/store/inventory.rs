@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use super::transaction::Transaction;
 use super::{lookup, schema};
 use crate::audit::{Head, Provenance};
 use crate::files;
-use crate::x509::{Certificate, KeyIdentifier, SerialNumber};
+use crate::x509::Certificate;
 
 /// The CA's inventory, opened for reading or for writing.
 #[derive(Debug)]
@@ -130,16 +131,16 @@ impl Inventory {
         Transaction::new(self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?, provenance)
     }
 
-    /// Records that the files of these certificates are written.
+    /// Records that the files of the certificates that these audit entries issued are written.
     ///
     /// The change is not durable at once and has no audit entry: if it is lost, recovery writes the files again.
     ///
     /// # Errors
-    /// [`StoreError`], above all [`StoreError::NotIssued`] and [`StoreError::UnknownSerial`].
-    pub fn mark_placed(&mut self, issuer: &KeyIdentifier, placed: &[SerialNumber]) -> Result<(), StoreError> {
+    /// Database errors.
+    pub fn mark_placed(&mut self, entries: RangeInclusive<u64>) -> Result<(), StoreError> {
         self.sql.pragma_update(None, "synchronous", "NORMAL")?;
         let transaction = self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        lookup::mark_placed(&transaction, issuer, placed)?;
+        lookup::mark_placed(&transaction, entries)?;
         Ok(transaction.commit()?)
     }
 }

@@ -1,5 +1,7 @@
 //! Rows by key.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StoreError;
@@ -19,25 +21,14 @@ pub(super) fn head(sql: &Connection) -> Result<Head, StoreError> {
 }
 
 /// See [`Inventory::mark_placed`](super::inventory::Inventory::mark_placed).
-pub(super) fn mark_placed(
-    sql: &Connection,
-    issuer: &KeyIdentifier,
-    placed: &[SerialNumber],
-) -> Result<(), StoreError> {
-    let issuer_id = issuer_id(sql, issuer)?;
-    for serial_number in placed {
-        let changed = sql
-            .prepare_cached(
-                "UPDATE certificate SET placed = 1 WHERE issuer = ?1 AND serial = ?2 AND issue_entry IS NOT NULL",
-            )?
-            .execute(params![issuer_id, serial_number.to_octets()])?;
-        if changed == 0 {
-            let (_, record) = existing(sql, issuer_id, *serial_number)?;
-            return Err(StoreError::NotIssued { serial_number: record.reservation.serial_number });
-        }
-    }
+pub(super) fn mark_placed(sql: &Connection, entries: RangeInclusive<u64>) -> Result<(), StoreError> {
+    let (first, last) = (row::to_integer(*entries.start()), row::to_integer(*entries.end()));
+    sql.prepare_cached(MARK_PLACED)?.execute([first, last])?;
     Ok(())
 }
+
+pub(super) const MARK_PLACED: &str = "UPDATE certificate INDEXED BY certificate_pending SET placed = 1 \
+    WHERE placed = 0 AND issue_entry BETWEEN ?1 AND ?2";
 
 /// The row of a certificate that may be replaced.
 pub(super) fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64, StoreError> {

@@ -364,6 +364,7 @@ mod tests {
             (list_sql(&named, NOW).0, "INDEX certificate_by_name (name>? AND name<?)"),
             (list_sql(&expiring, NOW).0, "INDEX certificate_by_expiry (not_after<?)"),
             (COUNTS.to_owned(), "INDEX certificate_by_expiry (not_after>?)"),
+            (lookup::MARK_PLACED.to_owned(), "INDEX certificate_pending (issue_entry>? AND issue_entry<?)"),
         ] {
             let plan = plan(&query);
             assert!(plan.contains(expected), "{query}\n{plan}");

@@ -57,9 +57,15 @@ impl Home {
         self.begin().reserve(&issuer, reservations)?.commit().map(drop)
     }
 
+    /// Issues certificates under their reservations; without one, under a reservation that was never recorded.
     fn issue(&mut self, certificates: &[Certificate]) -> Result<(), StoreError> {
         let issuer = self.issuer.clone();
-        self.begin().issue(&issuer, certificates)?.commit().map(drop)
+        let reserved = |certificate: &Certificate| {
+            let found = self.inventory.find(certificate.serial_number).unwrap().pop();
+            found.map_or_else(|| reservation(1, "nobody"), |record| record.reservation)
+        };
+        let reservations: Vec<_> = certificates.iter().map(reserved).collect();
+        self.begin().issue(&issuer, &reservations, certificates)?.commit().map(drop)
     }
 
     fn revoke(&mut self, number: u8, reason: RevocationReason) -> Result<(), StoreError> {
@@ -267,16 +273,17 @@ fn a_certificate_is_reserved_then_issued_then_placed() {
     assert_eq!(home.inventory.unplaced().unwrap(), [record]);
 
     let issuer = home.issuer.clone();
-    home.inventory.mark_placed(&issuer, &[serial(1)]).unwrap();
+    home.inventory.mark_placed(issue.entry + 1..=issue.entry + 9).unwrap();
+    assert!(!home.one(1).issue.unwrap().placed, "only the entries that are given");
+    home.inventory.mark_placed(1..=issue.entry).unwrap();
     assert!(home.inventory.unplaced().unwrap().is_empty());
     assert!(home.one(1).issue.unwrap().placed);
-    assert_eq!(home.inventory.mark_placed(&issuer, &[serial(2)]).unwrap_err().code(), "store.not_issued");
+    assert_eq!(home.inventory.reserved().unwrap().len(), 1, "what is only reserved is not placed");
 
     // Given up after a crash, it is still what it says it is.
     home.begin().settle(&issuer, serial(2), "never signed").unwrap().commit().unwrap();
     assert!(home.inventory.reserved().unwrap().is_empty());
     assert_eq!(home.names(&Filter { status: Some(RecordStatus::Reserved), ..Filter::default() }), ["bob"]);
-    assert_eq!(home.inventory.mark_placed(&issuer, &[serial(3)]).unwrap_err().code(), "store.unknown_serial");
 }
 
 #[test]
@@ -315,6 +322,14 @@ fn a_serial_number_is_used_once_and_in_order() {
     assert!(home.inventory.find(serial(2)).unwrap().is_empty(), "the whole reservation is refused");
     assert_eq!(home.issue(&[certificate(1, NOW)]).unwrap_err().code(), "store.not_reserved");
     assert_eq!(home.issue(&[certificate(9, NOW)]).unwrap_err().code(), "store.unknown_serial");
+    home.reserve(&[reservation(4, "dora")]).unwrap();
+    let issuer = home.issuer.clone();
+    let renamed = home.begin().issue(&issuer, &[reservation(4, "eve")], &[certificate(4, NOW)]);
+    assert_eq!(
+        renamed.unwrap_err().code(),
+        "store.not_reserved",
+        "a number is for the identity that reserved it"
+    );
     let stranger = KeyIdentifier(vec![1; 20]);
     let refused = home.begin().reserve(&stranger, &[reservation(3, "carol")]);
     assert_eq!(refused.unwrap_err().code(), "store.unknown_issuer");
@@ -492,7 +507,7 @@ fn a_reader_changes_nothing() {
     let mut reader = Inventory::open_reader(&home.path()).unwrap();
     let reserved = reader.begin(&provenance()).unwrap().reserve(&home.issuer, &[reservation(1, "alice")]);
     assert_eq!(reserved.unwrap_err().code(), "store.read_only");
-    assert_eq!(reader.mark_placed(&home.issuer, &[serial(1)]).unwrap_err().code(), "store.read_only");
+    assert_eq!(reader.mark_placed(1..=9).unwrap_err().code(), "store.read_only");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::details::{crl_details, initialize_details, issue_details, revocation_
 use super::error::StoreError;
 use super::issuer::{CurrentCrl, IssuerState};
 use super::lookup::{existing, head, issuer_id, supersedable};
-use super::record::{Issuance, Record, Reservation, RevocationRecord};
+use super::record::{CertificateId, Issuance, Record, Reservation, RevocationRecord};
 use super::row;
 use crate::audit::{Action, AuditEvent, Head, Outcome, Provenance};
 use crate::revocation::RevocationReason;
@@ -110,19 +110,20 @@ impl<'a> Transaction<'a> {
     }
 
     /// Records certificates signed under reserved serial numbers, with an audit entry each. The facts come from
-    /// the certificates.
+    /// the certificates, each of which has its reservation at the same place.
     ///
     /// # Errors
     /// [`StoreError::UnknownSerial`], [`StoreError::NotReserved`], [`StoreError::UnknownIssuer`], or
     /// a database error.
-    pub fn issue(mut self, issuer: &KeyIdentifier, issued: &[Certificate]) -> Result<Self, StoreError> {
+    pub fn issue(
+        mut self,
+        issuer: &KeyIdentifier,
+        reservations: &[Reservation],
+        issued: &[Certificate],
+    ) -> Result<Self, StoreError> {
         let issuer_id = issuer_id(&self.sql, issuer)?;
-        for certificate in issued {
+        for (reservation, certificate) in reservations.iter().zip(issued) {
             let serial_number = certificate.serial_number;
-            let (id, mut record) = existing(&self.sql, issuer_id, serial_number)?;
-            if record.issue.is_some() {
-                return Err(StoreError::NotReserved { serial_number });
-            }
             let issue = Issuance {
                 not_before: certificate.not_before,
                 not_after: certificate.not_after,
@@ -131,24 +132,40 @@ impl<'a> Transaction<'a> {
                 placed: false,
                 entry: self.head.next_seq(),
             };
-            record.issue = Some(issue);
-            self.append(Action::CertificateIssue, target(&record), Outcome::Success, issue_details(&record))?;
-            self.sql
+            let id = CertificateId { issuer: issuer.clone(), serial_number }.to_string();
+            let details = issue_details(reservation, &issue);
+            self.append(Action::CertificateIssue, id, Outcome::Success, details)?;
+            // The row is the one that was reserved: another one would contradict its entry.
+            let row: Option<i64> = self
+                .sql
                 .prepare_cached(
                     "UPDATE certificate SET not_before = ?1, not_after = ?2, fingerprint = ?3, public_key = ?4, \
-                     issue_entry = ?5 WHERE id = ?6",
+                     issue_entry = ?5 WHERE serial = ?6 AND issuer = ?7 AND issue_entry IS NULL \
+                     AND role = ?8 AND name = ?9 AND profile = ?10 RETURNING id",
                 )?
-                .execute(params![
-                    issue.not_before.unix_timestamp(),
-                    issue.not_after.unix_timestamp(),
-                    issue.fingerprint.0,
-                    issue.public_key.0,
-                    row::to_integer(issue.entry),
-                    id,
-                ])?;
+                .query_row(
+                    params![
+                        issue.not_before.unix_timestamp(),
+                        issue.not_after.unix_timestamp(),
+                        issue.fingerprint.0,
+                        issue.public_key.0,
+                        row::to_integer(issue.entry),
+                        serial_number.to_octets(),
+                        issuer_id,
+                        reservation.role.as_str(),
+                        reservation.name.as_str(),
+                        reservation.profile.0,
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let Some(row) = row else {
+                existing(&self.sql, issuer_id, serial_number)?;
+                return Err(StoreError::NotReserved { serial_number });
+            };
             self.sql
                 .prepare_cached("INSERT INTO certificate_der (id, der) VALUES (?1, ?2)")?
-                .execute(params![id, certificate.der.as_ref()])?;
+                .execute(params![row, certificate.der.as_ref()])?;
         }
         Ok(self)
     }

@@ -10,6 +10,8 @@
 //! 4. Commit: the certificates with their audit entries, in one durable transaction.
 //! 5. Place: rename the temporary files.
 //!
+//! While a batch is signed, the batch before it is committed and placed. A crash may leave both.
+//!
 //! A renewal with the same key replaces the certificate by one rename, so that readers always find a
 //! matching pair. A new key needs two renames, which no file system does atomically. Both files are
 //! synced before, and the renames follow each other immediately. If the second one fails, the first is
@@ -19,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use rcgen::Issuer;
 
@@ -27,14 +29,15 @@ use super::certificate_builder as builder;
 use super::ended_files::EndedFiles;
 use super::pair::StagedPair;
 use super::request::{IssuedCertificate, PlannedCertificate, SubjectKey};
+use crate::audit::Provenance;
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement, Staged};
 use crate::keys::PrivateKey;
-use crate::store::{CertificateId, Reservation};
-use crate::x509::{Certificate, SerialNumber, SubjectAltName, pem};
+use crate::store::{CertificateId, Inventory, Reservation};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, SubjectAltName, pem};
 
 /// Certificates per transaction: large enough to amortize two durable writes, small enough that few are
 /// affected by a crash.
@@ -54,48 +57,104 @@ pub(in crate::ca) struct Job<'a> {
 }
 
 impl Authority {
-    /// Runs all jobs in batches and keeps their order.
+    /// Runs all jobs in batches and keeps their order. One batch is signed while the one before it is committed and
+    /// placed.
     pub(in crate::ca) fn run(
         &mut self,
         mut jobs: Vec<Job<'_>>,
         reason: Option<&str>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<IssuedCertificate>, CaError> {
-        let mut issued = Vec::with_capacity(jobs.len());
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(jobs.len().min(BATCH));
-            let batch = std::mem::replace(&mut jobs, rest);
-            issued.extend(self.run_batch(batch, reason, progress)?);
-        }
-        Ok(issued)
-    }
-
-    /// Runs steps 2 to 5 for one batch.
-    fn run_batch(
-        &mut self,
-        jobs: Vec<Job<'_>>,
-        reason: Option<&str>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<IssuedCertificate>, CaError> {
         let provenance = self.cluster.context.provenance(reason);
         let issuer = self.cluster.issuer.clone();
-        let reservations: Vec<Reservation> = jobs.iter().map(|job| job.reservation(&self.cluster)).collect();
-        self.cluster.inventory.begin(&provenance)?.reserve(&issuer, &reservations)?.commit()?;
+        let mut batches = Vec::with_capacity(jobs.len() / BATCH + 1);
+        while !jobs.is_empty() {
+            let rest = jobs.split_off(jobs.len().min(BATCH));
+            let jobs = std::mem::replace(&mut jobs, rest);
+            let reservations = jobs.iter().map(|job| job.reservation(&self.cluster)).collect();
+            batches.push(Batch { jobs, reservations });
+        }
+        let Self { cluster, signer, .. } = self;
+        let mut recorder =
+            Recorder { inventory: &mut cluster.inventory, issuer: &issuer, provenance: &provenance };
+        let signing = SigningContext { root: &cluster.root, signer };
+        let mut issued = Vec::new();
+        thread::scope(|scope| {
+            let mut signed_before = None;
+            for batch in &batches {
+                recorder.reserve(batch)?;
+                let signing = signing.start(scope, &batch.jobs, progress);
+                if let Some((before, signed)) = signed_before.replace((batch, signing)) {
+                    issued.extend(recorder.finish(before, signed, signer)?);
+                }
+            }
+            if let Some((last, signed)) = signed_before {
+                issued.extend(recorder.finish(last, signed, signer)?);
+            }
+            Ok(issued)
+        })
+    }
+}
 
-        let signing = SigningContext { root: &self.cluster.root, signer: &self.signer };
-        let signed = signing.sign_all(&jobs, progress);
-        let (certificates, pairs) = with_signer_failure(self.signer.key(), signed)?;
+/// Jobs of one transaction, with the reservations of their serial numbers.
+struct Batch<'a> {
+    jobs: Vec<Job<'a>>,
+    reservations: Vec<Reservation>,
+}
+
+/// Steps of a batch that change the inventory and the names of files.
+struct Recorder<'a> {
+    inventory: &'a mut Inventory,
+    issuer: &'a KeyIdentifier,
+    provenance: &'a Provenance,
+}
+
+impl Recorder<'_> {
+    fn reserve(&mut self, batch: &Batch<'_>) -> Result<(), CaError> {
+        let transaction = self.inventory.begin(self.provenance)?;
+        transaction.reserve(self.issuer, &batch.reservations)?.commit()?;
+        Ok(())
+    }
+
+    /// Waits for the signatures, records the certificates, and places their files.
+    fn finish(
+        &mut self,
+        batch: &Batch<'_>,
+        signing: SigningThreads<'_>,
+        signer: &Issuer<'static, PrivateKey>,
+    ) -> Result<Vec<IssuedCertificate>, CaError> {
+        let (certificates, pairs) = with_signer_failure(signer.key(), signing.join())?;
         let directories: BTreeSet<&Path> =
-            jobs.iter().map(|job| files::parent(&job.certificate_path)).collect();
+            batch.jobs.iter().map(|job| files::parent(&job.certificate_path)).collect();
         make_durable(&pairs, &directories)?;
 
-        self.cluster.inventory.begin(&provenance)?.issue(&issuer, &certificates)?.commit()?;
+        let transaction = self.inventory.begin(self.provenance)?;
+        let before = transaction.head().seq;
+        let after = transaction.issue(self.issuer, &batch.reservations, &certificates)?.commit()?.seq;
 
         place_pairs(pairs, &directories)?;
-        let placed: Vec<SerialNumber> = jobs.iter().map(|job| job.serial_number).collect();
         // The files are in place. If this record fails, the next command finds them there and repeats it.
-        let _ = self.cluster.inventory.mark_placed(&issuer, &placed);
-        Ok(jobs.into_iter().zip(&certificates).map(|(job, certificate)| job.issued(certificate)).collect())
+        let _ = self.inventory.mark_placed(before + 1..=after);
+        Ok(batch.jobs.iter().zip(&certificates).map(|(job, certificate)| job.issued(certificate)).collect())
+    }
+}
+
+/// Threads that sign one batch.
+struct SigningThreads<'scope>(Vec<ScopedJoinHandle<'scope, Result<SignedJobs, CaError>>>);
+
+/// Certificates in the order of their jobs, and their files under temporary names.
+type SignedJobs = (Vec<Certificate>, Vec<StagedPair>);
+
+impl SigningThreads<'_> {
+    fn join(self) -> Result<SignedJobs, CaError> {
+        let (mut certificates, mut pairs) = SignedJobs::default();
+        for thread in self.0 {
+            let stopped = |_| CaError::Signing { why: "a signing thread stopped".to_owned() };
+            let (some_certificates, some_pairs) = thread.join().map_err(stopped)??;
+            certificates.extend(some_certificates);
+            pairs.extend(some_pairs);
+        }
+        Ok((certificates, pairs))
     }
 }
 
@@ -106,40 +165,23 @@ struct SigningContext<'a> {
     signer: &'a Issuer<'static, PrivateKey>,
 }
 
-impl SigningContext<'_> {
-    /// Generates keys and signs on all cores. Keeps the order of the jobs.
-    fn sign_all(
-        &self,
-        jobs: &[Job<'_>],
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<StagedPair>), CaError> {
+impl<'a> SigningContext<'a> {
+    /// Starts to generate keys and to sign on all cores.
+    fn start<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: &'scope [Job<'_>],
+        progress: &'scope (dyn Fn(u64) + Sync),
+    ) -> SigningThreads<'scope>
+    where
+        'a: 'scope,
+    {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let chunk_size = jobs.len().div_ceil(cores).max(1);
-        if jobs.len() == chunk_size {
-            return self.sign_chunk(jobs, progress);
-        }
-        thread::scope(|scope| {
-            let workers: Vec<_> = jobs
-                .chunks(chunk_size)
-                .map(|jobs| scope.spawn(move || self.sign_chunk(jobs, progress)))
-                .collect();
-            let (mut certificates, mut pairs) =
-                (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-            for worker in workers {
-                let stopped = |_| CaError::Signing { why: "a signing thread stopped".to_owned() };
-                let (some_certificates, some_pairs) = worker.join().map_err(stopped)??;
-                certificates.extend(some_certificates);
-                pairs.extend(some_pairs);
-            }
-            Ok((certificates, pairs))
-        })
+        let chunks = jobs.chunks(jobs.len().div_ceil(cores).max(1));
+        SigningThreads(chunks.map(|jobs| scope.spawn(move || self.sign_chunk(jobs, progress))).collect())
     }
 
-    fn sign_chunk(
-        &self,
-        jobs: &[Job<'_>],
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Vec<Certificate>, Vec<StagedPair>), CaError> {
+    fn sign_chunk(&self, jobs: &[Job<'_>], progress: &(dyn Fn(u64) + Sync)) -> Result<SignedJobs, CaError> {
         let (mut certificates, mut pairs) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         for job in jobs {
             let (certificate, pair) = self.sign(job)?;
@@ -192,15 +234,15 @@ impl Job<'_> {
         }
     }
 
-    fn issued(self, certificate: &Certificate) -> IssuedCertificate {
-        let identity = self.planned.plan.identity;
+    fn issued(&self, certificate: &Certificate) -> IssuedCertificate {
+        let identity = &self.planned.plan.identity;
         IssuedCertificate {
-            certificate: self.certificate_path,
-            key: self.key_path,
+            certificate: self.certificate_path.clone(),
+            key: self.key_path.clone(),
             serial_number: self.serial_number,
             role: identity.role,
             name: identity.name.clone(),
-            spiffe_id: identity,
+            spiffe_id: identity.clone(),
             hosts: certificate
                 .subject_alt_names
                 .iter()
@@ -212,8 +254,8 @@ impl Job<'_> {
                 .collect(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
-            superseded: self.ended.map(|ended| ended.certificate.1),
-            not_granted: self.planned.not_granted,
+            superseded: self.ended.as_ref().map(|ended| ended.certificate.1.clone()),
+            not_granted: self.planned.not_granted.clone(),
         }
     }
 }
