@@ -6,13 +6,13 @@ use crate::clock::{Entropy, EntropyError};
 
 /// Certificates whose signatures and files are checked in seconds. A P-256 signature takes some 50 microseconds, and
 /// the comparison of a key file with its certificate as long.
-const CHECKED_IN_FULL: u64 = 100_000;
+const CHECKED_IN_FULL: u64 = 50_000;
 
 /// Number of certificates whose signatures and files an examination checks. Everything else, such as records,
 /// fingerprints, file names and modes, is checked of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Thoroughness {
-    /// All of up to 100,000, and as many of a larger home, chosen at random.
+    /// All of up to 50,000, and as many of a larger home, chosen at random.
     #[default]
     Standard,
     /// All.
@@ -79,7 +79,7 @@ mod tests {
         let large = of(Thoroughness::Standard, 4 * CHECKED_IN_FULL);
         assert!(!large.is_everything());
         let chosen = included(large, 4 * CHECKED_IN_FULL);
-        assert!((98_000..=102_000).contains(&chosen), "{chosen}");
+        assert!((48_500..=51_500).contains(&chosen), "{chosen}");
         let again = of(Thoroughness::Standard, 4 * CHECKED_IN_FULL);
         assert!((0..100).any(|object| large.includes(hash(object)) != again.includes(hash(object))));
         assert_eq!(included(of(Thoroughness::Full, 4 * CHECKED_IN_FULL), 1_000), 1_000);

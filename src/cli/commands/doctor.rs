@@ -30,7 +30,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     fix: bool,
 
-    /// Check every signature and every file. Without it, a random 100,000 of a larger home
+    /// Check every signature and every file. Without it, a random 50,000 of a larger home
     #[arg(long)]
     full: bool,
 
