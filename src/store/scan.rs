@@ -11,7 +11,7 @@ use crate::x509::{Certificate, Sha256};
 /// Record of a certificate, with its DER as stored.
 #[derive(Debug)]
 pub struct ScannedRecord<'a> {
-    /// The record.
+    /// Facts as recorded, not yet compared with the certificate.
     pub record: Record,
     id: i64,
     der: Option<&'a [u8]>,

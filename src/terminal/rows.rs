@@ -25,7 +25,7 @@ pub(crate) enum ListingOutput {
     Names,
 }
 
-/// Source of the rows.
+/// Query or file whose rows are printed one by one.
 pub(crate) trait RowSource {
     /// JSON object of one row.
     type Row: Serialize;
