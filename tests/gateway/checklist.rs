@@ -194,8 +194,9 @@ const CASES: &[(&str, &[&str])] = &[
             "flood::t27_connections_are_limited_per_address",
             "flood::t27_failed_handshakes_block_their_address_and_port_probes_do_not_count",
             "flood::t27_a_certificate_chain_is_limited_to_the_size_of_a_message",
+            "flood::t27_a_client_of_tls_1_2_learns_that_its_chain_is_too_long",
             "flood::t27_a_flood_neither_fills_the_log_nor_hides_other_addresses",
-            "src/gateway/limits/rate_limit.rs::a_flood_of_addresses_does_not_grow_the_table",
+            "src/serving/rate_limit.rs::a_flood_of_addresses_does_not_grow_the_table",
         ],
     ),
     (
@@ -219,6 +220,7 @@ const CASES: &[(&str, &[&str])] = &[
         "R1",
         &[
             "cutoff::r1_r8_an_idle_connection_is_cut_and_no_other_is_touched",
+            "idle::r1_a_connection_without_buffers_is_cut_by_a_revocation",
             "intermediates::r1_a_crl_of_an_authority_cuts_its_callers_and_no_others",
         ],
     ),
@@ -330,7 +332,7 @@ const CASES: &[(&str, &[&str])] = &[
         "H11",
         &[
             "headers::h11_what_a_caller_writes_stays_within_its_line_of_the_log",
-            "src/gateway/telemetry/line_log.rs::a_value_never_makes_a_second_line",
+            "src/serving/line_log.rs::a_value_never_makes_a_second_line",
         ],
     ),
     (
