@@ -310,7 +310,7 @@ mod tests {
             ("x-clusters", "x"),
             ("x_correlation_id", "7"),
             ("forwarded-by", "x"),
-            ("x-ssl", "x"),
+            ("x-sslish", "x"),
             ("trailer", "grpc-status"),
             ("traceparent", "00-1-2-00"),
             ("x-tag", "one"),
