@@ -1,5 +1,7 @@
 //! Messages that could be read in two ways (the attack checklist's S and H cases), sent byte for byte.
 
+use http::HeaderName;
+
 use crate::harness::{Setup, TestGateway, request, request_h2};
 use crate::upstreams::answering;
 
@@ -186,6 +188,33 @@ async fn headers_over_the_limit_are_431_and_bodies_over_the_limit_413() {
     let body: &'static str = "a".repeat(1_025).leak();
     assert_eq!(gateway.call_h2(&user, request_h2("POST", "/v1/a", body)).await.status, 413);
     assert_eq!(gateway.call(&user, request("POST", "/v1/a", &body[..1_024])).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_has_at_most_128_fields_in_every_version() {
+    let (upstream, requests) = answering(OK);
+    let gateway = Setup::in_front_of(upstream).start();
+    let user = gateway.user();
+    for (fields, status) in [(127, 200), (128, 431)] {
+        let lines: String = (0..fields).map(|number| format!("x-{number}: y\r\n")).collect();
+        let head = format!("GET /v1/a HTTP/1.1\r\nhost: g\r\n{lines}connection: close\r\n\r\n");
+        let head = head.replacen("x-0: y\r\n", "", 1);
+        let answer = gateway.raw(&user, head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {answer}");
+        let mut request = request_h2("GET", "/v1/a", "");
+        for number in 0..=fields {
+            request
+                .headers_mut()
+                .append(HeaderName::try_from(format!("x-{number}")).unwrap(), "y".parse().unwrap());
+        }
+        assert_eq!(gateway.call_h2(&user, request).await.status, status, "{fields}");
+    }
+    let mut request = request_h2("GET", "/v1/a", "");
+    for _ in 0..200 {
+        request.headers_mut().append("cookie", "a=b".parse().unwrap());
+    }
+    assert_eq!(gateway.call_h2(&user, request).await.status, 200, "cookies become one field");
+    assert_eq!(requests.try_iter().count(), 3);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::downstream::handshake::Accepted;
+use crate::gateway::message::framing;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
 use crate::gateway::request::h2_executor::{H2Executor, run_http1};
 use crate::gateway::request::service;
@@ -35,9 +36,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Time in which a draining connection may still send its first request, or the rest of one.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Most header fields of a request.
-const MAX_HEADER_FIELDS: usize = 128;
 
 /// HTTP settings towards clients, shared by all connections of a worker.
 #[derive(Debug)]
@@ -60,7 +58,7 @@ impl HttpServer {
             .half_close(true)
             .title_case_headers(gateway.http1_title_case)
             .max_header_size(limits.header_bytes)
-            .max_headers(MAX_HEADER_FIELDS)
+            .max_headers(framing::MAX_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
         let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, Arc::clone(clock)));
         http2

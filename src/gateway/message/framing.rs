@@ -10,11 +10,14 @@
 //! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the
 //! upstream.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{Method, StatusCode, Version, request};
 
 use crate::error::{Code, Coded};
+
+/// Most header fields of a request.
+pub const MAX_FIELDS: usize = 128;
 
 /// Check the method, framing and host of a request; returns the host.
 ///
@@ -32,8 +35,22 @@ pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
     if request.uri.scheme().is_some_and(|scheme| !is_https(scheme)) {
         return Err(FramingError::Scheme);
     }
+    check_count(&request.headers)?;
     check_length(&request.headers, request.version)?;
     requested_host(request)
+}
+
+/// Limits the number of fields, as the parser of HTTP/1.1 does. HTTP/2 sends each cookie in a field of its own, and the
+/// upstream gets them in one (RFC 9113, section 8.2.3).
+fn check_count(headers: &HeaderMap) -> Result<(), FramingError> {
+    if headers.len() <= MAX_FIELDS {
+        return Ok(());
+    }
+    let cookies = headers.get_all(COOKIE).iter().count();
+    if headers.len() - cookies.saturating_sub(1) > MAX_FIELDS {
+        return Err(FramingError::TooManyFields);
+    }
+    Ok(())
 }
 
 fn check_length(headers: &HeaderMap, version: Version) -> Result<(), FramingError> {
@@ -204,6 +221,9 @@ pub enum FramingError {
     /// Scheme of the target other than `https`.
     #[error("the scheme of the request target is not https")]
     Scheme,
+    /// More header fields than [`MAX_FIELDS`].
+    #[error("the request has more than {MAX_FIELDS} header fields")]
+    TooManyFields,
     /// Transfer coding other than a single `chunked`, or outside HTTP/1.1.
     #[error("the Transfer-Encoding is not a single `chunked` on HTTP/1.1")]
     TransferEncoding,
@@ -218,6 +238,7 @@ impl FramingError {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -233,6 +254,7 @@ impl Coded for FramingError {
             Self::MissingHost => Code::refused("framing.missing_host"),
             Self::RepeatedHost => Code::refused("framing.repeated_host"),
             Self::Scheme => Code::refused("framing.scheme"),
+            Self::TooManyFields => Code::refused("framing.too_many_fields"),
             Self::TransferEncoding => Code::refused("framing.transfer_encoding"),
             Self::TwoLengths => Code::refused("framing.two_lengths"),
         }
