@@ -148,6 +148,21 @@ async fn a_chain_is_explained_as_it_is_presented() {
         assert_eq!(code, 0, "a certificate that issued nothing has no consequence: {said}");
         agrees(&gateway, Some(&leaf), "GET /v1/x", &said).await;
     }
+    // An unreadable leaf is refused, and is no mistake of whoever asks.
+    let mut leaf = user.clone();
+    let der = leaf.chain[0].to_vec();
+    let cut = der[..der.len() - 1].to_vec();
+    leaf.chain[0] = cut.clone().into();
+    leaf.certificate_pem = ::pem::encode(&::pem::Pem::new("CERTIFICATE", cut));
+    leaf.write(&gateway.path(""), "caller");
+    let (code, said) = explain(&gateway.path(""), Some("caller.crt"), "GET /v1/x", &[]);
+    assert_eq!(
+        (code, &said["code"], &said["certificate"]),
+        (1, &"chain.malformed".into(), &Value::Null),
+        "{said}"
+    );
+    gateway.refused(Some(&leaf)).await;
+    gateway.line("handshake_refused", |line| line["reason"] == said["code"]);
 }
 
 /// Asks the gateway itself, and compares.

@@ -101,7 +101,7 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
         request: question.request.to_string(),
         at: rfc3339(at),
         listener: listener.address,
-        certificate: chain.as_ref().map(|chain| CertificateFacts::of(&chain.leaf)),
+        certificate: chain.as_ref().and_then(PresentedChain::facts),
         steps: Vec::new(),
         identity: None,
         decision: "deny",
@@ -120,10 +120,10 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
     Ok(explanation)
 }
 
-/// Certificates as a client presents them: the gateway reads those that are no issuers of the leaf, if at all, without
-/// consequence.
+/// Certificates as a client presents them, read by the verifier only: an unreadable leaf is refused, and what issued
+/// nothing has no consequence.
 struct PresentedChain {
-    leaf: Certificate,
+    leaf: CertificateDer<'static>,
     others: Vec<CertificateDer<'static>>,
 }
 
@@ -132,9 +132,14 @@ impl PresentedChain {
         let refused = |source| RunError::Certificate { path: path.to_owned(), source };
         let blocks =
             pem::blocks_of(pem::ObjectKind::Certificate, &files::read(path, SMALL_FILE)?).map_err(refused)?;
-        let mut blocks = blocks.iter().map(pem::PemBlock::der);
-        let leaf = Certificate::from_der(blocks.next().unwrap_or_default()).map_err(refused)?;
-        Ok(Self { leaf, others: blocks.map(|der| CertificateDer::from(der.to_vec())).collect() })
+        let mut blocks = blocks.iter().map(|block| CertificateDer::from(block.der().to_vec()));
+        let leaf = blocks.next().unwrap_or_else(|| Vec::new().into());
+        Ok(Self { leaf, others: blocks.collect() })
+    }
+
+    /// Fields of the leaf, if it can be read.
+    fn facts(&self) -> Option<CertificateFacts> {
+        Certificate::from_der(&self.leaf).ok().as_ref().map(CertificateFacts::of)
     }
 }
 
@@ -295,7 +300,7 @@ impl Explanation {
                 }
             };
         };
-        match state.verifier.verify_client(&leaf.der, others, listener.identity_form, at) {
+        match state.verifier.verify_client(leaf, others, listener.identity_form, at) {
             Ok(peer) => {
                 let until = rfc3339(peer.expires);
                 self.pass("chain", format_args!("valid to anchor {} until {until}", peer.chain.anchor));
