@@ -19,32 +19,47 @@ impl Inventory {
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
     pub fn check_record(&self, record: &Record) -> Result<(), StoreError> {
-        let target = details::target(record);
-        let contradicts = |entry| StoreError::Inconsistent { target: target.clone(), entry };
-        let check = |seq: u64, actions: &[Action], agrees: &dyn Fn(&Value) -> bool| {
-            let entry = self.intact_entry(seq)?;
-            let event = &entry.event;
-            let agrees = actions.contains(&event.action)
-                && event.outcome == Outcome::Success
-                && event.target == target
-                && agrees(&event.details);
-            if agrees { Ok(()) } else { Err(contradicts(seq)) }
-        };
         if let Some(issue) = record.issue {
             let agrees = |recorded: &_| details::is_issue_of(recorded, record);
-            check(issue.entry, &[Action::CertificateIssue], &agrees)?;
+            self.check_entry_of(record, issue.entry, &[Action::CertificateIssue], &agrees)?;
         }
-        let state = |recorded: &_| *recorded == details::revocation_details(record);
-        if let Some(revocation) = record.revocation {
-            check(revocation.entry, &[Action::CertificateHold, Action::CertificateRevoke], &state)?;
-        }
-        if let Some(release) = record.release_entry {
-            check(release, &[Action::CertificateRelease], &state)?;
-        }
+        self.check_revocation(record)?;
         if let Some(forgotten) = record.key_forgotten {
-            check(forgotten, &[Action::KeyForget], &|_| true)?;
+            self.check_entry_of(record, forgotten, &[Action::KeyForget], &|_| true)?;
         }
         Ok(())
+    }
+
+    /// Refuses a row whose revocation or release differs from its entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
+    pub fn check_revocation(&self, record: &Record) -> Result<(), StoreError> {
+        let state = |recorded: &_| *recorded == details::revocation_details(record);
+        if let Some(revocation) = record.revocation {
+            let actions = [Action::CertificateHold, Action::CertificateRevoke];
+            self.check_entry_of(record, revocation.entry, &actions, &state)?;
+        }
+        if let Some(release) = record.release_entry {
+            self.check_entry_of(record, release, &[Action::CertificateRelease], &state)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an entry that is not one of `actions` on `record`, or whose details do not agree.
+    fn check_entry_of(
+        &self,
+        record: &Record,
+        seq: u64,
+        actions: &[Action],
+        agrees: &dyn Fn(&Value) -> bool,
+    ) -> Result<(), StoreError> {
+        let (event, target) = (self.intact_entry(seq)?.event, details::target(record));
+        let agrees = actions.contains(&event.action)
+            && event.outcome == Outcome::Success
+            && event.target == target
+            && agrees(&event.details);
+        if agrees { Ok(()) } else { Err(StoreError::Inconsistent { target, entry: seq }) }
     }
 
     /// Refuses a cluster that differs from the first entry, and returns the hash of that entry.

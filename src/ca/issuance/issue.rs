@@ -87,7 +87,7 @@ impl Cluster {
         let certified = self.inventory.find_public_key(&Sha256::of(public_key_info))?;
         certified.iter().try_for_each(|record| self.refuse_lost_revocation(record))?;
         let mut revoked = certified.iter().filter(|record| record.revocation.is_some());
-        revoked.try_for_each(|record| self.inventory.check_record(record))?;
+        revoked.try_for_each(|record| self.inventory.check_revocation(record))?;
         let compromised = certified.iter().find_map(|record| {
             record
                 .revocation

@@ -125,7 +125,7 @@ impl Authority {
             let record = records.iter().find(|record| record.issuer == cluster.issuer).ok_or_else(lost)?;
             let is_released = record.release_entry.is_some_and(|entry| entry > self.evidence.head.seq);
             if is_released || matches!(difference, CrlDifference::Changed(_)) {
-                return Ok(cluster.inventory.check_record(record)?);
+                return Ok(cluster.inventory.check_revocation(record)?);
             }
             let expired = cluster.genuine_certificate(record)?.not_after < listed_until;
             if record.revocation.is_some() && expired { Ok(()) } else { Err(lost()) }
