@@ -12,6 +12,7 @@
     reason = "a measurement that cannot go on ends"
 )]
 
+#[expect(dead_code, reason = "another benchmark needs more of it")]
 mod caller;
 #[path = "../common/cluster.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
