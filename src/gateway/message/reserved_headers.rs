@@ -1,7 +1,5 @@
 //! Reserved header fields: compiled names, with those that the configuration adds.
 
-use std::cmp::Ordering;
-
 use http::HeaderName;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 
@@ -10,14 +8,39 @@ use super::reserved_names::{COMMON, VENDORS};
 /// Shortest prefix before a `*`.
 const MIN_PREFIX: usize = 3;
 
-/// Reserved names, sorted for a search without allocation.
+/// Number of groups of reserved names, see [`group_of`].
+const GROUPS: usize = 1_024;
+
+/// Reserved names, in groups so small that most names of applications are compared with none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedHeaders {
-    exact: Vec<Box<str>>,
-    /// None is a prefix of another.
-    prefixes: Vec<Box<str>>,
-    /// Bytes that a reserved name can begin with.
-    initials: [bool; 128],
+    groups: Box<[Vec<ReservedName>]>,
+}
+
+/// One reserved name, folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ReservedName {
+    text: Box<str>,
+    /// True if all names that begin with it are reserved.
+    is_prefix: bool,
+}
+
+impl ReservedName {
+    fn covers(&self, name: &[u8]) -> bool {
+        let text = self.text.as_bytes();
+        let length_fits = if self.is_prefix { name.len() >= text.len() } else { name.len() == text.len() };
+        length_fits && text.iter().zip(name).all(|(reserved, byte)| *reserved == fold(*byte))
+    }
+}
+
+/// Group of a name, by its first three bytes. No prefix is shorter, and a shorter name has a group of its own kind.
+fn group_of(name: &[u8]) -> usize {
+    const { assert!(MIN_PREFIX >= 3) }
+    let mut bytes = name.iter().take(3).map(|byte| usize::from(fold(*byte)));
+    let mut next = || bytes.next().unwrap_or_default();
+    let (first, second, third) = (next(), next(), next());
+    // Five bits tell letters apart. Most names begin with `x-`, so that the third byte counts for itself.
+    ((third & 31) << 5) | ((first ^ (second << 1)) & 31)
 }
 
 impl Default for ReservedHeaders {
@@ -30,54 +53,35 @@ impl ReservedHeaders {
     /// Reserved names of the gateway, and `more` of the configuration.
     #[must_use]
     pub fn with(more: &[HeaderPattern]) -> Self {
+        let mut groups = vec![Vec::new(); GROUPS].into_boxed_slice();
         let built_in = COMMON.iter().chain(VENDORS).copied();
-        let all: Vec<_> = built_in.chain(more.iter().map(|pattern| &*pattern.0)).collect();
-        let mut prefixes: Vec<Box<str>> = Vec::new();
-        let mut wanted: Vec<_> = all.iter().filter_map(|name| name.strip_suffix('*')).collect();
-        wanted.sort_unstable();
-        for prefix in wanted {
-            if !prefixes.last().is_some_and(|last| prefix.starts_with(&**last)) {
-                prefixes.push(prefix.into());
+        for pattern in built_in.chain(more.iter().map(|pattern| &*pattern.0)) {
+            let text = pattern.strip_suffix('*').unwrap_or(pattern);
+            if let Some(group) = groups.get_mut(group_of(text.as_bytes())) {
+                group.push(ReservedName { text: text.into(), is_prefix: text.len() < pattern.len() });
             }
         }
-        let mut exact: Vec<Box<str>> =
-            all.iter().filter(|name| !name.ends_with('*')).map(|name| Box::from(*name)).collect();
-        exact.sort_unstable();
-        exact.dedup();
-        let mut initials = [false; 128];
-        for byte in exact.iter().chain(&prefixes).filter_map(|name| name.bytes().next()) {
-            if let Some(initial) = initials.get_mut(usize::from(byte)) {
-                *initial = true;
-            }
-        }
-        Self { exact, prefixes, initials }
+        Self { groups }
     }
 
     /// Returns true if the field is removed, by its folded name.
     #[must_use]
     pub fn contain(&self, name: &HeaderName) -> bool {
         // Framing and routing: only the exact spelling passes.
-        *name != CONTENT_LENGTH && *name != HOST && self.contain_text(name.as_str())
+        self.contain_text(name.as_str()) && *name != CONTENT_LENGTH && *name != HOST
     }
 
     fn contain_text(&self, name: &str) -> bool {
-        let Some(initial) = name.bytes().next().map(fold) else { return false };
-        if !self.initials.get(usize::from(initial)).is_some_and(|initial| *initial) {
-            return false;
-        }
-        let folded = || name.bytes().map(fold);
-        // The greatest prefix that is not greater than the name; every other one is no prefix of it.
-        let after = self.prefixes.partition_point(|prefix| prefix.bytes().cmp(folded()) != Ordering::Greater);
-        let prefix = after.checked_sub(1).and_then(|last| self.prefixes.get(last));
-        prefix.is_some_and(|prefix| prefix.bytes().eq(folded().take(prefix.len())))
-            || self.exact.binary_search_by(|exact| exact.bytes().cmp(folded())).is_ok()
+        let name = name.as_bytes();
+        self.groups.get(group_of(name)).is_some_and(|group| group.iter().any(|one| one.covers(name)))
     }
 
     fn cover(&self, pattern: &HeaderPattern) -> bool {
-        match pattern.0.strip_suffix('*') {
-            Some(prefix) => self.prefixes.iter().any(|own| prefix.starts_with(&**own)),
-            None => self.contain_text(&pattern.0),
-        }
+        let Some(prefix) = pattern.0.strip_suffix('*') else { return self.contain_text(&pattern.0) };
+        let prefix = prefix.as_bytes();
+        self.groups
+            .get(group_of(prefix))
+            .is_some_and(|group| group.iter().any(|one| one.is_prefix && one.covers(prefix)))
     }
 }
 
@@ -168,6 +172,31 @@ mod tests {
             if plain.len() == listed.len() {
                 let is_prefix_of_another = reserved.contain_text(&format!("{plain}qq"));
                 assert!(!is_prefix_of_another || listed.starts_with("x-"), "{listed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_reserved_if_and_only_if_the_plain_list_says_so() {
+        let reserved = ReservedHeaders::default();
+        let by_list = |name: &str| {
+            let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
+            COMMON.iter().chain(VENDORS).any(|listed| match listed.strip_suffix('*') {
+                Some(prefix) => folded.starts_with(prefix),
+                None => folded == *listed,
+            })
+        };
+        let names = COMMON.iter().chain(VENDORS).map(|listed| listed.trim_end_matches('*'));
+        for name in names.chain(["", "x", "x-", "x--", "accept", "x-request", "etag", "via", "7up"]) {
+            // Each name cut at each place, with a byte in place of each other, and with more at its end.
+            let cut = (0..=name.len()).map(|end| name[..end].to_owned());
+            let changed = (0..name.len()).flat_map(|at| {
+                ["q", "-", "_", "z9"].map(|other| format!("{}{other}{}", &name[..at], &name[at + 1..]))
+            });
+            for text in
+                cut.chain(changed).chain([format!("{name}-"), format!("{name}s"), format!("x-{name}")])
+            {
+                assert_eq!(reserved.contain_text(&text), by_list(&text), "{text}");
             }
         }
     }
