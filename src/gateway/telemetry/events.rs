@@ -146,6 +146,9 @@ impl Serialize for Timestamp {
 
 /// Truncate a text from a client to [`MAX_TEXT_CHARS`]. JSON escapes its control characters.
 pub(super) fn truncated(text: &str) -> &str {
+    if text.len() <= MAX_TEXT_CHARS {
+        return text;
+    }
     match text.char_indices().nth(MAX_TEXT_CHARS) {
         Some((end, _)) => text.get(..end).unwrap_or_default(),
         None => text,

@@ -17,6 +17,13 @@ pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
 }
 
+/// Appends a word of the gateway as a JSON string: nothing in it needs an escape.
+pub(super) fn push_token(line: &mut Vec<u8>, token: &'static str) {
+    line.push(b'"');
+    line.extend_from_slice(token.as_bytes());
+    line.push(b'"');
+}
+
 #[cold]
 fn push_escaped(line: &mut Vec<u8>, text: &str) {
     for c in text.chars() {

@@ -6,7 +6,7 @@ use crate::error::Coded;
 use crate::gateway::policy::{RuleId, Verdict};
 use crate::gateway::sessions::session::Session;
 use crate::gateway::telemetry::events::{ClientFields, truncated};
-use crate::gateway::telemetry::json_text::{push_number, push_string, push_time};
+use crate::gateway::telemetry::json_text::{push_number, push_string, push_time, push_token};
 use crate::serving::request_id::RequestId;
 
 /// Fields of the event `request`.
@@ -48,7 +48,7 @@ pub(super) fn write(line: &mut Vec<u8>, time: OffsetDateTime, session: &Session,
     line.extend_from_slice(b",\"path\":");
     push_optional(line, fields.path.map(truncated));
     line.extend_from_slice(b",\"decision\":");
-    push_string(line, fields.decision);
+    push_token(line, fields.decision);
     line.extend_from_slice(b",\"rule\":");
     match fields.rule {
         Some(rule) => push_rule(line, rule),

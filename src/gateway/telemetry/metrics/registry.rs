@@ -1,6 +1,7 @@
 //! Counters of requests, one set per worker, and counters of rarer events.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl Metrics {
 #[derive(Clone, Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct RequestCounts {
-    pub(crate) decisions: HashMap<DecisionKey, u64>,
+    pub(crate) decisions: HashMap<DecisionKey, u64, BuildHasherDefault<RuleHasher>>,
     /// By class of the status, 1xx to 5xx; the first entry counts requests without a response.
     pub(crate) responses: [u64; 6],
     pub(crate) duration: Histogram,
@@ -138,11 +139,39 @@ pub(crate) struct RequestCounts {
 }
 
 /// Labels of a counter of decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DecisionKey {
     pub(crate) role: Option<Role>,
     pub(crate) decision: &'static str,
     pub(crate) rule: Option<RuleId>,
+}
+
+impl Hash for DecisionKey {
+    /// The rule tells most keys apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.rule.map_or(0, |rule| rule.index + 1));
+    }
+}
+
+/// Hasher of the numbers of rules. The configuration alone decides what they are, so that no client can choose keys
+/// that collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RuleHasher(u64);
+
+impl Hasher for RuleHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // The golden ratio spreads consecutive numbers over the upper bits, which the rotation makes the lower ones.
+        let mixed = self.0 ^ u64::try_from(number).unwrap_or(u64::MAX);
+        self.0 = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(20);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl RequestCounts {
