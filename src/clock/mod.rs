@@ -10,6 +10,7 @@
 //! | `fixed` | a fixed wall clock, for `--at TIME` |
 //! | `manual` | a clock that moves only when it is told to, for tests |
 //! | `io_deadline` | deadlines of blocking I/O, which only real time can end |
+//! | `turn` | monotonic time, read once per poll of a task |
 //! | `entropy` | random bytes |
 //! | `timestamp` | times as text (RFC 3339) |
 //! | `duration` | durations as text (`1d12h`) |
@@ -24,6 +25,7 @@ mod manual;
 mod source;
 mod system;
 mod timestamp;
+mod turn;
 
 pub use duration::{format_duration, parse_duration};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -34,3 +36,4 @@ pub use manual::ManualClock;
 pub use source::Clock;
 pub use system::SystemClock;
 pub use timestamp::{parse_time, rfc3339};
+pub use turn::{TurnGuard, begin_turn, turn_time, turn_time_now};

@@ -20,7 +20,6 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::downstream::handshake::Accepted;
-use crate::gateway::message::framing;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
 use crate::gateway::request::h2_executor::{H2Executor, run_http1};
 use crate::gateway::request::service;
@@ -51,6 +50,8 @@ impl HttpServer {
     pub fn new(gateway: &Shared) -> Self {
         let Shared { limits, clock, .. } = gateway;
         let mut http1 = http1::Builder::new();
+        // At most 100 header fields, the default of hyper: with another number, it puts the fields of each request on
+        // the heap.
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(None)
@@ -58,7 +59,6 @@ impl HttpServer {
             .half_close(true)
             .title_case_headers(gateway.http1_title_case)
             .max_header_size(limits.header_bytes)
-            .max_headers(framing::MAX_FIELDS)
             .max_buf_size(limits.header_bytes.max(64 << 10));
         let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, Arc::clone(clock)));
         http2
@@ -267,5 +267,36 @@ impl Drop for CancelGuard<'_> {
         if let Some(session) = self.0 {
             session.request_cancelled();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::request::h2_executor::Watch;
+
+    fn size_of_connection<F: Future>(
+        _: impl Fn(Arc<HttpServer>, Arc<WorkerContext>, Accepted) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_request<'a, F: Future>(
+        _: impl Fn(&'a Arc<ConnectionContext>, Request<Incoming>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    /// A future is moved when it is boxed or spawned, and kept for as long as it runs.
+    #[test]
+    fn the_futures_of_connections_and_requests_stay_small() {
+        let sizes = [
+            ("connection", size_of_connection(serve), 6_000),
+            ("request", size_of_request(service::respond), 4_400),
+            ("response body", size_of::<StallWatch>(), 700),
+            ("task of a stream", size_of::<Watch<()>>(), 64),
+        ];
+        let too_large: Vec<_> = sizes.iter().filter(|(_, size, at_most)| size > at_most).collect();
+        assert!(too_large.is_empty(), "{sizes:?}");
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::clock::begin_turn;
 use crate::gateway::control::reload::Control;
 use crate::gateway::downstream::connection::{HttpServer, serve};
 use crate::gateway::downstream::handshake::accept;
@@ -82,11 +83,15 @@ impl Worker {
 
     /// Close connections to clients and upstreams that have been idle for too long.
     fn sweep(&self) {
+        let _turn = begin_turn();
         let limits = &self.context.gateway.limits;
         self.context.gateway.registry.sweep_worker(self.context.index, |session| {
             let activity = &session.activity;
             let overdue = activity.header_pending_for().is_some_and(|header| header >= limits.header_timeout);
             let idle = activity.idle_for().unwrap_or_default();
+            if idle >= SWEEP_INTERVAL {
+                session.known_header.forget();
+            }
             let stalled = activity.stalled_for().is_some_and(|stalled| stalled >= limits.stall_timeout);
             // On HTTP/2, each stream is aborted by its own task.
             let is_http1 = session.protocol == Protocol::Http1;

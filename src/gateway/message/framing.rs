@@ -10,20 +10,21 @@
 //! Only the raw bytes would show these. The request is safe nevertheless, because it is re-framed for the
 //! upstream.
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use http::uri::Scheme;
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Version, request};
 
 use crate::error::{Code, Coded};
 
-/// Most header fields of a request.
-pub const MAX_FIELDS: usize = 128;
+/// Most header fields of a request: the default of hyper for HTTP/1.1, which needs no heap for so many.
+pub const MAX_FIELDS: usize = 100;
 
-/// Check the method, framing and host of a request; returns the host.
+/// Check the method, framing and host of a request; returns the host. `known` is a host that was parsed before, which
+/// most requests of a connection repeat.
 ///
 /// # Errors
 /// [`FramingError`]: the request must be answered with [`FramingError::status`], and its connection closed.
-pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
+pub fn check(request: &request::Parts, known: Option<&RequestHost>) -> Result<RequestHost, FramingError> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(FramingError::Method);
     }
@@ -36,8 +37,9 @@ pub fn check(request: &request::Parts) -> Result<RequestHost, FramingError> {
         return Err(FramingError::Scheme);
     }
     check_count(&request.headers)?;
-    check_length(&request.headers, request.version)?;
-    requested_host(request)
+    let fields = FramingFields::of(&request.headers);
+    fields.check_length(request.version)?;
+    requested_host(request, fields.host, known)
 }
 
 /// Limits the number of fields, as the parser of HTTP/1.1 does. HTTP/2 sends each cookie in a field of its own, and the
@@ -53,48 +55,92 @@ fn check_count(headers: &HeaderMap) -> Result<(), FramingError> {
     Ok(())
 }
 
-fn check_length(headers: &HeaderMap, version: Version) -> Result<(), FramingError> {
-    let has_coding = headers.contains_key(TRANSFER_ENCODING);
-    if has_coding && headers.contains_key(CONTENT_LENGTH) {
-        return Err(FramingError::TwoLengths);
-    }
-    if has_coding {
-        let chunked = single_value(headers, TRANSFER_ENCODING)
-            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || version != Version::HTTP_11 {
-            return Err(FramingError::TransferEncoding);
-        }
-    }
-    if headers.contains_key(CONTENT_LENGTH) {
-        let digits = single_value(headers, CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
-        // 19 digits always fit 64 bits.
-        if !(1..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(FramingError::ContentLength);
-        }
-    }
-    Ok(())
+/// Fields of a header that frame or route the message, found in one pass.
+#[derive(Default)]
+struct FramingFields<'a> {
+    host: Lines<'a>,
+    length: Lines<'a>,
+    coding: Lines<'a>,
 }
 
-/// Value of a header field that occurs exactly once.
-fn single_value(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+/// Lines of one field.
+#[derive(Clone, Copy, Default)]
+struct Lines<'a> {
+    first: Option<&'a HeaderValue>,
+    are_several: bool,
 }
 
-fn requested_host(request: &request::Parts) -> Result<RequestHost, FramingError> {
-    let field = match request.headers.contains_key(HOST) {
-        true => {
-            Some(RequestHost::parse(single_value(&request.headers, HOST).ok_or(FramingError::RepeatedHost)?)?)
+impl<'a> Lines<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        self.are_several = self.first.is_some();
+        self.first.get_or_insert(value);
+    }
+
+    /// Value of a field that occurs exactly once.
+    fn single(self) -> Option<&'a HeaderValue> {
+        self.first.filter(|_| !self.are_several)
+    }
+}
+
+impl<'a> FramingFields<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" => fields.host.add(value),
+                "content-length" => fields.length.add(value),
+                "transfer-encoding" => fields.coding.add(value),
+                _ => {}
+            }
         }
-        false => None,
+        fields
+    }
+
+    fn check_length(&self, version: Version) -> Result<(), FramingError> {
+        let has_coding = self.coding.first.is_some();
+        if has_coding && self.length.first.is_some() {
+            return Err(FramingError::TwoLengths);
+        }
+        if has_coding {
+            let chunked =
+                self.coding.single().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+            if !chunked || version != Version::HTTP_11 {
+                return Err(FramingError::TransferEncoding);
+            }
+        }
+        if self.length.first.is_some() {
+            let digits = self.length.single().map(HeaderValue::as_bytes).unwrap_or_default();
+            // 19 digits always fit 64 bits.
+            if !(1..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+                return Err(FramingError::ContentLength);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn requested_host(
+    request: &request::Parts,
+    field: Lines<'_>,
+    known: Option<&RequestHost>,
+) -> Result<RequestHost, FramingError> {
+    let known = |text: &[u8]| known.filter(|known| known.value.as_bytes() == text).cloned();
+    let field = match field.first {
+        Some(_) => {
+            let value = field.single().ok_or(FramingError::RepeatedHost)?;
+            Some(known(value.as_bytes()).map_or_else(|| RequestHost::parse(value), Ok)?)
+        }
+        None => None,
     };
-    let authority = match request.uri.authority() {
-        // Every character of an `Authority` is valid in a header value.
-        Some(authority) => {
-            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| FramingError::HostSyntax)?;
-            Some(RequestHost::parse(&value)?)
-        }
+    let authority = match request.uri.authority().map(Authority::as_str) {
+        Some(authority) => Some(match known(authority.as_bytes()) {
+            Some(host) => host,
+            // Every character of an `Authority` is valid in a header value.
+            None => {
+                let value = HeaderValue::from_str(authority).map_err(|_| FramingError::HostSyntax)?;
+                RequestHost::parse(&value)?
+            }
+        }),
         None => None,
     };
     match (field, authority) {
@@ -275,7 +321,14 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0)
+        let head = request.body(()).unwrap().into_parts().0;
+        let host = check(&head, None);
+        // A host that is known is parsed as any other.
+        for known in ["gateway", "other", "api.example:4523"] {
+            let known = RequestHost::parse(&HeaderValue::from_static(known)).unwrap();
+            assert_eq!(check(&head, Some(&known)), host);
+        }
+        host
     }
 
     fn post(fields: &[(&str, &str)]) -> Result<RequestHost, FramingError> {

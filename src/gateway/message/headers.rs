@@ -8,7 +8,9 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{
+    CONNECTION, COOKIE, FORWARDED, GetAll, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+};
 
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::reserved_headers::ReservedHeaders;
@@ -23,14 +25,18 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// Scheme of the client's request: always `https`.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Headers that describe the client address to the upstream, built once per connection.
+/// Fields that the gateway sets on every request of a connection: identity and address of the client. They are built
+/// once, since each request gets a copy, which costs less than to insert them one by one.
 #[derive(Clone, Debug)]
-pub struct AddressHeaders([(HeaderName, HeaderValue); 3]);
+pub struct ConnectionFields(HeaderMap);
 
-impl AddressHeaders {
-    /// Headers for a client at `address`.
+impl ConnectionFields {
+    /// Number of fields of most requests, so that a copy has a table large enough for them.
+    const CAPACITY: usize = 24;
+
+    /// Fields for a client at `address`. Without `caller`, none of them states an identity.
     #[must_use]
-    pub fn new(address: IpAddr) -> Self {
+    pub fn new(caller: Option<&IdentityHeaders>, address: IpAddr) -> Self {
         let address = address.to_canonical();
         let forwarded = match address {
             IpAddr::V4(v4) => format!("for={v4};proto=https"),
@@ -38,38 +44,75 @@ impl AddressHeaders {
         };
         // Never used, since every address is a valid value; RFC 7239, section 6 defines `unknown`.
         let value = |text: String| text.try_into().unwrap_or(HeaderValue::from_static("unknown"));
-        Self([
-            (FORWARDED, value(forwarded)),
-            (X_FORWARDED_FOR, value(address.to_string())),
-            (X_FORWARDED_PROTO, HeaderValue::from_static("https")),
-        ])
+        let mut fields = HeaderMap::with_capacity(Self::CAPACITY);
+        // Their values are those of each request; `Host` goes first (RFC 9110, section 7.2).
+        fields.insert(HOST, HeaderValue::from_static(""));
+        fields.insert(X_FORWARDED_HOST, HeaderValue::from_static(""));
+        for (name, value) in caller.into_iter().flat_map(IdentityHeaders::iter) {
+            fields.insert(name, value.clone());
+        }
+        fields.insert(FORWARDED, value(forwarded));
+        fields.insert(X_FORWARDED_FOR, value(address.to_string()));
+        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+        // The copy has no room for more, which most connections do not need while they are idle.
+        Self(fields.clone())
     }
 }
 
-/// Turn the header of a client's request into the header for the upstream. Without `caller`, no header states
-/// an identity.
+/// Header of a request to an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamHeader {
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// True if it has a field of the trace context, which is not checked yet.
+    pub has_trace_context: bool,
+}
+
+/// Header for the upstream, made of the header `client` of a client's request and the `fields` of its connection.
+#[must_use]
 pub fn to_upstream(
-    headers: &mut HeaderMap,
+    client: &HeaderMap,
     reserved: &ReservedHeaders,
     host: &RequestHost,
-    caller: Option<&IdentityHeaders>,
-    address: &AddressHeaders,
-) {
-    let trailers = accepts_trailers(headers);
-    remove_restricted(headers, reserved);
-    join_cookies(headers);
-    headers.reserve(14);
+    fields: &ConnectionFields,
+) -> UpstreamHeader {
+    let mut headers = fields.0.clone();
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
-    if trailers {
+    let options = Options::of(client);
+    let (mut accepts_trailers, mut announces_trailers, mut has_trace_context) = (false, false, false);
+    let mut cookies = 0;
+    for (name, value) in client {
+        match name.as_str() {
+            // Set above; only its exact spelling is not reserved.
+            "host" => continue,
+            "te" => accepts_trailers |= lists(value, "trailers"),
+            _ => {}
+        }
+        if reserved.contain(name) || options.contain(name) {
+            continue;
+        }
+        match name.as_str() {
+            "cookie" => cookies += 1,
+            "traceparent" | "tracestate" => has_trace_context = true,
+            "trailer" => announces_trailers = true,
+            _ => {}
+        }
+        headers.append(name, value.clone());
+    }
+    if announces_trailers {
+        filter_announced_trailers(&mut headers, reserved);
+    }
+    if cookies > 1 {
+        join_cookies(&mut headers);
+    }
+    if accepts_trailers {
         // The only hop-by-hop field that the client decides; on HTTP/1.1, `Connection` must list TE (RFC
         // 9110, section 10.1.4).
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    for (name, value) in caller.into_iter().flat_map(IdentityHeaders::iter).chain(&address.0) {
-        headers.insert(name, value.clone());
-    }
+    UpstreamHeader { headers, has_trace_context }
 }
 
 /// Turn the header of an upstream's response into the header for the client.
@@ -110,11 +153,49 @@ pub fn filter_trailers(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
 }
 
 fn remove_restricted(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
-    for option in names_listed_in(headers, CONNECTION).collect::<Vec<_>>() {
-        headers.remove(option);
+    let options = Options::of(headers);
+    let mut announces_trailers = false;
+    // An empty `Vec` does not allocate.
+    let mut removed = Vec::new();
+    for name in headers.keys() {
+        if reserved.contain(name) || options.contain(name) {
+            removed.push(name.clone());
+        } else {
+            announces_trailers |= *name == TRAILER;
+        }
     }
-    remove(headers, |name| reserved.contain(name));
-    // A removed trailer is not announced either.
+    for name in removed {
+        // Removes every line of that name, although it returns only the first.
+        headers.remove(name);
+    }
+    if announces_trailers {
+        filter_announced_trailers(headers, reserved);
+    }
+}
+
+/// Options of all `Connection` fields of a header.
+struct Options<'a>(Option<GetAll<'a, HeaderValue>>);
+
+impl<'a> Options<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let lines = headers.get_all(CONNECTION);
+        Self(lines.iter().next().is_some().then_some(lines))
+    }
+
+    /// True if an option has the name of this field.
+    fn contain(&self, name: &HeaderName) -> bool {
+        self.0.as_ref().is_some_and(|lines| lines.iter().any(|line| lists(line, name.as_str())))
+    }
+}
+
+/// True if `text` is a member of the list `value`, in any case.
+fn lists(value: &HeaderValue, text: &str) -> bool {
+    let mut members = value.as_bytes().split(|byte| *byte == b',');
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(text.as_bytes()))
+}
+
+/// Announce no trailers that are removed.
+fn filter_announced_trailers(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
     if names_listed_in(headers, TRAILER).any(|name| reserved.contain(&name)) {
         let kept: Vec<_> = names_listed_in(headers, TRAILER).filter(|name| !reserved.contain(name)).collect();
         headers.remove(TRAILER);
@@ -139,12 +220,6 @@ fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
         // Removes every line of that name, although it returns only the first.
         headers.remove(name);
     }
-}
-
-fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let codings =
-        headers.get_all(TE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Join cookie fields: HTTP/2 allows several, HTTP/1.1 only one (RFC 9113, section 8.2.3).
@@ -188,17 +263,10 @@ mod tests {
     }
 
     fn sent_upstream(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = header(lines);
         let host = RequestHost::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
-        let address = AddressHeaders::new("192.0.2.1".parse().unwrap());
-        to_upstream(
-            &mut headers,
-            &ReservedHeaders::default(),
-            &host,
-            Some(&caller_headers("user-alice").0),
-            &address,
-        );
-        headers
+        let caller = caller_headers("user-alice").0;
+        let fields = ConnectionFields::new(Some(&caller), "192.0.2.1".parse().unwrap());
+        to_upstream(&header(lines), &ReservedHeaders::default(), &host, &fields).headers
     }
 
     /// Passed fields, without those that the gateway sets.
@@ -241,6 +309,14 @@ mod tests {
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
         assert_eq!(headers[X_FORWARDED_HOST], "api.example:4523");
         assert_eq!(headers[HOST], "api.example:4523");
+    }
+
+    #[test]
+    fn every_field_that_the_gateway_sets_is_removed_from_the_request_of_a_client() {
+        let reserved = ReservedHeaders::default();
+        for name in sent_upstream(&[("te", "trailers")]).keys() {
+            assert!(reserved.contain(name) || name == HOST, "{name}");
+        }
     }
 
     #[test]
@@ -419,8 +495,8 @@ mod tests {
     #[test]
     fn addresses_are_formatted_as_in_rfc_7239() {
         let forwarded = |address: &str| {
-            let headers = AddressHeaders::new(address.parse().unwrap());
-            [0, 1].map(|at| headers.0[at].1.to_str().unwrap().to_owned())
+            let headers = ConnectionFields::new(None, address.parse().unwrap()).0;
+            [FORWARDED, X_FORWARDED_FOR].map(|name| headers[name].to_str().unwrap().to_owned())
         };
         assert_eq!(forwarded("2001:db8::1"), ["for=\"[2001:db8::1]\";proto=https", "2001:db8::1"]);
         assert_eq!(forwarded("::ffff:192.0.2.1"), ["for=192.0.2.1;proto=https", "192.0.2.1"]);

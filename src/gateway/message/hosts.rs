@@ -11,7 +11,7 @@
 //! No other host is passed to the upstream.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::gateway::message::framing::RequestHost;
 use crate::identity::CONTROL_SERVICE_DNS_NAME;
@@ -26,6 +26,8 @@ pub struct AllowedHosts {
     leaf: Arc<Certificate>,
     /// Local address of the connection, if the client named no host in the handshake and the system reports it.
     local: Option<IpAddr>,
+    /// First allowed host of a request. Most requests of a connection name the same one.
+    known: OnceLock<RequestHost>,
 }
 
 impl AllowedHosts {
@@ -35,7 +37,7 @@ impl AllowedHosts {
     pub fn new(server_name: Option<Arc<str>>, leaf: Arc<Certificate>, local: Option<IpAddr>) -> Self {
         let server_name = server_name.filter(|name| **name != *CONTROL_SERVICE_DNS_NAME);
         let local = local.filter(|_| server_name.is_none());
-        Self { server_name, leaf, local }
+        Self { server_name, leaf, local, known: OnceLock::new() }
     }
 
     /// Server name of the handshake, unless it is none or that of every gateway.
@@ -44,9 +46,27 @@ impl AllowedHosts {
         self.server_name.as_deref()
     }
 
+    /// First allowed host that a request named.
+    #[must_use]
+    pub fn known(&self) -> Option<&RequestHost> {
+        self.known.get()
+    }
+
     /// True if a request may name `host`.
     #[must_use]
     pub fn contain(&self, host: &RequestHost) -> bool {
+        if self.known.get() == Some(host) {
+            return true;
+        }
+        let is_allowed = self.allow(host);
+        if is_allowed {
+            // Another request may have been the first.
+            let _ = self.known.set(host.clone());
+        }
+        is_allowed
+    }
+
+    fn allow(&self, host: &RequestHost) -> bool {
         // The name of most requests is that of the connection.
         if self.server_name.as_ref().is_some_and(|name| host.matches_server_name(name)) {
             return true;

@@ -17,7 +17,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, turn_time};
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::headers;
 use crate::gateway::message::reserved_headers::ReservedHeaders;
 
@@ -37,8 +38,7 @@ const SHORT_BODY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Progress of a request body, shared by the task that reads it and the task that waits for the response.
 #[derive(Debug)]
 pub struct Upload {
-    /// Fields that no trailer may have, of the response either.
-    reserved: Arc<ReservedHeaders>,
+    rules: Arc<ForwardingRules>,
     clock: Arc<dyn Clock>,
     started: Instant,
     bytes: AtomicU64,
@@ -53,7 +53,12 @@ pub struct Upload {
 impl Upload {
     /// Fields that the messages of this exchange may not have.
     pub fn reserved(&self) -> &ReservedHeaders {
-        &self.reserved
+        &self.rules.reserved
+    }
+
+    /// Rules for the header fields of the messages of this exchange.
+    pub fn rules(&self) -> &ForwardingRules {
+        &self.rules
     }
 
     /// Record that the upstream sent 100 (Continue).
@@ -87,7 +92,7 @@ impl Upload {
     }
 
     fn advance(&self, bytes: usize) -> u64 {
-        let elapsed = self.clock.monotonic().saturating_duration_since(self.started);
+        let elapsed = turn_time(&*self.clock).saturating_duration_since(self.started);
         let elapsed = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.last_progress.store(elapsed, Ordering::Relaxed);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -125,17 +130,17 @@ impl fmt::Debug for ContinueGate {
 
 impl RequestBody {
     /// Wrap the body of the request with `head`, which started at `started` on `clock`, with a limit of `at_most`
-    /// bytes, and without `reserved` trailers.
+    /// bytes, and trailers as the `rules` have it.
     pub fn new(
         incoming: Incoming,
         head: &request::Parts,
         at_most: u64,
         clock: Arc<dyn Clock>,
         started: Instant,
-        reserved: Arc<ReservedHeaders>,
+        rules: Arc<ForwardingRules>,
     ) -> Self {
         let upload = Upload {
-            reserved,
+            rules,
             clock,
             started,
             bytes: AtomicU64::new(0),
@@ -155,16 +160,14 @@ impl RequestBody {
         }
     }
 
-    /// Copy of an empty body, which shares its [`Upload`].
-    pub fn empty_copy(&self) -> Self {
-        Self {
-            incoming: None,
-            upload: Arc::clone(&self.upload),
-            at_most: 0,
-            version: self.version,
-            awaits_continue: false,
-            gate: None,
-        }
+    /// Empty body of a request in this version, which shares its `upload` with another.
+    pub fn empty(upload: Arc<Upload>, version: Version) -> Self {
+        Self { incoming: None, upload, at_most: 0, version, awaits_continue: false, gate: None }
+    }
+
+    /// Rules for the header fields of the messages of this exchange.
+    pub fn rules(&self) -> &Arc<ForwardingRules> {
+        &self.upload.rules
     }
 
     /// Leave it to the upstream to ask for the body, if the client waits to be asked. Returns true if it does, so that
@@ -183,7 +186,7 @@ impl RequestBody {
     /// Take the body, and leave an empty copy.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let empty = self.empty_copy();
+        let empty = Self::empty(Arc::clone(&self.upload), self.version);
         std::mem::replace(self, empty)
     }
 

@@ -17,8 +17,9 @@ use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::Config;
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::{self, RequestHost};
-use crate::gateway::message::headers::{self, AddressHeaders};
+use crate::gateway::message::headers::{self, ConnectionFields};
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::{PathError, RequestPath};
 use crate::gateway::policy;
@@ -361,16 +362,11 @@ impl Explanation {
         let verdict = state.settings.policy.decide(caller, method, &path).for_content(content).verdict();
         self.decide(config, state, verdict);
         if let Verdict::Permit { .. } = verdict {
-            let mut sent = HeaderMap::new();
             let caller = peer.map(|peer| &peer.headers);
-            headers::to_upstream(
-                &mut sent,
-                &state.settings.reserved,
-                &host,
-                caller,
-                &AddressHeaders::new(question.from),
-            );
-            if let Some(via) = &state.settings.via {
+            let ForwardingRules { reserved, via } = &*state.settings.forwarding;
+            let fields = ConnectionFields::new(caller, question.from);
+            let mut sent = headers::to_upstream(&HeaderMap::new(), reserved, &host, &fields).headers;
+            if let Some(via) = via {
                 via.append_to(&mut sent, Version::HTTP_11);
             }
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
@@ -403,7 +399,7 @@ impl Explanation {
         let (head, ()) = request.map_err(|_| PathError::Malformed)?.into_parts();
         let leaf = Arc::clone(&state.credentials.own.leaf);
         let hosts = AllowedHosts::new(None, leaf, Some(self.listener.ip()));
-        let host = framing::check(&head)?;
+        let host = framing::check(&head, None)?;
         let path = service::addressed_path(&head, &host, &hosts)?;
         Ok((host, path))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::Method;
@@ -63,42 +63,54 @@ impl Authorization {
     }
 }
 
-/// Permission of a response, polled by its body and by the task that waits for the client.
+/// Permission of the response that a task sends. It is polled for the response's body, and by the task while it waits
+/// for the client.
+#[derive(Default)]
 pub struct ResponsePermission(Mutex<PermissionState>);
 
+#[derive(Default)]
 enum PermissionState {
+    /// There is no response, or nothing can withdraw its permission, or that is reported.
+    #[default]
+    Unwatched,
     /// Permitted; not polled yet.
     Initial(Authorization),
     /// Polled: the task that polled last is woken by a denial.
     Watched(Pin<Box<dyn Future<Output = RequestProblem> + Send>>),
-    /// Withdrawn, and reported.
-    Ended,
 }
 
 impl ResponsePermission {
-    /// Permission that lasts as long as `authorization`.
-    #[must_use]
-    pub fn of(authorization: Authorization) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(PermissionState::Initial(authorization))))
+    /// Begin a response that lasts as long as `authorization`.
+    pub fn begin(&self, authorization: Authorization) {
+        *self.state() = PermissionState::Initial(authorization);
+    }
+
+    /// End the response.
+    pub fn end(&self) {
+        *self.state() = PermissionState::Unwatched;
     }
 
     /// Ready, once, when the permission is withdrawn.
     pub fn poll_denied(&self, cx: &mut Context<'_>) -> Poll<RequestProblem> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut denial = match std::mem::replace(&mut *state, PermissionState::Ended) {
+        let mut state = self.state();
+        let mut denial = match std::mem::take(&mut *state) {
             PermissionState::Initial(authorization) => Box::pin(async move {
                 let problem = authorization.until_denied().await;
                 authorization.connection.session.mark_abort_on_close();
                 problem
             }),
             PermissionState::Watched(denial) => denial,
-            PermissionState::Ended => return Poll::Pending,
+            PermissionState::Unwatched => return Poll::Pending,
         };
         let denied = denial.as_mut().poll(cx);
         if denied.is_pending() {
             *state = PermissionState::Watched(denial);
         }
         denied
+    }
+
+    fn state(&self) -> MutexGuard<'_, PermissionState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

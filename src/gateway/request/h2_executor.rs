@@ -5,16 +5,18 @@
 //! of one connection stall independently. A timer is armed only once a task has to wait. On HTTP/1.1 the
 //! task is the connection's, and the worker's sweep detects the stall.
 
-use std::pin::{Pin, pin};
+use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::rt::Executor;
+use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Sleep, sleep};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, begin_turn, turn_time};
 use crate::error::Coded;
 use crate::gateway::request::authorization::ResponsePermission;
 use crate::gateway::telemetry::request_end::RequestEnd;
@@ -42,24 +44,49 @@ impl H2Executor {
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for H2Executor {
     fn execute(&self, task: F) {
         let progress = Progress::new(Protocol::Http2, Arc::clone(&self.clock));
-        tokio::spawn(watch(task, progress, Some(self.stall_timeout)));
+        tokio::spawn(Watch::new(task, progress, Some(self.stall_timeout)));
     }
 }
 
 /// Run an HTTP/1.1 connection; `None` if it was aborted.
-pub async fn run_http1<F: Future>(connection: F, clock: Arc<dyn Clock>) -> Option<F::Output> {
-    watch(connection, Progress::new(Protocol::Http1, clock), None).await
+pub fn run_http1<F: Future>(connection: F, clock: Arc<dyn Clock>) -> Watch<F> {
+    Watch::new(connection, Progress::new(Protocol::Http1, clock), None)
 }
 
-async fn watch<F: Future>(task: F, progress: Progress, stall_timeout: Option<Duration>) -> Option<F::Output> {
-    let progress = Arc::new(progress);
-    let mut task = pin!(CURRENT_TASK.scope(Arc::clone(&progress), task));
-    let mut timer = None;
-    std::future::poll_fn(|cx| match task.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => progress.poll_abort(&mut timer, stall_timeout, cx).map(|()| None),
-    })
-    .await
+/// Task with its progress; `None` if it was aborted. The task is boxed: it is large, and would be copied each time
+/// that the future of its runtime's task is.
+pub struct Watch<F> {
+    task: Pin<Box<TaskLocalFuture<Arc<Progress>, F>>>,
+    progress: Arc<Progress>,
+    stall_timeout: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Future> Watch<F> {
+    fn new(task: F, progress: Progress, stall_timeout: Option<Duration>) -> Self {
+        let progress = Arc::new(progress);
+        let task = Box::pin(CURRENT_TASK.scope(Arc::clone(&progress), task));
+        Self { task, progress, stall_timeout, timer: None }
+    }
+}
+
+impl<F: Future> Future for Watch<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let _turn = begin_turn();
+        let Self { task, progress, stall_timeout, timer } = &mut *self;
+        match task.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => progress.poll_abort(timer, *stall_timeout, cx).map(|()| None),
+        }
+    }
+}
+
+impl<F> fmt::Debug for Watch<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("progress", &self.progress).finish_non_exhaustive()
+    }
 }
 
 /// Progress of the client in reading a task's response.
@@ -72,20 +99,21 @@ pub struct Progress {
     waiting: AtomicBool,
     /// Time of the last read by the client, in milliseconds since `started`.
     last_progress: AtomicU64,
-    /// Permission of the response; `None` if nothing can withdraw it.
-    permission: Mutex<Option<Arc<ResponsePermission>>>,
+    permission: ResponsePermission,
     abort_reason: OnceLock<&'static str>,
 }
 
 impl Progress {
-    fn new(protocol: Protocol, clock: Arc<dyn Clock>) -> Self {
+    /// Progress of a task that begins now.
+    #[must_use]
+    pub fn new(protocol: Protocol, clock: Arc<dyn Clock>) -> Self {
         Self {
             protocol,
             started: clock.monotonic(),
             clock,
             waiting: AtomicBool::new(false),
             last_progress: AtomicU64::new(0),
-            permission: Mutex::default(),
+            permission: ResponsePermission::default(),
             abort_reason: OnceLock::new(),
         }
     }
@@ -102,9 +130,10 @@ impl Progress {
         self.protocol == Protocol::Http2
     }
 
-    /// Set the permission of a response that starts, or clear it at the end.
-    pub fn set_permission(&self, permission: Option<Arc<ResponsePermission>>) {
-        *self.permission.lock().unwrap_or_else(PoisonError::into_inner) = permission;
+    /// Permission of the response that the task sends.
+    #[must_use]
+    pub const fn permission(&self) -> &ResponsePermission {
+        &self.permission
     }
 
     /// Record that the client read data, or had none to read. `waiting` is set if data is ready now.
@@ -129,9 +158,7 @@ impl Progress {
         if !self.waiting.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
-        let permission = self.permission.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let denied = permission.map(|permission| permission.poll_denied(cx));
-        if let Some(Poll::Ready(problem)) = denied {
+        if let Poll::Ready(problem) = self.permission.poll_denied(cx) {
             let _ = self.abort_reason.set(problem.code());
             return Poll::Ready(());
         }
@@ -152,7 +179,7 @@ impl Progress {
     }
 
     fn elapsed(&self) -> u64 {
-        let elapsed = self.clock.monotonic().saturating_duration_since(self.started);
+        let elapsed = turn_time(&*self.clock).saturating_duration_since(self.started);
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }

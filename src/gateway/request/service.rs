@@ -9,7 +9,9 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::{self, RequestHost};
+use crate::gateway::message::headers::UpstreamHeader;
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::path::RequestPath;
@@ -25,11 +27,13 @@ use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::request::tunnel::TunnelEnds;
 use crate::gateway::request::{tunnel, well_known};
 use crate::gateway::sessions::command::Command;
+use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::pool::{ConnectionLease, UpstreamPool, UpstreamResponse};
+use crate::serving::request_id::RequestId;
 
 /// Request ID, set by the gateway alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,8 +52,8 @@ pub async fn respond(
     let (head, body) = request.into_parts();
     let version = head.version;
     let Shared { limits, clock, state, .. } = &*connection.worker.gateway;
-    let (clock, reserved) = (Arc::clone(clock), Arc::clone(&state.load().settings.reserved));
-    let mut body = RequestBody::new(body, &head, limits.request_body, clock, record.started(), reserved);
+    let (clock, rules) = (Arc::clone(clock), Arc::clone(&state.load().settings.forwarding));
+    let mut body = RequestBody::new(body, &head, limits.request_body, clock, record.started(), rules);
     let upload = body.upload();
     let mut response = match answer(connection, head, downstream, &mut body, &mut record).await {
         Ok(Answer::Own(text)) => {
@@ -118,11 +122,13 @@ async fn answer(
     if let Command::Cut(reason) = connection.session.command() {
         return Err(RequestProblem::Cut(reason));
     }
-    let host = framing::check(&head)?;
+    let host = framing::check(&head, connection.hosts.known())?;
     record.addressed_to(&host);
     let path = addressed_path(&head, &host, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
-        let text = well_known::answer(connection, &head.method, path.path(), body.take(), record).await;
+        let answer = well_known::answer(connection, &head.method, path.path(), body.take(), record);
+        // Boxed as it is rare, so that it takes no room in the future of each request.
+        let text = Box::pin(answer).await;
         return text.map(Answer::Own);
     }
     let undefined = !Methods::define_content(&head.method) && !body.is_end_stream();
@@ -131,7 +137,7 @@ async fn answer(
     let Permitted { upstream, grant, mut authorization } =
         decide(connection, &head, &path, undefined && !undecided, record)?;
     if undecided && !grant.content() {
-        refuse_content(body, &grant, &authorization, record).await?;
+        Box::pin(refuse_content(body, &grant, &authorization, record)).await?;
     }
     let downstream = downstream.filter(|_| grant.websocket());
     authorization.tunnel = downstream.is_some();
@@ -139,23 +145,28 @@ async fn answer(
     if body.size_hint().lower() > limits.request_body {
         return Err(RequestProblem::BodyTooLarge { at_most: limits.request_body });
     }
-    let state = connection.worker.gateway.state.load();
-    if state.settings.via.as_ref().is_some_and(|via| via.is_loop(&head.headers)) {
+    if body.rules().via.as_ref().is_some_and(|via| via.is_loop(&head.headers)) {
         return Err(RequestProblem::Loop);
     }
-    drop(state);
     let in_flight = connection
         .session
         .begin_request(limits.requests_per_identity)
         .ok_or(RequestProblem::TooManyRequests)?;
     let version = head.version;
-    record.forwarded(&upstream.name, body.upload(), in_flight);
-    let mut request = to_upstream(connection, head, &host, &path, body.take(), record);
-    add_assertion(connection, &mut request, &host, &path, &upstream.name, record)?;
-    if downstream.is_some() {
-        upgrade::set_headers(request.headers_mut());
-    }
-    let upload = request.body().upload();
+    let upload = body.upload();
+    record.forwarded(&upstream.name, Arc::clone(&upload), in_flight);
+    let assertion = assertion(connection, &head, &host, &path, &upstream.name, record)?;
+    let sent = SentRequest {
+        session: &connection.session,
+        head: &head,
+        host: &host,
+        path: &path,
+        id: record.id(),
+        assertion,
+        upgrade: downstream.is_some(),
+    };
+    let request = sent.with_body(body.take());
+    let again = || sent.with_body(RequestBody::empty(Arc::clone(&upload), version));
     let pass = |interim: Interim| match interim.status {
         StatusCode::CONTINUE => upload.go_on(),
         // HTTP/1.0 has no interim responses (RFC 9110, section 15.2), and hyper has no way to send one on HTTP/2.
@@ -168,11 +179,12 @@ async fn answer(
     let at_most = limits.connections_per_upstream;
     let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
         biased;
-        sent = upstream.send(connection.worker.index, at_most, grant, request, &pass) => sent?,
+        sent = upstream.send(connection.worker.index, at_most, grant, request, &again, &pass) => sent?,
         problem = authorization.until_denied() => return Err(problem),
     };
-    headers::to_downstream(response.headers_mut(), lease.reserved());
-    if let Some(via) = &connection.worker.gateway.state.load().settings.via {
+    let ForwardingRules { reserved, via } = lease.rules();
+    headers::to_downstream(response.headers_mut(), reserved);
+    if let Some(via) = via {
         via.append_to(response.headers_mut(), Version::HTTP_11);
     }
     match (downstream, switched) {
@@ -270,66 +282,85 @@ async fn refuse_content(
     }
 }
 
-/// Request for the upstream, with new framing, the path that was decided on, and verified identity headers.
-fn to_upstream(
-    connection: &ConnectionContext,
-    mut head: request::Parts,
-    host: &RequestHost,
-    path: &RequestPath,
-    mut body: RequestBody,
-    record: &RequestRecord,
-) -> Request<RequestBody> {
-    let session = &connection.session;
-    let caller = session.peer.as_ref().map(|peer| &peer.headers);
-    let upload = body.upload();
-    headers::to_upstream(&mut head.headers, upload.reserved(), host, caller, &session.address);
-    if let Some(via) = &connection.worker.gateway.state.load().settings.via {
-        via.append_to(&mut head.headers, head.version);
-    }
-    head.headers.insert(X_REQUEST_ID, record.id().to_header());
-    traceparent::sanitize(&mut head.headers, record.id());
-    if body.await_upstream() {
-        head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
-    }
-    if let (Some(written), Some(length)) = (head.headers.get_mut(CONTENT_LENGTH), body.size_hint().exact())
-        && written.as_bytes().starts_with(b"0")
-    {
-        // Without leading zeros, which some servers read as octal.
-        *written = HeaderValue::from(length);
-    }
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // Explicit, since hyper treats a GET without a length as one without a body.
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if !Methods::define_content(&head.method) && !body.is_end_stream() {
-        // An upstream that leaves the content unread must not take it for the next request (RFC 9112, section 9.6).
-        head.headers.append(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method;
-    *request.uri_mut() = path.to_path_and_query().into();
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = head.headers;
-    request
+/// Parts of a request for the upstream: new framing, the path that was decided on, and verified identity headers.
+struct SentRequest<'a> {
+    session: &'a Session,
+    head: &'a request::Parts,
+    host: &'a RequestHost,
+    path: &'a RequestPath,
+    id: RequestId,
+    assertion: Option<HeaderValue>,
+    upgrade: bool,
 }
 
-/// Add the signed assertion of the caller's identity, if the configuration has assertions. On failure,
-/// nothing is sent to the upstream.
-fn add_assertion(
+impl SentRequest<'_> {
+    fn with_body(&self, mut body: RequestBody) -> Request<RequestBody> {
+        let Self { session, head, host, path, id, assertion, upgrade } = self;
+        let rules = Arc::clone(body.rules());
+        let make = || {
+            let ForwardingRules { reserved, via } = &*rules;
+            let mut made = headers::to_upstream(&head.headers, reserved, host, &session.fields);
+            if let Some(via) = via {
+                via.append_to(&mut made.headers, head.version);
+            }
+            // Its value is that of each request.
+            made.headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
+            made
+        };
+        let known = &session.known_header;
+        let UpstreamHeader { mut headers, has_trace_context } =
+            known.or_make(&head.headers, head.version, host, &rules, make);
+        headers.insert(X_REQUEST_ID, id.to_header());
+        if has_trace_context {
+            traceparent::sanitize(&mut headers, *id);
+        }
+        if body.await_upstream() {
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        if let (Some(written), Some(length)) = (headers.get_mut(CONTENT_LENGTH), body.size_hint().exact())
+            && written.as_bytes().starts_with(b"0")
+        {
+            // Without leading zeros, which some servers read as octal.
+            *written = HeaderValue::from(length);
+        }
+        if !body.is_end_stream() && body.size_hint().exact().is_none() {
+            // Explicit, since hyper treats a GET without a length as one without a body.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if !Methods::define_content(&head.method) && !body.is_end_stream() {
+            // An upstream that leaves the content unread must not take it for the next request (RFC 9112, section 9.6).
+            headers.append(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(assertion) = assertion {
+            headers.insert(X_CLUSTER_ASSERTION, assertion.clone());
+        }
+        if *upgrade {
+            upgrade::set_headers(&mut headers);
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = path.to_path_and_query().into();
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// Signed assertion of the caller's identity, if the configuration has assertions. On failure, nothing is sent to the
+/// upstream.
+fn assertion(
     connection: &ConnectionContext,
-    request: &mut Request<RequestBody>,
+    head: &request::Parts,
     host: &RequestHost,
     path: &RequestPath,
     upstream: &str,
     record: &RequestRecord,
-) -> Result<(), AssertionError> {
+) -> Result<Option<HeaderValue>, AssertionError> {
     let gateway = &connection.worker.gateway;
     let state = gateway.state.load();
-    let Some(assertions) = &state.credentials.assertions else { return Ok(()) };
-    let call = AssertedRequest { id: record.id(), method: request.method(), host, path, upstream };
+    let Some(assertions) = &state.credentials.assertions else { return Ok(None) };
+    let call = AssertedRequest { id: record.id(), method: &head.method, host, path, upstream };
     // Without a certificate there is no identity to assert.
-    let Some(caller) = &connection.session.peer else { return Ok(()) };
-    let assertion = assertions.sign(caller, &call, gateway.clock.now())?;
-    request.headers_mut().insert(X_CLUSTER_ASSERTION, assertion);
-    Ok(())
+    let Some(caller) = &connection.session.peer else { return Ok(None) };
+    assertions.sign(caller, &call, gateway.clock.now()).map(Some)
 }

@@ -28,7 +28,7 @@ pub struct StallWatch {
     body: ResponseBody,
     session: Arc<Session>,
     /// Progress of the task that serves the request.
-    progress: Option<Arc<Progress>>,
+    progress: Arc<Progress>,
     /// Longest silence of the upstream; `None` for no limit.
     silence_timeout: Option<Duration>,
     /// Set while data waits for the client.
@@ -44,16 +44,19 @@ pub struct StallWatch {
 impl StallWatch {
     /// Watch `body`, of a response on `connection`.
     #[must_use]
-    pub fn new(body: ResponseBody, connection: &ConnectionContext) -> Self {
+    pub fn new(mut body: ResponseBody, connection: &ConnectionContext) -> Self {
         let session = Arc::clone(&connection.session);
         let silence_timeout = body.silence_timeout();
         // The client has to read the header before hyper polls the body.
         session.activity.response_pending();
-        let progress = Progress::current();
-        if let Some(progress) = &progress {
-            progress.set_permission(body.permission().cloned());
-            progress.update(true);
+        let progress = Progress::current().unwrap_or_else(|| {
+            let clock = Arc::clone(&connection.worker.gateway.clock);
+            Arc::new(Progress::new(session.protocol, clock))
+        });
+        if let Some(authorization) = body.take_authorization() {
+            progress.permission().begin(authorization);
         }
+        progress.update(true);
         Self {
             body,
             session,
@@ -73,10 +76,8 @@ impl StallWatch {
             (true, true) => self.session.activity.response_progressed(),
             (false, false) => {}
         }
-        if let Some(progress) = &self.progress
-            && (self.unread || unread)
-        {
-            progress.update(unread);
+        if self.unread || unread {
+            self.progress.update(unread);
         }
         self.unread = unread;
     }
@@ -92,7 +93,7 @@ impl Body for StallWatch {
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = &mut *self;
         this.begun = true;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+        if let Poll::Ready(frame) = this.body.poll_frame(cx, this.progress.permission()) {
             this.silence_timer = None;
             this.ended = !matches!(frame, Some(Ok(_)));
             this.set_unread(frame.is_some());
@@ -118,11 +119,10 @@ impl Body for StallWatch {
 impl Drop for StallWatch {
     fn drop(&mut self) {
         self.set_unread(false);
-        let Some(progress) = &self.progress else { return };
-        progress.set_permission(None);
-        if let Some(reason) = progress.abort_reason() {
+        self.progress.permission().end();
+        if let Some(reason) = self.progress.abort_reason() {
             self.body.fail(reason);
-        } else if progress.is_http2_stream() && !self.begun && !self.body.is_end_stream() {
+        } else if self.progress.is_http2_stream() && !self.begun && !self.body.is_end_stream() {
             // A response that has begun may be ended at any time: a stream of events has no other end.
             self.session.request_cancelled();
         }

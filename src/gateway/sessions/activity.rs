@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, turn_time};
 
 /// Number of cancelled requests on a connection from which their share of all requests matters.
 const CANCELLED_THRESHOLD: u64 = 200;
@@ -159,7 +159,7 @@ impl Activity {
     }
 
     fn now(&self) -> u64 {
-        self.millis_at(self.clock.monotonic())
+        self.millis_at(turn_time(&*self.clock))
     }
 
     fn millis_at(&self, instant: Instant) -> u64 {

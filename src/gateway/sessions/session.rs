@@ -9,7 +9,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::gateway::message::headers::AddressHeaders;
+use crate::gateway::message::headers::ConnectionFields;
+use crate::gateway::message::known_header::KnownHeader;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
 use crate::mtls::Peer;
@@ -38,8 +39,10 @@ pub struct Session {
     pub resumed: bool,
     /// Server name of the handshake (RFC 6066, section 3); `None` if the client sent none.
     pub server_name: Option<Arc<str>>,
-    /// Headers that describe the client address to the upstream.
-    pub address: AddressHeaders,
+    /// Fields of each request to an upstream.
+    pub fields: ConnectionFields,
+    /// Header of its last request.
+    pub known_header: KnownHeader,
     /// Requests and bytes on the connection.
     pub activity: Activity,
     /// Requests of the client in flight to upstreams, on all of its connections.

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{self, Config, Resumption, Revocation, TrustSettings};
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::pool::UpstreamPool;
@@ -205,8 +206,10 @@ impl Loader {
             policy: Arc::new(config.policy.clone()),
             shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
             upstreams: self.upstreams(config, previous),
-            reserved: Arc::new(config.reserved_headers.clone()),
-            via: config.via.clone(),
+            forwarding: Arc::new(ForwardingRules {
+                reserved: config.reserved_headers.clone(),
+                via: config.via.clone(),
+            }),
             operators: config.operators.clone(),
             files: config.files(),
             keys: config.keys().cloned().collect(),

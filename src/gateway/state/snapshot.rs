@@ -8,8 +8,7 @@ use rustls::ServerConfig;
 
 use crate::error::{Coded, with_causes};
 use crate::gateway::config::{Resumption, TrustSettings};
-use crate::gateway::message::reserved_headers::ReservedHeaders;
-use crate::gateway::message::via::Via;
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::policy::{Caller, Policy};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::pool::UpstreamPool;
@@ -54,10 +53,8 @@ pub struct Settings {
     pub shadow: Option<Arc<Policy>>,
     /// Upstreams, as the policy numbers them.
     pub upstreams: Vec<Arc<UpstreamPool>>,
-    /// Header fields that are removed from requests and responses.
-    pub reserved: Arc<ReservedHeaders>,
-    /// `Via` of forwarded messages; `None` for no such field.
-    pub via: Option<Via>,
+    /// Rules for the header fields of forwarded messages.
+    pub forwarding: Arc<ForwardingRules>,
     /// Identities that may push CRLs and read the status.
     pub operators: Vec<Caller>,
     /// Files whose change leads to a reload.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
+use crate::clock::turn_time_now;
 use crate::error::Coded;
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::request_body::Upload;
@@ -65,7 +66,7 @@ impl RequestRecord {
             host: None,
             plain_scheme: uri.scheme() == Some(&Scheme::HTTP),
             target: uri.path_and_query().cloned(),
-            started: telemetry.clock.monotonic(),
+            started: turn_time_now(&*telemetry.clock),
             decision: "none",
             rule: None,
             shadow: None,
@@ -152,7 +153,7 @@ impl RequestRecord {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
-        let now = self.telemetry.clock.monotonic();
+        let now = turn_time_now(&*self.telemetry.clock);
         self.session.activity.request_finished(now);
         if !complete {
             // A cut of the connection is the reason for all of its requests in flight.

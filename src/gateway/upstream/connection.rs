@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -11,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock::Clock;
 use crate::gateway::config::UpstreamSettings;
@@ -31,6 +33,8 @@ pub(super) struct UpstreamConnection {
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
     state: Arc<StreamState>,
+    /// Timer of each response. To set it again costs less than to register a new one.
+    response_timer: Pin<Box<Sleep>>,
     _permit: InFlight,
 }
 
@@ -60,7 +64,8 @@ impl UpstreamConnection {
             // An error reaches the exchange on this connection; an idle connection may close at any time.
             let _ = driver.with_upgrades().await;
         });
-        Ok(Self { sender, driver: driver.abort_handle(), state, _permit: permit })
+        let response_timer = Box::pin(sleep(limits.response));
+        Ok(Self { sender, driver: driver.abort_handle(), state, response_timer, _permit: permit })
     }
 
     /// True if a request can be sent now.
@@ -88,42 +93,43 @@ impl UpstreamConnection {
         clock: &dyn Clock,
         pass: &PassInterim<'_>,
     ) -> Result<Response<Incoming>, ExchangeFailure> {
-        let (state, response_timeout) = (&self.state, limits.response);
+        let Self { sender, state, response_timer, .. } = self;
         let received = state.received();
         state.await_response();
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let mut exchange = std::pin::pin!(poll_fn(|cx| {
+        response_timer.as_mut().reset(Instant::now() + limits.response);
+        let mut answer = std::pin::pin!(sender.try_send_request(request));
+        poll_fn(|cx| {
             let answer = answer.as_mut().poll(cx);
             state.pass_interims(cx, answer.is_pending(), pass);
-            answer
-        }));
-        let mut remaining = response_timeout;
-        loop {
-            match timeout(remaining, &mut exchange).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(mut failed)) => {
-                    return Err(match failed.take_message() {
+            match answer {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut failed)) => {
+                    return Poll::Ready(Err(match failed.take_message() {
                         Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
                         None => {
                             let silent = state.received() == received;
                             ExchangeFailure::of(failed.into_error(), upload, limits, silent)
                         }
-                    });
-                }
-                // During an upload, the timeout starts again with every byte.
-                Err(_) => {
-                    let deadline = upload.last_progress() + response_timeout;
-                    remaining = deadline.saturating_duration_since(clock.monotonic());
-                    if !remaining.is_zero() {
-                        continue;
-                    }
-                    return Err(ExchangeFailure::Final(match upload.is_finished() {
-                        true => ForwardError::ResponseTimeout,
-                        false => ForwardError::UploadTimeout,
                     }));
                 }
+                Poll::Pending => {}
             }
-        }
+            loop {
+                ready!(response_timer.as_mut().poll(cx));
+                // During an upload, the timeout starts again with every byte.
+                let deadline = upload.last_progress() + limits.response;
+                let remaining = deadline.saturating_duration_since(clock.monotonic());
+                if remaining.is_zero() {
+                    break;
+                }
+                response_timer.as_mut().reset(Instant::now() + remaining);
+            }
+            Poll::Ready(Err(ExchangeFailure::Final(match upload.is_finished() {
+                true => ForwardError::ResponseTimeout,
+                false => ForwardError::UploadTimeout,
+            })))
+        })
+        .await
     }
 }
 

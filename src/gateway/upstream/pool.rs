@@ -22,9 +22,9 @@ use tokio::net::lookup_host;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, turn_time};
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::request_body::{RequestBody, Upload};
-use crate::gateway::message::reserved_headers::ReservedHeaders;
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::{Grant, Methods};
 use crate::gateway::upstream::connect::connect;
@@ -102,7 +102,8 @@ impl UpstreamPool {
 
     /// Send a request that the policy permits, on one of at most `at_most` connections, and wait for the head
     /// of the response. The lease belongs to the body of the response; dropping it closes the connection. Interim
-    /// responses are given to `pass`.
+    /// responses are given to `pass`. A request without a body is made once more by `again` if it is retried, so that
+    /// no copy is kept of those that are not.
     ///
     /// # Errors
     /// [`ForwardError`] if there is no response.
@@ -112,12 +113,14 @@ impl UpstreamPool {
         at_most: usize,
         _grant: Grant,
         mut request: Request<RequestBody>,
+        again: &(dyn Fn() -> Request<RequestBody> + Send + Sync),
         pass: &PassInterim<'_>,
     ) -> Result<UpstreamResponse, ForwardError> {
         // A client's own `Upgrade` never gets here: the gateway removes it and sets one for a WebSocket.
         let asks_upgrade = request.headers().contains_key(UPGRADE);
         let content_ignored = !Methods::define_content(request.method()) && !request.body().is_end_stream();
         let bound = content_ignored || is_connection_bound(request.headers(), AUTHORIZATION);
+        let is_repeatable = request.method().is_idempotent() && request.body().is_end_stream();
         let upload = request.body().upload();
         let mut retried = false;
         loop {
@@ -125,9 +128,9 @@ impl UpstreamPool {
             let was_idle = idle.is_some();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => self.connect(at_most).await?,
+                // Boxed as it is rare, so that it takes no room in the future of each request.
+                None => Box::pin(self.connect(at_most)).await?,
             };
-            let copy = was_idle.then(|| copy_of(&request)).flatten();
             match connection.exchange(request, &upload, &self.limits, &*self.clock, pass).await {
                 Ok(mut response) => {
                     let upgrade = match response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -154,10 +157,11 @@ impl UpstreamPool {
                 }
                 Err(ExchangeFailure::Unsent(unsent)) if was_idle => request = *unsent,
                 Err(ExchangeFailure::Unsent(_)) => return Err(ForwardError::Closed),
-                Err(ExchangeFailure::Unanswered(error)) => {
-                    request = copy.ok_or(error)?;
+                Err(ExchangeFailure::Unanswered(_)) if was_idle && is_repeatable => {
+                    request = again();
                     retried = true;
                 }
+                Err(ExchangeFailure::Unanswered(error)) => return Err(error),
                 Err(ExchangeFailure::Final(error)) => return Err(error),
             }
         }
@@ -188,7 +192,7 @@ impl UpstreamPool {
 
     fn take_idle(&self, worker: usize) -> Option<UpstreamConnection> {
         let mut idle = self.idle(worker)?;
-        let now = self.clock.monotonic();
+        let now = turn_time(&*self.clock);
         // The last one used is most likely open, and the others can reach the idle timeout.
         while let Some(last) = idle.pop_back() {
             if last.connection.is_ready() && now < last.until {
@@ -202,7 +206,7 @@ impl UpstreamPool {
         if let Some(mut idle) = self.idle(worker)
             && idle.len() < MAX_IDLE
         {
-            let since = self.clock.monotonic();
+            let since = turn_time(&*self.clock);
             idle.push_back(IdleConnection { connection, since, until: since + idle_timeout });
         }
     }
@@ -234,18 +238,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Copy of a request that is safe to retry; `None` for all others.
-fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(request.body().empty_copy());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
 /// Response of an upstream, with its connection.
 #[derive(Debug)]
 pub struct UpstreamResponse {
@@ -269,10 +261,16 @@ pub struct ConnectionLease {
 }
 
 impl ConnectionLease {
-    /// Fields that the messages of this exchange may not have.
+    /// Rules for the header fields of the messages of this exchange.
     #[must_use]
-    pub fn reserved(&self) -> &ReservedHeaders {
-        self.upload.reserved()
+    pub fn rules(&self) -> &ForwardingRules {
+        self.upload.rules()
+    }
+
+    /// True once the whole request was sent.
+    #[must_use]
+    pub fn is_upload_finished(&self) -> bool {
+        self.upload.is_finished()
     }
 
     /// Longest silence in the body of the response; `None` for no limit.
