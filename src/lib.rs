@@ -8,10 +8,10 @@
 //! |---|---|
 //! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API |
 //! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress · [`serving`] sockets, limits per address, request IDs, log lines of server processes |
-//! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`accounts`] organizations, users, passwords, settings of logins · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
+//! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`accounts`] organizations, users, passwords, logins · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
 //! | how peers are met | [`mtls`] peer verification, CRLs in force, resumption, key opener, own certificate |
 //! | what is kept | [`keys`] private keys and their protection · [`age_stream`] encrypted streams · [`store`] inventory · [`audit`] hash-chained log of changes |
-//! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`revocation`] CRLs and revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
+//! | domain | [`identity`] identities and the table of roles · [`profile`] certificate profiles and plans · [`tokens`] access and refresh tokens · [`revocation`] CRLs and revocation status · [`x509`] certificates, CSRs, CRLs, trust bundles |
 //! | ground | [`clock`] time, randomness, durations · [`error`] codes, classes, cause chains · [`file_schema`] tables of the keys of YAML files · [`files`] atomic files and permissions · [`secret`] zeroized bytes · [`yaml`] problems with file and line |
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
@@ -38,5 +38,6 @@ pub mod secret;
 pub mod serving;
 pub mod store;
 pub mod terminal;
+pub mod tokens;
 pub mod x509;
 pub mod yaml;

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use super::error::AccountError;
 use super::principal::Principal;
+use crate::audit::Actor;
 use crate::ca::{Cluster, Context, Home, InventoryWriter};
 use crate::identity::{Name, OrganizationName};
 use crate::store::{AccountRows, OrganizationRecord, Transaction, UserRecord};
@@ -20,6 +21,12 @@ impl Accounts {
     #[must_use]
     pub fn new(home: Home, context: Context) -> Self {
         Self { home, context }
+    }
+
+    /// The same accounts, with another actor in audit entries.
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { home: self.home.clone(), context: Context { actor, ..self.context.clone() } }
     }
 
     /// Current time in whole seconds.
@@ -55,8 +62,20 @@ pub(super) fn organization(
     found.ok_or_else(|| AccountError::UnknownOrganization { name: name.to_string() })
 }
 
-/// The user of this name, if the caller may see it.
+/// The user of this name, if the caller may see it. Refuses one that another program changed.
 pub(super) fn user(
+    rows: AccountRows<'_>,
+    by: Principal,
+    organization: &OrganizationRecord,
+    name: &Name,
+) -> Result<UserRecord, AccountError> {
+    let found = any_user(rows, by, organization, name)?;
+    rows.check_user(&found)?;
+    Ok(found)
+}
+
+/// The user of this name, if the caller may see it, even one that another program changed.
+pub(super) fn any_user(
     rows: AccountRows<'_>,
     by: Principal,
     organization: &OrganizationRecord,

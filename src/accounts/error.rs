@@ -9,6 +9,7 @@ use crate::clock::{EntropyError, format_duration};
 use crate::error::{Code, Coded};
 use crate::identity::{AccountRole, IdentityError};
 use crate::store::StoreError;
+use crate::tokens::TokenError;
 
 /// An operation on accounts that was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum AccountError {
     /// Invalid name.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Unknown user, wrong password, missing certificate or locked account: the answer does not tell which.
+    #[error("invalid user name or password")]
+    LoginRefused,
     /// The change would leave no user who can manage the cluster.
     #[error("{user} is the last cluster-admin")]
     LastClusterAdmin {
@@ -109,6 +113,12 @@ pub enum AccountError {
         /// Refused operation.
         operation: &'static str,
     },
+    /// The password was chosen by another person, and must be changed before anything else.
+    #[error("the password must be changed first")]
+    PasswordChangeRequired,
+    /// The refresh token is unknown, expired, used before, or bound to another certificate.
+    #[error("the refresh token is not valid: log in again")]
+    RefreshRefused,
     /// Cluster administrators belong to the organization `Root`.
     #[error("a cluster-admin belongs to the organization Root, not to {organization}")]
     RoleOutsideRoot {
@@ -121,6 +131,12 @@ pub enum AccountError {
         /// The setting, its range and the given value.
         range: SettingRange,
     },
+    /// The token is malformed, expired, of another cluster, or bound to another certificate.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token was revoked, or its session has ended.
+    #[error("the token was revoked: log in again")]
+    TokenRevoked,
     /// The limit on organizations is reached.
     #[error("there are {limit} organizations, the most that are supported")]
     TooManyOrganizations {
@@ -257,14 +273,19 @@ impl Coded for AccountError {
             Self::Hashing { .. } => Code::environment("account.hashing"),
             Self::Identity(error) => error.coded(),
             Self::LastClusterAdmin { .. } => Code::refused("account.last_cluster_admin"),
+            Self::LoginRefused => Code::refused("account.login_refused"),
             Self::NotAllowed { .. } => Code::refused("account.not_allowed"),
             Self::OwnAccount { .. } => Code::refused("account.own_account"),
             Self::NotLocal { .. } => Code::refused("account.not_local"),
             Self::OrganizationExists { .. } => Code::refused("account.organization_exists"),
             Self::OrganizationNotEmpty { .. } => Code::refused("account.organization_not_empty"),
+            Self::PasswordChangeRequired => Code::refused("account.password_change_required"),
+            Self::RefreshRefused => Code::refused("account.refresh_refused"),
             Self::RootOrganization { .. } => Code::refused("account.root_organization"),
             Self::RoleOutsideRoot { .. } => Code::refused("account.role_outside_root"),
             Self::Setting { .. } => Code::usage("input.setting"),
+            Self::Token(error) => error.coded(),
+            Self::TokenRevoked => Code::refused("account.token_revoked"),
             Self::TooManyOrganizations { .. } => Code::refused("account.too_many_organizations"),
             Self::TooManyUsers { .. } => Code::refused("account.too_many_users"),
             Self::UnknownOrganization { .. } => Code::refused("account.unknown_organization"),

@@ -1,4 +1,4 @@
-//! Accounts: organizations, users, passwords, lockout and the settings of logins.
+//! Accounts: organizations, users, passwords, logins and their settings.
 //!
 //! Commands, handlers of the API and pages of the console call the same functions of [`Accounts`]. Each names the
 //! [`Principal`] on whose behalf it acts, and all rules are here. Every change is one transaction with its audit
@@ -9,12 +9,15 @@
 //! | `directory` | [`Accounts`]: access to the accounts of a home |
 //! | `principal` | [`Principal`] and its rights |
 //! | `organizations`, `users`, `security` | the operations |
+//! | `login`, `lockout` | [`LoginService`]: passwords against tokens, and the lock after failures |
 //! | `password_rules`, `password_hash` | rules for new passwords, and Argon2id |
 //! | `views` | results, as people and programs see them |
 //! | `error` | [`AccountError`] |
 
 mod directory;
 mod error;
+mod lockout;
+mod login;
 mod organizations;
 mod password_hash;
 mod password_rules;
@@ -23,8 +26,12 @@ mod security;
 mod users;
 mod views;
 
+#[cfg(test)]
+mod tests;
+
 pub use directory::Accounts;
 pub use error::{AccountError, PasswordWeakness, SettingRange};
+pub use login::{Authenticated, IssuedTokens, LoginService, PasswordLogin, TokenUse, VerifiedCertificate};
 pub use principal::Principal;
 pub use security::{
     LifetimeChange, LockoutChange, MAXIMUM_BANNER, MAXIMUM_FAILED_ATTEMPTS, MAXIMUM_LOCKOUT,

@@ -20,7 +20,7 @@ pub const MAXIMUM_LOCKOUT: Duration = Duration::minutes(60);
 pub const MAXIMUM_BANNER: usize = 4096;
 
 /// Shortest lifetime of a token.
-const MINIMUM_LIFETIME: Duration = Duration::minutes(1);
+pub(super) const MINIMUM_LIFETIME: Duration = Duration::minutes(1);
 /// Longest lifetime that a maximum may permit.
 const MAXIMUM_LIFETIME: Duration = Duration::days(3650);
 
@@ -219,7 +219,7 @@ impl Accounts {
     }
 }
 
-fn require_duration(
+pub(super) fn require_duration(
     name: &'static str,
     given: Duration,
     least: Duration,

@@ -3,7 +3,7 @@
 use serde_json::json;
 use time::Duration;
 
-use super::directory::{Accounts, organization, user};
+use super::directory::{Accounts, any_user, organization, user};
 use super::error::{AccountError, PasswordWeakness};
 use super::password_hash::{self, PasswordCheck};
 use super::password_rules;
@@ -196,7 +196,7 @@ impl Accounts {
         self.change(|transaction| {
             let rows = transaction.accounts();
             let organization = organization(rows, by, of)?;
-            let user = user(rows, by, &organization, name)?;
+            let user = any_user(rows, by, &organization, name)?;
             by.require_manager_of(&[user.facts.role], "delete such a user")?;
             if by.is_user(user.id) {
                 return Err(AccountError::OwnAccount { operation: "delete" });
@@ -288,16 +288,16 @@ impl Accounts {
 
 /// Time from which new tokens are valid, so that all earlier ones are revoked. Tokens have whole seconds, and one
 /// of the present second may exist.
-fn revoked_from(user: &UserRecord, now: time::OffsetDateTime) -> time::OffsetDateTime {
+pub(super) fn revoked_from(user: &UserRecord, now: time::OffsetDateTime) -> time::OffsetDateTime {
     now.saturating_add(Duration::SECOND).max(user.facts.tokens_from)
 }
 
-fn check_password(password: &Secret, name: &Name) -> Result<(), AccountError> {
+pub(super) fn check_password(password: &Secret, name: &Name) -> Result<(), AccountError> {
     password_rules::check(password, name.as_str()).map_err(|weakness| AccountError::WeakPassword { weakness })
 }
 
 /// A change to the present password would keep one that others may know.
-fn refuse_present_password(user: &UserRecord, password: &Secret) -> Result<(), AccountError> {
+pub(super) fn refuse_present_password(user: &UserRecord, password: &Secret) -> Result<(), AccountError> {
     let name = user.facts.name.as_str();
     let Some((hash, _)) = &user.facts.password else {
         return Err(AccountError::NotLocal { user: name.to_owned() });

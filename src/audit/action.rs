@@ -57,6 +57,8 @@ pub enum Action {
     SecuritySet,
     /// A long-lived access token was generated.
     TokenGenerate,
+    /// The private key that signs access tokens was created.
+    TokenKey,
     /// A refresh token was used a second time, and its session ended.
     TokenReuse,
     /// A user was created.
@@ -83,7 +85,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -108,6 +110,7 @@ impl Action {
         Self::OrganizationRename,
         Self::SecuritySet,
         Self::TokenGenerate,
+        Self::TokenKey,
         Self::TokenReuse,
         Self::UserCreate,
         Self::UserDelete,
@@ -149,6 +152,7 @@ impl Action {
             Self::OrganizationRename => "organization.rename",
             Self::SecuritySet => "security.set",
             Self::TokenGenerate => "token.generate",
+            Self::TokenKey => "token.key",
             Self::TokenReuse => "token.reuse",
             Self::UserCreate => "user.create",
             Self::UserDelete => "user.delete",

@@ -1,7 +1,7 @@
 //! Changes of accounts, each with its audit entry.
 
 use rusqlite::{named_params, params};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::account::{
     LockoutState, LoginSession, OrganizationRecord, SecuritySettings, UnknownLogins, UserFacts, UserRecord,
@@ -324,6 +324,24 @@ impl Transaction<'_> {
     pub fn end_session(self, id: u64) -> Result<Self, StoreError> {
         self.sql.prepare_cached("DELETE FROM session WHERE id = ?1")?.execute([row::to_integer(id)])?;
         Ok(self)
+    }
+
+    /// Revokes all tokens of all users, with an audit entry for each.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn revoke_every_token(self) -> Result<Self, StoreError> {
+        self.sql.execute("DELETE FROM session", [])?;
+        let from = whole_second(self.provenance().at).saturating_add(Duration::SECOND);
+        let organizations = self.accounts().organizations()?;
+        let mut transaction = self;
+        for organization in &organizations {
+            for mut user in transaction.accounts().users(Some(organization.id))? {
+                user.facts.tokens_from = from.max(user.facts.tokens_from);
+                transaction = transaction.change_user(organization, &mut user, Action::UserRevokeTokens)?;
+            }
+        }
+        Ok(transaction)
     }
 
     /// Ends all sessions of a user, and the expired ones of every user.

@@ -6,7 +6,8 @@ use super::account::{OrganizationRecord, SecuritySettings, UserRecord};
 use super::account_rows::AccountRows;
 use super::details::{organization_details, security_details, user_details};
 use super::error::StoreError;
-use super::inventory::Inventory;
+use super::record_check::{intact, neighborhood};
+use super::row;
 use crate::audit::{Action, AuditEntry, Outcome};
 use crate::identity::OrganizationName;
 
@@ -88,13 +89,14 @@ impl AccountEntries {
     }
 }
 
-impl Inventory {
+impl AccountRows<'_> {
     /// Refuses a user that differs from its last audit entry.
     ///
     /// # Errors
     /// [`StoreError::Audit`], [`StoreError::Inconsistent`], or a database error.
     pub fn check_user(&self, user: &UserRecord) -> Result<(), StoreError> {
-        let entry = self.intact_entry(user.entry)?;
+        let entries = self.collect(&neighborhood(), [row::to_integer(user.entry)], row::entry)?;
+        let entry = intact(user.entry, entries)?;
         let event = &entry.event;
         let agrees = event.action.changes_user()
             && event.outcome == Outcome::Success

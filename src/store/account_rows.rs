@@ -168,7 +168,7 @@ impl AccountRows<'_> {
         Ok(id.unwrap_or(1).unsigned_abs())
     }
 
-    fn collect<T>(
+    pub(super) fn collect<T>(
         &self,
         sql: &str,
         values: impl Params,

@@ -108,30 +108,37 @@ impl Inventory {
     }
 
     /// An entry whose hash matches its content and its neighbors.
-    pub(super) fn intact_entry(&self, seq: u64) -> Result<AuditEntry, StoreError> {
-        let sql =
-            format!("SELECT {} FROM audit WHERE seq BETWEEN ?1 - 1 AND ?1 + 1 ORDER BY seq", row::ENTRY);
-        let mut before = None;
-        let mut found: Option<AuditEntry> = None;
-        for entry in self.collect(&sql, [row::to_integer(seq)], row::entry)? {
-            match &found {
-                None if entry.seq < seq => before = Some(entry.hash),
-                None => found = Some(entry),
-                Some(found) if entry.previous != found.hash => {
-                    return Err(broken(entry.seq, ChainDefect::Unlinked));
-                }
-                Some(_) => {}
+    fn intact_entry(&self, seq: u64) -> Result<AuditEntry, StoreError> {
+        intact(seq, self.collect(&neighborhood(), [row::to_integer(seq)], row::entry)?)
+    }
+}
+
+/// Query of an entry and its neighbors.
+pub(super) fn neighborhood() -> String {
+    format!("SELECT {} FROM audit WHERE seq BETWEEN ?1 - 1 AND ?1 + 1 ORDER BY seq", row::ENTRY)
+}
+
+/// The entry `seq` of its [`neighborhood`], if its hash matches its content and its neighbors.
+pub(super) fn intact(seq: u64, neighborhood: Vec<AuditEntry>) -> Result<AuditEntry, StoreError> {
+    let mut before = None;
+    let mut found: Option<AuditEntry> = None;
+    for entry in neighborhood {
+        match &found {
+            None if entry.seq < seq => before = Some(entry.hash),
+            None => found = Some(entry),
+            Some(found) if entry.previous != found.hash => {
+                return Err(broken(entry.seq, ChainDefect::Unlinked));
             }
+            Some(_) => {}
         }
-        let entry =
-            found.filter(|entry| entry.seq == seq).ok_or_else(|| broken(seq, ChainDefect::Missing))?;
-        let before = before.or_else(|| (seq == 1).then_some(Head::EMPTY.hash));
-        match before {
-            None => Err(broken(seq.saturating_sub(1), ChainDefect::Missing)),
-            Some(hash) if hash != entry.previous => Err(broken(seq, ChainDefect::Unlinked)),
-            Some(_) if !entry.is_intact() => Err(broken(seq, ChainDefect::Altered)),
-            Some(_) => Ok(entry),
-        }
+    }
+    let entry = found.filter(|entry| entry.seq == seq).ok_or_else(|| broken(seq, ChainDefect::Missing))?;
+    let before = before.or_else(|| (seq == 1).then_some(Head::EMPTY.hash));
+    match before {
+        None => Err(broken(seq.saturating_sub(1), ChainDefect::Missing)),
+        Some(hash) if hash != entry.previous => Err(broken(seq, ChainDefect::Unlinked)),
+        Some(_) if !entry.is_intact() => Err(broken(seq, ChainDefect::Altered)),
+        Some(_) => Ok(entry),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use Audience::{Any, Ca, Gateway, Server};
 
+use super::account_hints::account_hint;
+
 /// The reader of a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Audience {
@@ -23,9 +25,10 @@ pub(crate) fn hint(reader: Audience, code: &str) -> Option<&'static str> {
         Gateway => &[Gateway, Any],
         Server => &[Server, Ca, Any],
     };
-    readers.iter().find_map(|reader| {
+    let found = readers.iter().find_map(|reader| {
         HINTS.iter().find(|(key, of, _)| *key == code && of == reader).map(|(_, _, text)| *text)
-    })
+    });
+    found.or_else(|| readers.contains(&Ca).then(|| account_hint(code)).flatten())
 }
 
 /// About a trust anchor or intermediate CA that the gateway does not trust.
@@ -36,17 +39,6 @@ const REISSUE: &str = "have its CA issue it again with the extensions that RFC 5
 
 /// Code, reader and hint, sorted. `tests/layers/codes.rs` checks that each code exists in the tree.
 const HINTS: &[(&str, Audience, &str)] = &[
-    ("account.certificate_linked", Ca, "remove it there first: cluster-ca user update USER --no-certificate"),
-    ("account.last_cluster_admin", Ca, "add another one: cluster-ca user add USER --role cluster-admin"),
-    ("account.no_certificate", Ca, "link one with --certificate api-user/NAME, in the same command"),
-    ("account.not_local", Ca, "change the password in the directory"),
-    ("account.organization_exists", Ca, "case distinguishes no two organizations: see cluster-ca org list"),
-    ("account.organization_not_empty", Ca, "delete its users first: cluster-ca user list --org ORG"),
-    ("account.password_hash", Ca, "set a new password: cluster-ca user passwd USER"),
-    ("account.role_outside_root", Ca, "create it without --org, or give it the role org-admin"),
-    ("account.unknown_organization", Ca, "see which exist: cluster-ca org list"),
-    ("account.unknown_user", Ca, "see which exist, and their organizations: cluster-ca user list"),
-    ("account.user_exists", Ca, "change it with cluster-ca user update or cluster-ca user passwd"),
     ("admin.in_use", Gateway, "stop the gateway that listens on it, or choose another `admin` socket"),
     ("admin.no_socket", Gateway, "add `admin: /run/cluster-gateway.sock` to it and restart the gateway"),
     ("admin.not_allowed", Gateway, "run the command as the user of the gateway, or as root"),

@@ -1,6 +1,7 @@
 //! Terminal output of both programs: results and errors as text or JSON, tables, colors, hints, exit codes, usage
 //! errors, completions, manual pages, guides, progress, and the guard for panics.
 
+mod account_hints;
 pub(crate) mod color;
 pub(crate) mod completions;
 pub(crate) mod escaped;

@@ -402,6 +402,22 @@ fn rewrite(backup: &str, copy: &str, change: impl Fn(&str, Vec<u8>) -> Vec<u8>) 
 }
 
 #[test]
+fn a_restore_revokes_the_tokens_of_every_user() {
+    let (home, password) = start();
+    add(&home, "alice", "cluster-admin", &password);
+    add(&home, "bob", "regular", &password);
+    home.ok(&["user", "revoke-tokens", "bob"]);
+    assert_eq!(actions(&home).last().map(String::as_str), Some("user.revoke_tokens"));
+    let backup = home.path("now.age").display().to_string();
+    home.ok(&["backup", &backup, "--password-file", &password]);
+    let restored = Home::empty();
+    restored.ok(&["restore", &backup, "--password-file", &password, "--no-newer-list"]);
+    let revoked = actions(&restored).into_iter().rev().take_while(|action| action == "user.revoke_tokens");
+    assert_eq!(revoked.count(), 2, "tokens that were revoked after the backup would be valid again");
+    restored.ok(&["audit", "verify"]);
+}
+
+#[test]
 fn a_row_that_another_program_changed_is_refused() {
     let (home, password) = start();
     add(&home, "alice", "cluster-admin", &password);

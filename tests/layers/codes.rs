@@ -8,8 +8,8 @@ use crate::offence::{Offence, judge};
 use crate::source;
 use crate::tree::{Tree, tokens};
 
-/// The file of the hint table.
-const HINTS: &str = "terminal/hints.rs";
+/// The files of the hint tables.
+const HINTS: &[&str] = &["terminal/account_hints.rs", "terminal/hints.rs"];
 
 /// Constructors of `Code`, named after the classes.
 const CLASSES: &[&str] = &["refused", "usage", "environment", "unavailable"];
@@ -22,7 +22,7 @@ fn each_code_has_one_class() {
 #[test]
 fn hints_are_for_codes_that_exist() {
     let hinted = hinted(source());
-    assert!(hinted.len() > 150, "the table in src/{HINTS} is not found: {hinted:?}");
+    assert!(hinted.len() > 150, "the tables in {HINTS:?} are not found: {hinted:?}");
     judge("hints", &without_code(source(), &hinted));
 }
 
@@ -66,17 +66,21 @@ fn mixed_classes(tree: &Tree) -> Vec<Offence> {
 fn without_code(tree: &Tree, hinted: &[String]) -> Vec<Offence> {
     let codes = codes(tree);
     let missing = hinted.iter().filter(|code| !codes.contains_key(*code));
-    missing.map(|code| Offence::new("src", format!("src/{HINTS}: no error has the code `{code}`"))).collect()
+    missing.map(|code| Offence::new("src", format!("{HINTS:?}: no error has the code `{code}`"))).collect()
 }
 
 /// The code of each row of the hint table.
 fn hinted(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
-    each_run(shipped_code(tree, |path| path == HINTS), &mut |run| {
+    each_run(shipped_code(tree, |path| HINTS.contains(&path)), &mut |run| {
         if let [TokenTree::Literal(code), TokenTree::Punct(_), TokenTree::Ident(_), TokenTree::Punct(_), ..] =
             run
         {
             found.extend(code_in(code).filter(|_| run.len() <= 6));
+        }
+        // A hint for all readers of the table.
+        if let [TokenTree::Literal(code), TokenTree::Punct(_), TokenTree::Literal(_), ..] = run {
+            found.extend(code_in(code).filter(|_| run.len() <= 4));
         }
     });
     found
@@ -85,7 +89,7 @@ fn hinted(tree: &Tree) -> Vec<String> {
 /// Each code with the classes that it is made with. A finding of `doctor` has a severity in place of a class.
 fn codes(tree: &Tree) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    each_run(shipped_code(tree, |path| path != HINTS), &mut |run| {
+    each_run(shipped_code(tree, |path| !HINTS.contains(&path)), &mut |run| {
         for (at, token) in run.iter().enumerate() {
             if let Some(code) = constructed(token, &run[..at])
                 && let Some(TokenTree::Ident(class)) = run[..at].last()

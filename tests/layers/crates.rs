@@ -17,8 +17,8 @@ const ANYWHERE: &[&str] = &[""];
 const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["accounts"]),
     ("arc-swap", &["gateway"]),
-    ("aws-lc-rs", &["clock", "gateway/upstream/assertion", "keys", "age_stream", "x509"]),
-    ("base64", &["gateway", "keys", "mtls", "age_stream", "x509"]),
+    ("aws-lc-rs", &["clock", "gateway/upstream/assertion", "keys", "age_stream", "x509", "tokens"]),
+    ("base64", &["gateway", "keys", "mtls", "age_stream", "x509", "tokens"]),
     ("bytes", &["gateway", "gateway_client"]),
     ("clap", &["terminal", "cli", "gateway/commands"]),
     ("clap_complete", &["terminal"]),

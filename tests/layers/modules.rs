@@ -21,6 +21,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("identity", &["clock", "error", "x509"]),
     ("revocation", &["clock", "error", "files", "x509"]),
     ("profile", &["clock", "error", "files", "identity", "x509", "yaml"]),
+    ("tokens", &["clock", "error", "identity", "secret", "x509"]),
     // What is kept.
     ("audit", &["clock", "error", "files", "identity", "x509"]),
     ("store", &["audit", "clock", "error", "files", "identity", "profile", "revocation", "x509"]),
@@ -47,7 +48,13 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("distribute", &["clock", "error", "file_schema", "files", "identity", "keys", "secret", "x509", "yaml"]),
-    ("accounts", &["audit", "ca", "clock", "error", "identity", "secret", "store"]),
+    (
+        "accounts",
+        &[
+            "audit", "ca", "clock", "error", "identity", "keys", "profile", "secret", "store", "tokens",
+            "x509",
+        ],
+    ),
     // A look at a live endpoint: the CA knows no network.
     ("probe", &["clock", "error", "identity", "keys", "mtls", "revocation", "x509"]),
     (

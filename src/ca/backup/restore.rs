@@ -379,6 +379,8 @@ fn reconcile(
     let target = verified.manifest.cluster.clone();
     let mut transaction = transaction.record(Action::HomeRestore, target, Outcome::Success, details)?;
     transaction = missing.record(transaction)?;
+    // Tokens that were revoked after the backup would be valid again.
+    transaction = transaction.revoke_every_token()?;
     if options.reconcile {
         let KnownCrls { issuer, backup, seen, .. } = known;
         let lost = BackupError::LosesRevocations { backup: *backup, seen: *seen, gateway: None };

@@ -29,6 +29,9 @@ impl Examiner<'_> {
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
             self.found.check_mode(&self.home.key(), 0o600, "file.exposed");
         }
+        if files::occupied(&self.home.token_key()) {
+            self.found.check_mode(&self.home.token_key(), 0o600, "file.exposed");
+        }
         self.found.check_mode(&self.home.certificate(), 0o644, "doctor.writable");
         // A missing CRL is reported by the check of its contents.
         if files::occupied(&self.home.crl()) {

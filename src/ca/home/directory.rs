@@ -37,6 +37,12 @@ impl Home {
         self.directory.join("cluster.key")
     }
 
+    /// Path of the private key that signs access tokens.
+    #[must_use]
+    pub fn token_key(&self) -> PathBuf {
+        self.directory.join("tokens.key")
+    }
+
     /// Path of the current CRL.
     #[must_use]
     pub fn crl(&self) -> PathBuf {

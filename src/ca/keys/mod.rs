@@ -2,3 +2,4 @@
 
 pub(super) mod kms;
 pub(super) mod protection;
+pub(in crate::ca) mod token_key;

@@ -14,6 +14,7 @@ use crate::ca::context::Context;
 use crate::ca::error::CaError;
 use crate::ca::home::directory::Home;
 use crate::files::{self, Access, DirectoryLock, Placement, Staged};
+use crate::identity::TrustDomain;
 use crate::keys::{KeyError, KeyFile, NewProtection, PrivateKey, Protection};
 use crate::secret::Secret;
 
@@ -52,6 +53,12 @@ impl KeyProtection {
         remove_leftover(&home.key())?;
         let cluster = Cluster::open_writer(home, context)?;
         Ok(Self { cluster, default_service_ca: None, _lock: lock })
+    }
+
+    /// Trust domain of every identity in the cluster.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        self.cluster.trust_domain()
     }
 
     /// Encrypts the unprotected key in `path` with a passphrase.

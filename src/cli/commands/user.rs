@@ -1,4 +1,4 @@
-//! `user add|list|show|update|delete|passwd|unlock`: users who log in with a password.
+//! `user add|list|show|update|delete|passwd|unlock|revoke-tokens`: users who log in with a password.
 
 use std::fmt;
 
@@ -30,6 +30,8 @@ pub(crate) enum User {
     Passwd(SetPassword),
     /// Clear the failed logins of a user, which ends a lock
     Unlock(UserArgs),
+    /// Revoke all tokens of a user: sessions, and tokens generated for scripts
+    RevokeTokens(UserArgs),
 }
 
 /// A user of an organization.
@@ -143,6 +145,9 @@ impl GroupedCommand for User {
                 (view, Some(Done::PasswordSet))
             }
             Self::Unlock(user) => (accounts.unlock_user(by, &user.org, &user.name()?)?, Some(Done::Unlocked)),
+            Self::RevokeTokens(user) => {
+                (accounts.revoke_tokens(by, &user.org, &user.name()?)?, Some(Done::TokensRevoked))
+            }
         };
         Ok(Box::new(Shown(UserReport { view, done })))
     }
@@ -186,6 +191,7 @@ enum Done {
     Deleted,
     PasswordSet,
     Unlocked,
+    TokensRevoked,
 }
 
 /// Result of a command about one user.
@@ -210,6 +216,7 @@ impl fmt::Display for UserReport {
                 writeln!(f, "Set the password of the user {who}; its tokens are revoked")?;
             }
             Some(Done::Unlocked) => writeln!(f, "Cleared the failed logins of the user {who}")?,
+            Some(Done::TokensRevoked) => return writeln!(f, "Revoked all tokens of the user {who}"),
         }
         writeln!(f, "  role         {}", view.role)?;
         writeln!(f, "  source       {}", view.source)?;

@@ -1,0 +1,61 @@
+//! Key that signs access tokens.
+
+use crate::audit::Action;
+use crate::ca::error::CaError;
+use crate::files::{self, Access, Placement, Staged};
+use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection};
+use crate::x509::KeyAlgorithm;
+
+use super::protection::{KeyProtection, remove_leftover};
+
+/// Tag in the name of the temporary file.
+const TAG: &str = "tokens";
+
+impl KeyProtection {
+    /// Opens the key that signs access tokens. A new one is created first if there is none, and protected as the root
+    /// key is: wrapped by the cluster's key management service, or with the same passphrase.
+    ///
+    /// A backup does not contain it: tokens that were issued before a loss of the home stay invalid.
+    ///
+    /// # Errors
+    /// Errors of the key, of its service, or of the inventory.
+    pub fn token_key(&mut self) -> Result<PrivateKey, CaError> {
+        let path = self.cluster.home.token_key();
+        if files::occupied(&path) {
+            return Ok(PrivateKey::unlock(&path, self.cluster.context.unlock.as_ref())?);
+        }
+        let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
+        let sealed = self.seal_like_root(&key)?;
+        drop(Staged::adopt(&path, TAG));
+        remove_leftover(&path)?;
+        let protection = sealed.protection();
+        let staged = Staged::create(&path, TAG, Access::Private, sealed.into_contents()?.expose())?;
+        staged.sync()?;
+        let details = serde_json::json!({ "key_id": key.key_id(), "protection": protection });
+        self.record(Action::TokenKey, path.display().to_string(), details)?;
+        staged.place(Placement::New)?;
+        files::sync_directory(files::parent(&path))?;
+        Ok(key)
+    }
+
+    fn seal_like_root(&self, key: &PrivateKey) -> Result<KeyFile, CaError> {
+        let (home, unlock) = (&self.cluster.home, self.cluster.context.unlock.as_ref());
+        let uuid = self.cluster.facts.uuid;
+        let configuration = unlock.kms()?;
+        if let Some(service) = &configuration.cluster {
+            let wrap = configuration.connect(service)?;
+            return Ok(KeyFile::seal(key, uuid, NewProtection::Kms(wrap.as_ref()))?);
+        }
+        let root = match files::occupied(&home.key()) {
+            true => KeyFile::read(&home.key())?.protection(),
+            false => Protection::None,
+        };
+        Ok(match root {
+            Protection::Passphrase => {
+                let passphrase = unlock.passphrase(&home.token_key())?;
+                KeyFile::seal(key, uuid, NewProtection::Passphrase(&passphrase))?
+            }
+            _ => KeyFile::seal(key, uuid, NewProtection::None)?,
+        })
+    }
+}

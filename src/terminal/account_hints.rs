@@ -1,0 +1,40 @@
+//! Hints about accounts and tokens, for users of `cluster-ca`.
+
+/// The hint about an error of this code.
+pub(super) fn account_hint(code: &str) -> Option<&'static str> {
+    ACCOUNT_HINTS.iter().find(|(key, _)| *key == code).map(|(_, text)| *text)
+}
+
+/// Code and hint, sorted. `tests/layers/codes.rs` checks that each code exists in the tree.
+const ACCOUNT_HINTS: &[(&str, &str)] = &[
+    ("account.certificate_linked", "remove it there first: cluster-ca user update USER --no-certificate"),
+    ("account.last_cluster_admin", "add another one: cluster-ca user add USER --role cluster-admin"),
+    (
+        "account.login_refused",
+        "an unknown user, a wrong password and a locked account give this answer: cluster-ca user show USER",
+    ),
+    ("account.no_certificate", "link one with --certificate api-user/NAME, in the same command"),
+    ("account.not_local", "change the password in the directory"),
+    ("account.organization_exists", "case distinguishes no two organizations: see cluster-ca org list"),
+    ("account.organization_not_empty", "delete its users first: cluster-ca user list --org ORG"),
+    ("account.password_change_required", "change it: PUT /api/v1/users/USER/password"),
+    ("account.password_hash", "set a new password: cluster-ca user passwd USER"),
+    ("account.refresh_refused", "log in again"),
+    ("account.role_outside_root", "create it without --org, or give it the role org-admin"),
+    ("account.token_revoked", "log in again"),
+    ("account.unknown_organization", "see which exist: cluster-ca org list"),
+    ("account.unknown_user", "see which exist, and their organizations: cluster-ca user list"),
+    ("account.user_exists", "change it with cluster-ca user update or cluster-ca user passwd"),
+    ("token.certificate", "present the client certificate that the login came with"),
+    ("token.expired", "log in again"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_hints_are_sorted_and_unique() {
+        assert!(ACCOUNT_HINTS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}
