@@ -1,5 +1,6 @@
 //! Audited changes and their results.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -196,7 +197,7 @@ impl FromStr for Action {
         Self::ALL
             .into_iter()
             .find(|action| action.as_str() == text)
-            .ok_or_else(|| AuditError::Action { given: text.escape_debug().take(80).collect() })
+            .ok_or_else(|| AuditError::Action { given: excerpt(text) })
     }
 }
 
@@ -233,7 +234,7 @@ impl FromStr for Outcome {
         [Self::Success, Self::Failure]
             .into_iter()
             .find(|outcome| outcome.as_str() == text)
-            .ok_or_else(|| AuditError::Outcome { given: text.escape_debug().take(80).collect() })
+            .ok_or_else(|| AuditError::Outcome { given: excerpt(text) })
     }
 }
 

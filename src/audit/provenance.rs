@@ -1,5 +1,6 @@
 //! Time, actor and reason of a change.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,7 +32,7 @@ impl FromStr for Actor {
     /// Accepts 1 to 256 bytes without control characters.
     fn from_str(text: &str) -> Result<Self, AuditError> {
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
-            return Err(AuditError::Actor { given: text.escape_debug().take(80).collect() });
+            return Err(AuditError::Actor { given: excerpt(text) });
         }
         Ok(Self(text.to_owned()))
     }

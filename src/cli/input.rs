@@ -7,7 +7,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use uuid::Uuid;
 
 use crate::ca::{CaError, Target};
-use crate::error::Code;
+use crate::error::{Code, excerpt};
 use crate::files;
 use crate::identity::{Host, Name, Role};
 use crate::keys::PrivateKey;
@@ -58,10 +58,7 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
                 true => CaError::from(error).into(),
                 false => Failure::new(
                     Code::usage("usage.target"),
-                    format!(
-                        "`{}` is not a serial number, ROLE/NAME or an existing file",
-                        text.escape_debug()
-                    ),
+                    format!("`{}` is not a serial number, ROLE/NAME or an existing file", excerpt(text)),
                 ),
             };
             Err(failure.with_hint(match role_of(text) {

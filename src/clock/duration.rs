@@ -1,5 +1,6 @@
 //! Durations as text.
 
+use crate::error::excerpt;
 use time::Duration;
 
 use super::error::TimeTextError;
@@ -14,8 +15,8 @@ const UNITS: [(char, i64); 6] =
 /// # Errors
 /// [`TimeTextError`] for anything else, zero and negative durations included.
 pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
-    let wrong = || TimeTextError::Duration { given: text.to_owned() };
-    let too_long = || TimeTextError::TooLong { given: text.to_owned() };
+    let wrong = || TimeTextError::Duration { given: excerpt(text) };
+    let too_long = || TimeTextError::TooLong { given: excerpt(text) };
     let mut seconds: i64 = 0;
     let mut units = UNITS.iter();
     let mut rest = text;
@@ -36,7 +37,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, TimeTextError> {
     // X.509 ends with the year 9999. A time plus such a duration may still overflow: use checked addition.
     match seconds {
         0 if text.is_empty() => Err(wrong()),
-        0 => Err(TimeTextError::NoDuration { given: text.to_owned() }),
+        0 => Err(TimeTextError::NoDuration { given: excerpt(text) }),
         1..=315_360_000_000 => Ok(Duration::seconds(seconds)),
         _ => Err(too_long()),
     }

@@ -9,19 +9,19 @@ pub enum TimeTextError {
     /// Not a duration as [`parse_duration`](super::duration::parse_duration) reads it.
     #[error("`{given}` is not a duration: write a whole number and a unit (s, m, h, d, w or y), such as 90d")]
     Duration {
-        /// The rejected text.
+        /// Excerpt of the rejected text.
         given: String,
     },
     /// A duration of zero.
     #[error("`{given}` is too short: the minimum is 1s")]
     NoDuration {
-        /// The rejected text.
+        /// Excerpt of the rejected text.
         given: String,
     },
     /// Longer than X.509 can express.
     #[error("`{given}` is too long: the maximum is 10000y")]
     TooLong {
-        /// The rejected text.
+        /// Excerpt of the rejected text.
         given: String,
     },
     /// Not a time as [`parse_time`](super::timestamp::parse_time) reads it.
@@ -29,7 +29,7 @@ pub enum TimeTextError {
         "`{given}` is not a time: write RFC 3339 such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31"
     )]
     Time {
-        /// The rejected text.
+        /// Excerpt of the rejected text.
         given: String,
     },
 }

@@ -1,5 +1,6 @@
 //! Times as text.
 
+use crate::error::excerpt;
 use time::OffsetDateTime;
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
@@ -25,7 +26,7 @@ pub fn parse_time(text: &str) -> Result<OffsetDateTime, TimeTextError> {
         .ok()
         // The last hours of the year 9999 west of Greenwich are past the largest time in UTC.
         .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
-        .ok_or_else(|| TimeTextError::Time { given: text.to_owned() })
+        .ok_or_else(|| TimeTextError::Time { given: excerpt(text) })
 }
 
 #[cfg(test)]

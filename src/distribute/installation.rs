@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 
 /// Ownership of installed files. The default leaves them to the owner of the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl FromStr for AccountName {
         if begins_well && text.len() <= 64 && text.chars().all(is_clean) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InstallationError::Account { given: text.escape_default().take(80).collect() })
+            Err(InstallationError::Account { given: excerpt(text) })
         }
     }
 }
@@ -82,15 +82,19 @@ impl KeyMode {
     }
 }
 
+impl fmt::Display for KeyMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.bits())
+    }
+}
+
 impl FromStr for KeyMode {
     type Err = InstallationError;
 
     fn from_str(text: &str) -> Result<Self, InstallationError> {
         let found =
             Self::ALL.into_iter().find(|(name, _)| text == *name || name.strip_prefix('0') == Some(text));
-        found
-            .map(|(_, mode)| mode)
-            .ok_or_else(|| InstallationError::Mode { given: text.escape_default().take(80).collect() })
+        found.map(|(_, mode)| mode).ok_or_else(|| InstallationError::Mode { given: excerpt(text) })
     }
 }
 
@@ -107,7 +111,7 @@ impl FromStr for PrivilegeProgram {
     fn from_str(text: &str) -> Result<Self, InstallationError> {
         match text {
             "sudo" => Ok(Self::Sudo),
-            _ => Err(InstallationError::Privilege { given: text.escape_default().take(80).collect() }),
+            _ => Err(InstallationError::Privilege { given: excerpt(text) }),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::installation::KeyMode;
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 use crate::files::Access;
 use crate::identity::Role;
 use crate::secret::Secret;
@@ -40,7 +40,7 @@ impl FromStr for FileStem {
         if begins_well && text.len() <= 64 && text.chars().all(clean) && text != "cluster" {
             Ok(Self(text.to_owned()))
         } else {
-            Err(FileStemError { given: text.escape_default().take(80).collect() })
+            Err(FileStemError { given: excerpt(text) })
         }
     }
 }

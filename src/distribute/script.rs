@@ -10,7 +10,7 @@ use super::installation::{AccountName, Installation, PrivilegeProgram};
 use super::package::Package;
 use super::ssh_destination::SshDestination;
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 
 /// Shell command that runs on the machine once the files are in place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ impl FromStr for ReloadCommand {
     /// Accepts one line of 1 to 1024 bytes without control characters.
     fn from_str(text: &str) -> Result<Self, ReloadCommandError> {
         if text.trim().is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
-            Err(ReloadCommandError { given: text.escape_default().take(80).collect() })
+            Err(ReloadCommandError { given: excerpt(text) })
         } else {
             Ok(Self(text.to_owned()))
         }

@@ -1,5 +1,6 @@
 //! Hosts as subject alternative names and as names of control services.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -7,7 +8,6 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::error::IdentityError;
-use super::text::shown;
 use super::text_rules::{check_characters, check_length};
 
 /// DNS name or IP address of a server, in canonical form.
@@ -54,11 +54,11 @@ impl FromStr for Host {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return match ip {
                 IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(IdentityError::MappedAddress {
-                    given: shown(text),
+                    given: excerpt(text),
                     instead: v6.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
                 }),
                 ip if ip.is_unspecified() || ip.is_multicast() => Err(IdentityError::NotAHost {
-                    given: shown(text),
+                    given: excerpt(text),
                     why: "it is not the address of one host",
                 }),
                 ip => Ok(Self::Ip(ip)),
@@ -67,14 +67,14 @@ impl FromStr for Host {
         check_length(WHAT, text, 253)?;
         if text.contains('*') {
             return Err(IdentityError::NotAHost {
-                given: shown(text),
+                given: excerpt(text),
                 why: "wildcards are not issued: a certificate lists each of its hosts",
             });
         }
         check_characters(WHAT, text, "letters, digits, hyphens and dots, or an IP address", |c| {
             c.is_ascii_alphanumeric() || matches!(c, '-' | '.')
         })?;
-        let not = |why| Err(IdentityError::NotAHost { given: shown(text), why });
+        let not = |why| Err(IdentityError::NotAHost { given: excerpt(text), why });
         if text.ends_with('.') {
             return not("remove the trailing dot: certificates have none");
         }

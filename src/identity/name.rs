@@ -1,5 +1,6 @@
 //! Names of identities within their role.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,14 +10,13 @@ use uuid::Uuid;
 use super::error::IdentityError;
 use super::host::Host;
 use super::role::{CONTROL_SERVICE_DNS_NAME, NameSyntax, Role};
-use super::text::shown;
 use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
 
 impl FromStr for Role {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        Self::named(text).ok_or_else(|| IdentityError::Role { given: shown(text) })
+        Self::named(text).ok_or_else(|| IdentityError::Role { given: excerpt(text) })
     }
 }
 
@@ -30,7 +30,7 @@ impl Name {
     /// # Errors
     /// [`IdentityError`] if the name violates the role's rule.
     pub fn parse(role: Role, text: &str) -> Result<Self, IdentityError> {
-        let refused = || IdentityError::Name { role, given: shown(text) };
+        let refused = || IdentityError::Name { role, given: excerpt(text) };
         match role.name_syntax() {
             NameSyntax::Host => {
                 Host::from_identity_name(text).map(|host| Self::of_host(&host)).ok_or_else(refused)
@@ -73,7 +73,7 @@ impl Name {
         check_characters(WHAT, text, "lower-case letters, digits and -._", is_name_character)?;
         check_edges(WHAT, text)?;
         if text == CONTROL_SERVICE_DNS_NAME {
-            return Err(IdentityError::Reserved { given: shown(text) });
+            return Err(IdentityError::Reserved { given: excerpt(text) });
         }
         Ok(Self(text.to_owned()))
     }

@@ -1,5 +1,6 @@
 //! Identities and their SPIFFE IDs.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,6 @@ use super::cluster::TrustDomain;
 use super::error::IdentityError;
 use super::name::Name;
 use super::role::Role;
-use super::text::shown;
 
 /// Identity of a certificate. Its text is its SPIFFE ID, `spiffe://TRUST-DOMAIN/ROLE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ impl FromStr for Identity {
 
     /// Parses a SPIFFE ID of this project's form, without decoding or normalizing anything.
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let wrong = || IdentityError::SpiffeId { given: shown(text) };
+        let wrong = || IdentityError::SpiffeId { given: excerpt(text) };
         let rest = text.strip_prefix("spiffe://").ok_or_else(wrong)?;
         let mut parts = rest.split('/');
         let (Some(trust_domain), Some(role), Some(name), None) =

@@ -1,7 +1,7 @@
 //! Checks shared by all kinds of names.
 
 use super::error::IdentityError;
-use super::text::shown;
+use crate::error::excerpt;
 
 pub(super) fn is_name_character(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_')
@@ -24,7 +24,7 @@ pub(super) fn check_characters(
     is_allowed: impl Fn(char) -> bool,
 ) -> Result<(), IdentityError> {
     match text.chars().find(|c| !is_allowed(*c)) {
-        Some(found) => Err(IdentityError::Character { what, given: shown(text), found, allowed }),
+        Some(found) => Err(IdentityError::Character { what, given: excerpt(text), found, allowed }),
         None => Ok(()),
     }
 }
@@ -36,6 +36,6 @@ pub(super) fn check_edges(what: &'static str, text: &str) -> Result<(), Identity
     if edge(text.chars().next()) && edge(text.chars().next_back()) && !text.contains("..") {
         Ok(())
     } else {
-        Err(IdentityError::Edges { what, given: shown(text) })
+        Err(IdentityError::Edges { what, given: excerpt(text) })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 use crate::identity::{Host, IdentityError};
 
 /// Address of a service as `HOST:PORT` or `https://HOST[:PORT]/`; an IPv6 address stands in brackets.
@@ -20,7 +20,7 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let malformed = || EndpointError::Malformed { given: text.escape_debug().take(80).collect() };
+        let malformed = || EndpointError::Malformed { given: excerpt(text) };
         let (host, port) = match text.strip_prefix("https://") {
             Some(url) => authority(url).ok_or_else(malformed)?,
             None => text.rsplit_once(':').ok_or_else(malformed)?,

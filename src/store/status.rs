@@ -1,5 +1,6 @@
 //! Status of certificates.
 
+use crate::error::excerpt;
 use std::fmt;
 
 use super::error::StoreError;
@@ -40,7 +41,7 @@ impl std::str::FromStr for RecordStatus {
         Self::ALL
             .into_iter()
             .find(|status| status.as_str() == text)
-            .ok_or_else(|| StoreError::Status { given: text.escape_debug().take(80).collect() })
+            .ok_or_else(|| StoreError::Status { given: excerpt(text) })
     }
 }
 

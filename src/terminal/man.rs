@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::Code;
+use crate::error::{Code, excerpt};
 use crate::file_schema::FileSchema;
 use crate::terminal::file_page::file_page;
 use crate::terminal::generated::Generated;
@@ -28,7 +28,7 @@ impl Man {
 pub(crate) fn show(program: clap::Command, files: &[&FileSchema], words: &[String]) -> CommandResult {
     let name = program.get_name().to_owned();
     let no_such = || {
-        let message = format!("there is no command `{}`", words.join(" ").escape_debug());
+        let message = format!("there is no command `{}`", excerpt(&words.join(" ")));
         Failure::new(Code::usage("usage.command"), message).with_hint(format!("see {name} --help"))
     };
     Ok(Box::new(Generated(page(program, files, words).ok_or_else(no_such)?)))

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::error::Code;
+use crate::error::{Code, excerpt};
 use crate::terminal::escaped::{EscapeForm, EscapingWriter, has_effect};
 use crate::terminal::guide;
 use crate::terminal::report::{self, Failure, Format};
@@ -16,9 +16,13 @@ use crate::terminal::report::{self, Failure, Format};
 const CA: &str = "cluster-ca";
 const GATEWAY: &str = "cluster-gateway";
 
+/// Most characters of an argument that are quoted unchanged.
+const QUOTED: usize = 80;
+
 /// Reports a usage error: as clap's text, or as a JSON envelope with `--json`.
 pub(crate) fn refuse(program: &str, arguments: &[OsString], mut error: clap::Error) -> ExitCode {
     let tip = tip(program, &error);
+    shorten(&mut error);
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
         let failure = Failure::new(Code::usage("usage.arguments"), usage_message(&error))
             .with_hint(tip.unwrap_or_else(|| format!("see {program} --help")));
@@ -60,6 +64,20 @@ fn tip(program: &str, error: &clap::Error) -> Option<String> {
             Path::new(argument).is_file().then(|| format!("--config {argument}"))
         }
         _ => None,
+    }
+}
+
+/// Shortens long arguments that clap would quote whole.
+fn shorten(error: &mut clap::Error) {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && text.chars().nth(QUOTED).is_some()
+        {
+            let short = ContextValue::String(excerpt(text));
+            error.insert(kind, short);
+            // A suggestion may repeat the argument.
+            error.insert(ContextKind::Suggested, ContextValue::None);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Supported key types.
 
+use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -68,6 +69,6 @@ impl FromStr for KeyAlgorithm {
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.as_str() == text)
-            .ok_or_else(|| X509Error::KeyAlgorithm { given: text.escape_debug().take(80).collect() })
+            .ok_or_else(|| X509Error::KeyAlgorithm { given: excerpt(text) })
     }
 }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::Certificate;
 use super::error::X509Error;
+use crate::error::excerpt;
 use crate::secret::Secret;
 
 const BEGIN: &str = "-----BEGIN ";
@@ -132,7 +133,7 @@ pub fn blocks_of(kind: ObjectKind, bytes: &[u8]) -> Result<Vec<PemBlock>, X509Er
             return Err(X509Error::PrivateKey { index, wanted });
         }
         if ObjectKind::of_label(&block.label) != Some(kind) {
-            let label = block.label.escape_debug().take(80).collect();
+            let label = excerpt(&block.label);
             return Err(X509Error::UnexpectedBlock { index, label, wanted });
         }
     }

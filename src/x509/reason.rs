@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 
 /// Revocation reason (RFC 5280, section 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl FromStr for RevocationReason {
         Self::ALL
             .into_iter()
             .find(|reason| is_spelling_of(text, reason.as_str()))
-            .ok_or_else(|| UnknownReason { given: text.escape_debug().take(80).collect() })
+            .ok_or_else(|| UnknownReason { given: excerpt(text) })
     }
 }
 

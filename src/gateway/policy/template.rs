@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 use crate::gateway::message::path::{self, PathError, RequestPath};
 
 /// Pattern of paths.
@@ -94,11 +94,11 @@ impl Segment {
             return if name.starts_with(|c: char| c.is_ascii_lowercase()) && word(name) {
                 Ok(Self::Any(Some(name.to_owned())))
             } else {
-                Err(TemplateError::Variable { name: name.escape_debug().take(80).collect() })
+                Err(TemplateError::Variable { name: excerpt(name) })
             };
         }
         if text.contains(['*', '{', '}']) {
-            return Err(TemplateError::PartOfSegment { segment: text.escape_debug().take(80).collect() });
+            return Err(TemplateError::PartOfSegment { segment: excerpt(text) });
         }
         path::check_segment(text)?;
         let literal = String::from_utf8(path::decoded(text).collect()).map_err(|_| PathError::NotUtf8)?;

@@ -70,6 +70,46 @@ fn a_name_without_its_role_is_answered_with_the_role() {
 }
 
 #[test]
+fn foreign_text_is_quoted_in_part() {
+    let home = Home::initialized();
+    let long = "x".repeat(100_000);
+    for arguments in [
+        &["show", &long][..],
+        &["show", &format!("api-user/{long}")],
+        &["show", &format!("{long}/a")],
+        &["create-control", &long],
+        &["create-api-user", &long],
+        &["create-node", &long],
+        &["create-api-user", "a", "--validity", &long],
+        &["create-api-user", "a", "--key-type", &long],
+        &["list", "--issued-after", &long],
+        &["list", "--reason", &long],
+        &["list", "--status", &long],
+        &["list", "--role", &long],
+        &["revoke", "api-user/a", "--reason", &long],
+        &["crl", "push", "--gateway", &long],
+        &["crl", "push", "--operator", &long],
+        &["distribute", "api-user/a", "--to", &long],
+        &["audit", "verify", "--head", &long],
+        &["initialize", &long],
+        &["profiles", "show", &long],
+        &["guide", &long],
+        &["man", &long],
+        &[&long],
+        &[&format!("--{long}")],
+    ] {
+        let finished = run_inside(&home, arguments);
+        let size = finished.stderr.len();
+        assert!(
+            finished.exit > Some(0) && size < 2_000,
+            "{} {size}: {:.3000}",
+            arguments[0],
+            finished.stderr
+        );
+    }
+}
+
+#[test]
 fn nodes_are_named_as_arguments_like_hosts_and_users() {
     let home = Home::initialized();
     home.ok(&["create-node", NODE, OTHER_NODE]);
