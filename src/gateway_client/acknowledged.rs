@@ -41,18 +41,21 @@ impl AcknowledgedCrls {
     /// Name of the file in a CA home.
     pub const FILE: &str = "gateways.acknowledged.json";
 
+    /// Largest size accepted, in bytes. An entry takes up to twenty times the bytes of its gateway in
+    /// `gateways.yaml`, and gateways that are no longer listed stay.
+    const LIMIT: u64 = 32 * GatewayList::LIMIT;
+
     /// Read the file in the home `directory`; empty if there is none.
     ///
     /// # Errors
     /// [`AcknowledgedCrlsError`] if the file cannot be read or parsed.
     pub fn load(directory: &Path) -> Result<Self, AcknowledgedCrlsError> {
         let path = directory.join(Self::FILE);
-        match files::read(&path, GatewayList::LIMIT) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| AcknowledgedCrlsError::Damaged {
-                path: path.display().to_string(),
-                source: io::Error::from(error),
-            }),
+        let damaged = |source| AcknowledgedCrlsError::Damaged { path: path.display().to_string(), source };
+        match files::read(&path, Self::LIMIT) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(io::Error::from(error))),
             Err(error) if error.is_missing() => Ok(Self::default()),
+            Err(error @ FileError::TooLarge { .. }) => Err(damaged(io::Error::other(error))),
             Err(error) => Err(error.into()),
         }
     }
@@ -168,5 +171,31 @@ mod tests {
         assert_eq!(error.code(), "gateways.acknowledged_damaged");
         AcknowledgedCrls::record(home.path(), [(address.clone(), crl(1))]).unwrap();
         assert_eq!(AcknowledgedCrls::load(home.path()).unwrap().of(&address), Some(&crl(1)));
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_counts_as_damaged() {
+        let home = tempfile::tempdir().unwrap();
+        let file = fs::File::create(home.path().join(AcknowledgedCrls::FILE)).unwrap();
+        file.set_len(AcknowledgedCrls::LIMIT + 1).unwrap();
+        assert_eq!(AcknowledgedCrls::load(home.path()).unwrap_err().code(), "gateways.acknowledged_damaged");
+        let address: Endpoint = "api1.example.com:4523".parse().unwrap();
+        AcknowledgedCrls::record(home.path(), [(address.clone(), crl(1))]).unwrap();
+        assert_eq!(AcknowledgedCrls::load(home.path()).unwrap().of(&address), Some(&crl(1)));
+    }
+
+    #[test]
+    fn every_gateway_that_a_list_can_hold_can_be_remembered() {
+        let home = tempfile::tempdir().unwrap();
+        let shortest = "- address: g0000:1\n".len();
+        let most = usize::try_from(GatewayList::LIMIT).unwrap() / shortest;
+        let longest = CrlNumber::from(u64::MAX);
+        let confirmed = (0..most).map(|index| {
+            let address = format!("g{index:04x}:1").parse::<Endpoint>().unwrap();
+            (address, AcknowledgedCrl { number: longest, ..crl(0) })
+        });
+        AcknowledgedCrls::record(home.path(), confirmed).unwrap();
+        let known = AcknowledgedCrls::load(home.path()).unwrap();
+        assert_eq!(known.gateways.len(), most);
     }
 }

@@ -59,12 +59,13 @@ pub(crate) struct Publish {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Push the CRL to every gateway, and return when each enforces it (default if the home has a gateways.yaml)
+    /// Push the CRL to every gateway, and return when each enforces it (default if the home has a gateways.yaml).
+    /// Nothing is published if the gateways cannot be called
     #[arg(long)]
     push: bool,
 
     /// Do not call the gateways in gateways.yaml
-    #[arg(long, conflicts_with = "push")]
+    #[arg(long, conflicts_with_all = ["push", "gateways", "operator", "operator_cert", "timeout"])]
     no_push: bool,
 
     #[command(flatten)]
@@ -112,9 +113,15 @@ impl ShowCrl {
 
 impl Publish {
     fn run(self, session: &CommandSession) -> CommandResult {
-        let pushes = self.push || self.targets.given().is_some() || is_listed(session);
-        let plan =
-            if pushes && !self.no_push { Some(self.targets.plan_before_change(session)?) } else { None };
+        // A push that was asked for is prepared first, so that a mistake changes nothing. One that gateways.yaml alone
+        // implies never keeps a CRL from being published.
+        let plan = if self.push || self.targets.given().is_some() {
+            Some(Ok(self.targets.plan_before_change(session)?))
+        } else if is_listed(session) && !self.no_push {
+            Some(self.targets.plan(session))
+        } else {
+            None
+        };
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
         let is_fresh =
@@ -130,7 +137,14 @@ impl Publish {
         }
         // Releases the home: another command need not wait for the gateways.
         drop(authority);
-        Ok(Box::new(Published { crl: published, follow_up: FollowUp::of(session, plan.as_ref()) }))
+        let follow_up = match plan {
+            Some(Err(failure)) => {
+                FollowUp::Pushed { result: Err(failure), push_command: self.targets.push_command() }
+            }
+            Some(Ok(plan)) => FollowUp::of(session, Some(&plan)),
+            None => FollowUp::of(session, None),
+        };
+        Ok(Box::new(Published { crl: published, follow_up }))
     }
 }
 

@@ -415,11 +415,51 @@ fn a_publication_that_no_gateway_confirms_exits_4_and_stands() {
     assert_eq!(finished.exit, Some(4), "{finished:?}");
     assert!(finished.stdout.starts_with("Published CRL 2\n"), "{finished:?}");
     assert!(finished.stdout.contains("Next: cluster-ca crl push"), "{finished:?}");
-    // A mistake in the list changes nothing.
+    // A push that was asked for changes nothing if the list has a mistake.
     home.write("gateways.yaml", "gateways: []\n");
-    let refusal = home.refused(&["crl", "publish"]);
-    assert!(refusal.message.starts_with("nothing was changed"), "{refusal:?}");
+    for explicit in [&["--push"][..], &["--timeout", "5s"], &["--operator", "api-user/admin"]] {
+        let refusal = home.refused(&[&["crl", "publish"], explicit].concat());
+        assert!(refusal.message.starts_with("nothing was changed"), "{refusal:?}");
+    }
     assert_eq!(home.ok(&["crl", "show"])["crl_number"], "2");
     let refusal = operated().refused(&["crl", "publish", "--push"]);
     assert_eq!((refusal.exit, refusal.code.as_str()), (2, "usage.gateways"), "{refusal:?}");
+}
+
+#[test]
+fn a_list_that_no_gateway_can_be_called_with_does_not_stop_the_publication() {
+    let home = operated();
+    let address = "  - address: 127.0.0.1:1\n";
+    home.ok(&["create-api-user", "gone"]);
+    home.ok(&["revoke", "api-user/gone"]);
+    let mut number = 2;
+    for (list, code) in [
+        (format!("gateways:\n{address}"), "usage.operator"),
+        (format!("operator: api-user/gone\ngateways:\n{address}"), "ca.not_valid"),
+        (format!("operator: api-user/nobody\ngateways:\n{address}"), "ca.unknown_certificate"),
+        ("gateways: []\n".to_owned(), "input.gateways"),
+    ] {
+        home.write("gateways.yaml", list);
+        let finished = home.run(&["--json", "crl", "publish"]);
+        number += 1;
+        let result = &finished.json()["result"];
+        assert_eq!(
+            (&result["crl_number"], &result["pushed"]["error"]["code"]),
+            (&number.to_string().into(), &code.into()),
+            "{finished:?}"
+        );
+        assert_eq!(home.ok(&["crl", "show"])["crl_number"], number.to_string());
+        assert!(finished.exit.is_some_and(|exit| exit > 0), "{finished:?}");
+    }
+    let told = home.run(&["crl", "publish"]).stdout;
+    for words in [
+        "Published CRL 7\n",
+        "\nNo gateway was called: ",
+        "\n    hint: ",
+        "\nThe change is recorded and in cluster.crl. Next: cluster-ca crl push\n",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let conflicting = home.refused(&["crl", "publish", "--no-push", "--timeout", "5s"]);
+    assert_eq!((conflicting.exit, conflicting.code.as_str()), (2, "usage.arguments"), "{conflicting:?}");
 }

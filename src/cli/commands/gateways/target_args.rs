@@ -86,7 +86,7 @@ impl GatewayTargets {
     }
 
     /// The `crl push` to the same gateways as the same operator, to be typed.
-    fn push_command(&self) -> String {
+    pub(crate) fn push_command(&self) -> String {
         let mut command = "cluster-ca crl push".to_owned();
         for gateway in &self.gateways {
             command.push_str(&format!(" --gateway {gateway}"));
