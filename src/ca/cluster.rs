@@ -81,6 +81,12 @@ impl Cluster {
         Ok(self.inventory.audit_entry(head.seq)?.map(|entry| entry.event.provenance.at))
     }
 
+    /// Time by the clock of its context.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.context.now()
+    }
+
     /// Name, UUID and trust domain.
     #[must_use]
     pub fn facts(&self) -> &store::ClusterRecord {
@@ -177,7 +183,7 @@ impl Cluster {
     pub fn find(&self, target: &Target) -> Result<Record, CaError> {
         let now = self.context.now();
         let mut candidates = self.candidates(target)?;
-        if let Target::Identity(..) = target {
+        if let Target::Identity(..) | Target::Label(_) = target {
             candidates.retain(|record| record.superseded_by.is_none());
             if candidates.iter().any(|record| record.status(now) == RecordStatus::Valid) {
                 candidates.retain(|record| record.status(now) == RecordStatus::Valid);
@@ -201,6 +207,11 @@ impl Cluster {
             }
             Target::Identity(role, name) => {
                 let mut records = self.inventory.find_identity(*role, name)?;
+                records.retain(|record| record.issue.is_some());
+                records
+            }
+            Target::Label(label) => {
+                let mut records = self.inventory.find_label(label)?;
                 records.retain(|record| record.issue.is_some());
                 records
             }

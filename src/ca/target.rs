@@ -1,6 +1,6 @@
 //! References to certificates, as users type them.
 
-use crate::identity::{IdentityError, Name, Role, role_and_name};
+use crate::identity::{IdentityError, MachineLabel, Name, Role, role_and_name};
 use crate::x509::{Certificate, SerialNumber, X509Error};
 
 /// A reference to a certificate.
@@ -12,6 +12,8 @@ pub enum Target {
     Serial(SerialNumber),
     /// Role and name, such as `api-user/alice`.
     Identity(Role, Name),
+    /// Label of a node. No text is read as one: labels are not unique, and nothing is signed for them.
+    Label(MachineLabel),
 }
 
 impl Target {
@@ -19,7 +21,7 @@ impl Target {
         match self {
             Self::Certificate(certificate) => Some(certificate.serial_number),
             Self::Serial(serial_number) => Some(*serial_number),
-            Self::Identity(..) => None,
+            Self::Identity(..) | Self::Label(_) => None,
         }
     }
 }
@@ -42,6 +44,7 @@ impl std::fmt::Display for Target {
             Self::Certificate(certificate) => write!(f, "{}", certificate.serial_number),
             Self::Serial(serial_number) => write!(f, "{serial_number}"),
             Self::Identity(role, name) => write!(f, "{role}/{name}"),
+            Self::Label(label) => write!(f, "{label}"),
         }
     }
 }

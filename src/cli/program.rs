@@ -11,6 +11,7 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ca::Context;
 use crate::cli::actor;
+use crate::cli::commands::node_list::NODE_LIST_FILE;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
     initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, user,
@@ -286,7 +287,7 @@ fn completions(completions: Completions, _: &CommandSession) -> CommandResult {
 }
 
 fn man_page(man: Man, _: &CommandSession) -> CommandResult {
-    man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE])
+    man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE, &NODE_LIST_FILE])
 }
 
 /// Runs `cluster-ca` as a process: real arguments, randomness and user.
@@ -303,4 +304,25 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
         unlock: Arc::new(NoUnlock),
     };
     run(std::env::args_os(), context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_without_effect_and_their_commands_exist() {
+        let program = Cli::command();
+        for (options, commands) in WITHOUT_EFFECT {
+            for name in commands {
+                assert!(program.get_subcommands().any(|one| one.get_name() == *name), "no command {name}");
+            }
+            for name in options {
+                let is_global = |one: &Arg| one.is_global_set() && one.get_id().as_str() == *name;
+                assert!(program.get_arguments().any(is_global), "no global option {name}");
+            }
+        }
+        // `mut_subcommand` creates a command that does not exist.
+        assert_eq!(command().get_subcommands().count(), program.get_subcommands().count());
+    }
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::role::Role;
 
-use crate::error::{Code, Coded};
+use crate::error::{Code, Coded, excerpt};
 
 /// Refusal of a text as a name, host, role or SPIFFE ID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +102,14 @@ pub enum IdentityError {
         /// Maximum length.
         at_most: usize,
     },
+}
+
+impl IdentityError {
+    /// Refusal of a text that is no UUID.
+    #[must_use]
+    pub fn node_uuid(text: &str) -> Self {
+        Self::NodeUuid { given: excerpt(text) }
+    }
 }
 
 impl Coded for IdentityError {

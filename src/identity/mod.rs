@@ -9,6 +9,7 @@ mod cluster;
 mod error;
 mod flocker;
 mod host;
+mod label;
 mod name;
 mod role;
 mod spiffe_id;
@@ -20,6 +21,7 @@ pub use certificate::{IdentityRefusal, RoleViolation, role_violations};
 pub use cluster::{ClusterName, TrustDomain};
 pub use error::IdentityError;
 pub use host::Host;
+pub use label::MachineLabel;
 pub use name::{Name, role_and_name};
 pub use role::{
     CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, NameSyntax, PerRole, Recipient, Role, ServerAuth,

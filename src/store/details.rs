@@ -47,7 +47,7 @@ pub(super) fn target(record: &Record) -> String {
 /// Audit details of the issue of a certificate. They derive from the row, so the row can be compared with them at
 /// any time.
 pub(super) fn issue_details(reservation: &Reservation, issue: &Issuance) -> Value {
-    json!({
+    let mut details = json!({
         "role": reservation.role,
         "name": reservation.name,
         "profile": reservation.profile,
@@ -58,7 +58,12 @@ pub(super) fn issue_details(reservation: &Reservation, issue: &Issuance) -> Valu
         "supersedes": reservation.supersedes.as_ref().map(ToString::to_string),
         CERTIFICATE_PATH: reservation.certificate_path.to_string_lossy(),
         KEY_PATH: reservation.key_path.as_deref().map(Path::to_string_lossy),
-    })
+    });
+    // Entries from before labels existed have no such key.
+    if let Some(label) = &reservation.label {
+        details["label"] = json!(label);
+    }
+    details
 }
 
 /// Tests whether the entry of an issue agrees with the row. The entries of version 0.1.0 have no paths, and a key that

@@ -15,6 +15,8 @@ pub struct Filter {
     pub role: Option<Role>,
     /// Shell pattern of the name (`*`, `?`, `[a-z]`), case-sensitive.
     pub name: Option<String>,
+    /// Shell pattern of the label, case-sensitive.
+    pub label: Option<String>,
     /// `None` for every status.
     pub status: Option<RecordStatus>,
     /// Not revoked, with a notAfter before this time.
@@ -44,19 +46,37 @@ pub enum ListOrder {
     Newest,
 }
 
+/// Start of a shell pattern before its first wildcard.
+fn literal_prefix(pattern: Option<&str>) -> &str {
+    pattern.and_then(|pattern| pattern.split(['*', '?', '[']).next()).unwrap_or_default()
+}
+
+/// Bounds of the texts that start with `prefix`, for an index.
+fn range_of(prefix: &str) -> [Value; 2] {
+    [Value::from(prefix.to_owned()), Value::from(format!("{prefix}{}", char::MAX))]
+}
+
 /// Query for the certificates that match `filter`, and its values.
 pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE"];
     let mut values = Vec::new();
-    let prefix =
-        filter.name.as_deref().and_then(|pattern| pattern.split(['*', '?', '[']).next()).unwrap_or_default();
+    let prefix = literal_prefix(filter.name.as_deref());
     if let Some(pattern) = &filter.name {
         conditions.push("name GLOB ?");
         values.push(Value::from(pattern.clone()));
     }
     if !prefix.is_empty() {
         conditions.push("name >= ? AND name < ?");
-        values.extend([Value::from(prefix.to_owned()), Value::from(format!("{prefix}{}", char::MAX))]);
+        values.extend(range_of(prefix));
+    }
+    let label_prefix = literal_prefix(filter.label.as_deref());
+    if let Some(pattern) = &filter.label {
+        conditions.push("label GLOB ?");
+        values.push(Value::from(pattern.clone()));
+    }
+    if !label_prefix.is_empty() {
+        conditions.push("label >= ? AND label < ?");
+        values.extend(range_of(label_prefix));
     }
     if let Some(role) = filter.role {
         conditions.push("role = ?");
@@ -110,6 +130,7 @@ pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Val
         Some(ListOrder::Expiry) if is_unrevoked => BY_EXPIRY,
         Some(ListOrder::Expiry) => return (sorted_by_expiry(&conditions.join(" AND ")), values),
         None if !prefix.is_empty() => BY_NAME,
+        None if !label_prefix.is_empty() => ("INDEXED BY certificate_by_label", "label, id"),
         None if filter.expires_before.is_some() || status == Some(RecordStatus::Expired) => BY_EXPIRY,
         None if filter.reason.is_some() || status == Some(RecordStatus::Revoked) => REVOKED,
         None => ("NOT INDEXED", "id"),
@@ -156,6 +177,7 @@ mod tests {
                             expires_before,
                             newest: role.is_some(),
                             order,
+                            label: role.map(|_| "web*".to_owned()),
                             ..Filter::default()
                         };
                         let (question, values) = list_sql(&filter, NOW);

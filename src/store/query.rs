@@ -15,7 +15,7 @@ use super::scan::{OTHER_FINGERPRINT, corrupt_der};
 use super::status::RecordCounts;
 use super::{lookup, row};
 use crate::audit::{Action, AuditEntry, Head};
-use crate::identity::{Name, Role};
+use crate::identity::{MachineLabel, Name, Role};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 impl Inventory {
@@ -58,6 +58,14 @@ impl Inventory {
     /// Database errors.
     pub fn find_identity(&self, role: Role, name: &Name) -> Result<Vec<Record>, StoreError> {
         self.collect(&find_identity_sql(), [name.as_str(), role.as_str()], row::record)
+    }
+
+    /// The certificates with this label, newest first.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn find_label(&self, label: &MachineLabel) -> Result<Vec<Record>, StoreError> {
+        self.collect(&find_label_sql(), [label.as_str()], row::record)
     }
 
     /// The certificates of one key, of any issuer. `public_key` is the SHA-256 of its SubjectPublicKeyInfo.
@@ -281,6 +289,13 @@ fn find_identity_sql() -> String {
     format!("SELECT {} FROM certificate WHERE name = ?1 AND role = ?2 ORDER BY id DESC", row::RECORD)
 }
 
+fn find_label_sql() -> String {
+    format!(
+        "SELECT {} FROM certificate INDEXED BY certificate_by_label WHERE label = ?1 ORDER BY id DESC",
+        row::RECORD
+    )
+}
+
 fn find_public_key_sql() -> String {
     format!(
         "SELECT {} FROM certificate INDEXED BY certificate_by_public_key \
@@ -352,16 +367,19 @@ mod tests {
             rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
         };
         let named = Filter { name: Some("al*".to_owned()), ..Filter::default() };
+        let labelled = Filter { label: Some("al*".to_owned()), ..Filter::default() };
         let expiring = Filter { expires_before: Some(NOW), ..Filter::default() };
         for (query, expected) in [
             (find_sql(), "INDEX sqlite_autoindex_certificate_1 (serial=?)"),
             (find_public_key_sql(), "INDEX certificate_by_public_key (<expr>=?)"),
             (COUNT_REVOKED.to_owned(), "COVERING INDEX certificate_revoked (issuer=?)"),
+            (find_label_sql(), "INDEX certificate_by_label (label=?)"),
             (find_identity_sql(), "INDEX certificate_by_name (name=? AND role=?)"),
             (pending_sql("issue_entry IS NULL"), "INDEX certificate_pending (issue_entry=?)"),
             (pending_sql("issue_entry IS NOT NULL"), "INDEX certificate_pending"),
             (revoked_sql(), "COVERING INDEX certificate_revoked (issuer=?)"),
             (list_sql(&named, NOW).0, "INDEX certificate_by_name (name>? AND name<?)"),
+            (list_sql(&labelled, NOW).0, "INDEX certificate_by_label (label>? AND label<?)"),
             (list_sql(&expiring, NOW).0, "INDEX certificate_by_expiry (not_after<?)"),
             (COUNTS.to_owned(), "INDEX certificate_by_expiry (not_after>?)"),
             (lookup::MARK_PLACED.to_owned(), "INDEX certificate_pending (issue_entry>? AND issue_entry<?)"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use super::status::RecordStatus;
-use crate::identity::{Name, Role};
+use crate::identity::{MachineLabel, Name, Role};
 use crate::revocation::RevocationReason;
 use crate::x509::{KeyIdentifier, SerialNumber, Sha256};
 
@@ -43,6 +43,8 @@ pub struct Reservation {
     pub key_path: Option<PathBuf>,
     /// Certificate that it replaces; `None` for the first one of an identity.
     pub supersedes: Option<CertificateId>,
+    /// Label of the machine.
+    pub label: Option<MachineLabel>,
 }
 
 /// Certificate, from the reservation of its serial number on.

@@ -68,7 +68,7 @@ struct UnknownWord;
 
 /// The columns of `certificate` that [`record`] reads.
 pub(super) const RECORD: &str = "id, (SELECT key_id FROM issuer WHERE issuer.id = certificate.issuer) AS key_id, serial, \
-     role, name, profile, certificate_path, key_path, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
+     role, name, profile, certificate_path, key_path, label, reserved_at, reserve_entry, issue_entry, not_before, not_after, \
      fingerprint, public_key, placed, revoked_at, revocation_reason, revocation_entry, \
      forget_entry, \
      (SELECT key_id FROM certificate AS old JOIN issuer ON issuer.id = old.issuer WHERE old.id = certificate.supersedes), \
@@ -91,6 +91,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, StoreError> {
             profile: Sha256(columns.next()?),
             certificate_path: path(columns.next()?),
             key_path: columns.next::<Option<_>>()?.map(path),
+            label: columns.parse(|text: Option<String>| text.map(|text| text.parse()).transpose())?,
             supersedes: None,
         },
         reserved_at: columns.time()?,

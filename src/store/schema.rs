@@ -1,5 +1,6 @@
 //! Tables and their versions.
 
+use crate::error::excerpt;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use super::error::{SchemaDefect, StoreError};
 const APPLICATION_ID: i32 = 0x636c_6361;
 
 /// Migration step to each version; the first creates the tables.
-const VERSIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const VERSIONS: [&str; 3] =
+    [include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
 /// True if the database has the current version; an older one needs [`migrate`].
 ///
@@ -63,7 +65,7 @@ fn check_objects(sql: &Connection, path: &Path, version: usize) -> Result<(), St
                 true => SchemaDefect::Added,
                 false => SchemaDefect::Missing,
             };
-            let object = object.name.trim_matches('\'').escape_debug().take(80).collect();
+            let object = excerpt(object.name.trim_matches('\''));
             Err(StoreError::Schema { path: path.to_owned(), object, defect })
         }
     }

@@ -158,6 +158,7 @@ fn reservation(number: u8, name: &str) -> Reservation {
         certificate_path: format!("issued/user-{name}.crt").into(),
         key_path: Some(format!("issued/user-{name}.key").into()),
         supersedes: None,
+        label: None,
     }
 }
 

@@ -15,6 +15,7 @@ use super::lookup::{existing, head, issuer_id, supersedable};
 use super::record::{CertificateId, Issuance, Record, Reservation, RevocationRecord};
 use super::row;
 use crate::audit::{Action, AuditEvent, Head, Outcome, Provenance};
+use crate::identity::MachineLabel;
 use crate::revocation::RevocationReason;
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
@@ -85,7 +86,8 @@ impl<'a> Transaction<'a> {
             self.sql
                 .prepare_cached(
                     "INSERT INTO certificate (issuer, serial, role, name, profile, certificate_path, key_path, \
-                     supersedes, reserved_at, reserve_entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     supersedes, reserved_at, reserve_entry, label) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )?
                 .execute(params![
                     issuer_id,
@@ -98,6 +100,7 @@ impl<'a> Transaction<'a> {
                     supersedes,
                     at.unix_timestamp(),
                     row::to_integer(entry),
+                    reservation.label.as_ref().map(MachineLabel::as_str),
                 ])
                 .map_err(|error| match error.sqlite_error() {
                     Some(e) if e.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE => {

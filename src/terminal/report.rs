@@ -166,10 +166,15 @@ impl Failure {
         self
     }
 
+    /// True for a failure with this code.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
     /// Hints at the option for another output, if a file is in the way.
     #[must_use]
     pub(crate) fn or_elsewhere(self, option: &str) -> Self {
-        if self.code != "file.exists" {
+        if !self.is("file.exists") {
             return self;
         }
         self.with_hint(format!(
@@ -180,7 +185,7 @@ impl Failure {
     /// Hints at `--all-generations`, if several certificates match.
     #[must_use]
     pub(crate) fn or_all_generations(self) -> Self {
-        if self.code != "ca.ambiguous" {
+        if !self.is("ca.ambiguous") {
             return self;
         }
         self.with_hint(

@@ -209,6 +209,7 @@ impl Later {
     fn revoked_user(&self, validity: Duration) {
         let profiles = ProfileSet::built_in().expect("profiles");
         let order = ca::IssueRequest {
+            label: None,
             role: cluster_ca::identity::Role::ApiUser,
             name: cluster_ca::identity::Name::of_user("alice").expect("a name"),
             hosts: Vec::new(),

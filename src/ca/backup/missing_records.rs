@@ -129,6 +129,8 @@ impl MissingRecords {
                 // The profile used is unknown.
                 profile: Sha256([0; 32]),
                 supersedes: None,
+                // No certificate contains it.
+                label: None,
                 key_path: key_path.exists().then(|| recorded(key_path)),
                 certificate_path: recorded(path.clone()),
             };

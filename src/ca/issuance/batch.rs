@@ -35,6 +35,7 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::signing::with_signer_failure;
 use crate::files::{self, Access, Placement, Staged};
+use crate::identity::MachineLabel;
 use crate::keys::PrivateKey;
 use crate::store::{CertificateId, Inventory, Reservation};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, SubjectAltName, pem};
@@ -51,6 +52,7 @@ pub(in crate::ca) struct Job<'a> {
     pub(in crate::ca) certificate_path: PathBuf,
     pub(in crate::ca) key_path: Option<PathBuf>,
     pub(in crate::ca) supersedes: Option<CertificateId>,
+    pub(in crate::ca) label: Option<MachineLabel>,
     pub(in crate::ca) placement: Placement,
     /// Files of a revoked or expired certificate of the identity that stand in the way.
     pub(in crate::ca) ended: Option<EndedFiles>,
@@ -231,6 +233,7 @@ impl Job<'_> {
             certificate_path: cluster.recorded(&self.certificate_path),
             key_path: self.key_path.as_deref().map(|path| cluster.recorded(path)),
             supersedes: self.supersedes.clone(),
+            label: self.label.clone(),
         }
     }
 
@@ -243,6 +246,7 @@ impl Job<'_> {
             role: identity.role,
             name: identity.name.clone(),
             spiffe_id: identity.clone(),
+            label: self.label.clone(),
             hosts: certificate
                 .subject_alt_names
                 .iter()

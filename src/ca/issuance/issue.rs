@@ -161,6 +161,7 @@ impl Authority {
                     certificate_path,
                     key_path,
                     supersedes: None,
+                    label: request.label.clone(),
                     placement: Placement::New,
                     ended,
                 })

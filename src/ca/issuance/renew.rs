@@ -16,7 +16,7 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::home::recorded_files::{self, MatchesCertificate};
 use crate::files::{self, FileError, Placement};
-use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, Name, Role};
+use crate::identity::{CONTROL_SERVICE_DNS_NAME, Host, MachineLabel, Name, Role};
 use crate::keys::{KeyFile, Protection};
 use crate::profile::{ProfileSet, RenewalKey};
 use crate::store::{Filter, Record, RecordStatus, StoreError};
@@ -31,6 +31,10 @@ pub struct Renewal {
     pub validity: Option<Duration>,
     /// Output directory. Defaults to replacing the old files.
     pub output: Option<PathBuf>,
+    /// Hosts of the new certificate. Defaults to those of the old one.
+    pub hosts: Option<Vec<Host>>,
+    /// Label of the machine. Defaults to that of the old certificate.
+    pub label: Option<MachineLabel>,
 }
 
 /// Key of a renewed certificate.
@@ -201,9 +205,13 @@ impl Cluster {
         let request = IssueRequest {
             role: reservation.role,
             name: reservation.name.clone(),
-            hosts: hosts_of(&old, &reservation.name)?,
+            hosts: match (&renewal.hosts, hosts_of(&old, &reservation.name)?) {
+                (Some(requested), hosts) => with_own_first(hosts, requested, &reservation.name),
+                (None, hosts) => hosts,
+            },
             key: self.subject_key(record, &old, key.as_ref())?,
             validity: renewal.validity,
+            label: renewal.label.clone().or_else(|| reservation.label.clone()),
         };
         let planned = self.plan_one(profiles, &request, now)?;
         let files = match &renewal.output {
@@ -217,6 +225,7 @@ impl Cluster {
             certificate_path: files.certificate,
             key_path: files.key,
             supersedes: Some(record.id()),
+            label: request.label,
             placement: files.placement,
             ended: None,
         })
@@ -378,6 +387,13 @@ struct Files {
     certificate: PathBuf,
     key: Option<PathBuf>,
     placement: Placement,
+}
+
+/// Requested hosts, preceded by the host of the old certificate that the identity is named for.
+fn with_own_first(old: Vec<Host>, requested: &[Host], name: &Name) -> Vec<Host> {
+    let own: Vec<Host> = old.into_iter().filter(|host| Name::of_host(host) == *name).collect();
+    let others: Vec<Host> = requested.iter().filter(|host| !own.contains(host)).cloned().collect();
+    own.into_iter().chain(others).collect()
 }
 
 /// Hosts of an existing certificate as they were requested, with the identity's own first.

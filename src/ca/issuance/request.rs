@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::identity::{Host, Identity, Name, Role};
+use crate::identity::{Host, Identity, MachineLabel, Name, Role};
 use crate::profile::{LeafPlan, Mismatch};
 use crate::x509::{Certificate, Csr, KeyAlgorithm, SerialNumber};
 
@@ -22,6 +22,8 @@ pub struct IssueRequest {
     pub key: SubjectKey,
     /// Validity. Defaults to the profile's.
     pub validity: Option<Duration>,
+    /// Label of the machine, for the inventory.
+    pub label: Option<MachineLabel>,
 }
 
 /// Source of a certificate's key.
@@ -63,6 +65,9 @@ pub struct IssuedCertificate {
     pub name: Name,
     /// Identity in the URI SAN.
     pub spiffe_id: Identity,
+    /// Label of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<MachineLabel>,
     /// Hosts in the subject alternative names.
     pub hosts: Vec<String>,
     /// Start of validity.

@@ -9,12 +9,14 @@ use serde::Serialize;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::ca::{self, Authority, IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
+use crate::ca::{self, Authority, Cluster, IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::clock::{parse_duration, rfc3339};
 use crate::error::Code;
-use crate::identity::{Host, Name, Recipient, Role};
+use crate::identity::{Host, MachineLabel, Name, Recipient, Role};
+use crate::store::RecordStatus;
 use crate::x509::KeyAlgorithm;
 
+use super::node_list::{ListedNode, NodeList};
 use crate::cli::input;
 use crate::cli::session::CommandSession;
 use crate::terminal::progress;
@@ -70,6 +72,18 @@ pub(crate) struct CreateControl {
 
 /// `create-node`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca create-node --label web-1
+  cluster-ca create-node --count 3
+  cluster-ca create-node --from nodes.yaml
+
+nodes.yaml lists nodes; every key is optional, and a node without a UUID gets a random one:
+  nodes:
+    - label: web-1
+      hosts: [web-1.example.com, 10.0.0.5]
+    - uuid: 6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e
+      label: db-1")]
 pub(crate) struct CreateNode {
     /// UUIDs of the nodes (version 4) [default: a new random one]
     #[arg(value_name = "UUID", value_parser = node_uuid, conflicts_with = "count")]
@@ -86,6 +100,18 @@ pub(crate) struct CreateNode {
     /// Number of nodes
     #[arg(long, value_name = "N", conflicts_with = "csr")]
     count: Option<usize>,
+
+    /// Text that tells which machine it is, such as its host name; `list` and `show` find the node by it
+    #[arg(long, value_name = "TEXT", conflicts_with = "count")]
+    label: Option<MachineLabel>,
+
+    /// A YAML file with the UUID, hosts and label of each node (`-`: standard input)
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["nodes", "uuid", "san", "count", "label", "csr"]
+    )]
+    from: Option<PathBuf>,
 
     #[command(flatten)]
     options: IssueOptions,
@@ -106,18 +132,44 @@ pub(crate) struct CreateApiUser {
     options: IssueOptions,
 }
 
+/// Holder of a certificate to issue.
+struct Subject {
+    name: Name,
+    hosts: Vec<Host>,
+    label: Option<MachineLabel>,
+}
+
+impl Subject {
+    /// A listed node, with a random UUID if none is listed.
+    fn of_node(node: ListedNode, session: &CommandSession) -> Result<Self, Failure> {
+        let ListedNode { name, hosts, label } = node;
+        let name = match name {
+            Some(name) => name,
+            None => Name::of_node(ca::random_uuid(session.context.entropy.as_ref())?)?,
+        };
+        Ok(Self { name, hosts, label })
+    }
+}
+
 impl CreateControl {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let host: Host = self.host.parse()?;
         let mut hosts = vec![host.clone()];
         hosts.extend(self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?);
-        self.options.run(session, Role::ControlService, false, |_| Ok(vec![(Name::of_host(&host), hosts)]))
+        let subject = Subject { name: Name::of_host(&host), hosts, label: None };
+        self.options.run(session, Role::ControlService, false, |_| Ok(vec![subject]))
     }
 }
 
 impl CreateNode {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let hosts = self.san.iter().map(|san| san.parse()).collect::<Result<Vec<Host>, _>>()?;
+        if let Some(file) = &self.from {
+            let listed = nodes_in(file)?;
+            return self.options.run(session, Role::NodeAgent, true, |session| {
+                listed.into_iter().map(|node| Subject::of_node(node, session)).collect()
+            });
+        }
         if self.count == Some(0) || self.count.is_some_and(|count| count > MOST_CERTIFICATES) {
             return Err(Failure::new(
                 Code::usage("usage.count"),
@@ -126,12 +178,19 @@ impl CreateNode {
         }
         let mut nodes = self.nodes;
         nodes.extend(self.uuid);
+        if self.label.is_some() && nodes.len() > 1 {
+            let message = format!("--label names one machine, and {} nodes are given", nodes.len());
+            return Err(Failure::new(Code::usage("usage.label"), message)
+                .with_hint("list the nodes with their labels in a file: --from FILE; nothing was issued"));
+        }
+        let label = self.label;
         let random = if nodes.is_empty() { self.count.unwrap_or(1) } else { 0 };
         let many = self.count.is_some() || nodes.len() > 1;
         self.options.run(session, Role::NodeAgent, many, |session| {
             let random = (0..random).map(|_| ca::random_uuid(session.context.entropy.as_ref()));
             let nodes = nodes.into_iter().map(Ok).chain(random);
-            nodes.map(|uuid| Ok((Name::of_node(uuid?)?, hosts.clone()))).collect()
+            let subject = |name| Subject { name, hosts: hosts.clone(), label: label.clone() };
+            nodes.map(|uuid| Ok(subject(Name::of_node(uuid?)?))).collect()
         })
     }
 }
@@ -145,7 +204,7 @@ impl CreateApiUser {
             (None, None) => return Err(Failure::new(Code::usage("usage.name"), "a user name is missing")),
         };
         self.options.run(session, Role::ApiUser, many, |_| {
-            Ok(names.into_iter().map(|name| (name, Vec::new())).collect())
+            Ok(names.into_iter().map(|name| Subject { name, hosts: Vec::new(), label: None }).collect())
         })
     }
 }
@@ -156,6 +215,14 @@ fn node_uuid(text: &str) -> Result<Uuid, String> {
         "not a UUID, such as 6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e; without one, a random one is made"
             .to_owned()
     })
+}
+
+/// Reads a list of nodes.
+fn nodes_in(file: &Path) -> Result<Vec<ListedNode>, Failure> {
+    let bytes = input::read(file, NodeList::LIMIT)?;
+    let list = NodeList::parse(&file.display().to_string(), &bytes)
+        .map_err(|error| Failure::of(&error).with_hint("correct the file; nothing was issued"))?;
+    Ok(list.into_nodes())
 }
 
 /// Reads user names, one a line; every invalid one is reported with its line.
@@ -200,43 +267,62 @@ fn names_in(file: &Path) -> Result<Vec<Name>, Failure> {
 }
 
 impl IssueOptions {
-    /// Issues certificates for `identities`, or shows the plan.
+    /// Issues certificates for the subjects, or shows the plan.
     fn run(
         self,
         session: &CommandSession,
         role: Role,
         many: bool,
-        identities: impl FnOnce(&CommandSession) -> Result<Vec<(Name, Vec<Host>)>, Failure>,
+        subjects: impl FnOnce(&CommandSession) -> Result<Vec<Subject>, Failure>,
     ) -> CommandResult {
         let key = match &self.csr {
             Some(file) => SubjectKey::Csr(Box::new(input::certification_request(file)?)),
             None => SubjectKey::Generate(self.key_type),
         };
         let profiles = session.profiles()?;
-        let orders = identities(session)?
+        let orders = subjects(session)?
             .into_iter()
-            .map(|(name, hosts)| IssueRequest {
+            .map(|Subject { name, hosts, label }| IssueRequest {
                 role,
                 name,
                 hosts,
                 key: key.clone(),
                 validity: self.validity,
+                label,
             })
             .collect::<Vec<_>>();
         if self.dry_run {
-            let cluster = ca::Cluster::open(&session.home(), &session.context)?;
+            let cluster = Cluster::open(&session.home(), &session.context)?;
             return Ok(Box::new(IssuePreview { all: cluster.plan(&profiles, &orders)?, many }));
         }
         let home = session.home();
         let output = self.output.unwrap_or_else(|| home.issued());
         let mut authority = Authority::open(&home, &session.context)?;
         session.report_opened(&authority);
+        // A bulk is not searched: its names are new, or their files are in the way.
+        let second = match orders.as_slice() {
+            [order] => valid_certificate(authority.cluster(), order),
+            _ => None,
+        };
         let bar = progress::certificates(orders.len(), session.format());
         let begin = session.context.clock.monotonic();
         let issued =
             authority.issue(&profiles, &orders, &output, self.reason.as_deref(), &|count| bar.inc(count));
-        let issued = issued.map_err(|error| Failure::from(error).or_elsewhere("--output DIR"))?;
+        let issued = issued.map_err(|error| {
+            let valid = orders.iter().find_map(|order| valid_certificate(authority.cluster(), order));
+            match Failure::from(error).or_elsewhere("--output DIR") {
+                failure if failure.is("file.exists") => match valid {
+                    Some(identity) => failure.with_hint(instead_of_another(&identity)),
+                    None => failure,
+                },
+                failure => failure,
+            }
+        })?;
         bar.finish_and_clear();
+        if let Some(identity) = second {
+            session
+                .note(format_args!("{identity} has two valid certificates now; {}", told_apart(&identity)));
+        }
         session.detail(format_args!(
             "issued {} in {:.1?}",
             issued.len(),
@@ -254,6 +340,31 @@ impl IssueOptions {
     }
 }
 
+/// The identity of a request that has a valid certificate, as ROLE/NAME.
+fn valid_certificate(cluster: &Cluster, order: &IssueRequest) -> Option<String> {
+    let now = cluster.now();
+    let known = cluster.inventory().find_identity(order.role, &order.name).ok()?;
+    let is_valid = known.iter().any(|record| record.status(now) == RecordStatus::Valid);
+    is_valid.then(|| format!("{}/{}", order.role, order.name))
+}
+
+/// Commands that replace a valid certificate.
+fn instead_of_another(identity: &str) -> String {
+    format!(
+        "{identity} has a valid certificate: `cluster-ca renew {identity}` replaces it and keeps its key, `cluster-ca \
+         rekey {identity}` makes a new key, and --san HOST changes the hosts with either; --output DIR issues one \
+         more beside it"
+    )
+}
+
+/// Way to name one of several certificates.
+fn told_apart(identity: &str) -> String {
+    format!(
+        "other commands take them by serial number. To replace one instead: cluster-ca renew {identity}, or cluster-ca \
+         rekey {identity}"
+    )
+}
+
 /// Issued certificates; a single one is printed in full.
 struct IssueReport {
     all: Vec<IssuedCertificate>,
@@ -266,7 +377,11 @@ impl fmt::Display for IssueReport {
             return issued_text(one, f);
         }
         for one in &self.all {
-            writeln!(f, "{}  {}", one.serial_number, typed(&one.certificate))?;
+            write!(f, "{}  {}", one.serial_number, typed(&one.certificate))?;
+            match &one.label {
+                Some(label) => writeln!(f, "  {label}")?,
+                None => writeln!(f)?,
+            }
         }
         writeln!(f, "\nIssued {} certificates, each with its key (0600) beside it", self.all.len())?;
         writeln!(
@@ -317,14 +432,23 @@ fn issued_text(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::R
     }
     writeln!(f, "  serial       {}", issued.serial_number)?;
     writeln!(f, "  identity     {}", issued.spiffe_id)?;
-    if !issued.hosts.is_empty() {
-        writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
-    }
+    write_machine(issued, f)?;
     writeln!(f, "  valid until  {}", rfc3339(issued.not_after))?;
     if let Some(superseded) = &issued.superseded {
         writeln!(f, "  superseded   {}  (revoked or expired)", typed(superseded))?;
     }
     write_next(issued, f)
+}
+
+/// Writes label and hosts, if there are any.
+pub(crate) fn write_machine(issued: &IssuedCertificate, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(label) = &issued.label {
+        writeln!(f, "  label        {label}")?;
+    }
+    if !issued.hosts.is_empty() {
+        writeln!(f, "  hosts        {}", issued.hosts.join(", "))?;
+    }
+    Ok(())
 }
 
 /// Writes the command that copies certificate and key to their host or user.

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::Cluster;
+use crate::ca::{CaError, Cluster, Target};
 use crate::clock::{parse_duration, parse_time, rfc3339};
-use crate::identity::{Identity, Role};
+use crate::identity::{Identity, MachineLabel, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Filter, ListOrder, Record, RecordStatus};
 use crate::x509::SerialNumber;
@@ -17,7 +17,7 @@ use crate::x509::inspect::{InspectedObject, inspect};
 use crate::cli::input;
 use crate::cli::session::CommandSession;
 use crate::terminal::color::Color;
-use crate::terminal::report::{CommandResult, Interruption, Shown};
+use crate::terminal::report::{CommandResult, Failure, Interruption, Shown};
 use crate::terminal::rows::{ListingOutput, RowSource, StreamedListing};
 use crate::terminal::table::{Cell, Column, Table, TableOutput, date};
 
@@ -31,6 +31,10 @@ pub(crate) struct ListCertificates {
     /// Only names that match, with * and ? as in a shell
     #[arg(long, value_name = "GLOB")]
     name: Option<String>,
+
+    /// Only nodes whose label matches, with * and ? as in a shell
+    #[arg(long, value_name = "GLOB")]
+    label: Option<String>,
 
     /// Only this status: reserved, valid, renewed, expired, on-hold or revoked
     #[arg(long, value_enum, hide_possible_values = true)]
@@ -96,8 +100,8 @@ impl From<SortOrder> for ListOrder {
 /// The arguments of `show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowCertificate {
-    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
-    #[arg(value_name = "SERIAL|ROLE/NAME|FILE")]
+    /// The certificate: its serial number, ROLE/NAME such as api-user/alice, its file, or the label of a node
+    #[arg(value_name = "SERIAL|ROLE/NAME|FILE|LABEL")]
     target: String,
 }
 
@@ -171,6 +175,8 @@ pub(crate) struct Row {
     serial_number: String,
     role: Role,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<MachineLabel>,
     spiffe_id: String,
     certificate: String,
     key: Option<String>,
@@ -199,6 +205,7 @@ impl Row {
             serial_number: reservation.serial_number.to_string(),
             role: reservation.role,
             name: reservation.name.to_string(),
+            label: reservation.label.clone(),
             spiffe_id: identity.to_string(),
             certificate: cluster.locate(&reservation.certificate_path).display().to_string(),
             key: reservation.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
@@ -213,7 +220,7 @@ impl Row {
 }
 
 /// Columns of a listing.
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     Column::new("STATUS"),
     Column::new("ROLE"),
     Column::new("NAME").flexible(),
@@ -222,6 +229,7 @@ const COLUMNS: [Column; 9] = [
     Column::new("SERIAL").wide(),
     Column::new("REVOKED").wide(),
     Column::new("REASON").wide(),
+    Column::new("LABEL").wide(),
     Column::new("CERTIFICATE").wide(),
 ];
 
@@ -232,15 +240,21 @@ const SELECTED: [Column; 4] =
 impl Row {
     fn cells(&self, output: TableOutput) -> Vec<Cell> {
         let until = self.not_after.as_deref().unwrap_or_default();
+        // The end of a long cell is left out: the label comes first.
+        let name = match (&self.label, output) {
+            (Some(label), TableOutput::Fitting) => format!("{label} ({})", self.name),
+            _ => self.name.clone(),
+        };
         vec![
             Cell::new(self.status).colored(Some(self.status.color())),
             self.role.into(),
-            self.name.as_str().into(),
+            name.into(),
             if output == TableOutput::Wide { until.into() } else { date(until).into() },
             self.not_before.as_deref().unwrap_or_default().into(),
             self.serial_number.as_str().into(),
             self.revoked_at.as_deref().unwrap_or_default().into(),
             self.reason.map(|reason| reason.to_string()).unwrap_or_default().into(),
+            self.label.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             self.certificate.as_str().into(),
         ]
     }
@@ -338,6 +352,7 @@ impl ListCertificates {
         let filter = Filter {
             role: self.role,
             name: self.name,
+            label: self.label,
             // `--expires-within` implies valid certificates.
             status: self
                 .status
@@ -380,6 +395,9 @@ impl fmt::Display for CertificateReport {
         if let (Some(at), Some(reason)) = (&row.revoked_at, row.reason) {
             writeln!(f, "  revoked      {at} ({reason})")?;
         }
+        if let Some(label) = &row.label {
+            writeln!(f, "  label        {label}")?;
+        }
         writeln!(f, "  identity     {}", row.spiffe_id)?;
         writeln!(f, "  issued by    {}", self.issued_by.as_deref().unwrap_or("-"))?;
         if let Some(why) = &self.why {
@@ -405,11 +423,25 @@ impl fmt::Display for CertificateReport {
     }
 }
 
+/// Finds a certificate as every command does, and a node by its label, which no change relies on.
+fn find(cluster: &Cluster, text: &str) -> Result<Record, Failure> {
+    let failure = match input::target(text).and_then(|target| Ok(cluster.find(&target)?)) {
+        Ok(record) => return Ok(record),
+        Err(failure) => failure,
+    };
+    let Ok(label) = text.parse::<MachineLabel>() else { return Err(failure) };
+    match cluster.find(&Target::Label(label)) {
+        Ok(record) => Ok(record),
+        Err(CaError::UnknownCertificate { .. }) => Err(failure),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl ShowCertificate {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
-        let record = cluster.find(&input::target(&self.target)?)?;
+        let record = find(&cluster, &self.target)?;
         let entry = record.issue.map_or(record.reserve_entry, |issue| issue.entry);
         let provenance = cluster.inventory().audit_entry(entry)?.map(|entry| entry.event.provenance);
         let forgotten =

@@ -11,13 +11,13 @@ use time::{Duration, OffsetDateTime};
 use crate::ca::{Authority, CaError, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 use crate::clock::{parse_duration, rfc3339};
 use crate::error::Coded;
-use crate::identity::{Name, Role};
+use crate::identity::{Host, MachineLabel, Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
 use crate::revocation::RevocationReason;
 use crate::store::Record;
 use crate::x509::{KeyAlgorithm, SerialNumber};
 
-use super::create::write_next;
+use super::create::{write_machine, write_next};
 use crate::cli::input;
 use crate::cli::session::CommandSession;
 use crate::terminal::progress;
@@ -46,6 +46,19 @@ pub(crate) struct RenewOptions {
     /// Of these, only this role: control-service, node-agent or api-user
     #[arg(long, conflicts_with = "target")]
     role: Option<Role>,
+
+    /// A name or address that the new certificate is for, in place of those of the old one; may be repeated. The host
+    /// that a control service is named for stays
+    #[arg(long, value_name = "NAME_OR_IP", conflicts_with_all = ["no_san", "expires_within", "due"])]
+    san: Vec<Host>,
+
+    /// Remove all names and addresses, except the host that a control service is named for
+    #[arg(long, conflicts_with_all = ["expires_within", "due"])]
+    no_san: bool,
+
+    /// Text that tells which machine a node is, in place of that of the old certificate
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["expires_within", "due"])]
+    label: Option<MachineLabel>,
 
     /// Validity of the new certificate, such as 90d or 12h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -117,7 +130,13 @@ impl RenewOptions {
         let many = self.target.is_none();
         let same_key = matches!(key, RenewedKey::Same);
         let done = if matches!(key, RenewedKey::New(_) | RenewedKey::Csr(_)) { "Rekeyed" } else { "Renewed" };
-        let renewal = Renewal { key, validity: self.validity, output: self.output.clone() };
+        let renewal = Renewal {
+            key,
+            validity: self.validity,
+            output: self.output.clone(),
+            hosts: (self.no_san || !self.san.is_empty()).then(|| self.san.clone()),
+            label: self.label.clone(),
+        };
         if self.dry_run {
             let cluster = Cluster::open(&session.home(), &session.context)?;
             let records = self.records(&cluster, &profiles, session.context.clock.now())?;
@@ -267,6 +286,10 @@ impl fmt::Display for RenewPreview {
             let plan = &one.planned.plan;
             let (role, name) = (plan.identity.role, &plan.identity.name);
             writeln!(f, "{}  {role}/{name}  until {}", one.supersedes, rfc3339(plan.not_after))?;
+            if !self.many {
+                let names: Vec<String> = plan.subject_alt_names.iter().map(ToString::to_string).collect();
+                writeln!(f, "  names        {}", names.join(", "))?;
+            }
         }
         self.refused.iter().try_for_each(|one| one.fmt(f))?;
         writeln!(f, "\nWould renew {} (nothing was written)", self.all.len())
@@ -308,6 +331,7 @@ fn renewed_text(done: &str, renewed: &Renewed, f: &mut fmt::Formatter<'_>) -> fm
         None => writeln!(f, "  key          not here")?,
     }
     writeln!(f, "  serial       {}  (replaces {})", new.serial_number, renewed.supersedes)?;
+    write_machine(new, f)?;
     writeln!(f, "  valid until  {}", rfc3339(new.not_after))?;
     writeln!(f, "  the old one  stays valid until it expires or is revoked")?;
     write_next(new, f)

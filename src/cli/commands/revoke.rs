@@ -421,7 +421,7 @@ impl Hold {
 fn identity(target: Target) -> Result<(Role, Name), Failure> {
     match target {
         Target::Identity(role, name) => Ok((role, name)),
-        Target::Certificate(_) | Target::Serial(_) => {
+        Target::Certificate(_) | Target::Serial(_) | Target::Label(_) => {
             Err(Failure::new(Code::usage("usage.target"), "--all-generations takes an identity, ROLE/NAME"))
         }
     }

@@ -171,7 +171,7 @@ impl Distribute {
         let Some(target) = target else { return Ok(jobs.collect()) };
         let listed = match &target {
             Target::Identity(..) => target.clone(),
-            Target::Certificate(_) | Target::Serial(_) => {
+            Target::Certificate(_) | Target::Serial(_) | Target::Label(_) => {
                 let reservation = cluster.find(&target)?.reservation;
                 Target::Identity(reservation.role, reservation.name)
             }
