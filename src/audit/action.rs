@@ -1,10 +1,10 @@
 //! Audited changes and their results.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
 use super::error::AuditError;
+use crate::error::excerpt;
 
 /// Kind of change. Its words are stored for ever; a new one raises the version of the inventory's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,12 +1,12 @@
 //! Time, actor and reason of a change.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
 use time::OffsetDateTime;
 
 use super::error::AuditError;
+use crate::error::excerpt;
 
 /// Account and host that make a change, in the words of the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use crate::cli::actor;
 use crate::cli::commands::node_list::NODE_LIST_FILE;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
-    initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, user,
+    hosts, initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, user,
 };
 use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
@@ -98,6 +98,9 @@ command_tree! {
 
     /// Copy certificate, key, trust bundle and CRL to a machine, by ssh
     Distribute(distribute::Distribute),
+
+    /// List, add or remove the deliveries of `distribute`
+    Hosts(CommandGroup<hosts::Hosts>),
 
     /// Create one file to hand over: a tar, or PKCS#12 for browsers and Java
     Bundle(bundle::Bundle),
@@ -232,6 +235,7 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
         &["templates"],
         &[
             "distribute",
+            "hosts",
             "bundle",
             "list",
             "show",
@@ -261,6 +265,7 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
     (
         &["passphrase_file", "passphrase_fd", "pin_file"],
         &[
+            "hosts",
             "list",
             "show",
             "verify",

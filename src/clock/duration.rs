@@ -1,9 +1,9 @@
 //! Durations as text.
 
-use crate::error::excerpt;
 use time::Duration;
 
 use super::error::TimeTextError;
+use crate::error::excerpt;
 
 /// Units of a duration, largest first; a year is 365 days, as certificates count it.
 const UNITS: [(char, i64); 6] =

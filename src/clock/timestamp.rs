@@ -1,11 +1,11 @@
 //! Times as text.
 
-use crate::error::excerpt;
 use time::OffsetDateTime;
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use super::error::TimeTextError;
+use crate::error::excerpt;
 
 /// Formats `time` as RFC 3339 in UTC with whole seconds, the form of every time that both programs write.
 #[must_use]

@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::installation::{AccountName, Installation, KeyMode, PrivilegeProgram};
 use super::package::FileStem;
@@ -101,19 +101,49 @@ struct HostsFile {
     deliveries: Vec<EntryFields>,
 }
 
-#[derive(Deserialize)]
+/// Entry as it is written. What has its default value is left out.
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct EntryFields {
+pub(super) struct EntryFields {
     identity: String,
     to: String,
-    #[serde(rename = "as")]
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     stem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<String>,
-    #[serde(rename = "become")]
+    #[serde(rename = "become", skip_serializing_if = "Option::is_none")]
     privilege: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<String>,
+}
+
+impl EntryFields {
+    pub(super) fn of(delivery: &Delivery) -> Self {
+        let Delivery { role, name, destination, stem, reload, installation } = delivery;
+        let Installation { owner, group, key_mode, privilege } = installation;
+        let account = |name: &Option<AccountName>| name.as_ref().map(|name| name.as_str().to_owned());
+        Self {
+            identity: format!("{role}/{name}"),
+            to: destination.to_string(),
+            stem: (*stem != FileStem::of_role(*role)).then(|| stem.to_string()),
+            owner: account(owner),
+            group: account(group),
+            mode: (*key_mode != KeyMode::default()).then(|| key_mode.to_string()),
+            privilege: privilege.map(|program| program.to_string()),
+            reload: reload.as_ref().map(|command| command.as_str().to_owned()),
+        }
+    }
+}
+
+/// The entry in the form of `hosts.yaml`.
+impl Serialize for Delivery {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        EntryFields::of(self).serialize(serializer)
+    }
 }
 
 impl DeliveryList {
@@ -129,6 +159,11 @@ impl DeliveryList {
     /// [`DeliveryListError`] with every problem of the file.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DeliveryListError> {
         let document = Document::parse_within(Self::LIMIT, file, bytes).map_err(DeliveryListError::one)?;
+        Self::read(&document)
+    }
+
+    /// Read the list in a document.
+    pub(super) fn read(document: &Document) -> Result<Self, DeliveryListError> {
         let HostsFile { deliveries } = document.deserialize().map_err(DeliveryListError::one)?;
         let mut problems = Vec::new();
         let mut taken = HashSet::new();
@@ -207,7 +242,7 @@ pub struct DeliveryListError {
 }
 
 impl DeliveryListError {
-    fn one(problem: YamlProblem) -> Self {
+    pub(super) fn one(problem: YamlProblem) -> Self {
         Self { problems: vec![problem] }
     }
 }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod delivery_list;
+mod delivery_list_text;
 mod error;
 mod installation;
 mod key_store;
@@ -19,6 +20,7 @@ mod ssh_destination;
 
 pub use archive::{archive, readme};
 pub use delivery_list::{DELIVERY_LIST_FILE, Delivery, DeliveryList, DeliveryListError};
+pub use delivery_list_text::{DeliveryListText, DeliveryListTextError};
 pub use error::{DeliveryError, RemoteFailure, RemoteOutput};
 pub use installation::{AccountName, Installation, InstallationError, KeyMode, PrivilegeProgram};
 pub use key_store::{KeyStoreError, KeyStorePassword, key_store};

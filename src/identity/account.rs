@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::IdentityError;
-use super::text::shown;
 use super::text_rules::{check_characters, check_edges, check_length};
+use crate::error::excerpt;
 
 /// Name of an organization: 1 to 64 ASCII letters, digits and `-._`. Case distinguishes no two organizations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,7 +91,7 @@ impl FromStr for AccountRole {
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        found.ok_or_else(|| IdentityError::AccountRole { given: shown(text) })
+        found.ok_or_else(|| IdentityError::AccountRole { given: excerpt(text) })
     }
 }
 

@@ -1,6 +1,5 @@
 //! Hosts as subject alternative names and as names of control services.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -9,6 +8,7 @@ use serde::Serialize;
 
 use super::error::IdentityError;
 use super::text_rules::{check_characters, check_length};
+use crate::error::excerpt;
 
 /// DNS name or IP address of a server, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

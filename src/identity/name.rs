@@ -1,6 +1,5 @@
 //! Names of identities within their role.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,6 +10,7 @@ use super::error::IdentityError;
 use super::host::Host;
 use super::role::{CONTROL_SERVICE_DNS_NAME, NameSyntax, Role};
 use super::text_rules::{check_characters, check_edges, check_length, is_name_character};
+use crate::error::excerpt;
 
 impl FromStr for Role {
     type Err = IdentityError;

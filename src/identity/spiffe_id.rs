@@ -1,6 +1,5 @@
 //! Identities and their SPIFFE IDs.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +9,7 @@ use super::cluster::TrustDomain;
 use super::error::IdentityError;
 use super::name::Name;
 use super::role::Role;
+use crate::error::excerpt;
 
 /// Identity of a certificate. Its text is its SPIFFE ID, `spiffe://TRUST-DOMAIN/ROLE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,12 +1,12 @@
 //! Tables and their versions.
 
-use crate::error::excerpt;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 use super::error::{SchemaDefect, StoreError};
+use crate::error::excerpt;
 
 /// `clca` in the file header, which identifies this program's databases.
 const APPLICATION_ID: i32 = 0x636c_6361;

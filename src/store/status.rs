@@ -1,9 +1,9 @@
 //! Status of certificates.
 
-use crate::error::excerpt;
 use std::fmt;
 
 use super::error::StoreError;
+use crate::error::excerpt;
 
 /// Status of a certificate at a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

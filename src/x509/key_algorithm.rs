@@ -1,12 +1,12 @@
 //! Supported key types.
 
-use crate::error::excerpt;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::X509Error;
+use crate::error::excerpt;
 
 /// Key type that this project generates and accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -17,6 +17,7 @@
 //! | [`interop`] | other implementations accept what was issued, for its purpose and no other |
 //! | [`lifecycle`] | certificates are renewed, held, released and revoked, each as asked and no other |
 //! | [`listing`] | listings of any length are printed in constant memory, and fit the terminal |
+//! | [`machines`] | a UUID leads to its machine, and deliveries are kept by commands |
 //! | [`other_hosts`] | certificates are replaced by ones for other hosts, in one line per identity |
 //! | [`panics`] | a defect of the program is one error line with a documented exit code |
 //! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
@@ -45,6 +46,7 @@ mod interop;
 mod lifecycle;
 mod listing;
 mod live;
+mod machines;
 mod namespace;
 mod other_hosts;
 mod panics;

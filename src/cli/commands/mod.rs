@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain_failure;
 pub(crate) mod forecast;
 pub(crate) mod gateways;
+pub(crate) mod hosts;
 pub(crate) mod initialize;
 pub(crate) mod inspect;
 pub(crate) mod key;
