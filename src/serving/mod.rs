@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`sockets`], [`keepalive`], [`linger`] | listening sockets, TCP keepalive, the end of a refused connection |
 //! | [`connection_permit`], [`in_flight`], [`per_address`], [`rate_limit`] | limits of connections, handshakes and rates |
-//! | [`plain_http`] | answer to plain HTTP on a TLS port |
+//! | [`negotiation`], [`plain_http`] | TLS handshake, and the answer to plain HTTP on a TLS port |
 //! | [`request_id`] | random request IDs |
 //! | [`access_log`], [`line_log`], [`log_file`], [`logging`] | log lines, written by threads of their own |
 //! | [`metrics_listener`] | plain HTTP listener for metrics and health |
@@ -18,6 +18,7 @@ pub(crate) mod linger;
 pub mod log_file;
 pub(crate) mod logging;
 pub(crate) mod metrics_listener;
+pub(crate) mod negotiation;
 pub mod per_address;
 pub(crate) mod plain_http;
 pub mod rate_limit;

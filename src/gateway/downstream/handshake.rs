@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use rustls::{HandshakeKind, ServerConnection};
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::error::{Coded, with_causes};
@@ -20,14 +18,14 @@ use crate::gateway::request::context::WorkerContext;
 use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::NewSession;
 use crate::gateway::shared::Shared;
-use crate::gateway::state::{ListenerEntry, State};
+use crate::gateway::state::State;
 use crate::mtls::tls::{
     self, HandshakeFailure, HandshakeObservation, PresentedCertificate, Protocol, observe,
 };
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
 use crate::serving::connection_permit::{ConnectionLimit, ConnectionPermit};
-use crate::serving::linger::{AlertReceipt, LINGER_TIMEOUT, linger};
-use crate::serving::plain_http;
+use crate::serving::linger::{AlertReceipt, linger};
+use crate::serving::negotiation::{HandshakeError, NegotiationError, close, negotiate};
 
 /// Connection after a successful handshake.
 pub struct Accepted {
@@ -92,7 +90,7 @@ async fn handshake(
         return Err(Refusal::of(&HandshakeFailure::ListenerRemoved));
     };
     // Pinned here, since the future is large.
-    let negotiating = pin!(negotiate(entry, stream));
+    let negotiating = pin!(negotiate(&entry.names, &entry.tls, stream));
     let (result, observed) = observe(timeout(gateway.limits.handshake_timeout, negotiating)).await;
     let HandshakeObservation { presented, hello_parsed: begun } = observed;
     let stream = match result {
@@ -148,59 +146,6 @@ async fn handshake(
     gateway.telemetry.handshake_accepted(registration.session());
     gateway.settle(registration.session(), state.generation);
     Ok((stream, registration, hosts))
-}
-
-/// Failure of a handshake, with the connection for the alert.
-struct NegotiationError {
-    error: HandshakeError,
-    stream: TcpStream,
-    /// Server name in the ClientHello, once it was read.
-    server_name: Option<String>,
-}
-
-enum HandshakeError {
-    Io(io::Error),
-    PlainHttp,
-    UnknownName,
-}
-
-/// Read the ClientHello, check its server name, and run the rest of the handshake.
-async fn negotiate(
-    entry: &ListenerEntry,
-    mut stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, NegotiationError> {
-    if plain_http::is_spoken(&stream).await {
-        plain_http::refuse(&mut stream).await;
-        return Err(NegotiationError { error: HandshakeError::PlainHttp, stream, server_name: None });
-    }
-    let accepted = match tls::read_client_hello(&mut stream).await {
-        Ok(accepted) => accepted,
-        Err(error) => {
-            return Err(NegotiationError { error: HandshakeError::Io(error), stream, server_name: None });
-        }
-    };
-    let server_name = accepted.client_hello().server_name().map(str::to_owned);
-    if server_name.as_ref().is_some_and(|name| !entry.names.contains(name)) {
-        tls::refuse_server_name(&mut stream).await;
-        return Err(NegotiationError { error: HandshakeError::UnknownName, stream, server_name });
-    }
-    let offers_tls13 = tls::offers_tls13(&accepted.client_hello());
-    let start = StartHandshake::from_parts(accepted, stream);
-    match start.into_stream(Arc::clone(&entry.tls)).into_fallible().await {
-        Ok(stream) => Ok(stream),
-        Err((error, mut stream)) => {
-            if !offers_tls13 {
-                tls::refuse_long_message(&mut stream, &error).await;
-            }
-            Err(NegotiationError { error: HandshakeError::Io(error), stream, server_name })
-        }
-    }
-}
-
-/// Send the closing alert of an established connection.
-async fn close(mut stream: TlsStream<TcpStream>) -> TcpStream {
-    let _ = timeout(LINGER_TIMEOUT, stream.shutdown()).await;
-    stream.into_inner().0
 }
 
 /// Verified client: from this handshake, or verified now if the handshake resumed a session. `None` if
