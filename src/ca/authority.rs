@@ -11,6 +11,7 @@ use super::error::CaError;
 use super::home::directory::Home;
 use super::home::recovery_outcome::RecoveryOutcome;
 use super::keys::protection::remove_leftover;
+use super::root_key::RootKey;
 use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
@@ -33,11 +34,27 @@ impl Authority {
     /// [`CaError::KeyMismatch`] for a key of another root, the errors of [`Cluster::open`], and those of an
     /// inventory that contradicts the root, the last CRL or the audit chain.
     pub fn open(home: &Home, context: &Context) -> Result<Self, CaError> {
+        Self::open_with(home, context, Cluster::root_key)
+    }
+
+    /// Opens the home as [`Authority::open`] does, with a root key that was opened before.
+    ///
+    /// # Errors
+    /// As [`Authority::open`]; [`CaError::KeyMismatch`] if the home has another root now.
+    pub fn open_with_key(home: &Home, context: &Context, root_key: &RootKey) -> Result<Self, CaError> {
+        Self::open_with(home, context, |cluster| root_key.of(cluster))
+    }
+
+    fn open_with(
+        home: &Home,
+        context: &Context,
+        root_key: impl FnOnce(&Cluster) -> Result<PrivateKey, CaError>,
+    ) -> Result<Self, CaError> {
         home.check(&*context.clock)?;
         let lock = home.lock(&*context.clock)?;
         remove_leftover(&home.key())?;
         let mut cluster = Cluster::open_writer(home, context)?;
-        let key = cluster.root_key()?;
+        let key = root_key(&cluster)?;
         // The bundle on disk is distributed to every machine, so the signing root must be in it.
         let path = home.certificate();
         let bundle =

@@ -18,7 +18,9 @@ mod home;
 mod initialize;
 mod issuance;
 mod keys;
+mod listing;
 mod revocation;
+mod root_key;
 mod signing;
 mod target;
 mod verify;
@@ -35,12 +37,15 @@ pub use home::recovery_outcome::RecoveryOutcome;
 pub use initialize::{Initialized, NewCluster, initialize};
 pub use issuance::renew::{NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
 pub use issuance::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
+pub use issuance::service_certificate::{ServiceCertificate, ServiceCertificateError};
 pub use keys::kms::{
     OwnServiceKeys, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage, ServiceCa,
 };
 pub use keys::protection::{KeyProtection, ProtectionChange};
+pub use listing::{CertificateDetails, CertificateStatus, ListSelection, RecordPage};
 pub use revocation::crl::PublishedCrl;
 pub use revocation::republish_reason::RepublishReason;
 pub use revocation::revoke::{BulkSelection, Released, Revoked};
+pub use root_key::RootKey;
 pub use target::{Target, TargetError};
 pub use verify::{BrokenRule, Expectation, VerificationReport};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
@@ -22,9 +23,11 @@ use crate::x509::{KeyAlgorithm, Sha256, pem, public_key_algorithm};
 /// PEM label of an unencrypted PKCS#8 key (RFC 7468, section 10).
 const PKCS8_LABEL: &str = "PRIVATE KEY";
 
-/// A private key with its public half, in memory or non-exportable. Zeroized on drop.
+/// A private key with its public half, in memory or non-exportable. Clones share the key, which is zeroized when the
+/// last one is dropped.
+#[derive(Clone)]
 pub struct PrivateKey {
-    material: Material,
+    material: Arc<Material>,
     algorithm: KeyAlgorithm,
 }
 
@@ -48,7 +51,7 @@ impl PrivateKey {
             KeyAlgorithm::Rsa3072 => rsa(RsaKeySize::_3072),
             KeyAlgorithm::Rsa4096 => rsa(RsaKeySize::_4096),
         };
-        pair.map(|pair| Self { material: Material::Pair(pair), algorithm })
+        pair.map(|pair| Self { material: Arc::new(Material::Pair(pair)), algorithm })
             .map_err(|_| KeyError::Generate { algorithm })
     }
 
@@ -72,7 +75,7 @@ impl PrivateKey {
             true => pair,
             false => rcgen::KeyPair::try_from(pkcs8.as_slice()).map_err(|_| KeyError::Unsupported)?,
         };
-        Ok(Self { material: Material::Pair(pair), algorithm })
+        Ok(Self { material: Arc::new(Material::Pair(pair)), algorithm })
     }
 
     /// A non-exportable key behind `signer`.
@@ -80,7 +83,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::Kms`] when its public half cannot be read.
     pub fn remote(signer: Box<dyn DigestSigner>) -> Result<Self, KeyError> {
-        let material = Material::Remote(RemoteKey::new(signer)?);
+        let material = Arc::new(Material::Remote(RemoteKey::new(signer)?));
         Ok(Self { material, algorithm: KeyAlgorithm::EcdsaP256 })
     }
 
@@ -95,14 +98,14 @@ impl PrivateKey {
 
     /// Cause of the first failed signature with a non-exportable key since the last call.
     pub fn take_failure(&self) -> Option<KmsError> {
-        match &self.material {
+        match self.material.as_ref() {
             Material::Remote(remote) => remote.take_failure(),
             Material::Pair(_) => None,
         }
     }
 
     fn pair(&self) -> Result<&rcgen::KeyPair, KeyError> {
-        match &self.material {
+        match self.material.as_ref() {
             Material::Remote(_) => Err(KeyError::NotExportable),
             Material::Pair(pair) => Ok(pair),
         }
@@ -191,14 +194,14 @@ fn algorithm_of(pair: &rcgen::KeyPair) -> Option<KeyAlgorithm> {
 
 impl PublicKeyData for PrivateKey {
     fn der_bytes(&self) -> &[u8] {
-        match &self.material {
+        match self.material.as_ref() {
             Material::Remote(remote) => remote.public_key().der_bytes(),
             Material::Pair(pair) => pair.der_bytes(),
         }
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        match &self.material {
+        match self.material.as_ref() {
             Material::Remote(remote) => remote.public_key().algorithm(),
             Material::Pair(pair) => rcgen::KeyPair::algorithm(pair),
         }
@@ -207,16 +210,16 @@ impl PublicKeyData for PrivateKey {
 
 impl SigningKey for PrivateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        match &self.material {
+        match self.material.as_ref() {
             Material::Remote(remote) => remote.sign(message),
             Material::Pair(pair) => pair.sign(message),
         }
     }
 }
 
-impl Drop for PrivateKey {
+impl Drop for Material {
     fn drop(&mut self) {
-        if let Material::Pair(pair) = &mut self.material {
+        if let Self::Pair(pair) = self {
             pair.zeroize();
         }
     }

@@ -56,8 +56,8 @@ fn range_of(prefix: &str) -> [Value; 2] {
     [Value::from(prefix.to_owned()), Value::from(format!("{prefix}{}", char::MAX))]
 }
 
-/// Query for the certificates that match `filter`, and its values.
-pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Value>) {
+/// Query for the certificates that match `filter`, and its values; only those that follow the row `after` in its order.
+pub(super) fn list_sql(filter: &Filter, after: Option<i64>, now: OffsetDateTime) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE"];
     let mut values = Vec::new();
     let prefix = literal_prefix(filter.name.as_deref());
@@ -116,7 +116,7 @@ pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Val
         values.push(Value::from(now.unix_timestamp()));
     }
 
-    const BY_NAME: (&str, &str) = ("INDEXED BY certificate_by_name", "name, role");
+    const BY_NAME: (&str, &str) = ("INDEXED BY certificate_by_name", "name, role, id");
     const BY_EXPIRY: (&str, &str) = ("INDEXED BY certificate_by_expiry", "not_after, id");
     const REVOKED: (&str, &str) = ("INDEXED BY certificate_revoked", "issuer, serial");
     let status = filter.status;
@@ -135,7 +135,11 @@ pub(super) fn list_sql(filter: &Filter, now: OffsetDateTime) -> (String, Vec<Val
         None if filter.reason.is_some() || status == Some(RecordStatus::Revoked) => REVOKED,
         None => ("NOT INDEXED", "id"),
     };
-    let conditions = conditions.join(" AND ");
+    let mut conditions = conditions.join(" AND ");
+    if let Some(after) = after {
+        conditions.push_str(&format!(" AND ({order}) > (SELECT {order} FROM certificate WHERE id = ?)"));
+        values.push(Value::from(after));
+    }
     (format!("SELECT {} FROM certificate {index} WHERE {conditions} ORDER BY {order}", row::RECORD), values)
 }
 
@@ -180,12 +184,17 @@ mod tests {
                             label: role.map(|_| "web*".to_owned()),
                             ..Filter::default()
                         };
-                        let (question, values) = list_sql(&filter, NOW);
-                        let mut statement =
-                            transaction.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
-                        let steps = statement.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
-                        for step in steps.map(|step: rusqlite::Result<String>| step.unwrap()) {
-                            assert!(!step.contains("TEMP B-TREE"), "{question}: {step}");
+                        for after in [None, Some(7)] {
+                            let (question, values) = list_sql(&filter, after, NOW);
+                            let mut statement =
+                                transaction.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+                            let steps =
+                                statement.query_map(params_from_iter(values), |row| row.get(3)).unwrap();
+                            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+                            let plan = steps.join("; ");
+                            assert!(!plan.contains("TEMP B-TREE"), "{question}: {plan}");
+                            // The rows before `after` are not read again.
+                            assert!(after.is_none() || plan.starts_with("SEARCH"), "{question}: {plan}");
                         }
                     }
                 }

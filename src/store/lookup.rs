@@ -43,6 +43,12 @@ pub(super) fn supersedable(sql: &Connection, old: &CertificateId) -> Result<i64,
     .ok_or(StoreError::NotSupersedable { serial_number: old.serial_number })
 }
 
+/// The row of a certificate.
+pub(super) fn row_id(sql: &Connection, id: &CertificateId) -> Result<i64, StoreError> {
+    let serial_number = id.serial_number;
+    Ok(existing(sql, issuer_id(sql, &id.issuer)?, serial_number)?.0)
+}
+
 pub(super) fn issuer_id(sql: &Connection, issuer: &KeyIdentifier) -> Result<i64, StoreError> {
     sql.prepare_cached("SELECT id FROM issuer WHERE key_id = ?1")?
         .query_row([&issuer.0], |row| row.get(0))

@@ -113,7 +113,24 @@ impl Inventory {
         now: OffsetDateTime,
         each: impl FnMut(Record) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (sql, values) = list_sql(filter, now);
+        let (sql, values) = list_sql(filter, None, now);
+        self.stream(&sql, params_from_iter(values), row::record, each)
+    }
+
+    /// Passes the certificates that match `filter` and follow `after` to `each`, in the order of [`Inventory::list`].
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSerial`] for an unknown `after`, and the errors of [`Inventory::list`].
+    pub fn list_after<E: From<StoreError>>(
+        &self,
+        filter: &Filter,
+        after: Option<&CertificateId>,
+        now: OffsetDateTime,
+        each: impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(after) = after else { return self.list(filter, now, each) };
+        let after = lookup::row_id(&self.sql, after)?;
+        let (sql, values) = list_sql(filter, Some(after), now);
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 
@@ -378,9 +395,9 @@ mod tests {
             (pending_sql("issue_entry IS NULL"), "INDEX certificate_pending (issue_entry=?)"),
             (pending_sql("issue_entry IS NOT NULL"), "INDEX certificate_pending"),
             (revoked_sql(), "COVERING INDEX certificate_revoked (issuer=?)"),
-            (list_sql(&named, NOW).0, "INDEX certificate_by_name (name>? AND name<?)"),
-            (list_sql(&labelled, NOW).0, "INDEX certificate_by_label (label>? AND label<?)"),
-            (list_sql(&expiring, NOW).0, "INDEX certificate_by_expiry (not_after<?)"),
+            (list_sql(&named, None, NOW).0, "INDEX certificate_by_name (name>? AND name<?)"),
+            (list_sql(&labelled, None, NOW).0, "INDEX certificate_by_label (label>? AND label<?)"),
+            (list_sql(&expiring, None, NOW).0, "INDEX certificate_by_expiry (not_after<?)"),
             (COUNTS.to_owned(), "INDEX certificate_by_expiry (not_after>?)"),
             (lookup::MARK_PLACED.to_owned(), "INDEX certificate_pending (issue_entry>? AND issue_entry<?)"),
         ] {

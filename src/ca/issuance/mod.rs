@@ -7,3 +7,4 @@ pub(super) mod issue;
 pub(super) mod pair;
 pub(super) mod renew;
 pub(super) mod request;
+pub(super) mod service_certificate;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{CaError, Cluster, Target};
+use crate::ca::{CaError, CertificateStatus, Cluster, Target};
 use crate::clock::{parse_duration, parse_time, rfc3339};
 use crate::identity::{Identity, MachineLabel, Role};
 use crate::revocation::RevocationReason;
@@ -105,66 +106,22 @@ pub(crate) struct ShowCertificate {
     target: String,
 }
 
-/// Status of a certificate, shared by tables, JSON and `--status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum CertificateStatus {
-    /// The serial number is reserved; the certificate was not signed.
-    Reserved,
-    /// Valid, and not renewed.
-    Valid,
-    /// Valid, and replaced by a newer certificate.
-    Renewed,
-    /// Expired.
-    Expired,
-    /// Suspended (certificateHold).
-    OnHold,
-    /// Revoked permanently.
-    Revoked,
-}
-
-impl CertificateStatus {
-    fn of(record: &Record, now: OffsetDateTime) -> Self {
-        match record.status(now) {
-            RecordStatus::Reserved => Self::Reserved,
-            RecordStatus::Valid if record.superseded_by.is_some() => Self::Renewed,
-            RecordStatus::Valid => Self::Valid,
-            RecordStatus::Expired => Self::Expired,
-            RecordStatus::Revoked if record.is_on_hold() => Self::OnHold,
-            RecordStatus::Revoked => Self::Revoked,
-        }
+impl ValueEnum for CertificateStatus {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
     }
 
-    fn color(self) -> Color {
-        match self {
-            Self::Valid => Color::Good,
-            Self::Renewed | Self::Reserved => Color::Faint,
-            Self::OnHold => Color::Warning,
-            Self::Expired | Self::Revoked => Color::Bad,
-        }
-    }
-
-    /// The coarser status that the inventory filters by.
-    fn recorded(self) -> RecordStatus {
-        match self {
-            Self::Reserved => RecordStatus::Reserved,
-            Self::Valid | Self::Renewed => RecordStatus::Valid,
-            Self::Expired => RecordStatus::Expired,
-            Self::OnHold | Self::Revoked => RecordStatus::Revoked,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
     }
 }
 
-impl fmt::Display for CertificateStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Reserved => "reserved",
-            Self::Valid => "valid",
-            Self::Renewed => "renewed",
-            Self::Expired => "expired",
-            Self::OnHold => "on-hold",
-            Self::Revoked => "revoked",
-        })
+fn color(status: CertificateStatus) -> Color {
+    match status {
+        CertificateStatus::Valid => Color::Good,
+        CertificateStatus::Renewed | CertificateStatus::Reserved => Color::Faint,
+        CertificateStatus::OnHold => Color::Warning,
+        CertificateStatus::Expired | CertificateStatus::Revoked => Color::Bad,
     }
 }
 
@@ -246,7 +203,7 @@ impl Row {
             _ => self.name.clone(),
         };
         vec![
-            Cell::new(self.status).colored(Some(self.status.color())),
+            Cell::new(self.status).colored(Some(color(self.status))),
             self.role.into(),
             name.into(),
             if output == TableOutput::Wide { until.into() } else { date(until).into() },
@@ -323,7 +280,7 @@ impl Listing {
         }
         let mut table = Table::new(&SELECTED, TableOutput::Fitting);
         for row in self.0.iter().take(count) {
-            let status = Cell::new(row.status).colored(Some(row.status.color()));
+            let status = Cell::new(row.status).colored(Some(color(row.status)));
             table.push([
                 status,
                 row.role.into(),

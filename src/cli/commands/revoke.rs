@@ -9,7 +9,9 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::ca::{Authority, BulkSelection, Cluster, PublishedCrl, Released, Revoked, Target};
+use crate::ca::{
+    Authority, BulkSelection, CertificateStatus, Cluster, PublishedCrl, Released, Revoked, Target,
+};
 use crate::clock::{parse_time, rfc3339};
 use crate::error::Code;
 use crate::identity::{Name, Role};
@@ -18,7 +20,7 @@ use crate::store::{Record, RecordStatus};
 use crate::x509::SerialNumber;
 
 use super::gateways::{FollowUp, PushedBody, Wait};
-use super::list::{CertificateStatus, Listing};
+use super::list::Listing;
 use crate::cli::input;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
