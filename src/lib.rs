@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API |
+//! | faces | [`cli`] command line of `cluster-ca` · [`gateway`] mutual TLS in front of a REST API · [`server`] REST API of the CA |
 //! | shared by faces | [`terminal`] results, hints, exit codes, completions, manual pages, guides, progress · [`serving`] sockets, limits per address, request IDs, log lines of server processes |
 //! | what is done | [`ca`] initialize, issue, renew, revoke, back up, examine, forecast · [`accounts`] organizations, users, passwords, logins · [`distribute`] delivery of files by ssh · [`probe`] diagnosis of a live endpoint · [`gateway_client`] pushed CRLs and gateway status |
 //! | how peers are met | [`mtls`] peer verification, CRLs in force, resumption, key opener, own certificate |
@@ -35,6 +35,7 @@ pub mod probe;
 pub mod profile;
 pub mod revocation;
 pub mod secret;
+pub mod server;
 pub mod serving;
 pub mod store;
 pub mod terminal;

@@ -14,7 +14,7 @@ use crate::cli::actor;
 use crate::cli::commands::node_list::NODE_LIST_FILE;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
-    hosts, initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, user,
+    hosts, initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, serve, user,
 };
 use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
@@ -28,6 +28,7 @@ use crate::terminal::completions::Completions;
 use crate::terminal::man::Man;
 use crate::terminal::panic_guard::guarded;
 use crate::terminal::report::{self, CommandResult, Format};
+use crate::terminal::serve::ServerFunctions;
 use crate::terminal::{stderr, usage};
 
 /// Private certificate authority for the machines of one cluster.
@@ -179,6 +180,9 @@ command_tree! {
     /// List or verify the audit log of the cluster
     Audit(CommandGroup<audit::Audit>),
 
+    /// Serve the CA as a REST API over TLS
+    Serve(serve::Serve),
+
     /// Show a guide: the commands of a task in their order, and reference tables
     Guide(ShowGuide<false>) => guide,
 
@@ -191,7 +195,11 @@ command_tree! {
 
 /// Runs `cluster-ca` with these arguments, the program's name first.
 #[must_use]
-pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> ExitCode {
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    context: Context,
+    server: ServerFunctions,
+) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut format = Format::Text;
     let finished = guarded(|| {
@@ -200,7 +208,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, context: Context) -> E
             Err(error) => return usage::refuse("cluster-ca", &arguments, error),
         };
         format = cli.global.format();
-        let session = CommandSession::new(cli.global, context);
+        let session = CommandSession::new(cli.global, context, server);
         report::finish(format, cli.command.run(&session))
     });
     finished.unwrap_or_else(|failure| report::finish(format, Err(failure)))
@@ -291,13 +299,14 @@ fn completions(completions: Completions, _: &CommandSession) -> CommandResult {
     completions.run(command())
 }
 
-fn man_page(man: Man, _: &CommandSession) -> CommandResult {
-    man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE, &NODE_LIST_FILE])
+fn man_page(man: Man, session: &CommandSession) -> CommandResult {
+    let server = session.server().file;
+    man.run(command(), &[&GATEWAY_LIST_FILE, &DELIVERY_LIST_FILE, &NODE_LIST_FILE, server])
 }
 
 /// Runs `cluster-ca` as a process: real arguments, randomness and user.
 #[must_use]
-pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
+pub fn main(clock: Arc<dyn Clock>, server: ServerFunctions) -> ExitCode {
     if let Err(error) = forbid_core_dumps() {
         stderr::line(format_args!("warning: this process may leave a core file: {error}"));
     }
@@ -308,7 +317,7 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
         actor: actor::current(),
         unlock: Arc::new(NoUnlock),
     };
-    run(std::env::args_os(), context)
+    run(std::env::args_os(), context, server)
 }
 
 #[cfg(test)]

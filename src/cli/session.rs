@@ -13,6 +13,7 @@ use crate::clock::FixedClock;
 use crate::files;
 use crate::profile::ProfileSet;
 use crate::terminal::report::{Failure, Format};
+use crate::terminal::serve::ServerFunctions;
 use crate::terminal::stderr;
 
 /// Options that every command takes.
@@ -65,21 +66,32 @@ impl Global {
 pub(crate) struct CommandSession {
     global: Global,
     pub(crate) context: Context,
+    server: ServerFunctions,
 }
 
 impl CommandSession {
     /// Creates a session. The home becomes absolute, so that paths in results are valid in any directory.
-    pub(crate) fn new(mut global: Global, context: Context) -> Self {
+    pub(crate) fn new(mut global: Global, context: Context, server: ServerFunctions) -> Self {
         let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
         global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
         let (passphrase, pin) = (global.passphrase.clone(), global.pin.clone());
         let keyring = Keyring::new(passphrase, pin, Home::new(&global.home).kms(), global.quiet);
-        Self { context: Context { unlock: Arc::new(keyring), ..context }, global }
+        Self { context: Context { unlock: Arc::new(keyring), ..context }, global, server }
     }
 
     /// Output format of results and errors.
     pub(crate) fn format(&self) -> Format {
         self.global.format()
+    }
+
+    /// Functions of the server.
+    pub(crate) fn server(&self) -> ServerFunctions {
+        self.server
+    }
+
+    /// True with `--verbose`.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.global.verbose
     }
 
     pub(crate) fn home(&self) -> Home {

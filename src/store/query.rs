@@ -117,7 +117,8 @@ impl Inventory {
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 
-    /// Passes the certificates that match `filter` and follow `after` to `each`, in the order of [`Inventory::list`].
+    /// Passes the certificates that match `filter` and follow `after` to `each`, in the default order of
+    /// [`Inventory::list`].
     ///
     /// # Errors
     /// [`StoreError::UnknownSerial`] for an unknown `after`, and the errors of [`Inventory::list`].
@@ -130,7 +131,7 @@ impl Inventory {
     ) -> Result<(), E> {
         let Some(after) = after else { return self.list(filter, now, each) };
         let after = lookup::row_id(&self.sql, after)?;
-        let (sql, values) = list_sql(filter, Some(after), now);
+        let (sql, values) = list_sql(&Filter { order: None, ..filter.clone() }, Some(after), now);
         self.stream(&sql, params_from_iter(values), row::record, each)
     }
 

@@ -740,6 +740,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "use several random words: a holder of the file can guess without a limit",
     ),
+    ("server.access_log", Ca, "name a file in a directory that the server can write"),
+    ("server.bind", Ca, "choose another address, or stop the program that has it"),
+    ("server.certificate_host", Ca, "list only its hosts, or revoke it: the server issues another one"),
+    ("server.certificate_key", Ca, "put the key back, or revoke it: the server issues another one"),
+    ("server.configuration", Ca, "see cluster-ca man server.yaml for the keys of the file"),
     ("store.corrupt", Ca, "ca.db was changed by another program; compare it with a backup"),
     (
         "store.disk_full",

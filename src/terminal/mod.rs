@@ -14,8 +14,10 @@ pub(crate) mod panic_guard;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod rows;
+pub(crate) mod serve;
 pub(crate) mod stderr;
 pub(crate) mod table;
 pub(crate) mod usage;
 
 pub use guide::ShowGuide;
+pub use serve::ServerFunctions;

@@ -20,6 +20,7 @@
 //! | [`machines`] | a UUID leads to its machine, and deliveries are kept by commands |
 //! | [`other_hosts`] | certificates are replaced by ones for other hosts, in one line per identity |
 //! | [`panics`] | a defect of the program is one error line with a documented exit code |
+//! | [`server`] | the API does what the commands do, for the callers that may, and withstands the others |
 //! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
 
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
@@ -50,6 +51,7 @@ mod machines;
 mod namespace;
 mod other_hosts;
 mod panics;
+mod server;
 mod tampered;
 
 /// The time, in whole seconds.

@@ -58,7 +58,11 @@ fn program(arguments: &str) {
         unlock: Arc::new(NoUnlock),
     };
     println!();
-    let code = cluster_ca::cli::run(arguments.split(' ').map(OsString::from), context);
+    let code = cluster_ca::cli::run(
+        arguments.split(' ').map(OsString::from),
+        context,
+        cluster_ca::server::FUNCTIONS,
+    );
     println!("exit code 3: {}", code == ExitCode::from(3));
 }
 

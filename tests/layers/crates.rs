@@ -16,8 +16,9 @@ const ANYWHERE: &[&str] = &[""];
 /// A new dependency gets its line here.
 const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["accounts"]),
-    ("arc-swap", &["gateway"]),
+    ("arc-swap", &["gateway", "server"]),
     ("aws-lc-rs", &["clock", "gateway/upstream/assertion", "keys", "age_stream", "x509", "tokens"]),
+    ("axum", &["server/api", "server/downstream"]),
     ("base64", &["gateway", "keys", "mtls", "age_stream", "x509", "tokens"]),
     ("bytes", &["gateway", "gateway_client"]),
     ("clap", &["terminal", "cli", "gateway/commands"]),
@@ -26,12 +27,23 @@ const CRATES: &[(&str, &[&str])] = &[
     ("comfy-table", &["cli", "gateway/admin/text", "terminal/guide"]),
     // Loads the modules of tokens, foreign code, into this process.
     ("cryptoki", &["keys/kms/pkcs11"]),
-    ("http", &["gateway", "serving", "mtls/identity_headers", "gateway_client", "keys/kms/vault/names"]),
+    (
+        "http",
+        &["gateway", "server", "serving", "mtls/identity_headers", "gateway_client", "keys/kms/vault/names"],
+    ),
     (
         "http-body",
-        &["gateway/message/request_body", "gateway/request/response_body", "gateway/request/stall_watch"],
+        &[
+            "gateway/message/request_body",
+            "gateway/request/response_body",
+            "gateway/request/stall_watch",
+            "server/downstream/requests",
+        ],
     ),
-    ("http-body-util", &["gateway", "serving/metrics_listener", "gateway_client/session"]),
+    (
+        "http-body-util",
+        &["gateway", "serving/metrics_listener", "server/api/extract", "gateway_client/session"],
+    ),
     ("httparse", &["gateway/upstream/interim_reader"]),
     ("itoa", &["gateway/telemetry/json_text"]),
     (
@@ -51,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/request/h2_executor",
             "gateway/request/tunnel",
             "gateway_client/session",
+            "server/downstream",
         ],
     ),
     (
@@ -62,6 +75,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "serving/metrics_listener",
             "gateway/request/tunnel",
             "gateway_client/session",
+            "server/downstream/connection",
         ],
     ),
     ("indicatif", &["terminal"]),
@@ -95,6 +109,9 @@ const CRATES: &[(&str, &[&str])] = &[
             "gateway/message/hosts",
             "gateway/state/snapshot",
             "mtls",
+            "serving/negotiation",
+            "server/downstream/handshake",
+            "server/state",
             "gateway_client/context",
             "keys/kms/kmip/connection",
             "keys/kms/tls",
@@ -107,6 +124,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls-pki-types", &["ca", "gateway", "gateway_client", "keys", "mtls", "probe", "revocation", "x509"]),
     // The key of a backup is made from a passphrase; the one crypto library has no scrypt.
     ("scrypt", &["keys/passphrase", "age_stream"]),
+    ("sd-notify", &["server/process"]),
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
@@ -115,15 +133,23 @@ const CRATES: &[(&str, &[&str])] = &[
     ("thiserror", ANYWHERE),
     ("tikv-jemallocator", &["bin/cluster-gateway"]),
     ("time", ANYWHERE),
-    ("tokio", &["gateway", "mtls", "serving", "gateway_client/fan_out", "gateway_client/session"]),
+    ("tokio", &["gateway", "mtls", "server", "serving", "gateway_client/fan_out", "gateway_client/session"]),
     (
         "tokio-rustls",
-        &["gateway/downstream/connection", "gateway/downstream/handshake", "gateway_client/session"],
+        &[
+            "gateway/downstream/connection",
+            "gateway/downstream/handshake",
+            "gateway_client/session",
+            "server/downstream/handshake",
+            "serving/negotiation",
+        ],
     ),
-    ("tracing", &["gateway", "mtls", "serving"]),
+    ("tower-service", &["server/downstream/requests"]),
+    ("tracing", &["gateway", "mtls", "server", "serving"]),
     ("tracing-subscriber", &["serving/logging"]),
     ("uuid", &["ca", "cli", "gateway", "identity", "keys", "mtls", "profile", "store"]),
     ("unicode-width", &["terminal/table"]),
+    ("utoipa", &["server/api"]),
     ("ureq", &["keys/kms/vault/https", "keys/kms/vault/tls_connector"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),

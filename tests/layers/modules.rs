@@ -95,7 +95,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("serving", &["clock", "error", "files", "terminal", "yaml"]),
+    ("serving", &["clock", "error", "files", "mtls", "terminal", "yaml"]),
     // Faces.
     (
         "gateway",
@@ -140,7 +140,29 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("bin", &["cli", "clock", "gateway"]),
+    (
+        "server",
+        &[
+            "audit",
+            "ca",
+            "clock",
+            "error",
+            "file_schema",
+            "files",
+            "identity",
+            "keys",
+            "mtls",
+            "profile",
+            "revocation",
+            "secret",
+            "serving",
+            "store",
+            "terminal",
+            "x509",
+            "yaml",
+        ],
+    ),
+    ("bin", &["cli", "clock", "gateway", "server"]),
 ];
 
 #[test]

@@ -107,9 +107,10 @@ fn the_readme_is_short() {
 #[test]
 fn every_key_of_a_file_is_in_its_guide_with_its_default() {
     use cluster_ca::file_schema::{Absent, FileSchema};
-    let files: [(&FileSchema, &[&str]); 3] = [
+    let files: [(&FileSchema, &[&str]); 4] = [
         (&cluster_ca::gateway::config::schema::FILE, &["gateway-configuration.md", "limits.md"]),
         (&cluster_ca::distribute::DELIVERY_LIST_FILE, &["distribution.md"]),
+        (&cluster_ca::server::config::schema::FILE, &["server.md"]),
         (&cluster_ca::gateway_client::GATEWAY_LIST_FILE, &["revocation.md"]),
     ];
     let documents = documents();

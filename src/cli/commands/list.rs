@@ -399,10 +399,7 @@ impl ShowCertificate {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
         let record = find(&cluster, &self.target)?;
-        let entry = record.issue.map_or(record.reserve_entry, |issue| issue.entry);
-        let provenance = cluster.inventory().audit_entry(entry)?.map(|entry| entry.event.provenance);
-        let forgotten =
-            record.key_forgotten.map(|entry| cluster.inventory().audit_entry(entry)).transpose()?;
+        let details = cluster.details(&record)?;
         let contents = match record.issue {
             Some(_) => {
                 let certificate =
@@ -411,7 +408,7 @@ impl ShowCertificate {
             }
             None => None,
         };
-        let mut lineage = cluster.inventory().lineage(&record.id())?;
+        let mut lineage = details.lineage;
         if lineage.len() == 1 {
             lineage.clear();
         }
@@ -420,10 +417,10 @@ impl ShowCertificate {
             row: Row::new(&record, &cluster, now),
             fingerprint: record.issue.map(|issue| issue.fingerprint.to_string()),
             profile: record.reservation.profile.to_string(),
-            key_forgotten_at: forgotten.flatten().map(|entry| rfc3339(entry.event.provenance.at)),
+            key_forgotten_at: details.key_forgotten_at.map(rfc3339),
             reserved_at: rfc3339(record.reserved_at),
-            issued_by: provenance.as_ref().map(|provenance| provenance.actor.to_string()),
-            why: provenance.and_then(|provenance| provenance.reason),
+            issued_by: details.issued.as_ref().map(|issued| issued.actor.to_string()),
+            why: details.issued.and_then(|issued| issued.reason),
             contents,
         })))
     }

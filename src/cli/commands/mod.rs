@@ -23,4 +23,5 @@ pub(crate) mod profiles;
 pub(crate) mod renew;
 pub(crate) mod revoke;
 pub(crate) mod security;
+pub(crate) mod serve;
 pub(crate) mod user;

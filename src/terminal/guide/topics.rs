@@ -41,6 +41,7 @@ const GUIDES: &[Guide] = guides![
     "renewal" Ca,
     "revocation" Both,
     "monitoring" Ca,
+    "server" Ca,
     "backup" Ca,
     "accounts" Ca,
     "kms" Both,

@@ -1,0 +1,7 @@
+//! The CA as a server: the real program, called by curl over TLS.
+
+mod api;
+mod attacks;
+mod process;
+mod roles;
+mod running;
