@@ -13,7 +13,7 @@
 //! | all revocations | the last signed CRL, before another one is signed; what is new or altered, its audit entry |
 //!
 //! The comparison of all revocations takes a second for a million of them. A command that signs certificates only
-//! makes it if the CRL is short. Otherwise it compares the revocations of the certificates that it uses: those of the
+//! makes it if the CRL is short. It takes the anchor of a long CRL from the root's statement about it. Otherwise it compares the revocations of the certificates that it uses: those of the
 //! identities and keys that it signs for.
 //!
 //! Without the last CRL, the whole audit chain is verified instead, with all rows and indexes. Such a home cannot
@@ -24,21 +24,20 @@ use time::OffsetDateTime;
 
 use super::cluster::Cluster;
 use super::error::CaError;
+use super::revocation::crl_statement::{CrlStatement, SHORT_CRL};
 use super::revocation::signed_crl::{CrlFile, SignedCrl};
 use crate::audit::Head;
 use crate::files;
 use crate::identity::Identity;
+use crate::revocation::Crl;
 use crate::store::{IssuerRecord, Record, StoreError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
-
-/// All revocations are compared at each opening if the CRL has at most as many entries.
-const SHORT_CRL: usize = 2_000;
 
 /// Signed record that the inventory agrees with.
 #[derive(Debug)]
 pub(in crate::ca) struct Evidence {
-    /// CRL file as it was when the home was opened.
-    pub(in crate::ca) file: CrlFile,
+    /// CRL file as it was when the home was opened. `None` while the statement about it is enough.
+    pub(in crate::ca) file: Option<CrlFile>,
     /// Head of the audit chain at that time.
     pub(in crate::ca) head: Head,
     /// Hash of the first audit entry.
@@ -46,6 +45,13 @@ pub(in crate::ca) struct Evidence {
     /// Holds whose release was recorded by an interrupted process, and never signed. `None` before all revocations
     /// were compared.
     pub(in crate::ca) unsigned_releases: Option<Vec<(SerialNumber, OffsetDateTime)>>,
+}
+
+impl Evidence {
+    /// Last CRL that the root has signed, if it was read.
+    pub(in crate::ca) fn signed(&self) -> Option<&SignedCrl> {
+        self.file.as_ref().and_then(|file| file.signed.as_ref())
+    }
 }
 
 impl Cluster {
@@ -59,21 +65,42 @@ impl Cluster {
         let origin = self.inventory.check_origin()?;
         let head = self.inventory.check_head()?;
         let issuer = self.inventory.active_issuer()?;
+        let mut evidence = Evidence { file: None, head, origin, unsigned_releases: None };
+        if !self.is_covered_by_statement(&issuer, origin) {
+            self.check_crl(&mut evidence, &issuer)?;
+        }
+        Ok(evidence)
+    }
+
+    /// True if the root's statement about the newest CRL covers the inventory.
+    fn is_covered_by_statement(&self, issuer: &IssuerRecord, origin: Sha256) -> bool {
+        let newest = issuer.crl.filter(|_| !issuer.owes_crl());
+        let statement = newest.and_then(|crl| {
+            CrlStatement::read(&self.home, &self.root).filter(|statement| statement.is_about(&crl))
+        });
+        // A contradiction is reported by the check of the CRL.
+        statement.is_some_and(|statement| {
+            statement.anchor.origin == origin && self.inventory.check_contains(&statement.anchor.head).is_ok()
+        })
+    }
+
+    /// Reads the last CRL, and compares the inventory with it.
+    fn check_crl(&self, evidence: &mut Evidence, issuer: &IssuerRecord) -> Result<(), CaError> {
         let file = CrlFile::read(&self.home.crl(), &self.root);
         let mut is_covered = false;
-        let mut unsigned_releases = None;
         if let Some(signed) = &file.signed {
-            self.refuse_outdated(signed, &issuer)?;
-            is_covered = self.is_covered_by(signed, &issuer, origin)?;
+            self.refuse_outdated(signed, issuer)?;
+            is_covered = self.is_covered_by(signed, issuer, evidence.origin)?;
             if signed.crl.len() <= SHORT_CRL {
-                unsigned_releases = Some(self.compare_revocations(signed, &issuer)?);
+                evidence.unsigned_releases = Some(self.compare_revocations(signed, issuer)?);
             }
         }
+        evidence.file = Some(file);
         if !is_covered {
             self.inventory.check_against_audit()?;
             self.inventory.check_indexes()?;
         }
-        Ok(Evidence { file, head, origin, unsigned_releases })
+        Ok(())
     }
 
     /// Refuses a root or a cluster that differs from the signed certificate.
@@ -147,8 +174,11 @@ impl Cluster {
     /// # Errors
     /// [`CaError::RevocationLost`], or [`CaError::Store`].
     pub(in crate::ca) fn check_revocations(&self, evidence: &mut Evidence) -> Result<(), CaError> {
-        if let (None, Some(signed)) = (&evidence.unsigned_releases, &evidence.file.signed) {
-            let issuer = self.inventory.active_issuer()?;
+        let issuer = self.inventory.active_issuer()?;
+        if evidence.file.is_none() {
+            self.check_crl(evidence, &issuer)?;
+        }
+        if let (None, Some(signed)) = (&evidence.unsigned_releases, evidence.signed()) {
             evidence.unsigned_releases = Some(self.compare_revocations(signed, &issuer)?);
         }
         Ok(())
@@ -161,16 +191,31 @@ impl Cluster {
     /// [`CaError::RevocationLost`].
     pub(in crate::ca) fn refuse_lost_revocation(&self, record: &Record) -> Result<(), CaError> {
         let serial_number = record.reservation.serial_number;
-        match &self.last_crl {
-            Some(crl)
-                if record.issuer == self.issuer
-                    && record.revocation.is_none()
-                    && crl.contains(&serial_number) =>
-            {
+        if record.issuer != self.issuer || record.revocation.is_some() {
+            return Ok(());
+        }
+        match self.last_crl()? {
+            Some(crl) if crl.contains(&serial_number) => {
                 Err(CaError::RevocationLost { serial_number, number: crl.number })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Last CRL, read when it is needed first. `None` in a cluster opened for reading.
+    fn last_crl(&self) -> Result<Option<&Crl>, CaError> {
+        let Some(last) = &self.last_crl else { return Ok(None) };
+        if let Some(read) = last.get() {
+            return Ok(read.as_deref());
+        }
+        let signed = CrlFile::read(&self.home.crl(), &self.root).signed;
+        let recorded = self.inventory.active_issuer()?.crl.map(|crl| crl.sha256);
+        if signed.as_ref().map(|signed| signed.crl.sha256) != recorded {
+            // The file was replaced since the home was opened.
+            self.inventory.check_against_audit()?;
+            self.inventory.check_indexes()?;
+        }
+        Ok(last.get_or_init(|| signed.map(|signed| signed.crl)).as_deref())
     }
 
     /// Refuses an inventory that does not record a revocation on the signed CRL. Returns the holds that an

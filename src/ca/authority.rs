@@ -1,5 +1,6 @@
 //! Write access to a home, with the root key.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rcgen::Issuer;
@@ -64,7 +65,8 @@ impl Authority {
         }
         let signer = Issuer::from_ca_cert_der(&cluster.root.der, key).map_err(signing_failed)?;
         let evidence = cluster.check_authenticity()?;
-        cluster.last_crl = evidence.file.signed.as_ref().map(|signed| Arc::clone(&signed.crl));
+        let read = evidence.signed().map(|signed| Arc::clone(&signed.crl));
+        cluster.last_crl = Some(if evidence.file.is_some() { OnceCell::from(read) } else { OnceCell::new() });
         let mut authority = Self { cluster, signer, evidence, recovered: Vec::new(), _lock: lock };
         authority.recovered = authority.recover()?;
         Ok(authority)

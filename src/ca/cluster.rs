@@ -1,5 +1,6 @@
 //! Read access to a home: its inventory, its root, and the certificates in it.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub struct Cluster {
     pub(super) facts: store::ClusterRecord,
     pub(super) root: Certificate,
     pub(super) issuer: KeyIdentifier,
-    /// Last CRL that the root has signed, if the home was opened for signing.
-    pub(super) last_crl: Option<Arc<Crl>>,
+    /// Last CRL that the root has signed, once it was read. `None` unless the home was opened for signing.
+    pub(super) last_crl: Option<OnceCell<Option<Arc<Crl>>>>,
 }
 
 impl Cluster {

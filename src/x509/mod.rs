@@ -42,3 +42,4 @@ pub use reason::{RevocationReason, UnknownReason};
 pub use serial_number::SerialNumber;
 pub use sha256::Sha256;
 pub use signed::SignatureError;
+pub(crate) use signed::Signed;

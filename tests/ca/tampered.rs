@@ -376,6 +376,86 @@ fn an_index_that_lacks_a_revoked_row_is_noticed() {
     assert_refused(&home, commands, "store.inconsistent");
 }
 
+/// A home with a CRL that is too long to be compared at each opening, and with `alice`, who is on it.
+fn with_long_crl() -> Home {
+    let home = lived_in();
+    home.ok(&["create-node", "--count", "2001"]);
+    home.ok(&["revoke", "--role", "node-agent", "--yes"]);
+    assert!(home.path("cluster.crl.statement").exists(), "the root states what it signed");
+    home
+}
+
+#[test]
+fn a_revocation_is_not_lost_beside_a_long_crl() {
+    let home = with_long_crl();
+    tamper(
+        &home,
+        "UPDATE certificate SET revoked_at = NULL, revocation_reason = NULL, revocation_entry = NULL
+             WHERE name = 'alice'",
+    );
+    // What does not use the certificate is signed.
+    home.ok(&ISSUE);
+    let key = home.path("issued/user-alice.key");
+    let csr = home.path("alice.csr");
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-new", "-subj", "/CN=user-zoe", "-key"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&csr)
+        .status();
+    assert!(made.expect("openssl").success());
+    let csr = csr.to_str().expect("text");
+    let told = home.run(&["--json", "renew", "api-user/alice"]);
+    assert!(told.exit == Some(1) && told.stdout.contains("ca.revocation_lost"), "{told:?}");
+    for refused in
+        [&["create-api-user", "zoe", "--csr", csr][..], &["crl", "publish"], &["revoke", "api-user/carol"]]
+    {
+        assert_eq!(home.refused(refused).code, "ca.revocation_lost", "{refused:?}");
+    }
+    let found = home.run(&["--json", "doctor"]).stdout;
+    assert!(found.contains("ca.revocation_lost"), "{found}");
+}
+
+#[test]
+fn a_statement_about_a_long_crl_is_believed_for_that_crl_only() {
+    let home = with_long_crl();
+    let statement = home.path("cluster.crl.statement");
+    let signed = fs::read(&statement).expect("a statement");
+    let older = home.duplicate();
+    home.ok(&["revoke", "api-user/carol"]);
+    assert_ne!(fs::read(&statement).expect("a statement"), signed);
+
+    // An older inventory, with its statement, beside the newer CRL.
+    let mixed = older.duplicate();
+    fs::copy(home.path("cluster.crl"), mixed.path("cluster.crl")).expect("copied");
+    assert_eq!(mixed.refused(&ISSUE).code, "home.inventory_behind");
+
+    // Another trust domain, for which the first entry was rewritten.
+    let other = older.duplicate();
+    let inventory = Inventory::open_reader(&other.path("ca.db")).expect("the inventory");
+    let mut event = inventory.audit_entry(1).expect("read").expect("an entry").event;
+    drop(inventory);
+    event.details["trust_domain"] = "evil.example".into();
+    let entry = Head::EMPTY.clone().append(event);
+    tamper(&other, "UPDATE cluster SET trust_domain = 'evil.example'; DELETE FROM audit WHERE seq = 1");
+    insert(&other, &entry);
+    tamper(&other, &format!("UPDATE audit SET previous = x'{}' WHERE seq = 2", entry.hash));
+    assert_eq!(other.refused(&ISSUE).code, "home.root_differs");
+
+    // Without a statement, or with a forged one, the CRL is read.
+    for contents in [
+        Vec::new(),
+        signed,
+        b"-----BEGIN CLUSTER CRL STATEMENT-----\nAAAA\n-----END CLUSTER CRL STATEMENT-----\n".to_vec(),
+    ] {
+        fs::write(&statement, contents).expect("written");
+        home.ok(&["create-node"]);
+    }
+    fs::remove_file(&statement).expect("removed");
+    home.ok(&["create-node"]);
+    home.ok(&["audit", "verify"]);
+}
+
 #[test]
 fn a_release_that_no_crl_was_signed_for_does_not_take_effect() {
     let home = lived_in();

@@ -49,6 +49,12 @@ impl Home {
         self.directory.join("cluster.crl")
     }
 
+    /// Path of the statement about a long CRL.
+    #[must_use]
+    pub fn crl_statement(&self) -> PathBuf {
+        self.directory.join("cluster.crl.statement")
+    }
+
     /// Path of the inventory.
     #[must_use]
     pub fn database(&self) -> PathBuf {

@@ -30,7 +30,12 @@ pub(in crate::ca) struct AuditAnchor {
 impl AuditAnchor {
     /// Reads the anchor of a CRL; `None` if it has none, as those of the first versions.
     pub(in crate::ca) fn of(crl: &UnverifiedCrl<'_>) -> Option<Self> {
-        let mut fields = Reader::new(Reader::whole(crl.extension(AUDIT_ANCHOR)?, tag::SEQUENCE).ok()?);
+        Self::from_der(crl.extension(AUDIT_ANCHOR)?)
+    }
+
+    /// Reads the value of the extension.
+    pub(in crate::ca) fn from_der(der: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(Reader::whole(der, tag::SEQUENCE).ok()?);
         let seq = fields.expect(tag::INTEGER).ok()?;
         let seq = seq.iter().try_fold(0_u64, |seq, octet| Some(seq.checked_mul(256)? + u64::from(*octet)))?;
         let mut hash = || Some(Sha256(fields.expect(tag::OCTET_STRING).ok()?.try_into().ok()?));

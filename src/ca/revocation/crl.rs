@@ -3,6 +3,7 @@
 //! The CRL number is reserved durably before signing. A crash can waste a number, but no number is used
 //! twice (RFC 5280, section 5.2.3).
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::audit_anchor::AuditAnchor;
 use super::crl_encoder::{CrlEntries, CrlHead};
+use super::crl_statement::{CrlStatement, SHORT_CRL};
 use super::republish_reason::RepublishReason;
 use super::signed_crl::{CrlDifference, SignedCrl};
 use crate::audit::{Head, Provenance};
@@ -91,6 +93,8 @@ impl Authority {
         validity: Option<Duration>,
         provenance: &Provenance,
     ) -> Result<PublishedCrl, CaError> {
+        // Read before, unless a new caller forgets it: without the last CRL, nothing would be compared with it.
+        self.cluster.check_revocations(&mut self.evidence)?;
         let cluster = &mut self.cluster;
         let last = cluster.inventory.active_issuer()?.crl;
         let validity =
@@ -105,18 +109,27 @@ impl Authority {
         self.check_succeeds_last(&signed, listed_until)?;
         let cluster = &mut self.cluster;
         let path = cluster.home.crl();
-        write(&path, &signed.der, &self.evidence.file.others)
+        let file = self.evidence.file.get_or_insert_default();
+        write(&path, &signed.der, &file.others)
             .map_err(|source| CaError::CrlNotWritten { number, source })?;
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;
-        cluster.last_crl = Some(Arc::clone(&signed.crl));
-        self.evidence.file.signed = Some(signed);
+        cluster.last_crl = Some(OnceCell::from(Some(Arc::clone(&signed.crl))));
+        // The statement only saves time. A service would be asked for another signature.
+        let is_worth_it = signed.crl.len() > SHORT_CRL && file.others.is_empty();
+        match self.signer.key().der() {
+            Ok(_) if is_worth_it => {
+                let _ = CrlStatement::write(&cluster.home, &current, anchor, self.signer.key());
+            }
+            _ => CrlStatement::remove(&cluster.home),
+        }
+        file.signed = Some(signed);
         Ok(self.cluster.published(&current))
     }
 
     /// Refuses a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
     /// process, and one with an entry that is new or altered without an entry of the audit chain.
     fn check_succeeds_last(&self, new: &SignedCrl, listed_until: OffsetDateTime) -> Result<(), CaError> {
-        let Some(last) = &self.evidence.file.signed else { return Ok(()) };
+        let Some(last) = self.evidence.signed() else { return Ok(()) };
         let cluster = &self.cluster;
         new.differences(last, |difference| {
             let (CrlDifference::Changed(serial_number) | CrlDifference::Removed(serial_number)) = difference;
@@ -172,7 +185,7 @@ impl Authority {
         revoked: bool,
     ) -> Result<(), CaError> {
         let number = crl.crl_number;
-        let signed = self.evidence.file.signed.as_ref();
+        let signed = self.evidence.signed();
         for serial_number in changed {
             if signed.is_none_or(|signed| signed.crl.contains(&serial_number) != revoked) {
                 return Err(CaError::CrlLacksChange { number, serial_number, revoked });
