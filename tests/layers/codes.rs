@@ -11,6 +11,9 @@ use crate::tree::{Tree, tokens};
 /// The files of the hint tables.
 const HINTS: &[&str] = &["terminal/account_hints.rs", "terminal/hints.rs"];
 
+/// The file of the table of findings.
+const FINDINGS: &str = "ca/doctor/codes.rs";
+
 /// Constructors of `Code`, named after the classes.
 const CLASSES: &[&str] = &["refused", "usage", "environment", "unavailable"];
 
@@ -56,6 +59,40 @@ fn untyped(tree: &Tree) -> Vec<Offence> {
     untyped.map(|(code, _)| Offence::new("src", format!("`{code}` is a literal: make it a `Code`"))).collect()
 }
 
+#[test]
+fn codes_of_findings_stand_in_one_table() {
+    let (listed, elsewhere) = findings(source());
+    assert!(listed.len() > 20, "the table in src/{FINDINGS} is not found: {listed:?}");
+    let unique: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!(unique.len(), listed.len(), "a code stands twice in src/{FINDINGS}: {listed:?}");
+    judge("findings", &elsewhere);
+}
+
+/// The codes of the table, and each code of a finding that is written out elsewhere.
+fn findings(tree: &Tree) -> (Vec<String>, Vec<Offence>) {
+    let (mut listed, mut elsewhere) = (Vec::new(), Vec::new());
+    for file in tree
+        .files
+        .iter()
+        .filter(|file| file.is_reached && !file.for_tests && !HINTS.contains(&file.path.as_str()))
+    {
+        each_run(vec![tokens(&file.path, &file.text)], &mut |run| {
+            for token in run {
+                let TokenTree::Literal(text) = token else { continue };
+                let Some(code) = code_in(text).filter(|code| code.starts_with("doctor.")) else { continue };
+                match file.path == FINDINGS {
+                    true => listed.push(code),
+                    false => elsewhere.push(Offence::new(
+                        "src",
+                        format!("src/{}: `{code}` is written out; use `DoctorCode`", file.path),
+                    )),
+                }
+            }
+        });
+    }
+    (listed, elsewhere)
+}
+
 fn mixed_classes(tree: &Tree) -> Vec<Offence> {
     let codes = codes(tree).into_iter().filter(|(_, classes)| classes.len() > 1);
     codes
@@ -86,7 +123,8 @@ fn hinted(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// Each code with the classes that it is made with. A finding of `doctor` has a severity in place of a class.
+/// Each code with the classes that it is made with. A finding of `doctor` has a severity in place of a class, and its
+/// code in one table.
 fn codes(tree: &Tree) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     each_run(shipped_code(tree, |path| !HINTS.contains(&path)), &mut |run| {
@@ -188,4 +226,17 @@ fn a_code_without_a_class_is_an_offence() {
     assert_eq!(count("const A: Code = Code::refused(\"a.b\"); const D: &str = \"a.c\";"), 1);
     assert_eq!(count("const A: Code = Code::refused(\"a.b\"); const D: &str = \"a.b\";"), 1);
     assert_eq!(count("const A: Code = Code::refused(\"a.b\"); mod tests { const D: &str = \"a.c\"; }"), 0);
+}
+
+#[test]
+fn a_code_of_a_finding_outside_of_the_table_is_an_offence() {
+    let tree = Tree::of(&[
+        ("lib.rs", "mod a; mod ca;"),
+        ("a.rs", "fn f() { warn(\"doctor.b\") }"),
+        ("ca/mod.rs", "mod doctor;"),
+        ("ca/doctor/mod.rs", "mod codes;"),
+        ("ca/doctor/codes.rs", "doctor_codes! { B => \"doctor.b\", C => \"doctor.c\", }"),
+    ]);
+    let (listed, elsewhere) = findings(&tree);
+    assert_eq!((listed, elsewhere.len()), (vec!["doctor.b".to_owned(), "doctor.c".to_owned()], 1));
 }

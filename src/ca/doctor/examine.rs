@@ -1,5 +1,6 @@
 //! Examination of a whole home.
 
+use super::codes::DoctorCode;
 use super::examiner::{Examiner, Findings};
 use super::extent::{Extent, Thoroughness};
 use super::finding::Examination;
@@ -96,7 +97,7 @@ impl Examiner<'_> {
         if let Some(newest) = cluster.newest_record()?.filter(|newest| *newest > self.now) {
             let (now, newest) = (rfc3339(self.now), rfc3339(newest));
             self.found.error(
-                "doctor.clock_behind",
+                DoctorCode::ClockBehind.name(),
                 &format_args!("the clock shows {now}, but the newest audit entry is dated {newest}"),
             );
         }
@@ -107,8 +108,10 @@ impl Examiner<'_> {
         let Err(error) = cluster.root_key() else { return };
         match error.code() {
             "key.passphrase_needed" | "pkcs11.pin_needed" => {
-                self.found
-                    .note("doctor.key_not_opened", &format_args!("the root key was not checked: {error}"));
+                self.found.note(
+                    DoctorCode::KeyNotOpened.name(),
+                    &format_args!("the root key was not checked: {error}"),
+                );
             }
             // Reported by the check of its mode.
             "file.exposed" => {}
@@ -134,7 +137,7 @@ impl Examiner<'_> {
         if bundle.anchors().iter().all(|anchor| anchor.certificate != cluster.root) {
             let path = self.home.certificate();
             self.found.error(
-                "doctor.bundle_lacks_root",
+                DoctorCode::BundleLacksRoot.name(),
                 &format_args!("{} does not contain the active root", path.display()),
             );
         }

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::codes::DoctorCode;
 use super::examiner::Examiner;
 use super::finding::{Repair, Severity};
 use crate::ca::backup::staging::is_in_use;
@@ -32,10 +33,10 @@ impl Examiner<'_> {
         if files::occupied(&self.home.token_key()) {
             self.found.check_mode(&self.home.token_key(), 0o600, "file.exposed");
         }
-        self.found.check_mode(&self.home.certificate(), 0o644, "doctor.writable");
+        self.found.check_mode(&self.home.certificate(), 0o644, DoctorCode::Writable.name());
         // A missing CRL is reported by the check of its contents.
         if files::occupied(&self.home.crl()) {
-            self.found.check_mode(&self.home.crl(), 0o644, "doctor.writable");
+            self.found.check_mode(&self.home.crl(), 0o644, DoctorCode::Writable.name());
         }
         if self.home.issued().is_dir() {
             self.found.check_mode(&self.home.issued(), 0o700, "file.exposed");
@@ -48,8 +49,10 @@ impl Examiner<'_> {
         let _lock = match DirectoryLock::acquire(self.home.directory(), Duration::ZERO, clock) {
             Ok(lock) => lock,
             Err(FileError::Locked { .. }) => {
-                self.found
-                    .note("doctor.busy", &"another process is running: interrupted work was not checked");
+                self.found.note(
+                    DoctorCode::Busy.name(),
+                    &"another process is running: interrupted work was not checked",
+                );
                 return Ok(());
             }
             Err(error) => {
@@ -62,8 +65,8 @@ impl Examiner<'_> {
         let pending: BTreeSet<SerialNumber> =
             reserved.iter().chain(&unplaced).map(|record| record.reservation.serial_number).collect();
         for (records, code, what) in [
-            (&reserved, "doctor.reserved", "was reserved and never signed"),
-            (&unplaced, "doctor.unplaced", "was signed, but its files may not have been placed"),
+            (&reserved, DoctorCode::Reserved.name(), "was reserved and never signed"),
+            (&unplaced, DoctorCode::Unplaced.name(), "was signed, but its files may not have been placed"),
         ] {
             let Some(first) = records.first() else { continue };
             let reservation = &first.reservation;
@@ -114,12 +117,12 @@ impl Examiner<'_> {
         if issued {
             let message =
                 format_args!("{} belongs to an issued certificate and was never placed", path.display());
-            self.found.warn("doctor.leftover_of_issued", &message);
+            self.found.warn(DoctorCode::LeftoverOfIssued.name(), &message);
         } else {
             let message = format_args!("{} was left by an interrupted process", path.display());
             self.found.add(
                 Severity::Warning,
-                "doctor.leftover",
+                DoctorCode::Leftover.name(),
                 &message,
                 Some(Repair::RemoveFile(path.to_owned())),
             );

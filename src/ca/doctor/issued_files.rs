@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::codes::DoctorCode;
 use super::examiner::{Examiner, Findings};
 use super::extent::{Extent, hash};
 use crate::ca::cluster::Cluster;
@@ -114,7 +115,7 @@ impl PairCheck<'_> {
             self.found.check_mode(&path, 0o600, "file.exposed");
             if !self.issued.exists(&path.with_extension("crt")) {
                 let message = format_args!("{} has no matching certificate file", path.display());
-                self.found.warn("doctor.key_without_certificate", &message);
+                self.found.warn(DoctorCode::KeyWithoutCertificate.name(), &message);
             }
             return Ok(());
         }
@@ -138,7 +139,7 @@ impl PairCheck<'_> {
         let records = self.inventory.find(certificate.serial_number)?;
         if !records.iter().any(|record| record.issue.is_some_and(|issue| issue.fingerprint == fingerprint)) {
             let message = format_args!("the certificate in {} is not in the inventory", path.display());
-            self.found.error("doctor.unknown_certificate", &message);
+            self.found.error(DoctorCode::UnknownCertificate.name(), &message);
         }
         let key_path = path.with_extension("key");
         if !self.issued.exists(&key_path) {
@@ -158,7 +159,7 @@ impl PairCheck<'_> {
             Ok(key_id) if key_id == Sha256::of(&certificate.public_key_info) => {}
             Ok(_) => {
                 let message = format_args!("{} is not the key of {}", key_path.display(), path.display());
-                self.found.error("doctor.pair_mismatch", &message);
+                self.found.error(DoctorCode::PairMismatch.name(), &message);
             }
             // Reported by the check of its mode.
             Err(error) if error.code() == "file.exposed" => {}

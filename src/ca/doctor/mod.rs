@@ -4,6 +4,7 @@
 //! A problem in one part does not stop the other checks, so that one run reports everything. The
 //! private key of a valid certificate is never removed.
 
+mod codes;
 mod examine;
 mod examiner;
 mod extent;
@@ -14,6 +15,7 @@ mod records;
 mod repair;
 mod served_certificate;
 
+pub use codes::DoctorCode;
 pub use examine::{examination_size, examine};
 pub use extent::Thoroughness;
 pub use finding::{Examination, Finding, Severity};

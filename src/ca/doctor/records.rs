@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
 
+use super::codes::DoctorCode;
 use super::examiner::{Examiner, Findings};
 use super::extent::{Extent, hash};
 use super::finding::{Repair, Severity};
@@ -81,15 +82,15 @@ impl Examiner<'_> {
         if crl.is_expired_at(self.now) {
             self.found.error("revocation.crl_expired", &format_args!("CRL {number} expired at {end}"));
         } else if crl.is_expired_at(self.now.saturating_add(CRL_WARNING)) {
-            self.found.warn("doctor.crl_ends_soon", &format_args!("CRL {number} expires at {end}"));
+            self.found.warn(DoctorCode::CrlEndsSoon.name(), &format_args!("CRL {number} expires at {end}"));
         }
         if issuer.owes_crl() {
             let message = "a CRL was reserved but not published: cluster.crl may be older than the inventory";
-            self.found.add(Severity::Error, "doctor.crl_owed", &message, Some(Repair::Recover));
+            self.found.add(Severity::Error, DoctorCode::CrlOwed.name(), &message, Some(Repair::Recover));
         } else if issuer.crl.is_some_and(|recorded| recorded.sha256 != crl.sha256) {
             let recorded = issuer.crl.map(|recorded| recorded.number).unwrap_or_default();
             let message = format_args!("cluster.crl is CRL {number}, not CRL {recorded} as recorded");
-            self.found.error("doctor.crl_differs", &message);
+            self.found.error(DoctorCode::CrlDiffers.name(), &message);
         }
         let mut missing = 0_u64;
         cluster.inventory.revoked(&issuer.key_id, crl.this_update.min(self.now) - GRACE, |revoked| {
@@ -99,7 +100,7 @@ impl Examiner<'_> {
         if missing > 0 {
             let message =
                 format_args!("{missing} revoked certificates are not in cluster.crl (CRL {number})");
-            self.found.error("doctor.crl_incomplete", &message);
+            self.found.error(DoctorCode::CrlIncomplete.name(), &message);
         }
         Ok(())
     }
@@ -140,7 +141,7 @@ impl Examiner<'_> {
                 "{checked} of {valid} valid certificates, chosen at random, had their signatures checked, and as \
                  large a part of the files was read: --full checks all"
             );
-            self.found.note("doctor.sampled", &message);
+            self.found.note(DoctorCode::Sampled.name(), &message);
         }
         let expired = cluster.due_for_renewal(self.now, None)?;
         if let Some(first) = expired.first() {
@@ -151,7 +152,7 @@ impl Examiner<'_> {
                 first.reservation.name,
                 first.reservation.serial_number
             );
-            self.found.warn("doctor.expired", &message);
+            self.found.warn(DoctorCode::Expired.name(), &message);
         }
         if let MissingFiles { count, first: Some(first) } = certificates {
             // Usually they were delivered and removed.
@@ -159,7 +160,7 @@ impl Examiner<'_> {
                 "{count} valid certificates are not at their recorded paths, such as {}",
                 first.display()
             );
-            self.found.note("doctor.file_missing", &message);
+            self.found.note(DoctorCode::FileMissing.name(), &message);
         }
         if let MissingFiles { count, first: Some(first) } = keys {
             let message = format_args!(
@@ -167,12 +168,12 @@ impl Examiner<'_> {
                  their certificates can be renewed or rekeyed, but not exported",
                 first.display()
             );
-            self.found.note("doctor.key_missing", &message);
+            self.found.note(DoctorCode::KeyMissing.name(), &message);
         }
         for (role, count) in outdated {
             let message =
                 format_args!("{count} valid {role} certificates were issued under a different profile");
-            self.found.note("doctor.profile_changed", &message);
+            self.found.note(DoctorCode::ProfileChanged.name(), &message);
         }
         Ok(names)
     }
@@ -252,7 +253,7 @@ impl RecordCheck<'_> {
             let message = format_args!(
                 "{role}/{name} ({serial_number}) is valid, but another certificate with the same key was revoked as compromised"
             );
-            checked.found.error("doctor.key_compromised", &message);
+            checked.found.error(DoctorCode::KeyCompromised.name(), &message);
         }
         let chosen = self.bundle.filter(|_| self.extent.includes(hash(serial_number.to_octets())));
         let intact = match chosen {

@@ -2,6 +2,7 @@
 
 use time::Duration;
 
+use super::codes::DoctorCode;
 use super::finding::{Examination, Severity};
 use crate::ca::cluster::Cluster;
 use crate::ca::context::Context;
@@ -43,7 +44,7 @@ pub fn examine_served(
     if verdict.not_after >= at && verdict.not_after < at.saturating_add(EXPIRY_WARNING) {
         let end = rfc3339(verdict.not_after);
         let message = format!("the certificate served at {host} expires at {end}");
-        found.add(Severity::Warning, "doctor.served_ends_soon", message);
+        found.add(Severity::Warning, DoctorCode::ServedEndsSoon.name(), message);
     }
     let records = cluster.candidates(&Target::Serial(verdict.serial_number))?;
     if let Some(newer) = records.iter().find_map(|record| record.superseded_by.as_ref()) {
@@ -51,7 +52,7 @@ pub fn examine_served(
             "{host} serves certificate {}, which was replaced by {}",
             verdict.serial_number, newer.serial_number
         );
-        found.add(Severity::Warning, "doctor.served_superseded", message);
+        found.add(Severity::Warning, DoctorCode::ServedSuperseded.name(), message);
     }
     Ok(())
 }

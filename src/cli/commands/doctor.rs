@@ -7,7 +7,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::ca::doctor::{
-    Examination, Finding, Severity, Thoroughness, examination_size, examine, examine_served, repair,
+    DoctorCode, Examination, Finding, Severity, Thoroughness, examination_size, examine, examine_served,
+    repair,
 };
 use crate::ca::{Cluster, Context, Home, Target};
 use crate::clock::parse_time;
@@ -112,7 +113,7 @@ fn check_acknowledged(home: &Home, context: &Context, listed: &GatewayList, foun
             ),
             None => format!("gateway {address} has acknowledged no CRL of this home"),
         };
-        found.add(Severity::Warning, "doctor.gateway_outdated", message);
+        found.add(Severity::Warning, DoctorCode::GatewayOutdated.name(), message);
     }
 }
 
@@ -152,17 +153,17 @@ fn connect(session: &CommandSession, context: &Context, endpoint: &Endpoint, fou
     };
     if chain.is_empty() {
         let message = format!("{endpoint} presents no certificate");
-        return found.add(Severity::Error, "doctor.no_certificate_served", message);
+        return found.add(Severity::Error, DoctorCode::NoCertificateServed.name(), message);
     }
     if let Err(error) = examine_served(&session.home(), context, chain, &endpoint.host, found) {
         found.add(Severity::Error, error.code(), format!("{endpoint} cannot be checked: {error}"));
     }
     if !seen.requests_certificate {
         let message = format!("{endpoint} does not request a client certificate");
-        found.add(Severity::Error, "doctor.anonymous_callers", message);
+        found.add(Severity::Error, DoctorCode::AnonymousCallers.name(), message);
     } else if let ConnectionOutcome::Responded(status @ (200..=399 | 404)) = seen.outcome {
         let message = format!("{endpoint} answers a client without a certificate (status {status})");
-        found.add(Severity::Warning, "doctor.anonymous_callers", message);
+        found.add(Severity::Warning, DoctorCode::AnonymousCallers.name(), message);
     }
 }
 

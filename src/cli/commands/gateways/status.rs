@@ -8,6 +8,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::Target;
+use crate::ca::doctor::DoctorCode;
 use crate::clock::{format_duration, rfc3339};
 use crate::error::Code;
 use crate::gateway_client::{self, CallError, GatewayEntry, GatewayStatus, ReportedCrl, SanitizedText};
@@ -163,13 +164,13 @@ impl ServedCertificate {
         }
         if let Some(newer) = self.superseded_by {
             add(
-                Code::refused("doctor.served_superseded"),
+                Code::refused(DoctorCode::ServedSuperseded.name()),
                 format!("it serves certificate {serial_number}, which was replaced by {newer}"),
             );
         }
         if self.not_after < at + EXPIRY_WARNING {
             add(
-                Code::refused("doctor.served_ends_soon"),
+                Code::refused(DoctorCode::ServedEndsSoon.name()),
                 format!("its certificate expires at {}", rfc3339(self.not_after)),
             );
         }
