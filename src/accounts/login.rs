@@ -91,6 +91,19 @@ pub struct Authenticated {
     pub claims: AccessClaims,
 }
 
+impl Authenticated {
+    /// Refuses a caller whose password must be changed first.
+    ///
+    /// # Errors
+    /// [`AccountError::PasswordChangeRequired`].
+    pub fn require_password_changed(&self) -> Result<(), AccountError> {
+        match self.user.must_change_password {
+            true => Err(AccountError::PasswordChangeRequired),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Logins of a home: issues and verifies tokens.
 #[derive(Debug)]
 pub struct LoginService {

@@ -9,6 +9,11 @@ use crate::store::OrganizationRecord;
 pub enum Principal {
     /// A user of the CA machine, who can read and write the home.
     Operator,
+    /// Holder of a client certificate that the server's configuration gives a role. Belongs to `Root`.
+    Holder {
+        /// Role in the configuration.
+        role: AccountRole,
+    },
     /// An account.
     User {
         /// Row ID of the user.
@@ -26,7 +31,7 @@ impl Principal {
     pub const fn role(self) -> AccountRole {
         match self {
             Self::Operator => AccountRole::ClusterAdmin,
-            Self::User { role, .. } => role,
+            Self::User { role, .. } | Self::Holder { role } => role,
         }
     }
 
@@ -39,7 +44,9 @@ impl Principal {
     pub(super) fn sees(self, organization: &OrganizationRecord) -> bool {
         match self {
             Self::Operator => true,
-            Self::User { role: AccountRole::ClusterAdmin, .. } => true,
+            Self::User { role: AccountRole::ClusterAdmin, .. }
+            | Self::Holder { role: AccountRole::ClusterAdmin } => true,
+            Self::Holder { .. } => organization.is_root(),
             Self::User { organization: own, .. } => organization.id == own,
         }
     }

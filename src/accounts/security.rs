@@ -108,14 +108,25 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::BannerLength`], [`AccountError::BannerCharacter`], and errors of the home.
     pub fn set_banner(&self, by: Principal, text: &str) -> Result<BannerView, AccountError> {
-        if text.len() > MAXIMUM_BANNER {
-            return Err(AccountError::BannerLength { length: text.len(), limit: MAXIMUM_BANNER });
-        }
-        if let Some(found) = text.chars().find(|c| c.is_control() && *c != '\n') {
-            return Err(AccountError::BannerCharacter { found });
-        }
+        self.change_banner(by, Some(text), None)
+    }
+
+    /// Changes the text of the login banner, whether it is shown, or both.
+    ///
+    /// # Errors
+    /// See [`Accounts::set_banner`].
+    pub fn change_banner(
+        &self,
+        by: Principal,
+        text: Option<&str>,
+        enabled: Option<bool>,
+    ) -> Result<BannerView, AccountError> {
+        text.map_or(Ok(()), check_banner)?;
         let settings = self.change_security(by, "banner", |settings| {
-            text.clone_into(&mut settings.banner);
+            if let Some(text) = text {
+                text.clone_into(&mut settings.banner);
+            }
+            settings.banner_enabled = enabled.unwrap_or(settings.banner_enabled);
             Ok(())
         })?;
         Ok(BannerView::from(&settings))
@@ -126,11 +137,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::NotAllowed`], and errors of the home.
     pub fn enable_banner(&self, by: Principal, enabled: bool) -> Result<BannerView, AccountError> {
-        let settings = self.change_security(by, "banner", |settings| {
-            settings.banner_enabled = enabled;
-            Ok(())
-        })?;
-        Ok(BannerView::from(&settings))
+        self.change_banner(by, None, Some(enabled))
     }
 
     /// Restores the default banner: no text, and shown once there is one.
@@ -216,6 +223,16 @@ impl Accounts {
                 if settings == before { transaction } else { transaction.set_security(target, &settings)? };
             Ok((transaction, settings))
         })
+    }
+}
+
+fn check_banner(text: &str) -> Result<(), AccountError> {
+    if text.len() > MAXIMUM_BANNER {
+        return Err(AccountError::BannerLength { length: text.len(), limit: MAXIMUM_BANNER });
+    }
+    match text.chars().find(|c| c.is_control() && *c != '\n') {
+        Some(found) => Err(AccountError::BannerCharacter { found }),
+        None => Ok(()),
     }
 }
 

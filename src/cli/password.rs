@@ -22,6 +22,22 @@ pub(crate) struct PasswordSource {
     password_fd: Option<u32>,
 }
 
+/// Source of a new password beside the present one.
+#[derive(Debug, Args)]
+pub(crate) struct NewPasswordSource {
+    /// Read the new password from the first line of this file (0600)
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+}
+
+impl NewPasswordSource {
+    /// Reads the new password from the file, or prompts for it twice.
+    pub(crate) fn choose(self) -> Result<Secret, Failure> {
+        PasswordSource { password_file: self.new_password_file, password_fd: None }
+            .read("the user, the new one", secrets::ask_twice)
+    }
+}
+
 impl PasswordSource {
     /// True if a password option is given.
     pub(crate) fn is_given(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::cli::actor;
 use crate::cli::commands::node_list::NODE_LIST_FILE;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
-    hosts, initialize, inspect, key, kms, list, org, profiles, renew, revoke, security, serve, user,
+    hosts, initialize, inspect, key, kms, list, login, org, profiles, renew, revoke, security, serve, user,
 };
 use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
@@ -165,6 +165,18 @@ command_tree! {
     /// Configure the CA that is trusted for KMS server certificates
     CaCert(CommandGroup<ca_cert::CaCert>),
 
+    /// Log in to the server, and keep the tokens
+    Login(login::LogIn),
+
+    /// Log out: revoke the tokens on the server, and remove them here
+    Logout(login::LogOut),
+
+    /// Show the account that is logged in
+    Whoami(login::ShowAccount),
+
+    /// Change the own password on the server
+    Passwd(login::ChangeOwnPassword),
+
     /// Manage users: people and programs that log in with a password
     User(CommandGroup<user::User>),
 
@@ -261,6 +273,10 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
             "key",
             "kms",
             "ca-cert",
+            "login",
+            "logout",
+            "whoami",
+            "passwd",
             "user",
             "org",
             "security",
@@ -281,6 +297,10 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
             "profiles",
             "audit",
             "ca-cert",
+            "login",
+            "logout",
+            "whoami",
+            "passwd",
             "user",
             "org",
             "security",

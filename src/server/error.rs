@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::accounts::AccountError;
 use crate::ca::{CaError, ServiceCertificateError};
 use crate::error::{Code, Coded};
 use crate::files::FileError;
@@ -17,6 +18,9 @@ use crate::yaml::YamlProblem;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
+    /// The accounts, or the key for tokens.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// The access log cannot be opened.
     #[error("cannot use the access log {}", path.display())]
     AccessLog {
@@ -73,6 +77,7 @@ pub enum ServerError {
 impl Coded for ServerError {
     fn coded(&self) -> Code {
         match self {
+            Self::Account(error) => error.coded(),
             Self::AccessLog { .. } => Code::environment("server.access_log"),
             Self::Bind { .. } => Code::unavailable("server.bind"),
             Self::Ca(error) => error.coded(),

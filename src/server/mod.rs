@@ -12,10 +12,12 @@
 //! | `telemetry` | access log and metrics |
 //! | `state` | everything that a reload replaces |
 //! | `idempotency` | results of requests that were sent twice |
+//! | `accounts` | tokens of callers, logins in their turn |
 //! | `home` | the opened home: queries and changes on threads of their own |
 //! | [`config`] | configuration file |
 //! | `error` | [`ServerError`] |
 
+mod accounts;
 mod api;
 mod commands;
 pub mod config;

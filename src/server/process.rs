@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::accounts::AccountService;
 use super::config::ServerConfig;
 use super::downstream;
 use super::error::ServerError;
@@ -91,6 +92,7 @@ pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Re
         tracing::warn!("{UNPROTECTED}");
     }
     lock_memory(MemoryLock::Present);
+    let accounts = Arc::new(AccountService::open(home.home(), home.context())?);
     let service = ensure_certificate(&home, &config)?;
     let sessions = Arc::default();
     let state = ServerState::load(&home, config.clone(), service, &sessions, None)?;
@@ -102,6 +104,7 @@ pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Re
     let address = listener.local_addr().map_err(environment)?;
     let clock = Arc::clone(&home.context().clock);
     let shared = Arc::new(ServerShared {
+        accounts,
         state: ArcSwap::from_pointee(state),
         sessions,
         telemetry: ServerTelemetry::new(log),

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::accounts::AccountService;
 use super::config::ServerLimits;
 use super::home::OpenedHome;
 use super::idempotency::IdempotencyStore;
@@ -21,6 +22,8 @@ use crate::serving::request_id::RequestIds;
 pub(super) struct ServerShared {
     /// The opened home.
     pub(super) home: Arc<OpenedHome>,
+    /// Accounts of the home.
+    pub(super) accounts: Arc<AccountService>,
     /// State in force.
     pub(super) state: ArcSwap<ServerState>,
     /// Stored TLS sessions, kept across reloads.

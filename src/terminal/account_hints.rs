@@ -1,4 +1,4 @@
-//! Hints about accounts and tokens, for users of `cluster-ca`.
+//! Hints about accounts, tokens and the API, for users of `cluster-ca`.
 
 /// The hint about an error of this code.
 pub(super) fn account_hint(code: &str) -> Option<&'static str> {
@@ -17,16 +17,22 @@ const ACCOUNT_HINTS: &[(&str, &str)] = &[
     ("account.not_local", "change the password in the directory"),
     ("account.organization_exists", "case distinguishes no two organizations: see cluster-ca org list"),
     ("account.organization_not_empty", "delete its users first: cluster-ca user list --org ORG"),
-    ("account.password_change_required", "change it: PUT /api/v1/users/USER/password"),
+    ("account.password_change_required", "change it: cluster-ca passwd"),
     ("account.password_hash", "set a new password: cluster-ca user passwd USER"),
-    ("account.refresh_refused", "log in again"),
+    ("account.refresh_refused", "log in again: cluster-ca login USER"),
     ("account.role_outside_root", "create it without --org, or give it the role org-admin"),
-    ("account.token_revoked", "log in again"),
+    ("account.token_revoked", "log in again: cluster-ca login USER"),
     ("account.unknown_organization", "see which exist: cluster-ca org list"),
     ("account.unknown_user", "see which exist, and their organizations: cluster-ca user list"),
     ("account.user_exists", "change it with cluster-ca user update or cluster-ca user passwd"),
+    ("api.not_logged_in", "log in: cluster-ca login USER --server https://HOST:14000"),
+    ("api.token_file", "remove it, and log in again: cluster-ca login USER"),
+    (
+        "api.untrusted",
+        "give the cluster.crt of its cluster with --ca FILE, and a name that its certificate has",
+    ),
     ("token.certificate", "present the client certificate that the login came with"),
-    ("token.expired", "log in again"),
+    ("token.expired", "log in again: cluster-ca login USER"),
 ];
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! | [`other_hosts`] | certificates are replaced by ones for other hosts, in one line per identity |
 //! | [`panics`] | a defect of the program is one error line with a documented exit code |
 //! | [`server`] | the API does what the commands do, for the callers that may, and withstands the others |
+//! | [`logins`] | each user gets what its account permits, and tokens end when they are revoked |
 //! | [`tampered`] | an inventory that contradicts the root's signatures is refused before anything is signed |
 
 #![expect(clippy::disallowed_methods, reason = "the tests time real processes")]
@@ -47,6 +48,7 @@ mod interop;
 mod lifecycle;
 mod listing;
 mod live;
+mod logins;
 mod machines;
 mod namespace;
 mod other_hosts;

@@ -118,6 +118,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "keys/kms/vault/tls_connector",
             "probe/handshake",
             "probe/outcome",
+            "api_client/https",
         ],
     ),
     ("rustls-native-certs", &["keys/kms/trust_anchors"]),
@@ -150,10 +151,21 @@ const CRATES: &[(&str, &[&str])] = &[
     ("uuid", &["ca", "cli", "gateway", "identity", "keys", "mtls", "profile", "store"]),
     ("unicode-width", &["terminal/table"]),
     ("utoipa", &["server/api"]),
-    ("ureq", &["keys/kms/vault/https", "keys/kms/vault/tls_connector"]),
+    ("ureq", &["keys/kms/vault/https", "keys/kms/vault/tls_connector", "api_client/https"]),
     ("webpki", &["revocation", "x509"]),
     ("x509-parser", &["x509"]),
-    ("zeroize", &["distribute/session", "keys", "age_stream", "secret", "x509"]),
+    (
+        "zeroize",
+        &[
+            "distribute/session",
+            "keys",
+            "age_stream",
+            "secret",
+            "x509",
+            "api_client/https",
+            "server/api/account_call",
+        ],
+    ),
 ];
 
 #[test]

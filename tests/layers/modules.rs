@@ -72,6 +72,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
+    ("api_client", &["clock", "error", "files", "identity", "secret", "x509"]),
     // Shared by the faces.
     (
         "terminal",
@@ -119,6 +120,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "accounts",
+            "api_client",
             "audit",
             "ca",
             "clock",
@@ -143,6 +145,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "accounts",
             "audit",
             "ca",
             "clock",

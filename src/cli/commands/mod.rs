@@ -17,6 +17,7 @@ pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod kms;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod node_list;
 pub(crate) mod org;
 pub(crate) mod profiles;

@@ -16,6 +16,8 @@ use crate::identity::AccountRole;
 pub(super) enum EndpointAccess {
     /// Every client, also without a certificate.
     Public,
+    /// Every role, also before a required change of the password.
+    Account,
     /// Callers with one of these roles.
     Roles(&'static [AccountRole]),
 }
@@ -25,6 +27,11 @@ impl EndpointAccess {
     pub(super) const ANY_ROLE: Self = Self::Roles(&AccountRole::ALL);
     /// Roles that read certificates and the audit log.
     pub(super) const READ: Self = Self::Roles(&[AccountRole::ClusterAdmin, AccountRole::ReadOnly]);
+    /// Roles that read accounts and settings of logins.
+    pub(super) const READ_ACCOUNTS: Self =
+        Self::Roles(&[AccountRole::ClusterAdmin, AccountRole::OrgAdmin, AccountRole::ReadOnly]);
+    /// Roles that change users.
+    pub(super) const CHANGE_USERS: Self = Self::Roles(&[AccountRole::ClusterAdmin, AccountRole::OrgAdmin]);
     /// Roles that change certificates.
     pub(super) const CHANGE: Self = Self::Roles(&[AccountRole::ClusterAdmin]);
 
@@ -32,18 +39,19 @@ impl EndpointAccess {
     pub(super) const fn roles(self) -> Option<&'static [AccountRole]> {
         match self {
             Self::Public => None,
+            Self::Account => Some(&AccountRole::ALL),
             Self::Roles(roles) => Some(roles),
         }
     }
 
     fn check(self, caller: &ApiCaller) -> Result<(), Problem> {
-        let Self::Roles(roles) = self else { return Ok(()) };
+        let Some(roles) = self.roles() else { return Ok(()) };
         let unauthorized = |code, detail: &str| Err(Problem::new(StatusCode::UNAUTHORIZED, code, detail));
         let forbidden = |code, detail: String| Err(Problem::new(StatusCode::FORBIDDEN, code, detail));
         match caller {
             ApiCaller::Anonymous => unauthorized(
                 Code::refused("server.no_credentials"),
-                "the request has no credentials: present a client certificate of this cluster",
+                "the request has no credentials: log in for an access token, or present a client certificate of this cluster",
             ),
             ApiCaller::Lapsed(_) => unauthorized(
                 Code::refused("server.credentials_lapsed"),
@@ -52,6 +60,15 @@ impl EndpointAccess {
             ApiCaller::NotAnOperator(identity) => forbidden(
                 Code::refused("server.not_an_operator"),
                 format!("{}/{} has no role: `operators` does not list it", identity.role, identity.name),
+            ),
+            ApiCaller::BadToken(problem) => Err(Problem::clone(problem)),
+            ApiCaller::User(user) if roles.contains(&user.user.role) => match self {
+                Self::Account => Ok(()),
+                _ => Ok(user.require_password_changed()?),
+            },
+            ApiCaller::User(user) => forbidden(
+                Code::refused("server.role_not_allowed"),
+                format!("the role {} may not do this", user.user.role),
             ),
             ApiCaller::Operator(holder) if roles.contains(&holder.role) => Ok(()),
             ApiCaller::Operator(holder) => forbidden(

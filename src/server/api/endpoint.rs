@@ -18,6 +18,12 @@ pub(super) enum Verb {
     Get,
     /// Creates or changes.
     Post,
+    /// Replaces.
+    Put,
+    /// Changes in part.
+    Patch,
+    /// Removes.
+    Delete,
 }
 
 /// One endpoint of the API.
@@ -42,6 +48,8 @@ pub(super) struct ApiEndpoint {
 pub(super) enum AnswerKind {
     /// JSON with status 200.
     Json(BodySchema),
+    /// JSON with status 201.
+    Made(BodySchema),
     /// JSON with status 201, of a request that may have an `Idempotency-Key`.
     Created(BodySchema),
     /// Another media type, with status 200.

@@ -30,7 +30,7 @@ pub(super) async fn once(
     work: impl Future<Output = Result<StoredResult, Problem>>,
 ) -> Result<Response, Problem> {
     let Some(key) = key_of(headers)? else { return Ok(created(work.await?)) };
-    let caller = context.caller.identity().map(ToString::to_string).unwrap_or_default();
+    let caller = context.caller.name().unwrap_or_default();
     match shared.idempotency.begin((&caller, endpoint, &key), body, shared.clock.monotonic()) {
         Earlier::None(ticket) => {
             let result = work.await?;

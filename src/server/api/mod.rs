@@ -4,6 +4,8 @@
 //! their own. The table of endpoints gives the routes, the roles that may use each, and its description.
 
 mod access;
+mod account_body;
+mod account_call;
 mod audit;
 mod caller;
 mod certificate_body;
@@ -14,12 +16,15 @@ mod endpoint;
 mod extract;
 mod forecast;
 mod idempotent;
+mod logins;
 mod openapi;
 mod page;
 mod precondition;
 mod problem;
 mod routes;
+mod security;
 mod table;
+mod users;
 mod whoami;
 
 pub(super) use caller::{ApiCaller, Client, RequestContext};

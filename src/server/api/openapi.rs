@@ -50,7 +50,9 @@ fn document(endpoints: &[ApiEndpoint]) -> OpenApi {
     let mut schemas = Vec::new();
     (BodySchema::of::<ProblemBody<'_>>().collect)(&mut schemas);
     for endpoint in endpoints {
-        let (AnswerKind::Json(answer) | AnswerKind::Created(answer)) = &endpoint.answer else {
+        let (AnswerKind::Json(answer) | AnswerKind::Made(answer) | AnswerKind::Created(answer)) =
+            &endpoint.answer
+        else {
             paths.add_path_operation(endpoint.path, vec![method(endpoint.verb)], operation(endpoint));
             continue;
         };
@@ -78,6 +80,9 @@ const fn method(verb: Verb) -> HttpMethod {
     match verb {
         Verb::Get => HttpMethod::Get,
         Verb::Post => HttpMethod::Post,
+        Verb::Put => HttpMethod::Put,
+        Verb::Patch => HttpMethod::Patch,
+        Verb::Delete => HttpMethod::Delete,
     }
 }
 
@@ -96,6 +101,9 @@ fn operation(endpoint: &ApiEndpoint) -> Operation {
     operation = match &endpoint.answer {
         AnswerKind::Json(body) => {
             operation.response("200", answer("Done").content("application/json", content(body)).build())
+        }
+        AnswerKind::Made(body) => {
+            operation.response("201", answer("Created").content("application/json", content(body)).build())
         }
         AnswerKind::Created(body) => operation.response(
             "201",
@@ -137,9 +145,9 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
         all.push(("403", "The role of the caller may not do this"));
     }
     if has_path_value {
-        all.push(("404", "There is no such certificate"));
+        all.push(("404", "There is no such certificate, user or organization"));
     }
-    if endpoint.verb == Verb::Post || has_path_value {
+    if endpoint.verb != Verb::Get || has_path_value {
         all.push(("409", "The state of the CA does not allow it"));
     }
     if endpoint.conditional {
@@ -149,8 +157,14 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
         all.push(("413", "The body is too large"));
         all.push(("415", "The body is not JSON"));
     }
-    if matches!(endpoint.answer, AnswerKind::Created(_)) {
-        all.push(("422", "A profile does not allow it, or the CSR is not acceptable"));
+    if endpoint.path.ends_with("/login") {
+        all.push(("429", "The address has failed too often"));
+    }
+    if matches!(endpoint.answer, AnswerKind::Created(_))
+        || endpoint.id.ends_with("password")
+        || endpoint.id == "create_user"
+    {
+        all.push(("422", "A profile does not allow it, or the CSR or the password is not acceptable"));
     }
     all.push(("500", "The server cannot use its files or its database"));
     all.push(("503", "The request took too long, or a key management service does not answer"));
@@ -161,6 +175,9 @@ fn parameters(endpoint: &ApiEndpoint) -> Vec<Parameter> {
     let mut all = endpoint.query.map(|query| query()).unwrap_or_default();
     if endpoint.path.contains("{serial}") {
         all.push(parameter("serial", ParameterIn::Path, "Serial number in hexadecimal", Required::True));
+    }
+    if endpoint.path.contains("{name}") {
+        all.push(parameter("name", ParameterIn::Path, "Name", Required::True));
     }
     if endpoint.conditional {
         let about = "ETag of the state that the change is based on";

@@ -17,7 +17,20 @@ const INTERNAL: &str =
 const FALLBACK_BODY: &str = "{\"code\":\"server.problem\"}\n";
 
 /// Codes of what does not exist.
-const NOT_FOUND: &[&str] = &["ca.unknown_certificate", "ca.unknown_key", "store.unknown_serial"];
+const NOT_FOUND: &[&str] = &[
+    "account.unknown_organization",
+    "account.unknown_user",
+    "ca.unknown_certificate",
+    "ca.unknown_key",
+    "store.unknown_serial",
+];
+
+/// Codes of callers that have no credentials, or none that are accepted.
+const UNAUTHORIZED: &[&str] = &["account.login_refused", "account.refresh_refused", "account.token_revoked"];
+
+/// Codes of callers that may not do this.
+const FORBIDDEN: &[&str] =
+    &["account.not_allowed", "account.own_account", "account.password_change_required"];
 
 /// Areas of errors in the contents of a request that is well-formed.
 const UNPROCESSABLE: &[&str] = &["policy.", "profile.", "csr.", "x509.", "pem."];
@@ -79,6 +92,16 @@ impl Problem {
         self.code.name()
     }
 
+    /// Challenge of a response with status 401 (RFC 6750, section 3).
+    pub(in crate::server) fn challenge(&self) -> &'static str {
+        let name = self.code.name();
+        match name.starts_with("token.") || name == "account.token_revoked" {
+            true => "Bearer error=\"invalid_token\"",
+            false if UNAUTHORIZED.contains(&name) => "Bearer",
+            false => "ClientCertificate",
+        }
+    }
+
     /// Logs the cause of an error that the client gets no details of.
     pub(in crate::server) fn log(&self, id: RequestId) {
         if let Some(internal) = &self.internal {
@@ -108,7 +131,15 @@ fn status_of(code: Code) -> StatusCode {
     if UNPROCESSABLE.iter().any(|area| name.starts_with(area)) {
         return StatusCode::UNPROCESSABLE_ENTITY;
     }
+    if UNAUTHORIZED.contains(&name) || (name.starts_with("token.") && code.class() == Class::Refused) {
+        return StatusCode::UNAUTHORIZED;
+    }
+    if FORBIDDEN.contains(&name) {
+        return StatusCode::FORBIDDEN;
+    }
     match code.class() {
+        _ if name == "account.too_many_logins" => StatusCode::TOO_MANY_REQUESTS,
+        _ if name == "account.weak_password" => StatusCode::UNPROCESSABLE_ENTITY,
         Class::Refused => StatusCode::CONFLICT,
         Class::Usage => StatusCode::BAD_REQUEST,
         Class::Environment => StatusCode::INTERNAL_SERVER_ERROR,

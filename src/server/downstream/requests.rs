@@ -38,7 +38,7 @@ impl Api {
         let (begun, id) = (shared.clock.monotonic(), shared.request_ids.next());
         let (mut head, body) = request.into_parts();
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        let caller = Arc::new(ApiCaller::of(&shared.state.load(), client, shared.clock.now()));
+        let caller = Arc::new(ApiCaller::of_request(shared, client, &head.headers).await);
         let context = RequestContext { id, client: Arc::clone(client), caller: Arc::clone(&caller) };
         head.extensions.insert(context);
         let request = Request::from_parts(head, Body::new(body));
@@ -49,7 +49,7 @@ impl Api {
             Err(_) => Problem::timeout().into(),
         };
         let response = finish(response, id, &method);
-        let (role, identity) = (caller.role(), caller.identity().map(ToString::to_string));
+        let (role, identity) = (caller.role(), caller.name());
         let line = ApiRequestLine {
             request_id: id,
             remote: client.remote,
@@ -78,7 +78,7 @@ fn finish(response: Response<Body>, id: RequestId, method: &Method) -> Response<
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         if head.status == StatusCode::UNAUTHORIZED {
-            head.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ClientCertificate"));
+            head.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(problem.challenge()));
         }
         body = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
     }

@@ -1,0 +1,245 @@
+//! `login`, `logout` and `whoami`: a user of the CA's server.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api_client::{ApiClientError, ApiServer, ApiSession, ServerUrl, TokenFile};
+use crate::cli::password::{NewPasswordSource, PasswordSource};
+use crate::cli::session::CommandSession;
+use crate::error::Code;
+use crate::files;
+use crate::identity::OrganizationName;
+use crate::secret::Secret;
+use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::stderr;
+
+/// Environment variable with an access token.
+const TOKEN_VARIABLE: &str = "CLUSTER_CA_TOKEN";
+
+/// Environment variable with the path of the token file.
+const TOKEN_FILE_VARIABLE: &str = "CLUSTER_CA_TOKEN_FILE";
+
+/// Environment variable with the URL of the server.
+const SERVER_VARIABLE: &str = "CLUSTER_CA_SERVER";
+
+/// The server and the CA certificates that it is verified with.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// URL of the server: https://HOST:PORT
+    #[arg(long, value_name = "URL", env = SERVER_VARIABLE, hide_env_values = true)]
+    server: Option<String>,
+
+    /// CA certificates that the server is verified with, in PEM [default: cluster.crt in the home]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// The arguments of `login`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The tokens are kept in ~/.config/cluster-ca/auth-token.json (0600), or in the file that the environment
+variable CLUSTER_CA_TOKEN_FILE names. CLUSTER_CA_TOKEN replaces them by a token made for scripts.")]
+pub(crate) struct LogIn {
+    /// Name of the user
+    #[arg(value_name = "USER")]
+    user: String,
+
+    /// Organization of the user
+    #[arg(long, value_name = "ORG", default_value = OrganizationName::ROOT)]
+    org: String,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    #[command(flatten)]
+    password: PasswordSource,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub(crate) struct LogOut {}
+
+/// The arguments of `passwd`.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeOwnPassword {
+    #[command(flatten)]
+    password: PasswordSource,
+
+    #[command(flatten)]
+    new: NewPasswordSource,
+}
+
+/// The arguments of `whoami`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowAccount {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl ServerArgs {
+    fn open(&self, session: &CommandSession) -> Result<(ApiServer, Vec<u8>), Failure> {
+        let Some(url) = &self.server else {
+            let message = "the URL of the server is missing";
+            return Err(Failure::new(Code::usage("usage.server"), message)
+                .with_hint("give it with --server https://HOST:PORT, or in CLUSTER_CA_SERVER"));
+        };
+        let url: ServerUrl = url.parse().map_err(failure)?;
+        let path = match &self.ca {
+            Some(path) => path.clone(),
+            None => session.home().certificate(),
+        };
+        if self.ca.is_none() && !files::occupied(&path) {
+            let message = "the CA certificate that verifies the server is missing";
+            return Err(Failure::new(Code::usage("usage.ca"), message)
+                .with_hint("give the cluster's cluster.crt with --ca FILE"));
+        }
+        let anchors = files::read(&path, files::SMALL_FILE)?;
+        let server = ApiServer::new(url, &anchors).map_err(|error| failure(error).about(&path))?;
+        Ok((server, anchors))
+    }
+}
+
+impl LogIn {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        let (server, anchors) = self.server.open(session)?;
+        let file = token_file()?;
+        if let Some(banner) = ApiSession::banner(&server).map_err(failure)? {
+            stderr::line(banner);
+        }
+        let password = self.password.enter(&format!("the user {}", self.user))?;
+        let clock = &*session.context.clock;
+        let answer = ApiSession::log_in(&server, &anchors, (&self.org, &self.user, &password), &file, clock)
+            .map_err(failure)?;
+        Ok(Box::new(Shown(LoggedIn {
+            user: self.user,
+            organization: self.org,
+            server: server.url().to_string(),
+            token_file: file.path().to_owned(),
+            password_change_required: answer.password_change_required,
+        })))
+    }
+}
+
+impl LogOut {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        ApiSession::log_out(&token_file()?, &*session.context.clock).map_err(failure)?;
+        Ok(Box::new(Shown(LoggedOut { logged_in: false })))
+    }
+}
+
+impl ChangeOwnPassword {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        let file = token_file()?;
+        let present = self.password.enter("the user who is logged in")?;
+        let new = self.new.choose()?;
+        let clock = &*session.context.clock;
+        let account = ApiSession::change_password(&file, (&present, &new), clock).map_err(failure)?;
+        Ok(Box::new(Shown(PasswordChanged { account })))
+    }
+}
+
+impl ShowAccount {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        let api = match std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
+            Some(token) => {
+                use std::os::unix::ffi::OsStringExt;
+                let (server, _) = self.server.open(session)?;
+                ApiSession::with_token(server, Secret::new(token.into_vec()))
+            }
+            None => ApiSession::open(&token_file()?, &*session.context.clock).map_err(failure)?,
+        };
+        let account = api.whoami().map_err(failure)?;
+        Ok(Box::new(Shown(WhoAmIReport { server: api.url().to_string(), account })))
+    }
+}
+
+/// The file with the tokens.
+fn token_file() -> Result<TokenFile, Failure> {
+    let given = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = given(TOKEN_FILE_VARIABLE) {
+        return Ok(TokenFile::new(files::absolute(&path)?));
+    }
+    let configuration = given("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let directory = configuration.or_else(|| given("HOME").map(|home| home.join(".config")));
+    let directory = directory.ok_or_else(|| {
+        let message = "the environment has no HOME for the token file";
+        Failure::new(Code::usage("usage.token_file"), message)
+            .with_hint("name the file in CLUSTER_CA_TOKEN_FILE")
+    })?;
+    Ok(TokenFile::new(directory.join(Path::new("cluster-ca/auth-token.json"))))
+}
+
+/// A refusal of the server keeps its code.
+fn failure(error: ApiClientError) -> Failure {
+    match error.refusal() {
+        Some((code, class)) => Failure::named(code.to_owned(), class, error.to_string()),
+        None => Failure::of(&error),
+    }
+}
+
+#[derive(Serialize)]
+struct LoggedIn {
+    user: String,
+    organization: String,
+    server: String,
+    #[serde(serialize_with = "crate::files::as_text")]
+    token_file: PathBuf,
+    password_change_required: bool,
+}
+
+impl fmt::Display for LoggedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Logged in to {} as {} of {}", self.server, self.user, self.organization)?;
+        writeln!(f, "  tokens  {}", crate::terminal::report::typed(&self.token_file))?;
+        if self.password_change_required {
+            writeln!(f, "\nNext: cluster-ca passwd    (nothing else is permitted before)")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct LoggedOut {
+    logged_in: bool,
+}
+
+impl fmt::Display for LoggedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Logged out")
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct PasswordChanged {
+    account: Value,
+}
+
+impl fmt::Display for PasswordChanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.account["name"].as_str().unwrap_or_default();
+        writeln!(f, "Changed the password of {name}; all tokens are revoked")?;
+        writeln!(f, "\nNext: cluster-ca login {name}")
+    }
+}
+
+#[derive(Serialize)]
+struct WhoAmIReport {
+    server: String,
+    #[serde(flatten)]
+    account: Value,
+}
+
+impl fmt::Display for WhoAmIReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |key: &str| self.account[key].as_str().unwrap_or("-").to_owned();
+        writeln!(f, "{} in organization {}", text("name"), text("organization"))?;
+        writeln!(f, "  role    {}", text("role"))?;
+        writeln!(f, "  source  {}", text("source"))?;
+        writeln!(f, "  server  {}", self.server)
+    }
+}

@@ -1,0 +1,149 @@
+//! Accounts of the home: callers with a token, and operations that hash a password in their turn.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::home::ThreadEnded;
+use crate::accounts::{AccountError, Accounts, Authenticated, LoginService, TokenUse, VerifiedCertificate};
+use crate::audit::Actor;
+use crate::ca::{Context, Home};
+use crate::clock::Clock;
+use crate::error::{Code, Coded};
+use crate::secret::Secret;
+use crate::serving::rate_limit::{Quota, RateLimiter, SourcePrefix};
+
+/// Passwords that are hashed at once: each takes a core, and 19 MiB.
+const HASHES_AT_ONCE: usize = 2;
+
+/// Requests with a password that wait for their turn.
+const MOST_WAITING: usize = 64;
+
+/// Other operations at the same time; further ones wait.
+const MOST_OPERATIONS: usize = 8;
+
+/// Failed logins of one address in [`FAILURE_PERIOD`].
+const FAILED_LOGINS: u32 = 20;
+
+/// Time in which an address has its failed logins back.
+const FAILURE_PERIOD: Duration = Duration::from_secs(60);
+
+/// Accounts of the home, with the key for tokens.
+#[derive(Debug)]
+pub(super) struct AccountService {
+    logins: LoginService,
+    clock: Arc<dyn Clock>,
+    /// Failed logins by address. An address that fails often waits, and no account is locked by it.
+    failed_logins: RateLimiter,
+    operations: Semaphore,
+    hashing: Semaphore,
+    waiting: Semaphore,
+}
+
+/// Operation on accounts that failed, or was not tried.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccountCallError {
+    /// The accounts refuse it.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Too many requests with a password are waiting.
+    #[error("too many logins are waiting: try again in a few seconds")]
+    Busy,
+    /// The thread ended.
+    #[error(transparent)]
+    Ended(#[from] ThreadEnded),
+    /// The address has failed too often.
+    #[error("too many failed logins from this address: try again in a few seconds")]
+    TooManyLogins,
+}
+
+impl Coded for AccountCallError {
+    fn coded(&self) -> Code {
+        match self {
+            Self::Account(error) => error.coded(),
+            Self::Busy => Code::unavailable("server.busy"),
+            Self::Ended(error) => error.coded(),
+            Self::TooManyLogins => Code::refused("account.too_many_logins"),
+        }
+    }
+}
+
+impl AccountService {
+    /// Opens the key for tokens, and creates it first if there is none.
+    pub(super) fn open(home: &Home, context: &Context) -> Result<Self, AccountError> {
+        let clock = Arc::clone(&context.clock);
+        Ok(Self {
+            logins: LoginService::open(home.clone(), context.clone())?,
+            failed_logins: RateLimiter::new(Quota::new(FAILED_LOGINS, FAILURE_PERIOD), clock.monotonic()),
+            operations: Semaphore::new(MOST_OPERATIONS),
+            hashing: Semaphore::new(HASHES_AT_ONCE),
+            waiting: Semaphore::new(MOST_WAITING),
+            clock,
+        })
+    }
+
+    /// Identifies the caller by an access token. A caller whose password must be changed is not refused yet.
+    pub(super) async fn authenticate(
+        self: &Arc<Self>,
+        token: Secret,
+        certificate: Option<VerifiedCertificate>,
+    ) -> Result<Authenticated, AccountCallError> {
+        let _permit = self.operations.acquire().await.map_err(|_| ThreadEnded)?;
+        let this = Arc::clone(self);
+        blocking(move || {
+            let text = std::str::from_utf8(token.expose()).unwrap_or_default();
+            this.logins.authenticate(text, certificate.as_ref(), TokenUse::BeforePasswordChange)
+        })
+        .await
+    }
+
+    /// Runs an operation, by `actor`, on a thread of its own.
+    pub(super) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        actor: Actor,
+        operation: impl FnOnce(&LoginService, &Accounts) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountCallError> {
+        let _permit = self.operations.acquire().await.map_err(|_| ThreadEnded)?;
+        let this = Arc::clone(self);
+        blocking(move || operation(&this.logins, &this.logins.accounts().acting_as(actor))).await
+    }
+
+    /// [`AccountService::run`] for an operation that hashes a password, in its turn.
+    pub(super) async fn run_hashing<T: Send + 'static>(
+        self: &Arc<Self>,
+        actor: Actor,
+        operation: impl FnOnce(&LoginService, &Accounts) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountCallError> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| AccountCallError::Busy)?;
+        let _turn = self.hashing.acquire().await.map_err(|_| ThreadEnded)?;
+        let this = Arc::clone(self);
+        blocking(move || operation(&this.logins, &this.logins.accounts().acting_as(actor))).await
+    }
+
+    /// [`AccountService::run_hashing`] for a login from `address`.
+    pub(super) async fn log_in<T: Send + 'static>(
+        self: &Arc<Self>,
+        actor: Actor,
+        address: IpAddr,
+        operation: impl FnOnce(&LoginService, &Accounts) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountCallError> {
+        let source = SourcePrefix::from(address);
+        if self.failed_logins.is_spent(source, self.clock.monotonic()) {
+            return Err(AccountCallError::TooManyLogins);
+        }
+        let result = self.run_hashing(actor, operation).await;
+        if let Err(AccountCallError::Account(AccountError::LoginRefused)) = &result {
+            self.failed_logins.spend(source, self.clock.monotonic());
+        }
+        result
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    operation: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
+) -> Result<T, AccountCallError> {
+    Ok(spawn_blocking(operation).await.map_err(|_| ThreadEnded)??)
+}

@@ -1,0 +1,119 @@
+//! `security`: lockout, login banner and lifetimes of tokens.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use http::StatusCode;
+use http::header::HeaderMap;
+use time::Duration;
+
+use super::account_body::{
+    BannerBody, BannerChangeBody, LifetimesBody, LifetimesChangeBody, LockoutBody, LockoutChangeBody,
+};
+use super::account_call::{private_json, run};
+use super::caller::RequestContext;
+use super::extract::respond;
+use super::problem::Problem;
+use crate::accounts::{Accounts, LifetimeChange, LockoutChange};
+use crate::server::shared::ServerShared;
+
+/// Shows the lockout.
+pub(super) async fn show_lockout(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &LockoutBody::from(run(&shared, &context, Accounts::lockout).await?))
+}
+
+/// Changes the lockout.
+pub(super) async fn set_lockout(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let body: LockoutChangeBody = private_json(&shared, &headers, content).await?;
+    let change = LockoutChange {
+        failed_attempts: body.failed_attempts,
+        lockout_duration: body.lockout_duration.map(Duration::seconds),
+    };
+    let view = run(&shared, &context, move |accounts, by| accounts.set_lockout(by, change));
+    respond(StatusCode::OK, &LockoutBody::from(view.await?))
+}
+
+/// Restores the default lockout, and unlocks all accounts.
+pub(super) async fn reset_lockout(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &LockoutBody::from(run(&shared, &context, Accounts::reset_lockout).await?))
+}
+
+/// Shows the login banner, before a login.
+pub(super) async fn show_banner(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    let view = shared.accounts.run(context.actor(), |_, accounts| accounts.banner()).await?;
+    respond(StatusCode::OK, &BannerBody::from(view))
+}
+
+/// Changes the text of the login banner, shows it or hides it.
+pub(super) async fn set_banner(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let body: BannerChangeBody = private_json(&shared, &headers, content).await?;
+    let view = run(&shared, &context, move |accounts, by| {
+        accounts.change_banner(by, body.text.as_deref(), body.enabled)
+    });
+    respond(StatusCode::OK, &BannerBody::from(view.await?))
+}
+
+/// Removes the text of the login banner.
+pub(super) async fn reset_banner(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &BannerBody::from(run(&shared, &context, Accounts::reset_banner).await?))
+}
+
+/// Shows the lifetimes of tokens.
+pub(super) async fn show_lifetimes(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &LifetimesBody::from(run(&shared, &context, Accounts::token_lifetimes).await?))
+}
+
+/// Changes the lifetimes of tokens.
+pub(super) async fn set_lifetimes(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let body: LifetimesChangeBody = private_json(&shared, &headers, content).await?;
+    let seconds = |given: Option<i64>| given.map(Duration::seconds);
+    let change = LifetimeChange {
+        access_token: seconds(body.access_token),
+        refresh_token: seconds(body.refresh_token),
+        access_token_maximum: seconds(body.access_token_maximum),
+        refresh_token_maximum: seconds(body.refresh_token_maximum),
+    };
+    let view = run(&shared, &context, move |accounts, by| accounts.set_token_lifetimes(by, change));
+    respond(StatusCode::OK, &LifetimesBody::from(view.await?))
+}
+
+/// Restores the default lifetimes of tokens.
+pub(super) async fn reset_lifetimes(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    let view = run(&shared, &context, Accounts::reset_token_lifetimes).await?;
+    respond(StatusCode::OK, &LifetimesBody::from(view))
+}
