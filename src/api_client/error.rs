@@ -16,7 +16,7 @@ pub enum ApiClientError {
     /// The token file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There are no tokens: nobody is logged in.
+    /// The token file is absent, and no token is in the environment.
     #[error("not logged in")]
     NotLoggedIn,
     /// The answer is not one of this server's API.

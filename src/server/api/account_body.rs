@@ -88,7 +88,7 @@ pub(super) struct NewUserBody {
     pub(super) must_change_password: Option<bool>,
 }
 
-/// Change of a user.
+/// Fields of a user to replace; an absent one stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserChangeBody {
@@ -106,7 +106,7 @@ pub(super) struct UserChangeBody {
 pub(super) struct PasswordBody {
     /// Present password, for the caller's own account.
     pub(super) old_password: Option<String>,
-    /// New password.
+    /// Held to the password rules of the accounts.
     pub(super) new_password: String,
     /// True, the default, if another user must change it at the next login.
     pub(super) must_change_password: Option<bool>,
@@ -161,7 +161,7 @@ pub(super) struct AccountsBody {
     pub(super) items: Vec<AccountBody>,
 }
 
-/// Name of an organization.
+/// Request to create an organization, or to rename one.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OrganizationNameBody {
@@ -193,7 +193,7 @@ pub(super) struct OrganizationsBody {
     pub(super) items: Vec<OrganizationBody>,
 }
 
-/// Change of the lockout.
+/// Settings to replace; an absent one stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LockoutChangeBody {

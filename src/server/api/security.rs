@@ -19,7 +19,7 @@ use super::problem::Problem;
 use crate::accounts::{Accounts, LifetimeChange, LockoutChange};
 use crate::server::shared::ServerShared;
 
-/// Shows the lockout.
+/// Failed logins that lock an account, and for how long.
 pub(super) async fn show_lockout(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

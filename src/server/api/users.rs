@@ -182,7 +182,7 @@ pub(super) async fn list_organizations(
     respond(StatusCode::OK, &OrganizationsBody { items })
 }
 
-/// Creates an organization.
+/// Adds an organization without users; for cluster-admins.
 pub(super) async fn create_organization(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,
@@ -195,7 +195,7 @@ pub(super) async fn create_organization(
     respond(StatusCode::CREATED, &OrganizationBody::from(created.await?))
 }
 
-/// Renames an organization.
+/// Gives an organization another name; its users stay.
 pub(super) async fn rename_organization(
     State(shared): State<Arc<ServerShared>>,
     Extension(context): Extension<RequestContext>,

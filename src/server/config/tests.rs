@@ -52,7 +52,7 @@ fn each_problem_is_reported_with_its_line() {
         ),
         (
             "hosts: a.example\noperators: [{ identity: admin, role: cluster-admin }]",
-            "server.yaml:2: operators[0].identity: `admin` is not ROLE/NAME, such as api-user/alice",
+            "server.yaml:2: operators[0].identity: `admin` is not a role: the roles are control-service, node-agent and api-user",
         ),
         (
             "hosts: a.example\noperators: [{ identity: api-user/admin, role: root }]",
@@ -76,7 +76,7 @@ fn each_problem_is_reported_with_its_line() {
         ),
         (
             "hosts: a.example\nlimits: { idle_timeout: 0s }",
-            "server.yaml:2: limits.idle_timeout: must be 1s or more",
+            "server.yaml:2: limits.idle_timeout: `0s` is too short: the minimum is 1s",
         ),
         (
             "hosts: a.example\nlimits: { odd: 1 }",
