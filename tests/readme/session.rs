@@ -163,6 +163,9 @@ fn script(blocks: &[&Block]) -> String {
         match &block.kind {
             Kind::File(name) => script.push_str(&format!("cat >{name} <<'YAML'\n{text}\nYAML\n")),
             Kind::Run(0) => {
+                if text.starts_with("cluster-gateway rejected") {
+                    script.push_str("wait_for_refusal\n");
+                }
                 script.push_str(&format!("printf '\\x1eblock {index}\\n'\n{text}\n"));
                 if text.ends_with('&') {
                     script.push_str("wait_for_gateway\n");
@@ -241,6 +244,13 @@ for _ in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/2222) 2>/dev/null && break; 
 wait_for_gateway() {
     for _ in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/4523) 2>/dev/null && return; sleep 0.05; done
     echo 'the gateway does not listen'; exit 1
+}
+# The gateway records a refused client when it has left.
+wait_for_refusal() {
+    for _ in $(seq 100); do
+        cluster-gateway rejected --config gateway.yaml | grep -q '^TIME' && return
+        sleep 0.05
+    done
 }
 umask 022
 exec 2>&1
