@@ -2,13 +2,14 @@
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
+use super::page_footer::PageFooter;
 use crate::file_schema::{Absent, FileSchema, KeySchema};
 
 /// The manual page of a file.
 #[must_use]
-pub(super) fn file_page(file: &FileSchema) -> Vec<u8> {
+pub(super) fn file_page(file: &FileSchema, footer: &PageFooter) -> Vec<u8> {
     let mut page = Roff::new();
-    page.control("TH", [file.name, "5"]);
+    page.control("TH", [file.name, "5", footer.date, &footer.source, footer.manual]);
     page.control("SH", ["NAME"]);
     page.text([roman(format!("{} - {}", file.name, file.about))]);
     page.control("SH", ["DESCRIPTION"]);
@@ -48,8 +49,11 @@ mod tests {
 
     #[test]
     fn every_key_is_on_the_page_with_its_default() {
-        let page = String::from_utf8(file_page(&DELIVERY_LIST_FILE)).unwrap();
-        assert!(page.contains(".TH hosts.yaml 5"), "{page}");
+        let footer =
+            PageFooter { date: " ", source: "cluster-ca 1.2.3".to_owned(), manual: "Cluster CA Manual" };
+        let page = String::from_utf8(file_page(&DELIVERY_LIST_FILE, &footer)).unwrap();
+        let title = ".TH hosts.yaml 5 \" \" \"cluster-ca 1.2.3\" \"Cluster CA Manual\"";
+        assert!(page.contains(title), "{page}");
         for key in DELIVERY_LIST_FILE.mappings.iter().flat_map(|mapping| mapping.keys) {
             assert!(page.contains(&format!("\\fB{}\\fR: \\fI", key.name)), "{}: {page}", key.name);
         }

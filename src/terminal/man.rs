@@ -1,11 +1,13 @@
 //! `man`: manual pages.
 
 use clap::Args;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::error::{Code, excerpt};
 use crate::file_schema::FileSchema;
 use crate::terminal::file_page::file_page;
 use crate::terminal::generated::Generated;
+use crate::terminal::page_footer::PageFooter;
 use crate::terminal::report::{CommandResult, Failure};
 
 /// `man`.
@@ -38,26 +40,53 @@ pub(crate) fn show(program: clap::Command, files: &[&FileSchema], words: &[Strin
 fn page(program: clap::Command, files: &[&FileSchema], words: &[String]) -> Option<Vec<u8>> {
     let file =
         files.iter().find(|file| words.len() == 1 && words.first().is_some_and(|word| word == file.name));
-    file.map(|file| file_page(file)).or_else(|| manual_page(program, words))
+    let footer = PageFooter::of(&program);
+    file.map(|file| file_page(file, &footer)).or_else(|| manual_page(program, files, &footer, words))
 }
 
 /// Manual page of the command at the path `words` below `program`, or of the program itself; `None` for an
 /// unknown command.
-fn manual_page(mut program: clap::Command, words: &[String]) -> Option<Vec<u8>> {
+fn manual_page(
+    mut program: clap::Command,
+    files: &[&FileSchema],
+    footer: &PageFooter,
+    words: &[String],
+) -> Option<Vec<u8>> {
     program.build();
+    let name = program.get_name().to_owned();
     let mut command = &program;
     for word in words {
         command = command.find_subcommand(word)?;
     }
     let command = command.clone().override_usage(synopsis(command));
-    let heading = match command.get_after_help().map(ToString::to_string) {
-        Some(text) if text.starts_with("Examples:") => ".SH EXAMPLES",
-        _ => ".SH NOTES",
-    };
     let mut page = Vec::new();
+    let man =
+        clap_mangen::Man::new(command).date(footer.date).source(footer.source.as_str()).manual(footer.manual);
     // Writing to memory does not fail.
-    clap_mangen::Man::new(command).render(&mut page).ok()?;
-    Some(String::from_utf8_lossy(&page).replace("\n.SH EXTRA\n", &format!("\n{heading}\n")).into_bytes())
+    man.render(&mut page).ok()?;
+    let mut page = with_notes_as_written(&String::from_utf8_lossy(&page));
+    let mut pages = Vec::new();
+    if !words.is_empty() {
+        pages.push(format!("{name}(1)"));
+    }
+    pages.extend(files.iter().map(|file| format!("{}(5)", file.name)));
+    pages.push(format!("{name} guide"));
+    let mut see_also = Roff::new();
+    see_also.control("SH", ["SEE ALSO"]);
+    see_also.text([roman(pages.join(", "))]);
+    page.push_str(&see_also.render());
+    Some(page.into_bytes())
+}
+
+/// Examples and notes line by line, as `--help` prints them, and without the version, which is in the footer.
+fn with_notes_as_written(page: &str) -> String {
+    let page = page.split_once("\n.SH VERSION\n").map_or(page, |(page, _)| page);
+    let Some((before, notes)) = page.split_once("\n.SH EXTRA\n") else { return format!("{page}\n") };
+    let (heading, notes) = match notes.strip_prefix("Examples:\n") {
+        Some(examples) => ("EXAMPLES", examples),
+        None => ("NOTES", notes),
+    };
+    format!("{before}\n.SH {heading}\n.nf\n{}\n.fi\n", notes.trim_end())
 }
 
 /// Synopsis of a command with its own options; global options are omitted.

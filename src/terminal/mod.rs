@@ -10,6 +10,7 @@ mod generated;
 mod guide;
 pub(crate) mod hints;
 pub(crate) mod man;
+mod page_footer;
 pub(crate) mod panic_guard;
 pub(crate) mod progress;
 pub(crate) mod report;

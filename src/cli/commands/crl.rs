@@ -263,14 +263,13 @@ impl fmt::Display for Published {
         writeln!(f, "Published CRL {}", crl.crl_number)?;
         writeln!(f, "  file         {}", typed(&crl.crl))?;
         writeln!(f, "  next update  {}", rfc3339(crl.next_update))?;
-        let next = match follow_up {
-            FollowUp::NotPushed { listed: true } => "cluster-ca crl push".to_owned(),
-            FollowUp::NotPushed { listed: false } => {
-                format!("scp {} root@GATEWAY:/etc/cluster/", typed(&crl.crl))
+        match follow_up {
+            FollowUp::NotPushed(route) => {
+                let half = format_duration((crl.next_update - crl.this_update) / 2);
+                writeln!(f, "  publish      again within {half}")?;
+                route.write(&typed(&crl.crl), f)
             }
-            pushed @ FollowUp::Pushed { .. } => return write!(f, "{pushed}"),
-        };
-        let half = format_duration((crl.next_update - crl.this_update) / 2);
-        writeln!(f, "\nNext: {next}  (and again within {half})")
+            pushed @ FollowUp::Pushed { .. } => write!(f, "{pushed}"),
+        }
     }
 }

@@ -339,13 +339,7 @@ fn write_crl(
     let (file, until) = (typed(&crl.crl), rfc3339(crl.next_update));
     writeln!(f, "  CRL          {file}  (number {}, next update {until})", crl.crl_number)?;
     match follow_up {
-        FollowUp::NotPushed { listed: true } if is_new => {
-            writeln!(f, "\nNext: cluster-ca crl push    (no gateway enforces it yet)")
-        }
-        FollowUp::NotPushed { listed: false } if is_new => {
-            writeln!(f, "\nNext: copy the CRL to every gateway, for example")?;
-            writeln!(f, "  scp {file} root@GATEWAY:/etc/cluster/")
-        }
+        FollowUp::NotPushed(route) if is_new => route.write(&file, f),
         follow_up => write!(f, "{follow_up}"),
     }
 }

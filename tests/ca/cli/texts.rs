@@ -101,6 +101,7 @@ Next: cluster-ca bundle api-user/alice
 
 Next: copy the CRL to every gateway, for example
   scp cluster.crl root@GATEWAY:/etc/cluster/
+or list the gateways in gateways.yaml, and push it: cluster-ca crl push --help
 ",
         ),
         (

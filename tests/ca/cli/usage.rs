@@ -29,6 +29,40 @@ fn a_group_alone_runs_its_default_command() {
         let (alone, default) = (run_inside(&home, alone), run_inside(&home, default));
         assert_eq!((alone.exit, &alone.stdout), (Some(0), &default.stdout), "{alone:?}");
     }
+    for alone in ["gateways", "hosts"] {
+        let alone = run_inside(&home, &[alone]);
+        assert!(
+            alone.exit == Some(0) && alone.stdout.contains("\nNext: ") | alone.stdout.contains(". Next: "),
+            "{alone:?}"
+        );
+    }
+    let status = run_inside(&home, &["--json", "gateways", "status"]).refusal();
+    assert_eq!((status.exit, status.code.as_str()), (2, "usage.gateways"), "a check never passes by absence");
+}
+
+#[test]
+fn manual_pages_have_a_footer_and_their_examples_line_by_line() {
+    let home = Home::empty();
+    for (page, name) in [
+        (&["man", "create-node"][..], "cluster\\-ca\\-create\\-node"),
+        (&["man"], "cluster\\-ca"),
+        (&["man", "hosts.yaml"], "hosts.yaml"),
+    ] {
+        let page = run_inside(&home, page).stdout;
+        let title = page.lines().find(|line| line.starts_with(".TH ")).expect("a title").to_owned();
+        assert!(
+            title.contains(" \" \" \"cluster-ca 0.") && title.ends_with("\"Cluster CA Manual\""),
+            "{name}: {title}"
+        );
+    }
+    let page = run_inside(&home, &["man", "create-node"]).stdout;
+    assert!(
+        page.contains("\n.SH EXAMPLES\n.nf\n  cluster\\-ca create\\-node \\-\\-label web\\-1\n"),
+        "{page}"
+    );
+    assert!(!page.contains("\nExamples:") && !page.contains(".SH VERSION"), "{page}");
+    let end = page.split_once("\n.SH \"SEE ALSO\"\n").expect("references").1;
+    assert!(end.contains("cluster\\-ca(1)") && end.contains("nodes.yaml(5)"), "{end}");
 }
 
 #[test]

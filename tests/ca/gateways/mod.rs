@@ -283,11 +283,24 @@ fn an_operator_cannot_revoke_the_certificate_it_calls_with() {
 
 #[test]
 fn revoke_suggests_a_push_if_gateways_are_listed() {
-    let (home, _gateways) = fleet(1);
+    let (home, gateways) = fleet(1);
     for command in [&["revoke", "api-user/alice"][..], &["crl", "publish", "--no-push"]] {
         let told = home.run(command);
         assert!(told.stdout.contains("Next: cluster-ca crl push"), "{told:?}");
+        let places = format!("\n  not there yet  {}  (gateways.yaml)\n", gateways[0].address);
+        assert!(told.stdout.contains(&places), "{told:?}");
     }
+}
+
+#[test]
+fn revoke_names_the_machines_that_the_crl_is_copied_to() {
+    let home = operated();
+    let destination = "root@gw1.example.com:/etc/cluster";
+    home.ok(&["hosts", "add", "control-service/127.0.0.1", "--to", destination]);
+    home.ok(&["hosts", "add", "api-user/bob", "--to", "root@elsewhere:/etc/cluster"]);
+    let told = home.run(&["revoke", "api-user/alice"]).stdout;
+    assert!(told.contains(&format!("\n  not there yet  {destination}  (hosts.yaml)\n")), "{told}");
+    assert!(told.contains("\nNext: cluster-ca distribute --all"), "{told}");
 }
 
 #[test]

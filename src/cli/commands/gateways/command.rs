@@ -1,10 +1,14 @@
 //! `gateways [status]`.
 
+use std::fmt;
+
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::status::ShowGatewayStatus;
+use super::target_args::is_listed;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::CommandResult;
+use crate::terminal::report::{CommandResult, Shown};
 
 /// `gateways`, alone or with its command.
 #[derive(Debug, Args)]
@@ -23,10 +27,25 @@ enum Command {
     Status(ShowGatewayStatus),
 }
 
+/// Result of `gateways` alone in a home that lists none. `gateways status` refuses: a check must not pass.
+#[derive(Serialize)]
+struct NoGateways {}
+
+impl fmt::Display for NoGateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "No gateways: the home has no gateways.yaml")?;
+        writeln!(
+            f,
+            "\nNext: list them, as cluster-ca crl push --help shows; or name one with --gateway HOST:PORT"
+        )
+    }
+}
+
 impl Gateways {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self.command {
             Some(Command::Status(status)) => status.run(session),
+            None if !self.alone.is_given() && !is_listed(session) => Ok(Box::new(Shown(NoGateways {}))),
             None => self.alone.run(session),
         }
     }

@@ -1,6 +1,7 @@
 //! `gateways`, and the push and query of gateways for other commands.
 
 mod command;
+mod crl_route;
 mod push;
 mod query;
 mod status;

@@ -13,7 +13,8 @@ use crate::gateway_client::{
 };
 use crate::probe::AtFault;
 
-use super::target_args::{GatewayCalls, GatewayTargets, NewestCrl, is_listed};
+use super::crl_route::CrlRoute;
+use super::target_args::{GatewayCalls, GatewayTargets, NewestCrl};
 use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
@@ -52,10 +53,7 @@ impl Wait {
 /// Push that follows a change of the CRL.
 pub(crate) enum FollowUp {
     /// Not pushed: the CRL is in the home.
-    NotPushed {
-        /// True if the home lists gateways that `crl push` would call.
-        listed: bool,
-    },
+    NotPushed(CrlRoute),
     /// Pushed, or failed before the first call.
     Pushed {
         result: Result<PushReport, Failure>,
@@ -71,14 +69,14 @@ impl FollowUp {
             Some(plan) => {
                 Self::Pushed { push_command: plan.push_command.clone(), result: push(session, plan) }
             }
-            None => Self::NotPushed { listed: is_listed(session) },
+            None => Self::NotPushed(CrlRoute::of(session)),
         }
     }
 
     /// Result of the push, if there was one.
     pub(crate) fn pushed(&self) -> Option<&Result<PushReport, Failure>> {
         match self {
-            Self::NotPushed { .. } => None,
+            Self::NotPushed(_) => None,
             Self::Pushed { result, .. } => Some(result),
         }
     }
@@ -121,7 +119,7 @@ impl fmt::Display for FollowUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const STANDS: &str = "The change is recorded and in cluster.crl";
         match self {
-            Self::NotPushed { .. } => Ok(()),
+            Self::NotPushed(_) => Ok(()),
             Self::Pushed { result: Ok(report), push_command } => {
                 write!(f, "\n{report}")?;
                 if report.exit_code() == 0 { Ok(()) } else { writeln!(f, "\n{STANDS}. Next: {push_command}") }

@@ -38,6 +38,11 @@ pub(crate) struct ShowGatewayStatus {
 }
 
 impl ShowGatewayStatus {
+    /// True if an option is given.
+    pub(super) fn is_given(&self) -> bool {
+        self.targets.given().is_some()
+    }
+
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let plan = self.targets.plan(session)?;
         let newest = NewestCrl::of(session)?;
