@@ -1,6 +1,6 @@
 //! Tar archive of a package, with a README for its recipient.
 
-use std::io;
+use std::io::{self, Read};
 
 use tar::{Builder, EntryType, Header};
 use time::OffsetDateTime;
@@ -42,6 +42,44 @@ pub fn archive(name: &str, readme: &str, package: &Package, at: OffsetDateTime) 
     tar.into_inner().map(Secret::new)
 }
 
+/// File in an archive.
+#[derive(Debug)]
+pub struct ArchivedFile {
+    /// Path in the archive.
+    pub path: String,
+    /// Bytes of the file, zeroized when dropped.
+    pub contents: Secret,
+}
+
+/// True for a tar archive in a POSIX format.
+#[must_use]
+pub fn is_archive(bytes: &[u8]) -> bool {
+    bytes.get(257..262) == Some(b"ustar")
+}
+
+/// Read the files of an archive. Together they are at most as large as the archive: a sparse file cannot fill the memory.
+///
+/// # Errors
+/// [`io::Error`] for a damaged archive.
+pub fn read_archive(bytes: &[u8]) -> io::Result<Vec<ArchivedFile>> {
+    let mut left = bytes.len();
+    let mut files = Vec::new();
+    for entry in tar::Archive::new(bytes).entries()? {
+        let entry = entry?;
+        if entry.header().entry_type() != EntryType::Regular {
+            continue;
+        }
+        let path = entry.path()?.display().to_string();
+        // Allocated at full size: a growing buffer would leave copies of a key in freed memory.
+        let size = usize::try_from(entry.size()).unwrap_or(usize::MAX).min(left);
+        let mut contents = Vec::with_capacity(size);
+        entry.take(u64::try_from(size).unwrap_or(u64::MAX)).read_to_end(&mut contents)?;
+        left = left.saturating_sub(contents.len());
+        files.push(ArchivedFile { path, contents: Secret::new(contents) });
+    }
+    Ok(files)
+}
+
 /// Text of the README: three lines on identity, validity and use of the files.
 #[must_use]
 pub fn readme(identity: &Identity, stem: &FileStem, not_after: OffsetDateTime, package: &Package) -> String {
@@ -63,8 +101,6 @@ pub fn readme(identity: &Identity, stem: &FileStem, not_after: OffsetDateTime, p
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use time::macros::datetime;
 
     use super::super::package::testing::package;
@@ -73,6 +109,13 @@ mod tests {
     #[test]
     fn an_archive_has_one_directory_with_all_files_and_modes() {
         let bytes = archive("node-1", "read me\n", &package(), datetime!(2027-01-31 0:00 UTC)).unwrap();
+        assert!(is_archive(bytes.expose()));
+        let read = read_archive(bytes.expose()).unwrap();
+        assert_eq!(read.len(), 5);
+        assert_eq!(
+            (read[1].path.as_str(), read[1].contents.expose()),
+            ("node-1/node.key", &b"the key\n"[..])
+        );
         let mut entries = Vec::new();
         for entry in tar::Archive::new(bytes.expose()).entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -90,6 +133,17 @@ mod tests {
             ("node-1/cluster.crl", 0o644, ""),
         ];
         assert_eq!(entries, expected.map(|(path, mode, text)| (path.to_owned(), mode, text.to_owned())));
+    }
+
+    #[test]
+    fn a_damaged_archive_never_panics() {
+        let whole = archive("node-1", "read me\n", &package(), datetime!(2027-01-31 0:00 UTC)).unwrap();
+        for at in (0..whole.expose().len()).step_by(7) {
+            let mut flipped = whole.expose().to_vec();
+            flipped[at] ^= 0x21;
+            let _ = read_archive(&flipped).map(|files| files.len());
+            let _ = read_archive(&whole.expose()[..at]).map(|files| files.len());
+        }
     }
 
     #[test]

@@ -18,12 +18,15 @@ mod session;
 mod ssh;
 mod ssh_destination;
 
-pub use archive::{archive, readme};
+pub use archive::{ArchivedFile, archive, is_archive, read_archive, readme};
 pub use delivery_list::{DELIVERY_LIST_FILE, Delivery, DeliveryList, DeliveryListError};
 pub use delivery_list_text::{DeliveryListText, DeliveryListTextError};
 pub use error::{DeliveryError, RemoteFailure, RemoteOutput};
 pub use installation::{AccountName, Installation, InstallationError, KeyMode, PrivilegeProgram};
-pub use key_store::{KeyStoreError, KeyStorePassword, key_store};
+pub use key_store::{
+    KeyStoreContents, KeyStoreEntries, KeyStoreError, KeyStorePassword, StoredObject, is_key_store,
+    key_store, open_key_store,
+};
 pub use package::{FileStem, FileStemError, Package, PackageFile};
 pub use parallel::in_parallel;
 pub use script::{ReloadCommand, ReloadCommandError};

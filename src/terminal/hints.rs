@@ -424,6 +424,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "another cluster answers there, or something in between: check the address, and cluster.crt on this machine",
     ),
     ("input.gateways", Ca, "cluster-ca crl push --help shows what belongs in gateways.yaml"),
+    ("inspect.archive", Ca, "the archive is truncated or damaged: copy it again"),
     ("key.encrypted", Ca, "an unencrypted key was expected here"),
     (
         "key.envelope_damaged",
@@ -468,6 +469,8 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ),
     ("key.weak_passphrase", Ca, "use several random words: a thief of the file can guess without a limit"),
     ("key.wrong_passphrase", Gateway, "write the key's passphrase into the first line of `passphrase_file`"),
+    ("key_store.password", Ca, "give the password that it was made with: --password-file FILE"),
+    ("key_store.unreadable", Ca, "convert it first: openssl pkcs12 -legacy reads what is older than 2020"),
     ("kms.address", Ca, "give a Vault as https://HOST:8200, a KMIP server as HOST:5696"),
     (
         "kms.certificate_untrusted",

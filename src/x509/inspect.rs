@@ -171,7 +171,10 @@ fn private_key_algorithm(der: &[u8]) -> Result<(Option<String>, bool), DerError>
         (tag::SEQUENCE, tag::OCTET_STRING) => Ok((None, true)),
         (tag::INTEGER, tag::INTEGER) => Ok((Some("rsa".to_owned()), false)),
         (tag::INTEGER, tag::OCTET_STRING) => Ok((Some("ecdsa".to_owned()), false)),
-        (tag::INTEGER, tag::SEQUENCE) => Ok((key_kind(second.raw), false)),
+        // A PKCS#12 key store begins in the same way; its third field is no OCTET STRING.
+        (tag::INTEGER, tag::SEQUENCE) if fields.element()?.tag == tag::OCTET_STRING => {
+            Ok((key_kind(second.raw), false))
+        }
         _ => Err(DerError::Tag),
     }
 }
@@ -200,7 +203,9 @@ impl InspectedObject {
         Self::new("private key").text("protection", protection).text("public_key_sha256", key_id)
     }
 
-    fn new(kind: &str) -> Self {
+    /// Object of another kind, without fields.
+    #[must_use]
+    pub fn new(kind: &str) -> Self {
         Self { kind: kind.to_owned(), fields: Vec::new() }
     }
 
@@ -209,16 +214,40 @@ impl InspectedObject {
         self
     }
 
-    fn text(self, name: &'static str, value: impl fmt::Display) -> Self {
+    /// Adds a field.
+    #[must_use]
+    pub fn text(self, name: &'static str, value: impl fmt::Display) -> Self {
         self.with(name, FieldValue::Text(value.to_string()))
     }
 
-    fn flag(self, name: &'static str, value: bool) -> Self {
+    /// Adds a field that is true or false.
+    #[must_use]
+    pub fn flag(self, name: &'static str, value: bool) -> Self {
         self.with(name, FieldValue::Flag(value))
     }
 
-    fn number(self, name: &'static str, value: u64) -> Self {
+    /// Adds a field with a number.
+    #[must_use]
+    pub fn number(self, name: &'static str, value: u64) -> Self {
         self.with(name, FieldValue::Number(value))
+    }
+
+    /// Puts a field before the others, such as the file that contains the object.
+    #[must_use]
+    pub fn preceded_by(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.fields.insert(0, (name, FieldValue::Text(value.to_string())));
+        self
+    }
+
+    /// States that a private key is encrypted by what contains it.
+    #[must_use]
+    pub fn encrypted(mut self) -> Self {
+        for (name, value) in &mut self.fields {
+            if *name == "encrypted" {
+                *value = FieldValue::Flag(true);
+            }
+        }
+        self
     }
 
     fn list(self, name: &'static str, values: Vec<String>) -> Self {
@@ -326,6 +355,15 @@ mod tests {
             json["first_entries"][0],
             "00000000000000000000000000000001 2030-05-31T12:00:00Z unspecified"
         );
+    }
+
+    #[test]
+    fn a_key_store_is_no_private_key() {
+        // Version 3, data without contents, and an empty MAC: PFX of RFC 7292, section 4.
+        let store = [0x30, 18, 2, 1, 3, 0x30, 11, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1, 0x30, 0];
+        assert_eq!(inspect(&store).unwrap_err().code(), "x509.no_block");
+        let without_mac = [&[0x30, 16][..], &store[2..18]].concat();
+        assert_eq!(inspect(&without_mac).unwrap_err().code(), "x509.no_block");
     }
 
     #[test]

@@ -17,7 +17,18 @@ const ANYWHERE: &[&str] = &[""];
 const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["accounts"]),
     ("arc-swap", &["gateway", "server"]),
-    ("aws-lc-rs", &["clock", "gateway/upstream/assertion", "keys", "age_stream", "x509", "tokens"]),
+    (
+        "aws-lc-rs",
+        &[
+            "clock",
+            "gateway/upstream/assertion",
+            "keys",
+            "age_stream",
+            "x509",
+            "distribute/key_store",
+            "tokens",
+        ],
+    ),
     ("axum", &["server/api", "server/downstream"]),
     ("base64", &["gateway", "keys", "mtls", "age_stream", "x509", "tokens"]),
     ("bytes", &["gateway", "gateway_client"]),
@@ -83,7 +94,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("notify", &["gateway/control/file_watch"]),
     ("p12-keystore", &["distribute/key_store"]),
     ("pem", &["x509"]),
-    ("pkcs8", &["keys/passphrase"]),
+    ("pkcs12", &["distribute/key_store"]),
+    ("pkcs8", &["keys/passphrase", "distribute/key_store"]),
     ("pulldown-cmark", &["terminal/guide"]),
     ("rcgen", &["ca", "keys"]),
     ("rusqlite", &["store"]),
@@ -129,6 +141,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde", ANYWHERE),
     ("serde_json", ANYWHERE),
     ("serde_yaml", &["gateway/config", "yaml"]),
+    // The key derivation of PKCS#12 is generic over it.
+    ("sha2", &["distribute/key_store"]),
     ("socket2", &["gateway", "serving"]),
     ("tar", &["ca/backup", "distribute/archive"]),
     ("thiserror", ANYWHERE),

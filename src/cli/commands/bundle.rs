@@ -10,12 +10,12 @@ use serde_json::json;
 use crate::audit::{Action, Outcome};
 use crate::ca::{Cluster, ExportedCertificate, InventoryWriter, TrustFiles};
 use crate::clock::rfc3339;
-use crate::distribute::{FileStem, KeyStorePassword, Package, archive, key_store, readme};
+use crate::distribute::{FileStem, KeyStoreEntries, KeyStorePassword, Package, archive, key_store, readme};
 use crate::error::Code;
 use crate::files::{self, Access, Placement, Staged};
 use crate::identity::Identity;
 use crate::secret::Secret;
-use crate::x509::pem;
+use crate::x509::{Certificate, pem};
 
 use crate::cli::input;
 use crate::cli::password::PasswordSource;
@@ -129,7 +129,7 @@ impl Bundle {
             Format::Tar => self.tar(session, &name, &identity, &mut leaf, trust)?,
             Format::P12 => {
                 let name = self.stem.as_ref().map_or_else(|| name.clone(), ToString::to_string);
-                self.key_store(&name, &leaf, &trust)?
+                self.key_store(session, &name, cluster.facts().name.as_str(), &leaf, &trust)?
             }
         };
         let output = files::absolute(&output)?;
@@ -178,7 +178,9 @@ impl Bundle {
 
     fn key_store(
         &self,
-        name: &str,
+        session: &CommandSession,
+        alias: &str,
+        cluster: &str,
         leaf: &ExportedCertificate,
         trust: &TrustFiles,
     ) -> Result<Secret, Failure> {
@@ -190,9 +192,17 @@ impl Bundle {
         };
         let password = KeyStorePassword::new(self.password.choose("the key store")?)?;
         let roots = pem::certificates(&trust.bundle)?;
-        let issuer =
-            roots.iter().filter(|root| root.subject_key_identifier.as_ref() == Some(&leaf.record.issuer));
-        let chain: Vec<_> = [&leaf.certificate].into_iter().chain(issuer.take(1)).collect();
-        Ok(key_store(name, key, &chain, &password)?)
+        let is_issuer =
+            |root: &&Certificate| root.subject_key_identifier.as_ref() == Some(&leaf.record.issuer);
+        let (issuer, others): (Vec<_>, Vec<_>) = roots.iter().partition(is_issuer);
+        // No alias has a space, so that none is the name of a root.
+        let name = |index: usize| match index {
+            0 => format!("{cluster} root"),
+            index => format!("{cluster} root {}", index.saturating_add(1)),
+        };
+        let anchors: Vec<_> =
+            issuer.into_iter().chain(others).enumerate().map(|(index, root)| (name(index), root)).collect();
+        let entries = KeyStoreEntries { alias, key_pem: key, leaf: &leaf.certificate, anchors: &anchors };
+        Ok(key_store(&entries, &password, session.context.entropy.as_ref())?)
     }
 }

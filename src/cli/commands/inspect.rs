@@ -9,6 +9,10 @@ use time::OffsetDateTime;
 
 use crate::ca::{Cluster, Expectation, VerificationReport};
 use crate::clock::{parse_time, rfc3339};
+use crate::distribute::{
+    ArchivedFile, KeyStoreContents, StoredObject, is_archive, is_key_store, open_key_store, read_archive,
+};
+use crate::error::Code;
 use crate::files;
 use crate::identity::Host;
 use crate::keys::KeyFile;
@@ -17,16 +21,20 @@ use crate::x509::inspect::{InspectedObject, inspect};
 use crate::x509::pem;
 use crate::x509::trust::Purpose;
 
+use crate::cli::password::PasswordSource;
 use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
-use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
 /// The arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Certificates, CSRs, CRLs, keys or bundles, in PEM or DER
+    /// Certificates, CSRs, CRLs and keys, in PEM or DER; archives (tar) and PKCS#12 key stores
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    password: PasswordSource,
 }
 
 #[derive(Serialize)]
@@ -64,18 +72,68 @@ impl Inspect {
     pub(crate) fn run(self, _: &CommandSession) -> CommandResult {
         let inspect_file = |file: PathBuf| -> Result<InspectedFile, Failure> {
             let bytes = Secret::new(files::read(&file, files::CRL_FILE)?);
-            let about = |failure: Failure| failure.about(&file);
-            // A wrapped key is in a format of this project, unknown to `x509::inspect`.
-            let contents = match KeyFile::parse(Secret::new(bytes.expose().to_vec())) {
-                Ok(wrapped @ KeyFile::Envelope(_)) => vec![wrapped_key(&wrapped)],
-                Err(error) => return Err(about(error.into())),
-                Ok(_) => inspect(bytes.expose()).map_err(|error| about(error.into()))?,
+            let contents = match bytes.expose() {
+                bytes if is_key_store(bytes) => stored(&self.password.enter(&typed(&file))?, bytes),
+                bytes if is_archive(bytes) => archived(bytes),
+                bytes if bytes.starts_with(AGE) => {
+                    Ok(vec![InspectedObject::new("encrypted backup (age)").flag("encrypted", true)])
+                }
+                bytes => objects(bytes),
             };
-            Ok(InspectedFile { file, contents })
+            Ok(InspectedFile { contents: contents.map_err(|failure| failure.about(&file))?, file })
         };
         let inspected = self.files.into_iter().map(inspect_file).collect::<Result<Vec<_>, _>>()?;
         Ok(Box::new(Shown(InspectedFiles(inspected))))
     }
+}
+
+/// First bytes of a backup.
+const AGE: &[u8] = b"age-encryption.org/v1";
+
+/// Objects in a file, PEM or DER.
+fn objects(bytes: &[u8]) -> Result<Vec<InspectedObject>, Failure> {
+    // A wrapped key is in a format of this project, unknown to `x509::inspect`.
+    match KeyFile::parse(Secret::new(bytes.to_vec()))? {
+        wrapped @ KeyFile::Envelope(_) => Ok(vec![wrapped_key(&wrapped)]),
+        KeyFile::Plain(_) | KeyFile::Passphrase(_) => Ok(inspect(bytes)?),
+    }
+}
+
+/// Objects in the files of an archive, each with its file.
+fn archived(bytes: &[u8]) -> Result<Vec<InspectedObject>, Failure> {
+    let files =
+        read_archive(bytes).map_err(|error| Failure::caused(Code::refused("inspect.archive"), &error))?;
+    let mut found = Vec::new();
+    for ArchivedFile { path, contents } in files {
+        // A file without an object, such as README, is named.
+        let objects =
+            objects(contents.expose()).unwrap_or_else(|_| vec![InspectedObject::new("text or other file")]);
+        found.extend(objects.into_iter().map(|object| object.preceded_by("file", &path)));
+    }
+    Ok(found)
+}
+
+/// Objects in a key store, each with its name.
+fn stored(password: &Secret, bytes: &[u8]) -> Result<Vec<InspectedObject>, Failure> {
+    let KeyStoreContents { keys, certificates, authenticated } = open_key_store(bytes, password)?;
+    let count = |objects: &[StoredObject]| u64::try_from(objects.len()).unwrap_or(u64::MAX);
+    let store = InspectedObject::new("PKCS#12 key store")
+        .number("private_keys", count(&keys))
+        .number("certificates", count(&certificates))
+        .flag("authenticated", authenticated);
+    let mut found = vec![store];
+    for StoredObject { name, trusted, der } in keys.into_iter().chain(certificates) {
+        for mut object in objects(der.expose())? {
+            if trusted {
+                object = object.flag("trusted_by_java", true);
+            }
+            if let Some(name) = &name {
+                object = object.preceded_by("friendly_name", name);
+            }
+            found.push(object.encrypted());
+        }
+    }
+    Ok(found)
 }
 
 fn wrapped_key(file: &KeyFile) -> InspectedObject {

@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::home::Home;
 
 use super::with_alice;
@@ -84,6 +86,7 @@ fn a_key_store_is_read_by_openssl_java_and_nss() {
         assert_eq!(fs::metadata(&file).expect("metadata").mode() & 0o777, 0o600);
         openssl_reads(&home, &file, &password, key_type);
         java_reads(&file, &password, key_type);
+        inspect_reads(&home, &file, &password, key_type);
         // NSS 3.87 of Debian 12 lacks Ed25519; 3.99 added it.
         if key_type != "ed25519" {
             nss_reads(&home, &file, &password, key_type);
@@ -108,6 +111,16 @@ fn openssl_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
     };
     let certificates = read(&["-nokeys"]);
     assert_eq!(certificates.matches("BEGIN CERTIFICATE").count(), 2, "leaf and root: {certificates}");
+    // The leaf has the name of the key, by which browsers show it.
+    let named = format!("friendlyName: user-{key_type}\n");
+    for part in [&["-nocerts"][..], &["-nokeys", "-clcerts"]] {
+        let found = read(part);
+        assert_eq!((found.matches("friendlyName").count(), found.contains(&named)), (1, true), "{found}");
+    }
+    let anchors = read(&["-nokeys", "-cacerts"]);
+    // OpenSSL 3.0 prints Oracle's attribute as an OID, later releases by its name.
+    let is_trusted = ["2.16.840.1.113894.746875.1.1", "Oracle"].iter().any(|name| anchors.contains(name));
+    assert!(anchors.contains("friendlyName: prod root\n") && is_trusted, "{anchors}");
     // The extracted key is the original one.
     let pem = home.path(format!("{key_type}.pem"));
     fs::write(&pem, read(&["-nocerts"])).expect("a file");
@@ -125,6 +138,121 @@ fn java_reads(file: &Path, password: &Path, key_type: &str) {
     );
     assert!(listing.contains("PrivateKeyEntry") && listing.contains("chain length: 2"), "{listing}");
     assert!(listing.contains(&format!("user-{key_type}")), "{listing}");
+    assert!(listing.contains("Alias name: prod root") && listing.contains("trustedCertEntry"), "{listing}");
+}
+
+fn inspect_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
+    let read = home.ok(&["inspect", text(file), "--password-file", text(password)]);
+    let objects = read[0]["contents"].as_array().expect("objects").clone();
+    let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["PKCS#12 key store", "private key", "certificate", "certificate"], "{read}");
+    let name = format!("user-{key_type}");
+    assert_eq!([&objects[1]["friendly_name"], &objects[2]["friendly_name"]], [name.as_str(); 2]);
+    assert_eq!(objects[3]["friendly_name"], "prod root");
+    assert_eq!((&objects[0]["authenticated"], &objects[1]["encrypted"]), (&true.into(), &true.into()));
+    assert_eq!(
+        (&objects[2]["trusted_by_java"], &objects[3]["trusted_by_java"]),
+        (&Value::Null, &true.into())
+    );
+}
+
+/// Reads a key store as Java's TLS does, and prints the trust anchors.
+const TRUST: &str = r#"
+import java.io.*; import java.nio.file.*; import java.security.*; import javax.net.ssl.*;
+class Trust {
+    public static void main(String[] arguments) throws Exception {
+        char[] password = Files.readString(Path.of(arguments[1])).strip().toCharArray();
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(new FileInputStream(arguments[0]), password);
+        TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+        factory.init(store);
+        for (TrustManager manager : factory.getTrustManagers())
+            for (var issuer : ((X509TrustManager) manager).getAcceptedIssuers())
+                System.out.println(issuer.getSubjectX500Principal());
+    }
+}
+"#;
+
+#[test]
+fn java_takes_a_key_store_as_its_trust_store_too() {
+    let home = with_alice();
+    let (password, file) = (password_file(&home), home.path("alice.p12"));
+    home.ok(&[
+        "bundle",
+        "api-user/alice",
+        "--format",
+        "p12",
+        "-o",
+        text(&file),
+        "--password-file",
+        text(&password),
+    ]);
+    let program = home.write("Trust.java", TRUST);
+    let anchors = said(Command::new("java").arg(&program).arg(&file).arg(&password));
+    assert!(anchors.lines().any(|line| line.starts_with("CN=prod")), "{anchors}");
+}
+
+#[test]
+fn inspect_reads_every_bundle() {
+    let home = with_alice();
+    let password = password_file(&home);
+    let tar = home.path("alice.tar");
+    home.ok(&["bundle", "api-user/alice", "-o", text(&tar)]);
+    let read = home.ok(&["inspect", text(&tar)]);
+    let objects = read[0]["contents"].as_array().expect("objects").clone();
+    let found: Vec<_> = objects
+        .iter()
+        .map(|object| {
+            (object["file"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("user-alice/README", "text or other file"),
+            ("user-alice/user.key", "private key"),
+            ("user-alice/user.crt", "certificate"),
+            ("user-alice/cluster.crt", "certificate"),
+            ("user-alice/cluster.crl", "CRL"),
+        ]
+    );
+    let backup = home.path("home.backup");
+    home.ok(&["backup", text(&backup), "--password-file", text(&password)]);
+    assert_eq!(home.ok(&["inspect", text(&backup)])[0]["contents"][0]["encrypted"], true);
+
+    // A key store of another program; its password may be short.
+    let other = home.write("other", "short\n");
+    fs::set_permissions(&other, Permissions::from_mode(0o600)).expect("a mode");
+    let foreign = home.path("foreign.p12");
+    let pass = format!("file:{}", other.display());
+    said(Command::new("openssl").current_dir(home.path("")).args([
+        "pkcs12",
+        "-export",
+        "-in",
+        "issued/user-alice.crt",
+        "-inkey",
+        "issued/user-alice.key",
+        "-name",
+        "mine",
+        "-passout",
+        &pass,
+        "-out",
+        text(&foreign),
+    ]));
+    let read = home.ok(&["inspect", text(&foreign), "--password-file", text(&other)]);
+    assert_eq!(read[0]["contents"][1]["friendly_name"], "mine", "{read}");
+
+    let refused = |arguments: &[&str]| {
+        let refusal = home.refused(&[&["inspect", text(&foreign)], arguments].concat());
+        assert!(!refusal.hint.is_empty(), "{refusal:?}");
+        (refusal.code.clone(), refusal.exit)
+    };
+    assert_eq!(refused(&[]), ("usage.password".to_owned(), 2));
+    assert_eq!(refused(&["--password-file", text(&password)]), ("key_store.password".to_owned(), 1));
+    let whole = fs::read(&foreign).expect("a key store");
+    fs::write(&foreign, &whole[..whole.len() - 40]).expect("truncated");
+    let refusal = home.refused(&["inspect", text(&foreign), "--password-file", text(&other)]);
+    assert_eq!(refusal.code, "x509.no_block", "it is none any more: {refusal:?}");
 }
 
 fn nss_reads(home: &Home, file: &Path, password: &Path, key_type: &str) {
