@@ -287,9 +287,9 @@ impl Accounts {
 }
 
 /// Time from which new tokens are valid, so that all earlier ones are revoked. Tokens have whole seconds, and one
-/// of the present second may exist.
+/// of the present second may exist; or a later one, dated after an earlier revocation in this second.
 pub(super) fn revoked_from(user: &UserRecord, now: time::OffsetDateTime) -> time::OffsetDateTime {
-    now.saturating_add(Duration::SECOND).max(user.facts.tokens_from)
+    now.max(user.facts.tokens_from).saturating_add(Duration::SECOND)
 }
 
 pub(super) fn check_password(password: &Secret, name: &Name) -> Result<(), AccountError> {

