@@ -7,7 +7,7 @@
 //! | `negotiation`, `plain_http` | TLS handshake, and the answer to plain HTTP on a TLS port |
 //! | [`request_id`] | random request IDs |
 //! | [`access_log`], [`line_log`], [`log_file`], `logging` | log lines, written by threads of their own |
-//! | [`metrics_listener`] | plain HTTP listener for metrics and health |
+//! | `metrics_listener` | plain HTTP listener for metrics and health |
 
 pub mod access_log;
 pub mod connection_permit;
