@@ -53,7 +53,7 @@ pub(super) struct ProblemBody<'a> {
     title: &'a str,
     /// Status of the response.
     status: u16,
-    /// What was refused, and why.
+    /// Refusal and its reason, for people; see `code` for programs.
     detail: &'a str,
     /// Stable code, such as `ca.unknown_certificate`.
     code: &'a str,
