@@ -61,6 +61,7 @@ mod reuse;
 mod revocation;
 mod stall;
 mod streams;
+mod system_calls;
 mod tls;
 mod trust;
 mod upgrade;
