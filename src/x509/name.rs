@@ -49,15 +49,14 @@ impl DistinguishedName {
                     (OID_X509_STATE_OR_PROVINCE_NAME, "ST"),
                     (OID_X509_LOCALITY_NAME, "L"),
                 ];
-                let key = known
-                    .iter()
-                    .find(|(known, _)| known == oid)
-                    .map_or_else(|| oid.to_id_string(), |(_, short)| (*short).to_owned());
-                let value = match attribute.as_str() {
-                    Ok(text) => escape(text),
-                    Err(_) => format!("#{}", hex(attribute.as_slice())),
-                };
-                format!("{key}={value}")
+                let known = known.iter().find(|(known, _)| known == oid);
+                let mut text = known.map_or_else(|| oid.to_id_string(), |(_, short)| (*short).to_owned());
+                text.push('=');
+                match attribute.as_str() {
+                    Ok(value) => push_escaped(&mut text, value),
+                    Err(_) => text.extend(["#", &hex(attribute.as_slice())]),
+                }
+                text
             })
             .collect::<Vec<_>>()
             .join(", ");
@@ -72,18 +71,19 @@ impl DistinguishedName {
 
 /// Escapes a value as RFC 4514 does, and control and non-ASCII characters as well, because it is logged.
 pub(super) fn escape(value: &str) -> String {
-    value
-        .chars()
-        .flat_map(|c| {
-            let special = matches!(c, ',' | '+' | '=' | '"' | '\\' | '<' | '>' | ';');
-            let escaped: String = match c {
-                _ if special => format!("\\{c}"),
-                ' '..='~' => c.to_string(),
-                _ => c.escape_default().collect(),
-            };
-            escaped.chars().collect::<Vec<_>>()
-        })
-        .collect()
+    let mut text = String::with_capacity(value.len());
+    push_escaped(&mut text, value);
+    text
+}
+
+fn push_escaped(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            ',' | '+' | '=' | '"' | '\\' | '<' | '>' | ';' => text.extend(['\\', c]),
+            ' '..='~' => text.push(c),
+            _ => text.extend(c.escape_default()),
+        }
+    }
 }
 
 impl fmt::Display for DistinguishedName {
