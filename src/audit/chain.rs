@@ -40,14 +40,13 @@ impl AuditEntry {
     /// True if the content matches the hash.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.hash == self.digest()
+        self.hash == self.digest(&self.event.details.to_string())
     }
 
-    /// SHA-256 over every field. Each is preceded by its length, so that different entries never hash the same
-    /// bytes.
-    fn digest(&self) -> Sha256 {
-        let AuditEvent { provenance, action, target, outcome, details } = &self.event;
-        let details = details.to_string();
+    /// SHA-256 over every field, `details` as text. Each is preceded by its length, so that different entries never
+    /// hash the same bytes.
+    fn digest(&self, details: &str) -> Sha256 {
+        let AuditEvent { provenance, action, target, outcome, .. } = &self.event;
         let reason = provenance.reason.as_deref();
         let mut bytes = Vec::with_capacity(256 + details.len());
         for field in [
@@ -90,15 +89,16 @@ impl Head {
         self.seq.saturating_add(1)
     }
 
-    /// Makes `event` the next entry and advances to it.
+    /// Makes `event` the next entry and advances to it. Returns it with the text of its details, which its hash covers.
     #[must_use = "the entry must be stored: the next one builds on it"]
-    pub fn append(&mut self, mut event: AuditEvent) -> AuditEntry {
+    pub fn append(&mut self, mut event: AuditEvent) -> (AuditEntry, String) {
         event.provenance.at = whole_second(event.provenance.at);
+        let details = event.details.to_string();
         let mut entry =
             AuditEntry { seq: self.next_seq(), event, previous: self.hash, hash: Sha256([0; 32]) };
-        entry.hash = entry.digest();
+        entry.hash = entry.digest(&details);
         *self = Self { seq: entry.seq, hash: entry.hash };
-        entry
+        (entry, details)
     }
 
     /// Advances to `entry` if it is the valid next entry.
@@ -194,7 +194,7 @@ mod tests {
 
     fn chain() -> Vec<AuditEntry> {
         let mut head = Head::EMPTY;
-        ["a", "b", "c", "d"].into_iter().map(|target| head.append(event(target))).collect()
+        ["a", "b", "c", "d"].into_iter().map(|target| head.append(event(target)).0).collect()
     }
 
     fn break_at(entries: &[AuditEntry]) -> (u64, ChainDefect) {
@@ -250,7 +250,7 @@ mod tests {
 
         let mut entries = chain();
         let mut head = Head { seq: 1, hash: entries[0].hash };
-        entries[1] = head.append(event("forged"));
+        entries[1] = head.append(event("forged")).0;
         assert_eq!(
             break_at(&entries),
             (3, ChainDefect::Unlinked),

@@ -390,8 +390,8 @@ impl<'a> Transaction<'a> {
         details: Value,
     ) -> Result<u64, StoreError> {
         let provenance = self.provenance.clone();
-        let entry = self.head.append(AuditEvent { provenance, action, target, outcome, details });
-        let AuditEvent { provenance, action, target, outcome, details } = &entry.event;
+        let (entry, details) = self.head.append(AuditEvent { provenance, action, target, outcome, details });
+        let AuditEvent { provenance, action, target, outcome, .. } = &entry.event;
         self.sql
             .prepare_cached(
                 "INSERT INTO audit (seq, at, actor, action, target, outcome, reason, details, previous, hash) \
@@ -405,7 +405,7 @@ impl<'a> Transaction<'a> {
             target,
             outcome.as_str(),
             provenance.reason,
-            details.to_string(),
+            details,
             entry.previous.0,
             entry.hash.0,
         ])?;

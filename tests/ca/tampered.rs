@@ -33,7 +33,7 @@ fn rewrite_chain(home: &Home, change: impl Fn(&AuditEvent) -> Option<AuditEvent>
     let mut head = Head::EMPTY;
     let mut entries = Vec::new();
     let read = inventory.audit_entries(0, |entry: AuditEntry| {
-        entries.extend(change(&entry.event).map(|event| head.append(event)));
+        entries.extend(change(&entry.event).map(|event| head.append(event).0));
         Ok::<_, StoreError>(())
     });
     read.expect("the chain");
@@ -72,7 +72,7 @@ fn append(home: &Home, action: Action, target: &str, details: Value) -> u64 {
     drop(inventory);
     let target = target.to_owned();
     let event = AuditEvent { action, target, outcome: Outcome::Success, details, ..last.event };
-    let entry = head.append(event);
+    let (entry, _) = head.append(event);
     insert(home, &entry);
     entry.seq
 }
@@ -304,7 +304,7 @@ fn another_trust_domain_is_not_issued_for() {
     let mut event = inventory.audit_entry(1).expect("read").expect("an entry").event;
     drop(inventory);
     event.details["trust_domain"] = "evil.example".into();
-    let entry = Head::EMPTY.clone().append(event);
+    let (entry, _) = Head::EMPTY.clone().append(event);
     tamper(&home, &format!("{change}; DELETE FROM audit WHERE seq = 1"));
     insert(&home, &entry);
     tamper(&home, &format!("UPDATE audit SET previous = x'{}' WHERE seq = 2", entry.hash));
@@ -436,7 +436,7 @@ fn a_statement_about_a_long_crl_is_believed_for_that_crl_only() {
     let mut event = inventory.audit_entry(1).expect("read").expect("an entry").event;
     drop(inventory);
     event.details["trust_domain"] = "evil.example".into();
-    let entry = Head::EMPTY.clone().append(event);
+    let (entry, _) = Head::EMPTY.clone().append(event);
     tamper(&other, "UPDATE cluster SET trust_domain = 'evil.example'; DELETE FROM audit WHERE seq = 1");
     insert(&other, &entry);
     tamper(&other, &format!("UPDATE audit SET previous = x'{}' WHERE seq = 2", entry.hash));
