@@ -4,7 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::pkcs8::Document;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair,
+};
 use rcgen::{
     PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
     SignatureAlgorithm, SigningKey,
@@ -32,8 +37,18 @@ pub struct PrivateKey {
 }
 
 enum Material {
+    Generated(GeneratedKey),
     Pair(rcgen::KeyPair),
     Remote(RemoteKey),
+}
+
+/// ECDSA key as it was generated. rcgen would parse it again, and check it as a foreign key, which takes as long as the
+/// signature of its certificate.
+struct GeneratedKey {
+    pair: EcdsaKeyPair,
+    /// PKCS#8 of version 1; zeroized when dropped.
+    pkcs8: Document,
+    algorithm: &'static SignatureAlgorithm,
 }
 
 impl PrivateKey {
@@ -44,8 +59,20 @@ impl PrivateKey {
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
         let rsa = |size| rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
         let pair = match algorithm {
-            KeyAlgorithm::EcdsaP256 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
-            KeyAlgorithm::EcdsaP384 => rcgen::KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            KeyAlgorithm::EcdsaP256 => {
+                return Self::generate_ecdsa(
+                    algorithm,
+                    &ECDSA_P256_SHA256_ASN1_SIGNING,
+                    &PKCS_ECDSA_P256_SHA256,
+                );
+            }
+            KeyAlgorithm::EcdsaP384 => {
+                return Self::generate_ecdsa(
+                    algorithm,
+                    &ECDSA_P384_SHA384_ASN1_SIGNING,
+                    &PKCS_ECDSA_P384_SHA384,
+                );
+            }
             KeyAlgorithm::Ed25519 => return Self::generate_ed25519(),
             KeyAlgorithm::Rsa2048 => rsa(RsaKeySize::_2048),
             KeyAlgorithm::Rsa3072 => rsa(RsaKeySize::_3072),
@@ -53,6 +80,18 @@ impl PrivateKey {
         };
         pair.map(|pair| Self { material: Arc::new(Material::Pair(pair)), algorithm })
             .map_err(|_| KeyError::Generate { algorithm })
+    }
+
+    fn generate_ecdsa(
+        algorithm: KeyAlgorithm,
+        signing: &'static EcdsaSigningAlgorithm,
+        signature: &'static SignatureAlgorithm,
+    ) -> Result<Self, KeyError> {
+        let failed = |_| KeyError::Generate { algorithm };
+        let pair = EcdsaKeyPair::generate(signing).map_err(failed)?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(failed)?;
+        let material = Material::Generated(GeneratedKey { pair, pkcs8, algorithm: signature });
+        Ok(Self { material: Arc::new(material), algorithm })
     }
 
     /// In version 1 of PKCS#8, which every tool reads. rcgen would use version 2, which OpenSSL 3 refuses.
@@ -100,14 +139,7 @@ impl PrivateKey {
     pub fn take_failure(&self) -> Option<KmsError> {
         match self.material.as_ref() {
             Material::Remote(remote) => remote.take_failure(),
-            Material::Pair(_) => None,
-        }
-    }
-
-    fn pair(&self) -> Result<&rcgen::KeyPair, KeyError> {
-        match self.material.as_ref() {
-            Material::Remote(_) => Err(KeyError::NotExportable),
-            Material::Pair(pair) => Ok(pair),
+            Material::Generated(_) | Material::Pair(_) => None,
         }
     }
 
@@ -138,9 +170,8 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::NotExportable`], and [`KeyError::Generate`] when the key cannot be encoded.
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
-        let der = self.pair()?.serialized_der();
         let failed = |_| KeyError::Generate { algorithm: self.algorithm };
-        pem::secret_pem(PKCS8_LABEL, der).map_err(failed)
+        pem::secret_pem(PKCS8_LABEL, self.der()?).map_err(failed)
     }
 
     /// The key as unencrypted PKCS#8 in DER, for a TLS library.
@@ -148,7 +179,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::NotExportable`].
     pub fn to_pkcs8(&self) -> Result<PrivatePkcs8KeyDer<'static>, KeyError> {
-        Ok(PrivatePkcs8KeyDer::from(self.pair()?.serialize_der()))
+        Ok(PrivatePkcs8KeyDer::from(self.der()?.to_vec()))
     }
 
     /// The key as PKCS#8 in DER, without a copy.
@@ -156,7 +187,11 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::NotExportable`].
     pub fn der(&self) -> Result<&[u8], KeyError> {
-        Ok(self.pair()?.serialized_der())
+        match self.material.as_ref() {
+            Material::Remote(_) => Err(KeyError::NotExportable),
+            Material::Generated(key) => Ok(key.pkcs8.as_ref()),
+            Material::Pair(pair) => Ok(pair.serialized_der()),
+        }
     }
 
     /// Type of the key.
@@ -196,6 +231,7 @@ impl PublicKeyData for PrivateKey {
     fn der_bytes(&self) -> &[u8] {
         match self.material.as_ref() {
             Material::Remote(remote) => remote.public_key().der_bytes(),
+            Material::Generated(key) => key.pair.public_key().as_ref(),
             Material::Pair(pair) => pair.der_bytes(),
         }
     }
@@ -203,6 +239,7 @@ impl PublicKeyData for PrivateKey {
     fn algorithm(&self) -> &'static SignatureAlgorithm {
         match self.material.as_ref() {
             Material::Remote(remote) => remote.public_key().algorithm(),
+            Material::Generated(key) => key.algorithm,
             Material::Pair(pair) => rcgen::KeyPair::algorithm(pair),
         }
     }
@@ -212,6 +249,10 @@ impl SigningKey for PrivateKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         match self.material.as_ref() {
             Material::Remote(remote) => remote.sign(message),
+            Material::Generated(key) => {
+                let signed = key.pair.sign(&SystemRandom::new(), message);
+                signed.map(|signature| signature.as_ref().to_vec()).map_err(|_| rcgen::Error::RingUnspecified)
+            }
             Material::Pair(pair) => pair.sign(message),
         }
     }
@@ -233,8 +274,11 @@ impl fmt::Debug for PrivateKey {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::CertificateParams;
+
     use super::*;
     use crate::error::Coded;
+    use crate::x509::Certificate;
 
     #[test]
     fn every_key_type_survives_a_round_trip() {
@@ -243,6 +287,21 @@ mod tests {
             let again = PrivateKey::from_pem(&key.to_pem().unwrap()).unwrap();
             assert_eq!(again.algorithm(), algorithm);
             assert_eq!(again.public_key_info(), key.public_key_info());
+            assert_eq!(again.der().unwrap(), key.der().unwrap(), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn a_generated_key_and_the_same_key_from_its_file_sign_alike() {
+        for algorithm in KeyAlgorithm::ALL {
+            let key = PrivateKey::generate(algorithm).unwrap();
+            let again = PrivateKey::from_pkcs8(key.der().unwrap()).unwrap();
+            for signer in [key, again] {
+                let root = CertificateParams::default().self_signed(&signer).unwrap();
+                let certificate = Certificate::from_der(root.der()).unwrap();
+                assert_eq!(certificate.key_algorithm, Some(algorithm));
+                certificate.verify_signature(&signer.public_key_info()).unwrap();
+            }
         }
     }
 
