@@ -17,46 +17,30 @@
 //! synced before, and the renames follow each other immediately. If the second one fails, the first is
 //! undone. After a crash in between, the next command completes it ([`crate::ca::home::recover`]).
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::path::Path;
 
 use rcgen::Issuer;
 
-use super::certificate_builder as builder;
-use super::ended_files::EndedFiles;
+use super::job::Job;
 use super::pair::StagedPair;
-use super::request::{IssuedCertificate, PlannedCertificate, SubjectKey};
+use super::request::IssuedCertificate;
+use super::signing_queue::{SigningBatch, SigningContext};
 use crate::audit::Provenance;
 use crate::ca::authority::Authority;
-use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::ca::signing::with_signer_failure;
-use crate::files::{self, Access, Placement, Staged};
-use crate::identity::MachineLabel;
+use crate::files;
 use crate::keys::PrivateKey;
-use crate::store::{CertificateId, Inventory, Reservation};
-use crate::x509::{Certificate, KeyIdentifier, SerialNumber, SubjectAltName, pem};
+use crate::store::{Inventory, Reservation};
+use crate::x509::KeyIdentifier;
 
-/// Certificates per transaction: large enough to amortize two durable writes, small enough that few are
-/// affected by a crash.
-const BATCH: usize = 1_000;
+/// Certificates of the largest transaction: large enough to amortize two durable writes and the pages of the indexes,
+/// which many random serial numbers share; small enough that few are affected by a crash.
+const LARGEST_BATCH: usize = 4_000;
 
-/// A fully planned certificate, ready to be signed.
-pub(in crate::ca) struct Job<'a> {
-    pub(in crate::ca) key: Cow<'a, SubjectKey>,
-    pub(in crate::ca) planned: PlannedCertificate,
-    pub(in crate::ca) serial_number: SerialNumber,
-    pub(in crate::ca) certificate_path: PathBuf,
-    pub(in crate::ca) key_path: Option<PathBuf>,
-    pub(in crate::ca) supersedes: Option<CertificateId>,
-    pub(in crate::ca) label: Option<MachineLabel>,
-    pub(in crate::ca) placement: Placement,
-    /// Files of a revoked or expired certificate of the identity that stand in the way.
-    pub(in crate::ca) ended: Option<EndedFiles>,
-}
+/// Certificates of the first and of the last transaction of many.
+const SMALLEST_BATCH: usize = 250;
 
 impl Authority {
     /// Runs all jobs in batches and keeps their order. One batch is signed while the one before it is committed and
@@ -69,23 +53,24 @@ impl Authority {
     ) -> Result<Vec<IssuedCertificate>, CaError> {
         let provenance = self.cluster.context.provenance(reason);
         let issuer = self.cluster.issuer.clone();
-        let mut batches = Vec::with_capacity(jobs.len() / BATCH + 1);
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(jobs.len().min(BATCH));
-            let jobs = std::mem::replace(&mut jobs, rest);
-            let reservations = jobs.iter().map(|job| job.reservation(&self.cluster)).collect();
-            batches.push(Batch { jobs, reservations });
-        }
+        let batches: Vec<_> = batch_sizes(jobs.len())
+            .map(|size| {
+                let rest = jobs.split_off(size.min(jobs.len()));
+                let jobs = std::mem::replace(&mut jobs, rest);
+                let reservations = jobs.iter().map(|job| job.reservation(&self.cluster)).collect();
+                Batch { jobs, reservations }
+            })
+            .collect();
         let Self { cluster, signer, .. } = self;
         let mut recorder =
             Recorder { inventory: &mut cluster.inventory, issuer: &issuer, provenance: &provenance };
-        let signing = SigningContext { root: &cluster.root, signer };
-        let mut issued = Vec::new();
-        thread::scope(|scope| {
+        let signing = SigningContext { root: &cluster.root, signer, progress };
+        signing.with_threads(|queue| {
+            let mut issued = Vec::new();
             let mut signed_before = None;
             for batch in &batches {
                 recorder.reserve(batch)?;
-                let signing = signing.start(scope, &batch.jobs, progress);
+                let signing = queue.sign(&batch.jobs);
                 if let Some((before, signed)) = signed_before.replace((batch, signing)) {
                     issued.extend(recorder.finish(before, signed, signer)?);
                 }
@@ -96,6 +81,18 @@ impl Authority {
             Ok(issued)
         })
     }
+}
+
+/// Sizes of the batches of `count` jobs. They grow from a small one, so that signing starts early, and shrink to a small
+/// one, so that little is left to record when signing ends.
+fn batch_sizes(count: usize) -> impl Iterator<Item = usize> {
+    let (mut left, mut largest) = (count, SMALLEST_BATCH);
+    std::iter::from_fn(move || {
+        let size = largest.min(left / 2).max(SMALLEST_BATCH).min(left);
+        left -= size;
+        largest = LARGEST_BATCH.min(size * 4);
+        (size > 0).then_some(size)
+    })
 }
 
 /// Jobs of one transaction, with the reservations of their serial numbers.
@@ -122,7 +119,7 @@ impl Recorder<'_> {
     fn finish(
         &mut self,
         batch: &Batch<'_>,
-        signing: SigningThreads<'_>,
+        signing: SigningBatch,
         signer: &Issuer<'static, PrivateKey>,
     ) -> Result<Vec<IssuedCertificate>, CaError> {
         let (certificates, pairs) = with_signer_failure(signer.key(), signing.join())?;
@@ -138,129 +135,6 @@ impl Recorder<'_> {
         // The files are in place. If this record fails, the next command finds them there and repeats it.
         let _ = self.inventory.mark_placed(before + 1..=after);
         Ok(batch.jobs.iter().zip(&certificates).map(|(job, certificate)| job.issued(certificate)).collect())
-    }
-}
-
-/// Threads that sign one batch.
-struct SigningThreads<'scope>(Vec<ScopedJoinHandle<'scope, Result<SignedJobs, CaError>>>);
-
-/// Certificates in the order of their jobs, and their files under temporary names.
-type SignedJobs = (Vec<Certificate>, Vec<StagedPair>);
-
-impl SigningThreads<'_> {
-    fn join(self) -> Result<SignedJobs, CaError> {
-        let (mut certificates, mut pairs) = SignedJobs::default();
-        for thread in self.0 {
-            let stopped = |_| CaError::Signing { why: "a signing thread stopped".to_owned() };
-            let (some_certificates, some_pairs) = thread.join().map_err(stopped)??;
-            certificates.extend(some_certificates);
-            pairs.extend(some_pairs);
-        }
-        Ok((certificates, pairs))
-    }
-}
-
-/// Issuer and its key, shared between signing threads.
-#[derive(Clone, Copy)]
-struct SigningContext<'a> {
-    root: &'a Certificate,
-    signer: &'a Issuer<'static, PrivateKey>,
-}
-
-impl<'a> SigningContext<'a> {
-    /// Starts to generate keys and to sign on all cores.
-    fn start<'scope>(
-        self,
-        scope: &'scope Scope<'scope, '_>,
-        jobs: &'scope [Job<'_>],
-        progress: &'scope (dyn Fn(u64) + Sync),
-    ) -> SigningThreads<'scope>
-    where
-        'a: 'scope,
-    {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let chunks = jobs.chunks(jobs.len().div_ceil(cores).max(1));
-        SigningThreads(chunks.map(|jobs| scope.spawn(move || self.sign_chunk(jobs, progress))).collect())
-    }
-
-    fn sign_chunk(&self, jobs: &[Job<'_>], progress: &(dyn Fn(u64) + Sync)) -> Result<SignedJobs, CaError> {
-        let (mut certificates, mut pairs) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-        for job in jobs {
-            let (certificate, pair) = self.sign(job)?;
-            certificates.push(certificate);
-            pairs.push(pair);
-            progress(1);
-        }
-        Ok((certificates, pairs))
-    }
-
-    /// Signs one certificate. Writes it, and its key if generated here, under temporary names.
-    fn sign(&self, job: &Job<'_>) -> Result<(Certificate, StagedPair), CaError> {
-        let plan = &job.planned.plan;
-        let tag = job.serial_number.to_string();
-        let (certificate, key) = match (job.key.as_ref(), &job.key_path) {
-            (SubjectKey::Generate(_), Some(key_path)) => {
-                let key = PrivateKey::generate(plan.key_algorithm)?;
-                let certificate = builder::sign_leaf(plan, job.serial_number, &key, self.root, self.signer)?;
-                let staged = Staged::create(key_path, &tag, Access::Private, key.to_pem()?.expose())?;
-                (certificate, Some(staged))
-            }
-            (SubjectKey::Generate(_), None) => {
-                return Err(CaError::Signing { why: "no path for the key".to_owned() });
-            }
-            (SubjectKey::Csr(csr), _) => (self.sign_public(job, &csr.public_key_info)?, None),
-            (SubjectKey::Existing(old), _) => (self.sign_public(job, &old.public_key_info)?, None),
-        };
-        let text = pem::pem(pem::ObjectKind::Certificate.label(), &certificate.der);
-        let staged = Staged::create(&job.certificate_path, &tag, Access::Public, text.as_bytes())?;
-        Ok((certificate, StagedPair { key, certificate: staged, placement: job.placement }))
-    }
-
-    fn sign_public(&self, job: &Job<'_>, public_key_info: &[u8]) -> Result<Certificate, CaError> {
-        let key = builder::public_key(public_key_info)?;
-        builder::sign_leaf(&job.planned.plan, job.serial_number, &key, self.root, self.signer)
-    }
-}
-
-impl Job<'_> {
-    fn reservation(&self, cluster: &Cluster) -> Reservation {
-        let identity = &self.planned.plan.identity;
-        Reservation {
-            serial_number: self.serial_number,
-            role: identity.role,
-            name: identity.name.clone(),
-            profile: self.planned.plan.profile,
-            certificate_path: cluster.recorded(&self.certificate_path),
-            key_path: self.key_path.as_deref().map(|path| cluster.recorded(path)),
-            supersedes: self.supersedes.clone(),
-            label: self.label.clone(),
-        }
-    }
-
-    fn issued(&self, certificate: &Certificate) -> IssuedCertificate {
-        let identity = &self.planned.plan.identity;
-        IssuedCertificate {
-            certificate: self.certificate_path.clone(),
-            key: self.key_path.clone(),
-            serial_number: self.serial_number,
-            role: identity.role,
-            name: identity.name.clone(),
-            spiffe_id: identity.clone(),
-            label: self.label.clone(),
-            hosts: certificate
-                .subject_alt_names
-                .iter()
-                .filter_map(|name| match name {
-                    SubjectAltName::Dns(name) => Some(name.clone()),
-                    SubjectAltName::Ip(ip) => Some(ip.to_string()),
-                    SubjectAltName::Uri(_) | SubjectAltName::Other(_) => None,
-                })
-                .collect(),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-            superseded: self.ended.as_ref().map(|ended| ended.certificate.1.clone()),
-            not_granted: self.planned.not_granted.clone(),
-        }
     }
 }
 
@@ -284,4 +158,24 @@ fn place_pairs(pairs: Vec<StagedPair>, directories: &BTreeSet<&Path>) -> Result<
     }
     first_failure?;
     Ok(directories.iter().try_for_each(|directory| files::sync_directory(directory))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_in_one_batch_of_bounded_size() {
+        for count in [0, 1, 249, 250, 251, 1_000, 10_000, 1_000_000] {
+            let sizes: Vec<usize> = batch_sizes(count).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), count, "{sizes:?}");
+            assert!(sizes.iter().all(|size| (1..=LARGEST_BATCH).contains(size)), "{sizes:?}");
+            let ends = [sizes.first(), sizes.last()];
+            assert!(ends.into_iter().flatten().all(|size| *size <= SMALLEST_BATCH), "{sizes:?}");
+        }
+        assert_eq!(
+            batch_sizes(10_000).collect::<Vec<_>>(),
+            [250, 1_000, 4_000, 2_375, 1_187, 594, 297, 250, 47]
+        );
+    }
 }

@@ -22,9 +22,9 @@ pub(in crate::ca) struct EndedFiles {
 }
 
 impl EndedFiles {
-    /// Finds an ended certificate of the identity at `certificate`, with its key at `key`.
+    /// Finds an ended certificate of the identity at `certificate`, where a file is, with its key at `key`.
     ///
-    /// `None` if the file is missing or another one, or if the identity has a certificate that is valid or on hold.
+    /// `None` if it is another file, or if the identity has a certificate that is valid or on hold.
     /// The key must belong to the certificate, as far as its protection permits a check.
     pub(in crate::ca) fn find(
         cluster: &Cluster,
@@ -33,9 +33,6 @@ impl EndedFiles {
         certificate: &Path,
         key: &Path,
     ) -> Result<Option<Self>, CaError> {
-        if !files::occupied(certificate) {
-            return Ok(None);
-        }
         let now = cluster.context.now();
         let mut issued = cluster.inventory.find_identity(role, name)?;
         issued.retain(|record| record.issue.is_some());

@@ -1,20 +1,20 @@
-//! Issuing: checks requests against profiles and turns them into jobs for [`super::batch`].
+//! Issuing: checks requests and turns them into jobs for [`super::batch`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use time::OffsetDateTime;
 
-use super::batch::Job;
 use super::ended_files::EndedFiles;
+use super::job::Job;
+use super::planner::{Draft, Planner};
 use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::files::{self, Placement};
-use crate::identity::{Identity, Name, Role};
-use crate::profile::{CsrFields, LeafRequest, ProfileSet};
+use crate::profile::{CsrFields, LeafPlan, ProfileSet};
 use crate::revocation::RevocationReason;
 use crate::x509::{Csr, SerialNumber, Sha256};
 
@@ -28,8 +28,8 @@ impl Cluster {
         profiles: &ProfileSet,
         requests: &[IssueRequest],
     ) -> Result<Vec<PlannedCertificate>, CaError> {
-        let now = self.context.now();
-        requests.iter().map(|request| self.plan_one(profiles, request, now)).collect()
+        let planner = Planner::new(self, profiles, self.context.now());
+        requests.iter().map(|request| self.check(request, planner.plan(request)?)).collect()
     }
 
     pub(in crate::ca) fn plan_one(
@@ -38,28 +38,11 @@ impl Cluster {
         request: &IssueRequest,
         now: OffsetDateTime,
     ) -> Result<PlannedCertificate, CaError> {
-        let profile = profiles.leaf(request.role);
-        let identity = Identity {
-            trust_domain: self.trust_domain().clone(),
-            role: request.role,
-            name: request.name.clone(),
-        };
-        let key_algorithm = match &request.key {
-            SubjectKey::Generate(algorithm) => *algorithm,
-            SubjectKey::Csr(csr) => Some(profile.check_public_key(Some(csr.key_algorithm))?),
-            SubjectKey::Existing(certificate) => Some(profile.check_public_key(certificate.key_algorithm)?),
-        };
-        let plan = profile.plan(
-            &LeafRequest {
-                identity: &identity,
-                cluster_uuid: self.facts.uuid,
-                hosts: &request.hosts,
-                key_algorithm,
-                validity: request.validity,
-            },
-            now,
-            self.root().not_after,
-        )?;
+        self.check(request, Planner::new(self, profiles, now).plan(request)?)
+    }
+
+    /// Checks the key of a request that was not generated here.
+    fn check(&self, request: &IssueRequest, plan: LeafPlan) -> Result<PlannedCertificate, CaError> {
         let not_granted = match &request.key {
             SubjectKey::Generate(_) => Vec::new(),
             SubjectKey::Existing(certificate) => {
@@ -134,61 +117,43 @@ impl Authority {
         requests: &'a [IssueRequest],
         output: &Path,
     ) -> Result<Vec<Job<'a>>, CaError> {
-        let now = self.cluster.context.now();
+        let drafts =
+            Planner::new(&self.cluster, profiles, self.cluster.context.now()).draft_all(requests, output);
         let mut taken = HashSet::with_capacity(requests.len());
-        requests
-            .iter()
-            .map(|request| {
-                let [certificate_path, key_path] = file_paths(output, request.role, &request.name);
-                if !taken.insert(certificate_path.clone()) {
-                    return Err(CaError::DuplicateRequest { role: request.role, name: request.name.clone() });
-                }
-                let (role, name) = (request.role, &request.name);
-                let ended = EndedFiles::find(&self.cluster, role, name, &certificate_path, &key_path)?;
-                let makes_key = matches!(request.key, SubjectKey::Generate(_));
-                let key_path = makes_key.then_some(key_path);
-                if ended.is_none() {
-                    for path in [Some(&certificate_path), key_path.as_ref()].into_iter().flatten() {
-                        if files::occupied(path) {
-                            return Err(files::FileError::Exists { path: path.clone() }.into());
-                        }
-                    }
-                }
-                Ok(Job {
-                    key: Cow::Borrowed(&request.key),
-                    planned: self.cluster.plan_one(profiles, request, now)?,
-                    serial_number: SerialNumber::random(self.cluster.context.entropy.as_ref())?,
-                    certificate_path,
-                    key_path,
-                    supersedes: None,
-                    label: request.label.clone(),
-                    placement: Placement::New,
-                    ended,
-                })
-            })
-            .collect()
+        let mut jobs = Vec::with_capacity(requests.len());
+        for (request, draft) in requests.iter().zip(drafts) {
+            let Draft { plan, certificate_path, key_path, occupied } = draft;
+            let (role, name) = (request.role, &request.name);
+            if !taken.insert(certificate_path.clone()) {
+                return Err(CaError::DuplicateRequest { role, name: name.clone() });
+            }
+            let ended = match occupied {
+                [true, _] => EndedFiles::find(&self.cluster, role, name, &certificate_path, &key_path)?,
+                [false, _] => None,
+            };
+            let makes_key = matches!(request.key, SubjectKey::Generate(_));
+            let path = match (&ended, occupied) {
+                (None, [true, _]) => Some(&certificate_path),
+                (None, [false, true]) if makes_key => Some(&key_path),
+                _ => None,
+            };
+            if let Some(path) = path {
+                return Err(files::FileError::Exists { path: path.clone() }.into());
+            }
+            jobs.push(Job {
+                key: Cow::Borrowed(&request.key),
+                planned: self.cluster.check(request, plan?)?,
+                serial_number: SerialNumber::random(self.cluster.context.entropy.as_ref())?,
+                certificate_path,
+                key_path: makes_key.then_some(key_path),
+                supersedes: None,
+                label: request.label.clone(),
+                placement: Placement::New,
+                ended,
+            });
+        }
+        Ok(jobs)
     }
-}
-
-/// Paths of an identity's certificate and key in `directory`.
-pub(in crate::ca) fn file_paths(directory: &Path, role: Role, name: &Name) -> [PathBuf; 2] {
-    let stem = file_stem(&format!("{}{name}", role.file_prefix()));
-    ["crt", "key"].map(|extension| directory.join(format!("{stem}.{extension}")))
-}
-
-/// Shortens a name that, with the serial number in the name of its temporary file, exceeds what file systems take. A
-/// host name may have 253 characters (RFC 1035, section 2.3.4).
-fn file_stem(name: &str) -> String {
-    /// 255 octets, without a dot, `.crt`, a dot, a serial number of 40 digits, and `.tmp`.
-    const LONGEST: usize = 255 - 1 - 4 - 1 - 40 - 4;
-    const KEPT: usize = 160;
-    if name.len() <= LONGEST {
-        return name.to_owned();
-    }
-    let kept: String = name.char_indices().take_while(|(at, _)| *at < KEPT).map(|(_, c)| c).collect();
-    let digest = Sha256::of(name.as_bytes()).to_string();
-    let digest: String = digest.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    format!("{kept}-{digest}")
 }
 
 fn csr_fields(csr: &Csr) -> CsrFields<'_> {

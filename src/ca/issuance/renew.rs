@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::batch::Job;
-use super::issue::file_paths;
+use super::job::Job;
+use super::planner::file_paths;
 use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;

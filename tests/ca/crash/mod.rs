@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::home::Home;
-use aftermath::Aftermath;
+use aftermath::{Aftermath, reserved};
 
 #[test]
 fn initialize_killed_at_any_point_can_be_run_again() {
@@ -157,6 +157,27 @@ fn a_batch_killed_at_any_point_is_told_of_in_a_few_lines() {
         home.ok(&["audit", "verify"]);
     }
     assert!(counted > 0, "no kill left several certificates to be told of");
+}
+
+#[test]
+fn create_node_killed_between_batches_leaves_whole_pairs_or_none() {
+    let start = Home::initialized();
+    // Three batches.
+    let command = ["create-node", "--count", "600"];
+    let points = points(&start, &command);
+    let (mut between, mut told) = (0, 0);
+    for point in points.iter().step_by((points.len() / 24).max(1)) {
+        let home = start.duplicate();
+        if !killed_at(&home, &command, point) {
+            continue;
+        }
+        let aftermath = Aftermath::of(&home, BTreeSet::new());
+        let recorded = home.ok(&["list", "--status", "valid"]).as_array().map_or(0, Vec::len);
+        between += usize::from(recorded > 0 && !reserved(&home).is_empty());
+        told += usize::from(aftermath.check(&home, "next", &point.to_string(), false));
+    }
+    assert!(told > 0, "no kill left anything that the next command told of");
+    assert!(between > 0, "no kill was after one batch was recorded and before the next one was");
 }
 
 /// Kills `command` at every point in a fresh copy of `start`, lets `next` do what a user would and say
