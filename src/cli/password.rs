@@ -8,6 +8,7 @@ use crate::error::Code;
 use crate::secret::Secret;
 
 use super::secrets::{self, SecretError};
+use super::unlock::PassphraseSource;
 use crate::terminal::report::Failure;
 
 /// Source of the password of a key store or backup; without an option, the terminal.
@@ -34,7 +35,7 @@ impl NewPasswordSource {
     /// Reads the new password from the file, or prompts for it twice.
     pub(crate) fn choose(self) -> Result<Secret, Failure> {
         PasswordSource { password_file: self.new_password_file, password_fd: None }
-            .read("the user, the new one", secrets::ask_twice)
+            .read("the user, the new one", None, secrets::ask_twice)
     }
 }
 
@@ -45,20 +46,30 @@ impl PasswordSource {
     }
 
     /// Reads an existing password from the file or descriptor, or prompts for it.
-    pub(crate) fn enter(&self, what: &str) -> Result<Secret, Failure> {
-        self.read(what, secrets::ask)
+    pub(crate) fn enter(&self, what: &str, also: &PassphraseSource) -> Result<Secret, Failure> {
+        self.read(what, Some(also), secrets::ask)
     }
 
     /// Reads a new password from the file or descriptor, or prompts for it twice.
-    pub(crate) fn choose(&self, what: &str) -> Result<Secret, Failure> {
-        self.read(what, secrets::ask_twice)
+    pub(crate) fn choose(&self, what: &str, also: Option<&PassphraseSource>) -> Result<Secret, Failure> {
+        self.read(what, also, secrets::ask_twice)
     }
 
-    fn read(&self, what: &str, ask: fn(&str) -> Result<Secret, SecretError>) -> Result<Secret, Failure> {
+    /// Reads the password. Where nothing else has a passphrase, the options for one are `also` options for it.
+    fn read(
+        &self,
+        what: &str,
+        also: Option<&PassphraseSource>,
+        ask: fn(&str) -> Result<Secret, SecretError>,
+    ) -> Result<Secret, Failure> {
         let secret = match (&self.password_file, self.password_fd) {
             (Some(file), _) => secrets::from_file(file),
             (None, Some(descriptor)) => secrets::from_descriptor(descriptor),
-            (None, None) => ask(&format!("Password of {what}: ")),
+            (None, None) => match also.map(PassphraseSource::read).transpose() {
+                Ok(Some(Some(secret))) => Ok(secret),
+                Ok(_) => ask(&format!("Password of {what}: ")),
+                Err(error) => Err(error),
+            },
         };
         secret.map_err(|error| match error {
             SecretError::File(error) => error.into(),

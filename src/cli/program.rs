@@ -240,7 +240,49 @@ fn command() -> clap::Command {
             command = command.mut_subcommand(name, |subcommand| hide(subcommand, option));
         }
     }
+    for (id, spelling) in SPELLINGS {
+        command = with_spelling(command, id, spelling);
+    }
     command
+}
+
+/// Options for a passphrase, and the spelling of those for a password, which commands without a password take, too.
+const SPELLINGS: [(&str, &str); 2] = [("passphrase_file", "password-file"), ("passphrase_fd", "password-fd")];
+
+/// Accepts the spelling for the global option on every command that has no option of that name.
+fn with_spelling(mut command: clap::Command, id: &str, spelling: &'static str) -> clap::Command {
+    let Some(plain) = declared(&command, id).cloned() else { return command };
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |subcommand| {
+            match (has_option(&subcommand, spelling), declared(&subcommand, id).is_some()) {
+                // The spelling is taken: the global option is declared here without it.
+                (true, false) => subcommand.arg(plain.clone()),
+                (false, true) => spelled(subcommand, id, spelling),
+                (true, true) | (false, false) => subcommand,
+            }
+        });
+    }
+    command.mut_arg(id, |option| option.alias(spelling))
+}
+
+/// Adds the spelling where the option is declared on a command and its subcommands.
+fn spelled(command: clap::Command, id: &str, spelling: &'static str) -> clap::Command {
+    let command = command.mut_subcommands(|subcommand| spelled(subcommand, id, spelling));
+    match declared(&command, id).is_some() {
+        true => command.mut_arg(id, |option| option.alias(spelling)),
+        false => command,
+    }
+}
+
+fn declared<'a>(command: &'a clap::Command, id: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|option| option.get_id().as_str() == id)
+}
+
+/// True for a command that has an option of this name, or a subcommand with one.
+fn has_option(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|option| option.get_long() == Some(name))
+        || command.get_subcommands().any(|subcommand| has_option(subcommand, name))
 }
 
 /// Declares a global option once more, hidden, on a command and its subcommands.
@@ -290,6 +332,8 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
         &["passphrase_file", "passphrase_fd", "pin_file"],
         &[
             "hosts",
+            "backup",
+            "inspect",
             "list",
             "show",
             "verify",

@@ -44,7 +44,7 @@ pub(crate) struct NewPassphraseSource {
 
 impl PassphraseSource {
     /// Reads the passphrase from the file or descriptor; `None` if neither is given.
-    fn read(&self) -> Result<Option<Secret>, SecretError> {
+    pub(super) fn read(&self) -> Result<Option<Secret>, SecretError> {
         match (&self.passphrase_file, self.passphrase_fd) {
             (Some(file), _) => secrets::from_file(file).map(Some),
             (None, Some(descriptor)) => secrets::from_descriptor(descriptor).map(Some),

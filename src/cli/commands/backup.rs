@@ -84,12 +84,12 @@ pub(crate) struct Restore {
 impl Backup {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         if self.verify {
-            let password = self.password.enter("the backup")?;
+            let password = self.password.enter("the backup", session.passphrase())?;
             let manifest = backup::verify_backup(&self.file, &password, &session.context)?;
             return Ok(Box::new(BackupResult(VerifiedBackup { file: self.file, manifest })));
         }
         let cluster = Cluster::open(&session.home(), &session.context)?;
-        let password = self.password.choose("the backup")?;
+        let password = self.password.choose("the backup", Some(session.passphrase()))?;
         let made = backup::create(&cluster, &self.file, &password, self.with_issued, &session.context)?;
         Ok(Box::new(BackupResult(BackupReport(made))))
     }
@@ -97,7 +97,7 @@ impl Backup {
 
 impl Restore {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
-        let password = self.password.enter("the backup")?;
+        let password = self.password.enter("the backup", session.passphrase())?;
         let home = session.home();
         let enforced = self.targets.enforced(session, &self.file, &password)?;
         let wanted = backup::RestoreOptions {

@@ -190,7 +190,7 @@ impl Bundle {
                 format!("a key store needs the private key, and that of {} is not stored here", self.target),
             ));
         };
-        let password = KeyStorePassword::new(self.password.choose("the key store")?)?;
+        let password = KeyStorePassword::new(self.password.choose("the key store", None)?)?;
         let roots = pem::certificates(&trust.bundle)?;
         let is_issuer =
             |root: &&Certificate| root.subject_key_identifier.as_ref() == Some(&leaf.record.issuer);

@@ -69,11 +69,14 @@ impl fmt::Display for InspectedFiles {
 }
 
 impl Inspect {
-    pub(crate) fn run(self, _: &CommandSession) -> CommandResult {
+    pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let inspect_file = |file: PathBuf| -> Result<InspectedFile, Failure> {
             let bytes = Secret::new(files::read(&file, files::CRL_FILE)?);
             let contents = match bytes.expose() {
-                bytes if is_key_store(bytes) => stored(&self.password.enter(&typed(&file))?, bytes),
+                bytes if is_key_store(bytes) => {
+                    let password = self.password.enter(&typed(&file), session.passphrase())?;
+                    stored(&password, bytes)
+                }
                 bytes if is_archive(bytes) => archived(bytes),
                 bytes if bytes.starts_with(AGE) => {
                     Ok(vec![InspectedObject::new("encrypted backup (age)").flag("encrypted", true)])

@@ -110,7 +110,7 @@ impl LogIn {
         if let Some(banner) = ApiSession::banner(&server).map_err(failure)? {
             stderr::line(banner);
         }
-        let password = self.password.enter(&format!("the user {}", self.user))?;
+        let password = self.password.enter(&format!("the user {}", self.user), session.passphrase())?;
         let clock = &*session.context.clock;
         let answer = ApiSession::log_in(&server, &anchors, (&self.org, &self.user, &password), &file, clock)
             .map_err(failure)?;
@@ -134,7 +134,7 @@ impl LogOut {
 impl ChangeOwnPassword {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let file = token_file()?;
-        let present = self.password.enter("the user who is logged in")?;
+        let present = self.password.enter("the user who is logged in", session.passphrase())?;
         let new = self.new.choose()?;
         let clock = &*session.context.clock;
         let account = ApiSession::change_password(&file, (&present, &new), clock).map_err(failure)?;

@@ -133,14 +133,15 @@ impl GroupedCommand for User {
                 return Ok(Box::new(Shown(UserTable(accounts.users(by, list.org.as_ref())?))));
             }
             Self::Show(user) => (accounts.user(by, &user.org, &user.name()?)?, None),
-            Self::Add(add) => (add.run(&accounts)?, Some(Done::Created)),
+            Self::Add(add) => (add.run(&accounts, session)?, Some(Done::Created)),
             Self::Update(update) => (update.run(&accounts)?, Some(Done::Changed)),
             Self::Delete(user) => (accounts.delete_user(by, &user.org, &user.name()?)?, Some(Done::Deleted)),
             Self::Passwd(set) => {
                 let name = set.user.name()?;
                 // Before the prompt: a wrong name is refused at once.
                 accounts.user(by, &set.user.org, &name)?;
-                let password = set.password.choose(&format!("the user {name}"))?;
+                let password =
+                    set.password.choose(&format!("the user {name}"), Some(session.passphrase()))?;
                 let view = accounts.set_password(by, &set.user.org, &name, &password, !set.keep_password)?;
                 (view, Some(Done::PasswordSet))
             }
@@ -154,9 +155,9 @@ impl GroupedCommand for User {
 }
 
 impl AddUser {
-    fn run(self, accounts: &Accounts) -> Result<UserView, Failure> {
+    fn run(self, accounts: &Accounts, session: &CommandSession) -> Result<UserView, Failure> {
         let name = self.user.name()?;
-        let password = self.password.choose(&format!("the user {name}"))?;
+        let password = self.password.choose(&format!("the user {name}"), Some(session.passphrase()))?;
         let new = NewUser {
             organization: self.user.org,
             name,

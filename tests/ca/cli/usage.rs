@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::run_inside;
+use super::{close, run_inside};
 use crate::home::{Finished, Home, cluster_ca};
 
 const NODE: &str = "6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e";
@@ -38,6 +38,30 @@ fn a_group_alone_runs_its_default_command() {
     }
     let status = run_inside(&home, &["--json", "gateways", "status"]).refusal();
     assert_eq!((status.exit, status.code.as_str()), (2, "usage.gateways"), "a check never passes by absence");
+}
+
+#[test]
+fn both_spellings_of_a_password_option_are_taken() {
+    let home = Home::empty();
+    home.write("secret", "correct horse battery staple\n");
+    close(&home.path("secret"));
+    run_inside(&home, &["--password-file", "secret", "--json", "initialize", "prod"]).result();
+    for (index, spelling) in ["--password-file", "--passphrase-file"].into_iter().enumerate() {
+        let (name, backup) = (format!("user{index}"), format!("{index}.backup"));
+        run_inside(&home, &["--json", "create-api-user", &name, spelling, "secret"]).result();
+        run_inside(&home, &["--json", "crl", "publish", spelling, "secret"]).result();
+        run_inside(&home, &["--json", "backup", &backup, spelling, "secret"]).result();
+        run_inside(&home, &["--json", "backup", "--verify", &backup, spelling, "secret"]).result();
+        run_inside(&home, &["--json", "list", spelling, "secret"]).result();
+    }
+    for (command, shown, hidden) in [
+        (&["backup", "--help"][..], "--password-file", "--passphrase-file"),
+        (&["create-node", "--help"], "--passphrase-file", "--password-file"),
+        (&["crl", "publish", "--help"], "--passphrase-file", "--password-file"),
+    ] {
+        let help = run_inside(&home, command).stdout;
+        assert!(help.contains(shown) && !help.contains(hidden), "{command:?}: {help}");
+    }
 }
 
 #[test]
