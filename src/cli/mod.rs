@@ -1,6 +1,5 @@
 //! Command line of `cluster-ca`: commands and their shared options.
 
-mod account_table;
 mod actor;
 mod commands;
 mod environment;

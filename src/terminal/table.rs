@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::terminal::color::{Color, Painted};
@@ -28,6 +28,20 @@ pub(crate) enum TableOutput {
     Fitting,
     /// All columns, in full
     Wide,
+}
+
+/// Option of a command that prints a table.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct TableArgs {
+    /// Print all columns in full
+    #[arg(long = "output", value_enum, value_name = "FORM")]
+    form: Option<TableOutput>,
+}
+
+impl TableArgs {
+    pub(crate) fn output(self) -> TableOutput {
+        self.form.unwrap_or_default()
+    }
 }
 
 /// Column of a table.
@@ -98,6 +112,11 @@ pub(crate) fn date(time: &str) -> String {
 /// Date and time (RFC 3339) without seconds, for a column that must be narrow.
 pub(crate) fn to_the_minute(time: &str) -> String {
     time.chars().take("2027-01-31T12:00".len()).map(|c| if c == 'T' { ' ' } else { c }).collect()
+}
+
+/// The date of a time (RFC 3339), or all of it with `--output wide`.
+pub(crate) fn date_in(output: TableOutput, time: &str) -> String {
+    if output == TableOutput::Wide { time.to_owned() } else { date(time) }
 }
 
 /// Columns with their widths.

@@ -1,7 +1,8 @@
 //! Listings: constant memory, order, limits, and tables that fit the terminal.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -108,6 +109,33 @@ fn a_listing_fits_80_columns_and_wide_shows_everything() {
     assert_eq!(home.run(&["list", "--name", "zoe", "--output", "names"]).stdout, "");
     assert_eq!(home.ok(&["list", "--name", "zoe"]), serde_json::json!([]));
     assert_eq!(home.run(&["audit", "list", "--after", "1000"]).stdout, "No entries.\n");
+}
+
+#[test]
+fn every_other_table_has_headings_fits_80_columns_and_has_a_wide_form() {
+    let home = Home::initialized();
+    let password = home.write("password", "Tulip-hedge-9\n");
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).expect("chmod");
+    let (org, user) = (format!("org-{}", "o".repeat(40)), "u".repeat(50));
+    home.ok(&["org", "create", &org]);
+    let password = ["--password-file", password.to_str().expect("text")];
+    home.ok(&[&["user", "add", &user, "--org", &org, "--role", "read-only"], &password[..]].concat());
+    home.ok(&["user", "update", &user, "--org", &org, "--certificate", "api-user/alice"]);
+    for (command, headings, hidden) in [
+        (&["profiles", "list"][..], "PROFILE          VALIDITY  AT MOST  KEY TYPES", "DIGEST"),
+        (&["profiles", "check"], "PROFILE          VALIDITY  AT MOST  KEY TYPES", "DIGEST"),
+        (&["user", "list"], "ORG ", "CERTIFICATE"),
+        (&["org", "list"], "ID  ORG ", ":"),
+    ] {
+        let fitting = home.run(command).stdout;
+        assert!(fitting.starts_with(headings), "{command:?}: {fitting}");
+        assert!(fitting.lines().all(|line| line.chars().count() <= 80), "{fitting}");
+        let wide = home.run(&[command, &["--output", "wide"]].concat()).stdout;
+        assert_eq!(wide.lines().count(), fitting.lines().count());
+        assert!(wide.contains(hidden) && !fitting.contains(hidden) && !wide.contains('\u{2026}'), "{wide}");
+    }
+    let wide = home.run(&["user", "list", "--output", "wide"]).stdout;
+    assert!([&org, &user, "api-user/alice"].iter().all(|text| wide.contains(*text)), "{wide}");
 }
 
 #[test]

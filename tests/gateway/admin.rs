@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -26,6 +26,11 @@ fn command(gateway: &TestGateway, arguments: &[&str]) -> (Option<i32>, String, S
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// True for tables that fit 80 columns.
+fn is_narrow(said: &str) -> bool {
+    said.lines().all(|line| line.chars().count() <= 80)
 }
 
 /// The same under `--json`: the result.
@@ -54,7 +59,9 @@ async fn sessions_are_listed_and_closed_by_serial_number_and_no_others() {
     assert_eq!(listed[0]["serial_number"], user.serial_number());
     assert_eq!((&listed[0]["alpn"], &listed[0]["resumed"]), (&"h2".into(), &false.into()));
     let (_, said, _) = command(&gateway, &["sessions"]);
-    assert!(said.starts_with("SESSION") && said.contains("alice"), "{said}");
+    assert!(said.starts_with("ROLE") && said.contains("alice") && is_narrow(&said), "{said}");
+    let (_, said, _) = command(&gateway, &["sessions", "--output", "wide"]);
+    assert!(said.starts_with("SESSION") && said.contains(&user.serial_number()), "{said}");
 
     let closed = result(&gateway, &["close", &user.serial_number()]);
     assert_eq!(closed["connections_closed"], 2);
@@ -96,6 +103,9 @@ async fn the_last_hundred_refusals_are_kept_with_their_certificates() {
     );
     let (_, said, _) = command(&gateway, &["rejected"]);
     assert!(said.contains("certificate.missing") && said.contains("user-mallory"), "{said}");
+    assert!(is_narrow(&said), "{said}");
+    let (_, said, _) = command(&gateway, &["rejected", "--output", "wide"]);
+    assert!(said.contains("DETAIL") && said.contains(&mallory.serial_number()), "{said}");
 }
 
 #[tokio::test]
@@ -105,6 +115,28 @@ async fn status_tells_what_is_in_force() {
     assert_eq!((&status["generation"], &status["crl"][0]["number"]), (&1.into(), &"1".into()));
     let (code, said, _) = command(&gateway, &["status"]);
     assert!(code == Some(0) && said.starts_with("version") && said.contains("CRL OF ISSUER"), "{said}");
+    let (table, next_update) =
+        (&said[said.find("CRL OF ISSUER").unwrap()..], &status["crl"][0]["next_update"]);
+    assert!(is_narrow(table) && !table.contains(next_update.as_str().unwrap()), "{table}");
+    let (_, said, _) = command(&gateway, &["status", "--output", "wide"]);
+    assert!(said.contains("THIS UPDATE") && said.contains(next_update.as_str().unwrap()), "{said}");
+}
+
+#[tokio::test]
+async fn a_terminal_shows_the_freshness_of_a_crl_in_color() {
+    let gateway = administered();
+    let on_terminal = |settings: &[(&str, &str)]| {
+        let program = env!("CARGO_BIN_EXE_cluster-gateway");
+        let line = format!("{program} status --socket {}", gateway.path("admin.sock").display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+        command.envs(settings.iter().copied()).stdin(Stdio::null());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let colored = on_terminal(&[]);
+    assert!(colored.contains("\u{1b}[32mcurrent\u{1b}[0m"), "{colored:?}");
+    let plain = on_terminal(&[("NO_COLOR", "1")]);
+    assert!(plain.contains("current") && !plain.contains('\u{1b}'), "{plain:?}");
 }
 
 #[tokio::test]

@@ -6,24 +6,29 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::accounts::{Accounts, OrganizationView, Principal};
-use crate::cli::account_table::write_table;
 use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
 use crate::identity::OrganizationName;
 use crate::terminal::report::{CommandResult, Shown};
+use crate::terminal::table::{Cell, Column, Table, TableArgs, TableOutput, date_in};
 
 /// Subcommands of `org`.
-#[derive(Debug, Default, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Org {
     /// Create an organization
     Create(OrganizationArgs),
     /// List the organizations (default)
-    #[default]
-    List,
+    List(TableArgs),
     /// Rename an organization
     Rename(RenameOrganization),
     /// Delete an organization that has no users
     Delete(OrganizationArgs),
+}
+
+impl Default for Org {
+    fn default() -> Self {
+        Self::List(TableArgs::default())
+    }
 }
 
 /// Name of an organization.
@@ -51,7 +56,10 @@ impl GroupedCommand for Org {
         let accounts = Accounts::new(session.home(), session.context.clone());
         let by = Principal::Operator;
         let (view, done) = match self {
-            Self::List => return Ok(Box::new(Shown(OrganizationTable(accounts.organizations(by)?)))),
+            Self::List(table) => {
+                let (organizations, output) = (accounts.organizations(by)?, table.output());
+                return Ok(Box::new(Shown(OrganizationTable { organizations, output })));
+            }
             Self::Create(org) => (accounts.create_organization(by, &org.name)?, "Created"),
             Self::Rename(rename) => (accounts.rename_organization(by, &rename.name, &rename.new)?, "Renamed"),
             Self::Delete(org) => (accounts.delete_organization(by, &org.name)?, "Deleted"),
@@ -80,13 +88,28 @@ impl fmt::Display for OrganizationReport {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct OrganizationTable(Vec<OrganizationView>);
+struct OrganizationTable {
+    organizations: Vec<OrganizationView>,
+    #[serde(skip)]
+    output: TableOutput,
+}
+
+impl OrganizationTable {
+    const COLUMNS: [Column; 4] = [
+        Column::new("ID").number(),
+        Column::new("ORG").flexible(),
+        Column::new("USERS").number(),
+        Column::new("CREATED"),
+    ];
+}
 
 impl fmt::Display for OrganizationTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = self.0.iter().map(|org| {
-            [org.id.to_string(), org.name.to_string(), org.users.to_string(), org.created_at.clone()]
-        });
-        write_table(f, ["ID", "ORG", "USERS", "CREATED"], rows)
+        let mut table = Table::new(&Self::COLUMNS, self.output);
+        for org in &self.organizations {
+            let created = date_in(self.output, &org.created_at);
+            table.push([Cell::new(org.id), Cell::new(&org.name), Cell::new(org.users), Cell::new(created)]);
+        }
+        write!(f, "{table}")
     }
 }

@@ -13,13 +13,13 @@ use crate::profile::{KeyRule, ProfileOrigin, ProfileSet, ValidityRule};
 use crate::cli::group::GroupedCommand;
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandResult, Shown};
+use crate::terminal::table::{Cell, Column, Table, TableArgs, TableOutput};
 
 /// Subcommands of `profiles`.
-#[derive(Debug, Default, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Profiles {
     /// List the profiles with source, validity and key types (default)
-    #[default]
-    List,
+    List(TableArgs),
     /// Show one profile: root, control-service, node-agent or api-user
     Show(ShowProfile),
     /// Check the profiles in a directory and report every problem
@@ -40,6 +40,15 @@ pub(crate) struct Check {
     /// The directory [default: that of --templates, or the built-in profiles]
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
+
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self::List(TableArgs::default())
+    }
 }
 
 /// A profile in a listing.
@@ -55,27 +64,47 @@ struct Row {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Listing(Vec<Row>);
+struct Listing {
+    rows: Vec<Row>,
+    #[serde(skip)]
+    output: TableOutput,
+}
 
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.0 {
-            writeln!(
-                f,
-                "{:16} {} (at most {}), {}; {}",
-                row.role,
-                row.validity,
-                row.longest,
-                row.key_types.join(" "),
-                row.source
-            )?;
+        let mut table = Table::new(&Self::COLUMNS, self.output);
+        for row in &self.rows {
+            // `profiles show` lists all of them, too.
+            let key_types = match (row.key_types.as_slice(), self.output) {
+                ([first, others @ ..], TableOutput::Fitting) if !others.is_empty() => {
+                    format!("{first} and {} more", others.len())
+                }
+                (all, _) => all.join(" "),
+            };
+            table.push([
+                Cell::new(&row.role),
+                Cell::new(&row.validity),
+                Cell::new(&row.longest),
+                Cell::new(key_types),
+                Cell::new(&row.source),
+                Cell::new(&row.digest),
+            ]);
         }
-        Ok(())
+        write!(f, "{table}")
     }
 }
 
 impl Listing {
-    fn of(set: &ProfileSet) -> Self {
+    const COLUMNS: [Column; 6] = [
+        Column::new("PROFILE"),
+        Column::new("VALIDITY"),
+        Column::new("AT MOST"),
+        Column::new("KEY TYPES"),
+        Column::new("SOURCE").flexible(),
+        Column::new("DIGEST").wide(),
+    ];
+
+    fn of(set: &ProfileSet, output: TableOutput) -> Self {
         let row = |role: String, origin: &ProfileOrigin, key: &KeyRule, validity: &ValidityRule| Row {
             role,
             key_types: key.algorithms().iter().map(ToString::to_string).collect(),
@@ -88,7 +117,7 @@ impl Listing {
         let root = row(ROOT.to_owned(), root.origin(), root.key(), root.validity());
         let leaves =
             set.leaves().map(|leaf| row(leaf.role().to_string(), leaf.origin(), leaf.key(), leaf.validity()));
-        Self([root].into_iter().chain(leaves).collect())
+        Self { rows: [root].into_iter().chain(leaves).collect(), output }
     }
 }
 
@@ -98,7 +127,7 @@ const ROOT: &str = "root";
 impl GroupedCommand for Profiles {
     fn run(self, session: &CommandSession) -> CommandResult {
         match self {
-            Self::List => Ok(Box::new(Shown(Listing::of(&session.profiles()?)))),
+            Self::List(table) => Ok(Box::new(Shown(Listing::of(&session.profiles()?, table.output())))),
             Self::Show(ShowProfile { role }) if role == ROOT => {
                 Ok(Box::new(Shown(session.profiles()?.root().clone())))
             }
@@ -106,12 +135,12 @@ impl GroupedCommand for Profiles {
                 let role: Role = role.parse()?;
                 Ok(Box::new(Shown(session.profiles()?.leaf(role).clone())))
             }
-            Self::Check(Check { directory }) => {
+            Self::Check(Check { directory, table }) => {
                 let set = match directory {
                     Some(directory) => ProfileSet::load(&directory)?,
                     None => session.profiles()?,
                 };
-                Ok(Box::new(Shown(Listing::of(&set))))
+                Ok(Box::new(Shown(Listing::of(&set, table.output()))))
             }
         }
     }

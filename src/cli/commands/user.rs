@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::accounts::{Accounts, CertificateLink, NewUser, Principal, UserChange, UserView};
-use crate::cli::account_table::write_table;
 use crate::cli::group::GroupedCommand;
 use crate::cli::password::PasswordSource;
 use crate::cli::session::CommandSession;
 use crate::identity::{AccountRole, Name, OrganizationName, role_and_name};
+use crate::terminal::color::Color;
 use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::table::{Cell, Column, Table, TableArgs, TableOutput};
 
 /// Subcommands of `user`.
 #[derive(Debug, Subcommand)]
@@ -73,6 +74,9 @@ pub(crate) struct ListUsers {
     /// Only this organization
     #[arg(long, value_name = "ORG")]
     org: Option<OrganizationName>,
+
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 /// The arguments of `user update`.
@@ -130,7 +134,8 @@ impl GroupedCommand for User {
         let by = Principal::Operator;
         let (view, done) = match self {
             Self::List(list) => {
-                return Ok(Box::new(Shown(UserTable(accounts.users(by, list.org.as_ref())?))));
+                let (users, output) = (accounts.users(by, list.org.as_ref())?, list.table.output());
+                return Ok(Box::new(Shown(UserTable { users, output })));
             }
             Self::Show(user) => (accounts.user(by, &user.org, &user.name()?)?, None),
             Self::Add(add) => (add.run(&accounts, session)?, Some(Done::Created)),
@@ -241,27 +246,44 @@ impl fmt::Display for UserReport {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct UserTable(Vec<UserView>);
+struct UserTable {
+    users: Vec<UserView>,
+    #[serde(skip)]
+    output: TableOutput,
+}
+
+impl UserTable {
+    const COLUMNS: [Column; 6] = [
+        Column::new("ORG").flexible(),
+        Column::new("USER").flexible(),
+        Column::new("ROLE"),
+        Column::new("SOURCE"),
+        Column::new("STATE"),
+        Column::new("CERTIFICATE").wide(),
+    ];
+}
 
 impl fmt::Display for UserTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if self.users.is_empty() {
             return writeln!(f, "No users.");
         }
-        let rows = self.0.iter().map(|user| {
-            let state = match (&user.locked_until, user.must_change_password) {
-                (Some(_), _) => "locked",
-                (None, true) => "must change password",
-                (None, false) => "",
+        let mut table = Table::new(&Self::COLUMNS, self.output);
+        for user in &self.users {
+            let (state, color) = match (&user.locked_until, user.must_change_password) {
+                (Some(_), _) => ("locked", Some(Color::Bad)),
+                (None, true) => ("must change password", Some(Color::Warning)),
+                (None, false) => ("", None),
             };
-            [
-                user.organization.to_string(),
-                user.name.to_string(),
-                user.role.to_string(),
-                user.source.to_owned(),
-                state.to_owned(),
-            ]
-        });
-        write_table(f, ["ORG", "USER", "ROLE", "SOURCE", "STATE"], rows)
+            table.push([
+                Cell::new(&user.organization),
+                Cell::new(&user.name),
+                Cell::new(user.role),
+                Cell::new(&user.source),
+                Cell::new(state).colored(color),
+                Cell::new(user.certificate.as_deref().unwrap_or_default()),
+            ]);
+        }
+        write!(f, "{table}")
     }
 }

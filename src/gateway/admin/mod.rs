@@ -10,7 +10,7 @@ mod metrics_scrape;
 mod request;
 mod server;
 mod socket;
-pub mod text;
+pub(crate) mod text;
 
 pub use request::{AdminRequest, DEFAULT_SOCKET};
 pub use server::run;

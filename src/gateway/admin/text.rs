@@ -1,15 +1,14 @@
 //! Responses of the admin socket as text.
 
-use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use crate::gateway::admin::request::AdminRequest;
+use crate::terminal::color::Color;
 use crate::terminal::escaped::one_line;
+use crate::terminal::table::{Cell, Column, Table, TableOutput, date, to_the_minute};
 
-/// Heading or label, and JSON pointer of the value.
-type Field = (&'static str, &'static str);
-
-const STATUS: &[Field] = &[
+/// Label, and JSON pointer of the value.
+const STATUS: &[(&str, &str)] = &[
     ("version", "/version"),
     ("time", "/time"),
     ("generation", "/generation"),
@@ -25,51 +24,100 @@ const STATUS: &[Field] = &[
     ("restart needed for", "/reload/needs_restart"),
 ];
 
+/// Column of a table, and the value in it.
+#[derive(Clone, Copy)]
+struct Field {
+    column: Column,
+    /// JSON pointer of the value.
+    pointer: &'static str,
+    /// Short form of the value, for a table that fits the terminal.
+    fitting: Option<fn(&str) -> String>,
+    color: Option<fn(&str) -> Color>,
+}
+
+impl Field {
+    const fn new(column: Column, pointer: &'static str) -> Self {
+        Self { column, pointer, fitting: None, color: None }
+    }
+
+    const fn fitting(self, form: fn(&str) -> String) -> Self {
+        Self { fitting: Some(form), ..self }
+    }
+
+    const fn colored(self, color: fn(&str) -> Color) -> Self {
+        Self { color: Some(color), ..self }
+    }
+
+    fn cell(&self, row: &Value, output: TableOutput) -> Cell {
+        let value = row.pointer(self.pointer).map(plain).unwrap_or_default();
+        let color = self.color.map(|color| color(&value));
+        match (self.fitting, output) {
+            (Some(form), TableOutput::Fitting) => Cell::new(form(&value)),
+            _ => Cell::new(value),
+        }
+        .colored(color)
+    }
+}
+
 const INTERMEDIATES: &[Field] = &[
-    ("INTERMEDIATE AUTHORITY", "/key_identifier"),
-    ("SUBJECT", "/subject"),
-    ("SERIAL NUMBER", "/serial_number"),
-    ("EXPIRES", "/not_after"),
-    ("REVOKED", "/revoked"),
+    Field::new(Column::new("INTERMEDIATE AUTHORITY").flexible(), "/key_identifier"),
+    Field::new(Column::new("SUBJECT").flexible(), "/subject"),
+    Field::new(Column::new("SERIAL NUMBER").wide(), "/serial_number"),
+    Field::new(Column::new("EXPIRES"), "/not_after").fitting(date),
+    Field::new(Column::new("REVOKED"), "/revoked").colored(revoked_color),
 ];
 
-const EXCLUDED: &[Field] = &[("AUTHORITY THAT IS NOT TRUSTED", "/message")];
+const EXCLUDED: &[Field] = &[Field::new(Column::new("AUTHORITY THAT IS NOT TRUSTED"), "/message")];
 
 const CRLS: &[Field] = &[
-    ("CRL OF ISSUER", "/issuer"),
-    ("NUMBER", "/number"),
-    ("REVOKED", "/revoked"),
-    ("THIS UPDATE", "/this_update"),
-    ("NEXT UPDATE", "/next_update"),
-    ("STATUS", "/standing"),
+    Field::new(Column::new("CRL OF ISSUER").flexible(), "/issuer"),
+    Field::new(Column::new("NUMBER").number(), "/number"),
+    Field::new(Column::new("REVOKED").number(), "/revoked"),
+    Field::new(Column::new("THIS UPDATE").wide(), "/this_update"),
+    Field::new(Column::new("NEXT UPDATE"), "/next_update").fitting(date),
+    Field::new(Column::new("STATUS"), "/standing").colored(freshness_color),
 ];
 
 const SESSIONS: &[Field] = &[
-    ("SESSION", "/session"),
-    ("ROLE", "/role"),
-    ("NAME", "/name"),
-    ("SERIAL NUMBER", "/serial_number"),
-    ("FROM", "/remote"),
-    ("TLS", "/tls_version"),
-    ("HTTP", "/alpn"),
-    ("RESUMED", "/resumed"),
-    ("OPEN FOR (s)", "/seconds_open"),
-    ("IN FLIGHT", "/requests_running"),
-    ("EXPIRES", "/expires"),
+    Field::new(Column::new("SESSION").wide(), "/session"),
+    Field::new(Column::new("ROLE"), "/role"),
+    Field::new(Column::new("NAME").flexible(), "/name"),
+    Field::new(Column::new("SERIAL NUMBER").wide(), "/serial_number"),
+    Field::new(Column::new("FROM").flexible(), "/remote"),
+    Field::new(Column::new("TLS").wide(), "/tls_version"),
+    Field::new(Column::new("HTTP").wide(), "/alpn"),
+    Field::new(Column::new("RESUMED").wide(), "/resumed"),
+    Field::new(Column::new("SECONDS").number(), "/seconds_open"),
+    Field::new(Column::new("IN FLIGHT").number(), "/requests_running"),
+    Field::new(Column::new("EXPIRES").wide(), "/expires"),
 ];
 
 const REJECTED: &[Field] = &[
-    ("TIME", "/time"),
-    ("FROM", "/remote"),
-    ("REASON", "/reason"),
-    ("SUBJECT", "/subject"),
-    ("SERIAL NUMBER", "/serial_number"),
-    ("DETAIL", "/detail"),
+    Field::new(Column::new("TIME"), "/time").fitting(to_the_minute),
+    Field::new(Column::new("FROM").flexible(), "/remote"),
+    Field::new(Column::new("REASON"), "/reason"),
+    Field::new(Column::new("SUBJECT").flexible(), "/subject"),
+    Field::new(Column::new("SERIAL NUMBER").wide(), "/serial_number"),
+    Field::new(Column::new("SERVER NAME").wide(), "/server_name"),
+    Field::new(Column::new("DETAIL").wide(), "/detail"),
 ];
+
+fn revoked_color(revoked: &str) -> Color {
+    if revoked == NO { Color::Good } else { Color::Bad }
+}
+
+fn freshness_color(freshness: &str) -> Color {
+    match freshness {
+        "current" => Color::Good,
+        "grace" => Color::Warning,
+        _ => Color::Bad,
+    }
+}
 
 /// Format the result of `request` as text.
 #[must_use]
-pub fn describe(request: &AdminRequest, result: &Value) -> String {
+pub(crate) fn describe(request: &AdminRequest, result: &Value, output: TableOutput) -> String {
+    let table = |fields, rows: &Value, none| table(fields, rows, none, output);
     match request {
         AdminRequest::Close { .. } if result["connections_closed"] == 0 => {
             "No connection is open with that serial number: `sessions` lists the open ones.\n".to_owned()
@@ -108,7 +156,7 @@ pub fn describe(request: &AdminRequest, result: &Value) -> String {
     }
 }
 
-fn facts(fields: &[Field], value: &Value) -> String {
+fn facts(fields: &[(&str, &str)], value: &Value) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines = fields.iter().filter_map(|(name, at)| {
         let is_there =
@@ -119,24 +167,27 @@ fn facts(fields: &[Field], value: &Value) -> String {
     lines.collect()
 }
 
-fn table(columns: &[Field], rows: &Value, none: &str) -> String {
+fn table(fields: &[Field], rows: &Value, none: &str, output: TableOutput) -> String {
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
     if rows.is_empty() {
         return format!("{none}\n");
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|(heading, _)| *heading));
+    let columns: Vec<Column> = fields.iter().map(|field| field.column).collect();
+    let mut table = Table::new(&columns, output);
     for row in rows {
-        table.add_row(columns.iter().map(|(_, at)| row.pointer(at).map(plain).unwrap_or_default()));
+        table.push(fields.iter().map(|field| field.cell(row, output)));
     }
-    table.lines().map(|line| format!("{}\n", line.trim())).collect()
+    table.to_string()
 }
+
+const YES: &str = "yes";
+const NO: &str = "no";
 
 /// Value without JSON quotes, with control characters escaped.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Bool(yes) => if *yes { YES } else { NO }.to_owned(),
         Value::String(text) => one_line(text),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),

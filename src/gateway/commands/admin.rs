@@ -12,15 +12,16 @@ use crate::gateway::admin::text;
 use crate::gateway::commands::output::OutputOptions;
 use crate::terminal::hints::Audience;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Format};
+use crate::terminal::table::TableArgs;
 
 #[derive(Subcommand)]
 pub(crate) enum AdminCommand {
     /// Show the state in force, its expirations, and the result of the last reload.
-    Status(AdminArguments),
+    Status(TableArguments),
     /// Show the open connections.
-    Sessions(AdminArguments),
+    Sessions(TableArguments),
     /// Show the last refused handshakes, with reason and certificate.
-    Rejected(AdminArguments),
+    Rejected(TableArguments),
     /// Close the open connections of a certificate. Exits 1 if there are none. To block the client from
     /// reconnecting, revoke its certificate.
     Close {
@@ -47,20 +48,38 @@ pub(crate) struct AdminArguments {
     output: OutputOptions,
 }
 
+/// [`AdminArguments`] of a command that prints a table.
+#[derive(Args)]
+pub(crate) struct TableArguments {
+    #[command(flatten)]
+    arguments: AdminArguments,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
 impl AdminCommand {
     pub(crate) fn run(self) -> (Format, CommandResult) {
-        let (request, arguments) = match self {
-            Self::Close { request, arguments } => (request, arguments),
+        let (request, TableArguments { arguments, table }) = match self {
+            Self::Close { request, arguments } => (request, arguments.into()),
             Self::Rejected(arguments) => (AdminRequest::Rejected, arguments),
-            Self::Reload(arguments) => (AdminRequest::Reload, arguments),
+            Self::Reload(arguments) => (AdminRequest::Reload, arguments.into()),
             Self::Sessions(arguments) => (AdminRequest::Sessions, arguments),
             Self::Status(arguments) => (AdminRequest::Status, arguments),
         };
         let result: CommandResult = match send(&arguments, &request) {
-            Ok(json) => Ok(Box::new(AdminAnswer { text: text::describe(&request, &json), json })),
+            Ok(json) => {
+                let text = text::describe(&request, &json, table.output());
+                Ok(Box::new(AdminAnswer { text, json }))
+            }
             Err(error) => Err(failure(&error)),
         };
         (arguments.output.format(), result)
+    }
+}
+
+impl From<AdminArguments> for TableArguments {
+    fn from(arguments: AdminArguments) -> Self {
+        Self { arguments, table: TableArgs::default() }
     }
 }
 

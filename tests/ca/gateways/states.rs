@@ -46,6 +46,13 @@ fn each_gateway_is_shown_with_crl_trust_and_certificate() {
     }
     let told = home.run(&["gateways"]);
     assert!(told.stdout.starts_with("GATEWAY "), "{told:?}");
+    assert!(told.stdout.lines().all(|line| line.chars().count() <= 80), "{told:?}");
+    let serial_number = served["serial_number"].as_str().expect("text");
+    assert!(!told.stdout.contains(serial_number), "{told:?}");
+    let told = home.run(&["gateways", "--output", "wide"]);
+    let heading = told.stdout.lines().next().expect("headings");
+    assert!(["AGE", "SERIAL", "VERSION"].iter().all(|name| heading.contains(name)), "{told:?}");
+    assert!(told.stdout.contains(serial_number), "{told:?}");
     assert!(told.stdout.contains("2/2 enforce CRL 1, the newest of this home"), "{told:?}");
 }
 

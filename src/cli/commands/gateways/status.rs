@@ -3,7 +3,6 @@
 use std::fmt;
 
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -19,8 +18,10 @@ use crate::x509::{Certificate, SerialNumber, Sha256};
 use super::push::failure;
 use super::target_args::{GatewayTargets, NewestCrl};
 use crate::cli::session::CommandSession;
+use crate::terminal::color::Color;
 use crate::terminal::progress;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
+use crate::terminal::table::{Cell, Column, Table, TableArgs, TableOutput, date_in};
 
 /// Remaining validity of a CRL or certificate below which it is reported.
 const EXPIRY_WARNING: Duration = Duration::days(30);
@@ -35,6 +36,9 @@ Exit code 1: a gateway enforces another CRL than the newest of this home, or has
 pub(crate) struct ShowGatewayStatus {
     #[command(flatten)]
     targets: GatewayTargets,
+
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 impl ShowGatewayStatus {
@@ -54,7 +58,7 @@ impl ShowGatewayStatus {
         let rows = plan.gateways.iter().zip(answers);
         let rows =
             rows.map(|(gateway, answer)| Row::new(gateway, answer, &newest)).collect::<Result<_, _>>()?;
-        Ok(Box::new(StatusReport { crl_number: newest.number, gateways: rows }))
+        Ok(Box::new(StatusReport { crl_number: newest.number, gateways: rows, output: self.table.output() }))
     }
 }
 
@@ -86,6 +90,16 @@ impl fmt::Display for CrlState {
             Self::None => "NO CRL",
             Self::Unknown => "UNKNOWN",
         })
+    }
+}
+
+impl CrlState {
+    const fn color(self) -> Color {
+        match self {
+            Self::Current => Color::Good,
+            Self::Unknown => Color::Warning,
+            Self::Behind | Self::Ahead | Self::Differs | Self::None => Color::Bad,
+        }
     }
 }
 
@@ -247,22 +261,33 @@ impl Row {
         Ok(Self { address, standing, report: Some(report), problems })
     }
 
-    fn cells(&self) -> [String; 10] {
-        let report = |show: fn(&GatewayReport) -> String| self.report.as_ref().map(show).unwrap_or_default();
-        let crl = |show: fn(&EnforcedCrlReport) -> String| {
-            self.report.as_ref().and_then(|report| report.crl.as_ref()).map(show).unwrap_or_default()
-        };
+    fn cells(&self, output: TableOutput) -> [Cell; 10] {
+        let report = self.report.as_ref();
+        let crl = report.and_then(|report| report.crl.as_ref());
+        let certificate = report.map(|report| &report.certificate);
+        let trust = report.map(|report| if report.trust.is_home { "same" } else { "OTHER" });
+        let [number, age, next_update] =
+            crl.map_or_else(Default::default, |EnforcedCrlReport { crl, age, .. }| {
+                [
+                    crl.number.to_string(),
+                    format_duration(Duration::seconds((*age).max(0))),
+                    date_in(output, &rfc3339(crl.next_update)),
+                ]
+            });
+        let of_certificate =
+            |show: fn(&ServedCertificate) -> String| certificate.map(show).unwrap_or_default();
+        let until = of_certificate(|certificate| rfc3339(certificate.not_after));
         [
-            self.address.clone(),
-            self.standing.to_string(),
-            crl(|enforced| enforced.crl.number.to_string()),
-            crl(|enforced| format_duration(Duration::seconds(enforced.age.max(0)))),
-            crl(|enforced| rfc3339(enforced.crl.next_update)),
-            report(|report| if report.trust.is_home { "same" } else { "OTHER" }.to_owned()),
-            report(|report| report.certificate.identity.clone().unwrap_or_default()),
-            report(|report| report.certificate.serial_number.to_string()),
-            report(|report| rfc3339(report.certificate.not_after)),
-            report(|report| report.version.to_string()),
+            Cell::new(&self.address),
+            Cell::new(self.standing).colored(Some(self.standing.color())),
+            Cell::new(number),
+            Cell::new(age),
+            Cell::new(next_update),
+            Cell::new(trust.unwrap_or_default()).colored((trust == Some("OTHER")).then_some(Color::Bad)),
+            Cell::new(of_certificate(|certificate| certificate.identity.clone().unwrap_or_default())),
+            Cell::new(of_certificate(|certificate| certificate.serial_number.to_string())),
+            Cell::new(date_in(output, &until)),
+            Cell::new(report.map(|report| report.version.to_string()).unwrap_or_default()),
         ]
     }
 }
@@ -274,6 +299,23 @@ struct StatusReport {
     #[serde(serialize_with = "crate::x509::crl::serialize_crl_number")]
     crl_number: u64,
     gateways: Vec<Row>,
+    #[serde(skip)]
+    output: TableOutput,
+}
+
+impl StatusReport {
+    const COLUMNS: [Column; 10] = [
+        Column::new("GATEWAY").flexible(),
+        Column::new("STATUS"),
+        Column::new("CRL").number(),
+        Column::new("AGE").wide(),
+        Column::new("NEXT UPDATE"),
+        Column::new("TRUST"),
+        Column::new("CERTIFICATE").flexible(),
+        Column::new("SERIAL").wide(),
+        Column::new("VALID UNTIL"),
+        Column::new("VERSION").wide(),
+    ];
 }
 
 impl CommandOutcome for StatusReport {
@@ -292,26 +334,11 @@ impl CommandOutcome for StatusReport {
 
 impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header([
-            "GATEWAY",
-            "LIST",
-            "CRL",
-            "AGE",
-            "NEXT UPDATE",
-            "TRUST",
-            "CERTIFICATE OF",
-            "SERIAL",
-            "VALID UNTIL",
-            "VERSION",
-        ]);
+        let mut table = Table::new(&Self::COLUMNS, self.output);
         for row in &self.gateways {
-            table.add_row(row.cells());
+            table.push(row.cells(self.output));
         }
-        for line in table.to_string().lines() {
-            writeln!(f, "{}", line.trim())?;
-        }
+        write!(f, "{table}")?;
         let current = self.gateways.iter().filter(|row| row.standing == CrlState::Current).count();
         writeln!(
             f,
