@@ -120,6 +120,14 @@ pub enum CaError {
         /// Path of the root certificate.
         certificate: PathBuf,
     },
+    /// A label is given to an identity that is no machine.
+    #[error("{role}/{name} takes no label: labels name the machines of nodes")]
+    LabelWithoutMachine {
+        /// Role of the identity.
+        role: Role,
+        /// Name within the role.
+        name: Name,
+    },
     /// The directory is not empty and is accessible to others.
     #[error("{} is accessible to other users and not empty: a CA home must be private to its owner", directory.display())]
     HomeExposed {
@@ -451,6 +459,7 @@ impl Coded for CaError {
             Self::Key(error) => error.coded(),
             Self::ExternalKey { .. } => Code::refused("ca.key_elsewhere"),
             Self::KeyMismatch { .. } => Code::refused("home.key_mismatch"),
+            Self::LabelWithoutMachine { .. } => Code::refused("ca.label_without_machine"),
             Self::NotOnHold { .. } => Code::refused("ca.not_on_hold"),
             Self::KeysWrapped { .. } => Code::refused("ca.keys_wrapped"),
             Self::Kms(error) => error.coded(),

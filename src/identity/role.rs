@@ -124,6 +124,12 @@ impl Role {
         self.row().name_syntax
     }
 
+    /// True for machines whose name does not tell which one it is: they take a label.
+    #[must_use]
+    pub const fn takes_label(self) -> bool {
+        matches!(self.name_syntax(), NameSyntax::Uuid)
+    }
+
     /// Use of hosts as subject alternative names.
     #[must_use]
     pub const fn hosts(self) -> HostUse {

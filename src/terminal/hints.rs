@@ -95,6 +95,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         Ca,
         "with --allow-downgrade they are protected by --passphrase-file FILE instead, or by their file's mode alone",
     ),
+    (
+        "ca.label_without_machine",
+        Ca,
+        "leave the label out: control services and users are found by their names",
+    ),
     ("ca.no_kms", Ca, "set one: cluster-ca kms set vault https://HOST:8200 KEY"),
     ("ca.no_service_ca", Ca, "the CAs that the system trusts are used; set one: cluster-ca ca-cert set FILE"),
     ("ca.no_vault_signer", Ca, "see where the root key is: cluster-ca key show"),

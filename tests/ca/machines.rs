@@ -64,6 +64,40 @@ fn no_change_is_made_to_a_node_that_only_its_label_names() {
 }
 
 #[test]
+fn a_name_that_a_table_cuts_short_for_its_label_is_no_target() {
+    let home = Home::initialized();
+    let label = "rack 4, unit 12, the second machine from the left";
+    home.ok(&["create-node", NODE, "--label", label]);
+    // The label leads to the machine, so it comes first; the UUID is whole in every other form.
+    let row = home.run(&["list"]).stdout.lines().nth(1).expect("a row").to_owned();
+    assert!(row.contains("rack 4, unit 12") && row.contains('\u{2026}') && !row.contains(NODE), "{row}");
+    assert_eq!(home.run(&["list", "--output", "names"]).stdout, format!("node-agent/{NODE}\n"));
+    assert!(home.run(&["list", "--output", "wide"]).stdout.contains(&format!(" {NODE} ")));
+    home.ok(&["create-node", OTHER, "--label", "db-1, rack 4"]);
+    let listed = home.run(&["list", "--label", "db-1*"]).stdout;
+    let shown = listed.split_whitespace().find(|word| word.starts_with('(')).expect("a UUID, cut short");
+    let cut = shown.trim_start_matches('(');
+    assert!(cut.len() > 8 && !cut.contains(OTHER), "{listed}");
+    for name in [cut, cut.trim_end_matches('\u{2026}'), &OTHER[..35]] {
+        for command in ["show", "revoke", "renew"] {
+            let refusal = home.refused(&[command, &format!("node-agent/{name}")]);
+            assert_ne!(refusal.exit, 0, "{command} {name}: {refusal:?}");
+        }
+    }
+    assert_eq!(home.ok(&["show", "db-1, rack 4"])["name"], OTHER);
+}
+
+#[test]
+fn only_nodes_take_a_label() {
+    let home = Home::initialized();
+    home.ok(&["create-api-user", "alice"]);
+    let refusal = home.refused(&["renew", "api-user/alice", "--label", "web-1"]);
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("ca.label_without_machine", 1), "{refusal:?}");
+    assert!(refusal.hint.contains("leave the label out"), "{refusal:?}");
+    assert_eq!(home.ok(&["list"]).as_array().map(Vec::len), Some(1), "nothing was issued");
+}
+
+#[test]
 fn a_tampered_label_is_refused_and_found() {
     let home = Home::initialized();
     home.ok(&["create-node", NODE, "--label", "web-1"]);

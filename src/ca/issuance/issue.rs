@@ -14,6 +14,7 @@ use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::files::{self, Placement};
+use crate::identity::{MachineLabel, Name, Role};
 use crate::profile::{CsrFields, LeafPlan, ProfileSet};
 use crate::revocation::RevocationReason;
 use crate::x509::{Csr, SerialNumber, Sha256};
@@ -124,6 +125,7 @@ impl Authority {
         for (request, draft) in requests.iter().zip(drafts) {
             let Draft { plan, certificate_path, key_path, occupied } = draft;
             let (role, name) = (request.role, &request.name);
+            check_label(request.label.as_ref(), role, name)?;
             if !taken.insert(certificate_path.clone()) {
                 return Err(CaError::DuplicateRequest { role, name: name.clone() });
             }
@@ -153,6 +155,18 @@ impl Authority {
             });
         }
         Ok(jobs)
+    }
+}
+
+/// Refuses a label of an identity that is no machine.
+pub(in crate::ca) fn check_label(
+    label: Option<&MachineLabel>,
+    role: Role,
+    name: &Name,
+) -> Result<(), CaError> {
+    match label.is_some() && !role.takes_label() {
+        true => Err(CaError::LabelWithoutMachine { role, name: name.clone() }),
+        false => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::issue::check_label;
 use super::job::Job;
 use super::planner::file_paths;
 use super::request::{IssueRequest, IssuedCertificate, PlannedCertificate, SubjectKey};
@@ -194,6 +195,7 @@ impl Cluster {
     ) -> Result<Job<'static>, CaError> {
         let issued = self.check_renewable(record)?;
         let reservation = &record.reservation;
+        check_label(renewal.label.as_ref(), reservation.role, &reservation.name)?;
         let old = self.genuine_certificate(record)?;
         let mut others =
             issued.iter().filter(|one| one.reservation.serial_number != reservation.serial_number);

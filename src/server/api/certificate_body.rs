@@ -20,6 +20,8 @@ pub(super) struct CertificateBody {
     role: String,
     /// Name within the role.
     name: String,
+    /// Label of the machine, which the inventory keeps; no certificate contains it.
+    label: Option<String>,
     /// Identity in the URI SAN.
     spiffe_id: String,
     /// `reserved`, `valid`, `renewed`, `expired`, `on-hold` or `revoked`.
@@ -57,6 +59,7 @@ impl CertificateBody {
             issuer: record.issuer.to_string(),
             role: reservation.role.to_string(),
             name: reservation.name.to_string(),
+            label: reservation.label.as_ref().map(ToString::to_string),
             spiffe_id: identity.to_string(),
             status: CertificateStatus::of(record, now).to_string(),
             not_before: record.issue.map(|issue| rfc3339(issue.not_before)),

@@ -7,6 +7,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::header::HeaderMap;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +40,8 @@ pub(super) struct IssueBody {
     /// Names and addresses that it serves on.
     #[serde(default)]
     hosts: Vec<String>,
+    /// Label of the machine of a node, such as its host name. The inventory keeps it; no certificate contains it.
+    label: Option<String>,
     /// Certificate signing request (PKCS#10) in PEM.
     csr: String,
     /// Validity, such as `90d`; that of the profile by default.
@@ -53,6 +56,8 @@ pub(super) struct IssueBody {
 pub(super) struct RenewBody {
     /// Certificate signing request with a new key, in PEM; without it, the key stays.
     csr: Option<String>,
+    /// New label of the machine of a node; without it, the label stays.
+    label: Option<String>,
     /// Validity, such as `90d`; that of the profile by default.
     validity: Option<String>,
     /// Reason for the audit log.
@@ -143,14 +148,15 @@ pub(super) async fn issue(
     content: Body,
 ) -> Result<Response, Problem> {
     let bytes = body(&headers, content, shared.limits.request_body).await?;
-    let IssueBody { role, name, hosts, csr, validity, reason } = json(&bytes)?;
+    let IssueBody { role, name, hosts, label, csr, validity, reason } = json(&bytes)?;
     let role: Role = role.parse().map_err(bad_body)?;
     let hosts: Vec<Host> =
         hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>().map_err(bad_body)?;
     let name = name_of(&shared, role, name.as_deref(), &hosts)?;
+    let label = label.as_deref().map(str::parse).transpose().map_err(bad_body)?;
     let validity = validity.as_deref().map(parse_duration).transpose().map_err(bad_body)?;
     let key = SubjectKey::Csr(Box::new(Csr::from_bytes(csr.as_bytes())?));
-    let request = IssueRequest { role, name, hosts, key, validity, label: None };
+    let request = IssueRequest { role, name, hosts, key, validity, label };
     let (actor, now) = (context.actor(), shared.clock.now());
     let output = shared.home.home().issued();
     let work = shared.home.change(actor, move |authority: &mut Authority, profiles: &ProfileSet| {
@@ -195,19 +201,20 @@ pub(super) async fn renew(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let (target, expected) = (serial(&text)?, if_match(&headers));
-    let bytes = body(&headers, content, shared.limits.request_body).await?;
-    let RenewBody { csr, validity, reason } = json(&bytes)?;
+    let ChangeRequest { target, if_match, bytes, body } =
+        ChangeRequest::read(&shared, &text, &headers, content).await?;
+    let RenewBody { csr, label, validity, reason } = body;
     let key = match csr {
         Some(csr) => RenewedKey::Csr(Box::new(Csr::from_bytes(csr.as_bytes())?)),
         None => RenewedKey::Same,
     };
+    let label = label.as_deref().map(str::parse).transpose().map_err(bad_body)?;
     let validity = validity.as_deref().map(parse_duration).transpose().map_err(bad_body)?;
-    let renewal = Renewal { key, validity, output: None, hosts: None, label: None };
+    let renewal = Renewal { key, validity, output: None, hosts: None, label };
     let (actor, now) = (context.actor(), shared.clock.now());
     let work = shared.home.change(actor, move |authority: &mut Authority, profiles: &ProfileSet| {
         let record = authority.cluster().find(&target)?;
-        check(expected.as_deref(), &record)?;
+        check(if_match.as_deref(), &record)?;
         let (renewed, refused) =
             authority.renew(profiles, &[record], &renewal, reason.as_deref(), &|_| ())?;
         if let Some(refused) = refused.into_iter().next() {
@@ -227,14 +234,14 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let bytes = body(&headers, content, shared.limits.request_body).await?;
-    let RevokeBody { reason, comment } = json(&bytes)?;
+    let ChangeRequest { target, if_match, body, .. } =
+        ChangeRequest::read(&shared, &text, &headers, content).await?;
+    let RevokeBody { reason, comment } = body;
     let reason: RevocationReason = reason.parse().map_err(bad_body)?;
     if !RevocationReason::FOR_LEAVES.contains(&reason) {
         return Err(bad_body(format_args!("{reason} is not a reason for revoking a leaf certificate")));
     }
-    let change = Change { target: serial(&text)?, if_match: if_match(&headers), comment };
-    change
+    RevocationChange { target, if_match, comment }
         .run(&shared, &context, Cluster::find_to_revoke, move |authority, record, comment| {
             let (revoked, crl) = authority.revoke(&[record], reason, comment)?;
             Ok((revoked.first().is_some_and(|one| one.already), crl))
@@ -250,7 +257,7 @@ pub(super) async fn hold(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let change = Change::read(&shared, &text, &headers, content).await?;
+    let change = RevocationChange::read(&shared, &text, &headers, content).await?;
     change
         .run(&shared, &context, Cluster::find_to_revoke, |authority, record, comment| {
             let (held, crl) = authority.revoke(&[record], RevocationReason::CertificateHold, comment)?;
@@ -267,7 +274,7 @@ pub(super) async fn release(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let change = Change::read(&shared, &text, &headers, content).await?;
+    let change = RevocationChange::read(&shared, &text, &headers, content).await?;
     change
         .run(&shared, &context, Cluster::find_to_release, |authority, record, comment| {
             let (released, crl) = authority.release(&[record], comment)?;
@@ -276,23 +283,46 @@ pub(super) async fn release(
         .await
 }
 
-/// Change of the revocation of one certificate.
-struct Change {
+/// Request to change one certificate.
+struct ChangeRequest<B> {
     target: Target,
     if_match: Option<String>,
-    comment: Option<String>,
+    /// The body as received.
+    bytes: Vec<u8>,
+    body: B,
 }
 
-impl Change {
+impl<B: DeserializeOwned> ChangeRequest<B> {
     async fn read(
         shared: &ServerShared,
         serial_number: &str,
         headers: &HeaderMap,
         content: Body,
     ) -> Result<Self, Problem> {
+        let target = serial(serial_number)?;
         let bytes = body(headers, content, shared.limits.request_body).await?;
-        let HoldBody { comment } = json(&bytes)?;
-        Ok(Self { target: serial(serial_number)?, if_match: if_match(headers), comment })
+        Ok(Self { target, if_match: if_match(headers), body: json(&bytes)?, bytes })
+    }
+}
+
+/// Change of the revocation of one certificate.
+struct RevocationChange {
+    target: Target,
+    if_match: Option<String>,
+    comment: Option<String>,
+}
+
+impl RevocationChange {
+    async fn read(
+        shared: &ServerShared,
+        serial_number: &str,
+        headers: &HeaderMap,
+        content: Body,
+    ) -> Result<Self, Problem> {
+        let ChangeRequest { target, if_match, body, .. } =
+            ChangeRequest::read(shared, serial_number, headers, content).await?;
+        let HoldBody { comment } = body;
+        Ok(Self { target, if_match, comment })
     }
 
     async fn run(

@@ -33,6 +33,8 @@ pub(super) struct ListQuery {
     role: Option<String>,
     /// Only names that match, with `*` and `?` as in a shell.
     name: Option<String>,
+    /// Only machines whose label matches, with `*` and `?` as in a shell.
+    label: Option<String>,
     /// Only this status: `reserved`, `valid`, `renewed`, `expired`, `on-hold` or `revoked`.
     status: Option<String>,
     /// Only valid ones that expire within this time, such as `30d`.
@@ -64,6 +66,7 @@ impl ListQuery {
             filter: Filter {
                 role: parsed("role", self.role.as_deref(), str::parse)?,
                 name: self.name.clone(),
+                label: self.label.clone(),
                 expires_before: within.map(|within| now.saturating_add(within)),
                 issued_after: parsed("issued_after", self.issued_after.as_deref(), parse_time)?,
                 issued_before: parsed("issued_before", self.issued_before.as_deref(), parse_time)?,

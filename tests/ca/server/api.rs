@@ -28,6 +28,35 @@ fn a_caller_is_told_who_it_is_over_both_versions_of_http() {
 }
 
 #[test]
+fn the_label_of_a_node_is_given_listed_and_searched_as_with_commands() {
+    const NODE: &str = "6f1b1d3c-3a54-4b7e-9d1e-2f4c5b6a7d8e";
+    let server = Server::start();
+    let request = json!({ "role": "node-agent", "name": NODE, "label": "rack 4, web-1", "csr": csr(&server.home, "n") });
+    let answer = server.post("admin", "/api/v1/certificates", &request);
+    assert_eq!((answer.status, &answer.json()["certificate"]["label"]), (201, &json!("rack 4, web-1")));
+    assert_eq!(server.home.ok(&["show", "rack 4, web-1"])["name"], NODE);
+    server.home.ok(&["create-node", "--label", "db-1"]);
+    let names = |query: &str| names(&server.get("reader", &format!("/api/v1/certificates?{query}")).json());
+    assert_eq!(names("label=rack*"), [NODE]);
+    assert_eq!((names("label=*-1").len(), names("label=RACK*").len()), (2, 0));
+
+    let renew = format!("{}/renew", answer.field("location"));
+    let renewed = server.post("admin", &renew, &json!({ "label": "web-7" }));
+    assert_eq!(renewed.json()["certificate"]["label"], "web-7", "{renewed:?}");
+    let user =
+        json!({ "role": "api-user", "name": "eve", "label": "web-1", "csr": csr(&server.home, "eve") });
+    assert_eq!(
+        server.post("admin", "/api/v1/certificates", &user).problem(),
+        (409, "ca.label_without_machine".to_owned())
+    );
+    let hidden = json!({ "role": "node-agent", "label": "a\u{1b}[31m", "csr": csr(&server.home, "m") });
+    assert_eq!(
+        server.post("admin", "/api/v1/certificates", &hidden).problem(),
+        (400, "server.body".to_owned())
+    );
+}
+
+#[test]
 fn a_certificate_is_issued_for_a_csr_and_recorded_with_its_caller() {
     let server = Server::start();
     let request =
