@@ -34,8 +34,11 @@ pub(crate) struct NewPasswordSource {
 impl NewPasswordSource {
     /// Reads the new password from the file, or prompts for it twice.
     pub(crate) fn choose(self) -> Result<Secret, Failure> {
-        PasswordSource { password_file: self.new_password_file, password_fd: None }
-            .read("the user, the new one", None, secrets::ask_twice)
+        PasswordSource { password_file: self.new_password_file, password_fd: None }.read(
+            "the user, the new one",
+            None,
+            secrets::ask_twice,
+        )
     }
 }
 

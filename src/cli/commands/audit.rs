@@ -12,6 +12,7 @@ use crate::audit::{Action, AuditEntry, AuditError, Outcome};
 use crate::ca::Cluster;
 use crate::clock::{parse_time, rfc3339};
 use crate::error::Code;
+use crate::identity::{IdentityError, Name, OrganizationName};
 use crate::store::AuditFilter;
 
 use crate::cli::group::GroupedCommand;
@@ -57,6 +58,10 @@ pub(crate) struct ListAuditLog {
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
 
+    /// Only what this user of the server did, and what was done to its account; ORG/USER in an organization
+    #[arg(long, value_name = "USER")]
+    user: Option<UserPattern>,
+
     /// Only the newest NUMBER entries
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
@@ -79,6 +84,19 @@ impl FromStr for ActionPattern {
             true => Ok(Self(format!("{kind}*"))),
             false => text.parse().map(|action: Action| Self(action.as_str().to_owned())),
         }
+    }
+}
+
+/// A user, by its name or by organization and name.
+#[derive(Clone, Debug)]
+struct UserPattern(OrganizationName, Name);
+
+impl FromStr for UserPattern {
+    type Err = IdentityError;
+
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        let (organization, name) = text.rsplit_once('/').unwrap_or((OrganizationName::ROOT, text));
+        Ok(Self(organization.parse()?, Name::of_user(name)?))
     }
 }
 
@@ -225,6 +243,7 @@ impl GroupedCommand for Audit {
                     actor: list.actor,
                     action: list.action.map(|pattern| pattern.0),
                     target: list.target,
+                    user: list.user.map(|UserPattern(organization, name)| (organization, name)),
                     newest: list.limit,
                 };
                 let source = AuditLog { cluster, filter };

@@ -259,3 +259,28 @@ fn a_restored_backup_brings_no_session_back() {
     assert_eq!(server.log_in("Root", "alice", PASSWORD).status, 200);
     server.home.ok(&["audit", "verify"]);
 }
+
+#[test]
+fn the_audit_log_lists_what_a_user_did_and_what_was_done_to_its_account() {
+    let server = Server::start();
+    add_user(&server.home, "alicia", "Root", "regular");
+    let token = server.log_in("Root", "alice", PASSWORD).text("access_token");
+    let body = json!({ "name": "bob", "org": "Root", "role": "regular", "password": PASSWORD });
+    let created = server.call("POST", "/users", Some(&token), Some(body));
+    assert_eq!(created.status, 201, "{created:?}");
+    let entries = |user: &str| {
+        let listed = server.home.ok(&["audit", "list", "--user", user]);
+        let entry = |entry: &Value| format!("{} {}", entry["action"], entry["target"]).replace('"', "");
+        listed.as_array().expect("an array").iter().map(entry).collect::<Vec<_>>()
+    };
+    let of_alice = ["user.create Root/alice", "user.login Root/alice", "user.create Root/bob"];
+    for user in ["alice", "Root/alice", "root/alice"] {
+        assert_eq!(entries(user), of_alice, "{user}");
+    }
+    assert_eq!(entries("bob"), ["user.create Root/bob"]);
+    assert_eq!((entries("alic").len(), entries("sales/alice").len()), (0, 0));
+    for user in ["a*", "", "/alice", "Root/", "Root/alice/x"] {
+        let refusal = server.home.refused(&["audit", "list", "--user", user]);
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.arguments", 2), "{user}: {refusal:?}");
+    }
+}
