@@ -105,17 +105,29 @@ pub(crate) fn public_key_info(path: &Path) -> Result<Vec<u8>, Failure> {
         .with_hint("give a public key, certificate, CSR or private key, in PEM")
     };
     let blocks = pem::blocks(bytes.expose()).map_err(|error| Failure::of(&error).about(path))?;
-    let [block] = blocks.as_slice() else { return Err(no_key()) };
-    let info = match (block.label.as_str(), pem::ObjectKind::of_label(&block.label)) {
-        ("PUBLIC KEY", _) => Some(block.der().to_vec()),
-        (_, Some(pem::ObjectKind::Certificate)) => {
-            Certificate::from_der(block.der()).ok().map(|certificate| certificate.public_key_info)
-        }
-        (_, Some(pem::ObjectKind::Csr)) => {
-            Csr::from_bytes(block.der()).ok().map(|request| request.public_key_info)
-        }
-        _ if block.is_private_key() => PrivateKey::from_pem(&bytes).ok().map(|key| key.public_key_info()),
-        _ => None,
-    };
-    info.filter(|info| public_key_algorithm(info).is_some()).ok_or_else(no_key)
+    let mut found = Vec::new();
+    // OpenSSL writes the parameters of a key before it.
+    for block in blocks.iter().filter(|block| block.label != "EC PARAMETERS") {
+        let info = match (block.label.as_str(), pem::ObjectKind::of_label(&block.label)) {
+            ("PUBLIC KEY", _) => Some(block.der().to_vec()),
+            (_, Some(pem::ObjectKind::Certificate)) => {
+                Certificate::from_der(block.der()).ok().map(|certificate| certificate.public_key_info)
+            }
+            (_, Some(pem::ObjectKind::Csr)) => {
+                Csr::from_bytes(block.der()).ok().map(|request| request.public_key_info)
+            }
+            _ if block.is_private_key() => {
+                let key = PrivateKey::from_pem(&bytes).map_err(|error| Failure::of(&error).about(path))?;
+                Some(key.public_key_info())
+            }
+            _ => None,
+        };
+        found.push(info.filter(|info| public_key_algorithm(info).is_some()).ok_or_else(no_key)?);
+    }
+    // A key and its certificate in one file have one public key.
+    found.dedup();
+    match found.pop() {
+        Some(info) if found.is_empty() => Ok(info),
+        _ => Err(no_key()),
+    }
 }

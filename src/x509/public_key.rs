@@ -1,5 +1,6 @@
 //! Types of public keys.
 
+use x509_parser::asn1_rs::Tag;
 use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -94,6 +95,8 @@ const KNOWN_KEYS: &[(&str, &str)] = &[
 pub(super) fn algorithm_oid(algorithm: &AlgorithmIdentifier<'_>) -> String {
     let parameters =
         algorithm.parameters.as_ref().filter(|_| algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY);
-    let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
+    // `as_oid` reads contents of any tag: explicit parameters are a SEQUENCE.
+    let curve = parameters.filter(|parameters| parameters.tag() == Tag::Oid);
+    let curve = curve.and_then(|parameters| parameters.as_oid().ok());
     curve.as_ref().unwrap_or(&algorithm.algorithm).to_id_string()
 }

@@ -330,7 +330,20 @@ fn a_key_or_a_file_revokes_every_certificate_it_is_about() {
         let again = home.ok(&["revoke", "--public-key", same]);
         assert!(again["certificates"].as_array().expect("all").iter().all(|one| one["already"] == true));
     }
+    // Parameters, key and certificate in one file are one key; two keys are not.
+    let text = |path: &str| fs::read_to_string(path).expect("text");
+    let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
     let bob = home.path("issued/user-bob.crt").to_str().expect("text").to_owned();
+    let all = home.write("all.pem", format!("{parameters}{}{}", text(&key), text(&certificate)));
+    home.ok(&["revoke", "--public-key", all.to_str().expect("text")]);
+    let two = home.write("two.pem", text(&key) + &text(&bob));
+    let legacy = openssl(&["ec", "-in", &key, "-aes128", "-passout", "pass:abcd"], Path::new("."));
+    let legacy = home.write("legacy.pem", legacy);
+    for (file, code) in [(two, "input.public_key"), (legacy, "key.legacy_encryption")] {
+        let refusal = home.refused(&["revoke", "--public-key", file.to_str().expect("text")]);
+        assert_eq!(refusal.code, code, "{refusal:?}");
+        assert!(!refusal.hint.is_empty(), "{refusal:?}");
+    }
     let twice = fs::read_to_string(&bob).expect("a certificate").repeat(2);
     let twice = home.write("twice.pem", twice);
     let by_file = home.ok(&["revoke", "--file", twice.to_str().expect("text")]);
