@@ -177,7 +177,7 @@ impl Cluster {
     /// Finds the one certificate that `target` refers to.
     ///
     /// A name refers to its certificate that has not been renewed. If there are several, valid ones take
-    /// precedence.
+    /// precedence; if none is valid, the newest does.
     ///
     /// # Errors
     /// [`CaError::UnknownCertificate`], or [`CaError::Ambiguous`] with the candidates.
@@ -188,6 +188,8 @@ impl Cluster {
             candidates.retain(|record| record.superseded_by.is_none());
             if candidates.iter().any(|record| record.status(now) == RecordStatus::Valid) {
                 candidates.retain(|record| record.status(now) == RecordStatus::Valid);
+            } else if matches!(target, Target::Identity(..)) {
+                candidates.truncate(1);
             }
         }
         exactly_one(target, candidates)

@@ -68,6 +68,13 @@ fn a_name_with_two_certificates_is_ambiguous() {
     }
     home.ok(&["revoke", first["serial_number"].as_str().expect("text")]);
     assert_eq!(home.ok(&["revoke", "api-user/alice"])["serial_number"], second["serial_number"]);
+    // Of several that have ended, the name means the newest.
+    assert_eq!(home.ok(&["show", "api-user/alice"])["serial_number"], second["serial_number"]);
+    for command in ["renew", "rekey"] {
+        let refusal = home.refused(&[command, "api-user/alice"]);
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "ca.identity_revoked"), "{refusal:?}");
+        assert!(refusal.hint.contains("superseded/"), "{refusal:?}");
+    }
 }
 
 #[test]
