@@ -17,7 +17,7 @@ use crate::terminal::report::{CommandResult, Shown};
 #[derive(Debug, Args)]
 pub(crate) struct Security {
     #[command(subcommand)]
-    setting: Setting,
+    setting: Option<Setting>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,7 +117,14 @@ impl Security {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let accounts = Accounts::new(session.home(), session.context.clone());
         let by = Principal::Operator;
-        match self.setting {
+        let Some(setting) = self.setting else {
+            return Ok(Box::new(Shown(SecurityReport {
+                lockout_config: LockoutReport(accounts.lockout(by)?),
+                login_banner: BannerReport(accounts.banner()?),
+                token_lifetimes: LifetimesReport(accounts.token_lifetimes(by)?),
+            })));
+        };
+        match setting {
             Setting::LockoutConfig { command } => {
                 let view = match command.unwrap_or_default() {
                     Lockout::Set(SetLockout { failed_attempts, lockout_duration }) => {
@@ -163,6 +170,20 @@ impl From<SetLifetimes> for LifetimeChange {
 
 fn seconds(seconds: i64) -> String {
     format_duration(Duration::seconds(seconds))
+}
+
+/// All settings: result of `security` alone.
+#[derive(Serialize)]
+struct SecurityReport {
+    lockout_config: LockoutReport,
+    login_banner: BannerReport,
+    token_lifetimes: LifetimesReport,
+}
+
+impl fmt::Display for SecurityReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.lockout_config, self.token_lifetimes, self.login_banner)
+    }
 }
 
 #[derive(Serialize)]

@@ -29,6 +29,12 @@ fn a_group_alone_runs_its_default_command() {
         let (alone, default) = (run_inside(&home, alone), run_inside(&home, default));
         assert_eq!((alone.exit, &alone.stdout), (Some(0), &default.stdout), "{alone:?}");
     }
+    let all = home.ok(&["security"]);
+    for setting in ["lockout-config", "login-banner", "token-lifetimes"] {
+        assert_eq!(all[setting.replace('-', "_")], home.ok(&["security", setting, "show"]), "{setting}");
+        let shown = home.run(&["security", setting]).stdout;
+        assert!(home.run(&["security"]).stdout.contains(&shown), "{setting}: {shown}");
+    }
     for alone in ["gateways", "hosts"] {
         let alone = run_inside(&home, &[alone]);
         assert!(
