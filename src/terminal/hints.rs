@@ -550,7 +550,11 @@ const HINTS: &[(&str, Audience, &str)] = &[
         "set `kms` next to `key` to the file that `cluster-ca kms export KEY FILE` wrote for this key",
     ),
     ("kms.operation_missing", Ca, "choose a server, or a profile of it, that encrypts and decrypts"),
-    ("kms.refused", Any, "its log has the reason; a bare status 502 to 504 is that of a balancer"),
+    (
+        "kms.refused",
+        Any,
+        "its log has the reason; a key that it cannot decrypt was wrapped by one that it no longer has: put its backup back; a bare status 502 to 504 is that of a balancer",
+    ),
     ("kms.sealed", Ca, "unseal it (bao operator unseal), then run the command again"),
     ("kms.sealed", Gateway, "unseal it (bao operator unseal); the gateway opens its key as soon as it can"),
     ("kms.tls_incompatible", Any, "allow TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM, at the server"),

@@ -98,7 +98,7 @@ const REJECTED: &[Field] = &[
     Field::new(Column::new("REASON"), "/reason"),
     Field::new(Column::new("SUBJECT").flexible(), "/subject"),
     Field::new(Column::new("SERIAL NUMBER").wide(), "/serial_number"),
-    Field::new(Column::new("SERVER NAME").wide(), "/server_name"),
+    Field::new(Column::new("SERVER NAME").flexible(), "/server_name"),
     Field::new(Column::new("DETAIL").wide(), "/detail"),
 ];
 
