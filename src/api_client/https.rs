@@ -125,6 +125,19 @@ impl ApiServer {
         self.answer(request.call())
     }
 
+    /// Gets a resource that is a text, such as PEM.
+    ///
+    /// # Errors
+    /// [`ApiClientError`].
+    pub fn get_text(&self, path: &str, token: &Secret) -> Result<String, ApiClientError> {
+        let request = self.agent.get(self.at(path)).header("authorization", &*bearer(token));
+        let (status, body) = self.read(request.call())?;
+        match status {
+            200 => String::from_utf8(body.to_vec()).map_err(|_| self.protocol()),
+            _ => Err(self.refusal(status, &body)),
+        }
+    }
+
     /// Posts a JSON body, or none.
     ///
     /// # Errors
@@ -169,14 +182,16 @@ impl ApiServer {
         format!("{}/api/v1{path}", self.url)
     }
 
-    fn protocol(&self) -> ApiClientError {
+    /// Error for an answer that is not of the API.
+    pub(super) fn protocol(&self) -> ApiClientError {
         ApiClientError::Protocol { server: self.url.to_string() }
     }
 
-    fn answer(
+    /// Status and body of an answer.
+    fn read(
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Value, ApiClientError> {
+    ) -> Result<(u16, Zeroizing<Vec<u8>>), ApiClientError> {
         let mut response = answer.map_err(|error| self.failure(error))?;
         let status = response.status().as_u16();
         // One allocation: the body may hold tokens, and growing would leave copies behind.
@@ -187,17 +202,28 @@ impl ApiServer {
         if body.len() > LONGEST_ANSWER {
             return Err(self.protocol());
         }
-        if status == 204 {
-            return Ok(Value::Null);
+        Ok((status, body))
+    }
+
+    fn answer(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Value, ApiClientError> {
+        let (status, body) = self.read(answer)?;
+        match status {
+            204 => Ok(Value::Null),
+            200..300 => serde_json::from_slice(&body).map_err(|_| self.protocol()),
+            _ => Err(self.refusal(status, &body)),
         }
-        let value: Value = serde_json::from_slice(&body).map_err(|_| self.protocol())?;
-        if (200..300).contains(&status) {
-            return Ok(value);
-        }
+    }
+
+    /// Error for a problem in a body (RFC 9457).
+    fn refusal(&self, status: u16, body: &[u8]) -> ApiClientError {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return self.protocol() };
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         match (text("code"), text("detail")) {
-            (Some(code), Some(detail)) => Err(ApiClientError::Refused { code, status, detail }),
-            _ => Err(self.protocol()),
+            (Some(code), Some(detail)) => ApiClientError::Refused { code, status, detail },
+            _ => self.protocol(),
         }
     }
 

@@ -14,5 +14,5 @@ mod token_file;
 
 pub use error::ApiClientError;
 pub use https::{ApiServer, ServerUrl};
-pub use session::{ApiSession, LoginAnswer};
+pub use session::{ApiSession, LoginAnswer, encoded};
 pub use token_file::TokenFile;

@@ -1,5 +1,6 @@
 //! A server and the tokens for it.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -122,6 +123,61 @@ impl ApiSession {
         self.server.get("/whoami", Some(&self.access_token))
     }
 
+    /// Gets a resource.
+    ///
+    /// # Errors
+    /// [`ApiClientError`].
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiClientError> {
+        self.typed(self.server.get(path, Some(&self.access_token))?)
+    }
+
+    /// Gets a resource that is a text, such as PEM.
+    ///
+    /// # Errors
+    /// [`ApiClientError`].
+    pub fn get_text(&self, path: &str) -> Result<String, ApiClientError> {
+        self.server.get_text(path, &self.access_token)
+    }
+
+    /// Posts a JSON body.
+    ///
+    /// # Errors
+    /// [`ApiClientError`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ApiClientError> {
+        self.typed(self.server.post(path, Some(&self.access_token), Some(body))?)
+    }
+
+    /// Gets all items of a list, page by page, and passes each to `each`. A page has `limit` items.
+    ///
+    /// # Errors
+    /// [`ApiClientError`] as `failed` makes it, or the first error of `each`, which ends the list.
+    pub fn get_pages<T: DeserializeOwned, E>(
+        &self,
+        path: &str,
+        conditions: &[(&str, String)],
+        limit: u64,
+        failed: impl Fn(ApiClientError) -> E,
+        each: &mut dyn FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut cursor = None;
+        loop {
+            let paging = [("limit", Some(limit.to_string())), ("cursor", cursor)];
+            let paging = paging.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            let query = conditions.iter().map(|(key, value)| (*key, value.clone())).chain(paging);
+            let query: Vec<String> = query.map(|(key, value)| format!("{key}={}", encoded(&value))).collect();
+            let page: Page<T> = self.get(&format!("{path}?{}", query.join("&"))).map_err(&failed)?;
+            page.items.into_iter().try_for_each(&mut *each)?;
+            if page.next.is_none() {
+                return Ok(());
+            }
+            cursor = page.next;
+        }
+    }
+
+    fn typed<T: DeserializeOwned>(&self, answer: Value) -> Result<T, ApiClientError> {
+        serde_json::from_value(answer).map_err(|_| self.server.protocol())
+    }
+
     /// Changes the password of the session's account, which ends its sessions.
     ///
     /// # Errors
@@ -161,6 +217,26 @@ impl ApiSession {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// Text for a path segment or the value of a query (RFC 3986, section 2.1).
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 fn is_ended(code: &str) -> bool {

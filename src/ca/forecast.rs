@@ -1,6 +1,6 @@
 //! Forecast of upcoming expirations and their consequences.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::cluster::Cluster;
@@ -15,7 +15,7 @@ use crate::store::{CurrentCrl, Record, RecordCounts, StoreError};
 const MAX_LISTED: u64 = 100;
 
 /// Kind of outage, the most severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutageKind {
     /// The root expires, and every certificate with it.
@@ -33,7 +33,7 @@ pub enum OutageKind {
 }
 
 /// One expected outage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Time at which it begins.
     #[serde(with = "time::serde::rfc3339")]

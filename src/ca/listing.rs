@@ -1,6 +1,7 @@
 //! Certificates as lists show them: their status, and pages of a listing.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -8,7 +9,7 @@ use time::OffsetDateTime;
 use super::cluster::Cluster;
 use super::error::CaError;
 use crate::audit::{AuditEntry, Provenance};
-use crate::store::{CertificateId, Filter, Record, RecordStatus, StoreError};
+use crate::store::{AuditFilter, CertificateId, Filter, Record, RecordStatus, StoreError};
 
 /// Status of a certificate, shared by tables, JSON and filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +71,19 @@ impl CertificateStatus {
         }
     }
 }
+
+impl FromStr for CertificateStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+    }
+}
+
+/// A text that is no status of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reserved, valid, renewed, expired, on-hold or revoked was expected")]
+pub struct UnknownStatus;
 
 impl fmt::Display for CertificateStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,13 +169,13 @@ impl Cluster {
         })
     }
 
-    /// The first `limit` audit entries after number `after`; true if more follow.
+    /// The first `limit` audit entries that match `filter`; true if more follow.
     ///
     /// # Errors
     /// Errors of the inventory.
-    pub fn audit_page(&self, after: u64, limit: usize) -> Result<(Vec<AuditEntry>, bool), CaError> {
+    pub fn audit_page(&self, filter: &AuditFilter, limit: usize) -> Result<(Vec<AuditEntry>, bool), CaError> {
         let (mut entries, mut more) = (Vec::with_capacity(limit), false);
-        let result = self.inventory.audit_entries(after, |entry| {
+        let result = self.inventory.list_audit(filter, |entry| {
             if entries.len() == limit {
                 more = true;
                 return Err(PageEnd::Full);

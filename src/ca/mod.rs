@@ -42,7 +42,7 @@ pub use keys::kms::{
     OwnServiceKeys, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage, ServiceCa,
 };
 pub use keys::protection::{KeyProtection, ProtectionChange};
-pub use listing::{CertificateDetails, CertificateStatus, ListSelection, RecordPage};
+pub use listing::{CertificateDetails, CertificateStatus, ListSelection, RecordPage, UnknownStatus};
 pub use revocation::crl::PublishedCrl;
 pub use revocation::republish_reason::RepublishReason;
 pub use revocation::revoke::{BulkSelection, Released, Revoked};

@@ -9,6 +9,7 @@ mod key_protection;
 mod password;
 mod program;
 mod secrets;
+mod server_args;
 mod session;
 mod unlock;
 

@@ -15,6 +15,7 @@ mod role;
 mod spiffe_id;
 mod text;
 mod text_rules;
+mod user_reference;
 
 pub use account::{AccountRole, OrganizationName};
 pub use certificate::{IdentityRefusal, RoleViolation, role_violations};
@@ -27,3 +28,4 @@ pub use role::{
     CONTROL_SERVICE_DNS_NAME, CommonNameForm, HostUse, NameSyntax, PerRole, Recipient, Role, ServerAuth,
 };
 pub use spiffe_id::Identity;
+pub use user_reference::UserReference;

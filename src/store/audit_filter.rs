@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::inventory::Inventory;
 use super::row;
 use crate::audit::AuditEntry;
-use crate::identity::{Name, OrganizationName};
+use crate::identity::UserReference;
 
 /// Conditions on audit entries to list; the default matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// Shell pattern of the target: ROLE/NAME, a serial number, or the target as recorded.
     pub target: Option<String>,
-    /// Organization and name of a user, in any case: entries that it made, and entries about it.
-    pub user: Option<(OrganizationName, Name)>,
+    /// A user, in any case: entries that it made, and entries about it.
+    pub user: Option<UserReference>,
     /// The newest entries of all that match.
     pub newest: Option<u64>,
 }
@@ -73,11 +73,10 @@ fn audit_sql(filter: &AuditFilter) -> (String, Vec<Value>) {
         let recorded = Value::from(pattern.clone());
         values.extend([recorded.clone(), Value::from(format!("*/{pattern}")), recorded]);
     }
-    if let Some((organization, name)) = &filter.user {
+    if let Some(user) = &filter.user {
         // The actor of a change over the API begins with the user; the target of an entry about a user is the user.
         conditions.push("(instr(lower(actor), lower(?)) = 1 OR lower(target) = lower(?))");
-        let user = format!("{organization}/{name}");
-        values.extend([Value::from(format!("{user}@")), Value::from(user)]);
+        values.extend([Value::from(format!("{user}@")), Value::from(user.to_string())]);
     }
     let conditions = conditions.join(" AND ");
     let all = row::ENTRY;
@@ -113,7 +112,7 @@ mod tests {
             actor: text.clone(),
             action: text.clone(),
             target: text,
-            user: Some((OrganizationName::ROOT.parse().unwrap(), Name::of_user("alice").unwrap())),
+            user: Some("alice".parse().unwrap()),
             newest: None,
         };
         for filter in [AuditFilter::default(), all.clone(), AuditFilter { newest: Some(5), ..all }] {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -12,10 +12,12 @@ use crate::audit::{Action, AuditEntry, AuditError, Outcome};
 use crate::ca::Cluster;
 use crate::clock::{parse_time, rfc3339};
 use crate::error::Code;
-use crate::identity::{IdentityError, Name, OrganizationName};
+use crate::identity::UserReference;
 use crate::store::AuditFilter;
 
+use crate::api_client::ApiSession;
 use crate::cli::group::GroupedCommand;
+use crate::cli::server_args::{ServerChoice, failure};
 use crate::cli::session::CommandSession;
 use crate::terminal::color::Color;
 use crate::terminal::report::{CommandResult, Failure, Interruption, Shown};
@@ -26,7 +28,7 @@ use crate::terminal::table::{Cell, Column, TableOutput, to_the_minute};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// List the entries: time, actor, action, target and reason (default)
-    List(ListAuditLog),
+    List(Box<ListAuditLog>),
     /// Verify the hash chain of the entries, and the inventory against them
     Verify(VerifyAuditLog),
 }
@@ -60,7 +62,7 @@ pub(crate) struct ListAuditLog {
 
     /// Only what this user of the server did, and what was done to its account; ORG/USER in an organization
     #[arg(long, value_name = "USER")]
-    user: Option<UserPattern>,
+    user: Option<UserReference>,
 
     /// Only the newest NUMBER entries
     #[arg(long, value_name = "NUMBER")]
@@ -69,6 +71,9 @@ pub(crate) struct ListAuditLog {
     /// Print all columns in full, or only the targets
     #[arg(long, value_enum, value_name = "FORM")]
     output: Option<ListingOutput>,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 /// Pattern of one action, or of all actions of a kind.
@@ -87,19 +92,6 @@ impl FromStr for ActionPattern {
     }
 }
 
-/// A user, by its name or by organization and name.
-#[derive(Clone, Debug)]
-struct UserPattern(OrganizationName, Name);
-
-impl FromStr for UserPattern {
-    type Err = IdentityError;
-
-    fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let (organization, name) = text.rsplit_once('/').unwrap_or((OrganizationName::ROOT, text));
-        Ok(Self(organization.parse()?, Name::of_user(name)?))
-    }
-}
-
 /// The arguments of `audit verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyAuditLog {
@@ -108,7 +100,7 @@ pub(crate) struct VerifyAuditLog {
     head: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Row {
     seq: u64,
     at: String,
@@ -159,10 +151,15 @@ impl From<AuditEntry> for Row {
 }
 
 /// Entries of the audit log that match a filter.
-struct AuditLog {
-    cluster: Cluster,
-    filter: AuditFilter,
+enum AuditLog {
+    /// Those of an inventory.
+    Home { cluster: Box<Cluster>, filter: AuditFilter },
+    /// Those that a server lists.
+    Server { api: ApiSession, conditions: Vec<(&'static str, String)> },
 }
+
+/// Entries on a page of a server.
+const PAGE: u64 = 500;
 
 impl RowSource for AuditLog {
     type Row = Row;
@@ -179,7 +176,15 @@ impl RowSource for AuditLog {
     const NONE: &'static str = "No entries.";
 
     fn read(&self, each: &mut dyn FnMut(Row) -> Result<(), Interruption>) -> Result<(), Interruption> {
-        self.cluster.inventory().list_audit(&self.filter, |entry| each(Row::from(entry)))
+        match self {
+            Self::Home { cluster, filter } => {
+                cluster.inventory().list_audit(filter, |entry| each(Row::from(entry)))
+            }
+            Self::Server { api, conditions } => {
+                let failed = |error| Interruption::Source(failure(error));
+                api.get_pages("/audit", conditions, PAGE, failed, each)
+            }
+        }
     }
 
     fn cells(row: &Row, output: TableOutput) -> Vec<Cell> {
@@ -225,17 +230,42 @@ impl fmt::Display for VerifiedChain {
     }
 }
 
+impl ListAuditLog {
+    /// The conditions as a server takes them.
+    fn conditions(&self) -> Vec<(&'static str, String)> {
+        let text = |key, value: Option<String>| value.map(|value| (key, value));
+        [
+            text("after", (self.after > 0).then(|| self.after.to_string())),
+            text("since", self.since.map(rfc3339)),
+            text("until", self.until.map(rfc3339)),
+            text("actor", self.actor.clone()),
+            text("action", self.action.as_ref().map(|pattern| pattern.0.clone())),
+            text("target", self.target.clone()),
+            text("user", self.user.as_ref().map(ToString::to_string)),
+            text("newest", self.limit.map(|limit| limit.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 impl Default for Audit {
     fn default() -> Self {
-        Self::List(ListAuditLog::default())
+        Self::List(Box::default())
     }
 }
 
 impl GroupedCommand for Audit {
     fn run(self, session: &CommandSession) -> CommandResult {
-        let cluster = Cluster::open(&session.home(), &session.context)?;
         match self {
             Self::List(list) => {
+                let list = *list;
+                if let Some(api) = list.server.open(session)? {
+                    let source = AuditLog::Server { api, conditions: list.conditions() };
+                    return Ok(Box::new(StreamedListing { source, output: list.output, limit: None }));
+                }
+                let cluster = Box::new(Cluster::open(&session.home(), &session.context)?);
                 let filter = AuditFilter {
                     after: list.after,
                     since: list.since,
@@ -243,13 +273,14 @@ impl GroupedCommand for Audit {
                     actor: list.actor,
                     action: list.action.map(|pattern| pattern.0),
                     target: list.target,
-                    user: list.user.map(|UserPattern(organization, name)| (organization, name)),
+                    user: list.user,
                     newest: list.limit,
                 };
-                let source = AuditLog { cluster, filter };
+                let source = AuditLog::Home { cluster, filter };
                 Ok(Box::new(StreamedListing { source, output: list.output, limit: None }))
             }
             Self::Verify(verify) => {
+                let cluster = Cluster::open(&session.home(), &session.context)?;
                 let head = cluster.inventory().check_against_audit()?;
                 if let Some(earlier) = &verify.head {
                     contains(&cluster, earlier)?;

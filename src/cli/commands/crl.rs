@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Authority, Cluster, PublishedCrl, RecoveryOutcome};
@@ -19,6 +19,7 @@ use crate::x509::{KeyIdentifier, Sha256};
 use super::gateways::{FollowUp, GatewayTargets, Push, PushedBody, is_listed};
 use crate::cli::group::GroupedCommand;
 use crate::cli::input::output_path;
+use crate::cli::server_args::{ServerChoice, failure, refuse_on_server};
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
@@ -41,6 +42,9 @@ pub(crate) struct ShowCrl {
     /// Also write the CRL as DER to this file
     #[arg(long, value_name = "FILE", value_parser = output_path())]
     der: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 /// The arguments of `crl publish`.
@@ -101,8 +105,33 @@ impl GroupedCommand for CrlCommand {
     }
 }
 
+/// CRL in the answer of a server.
+#[derive(Deserialize)]
+struct ServedCrl {
+    issuer: KeyIdentifier,
+    number: String,
+    this_update: String,
+    next_update: String,
+    revoked: usize,
+    sha256: Sha256,
+}
+
 impl ShowCrl {
     fn run(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            refuse_on_server(&[("--der", self.der.is_some())])?;
+            let crl: ServedCrl = api.get("/crl").map_err(failure)?;
+            return Ok(Box::new(Shown(CrlReport {
+                file: None,
+                issuer: crl.issuer,
+                crl_number: crl.number,
+                this_update: crl.this_update,
+                next_update: crl.next_update,
+                revoked: crl.revoked,
+                reasons: None,
+                sha256: crl.sha256,
+            })));
+        }
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let file = session.home().crl();
         let (crl, der) = cluster.read_crl(&file, session.context.clock.now())?;
@@ -172,14 +201,16 @@ fn write_der(file: Option<&Path>, der: &[u8]) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct CrlReport {
-    #[serde(serialize_with = "crate::files::as_text")]
-    file: PathBuf,
+    /// Path in the home; a server gives none.
+    #[serde(serialize_with = "crate::files::as_optional_text", skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
     issuer: KeyIdentifier,
     crl_number: String,
     this_update: String,
     next_update: String,
     revoked: usize,
-    reasons: BTreeMap<RevocationReason, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<BTreeMap<RevocationReason, usize>>,
     sha256: Sha256,
 }
 
@@ -192,13 +223,13 @@ impl CrlReport {
             *reasons.entry(reason).or_default() += 1;
         }
         Ok(Self {
-            file: files::absolute(&file)?,
+            file: Some(files::absolute(&file)?),
             issuer: crl.issuer.clone(),
             crl_number: crl.number.to_string(),
             this_update: rfc3339(crl.this_update),
             next_update: rfc3339(crl.next_update),
             revoked: crl.len(),
-            reasons,
+            reasons: Some(reasons),
             sha256: crl.sha256,
         })
     }
@@ -207,12 +238,14 @@ impl CrlReport {
 impl fmt::Display for CrlReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "CRL {}", self.crl_number)?;
-        writeln!(f, "  file         {}", typed(&self.file))?;
+        if let Some(file) = &self.file {
+            writeln!(f, "  file         {}", typed(file))?;
+        }
         writeln!(f, "  issuer key   {}", self.issuer)?;
         writeln!(f, "  issued       {}", self.this_update)?;
         writeln!(f, "  next update  {}", self.next_update)?;
         writeln!(f, "  revoked      {}", self.revoked)?;
-        for (reason, count) in &self.reasons {
+        for (reason, count) in self.reasons.iter().flatten() {
             writeln!(f, "    {reason:22} {count}")?;
         }
         writeln!(f, "  sha256       {}", self.sha256)

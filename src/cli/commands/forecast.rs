@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Cluster, Forecast, Gauges, Outage, OutageKind};
@@ -16,6 +16,7 @@ use crate::keys::kms::{Configuration, KmsError, LoginEnd, ServiceLogin};
 use crate::probe::Endpoint;
 
 use super::gateways::listed;
+use crate::cli::server_args::{ServerChoice, failure, refuse_on_server};
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
 
@@ -33,10 +34,19 @@ pub(crate) struct ShowForecast {
     /// Also write metrics to this file, for the textfile collector of node_exporter
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 impl ShowForecast {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            refuse_on_server(&[("--at", self.at.is_some()), ("--prometheus", self.prometheus.is_some())])?;
+            let path = format!("/forecast?within={}", format_duration(self.within));
+            let forecast = api.get(&path).map_err(failure)?;
+            return Ok(Box::new(ForecastReport { forecast, within: self.within }));
+        }
         let cluster = Cluster::open(&session.home(), &session.context_at(self.at))?;
         let mut forecast = cluster.forecast(&session.profiles()?, self.within)?;
         let gateways = acknowledged(session)?;
@@ -60,7 +70,7 @@ impl ShowForecast {
                 + &login_metrics(&forecast, &logins);
             files::write(path, Access::Public, Placement::Replace, text.as_bytes())?;
         }
-        Ok(Box::new(ForecastReport { forecast, within: self.within }))
+        Ok(Box::new(ForecastReport { forecast: forecast.into(), within: self.within }))
     }
 }
 
@@ -107,10 +117,31 @@ fn login_outage(login: &ServiceLogin, now: OffsetDateTime) -> Result<Option<Outa
     Ok(Some(Outage { at, what: OutageKind::Login, message }))
 }
 
+/// Outages expected within a window.
+#[derive(Serialize, Deserialize)]
+struct Expirations {
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    until: OffsetDateTime,
+    outages: Vec<Outage>,
+    /// Number of certificates that expire, listed or not.
+    leaves: u64,
+    /// The earliest outage, inside or after the window.
+    first: Option<Outage>,
+}
+
+impl From<Forecast> for Expirations {
+    fn from(forecast: Forecast) -> Self {
+        let Forecast { at, until, outages, leaves, first, .. } = forecast;
+        Self { at, until, outages, leaves, first }
+    }
+}
+
 #[derive(Serialize)]
 struct ForecastReport {
     #[serde(flatten)]
-    forecast: Forecast,
+    forecast: Expirations,
     #[serde(skip)]
     within: Duration,
 }
@@ -121,7 +152,7 @@ impl CommandOutcome for ForecastReport {
     }
 
     fn exit_code(&self) -> u8 {
-        u8::from(!self.forecast.is_empty())
+        u8::from(!self.forecast.outages.is_empty())
     }
 }
 
@@ -129,7 +160,7 @@ impl fmt::Display for ForecastReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forecast = &self.forecast;
         let within = format_duration(self.within);
-        if forecast.is_empty() {
+        if forecast.outages.is_empty() {
             writeln!(f, "Nothing expires within {within}")?;
             return match &forecast.first {
                 Some(first) => writeln!(f, "  first  {}  {}", rfc3339(first.at), first.message),

@@ -8,14 +8,17 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{CaError, CertificateStatus, Cluster, Target};
-use crate::clock::{parse_duration, parse_time, rfc3339};
+use crate::clock::{format_duration, parse_duration, parse_time, rfc3339};
 use crate::identity::{Identity, MachineLabel, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Filter, ListOrder, Record, RecordStatus};
 use crate::x509::SerialNumber;
 use crate::x509::inspect::{InspectedObject, inspect};
 
+use super::served::{CERTIFICATES, ServedCertificate, ServedDetails, find_served};
+use crate::api_client::ApiSession;
 use crate::cli::input;
+use crate::cli::server_args::{ServerChoice, failure, refuse_on_server};
 use crate::cli::session::CommandSession;
 use crate::terminal::color::Color;
 use crate::terminal::report::{CommandResult, Failure, Interruption, Shown};
@@ -72,6 +75,9 @@ pub(crate) struct ListCertificates {
     /// Print all columns in full, or only ROLE/NAME
     #[arg(long, value_enum, value_name = "FORM")]
     output: Option<ListingOutput>,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 /// Values of `--sort`.
@@ -104,6 +110,9 @@ pub(crate) struct ShowCertificate {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, its file, or the label of a node
     #[arg(value_name = "SERIAL|ROLE/NAME|FILE|LABEL")]
     target: String,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 impl ValueEnum for CertificateStatus {
@@ -135,8 +144,9 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<MachineLabel>,
     spiffe_id: String,
-    certificate: String,
-    key: Option<String>,
+    /// Paths in the home; a server gives none.
+    #[serde(flatten)]
+    files: Option<RecordedPaths>,
     not_before: Option<String>,
     not_after: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,6 +157,13 @@ pub(crate) struct Row {
     supersedes: Option<SerialNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<SerialNumber>,
+}
+
+/// Paths of a certificate and its key.
+#[derive(Serialize)]
+struct RecordedPaths {
+    certificate: String,
+    key: Option<String>,
 }
 
 impl Row {
@@ -164,8 +181,10 @@ impl Row {
             name: reservation.name.to_string(),
             label: reservation.label.clone(),
             spiffe_id: identity.to_string(),
-            certificate: cluster.locate(&reservation.certificate_path).display().to_string(),
-            key: reservation.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
+            files: Some(RecordedPaths {
+                certificate: cluster.locate(&reservation.certificate_path).display().to_string(),
+                key: reservation.key_path.as_ref().map(|path| cluster.locate(path).display().to_string()),
+            }),
             not_before: record.issue.map(|issue| rfc3339(issue.not_before)),
             not_after: record.issue.map(|issue| rfc3339(issue.not_after)),
             revoked_at: record.revocation.map(|revocation| rfc3339(revocation.at)),
@@ -212,35 +231,54 @@ impl Row {
             self.revoked_at.as_deref().unwrap_or_default().into(),
             self.reason.map(|reason| reason.to_string()).unwrap_or_default().into(),
             self.label.as_ref().map(ToString::to_string).unwrap_or_default().into(),
-            self.certificate.as_str().into(),
+            self.files.as_ref().map(|files| files.certificate.as_str()).unwrap_or_default().into(),
         ]
     }
 }
 
-/// Certificates of the inventory that match a filter.
-struct Inventoried {
-    cluster: Cluster,
-    filter: Filter,
-    /// Finer than that of the filter.
-    status: Option<CertificateStatus>,
-    now: OffsetDateTime,
+/// Certificates that match a filter.
+enum Listed {
+    /// Those of an inventory.
+    Home {
+        cluster: Box<Cluster>,
+        filter: Filter,
+        /// Finer than that of the filter.
+        status: Option<CertificateStatus>,
+        now: OffsetDateTime,
+    },
+    /// Those that a server lists.
+    Server {
+        api: ApiSession,
+        /// Conditions of the query.
+        conditions: Vec<(&'static str, String)>,
+        /// Maximum number of certificates.
+        limit: Option<u64>,
+    },
 }
 
-impl RowSource for Inventoried {
+/// Most certificates on a page of a server.
+const PAGE: u64 = 500;
+
+impl RowSource for Listed {
     type Row = Row;
 
     const COLUMNS: &'static [Column] = &COLUMNS;
     const NONE: &'static str = NO_CERTIFICATES;
 
     fn read(&self, each: &mut dyn FnMut(Row) -> Result<(), Interruption>) -> Result<(), Interruption> {
-        self.cluster.inventory().list(&self.filter, self.now, |record| {
-            let is_wanted = |status| status == CertificateStatus::of(&record, self.now);
-            if self.status.is_none_or(is_wanted) {
-                each(Row::new(&record, &self.cluster, self.now))
-            } else {
-                Ok(())
+        match self {
+            Self::Home { cluster, filter, status, now } => cluster.inventory().list(filter, *now, |record| {
+                let is_wanted = |status| status == CertificateStatus::of(&record, *now);
+                if status.is_none_or(is_wanted) { each(Row::new(&record, cluster, *now)) } else { Ok(()) }
+            }),
+            Self::Server { api, conditions, limit } => {
+                let limit = limit.map_or(PAGE, |limit| limit.clamp(1, PAGE));
+                let failed = |error| Interruption::Source(failure(error));
+                api.get_pages(CERTIFICATES, conditions, limit, failed, &mut |row: ServedCertificate| {
+                    each(row.into())
+                })
             }
-        })
+        }
     }
 
     fn cells(row: &Row, output: TableOutput) -> Vec<Cell> {
@@ -304,6 +342,12 @@ impl fmt::Display for Listing {
 
 impl ListCertificates {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            refuse_on_server(&[("--sort", self.sort.is_some())])?;
+            let conditions = self.conditions();
+            let source = Listed::Server { api, conditions, limit: self.limit };
+            return Ok(Box::new(StreamedListing { source, output: self.output, limit: self.limit }));
+        }
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
         let filter = Filter {
@@ -322,8 +366,29 @@ impl ListCertificates {
             newest: self.newest,
             order: self.sort.map(ListOrder::from),
         };
-        let source = Inventoried { cluster, filter, status: self.status, now };
+        let source = Listed::Home { cluster: Box::new(cluster), filter, status: self.status, now };
         Ok(Box::new(StreamedListing { source, output: self.output, limit: self.limit }))
+    }
+}
+
+impl ListCertificates {
+    /// The conditions as a server takes them.
+    fn conditions(&self) -> Vec<(&'static str, String)> {
+        let text = |key, value: Option<String>| value.map(|value| (key, value));
+        [
+            text("role", self.role.map(|role| role.to_string())),
+            text("name", self.name.clone()),
+            text("label", self.label.clone()),
+            text("status", self.status.map(|status| status.to_string())),
+            text("expires_within", self.expires_within.map(format_duration)),
+            text("issued_after", self.issued_after.map(rfc3339)),
+            text("issued_before", self.issued_before.map(rfc3339)),
+            text("reason", self.reason.map(|reason| reason.to_string())),
+            text("newest", self.newest.then(|| true.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
@@ -362,11 +427,14 @@ impl fmt::Display for CertificateReport {
         }
         writeln!(f, "  reserved     {}", self.reserved_at)?;
         writeln!(f, "  profile      sha256:{}", self.profile)?;
-        writeln!(f, "  certificate  {}", row.certificate)?;
-        match (&row.key, &self.key_forgotten_at) {
-            (Some(key), _) => writeln!(f, "  key          {key}")?,
-            (None, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
-            (None, None) => writeln!(f, "  key          not here: generated elsewhere")?,
+        if let Some(RecordedPaths { certificate, .. }) = &row.files {
+            writeln!(f, "  certificate  {certificate}")?;
+        }
+        match (&row.files, &self.key_forgotten_at) {
+            (Some(RecordedPaths { key: Some(key), .. }), _) => writeln!(f, "  key          {key}")?,
+            (_, Some(at)) => writeln!(f, "  key          not here: delivered, and removed on {at}")?,
+            (Some(_), None) => writeln!(f, "  key          not here: generated elsewhere")?,
+            (None, None) => {}
         }
         for (index, one) in self.lineage.0.iter().enumerate() {
             let label = if index == 0 { "lineage" } else { "" };
@@ -378,6 +446,60 @@ impl fmt::Display for CertificateReport {
             None => writeln!(f, "  never signed: serial number {} stays unused", row.serial_number),
         }
     }
+}
+
+impl From<ServedCertificate> for Row {
+    fn from(served: ServedCertificate) -> Self {
+        Self {
+            status: served.status,
+            serial_number: served.serial_number.to_string(),
+            role: served.role,
+            name: served.name,
+            label: served.label,
+            spiffe_id: served.spiffe_id,
+            files: None,
+            not_before: served.not_before,
+            not_after: served.not_after,
+            revoked_at: served.revoked_at,
+            reason: served.reason,
+            supersedes: served.supersedes,
+            superseded_by: served.superseded_by,
+        }
+    }
+}
+
+/// The same report, from a server.
+fn served_report(api: &ApiSession, target: &str) -> Result<CertificateReport, Failure> {
+    let ServedDetails { certificate, profile, reserved_at, issued_by, why, key_forgotten_at, lineage } =
+        find_served(api, target)?;
+    let (serial_number, fingerprint) = (certificate.serial_number, certificate.fingerprint.clone());
+    let contents = match certificate.status {
+        CertificateStatus::Reserved => None,
+        _ => {
+            let pem = api.get_text(&format!("{CERTIFICATES}/{serial_number}/pem")).map_err(failure)?;
+            inspect(pem.as_bytes())?.into_iter().next()
+        }
+    };
+    let mut rows = Vec::new();
+    if lineage.len() > 1 {
+        for one in lineage {
+            let details: ServedDetails = api.get(&format!("{CERTIFICATES}/{one}")).map_err(failure)?;
+            rows.push(details.certificate.into());
+        }
+    }
+    let row = certificate.into();
+    let lineage = Listing(rows);
+    Ok(CertificateReport {
+        row,
+        fingerprint,
+        profile,
+        key_forgotten_at,
+        reserved_at,
+        issued_by,
+        why,
+        lineage,
+        contents,
+    })
 }
 
 /// Finds a certificate as every command does, and a node by its label, which no change relies on.
@@ -396,6 +518,9 @@ fn find(cluster: &Cluster, text: &str) -> Result<Record, Failure> {
 
 impl ShowCertificate {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            return Ok(Box::new(Shown(served_report(&api, &self.target)?)));
+        }
         let cluster = Cluster::open(&session.home(), &session.context)?;
         let now = session.context.clock.now();
         let record = find(&cluster, &self.target)?;

@@ -1,42 +1,19 @@
 //! `login`, `logout` and `whoami`: a user of the CA's server.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api_client::{ApiClientError, ApiServer, ApiSession, ServerUrl, TokenFile};
+use crate::api_client::ApiSession;
 use crate::cli::password::{NewPasswordSource, PasswordSource};
+use crate::cli::server_args::{ServerArgs, failure, token_file};
 use crate::cli::session::CommandSession;
-use crate::error::Code;
-use crate::files;
 use crate::identity::OrganizationName;
-use crate::secret::Secret;
-use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::report::{CommandResult, Shown};
 use crate::terminal::stderr;
-
-/// Environment variable with an access token.
-const TOKEN_VARIABLE: &str = "CLUSTER_CA_TOKEN";
-
-/// Environment variable with the path of the token file.
-const TOKEN_FILE_VARIABLE: &str = "CLUSTER_CA_TOKEN_FILE";
-
-/// Environment variable with the URL of the server.
-const SERVER_VARIABLE: &str = "CLUSTER_CA_SERVER";
-
-/// The server and the CA certificates that it is verified with.
-#[derive(Debug, Args)]
-pub(crate) struct ServerArgs {
-    /// URL of the server: https://HOST:PORT
-    #[arg(long, value_name = "URL", env = SERVER_VARIABLE, hide_env_values = true)]
-    server: Option<String>,
-
-    /// CA certificates that the server is verified with, in PEM [default: cluster.crt in the home]
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-}
 
 /// The arguments of `login`.
 #[derive(Debug, Args)]
@@ -80,29 +57,6 @@ pub(crate) struct ShowAccount {
     server: ServerArgs,
 }
 
-impl ServerArgs {
-    fn open(&self, session: &CommandSession) -> Result<(ApiServer, Vec<u8>), Failure> {
-        let Some(url) = &self.server else {
-            let message = "the URL of the server is missing";
-            return Err(Failure::new(Code::usage("usage.server"), message)
-                .with_hint("give it with --server https://HOST:PORT, or in CLUSTER_CA_SERVER"));
-        };
-        let url: ServerUrl = url.parse().map_err(failure)?;
-        let path = match &self.ca {
-            Some(path) => path.clone(),
-            None => session.home().certificate(),
-        };
-        if self.ca.is_none() && !files::occupied(&path) {
-            let message = "the CA certificate that verifies the server is missing";
-            return Err(Failure::new(Code::usage("usage.ca"), message)
-                .with_hint("give the cluster's cluster.crt with --ca FILE"));
-        }
-        let anchors = files::read(&path, files::SMALL_FILE)?;
-        let server = ApiServer::new(url, &anchors).map_err(|error| failure(error).about(&path))?;
-        Ok((server, anchors))
-    }
-}
-
 impl LogIn {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         let (server, anchors) = self.server.open(session)?;
@@ -144,40 +98,9 @@ impl ChangeOwnPassword {
 
 impl ShowAccount {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
-        let api = match std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
-            Some(token) => {
-                use std::os::unix::ffi::OsStringExt;
-                let (server, _) = self.server.open(session)?;
-                ApiSession::with_token(server, Secret::new(token.into_vec()))
-            }
-            None => ApiSession::open(&token_file()?, &*session.context.clock).map_err(failure)?,
-        };
+        let api = self.server.session(session)?;
         let account = api.whoami().map_err(failure)?;
         Ok(Box::new(Shown(WhoAmIReport { server: api.url().to_string(), account })))
-    }
-}
-
-/// The file with the tokens.
-fn token_file() -> Result<TokenFile, Failure> {
-    let given = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    if let Some(path) = given(TOKEN_FILE_VARIABLE) {
-        return Ok(TokenFile::new(files::absolute(&path)?));
-    }
-    let configuration = given("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
-    let directory = configuration.or_else(|| given("HOME").map(|home| home.join(".config")));
-    let directory = directory.ok_or_else(|| {
-        let message = "the environment has no HOME for the token file";
-        Failure::new(Code::usage("usage.token_file"), message)
-            .with_hint("name the file in CLUSTER_CA_TOKEN_FILE")
-    })?;
-    Ok(TokenFile::new(directory.join(Path::new("cluster-ca/auth-token.json"))))
-}
-
-/// A refusal of the server keeps its code.
-fn failure(error: ApiClientError) -> Failure {
-    match error.refusal() {
-        Some((code, class)) => Failure::named(code.to_owned(), class, error.to_string()),
-        None => Failure::of(&error),
     }
 }
 

@@ -25,4 +25,5 @@ pub(crate) mod renew;
 pub(crate) mod revoke;
 pub(crate) mod security;
 pub(crate) mod serve;
+mod served;
 pub(crate) mod user;

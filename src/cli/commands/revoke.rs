@@ -18,10 +18,14 @@ use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Record, RecordStatus};
 use crate::x509::SerialNumber;
+use crate::x509::crl::CrlNumber;
 
 use super::gateways::{FollowUp, PushedBody, Wait};
 use super::list::Listing;
+use super::served::{ServedCertificate, ServedChange, ServedCrlDates, path_of};
+use crate::api_client::ApiSession;
 use crate::cli::input;
+use crate::cli::server_args::{ServerChoice, failure, refuse_on_server};
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
@@ -87,6 +91,9 @@ pub(crate) struct Revoke {
 
     #[command(flatten)]
     wait: Wait,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 impl Revoke {
@@ -98,6 +105,9 @@ impl Revoke {
                 RevocationReason::CertificateHold => failure.with_hint("use cluster-ca hold"),
                 _ => failure,
             });
+        }
+        if let Some(api) = self.server.open(session)? {
+            return self.run_on(&api);
         }
         let plan = self.wait.plan(session)?;
         let mut confirmed = None;
@@ -126,8 +136,28 @@ impl Revoke {
         self.note_same_key(session, authority.cluster(), &records)?;
         // Releases the home: another command need not wait for the gateways.
         drop(authority);
-        let follow_up = FollowUp::of(session, plan.as_ref());
+        let follow_up = Some(FollowUp::of(session, plan.as_ref()));
+        let crl = crl.into();
         Ok(Box::new(RevokeReport { certificates, crl, many: !self.is_single(), hold: false, follow_up }))
+    }
+
+    /// Revokes one certificate on a server.
+    fn run_on(&self, api: &ApiSession) -> CommandResult {
+        refuse_on_server(&[
+            ("--all-generations", self.all_generations),
+            ("--file", self.file.is_some()),
+            ("--public-key", self.public_key.is_some()),
+            ("--role", self.role.is_some()),
+            ("--issued-after", self.issued_after.is_some()),
+            ("--issued-before", self.issued_before.is_some()),
+            ("--dry-run", self.dry_run),
+            ("--wait", self.wait.is_given()),
+        ])?;
+        let target = self.target.as_deref().unwrap_or_default();
+        let body = ServedReason { reason: self.reason, comment: self.comment.as_deref() };
+        let (one, crl) = change_served(api, target, "revoke", &body)?;
+        let certificates = vec![one.revoked()?];
+        Ok(Box::new(RevokeReport { certificates, crl, many: false, hold: false, follow_up: None }))
     }
 
     /// Notes the certificates that keep an earlier revocation with another reason.
@@ -253,40 +283,41 @@ fn confirm(preview: &RevocationPreview) -> Result<(), Failure> {
 /// Result of `revoke` and `hold`; a single certificate is printed in full.
 struct RevokeReport {
     certificates: Vec<Revoked>,
-    crl: PublishedCrl,
+    crl: ReportedCrl,
     many: bool,
     /// True for `hold`.
     hold: bool,
-    follow_up: FollowUp,
+    /// `None` on a server.
+    follow_up: Option<FollowUp>,
 }
 
 impl CommandOutcome for RevokeReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        json(&self.certificates, &self.crl, self.many, &self.follow_up)
+        json(&self.certificates, &self.crl, self.many, self.follow_up.as_ref())
     }
 
     fn exit_code(&self) -> u8 {
-        self.follow_up.exit_code()
+        self.follow_up.as_ref().map_or(0, FollowUp::exit_code)
     }
 
     fn complaint(&self) -> Option<String> {
-        self.follow_up.complaint()
+        self.follow_up.as_ref().and_then(FollowUp::complaint)
     }
 }
 
 /// Serializes a single certificate into the object itself, and several as an array in it.
 fn json<T: Serialize>(
     certificates: &[T],
-    crl: &PublishedCrl,
+    crl: &ReportedCrl,
     many: bool,
-    follow_up: &FollowUp,
+    follow_up: Option<&FollowUp>,
 ) -> Result<serde_json::Value, serde_json::Error> {
     #[derive(Serialize)]
     struct RevokeReport<'a, C> {
         #[serde(flatten)]
         certificates: C,
         #[serde(flatten)]
-        crl: &'a PublishedCrl,
+        crl: &'a ReportedCrl,
         #[serde(skip_serializing_if = "Option::is_none")]
         pushed: Option<PushedBody<'a>>,
     }
@@ -294,7 +325,7 @@ fn json<T: Serialize>(
     struct Many<'a, T> {
         certificates: &'a [T],
     }
-    let pushed = follow_up.body();
+    let pushed = follow_up.and_then(FollowUp::body);
     match certificates {
         [certificate] if !many => {
             serde_json::to_value(RevokeReport { certificates: certificate, crl, pushed })
@@ -326,22 +357,103 @@ impl fmt::Display for RevokeReport {
             let what = if self.hold { "put on hold" } else { "revoked" };
             writeln!(f, "{changed} {what}, {already} were already")?;
         }
-        write_crl(&self.crl, changed > 0, &self.follow_up, f)
+        write_crl(&self.crl, changed > 0, self.follow_up.as_ref(), f)
+    }
+}
+
+/// CRL after a change.
+#[derive(Serialize)]
+struct ReportedCrl {
+    /// Path in the home; a server gives none.
+    #[serde(serialize_with = "crate::files::as_optional_text", skip_serializing_if = "Option::is_none")]
+    crl: Option<PathBuf>,
+    crl_number: CrlNumber,
+    #[serde(with = "time::serde::rfc3339")]
+    this_update: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    next_update: OffsetDateTime,
+}
+
+impl From<PublishedCrl> for ReportedCrl {
+    fn from(published: PublishedCrl) -> Self {
+        let PublishedCrl { crl, crl_number, this_update, next_update } = published;
+        Self { crl: Some(crl), crl_number: crl_number.into(), this_update, next_update }
     }
 }
 
 fn write_crl(
-    crl: &PublishedCrl,
+    crl: &ReportedCrl,
     is_new: bool,
-    follow_up: &FollowUp,
+    follow_up: Option<&FollowUp>,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    let (file, until) = (typed(&crl.crl), rfc3339(crl.next_update));
-    writeln!(f, "  CRL          {file}  (number {}, next update {until})", crl.crl_number)?;
+    let until = rfc3339(crl.next_update);
+    let file = crl.crl.as_deref().map(typed);
+    let place = file.as_ref().map(|file| format!("{file}  ")).unwrap_or_default();
+    writeln!(f, "  CRL          {place}(number {}, next update {until})", crl.crl_number)?;
     match follow_up {
-        FollowUp::NotPushed(route) if is_new => route.write(&file, f),
-        follow_up => write!(f, "{follow_up}"),
+        Some(FollowUp::NotPushed(route)) if is_new => route.write(&file.unwrap_or_default(), f),
+        Some(follow_up) => write!(f, "{follow_up}"),
+        None => Ok(()),
     }
+}
+
+/// Body of a revocation on a server.
+#[derive(Serialize)]
+struct ServedReason<'a> {
+    reason: RevocationReason,
+    comment: Option<&'a str>,
+}
+
+/// Body of a hold or a release on a server.
+#[derive(Serialize)]
+struct ServedComment<'a> {
+    comment: Option<&'a str>,
+}
+
+/// Certificate that was changed on a server.
+struct ChangedCertificate {
+    certificate: ServedCertificate,
+    already: bool,
+}
+
+impl ChangedCertificate {
+    fn name(&self) -> Result<Name, Failure> {
+        Ok(Name::parse(self.certificate.role, &self.certificate.name)?)
+    }
+
+    fn revoked(self) -> Result<Revoked, Failure> {
+        let ServedCertificate { serial_number, role, reason, ref revoked_at, .. } = self.certificate;
+        let unreadable = || {
+            Failure::new(
+                Code::unavailable("api.protocol"),
+                "the server does not say when the certificate was revoked",
+            )
+        };
+        let revoked_at = revoked_at.as_deref().and_then(|at| parse_time(at).ok()).ok_or_else(unreadable)?;
+        let reason = reason.unwrap_or(RevocationReason::Unspecified);
+        Ok(Revoked { serial_number, role, name: self.name()?, reason, revoked_at, already: self.already })
+    }
+
+    fn released(self) -> Result<Released, Failure> {
+        let ServedCertificate { serial_number, role, .. } = self.certificate;
+        Ok(Released { serial_number, role, name: self.name()?, already: self.already })
+    }
+}
+
+/// Changes the revocation of a certificate on a server.
+fn change_served(
+    api: &ApiSession,
+    target: &str,
+    change: &str,
+    body: &impl Serialize,
+) -> Result<(ChangedCertificate, ReportedCrl), Failure> {
+    let path = format!("{}/{change}", path_of(&input::target(target)?));
+    let answer = api.post(&path, body).map_err(failure)?;
+    let ServedChange { certificate, already, crl } = answer;
+    let ServedCrlDates { number, this_update, next_update } = crl;
+    let crl = ReportedCrl { crl: None, crl_number: number, this_update, next_update };
+    Ok((ChangedCertificate { certificate, already }, crl))
 }
 
 /// The arguments of `hold` and `release`.
@@ -366,10 +478,24 @@ pub(crate) struct Hold {
 
     #[command(flatten)]
     wait: Wait,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 impl Hold {
     pub(crate) fn hold(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            let (one, crl) = self.change(&api, "hold")?;
+            let certificates = vec![one.revoked()?];
+            return Ok(Box::new(RevokeReport {
+                certificates,
+                crl,
+                many: false,
+                hold: true,
+                follow_up: None,
+            }));
+        }
         let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
@@ -384,11 +510,16 @@ impl Hold {
         let hold = RevocationReason::CertificateHold;
         let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
         drop(authority);
-        let follow_up = FollowUp::of(session, plan.as_ref());
+        let (crl, follow_up) = (crl.into(), Some(FollowUp::of(session, plan.as_ref())));
         Ok(Box::new(RevokeReport { certificates, crl, many: self.all_generations, hold: true, follow_up }))
     }
 
     pub(crate) fn release(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            let (one, crl) = self.change(&api, "release")?;
+            let certificates = vec![one.released()?];
+            return Ok(Box::new(ReleaseReport { certificates, crl, many: false, follow_up: None }));
+        }
         let plan = self.wait.plan(session)?;
         let mut authority = Authority::open(&session.home(), &session.context)?;
         session.report_opened(&authority);
@@ -403,8 +534,15 @@ impl Hold {
         };
         let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
         drop(authority);
-        let follow_up = FollowUp::of(session, plan.as_ref());
+        let (crl, follow_up) = (crl.into(), Some(FollowUp::of(session, plan.as_ref())));
         Ok(Box::new(ReleaseReport { certificates, crl, many: self.all_generations, follow_up }))
+    }
+
+    /// Changes the certificate on a server.
+    fn change(&self, api: &ApiSession, change: &str) -> Result<(ChangedCertificate, ReportedCrl), Failure> {
+        refuse_on_server(&[("--all-generations", self.all_generations), ("--wait", self.wait.is_given())])?;
+        let body = ServedComment { comment: self.comment.as_deref() };
+        change_served(api, &self.target, change, &body)
     }
 
     /// The identity, with `--all-generations`.
@@ -439,22 +577,23 @@ fn holdable(record: Record) -> Result<Record, Failure> {
 /// Result of `release`.
 struct ReleaseReport {
     certificates: Vec<Released>,
-    crl: PublishedCrl,
+    crl: ReportedCrl,
     many: bool,
-    follow_up: FollowUp,
+    /// `None` on a server.
+    follow_up: Option<FollowUp>,
 }
 
 impl CommandOutcome for ReleaseReport {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        json(&self.certificates, &self.crl, self.many, &self.follow_up)
+        json(&self.certificates, &self.crl, self.many, self.follow_up.as_ref())
     }
 
     fn exit_code(&self) -> u8 {
-        self.follow_up.exit_code()
+        self.follow_up.as_ref().map_or(0, FollowUp::exit_code)
     }
 
     fn complaint(&self) -> Option<String> {
-        self.follow_up.complaint()
+        self.follow_up.as_ref().and_then(FollowUp::complaint)
     }
 }
 
@@ -465,6 +604,6 @@ impl fmt::Display for ReleaseReport {
             writeln!(f, "{what}: {role}/{name}")?;
             writeln!(f, "  serial       {serial_number}")?;
         }
-        write_crl(&self.crl, self.certificates.iter().any(|one| !one.already), &self.follow_up, f)
+        write_crl(&self.crl, self.certificates.iter().any(|one| !one.already), self.follow_up.as_ref(), f)
     }
 }

@@ -279,7 +279,7 @@ impl fmt::Display for UserTable {
                 Cell::new(&user.organization),
                 Cell::new(&user.name),
                 Cell::new(user.role),
-                Cell::new(&user.source),
+                Cell::new(user.source),
                 Cell::new(state).colored(color),
                 Cell::new(user.certificate.as_deref().unwrap_or_default()),
             ]);

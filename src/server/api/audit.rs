@@ -13,8 +13,9 @@ use super::page::{bad_cursor, limit};
 use super::problem::Problem;
 use crate::audit::AuditEntry;
 use crate::ca::Cluster;
-use crate::clock::rfc3339;
+use crate::clock::{parse_time, rfc3339};
 use crate::server::shared::ServerShared;
+use crate::store::AuditFilter;
 
 /// Part of the audit log.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -25,6 +26,39 @@ pub(super) struct AuditQuery {
     limit: Option<usize>,
     /// `next` of the page before, or the number of an entry: those after it are listed.
     cursor: Option<String>,
+    /// Only entries after this number.
+    after: Option<u64>,
+    /// Only entries of this time or later (RFC 3339, or a date).
+    since: Option<String>,
+    /// Only entries before this time.
+    until: Option<String>,
+    /// Only this actor, with `*` and `?` as in a shell.
+    actor: Option<String>,
+    /// Only this action, such as `certificate.issue`, with `*` and `?` as in a shell.
+    action: Option<String>,
+    /// Only this target: role and name, or a serial number, with `*` and `?` as in a shell.
+    target: Option<String>,
+    /// Only what this user, such as `Root/alice`, did, and what was done to its account.
+    user: Option<String>,
+    /// Only as many of the newest entries.
+    newest: Option<u64>,
+}
+
+impl AuditQuery {
+    fn filter(&self) -> Result<AuditFilter, Problem> {
+        let cursor: Option<u64> =
+            parsed("cursor", self.cursor.as_deref(), str::parse).map_err(|_| bad_cursor())?;
+        Ok(AuditFilter {
+            after: cursor.max(self.after).unwrap_or(0),
+            since: parsed("since", self.since.as_deref(), parse_time)?,
+            until: parsed("until", self.until.as_deref(), parse_time)?,
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            target: self.target.clone(),
+            user: parsed("user", self.user.as_deref(), str::parse)?,
+            newest: self.newest,
+        })
+    }
 }
 
 /// Entry of the audit log.
@@ -82,11 +116,9 @@ pub(super) struct AuditPage {
 /// A page of the audit log.
 pub(super) async fn list(State(shared): State<Arc<ServerShared>>, uri: Uri) -> Result<Response, Problem> {
     let asked: AuditQuery = query(&uri)?;
-    let limit = limit(asked.limit)?;
-    let after: u64 =
-        parsed("cursor", asked.cursor.as_deref(), str::parse).map_err(|_| bad_cursor())?.unwrap_or(0);
+    let (filter, limit) = (asked.filter()?, limit(asked.limit)?);
     let page = shared.home.query(move |cluster: &Cluster, _| {
-        let (entries, more) = cluster.audit_page(after, limit)?;
+        let (entries, more) = cluster.audit_page(&filter, limit)?;
         let next = entries.last().filter(|_| more).map(|entry| entry.seq.to_string());
         Ok::<_, Problem>(AuditPage { items: entries.into_iter().map(Into::into).collect(), next })
     });

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::caller::RequestContext;
 use super::certificate_body::CertificateBody;
-use super::extract::{bad_body, body, json, respond, serial};
+use super::extract::{bad_body, body, json, respond, target};
 use super::idempotent::once;
 use super::precondition::{check, etag, if_match};
 use super::problem::Problem;
@@ -295,11 +295,11 @@ struct ChangeRequest<B> {
 impl<B: DeserializeOwned> ChangeRequest<B> {
     async fn read(
         shared: &ServerShared,
-        serial_number: &str,
+        text: &str,
         headers: &HeaderMap,
         content: Body,
     ) -> Result<Self, Problem> {
-        let target = serial(serial_number)?;
+        let target = target(text)?;
         let bytes = body(headers, content, shared.limits.request_body).await?;
         Ok(Self { target, if_match: if_match(headers), body: json(&bytes)?, bytes })
     }
@@ -315,12 +315,12 @@ struct RevocationChange {
 impl RevocationChange {
     async fn read(
         shared: &ServerShared,
-        serial_number: &str,
+        text: &str,
         headers: &HeaderMap,
         content: Body,
     ) -> Result<Self, Problem> {
         let ChangeRequest { target, if_match, body, .. } =
-            ChangeRequest::read(shared, serial_number, headers, content).await?;
+            ChangeRequest::read(shared, text, headers, content).await?;
         let HoldBody { comment } = body;
         Ok(Self { target, if_match, comment })
     }

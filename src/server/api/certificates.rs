@@ -10,11 +10,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::certificate_body::{CertificateBody, CertificateDetailsBody, CertificatePage};
-use super::extract::{parsed, query, respond, serial, with_type};
+use super::extract::{parsed, query, respond, target, with_type};
 use super::page::{bad_cursor, certificate_cursor, cursor_of, limit};
 use super::precondition::{self, etag};
 use super::problem::Problem;
-use crate::ca::{CertificateStatus, Cluster, ListSelection};
+use crate::ca::{Cluster, ListSelection};
 use crate::clock::{parse_duration, parse_time, rfc3339};
 use crate::error::Coded;
 use crate::server::shared::ServerShared;
@@ -56,13 +56,9 @@ pub(super) struct ListQuery {
 
 impl ListQuery {
     fn selection(&self, now: time::OffsetDateTime) -> Result<ListSelection, Problem> {
-        let status = |text: &str| {
-            let found = CertificateStatus::ALL.into_iter().find(|status| status.as_str() == text);
-            found.ok_or("reserved, valid, renewed, expired, on-hold or revoked was expected")
-        };
         let within = parsed("expires_within", self.expires_within.as_deref(), parse_duration)?;
         Ok(ListSelection {
-            status: parsed("status", self.status.as_deref(), status)?,
+            status: parsed("status", self.status.as_deref(), str::parse)?,
             filter: Filter {
                 role: parsed("role", self.role.as_deref(), str::parse)?,
                 name: self.name.clone(),
@@ -104,7 +100,7 @@ pub(super) async fn show(
     Path(text): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (target, now) = (serial(&text)?, shared.clock.now());
+    let (target, now) = (target(&text)?, shared.clock.now());
     let (body, tag) = shared
         .home
         .query(move |cluster: &Cluster, _| {
@@ -136,7 +132,7 @@ pub(super) async fn download(
     State(shared): State<Arc<ServerShared>>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let target = serial(&text)?;
+    let target = target(&text)?;
     let text = shared.home.query(move |cluster: &Cluster, _| {
         let record = cluster.find(&target)?;
         let certificate =

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use super::problem::Problem;
 use crate::ca::Target;
 use crate::error::Code;
-use crate::x509::SerialNumber;
 
 /// Most bytes of a body that are discarded.
 const DRAIN_BYTES: usize = 64 << 10;
@@ -87,12 +86,11 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(bad_body)
 }
 
-/// Parses the serial number in a path.
-pub(super) fn serial(text: &str) -> Result<Target, Problem> {
-    let serial_number: SerialNumber = text.parse().map_err(|error| {
+/// Parses the serial number, or role and name, in a path.
+pub(super) fn target(text: &str) -> Result<Target, Problem> {
+    text.parse().map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, Code::usage("server.serial_number"), format!("{error}"))
-    })?;
-    Ok(Target::Serial(serial_number))
+    })
 }
 
 /// A value as JSON.

@@ -174,7 +174,12 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
 fn parameters(endpoint: &ApiEndpoint) -> Vec<Parameter> {
     let mut all = endpoint.query.map(|query| query()).unwrap_or_default();
     if endpoint.path.contains("{serial}") {
-        all.push(parameter("serial", ParameterIn::Path, "Serial number in hexadecimal", Required::True));
+        all.push(parameter(
+            "serial",
+            ParameterIn::Path,
+            "Serial number in hexadecimal, or role and name, such as `api-user%2Falice`",
+            Required::True,
+        ));
     }
     if endpoint.path.contains("{name}") {
         all.push(parameter("name", ParameterIn::Path, "Name", Required::True));

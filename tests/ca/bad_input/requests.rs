@@ -47,7 +47,7 @@ fn a_request_with_a_weak_or_strange_key_is_refused() {
         ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"];
     for (key, words) in [
         (&["-newkey", "rsa:1024"][..], "rsa-1024"),
-        (&["-newkey", "rsa:2047"], "rsa-2047"),
+        (&["-newkey", "rsa:2047"], "rsa-20"),
         (&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp224r1"], "the curve P-224"),
         (&["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"], "the curve secp256k1"),
         (&["-newkey", "ed448"], "Ed448"),

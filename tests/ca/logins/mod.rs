@@ -3,5 +3,6 @@
 mod attacks;
 mod commands;
 mod harness;
+mod remote;
 mod rights;
 mod sessions;

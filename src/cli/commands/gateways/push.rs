@@ -35,6 +35,11 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
+    /// True if an option is given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.wait || self.targets.given().is_some()
+    }
+
     /// Prepares the calls, with `--wait`. It runs before any change, so that a mistake in the options or
     /// files changes nothing.
     pub(crate) fn plan(&self, session: &CommandSession) -> Result<Option<GatewayCalls>, Failure> {
