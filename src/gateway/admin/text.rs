@@ -96,11 +96,16 @@ const REJECTED: &[Field] = &[
     Field::new(Column::new("TIME"), "/time").fitting(to_the_minute),
     Field::new(Column::new("FROM").flexible(), "/remote"),
     Field::new(Column::new("REASON"), "/reason"),
-    Field::new(Column::new("SUBJECT").flexible(), "/subject"),
+    Field::new(Column::new("SUBJECT").flexible(), "/subject").fitting(common_name),
     Field::new(Column::new("SERIAL NUMBER").wide(), "/serial_number"),
     Field::new(Column::new("SERVER NAME").flexible(), "/server_name"),
     Field::new(Column::new("DETAIL").wide(), "/detail"),
 ];
+
+/// Common name in a subject, which ends with it; the subject without one.
+fn common_name(subject: &str) -> String {
+    subject.rsplit_once("CN=").map_or(subject, |(_, name)| name).to_owned()
+}
 
 fn revoked_color(revoked: &str) -> Color {
     if revoked == NO { Color::Good } else { Color::Bad }

@@ -95,7 +95,8 @@ impl RefusedHandshakes {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             kept.with_certificate.kept.iter().chain(&kept.without_certificate.kept).cloned().collect()
         };
-        all.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.number));
+        // Handshakes of several workers are not kept in the order of their times.
+        all.sort_unstable_by_key(|entry| std::cmp::Reverse((entry.time.0, entry.number)));
         let listed = |entry: Arc<Entry>| RefusedHandshake {
             time: entry.time,
             certificate: entry.refused.certificate.as_ref().map(|der| pem("CERTIFICATE", der)),
