@@ -1,6 +1,8 @@
 //! Deadlines of blocking I/O. The kernel measures socket timeouts in real time, so these deadlines cannot be
 //! virtual and need no [`Clock`](super::source::Clock).
 
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Point in real time at which a series of blocking system calls has to be over.
@@ -20,6 +22,50 @@ impl IoDeadline {
     #[must_use]
     pub fn remaining(self) -> Option<Duration> {
         self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+}
+
+/// A socket with a deadline, which holds however slowly the peer sends.
+#[derive(Debug)]
+pub struct DeadlineStream {
+    /// The socket.
+    pub tcp: TcpStream,
+    /// End of all reads and writes; a user of the socket may move it.
+    pub deadline: IoDeadline,
+}
+
+impl DeadlineStream {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.deadline.remaining() {
+            Some(left) => Ok(Some(left)),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "no response in time")),
+        }
+    }
+}
+
+/// Unifies the timeouts of a socket: some systems report `WouldBlock`.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no response in time"),
+        _ => error,
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(self.left()?)?;
+        self.tcp.read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for DeadlineStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(self.left()?)?;
+        self.tcp.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
     }
 }
 

@@ -31,7 +31,7 @@ pub use duration::{format_duration, parse_duration};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use error::TimeTextError;
 pub use fixed::FixedClock;
-pub use io_deadline::IoDeadline;
+pub use io_deadline::{DeadlineStream, IoDeadline};
 pub use manual::ManualClock;
 pub use source::Clock;
 pub use system::SystemClock;

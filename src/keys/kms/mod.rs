@@ -44,6 +44,7 @@ pub use registry::{KmsService, WrappedKey};
 pub use secret_variables::secret_variables;
 pub use service::{Rotation, ServiceKind, WrappedForm};
 pub use signing_service::SigningService;
+pub use tls::{ClientPair, client_config};
 pub use trust_anchors::{KmsTrustAnchors, trusted_certificates, trusted_fingerprints};
 pub use vault::{
     AppRole, KeyName, MountPath, Namespace, SECRET_ID, TOKEN, TransitCiphertext, VaultAddress,

@@ -22,12 +22,15 @@ use crate::keys::private_key::PrivateKey;
 use crate::x509::Certificate;
 
 /// Client certificate chain, the leaf first, with the private key of the leaf.
-pub(super) type ClientPair = (Vec<Certificate>, PrivateKey);
+pub type ClientPair = (Vec<Certificate>, PrivateKey);
 
 /// rustls configuration of a client that trusts `anchors` alone and presents `client`.
 ///
 /// TLS 1.2 is included: many KMIP servers support nothing newer.
-pub(super) fn client_config(
+///
+/// # Errors
+/// [`KmsError::CaCertificate`] and [`KmsError::ClientCertificate`].
+pub fn client_config(
     anchors: &KmsTrustAnchors,
     client: Option<ClientPair>,
 ) -> Result<Arc<ClientConfig>, KmsError> {

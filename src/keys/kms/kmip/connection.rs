@@ -13,7 +13,7 @@ use super::message::tag;
 use super::names::KmipAddress;
 use super::settings::KmipService;
 use super::ttlv;
-use crate::clock::IoDeadline;
+use crate::clock::{DeadlineStream, IoDeadline};
 use crate::keys::kms::error::KmsError;
 use crate::keys::kms::tls;
 use crate::keys::kms::trust_anchors::KmsTrustAnchors;
@@ -130,45 +130,4 @@ fn alert_before_close(
 /// An open connection; exchanges follow one another.
 pub(super) struct KmipConnection {
     stream: StreamOwned<ClientConnection, DeadlineStream>,
-}
-
-/// A socket with a deadline, which holds however slowly the peer sends.
-struct DeadlineStream {
-    tcp: TcpStream,
-    deadline: IoDeadline,
-}
-
-impl DeadlineStream {
-    fn left(&self) -> io::Result<Option<Duration>> {
-        match self.deadline.remaining() {
-            Some(left) => Ok(Some(left)),
-            None => Err(io::Error::new(io::ErrorKind::TimedOut, "no response in time")),
-        }
-    }
-}
-
-/// Unifies the timeouts of a socket: some systems report `WouldBlock`.
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no response in time"),
-        _ => error,
-    }
-}
-
-impl Read for DeadlineStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(self.left()?)?;
-        self.tcp.read(buffer).map_err(timed_out)
-    }
-}
-
-impl Write for DeadlineStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(self.left()?)?;
-        self.tcp.write(bytes).map_err(timed_out)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.tcp.flush()
-    }
 }
