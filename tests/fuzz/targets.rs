@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::message::path::RequestPath;
 use cluster_ca::keys::kms::is_kmip_response;
+use cluster_ca::ldap::is_ldap_response;
 use cluster_ca::revocation::Crl;
 use cluster_ca::x509::crl::UnverifiedCrl;
 use cluster_ca::x509::inspect::inspect;
@@ -23,6 +24,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("crl", crl),
     ("csr", csr),
     ("kmip", kmip),
+    ("ldap", ldap),
     ("path", path),
 ];
 
@@ -57,6 +59,10 @@ fn csr(bytes: &[u8]) {
 
 fn kmip(bytes: &[u8]) {
     let _ = is_kmip_response(bytes);
+}
+
+fn ldap(bytes: &[u8]) {
+    let _ = is_ldap_response(bytes);
 }
 
 fn path(bytes: &[u8]) {

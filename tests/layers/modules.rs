@@ -48,11 +48,12 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("distribute", &["clock", "error", "file_schema", "files", "identity", "keys", "secret", "x509", "yaml"]),
+    ("ldap", &["clock", "error", "identity", "keys", "secret"]),
     (
         "accounts",
         &[
-            "audit", "ca", "clock", "error", "identity", "keys", "profile", "secret", "store", "tokens",
-            "x509",
+            "audit", "ca", "clock", "error", "identity", "keys", "ldap", "profile", "secret", "store",
+            "tokens", "x509",
         ],
     ),
     // A look at a live endpoint: the CA knows no network.
