@@ -86,6 +86,9 @@ pub enum KeyError {
     /// The crypto library could not encrypt the key.
     #[error("the crypto library cannot encrypt the private key")]
     Seal,
+    /// A secret was changed, or belongs to another key.
+    #[error("a stored secret does not open: it was changed, or its key was replaced")]
+    SecretDamaged,
     /// The file asks for excessive memory or time.
     #[error(
         "opening the private key would need excessive memory or time; its key derivation parameters are refused"
@@ -158,6 +161,7 @@ impl Coded for KeyError {
             Self::PassphraseNeeded { .. } => Code::usage("key.passphrase_needed"),
             Self::PassphraseUnreadable { .. } => Code::environment("key.passphrase_unreadable"),
             Self::Seal => Code::refused("key.seal"),
+            Self::SecretDamaged => Code::environment("key.secret_damaged"),
             Self::TooCostly => Code::refused("key.too_costly"),
             Self::Unsupported => Code::environment("key.unsupported"),
             Self::UnsupportedEncryption => Code::refused("key.unsupported_encryption"),

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `private_key`, `remote_key` | the key in memory; the non-exportable key |
 //! | `key_file`, `passphrase`, `envelope`, `data_key` | forms of a key file |
+//! | `secret_sealer` | encryption of small secrets under a private key |
 //! | `protected_key`, `unlock` | what opens them: for a daemon, for a command |
 //! | `kms` | key management services and PKCS#11 tokens |
 //! | `base64_text`, `error` | helper for serde; errors |
@@ -24,6 +25,7 @@ mod pkcs8;
 mod private_key;
 mod protected_key;
 mod remote_key;
+mod secret_sealer;
 mod unlock;
 
 pub use data_key::DataKey;
@@ -34,4 +36,5 @@ pub use passphrase::check_new_passphrase;
 pub use private_key::PrivateKey;
 pub use protected_key::{CredentialsFile, ProtectedKey};
 pub use remote_key::DigestSigner;
+pub use secret_sealer::SecretSealer;
 pub use unlock::{NoUnlock, Unlock};
