@@ -12,7 +12,7 @@ use crate::store::{AccountRows, OrganizationRecord, Transaction, UserRecord};
 /// Organizations, users and settings of a home.
 #[derive(Clone, Debug)]
 pub struct Accounts {
-    home: Home,
+    pub(super) home: Home,
     pub(super) context: Context,
 }
 
@@ -60,6 +60,17 @@ pub(super) fn organization(
 ) -> Result<OrganizationRecord, AccountError> {
     let found = rows.organization(name)?.filter(|organization| by.sees(organization));
     found.ok_or_else(|| AccountError::UnknownOrganization { name: name.to_string() })
+}
+
+/// Organization and account of a row ID.
+pub(super) fn owner(
+    rows: AccountRows<'_>,
+    id: u64,
+) -> Result<(OrganizationRecord, UserRecord), AccountError> {
+    let user = rows.user_by_id(id)?.ok_or(AccountError::TokenRevoked)?;
+    rows.check_user(&user)?;
+    let organization = rows.organization_by_id(user.facts.organization)?.ok_or(AccountError::TokenRevoked)?;
+    Ok((organization, user))
 }
 
 /// The user of this name, if the caller may see it. Refuses one that another program changed.

@@ -8,6 +8,7 @@ use crate::ca::CaError;
 use crate::clock::{EntropyError, format_duration};
 use crate::error::{Code, Coded};
 use crate::identity::{AccountRole, IdentityError};
+use crate::ldap::LdapError;
 use crate::store::StoreError;
 use crate::tokens::TokenError;
 
@@ -64,9 +65,42 @@ pub enum AccountError {
     /// Invalid name.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The directory fails or refuses.
+    #[error(transparent)]
+    Ldap(#[from] LdapError),
+    /// Another change of the directory was faster.
+    #[error("the settings of the directory were changed meanwhile")]
+    LdapChanged,
+    /// The stored password of the reader cannot be decrypted.
+    #[error(
+        "the password of the directory's reader does not open: it was changed, or the key ldap.key was replaced"
+    )]
+    LdapReaderPassword,
+    /// The role of a user of a directory comes from its groups.
+    #[error("{user} is a user of a directory, whose groups decide on the role")]
+    LdapRole {
+        /// Name of the user.
+        user: String,
+    },
+    /// A setting of a directory is not valid.
+    #[error("the {setting} of the directory cannot be {given:?}: {why}")]
+    LdapSetting {
+        /// Refused setting, for people.
+        setting: &'static str,
+        /// Violated rule.
+        why: &'static str,
+        /// The given text.
+        given: String,
+    },
     /// Unknown user, wrong password, missing certificate or locked account: the answer does not tell which.
     #[error("invalid user name or password")]
     LoginRefused,
+    /// The organization has no directory.
+    #[error("the organization {organization} has no directory")]
+    NoLdap {
+        /// Name of the organization.
+        organization: String,
+    },
     /// The change would leave no user who can manage the cluster.
     #[error("{user} is the last cluster-admin")]
     LastClusterAdmin {
@@ -106,6 +140,12 @@ pub enum AccountError {
         name: String,
         /// Number of its users.
         users: usize,
+    },
+    /// An organization with a directory is not deleted.
+    #[error("the organization {name} has a directory")]
+    OrganizationHasLdap {
+        /// Name of the organization.
+        name: String,
     },
     /// The organization `Root` stays as it is.
     #[error("the organization Root cannot be {operation}")]
@@ -273,6 +313,13 @@ impl Coded for AccountError {
             Self::Hashing { .. } => Code::environment("account.hashing"),
             Self::Identity(error) => error.coded(),
             Self::LastClusterAdmin { .. } => Code::refused("account.last_cluster_admin"),
+            Self::Ldap(error) => error.coded(),
+            Self::LdapChanged => Code::refused("ldap.changed"),
+            Self::LdapReaderPassword => Code::environment("ldap.reader_password"),
+            Self::LdapRole { .. } => Code::refused("account.ldap_role"),
+            Self::LdapSetting { .. } => Code::usage("input.ldap"),
+            Self::NoLdap { .. } => Code::refused("account.no_ldap"),
+            Self::OrganizationHasLdap { .. } => Code::refused("account.organization_has_ldap"),
             Self::LoginRefused => Code::refused("account.login_refused"),
             Self::NotAllowed { .. } => Code::refused("account.not_allowed"),
             Self::OwnAccount { .. } => Code::refused("account.own_account"),

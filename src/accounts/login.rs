@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::directory::{Accounts, organization, user};
+use super::directory::{Accounts, organization, owner, user};
 use super::error::AccountError;
+use super::ldap_check::{Directories, follow_directory};
 use super::lockout::after_failure;
 use super::password_hash::{self, PasswordCheck};
 use super::principal::Principal;
@@ -18,7 +19,7 @@ use crate::ca::{Context, Home, KeyProtection};
 use crate::identity::{Identity, Name, OrganizationName};
 use crate::secret::Secret;
 use crate::store::{
-    AccountRows, LoginSession, OrganizationRecord, SecuritySettings, Transaction, UnknownLogins, UserRecord,
+    AccountSource, LoginSession, OrganizationRecord, SecuritySettings, Transaction, UnknownLogins, UserRecord,
 };
 use crate::tokens::{
     AccessClaims, AccessTokenSigner, CertificateBinding, RefreshToken, TokenScope, TokenVerifier,
@@ -107,14 +108,15 @@ impl Authenticated {
 /// Logins of a home: issues and verifies tokens.
 #[derive(Debug)]
 pub struct LoginService {
-    accounts: Accounts,
+    pub(super) accounts: Accounts,
     signer: AccessTokenSigner,
     verifier: TokenVerifier,
+    pub(super) directories: Directories,
 }
 
 /// Result of a reserved attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attempt {
+pub(super) enum Attempt {
     /// The password decides. `locks` if a wrong one locks the account.
     Open { failures: u32, locks: bool },
     /// The account is locked.
@@ -136,7 +138,8 @@ impl LoginService {
         let der = key.der().map_err(crate::ca::CaError::from)?;
         let signer = AccessTokenSigner::from_pkcs8(der)?;
         let verifier = TokenVerifier::new(scope, vec![signer.verification_key().clone()]);
-        Ok(Self { accounts: Accounts::new(home, context), signer, verifier })
+        let accounts = Accounts::new(home, context);
+        Ok(Self { accounts, signer, verifier, directories: Directories::default() })
     }
 
     /// The accounts of the home.
@@ -181,47 +184,26 @@ impl LoginService {
         let token_id = accounts.random_id()?;
         let now = accounts.now();
         let logged_in = accounts.change(|transaction| {
+            let failed = |transaction| {
+                let named = found.as_ref().map(|(organization, user)| (organization, &user.facts.name));
+                record_failure(transaction, &attempt, named, login.address, None, now)
+            };
             let (true, Some((organization, user))) = (check != PasswordCheck::Wrong, &found) else {
-                return Ok((record_failure(transaction, &attempt, found.as_ref(), login, now)?, None));
+                return Ok((failed(transaction)?, None));
             };
             // The account may have changed since.
             let current = transaction.accounts().user_by_id(user.id)?.filter(|current| {
                 current.facts.password == user.facts.password
                     && has_required_certificate(current, login.certificate)
             });
-            let Some(mut user) = current else {
-                return Ok((record_failure(transaction, &attempt, found.as_ref(), login, now)?, None));
-            };
+            let Some(mut user) = current else { return Ok((failed(transaction)?, None)) };
             let mut transaction = transaction;
             if let (Some(hash), Some((_, changed_at))) = (rehashed, user.facts.password.take()) {
                 user.facts.password = Some((hash, changed_at));
                 transaction = transaction.change_user(organization, &mut user, Action::UserRehash)?;
             }
-            let settings = transaction.accounts().security()?;
-            let sessions = transaction.accounts().sessions(user.id)?;
-            for oldest in sessions.iter().take((sessions.len() + 1).saturating_sub(MOST_SESSIONS)) {
-                transaction = transaction.end_session(oldest.id)?;
-            }
-            let session = LoginSession {
-                id: 0,
-                selector: refresh.selector_hash().0,
-                secret: refresh.secret_hash().0,
-                token_id,
-                user: user.id,
-                certificate: login.certificate.map(|certificate| certificate.fingerprint.0),
-                created_at: now,
-                expires_at: now.saturating_add(settings.refresh_token),
-            };
-            let details = json!({
-                "address": login.address,
-                "session": hex(&token_id),
-                "certificate": login.certificate.map(|certificate| certificate.identity.to_string()),
-            });
-            let target = format!("{}/{}", organization.name, user.facts.name);
-            transaction = transaction
-                .set_lockout(organization.id, &user.facts.name, Default::default())?
-                .add_session(&session)?
-                .record(Action::UserLogin, target, Outcome::Success, details)?;
+            let (transaction, session, settings) =
+                start_session(transaction, organization, &user, login, &refresh, token_id, now)?;
             Ok((transaction, Some((organization.clone(), user, session, settings))))
         })?;
         let (organization, user, session, settings) = logged_in.ok_or(AccountError::LoginRefused)?;
@@ -231,7 +213,7 @@ impl LoginService {
     /// Continues a session with its refresh token, which is used up. The use of a former one ends the session.
     ///
     /// # Errors
-    /// [`AccountError::RefreshRefused`], and errors of the home.
+    /// [`AccountError::RefreshRefused`], errors of the directory of a user, and errors of the home.
     pub fn refresh(
         &self,
         accounts: &Accounts,
@@ -241,16 +223,17 @@ impl LoginService {
         let given = RefreshToken::parse(refresh_token).map_err(|_| AccountError::RefreshRefused)?;
         let next = given.successor(&*accounts.context.entropy)?;
         let now = accounts.now();
+        let presented = certificate.map(|certificate| certificate.fingerprint.0);
+        let found = self.directories.find_again(accounts, &given, presented, now)?;
         let continued = accounts.change(|transaction| {
             let rows = transaction.accounts();
             let Some(session) = rows.session(&given.selector_hash().0)? else {
                 return Ok((transaction, None));
             };
-            let presented = certificate.map(|certificate| certificate.fingerprint.0);
             if session.certificate.is_some() && session.certificate != presented {
                 return Ok((transaction, None));
             }
-            let (organization, user) = owner(rows, session.user)?;
+            let (organization, mut user) = owner(rows, session.user)?;
             if session.expires_at <= now {
                 return Ok((transaction.end_session(session.id)?, None));
             }
@@ -267,6 +250,10 @@ impl LoginService {
             }
             let settings = rows.security()?;
             let expires_at = now.saturating_add(settings.refresh_token);
+            let transaction = match follow_directory(transaction, &organization, &mut user, found, now)? {
+                (transaction, true) => transaction,
+                (transaction, false) => return Ok((transaction, None)),
+            };
             let transaction = transaction.rotate_session(session.id, &next.secret_hash().0, expires_at)?;
             Ok((transaction, Some((organization, user, session, settings))))
         })?;
@@ -335,9 +322,10 @@ impl LoginService {
     }
 
     /// Generates an access token for scripts, of the caller's own account. It is revoked with all tokens of the user.
+    /// Users of a directory get none: nothing would look at the directory again.
     ///
     /// # Errors
-    /// [`AccountError::Setting`] for a lifetime beyond the maximum, and errors of the home.
+    /// [`AccountError::NotLocal`], [`AccountError::Setting`] for a lifetime beyond the maximum, and errors of the home.
     pub fn generate_token(
         &self,
         accounts: &Accounts,
@@ -352,6 +340,9 @@ impl LoginService {
         let (organization, user, lifetime) = accounts.change(|transaction| {
             let rows = transaction.accounts();
             let (organization, user) = owner(rows, id)?;
+            if user.facts.source != AccountSource::Local {
+                return Err(AccountError::NotLocal { user: user.facts.name.to_string() });
+            }
             let most = rows.security()?.access_token_maximum;
             let lifetime = lifetime.unwrap_or(GENERATED_LIFETIME.min(most));
             require_duration("lifetime of the token", lifetime, MINIMUM_LIFETIME, most)?;
@@ -391,13 +382,6 @@ impl LoginService {
             return Err(AccountError::NotAllowed { role: caller.principal.role(), operation });
         }
         check_password(new, name)?;
-        let login = PasswordLogin {
-            organization: of.as_str(),
-            user: name.as_str(),
-            password: present,
-            certificate: None,
-            address,
-        };
         let names = Some((of.clone(), name.clone()));
         let (attempt, found) =
             accounts.change(|transaction| reserve_attempt(transaction, names.as_ref(), accounts.now()))?;
@@ -407,8 +391,9 @@ impl LoginService {
         };
         let now = accounts.now();
         if password_hash::verify(present, stored, name.as_str())? == PasswordCheck::Wrong {
+            let named = found.as_ref().map(|(organization, user)| (organization, &user.facts.name));
             accounts.change(|transaction| {
-                Ok((record_failure(transaction, &attempt, found.as_ref(), &login, now)?, ()))
+                Ok((record_failure(transaction, &attempt, named, address, None, now)?, ()))
             })?;
             return Err(AccountError::LoginRefused);
         }
@@ -428,7 +413,7 @@ impl LoginService {
         })
     }
 
-    fn tokens(
+    pub(super) fn tokens(
         &self,
         organization: &OrganizationRecord,
         user: &UserRecord,
@@ -480,19 +465,11 @@ impl Accounts {
         })
     }
 
-    fn random_id(&self) -> Result<[u8; 16], AccountError> {
+    pub(super) fn random_id(&self) -> Result<[u8; 16], AccountError> {
         let mut id = [0; 16];
         self.context.entropy.fill(&mut id)?;
         Ok(id)
     }
-}
-
-/// Organization and account of a row ID.
-fn owner(rows: AccountRows<'_>, id: u64) -> Result<(OrganizationRecord, UserRecord), AccountError> {
-    let user = rows.user_by_id(id)?.ok_or(AccountError::TokenRevoked)?;
-    rows.check_user(&user)?;
-    let organization = rows.organization_by_id(user.facts.organization)?.ok_or(AccountError::TokenRevoked)?;
-    Ok((organization, user))
 }
 
 fn session_id(text: &str) -> Option<[u8; 16]> {
@@ -532,7 +509,7 @@ fn claims(
     }
 }
 
-fn has_required_certificate(user: &UserRecord, presented: Option<&VerifiedCertificate>) -> bool {
+pub(super) fn has_required_certificate(user: &UserRecord, presented: Option<&VerifiedCertificate>) -> bool {
     let facts = &user.facts;
     !facts.certificate_required
         || facts.certificate.as_ref().zip(presented).is_some_and(|((role, name), presented)| {
@@ -563,32 +540,82 @@ fn reserve_attempt<'a>(
         let unknown = UnknownLogins { attempts: unknown.attempts.saturating_add(1), ..unknown };
         return Ok((transaction.set_unknown_logins(unknown)?, (Attempt::Unknown, None)));
     };
-    let name = &user.facts.name;
+    let (transaction, attempt) = count_attempt(transaction, organization, &user.facts.name, now)?;
+    Ok((transaction, (attempt, found)))
+}
+
+/// Counts an attempt of a user as failed.
+pub(super) fn count_attempt<'a>(
+    transaction: Transaction<'a>,
+    organization: &OrganizationRecord,
+    name: &Name,
+    now: OffsetDateTime,
+) -> Result<(Transaction<'a>, Attempt), AccountError> {
+    let rows = transaction.accounts();
     let before = rows.lockout(organization.id, name)?;
     let (after, attempt) = after_failure(before, &rows.security()?, now);
     let attempt = match attempt {
         None => Attempt::Locked,
         Some(locks) => Attempt::Open { failures: after.failures, locks },
     };
-    Ok((transaction.set_lockout(organization.id, name, after)?, (attempt, found)))
+    Ok((transaction.set_lockout(organization.id, name, after)?, attempt))
+}
+
+/// Starts the session of a login that succeeded.
+pub(super) fn start_session<'a>(
+    mut transaction: Transaction<'a>,
+    organization: &OrganizationRecord,
+    user: &UserRecord,
+    login: &PasswordLogin<'_>,
+    refresh: &RefreshToken,
+    token_id: [u8; 16],
+    now: OffsetDateTime,
+) -> Result<(Transaction<'a>, LoginSession, SecuritySettings), AccountError> {
+    let settings = transaction.accounts().security()?;
+    let sessions = transaction.accounts().sessions(user.id)?;
+    for oldest in sessions.iter().take((sessions.len() + 1).saturating_sub(MOST_SESSIONS)) {
+        transaction = transaction.end_session(oldest.id)?;
+    }
+    let session = LoginSession {
+        id: 0,
+        selector: refresh.selector_hash().0,
+        secret: refresh.secret_hash().0,
+        token_id,
+        user: user.id,
+        certificate: login.certificate.map(|certificate| certificate.fingerprint.0),
+        created_at: now,
+        expires_at: now.saturating_add(settings.refresh_token),
+    };
+    let details = json!({
+        "address": login.address,
+        "session": hex(&token_id),
+        "certificate": login.certificate.map(|certificate| certificate.identity.to_string()),
+    });
+    let target = format!("{}/{}", organization.name, user.facts.name);
+    let transaction = transaction
+        .set_lockout(organization.id, &user.facts.name, Default::default())?
+        .add_session(&session)?
+        .record(Action::UserLogin, target, Outcome::Success, details)?;
+    Ok((transaction, session, settings))
 }
 
 /// Records a failed login. Attempts during a lock have no entry of their own, and those of unknown users one a
-/// minute: an attacker cannot fill the disk.
-fn record_failure<'a>(
+/// minute: an attacker cannot fill the disk. `reason` is that of a directory.
+pub(super) fn record_failure<'a>(
     transaction: Transaction<'a>,
     attempt: &Attempt,
-    found: Option<&(OrganizationRecord, UserRecord)>,
-    login: &PasswordLogin<'_>,
+    named: Option<(&OrganizationRecord, &Name)>,
+    address: Option<IpAddr>,
+    reason: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<Transaction<'a>, AccountError> {
     let rows = transaction.accounts();
-    let Some((organization, user)) = found else {
+    let Some((organization, name)) = named else {
         let unknown = rows.unknown_logins()?;
         if unknown.noted_at.saturating_add(UNKNOWN_INTERVAL) > now {
             return Ok(transaction.set_unknown_logins(unknown)?);
         }
-        let details = json!({ "attempts": unknown.attempts, "address": login.address });
+        let details = json!({ "attempts": unknown.attempts, "address": address });
         return Ok(transaction.set_unknown_logins(UnknownLogins { attempts: 0, noted_at: now })?.record(
             Action::UserLogin,
             "unknown users".to_owned(),
@@ -596,11 +623,13 @@ fn record_failure<'a>(
             details,
         )?);
     };
-    let name = &user.facts.name;
     let target = format!("{}/{name}", organization.name);
     match *attempt {
         Attempt::Open { failures, locks } => {
-            let details = json!({ "failures": failures, "address": login.address });
+            let mut details = json!({ "failures": failures, "address": address });
+            if let Some(reason) = reason {
+                details["directory"] = json!(reason);
+            }
             let transaction =
                 transaction.record(Action::UserLogin, target.clone(), Outcome::Failure, details)?;
             if !locks {

@@ -9,6 +9,8 @@
 //! | `directory` | [`Accounts`]: access to the accounts of a home |
 //! | `principal` | [`Principal`] and its rights |
 //! | `organizations`, `users`, `security` | the operations |
+//! | `ldap_settings`, `ldap_lookup` | the directory of an organization, and searches in it |
+//! | `ldap_check`, `ldap_login` | logins that a directory verifies |
 //! | `login`, `lockout` | [`LoginService`]: passwords against tokens, and the lock after failures |
 //! | `password_rules`, `password_hash` | rules for new passwords, and Argon2id |
 //! | `views` | results, as people and programs see them |
@@ -16,6 +18,10 @@
 
 mod directory;
 mod error;
+mod ldap_check;
+mod ldap_login;
+mod ldap_lookup;
+mod ldap_settings;
 mod lockout;
 mod login;
 mod organizations;
@@ -31,6 +37,11 @@ mod tests;
 
 pub use directory::Accounts;
 pub use error::{AccountError, PasswordWeakness, SettingRange};
+pub use ldap_login::LoginRoute;
+pub use ldap_settings::{
+    DEFAULT_LDAP_TIMEOUT, LDAP_TIMEOUTS, LdapChange, LdapTestUser, LdapTestView, LdapTrial, LdapView,
+    NewLdap, active_directory_settings, ldap_settings,
+};
 pub use login::{Authenticated, IssuedTokens, LoginService, PasswordLogin, TokenUse, VerifiedCertificate};
 pub use principal::Principal;
 pub use security::{

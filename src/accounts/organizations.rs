@@ -98,6 +98,9 @@ impl Accounts {
             if users > 0 {
                 return Err(AccountError::OrganizationNotEmpty { name: found.name.to_string(), users });
             }
+            if rows.ldap(&found)?.is_some() {
+                return Err(AccountError::OrganizationHasLdap { name: found.name.to_string() });
+            }
             let transaction = transaction.delete_organization(&found)?;
             Ok((transaction, OrganizationView::new(&found, 0)))
         })

@@ -105,7 +105,8 @@ impl Accounts {
                     organization: organization.name.to_string(),
                 });
             }
-            if rows.users(None)?.len() >= MOST_USERS {
+            let is_local = |user: &&UserRecord| user.facts.source == AccountSource::Local;
+            if rows.users(None)?.iter().filter(is_local).count() >= MOST_USERS {
                 return Err(AccountError::TooManyUsers { limit: MOST_USERS });
             }
             let facts = UserFacts {
@@ -119,6 +120,7 @@ impl Accounts {
                 certificate_required: false,
                 // An earlier user of this name may have had tokens.
                 tokens_from: now.saturating_add(Duration::SECOND),
+                ldap_entry: None,
                 created_at: now,
             };
             let (transaction, created) = transaction.create_user(&organization, facts)?;
@@ -147,6 +149,9 @@ impl Accounts {
             let role = change.role.unwrap_or(before.role);
             by.require_manager_of(&[before.role, role], "change such a user")?;
             if role != before.role {
+                if before.source == AccountSource::Ldap {
+                    return Err(AccountError::LdapRole { user: name.to_string() });
+                }
                 if by.is_user(user.id) {
                     return Err(AccountError::OwnAccount { operation: "change the role of" });
                 }
@@ -312,7 +317,10 @@ pub(super) fn refuse_present_password(user: &UserRecord, password: &Secret) -> R
     }
 }
 
-fn refuse_outside_root(organization: &OrganizationRecord, role: AccountRole) -> Result<(), AccountError> {
+pub(super) fn refuse_outside_root(
+    organization: &OrganizationRecord,
+    role: AccountRole,
+) -> Result<(), AccountError> {
     match role {
         AccountRole::ClusterAdmin if !organization.is_root() => {
             Err(AccountError::RoleOutsideRoot { organization: organization.name.to_string() })

@@ -48,6 +48,12 @@ pub enum Action {
     KmsSet,
     /// A private key was unwrapped from a key management service, or the service removed.
     KmsUnset,
+    /// The private key under which passwords for directories are encrypted was created.
+    LdapKey,
+    /// The directory of an organization was removed.
+    LdapReset,
+    /// The directory of an organization was configured.
+    LdapSet,
     /// An organization was created.
     OrganizationCreate,
     /// An organization was deleted.
@@ -86,7 +92,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -106,6 +112,9 @@ impl Action {
         Self::KmsRewrap,
         Self::KmsSet,
         Self::KmsUnset,
+        Self::LdapKey,
+        Self::LdapReset,
+        Self::LdapSet,
         Self::OrganizationCreate,
         Self::OrganizationDelete,
         Self::OrganizationRename,
@@ -148,6 +157,9 @@ impl Action {
             Self::KmsRewrap => "kms.rewrap",
             Self::KmsSet => "kms.set",
             Self::KmsUnset => "kms.unset",
+            Self::LdapKey => "ldap.key",
+            Self::LdapReset => "ldap.reset",
+            Self::LdapSet => "ldap.set",
             Self::OrganizationCreate => "organization.create",
             Self::OrganizationDelete => "organization.delete",
             Self::OrganizationRename => "organization.rename",

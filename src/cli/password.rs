@@ -53,6 +53,11 @@ impl PasswordSource {
         self.read(what, Some(also), secrets::ask)
     }
 
+    /// [`PasswordSource::enter`] for a command that may need a passphrase, too.
+    pub(crate) fn enter_alone(&self, what: &str) -> Result<Secret, Failure> {
+        self.read(what, None, secrets::ask)
+    }
+
     /// Reads a new password from the file or descriptor, or prompts for it twice.
     pub(crate) fn choose(&self, what: &str, also: Option<&PassphraseSource>) -> Result<Secret, Failure> {
         self.read(what, also, secrets::ask_twice)

@@ -14,7 +14,8 @@ use crate::cli::actor;
 use crate::cli::commands::node_list::NODE_LIST_FILE;
 use crate::cli::commands::{
     audit, backup, bundle, ca_cert, create, crl, distribute, doctor, explain_failure, forecast, gateways,
-    hosts, initialize, inspect, key, kms, list, login, org, profiles, renew, revoke, security, serve, user,
+    hosts, initialize, inspect, key, kms, ldap, list, login, org, profiles, renew, revoke, security, serve,
+    user,
 };
 use crate::cli::group::CommandGroup;
 use crate::cli::session::{CommandSession, Global};
@@ -183,6 +184,9 @@ command_tree! {
     /// Manage organizations of users
     Org(CommandGroup<org::Org>),
 
+    /// Let the users of a directory log in: LDAP, Active Directory
+    Ldap(CommandGroup<ldap::Ldap>),
+
     /// Change settings of logins and tokens: lockout, login banner, lifetimes
     Security(security::Security),
 
@@ -321,6 +325,7 @@ const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
             "passwd",
             "user",
             "org",
+            "ldap",
             "security",
             "audit",
             "guide",

@@ -55,11 +55,11 @@ pub(super) fn number(tag: u8, value: u32) -> Zeroizing<Vec<u8>> {
     }
 }
 
-/// Elements that follow one another in the contents of another.
+/// BerElements that follow one another in the contents of another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Elements<'a>(&'a [u8]);
+pub(super) struct BerElements<'a>(&'a [u8]);
 
-impl<'a> Elements<'a> {
+impl<'a> BerElements<'a> {
     /// The elements in `contents`.
     pub(super) const fn of(contents: &'a [u8]) -> Self {
         Self(contents)
@@ -128,8 +128,8 @@ mod tests {
         for size in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
             let contents = vec![7; size];
             let encoded = element(OCTET_STRING, &[&contents]);
-            assert_eq!(Elements::of(&encoded).expect(OCTET_STRING).unwrap(), contents, "{size}");
-            let mut truncated = Elements::of(&encoded[..encoded.len() - 1]);
+            assert_eq!(BerElements::of(&encoded).expect(OCTET_STRING).unwrap(), contents, "{size}");
+            let mut truncated = BerElements::of(&encoded[..encoded.len() - 1]);
             assert!(size == 0 || truncated.next().is_err(), "{size}");
         }
     }
@@ -144,10 +144,10 @@ mod tests {
             (0x7fff_ffff, &[2, 4, 0x7f, 0xff, 0xff, 0xff]),
         ] {
             assert_eq!(number(INTEGER, value).as_slice(), encoded);
-            assert_eq!(Elements::of(encoded).number(INTEGER), Ok(value));
+            assert_eq!(BerElements::of(encoded).number(INTEGER), Ok(value));
         }
         for negative in [&[2, 1, 0xff][..], &[2, 0], &[2, 5, 0, 0, 0, 0, 1]] {
-            assert!(Elements::of(negative).number(INTEGER).is_err(), "{negative:?}");
+            assert!(BerElements::of(negative).number(INTEGER).is_err(), "{negative:?}");
         }
     }
 

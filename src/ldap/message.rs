@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::ber::{
-    BOOLEAN, ENUMERATED, Elements, INTEGER, OCTET_STRING, SEQUENCE, SET, element, length, number,
+    BOOLEAN, BerElements, ENUMERATED, INTEGER, OCTET_STRING, SEQUENCE, SET, element, length, number,
 };
 use super::error::Malformed;
 use super::filter::LdapFilter;
@@ -143,7 +143,7 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
 
 /// Parses the contents of a message: its ID, and the response.
 pub(super) fn response(contents: &[u8]) -> Result<(u32, LdapResponse), Malformed> {
-    let mut message = Elements::of(contents);
+    let mut message = BerElements::of(contents);
     let id = message.number(INTEGER)?;
     let (tag, operation) = message.next()?.ok_or(Malformed("it has no operation"))?;
     let response = match tag {
@@ -169,7 +169,7 @@ pub fn is_ldap_response(bytes: &[u8]) -> bool {
 }
 
 fn result(operation: &[u8]) -> Result<LdapResult, Malformed> {
-    let mut parts = Elements::of(operation);
+    let mut parts = BerElements::of(operation);
     let code = parts.number(ENUMERATED)?;
     let _matched_name = parts.expect(OCTET_STRING)?;
     // Some directories write it in another character set.
@@ -178,17 +178,17 @@ fn result(operation: &[u8]) -> Result<LdapResult, Malformed> {
 }
 
 fn entry(operation: &[u8]) -> Result<LdapEntry, Malformed> {
-    let mut parts = Elements::of(operation);
+    let mut parts = BerElements::of(operation);
     let dn = parts.text()?.to_owned();
-    let mut listed = Elements::of(parts.expect(SEQUENCE)?);
+    let mut listed = BerElements::of(parts.expect(SEQUENCE)?);
     let mut attributes = Vec::new();
     while let Some((tag, attribute)) = listed.next()? {
         if tag != SEQUENCE {
             return Err(Malformed("it has an unexpected element"));
         }
-        let mut attribute = Elements::of(attribute);
+        let mut attribute = BerElements::of(attribute);
         let name = attribute.text()?.to_owned();
-        let mut set = Elements::of(attribute.expect(SET)?);
+        let mut set = BerElements::of(attribute.expect(SET)?);
         let mut values = Vec::new();
         while let Some((tag, value)) = set.next()? {
             if tag != OCTET_STRING {

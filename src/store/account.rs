@@ -5,6 +5,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime};
 
 use crate::identity::{AccountRole, Name, OrganizationName, Role};
+use crate::x509::Sha256;
 
 /// Row of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct UserFacts {
     pub certificate_required: bool,
     /// Tokens issued before this time are revoked.
     pub tokens_from: OffsetDateTime,
+    /// SHA-256 of what identifies the entry of a directory; `None` for local users.
+    pub ldap_entry: Option<Sha256>,
     /// Creation time.
     pub created_at: OffsetDateTime,
 }

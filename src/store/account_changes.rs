@@ -136,9 +136,10 @@ impl Transaction<'_> {
         self.sql
             .prepare_cached(
                 "INSERT INTO user (id, organization, name, role, source, password, password_changed_at, \
-                 must_change_password, certificate, certificate_required, tokens_from, created_at, entry) \
+                 must_change_password, certificate, certificate_required, tokens_from, ldap_entry, created_at, entry) \
                  VALUES (:id, :organization, :name, :role, :source, :password, :password_changed_at, \
-                 :must_change_password, :certificate, :certificate_required, :tokens_from, :created_at, :entry)",
+                 :must_change_password, :certificate, :certificate_required, :tokens_from, :ldap_entry, :created_at, \
+                 :entry)",
             )?
             .execute(named_params! {
                 ":id": row::to_integer(user.id),
@@ -152,6 +153,7 @@ impl Transaction<'_> {
                 ":certificate": certificate_text(&user.facts),
                 ":certificate_required": user.facts.certificate_required,
                 ":tokens_from": user.facts.tokens_from.unix_timestamp(),
+                ":ldap_entry": user.facts.ldap_entry.map(|entry| entry.0),
                 ":created_at": user.facts.created_at.unix_timestamp(),
                 ":entry": row::to_integer(user.entry),
             })?;
@@ -175,7 +177,8 @@ impl Transaction<'_> {
             .prepare_cached(
                 "UPDATE user SET role = :role, password = :password, password_changed_at = :password_changed_at, \
                  must_change_password = :must_change_password, certificate = :certificate, \
-                 certificate_required = :certificate_required, tokens_from = :tokens_from, entry = :entry \
+                 certificate_required = :certificate_required, tokens_from = :tokens_from, \
+                 ldap_entry = :ldap_entry, entry = :entry \
                  WHERE id = :id",
             )?
             .execute(named_params! {
@@ -187,6 +190,7 @@ impl Transaction<'_> {
                 ":certificate": certificate_text(&user.facts),
                 ":certificate_required": user.facts.certificate_required,
                 ":tokens_from": user.facts.tokens_from.unix_timestamp(),
+                ":ldap_entry": user.facts.ldap_entry.map(|entry| entry.0),
                 ":entry": row::to_integer(user.entry),
             })?;
         Ok(self)

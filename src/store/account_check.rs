@@ -6,18 +6,20 @@ use super::account::{OrganizationRecord, SecuritySettings, UserRecord};
 use super::account_rows::AccountRows;
 use super::details::{organization_details, security_details, user_details};
 use super::error::StoreError;
+use super::ldap::ldap_details;
 use super::record_check::{intact, neighborhood};
 use super::row;
 use crate::audit::{Action, AuditEntry, Outcome};
 use crate::identity::OrganizationName;
 
-/// Last entries about each organization, each user and the settings.
+/// Last entries about each organization, each user, each directory and the settings.
 #[derive(Default)]
 pub(super) struct AccountEntries {
     /// Entry that created the organization `Root` and the default settings.
     origin: u64,
     organizations: BTreeMap<u64, AuditEntry>,
     users: BTreeMap<u64, AuditEntry>,
+    ldap: BTreeMap<u64, AuditEntry>,
     security: Option<AuditEntry>,
 }
 
@@ -28,6 +30,8 @@ impl AccountEntries {
             && match entry.event.action {
                 Action::ClusterInitialize
                 | Action::InventoryMigrate
+                | Action::LdapReset
+                | Action::LdapSet
                 | Action::OrganizationCreate
                 | Action::OrganizationRename
                 | Action::OrganizationDelete
@@ -46,6 +50,8 @@ impl AccountEntries {
         match event.action {
             Action::ClusterInitialize => self.origin = entry.seq,
             Action::InventoryMigrate if event.details["from"] == 1 => self.origin = entry.seq,
+            Action::LdapReset => drop(self.ldap.remove(&id)),
+            Action::LdapSet => drop(self.ldap.insert(id, entry.clone())),
             Action::OrganizationCreate | Action::OrganizationRename => {
                 self.organizations.insert(id, entry.clone());
             }
@@ -76,13 +82,20 @@ impl AccountEntries {
                 .is_some_and(|entry| entry.seq == user.entry && entry.event.details == user_details(&user));
             refuse_unless(agrees, user.facts.name.as_str(), user.entry)?;
         }
+        for ldap in rows.all_ldap()? {
+            let recorded = self.ldap.remove(&ldap.organization);
+            let agrees = recorded
+                .is_some_and(|entry| entry.seq == ldap.entry && entry.event.details == ldap_details(&ldap));
+            refuse_unless(agrees, "ldap", ldap.entry)?;
+        }
         let (settings, recorded) = (rows.security()?, rows.security_entry()?);
         let agrees = match &self.security {
             Some(entry) => entry.seq == recorded && entry.event.details == security_details(&settings),
             None => recorded == self.origin && settings == SecuritySettings::default(),
         };
         refuse_unless(agrees, "security", recorded)?;
-        match self.organizations.into_values().chain(self.users.into_values()).next() {
+        let mut lost = self.organizations.into_values().chain(self.users.into_values());
+        match lost.next().or_else(|| self.ldap.into_values().next()) {
             Some(entry) => Err(StoreError::Inconsistent { target: entry.event.target, entry: entry.seq }),
             None => Ok(()),
         }

@@ -104,7 +104,7 @@ pub(super) fn organization_details(organization: &OrganizationRecord) -> Value {
 pub(super) fn user_details(user: &UserRecord) -> Value {
     let facts = &user.facts;
     let password = facts.password.as_ref();
-    json!({
+    let mut details = json!({
         "id": user.id,
         "organization": facts.organization,
         "user": facts.name,
@@ -117,7 +117,12 @@ pub(super) fn user_details(user: &UserRecord) -> Value {
         "certificate_required": facts.certificate_required,
         "tokens_from": rfc3339(facts.tokens_from),
         "created_at": rfc3339(facts.created_at),
-    })
+    });
+    // Entries from before directories, and those of local users, have no such key.
+    if let Some(entry) = &facts.ldap_entry {
+        details["ldap_entry"] = json!(entry);
+    }
+    details
 }
 
 /// Audit details of the settings of logins and tokens; see [`issue_details`].

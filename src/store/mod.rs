@@ -21,6 +21,7 @@
 //! | `parallel` | connections for work on all cores |
 //! | `snapshot` | an online copy of the inventory |
 //! | `account_changes` | changes of accounts, sessions and security settings |
+//! | `ldap` | directories of organizations |
 //! | `account_rows`, `account_check` | queries of accounts, and their comparison with the audit chain |
 //! | `account`, `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
 //! | `row` | columns to types |
@@ -43,6 +44,7 @@ mod expiry;
 mod filter;
 mod inventory;
 mod issuer;
+mod ldap;
 mod lookup;
 mod parallel;
 mod query;
@@ -69,6 +71,7 @@ pub use error::{SchemaDefect, StoreError};
 pub use filter::{Filter, ListOrder};
 pub use inventory::Inventory;
 pub use issuer::{CurrentCrl, IssuerRecord, IssuerState};
+pub use ldap::{LdapRecord, LdapServerType, LdapSettings};
 pub use record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};
 pub use scan::ScannedRecord;
 pub use status::{RecordCounts, RecordStatus};

@@ -165,7 +165,7 @@ pub(super) fn organization(row: &Row<'_>) -> Result<OrganizationRecord, StoreErr
 
 /// The columns that [`user`] reads.
 pub(super) const USER: &str = "id, organization, name, role, source, password, password_changed_at, must_change_password, \
-     certificate, certificate_required, tokens_from, created_at, entry";
+     certificate, certificate_required, tokens_from, ldap_entry, created_at, entry";
 
 pub(super) fn user(row: &Row<'_>) -> Result<UserRecord, StoreError> {
     let mut columns = Columns::new("user", row)?;
@@ -183,6 +183,7 @@ pub(super) fn user(row: &Row<'_>) -> Result<UserRecord, StoreError> {
             .parse(|text: Option<String>| text.map(|text| role_and_name(&text)).transpose())?,
         certificate_required: columns.next()?,
         tokens_from: columns.time()?,
+        ldap_entry: columns.next::<Option<[u8; 32]>>()?.map(Sha256),
         created_at: columns.time()?,
     };
     Ok(UserRecord { id: columns.id.unsigned_abs(), facts, entry: columns.number()? })

@@ -59,7 +59,7 @@ fn tamper(home: &Home, sql: &str) {
 fn downgrade(home: &Home) {
     tamper(
         home,
-        "DROP TABLE session; DROP TABLE lockout; DROP TABLE user; DROP TABLE organization; DROP TABLE security; \
+        "DROP TABLE ldap; DROP TABLE session; DROP TABLE lockout; DROP TABLE user; DROP TABLE organization; DROP TABLE security; \
          DROP TABLE unknown_login; DROP INDEX certificate_by_label; ALTER TABLE certificate DROP COLUMN label; \
          PRAGMA user_version = 1",
     );
@@ -322,7 +322,7 @@ fn an_inventory_of_version_1_is_migrated_by_the_first_command_and_the_entry_says
         let log = old.ok(&["audit", "list"]);
         let migrated = &log[before];
         assert_eq!(text(migrated, "action"), "inventory.migrate", "{first:?}: {log}");
-        assert_eq!(migrated["details"], json!({ "from": 1, "to": 3 }));
+        assert_eq!(migrated["details"], json!({ "from": 1, "to": 4 }));
         assert_eq!(old.ok(&["org", "list"])[0]["name"], json!("Root"));
         old.ok(&["audit", "verify"]);
         old.ok(&["doctor"]);
@@ -432,8 +432,10 @@ fn a_row_that_another_program_changed_is_refused() {
         "UPDATE user SET organization = 2 WHERE name = 'bob'",
         "DELETE FROM user WHERE name = 'bob'",
         "INSERT INTO user SELECT 3, organization, 'eve', role, source, password, password_changed_at, \
-         must_change_password, certificate, certificate_required, tokens_from, created_at, entry FROM user \
-         WHERE name = 'alice'",
+         must_change_password, certificate, certificate_required, tokens_from, created_at, entry, ldap_entry \
+         FROM user WHERE name = 'alice'",
+        "UPDATE user SET source = 'ldap' WHERE name = 'bob'",
+        "UPDATE user SET ldap_entry = zeroblob(32) WHERE name = 'bob'",
         "UPDATE organization SET name = 'other' WHERE id = 2",
         "UPDATE organization SET name = 'other' WHERE id = 1",
         "DELETE FROM organization WHERE id = 2",

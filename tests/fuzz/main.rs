@@ -61,6 +61,11 @@ fn kmip_responses() {
 }
 
 #[test]
+fn ldap_responses() {
+    run("ldap");
+}
+
+#[test]
 fn paths() {
     run("path");
 }

@@ -30,8 +30,10 @@ impl Examiner<'_> {
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
             self.found.check_mode(&self.home.key(), 0o600, "file.exposed");
         }
-        if files::occupied(&self.home.token_key()) {
-            self.found.check_mode(&self.home.token_key(), 0o600, "file.exposed");
+        for key in [self.home.token_key(), self.home.ldap_key()] {
+            if files::occupied(&key) {
+                self.found.check_mode(&key, 0o600, "file.exposed");
+            }
         }
         self.found.check_mode(&self.home.certificate(), 0o644, DoctorCode::Writable.name());
         // A missing CRL is reported by the check of its contents.

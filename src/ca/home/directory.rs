@@ -43,6 +43,12 @@ impl Home {
         self.directory.join("tokens.key")
     }
 
+    /// Path of the private key under which passwords for directories are encrypted.
+    #[must_use]
+    pub fn ldap_key(&self) -> PathBuf {
+        self.directory.join("ldap.key")
+    }
+
     /// Path of the current CRL.
     #[must_use]
     pub fn crl(&self) -> PathBuf {

@@ -2,4 +2,4 @@
 
 pub(super) mod kms;
 pub(super) mod protection;
-pub(in crate::ca) mod token_key;
+pub(in crate::ca) mod server_keys;

@@ -1,4 +1,6 @@
-//! Key that signs access tokens.
+//! Keys of the home that are no root and no leaf: one signs access tokens, one encrypts passwords for directories.
+
+use std::path::Path;
 
 use crate::audit::Action;
 use crate::ca::error::CaError;
@@ -9,7 +11,7 @@ use crate::x509::KeyAlgorithm;
 use super::protection::{KeyProtection, remove_leftover};
 
 /// Tag in the name of the temporary file.
-const TAG: &str = "tokens";
+const TAG: &str = "server-key";
 
 impl KeyProtection {
     /// Opens the key that signs access tokens. A new one is created first if there is none, and protected as the root
@@ -20,25 +22,36 @@ impl KeyProtection {
     /// # Errors
     /// Errors of the key, of its service, or of the inventory.
     pub fn token_key(&mut self) -> Result<PrivateKey, CaError> {
-        let path = self.cluster.home.token_key();
-        if files::occupied(&path) {
-            return Ok(PrivateKey::unlock(&path, self.cluster.context.unlock.as_ref())?);
+        self.server_key(&self.cluster.home.token_key(), Action::TokenKey)
+    }
+
+    /// Opens the key under which passwords for directories are encrypted; see [`KeyProtection::token_key`].
+    ///
+    /// # Errors
+    /// Errors of the key, of its service, or of the inventory.
+    pub fn ldap_key(&mut self) -> Result<PrivateKey, CaError> {
+        self.server_key(&self.cluster.home.ldap_key(), Action::LdapKey)
+    }
+
+    fn server_key(&mut self, path: &Path, created: Action) -> Result<PrivateKey, CaError> {
+        if files::occupied(path) {
+            return Ok(PrivateKey::unlock(path, self.cluster.context.unlock.as_ref())?);
         }
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
-        let sealed = self.seal_like_root(&key)?;
-        drop(Staged::adopt(&path, TAG));
-        remove_leftover(&path)?;
+        let sealed = self.seal_like_root(&key, path)?;
+        drop(Staged::adopt(path, TAG));
+        remove_leftover(path)?;
         let protection = sealed.protection();
-        let staged = Staged::create(&path, TAG, Access::Private, sealed.into_contents()?.expose())?;
+        let staged = Staged::create(path, TAG, Access::Private, sealed.into_contents()?.expose())?;
         staged.sync()?;
         let details = serde_json::json!({ "key_id": key.key_id(), "protection": protection });
-        self.record(Action::TokenKey, path.display().to_string(), details)?;
+        self.record(created, path.display().to_string(), details)?;
         staged.place(Placement::New)?;
-        files::sync_directory(files::parent(&path))?;
+        files::sync_directory(files::parent(path))?;
         Ok(key)
     }
 
-    fn seal_like_root(&self, key: &PrivateKey) -> Result<KeyFile, CaError> {
+    fn seal_like_root(&self, key: &PrivateKey, path: &Path) -> Result<KeyFile, CaError> {
         let (home, unlock) = (&self.cluster.home, self.cluster.context.unlock.as_ref());
         let uuid = self.cluster.facts.uuid;
         let configuration = unlock.kms()?;
@@ -52,7 +65,7 @@ impl KeyProtection {
         };
         Ok(match root {
             Protection::Passphrase => {
-                let passphrase = unlock.passphrase(&home.token_key())?;
+                let passphrase = unlock.passphrase(path)?;
                 KeyFile::seal(key, uuid, NewProtection::Passphrase(&passphrase))?
             }
             _ => KeyFile::seal(key, uuid, NewProtection::None)?,

@@ -16,6 +16,7 @@ pub(crate) mod initialize;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod kms;
+pub(crate) mod ldap;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod node_list;

@@ -39,6 +39,17 @@ pub(super) async fn run_hashing<T: Send + 'static>(
     Ok(run.await?)
 }
 
+/// The same for an operation that may wait for a directory.
+pub(super) async fn run_waiting<T: Send + 'static>(
+    shared: &Arc<ServerShared>,
+    context: &RequestContext,
+    operation: impl FnOnce(&Accounts, Principal) -> Result<T, AccountError> + Send + 'static,
+) -> Result<T, Problem> {
+    let principal = context.caller.principal().ok_or_else(missing)?;
+    let run = shared.accounts.run_waiting(context.actor(), move |_, accounts| operation(accounts, principal));
+    Ok(run.await?)
+}
+
 /// The account of a caller with a token.
 pub(super) fn user(context: &RequestContext) -> Result<Authenticated, Problem> {
     context.caller.user().cloned().ok_or_else(|| {

@@ -16,10 +16,11 @@ use super::account_call::{private_json, user};
 use super::caller::RequestContext;
 use super::extract::respond;
 use super::problem::Problem;
-use crate::accounts::{IssuedTokens, PasswordLogin};
+use crate::accounts::IssuedTokens;
 use crate::clock::rfc3339;
 use crate::identity::OrganizationName;
 use crate::secret::Secret;
+use crate::server::accounts::ReceivedLogin;
 use crate::server::shared::ServerShared;
 
 /// Starts a session.
@@ -34,16 +35,8 @@ pub(super) async fn login(
     let org = org.unwrap_or_else(|| OrganizationName::ROOT.to_owned());
     let certificate = context.certificate(&shared)?;
     let address = context.client.remote.ip();
-    let logged_in = shared.accounts.log_in(context.actor(), address, move |logins, accounts| {
-        let login = PasswordLogin {
-            organization: &org,
-            user: &username,
-            password: &password,
-            certificate: certificate.as_ref(),
-            address: Some(address),
-        };
-        logins.login(accounts, &login)
-    });
+    let login = ReceivedLogin { organization: org, user: username, password, certificate, address };
+    let logged_in = shared.accounts.log_in(context.actor(), login);
     respond(StatusCode::OK, &tokens(&logged_in.await?))
 }
 
@@ -56,7 +49,7 @@ pub(super) async fn refresh(
 ) -> Result<Response, Problem> {
     let RefreshBody { refresh_token } = private_json(&shared, &headers, content).await?;
     let certificate = context.certificate(&shared)?;
-    let refreshed = shared.accounts.run(context.actor(), move |logins, accounts| {
+    let refreshed = shared.accounts.run_with_directory(context.actor(), move |logins, accounts| {
         logins.refresh(accounts, &refresh_token, certificate.as_ref())
     });
     respond(StatusCode::OK, &tokens(&refreshed.await?))

@@ -16,6 +16,8 @@ mod endpoint;
 mod extract;
 mod forecast;
 mod idempotent;
+mod ldap;
+mod ldap_body;
 mod logins;
 mod openapi;
 mod page;

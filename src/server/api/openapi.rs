@@ -144,8 +144,10 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
         all.push(("401", "The request has no valid credentials"));
         all.push(("403", "The role of the caller may not do this"));
     }
-    if has_path_value {
-        all.push(("404", "There is no such certificate, user or organization"));
+    let names_organization =
+        || endpoint.query.is_some_and(|query| query().iter().any(|one| one.name == "org"));
+    if has_path_value || names_organization() {
+        all.push(("404", "There is no such certificate, user, organization or directory"));
     }
     if endpoint.verb != Verb::Get || has_path_value {
         all.push(("409", "The state of the CA does not allow it"));

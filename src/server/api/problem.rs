@@ -18,6 +18,7 @@ const FALLBACK_BODY: &str = "{\"code\":\"server.problem\"}\n";
 
 /// Codes of what does not exist.
 const NOT_FOUND: &[&str] = &[
+    "account.no_ldap",
     "account.unknown_organization",
     "account.unknown_user",
     "ca.unknown_certificate",

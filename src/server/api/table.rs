@@ -19,6 +19,8 @@ use super::certificates::{self, ListQuery};
 use super::crl::{self, CrlBody};
 use super::endpoint::{AnswerKind, ApiEndpoint, BodySchema, Verb};
 use super::forecast::{self, ForecastBody, ForecastQuery};
+use super::ldap;
+use super::ldap_body::{LdapBody, LdapSettingsBody, LdapTestBody, LdapTestedBody};
 use super::logins;
 use super::openapi;
 use super::security;
@@ -304,6 +306,47 @@ pub(super) static ENDPOINTS: &[ApiEndpoint] = &[
         access: EndpointAccess::CHANGE,
         answer: AnswerKind::Json(BodySchema::of::<LifetimesBody>()),
         ..changes("/api/v1/security/token-lifetimes", "reset_lifetimes", || delete(security::reset_lifetimes))
+    },
+    ApiEndpoint {
+        summary: "Show the directory of an organization",
+        access: EndpointAccess::READ_ACCOUNTS,
+        query: Some(|| OrganizationQuery::into_params(|| None)),
+        answer: AnswerKind::Json(BodySchema::of::<LdapBody>()),
+        ..reads("/api/v1/ldap", "show_ldap", || get(ldap::show))
+    },
+    ApiEndpoint {
+        summary: "Set up the directory of an organization, or replace its settings",
+        verb: Verb::Put,
+        access: EndpointAccess::CHANGE,
+        query: Some(|| OrganizationQuery::into_params(|| None)),
+        body: Some(BodySchema::of::<LdapSettingsBody>()),
+        answer: AnswerKind::Json(BodySchema::of::<LdapBody>()),
+        ..changes("/api/v1/ldap", "set_ldap", || put(ldap::set))
+    },
+    ApiEndpoint {
+        summary: "Change settings of the directory of an organization",
+        verb: Verb::Patch,
+        access: EndpointAccess::CHANGE,
+        query: Some(|| OrganizationQuery::into_params(|| None)),
+        body: Some(BodySchema::of::<LdapSettingsBody>()),
+        answer: AnswerKind::Json(BodySchema::of::<LdapBody>()),
+        ..changes("/api/v1/ldap", "change_ldap", || patch(ldap::change))
+    },
+    ApiEndpoint {
+        summary: "Remove the directory of an organization, and the accounts of its users",
+        verb: Verb::Delete,
+        access: EndpointAccess::CHANGE,
+        query: Some(|| OrganizationQuery::into_params(|| None)),
+        answer: AnswerKind::Json(BodySchema::of::<LdapBody>()),
+        ..changes("/api/v1/ldap", "reset_ldap", || delete(ldap::reset))
+    },
+    ApiEndpoint {
+        summary: "Test the directory of an organization, and look for a user",
+        access: EndpointAccess::CHANGE,
+        query: Some(|| OrganizationQuery::into_params(|| None)),
+        body: Some(BodySchema::of::<LdapTestBody>()),
+        answer: AnswerKind::Json(BodySchema::of::<LdapTestedBody>()),
+        ..changes("/api/v1/ldap/test", "test_ldap", || post(ldap::test))
     },
 ];
 
