@@ -71,6 +71,11 @@ fn paths() {
 }
 
 #[test]
+fn responses() {
+    run("response");
+}
+
+#[test]
 fn every_target_is_run_and_has_a_corpus() {
     let tests = include_str!("main.rs");
     for (name, _) in TARGETS {

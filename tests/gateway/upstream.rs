@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Setup, TestGateway, get, read_until, request, request_h2};
+use crate::harness::{Setup, TestGateway, get, patiently, read_until, request, request_h2};
 use crate::upstreams::{answering, read_request, scripted};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -40,6 +40,46 @@ async fn bodies_stream_both_ways() {
     read_until(&mut stream, "echo 2\r\n0\r\n\r\n").await;
     let line = gateway.line("request", |_| true);
     assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&11.into(), &12.into()));
+}
+
+/// Neither side reads before it has written everything, but for the gateway.
+#[tokio::test]
+async fn a_body_is_sent_on_while_nobody_reads_the_response() {
+    // More than fits into the buffers of both connections.
+    const LENGTH: usize = 32 << 20;
+    let upstream = scripted(|_, mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let mut writing = stream.try_clone().unwrap();
+        let writer = std::thread::spawn(move || {
+            writing
+                .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").as_bytes())
+                .unwrap();
+            let _ = writing.write_all(&vec![b'd'; LENGTH]);
+        });
+        let mut body = vec![0; LENGTH];
+        stream.read_exact(&mut body).unwrap();
+        writer.join().unwrap();
+    });
+    let gateway = Setup::in_front_of(upstream).start();
+    let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
+    let head = format!("POST /v1/x HTTP/1.1\r\nhost: g\r\ncontent-length: {LENGTH}\r\n\r\n");
+    patiently(async {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'u'; LENGTH]).await.unwrap();
+        let seen = read_until(&mut stream, "\r\n\r\n").await;
+        let (_, first) = seen.split_once("\r\n\r\n").unwrap();
+        let mut body = vec![0; LENGTH - first.len()];
+        stream.read_exact(&mut body).await.unwrap();
+        assert!(body.iter().all(|byte| *byte == b'd'));
+    })
+    .await;
+    let line = gateway.line("request", |_| true);
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&LENGTH.into(), &LENGTH.into()));
 }
 
 #[tokio::test]

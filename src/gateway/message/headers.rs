@@ -59,15 +59,6 @@ impl ConnectionFields {
     }
 }
 
-/// Header of a request to an upstream.
-#[derive(Clone, Debug)]
-pub struct UpstreamHeader {
-    /// Its fields.
-    pub headers: HeaderMap,
-    /// True if it has a field of the trace context, which is not checked yet.
-    pub has_trace_context: bool,
-}
-
 /// Header for the upstream, made of the header `client` of a client's request and the `fields` of its connection.
 #[must_use]
 pub fn to_upstream(
@@ -75,12 +66,12 @@ pub fn to_upstream(
     reserved: &ReservedHeaders,
     host: &RequestHost,
     fields: &ConnectionFields,
-) -> UpstreamHeader {
+) -> HeaderMap {
     let mut headers = fields.0.clone();
     headers.insert(HOST, host.value().clone());
     headers.insert(X_FORWARDED_HOST, host.value().clone());
     let options = Options::of(client);
-    let (mut accepts_trailers, mut announces_trailers, mut has_trace_context) = (false, false, false);
+    let (mut accepts_trailers, mut announces_trailers) = (false, false);
     let mut cookies = 0;
     for (name, value) in client {
         match name.as_str() {
@@ -94,7 +85,6 @@ pub fn to_upstream(
         }
         match name.as_str() {
             "cookie" => cookies += 1,
-            "traceparent" | "tracestate" => has_trace_context = true,
             "trailer" => announces_trailers = true,
             _ => {}
         }
@@ -112,7 +102,7 @@ pub fn to_upstream(
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
-    UpstreamHeader { headers, has_trace_context }
+    headers
 }
 
 /// Turn the header of an upstream's response into the header for the client.
@@ -173,6 +163,16 @@ fn remove_restricted(headers: &mut HeaderMap, reserved: &ReservedHeaders) {
     }
 }
 
+/// Detect a scheme in a list of credentials or challenges that authenticates the connection instead of the request (RFC
+/// 4559, NTLM). The upstream would attribute later requests on that connection to the same user.
+#[must_use]
+pub fn binds_connection(value: &HeaderValue) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|challenge| {
+        let scheme = challenge.trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
+}
+
 /// Options of all `Connection` fields of a header.
 struct Options<'a>(Option<GetAll<'a, HeaderValue>>);
 
@@ -206,7 +206,7 @@ fn filter_announced_trailers(headers: &mut HeaderMap, reserved: &ReservedHeaders
 }
 
 /// Names listed in all lines of `field`.
-fn names_listed_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
+pub(super) fn names_listed_in(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = HeaderName> {
     let lines = headers.get_all(field).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
@@ -266,7 +266,7 @@ mod tests {
         let host = RequestHost::parse(&HeaderValue::from_static("api.example:4523")).unwrap();
         let caller = caller_headers("user-alice").0;
         let fields = ConnectionFields::new(Some(&caller), "192.0.2.1".parse().unwrap());
-        to_upstream(&header(lines), &ReservedHeaders::default(), &host, &fields).headers
+        to_upstream(&header(lines), &ReservedHeaders::default(), &host, &fields)
     }
 
     /// Passed fields, without those that the gateway sets.

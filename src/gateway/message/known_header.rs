@@ -1,14 +1,15 @@
-//! Header of the last request of a connection, with the header that the upstream got for it. Most clients repeat their
-//! fields with each request, and to compare and copy costs a quarter of making the header again.
+//! Header of the last request of a connection, with the lines that the upstream got for it. Most clients repeat their
+//! fields with each request, and to compare them and to copy the lines costs a tenth of making them again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, HeaderMap};
 
+use crate::gateway::message::field_lines::{FieldLines, FieldTraits};
 use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::RequestHost;
-use crate::gateway::message::headers::UpstreamHeader;
+use crate::gateway::message::traceparent::{TRACEPARENT, TRACESTATE};
 
 /// Headers in a row that differ from the one before, after which a connection is taken for one that never repeats them.
 const MAX_MISSES: u32 = 4;
@@ -32,11 +33,11 @@ struct Known {
     version: Version,
     host: RequestHost,
     rules: Arc<ForwardingRules>,
-    sent: HeaderMap,
+    sent: FieldLines,
 }
 
 impl Known {
-    /// True if nothing differs that `sent` depends on, but for the length of the body.
+    /// True if nothing differs that `sent` depends on.
     fn is_for(
         &self,
         client: &HeaderMap,
@@ -49,49 +50,44 @@ impl Known {
             && self.client.len() == client.len()
             && self.host == *host
             && self.client.iter().zip(client).all(|((name, value), (other_name, other))| {
-                name == other_name && (value == other || *name == CONTENT_LENGTH)
+                // The lines have no value of a field that differs with each request.
+                name == other_name
+                    && (value == other || [CONTENT_LENGTH, TRACEPARENT, TRACESTATE].contains(name))
             })
     }
 }
 
 impl KnownHeader {
-    /// Header for the upstream, as `make` makes it of the header `client`, in this version, with this host and these
-    /// rules. `make` is not called if they are those of the last request. Its result depends on nothing else that can
-    /// change during the connection.
-    pub fn or_make(
+    /// Append the lines of a request to `text`: those of the header that `make` makes of the header `client`, in this
+    /// version, with this host and these rules. `make` is not called if they are those of the last request. Its result
+    /// depends on nothing else that can change during the connection.
+    pub fn append_or_make(
         &self,
+        text: &mut Vec<u8>,
         client: &HeaderMap,
         version: Version,
         host: &RequestHost,
         rules: &Arc<ForwardingRules>,
-        make: impl FnOnce() -> UpstreamHeader,
-    ) -> UpstreamHeader {
+        make: impl FnOnce() -> HeaderMap,
+    ) -> FieldTraits {
         let mut state = self.state();
         if let Some(last) = state.last.as_ref().filter(|last| last.is_for(client, version, host, rules)) {
-            let mut headers = last.sent.clone();
+            text.extend_from_slice(&last.sent.text);
+            let traits = last.sent.traits.clone();
             state.misses = 0;
-            drop(state);
-            if let Some(length) = client.get(CONTENT_LENGTH).filter(|_| headers.contains_key(CONTENT_LENGTH))
-            {
-                headers.insert(CONTENT_LENGTH, length.clone());
-            }
-            return UpstreamHeader { headers, has_trace_context: false };
+            return traits;
         }
         state.misses = state.misses.saturating_add(1);
         let is_kept = state.misses <= MAX_MISSES || state.misses.is_multiple_of(RETRY_INTERVAL);
         drop(state);
-        let made = make();
-        // A trace context differs with each request.
-        if is_kept && !made.has_trace_context {
-            self.state().last = Some(Box::new(Known {
-                client: client.clone(),
-                version,
-                host: host.clone(),
-                rules: Arc::clone(rules),
-                sent: made.headers.clone(),
-            }));
+        let sent = FieldLines::of(&make());
+        text.extend_from_slice(&sent.text);
+        let traits = sent.traits.clone();
+        if is_kept {
+            let (client, host, rules) = (client.clone(), host.clone(), Arc::clone(rules));
+            self.state().last = Some(Box::new(Known { client, version, host, rules, sent }));
         }
-        made
+        traits
     }
 
     /// Keep nothing, which idle connections do not need.
@@ -144,6 +140,13 @@ mod tests {
             &[("accept", "a"), ("te", "trailers")],
             &[("accept", "a"), ("cookie", "a=b"), ("cookie", "c=d")],
             &[("accept", "a"), ("traceparent", "1")],
+            &[("accept", "a"), ("traceparent", "2")],
+            &[("accept", "a"), ("traceparent", "2"), ("connection", "traceparent")],
+            &[("accept", "a"), ("traceparent", "2"), ("tracestate", "3")],
+            &[("accept", "a"), ("traceparent", "2"), ("tracestate", "4")],
+            &[("accept", "a"), ("authorization", "Bearer x")],
+            &[("accept", "a"), ("authorization", "NTLM x")],
+            &[("accept", "a"), ("trailer", "x-sum")],
             &[("accept", "a"), ("x-cluster-role", "forged")],
             &[("accept", "a"), ("x-request-id", "forged")],
         ];
@@ -161,20 +164,22 @@ mod tests {
                     let make = |client: &HeaderMap, rules: &ForwardingRules, version| {
                         let mut made = headers::to_upstream(client, &rules.reserved, &host, &fields);
                         if let Some(via) = &rules.via {
-                            via.append_to(&mut made.headers, version);
+                            via.append_to(&mut made, version);
                         }
                         made
                     };
                     for client in [first, client, client] {
                         let client = header(client);
                         let mut is_made = false;
-                        let sent = known.or_make(&client, version, &host, rules, || {
+                        let mut sent = b"GET / HTTP/1.1\r\n".to_vec();
+                        let traits = known.append_or_make(&mut sent, &client, version, &host, rules, || {
                             is_made = true;
                             make(&client, rules, version)
                         });
-                        let expected = make(&client, rules, version);
-                        assert!(sent.headers.iter().eq(expected.headers.iter()), "{client:?}");
-                        assert_eq!(sent.has_trace_context, expected.has_trace_context);
+                        let expected = FieldLines::of(&make(&client, rules, version));
+                        assert!(sent.ends_with(&expected.text), "{client:?}");
+                        assert_eq!(sent.len(), expected.text.len() + 16, "{client:?}");
+                        assert_eq!(traits, expected.traits);
                         copies += u32::from(!is_made);
                     }
                 }
@@ -190,10 +195,8 @@ mod tests {
         let ask = |value: String| {
             let mut client = header(&[]);
             client.insert("x-unique", value.parse().unwrap());
-            known.or_make(&client, Version::HTTP_11, &host("api"), &rules, || UpstreamHeader {
-                headers: client.clone(),
-                has_trace_context: false,
-            });
+            let (text, host) = (&mut Vec::new(), host("api"));
+            known.append_or_make(text, &client, Version::HTTP_11, &host, &rules, || client.clone());
             known.state().last.as_ref().is_some_and(|last| last.client == client)
         };
         let kept: Vec<_> = (1..=130).filter(|number| ask(number.to_string())).collect();

@@ -1,6 +1,7 @@
 //! HTTP messages: framing, request paths, header fields, request bodies, request IDs, and trace contexts.
 
 pub(in crate::gateway) mod case_fold;
+pub mod field_lines;
 pub mod forwarding_rules;
 pub mod framing;
 pub mod headers;

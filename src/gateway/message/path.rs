@@ -53,12 +53,6 @@ impl RequestPath {
         self.0.as_str()
     }
 
-    /// Path and query as a part of a [`Uri`].
-    #[must_use]
-    pub fn to_path_and_query(&self) -> PathAndQuery {
-        self.0.clone()
-    }
-
     /// Path without the query.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -358,7 +352,7 @@ mod tests {
             let path = RequestPath::parse(text).unwrap();
             assert_eq!(path.to_string(), text);
             let uri: Uri = text.parse().unwrap();
-            assert_eq!(RequestPath::from_uri(&uri).unwrap().to_path_and_query().as_str(), text);
+            assert_eq!(RequestPath::from_uri(&uri).unwrap().as_str(), text);
         }
     }
 

@@ -345,6 +345,9 @@ pub enum RequestBodyError {
         /// Cause.
         source: hyper::Error,
     },
+    /// The body is not as long as its header says.
+    #[error("the client's body is not as long as its header says")]
+    Length,
     /// The body exceeds the limit.
     #[error("the body is larger than {at_most} bytes")]
     TooLarge {

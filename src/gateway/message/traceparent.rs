@@ -9,10 +9,10 @@ use http::header::{HeaderName, HeaderValue};
 use crate::serving::request_id::RequestId;
 
 /// Trace ID and parent ID.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Vendor-specific data; meaningless without `traceparent`.
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Maximum length of `tracestate`: the length that every implementation must propagate (section 3.3.1.5).
 const MAX_STATE_LENGTH: usize = 512;
@@ -22,7 +22,7 @@ const MAX_PARENT_LENGTH: usize = 128;
 
 /// Validate the trace context in the header of request `id`. An invalid one is replaced by a new trace whose
 /// ID is the request ID.
-pub fn sanitize(headers: &mut HeaderMap, id: RequestId) {
+fn sanitize(headers: &mut HeaderMap, id: RequestId) {
     let mut parents = headers.get_all(&TRACEPARENT).into_iter();
     match (parents.next(), parents.next()) {
         (None, _) => drop(headers.remove(&TRACESTATE)),
@@ -40,6 +40,19 @@ pub fn sanitize(headers: &mut HeaderMap, id: RequestId) {
             }
         }
     }
+}
+
+/// Valid trace context of request `id`, from its header `client`; without the state unless `with_state`.
+#[must_use]
+pub fn of_request(client: &HeaderMap, with_state: bool, id: RequestId) -> HeaderMap {
+    let mut trace = HeaderMap::new();
+    for name in [TRACEPARENT].into_iter().chain(with_state.then_some(TRACESTATE)) {
+        for value in client.get_all(&name) {
+            trace.append(&name, value.clone());
+        }
+    }
+    sanitize(&mut trace, id);
+    trace
 }
 
 /// Check the form of section 3.2, `00-TRACE-PARENT-FLAGS`. Later versions may append fields.

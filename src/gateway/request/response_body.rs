@@ -1,19 +1,17 @@
 //! Response bodies: counted, and aborted when the client loses its permission.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use crate::error::Coded;
 use crate::gateway::message::request_body::without_reserved_trailers;
 use crate::gateway::request::authorization::{Authorization, ResponsePermission};
 use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::pool::ConnectionLease;
+use crate::gateway::upstream::body::{UpstreamBody, UpstreamBodyError};
 
 /// Longest body that is taken as a whole, if it arrives with the head.
 const MAX_COMPLETE: u64 = 64 << 10;
@@ -34,10 +32,10 @@ pub struct ResponseBody {
 enum Content {
     /// All of the body: a text of the gateway, or a body that arrived with its head.
     Complete(Option<Bytes>),
-    /// Body that the upstream broke off, with the error that is still to be reported.
-    Broken { error: Option<hyper::Error>, length: u64 },
-    /// Body from the upstream, with its first bytes, and the connection the others arrive on.
-    Upstream { first: Option<Bytes>, incoming: Incoming, lease: Option<ConnectionLease> },
+    /// Body that the upstream broke off, with the error that is still to be reported, once what came before it is sent.
+    Broken { error: Option<UpstreamBodyError>, length: u64, is_next: bool },
+    /// Body from the upstream, with its first bytes; `None` after the end.
+    Upstream { first: Option<Bytes>, body: Option<UpstreamBody> },
 }
 
 impl ResponseBody {
@@ -53,14 +51,9 @@ impl ResponseBody {
         Self { content: Content::Complete(None), ended: true, authorization: None, record: None }
     }
 
-    /// Body from the upstream on the connection of `lease`, sent while `authorization` lasts.
-    pub fn upstream(
-        incoming: Incoming,
-        lease: ConnectionLease,
-        authorization: Authorization,
-        record: RequestRecord,
-    ) -> Self {
-        let content = Content::arriving(incoming, lease);
+    /// Body from the upstream, sent while `authorization` lasts.
+    pub fn upstream(body: UpstreamBody, authorization: Authorization, record: RequestRecord) -> Self {
+        let content = Content::arriving(body);
         Self { content, ended: false, authorization: Some(authorization), record: Some(record) }
     }
 
@@ -73,7 +66,7 @@ impl ResponseBody {
     #[must_use]
     pub fn silence_timeout(&self) -> Option<Duration> {
         match &self.content {
-            Content::Upstream { lease, .. } => lease.as_ref().and_then(ConnectionLease::body_timeout),
+            Content::Upstream { body, .. } => body.as_ref().and_then(UpstreamBody::timeout),
             Content::Complete(_) | Content::Broken { .. } => None,
         }
     }
@@ -93,7 +86,7 @@ impl ResponseBody {
         cx: &mut Context<'_>,
         permission: &ResponsePermission,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
-        let (first, incoming, lease) = match &mut self.content {
+        let (first, body) = match &mut self.content {
             Content::Complete(text) => {
                 let text = text.take();
                 if let (Some(text), Some(record)) = (&text, &mut self.record) {
@@ -101,21 +94,28 @@ impl ResponseBody {
                 }
                 return Poll::Ready(text.map(|text| Ok(Frame::data(text))));
             }
+            Content::Broken { is_next, .. } if !*is_next => {
+                *is_next = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Content::Broken { error, .. } => {
                 let error = error.take().map(|source| Err(ResponseBodyError::Upstream { source }));
                 self.fail(RequestEnd::UpstreamBody.code());
                 return Poll::Ready(error);
             }
-            Content::Upstream { first, incoming, lease } => (first, incoming, lease),
+            Content::Upstream { first, body } => (first, body),
         };
+        // The body is there until the drop.
+        let Some(body) = body else { return Poll::Ready(None) };
         let frame = match first.take() {
             Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
-            None => Pin::new(&mut *incoming).poll_frame(cx),
+            None => body.poll_frame(cx),
         };
         // No frame follows the trailers, and hyper does not poll for one.
         self.ended |= match &frame {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || incoming.is_end_stream(),
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
         // A complete response is not watched: it needs no more waiting.
@@ -130,13 +130,13 @@ impl ResponseBody {
                 if let Some(record) = &mut self.record {
                     record.sent(frame.data_ref().map_or(0, Bytes::len));
                 }
-                // The lease is there until the drop.
-                let Some(lease) = lease else { return Poll::Ready(None) };
-                Poll::Ready(Some(Ok(without_reserved_trailers(frame, &lease.rules().reserved))))
+                Poll::Ready(Some(Ok(without_reserved_trailers(frame, &body.rules().reserved))))
             }
             Some(Err(source)) => {
-                self.fail(RequestEnd::UpstreamBody.code());
-                Poll::Ready(Some(Err(ResponseBodyError::Upstream { source })))
+                // hyper sends nothing more after an error, not even what it has.
+                self.content = Content::Broken { error: Some(source), length: 0, is_next: true };
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             None => Poll::Ready(None),
         }
@@ -149,7 +149,9 @@ impl ResponseBody {
             || match &self.content {
                 Content::Complete(text) => text.is_none(),
                 Content::Broken { .. } => false,
-                Content::Upstream { first, incoming, .. } => first.is_none() && incoming.is_end_stream(),
+                Content::Upstream { first, body } => {
+                    first.is_none() && body.as_ref().is_none_or(UpstreamBody::is_end_stream)
+                }
             }
     }
 
@@ -162,53 +164,53 @@ impl ResponseBody {
         match &self.content {
             Content::Complete(text) => SizeHint::with_exact(length(text)),
             Content::Broken { length, .. } => SizeHint::with_exact(*length),
-            Content::Upstream { first: None, incoming, .. } => incoming.size_hint(),
+            Content::Upstream { first: None, body: Some(body) } => body.size_hint(),
             // Only a body of a known length has first bytes.
-            Content::Upstream { first, incoming, .. } => {
-                SizeHint::with_exact(length(first).saturating_add(incoming.size_hint().lower()))
+            Content::Upstream { first, body } => {
+                let rest = body.as_ref().and_then(UpstreamBody::remaining).unwrap_or_default();
+                SizeHint::with_exact(length(first).saturating_add(rest))
             }
         }
     }
 }
 
 impl Content {
-    /// Content that arrives as `incoming` on the connection of `lease`. Most short bodies arrive with the head: they
-    /// are taken as a whole, so that the connection is ready for the next request, and nothing is left to wait for.
-    fn arriving(mut incoming: Incoming, lease: ConnectionLease) -> Self {
-        let length = incoming.size_hint().exact();
-        let is_short = length.is_some_and(|length| length <= MAX_COMPLETE);
+    /// Content that arrives as `body`. Most short bodies arrive with the head: they are taken as a whole, so that the
+    /// connection is ready for the next request, and nothing is left to wait for.
+    fn arriving(mut body: UpstreamBody) -> Self {
+        let length = body.remaining();
         // The rest of a request is sent on the connection until the end of the response.
-        if !is_short || !lease.is_upload_finished() {
-            return Self::Upstream { first: None, incoming, lease: Some(lease) };
+        if !body.is_request_sent() || length.is_none_or(|length| length > MAX_COMPLETE) {
+            return Self::Upstream { first: None, body: Some(body) };
         }
         let mut first = None;
-        if !incoming.is_end_stream() {
+        if !body.is_end_stream() {
             // Without a waker: the next poll registers one.
-            let mut cx = Context::from_waker(Waker::noop());
-            match Pin::new(&mut incoming).poll_frame(&mut cx) {
+            match body.poll_frame(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Some(Ok(frame))) => first = frame.into_data().ok(),
                 Poll::Ready(Some(Err(source))) => {
-                    return Self::Broken { error: Some(source), length: length.unwrap_or_default() };
+                    let length = length.unwrap_or_default();
+                    return Self::Broken { error: Some(source), length, is_next: false };
                 }
                 Poll::Ready(None) | Poll::Pending => {}
             }
         }
-        if incoming.is_end_stream() {
-            lease.release();
+        if body.is_end_stream() {
+            body.release();
             return Self::Complete(first);
         }
-        Self::Upstream { first, incoming, lease: Some(lease) }
+        Self::Upstream { first, body: Some(body) }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         let complete = self.is_end_stream();
-        if let Content::Upstream { lease, .. } = &mut self.content
-            && let Some(lease) = lease.take()
+        if let Content::Upstream { body, .. } = &mut self.content
+            && let Some(body) = body.take()
             && complete
         {
-            lease.release();
+            body.release();
         }
         if let Some(record) = &mut self.record {
             record.finish(complete);
@@ -233,6 +235,6 @@ pub enum ResponseBodyError {
     #[error("the upstream's body ended early")]
     Upstream {
         /// Cause.
-        source: hyper::Error,
+        source: UpstreamBodyError,
     },
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
+use crate::gateway::message::field_lines::push_field;
 use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::{self, RequestHost};
-use crate::gateway::message::headers::UpstreamHeader;
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::path::RequestPath;
@@ -31,12 +31,17 @@ use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
 use crate::gateway::telemetry::request_record::RequestRecord;
 use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
+use crate::gateway::upstream::body::UpstreamBody;
 use crate::gateway::upstream::error::ForwardError;
-use crate::gateway::upstream::pool::{ConnectionLease, UpstreamPool, UpstreamResponse};
+use crate::gateway::upstream::pool::{UpstreamPool, UpstreamResponse};
+use crate::gateway::upstream::request_writer::{RequestFraming, UpstreamRequest};
 use crate::serving::request_id::RequestId;
 
 /// Request ID, set by the gateway alone, upstream and in the response.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Capacity for the head of most requests to an upstream.
+const HEAD_CAPACITY: usize = 2 << 10;
 
 /// Answer `request`. Every request gets exactly one response and one line in the access log.
 pub async fn respond(
@@ -60,15 +65,15 @@ pub async fn respond(
             record.answered(StatusCode::OK);
             own_response(StatusCode::OK, "application/json", text, &method, record)
         }
-        Ok(Answer::Tunnel { response, ends, lease, authorization }) => {
-            record.answered(response.status());
+        Ok(Answer::Tunnel { headers, ends, authorization }) => {
+            record.answered(StatusCode::SWITCHING_PROTOCOLS);
             let idle_timeout = connection.worker.gateway.limits.tunnel_timeout;
-            tokio::spawn(tunnel::run(ends, idle_timeout, lease, authorization, record));
-            response.map(|_| ResponseBody::none())
+            tokio::spawn(tunnel::run(ends, idle_timeout, authorization, record));
+            response_of(StatusCode::SWITCHING_PROTOCOLS, headers, ResponseBody::none())
         }
-        Ok(Answer::Upstream { response, lease, authorization }) => {
-            record.answered(response.status());
-            response.map(|body| ResponseBody::upstream(body, lease, authorization, record))
+        Ok(Answer::Upstream { status, headers, body, authorization }) => {
+            record.answered(status);
+            response_of(status, headers, ResponseBody::upstream(body, authorization, record))
         }
         Err(problem) => {
             if !upload.is_finished() {
@@ -102,14 +107,16 @@ enum Answer {
     /// Resource of the gateway.
     Own(Bytes),
     /// 101 of the upstream, with both connections.
-    Tunnel {
-        response: Response<Incoming>,
-        ends: TunnelEnds,
-        lease: ConnectionLease,
-        authorization: Authorization,
-    },
+    Tunnel { headers: HeaderMap, ends: TunnelEnds, authorization: Authorization },
     /// Response of the upstream, with the connection its body arrives on.
-    Upstream { response: Response<Incoming>, lease: ConnectionLease, authorization: Authorization },
+    Upstream { status: StatusCode, headers: HeaderMap, body: UpstreamBody, authorization: Authorization },
+}
+
+fn response_of(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 async fn answer(
@@ -166,7 +173,6 @@ async fn answer(
         upgrade: downstream.is_some(),
     };
     let request = sent.with_body(body.take());
-    let again = || sent.with_body(RequestBody::empty(Arc::clone(&upload), version));
     let pass = |interim: Interim| match interim.status {
         StatusCode::CONTINUE => upload.go_on(),
         // HTTP/1.0 has no interim responses (RFC 9110, section 15.2), and hyper has no way to send one on HTTP/2.
@@ -177,22 +183,31 @@ async fn answer(
         }
     };
     let at_most = limits.connections_per_upstream;
-    let UpstreamResponse { mut response, lease, upgrade: switched } = tokio::select! {
+    let response = tokio::select! {
         biased;
-        sent = upstream.send(connection.worker.index, at_most, grant, request, &again, &pass) => sent?,
+        sent = upstream.send(connection.worker.index, at_most, grant, request, &pass) => sent?,
         problem = authorization.until_denied() => return Err(problem),
     };
-    let ForwardingRules { reserved, via } = lease.rules();
-    headers::to_downstream(response.headers_mut(), reserved);
-    if let Some(via) = via {
-        via.append_to(response.headers_mut(), Version::HTTP_11);
-    }
-    match (downstream, switched) {
-        (Some(downstream), Some(upstream)) => {
-            upgrade::set_headers(response.headers_mut());
-            Ok(Answer::Tunnel { response, ends: TunnelEnds { downstream, upstream }, lease, authorization })
+    let ForwardingRules { reserved, via } = upload.rules();
+    let append_via = |headers: &mut HeaderMap| {
+        if let Some(via) = via {
+            via.append_to(headers, Version::HTTP_11);
         }
-        _ => Ok(Answer::Upstream { response, lease, authorization }),
+    };
+    match (response, downstream) {
+        (UpstreamResponse::Final { status, mut headers, body }, _) => {
+            append_via(&mut headers);
+            Ok(Answer::Upstream { status, headers, body, authorization })
+        }
+        (UpstreamResponse::Upgraded { mut headers, stream }, Some(downstream)) => {
+            headers::to_downstream(&mut headers, reserved);
+            append_via(&mut headers);
+            upgrade::set_headers(&mut headers);
+            let ends = TunnelEnds { downstream, upstream: stream };
+            Ok(Answer::Tunnel { headers, ends, authorization })
+        }
+        // Only a request for an upgrade is answered by one.
+        (UpstreamResponse::Upgraded { .. }, None) => Err(RequestProblem::Internal),
     }
 }
 
@@ -294,55 +309,71 @@ struct SentRequest<'a> {
 }
 
 impl SentRequest<'_> {
-    fn with_body(&self, mut body: RequestBody) -> Request<RequestBody> {
+    fn with_body(&self, mut body: RequestBody) -> UpstreamRequest {
         let Self { session, head, host, path, id, assertion, upgrade } = self;
-        let rules = Arc::clone(body.rules());
+        let mut text = Vec::with_capacity(HEAD_CAPACITY);
+        text.extend_from_slice(head.method.as_str().as_bytes());
+        text.push(b' ');
+        text.extend_from_slice(path.as_str().as_bytes());
+        text.extend_from_slice(b" HTTP/1.1\r\n");
+        let rules = body.rules();
         let make = || {
-            let ForwardingRules { reserved, via } = &*rules;
+            let ForwardingRules { reserved, via } = &**rules;
             let mut made = headers::to_upstream(&head.headers, reserved, host, &session.fields);
             if let Some(via) = via {
-                via.append_to(&mut made.headers, head.version);
+                via.append_to(&mut made, head.version);
             }
-            // Its value is that of each request.
-            made.headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
             made
         };
         let known = &session.known_header;
-        let UpstreamHeader { mut headers, has_trace_context } =
-            known.or_make(&head.headers, head.version, host, &rules, make);
-        headers.insert(X_REQUEST_ID, id.to_header());
-        if has_trace_context {
-            traceparent::sanitize(&mut headers, *id);
+        let traits = known.append_or_make(&mut text, &head.headers, head.version, host, rules, make);
+        push_field(&mut text, &X_REQUEST_ID, id.as_str().as_bytes());
+        if traits.has_trace_parent {
+            let trace = traceparent::of_request(&head.headers, traits.has_trace_state, *id);
+            trace.iter().for_each(|(name, value)| push_field(&mut text, name, value.as_bytes()));
         }
         if body.await_upstream() {
-            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+            push_field(&mut text, &EXPECT, b"100-continue");
         }
-        if let (Some(written), Some(length)) = (headers.get_mut(CONTENT_LENGTH), body.size_hint().exact())
-            && written.as_bytes().starts_with(b"0")
-        {
-            // Without leading zeros, which some servers read as octal.
-            *written = HeaderValue::from(length);
-        }
-        if !body.is_end_stream() && body.size_hint().exact().is_none() {
-            // Explicit, since hyper treats a GET without a length as one without a body.
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        if !Methods::define_content(&head.method) && !body.is_end_stream() {
-            // An upstream that leaves the content unread must not take it for the next request (RFC 9112, section 9.6).
-            headers.append(CONNECTION, HeaderValue::from_static("close"));
+        let is_empty = body.is_end_stream();
+        let framing = match body.size_hint().exact() {
+            _ if is_empty => RequestFraming::Empty,
+            Some(length) => RequestFraming::Length(length),
+            None => RequestFraming::Chunked(traits.announced_trailers),
+        };
+        match &framing {
+            RequestFraming::Empty if traits.has_length => push_field(&mut text, &CONTENT_LENGTH, b"0"),
+            RequestFraming::Empty => {}
+            // A number of ours: some servers read leading zeros as octal.
+            RequestFraming::Length(length) => {
+                push_field(&mut text, &CONTENT_LENGTH, length.to_string().as_bytes());
+            }
+            RequestFraming::Chunked(_) => push_field(&mut text, &TRANSFER_ENCODING, b"chunked"),
         }
         if let Some(assertion) = assertion {
-            headers.insert(X_CLUSTER_ASSERTION, assertion.clone());
+            push_field(&mut text, &X_CLUSTER_ASSERTION, assertion.as_bytes());
         }
+        let is_content_ignored = !is_empty && !Methods::define_content(&head.method);
         if *upgrade {
-            upgrade::set_headers(&mut headers);
+            push_field(&mut text, &CONNECTION, b"upgrade");
+            push_field(&mut text, &UPGRADE, b"websocket");
+        } else if traits.accepts_trailers {
+            push_field(&mut text, &CONNECTION, b"te");
         }
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = path.to_path_and_query().into();
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        request
+        if is_content_ignored {
+            // An upstream that leaves the content unread must not take it for the next request (RFC 9112, section 9.6).
+            push_field(&mut text, &CONNECTION, b"close");
+        }
+        text.extend_from_slice(b"\r\n");
+        UpstreamRequest {
+            head: text,
+            framing,
+            is_head: head.method == Method::HEAD,
+            asks_upgrade: *upgrade,
+            is_repeatable: is_empty && head.method.is_idempotent(),
+            binds_connection: is_content_ignored || traits.binds_connection,
+            body,
+        }
     }
 }
 

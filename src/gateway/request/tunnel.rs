@@ -19,9 +19,9 @@ use crate::error::Coded;
 use crate::gateway::request::authorization::Authorization;
 use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::pool::ConnectionLease;
+use crate::gateway::upstream::upgraded::UpgradedStream;
 
-/// Time for both sides to complete the upgrade after the 101.
+/// Time to send the 101 to the client.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Both ends of a tunnel.
@@ -30,26 +30,23 @@ pub struct TunnelEnds {
     /// Connection to the client.
     pub downstream: OnUpgrade,
     /// Connection to the upstream.
-    pub upstream: OnUpgrade,
+    pub upstream: UpgradedStream,
 }
 
 /// Copy bytes until the tunnel ends or is idle for `idle_timeout`, then finish the record.
 pub async fn run(
     ends: TunnelEnds,
     idle_timeout: Duration,
-    lease: ConnectionLease,
     authorization: Authorization,
     mut record: RequestRecord,
 ) {
-    let Ok(Ok((downstream, upstream))) =
-        timeout(UPGRADE_TIMEOUT, async { tokio::try_join!(ends.downstream, ends.upstream) }).await
-    else {
+    let Ok(Ok(downstream)) = timeout(UPGRADE_TIMEOUT, ends.downstream).await else {
         record.fail(RequestEnd::TunnelNotBegun.code());
         return;
     };
     let traffic = Traffic::new(&*authorization.connection.worker.gateway.clock);
     let mut downstream = TokioIo::new(downstream);
-    let mut upstream = CountingStream { stream: TokioIo::new(upstream), traffic: &traffic };
+    let mut upstream = CountingStream { stream: ends.upstream, traffic: &traffic };
     let complete = tokio::select! {
         biased;
         problem = authorization.until_denied() => {
@@ -72,8 +69,6 @@ pub async fn run(
     drop(upstream);
     // Counted whatever ended the tunnel.
     record.tunnelled(traffic.written.load(Relaxed), traffic.read.load(Relaxed));
-    // The upgraded connection cannot be reused.
-    drop(lease);
     record.finish(complete);
     let _ = timeout(Duration::from_millis(50), downstream.shutdown()).await;
 }

@@ -1,41 +1,84 @@
 //! HTTP/1.1 connection to an upstream, and one exchange of a request and the head of its response on it.
+//!
+//! The task of the request drives it: a request is written, and its response read, without another task in between.
 
-use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock::Clock;
-use crate::gateway::config::UpstreamSettings;
 use crate::gateway::message::interim::Interim;
-use crate::gateway::message::request_body::{RequestBody, Upload};
+use crate::gateway::message::request_body::{RequestBodyError, Upload};
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::limits::UpstreamLimits;
-use crate::gateway::upstream::stream::{StreamState, UpstreamStream};
+use crate::gateway::upstream::request_writer::{RequestWriter, UpstreamRequest};
+use crate::gateway::upstream::response_error::ResponseError;
+use crate::gateway::upstream::response_head::{HeadReader, ReceivedHead, ResponseContext, ResponseHead};
+use crate::gateway::upstream::upgraded::UpgradedStream;
 use crate::serving::in_flight::InFlight;
 use crate::serving::keepalive::KEEPALIVE;
 
 /// Destination of interim responses.
 pub type PassInterim<'a> = dyn Fn(Interim) + Send + Sync + 'a;
 
+/// Size of the first read, and of the buffer that an idle connection may keep.
+const FIRST_READ: usize = 8 << 10;
+
+/// Size of the largest read.
+const LARGEST_READ: usize = 256 << 10;
+
 /// Connection to an upstream, closed when dropped.
+#[derive(Debug)]
 pub(super) struct UpstreamConnection {
-    sender: SendRequest<RequestBody>,
-    driver: AbortHandle,
-    state: Arc<StreamState>,
+    pub(super) reader: ConnectionReader,
+    /// `None` while a task sends the rest of a request.
+    pub(super) writer: Option<RequestWriter>,
+    heads: HeadReader,
     /// Timer of each response. To set it again costs less than to register a new one.
     response_timer: Pin<Box<Sleep>>,
-    _permit: InFlight,
+    permit: InFlight,
+}
+
+/// Reading side of a connection.
+#[derive(Debug)]
+pub(super) struct ConnectionReader {
+    half: OwnedReadHalf,
+    /// Bytes that are received, but not used.
+    pub(super) buffer: BytesMut,
+    next_read: usize,
+    /// Set after a reset that a write has found. It may have cut a response short.
+    reset: Arc<AtomicBool>,
+}
+
+impl ConnectionReader {
+    /// Read more into the buffer. Returns the number of bytes, zero at the end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if room < FIRST_READ / 2 {
+            self.buffer.reserve(self.next_read);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let length = ready!(pin!(self.half.read_buf(&mut self.buffer)).poll(cx))?;
+        if length == 0 && self.reset.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        // A body that fills the buffer is read in larger parts.
+        self.next_read = match length == room {
+            true => (self.next_read * 2).min(LARGEST_READ),
+            false => self.next_read,
+        };
+        Poll::Ready(Ok(length))
+    }
 }
 
 impl UpstreamConnection {
@@ -43,76 +86,108 @@ impl UpstreamConnection {
     ///
     /// # Errors
     /// [`ForwardError`] if the connection has failed already.
-    pub(super) async fn over(
+    pub(super) fn over(
         stream: TcpStream,
         limits: &UpstreamLimits,
         permit: InFlight,
-    ) -> Result<Self, ForwardError> {
+    ) -> Result<Box<Self>, ForwardError> {
         let set_up =
             stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
         set_up.map_err(|source| ForwardError::Connect { source })?;
-        let state = Arc::new(StreamState::default());
-        let io = TokioIo::new(UpstreamStream::new(stream, Arc::clone(&state)));
-        let mut http = http1::Builder::new();
-        // With a number of its own, hyper puts the fields of each response on the heap.
-        if limits.response_fields != UpstreamSettings::RESPONSE_FIELDS {
-            http.max_headers(limits.response_fields);
+        let (reading, writing) = stream.into_split();
+        let reset = Arc::<AtomicBool>::default();
+        let reader = ConnectionReader {
+            half: reading,
+            buffer: BytesMut::new(),
+            next_read: FIRST_READ,
+            reset: Arc::clone(&reset),
+        };
+        Ok(Box::new(Self {
+            reader,
+            writer: Some(RequestWriter::new(writing, reset)),
+            heads: HeadReader::default(),
+            response_timer: Box::pin(sleep(limits.response)),
+            permit,
+        }))
+    }
+
+    /// True if the last exchange has left nothing behind.
+    pub(super) fn is_clean(&self) -> bool {
+        self.reader.buffer.is_empty() && self.writer.as_ref().is_some_and(|writer| !writer.is_unwritable())
+    }
+
+    /// True if a request can be sent on the idle connection: the upstream has neither closed it, nor sent anything
+    /// that nothing asked for.
+    pub(super) fn is_usable(&mut self) -> bool {
+        // Without a waker: a system call is made only if the socket is known to have something.
+        self.is_clean() && self.reader.poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// Give back a large buffer.
+    pub(super) fn rest(&mut self) {
+        self.reader.next_read = FIRST_READ;
+        if self.reader.buffer.capacity() > 2 * FIRST_READ {
+            self.reader.buffer = BytesMut::new();
         }
-        let (sender, driver) =
-            http.handshake(io).await.map_err(|source| ForwardError::Unreadable { source })?;
-        let driver = tokio::spawn(async move {
-            // An error reaches the exchange on this connection; an idle connection may close at any time.
-            let _ = driver.with_upgrades().await;
-        });
-        let response_timer = Box::pin(sleep(limits.response));
-        Ok(Self { sender, driver: driver.abort_handle(), state, response_timer, _permit: permit })
-    }
-
-    /// True if a request can be sent now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready() && !self.state.is_unwritable()
-    }
-
-    /// True if no further request can be sent.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed() || self.state.is_unwritable()
-    }
-
-    /// Wait until a request can be sent; false if the connection has closed.
-    pub(super) async fn ready(&mut self) -> bool {
-        self.sender.ready().await.is_ok() && !self.is_closed()
     }
 
     /// Send `request` and wait for the head of the response: for `response_timeout` from its last byte. Interim
     /// responses are given to `pass`.
+    ///
+    /// The rest of a body whose response comes early is left to the writer.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: UpstreamRequest,
         upload: &Upload,
         limits: &UpstreamLimits,
         clock: &dyn Clock,
         pass: &PassInterim<'_>,
-    ) -> Result<Response<Incoming>, ExchangeFailure> {
-        let Self { sender, state, response_timer, .. } = self;
-        let received = state.received();
-        state.await_response();
+    ) -> Result<ExchangeStart, ExchangeFailure> {
+        let Self { reader, writer, heads, response_timer, .. } = self;
+        let Some(writer) = writer else {
+            return Err(ExchangeFailure::Final(ForwardError::Unanswered {
+                source: ResponseError::Incomplete,
+            }));
+        };
+        let UpstreamRequest { head, framing, body, is_head, .. } = request;
+        writer.begin(head, framing, body);
+        let context =
+            ResponseContext { is_head, most_fields: limits.response_fields, reserved: upload.reserved() };
+        let (mut is_sent, mut is_silent) = (false, true);
         response_timer.as_mut().reset(Instant::now() + limits.response);
-        let mut answer = std::pin::pin!(sender.try_send_request(request));
-        poll_fn(|cx| {
-            let answer = answer.as_mut().poll(cx);
-            state.pass_interims(cx, answer.is_pending(), pass);
-            match answer {
-                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
-                Poll::Ready(Err(mut failed)) => {
-                    return Poll::Ready(Err(match failed.take_message() {
-                        Some(unsent) => ExchangeFailure::Unsent(Box::new(unsent)),
-                        None => {
-                            let silent = state.received() == received;
-                            ExchangeFailure::of(failed.into_error(), upload, limits, silent)
-                        }
-                    }));
+        let outcome = poll_fn(|cx| {
+            if !is_sent {
+                match writer.poll_send(cx) {
+                    Poll::Ready(Ok(())) => is_sent = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(send_failure(error))),
+                    Poll::Pending => {}
                 }
-                Poll::Pending => {}
+            }
+            loop {
+                match heads.read(&mut reader.buffer, &context) {
+                    Ok(Some(ReceivedHead::Interim(interim))) => {
+                        pass(interim);
+                        continue;
+                    }
+                    Ok(Some(ReceivedHead::Final(head))) => {
+                        return Poll::Ready(Ok(ExchangeStart { head, is_sent }));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Err(unreadable(error, limits))),
+                }
+                let error = match reader.poll_read(cx) {
+                    Poll::Ready(Ok(0)) => ResponseError::Incomplete,
+                    Poll::Ready(Ok(_)) => {
+                        is_silent = false;
+                        continue;
+                    }
+                    Poll::Ready(Err(source)) => source.into(),
+                    Poll::Pending => break,
+                };
+                return Poll::Ready(Err(match is_silent {
+                    true => ExchangeFailure::Unanswered { error, head: Vec::new() },
+                    false => ExchangeFailure::Final(ForwardError::Unanswered { source: error }),
+                }));
             }
             loop {
                 ready!(response_timer.as_mut().poll(cx));
@@ -129,47 +204,54 @@ impl UpstreamConnection {
                 false => ForwardError::UploadTimeout,
             })))
         })
-        .await
+        .await;
+        match outcome {
+            Err(ExchangeFailure::Unanswered { error, .. }) => {
+                Err(ExchangeFailure::Unanswered { error, head: writer.take_head() })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Stream of an upgraded connection, with the bytes that follow the 101.
+    pub(super) fn into_stream(self) -> Option<UpgradedStream> {
+        let Self { reader, writer, permit, .. } = self;
+        let stream = reader.half.reunite(writer?.into_half()).ok()?;
+        Some(UpgradedStream::new(stream, reader.buffer, permit))
     }
 }
 
-impl Drop for UpstreamConnection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-impl fmt::Debug for UpstreamConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpstreamConnection").finish_non_exhaustive()
-    }
+/// Response that has begun.
+#[derive(Debug)]
+pub(super) struct ExchangeStart {
+    pub(super) head: ResponseHead,
+    /// False if the response came before the end of the request.
+    pub(super) is_sent: bool,
 }
 
 /// Failure of an exchange, classified for a retry.
 pub(super) enum ExchangeFailure {
-    /// No byte of the request was written.
-    Unsent(Box<Request<RequestBody>>),
     /// The request was written, and the connection was closed without a byte of a response.
-    Unanswered(ForwardError),
+    Unanswered {
+        error: ResponseError,
+        /// Head of the request.
+        head: Vec<u8>,
+    },
     /// Any other failure; no retry.
     Final(ForwardError),
 }
 
-impl ExchangeFailure {
-    /// Classify `error`; `silent` is set if not a byte of a response came.
-    fn of(error: hyper::Error, upload: &Upload, limits: &UpstreamLimits, silent: bool) -> Self {
-        if upload.is_over_limit() {
-            Self::Final(ForwardError::BodyTooLarge)
-        } else if upload.is_broken() {
-            Self::Final(ForwardError::BodyBroken { source: error })
-        } else if error.is_parse_too_large() {
-            Self::Final(ForwardError::HeaderTooLarge { at_most: limits.response_fields })
-        } else if error.is_parse() {
-            Self::Final(ForwardError::Unreadable { source: error })
-        } else if silent {
-            Self::Unanswered(ForwardError::Unanswered { source: error })
-        } else {
-            Self::Final(ForwardError::Unanswered { source: error })
-        }
-    }
+fn send_failure(error: RequestBodyError) -> ExchangeFailure {
+    ExchangeFailure::Final(match error {
+        RequestBodyError::TooLarge { .. } => ForwardError::BodyTooLarge,
+        source => ForwardError::BodyBroken { source },
+    })
+}
+
+fn unreadable(error: ResponseError, limits: &UpstreamLimits) -> ExchangeFailure {
+    ExchangeFailure::Final(match error {
+        ResponseError::TooLarge => ForwardError::HeaderTooLarge { at_most: limits.response_fields },
+        ResponseError::Ambiguous { reason } => ForwardError::Ambiguous { reason },
+        source => ForwardError::Unreadable { source },
+    })
 }

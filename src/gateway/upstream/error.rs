@@ -3,6 +3,8 @@
 use std::io;
 
 use crate::error::{Code, Coded};
+use crate::gateway::message::request_body::RequestBodyError;
+use crate::gateway::upstream::response_error::ResponseError;
 
 /// Request without a response from the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -17,8 +19,8 @@ pub enum ForwardError {
     /// The request body from the client ended early.
     #[error("the request body from the client ended early")]
     BodyBroken {
-        /// Error of hyper.
-        source: hyper::Error,
+        /// Cause.
+        source: RequestBodyError,
     },
     /// The request body exceeds the limit of the route.
     #[error("the request body exceeds the limit of this route")]
@@ -26,9 +28,6 @@ pub enum ForwardError {
     /// All connections that the limit allows are in use.
     #[error("all connections to the upstream that its limit allows are in use")]
     Busy,
-    /// A new connection was closed before the request was sent.
-    #[error("the upstream closed the connection before the request was sent")]
-    Closed,
     /// The connection could not be established.
     #[error("cannot connect to the upstream")]
     Connect {
@@ -52,14 +51,14 @@ pub enum ForwardError {
     /// The connection was closed before the response.
     #[error("the upstream closed the connection without a response")]
     Unanswered {
-        /// Error of hyper.
-        source: hyper::Error,
+        /// Cause.
+        source: ResponseError,
     },
     /// The response is not valid HTTP.
     #[error("the upstream's response is not valid HTTP")]
     Unreadable {
-        /// Error of hyper.
-        source: hyper::Error,
+        /// Cause.
+        source: ResponseError,
     },
     /// The client stopped sending its request body.
     #[error("the client stopped sending its request body")]
@@ -73,7 +72,6 @@ impl Coded for ForwardError {
             Self::BodyBroken { .. } => Code::refused("request.body_broken"),
             Self::BodyTooLarge => Code::refused("request.body_too_large"),
             Self::Busy => Code::refused("upstream.connection_limit"),
-            Self::Closed => Code::refused("upstream.closed"),
             Self::Connect { .. } => Code::refused("upstream.connect"),
             Self::ConnectTimeout => Code::refused("upstream.connect_timeout"),
             Self::HeaderTooLarge { .. } => Code::refused("upstream.header_too_large"),

@@ -1,11 +1,15 @@
 //! Connection pools of upstreams, and signed assertions about the client.
 
 pub mod assertion;
+pub mod body;
+pub mod body_decoder;
 mod connect;
 pub mod connection;
 pub mod error;
-mod interim_reader;
+mod idle;
 pub mod limits;
 pub mod pool;
-pub mod response_check;
-mod stream;
+pub mod request_writer;
+pub mod response_error;
+pub mod response_head;
+pub mod upgraded;
