@@ -36,9 +36,8 @@ impl ReservedName {
 /// Group of a name, by its first three bytes. No prefix is shorter, and a shorter name has a group of its own kind.
 fn group_of(name: &[u8]) -> usize {
     const { assert!(MIN_PREFIX >= 3) }
-    let mut bytes = name.iter().take(3).map(|byte| usize::from(fold(*byte)));
-    let mut next = || bytes.next().unwrap_or_default();
-    let (first, second, third) = (next(), next(), next());
+    let at = |index: usize| name.get(index).map_or(0, |byte| usize::from(fold(*byte)));
+    let (first, second, third) = (at(0), at(1), at(2));
     // Five bits tell letters apart. Most names begin with `x-`, so that the third byte counts for itself.
     ((third & 31) << 5) | ((first ^ (second << 1)) & 31)
 }
@@ -116,9 +115,24 @@ impl HeaderPattern {
     }
 }
 
+/// Each byte of a name, folded.
+const FOLDED: [u8; 256] = {
+    let mut table = [b'-'; 256];
+    let mut byte = 0_u8;
+    let mut rest: &mut [u8] = &mut table;
+    while let Some((first, more)) = rest.split_first_mut() {
+        if byte.is_ascii_alphanumeric() {
+            *first = byte.to_ascii_lowercase();
+        }
+        byte = byte.wrapping_add(1);
+        rest = more;
+    }
+    table
+};
+
 /// Fold a byte of a name: lower case, and `-` for all but letters and digits. No server folds more coarsely.
-const fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+fn fold(byte: u8) -> u8 {
+    FOLDED[usize::from(byte)]
 }
 
 /// Text that is not a valid [`HeaderPattern`].

@@ -138,7 +138,10 @@ impl Progress {
 
     /// Record that the client read data, or had none to read. `waiting` is set if data is ready now.
     pub fn update(&self, waiting: bool) {
-        self.last_progress.store(self.elapsed(), Ordering::Relaxed);
+        // On HTTP/1.1 the activity of the connection has the time.
+        if self.is_http2_stream() {
+            self.last_progress.store(self.elapsed(), Ordering::Relaxed);
+        }
         self.waiting.store(waiting, Ordering::Relaxed);
     }
 

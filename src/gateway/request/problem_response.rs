@@ -29,8 +29,8 @@ pub fn own_response(
     content_type: &'static str,
     text: Bytes,
     method: &Method,
-    record: RequestRecord,
-) -> Response<ResponseBody> {
+    record: Box<RequestRecord>,
+) -> Response<Box<ResponseBody>> {
     let length = HeaderValue::from(text.len());
     // A response to HEAD has all headers, but no body.
     let text = if method == Method::HEAD { Bytes::new() } else { text };
@@ -85,8 +85,8 @@ fn conflict(problem: &RequestProblem) -> Option<Conflict<'_>> {
 pub fn problem_response(
     problem: &RequestProblem,
     method: &Method,
-    mut record: RequestRecord,
-) -> Response<ResponseBody> {
+    mut record: Box<RequestRecord>,
+) -> Response<Box<ResponseBody>> {
     let status = problem.status();
     record.answered(status);
     record.fail(problem.code());

@@ -16,7 +16,8 @@ use crate::gateway::upstream::body::{UpstreamBody, UpstreamBodyError};
 /// Longest body that is taken as a whole, if it arrives with the head.
 const MAX_COMPLETE: u64 = 64 << 10;
 
-/// Response body. Its end or its drop finishes the request's record.
+/// Response body. Its end or its drop finishes the request's record. It is boxed: a response is moved a dozen times
+/// until it is sent.
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
@@ -25,7 +26,7 @@ pub struct ResponseBody {
     /// Permission to send it, until a task watches that.
     authorization: Option<Authorization>,
     /// `None` if a tunnel finishes the record.
-    record: Option<RequestRecord>,
+    record: Option<Box<RequestRecord>>,
 }
 
 #[derive(Debug)]
@@ -40,21 +41,25 @@ enum Content {
 
 impl ResponseBody {
     /// Body with a text of the gateway.
-    pub fn own(text: impl Into<Bytes>, record: RequestRecord) -> Self {
+    pub fn own(text: impl Into<Bytes>, record: Box<RequestRecord>) -> Box<Self> {
         let text = text.into();
         let content = Content::Complete((!text.is_empty()).then_some(text));
-        Self { content, ended: false, authorization: None, record: Some(record) }
+        Box::new(Self { content, ended: false, authorization: None, record: Some(record) })
     }
 
     /// Empty body of a 101 response, whose record the tunnel finishes.
-    pub const fn none() -> Self {
-        Self { content: Content::Complete(None), ended: true, authorization: None, record: None }
+    pub fn none() -> Box<Self> {
+        Box::new(Self { content: Content::Complete(None), ended: true, authorization: None, record: None })
     }
 
     /// Body from the upstream, sent while `authorization` lasts.
-    pub fn upstream(body: UpstreamBody, authorization: Authorization, record: RequestRecord) -> Self {
+    pub fn upstream(
+        body: UpstreamBody,
+        authorization: Authorization,
+        record: Box<RequestRecord>,
+    ) -> Box<Self> {
         let content = Content::arriving(body);
-        Self { content, ended: false, authorization: Some(authorization), record: Some(record) }
+        Box::new(Self { content, ended: false, authorization: Some(authorization), record: Some(record) })
     }
 
     /// Take the authorization, to be watched by the task that sends the response.

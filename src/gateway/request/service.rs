@@ -47,20 +47,20 @@ const HEAD_CAPACITY: usize = 2 << 10;
 pub async fn respond(
     connection: &Arc<ConnectionContext>,
     mut request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Response<Box<ResponseBody>> {
     let id = connection.worker.request_ids.next();
     let telemetry = &connection.worker.gateway.telemetry;
     let method = request.method().clone();
     let upgrades = request.headers().contains_key(UPGRADE);
     let mut record = RequestRecord::begin(telemetry, &connection.session, id, &method, request.uri());
-    let downstream = upgrade::is_requested(&request).then(|| hyper::upgrade::on(&mut request));
+    let downstream = (upgrades && upgrade::is_requested(&request)).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let version = head.version;
     let Shared { limits, clock, state, .. } = &*connection.worker.gateway;
     let (clock, rules) = (Arc::clone(clock), Arc::clone(&state.load().settings.forwarding));
     let mut body = RequestBody::new(body, &head, limits.request_body, clock, record.started(), rules);
     let upload = body.upload();
-    let mut response = match answer(connection, head, downstream, &mut body, &mut record).await {
+    let mut response = match answer(connection, &head, downstream, &mut body, &mut record).await {
         Ok(Answer::Own(text)) => {
             record.answered(StatusCode::OK);
             own_response(StatusCode::OK, "application/json", text, &method, record)
@@ -112,7 +112,11 @@ enum Answer {
     Upstream { status: StatusCode, headers: HeaderMap, body: UpstreamBody, authorization: Authorization },
 }
 
-fn response_of(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+fn response_of(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Box<ResponseBody>,
+) -> Response<Box<ResponseBody>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -121,7 +125,7 @@ fn response_of(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Re
 
 async fn answer(
     connection: &Arc<ConnectionContext>,
-    head: request::Parts,
+    head: &request::Parts,
     downstream: Option<OnUpgrade>,
     body: &mut RequestBody,
     record: &mut RequestRecord,
@@ -129,9 +133,9 @@ async fn answer(
     if let Command::Cut(reason) = connection.session.command() {
         return Err(RequestProblem::Cut(reason));
     }
-    let host = framing::check(&head, connection.hosts.known())?;
+    let host = framing::check(head, connection.hosts.known())?;
     record.addressed_to(&host);
-    let path = addressed_path(&head, &host, &connection.hosts)?;
+    let path = addressed_path(head, &host, &connection.hosts)?;
     if policy::is_reserved(path.path()) {
         let answer = well_known::answer(connection, &head.method, path.path(), body.take(), record);
         // Boxed as it is rare, so that it takes no room in the future of each request.
@@ -142,7 +146,7 @@ async fn answer(
     // On HTTP/2 only the next frame shows whether the request has content.
     let undecided = undefined && head.version == Version::HTTP_2 && body.size_hint().lower() == 0;
     let Permitted { upstream, grant, mut authorization } =
-        decide(connection, &head, &path, undefined && !undecided, record)?;
+        decide(connection, head, &path, undefined && !undecided, record)?;
     if undecided && !grant.content() {
         Box::pin(refuse_content(body, &grant, &authorization, record)).await?;
     }
@@ -162,10 +166,10 @@ async fn answer(
     let version = head.version;
     let upload = body.upload();
     record.forwarded(&upstream.name, Arc::clone(&upload), in_flight);
-    let assertion = assertion(connection, &head, &host, &path, &upstream.name, record)?;
+    let assertion = assertion(connection, head, &host, &path, &upstream.name, record)?;
     let sent = SentRequest {
         session: &connection.session,
-        head: &head,
+        head,
         host: &host,
         path: &path,
         id: record.id(),

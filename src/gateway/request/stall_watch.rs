@@ -25,7 +25,7 @@ use crate::gateway::telemetry::request_end::RequestEnd;
 /// Response body, watched for stalls.
 #[derive(Debug)]
 pub struct StallWatch {
-    body: ResponseBody,
+    body: Box<ResponseBody>,
     session: Arc<Session>,
     /// Progress of the task that serves the request.
     progress: Arc<Progress>,
@@ -44,7 +44,7 @@ pub struct StallWatch {
 impl StallWatch {
     /// Watch `body`, of a response on `connection`.
     #[must_use]
-    pub fn new(mut body: ResponseBody, connection: &ConnectionContext) -> Self {
+    pub fn new(mut body: Box<ResponseBody>, connection: &ConnectionContext) -> Self {
         let session = Arc::clone(&connection.session);
         let silence_timeout = body.silence_timeout();
         // The client has to read the header before hyper polls the body.

@@ -38,7 +38,7 @@ pub async fn run(
     ends: TunnelEnds,
     idle_timeout: Duration,
     authorization: Authorization,
-    mut record: RequestRecord,
+    mut record: Box<RequestRecord>,
 ) {
     let Ok(Ok(downstream)) = timeout(UPGRADE_TIMEOUT, ends.downstream).await else {
         record.fail(RequestEnd::TunnelNotBegun.code());

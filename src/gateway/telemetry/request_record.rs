@@ -49,16 +49,17 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    /// Open the record of a request of `session`.
+    /// Open the record of a request of `session`. It is boxed, since it is handed on from the head to the end of the
+    /// response.
     pub fn begin(
         telemetry: &Arc<Telemetry>,
         session: &Arc<Session>,
         id: RequestId,
         method: &Method,
         uri: &Uri,
-    ) -> Self {
+    ) -> Box<Self> {
         session.activity.request_started();
-        Self {
+        Box::new(Self {
             telemetry: Arc::clone(telemetry),
             session: Arc::clone(session),
             id,
@@ -78,7 +79,7 @@ impl RequestRecord {
             bytes_up: 0,
             bytes_out: 0,
             written: false,
-        }
+        })
     }
 
     /// ID of the request.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, turn_time};
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::request_body::{RequestBodyError, Upload};
 use crate::gateway::upstream::error::ForwardError;
@@ -44,7 +44,7 @@ pub(super) struct UpstreamConnection {
     /// `None` while a task sends the rest of a request.
     pub(super) writer: Option<RequestWriter>,
     heads: HeadReader,
-    /// Timer of each response. To set it again costs less than to register a new one.
+    /// Timer of the responses. It is set again only after its end: one that ends too early is set to what remains.
     response_timer: Pin<Box<Sleep>>,
     permit: InFlight,
 }
@@ -154,7 +154,10 @@ impl UpstreamConnection {
         let context =
             ResponseContext { is_head, most_fields: limits.response_fields, reserved: upload.reserved() };
         let (mut is_sent, mut is_silent) = (false, true);
-        response_timer.as_mut().reset(Instant::now() + limits.response);
+        let started = turn_time(clock);
+        if response_timer.is_elapsed() {
+            response_timer.as_mut().reset(Instant::now() + limits.response);
+        }
         let outcome = poll_fn(|cx| {
             if !is_sent {
                 match writer.poll_send(cx) {
@@ -192,7 +195,7 @@ impl UpstreamConnection {
             loop {
                 ready!(response_timer.as_mut().poll(cx));
                 // During an upload, the timeout starts again with every byte.
-                let deadline = upload.last_progress() + limits.response;
+                let deadline = upload.last_progress().max(started) + limits.response;
                 let remaining = deadline.saturating_duration_since(clock.monotonic());
                 if remaining.is_zero() {
                     break;
