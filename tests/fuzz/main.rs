@@ -1,12 +1,13 @@
 //! Runs every fuzz target over its corpus and a few thousand changed inputs.
 //!
-//! `scripts/fuzz` searches further, guided by coverage.
+//! `scripts/fuzz` searches further, guided by coverage. `FUZZ_INPUTS` changes the number of inputs.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't read its corpus fails")]
 
 mod mutator;
 mod targets;
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -30,7 +31,8 @@ fn run(name: &str) {
     let corpus = corpus(name);
     corpus.iter().for_each(|input| target(input));
     let mut mutator = Mutator::new(1);
-    for number in 0..INPUTS {
+    let inputs = env::var("FUZZ_INPUTS").map_or(INPUTS, |inputs| inputs.parse().unwrap());
+    for number in 0..inputs {
         target(&mutator.next(&corpus, number % corpus.len()));
     }
 }

@@ -35,7 +35,7 @@ pub type PassInterim<'a> = dyn Fn(Interim) + Send + Sync + 'a;
 const FIRST_READ: usize = 8 << 10;
 
 /// Size of the largest read.
-const LARGEST_READ: usize = 256 << 10;
+const LARGEST_READ: usize = 128 << 10;
 
 /// Connection to an upstream, closed when dropped.
 #[derive(Debug)]
