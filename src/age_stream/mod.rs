@@ -25,7 +25,7 @@ mod payload;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod vectors;
+mod vectors_tests;
 
 pub use decryptor::Decryptor;
 pub use encryptor::Encryptor;

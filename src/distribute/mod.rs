@@ -4,6 +4,21 @@
 //! it on a machine, and [`DeliveryList`] lists the deliveries of a cluster. [`archive()`] and
 //! [`key_store()`] write it to a single file instead. Reading the CA's home and writing the audit log are
 //! left to the caller.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `archive` | Tar archive of a package, with a README for its recipient |
+//! | `delivery_list` | Deliveries of a cluster, as listed in `hosts.yaml` |
+//! | `delivery_list_text` | Text of a `hosts.yaml`, changed entry by entry |
+//! | `error` | Errors of a delivery, and the output of the remote side |
+//! | `installation` | Ownership of installed files, and the privilege of the login that installs them |
+//! | `key_store` | PKCS#12 key stores (RFC 7292), for browsers and Java |
+//! | `package` | Files of one identity, under the names that its service expects |
+//! | `parallel` | Jobs on a bounded number of threads |
+//! | `script` | Script that the remote side runs: the variables of one delivery, then a constant part |
+//! | `session` | Dialogue with the remote script over the pipes of `ssh` |
+//! | `ssh` | Delivery over OpenSSH |
+//! | `ssh_destination` | Destination of a delivery: `[USER@]HOST[:PORT]:/DIRECTORY` |
 
 mod archive;
 mod delivery_list;

@@ -4,6 +4,20 @@
 //! trust and the time limit of a call. All gateways are called at once, over mutual TLS. A gateway's
 //! certificate is verified before the client presents its own. Reading the CA's home and reacting to a
 //! [`CallError`] are left to the caller.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `acknowledged` | CRLs that gateways have acknowledged, remembered in the home |
+//! | `context` | Settings shared by all calls to gateways |
+//! | `error` | Errors of a call to a gateway |
+//! | `fan_out` | Concurrent calls to many gateways |
+//! | `list` | Gateways of a cluster, as listed in `gateways.yaml` |
+//! | `messages` | JSON bodies of gateway responses, parsed as untrusted input |
+//! | `push` | Push of a CRL to every gateway |
+//! | `sanitized_text` | Text received from a gateway, made safe to display |
+//! | `session` | One mutually authenticated HTTP/1.1 connection to a gateway |
+//! | `status` | Status query to every gateway |
+//! | `trust` | Verification of the certificate that a gateway presents |
 
 mod acknowledged;
 mod context;

@@ -2,6 +2,22 @@
 //!
 //! Every type is validated when it is parsed. The rules are stricter than the standards: a name that could
 //! be read in two ways (case, Unicode look-alikes, separators, addresses written like host names) is refused.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `account` | Names and roles of accounts: people and programs that log in with a password |
+//! | `certificate` | Identity of a certificate, and conformance of the certificate to its role |
+//! | `cluster` | Cluster names and trust domains |
+//! | `error` | Errors of parsing names |
+//! | `flocker` | Identities in the form of Flocker |
+//! | `host` | Hosts as subject alternative names and as names of control services |
+//! | `label` | Labels of machines |
+//! | `name` | Names of identities within their role |
+//! | `role` | Table of roles: a row holds everything that is fixed for one role |
+//! | `spiffe_id` | Identities and their SPIFFE IDs |
+//! | `text` | Text in messages |
+//! | `text_rules` | Checks shared by all kinds of names |
+//! | `user_reference` | References to users of the server |
 
 mod account;
 mod certificate;

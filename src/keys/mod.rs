@@ -8,7 +8,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `private_key`, `remote_key` | the key in memory; the non-exportable key |
-//! | `key_file`, `passphrase`, `envelope`, `data_key` | forms of a key file |
+//! | `key_file`, `passphrase`, `envelope`, `data_key`, `pkcs8` | forms of a key file |
 //! | `secret_sealer` | encryption of small secrets under a private key |
 //! | `protected_key`, `unlock` | what opens them: for a daemon, for a command |
 //! | `kms` | key management services and PKCS#11 tokens |

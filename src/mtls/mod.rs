@@ -4,13 +4,21 @@
 //! identity, issuer roles.
 //! Full handshakes, resumed sessions and open connections all go through [`PeerVerifier`].
 //!
-//! | part | contents |
+//! | file | contents |
 //! |---|---|
-//! | peers | [`PeerVerifier`] of clients and servers, its [`ChainVerifier`], the verified [`Peer`], where its identity is read ([`IdentityForm`]) and what an upstream is told of it ([`IdentityHeaders`]) |
-//! | [`crl`] | CRLs in force, CRL files, and the store of pushed CRLs |
-//! | [`keys`] | private keys, opened on threads of their own |
-//! | [`tls`] | rustls configuration of servers and clients, credentials of clients, resumption, server names, observation of handshakes |
-//! | own certificate | [`ServerCertificate`], held to the rules that peers are held to |
+//! | `chain_cache` | Cache of verified chains of clients: a returning client costs no signature check |
+//! | `chain_verifier` | Verification of certificate chains |
+//! | `crl` | CRLs of a TLS endpoint |
+//! | `error` | Reasons for refusing a peer, in a handshake and later |
+//! | `identity_form` | Identity of a verified certificate |
+//! | `identity_headers` | Header fields that tell an upstream who the verified peer is |
+//! | `keys` | Private keys of a TLS endpoint, opened without holding up the endpoint |
+//! | `listener` | Listening address and its requirements for clients |
+//! | `peer` | Authenticated peers |
+//! | `server_certificate` | Server certificate and key of a TLS endpoint, loaded as a pair |
+//! | `server_certificate_error` | Errors of loading and checking the server certificate |
+//! | `tls` | TLS 1.3 and 1.2 with AEAD suites by rustls |
+//! | `verifier` | Verification of a peer's certificate |
 
 mod chain_cache;
 mod chain_verifier;

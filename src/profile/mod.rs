@@ -6,6 +6,22 @@
 //!
 //! A CSR contributes its public key only. Profiles are validated when they are read, so that an invalid one
 //! can't exist. Signing happens elsewhere; of the issuer, only its `notAfter` is known here.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `built_in` | Built-in profiles |
+//! | `leaf` | Profiles of leaf certificates |
+//! | `mismatch` | Differences between a plan and a certificate |
+//! | `origin` | Origins of profiles |
+//! | `plan` | Plans of certificates, made from a profile and a request before anything is signed |
+//! | `policy` | Violations of a profile |
+//! | `root` | Profile of the root certificate |
+//! | `rules` | Rules of a profile, constructed by `validate` only, so that they are consistent |
+//! | `schema` | Structure of a profile's file: its keys and their YAML types |
+//! | `serialize` | Serialization of profiles in the form of their files |
+//! | `set` | Complete set of profiles, built in or from a directory |
+//! | `validate` | Validation of a profile's file |
+//! | `verify` | Comparison of a signed certificate, or of a CSR, with the plan |
 
 mod built_in;
 mod leaf;

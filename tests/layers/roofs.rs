@@ -29,6 +29,22 @@ fn files_are_part_of_the_crate() {
     assert_eq!(lost, [""; 0], "declared by no module");
 }
 
+#[test]
+fn files_for_tests_are_named_so() {
+    judge("tests", &unmarked_tests(source()));
+}
+
+/// Files that only tests reach, under a name that a shipped file could have.
+fn unmarked_tests(tree: &Tree) -> Vec<Offence> {
+    let is_marked = |part: &str| ["tests", "testing"].contains(&part) || part.ends_with("_tests");
+    let files = tree.files.iter().filter(|file| file.for_tests);
+    let names = files.map(|file| file.path.as_str());
+    names
+        .filter(|path| !path.trim_end_matches(".rs").split('/').any(is_marked))
+        .map(|path| Offence::new("src", format!("src/{path}: call it {}", path.replace(".rs", "_tests.rs"))))
+        .collect()
+}
+
 fn is_mod_file(path: &str) -> bool {
     path == "lib.rs" || path == "mod.rs" || path.ends_with("/mod.rs")
 }
@@ -147,4 +163,17 @@ fn a_file_beside_its_folder_is_found() {
     let count = |files: &[(&str, &str)]| folders(&Tree::of(files)).len();
     assert_eq!(count(&[("lib.rs", "mod a;"), ("a.rs", "mod b;"), ("a/b.rs", "")]), 1);
     assert_eq!(count(&[("lib.rs", "mod a;"), ("a/mod.rs", "mod b;"), ("a/b.rs", "")]), 0);
+}
+
+#[test]
+fn a_test_that_looks_shipped_is_found() {
+    let count = |name: &str| {
+        let root = format!("#[cfg(test)] mod {name}; mod shipped;");
+        let file = format!("{name}.rs");
+        unmarked_tests(&Tree::of(&[("lib.rs", root.as_str()), (file.as_str(), ""), ("shipped.rs", "")])).len()
+    };
+    assert_eq!(count("random"), 1);
+    for name in ["tests", "testing", "random_tests"] {
+        assert_eq!(count(name), 0, "{name}");
+    }
 }

@@ -3,6 +3,19 @@
 //!
 //! A problem in one part does not stop the other checks, so that one run reports everything. The
 //! private key of a valid certificate is never removed.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `codes` | Codes of findings that no error has, in one table |
+//! | `examine` | Examination of a whole home |
+//! | `examiner` | State of an examination, and its findings so far |
+//! | `extent` | Extent of an examination: everything, or a random part of a large home |
+//! | `finding` | Findings of an examination and their repairs |
+//! | `home_files` | Checks of the home's directories: permissions, and temporary files |
+//! | `issued_files` | Checks of the files in `issued/` |
+//! | `records` | Checks of the inventory against the trust bundle, the CRL and the profiles |
+//! | `repair` | Repairs that cannot lose anything |
+//! | `served_certificate` | Check of the certificate that a live endpoint serves |
 
 mod codes;
 mod examine;

@@ -1,4 +1,4 @@
-//! Revocation, suspension, and lifting of is_active. A change is recorded first and then published in a
+//! Revocation, suspension, and lifting of a hold. A change is recorded first and then published in a
 //! CRL.
 
 use serde::Serialize;

@@ -3,6 +3,23 @@
 //! Unknown keys are problems, and so are settings without effect: a route that no request reaches, an upstream or
 //! group that no route uses. Relative paths are relative to the file. The contents of certificates, keys and bundles
 //! are checked when a state is loaded, not here.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `assertion` | Settings of assertions: signed statements about the client, sent to upstreams |
+//! | `error` | Errors of values in the configuration |
+//! | `file` | The whole configuration, and the file that it is read from |
+//! | `http2` | Flow control of HTTP/2 in the configuration |
+//! | `identity` | Certificate and key of the gateway |
+//! | `issuers` | Roles that each issuer may vouch for, from `trust.issuers` |
+//! | `key` | Private keys in the configuration |
+//! | `limits` | Limits and timeouts of the gateway, of each identity, address and upstream, and of each request |
+//! | `listen` | Listeners in the configuration |
+//! | `routes` | Policy from the `groups` and `routes` of the configuration |
+//! | `schema` | Keys of `cluster-gateway.yaml` |
+//! | `shadow` | Shadow policy: `routes` and `groups` in a file of their own, evaluated beside those in force |
+//! | `trust` | Settings of certificate verification |
+//! | `upstream` | Settings of upstreams |
 
 mod assertion;
 mod error;

@@ -1,4 +1,4 @@
-//! Case folding of texts and request paths, at least as coarse as the full folding of Unicode (section 3.13, D146).
+//! Case folding of texts and request paths, at least as coarse as full case folding (Unicode, section 3.13).
 //!
 //! A service may compare in lower case, in upper case, or by folding: `ß` is `ss` to the last two, `ı` is `i` to the
 //! second alone. So a text is converted to lower, upper and lower case again, which none of them can tell apart.

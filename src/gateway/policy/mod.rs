@@ -19,6 +19,21 @@
 //!
 //! The policy does no input or output and reads no clock: the same engine serves requests, a shadow policy and
 //! offline explanations.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `contradictions` | Search for routes that contradict each other without an error |
+//! | `decision` | Decisions of the policy and their reasons |
+//! | `error` | Errors of compiling routes to a policy |
+//! | `ids` | Identifiers of rules and upstreams, and the reserved path |
+//! | `methods` | Set of request methods |
+//! | `query` | Conditions of a route on the query of a request |
+//! | `reading` | Readings of paths: services differ in the paths that they treat as one |
+//! | `route` | Routes and the callers that they allow |
+//! | `rules` | Compiled policy and its decision on a request |
+//! | `template` | Path templates of routes, such as `/v1/nodes/{name}/**` |
+//! | `tree` | Tree of routes by path segments |
+//! | `warning` | Warnings about routes that are valid, but may not mean what their author wants |
 
 mod contradictions;
 mod decision;
@@ -46,6 +61,6 @@ pub use warning::PolicyWarning;
 pub(in crate::gateway) use ids::is_reserved;
 
 #[cfg(test)]
-mod random;
+mod random_tests;
 #[cfg(test)]
 mod tests;

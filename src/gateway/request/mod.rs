@@ -1,4 +1,17 @@
 //! Requests, from the head to the end of the response.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `authorization` | Permission of a request while it is in flight |
+//! | `context` | Contexts of workers and connections, shared by their requests |
+//! | `h2_executor` | Executor of HTTP/2 streams: aborts responses that stall or lose their permission |
+//! | `problem` | Problem of a request |
+//! | `problem_response` | Problems as responses (RFC 9457) |
+//! | `response_body` | Response bodies: counted, and aborted when the client loses its permission |
+//! | `service` | Service of one request, from its head to the head of its response |
+//! | `stall_watch` | Stalled responses: the client stops reading, or the upstream stops sending |
+//! | `tunnel` | Tunnels: upgraded connections (RFC 9110, section 7.8) |
+//! | `well_known` | Resources of the gateway itself |
 
 pub mod authorization;
 pub mod context;

@@ -1,4 +1,17 @@
 //! TLS 1.3 and 1.2 with AEAD suites by rustls: configuration, resumption, server names, observed handshakes.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `client_config` | rustls configuration of a client |
+//! | `client_verifier` | Client certificate verifier for rustls |
+//! | `crypto` | Cryptography of every TLS connection, and private keys in the form that rustls signs with |
+//! | `failure` | Failed handshakes as stable codes |
+//! | `hello` | ClientHello of a connection, read before the handshake, and alerts to refused clients |
+//! | `observed` | Observation of a handshake |
+//! | `protocol` | Protocols agreed in a handshake |
+//! | `resumption` | Session resumption (RFC 8446, section 2.2 |
+//! | `server_config` | rustls configuration of a server |
+//! | `server_name` | Server name indication (RFC 6066, section 3) |
 
 mod client_config;
 mod client_verifier;
