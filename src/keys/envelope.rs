@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::error::Coded;
-    use crate::keys::kms::TransitCiphertext;
+    use crate::keys::kms::vault::TransitCiphertext;
     use crate::x509::KeyAlgorithm;
 
     /// A fake service, whose ciphertext is the key version and the plain data key.

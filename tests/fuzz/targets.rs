@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use cluster_ca::gateway::config::Config;
 use cluster_ca::gateway::message::path::RequestPath;
-use cluster_ca::keys::kms::is_kmip_response;
+use cluster_ca::keys::kms::kmip::is_kmip_response;
 use cluster_ca::ldap::is_ldap_response;
 use cluster_ca::revocation::Crl;
 use cluster_ca::x509::crl::UnverifiedCrl;

@@ -15,7 +15,8 @@ use crate::ca::cluster::Cluster;
 use crate::ca::error::CaError;
 use crate::error::Coded;
 use crate::files;
-use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, SigningService, VaultService, WrappedKey};
+use crate::keys::kms::vault::VaultService;
+use crate::keys::kms::{self, Configuration, KeyWrap, KmsService, SigningService, WrappedKey};
 use crate::keys::{Envelope, KeyFile, NewProtection, Protection};
 use crate::secret::Secret;
 

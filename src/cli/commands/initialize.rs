@@ -11,8 +11,9 @@ use crate::ca::{self, CaError, Initialized, NewCluster};
 use crate::clock::{parse_duration, rfc3339};
 use crate::error::{Code, Coded};
 use crate::keys::Protection;
+use crate::keys::kms::vault::VaultAddress;
 use crate::keys::kms::{
-    Configuration, Credential, LoginEnd, Pkcs11Uri, ServiceLogin, SigningService, TokenKey, VaultAddress,
+    Configuration, Credential, LoginEnd, Pkcs11Uri, ServiceLogin, SigningService, TokenKey,
 };
 use crate::x509::KeyAlgorithm;
 

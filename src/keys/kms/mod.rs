@@ -1,14 +1,15 @@
 //! Key management services (KMS) that wrap the data keys of envelopes, and signers that hold the root key.
 //!
-//! A kind of service is one folder here that implements [`ServiceKind`], and one line in `registry`. Everything
-//! else uses [`KmsService`], [`WrappedKey`] and [`KeyWrap`].
+//! A kind of service is one folder here that implements [`ServiceKind`], and one line in `registry`. Its options for
+//! `kms set` are one file and one line beside that command. Everything else uses [`KmsService`], [`WrappedKey`] and
+//! [`KeyWrap`].
 //!
 //! | module | contents |
 //! |---|---|
 //! | `service`, `key_wrap` | traits of a kind of service: its configuration, its connection |
 //! | `registry` | every kind of service, and the two enums made from them |
-//! | `vault` | Transit engine of HashiCorp Vault and OpenBao, over HTTPS |
-//! | `kmip` | KMIP servers, over mutual TLS |
+//! | [`vault`] | Transit engine of HashiCorp Vault and OpenBao, over HTTPS |
+//! | [`kmip`] | KMIP servers, over mutual TLS |
 //! | `pkcs11` | non-exportable root keys in PKCS#11 tokens |
 //! | `signing_service` | non-exportable root key, in a Vault or a token |
 //! | `configuration` | `kms.json`: the services in use |
@@ -22,7 +23,7 @@ mod configuration;
 mod credential;
 mod error;
 mod key_wrap;
-mod kmip;
+pub mod kmip;
 mod login_end;
 mod pkcs11;
 mod registry;
@@ -31,13 +32,12 @@ mod service;
 mod signing_service;
 mod tls;
 mod trust_anchors;
-mod vault;
+pub mod vault;
 
 pub use configuration::{Configuration, ServiceLogin};
 pub use credential::{Credential, MissingSecret, SecretKind, SecretSlot};
 pub use error::{KmsError, ServiceStatus};
 pub use key_wrap::{KeyWrap, Rewrap, test_round_trip};
-pub use kmip::{KmipAddress, KmipCiphertext, KmipMode, KmipService, UniqueIdentifier, is_kmip_response};
 pub use login_end::{LoginEnd, LoginEndReason};
 pub use pkcs11::{PIN_VARIABLE, PinProvider, Pkcs11Error, Pkcs11Uri, TokenKey};
 pub use registry::{KmsService, WrappedKey};
@@ -46,7 +46,3 @@ pub use service::{Rotation, ServiceKind, WrappedForm};
 pub use signing_service::SigningService;
 pub use tls::{ClientPair, client_config};
 pub use trust_anchors::{KmsTrustAnchors, trusted_certificates, trusted_fingerprints};
-pub use vault::{
-    AppRole, KeyName, MountPath, Namespace, SECRET_ID, TOKEN, TransitCiphertext, VaultAddress,
-    VaultCredentials, VaultService,
-};

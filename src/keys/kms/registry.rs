@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::credential::{Credential, MissingSecret, SecretSlot};
 use super::error::KmsError;
 use super::key_wrap::{KeyWrap, Rewrap};
-use super::kmip::KmipService;
 use super::login_end::LoginEnd;
 use super::service::{Rotation, ServiceKind, WrappedForm};
 use super::trust_anchors::KmsTrustAnchors;
-use super::vault::VaultService;
 use crate::keys::data_key::DataKey;
 
 /// Makes the enums over all kinds of services from one line for each: its name in `kms.json`, envelopes and
@@ -120,8 +118,8 @@ macro_rules! registry {
 }
 
 registry! {
-    "kmip" => Kmip(KmipService),
-    "vault" => Vault(VaultService),
+    "kmip" => Kmip(super::kmip::KmipService),
+    "vault" => Vault(super::vault::VaultService),
 }
 
 impl KmsService {

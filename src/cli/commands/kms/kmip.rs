@@ -7,7 +7,9 @@ use clap::Args;
 use super::pem_file::pem_text;
 use super::set_request::SetRequest;
 use crate::ca::SecretStorage;
-use crate::keys::kms::{Credential, KmipAddress, KmipService, UniqueIdentifier};
+use crate::cli::session::CommandSession;
+use crate::keys::kms::Credential;
+use crate::keys::kms::kmip::{KmipAddress, KmipService, UniqueIdentifier};
 use crate::terminal::report::Failure;
 
 /// `kms set kmip`.
@@ -41,7 +43,7 @@ pub(crate) struct SetKmip {
 }
 
 impl SetKmip {
-    pub(super) fn into_request(self) -> Result<SetRequest, Failure> {
+    pub(super) fn into_request(self, _: &CommandSession) -> Result<SetRequest, Failure> {
         let service = KmipService {
             address: self.address,
             key: self.key,

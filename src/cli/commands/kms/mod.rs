@@ -1,6 +1,6 @@
 //! `kms`: the key management service that wraps private keys.
 //!
-//! Each kind of service has its options in one file, and its lines in `set`.
+//! Each kind of service has its options in one file, and one line in `set`.
 //!
 //! | module | contents |
 //! |---|---|

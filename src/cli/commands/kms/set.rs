@@ -5,34 +5,48 @@ use std::fmt;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::kmip::SetKmip;
 use super::login_report::LoginReport;
 use super::service_report::{ServiceReport, write_keys};
 use super::set_request::SetRequest;
-use super::vault::{SetSigner, SetVault};
+use super::vault::SetSigner;
 use crate::ca::{Rewrapped, SecretStorage};
 use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::keys::kms::Configuration;
 use crate::terminal::report::{CommandResult, Shown};
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum SetService {
-    /// The Transit engine of a HashiCorp Vault or an OpenBao
-    Vault(SetVault),
-    /// A KMIP server (1.2 to 2.x)
-    Kmip(SetKmip),
-    /// A new token or role for the Vault that signs as the root
-    Signer(SetSigner),
+/// Makes the subcommands from one line for each kind of service: its help text, its name and its options.
+macro_rules! services {
+    ($($(#[$attribute:meta])* $name:ident($options:ty),)+) => {
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum SetService {
+            $($(#[$attribute])* $name($options),)+
+            /// A new token or role for the Vault that signs as the root
+            Signer(SetSigner),
+        }
+
+        impl SetService {
+            pub(super) fn run(self, session: &CommandSession) -> CommandResult {
+                let request = match self {
+                    $(Self::$name(options) => options.into_request(session),)+
+                    Self::Signer(signer) => return signer.run(session),
+                };
+                request?.run(session)
+            }
+        }
+    };
 }
 
-impl SetService {
-    pub(super) fn run(self, session: &CommandSession) -> CommandResult {
-        let SetRequest { service, secrets, key_file, convert, ca_certificate } = match self {
-            Self::Kmip(set) => set.into_request(),
-            Self::Vault(set) => set.into_request(session),
-            Self::Signer(set) => return set.run(session),
-        }?;
+services! {
+    /// The Transit engine of a HashiCorp Vault or an OpenBao
+    Vault(super::vault::SetVault),
+    /// A KMIP server (1.2 to 2.x)
+    Kmip(super::kmip::SetKmip),
+}
+
+impl SetRequest {
+    fn run(self, session: &CommandSession) -> CommandResult {
+        let Self { service, secrets, key_file, convert, ca_certificate } = self;
         let mut protection = open_key_protection(session)?;
         ca_certificate.map_or(Ok(()), |pem| protection.default_service_ca(pem))?;
         let keys = match key_file {

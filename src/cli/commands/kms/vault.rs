@@ -15,10 +15,10 @@ use crate::cli::key_protection::open_key_protection;
 use crate::cli::session::CommandSession;
 use crate::cli::unlock::credential;
 use crate::error::Code;
-use crate::keys::kms::{
-    AppRole, Configuration, Credential, KeyName, KmsError, MissingSecret, MountPath, Namespace, SECRET_ID,
-    TOKEN, VaultAddress, VaultCredentials, VaultService,
+use crate::keys::kms::vault::{
+    AppRole, KeyName, MountPath, Namespace, SECRET_ID, TOKEN, VaultAddress, VaultCredentials, VaultService,
 };
+use crate::keys::kms::{Configuration, Credential, KmsError, MissingSecret};
 use crate::terminal::report::{CommandResult, Failure, Shown};
 
 /// Login and mount options of a Vault.
