@@ -207,7 +207,7 @@ impl DeliveryError {
 impl Coded for DeliveryError {
     fn coded(&self) -> Code {
         match self {
-            Self::Cut { .. } => Code::unavailable("network.cut"),
+            Self::Cut { .. } => Code::unavailable("network.closed"),
             Self::Denied { .. } => Code::unavailable("network.denied"),
             Self::Differs { .. } => Code::unavailable("remote.differs"),
             Self::Entropy(error) => error.coded(),

@@ -162,7 +162,7 @@ impl Coded for CallError {
         match self {
             Self::Ahead { .. } => Code::refused("gateways.ahead"),
             Self::Behind { .. } => Code::unavailable("gateways.behind"),
-            Self::CutOff => Code::unavailable("gateways.cut_off"),
+            Self::CutOff => Code::unavailable("gateways.closed"),
             Self::Handshake(cause) => cause.code,
             Self::NoCrl => Code::unavailable("gateways.no_crl"),
             Self::NotAGateway => Code::unavailable("gateways.not_a_gateway"),

@@ -77,7 +77,7 @@ pub(super) struct PushResponse {
     /// CRLs in force after the push.
     pub(super) crl: Vec<ReportedCrl>,
     /// Number of connections closed because of the push.
-    pub(super) connections_cut: u64,
+    pub(super) connections_closed: u64,
 }
 
 /// Problem details of a refused request (RFC 9457).

@@ -75,7 +75,7 @@ pub struct PushReceipt {
     /// True if the gateway enforced it before the push.
     pub already: bool,
     /// Number of connections that the gateway closed because of it.
-    pub connections_cut: u64,
+    pub connections_closed: u64,
 }
 
 /// Push `crl` to every gateway. `on_done` runs after each of them. The results are in the order of
@@ -97,15 +97,15 @@ pub fn push_crl(
 async fn push_to_one(mut session: GatewaySession, crl: CrlToPush) -> Result<PushReceipt, CallError> {
     let report = fetch_report(&mut session).await?;
     match crl.is_enforced_by(&report.crl) {
-        Ok(true) => return Ok(PushReceipt { already: true, connections_cut: 0 }),
+        Ok(true) => return Ok(PushReceipt { already: true, connections_closed: 0 }),
         // The response to the push explains a missing CRL better than its absence does.
         Ok(false) | Err(CallError::NoCrl) => {}
         Err(error) => return Err(error),
     }
     let response = session.send(Method::PUT, CRL_PATH, Some((PKIX_CRL, crl.der.clone()))).await?;
-    let PushResponse { crl: crls, connections_cut } = parse(&accepted(response, &crl)?)?;
+    let PushResponse { crl: crls, connections_closed } = parse(&accepted(response, &crl)?)?;
     if crl.is_enforced_by(&crls)? {
-        return Ok(PushReceipt { already: false, connections_cut });
+        return Ok(PushReceipt { already: false, connections_closed });
     }
     let enforced = crl_of_issuer(&crls, &crl.issuer)?.number;
     Err(CallError::Behind { enforced, pushed: crl.number })

@@ -84,7 +84,7 @@ impl Role {
     /// All roles in display order.
     pub const ALL: [Self; Self::COUNT] = [Self::ControlService, Self::NodeAgent, Self::ApiUser];
 
-    /// Role that every gateway's own certificate has.
+    /// Role that every gateway's certificate has.
     pub const GATEWAY: Self = Self::ControlService;
 
     const fn row(self) -> &'static Row {

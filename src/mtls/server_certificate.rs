@@ -1,4 +1,4 @@
-//! Own certificate and key of a TLS endpoint, loaded as a pair.
+//! Server certificate and key of a TLS endpoint, loaded as a pair.
 //!
 //! The certificate is held to the rules that peers are held to: what this verifier refuses, clients would refuse too.
 
@@ -34,7 +34,7 @@ pub struct ServerCertificate {
     pub key: Option<ServerKey>,
 }
 
-/// Private key of the own certificate.
+/// Private key of the server certificate.
 #[derive(Clone, Debug)]
 pub struct ServerKey {
     /// Chain and key, ready for rustls.

@@ -1,4 +1,4 @@
-//! Errors of loading and checking the own certificate.
+//! Errors of loading and checking the server certificate.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub enum ServerCertificateError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The certificate violates a rule of the cluster.
-    #[error("the gateway's own certificate {} is refused", path.display())]
+    #[error("the gateway's certificate {} is refused", path.display())]
     Refused {
         /// Path of the certificate.
         path: PathBuf,
@@ -61,7 +61,7 @@ impl Coded for ServerCertificateError {
     }
 }
 
-/// Rule of the cluster that the own certificate violates.
+/// Rule of the cluster that the server certificate violates.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerCertificateFault {
@@ -92,11 +92,11 @@ impl Coded for ServerCertificateFault {
     fn coded(&self) -> Code {
         match self {
             Self::Chain(error) => error.coded(),
-            Self::Empty => Code::refused("own_certificate.empty"),
+            Self::Empty => Code::refused("server_certificate.empty"),
             Self::Identity(error) => error.coded(),
-            Self::RevocationUnknown => Code::refused("own_certificate.revocation_unknown"),
-            Self::Revoked => Code::refused("own_certificate.revoked"),
-            Self::Role(_) => Code::refused("own_certificate.role"),
+            Self::RevocationUnknown => Code::refused("server_certificate.revocation_unknown"),
+            Self::Revoked => Code::refused("server_certificate.revoked"),
+            Self::Role(_) => Code::refused("server_certificate.role"),
             Self::SpiffeId(error) => error.coded(),
         }
     }

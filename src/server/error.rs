@@ -60,13 +60,13 @@ pub enum ServerError {
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The key of the own certificate cannot be opened.
+    /// The key of the server certificate cannot be opened.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The own certificate is refused by the rules for peers.
+    /// The server certificate is refused by the rules for peers.
     #[error(transparent)]
     OwnCertificate(#[from] ServerCertificateError),
-    /// The own certificate cannot be issued, renewed or used.
+    /// The server certificate cannot be issued, renewed or used.
     #[error(transparent)]
     ServiceCertificate(#[from] ServiceCertificateError),
     /// rustls refuses the configuration.

@@ -47,13 +47,13 @@ pub(super) const UNPROTECTED: &str = "the root key is not protected: a thief of 
 /// Interval between two looks for changed files.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Interval between two looks at the own certificate and the age of the CRL.
+/// Interval between two looks at the server certificate and the age of the CRL.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Checked configuration and home.
 pub(super) struct CheckedServer {
     pub(super) config: ServerConfig,
-    /// Expiry of the own certificate; `None` if there is none yet.
+    /// Expiry of the server certificate; `None` if there is none yet.
     pub(super) certificate: Option<OffsetDateTime>,
     pub(super) key_protected: bool,
 }
@@ -214,7 +214,7 @@ impl Server {
         self.report("configuration", result.await);
     }
 
-    /// Reads the CRL, the trust bundle and the own certificate again.
+    /// Reads the CRL, the trust bundle and the server certificate again.
     async fn refresh(&self) {
         let _turn = self.turn.lock().await;
         let shared = Arc::clone(&self.shared);
@@ -225,7 +225,7 @@ impl Server {
         self.report("files of the home", result.await);
     }
 
-    /// Renews the own certificate when that is due. Opening the home signs a CRL that is past half of its validity.
+    /// Renews the server certificate when that is due. Opening the home signs a CRL that is past half of its validity.
     async fn housekeep(&self) {
         let _turn = self.turn.lock().await;
         let shared = Arc::clone(&self.shared);
@@ -284,14 +284,14 @@ fn load(path: &Path) -> Result<ServerConfig, ServerError> {
         .map_err(|problems| ServerError::Configuration { path: path.to_owned(), problems })
 }
 
-/// Opens the home as a command does, which recovers from an interrupted one, and returns a valid own certificate.
+/// Opens the home as a command does, which recovers from an interrupted one, and returns a valid server certificate.
 fn ensure_certificate(home: &OpenedHome, config: &ServerConfig) -> Result<ServiceCertificate, ServerError> {
     let actor = home.context().actor.clone();
     let service = home.change_now(actor, |authority, profiles| {
         Ok::<_, ServerError>(authority.ensure_service_certificate(profiles, &config.hosts)?)
     })?;
     if service.is_new {
-        tracing::info!(serial_number = %service.serial_number, not_after = %service.not_after, "own certificate issued");
+        tracing::info!(serial_number = %service.serial_number, not_after = %service.not_after, "server certificate issued");
     }
     Ok(service)
 }

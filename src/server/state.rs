@@ -1,4 +1,4 @@
-//! Everything that a reload replaces: trust anchors, CRLs, the own certificate, operators.
+//! Everything that a reload replaces: trust anchors, CRLs, the server certificate, operators.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ const RESUMPTION_AGE: std::time::Duration = std::time::Duration::from_secs(8 * 3
 pub(super) struct ServerState {
     /// Requirements for clients: a certificate is optional, and verified if it is presented.
     pub(super) listener: Listener,
-    /// DNS names of the own certificate.
+    /// DNS names of the server certificate.
     pub(super) names: Arc<ServerNames>,
     /// Configuration for rustls.
     pub(super) tls: Arc<TlsConfig>,
     /// Verifier of clients.
     pub(super) verifier: Arc<PeerVerifier>,
-    /// Expiry of the own certificate.
+    /// Expiry of the server certificate.
     pub(super) not_after: OffsetDateTime,
     config: ServerConfig,
     service: ServiceCertificate,
@@ -68,7 +68,7 @@ impl ServerState {
             client_certificate: ClientCertificate::Optional,
             identity_form: IdentityForm::Spiffe,
         };
-        let own = own_certificate(home, &service)?;
+        let own = server_certificate(home, &service)?;
         own.check(&verifier, &[listener], at)?;
         let certified = own.key.as_ref().map(|key| Arc::clone(&key.certified));
         let certified = certified.ok_or(crate::mtls::tls::TlsError::KeyUnreadable)?;
@@ -94,7 +94,7 @@ impl ServerState {
         &self.config
     }
 
-    /// Own certificate and key.
+    /// Server certificate and key.
     pub(super) const fn service(&self) -> &ServiceCertificate {
         &self.service
     }
@@ -114,7 +114,7 @@ impl ServerState {
     }
 }
 
-fn own_certificate(
+fn server_certificate(
     home: &OpenedHome,
     service: &ServiceCertificate,
 ) -> Result<ServerCertificate, ServerError> {

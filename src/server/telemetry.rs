@@ -181,7 +181,7 @@ impl ServerTelemetry {
             &alone(self.log.lost()),
         );
         let not_after = [(String::new(), certificate_not_after.unix_timestamp().to_string())];
-        metric("certificate_not_after_seconds", "gauge", "Expiry of the own certificate.", &not_after);
+        metric("certificate_not_after_seconds", "gauge", "Expiry of the server certificate.", &not_after);
         text
     }
 }

@@ -188,9 +188,7 @@ impl Failure {
         if !self.is("ca.ambiguous") {
             return self;
         }
-        self.with_hint(
-            "name one of them by its serial number, or all that the identity has with --all-generations",
-        )
+        self.read_by(Audience::Bulk)
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {

@@ -358,7 +358,7 @@ fn a_backup_of_version_1_is_verified_and_restored() {
     home.ok(&["backup", "--verify", &old, "--password-file", &password]);
 
     let empty = Home::empty();
-    empty.ok(&["restore", &old, "--password-file", &password, "--no-newer-list"]);
+    empty.ok(&["restore", &old, "--password-file", &password, "--no-newer-crl"]);
     assert_eq!(empty.ok(&["org", "list"])[0]["name"], json!("Root"));
     assert_eq!(actions(&empty).iter().rev().nth(1).map(String::as_str), Some("inventory.migrate"));
     empty.ok(&["audit", "verify"]);
@@ -412,7 +412,7 @@ fn a_restore_revokes_the_tokens_of_every_user() {
     let backup = home.path("now.age").display().to_string();
     home.ok(&["backup", &backup, "--password-file", &password]);
     let restored = Home::empty();
-    restored.ok(&["restore", &backup, "--password-file", &password, "--no-newer-list"]);
+    restored.ok(&["restore", &backup, "--password-file", &password, "--no-newer-crl"]);
     let revoked = actions(&restored).into_iter().rev().take_while(|action| action == "user.revoke_tokens");
     assert_eq!(revoked.count(), 2, "tokens that were revoked after the backup would be valid again");
     restored.ok(&["audit", "verify"]);

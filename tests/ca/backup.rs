@@ -140,7 +140,7 @@ fn settings_behind_a_link_are_backed_up_too() {
     std::os::unix::fs::symlink(vault.path("hosts.yaml"), home.path("hosts.yaml")).expect("a link");
     let file = vault.back_up(&home, "whole.age", &[]);
     let other = Home::empty();
-    vault.restore(&other, &file, &["--no-newer-list"]).result();
+    vault.restore(&other, &file, &["--no-newer-crl"]).result();
     assert_eq!(fs::read_to_string(other.path("hosts.yaml")).ok().as_deref(), Some("deliveries: []\n"));
 }
 
@@ -149,7 +149,7 @@ fn keys_of_others_stay_at_home_unless_they_are_asked_for() {
     let (vault, home) = (Vault::new(), lived_in());
     let file = vault.back_up(&home, "few.age", &[]);
     let other = Home::empty();
-    vault.restore(&other, &file, &["--no-newer-list"]).result();
+    vault.restore(&other, &file, &["--no-newer-crl"]).result();
     assert!(!other.path("issued").exists());
 }
 
@@ -277,7 +277,7 @@ fn a_backup_is_made_while_others_issue_and_revoke() {
     }
     for file in files {
         let other = Home::empty();
-        vault.restore(&other, file.to_str().expect("text"), &["--no-newer-list"]).result();
+        vault.restore(&other, file.to_str().expect("text"), &["--no-newer-crl"]).result();
         other.ok(&["audit", "verify"]);
     }
 }
@@ -326,8 +326,8 @@ fn a_restored_home_cannot_publish_over_a_list_it_has_not_seen() {
     let empty = Home::empty();
     for more in [&[][..], &["--reconcile"]] {
         let refused = vault.restore(&empty, &file, more).refusal();
-        assert_eq!((refused.exit, refused.code.as_str()), (1, "restore.newest_list_unknown"), "{refused:?}");
-        for way in ["--gateway", "--crl", "--no-newer-list"] {
+        assert_eq!((refused.exit, refused.code.as_str()), (1, "restore.newest_crl_unknown"), "{refused:?}");
+        for way in ["--gateway", "--crl", "--no-newer-crl"] {
             assert!(refused.hint.contains(way), "{refused:?}");
         }
         assert!(empty.contents().is_empty(), "a refused restore left something");
@@ -337,18 +337,19 @@ fn a_restored_home_cannot_publish_over_a_list_it_has_not_seen() {
     assert_ne!(vault.restore(&empty, &file, &["--crl", &crl_of(&older)]).exit, Some(0), "another cluster's");
     let newer = vault.back_up(&home, "newer.age", &[]);
     let refused = vault.refused(&empty, &["restore", &newer, "--crl", &backed_up]);
-    assert_eq!(refused.code, "restore.newest_list_unknown", "{refused:?}");
+    assert_eq!(refused.code, "restore.newest_crl_unknown", "{refused:?}");
     // Nor does a home that is older than the backup.
     let refused = vault.refused(&behind, &["restore", &newer]);
-    assert_eq!(refused.code, "restore.newest_list_unknown", "{refused:?}");
+    assert_eq!(refused.code, "restore.newest_crl_unknown", "{refused:?}");
 
     // Who says that there is no newer one is on record; what is known to be newer counts all the same.
     let crl = crl_of(&home);
-    let refused = vault.refused(&empty, &["restore", &file, "--no-newer-list", "--crl", &crl]);
+    let refused = vault.refused(&empty, &["restore", &file, "--no-newer-crl", "--crl", &crl]);
     assert_eq!(refused.code, "restore.unrevokes", "{refused:?}");
+    // The former name of --no-newer-crl.
     vault.restore(&empty, &file, &["--no-newer-list"]).result();
     let told = empty.ok(&["audit", "list"]).to_string();
-    assert!(told.contains("\"no_newer_list\":true"), "{told}");
+    assert!(told.contains("\"no_newer_crl\":true"), "{told}");
 }
 
 #[test]
@@ -364,12 +365,12 @@ fn a_list_that_cannot_be_read_is_no_leave_to_forget_it() {
     let cut = &whole[..whole.trim_end().rfind('\n').expect("lines")];
     for damaged in [cut, "", "nothing of a list"] {
         home.write("cluster.crl", damaged);
-        for more in [&[][..], &["--reconcile"], &["--no-newer-list"]] {
+        for more in [&[][..], &["--reconcile"], &["--no-newer-crl"]] {
             let before = home.contents();
             let refused = vault.refused(&home, &[&["restore", &file], more].concat());
             assert_eq!(
                 (refused.exit, refused.code.as_str()),
-                (1, "restore.list_unreadable"),
+                (1, "restore.crl_unreadable"),
                 "{damaged:?} {more:?}: {refused:?}"
             );
             assert!(refused.message.contains("cluster.crl"), "{refused:?}");
@@ -400,7 +401,7 @@ fn adopted_certificates_are_revoked_by_when_they_were_issued() {
         if from_inventory {
             // Grown apart: neither has all of the other.
             let twin = Home::empty();
-            vault.restore(&twin, &file, &["--no-newer-list"]).result();
+            vault.restore(&twin, &file, &["--no-newer-crl"]).result();
             twin.ok(&["create-api-user", "dave"]);
             let grown = vault.back_up(&twin, "grown.age", &[]);
             vault.restore(&victim, &grown, &["--reconcile"]).result();
@@ -434,7 +435,7 @@ fn what_was_being_issued_when_the_backup_was_made_is_taken_in() {
             file = is_reserved().then(|| vault.back_up(&home, &name, &[]));
         });
         let Some(file) = file else { continue };
-        vault.restore(&twin, &file, &["--no-newer-list"]).result();
+        vault.restore(&twin, &file, &["--no-newer-crl"]).result();
         let carol = serial_number(&home, "api-user/carol");
         if !twin.ok(&["list", "--status", "reserved"]).to_string().contains(&carol) {
             continue;
@@ -537,7 +538,7 @@ fn a_protected_key_is_backed_up_as_it_is_and_comes_back_protected() {
     let file = vault.back_up(&home, "protected.age", &[]);
     vault.run(&home, &["backup", "--verify", &file]).result();
     let other = Home::empty();
-    vault.restore(&other, &file, &["--no-newer-list"]).result();
+    vault.restore(&other, &file, &["--no-newer-crl"]).result();
     assert_eq!(fs::read(other.path("cluster.key")).ok(), fs::read(home.path("cluster.key")).ok());
     other.ok(&["create-api-user", "alice", "--passphrase-file", &passphrase]);
     assert_eq!(other.run(&["doctor"]).exit, Some(0), "a key that nobody opens is a note");

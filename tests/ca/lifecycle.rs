@@ -301,7 +301,7 @@ fn a_hold_is_lifted_or_becomes_a_revocation() {
     home.ok(&["hold", "api-user/alice"]);
     assert_eq!(home.ok(&["revoke", "api-user/alice", "--reason", "key-compromise"])["already"], false);
     assert_eq!(home.refused(&["release", "api-user/alice"]).code, "ca.not_on_hold");
-    assert_eq!(home.refused(&["hold", "api-user/alice"]).code, "ca.revoked_for_good");
+    assert_eq!(home.refused(&["hold", "api-user/alice"]).code, "ca.revocation_permanent");
     assert_eq!(home.ok(&["crl", "show"])["reasons"]["key-compromise"], 1);
     home.ok(&["audit", "verify"]);
 }

@@ -351,7 +351,7 @@ fn a_gateway_holds_its_own_certificate_to_the_rules() {
         code(|cluster| cluster.leaf_with("api-user", "alice", |params| {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         })),
-        "own_certificate.role"
+        "server_certificate.role"
     );
     let leaf = |cluster: &Cluster| cluster.leaf("control-service", host);
     let mut setup = Setup::new();
@@ -359,5 +359,5 @@ fn a_gateway_holds_its_own_certificate_to_the_rules() {
     assert_eq!(setup.try_start().map(|_| ()).unwrap_err().0.code(), "tls.key_mismatch");
     let mut setup = Setup::new();
     setup.crl = Some(setup.cluster.crl(2, &[&setup.own]));
-    assert_eq!(setup.try_start().map(|_| ()).unwrap_err().0.code(), "own_certificate.revoked");
+    assert_eq!(setup.try_start().map(|_| ()).unwrap_err().0.code(), "server_certificate.revoked");
 }

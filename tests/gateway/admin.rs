@@ -66,7 +66,7 @@ async fn sessions_are_listed_and_closed_by_serial_number_and_no_others() {
     let closed = result(&gateway, &["close", &user.serial_number()]);
     assert_eq!(closed["connections_closed"], 2);
     let _ = (patiently(cut).await, patiently(cut_too).await);
-    let line = gateway.line("connection_cut", |_| true);
+    let line = gateway.line("connection_closed", |_| true);
     assert_eq!((&line["reason"], &line["name"]), (&"connection.operator".into(), &"alice".into()));
     assert_eq!(result(&gateway, &["sessions"]).as_array().unwrap().len(), 1);
     let (code, said, _) = command(&gateway, &["close", &user.serial_number()]);

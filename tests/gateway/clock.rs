@@ -71,7 +71,7 @@ async fn t29_who_was_cut_by_a_clock_that_was_wrong_may_come_back() {
     clock.set(Duration::days(31));
     let mut rest = Vec::new();
     let _ = patiently(open.read_to_end(&mut rest)).await;
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.certificate_expired");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.certificate_expired");
     clock.set(Duration::ZERO);
     assert_eq!(gateway.get(&user, "/v1/x").await.status, 200);
 }

@@ -65,7 +65,7 @@ async fn r1_r8_an_idle_connection_is_cut_and_no_other_is_touched() {
     }
     eventually("both lines", || {
         let lines = gateway.lines();
-        let cut = lines.iter().filter(|line| line["event"] == "connection_cut").collect::<Vec<_>>();
+        let cut = lines.iter().filter(|line| line["event"] == "connection_closed").collect::<Vec<_>>();
         assert!(cut.iter().all(|line| line["name"] == "alice" && line["delay_us"].is_u64()), "{cut:?}");
         (cut.len() == 2).then_some(())
     });
@@ -199,7 +199,7 @@ async fn r4_an_upgraded_connection_is_cut() {
     crate::upgrade::ping(&mut other).await;
     let line = gateway.line("request", |line| line["name"] == "alice");
     assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"connection.certificate_revoked".into()));
-    gateway.line("connection_cut", |line| line["name"] == "alice");
+    gateway.line("connection_closed", |line| line["name"] == "alice");
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn an_upgraded_connection_ends_with_its_certificate() {
     for stream in [&mut first, &mut second] {
         assert_eq!(ends(stream).await, "");
     }
-    gateway.line("connection_cut", |line| line["reason"] == "connection.certificate_expired");
+    gateway.line("connection_closed", |line| line["reason"] == "connection.certificate_expired");
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn r5_a_trust_anchor_that_is_removed_ends_its_callers_and_no_others() {
     for stream in &mut cut {
         assert_eq!(ends(stream).await, "");
     }
-    gateway.line("connection_cut", |line| line["reason"] == "connection.trust_changed");
+    gateway.line("connection_closed", |line| line["reason"] == "connection.trust_changed");
     call(&mut kept).await;
 }
 
@@ -315,7 +315,7 @@ async fn r10_a_cut_overrules_a_drain() {
     gateway.running().drain();
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&alice]));
     ends(&mut stream).await;
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.certificate_revoked");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.certificate_revoked");
     gateway.join();
     drop(held);
 }

@@ -392,7 +392,7 @@ fn a_line_that_is_not_whole_is_not_said_to_stay() {
     Setup::new().write(directory.path());
     let whole = r#"{"time":"2026-01-02T03:04:05.000Z","event":"request","role":"api-user","name":"alice","method":"GET","path":"/v1/x","decision":"permit","upstream":"api"}"#;
     let of_other_event =
-        r#"{"time":"2026-01-02T03:04:05.000Z","event":"connection_cut","reason":"chain.revoked"}"#;
+        r#"{"time":"2026-01-02T03:04:05.000Z","event":"connection_closed","reason":"chain.revoked"}"#;
     let cut_through = &whole[..60];
     let without_method = whole.replace("\"method\":\"GET\",", "");
     let undecided = whole.replace("permit", "none");

@@ -44,7 +44,7 @@ pub(crate) struct Setup {
     pub(crate) cluster: Cluster,
     /// What is in `cluster.crl`; `None` leaves the file away.
     pub(crate) crl: Option<String>,
-    /// The gateway's own certificate.
+    /// The gateway's certificate.
     pub(crate) own: Leaf,
     /// Where the requests go; `None` is the echo service.
     pub(crate) upstream: Option<SocketAddr>,

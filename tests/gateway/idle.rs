@@ -94,7 +94,7 @@ async fn r1_a_connection_without_buffers_is_cut_by_a_revocation() {
     parked(&gateway, 2);
     gateway.replace("cluster.crl", gateway.cluster.crl(2, &[&alice]));
     assert_eq!(ends(&mut cut).await, "");
-    assert_eq!(gateway.line("connection_cut", |_| true)["name"], "alice");
+    assert_eq!(gateway.line("connection_closed", |_| true)["name"], "alice");
     call(&mut other).await;
 }
 

@@ -122,13 +122,17 @@ async fn r1_a_crl_of_an_authority_cuts_its_callers_and_no_others() {
     gateway.replace("users.crl", crl_of(&users, 6, &[&alice]));
     ends(&mut by_file).await;
     let answer = push(&gateway, crl_of(&users, 7, &[&alice, &bob])).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["connections_cut"]), (200, &1.into()), "{answer:?}");
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["connections_closed"]),
+        (200, &1.into()),
+        "{answer:?}"
+    );
     ends(&mut by_push).await;
     for other in &mut others {
         call(other).await;
     }
     for name in ["alice", "bob"] {
-        let line = gateway.line("connection_cut", |line| line["name"] == name);
+        let line = gateway.line("connection_closed", |line| line["name"] == name);
         assert_eq!(line["reason"], "connection.certificate_revoked");
     }
 
@@ -147,7 +151,7 @@ async fn r5_a_revoked_authority_takes_its_callers_along_and_no_others() {
     let mut kept = idle(&gateway, &gateway.user()).await;
     gateway.replace("cluster.crl", revoking(&gateway, 2, &users));
     ends(&mut cut).await;
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.certificate_revoked");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.certificate_revoked");
     call(&mut kept).await;
     gateway.refused(Some(&alice)).await;
     assert_eq!(gateway.refusal(), "revocation.revoked");
@@ -343,7 +347,7 @@ async fn an_authority_that_is_known_no_more_takes_its_callers_along() {
         config.replace("intermediates: users.crt, crl: [cluster.crl, users.crl]", "crl: cluster.crl");
     gateway.replace("gateway.yaml", config);
     ends(&mut cut).await;
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.trust_changed");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.trust_changed");
     gateway.refused(Some(&alice)).await;
     assert_eq!(gateway.refusal(), "revocation.no_crl");
 }

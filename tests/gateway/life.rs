@@ -56,7 +56,7 @@ async fn a_connection_ends_with_its_certificate() {
     read_until(&mut stream, "body_too_large_to_echo").await;
     let mut rest = Vec::new();
     let _ = patiently(stream.read_to_end(&mut rest)).await;
-    let line = gateway.line("connection_cut", |_| true);
+    let line = gateway.line("connection_closed", |_| true);
     assert_eq!(line["reason"], "connection.certificate_expired");
     assert_eq!(line["serial_number"], short.serial_number());
 }
@@ -134,7 +134,7 @@ async fn a_header_that_never_ends_is_cut_off() {
     slow.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n").await.unwrap();
     let mut rest = Vec::new();
     let _ = patiently(slow.read_to_end(&mut rest)).await;
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.header_timeout");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.header_timeout");
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_cut_ends_every_stream_of_an_http2_connection() {
         }
     }
     let _ = patiently(connection).await;
-    gateway.line("connection_cut", |line| line["name"] == "alice" && line["alpn"] == "h2");
+    gateway.line("connection_closed", |line| line["name"] == "alice" && line["alpn"] == "h2");
     assert!(!untouched.is_finished() && !other_connection.is_finished());
     let _: Vec<std::net::TcpStream> = upstream_sides;
 }

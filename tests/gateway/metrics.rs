@@ -135,7 +135,7 @@ async fn the_delay_of_a_revocation_is_measured() {
     let samples = samples(&gateway);
     let within = "revocation_delay_seconds_bucket{reason=\"connection.certificate_revoked\",le=\"1\"}";
     assert_eq!(samples[within], "1");
-    assert_eq!(samples["connections_cut_total{reason=\"connection.certificate_revoked\"}"], "1");
+    assert_eq!(samples["connections_closed_total{reason=\"connection.certificate_revoked\"}"], "1");
     assert!(
         samples.iter().any(|(name, value)| name.starts_with("crl_number{") && value == "2"),
         "{samples:?}"
@@ -173,12 +173,12 @@ async fn the_delay_is_measured_of_whatever_ends_what_is_open() {
     open[0].write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
     read_until(&mut open[0], "hello").await;
     gateway.replace("cluster.crt", gateway.cluster.bundle());
-    counted("connections_cut_total", "connection.trust_changed");
+    counted("connections_closed_total", "connection.trust_changed");
     let config = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
     gateway.replace("gateway.yaml", config.replace("{ role: api-user }, ", ""));
-    counted("requests_cut_total", "policy.role_not_allowed");
+    counted("requests_interrupted_total", "policy.role_not_allowed");
     clock.set(Duration::days(31));
-    counted("connections_cut_total", "connection.certificate_expired");
+    counted("connections_closed_total", "connection.certificate_expired");
     drop(held);
 }
 

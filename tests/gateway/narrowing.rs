@@ -53,7 +53,7 @@ async fn r5_a_removed_trust_anchor_is_out_while_its_list_is_still_there() {
     let (mut stays, mut cut) = (idle(&gateway, &alice).await, idle(&gateway, &bob).await);
     gateway.replace("cluster.crt", gateway.cluster.bundle());
     assert_eq!(ends(&mut cut).await, "");
-    let line = gateway.line("connection_cut", |_| true);
+    let line = gateway.line("connection_closed", |_| true);
     assert_eq!((&line["name"], &line["reason"]), (&"bob".into(), &"connection.trust_changed".into()));
     call(&mut stays).await;
     gateway.refused(Some(&bob)).await;

@@ -39,10 +39,10 @@ async fn a_pushed_crl_cuts_before_the_push_is_answered() {
     let answer = push(&gateway, &admin(&gateway), gateway.cluster.crl(2, &[&alice])).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let pushed = answer.json();
-    assert_eq!((&pushed["connections_cut"], &pushed["generation"]), (&1.into(), &2.into()), "{pushed}");
+    assert_eq!((&pushed["connections_closed"], &pushed["generation"]), (&1.into(), &2.into()), "{pushed}");
     assert_eq!((&pushed["crl"][0]["number"], &pushed["crl"][0]["revoked"]), (&"2".into(), &1.into()));
     assert!(pushed["duration_us"].is_u64() && pushed["connections_ending"] == 0, "{pushed}");
-    let line = gateway.line("connection_cut", |_| true);
+    let line = gateway.line("connection_closed", |_| true);
     assert_eq!((&line["name"], &line["reason"]), (&"alice".into(), &"connection.certificate_revoked".into()));
     let mut rest = Vec::new();
     patiently(open[0].read_to_end(&mut rest)).await.unwrap();

@@ -157,5 +157,5 @@ async fn a_crl_that_revokes_the_gateway_itself_is_enforced_and_never_started_wit
     setup = Setup::new();
     setup.crl = Some(setup.cluster.crl(2, &[&setup.own]));
     let refused = setup.try_start().map(|_| ()).unwrap_err();
-    assert_eq!(refused.0.code(), "own_certificate.revoked");
+    assert_eq!(refused.0.code(), "server_certificate.revoked");
 }

@@ -53,7 +53,7 @@ async fn a_caller_that_takes_nothing_of_its_response_is_cut() {
     let mut stream = gateway.connect(Some(&gateway.user()), &["http/1.1"]).await.unwrap();
     stream.write_all(b"GET /v1/x HTTP/1.1\r\nhost: g\r\n\r\n").await.unwrap();
     ended.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.stalled");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.stalled");
     assert_eq!(gateway.line("request", |_| true)["reason"], "connection.stalled");
 }
 
@@ -85,7 +85,7 @@ async fn a_stalled_stream_is_ended_though_others_move() {
     moving.abort();
     let line = gateway.line("request", |line| line["path"] == "/v1/x");
     assert_eq!(line["reason"], "downstream.stalled", "{line}");
-    assert!(gateway.lines().iter().all(|line| line["event"] != "connection_cut"));
+    assert!(gateway.lines().iter().all(|line| line["event"] != "connection_closed"));
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_caller_that_gives_up_all_of_its_requests_is_cut() {
         }
     }
     assert!(patiently(connection).await.is_ok());
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.cancelled_requests");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.cancelled_requests");
     // Another connection of the same caller is let in.
     assert_eq!(gateway.get(&gateway.user(), "/.well-known/cluster/whoami").await.status, 200);
 }
@@ -119,7 +119,7 @@ async fn a_short_response_that_is_never_taken_holds_no_connection() {
     assert_eq!(response.status(), 200);
     // For the gateway the request is over: all of it was handed to the connection.
     assert_eq!(gateway.line("request", |_| true)["status"], 200);
-    assert_eq!(gateway.line("connection_cut", |_| true)["reason"], "connection.stalled");
+    assert_eq!(gateway.line("connection_closed", |_| true)["reason"], "connection.stalled");
 }
 
 #[tokio::test]

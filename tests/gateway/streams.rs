@@ -107,5 +107,5 @@ async fn watches_that_a_caller_ends_cost_it_no_connection() {
     }
     patiently(kept.frame()).await.unwrap().unwrap();
     assert!(!connection.is_finished());
-    assert!(gateway.lines().iter().all(|line| line["event"] != "connection_cut"));
+    assert!(gateway.lines().iter().all(|line| line["event"] != "connection_closed"));
 }

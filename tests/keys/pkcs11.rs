@@ -204,7 +204,7 @@ fn a_backup_contains_no_key_and_can_be_restored() {
     setup.ok(&["backup", backup, "--password-file", &password]);
     setup.ok(&["backup", backup, "--verify", "--password-file", &password]);
     let other = Setup { home: Home::empty(), ..setup };
-    other.ok(&["restore", backup, "--password-file", &password, "--no-newer-list"]);
+    other.ok(&["restore", backup, "--password-file", &password, "--no-newer-crl"]);
     assert!(!other.home.path("cluster.key").exists());
     other.ok(&["create-api-user", "bob"]);
     other.openssl_accepts("issued/user-bob.crt");

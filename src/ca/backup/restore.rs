@@ -373,8 +373,8 @@ fn reconcile(
         "revocations_adopted": revocations,
         "crl_number_seen": known.seen,
         "crl_numbers_enforced": enforced,
-        "newest_list_known_to": known.confirmed_by,
-        "no_newer_list": options.no_newer_crl,
+        "newest_crl_known_to": known.confirmed_by,
+        "no_newer_crl": options.no_newer_crl,
     });
     let target = verified.manifest.cluster.clone();
     let mut transaction = transaction.record(Action::HomeRestore, target, Outcome::Success, details)?;

@@ -45,7 +45,7 @@ Examples:
   cluster-ca restore prod.backup --reconcile --crl gateway.crl --certificates old/issued
 
 Restore needs proof of the newest CRL: from the home, a gateway, or --crl. Without it, certificates
-revoked after the backup would become valid again, so the restore is refused unless --no-newer-list is
+revoked after the backup would become valid again, so the restore is refused unless --no-newer-crl is
 given.
 
 Restore queries the gateways given with --gateway, or else those of gateways.yaml in the home or the
@@ -67,8 +67,8 @@ pub(crate) struct Restore {
     crl: Vec<PathBuf>,
 
     /// Assert that nothing was revoked since the backup; the audit log records the assertion
-    #[arg(long)]
-    no_newer_list: bool,
+    #[arg(long, alias = "no-newer-list")]
+    no_newer_crl: bool,
 
     /// Directory of certificates that may have been issued since the backup; can be repeated
     #[arg(long, value_name = "DIR", requires = "reconcile")]
@@ -107,7 +107,7 @@ impl Restore {
             crls: &self.crl,
             certificates: &self.certificates,
             enforced: &enforced,
-            no_newer_crl: self.no_newer_list,
+            no_newer_crl: self.no_newer_crl,
         };
         let restored = backup::restore(&home, &wanted, &session.context)?;
         // Opening it signs a pending CRL; the home is complete without that, too.

@@ -568,7 +568,7 @@ fn holdable(record: Record) -> Result<Record, Failure> {
             let since = rfc3339(revocation.at);
             let message =
                 format!("certificate {} was revoked permanently on {since}", serial_number(&record));
-            Err(Failure::new(Code::refused("ca.revoked_for_good"), message))
+            Err(Failure::new(Code::refused("ca.revocation_permanent"), message))
         }
         _ => Ok(record),
     }

@@ -103,12 +103,16 @@ fn write_events(text: &mut Exposition, events: &EventCounts) {
     for (result, count) in &events.handshakes {
         text.sample(&[("result", result)], count);
     }
-    text.begin("connections_cut_total", MetricKind::Counter, "Open connections that were cut, by reason.");
+    text.begin(
+        "connections_closed_total",
+        MetricKind::Counter,
+        "Open connections that were closed, by reason.",
+    );
     for (reason, count) in &events.connections_cut {
         text.sample(&[("reason", reason)], count);
     }
     text.begin(
-        "requests_cut_total",
+        "requests_interrupted_total",
         MetricKind::Counter,
         "Requests in flight that a new policy denied, by reason.",
     );
@@ -133,7 +137,7 @@ fn write_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
     text.begin(
         "certificate_seconds_left",
         MetricKind::Gauge,
-        "Time until the gateway's own certificate expires.",
+        "Time until the gateway's certificate expires.",
     )
     .sample(&[], (state.credentials.own.leaf.not_after - now).whole_seconds());
     let crls: Vec<_> = state.verifier.crls().map(|crl| (crl.issuer.to_string(), crl)).collect();

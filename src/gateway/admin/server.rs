@@ -154,7 +154,7 @@ async fn reload(control: &Arc<Control>) -> Value {
         Ok(Ok(change)) if change.awaits_key => wait_for_key(control, change.cut.len()).await,
         Ok(Ok(change)) => succeeded(&ReloadResult {
             generation: change.state.generation,
-            connections_cut: change.cut.len(),
+            connections_closed: change.cut.len(),
             awaits_key: false,
             needs_restart: control.changes.needs_restart(),
         }),
@@ -164,7 +164,7 @@ async fn reload(control: &Arc<Control>) -> Value {
 }
 
 /// Wait up to [`KEY_WAIT`] for a key that is still being opened: everything else is already in force.
-async fn wait_for_key(control: &Control, connections_cut: usize) -> Value {
+async fn wait_for_key(control: &Control, connections_closed: usize) -> Value {
     let opened = async {
         while control.changes.awaits_key() {
             sleep(KEY_POLL_INTERVAL).await;
@@ -177,7 +177,7 @@ async fn wait_for_key(control: &Control, connections_cut: usize) -> Value {
         None => {
             let generation = control.shared.state.load().generation;
             let needs_restart = control.changes.needs_restart();
-            succeeded(&ReloadResult { generation, connections_cut, awaits_key, needs_restart })
+            succeeded(&ReloadResult { generation, connections_closed, awaits_key, needs_restart })
         }
     }
 }
@@ -200,7 +200,7 @@ struct CloseResult {
 #[derive(Serialize)]
 struct ReloadResult {
     generation: u64,
-    connections_cut: usize,
+    connections_closed: usize,
     /// Set while a key is still being opened; the previous certificate stays in force until then.
     awaits_key: bool,
     /// Configuration keys that changed and take effect only after a restart.

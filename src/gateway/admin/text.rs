@@ -133,9 +133,9 @@ pub(crate) fn describe(request: &AdminRequest, result: &Value, output: TableOutp
         ),
         AdminRequest::Rejected => table(REJECTED, result, "no handshake was refused"),
         AdminRequest::Reload => format!(
-            "Reloaded: generation {} is in force, {} connection(s) were cut.\n{}{}",
+            "Reloaded: generation {} is in force, {} connection(s) were closed.\n{}{}",
             plain(&result["generation"]),
-            plain(&result["connections_cut"]),
+            plain(&result["connections_closed"]),
             if result["awaits_key"] == true {
                 "A key is still being opened; the previous certificate stays in force until then.\n"
             } else {

@@ -69,7 +69,7 @@ async fn await_drain(gateway: &Shared) {
         let now = gateway.clock.monotonic();
         if now >= deadline {
             let cut = gateway.registry.sweep(now, |_| Command::Cut(CutReason::Shutdown));
-            tracing::warn!(connections = cut.len(), "drain timeout reached: connections are cut");
+            tracing::warn!(connections = cut.len(), "drain timeout reached: connections are closed");
             sleep(CLOSE_TIMEOUT).await;
             return;
         }

@@ -24,7 +24,7 @@ impl Control {
         match &result {
             Ok(Some(change)) => tracing::info!(
                 generation = change.state.generation,
-                connections_cut = change.cut.len(),
+                connections_closed = change.cut.len(),
                 "pushed CRL is in force"
             ),
             Ok(None) => {}

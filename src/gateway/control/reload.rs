@@ -75,7 +75,7 @@ impl Control {
             Ok(change) => tracing::info!(
                 trigger = trigger.as_str(),
                 generation = change.state.generation,
-                connections_cut = change.cut.len(),
+                connections_closed = change.cut.len(),
                 "reloaded{}",
                 if change.awaits_key { ", except for a key that is still being opened" } else { "" }
             ),
@@ -114,7 +114,7 @@ impl Control {
                 tracing::info!(
                     trigger = trigger.as_str(),
                     generation = change.state.generation,
-                    connections_cut = change.cut.len(),
+                    connections_closed = change.cut.len(),
                     "revocations applied despite the failed reload"
                 );
             }

@@ -159,7 +159,7 @@ async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes
     json::pretty(&PushResult {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),
-        connections_cut: cut.len(),
+        connections_closed: cut.len(),
         connections_ending,
         duration_us: crate::gateway::telemetry::events::micros_since(noticed, gateway.clock.monotonic()),
     })
@@ -172,7 +172,7 @@ struct PushResult {
     generation: u64,
     /// CRLs in force now.
     crl: Vec<CrlStatus>,
-    connections_cut: usize,
+    connections_closed: usize,
     /// Connections among them still open after [`CLOSE_WAIT`].
     connections_ending: usize,
     /// Microseconds from the last byte of the CRL to the end of those connections.

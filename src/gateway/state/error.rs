@@ -35,7 +35,7 @@ pub enum StateError {
     /// A private key cannot be opened.
     #[error(transparent)]
     Key(#[from] KeyLoadError),
-    /// The gateway's own certificate is refused.
+    /// The gateway's certificate is refused.
     #[error(transparent)]
     ServerCertificate(#[from] ServerCertificateError),
     /// rustls does not accept the settings.

@@ -110,7 +110,7 @@ impl Loader {
     /// Builds `previous` with other CRLs.
     ///
     /// # Errors
-    /// [`StateError`] if the own certificate is refused under them.
+    /// [`StateError`] if the server certificate is refused under them.
     pub fn with_revocation(&self, previous: &State, crls: CrlsInForce) -> Result<State, StateError> {
         let verifier = previous.verifier.with(previous.verifier.trust().clone(), Some(crls));
         self.build(Some(previous), Candidate::of(previous, verifier))
@@ -120,7 +120,7 @@ impl Loader {
     /// with newer CRLs from the files. Nothing is added: no anchor, authority or route. Files that cannot be read or
     /// verified are skipped. `None` if nothing changes.
     ///
-    /// The trust anchor of the own certificate stays until there is another certificate.
+    /// The trust anchor of the server certificate stays until there is another certificate.
     ///
     /// # Errors
     /// As [`Loader::with_revocation`].
@@ -139,7 +139,7 @@ impl Loader {
                 if trusts(before, own) && !trusts(&bundle, own) {
                     tracing::error!(
                         anchor = %own,
-                        "trust anchor of the gateway's own certificate was removed from the bundle: it stays trusted \
+                        "trust anchor of the gateway's certificate was removed from the bundle: it stays trusted \
                          until the certificate is replaced"
                     );
                 }
@@ -382,7 +382,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Returns true if the own certificate may stay in force although it is refused with `error`: it has been
+    /// Returns true if the server certificate may stay in force although it is refused with `error`: it has been
     /// revoked, or was refused for the same reason before. Otherwise a thief of the key could block the CRL that
     /// revokes it, and a gateway with an expired certificate would miss further revocations.
     fn may_keep_certificate(

@@ -34,11 +34,11 @@ pub struct State {
     pub verifier: Arc<PeerVerifier>,
     /// Values from the configuration.
     pub settings: Arc<Settings>,
-    /// Own certificate and keys.
+    /// Server certificate and keys.
     pub credentials: Arc<Credentials>,
     /// Sources of the CRLs in force.
     pub revocation: Arc<RevocationSources>,
-    /// Key identifier of the trust anchor of the own certificate.
+    /// Key identifier of the trust anchor of the server certificate.
     pub(super) own_anchor: KeyIdentifier,
 }
 
@@ -66,7 +66,7 @@ pub struct Settings {
     pub(super) resumption: Resumption,
 }
 
-/// Own certificate and keys.
+/// Server certificate and keys.
 #[derive(Debug)]
 pub struct Credentials {
     /// Own certificate with its key.

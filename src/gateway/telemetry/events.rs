@@ -75,7 +75,7 @@ pub(super) struct SuppressedFields {
     pub(super) reasons: BTreeMap<&'static str, u64>,
 }
 
-/// Fields of the event `connection_cut`.
+/// Fields of the event `connection_closed`.
 #[derive(Serialize)]
 pub(super) struct CutFields<'a> {
     pub(super) session: u64,

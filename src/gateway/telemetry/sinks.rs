@@ -94,7 +94,7 @@ impl Telemetry {
         }
         self.log.append(&LogLine {
             time: Timestamp(self.clock.now()),
-            event: "connection_cut",
+            event: "connection_closed",
             fields: CutFields {
                 session: session.id,
                 client: ClientFields::of(session),

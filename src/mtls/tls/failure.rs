@@ -41,7 +41,7 @@ pub enum HandshakeFailure {
     NotBegun,
     /// Alert `unknown_ca` or `bad_certificate`: the client does not trust the certificate of the server.
     #[error("the client does not accept the server's certificate")]
-    OwnCertificateRefused,
+    ServerCertificateRefused,
     /// HTTP without TLS.
     #[error("the client speaks plain HTTP")]
     PlainHttp,
@@ -69,7 +69,7 @@ impl HandshakeFailure {
         Self::Malformed,
         Self::Misbehaved,
         Self::NotBegun,
-        Self::OwnCertificateRefused,
+        Self::ServerCertificateRefused,
         Self::PlainHttp,
         Self::Timeout,
         Self::UnknownServerName,
@@ -92,7 +92,7 @@ impl Coded for HandshakeFailure {
             Self::Malformed => Code::refused("tls.malformed"),
             Self::Misbehaved => Code::refused("tls.misbehaved"),
             Self::NotBegun => Code::refused("tls.not_begun"),
-            Self::OwnCertificateRefused => Code::refused("tls.own_certificate_refused"),
+            Self::ServerCertificateRefused => Code::refused("tls.server_certificate_refused"),
             Self::PlainHttp => Code::refused("tls.plain_http"),
             Self::Proof => Code::refused("certificate.proof"),
             Self::Timeout => Code::unavailable("tls.timeout"),
@@ -114,7 +114,7 @@ pub fn handshake_failure(error: &io::Error) -> (Code, String) {
     };
     let failure = match cause {
         Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate) => {
-            HandshakeFailure::OwnCertificateRefused
+            HandshakeFailure::ServerCertificateRefused
         }
         Error::AlertReceived(_) => HandshakeFailure::AlertReceived,
         // rustls says so when our certificate resolver returns none, which has this reason only.

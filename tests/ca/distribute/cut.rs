@@ -135,7 +135,10 @@ fn cut_everywhere(direction: usize) {
             None => assert!(files == new, "cut after {bytes}: said to be delivered"),
             Some("network.unsure") => {}
             Some(code) => {
-                assert!(["network.cut", "network.unreachable"].contains(&code), "cut after {bytes}: {code}");
+                assert!(
+                    ["network.closed", "network.unreachable"].contains(&code),
+                    "cut after {bytes}: {code}"
+                );
                 assert!(files == old, "cut after {bytes}: said to be unchanged");
             }
         }
@@ -143,7 +146,7 @@ fn cut_everywhere(direction: usize) {
     }
     assert!(codes.contains_key("network.unreachable"), "{codes:?}");
     // Output sent before the cut has arrived; in the other direction there may be none yet.
-    assert!(direction == 0 || codes.contains_key("network.cut"), "{codes:?}");
+    assert!(direction == 0 || codes.contains_key("network.closed"), "{codes:?}");
 }
 
 #[test]

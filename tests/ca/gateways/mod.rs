@@ -119,12 +119,16 @@ fn revoke_waits_until_every_gateway_enforces_it_and_closed_connections() {
     let (finished, pushed) = push(&home, &["revoke", "api-user/alice", "--wait"]);
     assert_eq!(finished.exit, Some(0), "{finished:?}");
     assert_eq!(
-        (&pushed["enforced"], &pushed["crl_number"], &pushed["connections_cut"]),
+        (&pushed["enforced"], &pushed["crl_number"], &pushed["connections_closed"]),
         (&3.into(), &"2".into(), &2.into()),
         "{pushed}"
     );
-    let cut: Vec<&Value> =
-        pushed["gateways"].as_array().expect("gateways").iter().map(|one| &one["connections_cut"]).collect();
+    let cut: Vec<&Value> = pushed["gateways"]
+        .as_array()
+        .expect("gateways")
+        .iter()
+        .map(|one| &one["connections_closed"])
+        .collect();
     assert_eq!(cut, [&Value::from(1), &1.into(), &0.into()], "{pushed}");
     for alice in &mut alices {
         assert_eq!(call(alice), "", "her connection has ended");

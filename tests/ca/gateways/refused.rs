@@ -55,7 +55,7 @@ fn revoked() -> Home {
 fn only_the_pushed_crl_counts_as_an_answer() {
     let home = revoked();
     let taken = |number: u64| {
-        let mut answer = json!({ "generation": 2, "connections_cut": 1, "duration_us": 1 });
+        let mut answer = json!({ "generation": 2, "connections_closed": 1, "duration_us": 1 });
         answer["crl"] = status(&home, number)["crl"].clone();
         answer
     };
@@ -75,7 +75,7 @@ fn only_the_pushed_crl_counts_as_an_answer() {
         ("a higher number", json("200 OK", &taken(3)), "gateways.ahead", 1),
         ("another list of the number", json("200 OK", &another), "gateways.number_reused", 1),
         ("two lists of the root", json("200 OK", &twice), "gateways.unreadable", 4),
-        ("no list", json("200 OK", &json!({ "crl": [], "connections_cut": 0 })), "gateways.no_crl", 4),
+        ("no list", json("200 OK", &json!({ "crl": [], "connections_closed": 0 })), "gateways.no_crl", 4),
         ("other JSON", json("200 OK", &json!({})), "gateways.unreadable", 4),
         (
             "no JSON",
@@ -84,7 +84,7 @@ fn only_the_pushed_crl_counts_as_an_answer() {
             4,
         ),
         ("no HTTP", b"220 mail.example.com ESMTP\r\n".to_vec(), "gateways.unreadable", 4),
-        ("nothing, and the end", Vec::new(), "gateways.cut_off", 4),
+        ("nothing, and the end", Vec::new(), "gateways.closed", 4),
         (
             "an endless head",
             head(&format!("x: {}", "y".repeat(1 << 20))).into_bytes(),
@@ -118,7 +118,7 @@ fn only_the_pushed_crl_counts_as_an_answer() {
     list(&home, &[&fake.address]);
     let (finished, pushed) = push(&home, &["crl", "push"]);
     assert_eq!(
-        (finished.exit, &pushed["connections_cut"]),
+        (finished.exit, &pushed["connections_closed"]),
         (Some(0), &1.into()),
         "the true answer does count"
     );
@@ -133,7 +133,7 @@ fn a_truncated_or_endless_answer_does_not_count() {
         request(&mut tls);
         let _ = tls.write_all(&half).and_then(|()| tls.flush());
     });
-    assert_eq!(pushed_to(&home, &cut.address), ("gateways.cut_off".to_owned(), Some(4)));
+    assert_eq!(pushed_to(&home, &cut.address), ("gateways.closed".to_owned(), Some(4)));
     // One byte at a time, each within the limit.
     let dripping = Fake::holding(&home, "control-127.0.0.1", |mut tls| {
         request(&mut tls);
@@ -151,7 +151,7 @@ fn a_truncated_or_endless_answer_does_not_count() {
     });
     assert_eq!(pushed_to(&home, &plain.address), ("explain.not_tls".to_owned(), Some(4)));
     let closing = Fake::raw(drop);
-    assert_eq!(pushed_to(&home, &closing.address), ("gateways.cut_off".to_owned(), Some(4)));
+    assert_eq!(pushed_to(&home, &closing.address), ("gateways.closed".to_owned(), Some(4)));
     assert_eq!(pushed_to(&home, "127.0.0.1:1"), ("network.refused".to_owned(), Some(4)));
     list(&home, &["no-such-host.invalid:4523"]);
     let mut asking = home.command(&["--json", "crl", "push", "--timeout", "1m"]);

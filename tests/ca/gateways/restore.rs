@@ -61,7 +61,7 @@ fn a_backup_older_than_a_gateway_needs_the_crl_of_the_gateway() {
     let refusal = vault.run(&elsewhere, &["restore", &file, "--gateway", &gateway.address]).refusal();
     assert_eq!(refusal.code, "restore.unrevokes", "{refusal:?}");
     let refusal = restore(&["--reconcile"]).refusal();
-    assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.list_missing", 1), "{refusal:?}");
+    assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.crl_missing", 1), "{refusal:?}");
     assert!(refusal.hint.contains("state_directory"), "{refusal:?}");
     assert!(!elsewhere.path("ca.db").exists(), "nothing was put back");
 
@@ -133,7 +133,7 @@ fn gateways_listed_in_the_backup_are_queried_by_default() {
     restore(&Home::empty(), &[]).result();
     push(&home, &["revoke", "api-user/bob", "--wait"]);
     let empty = Home::empty();
-    for more in [&[][..], &["--no-newer-list"]] {
+    for more in [&[][..], &["--no-newer-crl"]] {
         let refusal = restore(&empty, more).refusal();
         assert_eq!((refusal.code.as_str(), refusal.exit), ("restore.unrevokes", 1), "{refusal:?}");
         assert!(refusal.message.contains(&gateways[0].address), "{refusal:?}");
@@ -141,13 +141,13 @@ fn gateways_listed_in_the_backup_are_queried_by_default() {
     // If it cannot be queried, the newest CRL is unknown.
     drop(gateways);
     let unasked = restore(&empty, &[]);
-    assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
+    assert_eq!(unasked.refusal().code, "restore.newest_crl_unknown", "{unasked:?}");
     assert!(unasked.stderr.contains("was not queried"), "{unasked:?}");
     // So it is without an operator.
     fs::remove_file(&file).expect("removed");
     vault.back_up(&home, &[]);
     let unasked = restore(&empty, &[]);
-    assert_eq!(unasked.refusal().code, "restore.newest_list_unknown", "{unasked:?}");
+    assert_eq!(unasked.refusal().code, "restore.newest_crl_unknown", "{unasked:?}");
     assert!(unasked.stderr.contains("gateways.yaml were not queried"), "{unasked:?}");
     assert!(empty.contents().is_empty(), "nothing was put back");
 }
@@ -169,7 +169,7 @@ fn a_crl_newer_than_the_home_is_imported() {
     let restore = |more: &[&str]| {
         vault.run(&old, &[&["restore", &file, "--reconcile", "--gateway", &gateway.address], more].concat())
     };
-    assert_eq!(restore(&[]).refusal().code, "restore.list_missing");
+    assert_eq!(restore(&[]).refusal().code, "restore.crl_missing");
     let crl = kept_list(gateway);
     restore(&["--crl", crl.to_str().expect("text")]).result();
     for user in ["api-user/alice", "api-user/bob"] {

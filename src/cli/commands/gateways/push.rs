@@ -189,7 +189,7 @@ pub(crate) struct PushReport {
     crl_number: u64,
     /// Number of gateways that enforce the CRL.
     enforced: usize,
-    connections_cut: u64,
+    connections_closed: u64,
     elapsed_ms: u64,
     gateways: Vec<PushResult>,
 }
@@ -201,7 +201,7 @@ pub(crate) struct PushReport {
 pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<PushReport, Failure> {
     let begun = session.context.clock.monotonic();
     let progress = progress::gateways(plan.gateways.len(), session.format());
-    let mut connections_cut = 0;
+    let mut connections_closed = 0;
     loop {
         let newest = NewestCrl::of(session)?;
         progress.set_position(0);
@@ -210,7 +210,8 @@ pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<Push
                 progress.inc(1)
             })
             .map_err(|error| Failure::caused(Code::environment("system.network"), &error))?;
-        connections_cut += answers.iter().flatten().map(|enforced| enforced.connections_cut).sum::<u64>();
+        connections_closed +=
+            answers.iter().flatten().map(|enforced| enforced.connections_closed).sum::<u64>();
         let is_ahead =
             |answer: &Result<_, CallError>| answer.as_ref().err().is_some_and(CallError::is_home_outdated);
         if answers.iter().any(is_ahead) && newest.is_outdated(session)? {
@@ -225,7 +226,7 @@ pub(crate) fn push(session: &CommandSession, plan: &GatewayCalls) -> Result<Push
         return Ok(PushReport {
             crl_number: newest.number,
             enforced: gateways.iter().filter(|result| result.enforced).count(),
-            connections_cut,
+            connections_closed,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             gateways,
         });
@@ -268,7 +269,7 @@ impl PushReport {
 
 impl fmt::Display for PushReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { crl_number, enforced, connections_cut, elapsed_ms, gateways } = self;
+        let Self { crl_number, enforced, connections_closed, elapsed_ms, gateways } = self;
         let one = |count: u64, what: &str| match count {
             1 => format!("1 {what}"),
             count => format!("{count} {what}s"),
@@ -281,7 +282,7 @@ impl fmt::Display for PushReport {
             if gateways.len() == 1 { "s" } else { "" },
             elapsed_ms / 1_000,
             elapsed_ms % 1_000 / 100,
-            one(*connections_cut, "connection"),
+            one(*connections_closed, "connection"),
         )?;
         for result in gateways {
             let Some(failure) = &result.error else { continue };

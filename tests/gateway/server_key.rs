@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cluster_ca::keys::kms::{Configuration, Credential, KmsService, VaultCredentials, VaultService};
+use cluster_ca::keys::kms::vault::{VaultCredentials, VaultService};
+use cluster_ca::keys::kms::{Configuration, Credential, KmsService};
 use cluster_ca::keys::{Envelope, KeyFile, NewProtection, PrivateKey};
 use cluster_ca::secret::Secret;
 use serde_json::{Value, json};
