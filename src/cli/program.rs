@@ -26,6 +26,7 @@ use crate::keys::NoUnlock;
 use crate::secret::{MemoryLock, forbid_core_dumps, lock_memory};
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
+use crate::terminal::help_footer::with_filled_footers;
 use crate::terminal::man::Man;
 use crate::terminal::panic_guard::guarded;
 use crate::terminal::report::{self, CommandResult, Format};
@@ -60,12 +61,24 @@ pub struct Cli {
     command: Command,
 }
 
-/// Declares the command tree: one entry per command, with its help text, its arguments and, unless that is the `run`
-/// of the arguments, its function.
+/// Global options of the home.
+const HOME: &[&str] = &["home"];
+
+/// Global options of certificate profiles.
+const TEMPLATES: &[&str] = &["templates"];
+
+/// Global options with the secrets that open private keys.
+const SECRETS: &[&str] = &["passphrase_file", "passphrase_fd", "pin_file"];
+
+/// Declares the command tree: one entry per command, with its help text, its arguments, the global options that have an
+/// effect on it and, unless that is the `run` of the arguments, its function.
 macro_rules! command_tree {
     (@run $arguments:ty) => { <$arguments>::run };
     (@run $arguments:ty, $run:path) => { $run };
-    ($($(#[$attribute:meta])* $name:ident($arguments:ty) $(=> $run:path)?,)+) => {
+    ($($(#[$attribute:meta])* $name:ident($arguments:ty) uses [$($options:ident),*] $(=> $run:path)?,)+) => {
+        /// Global options that have an effect, by command in the order of the tree.
+        const EFFECTIVE: &[&[&[&str]]] = &[$(&[$($options),*]),+];
+
         #[derive(Debug, Subcommand)]
         enum Command {
             $($(#[$attribute])* $name($arguments),)+
@@ -84,129 +97,129 @@ macro_rules! command_tree {
 command_tree! {
     /// Create a new cluster: root certificate, key, empty CRL and inventory
     #[command(visible_alias = "init")]
-    Initialize(initialize::Initialize),
+    Initialize(initialize::Initialize) uses [HOME, TEMPLATES, SECRETS],
 
     /// Issue a certificate for a control service
     #[command(visible_alias = "create-control-certificate")]
-    CreateControl(create::CreateControl),
+    CreateControl(create::CreateControl) uses [HOME, TEMPLATES, SECRETS],
 
     /// Issue certificates for node agents
     #[command(visible_alias = "create-node-certificate")]
-    CreateNode(create::CreateNode),
+    CreateNode(create::CreateNode) uses [HOME, TEMPLATES, SECRETS],
 
     /// Issue certificates for API users
     #[command(visible_alias = "create-api-certificate")]
-    CreateApiUser(create::CreateApiUser),
+    CreateApiUser(create::CreateApiUser) uses [HOME, TEMPLATES, SECRETS],
 
     /// Copy certificate, key, trust bundle and CRL to a machine, by ssh
-    Distribute(distribute::Distribute),
+    Distribute(distribute::Distribute) uses [HOME, SECRETS],
 
     /// List, add or remove the deliveries of `distribute`
-    Hosts(CommandGroup<hosts::Hosts>),
+    Hosts(CommandGroup<hosts::Hosts>) uses [HOME],
 
     /// Create one file to hand over: a tar, or PKCS#12 for browsers and Java
-    Bundle(bundle::Bundle),
+    Bundle(bundle::Bundle) uses [HOME, SECRETS],
 
     /// List the certificates of this cluster
-    List(list::ListCertificates),
+    List(list::ListCertificates) uses [HOME],
 
     /// Show one certificate with its history
-    Show(list::ShowCertificate),
+    Show(list::ShowCertificate) uses [HOME],
 
     /// Renew certificates and keep their keys
     #[command(override_usage = renew::usage("renew"))]
-    Renew(renew::Renew),
+    Renew(renew::Renew) uses [HOME, TEMPLATES, SECRETS],
 
     /// Renew certificates with new keys
     #[command(override_usage = renew::usage("rekey"))]
-    Rekey(renew::Rekey),
+    Rekey(renew::Rekey) uses [HOME, TEMPLATES, SECRETS],
 
     /// Revoke certificates permanently and sign a new CRL
-    Revoke(revoke::Revoke),
+    Revoke(revoke::Revoke) uses [HOME, SECRETS],
 
     /// Suspend a certificate (CRL reason certificateHold)
-    Hold(revoke::Hold) => revoke::Hold::hold,
+    Hold(revoke::Hold) uses [HOME, SECRETS] => revoke::Hold::hold,
 
     /// Lift the hold on a certificate
-    Release(revoke::Hold) => revoke::Hold::release,
+    Release(revoke::Hold) uses [HOME, SECRETS] => revoke::Hold::release,
 
     /// Show, publish, push or verify the CRL
-    Crl(CommandGroup<crl::CrlCommand>),
+    Crl(CommandGroup<crl::CrlCommand>) uses [HOME, SECRETS],
 
     /// Show gateway status: CRL in force, trust anchors, certificate
-    Gateways(gateways::Gateways),
+    Gateways(gateways::Gateways) uses [HOME, SECRETS],
 
     /// Check a certificate against this cluster: chain, validity, usage, role rules, revocation
-    Verify(inspect::VerifyCertificate),
+    Verify(inspect::VerifyCertificate) uses [HOME],
 
     /// Show the contents of certificate, CSR, CRL and key files
-    Inspect(inspect::Inspect),
+    Inspect(inspect::Inspect) uses [HOME],
 
     /// Check the whole home, and repair it without losing data
-    Doctor(doctor::Doctor),
+    Doctor(doctor::Doctor) uses [HOME, TEMPLATES, SECRETS],
 
     /// Report upcoming expirations; exits 1 if any fall within the window
-    Forecast(forecast::ShowForecast),
+    Forecast(forecast::ShowForecast) uses [HOME],
 
     /// Explain in one line why a connection is refused, with the remedy
-    ExplainFailure(explain_failure::ExplainFailure),
+    ExplainFailure(explain_failure::ExplainFailure) uses [HOME, SECRETS],
 
     /// Create an encrypted online backup of the CA, or verify one
-    Backup(backup::Backup),
+    Backup(backup::Backup) uses [HOME],
 
     /// Restore a backup without losing revocations
-    Restore(backup::Restore),
+    Restore(backup::Restore) uses [HOME, SECRETS],
 
     /// Show or change the protection of a private key
-    Key(CommandGroup<key::Key>),
+    Key(CommandGroup<key::Key>) uses [HOME, SECRETS],
 
     /// Configure the key management service that wraps private keys: Vault, OpenBao or KMIP
-    Kms(CommandGroup<kms::Kms>),
+    Kms(CommandGroup<kms::Kms>) uses [HOME, SECRETS],
 
     /// Configure the CA that is trusted for KMS server certificates
-    CaCert(CommandGroup<ca_cert::CaCert>),
+    CaCert(CommandGroup<ca_cert::CaCert>) uses [HOME],
 
     /// Log in to the server, and keep the tokens
-    Login(login::LogIn),
+    Login(login::LogIn) uses [HOME],
 
     /// Log out: revoke the tokens on the server, and remove them here
-    Logout(login::LogOut),
+    Logout(login::LogOut) uses [HOME],
 
     /// Show the account that is logged in
-    Whoami(login::ShowAccount),
+    Whoami(login::ShowAccount) uses [HOME],
 
-    /// Change the own password on the server
-    Passwd(login::ChangeOwnPassword),
+    /// Change your password on the server
+    Passwd(login::ChangeOwnPassword) uses [HOME],
 
     /// Manage users: people and programs that log in with a password
-    User(CommandGroup<user::User>),
+    User(CommandGroup<user::User>) uses [HOME],
 
     /// Manage organizations of users
-    Org(CommandGroup<org::Org>),
+    Org(CommandGroup<org::Org>) uses [HOME],
 
     /// Let the users of a directory log in: LDAP, Active Directory
-    Ldap(CommandGroup<ldap::Ldap>),
+    Ldap(CommandGroup<ldap::Ldap>) uses [HOME, SECRETS],
 
     /// Change settings of logins and tokens: lockout, login banner, lifetimes
-    Security(security::Security),
+    Security(security::Security) uses [HOME],
 
     /// List, show or check certificate profiles
-    Profiles(CommandGroup<profiles::Profiles>),
+    Profiles(CommandGroup<profiles::Profiles>) uses [TEMPLATES],
 
     /// List or verify the audit log of the cluster
-    Audit(CommandGroup<audit::Audit>),
+    Audit(CommandGroup<audit::Audit>) uses [HOME],
 
     /// Serve the CA as a REST API over TLS
-    Serve(serve::Serve),
+    Serve(serve::Serve) uses [HOME, TEMPLATES, SECRETS],
 
     /// Show a guide: the commands of a task in their order, and reference tables
-    Guide(ShowGuide<false>) => guide,
+    Guide(ShowGuide<false>) uses [] => guide,
 
     /// Print a completion script for a shell
-    Completions(Completions) => completions,
+    Completions(Completions) uses [] => completions,
 
     /// Print the manual page of the program, or of one command
-    Man(Man) => man_page,
+    Man(Man) uses [] => man_page,
 }
 
 /// Runs `cluster-ca` with these arguments, the program's name first.
@@ -234,20 +247,23 @@ pub fn run(
 fn command() -> clap::Command {
     let mut command = Cli::command();
     // Every global option is accepted before any command, but only shown where it has an effect.
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let limited = [HOME, TEMPLATES, SECRETS].concat();
     let globals: Vec<Arg> =
         command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
-    for option in &globals {
-        let without = |(options, commands): &(&[&str], &'static [&'static str])| {
-            options.contains(&option.get_id().as_str()).then_some(*commands)
-        };
-        for name in WITHOUT_EFFECT.iter().find_map(without).unwrap_or_default() {
-            command = command.mut_subcommand(name, |subcommand| hide(subcommand, option));
+    for (name, effective) in names.iter().zip(EFFECTIVE) {
+        let effective = effective.concat();
+        for option in &globals {
+            let id = option.get_id().as_str();
+            if limited.contains(&id) && !effective.contains(&id) {
+                command = command.mut_subcommand(name, |subcommand| hide(subcommand, option));
+            }
         }
     }
     for (id, spelling) in SPELLINGS {
         command = with_spelling(command, id, spelling);
     }
-    command
+    with_filled_footers(command)
 }
 
 /// Options for a passphrase, and the spelling of those for a password, which commands without a password take, too.
@@ -294,72 +310,6 @@ fn hide(command: clap::Command, option: &Arg) -> clap::Command {
     command.arg(option.clone().hide(true)).mut_subcommands(|subcommand| hide(subcommand, option))
 }
 
-/// Global options, and the commands on which they have no effect.
-const WITHOUT_EFFECT: [(&[&str], &[&str]); 3] = [
-    (&["home"], &["profiles", "guide", "completions", "man"]),
-    (
-        &["templates"],
-        &[
-            "distribute",
-            "hosts",
-            "bundle",
-            "list",
-            "show",
-            "revoke",
-            "hold",
-            "release",
-            "crl",
-            "gateways",
-            "verify",
-            "inspect",
-            "forecast",
-            "explain-failure",
-            "backup",
-            "restore",
-            "key",
-            "kms",
-            "ca-cert",
-            "login",
-            "logout",
-            "whoami",
-            "passwd",
-            "user",
-            "org",
-            "ldap",
-            "security",
-            "audit",
-            "guide",
-            "completions",
-            "man",
-        ],
-    ),
-    (
-        &["passphrase_file", "passphrase_fd", "pin_file"],
-        &[
-            "hosts",
-            "backup",
-            "inspect",
-            "list",
-            "show",
-            "verify",
-            "forecast",
-            "profiles",
-            "audit",
-            "ca-cert",
-            "login",
-            "logout",
-            "whoami",
-            "passwd",
-            "user",
-            "org",
-            "security",
-            "guide",
-            "completions",
-            "man",
-        ],
-    ),
-];
-
 fn guide(guide: ShowGuide<false>, _: &CommandSession) -> CommandResult {
     guide.run()
 }
@@ -394,18 +344,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_without_effect_and_their_commands_exist() {
+    fn limited_options_exist_and_every_command_lists_those_with_an_effect() {
         let program = Cli::command();
-        for (options, commands) in WITHOUT_EFFECT {
-            for name in commands {
-                assert!(program.get_subcommands().any(|one| one.get_name() == *name), "no command {name}");
-            }
-            for name in options {
-                let is_global = |one: &Arg| one.is_global_set() && one.get_id().as_str() == *name;
-                assert!(program.get_arguments().any(is_global), "no global option {name}");
-            }
+        for name in [HOME, TEMPLATES, SECRETS].concat() {
+            let is_global = |one: &Arg| one.is_global_set() && one.get_id().as_str() == name;
+            assert!(program.get_arguments().any(is_global), "no global option {name}");
         }
-        // `mut_subcommand` creates a command that does not exist.
-        assert_eq!(command().get_subcommands().count(), program.get_subcommands().count());
+        assert_eq!(EFFECTIVE.len(), program.get_subcommands().count());
+        let program = command();
+        let is_shown = |name: &str, option: &str| {
+            let command = program.find_subcommand(name).unwrap();
+            // Global options are copied to the commands when the tree is built; here, only the hidden ones are there.
+            !command.get_arguments().any(|one| one.get_id().as_str() == option && one.is_hide_set())
+        };
+        assert!(is_shown("initialize", "templates") && is_shown("list", "home"));
+        assert!(
+            !is_shown("list", "templates") && !is_shown("man", "home") && !is_shown("whoami", "pin_file")
+        );
+    }
+
+    #[test]
+    fn examples_in_footers_fit_the_width_of_help_pages() {
+        let mut open = vec![command()];
+        while let Some(one) = open.pop() {
+            let footer = one.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in footer.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= 100, "{}: {line}", one.get_name());
+            }
+            open.extend(one.get_subcommands().cloned());
+        }
     }
 }

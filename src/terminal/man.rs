@@ -78,7 +78,7 @@ fn manual_page(
     Some(page.into_bytes())
 }
 
-/// Examples and notes line by line, as `--help` prints them, and without the version, which is in the footer.
+/// Examples line by line, as `--help` prints them, and paragraphs of notes; without the version, which is in the footer.
 fn with_notes_as_written(page: &str) -> String {
     let page = page.split_once("\n.SH VERSION\n").map_or(page, |(page, _)| page);
     let Some((before, notes)) = page.split_once("\n.SH EXTRA\n") else { return format!("{page}\n") };
@@ -86,7 +86,25 @@ fn with_notes_as_written(page: &str) -> String {
         Some(examples) => ("EXAMPLES", examples),
         None => ("NOTES", notes),
     };
-    format!("{before}\n.SH {heading}\n.nf\n{}\n.fi\n", notes.trim_end())
+    let mut text = format!("{before}\n.SH {heading}\n");
+    let (mut is_example, mut is_paragraph) = (false, false);
+    for line in notes.trim_end().lines() {
+        if line.starts_with(' ') != is_example {
+            text.push_str(if is_example { ".fi\n" } else { ".nf\n" });
+            is_example = !is_example;
+        }
+        // A line of prose is a paragraph; the next one begins on a line of its own.
+        match line.is_empty() {
+            true => text.push_str(".PP\n"),
+            false if !is_example && is_paragraph => text.push_str(&format!(".br\n{line}\n")),
+            false => text.push_str(&format!("{line}\n")),
+        }
+        is_paragraph = !is_example && !line.is_empty();
+    }
+    if is_example {
+        text.push_str(".fi\n");
+    }
+    text
 }
 
 /// Synopsis of a command with its own options; global options are omitted.

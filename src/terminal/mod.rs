@@ -9,6 +9,7 @@
 //! | `file_page` | Manual pages of YAML files (section 5), generated from the schemas that their parsers use |
 //! | `generated` | Output generated from the command tree or compiled-in text |
 //! | `guide` | Guides of both programs |
+//! | `help_footer` | Footers of help pages |
 //! | `hints` | Hints: the next step after an error, by its code and by the reader |
 //! | `man` | `man`: manual pages |
 //! | `page_footer` | Footer of manual pages |
@@ -27,6 +28,7 @@ pub(crate) mod escaped;
 mod file_page;
 mod generated;
 mod guide;
+pub(crate) mod help_footer;
 pub(crate) mod hints;
 pub(crate) mod man;
 mod page_footer;

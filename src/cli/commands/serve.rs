@@ -14,7 +14,7 @@ use crate::terminal::serve::ServeRequest;
 #[command(after_help = "\
 Examples:
   cluster-ca serve --check --config server.yaml
-  cluster-ca serve --config server.yaml --passphrase-file /run/credentials/cluster-ca.service/passphrase
+  cluster-ca serve --config server.yaml --passphrase-file /run/secrets/passphrase
 
 SIGHUP reloads the configuration, the CRL and the certificate; SIGTERM lets requests in flight finish.
 See cluster-ca guide server, and cluster-ca man server.yaml.")]

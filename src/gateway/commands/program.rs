@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::gateway::commands::admin::AdminCommand;
@@ -15,6 +15,7 @@ use crate::secret::forbid_core_dumps;
 use crate::serving::logging::log_to_standard_error;
 use crate::terminal::ShowGuide;
 use crate::terminal::completions::Completions;
+use crate::terminal::help_footer::with_filled_footers;
 use crate::terminal::hints::Audience;
 use crate::terminal::man;
 use crate::terminal::panic_guard::guarded;
@@ -84,11 +85,20 @@ pub fn main(clock: Arc<dyn Clock>) -> ExitCode {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, clock: Arc<dyn Clock>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let finished = guarded(|| match Arguments::try_parse_from(&arguments) {
+    let finished = guarded(|| match parsed(&arguments) {
         Ok(Arguments { command, verbose }) => command.run(verbose, clock),
         Err(error) => usage::refuse("cluster-gateway", &arguments, error),
     });
     finished.unwrap_or_else(|failure| report::finish(Format::Text, Err(failure.read_by(Audience::Gateway))))
+}
+
+/// The command tree, for parsing, completions and manual pages.
+fn command() -> clap::Command {
+    with_filled_footers(Arguments::command())
+}
+
+fn parsed(arguments: &[OsString]) -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&command().try_get_matches_from(arguments)?)
 }
 
 impl Command {
@@ -99,8 +109,8 @@ impl Command {
         let (format, result) = match self {
             Self::Admin(command) => command.run(),
             Self::Guide(guide) => (Format::Text, guide.run()),
-            Self::Completions(completions) => (Format::Text, completions.run(Arguments::command())),
-            Self::Man { page } => (Format::Text, man::show(Arguments::command(), &[&FILE], &page)),
+            Self::Completions(completions) => (Format::Text, completions.run(command())),
+            Self::Man { page } => (Format::Text, man::show(command(), &[&FILE], &page)),
             Self::Check(command) => command.run(&clock),
             Self::Explain(command) => command.run(&clock),
             Self::Replay(command) => command.run(),

@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::home::{Finished, Home, cluster_ca};
 
-/// Every command, in an order in which each can succeed in a fresh home.
-const COMMANDS: [&[&str]; 27] = [
+/// Commands in an order in which each can succeed in a fresh home with [`PASSWORDS`].
+const COMMANDS: &[&[&str]] = &[
     &["initialize", "prod"],
     &["create-control", "api.example.com", "--san", "10.0.0.1"],
     &["create-node"],
@@ -28,15 +28,63 @@ const COMMANDS: [&[&str]; 27] = [
     &["create-api-user", "bob", "--dry-run"],
     &["list"],
     &["show", "api-user/alice"],
+    &["renew", "--expires-within", "1d"],
+    &["rekey", "api-user/alice"],
     &["inspect", "cluster.crt", "cluster.crl", "issued/user-alice.crt", "issued/user-alice.key"],
     &["verify", "issued/user-alice.crt"],
+    &["hosts", "add", "api-user/alice", "--to", "root@node1:/etc/cluster"],
+    &["hosts", "list"],
+    &["hosts", "remove", "api-user/alice"],
     &["distribute", "api-user/alice", "--to", "root@node1:/etc/cluster", "--dry-run"],
     &["bundle", "api-user/alice"],
+    &["key", "show"],
+    &["key", "protect", "issued/user-alice.key", "--passphrase-file", "password"],
+    &[
+        "key",
+        "change-passphrase",
+        "issued/user-alice.key",
+        "--passphrase-file",
+        "password",
+        "--new-passphrase-file",
+        "new-password",
+    ],
+    &["key", "unprotect", "issued/user-alice.key", "--passphrase-file", "new-password"],
+    &["hold", "control-service/api.example.com"],
+    &["release", "control-service/api.example.com"],
     &["revoke", "api-user/alice"],
     &["crl", "show"],
-    &["key", "show"],
+    &["crl", "publish"],
+    &["crl", "verify"],
     &["kms", "show"],
+    &["ca-cert", "set", "cluster.crt"],
     &["ca-cert", "status"],
+    &["ca-cert", "download", "service-ca.crt"],
+    &["ca-cert", "unset"],
+    &["org", "create", "acme"],
+    &["org", "list"],
+    &["org", "rename", "acme", "acme-labs"],
+    &["user", "add", "carol", "--org", "acme-labs", "--role", "regular", "--password-file", "password"],
+    &["user", "list"],
+    &["user", "show", "carol", "--org", "acme-labs"],
+    &["user", "update", "carol", "--org", "acme-labs", "--role", "read-only"],
+    &["user", "passwd", "carol", "--org", "acme-labs", "--password-file", "new-password"],
+    &["user", "unlock", "carol", "--org", "acme-labs"],
+    &["user", "revoke-tokens", "carol", "--org", "acme-labs"],
+    &["user", "delete", "carol", "--org", "acme-labs"],
+    &["org", "delete", "acme-labs"],
+    &["security", "lockout-config", "set", "--failed-attempts", "5"],
+    &["security", "lockout-config", "show"],
+    &["security", "lockout-config", "reset"],
+    &["security", "login-banner", "set", "Authorized users only"],
+    &["security", "login-banner", "show"],
+    &["security", "login-banner", "disable"],
+    &["security", "login-banner", "enable"],
+    &["security", "login-banner", "reset"],
+    &["security", "token-lifetimes", "set", "--access-token", "10m"],
+    &["security", "token-lifetimes", "show"],
+    &["security", "token-lifetimes", "reset"],
+    &["backup", "prod.backup", "--password-file", "password"],
+    &["restore", "prod.backup", "--home", "restored", "--password-file", "password", "--crl", "cluster.crl"],
     &["doctor"],
     &["forecast"],
     &["profiles", "list"],
@@ -44,10 +92,74 @@ const COMMANDS: [&[&str]; 27] = [
     &["profiles", "check"],
     &["audit", "list"],
     &["audit", "verify"],
+    &["guide"],
     &["completions", "bash"],
     &["man"],
     &["man", "create-node"],
 ];
+
+/// Files with passwords, for the commands after `initialize`.
+const PASSWORDS: [(&str, &str); 2] = [
+    ("password", "Correct horse 1 battery staple!\n"),
+    ("new-password", "Staple battery 2 horse correct!\n"),
+];
+
+/// Commands that need another program: a gateway, a KMS, a directory or the server. Their tests stand beside that program.
+const NOT_ALONE: &[&[&str]] = &[
+    &["crl", "push"],
+    &["explain-failure"],
+    &["gateways", "status"],
+    &["kms", "export"],
+    &["kms", "rewrap"],
+    &["kms", "set", "kmip"],
+    &["kms", "set", "signer"],
+    &["kms", "set", "vault"],
+    &["kms", "unset"],
+    &["ldap", "disable"],
+    &["ldap", "enable"],
+    &["ldap", "reset"],
+    &["ldap", "setup"],
+    &["ldap", "setup-ad"],
+    &["ldap", "show"],
+    &["ldap", "test"],
+    &["ldap", "update"],
+    &["login"],
+    &["logout"],
+    &["passwd"],
+    &["serve"],
+    &["whoami"],
+];
+
+/// Runs [`COMMANDS`] in a fresh home, each with `options` before it, and hands over each result.
+fn each_command(options: &[&str], mut judge: impl FnMut(&[&str], Finished)) {
+    let home = Home::empty();
+    for command in COMMANDS {
+        judge(command, run_inside(&home, &[options, command].concat()));
+        if command[0] == "initialize" {
+            for (file, password) in PASSWORDS {
+                home.write(file, password);
+                close(&home.path(file));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_of_the_tree_is_tried_alone_or_with_its_program() {
+    let tree = texts::command_tree(texts::said);
+    let begins = |words: &[&str], path: &[String]| words.iter().take(path.len()).eq(path.iter());
+    for path in &tree {
+        let times = [COMMANDS, NOT_ALONE].map(|list| list.iter().any(|words| begins(words, path)));
+        assert_eq!(
+            times.iter().filter(|is_listed| **is_listed).count(),
+            1,
+            "{path:?} is in one of the two lists"
+        );
+    }
+    for words in NOT_ALONE {
+        assert!(tree.iter().any(|path| words.iter().eq(path.iter())), "there is no command {words:?}");
+    }
+}
 
 /// Runs a command in the home as its user does, the current directory being the home.
 fn run_inside(home: &Home, arguments: &[&str]) -> Finished {
@@ -66,14 +178,13 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn every_command_has_one_json_envelope() {
-    let home = Home::empty();
-    for command in COMMANDS {
-        let finished = run_inside(&home, &[&["--json"], command].concat());
+    each_command(&["--json"], |command, finished| {
         let envelope = finished.json();
         assert_eq!(keys(&envelope), BTreeSet::from(["ok", "result"]), "{command:?}: {finished:?}");
         assert_eq!((finished.exit, finished.stdout.lines().count()), (Some(0), 1), "{command:?}");
         assert!(!finished.stdout.contains("PRIVATE KEY"), "{command:?} shows a key");
-    }
+    });
+    let home = Home::initialized();
     for command in [&["show", "api-user/nobody"][..], &["frobnicate"], &["create-api-user", "Eve"], &[]] {
         let finished = run_inside(&home, &[&["--json"], command].concat());
         let envelope = finished.json();
@@ -96,18 +207,17 @@ fn a_usage_error_names_what_is_missing() {
 
 #[test]
 fn quiet_prints_errors_only() {
-    let home = Home::empty();
-    for command in COMMANDS {
-        if matches!(command[0], "completions" | "man") {
-            continue;
+    each_command(&["--quiet"], |command, finished| {
+        // Text that was asked for is the result itself.
+        if !matches!(command[0], "completions" | "guide" | "man") {
+            assert_eq!(
+                (finished.exit, finished.stdout.as_str(), finished.stderr.as_str()),
+                (Some(0), "", ""),
+                "{command:?}"
+            );
         }
-        let finished = run_inside(&home, &[&["--quiet"], command].concat());
-        assert_eq!(
-            (finished.exit, finished.stdout.as_str(), finished.stderr.as_str()),
-            (Some(0), "", ""),
-            "{command:?}"
-        );
-    }
+    });
+    let home = Home::initialized();
     let finished = run_inside(&home, &["--quiet", "show", "api-user/nobody"]);
     assert_eq!((finished.exit, finished.stdout.as_str()), (Some(1), ""));
     assert!(finished.stderr.starts_with("error: "), "{finished:?}");
@@ -115,15 +225,14 @@ fn quiet_prints_errors_only() {
 
 #[test]
 fn results_go_to_stdout_and_errors_to_stderr_with_fact_and_advice() {
-    let home = Home::empty();
-    for command in COMMANDS {
-        let finished = run_inside(&home, command);
+    each_command(&[], |command, finished| {
         assert!(
             finished.exit == Some(0) && !finished.stdout.is_empty() && finished.stderr.is_empty(),
-            "{finished:?}"
+            "{command:?}: {finished:?}"
         );
         assert!(!finished.stdout.contains('\u{1b}'), "{command:?} colours what is no terminal");
-    }
+    });
+    let home = Home::initialized();
     let finished = run_inside(&home, &["show", "api-user/nobody"]);
     assert_eq!(
         (finished.stdout.as_str(), finished.stderr.as_str()),

@@ -7,17 +7,36 @@ use crate::home::{Finished, Home, cluster_ca};
 
 /// The commands that `cluster-ca --help` lists.
 fn commands() -> Vec<String> {
-    let overview = said(&["--help"]);
-    let listed = overview.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    let commands: Vec<String> = listed
+    let commands = listed_commands(&said(&["--help"]));
+    assert!(commands.len() > 20, "{commands:?}");
+    commands
+}
+
+/// The subcommands in a help page.
+fn listed_commands(page: &str) -> Vec<String> {
+    let listed = page.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    listed
         .take_while(|line| !line.is_empty())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .map(str::to_owned)
-        .collect();
-    assert!(commands.len() > 20, "{overview}");
-    commands
+        .collect()
+}
+
+/// The words of every command without subcommands, by the help pages that `help` prints.
+pub(super) fn command_tree(help: impl Fn(&[&str]) -> String) -> Vec<Vec<String>> {
+    let (mut found, mut open) = (Vec::new(), vec![Vec::new()]);
+    while let Some(path) = open.pop() {
+        let words: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+        let below = listed_commands(&help(&words));
+        if below.is_empty() {
+            found.push(path.clone());
+        }
+        open.extend(below.into_iter().map(|name| [path.as_slice(), &[name]].concat()));
+    }
+    found.sort();
+    found
 }
 
 /// `text` with what differs from run to run in brackets: serial numbers, digests and times.
@@ -118,7 +137,7 @@ revoked  api-user         alice            [DATE]
     }
 }
 
-fn said(arguments: &[&str]) -> String {
+pub(super) fn said(arguments: &[&str]) -> String {
     let finished = Finished::from(cluster_ca().args(arguments).output().expect("cluster-ca starts"));
     assert_eq!((finished.exit, finished.stderr.as_str()), (Some(0), ""), "{arguments:?}");
     finished.stdout
@@ -149,4 +168,47 @@ fn completions_are_there_for_every_shell_and_name_every_command() {
     std::io::Write::write_all(&mut script, said(&["completions", "bash"]).as_bytes()).expect("bash reads");
     drop(script);
     assert!(bash.wait().expect("bash ends").success(), "bash cannot read its completions");
+}
+
+/// The help page of a command of `program` on a terminal of `columns`.
+fn help_at(program: &str, columns: usize, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let output = command.env("COLUMNS", columns.to_string()).args(arguments).output().expect("it starts");
+    Finished::from(output).stdout
+}
+
+/// Lines of prose that end before the first word of the next one would not fit, in the middle of a sentence.
+fn broken_twice(page: &str, columns: usize) -> Vec<&str> {
+    let is_prose = |line: &str| line.starts_with(|c: char| !c.is_whitespace());
+    let pairs = page.lines().zip(page.lines().skip(1));
+    let broken = pairs.filter(|(line, next)| {
+        let word = next.split_whitespace().next().unwrap_or_default();
+        is_prose(line)
+            && is_prose(next)
+            && !line.ends_with(['.', ':'])
+            && line.chars().count() + 1 + word.chars().count() <= columns
+    });
+    broken.map(|(line, _)| line).collect()
+}
+
+#[test]
+fn no_help_page_breaks_a_paragraph_in_the_middle_of_a_line() {
+    let programs = [env!("CARGO_BIN_EXE_cluster-ca"), env!("CARGO_BIN_EXE_cluster-gateway")];
+    for program in programs {
+        let mut pages: Vec<Vec<String>> = command_tree(|words| help_at(program, 100, words));
+        let groups: Vec<Vec<String>> = pages.iter().map(|path| path[..path.len() - 1].to_vec()).collect();
+        pages.extend(groups);
+        pages.sort();
+        pages.dedup();
+        for columns in [80, 100] {
+            for path in &pages {
+                let words: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+                let page = help_at(program, columns, &words);
+                assert!(page.contains("Usage:"), "{words:?}: {page}");
+                assert_eq!(broken_twice(&page, columns), [""; 0], "{words:?} at {columns} columns");
+            }
+        }
+    }
+    let page = "A sentence that ends\nin\nthe middle, and\none that does not\nend there.\n";
+    assert_eq!(broken_twice(page, 20), ["in"]);
 }

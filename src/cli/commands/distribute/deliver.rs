@@ -40,7 +40,7 @@ hosts.yaml in the home lists the deliveries:
     - identity: control-service/api.example.com
       to: root@api.example.com:/etc/cluster
       as: control-service                         # the default of its role
-      owner: control-service                      # optional, as are group, mode (0640) and become (sudo)
+      owner: control-service                      # optional, as are group, mode (0640) and become
       reload: systemctl reload control-service    # optional")]
 pub(crate) struct Distribute {
     /// The certificate: its serial number, ROLE/NAME such as api-user/alice, or its file
