@@ -25,6 +25,7 @@ mod document;
 mod parse;
 mod session;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -102,6 +103,27 @@ fn every_command_that_the_text_names_exists() {
 fn the_readme_is_short() {
     let readme = Document::read(&root().join("README.md"));
     assert!(readme.text.lines().count() <= 200, "README.md has {} lines", readme.text.lines().count());
+}
+
+#[test]
+fn the_readme_lists_every_guide_of_both_programs() {
+    let readme = Document::read(&root().join("README.md"));
+    let table = readme.text.split("| Guides | Topics |").nth(1).expect("a table of guides");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let listed: BTreeMap<&str, BTreeSet<&str>> =
+        rows.map(|(guides, topics)| (guides, topics.split('`').skip(1).step_by(2).collect())).collect();
+    let topics = |exe: &str| -> BTreeSet<String> {
+        let output = std::process::Command::new(exe).arg("guide").output().expect("the program runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    };
+    let ca = topics(env!("CARGO_BIN_EXE_cluster-ca"));
+    let gateway = topics(env!("CARGO_BIN_EXE_cluster-gateway"));
+    let owned =
+        |row: &str| -> BTreeSet<String> { listed[row].iter().map(|topic| (*topic).to_owned()).collect() };
+    assert_eq!(owned("`cluster-ca guide`"), &ca - &gateway);
+    assert_eq!(owned("`cluster-gateway guide`"), &gateway - &ca);
+    assert_eq!(owned("both"), &ca & &gateway);
 }
 
 #[test]

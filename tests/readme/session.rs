@@ -199,10 +199,12 @@ fn execute(script: &str) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout))
 }
 
-/// The machines of the examples, and a home for the CA.
+/// The machines of the examples, a home for the CA, and one for the user.
 const SETTING: &str = r#"set -euo pipefail
 mount --bind "$PWD" /srv
 cd /srv
+mkdir -m 0700 user-home
+export HOME=$PWD/user-home
 ip link set lo up
 mkdir etc
 cp -a /etc/. etc/
