@@ -1,20 +1,24 @@
 //! Codes of errors: one class each, and no hint for a code that does not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use proc_macro2::{TokenStream, TokenTree};
 
 use crate::offence::{Offence, judge};
-use crate::source;
 use crate::tree::{Tree, tokens};
+use crate::{root, source};
 
-/// The files of the hint tables.
-const HINTS: &[&str] = &["terminal/account_hints.rs", "terminal/hints.rs"];
+/// The file of the hint table.
+const HINTS: &[&str] = &["terminal/hints.rs"];
 
 /// The file of the table of findings.
 const FINDINGS: &str = "ca/doctor/codes.rs";
 
-/// Constructors of `Code`, named after the classes.
+/// The guide with the table of the areas of codes.
+const NAMESPACES: &str = "src/guide/json.md";
+
+/// Constructors of `Code`, named after the classes, in the order of their exit codes from 1 on.
 const CLASSES: &[&str] = &["refused", "usage", "environment", "unavailable"];
 
 #[test]
@@ -32,6 +36,50 @@ fn hints_are_for_codes_that_exist() {
 #[test]
 fn codes_of_the_gateway_are_typed() {
     judge("codes", &untyped(source()));
+}
+
+#[test]
+fn the_guide_lists_every_namespace_with_its_exit_codes() {
+    let guide = fs::read_to_string(root().join(NAMESPACES)).unwrap();
+    judge("namespaces", &differing_rows(&namespaces(&codes(source())), &guide));
+}
+
+/// Exit codes of the classes, by the area of the codes; none for findings.
+fn namespaces(codes: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<usize>> {
+    let mut found: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for (code, classes) in codes {
+        let area = code.split('.').next().unwrap_or(code).to_owned();
+        let exits = classes.iter().filter_map(|class| CLASSES.iter().position(|name| name == class));
+        found.entry(area).or_default().extend(exits.map(|at| at + 1));
+    }
+    found
+}
+
+/// Rows that the table in `guide` lacks, and rows that it should not have.
+fn differing_rows(namespaces: &BTreeMap<String, BTreeSet<usize>>, guide: &str) -> Vec<Offence> {
+    let table = guide.split("| Prefix |").nth(1).unwrap_or_default();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut listed: BTreeMap<String, String> = BTreeMap::new();
+    let mut found = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, prefix, _, exits, _] = cells[..] else { continue };
+        if listed.insert(prefix.trim_matches('`').to_owned(), exits.to_owned()).is_some() {
+            found.push(Offence::new("guide", format!("{NAMESPACES}: {prefix} is listed twice")));
+        }
+    }
+    for (area, exits) in namespaces {
+        let exits: Vec<String> = exits.iter().map(ToString::to_string).collect();
+        let expected = if exits.is_empty() { "-".to_owned() } else { exits.join(", ") };
+        if listed.remove(area).is_none_or(|stated| stated != expected) {
+            let text = format!("{NAMESPACES}: write a row | `{area}` | SUBJECT | {expected} |");
+            found.push(Offence::new("guide", text));
+        }
+    }
+    found.extend(
+        listed.keys().map(|area| Offence::new("guide", format!("{NAMESPACES}: no code begins `{area}.`"))),
+    );
+    found
 }
 
 /// Literals in the form of a code that no constructor of `Code` has classified. Keys of the configuration look alike.
@@ -114,10 +162,6 @@ fn hinted(tree: &Tree) -> Vec<String> {
             run
         {
             found.extend(code_in(code).filter(|_| run.len() <= 6));
-        }
-        // A hint for all readers of the table.
-        if let [TokenTree::Literal(code), TokenTree::Punct(_), TokenTree::Literal(_), ..] = run {
-            found.extend(code_in(code).filter(|_| run.len() <= 4));
         }
     });
     found
@@ -239,4 +283,24 @@ fn a_code_of_a_finding_outside_of_the_table_is_an_offence() {
     ]);
     let (listed, elsewhere) = findings(&tree);
     assert_eq!((listed, elsewhere.len()), (vec!["doctor.b".to_owned(), "doctor.c".to_owned()], 1));
+}
+
+#[test]
+fn a_namespace_with_another_row_is_an_offence() {
+    let tree = Tree::of(&[
+        ("lib.rs", "mod a;"),
+        ("a.rs", "fn f() { [Code::refused(\"a.b\"), Code::environment(\"a.c\"), Code::usage(\"b.c\")] }"),
+    ]);
+    let namespaces = namespaces(&codes(&tree));
+    let count = |rows: &str| {
+        differing_rows(
+            &namespaces,
+            &format!("| Prefix | Subject | Exit codes |\n|---|---|---|\n{rows}\ntext"),
+        )
+        .len()
+    };
+    assert_eq!(count("| `a` | x | 1, 3 |\n| `b` | y | 2 |"), 0);
+    assert_eq!(count("| `a` | x | 1 |\n| `b` | y | 2 |"), 1);
+    assert_eq!(count("| `a` | x | 1, 3 |"), 1);
+    assert_eq!(count("| `a` | x | 1, 3 |\n| `b` | y | 2 |\n| `b` | y | 2 |\n| `c` | z | 1 |"), 2);
 }

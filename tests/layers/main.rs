@@ -16,6 +16,7 @@ mod modules;
 mod names;
 mod offence;
 mod paths;
+mod roles;
 mod roofs;
 mod rooms;
 mod tree;
