@@ -265,7 +265,10 @@ fn phrases(area: &str, file: &str, lines: &[(usize, String)]) -> Vec<Offence> {
 fn words(line: &str) -> Vec<String> {
     line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '\'')
         .map(|word| word.trim_matches('\'').to_lowercase())
-        .map(|word| word.strip_suffix("'s").map(str::to_owned).unwrap_or(word))
+        .map(|word| match word.strip_suffix("'s") {
+            Some(bare) => bare.to_owned(),
+            None => word,
+        })
         .filter(|word| !word.is_empty())
         .collect()
 }

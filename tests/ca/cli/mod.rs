@@ -133,7 +133,7 @@ const NOT_ALONE: &[&[&str]] = &[
 /// Runs [`COMMANDS`] in a fresh home, each with `options` before it, and hands over each result.
 fn each_command(options: &[&str], mut judge: impl FnMut(&[&str], Finished)) {
     let home = Home::empty();
-    for command in COMMANDS {
+    for &command in COMMANDS {
         judge(command, run_inside(&home, &[options, command].concat()));
         if command[0] == "initialize" {
             for (file, password) in PASSWORDS {
