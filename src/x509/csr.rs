@@ -133,10 +133,10 @@ pub enum CsrError {
 impl Coded for CsrError {
     fn coded(&self) -> Code {
         match self {
-            Self::Several { .. } => Code::refused("request.several"),
-            Self::Signature(_) => Code::refused("request.bad_signature"),
+            Self::Several { .. } => Code::refused("csr.several"),
+            Self::Signature(_) => Code::refused("csr.bad_signature"),
             Self::Unreadable(source) => source.coded(),
-            Self::UnsupportedKey { .. } => Code::refused("request.unsupported_key"),
+            Self::UnsupportedKey { .. } => Code::refused("csr.unsupported_key"),
         }
     }
 }
@@ -226,7 +226,7 @@ mod tests {
         let mut forged = der;
         let last = forged.len() - 1;
         forged[last] ^= 1;
-        assert_eq!(code(&forged), "request.bad_signature");
+        assert_eq!(code(&forged), "csr.bad_signature");
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         let mut der = request(|_| {}, &mine);
         let at = der.windows(91).position(|window| window == public(&mine)).unwrap();
         der[at..at + 91].copy_from_slice(&public(&theirs));
-        assert_eq!(code(&der), "request.bad_signature");
+        assert_eq!(code(&der), "csr.bad_signature");
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let text = pem("CERTIFICATE REQUEST", &request(|_| {}, &key));
         assert_eq!(code(b""), "x509.no_block");
-        assert_eq!(code(format!("{text}{text}").as_bytes()), "request.several");
+        assert_eq!(code(format!("{text}{text}").as_bytes()), "csr.several");
         assert_eq!(code(key.serialize_pem().as_bytes()), "x509.private_key");
         assert_eq!(code(Root::with(authority("root")).pem().as_bytes()), "x509.unexpected_block");
         assert_eq!(code(Root::with(authority("root")).der()), "x509.malformed");

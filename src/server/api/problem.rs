@@ -34,7 +34,7 @@ const FORBIDDEN: &[&str] =
     &["account.not_allowed", "account.own_account", "account.password_change_required"];
 
 /// Areas of errors in the contents of a request that is well-formed.
-const UNPROCESSABLE: &[&str] = &["policy.", "profile.", "csr.", "x509.", "pem."];
+const UNPROCESSABLE: &[&str] = &["policy.", "profile.", "csr.", "x509."];
 
 /// Refused or failed request.
 #[derive(Clone, Debug)]

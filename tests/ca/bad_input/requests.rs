@@ -37,7 +37,7 @@ fn a_request_with_a_bad_signature_is_refused() {
     let mut der = fs::read(&file).expect("a request");
     *der.last_mut().expect("bytes") ^= 1;
     fs::write(&file, der).expect("a request");
-    refused(&home, &file, "request.bad_signature");
+    refused(&home, &file, "csr.bad_signature");
 }
 
 #[test]
