@@ -64,7 +64,7 @@ impl ChainVerifier {
         self.trust.verify_accepted(leaf, extra_certs, purpose, at, accept)
     }
 
-    /// Check that no certificate of `chain` is revoked, and that a CRL in force says so for each.
+    /// Check that no certificate of `chain` is revoked, each by a CRL in force that covers it.
     ///
     /// # Errors
     /// [`PeerError::Revoked`], [`PeerError::CrlExpired`] or [`PeerError::NoCrl`].

@@ -197,9 +197,6 @@ impl Transaction<'_> {
     }
 
     /// Deletes a user with its sessions and failed logins.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn delete_user(
         mut self,
         organization: &OrganizationRecord,
@@ -212,9 +209,6 @@ impl Transaction<'_> {
     }
 
     /// Writes the failed logins of a user. They have no audit entry: the caller records what they mean.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn set_lockout(
         self,
         organization: u64,
@@ -245,18 +239,12 @@ impl Transaction<'_> {
     }
 
     /// Forgets the failed logins of all users.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn clear_lockouts(self) -> Result<Self, StoreError> {
         self.sql.execute("DELETE FROM lockout", [])?;
         Ok(self)
     }
 
     /// Writes the failed logins of users that do not exist.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn set_unknown_logins(self, unknown: UnknownLogins) -> Result<Self, StoreError> {
         self.sql
             .prepare_cached("UPDATE unknown_login SET attempts = ?1, noted_at = ?2")?
@@ -265,9 +253,6 @@ impl Transaction<'_> {
     }
 
     /// Writes the settings of logins and tokens. `target` names the changed part.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn set_security(mut self, target: &str, settings: &SecuritySettings) -> Result<Self, StoreError> {
         let details = security_details(settings);
         let entry = self.append(Action::SecuritySet, target.to_owned(), Outcome::Success, details)?;
@@ -297,9 +282,6 @@ impl Transaction<'_> {
     }
 
     /// Adds a session. The caller records the login.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn add_session(self, session: &LoginSession) -> Result<Self, StoreError> {
         self.sql
             .prepare_cached(
@@ -319,9 +301,6 @@ impl Transaction<'_> {
     }
 
     /// Replaces the secret of a session: its former refresh token is used up.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn rotate_session(
         self,
         id: u64,
@@ -335,18 +314,12 @@ impl Transaction<'_> {
     }
 
     /// Ends a session. The caller records the reason.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn end_session(self, id: u64) -> Result<Self, StoreError> {
         self.sql.prepare_cached("DELETE FROM session WHERE id = ?1")?.execute([row::to_integer(id)])?;
         Ok(self)
     }
 
     /// Revokes all tokens of all users, with an audit entry for each.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn revoke_every_token(self) -> Result<Self, StoreError> {
         self.sql.execute("DELETE FROM session", [])?;
         let now = whole_second(self.provenance().at);
@@ -363,9 +336,6 @@ impl Transaction<'_> {
     }
 
     /// Ends all sessions of a user, and the expired ones of every user.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn end_sessions(self, user: u64) -> Result<Self, StoreError> {
         let now = self.provenance().at.unix_timestamp();
         self.sql

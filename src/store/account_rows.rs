@@ -35,36 +35,24 @@ impl Transaction<'_> {
 
 impl AccountRows<'_> {
     /// All organizations: `Root`, then the others by name.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn organizations(&self) -> Result<Vec<OrganizationRecord>, StoreError> {
         let sql = format!("SELECT {} FROM organization ORDER BY id <> 1, name", row::ORGANIZATION);
         self.collect(&sql, [], row::organization)
     }
 
     /// The organization of this name, in any case.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn organization(&self, name: &OrganizationName) -> Result<Option<OrganizationRecord>, StoreError> {
         let sql = format!("SELECT {} FROM organization WHERE name = ?1", row::ORGANIZATION);
         Ok(self.collect(&sql, [name.as_str()], row::organization)?.pop())
     }
 
     /// The organization of this row ID.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn organization_by_id(&self, id: u64) -> Result<Option<OrganizationRecord>, StoreError> {
         let sql = format!("SELECT {} FROM organization WHERE id = ?1", row::ORGANIZATION);
         Ok(self.collect(&sql, [row::to_integer(id)], row::organization)?.pop())
     }
 
     /// All users, or those of one organization, in the order of their names.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn users(&self, organization: Option<u64>) -> Result<Vec<UserRecord>, StoreError> {
         let sql = format!(
             "SELECT {} FROM user WHERE ?1 IS NULL OR organization = ?1 ORDER BY organization, name",
@@ -74,9 +62,6 @@ impl AccountRows<'_> {
     }
 
     /// The user of this name in an organization.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn user(&self, organization: u64, name: &Name) -> Result<Option<UserRecord>, StoreError> {
         let sql = format!("SELECT {} FROM user WHERE organization = ?1 AND name = ?2", row::USER);
         let values = params![row::to_integer(organization), name.as_str()];
@@ -84,27 +69,18 @@ impl AccountRows<'_> {
     }
 
     /// The user of this row ID.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn user_by_id(&self, id: u64) -> Result<Option<UserRecord>, StoreError> {
         let sql = format!("SELECT {} FROM user WHERE id = ?1", row::USER);
         Ok(self.collect(&sql, [row::to_integer(id)], row::user)?.pop())
     }
 
     /// The user that a certificate is linked to.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn user_by_certificate(&self, role: Role, name: &Name) -> Result<Option<UserRecord>, StoreError> {
         let sql = format!("SELECT {} FROM user WHERE certificate = ?1", row::USER);
         Ok(self.collect(&sql, [format!("{role}/{name}")], row::user)?.pop())
     }
 
     /// Failed logins of a user.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn lockout(&self, organization: u64, name: &Name) -> Result<LockoutState, StoreError> {
         let sql = format!("SELECT {} FROM lockout WHERE organization = ?1 AND name = ?2", row::LOCKOUT);
         let values = params![row::to_integer(organization), name.as_str()];
@@ -112,18 +88,12 @@ impl AccountRows<'_> {
     }
 
     /// Failed logins of users that do not exist.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn unknown_logins(&self) -> Result<UnknownLogins, StoreError> {
         let sql = "SELECT id, attempts, noted_at FROM unknown_login";
         self.sql.query_row_and_then(sql, [], row::unknown_logins)
     }
 
     /// Settings of logins and tokens.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn security(&self) -> Result<SecuritySettings, StoreError> {
         self.sql.query_row_and_then(&format!("SELECT {} FROM security", row::SECURITY), [], row::security)
     }
@@ -135,27 +105,18 @@ impl AccountRows<'_> {
     }
 
     /// The session that a selector (SHA-256) refers to.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn session(&self, selector: &[u8; 32]) -> Result<Option<LoginSession>, StoreError> {
         let sql = format!("SELECT {} FROM session WHERE selector = ?1", row::SESSION);
         Ok(self.collect(&sql, [selector.as_slice()], row::session)?.pop())
     }
 
     /// The session that access tokens with this ID belong to.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn session_by_token(&self, token_id: &[u8; 16]) -> Result<Option<LoginSession>, StoreError> {
         let sql = format!("SELECT {} FROM session WHERE token_id = ?1", row::SESSION);
         Ok(self.collect(&sql, [token_id.as_slice()], row::session)?.pop())
     }
 
     /// Sessions of a user, oldest first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn sessions(&self, user: u64) -> Result<Vec<LoginSession>, StoreError> {
         let sql = format!("SELECT {} FROM session WHERE user = ?1 ORDER BY id", row::SESSION);
         self.collect(&sql, [row::to_integer(user)], row::session)

@@ -25,9 +25,6 @@ impl Inventory {
     }
 
     /// The first certificate of [`Inventory::expiring`] from `from` on.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn next_expiring(&self, from: OffsetDateTime) -> Result<Option<Record>, StoreError> {
         let sql = format!("{} LIMIT 1", expiring_sql());
         Ok(self.collect(&sql, params![from.unix_timestamp(), i64::MAX], row::record)?.pop())

@@ -18,6 +18,8 @@ use crate::files;
 use crate::x509::Certificate;
 
 /// The CA's inventory, opened for reading or for writing.
+///
+/// Its methods fail with database errors; where the documentation names no others, there are none.
 #[derive(Debug)]
 pub struct Inventory {
     pub(super) sql: Connection,
@@ -134,9 +136,6 @@ impl Inventory {
     /// Records that the files of the certificates that these audit entries issued are written.
     ///
     /// The change is not durable at once and has no audit entry: if it is lost, recovery writes the files again.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn mark_placed(&mut self, entries: RangeInclusive<u64>) -> Result<(), StoreError> {
         self.sql.pragma_update(None, "synchronous", "NORMAL")?;
         let transaction = self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -132,9 +132,6 @@ impl AccountRows<'_> {
     }
 
     /// The directories of all organizations, unchecked.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn all_ldap(&self) -> Result<Vec<LdapRecord>, StoreError> {
         self.collect(&format!("SELECT {COLUMNS} FROM ldap ORDER BY organization"), [], record)
     }
@@ -142,9 +139,6 @@ impl AccountRows<'_> {
 
 impl Transaction<'_> {
     /// Writes the directory of an organization.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn set_ldap(
         mut self,
         organization: &OrganizationRecord,
@@ -168,9 +162,6 @@ impl Transaction<'_> {
     }
 
     /// Removes the directory of an organization.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn reset_ldap(
         mut self,
         organization: &OrganizationRecord,

@@ -20,9 +20,6 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256};
 
 impl Inventory {
     /// The identity of the cluster.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn cluster(&self) -> Result<ClusterRecord, StoreError> {
         self.sql.query_row_and_then(&format!("SELECT {} FROM cluster", row::CLUSTER), [], row::cluster)
     }
@@ -37,49 +34,31 @@ impl Inventory {
     }
 
     /// All issuers, oldest first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn issuers(&self) -> Result<Vec<IssuerRecord>, StoreError> {
         self.collect(&format!("SELECT {} FROM issuer ORDER BY id", row::ISSUER), [], row::issuer)
     }
 
     /// The certificates with this serial number, of any issuer.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn find(&self, serial_number: SerialNumber) -> Result<Vec<Record>, StoreError> {
         self.collect(&find_sql(), [serial_number.to_octets()], row::record)
     }
 
     /// The certificates of one identity, newest first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn find_identity(&self, role: Role, name: &Name) -> Result<Vec<Record>, StoreError> {
         self.collect(&find_identity_sql(), [name.as_str(), role.as_str()], row::record)
     }
 
     /// The certificates with this label, newest first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn find_label(&self, label: &MachineLabel) -> Result<Vec<Record>, StoreError> {
         self.collect(&find_label_sql(), [label.as_str()], row::record)
     }
 
     /// The certificates of one key, of any issuer. `public_key` is the SHA-256 of its SubjectPublicKeyInfo.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn find_public_key(&self, public_key: &Sha256) -> Result<Vec<Record>, StoreError> {
         self.collect(&find_public_key_sql(), [&public_key.0], row::record)
     }
 
     /// The renewal history of a certificate, itself included, oldest first.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn lineage(&self, id: &CertificateId) -> Result<Vec<Record>, StoreError> {
         let values = params![id.issuer.0, id.serial_number.to_octets()];
         self.collect(&lineage_sql(), values, row::record)
@@ -87,17 +66,11 @@ impl Inventory {
 
     /// The reserved serial numbers without a recorded certificate that are not settled: their process is still
     /// running, or crashed.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn reserved(&self) -> Result<Vec<Record>, StoreError> {
         self.collect(&pending_sql("issue_entry IS NULL"), [], row::record)
     }
 
     /// The issued certificates whose files may not be written yet.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn unplaced(&self) -> Result<Vec<Record>, StoreError> {
         self.collect(&pending_sql("issue_entry IS NOT NULL"), [], row::record)
     }
@@ -164,9 +137,6 @@ impl Inventory {
     }
 
     /// The number of revoked certificates of the issuer, expired or not.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn count_revoked(&self, issuer: &KeyIdentifier) -> Result<u64, StoreError> {
         let count =
             self.sql.prepare_cached(COUNT_REVOKED)?.query_row([&issuer.0], |row| row.get::<_, i64>(0))?;
@@ -200,9 +170,6 @@ impl Inventory {
     }
 
     /// The number of certificates of each status at `now`.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn counts(&self, now: OffsetDateTime) -> Result<RecordCounts, StoreError> {
         let mut statement = self.sql.prepare_cached(COUNTS)?;
         let [reserved, valid, expired, revoked] = statement.query_row([now.unix_timestamp()], |row| {
@@ -212,9 +179,6 @@ impl Inventory {
     }
 
     /// One entry of the audit chain.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn audit_entry(&self, seq: u64) -> Result<Option<AuditEntry>, StoreError> {
         let sql = format!("SELECT {} FROM audit WHERE seq = ?1", row::ENTRY);
         Ok(self.collect(&sql, [row::to_integer(seq)], row::entry)?.pop())
@@ -247,17 +211,11 @@ impl Inventory {
     }
 
     /// The head of the audit chain, not verified.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn audit_head(&self) -> Result<Head, StoreError> {
         lookup::head(&self.sql)
     }
 
     /// The head of the audit chain without migrations at its end, which copies of one inventory make separately.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn head_of_changes(&self) -> Result<Head, StoreError> {
         let mut head = self.audit_head()?;
         while let Some(entry) = self.audit_entry(head.seq)? {

@@ -52,9 +52,6 @@ pub(super) fn corrupt_der(
 
 impl Inventory {
     /// The number of the newest certificate row.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn last_row(&self) -> Result<u64, StoreError> {
         let last: Option<i64> =
             self.sql.query_row("SELECT max(id) FROM certificate", [], |row| row.get(0))?;

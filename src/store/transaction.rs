@@ -333,9 +333,6 @@ impl<'a> Transaction<'a> {
     }
 
     /// Appends an audit entry about one certificate, without a change of the inventory.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn note(
         self,
         action: Action,
@@ -347,9 +344,6 @@ impl<'a> Transaction<'a> {
     }
 
     /// Appends an audit entry without a change of the inventory.
-    ///
-    /// # Errors
-    /// Database errors.
     pub fn record(
         mut self,
         action: Action,

@@ -101,7 +101,7 @@ pub(crate) struct CreateNode {
     #[arg(long, value_name = "N", conflicts_with = "csr")]
     count: Option<usize>,
 
-    /// Text that tells which machine it is, such as its host name; `list` and `show` find the node by it
+    /// Description of the machine, such as its host name; `list` and `show` find the node by it
     #[arg(long, value_name = "TEXT", conflicts_with = "count")]
     label: Option<MachineLabel>,
 

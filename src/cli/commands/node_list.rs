@@ -60,7 +60,7 @@ pub(crate) static NODE_LIST_FILE: FileSchema = FileSchema {
                     "label",
                     "text of at most 64 bytes",
                     "none",
-                    "Text that tells which machine it is. `list` and `show` find the node by it.",
+                    "Description of the machine, such as its host name. `list` and `show` find the node by it.",
                 ),
             ],
         },
