@@ -89,7 +89,7 @@ impl SignedCrl {
             } else if last.crl.contains(&serial_number) {
                 each(CrlDifference::Removed(serial_number))
             } else {
-                // The entry took a certificate off the list.
+                // The entry took a certificate off the CRL.
                 Ok(())
             }
         };
@@ -125,7 +125,7 @@ impl SignedCrl {
         let unfit = |error| CaError::Crl(crate::revocation::CrlError::Unfit(error));
         for entry in UnverifiedCrl::from_der(&self.der).map_err(unfit)?.entries() {
             let entry = entry.map_err(unfit)?;
-            // An entry that takes a certificate off the list is not in the set.
+            // An entry that takes a certificate off the CRL is not in the set.
             if self.crl.contains(&entry.serial_number) {
                 each(entry.serial_number, entry.revoked_at().map_err(unfit)?)?;
             }

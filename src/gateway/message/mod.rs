@@ -3,13 +3,14 @@
 //! | file | contents |
 //! |---|---|
 //! | `case_fold` | Case folding of texts and request paths, at least as coarse as full case folding |
+//! | `field_lines` | Field lines of an HTTP/1.1 message (RFC 9112, section 5), written once and copied as bytes |
 //! | `forwarding_rules` | Rules of the configuration for the header fields of forwarded messages |
 //! | `framing` | Checks of a request head: method, message length and host must be unambiguous |
 //! | `headers` | Filter of header fields and trailers, and the headers that describe the client to the upstream |
 //! | `hosts` | Hosts that the requests of a connection may name (RFC 9110, section 7.4), derived from its handshake |
 //! | `interim` | Interim responses (RFC 9110, section 15.2) to HTTP/1.1 clients |
 //! | `json` | JSON bodies of the gateway's own responses |
-//! | `known_header` | Header of the last request of a connection, with the header that the upstream got for it |
+//! | `known_header` | Header of the last request of a connection, with the lines that the upstream got for it |
 //! | `path` | Path of a request: the policy evaluates exactly the bytes that are sent to the upstream |
 //! | `request_body` | Request bodies, streamed to the upstream: byte count, size limit, and progress |
 //! | `reserved_headers` | Reserved header fields: compiled names, with those that the configuration adds |

@@ -3,14 +3,18 @@
 //! | file | contents |
 //! |---|---|
 //! | `assertion` | Signed assertions to upstreams |
+//! | `body` | Body of an upstream's response, with the connection that it arrives on |
+//! | `body_decoder` | Decoder of a response's body (RFC 9112, section 7.1) |
 //! | `connect` | Connection to one of the addresses of an upstream's name |
-//! | `connection` | HTTP/1.1 connection to an upstream |
+//! | `connection` | HTTP/1.1 connection to an upstream, and one exchange of a request and the head of its response on it |
 //! | `error` | Errors of forwarding a request to an upstream |
-//! | `interim_reader` | Reader of interim responses |
+//! | `idle` | Idle connections of an upstream, one queue per worker, longest idle first |
 //! | `limits` | Timeouts and limits of an upstream |
 //! | `pool` | Connection pool of an upstream |
-//! | `response_check` | Checks of an upstream's response |
-//! | `stream` | Stream to an upstream |
+//! | `request_writer` | Writer of requests |
+//! | `response_error` | Errors of reading an upstream's response |
+//! | `response_head` | Head of an upstream's response |
+//! | `upgraded` | Upgraded connection to an upstream |
 
 pub mod assertion;
 pub mod body;
