@@ -34,8 +34,6 @@ const PHRASES: &[(&str, &str)] = &[
     ("loaded again", "reloaded"),
     ("loads again", "reloads"),
     ("make the request", "create the CSR"),
-    ("newer list", "newer CRL"),
-    ("newest list", "newest CRL"),
     ("no longer holds", "expired, revoked"),
     ("nobody", "name the component or the user"),
     ("out for it", "revoked, rejected"),
