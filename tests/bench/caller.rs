@@ -228,6 +228,8 @@ impl Caller {
         );
         self.stream.write_all(request.as_bytes()).await.unwrap();
         self.stream.write_all(body).await.unwrap();
+        // What TLS has not sent yet would stay in its buffer.
+        self.stream.flush().await.unwrap();
         self.read_and_drop().await;
     }
 
