@@ -293,7 +293,8 @@ mod tests {
         let sizes = [
             ("connection", size_of_connection(serve), 6_000),
             ("request", size_of_request(service::respond), 4_400),
-            ("response body", size_of::<StallWatch>(), 700),
+            ("response body", size_of::<StallWatch>(), 80),
+            ("response", size_of::<Response<StallWatch>>(), 200),
             ("task of a stream", size_of::<Watch<()>>(), 64),
         ];
         let too_large: Vec<_> = sizes.iter().filter(|(_, size, at_most)| size > at_most).collect();

@@ -162,7 +162,7 @@ mod tests {
                 ] {
                     let host = host(name);
                     let make = |client: &HeaderMap, rules: &ForwardingRules, version| {
-                        let mut made = headers::to_upstream(client, &rules.reserved, &host, &fields);
+                        let mut made = headers::to_upstream(client, &rules.reserved, &host, fields.clone());
                         if let Some(via) = &rules.via {
                             via.append_to(&mut made, version);
                         }

@@ -365,7 +365,7 @@ impl Explanation {
             let caller = peer.map(|peer| &peer.headers);
             let ForwardingRules { reserved, via } = &*state.settings.forwarding;
             let fields = ConnectionFields::new(caller, question.from);
-            let mut sent = headers::to_upstream(&HeaderMap::new(), reserved, &host, &fields);
+            let mut sent = headers::to_upstream(&HeaderMap::new(), reserved, &host, fields);
             if let Some(via) = via {
                 via.append_to(&mut sent, Version::HTTP_11);
             }

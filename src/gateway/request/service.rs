@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::gateway::message::field_lines::push_field;
 use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::{self, RequestHost};
+use crate::gateway::message::headers::ConnectionFields;
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::path::RequestPath;
@@ -323,7 +324,9 @@ impl SentRequest<'_> {
         let rules = body.rules();
         let make = || {
             let ForwardingRules { reserved, via } = &**rules;
-            let mut made = headers::to_upstream(&head.headers, reserved, host, &session.fields);
+            let caller = session.peer.as_ref().map(|peer| &peer.headers);
+            let fields = ConnectionFields::new(caller, session.remote.ip());
+            let mut made = headers::to_upstream(&head.headers, reserved, host, fields);
             if let Some(via) = via {
                 via.append_to(&mut made, head.version);
             }

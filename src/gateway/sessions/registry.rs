@@ -14,7 +14,6 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::gateway::message::headers::ConnectionFields;
 use crate::gateway::message::known_header::KnownHeader;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
@@ -79,8 +78,6 @@ impl Registry {
     #[must_use]
     pub fn register(self: &Arc<Self>, worker: usize, new: NewSession) -> Option<Registration> {
         let requests = self.count(client_key(new.peer.as_deref(), new.remote))?;
-        let caller = new.peer.as_ref().map(|peer| &peer.headers);
-        let fields = ConnectionFields::new(caller, new.remote.ip());
         let session = Arc::new(Session {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             worker,
@@ -90,7 +87,6 @@ impl Registry {
             protocol: new.protocol,
             resumed: new.resumed,
             server_name: new.server_name,
-            fields,
             known_header: KnownHeader::default(),
             activity: Activity::new(Arc::clone(&self.clock)),
             requests,

@@ -9,7 +9,6 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::gateway::message::headers::ConnectionFields;
 use crate::gateway::message::known_header::KnownHeader;
 use crate::gateway::sessions::activity::Activity;
 use crate::gateway::sessions::command::{Command, CutReason};
@@ -39,8 +38,6 @@ pub struct Session {
     pub resumed: bool,
     /// Server name of the handshake (RFC 6066, section 3); `None` if the client sent none.
     pub server_name: Option<Arc<str>>,
-    /// Fields of each request to an upstream.
-    pub fields: ConnectionFields,
     /// Header of its last request.
     pub known_header: KnownHeader,
     /// Requests and bytes on the connection.
