@@ -1,9 +1,12 @@
 //! Access to the accounts of a home.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use super::error::AccountError;
 use super::principal::Principal;
+use super::token_key::TokenKeyHolder;
 use crate::audit::Actor;
 use crate::ca::{Cluster, Context, Home, InventoryWriter};
 use crate::identity::{Name, OrganizationName};
@@ -14,19 +17,21 @@ use crate::store::{AccountRows, OrganizationRecord, Transaction, UserRecord};
 pub struct Accounts {
     pub(super) home: Home,
     pub(super) context: Context,
+    /// Key that signs tokens, if it is open. Otherwise it is opened when it is needed.
+    pub(super) token_key: Option<Arc<TokenKeyHolder>>,
 }
 
 impl Accounts {
     /// The accounts of `home`. Nothing is opened before the first operation.
     #[must_use]
     pub fn new(home: Home, context: Context) -> Self {
-        Self { home, context }
+        Self { home, context, token_key: None }
     }
 
     /// The same accounts, with another actor in audit entries.
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
-        Self { home: self.home.clone(), context: Context { actor, ..self.context.clone() } }
+        Self { context: Context { actor, ..self.context.clone() }, ..self.clone() }
     }
 
     /// Current time in whole seconds.
@@ -43,12 +48,19 @@ impl Accounts {
         read(Cluster::open(&self.home, &self.context)?.inventory().accounts())
     }
 
-    /// Makes one change, under the lock of the home.
+    /// Makes one change, under the lock of the home. If it revokes tokens, the statement about them is signed again
+    /// before another change.
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(Transaction<'_>) -> Result<(Transaction<'_>, T), AccountError>,
     ) -> Result<T, AccountError> {
-        InventoryWriter::open(&self.home, &self.context)?.change(None, change)
+        let mut writer = InventoryWriter::open(&self.home, &self.context)?;
+        let before = writer.cluster().inventory().accounts().last_entry()?;
+        let result = writer.change(None, change)?;
+        if writer.cluster().inventory().accounts().revokes_tokens_since(before)? {
+            self.publish_after(&writer)?;
+        }
+        Ok(result)
     }
 }
 

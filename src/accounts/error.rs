@@ -10,7 +10,7 @@ use crate::error::{Code, Coded};
 use crate::identity::{AccountRole, IdentityError};
 use crate::ldap::LdapError;
 use crate::store::StoreError;
-use crate::tokens::TokenError;
+use crate::tokens::{StatementError, TokenError};
 
 /// An operation on accounts that was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,12 @@ pub enum AccountError {
         /// Refused operation.
         operation: &'static str,
     },
+    /// Tokens are revoked in the home, but the statement for gateways could not be signed.
+    #[error("the change is recorded, but cluster.tokens could not be signed: gateways do not know of it yet")]
+    NotInStatement {
+        /// Reason.
+        source: Box<AccountError>,
+    },
     /// The user has no password here.
     #[error("{user} is a user of a directory, which keeps the password")]
     NotLocal {
@@ -165,6 +171,9 @@ pub enum AccountError {
         /// Name of the organization.
         organization: String,
     },
+    /// A statement about tokens could not be made.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// A setting is out of its range.
     #[error("{range}")]
     Setting {
@@ -174,6 +183,9 @@ pub enum AccountError {
     /// The token is malformed, expired, of another cluster, or bound to another certificate.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The key for tokens has no valid certificate.
+    #[error("the key that signs tokens has no valid certificate")]
+    TokenCertificate,
     /// The token was revoked, or its session has ended.
     #[error("the token was revoked: log in again")]
     TokenRevoked,
@@ -323,6 +335,7 @@ impl Coded for AccountError {
             Self::LoginRefused => Code::refused("account.login_refused"),
             Self::NotAllowed { .. } => Code::refused("account.not_allowed"),
             Self::OwnAccount { .. } => Code::refused("account.own_account"),
+            Self::NotInStatement { .. } => Code::environment("tokens.not_signed"),
             Self::NotLocal { .. } => Code::refused("account.not_local"),
             Self::OrganizationExists { .. } => Code::refused("account.organization_exists"),
             Self::OrganizationNotEmpty { .. } => Code::refused("account.organization_not_empty"),
@@ -331,7 +344,9 @@ impl Coded for AccountError {
             Self::RootOrganization { .. } => Code::refused("account.root_organization"),
             Self::RoleOutsideRoot { .. } => Code::refused("account.role_outside_root"),
             Self::Setting { .. } => Code::usage("input.setting"),
+            Self::Statement(error) => error.coded(),
             Self::Token(error) => error.coded(),
+            Self::TokenCertificate => Code::environment("tokens.no_certificate"),
             Self::TokenRevoked => Code::refused("account.token_revoked"),
             Self::TooManyOrganizations { .. } => Code::refused("account.too_many_organizations"),
             Self::TooManyUsers { .. } => Code::refused("account.too_many_users"),

@@ -1,6 +1,7 @@
 //! Logins, refresh, logout, and what tokens permit.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
@@ -12,6 +13,7 @@ use super::lockout::after_failure;
 use super::password_hash::{self, PasswordCheck};
 use super::principal::Principal;
 use super::security::{MINIMUM_LIFETIME, require_duration};
+use super::token_key::TokenKeyHolder;
 use super::users::{check_password, refuse_present_password, revoked_from};
 use super::views::UserView;
 use crate::audit::{Action, Outcome};
@@ -21,9 +23,7 @@ use crate::secret::Secret;
 use crate::store::{
     AccountSource, LoginSession, OrganizationRecord, SecuritySettings, Transaction, UnknownLogins, UserRecord,
 };
-use crate::tokens::{
-    AccessClaims, AccessTokenSigner, CertificateBinding, RefreshToken, TokenScope, TokenVerifier,
-};
+use crate::tokens::{AccessClaims, CertificateBinding, RefreshToken, TokenScope, TokenVerifier};
 use crate::x509::{Sha256, hex};
 
 /// Most sessions of one user; a further login ends the oldest.
@@ -109,7 +109,7 @@ impl Authenticated {
 #[derive(Debug)]
 pub struct LoginService {
     pub(super) accounts: Accounts,
-    signer: AccessTokenSigner,
+    token_key: Arc<TokenKeyHolder>,
     verifier: TokenVerifier,
     pub(super) directories: Directories,
 }
@@ -135,11 +135,16 @@ impl LoginService {
         let key = protection.token_key()?;
         let scope = TokenScope::of(protection.trust_domain());
         drop(protection);
-        let der = key.der().map_err(crate::ca::CaError::from)?;
-        let signer = AccessTokenSigner::from_pkcs8(der)?;
-        let verifier = TokenVerifier::new(scope, vec![signer.verification_key().clone()]);
-        let accounts = Accounts::new(home, context);
-        Ok(Self { accounts, signer, verifier, directories: Directories::default() })
+        let token_key = Arc::new(TokenKeyHolder::new(&key)?);
+        let verifier = TokenVerifier::new(scope, vec![token_key.signer.verification_key().clone()]);
+        let accounts = Accounts { token_key: Some(Arc::clone(&token_key)), ..Accounts::new(home, context) };
+        Ok(Self { accounts, token_key, verifier, directories: Directories::default() })
+    }
+
+    /// Key that signs the tokens.
+    #[must_use]
+    pub fn token_key(&self) -> &TokenKeyHolder {
+        &self.token_key
     }
 
     /// The accounts of the home.
@@ -360,7 +365,7 @@ impl LoginService {
             ..claims(&self.verifier, &organization, &user, &token_id, now, lifetime)
         };
         let expires_at = issued_at(&user, now).saturating_add(lifetime);
-        Ok((Secret::new(self.signer.sign(&claims)?.into_bytes()), expires_at))
+        Ok((Secret::new(self.token_key.signer.sign(&claims)?.into_bytes()), expires_at))
     }
 
     /// Changes the caller's own password, and revokes all of the caller's tokens.
@@ -429,7 +434,7 @@ impl LoginService {
             ..claims(&self.verifier, organization, user, &session.token_id, now, settings.access_token)
         };
         Ok(IssuedTokens {
-            access_token: Secret::new(self.signer.sign(&claims)?.into_bytes()),
+            access_token: Secret::new(self.token_key.signer.sign(&claims)?.into_bytes()),
             expires_in: settings.access_token.whole_seconds(),
             refresh_token: Secret::new(refresh.text().into_bytes()),
             password_change_required: user.facts.must_change_password,

@@ -13,6 +13,7 @@
 //! | `ldap_check`, `ldap_login` | logins that a directory verifies |
 //! | `login`, `lockout` | [`LoginService`]: passwords against tokens, and the lock after failures |
 //! | `password_rules`, `password_hash` | rules for new passwords, and Argon2id |
+//! | `statement`, `token_key` | statement by which gateways judge tokens, and its key |
 //! | `views` | results, as people and programs see them |
 //! | `error` | [`AccountError`] |
 
@@ -29,6 +30,8 @@ mod password_hash;
 mod password_rules;
 mod principal;
 mod security;
+mod statement;
+mod token_key;
 mod users;
 mod views;
 
@@ -48,5 +51,7 @@ pub use security::{
     LifetimeChange, LockoutChange, MAXIMUM_BANNER, MAXIMUM_FAILED_ATTEMPTS, MAXIMUM_LOCKOUT,
     MINIMUM_FAILED_ATTEMPTS, MINIMUM_LOCKOUT,
 };
+pub use statement::PublishedStatement;
+pub use token_key::TokenKeyHolder;
 pub use users::{CertificateLink, NewUser, UserChange};
 pub use views::{BannerView, LockoutView, OrganizationView, TokenLifetimesView, UserView};

@@ -22,7 +22,7 @@ pub const MAXIMUM_BANNER: usize = 4096;
 /// Shortest lifetime of a token.
 pub(super) const MINIMUM_LIFETIME: Duration = Duration::minutes(1);
 /// Longest lifetime that a maximum may permit.
-const MAXIMUM_LIFETIME: Duration = Duration::days(3650);
+pub(super) const MAXIMUM_LIFETIME: Duration = Duration::days(3650);
 
 /// Change of the lockout; `None` leaves a value as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

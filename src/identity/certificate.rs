@@ -215,7 +215,9 @@ fn usage_rules(certificate: &Certificate, identity: &Identity, broken: &mut Vec<
     let client = usages.contains(&ExtendedKeyUsage::ClientAuth);
     let server = usages.contains(&ExtendedKeyUsage::ServerAuth);
     let must_serve = role.server_auth() == ServerAuth::Always;
-    let others = usages.iter().any(|usage| matches!(usage, ExtendedKeyUsage::Other(_)));
+    let others = usages
+        .iter()
+        .any(|usage| matches!(usage, ExtendedKeyUsage::TokenSigning | ExtendedKeyUsage::Other(_)));
     if !client || others || (server && !may_serve) || (must_serve && !server) {
         broken.push(RoleViolation::ExtendedKeyUsage {
             role,

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 
 use super::home::ThreadEnded;
 use crate::accounts::{
-    AccountError, Accounts, Authenticated, IssuedTokens, LoginRoute, LoginService, PasswordLogin, TokenUse,
+    AccountError, Accounts, Authenticated, IssuedTokens, LoginRoute, LoginService, PasswordLogin,
+    PublishedStatement, TokenKeyHolder, TokenUse,
     VerifiedCertificate,
 };
 use crate::audit::Actor;
@@ -99,6 +100,16 @@ impl AccountService {
             waiting: Semaphore::new(MOST_WAITING),
             clock,
         })
+    }
+
+    /// Key that signs tokens.
+    pub(super) fn token_key(&self) -> &TokenKeyHolder {
+        self.logins.token_key()
+    }
+
+    /// Signs the statement about tokens, unless it is current. It blocks this thread.
+    pub(super) fn publish_statement(&self) -> Result<Option<PublishedStatement>, AccountError> {
+        self.logins.accounts().publish_statement()
     }
 
     /// Identifies the caller by an access token. A caller whose password must be changed is not refused yet.

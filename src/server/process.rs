@@ -93,6 +93,7 @@ pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Re
     }
     lock_memory(MemoryLock::Present);
     let accounts = Arc::new(AccountService::open(home.home(), home.context())?);
+    ensure_statement(&home, &accounts)?;
     let service = ensure_certificate(&home, &config)?;
     let sessions = Arc::default();
     let state = ServerState::load(&home, config.clone(), service, &sessions, None)?;
@@ -225,12 +226,14 @@ impl Server {
         self.report("files of the home", result.await);
     }
 
-    /// Renews the server certificate when that is due. Opening the home signs a CRL that is past half of its validity.
+    /// Renews the server certificate and the statement about tokens when that is due. Opening the home signs a CRL that
+    /// is past half of its validity.
     async fn housekeep(&self) {
         let _turn = self.turn.lock().await;
         let shared = Arc::clone(&self.shared);
         let result = spawn_blocking(move || {
             let before = shared.state.load_full();
+            ensure_statement(&shared.home, &shared.accounts)?;
             let service = ensure_certificate(&shared.home, before.config())?;
             match service.serial_number == before.service().serial_number {
                 true => Ok(()),
@@ -294,6 +297,19 @@ fn ensure_certificate(home: &OpenedHome, config: &ServerConfig) -> Result<Servic
         tracing::info!(serial_number = %service.serial_number, not_after = %service.not_after, "server certificate issued");
     }
     Ok(service)
+}
+
+/// Keeps the certificate of the key for tokens valid, and the statement about tokens current.
+fn ensure_statement(home: &OpenedHome, accounts: &AccountService) -> Result<(), ServerError> {
+    let actor = home.context().actor.clone();
+    home.change_now(actor, |authority, _| {
+        let key = accounts.token_key().public_key_info();
+        Ok::<_, ServerError>(authority.ensure_token_certificate(key).map(drop)?)
+    })?;
+    if let Some(statement) = accounts.publish_statement()?.filter(|statement| statement.is_new) {
+        tracing::info!(number = statement.number, expires = %statement.expires, "statement about tokens signed");
+    }
+    Ok(())
 }
 
 fn replace(

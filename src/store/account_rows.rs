@@ -129,6 +129,10 @@ impl AccountRows<'_> {
         Ok(id.unwrap_or(1).unsigned_abs())
     }
 
+    pub(super) const fn sql(&self) -> &Connection {
+        self.sql
+    }
+
     pub(super) fn collect<T>(
         &self,
         sql: &str,

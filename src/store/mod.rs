@@ -55,6 +55,7 @@ mod scan;
 mod schema;
 mod snapshot;
 mod status;
+mod token_events;
 mod transaction;
 
 #[cfg(test)]

@@ -5,13 +5,12 @@ use time::OffsetDateTime;
 use super::claims::{AccessClaims, TokenScope};
 use super::error::TokenError;
 use super::jws::{JwsKey, VerificationKey, verify};
+use super::statement::TokenStatement;
+use super::statement_error::StatementError;
 use crate::x509::Sha256;
 
 /// Type of access tokens (RFC 9068, section 2.1), so that no other JWT is accepted as one.
 const TYPE: &str = "at+jwt";
-
-/// Tolerated difference between the clocks of issuer and verifier, in seconds.
-const LEEWAY: i64 = 5;
 
 /// Private key that signs the access tokens of the cluster.
 #[derive(Debug)]
@@ -37,6 +36,18 @@ impl AccessTokenSigner {
         self.key.sign(TYPE, &payload)
     }
 
+    /// Signs a statement about the tokens. `certificates` are that of this key and its issuers (DER).
+    ///
+    /// # Errors
+    /// [`StatementError::Signing`].
+    pub fn sign_statement(
+        &self,
+        statement: &TokenStatement,
+        certificates: &[&[u8]],
+    ) -> Result<String, StatementError> {
+        statement.sign(&self.key, certificates)
+    }
+
     /// Key that verifies the tokens.
     #[must_use]
     pub fn verification_key(&self) -> &VerificationKey {
@@ -58,6 +69,12 @@ impl TokenVerifier {
         Self { scope, keys }
     }
 
+    /// True for the ID of one of the keys.
+    #[must_use]
+    pub fn has_key(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id == id)
+    }
+
     /// Cluster whose tokens are accepted.
     #[must_use]
     pub fn scope(&self) -> &TokenScope {
@@ -75,7 +92,19 @@ impl TokenVerifier {
         certificate: Option<Sha256>,
         now: OffsetDateTime,
     ) -> Result<AccessClaims, TokenError> {
-        let payload = verify(token, TYPE, &self.keys)?;
+        let (claims, _) = self.signed_claims(token)?;
+        claims.check_time(now)?;
+        claims.check_certificate(certificate)?;
+        Ok(claims)
+    }
+
+    /// Verifies the signature of a token and the cluster that it is for, and returns its claims with the key.
+    /// Its times and its certificate are not judged.
+    ///
+    /// # Errors
+    /// [`TokenError`] with the violated rule.
+    pub fn signed_claims(&self, token: &str) -> Result<(AccessClaims, &VerificationKey), TokenError> {
+        let (payload, key) = verify(token, TYPE, &self.keys)?;
         let claims: AccessClaims = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
         if claims.iss != self.scope.issuer {
             return Err(TokenError::Issuer);
@@ -83,17 +112,7 @@ impl TokenVerifier {
         if claims.aud != self.scope.audience {
             return Err(TokenError::Audience);
         }
-        let now = now.unix_timestamp();
-        if claims.exp <= now {
-            return Err(TokenError::Expired);
-        }
-        if claims.iat > now.saturating_add(LEEWAY) {
-            return Err(TokenError::NotYetValid);
-        }
-        match claims.cnf {
-            Some(binding) if Some(binding.certificate) != certificate => Err(TokenError::Certificate),
-            _ => Ok(claims),
-        }
+        Ok((claims, key))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::OffsetDateTime;
 
+use super::error::TokenError;
 use crate::identity::{AccountRole, Name, OrganizationName, TrustDomain};
 use crate::x509::Sha256;
 
@@ -71,6 +73,37 @@ pub struct AccessClaims {
     /// Client certificate that the token is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<CertificateBinding>,
+}
+
+impl AccessClaims {
+    /// Tolerated difference between the clocks of issuer and verifier, in seconds.
+    const LEEWAY: i64 = 5;
+
+    /// Refuses a token outside of its validity.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`], [`TokenError::NotYetValid`].
+    pub fn check_time(&self, now: OffsetDateTime) -> Result<(), TokenError> {
+        let now = now.unix_timestamp();
+        if self.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        if self.iat > now.saturating_add(Self::LEEWAY) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+
+    /// Refuses a token that is bound to another client certificate than this one, which was presented.
+    ///
+    /// # Errors
+    /// [`TokenError::Certificate`].
+    pub fn check_certificate(&self, presented: Option<Sha256>) -> Result<(), TokenError> {
+        match self.cnf {
+            Some(binding) if Some(binding.certificate) != presented => Err(TokenError::Certificate),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Confirmation claim (RFC 8705, section 3.1).

@@ -34,12 +34,21 @@ pub enum TokenError {
     /// Before its start.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// The user must change the password first.
+    #[error("the password of the user must be changed first")]
+    PasswordChange,
+    /// The token was revoked, or its session has ended.
+    #[error("the token was revoked")]
+    Revoked,
     /// The signature is wrong.
     #[error("the signature of the token is wrong")]
     Signature,
     /// The token could not be signed.
     #[error("the token could not be signed")]
     Signing,
+    /// No statement about tokens is in force.
+    #[error("no statement about tokens is in force")]
+    Statement,
     /// Signed with a key that is not one of the cluster's.
     #[error("the token names an unknown key")]
     UnknownKey,
@@ -63,8 +72,11 @@ impl Coded for TokenError {
             Self::Key => Code::refused("token.key"),
             Self::Malformed => Code::refused("token.malformed"),
             Self::NotYetValid => Code::refused("token.not_yet_valid"),
+            Self::PasswordChange => Code::refused("token.password_change"),
+            Self::Revoked => Code::refused("token.revoked"),
             Self::Signature => Code::refused("token.signature"),
             Self::Signing => Code::environment("token.signing"),
+            Self::Statement => Code::refused("token.statement"),
             Self::UnknownKey => Code::refused("token.unknown_key"),
         }
     }

@@ -34,7 +34,21 @@ pub struct VerificationKey {
     pub point: Vec<u8>,
 }
 
+/// SubjectPublicKeyInfo of a key on P-256, up to its uncompressed point (RFC 5480, section 2).
+const P256_INFO: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
 impl VerificationKey {
+    /// The key in a SubjectPublicKeyInfo (DER).
+    ///
+    /// # Errors
+    /// [`TokenError::Key`] unless it is a key on P-256 with an uncompressed point.
+    pub fn of_public_key_info(der: &[u8]) -> Result<Self, TokenError> {
+        Self::of_point(der.strip_prefix(P256_INFO).ok_or(TokenError::Key)?)
+    }
+
     /// The key with this uncompressed point.
     ///
     /// # Errors
@@ -72,16 +86,25 @@ impl JwsKey {
         let header = serde_json::to_vec(&header).map_err(|_| TokenError::Signing)?;
         let [header, payload] = [header.as_slice(), payload].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
         let mut token = format!("{header}.{payload}");
-        let signature =
-            self.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| TokenError::Signing)?;
+        let signature = self.signature_of(token.as_bytes())?;
         token.push('.');
-        token.push_str(&BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref()));
+        token.push_str(&BASE64_URL_SAFE_NO_PAD.encode(signature));
         Ok(token)
+    }
+
+    /// Signature of the first two parts of a JWS.
+    pub(super) fn signature_of(&self, signed: &[u8]) -> Result<Vec<u8>, TokenError> {
+        let signature = self.pair.sign(&SystemRandom::new(), signed).map_err(|_| TokenError::Signing)?;
+        Ok(signature.as_ref().to_vec())
     }
 }
 
-/// Verifies a token of type `typ` with one of `keys`, and returns its payload.
-pub(super) fn verify(token: &str, typ: &str, keys: &[VerificationKey]) -> Result<Vec<u8>, TokenError> {
+/// Verifies a token of type `typ` with one of `keys`, and returns its payload with that key.
+pub(super) fn verify<'k>(
+    token: &str,
+    typ: &str,
+    keys: &'k [VerificationKey],
+) -> Result<(Vec<u8>, &'k VerificationKey), TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Malformed);
     }
@@ -101,8 +124,17 @@ pub(super) fn verify(token: &str, typ: &str, keys: &[VerificationKey]) -> Result
     }
     let key = keys.iter().find(|key| key.id == parsed.kid).ok_or(TokenError::UnknownKey)?;
     let signed = token.get(..header.len() + 1 + payload.len()).ok_or(TokenError::Malformed)?;
+    verify_signature(key, signed.as_bytes(), &decode(signature)?)?;
+    Ok((decode(payload)?, key))
+}
+
+/// Verifies the signature of the first two parts of a JWS.
+pub(super) fn verify_signature(
+    key: &VerificationKey,
+    signed: &[u8],
+    signature: &[u8],
+) -> Result<(), TokenError> {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point)
-        .verify(signed.as_bytes(), &decode(signature)?)
-        .map_err(|_| TokenError::Signature)?;
-    decode(payload)
+        .verify(signed, signature)
+        .map_err(|_| TokenError::Signature)
 }

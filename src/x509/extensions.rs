@@ -236,11 +236,16 @@ pub enum ExtendedKeyUsage {
     ClientAuth,
     /// TLS server authentication.
     ServerAuth,
+    /// Signing of OAuth access tokens (RFC 9509, section 3.3).
+    TokenSigning,
     /// Dotted identifier of another purpose.
     Other(String),
 }
 
 impl ExtendedKeyUsage {
+    /// `id-kp-oauthAccessTokenSigning`.
+    pub const TOKEN_SIGNING: &'static [u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 39];
+
     fn read(usage: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<Self> {
         let named = [
             (usage.any, "2.5.29.37.0"),
@@ -253,7 +258,11 @@ impl ExtendedKeyUsage {
         ours.into_iter()
             .filter_map(|(set, purpose)| set.then_some(purpose))
             .chain(named.into_iter().filter(|(set, _)| *set).map(|(_, oid)| Self::Other(oid.to_owned())))
-            .chain(usage.other.iter().map(|oid| Self::Other(oid.to_id_string())))
+            .chain(usage.other.iter().map(|oid| {
+                let is_token_signing =
+                    oid.iter().is_some_and(|arcs| arcs.eq(Self::TOKEN_SIGNING.iter().copied()));
+                if is_token_signing { Self::TokenSigning } else { Self::Other(oid.to_id_string()) }
+            }))
             .collect()
     }
 }
@@ -263,6 +272,7 @@ impl fmt::Display for ExtendedKeyUsage {
         f.pad(match self {
             Self::ClientAuth => "client_auth",
             Self::ServerAuth => "server_auth",
+            Self::TokenSigning => "token_signing",
             Self::Other(oid) => oid,
         })
     }

@@ -44,6 +44,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "revocation",
             "secret",
             "store",
+            "tokens",
             "x509",
         ],
     ),
@@ -52,7 +53,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     (
         "accounts",
         &[
-            "audit", "ca", "clock", "error", "identity", "keys", "ldap", "profile", "secret", "store",
+            "audit", "ca", "clock", "error", "files", "identity", "keys", "ldap", "profile", "secret", "store",
             "tokens", "x509",
         ],
     ),
@@ -113,6 +114,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "secret",
             "serving",
             "terminal",
+            "tokens",
             "x509",
             "yaml",
         ],

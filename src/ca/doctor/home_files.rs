@@ -35,6 +35,11 @@ impl Examiner<'_> {
                 self.found.check_mode(&key, 0o600, "file.exposed");
             }
         }
+        for path in [self.home.token_certificate(), self.home.token_statement()] {
+            if files::occupied(&path) {
+                self.found.check_mode(&path, 0o644, DoctorCode::Writable.name());
+            }
+        }
         self.found.check_mode(&self.home.certificate(), 0o644, DoctorCode::Writable.name());
         // A missing CRL is reported by the check of its contents.
         if files::occupied(&self.home.crl()) {

@@ -49,6 +49,18 @@ impl Home {
         self.directory.join("ldap.key")
     }
 
+    /// Path of the certificate of that key.
+    #[must_use]
+    pub fn token_certificate(&self) -> PathBuf {
+        self.directory.join("tokens.crt")
+    }
+
+    /// Path of the statement by which gateways judge tokens. It is public and distributed to every gateway.
+    #[must_use]
+    pub fn token_statement(&self) -> PathBuf {
+        self.directory.join("cluster.tokens")
+    }
+
     /// Path of the current CRL.
     #[must_use]
     pub fn crl(&self) -> PathBuf {

@@ -35,6 +35,12 @@ impl InventoryWriter {
         Ok(Self { cluster, _lock: lock })
     }
 
+    /// Read access to the same home.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Adds an entry about a certificate to the audit chain.
     ///
     /// # Errors

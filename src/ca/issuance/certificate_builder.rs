@@ -46,6 +46,46 @@ pub(in crate::ca) fn sign_leaf(
     }
 }
 
+/// Facts of a certificate for the key that signs tokens.
+pub(in crate::ca) struct TokenCertificatePlan<'a> {
+    pub(in crate::ca) organizational_unit: String,
+    /// Issuer of the tokens, which is the URI in its name.
+    pub(in crate::ca) issuer: &'a str,
+    pub(in crate::ca) not_before: OffsetDateTime,
+    pub(in crate::ca) not_after: OffsetDateTime,
+}
+
+/// Signs the certificate of a key for tokens, then parses it and verifies it.
+pub(in crate::ca) fn sign_token_signer(
+    signer: &TokenCertificatePlan<'_>,
+    serial_number: SerialNumber,
+    public_key: &impl PublicKeyData,
+    root: &Certificate,
+    issuer: &Issuer<'_, impl SigningKey>,
+) -> Result<Certificate, CaError> {
+    let uri = SubjectAltName::Uri(signer.issuer.to_owned());
+    let mut params = parameters(serial_number, signer.not_before, signer.not_after, public_key)?;
+    params.distinguished_name.push(DnType::OrganizationalUnitName, signer.organizational_unit.as_str());
+    params.distinguished_name.push(DnType::CommonName, "token-signer");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![purpose(&ExtendedKeyUsage::TokenSigning)?];
+    params.subject_alt_names = vec![san(&uri)?];
+    let signed = params.signed_by(public_key, issuer).map_err(signing_failed)?;
+    let certificate = Certificate::from_der(signed.der())?;
+    let is_as_planned = certificate.issuer == root.subject
+        && certificate.serial_number == serial_number
+        && certificate.public_key_info == public_key.subject_public_key_info()
+        && certificate.extended_key_usage.as_deref() == Some(&[ExtendedKeyUsage::TokenSigning])
+        && certificate.subject_alt_names == [uri]
+        && !certificate.is_ca();
+    if is_as_planned {
+        Ok(certificate)
+    } else {
+        Err(CaError::Signing { why: "the signed certificate differs from the plan".to_owned() })
+    }
+}
+
 /// Signs the root of `plan` with its own key, then parses it and verifies it against the plan.
 pub(in crate::ca) fn sign_root(
     plan: &RootPlan,
@@ -114,6 +154,9 @@ fn purpose(purpose: &ExtendedKeyUsage) -> Result<ExtendedKeyUsagePurpose, CaErro
     match purpose {
         ExtendedKeyUsage::ClientAuth => Ok(ExtendedKeyUsagePurpose::ClientAuth),
         ExtendedKeyUsage::ServerAuth => Ok(ExtendedKeyUsagePurpose::ServerAuth),
+        ExtendedKeyUsage::TokenSigning => {
+            Ok(ExtendedKeyUsagePurpose::Other(ExtendedKeyUsage::TOKEN_SIGNING.to_vec()))
+        }
         ExtendedKeyUsage::Other(oid) => {
             Err(CaError::Signing { why: format!("unsupported extended key usage {oid}") })
         }

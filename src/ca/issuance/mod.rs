@@ -25,3 +25,4 @@ pub(super) mod renew;
 pub(super) mod request;
 pub(super) mod service_certificate;
 mod signing_queue;
+pub(super) mod token_certificate;

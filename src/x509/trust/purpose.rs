@@ -17,6 +17,8 @@ pub enum Purpose {
     Client,
     /// Server authentication.
     Server,
+    /// Signing of access tokens, and of the statement about them.
+    TokenSigning,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
         match self {
             Self::Client => ExtendedKeyUsage::ClientAuth,
             Self::Server => ExtendedKeyUsage::ServerAuth,
+            Self::TokenSigning => ExtendedKeyUsage::TokenSigning,
         }
     }
 
@@ -45,6 +48,7 @@ impl fmt::Display for Purpose {
         f.pad(match self {
             Self::Client => "client",
             Self::Server => "server",
+            Self::TokenSigning => "token signing",
         })
     }
 }
