@@ -16,6 +16,7 @@
 //! | [`state`] | everything that a reload replaces |
 //! | [`sessions`] | registry of open connections |
 //! | [`upstream`] | connections to upstreams, signed assertions |
+//! | [`tokens`] | access tokens of users, and the statement that judges them |
 //! | [`config`] | configuration file |
 //! | [`policy`] | routes, and the decision on a request |
 //! | [`message`] | HTTP messages: framing, path, headers, bodies |
@@ -34,6 +35,7 @@ pub mod sessions;
 pub mod shared;
 pub mod state;
 pub mod telemetry;
+pub mod tokens;
 pub mod upstream;
 
 pub use process::{Gateway, GatewayError, Options, Running};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::IdentityError;
+use super::name::Name;
 use super::text_rules::{check_characters, check_edges, check_length};
 use crate::error::excerpt;
 
@@ -92,6 +93,23 @@ impl FromStr for AccountRole {
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == text);
         found.ok_or_else(|| IdentityError::AccountRole { given: excerpt(text) })
+    }
+}
+
+/// User of an organization, with its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountIdentity {
+    /// Name of the user.
+    pub name: Name,
+    /// Organization of the user.
+    pub organization: OrganizationName,
+    /// Role of the user.
+    pub role: AccountRole,
+}
+
+impl fmt::Display for AccountIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} ({})", self.organization, self.name, self.role)
     }
 }
 

@@ -33,7 +33,7 @@ mod text;
 mod text_rules;
 mod user_reference;
 
-pub use account::{AccountRole, OrganizationName};
+pub use account::{AccountIdentity, AccountRole, OrganizationName};
 pub use certificate::{IdentityRefusal, RoleViolation, role_violations};
 pub use cluster::{ClusterName, TrustDomain};
 pub use error::IdentityError;

@@ -16,9 +16,9 @@ use super::error::{Lapse, PeerError};
 use super::identity_form::{IdentityForm, IssuerRoles};
 use super::identity_headers::IdentityHeaders;
 use super::peer::{Peer, VerifiedServer};
-use crate::identity::{Host, Identity, TrustDomain};
+use crate::identity::{Host, Identity, Role, TrustDomain};
 use crate::revocation::Crl;
-use crate::x509::trust::{TrustBundle, VerifiedChain};
+use crate::x509::trust::{Purpose, TrustBundle, VerifiedChain};
 use crate::x509::{Certificate, KeyIdentifier};
 
 /// Rules that decide which peers are accepted. Immutable: a reload builds another one.
@@ -113,6 +113,34 @@ impl PeerVerifier {
         Ok((chain, identity))
     }
 
+    /// Verify the certificate of a key that signs access tokens. Its issuer must be one that may vouch for the services
+    /// of the cluster.
+    ///
+    /// # Errors
+    /// [`PeerError`] with the first rule that it violates.
+    pub fn verify_token_signer(
+        &self,
+        leaf: &CertificateDer<'_>,
+        extra_certs: &[CertificateDer<'_>],
+        at: OffsetDateTime,
+    ) -> Result<VerifiedChain, PeerError> {
+        let chain = self.chains.verify(leaf, extra_certs, Purpose::TokenSigning, at)?;
+        self.check_issuer(&chain, Role::GATEWAY)?;
+        Ok(chain)
+    }
+
+    /// Check whether the key of a certificate that was accepted by [`PeerVerifier::verify_token_signer`] may still sign
+    /// tokens.
+    ///
+    /// # Errors
+    /// [`Lapse`] when it may not.
+    pub fn recheck_token_signer(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), Lapse> {
+        if !self.chains.trust.still_trusts(chain) || self.check_issuer(chain, Role::GATEWAY).is_err() {
+            return Err(Lapse::TrustChanged);
+        }
+        self.check_lapse(chain, at)
+    }
+
     /// Check whether a peer, possibly accepted under an earlier state, may stay connected. An expired CRL does not
     /// end connections; it only keeps new clients from connecting.
     ///
@@ -128,7 +156,12 @@ impl PeerVerifier {
         if !peer.is_valid_at(at) {
             return Err(Lapse::Expired);
         }
-        match self.chains.check_revocation(&peer.chain, at) {
+        self.check_lapse(&peer.chain, at)
+    }
+
+    /// Check the revocation of a chain that has been accepted.
+    fn check_lapse(&self, chain: &VerifiedChain, at: OffsetDateTime) -> Result<(), Lapse> {
+        match self.chains.check_revocation(chain, at) {
             Ok(()) | Err(PeerError::CrlExpired { .. }) => Ok(()),
             // The issuer had a CRL when the peer was accepted: the authority above it is no longer known.
             Err(PeerError::NoCrl { .. }) => Err(Lapse::TrustChanged),
@@ -183,11 +216,14 @@ impl PeerVerifier {
 
     fn identify(&self, chain: &VerifiedChain, form: IdentityForm) -> Result<Identity, PeerError> {
         let identity = form.read(&chain.leaf, &self.trust_domain).map_err(PeerError::Identity)?;
-        let role = identity.role;
+        self.check_issuer(chain, identity.role)?;
+        Ok(identity)
+    }
+
+    fn check_issuer(&self, chain: &VerifiedChain, role: Role) -> Result<(), PeerError> {
         self.issuers
             .check(chain, role, self.only_root)
-            .map_err(|issuer| PeerError::IssuerRole { issuer, role })?;
-        Ok(identity)
+            .map_err(|issuer| PeerError::IssuerRole { issuer, role })
     }
 }
 

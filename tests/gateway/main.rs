@@ -63,6 +63,8 @@ mod stall;
 mod streams;
 mod system_calls;
 mod tls;
+mod token_server;
+mod tokens;
 mod trust;
 mod upgrade;
 mod upstream;

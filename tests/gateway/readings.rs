@@ -159,6 +159,7 @@ async fn explain_agrees_with_the_gateway_on_random_policies() {
             let target = random.request(&templates) + random.one(&["", "", "?force=1", "?x"]);
             let leaf = (random.next(4) > 0).then_some(&user);
             let question = Question {
+                token: None,
                 certificate: leaf.map(|_| gateway.path("caller.crt")),
                 request: format!("{method} {target}").parse().unwrap(),
                 at: None,

@@ -12,6 +12,7 @@ const COLUMN: &[&[&str]] = &[
     &["message"],
     &["policy"],
     &["config"],
+    &["tokens"],
     &["sessions", "upstream"],
     &["telemetry", "state"],
     &["shared"],

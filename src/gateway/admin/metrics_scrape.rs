@@ -84,6 +84,16 @@ fn write_requests(text: &mut Exposition, requests: RequestCounts) {
         "Time from the end of the request header to the end of the response.",
     )
     .histogram(&[], &requests.duration);
+    text.begin("user_requests_total", MetricKind::Counter, "Requests of users with a valid access token.")
+        .sample(&[], requests.with_user);
+    text.begin(
+        "tokens_refused_total",
+        MetricKind::Counter,
+        "Requests that an access token was the reason to refuse, by code.",
+    );
+    for (reason, count) in &requests.tokens_refused {
+        text.sample(&[("reason", reason)], count);
+    }
     text.begin(
         "upstream_errors_total",
         MetricKind::Counter,
@@ -131,6 +141,38 @@ fn write_events(text: &mut Exposition, events: &EventCounts) {
     }
 }
 
+/// Metrics of the statement about tokens; none without one.
+fn write_tokens(text: &mut Exposition, state: &State, now: OffsetDateTime) {
+    let Some(tokens) = &state.tokens else { return };
+    let facts = &tokens.in_force.facts;
+    text.begin("statement_number", MetricKind::Gauge, "Number of the statement about tokens in force.")
+        .sample(&[], facts.number);
+    text.begin(
+        "statement_age_seconds",
+        MetricKind::Gauge,
+        "Time since the signature of the statement about tokens in force.",
+    )
+    .sample(&[], (now - facts.issued).whole_seconds());
+    text.begin(
+        "statement_seconds_left",
+        MetricKind::Gauge,
+        "Time until the end of the statement about tokens in force; no token is accepted after it.",
+    )
+    .sample(&[], (facts.expires - now).whole_seconds());
+    text.begin(
+        "statement_entries",
+        MetricKind::Gauge,
+        "Users, organizations and sessions whose tokens the statement in force revokes.",
+    )
+    .sample(&[], facts.revoked);
+    text.begin(
+        "statement_usable",
+        MetricKind::Gauge,
+        "1 if tokens are accepted; 0 after the end of the statement, or if its certificate is not accepted.",
+    )
+    .sample(&[], u8::from(tokens.judge().and_then(|judge| judge.check_end(now)).is_ok()));
+}
+
 fn write_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
     text.begin("generation", MetricKind::Gauge, "Number of the state in force, from 1 at the start.")
         .sample(&[], state.generation);
@@ -140,6 +182,7 @@ fn write_state(text: &mut Exposition, state: &State, now: OffsetDateTime) {
         "Time until the gateway's certificate expires.",
     )
     .sample(&[], (state.credentials.own.leaf.not_after - now).whole_seconds());
+    write_tokens(text, state, now);
     let crls: Vec<_> = state.verifier.crls().map(|crl| (crl.issuer.to_string(), crl)).collect();
     text.begin(
         "issuer_certificate_seconds_left",

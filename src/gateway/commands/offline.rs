@@ -44,6 +44,9 @@ pub(crate) struct Explain {
     /// Certificate of the client, followed by its issuers. By default, the client presents none.
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
+    /// File with the access token of the request. By default, it has none.
+    #[arg(long, value_name = "FILE")]
+    token: Option<PathBuf>,
     /// Method and path, such as 'PUT /v1/nodes/7'.
     #[arg(long, value_name = "METHOD PATH")]
     request: RequestLine,
@@ -65,8 +68,8 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn run(self, clock: &Arc<dyn Clock>) -> (Format, CommandResult) {
-        let Self { config, cert, request, at, listener, from, body, output } = self;
-        let question = Question { certificate: cert, request, at, listener, from, body };
+        let Self { config, cert, token, request, at, listener, from, body, output } = self;
+        let question = Question { certificate: cert, token, request, at, listener, from, body };
         (output.format(), checked(explain(&config, &question, clock), Explanation::is_permit))
     }
 }

@@ -87,14 +87,26 @@ pub(super) enum ConfigError {
         "no listener accepts clients without a certificate: one must have `client_certificate: optional`"
     )]
     AnyoneUnreachable,
-    #[error("either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected")]
+    #[error(
+        "either a `role`, with or without a `name`, a `user`, a `group`, or the word `anyone` was expected"
+    )]
     RoleOrGroup,
+    #[error("either a `role`, with or without a `name`, or a `user` was expected")]
+    RoleOrUser,
     #[error("`{given}`: either `refuse` or `{{ grace: 7d }}` was expected")]
     Staleness { given: String },
     #[error("`revocation: disabled` belongs at the top level, beside `trust`")]
     RevocationInTrust,
     #[error("a key is opened by `kms` or by a passphrase: remove one of them")]
     TwoOpeners,
+    #[error("`{given}`: either `certificate` or `any` was expected")]
+    TokenClients { given: String },
+    #[error("`{given}`: only `forwarded` was expected")]
+    TokenForwarding { given: String },
+    #[error("the route allows no user, whose token could be forwarded")]
+    TokenUnused,
+    #[error("no route allows a user")]
+    TokensUnused,
     #[error("`{given}`: either `exclude` or `refuse` was expected")]
     UnfitAnchors { given: String },
     #[error("no {what} is called `{name}`")]
@@ -109,6 +121,8 @@ pub(super) enum ConfigError {
     UrlScheme,
     #[error("the name of an upstream consists of 1 to 64 lower-case letters, digits, `-` and `_`")]
     UpstreamName,
+    #[error("users are allowed by their tokens: give the statement that judges them as `tokens`")]
+    UserWithoutTokens,
     #[error("a variable is allowed only in a route, where its path has it")]
     VariableInGroup,
 }

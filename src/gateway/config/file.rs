@@ -11,6 +11,7 @@ use super::identity::{IdentityFiles, identity};
 use super::limits::Limits;
 use super::routes::{self, MAX_FILE_BYTES, RouteContext};
 use super::shadow::{self, ShadowPolicy};
+use super::tokens::TokenSettings;
 use super::trust::{Resumption, TrustSettings};
 use super::upstream::{UpstreamSettings, upstream};
 use super::{listen, schema};
@@ -49,6 +50,8 @@ pub struct Config {
     pub trust_domain: Option<TrustDomain>,
     /// Resumption of TLS sessions.
     pub resumption: Resumption,
+    /// Access tokens; `None` to accept none.
+    pub tokens: Option<TokenSettings>,
     /// Identities that may push CRLs and read the status. An empty list permits none.
     pub operators: Vec<Caller>,
     /// Header fields that are removed from requests and responses.
@@ -223,6 +226,11 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         Some(item) => Resumption::read(&item),
         None => Some(Resumption::default()),
     };
+    let tokens_item = fields.optional("tokens");
+    let tokens = match &tokens_item {
+        Some(item) => TokenSettings::read(item, base).map(Some),
+        None => Some(None),
+    };
     let operators = fields.optional("operators");
     let state_directory = fields.optional("state_directory");
     if let (Some(item), None) = (&operators, &state_directory) {
@@ -243,7 +251,8 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let groups = fields.optional("groups");
     let accepts_anyone = |listener: &Listener| listener.client_certificate == ClientCertificate::Optional;
     let context =
-        RouteContext::new(services.as_deref().unwrap_or_default(), listen.iter().any(accepts_anyone));
+        RouteContext::new(services.as_deref().unwrap_or_default(), listen.iter().any(accepts_anyone))
+            .with_users(tokens_item.is_some());
     let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &context));
     let shadow = match fields.optional("policy") {
         Some(item) => shadow::read(&item, base, &context).map(Some),
@@ -255,6 +264,11 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         && !policy.routes().any(Route::is_for_anyone)
     {
         item.report(ConfigError::NothingForAnyone);
+    }
+    if let (Some(item), Some(policy)) = (&tokens_item, &policy)
+        && !policy.routes().any(Route::is_for_users)
+    {
+        item.report(ConfigError::TokensUnused);
     }
     let reserved_headers = reserved_headers(fields.optional("remove_headers").as_ref());
     let via = match fields.optional("via") {
@@ -292,6 +306,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         trust: trust?,
         trust_domain,
         resumption: resumption?,
+        tokens: tokens?,
         operators,
         reserved_headers,
         via: via?,

@@ -33,6 +33,7 @@ mod listen;
 mod routes;
 pub mod schema;
 mod shadow;
+mod tokens;
 mod trust;
 mod upstream;
 
@@ -42,6 +43,7 @@ pub use http2::Http2Windows;
 pub use identity::IdentityFiles;
 pub use limits::Limits;
 pub use shadow::ShadowPolicy;
+pub use tokens::{TokenClients, TokenSettings};
 pub use trust::{Resumption, Revocation, TrustSettings, UnfitAnchors};
 pub use upstream::UpstreamSettings;
 
@@ -49,3 +51,5 @@ pub use upstream::UpstreamSettings;
 mod manual_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::error::ConfigError;
 use super::schema;
 use crate::gateway::policy::{
-    Allow, Caller, Group, Methods, NameRule, Policy, QueryRule, Requirement, Route, RuleId, Template,
-    UpstreamId, Variable,
+    Allow, Caller, Group, Methods, NameRule, OrganizationRule, Policy, QueryRule, Requirement, Route, RuleId,
+    Template, UpstreamId, UserRule, Variable,
 };
-use crate::identity::{Name, Role};
+use crate::identity::{Name, OrganizationName, Role};
 use crate::yaml::reader::Item;
 
 /// Most bytes of a configuration or of a shadow policy: room for 100,000 routes.
@@ -20,11 +20,17 @@ pub(super) struct RouteContext<'a> {
     upstreams: Vec<Declared<'a, ()>>,
     /// True if a listener accepts clients without a certificate.
     anyone: bool,
+    /// True if access tokens are accepted.
+    users: bool,
 }
 
 impl<'a> RouteContext<'a> {
     pub(super) fn new(upstreams: &[(&'a str, Item<'a>)], anyone: bool) -> Self {
-        Self { upstreams: upstreams.iter().cloned().map(Declared::upstream).collect(), anyone }
+        Self { upstreams: upstreams.iter().cloned().map(Declared::upstream).collect(), anyone, users: false }
+    }
+
+    pub(super) fn with_users(self, users: bool) -> Self {
+        Self { users, ..self }
     }
 
     /// Reports every upstream that no route read so far uses.
@@ -39,7 +45,8 @@ pub(super) fn read(
     groups: Option<&Item<'_>>,
     context: &RouteContext<'_>,
 ) -> Option<Policy> {
-    let groups: Vec<_> = groups.map(Item::named).into_iter().flatten().map(Declared::group).collect();
+    let groups = groups.map(Item::named).into_iter().flatten();
+    let groups: Vec<_> = groups.map(|named| Declared::group(named, context.users)).collect();
     let items = routes.list()?;
     if items.is_empty() {
         routes.report(ConfigError::NoRoutes);
@@ -69,10 +76,16 @@ struct Declared<'a, T> {
 }
 
 impl<'a> Declared<'a, Arc<Group>> {
-    fn group((name, item): (&'a str, Item<'a>)) -> Self {
-        let members = item.list().unwrap_or_default();
-        let callers = members.iter().filter_map(member).collect();
-        let value = Arc::new(Group { name: name.to_owned(), callers });
+    fn group((name, item): (&'a str, Item<'a>), has_users: bool) -> Self {
+        let (mut callers, mut users) = (Vec::new(), Vec::new());
+        for member in item.list().unwrap_or_default() {
+            match group_member(&member, has_users) {
+                Some(Allow::Caller(caller)) => callers.push(caller),
+                Some(Allow::User(user)) => users.push(user),
+                _ => {}
+            }
+        }
+        let value = Arc::new(Group { name: name.to_owned(), callers, users });
         Self { name, value, item, used: Cell::default() }
     }
 }
@@ -123,7 +136,7 @@ fn route(
     let allowed = fields.required("allow").and_then(|item| {
         let entries = item.list()?;
         let allowed: Vec<_> =
-            entries.iter().map(|item| allow(item, path.as_ref(), groups, context.anyone)).collect();
+            entries.iter().map(|item| allow(item, path.as_ref(), groups, context)).collect();
         allowed.into_iter().collect::<Option<Vec<_>>>()
     });
     let upstream = fields.required("upstream").and_then(|item| find(&context.upstreams, "upstream", &item));
@@ -139,6 +152,14 @@ fn route(
         }),
         None => Some(false),
     };
+    let token = match fields.optional("token") {
+        Some(item) => item.read(token).inspect(|_| {
+            if allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(Allow::has_users)) {
+                item.report(ConfigError::TokenUnused);
+            }
+        }),
+        None => Some(false),
+    };
     fields.finish();
     Some(Route {
         rule: RuleId { index, line: item.line() },
@@ -149,7 +170,16 @@ fn route(
         upstream: UpstreamId(upstream?.0),
         websocket: websocket?,
         content: content?,
+        token: token?,
     })
+}
+
+/// Reads `token`.
+fn token(text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "forwarded" => Ok(true),
+        _ => Err(ConfigError::TokenForwarding { given: text.to_owned() }),
+    }
 }
 
 /// Reads `body`.
@@ -234,31 +264,95 @@ fn allow(
     item: &Item<'_>,
     path: Option<&Template>,
     groups: &[Declared<'_, Arc<Group>>],
-    anyone: bool,
+    context: &RouteContext<'_>,
 ) -> Option<Allow> {
     if !item.is_mapping() {
         return item.read(|text| match text {
-            "anyone" if anyone => Ok(Allow::Anyone),
+            "anyone" if context.anyone => Ok(Allow::Anyone),
             "anyone" => Err(ConfigError::AnyoneUnreachable),
             _ => Err(ConfigError::RoleOrGroup),
         });
     }
     let mut fields = item.fields(&schema::ALLOW)?;
     let (group, role, name) = (fields.optional("group"), fields.optional("role"), fields.optional("name"));
+    let (user, org) = (fields.optional("user"), fields.optional("org"));
     fields.finish();
-    match (group, role, name) {
-        (Some(group), None, None) => {
+    let bind = |name: &str| path.map(|path| path.variable(name).ok_or(ConfigError::NoVariable));
+    match (group, role, name, user, org) {
+        (Some(group), None, None, None, None) => {
             find(groups, "group", &group).map(|(_, group)| Allow::Group(Arc::clone(group)))
         }
-        (None, Some(role), name) => {
-            let bind = |name: &str| path.map(|path| path.variable(name).ok_or(ConfigError::NoVariable));
-            caller(&role, name.as_ref(), bind).map(Allow::Caller)
+        (None, Some(role), name, None, None) => caller(&role, name.as_ref(), bind).map(Allow::Caller),
+        (None, role, None, Some(user), org) => {
+            user_rule(&user, role.as_ref(), org.as_ref(), context.users, bind).map(Allow::User)
         }
         _ => {
             item.report(ConfigError::RoleOrGroup);
             None
         }
     }
+}
+
+/// Reads a member of a group: a caller or a user, without a path variable.
+fn group_member(item: &Item<'_>, has_users: bool) -> Option<Allow> {
+    let mut fields = item.fields(&schema::MEMBER)?;
+    let (role, name) = (fields.optional("role"), fields.optional("name"));
+    let (user, org) = (fields.optional("user"), fields.optional("org"));
+    fields.finish();
+    let bind = |_: &str| Some(Err(ConfigError::VariableInGroup));
+    match (role, name, user, org) {
+        (Some(role), name, None, None) => caller(&role, name.as_ref(), bind).map(Allow::Caller),
+        (role, None, Some(user), org) => {
+            user_rule(&user, role.as_ref(), org.as_ref(), has_users, bind).map(Allow::User)
+        }
+        _ => {
+            item.report(ConfigError::RoleOrUser);
+            None
+        }
+    }
+}
+
+/// Reads a user of an access token. Without an organization, it is one of `Root`: names are unique only in their
+/// organization, which the administrators of another one choose.
+fn user_rule(
+    user: &Item<'_>,
+    role: Option<&Item<'_>>,
+    org: Option<&Item<'_>>,
+    has_users: bool,
+    bind: impl Fn(&str) -> Option<Result<Variable, ConfigError>>,
+) -> Option<UserRule> {
+    if !has_users {
+        user.report(ConfigError::UserWithoutTokens);
+        return None;
+    }
+    let variable = |item: &Item<'_>, name: &str| bind(name)?.map_err(|error| item.report(error)).ok();
+    let name = match user.text()? {
+        "*" => Some(NameRule::Any),
+        text => match variable_name(text) {
+            Some(name) => variable(user, name).map(NameRule::Bound),
+            None => user.read(Name::of_user).map(NameRule::Exactly),
+        },
+    };
+    let organization = match org {
+        None => Some(OrganizationRule::Exactly(OrganizationName::root())),
+        Some(item) => match item.text()? {
+            "*" => Some(OrganizationRule::Any),
+            text => match variable_name(text) {
+                Some(name) => variable(item, name).map(OrganizationRule::Bound),
+                None => item.read(str::parse).map(OrganizationRule::Exactly),
+            },
+        },
+    };
+    let role = match role {
+        Some(item) => item.read(str::parse).map(Some),
+        None => Some(None),
+    };
+    Some(UserRule { name: name?, organization: organization?, role: role? })
+}
+
+/// Name of a variable that is written `{name}`.
+fn variable_name(text: &str) -> Option<&str> {
+    text.strip_prefix('{').and_then(|text| text.strip_suffix('}'))
 }
 
 /// Reads a caller outside of a route, so that no path variable can be its name.
@@ -277,7 +371,7 @@ fn caller(
 ) -> Option<Caller> {
     let role: Role = role.read(str::parse)?;
     let Some(item) = name else { return Some(Caller { role, name: NameRule::Any }) };
-    let name = match item.text()?.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+    let name = match variable_name(item.text()?) {
         Some(variable) => NameRule::Bound(bind(variable)?.map_err(|error| item.report(error)).ok()?),
         None => NameRule::Exactly(item.read(|text| Name::parse(role, text))?),
     };

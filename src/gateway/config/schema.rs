@@ -20,7 +20,9 @@ pub static FILE: FileSchema = FileSchema {
         &TRUST,
         &STALENESS,
         &RESUMPTION,
+        &TOKENS,
         &CALLER,
+        &MEMBER,
         &UPSTREAM,
         &ROUTE,
         &ALLOW,
@@ -57,16 +59,22 @@ pub(super) static ROOT: MappingSchema = MappingSchema {
             "Resumption of TLS sessions.",
         ),
         KeySchema::optional(
+            "tokens",
+            "mapping",
+            "no token is accepted",
+            "Access tokens of users, judged by a statement of the server.",
+        ),
+        KeySchema::optional(
             "operators",
             "list of callers",
             "none",
-            "Callers that may push CRLs and read the status; needs state_directory.",
+            "Callers that may push CRLs and statements, and read the status; needs state_directory.",
         ),
         KeySchema::optional(
             "state_directory",
             "directory",
             "none",
-            "Directory for pushed CRLs and the newest CRL numbers; no other user may write there.",
+            "Directory for pushed CRLs and statements, and their newest numbers; no other user may write there.",
         ),
         KeySchema::optional(
             "remove_headers",
@@ -230,11 +238,43 @@ pub(super) static RESUMPTION: MappingSchema = MappingSchema {
     keys: &[KeySchema::required("max_age", "duration", "Greatest age of the full handshake.")],
 };
 
+pub(super) static TOKENS: MappingSchema = MappingSchema {
+    path: "tokens",
+    keys: &[
+        KeySchema::required(
+            "statement",
+            "file (cluster.tokens of the CA)",
+            "Keys of the tokens, and what is revoked; a newer one that was pushed counts instead.",
+        ),
+        KeySchema::with_default(
+            "clients",
+            "certificate or any",
+            "certificate",
+            "Clients that may present a token; with any, a token stands in for the certificate that a listener requires.",
+        ),
+    ],
+};
+
 pub(super) static CALLER: MappingSchema = MappingSchema {
-    path: "operators[], groups.NAME[]",
+    path: "operators[]",
     keys: &[
         KeySchema::required("role", "control-service, node-agent or api-user", "Role of the caller."),
         KeySchema::optional("name", "name", "any name", "Name of the caller."),
+    ],
+};
+
+pub(super) static MEMBER: MappingSchema = MappingSchema {
+    path: "groups.NAME[]",
+    keys: &[
+        KeySchema::optional(
+            "role",
+            "control-service, node-agent or api-user; with user, a role of an account",
+            "a user is required",
+            "Role of the caller.",
+        ),
+        KeySchema::optional("name", "name", "any name", "Name of the caller."),
+        KeySchema::optional("user", "user name or *", "none", "User of an access token."),
+        KeySchema::optional("org", "organization or *", "Root", "Organization of the user."),
     ],
 };
 
@@ -288,20 +328,38 @@ pub(super) static ROUTE: MappingSchema = MappingSchema {
             "Permits content with GET, HEAD, DELETE and OPTIONS; the connection to the upstream is closed after it.",
         ),
         KeySchema::optional("upgrade", "websocket", "none", "Upgrade that is permitted."),
+        KeySchema::optional(
+            "token",
+            "forwarded",
+            "the upstream gets no token",
+            "Forwards the Authorization field with the access token of the user.",
+        ),
     ],
 };
 
 pub(super) static ALLOW: MappingSchema = MappingSchema {
     path: "routes[].allow[]",
     keys: &[
-        KeySchema::optional("group", "name of a group", "none", "Group of callers; excludes role and name."),
+        KeySchema::optional("group", "name of a group", "none", "Group of callers; excludes the other keys."),
         KeySchema::optional(
             "role",
-            "control-service, node-agent or api-user",
-            "a group is required",
+            "control-service, node-agent or api-user; with user, a role of an account",
+            "a group or user is required",
             "Role of the caller.",
         ),
         KeySchema::optional("name", "name, or {variable} of the path", "any name", "Name of the caller."),
+        KeySchema::optional(
+            "user",
+            "user name, *, or {variable} of the path",
+            "none",
+            "User of an access token; needs tokens, excludes name.",
+        ),
+        KeySchema::optional(
+            "org",
+            "organization, *, or {variable} of the path",
+            "Root",
+            "Organization of the user.",
+        ),
     ],
 };
 

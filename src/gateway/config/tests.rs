@@ -559,17 +559,17 @@ fn each_problem_is_reported_with_its_line() {
         (
             "role: node-agent, ",
             "",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, a `user`, a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, ",
             "role: node-agent, group: x, ",
-            "7: routes[0].allow[0]: either a `role`, with or without a `name`, or a `group`, or the word `anyone` was expected",
+            "7: routes[0].allow[0]: either a `role`, with or without a `name`, a `user`, a `group`, or the word `anyone` was expected",
         ),
         (
             "role: node-agent, name",
             "role: node-agent, naem",
-            "7: routes[0].allow[0].naem: unknown key; the keys here are group, role, name",
+            "7: routes[0].allow[0].naem: unknown key; the keys here are group, role, name, user, org",
         ),
         (
             "role: node-agent, name: \"{name}\"",
@@ -829,7 +829,7 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         (
             "groups:",
             "limit: {}\ngroups:",
-            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, operators, state_directory, remove_headers, via, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
+            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, tokens, operators, state_directory, remove_headers, via, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),

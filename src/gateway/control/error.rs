@@ -8,6 +8,7 @@ use crate::clock::rfc3339;
 use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::gateway::state::StateError;
+use crate::gateway::tokens::TokenLoadError;
 use crate::mtls::keys::KeyLoadError;
 use crate::revocation::CrlError;
 use crate::x509::{KeyIdentifier, X509Error};
@@ -82,10 +83,10 @@ pub enum PushError {
     #[error(transparent)]
     Crl(#[from] CrlError),
     /// The gateway has no directory to store CRLs in.
-    #[error("this gateway has no `state_directory` to store a CRL in")]
+    #[error("this gateway has no `state_directory` to store it in")]
     NoStateDirectory,
     /// The CRL cannot be stored, and would be lost at the next restart.
-    #[error("the CRL is refused, since it cannot be stored")]
+    #[error("it is refused, since it cannot be stored")]
     NotKept {
         /// Cause.
         source: FileError,
@@ -104,6 +105,12 @@ pub enum PushError {
     /// The resulting state would be invalid.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The statement about tokens is not authentic, or not newer than the one in force.
+    #[error(transparent)]
+    Statement(#[from] TokenLoadError),
+    /// The gateway accepts no tokens.
+    #[error("this gateway accepts no tokens: its configuration has no `tokens`")]
+    TokensDisabled,
     /// The body has more CRLs than there are authorities.
     #[error("the body has more than {most} CRL{}, one per authority", if *most == 1 { "" } else { "s" })]
     TooMany {
@@ -128,6 +135,8 @@ impl Coded for PushError {
             Self::RevocationDisabled => Code::refused("push.revocation_disabled"),
             Self::Stale { .. } => Code::refused("revocation.crl_expired"),
             Self::State(error) => error.coded(),
+            Self::Statement(error) => error.coded(),
+            Self::TokensDisabled => Code::refused("push.tokens_disabled"),
             Self::TooMany { .. } => Code::refused("push.too_many_crls"),
             Self::Unreadable { source } => source.coded(),
         }

@@ -23,5 +23,6 @@ pub mod kms_token_renewal;
 pub mod published_keys;
 pub mod push;
 pub mod push_queue;
+pub mod push_tokens;
 pub mod reload;
 pub mod status;

@@ -152,7 +152,7 @@ impl Control {
     pub(super) fn put_in_force(&self, mut next: State, noticed: Instant) -> StateChange {
         next.noticed = noticed;
         let state = Arc::new(next);
-        let recorded = state.record_crls_ahead();
+        let recorded = state.record_newest_ahead();
         self.shared.state.store(Arc::clone(&state));
         let now = self.shared.clock.now();
         let command = |session: &Session| match &session.peer {
@@ -167,7 +167,7 @@ impl Control {
         self.shared.registry.notify_change();
         // After the cuts, which another process with the same directory must not delay.
         if !recorded {
-            state.record_crls();
+            state.record_newest();
         }
         StateChange { state, cut, awaits_key: false }
     }

@@ -7,6 +7,7 @@ use crate::clock::rfc3339;
 use crate::error::{Coded, with_causes};
 use crate::gateway::control::changes::{LastReloadError, ReloadCounts, Trigger};
 use crate::gateway::control::reload::Control;
+use crate::gateway::state::TokenState;
 use crate::keys::Protection;
 use crate::mtls::crl::CrlFreshness;
 use crate::mtls::{IssuingAuthority, PeerVerifier};
@@ -24,6 +25,8 @@ pub struct StatusSnapshot {
     trust: TrustStatus,
     /// One per issuer; empty if revocation is disabled.
     crl: Vec<CrlStatus>,
+    /// `None` if no token is accepted.
+    tokens: Option<StatementStatus>,
     certificate: CertificateStatus,
     reload: ReloadStatus,
 }
@@ -77,6 +80,36 @@ pub struct CrlStatus {
     sha256: Sha256,
 }
 
+/// Status of the statement about tokens in force.
+#[derive(Debug, Serialize)]
+pub struct StatementStatus {
+    number: u64,
+    issued: String,
+    expires: String,
+    /// Users, organizations and sessions with revoked tokens.
+    revoked: usize,
+    /// Digest of the text.
+    sha256: Sha256,
+    /// False if the certificate of its key is no longer accepted: then all tokens are refused.
+    trusted: bool,
+}
+
+impl StatementStatus {
+    /// Status of the statement of `tokens`.
+    #[must_use]
+    pub fn of(tokens: &TokenState) -> Self {
+        let facts = &tokens.in_force.facts;
+        Self {
+            number: facts.number,
+            issued: rfc3339(facts.issued),
+            expires: rfc3339(facts.expires),
+            revoked: facts.revoked,
+            sha256: facts.sha256,
+            trusted: tokens.judge().is_ok(),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct CertificateStatus {
     serial_number: SerialNumber,
@@ -121,6 +154,7 @@ impl StatusSnapshot {
                     .collect(),
             },
             crl: CrlStatus::of_all(&state.verifier, now),
+            tokens: state.tokens.as_ref().map(StatementStatus::of),
             certificate: CertificateStatus {
                 serial_number: state.credentials.own.leaf.serial_number,
                 not_after: rfc3339(state.credentials.own.leaf.not_after),

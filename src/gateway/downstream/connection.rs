@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use crate::gateway::downstream::handshake::Accepted;
 use crate::gateway::request::context::{ConnectionContext, WorkerContext};
 use crate::gateway::request::h2_executor::{H2Executor, run_http1};
+use crate::gateway::request::last_token::LastToken;
 use crate::gateway::request::service;
 use crate::gateway::request::stall_watch::StallWatch;
 use crate::gateway::sessions::command::Command;
@@ -78,10 +79,18 @@ impl HttpServer {
 
 /// Serve a connection until it ends.
 pub async fn serve(http: Arc<HttpServer>, worker: Arc<WorkerContext>, accepted: Accepted) {
-    let Accepted { stream, registration, hosts, permit } = accepted;
+    let Accepted { stream, registration, hosts, requires_certificate, permit } = accepted;
     let session = Arc::clone(registration.session());
     let gateway = Arc::clone(&worker.gateway);
-    let context = ConnectionContext { worker, session: Arc::clone(&session), hosts, registration, permit };
+    let context = ConnectionContext {
+        worker,
+        session: Arc::clone(&session),
+        hosts,
+        requires_certificate,
+        last_token: LastToken::default(),
+        registration,
+        permit,
+    };
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&session)));
     let service = Requests(Arc::new(context));
     let ended = match session.protocol {

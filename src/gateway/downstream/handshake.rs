@@ -35,6 +35,8 @@ pub struct Accepted {
     pub registration: Registration,
     /// Hosts that its requests may name.
     pub hosts: AllowedHosts,
+    /// True if the listener requires a client certificate. A token may stand in for it.
+    pub requires_certificate: bool,
     /// Permit that counts the connection against the limits.
     pub permit: ConnectionPermit,
 }
@@ -51,7 +53,16 @@ pub async fn accept(
     match handshake(worker, listener, stream, remote).await {
         Ok((stream, registration, hosts)) => {
             permit.address.handshake_done();
-            Some(Accepted { stream: Box::new(stream), registration, hosts, permit })
+            // Listeners stay those of the first state.
+            let requires_certificate = worker
+                .gateway
+                .state
+                .load()
+                .settings
+                .listeners
+                .get(listener)
+                .is_none_or(|listener| listener.client_certificate == ClientCertificate::Required);
+            Some(Accepted { stream: Box::new(stream), registration, hosts, requires_certificate, permit })
         }
         Err(mut refusal) => {
             let duration = worker.gateway.clock.monotonic().saturating_duration_since(started);

@@ -16,21 +16,23 @@ use time::OffsetDateTime;
 use crate::clock::{Clock, TimeTextError, parse_time, rfc3339};
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
-use crate::gateway::config::Config;
+use crate::gateway::config::{Config, TokenClients};
 use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::framing::{self, RequestHost};
 use crate::gateway::message::headers::{self, ConnectionFields};
 use crate::gateway::message::hosts::AllowedHosts;
 use crate::gateway::message::path::{PathError, RequestPath};
 use crate::gateway::policy;
-use crate::gateway::policy::{Methods, Policy, Verdict};
+use crate::gateway::policy::{Decision, Methods, Policy, Verdict};
 use crate::gateway::process::RunError;
 use crate::gateway::process::load::{load_state, load_unguarded};
 use crate::gateway::request::problem::RequestProblem;
-use crate::gateway::request::service;
 use crate::gateway::request::well_known::Resource;
+use crate::gateway::request::{service, token_check};
 use crate::gateway::state::State;
+use crate::gateway::tokens::TokenHolder;
 use crate::mtls::{ClientCertificate, Listener, Peer, PeerError};
+use crate::secret::Secret;
 use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 
 /// Request to explain.
@@ -38,6 +40,8 @@ use crate::x509::{Certificate, SerialNumber, Sha256, pem};
 pub struct Question {
     /// File with the caller's certificate, followed by its issuers; `None` for a client without one.
     pub certificate: Option<PathBuf>,
+    /// File with the access token; `None` for a request without one.
+    pub token: Option<PathBuf>,
     /// Method and target of the request.
     pub request: RequestLine,
     /// Time of the decision; now by default.
@@ -96,6 +100,7 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
     let config = load_unguarded(config)?;
     let state = load_state(&config, clock)?;
     let chain = question.certificate.as_deref().map(PresentedChain::read).transpose()?;
+    let token = question.token.as_deref().map(files::read_private).transpose()?;
     let listener = listener(&config, question)?;
     let at = question.at.unwrap_or_else(|| clock.now());
     let mut explanation = Explanation {
@@ -105,6 +110,7 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
         certificate: chain.as_ref().and_then(PresentedChain::facts),
         steps: Vec::new(),
         identity: None,
+        user: None,
         decision: "deny",
         code: None,
         status: None,
@@ -116,7 +122,11 @@ pub fn explain(config: &Path, question: &Question, clock: &Arc<dyn Clock>) -> Re
     };
     if let Ok(peer) = explanation.handshake(&state, listener, chain.as_ref(), at) {
         explanation.identity = peer.as_ref().map(|peer| peer.identity.to_string());
-        explanation.evaluate(&config, &state, peer.as_deref(), question);
+        let user = explanation.token(&state, (listener, peer.as_deref()), token.as_ref(), at);
+        if let Ok(user) = user {
+            explanation.user = user.as_ref().map(|user| user.account.to_string());
+            explanation.evaluate(&config, &state, (peer.as_deref(), user.as_deref()), question);
+        }
     }
     Ok(explanation)
 }
@@ -149,7 +159,9 @@ fn listener(config: &Config, question: &Question) -> Result<Listener, RunError> 
         Some(address) => config.listen.iter().find(|listener| listener.address == address),
         None => {
             let open = |listener: &&Listener| {
-                question.certificate.is_some() || listener.client_certificate == ClientCertificate::Optional
+                question.certificate.is_some()
+                    || listener.client_certificate == ClientCertificate::Optional
+                    || config.tokens.as_ref().is_some_and(|tokens| tokens.clients == TokenClients::Any)
             };
             config.listen.iter().find(open).or(config.listen.first())
         }
@@ -172,6 +184,8 @@ pub struct Explanation {
     pub steps: Vec<DecisionStep>,
     /// Identity of the caller.
     pub identity: Option<String>,
+    /// User of the access token, with its organization and role.
+    pub user: Option<String>,
     /// `permit` or `deny`.
     pub decision: &'static str,
     /// Code of the refusal.
@@ -295,6 +309,10 @@ impl Explanation {
                     self.pass("chain", "no certificate, which this listener does not require");
                     Ok(None)
                 }
+                ClientCertificate::Required if accepts_any(state) => {
+                    self.pass("chain", "no certificate, for which a token stands in");
+                    Ok(None)
+                }
                 ClientCertificate::Required => {
                     self.fail("chain", PeerError::Missing.code(), PeerError::Missing);
                     Err(PeerError::Missing)
@@ -328,8 +346,51 @@ impl Explanation {
         }
     }
 
-    /// Evaluate the request of `peer`.
-    fn evaluate(&mut self, config: &Config, state: &State, peer: Option<&Peer>, question: &Question) {
+    /// Verify the access token as in a request of `peer` on a listener.
+    fn token(
+        &mut self,
+        state: &State,
+        (listener, peer): (Listener, Option<&Peer>),
+        token: Option<&Secret>,
+        at: OffsetDateTime,
+    ) -> Result<Option<Arc<TokenHolder>>, ()> {
+        let user = match (token, &state.tokens) {
+            (Some(token), Some(tokens)) => {
+                let text = std::str::from_utf8(token.expose()).unwrap_or_default().trim();
+                match token_check::verified(tokens, 0, text, peer, at) {
+                    Ok(user) => {
+                        self.pass("token", format_args!("valid for {}", user.account));
+                        Some(user)
+                    }
+                    Err(error) => {
+                        self.status = Some(StatusCode::UNAUTHORIZED.as_u16());
+                        self.fail("token", error.code(), error);
+                        return Err(());
+                    }
+                }
+            }
+            (Some(_), None) => {
+                self.pass("token", "not read, since this gateway accepts no tokens");
+                None
+            }
+            (None, _) => None,
+        };
+        if peer.is_none() && user.is_none() && listener.client_certificate == ClientCertificate::Required {
+            self.status = Some(StatusCode::UNAUTHORIZED.as_u16());
+            self.fail("token", PeerError::Missing.code(), "neither a certificate nor a token was presented");
+            return Err(());
+        }
+        Ok(user)
+    }
+
+    /// Evaluate the request of `peer` with the token of `user`.
+    fn evaluate(
+        &mut self,
+        config: &Config,
+        state: &State,
+        (peer, user): (Option<&Peer>, Option<&TokenHolder>),
+        question: &Question,
+    ) {
         let RequestLine { method, target } = &question.request;
         let (host, path) = match self.target(state, method, target) {
             Ok(target) => target,
@@ -359,7 +420,10 @@ impl Explanation {
             return;
         }
         let content = question.body && !Methods::define_content(method);
-        let verdict = state.settings.policy.decide(caller, method, &path).for_content(content).verdict();
+        let subject = token_check::subject(peer, user);
+        let decision = state.settings.policy.decide(subject, method, &path).for_content(content);
+        let forwards = matches!(&decision, Decision::Permit(grant) if grant.token());
+        let verdict = decision.verdict();
         self.decide(config, state, verdict);
         if let Verdict::Permit { .. } = verdict {
             let caller = peer.map(|peer| &peer.headers);
@@ -369,19 +433,25 @@ impl Explanation {
             if let Some(via) = via {
                 via.append_to(&mut sent, Version::HTTP_11);
             }
+            if let Some(user) = user {
+                user.fields().for_each(|(name, value)| drop(sent.insert(name, value.clone())));
+            }
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
             self.headers = sent.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            if user.is_some() && forwards {
+                self.headers.push(("authorization".to_owned(), "Bearer (the token)".to_owned()));
+            }
             self.headers_of_each_request.push("x-request-id");
             if content {
                 self.pass("content", "forwarded; the connection to the upstream is closed after it");
                 self.headers.push(("connection".to_owned(), "close".to_owned()));
             }
-            if config.assertion.is_some() && caller.is_some() {
+            if config.assertion.is_some() && !subject.is_anonymous() {
                 self.headers_of_each_request.push("x-cluster-assertion");
             }
         }
         self.shadow = shadow(state, verdict, |policy| {
-            policy.decide(caller, method, &path).for_content(content).verdict()
+            policy.decide(subject, method, &path).for_content(content).verdict()
         });
     }
 
@@ -420,6 +490,11 @@ impl Explanation {
             }
         }
     }
+}
+
+/// True if a token stands in for a certificate.
+fn accepts_any(state: &State) -> bool {
+    state.tokens.as_ref().is_some_and(|tokens| tokens.clients == TokenClients::Any)
 }
 
 fn revocation(state: &State, peer: &Peer) -> String {

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Coded;
 use crate::gateway::config::Config;
 use crate::gateway::message::path::RequestPath;
-use crate::gateway::policy::{DenyReason, Methods, Verdict};
+use crate::gateway::policy::{DenyReason, Methods, Subject, Verdict};
 use crate::gateway::process::RunError;
 use crate::gateway::process::load::load_unguarded;
 use crate::gateway::telemetry::events::MAX_TEXT_CHARS;
-use crate::identity::{Identity, Name, Role, TrustDomain};
+use crate::identity::{AccountIdentity, AccountRole, Identity, Name, Role, TrustDomain};
 use crate::terminal::escaped::one_line;
 
 /// Most distinct changes that are listed; further ones are only counted.
@@ -70,7 +70,7 @@ fn compare_all(mut lines: impl BufRead, config: &Config) -> io::Result<ReplayRep
             Comparison::Same => replay.unchanged += 1,
             Comparison::Changed { now } => {
                 replay.changed += 1;
-                replay.list(&mut index, line, now, number);
+                replay.list(&mut index, *line, now, number);
             }
         }
     }
@@ -99,7 +99,7 @@ pub struct ReplayReport {
 /// Distinct request that the new policy decides differently.
 #[derive(Debug, Serialize)]
 pub struct ChangedRequest {
-    /// Role and name of the caller; `None` without a certificate.
+    /// Role and name of the caller, and its user; `None` without a certificate and a token.
     pub caller: Option<String>,
     /// HTTP method of the request.
     pub method: String,
@@ -145,7 +145,7 @@ impl ReplayReport {
 /// Classified line of an access log.
 enum LogLine {
     /// Request with a decision.
-    Decision(RequestEntry),
+    Decision(Box<RequestEntry>),
     /// Event without a decision.
     NoDecision,
     /// Request with missing fields.
@@ -161,7 +161,7 @@ impl LogLine {
             return Self::NoDecision;
         }
         match serde_json::from_slice::<RequestEntry>(bytes) {
-            Ok(line) if matches!(line.decision.as_str(), "permit" | "deny") => Self::Decision(line),
+            Ok(line) if matches!(line.decision.as_str(), "permit" | "deny") => Self::Decision(Box::new(line)),
             _ => Self::Broken,
         }
     }
@@ -181,6 +181,9 @@ struct Event {
 struct RequestEntry {
     role: Option<Role>,
     name: Option<String>,
+    user: Option<String>,
+    org: Option<String>,
+    user_role: Option<AccountRole>,
     method: String,
     path: Option<String>,
     decision: String,
@@ -200,7 +203,12 @@ enum Comparison {
 
 impl RequestEntry {
     fn caller(&self) -> Option<String> {
-        Some(format!("{}/{}", self.role?, self.name.as_deref()?))
+        let certificate = self.role.zip(self.name.as_deref()).map(|(role, name)| format!("{role}/{name}"));
+        let user = self.user.as_deref().zip(self.org.as_deref());
+        match (certificate, user.map(|(user, org)| format!("user {org}/{user}"))) {
+            (Some(certificate), Some(user)) => Some(format!("{certificate} with {user}")),
+            (certificate, user) => certificate.or(user),
+        }
     }
 
     fn old_decision(&self) -> String {
@@ -209,8 +217,8 @@ impl RequestEntry {
     }
 
     fn compare(&self, config: &Config) -> Comparison {
-        let (Some(caller), Ok(method), Some(path)) =
-            (self.identity(), self.method.parse::<Method>(), self.path())
+        let (Some(caller), Some(user), Ok(method), Some(path)) =
+            (self.identity(), self.account(), self.method.parse::<Method>(), self.path())
         else {
             return Comparison::Incomplete;
         };
@@ -222,7 +230,8 @@ impl RequestEntry {
         let content = !tunnel
             && !Methods::define_content(&method)
             && (self.bytes_in > 0 || self.reason.as_deref() == Some(DenyReason::ContentNotAllowed.code()));
-        let decision = config.policy.decide(caller.as_ref(), &method, &path);
+        let subject = Subject { certificate: caller.as_ref(), user: user.as_ref() };
+        let decision = config.policy.decide(subject, &method, &path);
         let verdict = decision.for_tunnel(tunnel).for_content(content).verdict();
         let new_upstream = match verdict {
             Verdict::Permit { upstream, .. } => {
@@ -250,6 +259,14 @@ impl RequestEntry {
         // No rule depends on it: all callers that reach the policy are of the gateway's trust domain.
         let trust_domain = "replayed".parse::<TrustDomain>().ok()?;
         Some(Some(Identity { trust_domain, role, name }))
+    }
+
+    /// User of the access token, `Some(None)` without one; `None` if the line has no valid user.
+    fn account(&self) -> Option<Option<AccountIdentity>> {
+        let Some(user) = self.user.as_deref() else { return Some(None) };
+        let name = Name::of_user(user).ok()?;
+        let organization = self.org.as_deref()?.parse().ok()?;
+        Some(Some(AccountIdentity { name, organization, role: self.user_role? }))
     }
 
     /// Path, unless the log truncated it.

@@ -108,13 +108,21 @@ pub struct Grant {
     pub(super) upstream: UpstreamId,
     pub(super) websocket: bool,
     pub(super) content: bool,
+    pub(super) token: bool,
 }
 
 impl Grant {
     /// Withdraws what another reading of the path does not permit.
-    pub(super) const fn restrict(&mut self, websocket: bool, content: bool) {
+    pub(super) const fn restrict(&mut self, websocket: bool, content: bool, token: bool) {
         self.websocket &= websocket;
         self.content &= content;
+        self.token &= token;
+    }
+
+    /// Returns true if the upstream gets the access token of the user.
+    #[must_use]
+    pub const fn token(&self) -> bool {
+        self.token
     }
 
     /// Rule that permits the call.
@@ -184,6 +192,9 @@ pub enum DenyReason {
     /// The route does not allow the caller's role.
     #[error("the caller's role is not allowed on this route")]
     RoleNotAllowed,
+    /// The route does not allow the user of the access token.
+    #[error("the user is not allowed on this route")]
+    UserNotAllowed,
     /// The route permits the call, but no upgrade to WebSocket.
     #[error("this route does not allow a WebSocket")]
     WebSocket,
@@ -200,6 +211,7 @@ impl Coded for DenyReason {
             Self::NotAnOperator => Code::refused("policy.not_an_operator"),
             Self::QueryNotAllowed => Code::refused("policy.query_not_allowed"),
             Self::RoleNotAllowed => Code::refused("policy.role_not_allowed"),
+            Self::UserNotAllowed => Code::refused("policy.user_not_allowed"),
             Self::WebSocket => Code::refused("policy.websocket"),
         }
     }

@@ -40,22 +40,26 @@ mod decision;
 mod error;
 mod ids;
 mod methods;
+mod name_rule;
 mod query;
 mod reading;
 mod route;
 mod rules;
 mod template;
 mod tree;
+mod user_rule;
 mod warning;
 
 pub use decision::{Decision, Denial, DenyReason, Grant, Verdict};
 pub use error::PolicyError;
 pub use ids::{RESERVED, RuleId, UpstreamId};
 pub use methods::Methods;
+pub use name_rule::NameRule;
 pub use query::{QueryError, QueryRule, Requirement};
-pub use route::{Allow, Caller, Group, NameRule, Route};
+pub use route::{Allow, Caller, Group, Route};
 pub use rules::Policy;
 pub use template::{Template, TemplateError, Variable};
+pub use user_rule::{OrganizationRule, Subject, UserRule};
 pub use warning::PolicyWarning;
 
 pub(in crate::gateway) use ids::is_reserved;

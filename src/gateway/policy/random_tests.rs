@@ -83,6 +83,7 @@ impl Random {
             upstream: UpstreamId(index),
             websocket: self.next(2) == 0,
             content: self.next(2) == 0,
+            token: false,
         }
     }
 
@@ -163,7 +164,7 @@ fn slowly(routes: &[Route], caller: Option<&Identity>, method: &Method, path: &R
                 false => Ordering::Greater,
             };
             let route = admitting.min_by(strictness)?;
-            route.admit(caller, path).ok()?;
+            route.admit(caller.into(), path).ok()?;
             permitted.get_or_insert(route.upstream.0);
         }
     }

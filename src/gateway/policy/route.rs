@@ -6,10 +6,12 @@ use super::decision::DenyReason;
 use super::error::PolicyError;
 use super::ids::{RuleId, UpstreamId};
 use super::methods::Methods;
+use super::name_rule::NameRule;
 use super::query::QueryRule;
-use super::template::{Template, Variable};
+use super::template::Template;
+use super::user_rule::{Subject, UserRule};
 use crate::gateway::message::path::RequestPath;
-use crate::identity::{Identity, Name, Role};
+use crate::identity::{Identity, Role};
 
 /// Rule of the policy: the requests that it matches, the callers that it allows, and their upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +32,29 @@ pub struct Route {
     pub websocket: bool,
     /// True if content is permitted with methods that give it no meaning, such as GET.
     pub content: bool,
+    /// True if the upstream gets the access token of the user.
+    pub token: bool,
 }
 
 impl Route {
-    pub(super) fn admit(&self, caller: Option<&Identity>, path: &RequestPath) -> Result<(), DenyReason> {
+    pub(super) fn admit(&self, subject: Subject<'_>, path: &RequestPath) -> Result<(), DenyReason> {
         if self.is_for_anyone() {
             return Ok(());
         }
-        let caller = caller.ok_or(DenyReason::CertificateMissing)?;
+        let mut users = self.allow.iter().flat_map(Allow::users);
+        if subject.user.is_some_and(|user| users.any(|allowed| allowed.covers(user, path))) {
+            return Ok(());
+        }
+        match (subject.certificate, subject.user) {
+            (Some(caller), user) => self.admit_certificate(caller, path).map_err(|reason| {
+                if user.is_some() && self.is_for_users() { DenyReason::UserNotAllowed } else { reason }
+            }),
+            (None, Some(_)) => Err(DenyReason::UserNotAllowed),
+            (None, None) => Err(DenyReason::CertificateMissing),
+        }
+    }
+
+    fn admit_certificate(&self, caller: &Identity, path: &RequestPath) -> Result<(), DenyReason> {
         let mut reason = DenyReason::RoleNotAllowed;
         let callers = self.allow.iter().flat_map(Allow::callers);
         for allowed in callers.filter(|allowed| allowed.role == caller.role) {
@@ -55,17 +72,28 @@ impl Route {
         self.allow.contains(&Allow::Anyone)
     }
 
+    /// Returns true if the route allows users.
+    #[must_use]
+    pub fn is_for_users(&self) -> bool {
+        self.allow.iter().any(Allow::has_users)
+    }
+
     /// Returns true if the route allows all callers of `entry`.
     pub(super) fn allows(&self, entry: &Allow) -> bool {
         let allowed =
             |caller: &Caller| self.allow.iter().flat_map(Allow::callers).any(|own| own.includes(caller));
-        self.is_for_anyone() || *entry != Allow::Anyone && entry.callers().iter().all(allowed)
+        let allowed_user =
+            |user: &UserRule| self.allow.iter().flat_map(Allow::users).any(|own| own.includes(user));
+        self.is_for_anyone()
+            || *entry != Allow::Anyone
+                && entry.callers().iter().all(allowed)
+                && entry.users().iter().all(allowed_user)
     }
 
     /// Returns true if the routes permit the same calls, apart from paths and methods.
     pub(super) fn has_same_conditions(&self, other: &Self) -> bool {
         self.query == other.query
-            && (self.websocket, self.content) == (other.websocket, other.content)
+            && (self.websocket, self.content, self.token) == (other.websocket, other.content, other.token)
             && self.allow.iter().all(|entry| other.allows(entry))
             && other.allow.iter().all(|entry| self.allows(entry))
     }
@@ -91,14 +119,30 @@ pub enum Allow {
     Caller(Caller),
     /// Callers of a group.
     Group(Arc<Group>),
+    /// Users with an access token.
+    User(UserRule),
 }
 
 impl Allow {
     fn callers(&self) -> &[Caller] {
         match self {
-            Self::Anyone => &[],
+            Self::Anyone | Self::User(_) => &[],
             Self::Caller(caller) => std::slice::from_ref(caller),
             Self::Group(group) => &group.callers,
+        }
+    }
+
+    /// Returns true if it permits users.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        !self.users().is_empty()
+    }
+
+    fn users(&self) -> &[UserRule] {
+        match self {
+            Self::Anyone | Self::Caller(_) => &[],
+            Self::Group(group) => &group.users,
+            Self::User(user) => std::slice::from_ref(user),
         }
     }
 
@@ -106,6 +150,7 @@ impl Allow {
         *self == Self::Anyone
             || *other != Self::Anyone
                 && other.callers().iter().all(|caller| self.callers().iter().any(|by| by.includes(caller)))
+                && other.users().iter().all(|user| self.users().iter().any(|by| by.includes(user)))
     }
 }
 
@@ -114,8 +159,10 @@ impl Allow {
 pub struct Group {
     /// Name by which routes refer to the group.
     pub name: String,
-    /// Members.
+    /// Members with a certificate.
     pub callers: Vec<Caller>,
+    /// Members with an access token.
+    pub users: Vec<UserRule>,
 }
 
 /// Callers of one role, optionally restricted to one name.
@@ -145,27 +192,5 @@ impl Caller {
                 (NameRule::Any, _) => true,
                 (mine, theirs) => mine == theirs,
             }
-    }
-}
-
-/// Condition on the name of a caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameRule {
-    /// Any name.
-    Any,
-    /// The value of this path variable.
-    Bound(Variable),
-    /// Exactly this name.
-    Exactly(Name),
-}
-
-impl NameRule {
-    /// Compares bytes: names contain only characters that a path never escapes.
-    fn covers(&self, name: &Name, path: &RequestPath) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Bound(variable) => variable.value_in(path) == Some(name.as_str()),
-            Self::Exactly(exactly) => exactly == name,
-        }
     }
 }

@@ -14,9 +14,9 @@ use super::methods::Methods;
 use super::reading::{PathReadings, Reading};
 use super::route::Route;
 use super::tree::{Node, RouteGroup, by_place};
+use super::user_rule::Subject;
 use super::warning::PolicyWarning;
 use crate::gateway::message::path::RequestPath;
-use crate::identity::Identity;
 
 /// Compiled routes.
 #[derive(Clone, Debug, Default)]
@@ -83,13 +83,19 @@ impl Policy {
         ReadingTree { reading, root: self.exact.in_reading(reading), changes }
     }
 
-    /// Decides on a call of `caller`, which is `None` without a client certificate.
-    pub fn decide(&self, caller: Option<&Identity>, method: &Method, path: &RequestPath) -> Decision {
-        let call = Call { caller, method: Methods::of(method), path };
+    /// Decides on a call of `subject`, such as the identity of a client certificate.
+    pub fn decide<'a>(
+        &self,
+        subject: impl Into<Subject<'a>>,
+        method: &Method,
+        path: &'a RequestPath,
+    ) -> Decision {
+        let subject = subject.into();
+        let call = Call { subject, method: Methods::of(method), path };
         match self.judge(&call) {
             Ok(grant) => Decision::Permit(grant),
-            // A caller without a certificate must not learn which routes exist.
-            Err(denial) if caller.is_none() => {
+            // A caller without a certificate and a token must not learn which routes exist.
+            Err(denial) if subject.is_anonymous() => {
                 Decision::Deny(Denial { reason: DenyReason::CertificateMissing, ..denial })
             }
             Err(denial) => Decision::Deny(denial),
@@ -109,10 +115,10 @@ impl Policy {
         };
         let mut grant: Option<Grant> = None;
         for group in groups.chain(self.other_groups(call, &paths)) {
-            let Route { rule, upstream, websocket, content, .. } = *call.judge(group)?;
+            let Route { rule, upstream, websocket, content, token, .. } = *call.judge(group)?;
             match &mut grant {
-                Some(grant) => grant.restrict(websocket, content),
-                None => grant = Some(Grant { rule, upstream, websocket, content }),
+                Some(grant) => grant.restrict(websocket, content, token),
+                None => grant = Some(Grant { rule, upstream, websocket, content, token }),
             }
         }
         grant.ok_or(denial(DenyReason::NoRoute))
@@ -131,7 +137,7 @@ impl Policy {
     /// Returns true if the decision on such a call depends on its query.
     #[must_use]
     pub fn depends_on_query(&self, method: &Method, path: &RequestPath) -> bool {
-        let call = Call { caller: None, method: Methods::of(method), path };
+        let call = Call { subject: Subject::default(), method: Methods::of(method), path };
         let paths = PathReadings::of(path.below_root());
         let exact = call.groups(&self.exact, paths.path(Reading::ALL[0])).into_iter().flatten();
         let mut routes = exact.chain(self.other_groups(&call, &paths)).flatten();
@@ -160,7 +166,7 @@ impl Policy {
 
 /// Call to decide on.
 struct Call<'a> {
-    caller: Option<&'a Identity>,
+    subject: Subject<'a>,
     method: Methods,
     path: &'a RequestPath,
 }
@@ -189,7 +195,7 @@ impl Call<'_> {
         let Some(route) = routes.find(|route| route.query.admits(self.path.query())) else {
             return Err(Denial { reason: DenyReason::QueryNotAllowed, rule: strictest });
         };
-        match route.admit(self.caller, self.path) {
+        match route.admit(self.subject, self.path) {
             Ok(()) => Ok(route),
             Err(reason) => Err(Denial { reason, rule: Some(route.rule) }),
         }

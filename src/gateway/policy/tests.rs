@@ -31,6 +31,7 @@ fn compile(routes: &[(&str, &str, &[Caller])]) -> Result<Policy, Vec<PolicyError
         upstream: UpstreamId(index),
         websocket: false,
         content: false,
+        token: false,
     }))
 }
 
@@ -179,7 +180,7 @@ fn a_name_is_compared_whole() {
 #[test]
 fn a_group_admits_its_callers_only() {
     let callers = vec![named(Role::ApiUser, "alice"), any(Role::ControlService)];
-    let group = Arc::new(Group { name: "operators".to_owned(), callers });
+    let group = Arc::new(Group { name: "operators".to_owned(), callers, users: Vec::new() });
     let route = |allow| Route {
         rule: RuleId { index: 0, line: 1 },
         path: "/x".parse().unwrap(),
@@ -189,6 +190,7 @@ fn a_group_admits_its_callers_only() {
         upstream: UpstreamId(0),
         websocket: false,
         content: false,
+        token: false,
     };
     let policy = Policy::compile([route(vec![Allow::Group(Arc::clone(&group))])]).unwrap();
     assert_eq!(decide(&policy, "api-user/alice", "GET /x"), Ok(0));
@@ -237,6 +239,7 @@ fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyErro
             upstream: UpstreamId(index),
             websocket: false,
             content: false,
+            token: false,
         });
     }
     let everything = Route {
@@ -248,6 +251,7 @@ fn by_query(queries: &[&[(&str, Requirement)]]) -> Result<Policy, Vec<PolicyErro
         upstream: UpstreamId(9),
         websocket: false,
         content: false,
+        token: false,
     };
     routes.push(everything);
     Policy::compile(routes)
@@ -316,6 +320,7 @@ fn a_caller_without_a_certificate_reaches_only_routes_for_anyone() {
         upstream: UpstreamId(0),
         websocket: false,
         content: false,
+        token: false,
     };
     let user = Allow::Caller(any(Role::ApiUser));
     let policy =
@@ -492,6 +497,7 @@ fn another_reading_of_a_path_permits_neither_upgrade_nor_content() {
         upstream: UpstreamId(0),
         websocket: extra,
         content: extra,
+        token: false,
     };
     let policy = Policy::compile([route(0, "/ws", true), route(1, "/WS", false)]).unwrap();
     let caller = "spiffe://prod/api-user/alice".parse().unwrap();

@@ -63,7 +63,7 @@ impl Gateway {
             Sockets::bind(config.listen.iter().map(|l| l.address), workers).map_err(GatewayError::bind)?;
         let admin = config.admin.as_deref().map(AdminSocket::bind).transpose()?;
         let metrics = config.metrics.map(sockets::listen).transpose().map_err(GatewayError::bind)?;
-        state.record_crls();
+        state.record_newest();
         let metrics_address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let log = match options.access_log {
             Some(destination) => {

@@ -12,7 +12,9 @@ use crate::gateway::message::path::RequestPath;
 use crate::gateway::policy::Decision;
 use crate::gateway::request::context::ConnectionContext;
 use crate::gateway::request::problem::RequestProblem;
+use crate::gateway::request::token_check;
 use crate::gateway::sessions::command::Command;
+use crate::gateway::tokens::TokenHolder;
 
 /// Permitted request, with its response and any tunnel that follows.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Authorization {
     pub method: Method,
     /// Path the policy decided on.
     pub path: RequestPath,
+    /// User of its access token.
+    pub user: Option<Arc<TokenHolder>>,
     /// Set for a request that asks for an upgrade.
     pub tunnel: bool,
     /// Set for a request with content that its method gives no meaning to.
@@ -35,7 +39,7 @@ impl Authorization {
     /// Wait until the request is no longer permitted: its connection is cut, or a new policy denies it. A
     /// denial is counted.
     pub async fn until_denied(&self) -> RequestProblem {
-        let Self { connection, method, path, tunnel, content, .. } = self;
+        let Self { connection, method, path, user, tunnel, content, .. } = self;
         let mut generation = self.generation;
         let gateway = &connection.worker.gateway;
         loop {
@@ -48,7 +52,14 @@ impl Authorization {
                 let state = gateway.state.load();
                 if state.generation != generation {
                     generation = state.generation;
-                    let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
+                    if let Some(user) = user
+                        && let Err(error) = token_check::recheck(&state, user)
+                    {
+                        let delay = gateway.clock.monotonic().saturating_duration_since(state.noticed);
+                        gateway.telemetry.metrics.request_cut(error.code(), delay);
+                        return RequestProblem::Token(error);
+                    }
+                    let caller = token_check::subject(connection.session.peer.as_deref(), user.as_deref());
                     let decision = state.settings.policy.decide(caller, method, path);
                     let decision = decision.for_tunnel(*tunnel).for_content(*content);
                     if let Decision::Deny(denial) = decision {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Entropy;
 use crate::gateway::control::reload::Control;
 use crate::gateway::message::hosts::AllowedHosts;
+use crate::gateway::request::last_token::LastToken;
 use crate::gateway::sessions::registry::Registration;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
@@ -43,6 +44,10 @@ pub struct ConnectionContext {
     pub session: Arc<Session>,
     /// Hosts that its requests may name.
     pub hosts: AllowedHosts,
+    /// True if its listener requires a client certificate.
+    pub requires_certificate: bool,
+    /// Token of its last request.
+    pub last_token: LastToken,
     /// Keeps the session registered until its last request or tunnel ends.
     pub registration: Registration,
     /// Permit that counts the connection against the limits.

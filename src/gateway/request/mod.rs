@@ -14,12 +14,15 @@
 //! | `well_known` | Resources of the gateway itself |
 
 pub mod authorization;
+pub mod challenge;
 pub mod context;
 pub mod h2_executor;
+pub mod last_token;
 pub mod problem;
 pub mod problem_response;
 pub mod response_body;
 pub mod service;
 pub mod stall_watch;
+pub mod token_check;
 pub mod tunnel;
 pub mod well_known;

@@ -8,9 +8,11 @@ use crate::gateway::message::framing::FramingError;
 use crate::gateway::message::path::PathError;
 use crate::gateway::policy::{Denial, DenyReason};
 use crate::gateway::sessions::command::CutReason;
+use crate::gateway::tokens::TokenLoadError;
 use crate::gateway::upstream::assertion::AssertionError;
 use crate::gateway::upstream::error::ForwardError;
 use crate::revocation::CrlError;
+use crate::tokens::{StatementError, TokenError};
 
 /// Reason to answer a request with an error.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,12 @@ pub enum RequestProblem {
     /// A pushed CRL is refused.
     #[error(transparent)]
     Push(#[from] PushError),
+    /// The request has several fields with credentials.
+    #[error("the request has several Authorization fields")]
+    SeveralCredentials,
+    /// The access token is refused.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The caller has reached its limit of requests in flight.
     #[error("the caller has reached its limit of requests in flight")]
     TooManyRequests,
@@ -138,6 +146,8 @@ impl RequestProblem {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::SeveralCredentials => StatusCode::BAD_REQUEST,
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Path(error) => error.status(),
             Self::Push(error) => match error {
@@ -146,6 +156,11 @@ impl RequestProblem {
                 | PushError::RevocationDisabled => StatusCode::CONFLICT,
                 PushError::NotKept { .. } => StatusCode::INTERNAL_SERVER_ERROR,
                 PushError::Busy => StatusCode::TOO_MANY_REQUESTS,
+                PushError::Statement(TokenLoadError::Statement(
+                    StatementError::Rollback { .. } | StatementError::NumberReused { .. },
+                ))
+                | PushError::TokensDisabled => StatusCode::CONFLICT,
+                PushError::Statement(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 PushError::TooMany { .. } | PushError::Unreadable { .. } => StatusCode::BAD_REQUEST,
                 PushError::Crl(_) | PushError::Stale { .. } | PushError::State(_) => {
                     StatusCode::UNPROCESSABLE_ENTITY
@@ -172,6 +187,8 @@ impl Coded for RequestProblem {
             Self::NotFound => Code::refused("request.not_found"),
             Self::Path(error) => error.coded(),
             Self::Push(error) => error.coded(),
+            Self::SeveralCredentials => Code::refused("request.several_credentials"),
+            Self::Token(error) => error.coded(),
             Self::TooManyRequests => Code::refused("request.identity_limit"),
         }
     }

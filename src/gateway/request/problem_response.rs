@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::{Coded, with_causes};
 use crate::gateway::control::error::PushError;
 use crate::gateway::message::json;
+use crate::gateway::request::challenge;
 use crate::gateway::request::problem::{RequestProblem, Side};
 use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::telemetry::request_record::RequestRecord;
@@ -15,10 +16,6 @@ use crate::revocation::CrlError;
 use crate::serving::request_id::RequestId;
 use crate::x509::KeyIdentifier;
 use crate::x509::crl::CrlNumber;
-
-/// Challenge of a 401 (RFC 9110, section 11.6.1). No scheme is registered for TLS client certificates; an
-/// expired draft proposed this name.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("ClientCertificate");
 
 /// Body for a problem that cannot be serialized.
 const FALLBACK_BODY: &[u8] = b"{\"code\":\"gateway.internal\"}\n";
@@ -101,6 +98,7 @@ pub fn problem_response(
         request_id: record.id(),
         conflict: conflict(problem),
     };
+    let has_user = record.user().is_some();
     // The status and the code are enough if the body cannot be serialized.
     let text = json::line(&body).unwrap_or(Bytes::from_static(FALLBACK_BODY));
     let mut response = own_response(status, "application/problem+json", text, method, record);
@@ -116,9 +114,7 @@ pub fn problem_response(
     ) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-    }
+    challenge::add(response.headers_mut(), problem, has_user);
     if let RequestProblem::MethodNotAllowed { allow } = problem {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -26,12 +28,15 @@ use crate::gateway::request::problem::RequestProblem;
 use crate::gateway::request::problem_response::{own_response, problem_response};
 use crate::gateway::request::response_body::ResponseBody;
 use crate::gateway::request::tunnel::TunnelEnds;
-use crate::gateway::request::{tunnel, well_known};
+use crate::gateway::request::{challenge, token_check, tunnel, well_known};
 use crate::gateway::sessions::command::Command;
 use crate::gateway::sessions::session::Session;
 use crate::gateway::shared::Shared;
 use crate::gateway::telemetry::request_record::RequestRecord;
-use crate::gateway::upstream::assertion::{AssertedRequest, AssertionError, X_CLUSTER_ASSERTION};
+use crate::gateway::tokens::TokenHolder;
+use crate::gateway::upstream::assertion::{
+    AssertedCaller, AssertedRequest, AssertionError, X_CLUSTER_ASSERTION,
+};
 use crate::gateway::upstream::body::UpstreamBody;
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::pool::{UpstreamPool, UpstreamResponse};
@@ -81,7 +86,11 @@ pub async fn respond(
                 Box::pin(body.finish_if_short()).await;
             }
             drop(body);
-            problem_response(&problem, &method, record)
+            let mut response = problem_response(&problem, &method, record);
+            if connection.worker.gateway.state.load().tokens.is_some() {
+                challenge::offer_token(&mut response);
+            }
+            response
         }
     };
     if version < Version::HTTP_2 {
@@ -137,6 +146,7 @@ async fn answer(
     let host = framing::check(head, connection.hosts.known())?;
     record.addressed_to(&host);
     let path = addressed_path(head, &host, &connection.hosts)?;
+    let user = token_check::user(connection, &head.headers, record)?;
     if policy::is_reserved(path.path()) {
         let answer = well_known::answer(connection, &head.method, path.path(), body.take(), record);
         // Boxed as it is rare, so that it takes no room in the future of each request.
@@ -147,7 +157,7 @@ async fn answer(
     // On HTTP/2 only the next frame shows whether the request has content.
     let undecided = undefined && head.version == Version::HTTP_2 && body.size_hint().lower() == 0;
     let Permitted { upstream, grant, mut authorization } =
-        decide(connection, head, &path, undefined && !undecided, record)?;
+        decide(connection, head, path, user, undefined && !undecided, record)?;
     if undecided && !grant.content() {
         Box::pin(refuse_content(body, &grant, &authorization, record)).await?;
     }
@@ -167,12 +177,13 @@ async fn answer(
     let version = head.version;
     let upload = body.upload();
     record.forwarded(&upstream.name, Arc::clone(&upload), in_flight);
-    let assertion = assertion(connection, head, &host, &path, &upstream.name, record)?;
+    let assertion = assertion(&authorization, head, &host, &upstream.name, record)?;
     let sent = SentRequest {
         session: &connection.session,
         head,
         host: &host,
-        path: &path,
+        authorization: &authorization,
+        forwards_token: grant.token(),
         id: record.id(),
         assertion,
         upgrade: downstream.is_some(),
@@ -244,15 +255,18 @@ struct Permitted {
 fn decide(
     connection: &Arc<ConnectionContext>,
     head: &request::Parts,
-    path: &RequestPath,
+    path: RequestPath,
+    user: Option<Arc<TokenHolder>>,
     content: bool,
     record: &mut RequestRecord,
 ) -> Result<Permitted, RequestProblem> {
     let state = connection.worker.gateway.state.load();
-    let caller = connection.session.peer.as_ref().map(|peer| &peer.identity);
-    let decision = state.settings.policy.decide(caller, &head.method, path).for_content(content);
+    // The statement may have changed since the token was read, and no later change would tell.
+    user.as_deref().map_or(Ok(()), |user| token_check::recheck(&state, user))?;
+    let caller = token_check::subject(connection.session.peer.as_deref(), user.as_deref());
+    let decision = state.settings.policy.decide(caller, &head.method, &path).for_content(content);
     if let Some(shadow) = &state.settings.shadow {
-        let shadow = shadow.decide(caller, &head.method, path).for_content(content);
+        let shadow = shadow.decide(caller, &head.method, &path).for_content(content);
         record.compared(decision.verdict(), shadow.verdict());
     }
     match decision {
@@ -263,7 +277,8 @@ fn decide(
             let authorization = Authorization {
                 connection: Arc::clone(connection),
                 method: head.method.clone(),
-                path: path.clone(),
+                path,
+                user,
                 tunnel: false,
                 content,
                 generation: state.generation,
@@ -307,7 +322,9 @@ struct SentRequest<'a> {
     session: &'a Session,
     head: &'a request::Parts,
     host: &'a RequestHost,
-    path: &'a RequestPath,
+    authorization: &'a Authorization,
+    /// True if the upstream gets the access token.
+    forwards_token: bool,
     id: RequestId,
     assertion: Option<HeaderValue>,
     upgrade: bool,
@@ -315,7 +332,8 @@ struct SentRequest<'a> {
 
 impl SentRequest<'_> {
     fn with_body(&self, mut body: RequestBody) -> UpstreamRequest {
-        let Self { session, head, host, path, id, assertion, upgrade } = self;
+        let Self { session, head, host, authorization, forwards_token, id, assertion, upgrade } = self;
+        let Authorization { path, user, .. } = authorization;
         let mut text = Vec::with_capacity(HEAD_CAPACITY);
         text.extend_from_slice(head.method.as_str().as_bytes());
         text.push(b' ');
@@ -330,11 +348,21 @@ impl SentRequest<'_> {
             if let Some(via) = via {
                 via.append_to(&mut made, head.version);
             }
+            if user.is_some() {
+                // The token goes on only where the route says so.
+                made.remove(AUTHORIZATION);
+            }
             made
         };
         let known = &session.known_header;
         let traits = known.append_or_make(&mut text, &head.headers, head.version, host, rules, make);
         push_field(&mut text, &X_REQUEST_ID, id.as_str().as_bytes());
+        if let Some(user) = user {
+            user.fields().for_each(|(name, value)| push_field(&mut text, name, value.as_bytes()));
+            if let Some(token) = head.headers.get(AUTHORIZATION).filter(|_| *forwards_token) {
+                push_field(&mut text, &AUTHORIZATION, token.as_bytes());
+            }
+        }
         if traits.has_trace_parent {
             let trace = traceparent::of_request(&head.headers, traits.has_trace_state, *id);
             trace.iter().for_each(|(name, value)| push_field(&mut text, name, value.as_bytes()));
@@ -387,18 +415,21 @@ impl SentRequest<'_> {
 /// Signed assertion of the caller's identity, if the configuration has assertions. On failure, nothing is sent to the
 /// upstream.
 fn assertion(
-    connection: &ConnectionContext,
+    authorization: &Authorization,
     head: &request::Parts,
     host: &RequestHost,
-    path: &RequestPath,
     upstream: &str,
     record: &RequestRecord,
 ) -> Result<Option<HeaderValue>, AssertionError> {
+    let Authorization { connection, path, user, .. } = authorization;
     let gateway = &connection.worker.gateway;
     let state = gateway.state.load();
     let Some(assertions) = &state.credentials.assertions else { return Ok(None) };
     let call = AssertedRequest { id: record.id(), method: &head.method, host, path, upstream };
-    // Without a certificate there is no identity to assert.
-    let Some(caller) = &connection.session.peer else { return Ok(None) };
-    assertions.sign(caller, &call, gateway.clock.now()).map(Some)
+    let caller = AssertedCaller { peer: connection.session.peer.as_deref(), user: user.as_deref() };
+    // Without a certificate and a token there is no identity to assert.
+    if caller.is_anonymous() {
+        return Ok(None);
+    }
+    assertions.sign(&caller, &call, gateway.clock.now()).map(Some)
 }

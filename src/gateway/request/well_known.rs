@@ -1,7 +1,7 @@
 //! Resources of the gateway itself: identity of the caller, status, JWK Set, and CRL push.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
@@ -10,9 +10,11 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::rfc3339;
+use crate::gateway::control::change::StateChange;
 use crate::gateway::control::error::PushError;
 use crate::gateway::control::published_keys::jwks;
-use crate::gateway::control::status::{CrlStatus, StatusSnapshot};
+use crate::gateway::control::reload::Control;
+use crate::gateway::control::status::{CrlStatus, StatementStatus, StatusSnapshot};
 use crate::gateway::message::json;
 use crate::gateway::message::request_body::{RequestBody, RequestBodyError};
 use crate::gateway::policy::{Denial, DenyReason, RESERVED};
@@ -58,7 +60,14 @@ pub async fn answer(
         record.denied(*denial);
     }
     match (resource?, &session.peer) {
-        (Resource::Crl, _) => push(connection, body).await,
+        (Resource::Crl, _) => {
+            let result = push(connection, body, Control::push).await?;
+            json::pretty(&result).map_err(serialization_failed)
+        }
+        (Resource::Tokens, _) => {
+            push(connection, body, Control::push_statement).await?;
+            json::pretty(&StatementResult::of(&gateway.state.load())).map_err(serialization_failed)
+        }
         (Resource::Jwks, _) => jwks(gateway).ok_or(RequestProblem::NotFound)?.map_err(serialization_failed),
         (Resource::Status, _) => {
             json::pretty(&StatusSnapshot::of(&connection.worker.control)).map_err(serialization_failed)
@@ -79,6 +88,8 @@ pub enum Resource {
     Jwks,
     /// Status report, for operators.
     Status,
+    /// Push of a statement about tokens, for operators.
+    Tokens,
     /// Identity of the caller.
     WhoAmI,
 }
@@ -100,13 +111,14 @@ impl Resource {
             Some("/crl") => (Self::Crl, "PUT"),
             Some("/jwks") if state.credentials.assertions.is_some() => (Self::Jwks, "GET, HEAD"),
             Some("/status") => (Self::Status, "GET, HEAD"),
+            Some("/tokens") => (Self::Tokens, "PUT"),
             Some("/whoami") => (Self::WhoAmI, "GET, HEAD"),
             _ => return Err(RequestProblem::NotFound),
         };
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
             return Err(RequestProblem::MethodNotAllowed { allow });
         }
-        let for_operators = matches!(resource, Self::Crl | Self::Status);
+        let for_operators = matches!(resource, Self::Crl | Self::Status | Self::Tokens);
         if for_operators && !state.settings.operators.iter().any(|operator| operator.matches(caller)) {
             return Err(RequestProblem::Denied(Denial { reason: DenyReason::NotAnOperator, rule: None }));
         }
@@ -120,9 +132,16 @@ fn serialization_failed(error: serde_json::Error) -> RequestProblem {
     RequestProblem::Internal
 }
 
-/// Put pushed CRLs in force. The response waits until the connections that they cut have closed, for at most
-/// [`CLOSE_WAIT`].
-async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes, RequestProblem> {
+/// Way to put a pushed file in force, which was noticed at a time.
+type Apply = fn(&Control, &[u8], Instant) -> Result<Option<StateChange>, PushError>;
+
+/// Put a pushed file in force by `apply`. The response waits until the connections that it cuts have closed, for at
+/// most [`CLOSE_WAIT`].
+async fn push(
+    connection: &ConnectionContext,
+    body: RequestBody,
+    apply: Apply,
+) -> Result<PushResult, RequestProblem> {
     let (gateway, control) = (&connection.worker.gateway, &connection.worker.control);
     let peer = connection.session.peer.as_ref().ok_or(RequestProblem::Denied(Denial::NO_CERTIFICATE))?;
     // Before the body is read, which takes the memory.
@@ -140,7 +159,7 @@ async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes
     let change = tokio::task::spawn_blocking({
         let control = Arc::clone(control);
         move || {
-            let change = control.push(&body, noticed);
+            let change = apply(&control, &body, noticed);
             // Held to the end even if the client disconnects: the work goes on.
             drop(permit);
             change
@@ -156,14 +175,13 @@ async fn push(connection: &ConnectionContext, body: RequestBody) -> Result<Bytes
     let connections_ending = cut.iter().filter(|session| !is_closed(session)).count();
     let state = gateway.state.load();
     let now = gateway.clock.now();
-    json::pretty(&PushResult {
+    Ok(PushResult {
         generation: state.generation,
         crl: CrlStatus::of_all(&state.verifier, now),
         connections_closed: cut.len(),
         connections_ending,
         duration_us: crate::gateway::telemetry::events::micros_since(noticed, gateway.clock.monotonic()),
     })
-    .map_err(serialization_failed)
 }
 
 /// JSON response to a push.
@@ -177,6 +195,20 @@ struct PushResult {
     connections_ending: usize,
     /// Microseconds from the last byte of the CRL to the end of those connections.
     duration_us: u64,
+}
+
+/// JSON response to a push of a statement.
+#[derive(Serialize)]
+struct StatementResult {
+    generation: u64,
+    /// Statement in force now.
+    tokens: Option<StatementStatus>,
+}
+
+impl StatementResult {
+    fn of(state: &State) -> Self {
+        Self { generation: state.generation, tokens: state.tokens.as_ref().map(StatementStatus::of) }
+    }
 }
 
 /// Identity of the caller and properties of its connection.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Code, Coded};
 use crate::files::FileError;
+use crate::gateway::tokens::TokenLoadError;
 use crate::gateway::upstream::assertion::AssertionError;
 use crate::mtls::ServerCertificateError;
 use crate::mtls::crl::CrlLoadError;
@@ -41,6 +42,9 @@ pub enum StateError {
     /// rustls does not accept the settings.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The statement about tokens is refused.
+    #[error(transparent)]
+    Tokens(#[from] TokenLoadError),
     /// The trust bundle is refused.
     #[error("the trust bundle {} is refused", path.display())]
     Trust {
@@ -61,6 +65,7 @@ impl Coded for StateError {
             Self::Key(error) => error.coded(),
             Self::ServerCertificate(error) => error.coded(),
             Self::Tls(error) => error.coded(),
+            Self::Tokens(error) => error.coded(),
             Self::Trust { source, .. } => source.coded(),
         }
     }

@@ -10,11 +10,13 @@ use time::OffsetDateTime;
 use super::error::StateError;
 use super::keys::LoadedKeys;
 use super::snapshot::{Credentials, ListenerEntry, RevocationSources, Settings, State};
+use super::tokens::TokenState;
 use crate::clock::Clock;
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
-use crate::gateway::config::{self, Config, Resumption, Revocation, TrustSettings};
+use crate::gateway::config::{self, Config, Resumption, Revocation, TokenClients, TrustSettings};
 use crate::gateway::message::forwarding_rules::ForwardingRules;
+use crate::gateway::tokens::{NewestStatements, StatementStore, TokenLoadError, TokensInForce};
 use crate::gateway::upstream::assertion::Assertions;
 use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::pool::UpstreamPool;
@@ -26,7 +28,8 @@ use crate::mtls::tls::{
     ClientVerifier, ResumptionStore, ServerNames, TlsError, VerifiedResumption, server_config,
 };
 use crate::mtls::{
-    Listener, PeerVerifier, ServerCertificate, ServerCertificateError, ServerCertificateFault,
+    ClientCertificate, Listener, PeerVerifier, ServerCertificate, ServerCertificateError,
+    ServerCertificateFault,
 };
 use crate::revocation::{Crl, RevocationSet};
 use crate::x509::KeyIdentifier;
@@ -41,6 +44,7 @@ pub struct Loader {
     sessions: Arc<ResumptionStore>,
     key_opener: KeyOpener,
     newest_crls: Arc<NewestCrls>,
+    newest_statements: Arc<NewestStatements>,
 }
 
 impl Loader {
@@ -52,8 +56,8 @@ impl Loader {
         workers: usize,
         key_opener: KeyOpener,
     ) -> Self {
-        let (sessions, newest_crls) = (Arc::default(), Arc::default());
-        Self { clock, every_upstream, workers, sessions, key_opener, newest_crls }
+        let (sessions, newest_crls, newest_statements) = (Arc::default(), Arc::default(), Arc::default());
+        Self { clock, every_upstream, workers, sessions, key_opener, newest_crls, newest_statements }
     }
 
     /// Opener of the private keys.
@@ -116,6 +120,25 @@ impl Loader {
         self.build(Some(previous), Candidate::of(previous, verifier))
     }
 
+    /// Builds `previous` with another statement about tokens.
+    ///
+    /// # Errors
+    /// As [`Loader::with_revocation`].
+    pub fn with_tokens(&self, previous: &State, tokens: TokenState) -> Result<State, StateError> {
+        let verifier = previous
+            .verifier
+            .with(previous.verifier.trust().clone(), previous.verifier.revocation().cloned());
+        self.build(Some(previous), Candidate { tokens: Some(tokens), ..Candidate::of(previous, verifier) })
+    }
+
+    /// Verifies the text of a statement about tokens under `state`.
+    ///
+    /// # Errors
+    /// [`TokenLoadError`] with the violated rule.
+    pub fn verify_statement(&self, state: &State, text: &[u8]) -> Result<TokensInForce, TokenLoadError> {
+        TokensInForce::verify(text, &state.verifier, self.workers, self.clock.now())
+    }
+
     /// Restricts `previous`: without the trust anchors that the bundle of `config`, or its own, no longer has, and
     /// with newer CRLs from the files. Nothing is added: no anchor, authority or route. Files that cannot be read or
     /// verified are skipped. `None` if nothing changes.
@@ -159,12 +182,17 @@ impl Loader {
         }
         let same_crls =
             crls.as_ref().map(|crls| versions(&crls.set)) == known.map(|crls| versions(&crls.set));
-        if same_crls && trust.has_same_authorities(before) {
+        let same_trust = trust.has_same_authorities(before);
+        let verifier = previous.verifier.with(trust, crls);
+        let newer =
+            previous.tokens.as_ref().and_then(|tokens| tokens.newer_in_file(&verifier, self.workers, at));
+        if same_crls && same_trust && newer.is_none() {
             return Ok(None);
         }
-        let verifier = previous.verifier.with(trust, crls);
         let revocation = Arc::new(RevocationSources { last_seen, ..(*previous.revocation).clone() });
-        self.build(Some(previous), Candidate { revocation, ..Candidate::of(previous, verifier) }).map(Some)
+        let candidate = Candidate::of(previous, verifier);
+        let tokens = newer.or(candidate.tokens);
+        self.build(Some(previous), Candidate { revocation, tokens, ..candidate }).map(Some)
     }
 
     fn load(&self, config: &Config, previous: Option<&State>, keys: LoadedKeys) -> Result<State, StateError> {
@@ -188,15 +216,32 @@ impl Loader {
             Assertions::load(assertion, keys.assertion, &trust_domain, before, at)
         });
         let assertions = assertions.transpose()?.flatten().map(Arc::new);
+        let verifier = PeerVerifier::new(trust, crls, trust_domain, config.trust.issuers.clone());
         self.build(
             previous,
             Candidate {
                 settings: Arc::new(self.settings(config, previous)),
-                verifier: PeerVerifier::new(trust, crls, trust_domain, config.trust.issuers.clone()),
+                tokens: self.load_tokens(config, &verifier, previous, at)?,
+                verifier,
                 credentials: Arc::new(Credentials { own, assertions }),
                 revocation: Arc::new(revocation),
             },
         )
+    }
+
+    fn load_tokens(
+        &self,
+        config: &Config,
+        verifier: &PeerVerifier,
+        previous: Option<&State>,
+        at: OffsetDateTime,
+    ) -> Result<Option<TokenState>, TokenLoadError> {
+        let Some(settings) = &config.tokens else { return Ok(None) };
+        let store = config.state_directory.as_deref();
+        let store = store.map(|directory| StatementStore::in_directory(directory, Arc::clone(&self.clock)));
+        let previous = previous.and_then(|previous| previous.tokens.as_ref());
+        let (newest, verifier) = (&self.newest_statements, (verifier, self.workers));
+        TokenState::load(settings, store, newest, verifier, previous, at).map(Some)
     }
 
     fn settings(&self, config: &Config, previous: Option<&State>) -> Settings {
@@ -257,7 +302,7 @@ impl Loader {
     fn build(&self, previous: Option<&State>, candidate: Candidate) -> Result<State, StateError> {
         let at = self.clock.now();
         candidate.check_crls(previous, at)?;
-        let Candidate { settings, verifier, credentials, revocation } = &candidate;
+        let Candidate { settings, verifier, credentials, revocation, tokens: _ } = &candidate;
         let own_anchor = match credentials.own.check(verifier, &settings.listeners, at) {
             Ok(anchor) => anchor,
             Err(error) => {
@@ -270,14 +315,22 @@ impl Loader {
         };
         let (settings, credentials, revocation) =
             (Arc::clone(settings), Arc::clone(credentials), Arc::clone(revocation));
+        let tokens = candidate.tokens.map(|tokens| tokens.under(&candidate.verifier, at));
         let verifier = Arc::new(candidate.verifier);
+        let replaces_certificate = tokens.as_ref().is_some_and(|tokens| tokens.clients == TokenClients::Any);
         // Without a key, no handshake is possible.
         let entries = match &credentials.own.key {
             Some(key) => {
                 let names = ServerNames::new(Arc::clone(&key.certified), &credentials.own.leaf);
                 let names = Arc::new(names);
-                let entry =
-                    |listener: &Listener| self.entry(&names, *listener, &verifier, settings.resumption);
+                let entry = |listener: &Listener| {
+                    // The requests without a certificate are judged by their tokens.
+                    let listener = match replaces_certificate {
+                        true => Listener { client_certificate: ClientCertificate::Optional, ..*listener },
+                        false => *listener,
+                    };
+                    self.entry(&names, listener, &verifier, settings.resumption)
+                };
                 settings.listeners.iter().map(entry).collect::<Result<_, TlsError>>()?
             }
             None => Vec::new(),
@@ -290,6 +343,7 @@ impl Loader {
             settings,
             credentials,
             revocation,
+            tokens,
             own_anchor,
         })
     }
@@ -353,6 +407,7 @@ struct Candidate {
     verifier: PeerVerifier,
     credentials: Arc<Credentials>,
     revocation: Arc<RevocationSources>,
+    tokens: Option<TokenState>,
 }
 
 impl Candidate {
@@ -363,6 +418,7 @@ impl Candidate {
             verifier,
             credentials: Arc::clone(&previous.credentials),
             revocation: Arc::clone(&previous.revocation),
+            tokens: previous.tokens.clone(),
         }
     }
 

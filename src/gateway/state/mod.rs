@@ -4,8 +4,10 @@ mod error;
 mod keys;
 mod loader;
 mod snapshot;
+mod tokens;
 
 pub use error::StateError;
 pub use keys::LoadedKeys;
 pub use loader::Loader;
 pub use snapshot::{Credentials, ListenerEntry, RevocationSources, Settings, State};
+pub use tokens::TokenState;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::tokens::TokenState;
 use crate::error::{Coded, with_causes};
 use crate::gateway::config::{Resumption, TrustSettings};
 use crate::gateway::message::forwarding_rules::ForwardingRules;
@@ -38,6 +39,8 @@ pub struct State {
     pub credentials: Arc<Credentials>,
     /// Sources of the CRLs in force.
     pub revocation: Arc<RevocationSources>,
+    /// Access tokens; `None` if none is accepted.
+    pub tokens: Option<TokenState>,
     /// Key identifier of the trust anchor of the server certificate.
     pub(super) own_anchor: KeyIdentifier,
 }
@@ -98,19 +101,29 @@ pub struct ListenerEntry {
 }
 
 impl State {
-    /// Record which CRLs are the newest before they are in force, so that a crash lets no older one in. `false` if
-    /// the directory is locked or not writable: see [`State::record_crls`].
+    /// Record which CRLs and statement are the newest before they are in force, so that a crash lets no older one in.
+    /// `false` if the directory is locked or not writable: see [`State::record_newest`].
     #[must_use]
-    pub fn record_crls_ahead(&self) -> bool {
-        let Some(crls) = self.verifier.revocation() else { return true };
+    pub fn record_newest_ahead(&self) -> bool {
+        let tokens = self.tokens.as_ref().is_none_or(|tokens| tokens.record(SHORT_WAIT).is_ok());
+        let Some(crls) = self.verifier.revocation() else { return tokens };
         self.revocation.newest.record(&crls.set);
         let store = self.revocation.store.as_ref();
-        store.is_none_or(|store| store.record(&crls.set, SHORT_WAIT).is_ok())
+        store.is_none_or(|store| store.record(&crls.set, SHORT_WAIT).is_ok()) && tokens
     }
 
-    /// Record which CRLs are the newest, for the next start. A failure is logged and does not keep the CRLs from
-    /// being enforced now.
-    pub fn record_crls(&self) {
+    /// Record which CRLs and statement are the newest, for the next start. A failure is logged and does not keep them
+    /// from being enforced now.
+    pub fn record_newest(&self) {
+        if let Some(tokens) = &self.tokens
+            && let Err(error) = tokens.record(LOCK_TIMEOUT)
+        {
+            tracing::error!(
+                code = error.code(),
+                "cannot record the newest statement about tokens: a restart could accept an older one: {}",
+                with_causes(&error)
+            );
+        }
         let Some(crls) = self.verifier.revocation() else { return };
         self.revocation.newest.record(&crls.set);
         if let Some(store) = &self.revocation.store

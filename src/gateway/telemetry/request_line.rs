@@ -12,6 +12,8 @@ use crate::serving::request_id::RequestId;
 /// Fields of the event `request`.
 pub(super) struct RequestFields<'a> {
     pub(super) request_id: RequestId,
+    /// Members about the user of an access token, each after a comma.
+    pub(super) user: Option<&'a str>,
     pub(super) method: &'a str,
     /// Host as it was sent; `None` if the request is refused before its host is verified.
     pub(super) host: Option<&'a str>,
@@ -38,6 +40,9 @@ pub(super) fn write(line: &mut Vec<u8>, time: OffsetDateTime, session: &Session,
     line.extend_from_slice(fields.request_id.as_str().as_bytes());
     line.extend_from_slice(b"\",\"session\":");
     line.extend_from_slice(session.log_fields.get_or_init(|| session_fields(session)).as_bytes());
+    if let Some(user) = fields.user {
+        line.extend_from_slice(user.as_bytes());
+    }
     line.extend_from_slice(b",\"method\":");
     push_string(line, truncated(fields.method));
     if fields.plain_scheme {
@@ -146,6 +151,7 @@ mod tests {
     fn fields<'a>(method: &'a str, path: Option<&'a str>) -> RequestFields<'a> {
         RequestFields {
             request_id: RequestIds::new(Arc::new(Constant)).next(),
+            user: None,
             method,
             host: Some("api.internal:8443"),
             plain_scheme: false,

@@ -21,6 +21,7 @@ use crate::gateway::telemetry::metrics::FinishedRequest;
 use crate::gateway::telemetry::request_end::RequestEnd;
 use crate::gateway::telemetry::request_line::{self, RequestFields};
 use crate::gateway::telemetry::sinks::{ShadowDifferences, Telemetry};
+use crate::gateway::tokens::TokenHolder;
 use crate::serving::in_flight::InFlight;
 use crate::serving::request_id::RequestId;
 
@@ -32,6 +33,7 @@ pub struct RequestRecord {
     id: RequestId,
     method: Method,
     host: Option<HeaderValue>,
+    user: Option<Arc<TokenHolder>>,
     plain_scheme: bool,
     target: Option<PathAndQuery>,
     started: Instant,
@@ -65,6 +67,7 @@ impl RequestRecord {
             id,
             method: method.clone(),
             host: None,
+            user: None,
             plain_scheme: uri.scheme() == Some(&Scheme::HTTP),
             target: uri.path_and_query().cloned(),
             started: turn_time_now(&*telemetry.clock),
@@ -95,6 +98,16 @@ impl RequestRecord {
     /// Record the host that it names, as it was sent.
     pub fn addressed_to(&mut self, host: &RequestHost) {
         self.host = Some(host.value().clone());
+    }
+
+    /// Record the user of its access token.
+    pub fn has_user(&mut self, user: &Arc<TokenHolder>) {
+        self.user = Some(Arc::clone(user));
+    }
+
+    /// User of its access token.
+    pub fn user(&self) -> Option<&TokenHolder> {
+        self.user.as_deref()
     }
 
     /// Record that the policy permits it by `rule`.
@@ -166,6 +179,7 @@ impl RequestRecord {
             self.session.worker,
             &FinishedRequest {
                 role: self.session.peer.as_ref().map(|peer| peer.identity.role),
+                has_user: self.user.is_some(),
                 decision: self.decision,
                 rule: self.rule,
                 status: self.status,
@@ -177,6 +191,7 @@ impl RequestRecord {
         self.telemetry.log.append_with(|line| {
             let fields = RequestFields {
                 request_id: self.id,
+                user: self.user.as_deref().map(|user| &*user.log_fields),
                 method: self.method.as_str(),
                 host: self.host.as_ref().and_then(|host| host.to_str().ok()),
                 plain_scheme: self.plain_scheme,

@@ -25,7 +25,8 @@ use crate::error::{Code, Coded};
 use crate::gateway::config::AssertionSettings;
 use crate::gateway::message::framing::RequestHost;
 use crate::gateway::message::path::RequestPath;
-use crate::identity::{Identity, Name, Role, TrustDomain};
+use crate::gateway::tokens::TokenHolder;
+use crate::identity::{AccountRole, Name, Role, TrustDomain};
 use crate::keys::{KeyError, PrivateKey};
 use crate::mtls::Peer;
 use crate::mtls::keys::LoadedKey;
@@ -71,6 +72,32 @@ pub struct AssertedRequest<'a> {
     pub path: &'a RequestPath,
     /// Name of the upstream.
     pub upstream: &'a str,
+}
+
+/// Caller that an assertion is about.
+#[derive(Clone, Copy, Debug)]
+pub struct AssertedCaller<'a> {
+    /// Holder of the client certificate.
+    pub peer: Option<&'a Peer>,
+    /// User of the access token.
+    pub user: Option<&'a TokenHolder>,
+}
+
+impl AssertedCaller<'_> {
+    /// True without a certificate and without a token.
+    #[must_use]
+    pub const fn is_anonymous(&self) -> bool {
+        self.peer.is_none() && self.user.is_none()
+    }
+
+    /// Subject: the identity of the certificate, else the user.
+    fn subject(&self) -> String {
+        match (self.peer, self.user) {
+            (Some(peer), _) => peer.identity.to_string(),
+            (None, Some(user)) => user.token.claims.sub.clone(),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 impl Assertions {
@@ -134,7 +161,7 @@ impl Assertions {
     /// [`AssertionError::Sign`]; the request must not be sent.
     pub fn sign(
         &self,
-        caller: &Peer,
+        caller: &AssertedCaller<'_>,
         request: &AssertedRequest<'_>,
         at: OffsetDateTime,
     ) -> Result<HeaderValue, AssertionError> {
@@ -143,10 +170,13 @@ impl Assertions {
         let claims = Claims {
             iss: &self.issuer,
             aud: self.audience.as_deref().unwrap_or(request.upstream),
-            sub: &caller.identity,
-            role: caller.identity.role,
-            name: &caller.identity.name,
-            serial: caller.serial_number,
+            sub: caller.subject(),
+            role: caller.peer.map(|peer| peer.identity.role),
+            name: caller.peer.map(|peer| &peer.identity.name),
+            serial: caller.peer.map(|peer| peer.serial_number),
+            user: caller.user.map(|user| &user.account.name),
+            org: caller.user.map(|user| user.account.organization.as_str()),
+            user_role: caller.user.map(|user| user.account.role),
             jti: request.id,
             iat: issued,
             nbf: issued,
@@ -154,7 +184,9 @@ impl Assertions {
             htm: request.method.as_str(),
             htu: format!("https://{host}{}", request.path.path()),
             htq: request.path.query().map(|query| JoseHash(Sha256::of(query.as_bytes()))),
-            cnf: Confirmation { certificate: JoseHash(caller.chain.leaf.fingerprint()) },
+            cnf: caller
+                .peer
+                .map(|peer| Confirmation { certificate: JoseHash(peer.chain.leaf.fingerprint()) }),
         };
         let token = self.key.sign(&claims)?;
         let mut value = HeaderValue::try_from(token).map_err(|_| AssertionError::Sign)?;
@@ -233,15 +265,26 @@ struct JwsHeader<'a> {
     typ: &'static str,
 }
 
-/// Claims. All except `role`, `name`, `serial` and `htq` have their registered meaning.
+/// Claims. All except `role`, `name`, `serial`, `user`, `org`, `user_role` and `htq` have their registered meaning.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
     aud: &'a str,
-    sub: &'a Identity,
-    role: Role,
-    name: &'a Name,
-    serial: SerialNumber,
+    sub: String,
+    /// Role, name and serial number of the certificate; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<SerialNumber>,
+    /// User of the access token, its organization and its role; absent without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_role: Option<AccountRole>,
     jti: RequestId,
     iat: i64,
     nbf: i64,
@@ -251,7 +294,8 @@ struct Claims<'a> {
     /// SHA-256 of the query; absent without a query.
     #[serde(skip_serializing_if = "Option::is_none")]
     htq: Option<JoseHash>,
-    cnf: Confirmation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
 }
 
 #[derive(Serialize)]

@@ -30,6 +30,8 @@ pub struct Metrics {
 pub struct FinishedRequest<'a> {
     /// Role of the client; `None` without a certificate.
     pub role: Option<Role>,
+    /// True if an access token names a user.
+    pub has_user: bool,
     /// Decision of the policy.
     pub decision: &'static str,
     /// Rule that decided.
@@ -135,6 +137,10 @@ pub(crate) struct RequestCounts {
     /// By class of the status, 1xx to 5xx; the first entry counts requests without a response.
     pub(crate) responses: [u64; 6],
     pub(crate) duration: Histogram,
+    /// Requests of users with an access token.
+    pub(crate) with_user: u64,
+    /// By code of the refusal.
+    pub(crate) tokens_refused: BTreeMap<&'static str, u64>,
     pub(crate) upstream_errors: HashMap<(Arc<str>, &'static str), u64>,
 }
 
@@ -176,7 +182,12 @@ impl Hasher for RuleHasher {
 
 impl RequestCounts {
     fn count(&mut self, finished: &FinishedRequest<'_>) {
-        let &FinishedRequest { role, decision, rule, status, duration, upstream, reason } = finished;
+        let &FinishedRequest { role, has_user, decision, rule, status, duration, upstream, reason } =
+            finished;
+        self.with_user += u64::from(has_user);
+        if let Some(reason) = reason.filter(|code| code.starts_with("token.")) {
+            *self.tokens_refused.entry(reason).or_default() += 1;
+        }
         *self.decisions.entry(DecisionKey { role, decision, rule }).or_default() += 1;
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
         if let Some(responses) = self.responses.get_mut(class) {
@@ -198,6 +209,10 @@ impl RequestCounts {
             *sum += count;
         }
         self.duration.add(&other.duration);
+        self.with_user += other.with_user;
+        for (reason, count) in &other.tokens_refused {
+            *self.tokens_refused.entry(reason).or_default() += count;
+        }
         for (key, count) in &other.upstream_errors {
             *self.upstream_errors.entry(key.clone()).or_default() += count;
         }
