@@ -13,6 +13,7 @@ use crate::files;
 use crate::keys::{KeyFile, PrivateKey};
 use crate::secret::Secret;
 use crate::store::{Record, RecordStatus};
+use crate::tokens::STATEMENT_FILE;
 use crate::x509::{Certificate, pem};
 
 /// A valid certificate and its key, as in their files.
@@ -35,6 +36,8 @@ pub struct TrustFiles {
     pub bundle: Arc<[u8]>,
     /// The CRL, PEM.
     pub crl: Arc<[u8]>,
+    /// Statement by which gateways judge tokens, if a server has signed one.
+    pub statement: Option<Arc<[u8]>>,
 }
 
 impl Cluster {
@@ -108,7 +111,7 @@ impl Cluster {
         }
     }
 
-    /// Reads the trust bundle and the CRL.
+    /// Reads the trust bundle, the CRL, and the statement about tokens if there is one.
     ///
     /// # Errors
     /// [`CaError`] if a file is missing or invalid, or if the CRL is expired, incomplete, or not the last
@@ -121,6 +124,10 @@ impl Cluster {
         }
         let crl = pem::pem(pem::ObjectKind::Crl.label(), &der).into_bytes();
         let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
-        Ok(TrustFiles { bundle: bundle.into(), crl: crl.into() })
+        let statement = match files::read(&self.home.token_statement(), STATEMENT_FILE) {
+            Err(error) if error.is_missing() => None,
+            read => Some(read?.into()),
+        };
+        Ok(TrustFiles { bundle: bundle.into(), crl: crl.into(), statement })
     }
 }

@@ -109,6 +109,14 @@ impl Package {
         Self { stem: stem.clone(), files: files.collect() }
     }
 
+    /// Add the statement about tokens, for a gateway.
+    #[must_use]
+    pub fn with_statement(mut self, statement: Arc<[u8]>) -> Self {
+        let name = "cluster.tokens".to_owned();
+        self.files.push(PackageFile { name, contents: Contents::Public(statement) });
+        self
+    }
+
     /// File name of certificate and key.
     #[must_use]
     pub fn stem(&self) -> &FileStem {

@@ -44,8 +44,23 @@ pub struct StatusReport {
     pub trust: ReportedTrust,
     /// CRLs in force, one per issuer; empty if revocation checking is disabled.
     pub crl: Vec<ReportedCrl>,
+    /// Statement about tokens in force; `None` if it accepts no tokens.
+    #[serde(default)]
+    pub tokens: Option<ReportedStatement>,
     /// Result of the last reload.
     pub reload: ReportedReload,
+}
+
+/// Statement about tokens that a gateway reports to enforce.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ReportedStatement {
+    /// Number of the statement.
+    pub number: u64,
+    /// Time after which no token is accepted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires: OffsetDateTime,
+    /// SHA-256 digest of the text.
+    pub sha256: Sha256,
 }
 
 /// Trust anchors of a gateway.
@@ -78,6 +93,13 @@ pub(super) struct PushResponse {
     pub(super) crl: Vec<ReportedCrl>,
     /// Number of connections closed because of the push.
     pub(super) connections_closed: u64,
+}
+
+/// Response to an accepted statement.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StatementResponse {
+    /// Statement in force after the push.
+    pub(super) tokens: Option<ReportedStatement>,
 }
 
 /// Problem details of a refused request (RFC 9457).

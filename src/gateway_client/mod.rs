@@ -1,4 +1,4 @@
-//! Client of the gateways' administration resources: CRL push and status query.
+//! Client of the gateways' administration resources: push of CRLs and statements, and status query.
 //!
 //! [`GatewayList`] is the content of `gateways.yaml`. A [`CallContext`] holds the client credentials, the
 //! trust and the time limit of a call. All gateways are called at once, over mutual TLS. A gateway's
@@ -26,6 +26,7 @@ mod fan_out;
 mod list;
 mod messages;
 mod push;
+mod push_statement;
 mod sanitized_text;
 mod session;
 mod status;
@@ -35,8 +36,11 @@ pub use acknowledged::{AcknowledgedCrl, AcknowledgedCrls, AcknowledgedCrlsError}
 pub use context::CallContext;
 pub use error::{CallError, CallStage, RefusalReason};
 pub use list::{GATEWAY_LIST_FILE, GatewayEntry, GatewayList, GatewayListError};
-pub use messages::{ReloadFailure, ReportedCrl, ReportedReload, ReportedTrust, StatusReport};
+pub use messages::{
+    ReloadFailure, ReportedCrl, ReportedReload, ReportedStatement, ReportedTrust, StatusReport,
+};
 pub use push::{CrlToPush, PushReceipt, push_crl};
+pub use push_statement::{StatementReceipt, StatementToPush, push_statement};
 pub use sanitized_text::SanitizedText;
 pub use status::{GatewayStatus, query_status};
 pub use trust::GatewayTrust;

@@ -49,17 +49,29 @@ impl Live {
 
     /// The same with an address and more lines of configuration.
     pub(crate) fn on_a_machine_with(home: &Home, listen: &str, more: &str) -> Self {
+        Self::on_a_machine_as(home, &configured(listen, more), &[])
+    }
+
+    /// The same for users with tokens, who need no certificate.
+    pub(crate) fn for_users(home: &Home) -> Self {
+        let tokens = format!("{OPERATORS}tokens: {{ statement: cluster.tokens, clients: any }}\n");
+        let configuration = configured("127.0.0.1:0", &tokens)
+            .replace("[{ role: api-user }]", "[{ role: api-user }, { user: \"*\", org: \"*\" }]");
+        Self::on_a_machine_as(home, &configuration, &["cluster.tokens"])
+    }
+
+    fn on_a_machine_as(home: &Home, configuration: &str, more_files: &[&str]) -> Self {
         let machine = tempfile::tempdir().expect("a directory");
         let place = |name: &str| machine.path().join(name);
         for directory in ["issued", "state"] {
             fs::DirBuilder::new().mode(0o700).create(place(directory)).expect("a directory");
         }
-        for name in
-            ["cluster.crt", "cluster.crl", "issued/control-127.0.0.1.crt", "issued/control-127.0.0.1.key"]
-        {
+        let files =
+            ["cluster.crt", "cluster.crl", "issued/control-127.0.0.1.crt", "issued/control-127.0.0.1.key"];
+        for name in files.iter().chain(more_files) {
             fs::copy(home.path(name), place(name)).expect("a copy");
         }
-        fs::write(place("gateway.yaml"), configured(listen, more)).expect("a file");
+        fs::write(place("gateway.yaml"), configuration).expect("a file");
         let directory = machine.path().to_owned();
         Self::run(&directory, &place("gateway.yaml"), Some(machine))
     }

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::accounts::{Accounts, CertificateLink, NewUser, Principal, UserChange, UserView};
+use crate::cli::commands::gateways::{StatementPushReport, StatementWait, push_statement};
 use crate::cli::group::GroupedCommand;
 use crate::cli::password::PasswordSource;
 use crate::cli::session::CommandSession;
 use crate::identity::{AccountRole, Name, OrganizationName, role_and_name};
 use crate::terminal::color::Color;
-use crate::terminal::report::{CommandResult, Failure, Shown};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown};
 use crate::terminal::table::{Cell, Column, Table, TableArgs, TableOutput};
 
 /// Subcommands of `user`.
@@ -32,7 +33,7 @@ pub(crate) enum User {
     /// Clear the failed logins of a user, which ends a lock
     Unlock(UserArgs),
     /// Revoke all tokens of a user: sessions, and tokens generated for scripts
-    RevokeTokens(UserArgs),
+    RevokeTokens(RevokeTokens),
 }
 
 /// A user of an organization.
@@ -116,6 +117,22 @@ pub(crate) struct SetPassword {
     keep_password: bool,
 }
 
+/// The arguments of `user revoke-tokens`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cluster-ca user revoke-tokens alice
+  cluster-ca user revoke-tokens alice --wait
+
+With --wait, exit code 4: a gateway did not confirm that it refuses the tokens. They are revoked nevertheless.")]
+pub(crate) struct RevokeTokens {
+    #[command(flatten)]
+    user: UserArgs,
+
+    #[command(flatten)]
+    wait: StatementWait,
+}
+
 impl Default for User {
     fn default() -> Self {
         Self::List(ListUsers::default())
@@ -151,11 +168,76 @@ impl GroupedCommand for User {
                 (view, Some(Done::PasswordSet))
             }
             Self::Unlock(user) => (accounts.unlock_user(by, &user.org, &user.name()?)?, Some(Done::Unlocked)),
-            Self::RevokeTokens(user) => {
-                (accounts.revoke_tokens(by, &user.org, &user.name()?)?, Some(Done::TokensRevoked))
-            }
+            Self::RevokeTokens(revoke) => return revoke.run(session, &accounts),
         };
         Ok(Box::new(Shown(UserReport { view, done })))
+    }
+}
+
+impl RevokeTokens {
+    fn run(self, session: &CommandSession, accounts: &Accounts) -> CommandResult {
+        let Self { user, wait } = self;
+        let plan = wait.plan(session)?;
+        let view = accounts.revoke_tokens(Principal::Operator, &user.org, &user.name()?)?;
+        let report = UserReport { view, done: Some(Done::TokensRevoked) };
+        match plan {
+            None => Ok(Box::new(Shown(report))),
+            Some(plan) => Ok(Box::new(RevokedAtGateways { pushed: push_statement(session, &plan), report })),
+        }
+    }
+}
+
+/// Result of a revocation of tokens that gateways were told of.
+#[derive(Serialize)]
+struct RevokedAtGateways {
+    #[serde(flatten)]
+    report: UserReport,
+    #[serde(serialize_with = "pushed_json")]
+    pushed: Result<StatementPushReport, Failure>,
+}
+
+fn pushed_json<S: Serializer>(
+    pushed: &Result<StatementPushReport, Failure>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match pushed {
+        Ok(report) => report.serialize(serializer),
+        Err(failure) => serializer.collect_map([("error", failure)]),
+    }
+}
+
+impl CommandOutcome for RevokedAtGateways {
+    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::to_value(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        match &self.pushed {
+            Ok(report) => report.exit_code(),
+            Err(failure) => failure.exit_code(),
+        }
+    }
+}
+
+impl fmt::Display for RevokedAtGateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.report)?;
+        match &self.pushed {
+            Ok(report) => write!(f, "{report}")?,
+            Err(failure) => {
+                writeln!(f, "No gateway was called: {failure}")?;
+                if let Some(hint) = failure.hint() {
+                    writeln!(f, "    hint: {hint}")?;
+                }
+            }
+        }
+        match self.exit_code() {
+            0 => Ok(()),
+            _ => writeln!(
+                f,
+                "\nThe tokens are revoked in cluster.tokens. Next: cluster-ca gateways push-tokens"
+            ),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod attacks;
 mod commands;
 mod directory_logins;
 mod directory_settings;
+mod gateways;
 mod harness;
 mod remote;
 mod rights;

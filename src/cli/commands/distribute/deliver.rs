@@ -18,6 +18,7 @@ use crate::distribute::{
 };
 use crate::error::{Code, Coded};
 use crate::files;
+use crate::identity::Role;
 use crate::store::{Record, StoreError};
 
 use super::job::{DeliveryJob, PreparedDelivery};
@@ -198,8 +199,15 @@ impl Distribute {
             return Err(StoreError::NoKey { serial_number }.into());
         }
         let stem = job.stem.clone().unwrap_or_else(|| FileStem::of_role(leaf.record.reservation.role));
-        let TrustFiles { bundle, crl } = trust.clone();
+        let TrustFiles { bundle, crl, statement } = trust.clone();
         let package = Package::new(&stem, leaf.key_pem, leaf.certificate_pem, bundle, crl);
+        let package = match statement {
+            // Only gateways judge tokens.
+            Some(statement) if leaf.record.reservation.role == Role::GATEWAY => {
+                package.with_statement(statement)
+            }
+            _ => package,
+        };
         Ok(PreparedDelivery { job, record: leaf.record, package })
     }
 

@@ -1,10 +1,11 @@
-//! `gateways [status]`.
+//! `gateways [status|push-tokens]`.
 
 use std::fmt;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::push_statement::PushStatement;
 use super::status::ShowGatewayStatus;
 use super::target_args::is_listed;
 use crate::cli::session::CommandSession;
@@ -25,6 +26,8 @@ pub(crate) struct Gateways {
 enum Command {
     /// Show gateway status: CRL in force, trust anchors, certificate (default)
     Status(ShowGatewayStatus),
+    /// Push the statement about tokens to every gateway
+    PushTokens(PushStatement),
 }
 
 /// Result of `gateways` alone in a home that lists none. `gateways status` refuses: a check must not pass.
@@ -45,6 +48,7 @@ impl Gateways {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
         match self.command {
             Some(Command::Status(status)) => status.run(session),
+            Some(Command::PushTokens(push)) => push.run(session),
             None if !self.alone.is_given() && !is_listed(session) => Ok(Box::new(Shown(NoGateways {}))),
             None => self.alone.run(session),
         }
