@@ -64,6 +64,7 @@ mod streams;
 mod system_calls;
 mod tls;
 mod token_server;
+mod token_tools;
 mod tokens;
 mod trust;
 mod upgrade;
