@@ -14,6 +14,7 @@
 //! | `list` | Gateways of a cluster, as listed in `gateways.yaml` |
 //! | `messages` | JSON bodies of gateway responses, parsed as untrusted input |
 //! | `push` | Push of a CRL to every gateway |
+//! | `push_statement` | Push of the statement about tokens to every gateway |
 //! | `sanitized_text` | Text received from a gateway, made safe to display |
 //! | `session` | One mutually authenticated HTTP/1.1 connection to a gateway |
 //! | `status` | Status query to every gateway |

@@ -10,8 +10,7 @@ use tokio::task::spawn_blocking;
 use super::home::ThreadEnded;
 use crate::accounts::{
     AccountError, Accounts, Authenticated, IssuedTokens, LoginRoute, LoginService, PasswordLogin,
-    PublishedStatement, TokenKeyHolder, TokenUse,
-    VerifiedCertificate,
+    PublishedStatement, TokenKeyHolder, TokenUse, VerifiedCertificate,
 };
 use crate::audit::Actor;
 use crate::ca::{Context, Home};

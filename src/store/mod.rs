@@ -23,6 +23,7 @@
 //! | `account_changes` | changes of accounts, sessions and security settings |
 //! | `ldap` | directories of organizations |
 //! | `account_rows`, `account_check` | queries of accounts, and their comparison with the audit chain |
+//! | `token_events` | audit entries that revoke tokens |
 //! | `account`, `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
 //! | `row` | columns to types |
 //! | `lookup`, `details` | rows by key, and audit entries of rows |

@@ -30,24 +30,44 @@ async fn the_explanation_of_a_request_with_a_token_is_what_the_gateway_does() {
     for (token, path) in cases {
         write_private(&gateway.path("token"), format!("{token}\n"));
         for (cert, leaf) in [(Some("caller.crt"), Some(&leaf)), (None, None)] {
-            let (code, said) = explain(gateway.directory(), cert, &format!("GET {path}"), &["--token", "token"]);
+            let (code, said) =
+                explain(gateway.directory(), cert, &format!("GET {path}"), &["--token", "token"]);
             let answer = gateway.call(leaf, with_token(path, &token)).await;
             assert_eq!(code == 0, answer.status == 200, "{path} {cert:?}: {said}");
             if answer.status == 200 {
                 let seen = &answer.json()["headers"];
-                let told: Vec<_> = said["headers"].as_array().unwrap().iter().map(|one| one[0].clone()).collect();
-                for name in ["x-cluster-user", "x-cluster-org", "x-cluster-user-role", "authorization", "x-cluster-id"] {
-                    assert_eq!(told.contains(&json!(name)), !seen[name].is_null(), "{name} {path} {cert:?}: {said}");
+                let told: Vec<_> =
+                    said["headers"].as_array().unwrap().iter().map(|one| one[0].clone()).collect();
+                for name in [
+                    "x-cluster-user",
+                    "x-cluster-org",
+                    "x-cluster-user-role",
+                    "authorization",
+                    "x-cluster-id",
+                ] {
+                    assert_eq!(
+                        told.contains(&json!(name)),
+                        !seen[name].is_null(),
+                        "{name} {path} {cert:?}: {said}"
+                    );
                 }
                 assert_eq!(said["user"], "Root/alice (regular)", "{said}");
                 assert!(!said.to_string().contains(&token), "no token is printed");
             } else {
-                assert_eq!((&said["code"], &said["status"]), (&answer.json()["code"], &json!(answer.status.as_u16())), "{path} {cert:?}: {said}");
+                assert_eq!(
+                    (&said["code"], &said["status"]),
+                    (&answer.json()["code"], &json!(answer.status.as_u16())),
+                    "{path} {cert:?}: {said}"
+                );
             }
         }
     }
     let (code, said) = explain(gateway.directory(), None, "GET /alice/x", &[]);
-    assert_eq!((code, &said["code"], &said["status"]), (1, &json!("certificate.missing"), &json!(401)), "{said}");
+    assert_eq!(
+        (code, &said["code"], &said["status"]),
+        (1, &json!("certificate.missing"), &json!(401)),
+        "{said}"
+    );
     // The token is a secret.
     std::fs::write(gateway.path("shown"), server.token("alice")).unwrap();
     let arguments = ["explain", "--config", "gateway.yaml", "--request", "GET /alice/x", "--token", "shown"];
@@ -61,9 +81,12 @@ async fn a_replay_judges_users_as_the_log_has_them() {
     let gateway = setup.start();
     let leaf = gateway.user();
     let sales = server.sign(&server.claims("Sales", "alice", AccountRole::Regular));
-    for (path, token) in
-        [("/alice/x", server.token("alice")), ("/any/x", sales.clone()), ("/any/x", server.token("bob")), ("/any/x", "wrong".to_owned())]
-    {
+    for (path, token) in [
+        ("/alice/x", server.token("alice")),
+        ("/any/x", sales.clone()),
+        ("/any/x", server.token("bob")),
+        ("/any/x", "wrong".to_owned()),
+    ] {
         gateway.call(&leaf, with_token(path, &token)).await;
     }
     gateway.line("request", |line| line["reason"] == "token.malformed");
@@ -72,7 +95,8 @@ async fn a_replay_judges_users_as_the_log_has_them() {
     let replay = |routes: &str| {
         let text = std::fs::read_to_string(gateway.path("gateway.yaml")).unwrap();
         std::fs::write(gateway.path("next.yaml"), text.replace(ROUTES, routes)).unwrap();
-        let (code, out, err) = run(gateway.directory(), &["replay", "access.log", "--config", "next.yaml", "--json"]);
+        let (code, out, err) =
+            run(gateway.directory(), &["replay", "access.log", "--config", "next.yaml", "--json"]);
         let said: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
         (code, said["result"].clone())
     };
@@ -81,7 +105,10 @@ async fn a_replay_judges_users_as_the_log_has_them() {
     let (code, said) = replay(&ROUTES.replace("{ user: \"*\", org: \"*\" }", "{ user: bob }"));
     assert_eq!((code, &said["unchanged"], &said["changed"]), (1, &json!(2), &json!(1)), "{said}");
     assert_eq!(said["changes"][0]["caller"], "api-user/alice with user Sales/alice", "{said}");
-    assert!(said["changes"][0]["now"].as_str().unwrap().starts_with("deny (policy.user_not_allowed)"), "{said}");
+    assert!(
+        said["changes"][0]["now"].as_str().unwrap().starts_with("deny (policy.user_not_allowed)"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

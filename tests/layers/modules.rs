@@ -53,8 +53,8 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     (
         "accounts",
         &[
-            "audit", "ca", "clock", "error", "files", "identity", "keys", "ldap", "profile", "secret", "store",
-            "tokens", "x509",
+            "audit", "ca", "clock", "error", "files", "identity", "keys", "ldap", "profile", "secret",
+            "store", "tokens", "x509",
         ],
     ),
     // A look at a live endpoint: the CA knows no network.

@@ -12,6 +12,7 @@
 //! | `renew` | Renewal: a new certificate for the same identity and hosts, checked against the current profile |
 //! | `request` | Requests for leaf certificates, their plans, and the issued certificates |
 //! | `service_certificate` | Certificate of the server of this CA |
+//! | `token_certificate` | Certificate of the key that signs access tokens and the statement about them |
 //! | `signing_queue` | Threads that generate keys and sign certificates, one on each core, and the queue of their work |
 
 pub(super) mod batch;

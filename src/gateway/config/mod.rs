@@ -18,6 +18,7 @@
 //! | `routes` | Policy from the `groups` and `routes` of the configuration |
 //! | `schema` | Keys of `cluster-gateway.yaml` |
 //! | `shadow` | Shadow policy: `routes` and `groups` in a file of their own, evaluated beside those in force |
+//! | `tokens` | Settings of access tokens |
 //! | `trust` | Settings of certificate verification |
 //! | `upstream` | Settings of upstreams |
 

@@ -11,6 +11,7 @@
 //! | `published_keys` | Public keys of the assertion signer, as a JWK Set (RFC 7517, section 5) |
 //! | `push` | Pushed CRLs: verified, stored, and put in force |
 //! | `push_queue` | Queue of CRL pushes |
+//! | `push_tokens` | Pushed statement about tokens: verified, stored, and put in force |
 //! | `reload` | Reload while connections are open |
 //! | `status` | Status report: state in force, expirations, results of reloads |
 

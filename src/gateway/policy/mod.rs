@@ -27,12 +27,14 @@
 //! | `error` | Errors of compiling routes to a policy |
 //! | `ids` | Identifiers of rules and upstreams, and the reserved path |
 //! | `methods` | Set of request methods |
+//! | `name_rule` | Condition on the name of a caller or user |
 //! | `query` | Conditions of a route on the query of a request |
 //! | `reading` | Readings of paths: services differ in the paths that they treat as one |
 //! | `route` | Routes and the callers that they allow |
 //! | `rules` | Compiled policy and its decision on a request |
 //! | `template` | Path templates of routes, such as `/v1/nodes/{name}/**` |
 //! | `tree` | Tree of routes by path segments |
+//! | `user_rule` | Users that a route allows: accounts that a verified access token names |
 //! | `warning` | Warnings about routes that are valid, but may not mean what their author wants |
 
 mod contradictions;
