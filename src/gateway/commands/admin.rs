@@ -69,7 +69,9 @@ impl AdminCommand {
         let result: CommandResult = match send(&arguments, &request) {
             Ok(json) => {
                 let text = text::describe(&request, &json, table.output());
-                Ok(Box::new(AdminAnswer { text, json }))
+                let closed_none =
+                    matches!(request, AdminRequest::Close { .. }) && json["connections_closed"] == 0;
+                Ok(Box::new(AdminAnswer { text, json, closed_none }))
             }
             Err(error) => Err(failure(&error)),
         };
@@ -87,6 +89,8 @@ impl From<AdminArguments> for TableArguments {
 struct AdminAnswer {
     text: String,
     json: Value,
+    /// True if `close` found no connection.
+    closed_none: bool,
 }
 
 impl fmt::Display for AdminAnswer {
@@ -100,9 +104,8 @@ impl CommandOutcome for AdminAnswer {
         Ok(self.json.clone())
     }
 
-    /// 1 if `close` found no connection.
     fn exit_code(&self) -> u8 {
-        u8::from(self.json["connections_closed"] == 0)
+        u8::from(self.closed_none)
     }
 }
 

@@ -51,7 +51,7 @@ const COMMANDS: &[&[&str]] = &[
     &["key", "unprotect", "issued/user-alice.key", "--passphrase-file", "new-password"],
     &["hold", "control-service/api.example.com"],
     &["release", "control-service/api.example.com"],
-    &["revoke", "api-user/alice"],
+    &["revoke", "api-user/alice", "--all-generations"],
     &["crl", "show"],
     &["crl", "publish"],
     &["crl", "verify"],

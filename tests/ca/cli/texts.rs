@@ -209,6 +209,6 @@ fn no_help_page_breaks_a_paragraph_in_the_middle_of_a_line() {
             }
         }
     }
-    let page = "A sentence that ends\nin\nthe middle, and\none that does not\nend there.\n";
+    let page = "A sentence that ends\nin\nthe middle, and also\none that does not\nend there.\n";
     assert_eq!(broken_twice(page, 20), ["in"]);
 }
