@@ -17,6 +17,7 @@ use crate::files::{self, FileError};
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     own: RefCell<Vec<YamlProblem>>,
+    missing_directories: RefCell<Vec<PathBuf>>,
     of_named_files: RefCell<Vec<YamlProblem>>,
     key_files: KeyFiles,
     loaded_files: RefCell<Vec<PathBuf>>,
@@ -78,6 +79,16 @@ impl<'a> Item<'a> {
     /// Reports a problem at the place of the value.
     pub(crate) fn report(&self, message: impl fmt::Display) {
         self.problems.own.borrow_mut().push(self.place.problem(message));
+    }
+
+    /// Reports a missing directory, with the command that creates it. Further values that need it are not reported.
+    pub(crate) fn report_missing_directory(&self, directory: &Path) {
+        let mut missing = self.problems.missing_directories.borrow_mut();
+        if missing.iter().all(|known| known != directory) {
+            missing.push(directory.to_owned());
+            let directory = directory.display();
+            self.report(format_args!("the directory {directory} does not exist: mkdir -m 0700 {directory}"));
+        }
     }
 
     /// Checks of key files that apply to the document.
@@ -239,10 +250,46 @@ impl<'a> Fields<'a> {
             let key = key.as_str().unwrap_or_default();
             if !self.schema.has(key) && self.misplaced != Some(key) {
                 let unknown = self.item.part(self.item.value, key);
-                unknown.report(format_args!("unknown key; the keys here are {}", self.schema.names()));
+                match nearest(key, self.schema.keys.iter().map(|known| known.name)) {
+                    Some(meant) => unknown.report(format_args!(
+                        "unknown key: did you mean `{meant}`? The keys here are {}",
+                        self.schema.names()
+                    )),
+                    None => {
+                        unknown.report(format_args!("unknown key; the keys here are {}", self.schema.names()))
+                    }
+                }
             }
         }
     }
+}
+
+/// The known name that a mistyped one is closest to, unless more than a third of it differs.
+fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = given.chars().count().div_ceil(3);
+    let candidates = known.map(|name| (edit_distance(given, name), name));
+    candidates
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Number of characters to insert, delete or replace (Levenshtein).
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, left) in from.chars().enumerate() {
+        let mut diagonal = index;
+        let mut before = index + 1;
+        let mut next = vec![before];
+        for (above, right) in row.iter().skip(1).zip(&to) {
+            before = (diagonal + usize::from(left != *right)).min(above + 1).min(before + 1);
+            diagonal = *above;
+            next.push(before);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// Error with its causes, on one line.
@@ -257,5 +304,21 @@ impl fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_suggests_the_nearest_known_one() {
+        let known = ["listen", "limits", "name", "role"];
+        let meant = |given| nearest(given, known.into_iter());
+        assert_eq!(meant("listn"), Some("listen"));
+        assert_eq!(meant("limit"), Some("limits"));
+        assert_eq!(meant("naem"), Some("name"));
+        assert_eq!(meant("speed"), None);
+        assert_eq!(meant(""), None);
     }
 }

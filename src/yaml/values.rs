@@ -1,5 +1,6 @@
 //! Readers of values that several keys have: durations and files.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +37,25 @@ pub(crate) fn file(
     base: &Path,
     check: impl FnOnce(&Path) -> Result<(), FileError>,
 ) -> Option<PathBuf> {
+    checked(item, base, check, |path| files::parent(path))
+}
+
+/// Reads the path of a directory that passes `check`.
+pub(crate) fn directory(
+    item: &Item<'_>,
+    base: &Path,
+    check: impl FnOnce(&Path) -> Result<(), FileError>,
+) -> Option<PathBuf> {
+    checked(item, base, check, |path| path)
+}
+
+/// Reads a path that passes `check`. `directory_of` is the directory that has to exist for it.
+fn checked(
+    item: &Item<'_>,
+    base: &Path,
+    check: impl FnOnce(&Path) -> Result<(), FileError>,
+    directory_of: impl FnOnce(&Path) -> &Path,
+) -> Option<PathBuf> {
     if item.text()?.is_empty() {
         item.report(ValueError::NoFile);
         return None;
@@ -43,6 +63,12 @@ pub(crate) fn file(
     let path = base.join(item.text()?);
     match check(&path) {
         Ok(()) => Some(path),
+        Err(FileError::Io { path: missing, source, .. })
+            if source.kind() == ErrorKind::NotFound && missing == directory_of(&path) =>
+        {
+            item.report_missing_directory(&missing);
+            None
+        }
         Err(error) => {
             let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
             item.report(format_args!("{}{remedy}", reader::Chain(&error)));

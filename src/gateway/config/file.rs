@@ -25,7 +25,7 @@ use crate::mtls::{ClientCertificate, Listener};
 use crate::serving::access_log::{AccessLog, access_log};
 use crate::serving::sockets::collide;
 use crate::yaml::reader::{self, Item, KeyFiles, Problems};
-use crate::yaml::values::{count, file, in_directory, socket_address};
+use crate::yaml::values::{count, directory, file, in_directory, socket_address};
 use crate::yaml::{Document, YamlProblem};
 
 /// Number of worker threads: as configured, or one for each processor.
@@ -238,7 +238,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     }
     // Write access to the state directory is control over revocation.
     let state_directory = state_directory.and_then(|item| {
-        file(&item, base, |path| match item.key_files() {
+        directory(&item, base, |path| match item.key_files() {
             KeyFiles::Checked => files::check_unshared_directory(path),
             // Offline commands may run as another user than the gateway.
             KeyFiles::Unchecked => files::check_directory(path),
@@ -253,12 +253,16 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     let context =
         RouteContext::new(services.as_deref().unwrap_or_default(), listen.iter().any(accepts_anyone))
             .with_users(tokens_item.is_some());
-    let policy = fields.required("routes").and_then(|item| routes::read(&item, groups.as_ref(), &context));
+    let routes = fields.required("routes");
+    let policy = routes.as_ref().and_then(|item| routes::read(item, groups.as_ref(), &context));
     let shadow = match fields.optional("policy") {
         Some(item) => shadow::read(&item, base, &context).map(Some),
         None => Some(None),
     };
-    context.report_unused();
+    // Without routes, no upstream is used.
+    if routes.is_some() {
+        context.report_unused();
+    }
     if let (Some(item), Some(policy)) = (&listen_item, &policy)
         && listen.iter().any(accepts_anyone)
         && !policy.routes().any(Route::is_for_anyone)

@@ -302,7 +302,7 @@ fn each_problem_is_reported_with_its_line() {
         (
             "listen:",
             "admin: none/admin.sock\nlisten:",
-            "1: admin: cannot open HOME/none: No such file or directory (os error 2)",
+            "1: admin: the directory HOME/none does not exist: mkdir -m 0700 HOME/none",
         ),
         ("127.0.0.1:4523", "[]", "1: listen: no address is given"),
         ("127.0.0.1:4523", "[127.0.0.1:1, 127.0.0.1:1]", "1: listen[1]: this is given twice"),
@@ -569,7 +569,7 @@ fn each_problem_is_reported_with_its_line() {
         (
             "role: node-agent, name",
             "role: node-agent, naem",
-            "7: routes[0].allow[0].naem: unknown key; the keys here are group, role, name, user, org",
+            "7: routes[0].allow[0].naem: unknown key: did you mean `name`? The keys here are group, role, name, user, org",
         ),
         (
             "role: node-agent, name: \"{name}\"",
@@ -712,7 +712,13 @@ fn each_problem_is_reported_with_its_line() {
         (
             "listen:",
             "operators: [{ role: api-user }]\nstate_directory: none\nlisten:",
-            "2: state_directory: cannot open HOME/none: No such file or directory (os error 2)",
+            "2: state_directory: the directory HOME/none does not exist: mkdir -m 0700 HOME/none",
+        ),
+        (
+            // A missing directory is reported once.
+            "listen:",
+            "state_directory: none\nadmin: none/admin.sock\nlisten:",
+            "1: state_directory: the directory HOME/none does not exist: mkdir -m 0700 HOME/none",
         ),
         (
             "listen:",
@@ -728,7 +734,7 @@ fn each_problem_is_reported_with_its_line() {
         (
             "listen:",
             "access_log: none/access.log\nlisten:",
-            "1: access_log: cannot open HOME/none: No such file or directory (os error 2)",
+            "1: access_log: the directory HOME/none does not exist: mkdir -m 0700 HOME/none",
         ),
         ("listen:", "listen: x\nlisten:", "1: duplicate key `listen`"),
     ] {
@@ -829,7 +835,7 @@ fn a_shadow_policy_is_checked_like_the_policy_in_force() {
         (
             "groups:",
             "limit: {}\ngroups:",
-            "HOME/new.yaml:1: limit: unknown key; the keys here are listen, identity, revocation, trust, trust_domain, resumption, tokens, operators, state_directory, remove_headers, via, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
+            "HOME/new.yaml:1: limit: unknown key: did you mean `limits`? The keys here are listen, identity, revocation, trust, trust_domain, resumption, tokens, operators, state_directory, remove_headers, via, upstreams, groups, routes, policy, limits, access_log, assertion, metrics, admin, http1_title_case, threads",
         ),
         ("path: /x", "path: x", "HOME/new.yaml:4: routes[0].path: the path does not begin with `/`"),
         (good, "", "HOME/new.yaml:1: a mapping was expected, found nothing"),
