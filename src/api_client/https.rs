@@ -241,6 +241,28 @@ fn bearer(token: &Secret) -> Zeroizing<String> {
     Zeroizing::new(format!("Bearer {}", String::from_utf8_lossy(token.expose())))
 }
 
+/// Reason for refusing a certificate, in words. The library names its variants.
+fn reason(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError;
+    match error {
+        CertificateError::BadEncoding => "it cannot be read".to_owned(),
+        CertificateError::BadSignature => "its signature is wrong".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it does not have this name".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not a server's certificate".to_owned()
+        }
+        CertificateError::Revoked => "it is revoked".to_owned(),
+        CertificateError::UnknownIssuer => "no trusted CA issued it".to_owned(),
+        other => format!("it is not valid ({other})"),
+    }
+}
+
 /// Reason why the server's certificate was refused; `None` for any other failure.
 fn untrusted(error: &io::Error) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -250,7 +272,7 @@ fn untrusted(error: &io::Error) -> Option<String> {
             _ => error.downcast_ref::<rustls::Error>(),
         };
         if let Some(rustls::Error::InvalidCertificate(why)) = rustls {
-            return Some(why.to_string());
+            return Some(reason(why));
         }
         cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),

@@ -24,8 +24,14 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Reads the query of a URI.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    let refused = |error: &dyn std::fmt::Display| bad_query(&error.to_string());
-    Query::<T>::try_from_uri(uri).map(|Query(query)| query).map_err(|error| refused(&error.body_text()))
+    Query::<T>::try_from_uri(uri).map(|Query(query)| query).map_err(|error| {
+        let text = error.body_text();
+        let cause = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        match cause.split_once("unknown field ") {
+            Some((_, unknown)) => bad_query(&format!("unknown parameter {unknown}")),
+            None => bad_query(&format!("the query is not understood: {cause}")),
+        }
+    })
 }
 
 /// Parses a value of the query.
