@@ -12,17 +12,19 @@ use uuid::Uuid;
 
 use super::context::{Context, random_uuid};
 use super::error::CaError;
+use super::home::access::PreparedDirectory;
 use super::home::directory::Home;
 use super::home::unfinished::{TAG, place, refuse_occupied, remove_database, resume_or_remove};
 use super::issuance::certificate_builder::sign_root;
 use super::revocation::audit_anchor::AuditAnchor;
 use super::revocation::crl::first_crl;
 use super::signing::{signing_failed, with_signer_failure};
+use crate::audit::Provenance;
 use crate::files::{Access, Staged};
 use crate::identity::{ClusterName, TrustDomain};
 use crate::keys::kms::Configuration;
 use crate::keys::{KeyFile, NewProtection, PrivateKey, Protection, check_new_passphrase};
-use crate::profile::{ProfileSet, RootRequest};
+use crate::profile::{ProfileSet, RootPlan, RootRequest};
 use crate::secret::Secret;
 use crate::store::{self, Inventory};
 use crate::x509::{KeyAlgorithm, KeyIdentifier, SerialNumber, pem};
@@ -85,6 +87,9 @@ pub struct Initialized {
     /// True if temporary files of an interrupted `initialize` were removed.
     #[serde(skip)]
     pub removed_leftovers: bool,
+    /// Mode of the directory before, if it was accessible to others and is restricted to 0700 now.
+    #[serde(skip)]
+    pub restricted_from: Option<u32>,
 }
 
 /// Creates a root, an empty CRL and an inventory in `home`.
@@ -120,7 +125,24 @@ pub fn initialize(
         },
         provenance.at,
     )?;
-    home.prepare()?;
+    let prepared = home.prepare()?;
+    let restricted_from = match prepared {
+        PreparedDirectory::Restricted { from } => Some(from),
+        PreparedDirectory::Created | PreparedDirectory::Unchanged => None,
+    };
+    create(home, new_cluster, context, trust_domain, (uuid, &plan, &provenance))
+        .map(|created| Initialized { restricted_from, ..created })
+        .inspect_err(|_| home.undo_preparation(prepared))
+}
+
+/// Creates the cluster in a directory that is prepared.
+fn create(
+    home: &Home,
+    new_cluster: &NewCluster,
+    context: &Context,
+    trust_domain: TrustDomain,
+    (uuid, plan, provenance): (Uuid, &RootPlan, &Provenance),
+) -> Result<Initialized, CaError> {
     let _lock = home.lock(&*context.clock)?;
     let removed_leftovers = resume_or_remove(home)?;
     refuse_occupied(home)?;
@@ -130,7 +152,7 @@ pub fn initialize(
         None => PrivateKey::generate(plan.key_algorithm)?,
     };
     let serial_number = SerialNumber::random(context.entropy.as_ref())?;
-    let root = with_signer_failure(&key, sign_root(&plan, serial_number, &key))?;
+    let root = with_signer_failure(&key, sign_root(plan, serial_number, &key))?;
 
     let staged_database = Staged::temporary_path(&home.database(), TAG);
     let facts = store::ClusterRecord {
@@ -139,9 +161,9 @@ pub fn initialize(
         trust_domain: trust_domain.clone(),
         created_at: provenance.at,
     };
-    let mut inventory = Inventory::create(&staged_database, &facts, &root, &provenance)?;
+    let mut inventory = Inventory::create(&staged_database, &facts, &root, provenance)?;
     let made = key_file(home, new_cluster, &key, uuid)
-        .and_then(|key_path| fill(home, &mut inventory, &root, key, key_path, &provenance));
+        .and_then(|key_path| fill(home, &mut inventory, &root, key, key_path, provenance));
     // Closing merges the write-ahead log into the database, so that only one file has to be renamed.
     drop(inventory);
     let signer = new_cluster.signer.as_ref().and_then(|configuration| configuration.signer.as_ref());
@@ -168,6 +190,7 @@ pub fn initialize(
         not_after: root.not_after,
         crl_next_update,
         removed_leftovers,
+        restricted_from: None,
     })
 }
 
@@ -193,7 +216,7 @@ fn fill(
     root: &crate::x509::Certificate,
     key: PrivateKey,
     (key_path, contents): (PathBuf, Secret),
-    provenance: &crate::audit::Provenance,
+    provenance: &Provenance,
 ) -> Result<(Vec<Staged>, OffsetDateTime), CaError> {
     let signer = Issuer::from_ca_cert_der(&root.der, key).map_err(signing_failed)?;
     let issuer = inventory.active_issuer()?.key_id;

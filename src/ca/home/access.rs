@@ -1,7 +1,8 @@
 //! Checks and locks that precede every use of a home.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::directory::Home;
@@ -13,6 +14,20 @@ use crate::files::{self, DirectoryLock, FileError};
 
 /// Time that a command waits for another one that holds the lock of the home.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Change of a directory that becomes a home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ca) enum PreparedDirectory {
+    /// It was created.
+    Created,
+    /// Its mode was restricted to 0700.
+    Restricted {
+        /// Mode before.
+        from: u32,
+    },
+    /// It was a private directory.
+    Unchanged,
+}
 
 impl Home {
     /// Checks that the directory is a home that other users cannot access. Completes an interrupted
@@ -52,20 +67,38 @@ impl Home {
 
     /// Prepares the directory for `initialize`: creates it if missing, and closes an empty one to other
     /// users. Refuses a non-empty directory that is accessible to others.
-    pub(in crate::ca) fn prepare(&self) -> Result<(), CaError> {
+    pub(in crate::ca) fn prepare(&self) -> Result<PreparedDirectory, CaError> {
+        let is_new = !files::occupied(self.directory());
         files::make_private_directory(self.directory())?;
         files::check_path(self.directory())?;
         if files::check_private_directory(self.directory()).is_ok() {
-            return Ok(());
+            return Ok(if is_new { PreparedDirectory::Created } else { PreparedDirectory::Unchanged });
         }
         let failed = |doing| move |source| FileError::Io { doing, path: self.directory().to_owned(), source };
         if fs::read_dir(self.directory()).map_err(failed("list"))?.next().is_some() {
             return Err(CaError::HomeExposed { directory: self.directory().to_owned() });
         }
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(self.directory(), private).map_err(failed("restrict the permissions of"))?;
+        let before = fs::metadata(self.directory()).map_err(failed("read the permissions of"))?.permissions();
+        fs::set_permissions(self.directory(), Permissions::from_mode(0o700))
+            .map_err(failed("restrict the permissions of"))?;
         files::check_private_directory(self.directory())?;
-        Ok(())
+        Ok(PreparedDirectory::Restricted { from: before.mode() & 0o7777 })
+    }
+
+    /// Undoes [`Home::prepare`] after a failure, unless the directory has a file by now.
+    pub(in crate::ca) fn undo_preparation(&self, prepared: PreparedDirectory) {
+        match prepared {
+            PreparedDirectory::Created => {
+                let _ = fs::remove_dir(self.directory());
+            }
+            PreparedDirectory::Restricted { from } => {
+                let is_empty = fs::read_dir(self.directory()).is_ok_and(|mut names| names.next().is_none());
+                if is_empty {
+                    let _ = fs::set_permissions(self.directory(), Permissions::from_mode(from));
+                }
+            }
+            PreparedDirectory::Unchanged => {}
+        }
     }
 
     /// Locks this home for changes until the lock is dropped. Completes an interrupted restore first.

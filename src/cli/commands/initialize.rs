@@ -122,6 +122,13 @@ impl Initialize {
             session
                 .note("an earlier initialize ended before its cluster was complete; its files were removed");
         }
+        if let Some(before) = made.restricted_from {
+            let home = session.home();
+            let directory = typed(home.directory());
+            session.note(format_args!(
+                "the mode of the directory {directory} was {before:04o} and is 0700 now: it has private files"
+            ));
+        }
         // A signer has just signed with it: what is not known now is reported when it is used.
         for ServiceLogin { service, end } in Configuration::load(&session.home().kms())?.logins() {
             if let Ok(end @ (LoginEnd::At { .. } | LoginEnd::Unknown)) = end {
