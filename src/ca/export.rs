@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::error::CaError;
+use super::revocation::signed_crl::CrlFile;
 use super::target::Target;
 use crate::files;
 use crate::keys::{KeyFile, PrivateKey};
@@ -122,7 +123,14 @@ impl Cluster {
         if crl.is_expired_at(now) || self.inventory.active_issuer()?.owes_crl() {
             return Err(CaError::CrlNotCurrent { number: crl.number });
         }
-        let crl = pem::pem(pem::ObjectKind::Crl.label(), &der).into_bytes();
+        let mut crl = pem::pem(pem::ObjectKind::Crl.label(), &der);
+        // During a change of roots, a gateway needs the CRL of each root in the bundle.
+        let file = CrlFile::read(&self.home.crl(), &self.root);
+        let untrusted = file.untrusted(&self.home.certificate());
+        for other in file.others.iter().filter(|other| !untrusted.contains(&other.issuer)) {
+            crl.push_str(&pem::pem(pem::ObjectKind::Crl.label(), &other.der));
+        }
+        let crl = crl.into_bytes();
         let bundle = files::read(&self.home.certificate(), files::SMALL_FILE)?;
         let statement = match files::read(&self.home.token_statement(), STATEMENT_FILE) {
             Err(error) if error.is_missing() => None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use time::OffsetDateTime;
 
-use crate::ca::{Authority, Context, Home, RecoveryOutcome};
+use crate::ca::{Authority, Context, Home, PublishedCrl, RecoveryOutcome};
 use crate::cli::unlock::{Keyring, PassphraseSource, PinSource};
 use crate::clock::FixedClock;
 use crate::files;
@@ -137,13 +137,25 @@ impl CommandSession {
         }
     }
 
+    /// Notes the CRLs of removed roots that a new CRL file lacks.
+    pub(crate) fn report_left_out(&self, crl: &PublishedCrl) {
+        for issuer in &crl.left_out {
+            self.note(RecoveryOutcome::CrlLeftOut { issuer: issuer.clone() });
+        }
+    }
+
     /// Reports the opened cluster, and the recovery of changes that an earlier run left incomplete.
     pub(crate) fn report_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
         self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
+        self.report_recovered(authority.recovered());
+    }
+
+    /// Reports the recovery of changes that an earlier run left incomplete.
+    pub(crate) fn report_recovered<'o>(&self, outcomes: impl IntoIterator<Item = &'o RecoveryOutcome>) {
         // A killed bulk may have left thousands of one kind.
         let mut kinds: Vec<(Discriminant<RecoveryOutcome>, &RecoveryOutcome, usize)> = Vec::new();
-        for found in authority.recovered() {
+        for found in outcomes {
             let kind = discriminant(found);
             match kinds.iter_mut().find(|(known, ..)| *known == kind) {
                 Some((.., count)) => *count += 1,

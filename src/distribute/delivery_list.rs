@@ -249,7 +249,7 @@ impl DeliveryListError {
 
 impl Coded for DeliveryListError {
     fn coded(&self) -> Code {
-        Code::usage("input.hosts")
+        Code::refused("input.hosts")
     }
 }
 

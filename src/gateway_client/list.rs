@@ -207,7 +207,7 @@ impl GatewayListError {
 
 impl Coded for GatewayListError {
     fn coded(&self) -> Code {
-        Code::usage("input.gateways")
+        Code::refused("input.gateways")
     }
 }
 

@@ -4,9 +4,11 @@
 //! for any number of entries. A missing or expired CRL never counts as "not revoked".
 
 mod crl;
+mod read;
 mod set;
 
 pub use crl::{Crl, CrlError, CrlVersion};
+pub use read::{ReadCrls, meant_for};
 pub use set::{RevocationSet, RevocationStatus};
 
 pub use crate::x509::{RevocationReason, UnknownReason};

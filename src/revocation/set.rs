@@ -6,6 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::crl::{Crl, CrlError};
+use super::read::{ReadCrls, meant_for};
 use crate::clock::rfc3339;
 use crate::error::Code;
 use crate::x509::trust::{ChainLink, TrustBundle, VerifiedChain};
@@ -32,13 +33,23 @@ struct RevokedIssuer {
 impl RevocationSet {
     /// Reads and verifies the CRLs in a file, PEM or DER, which must have one of every CA in the bundle.
     ///
-    /// Of several CRLs of one issuer, the newest is used.
+    /// Of several CRLs of one issuer, the newest is used. CRLs of issuers that are not in the bundle have no effect.
     ///
     /// # Errors
     /// [`CrlError`] for the first refused CRL, or the first CA without one.
     pub fn from_pem(bytes: &[u8], bundle: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlError> {
-        let read: Vec<_> = Crl::read_all(bytes, bundle, at)?.into_iter().map(Arc::new).collect();
-        Self::newest_of(&read, bundle)
+        Self::newest_read(&ReadCrls::read(bytes, bundle, at)?, bundle)
+    }
+
+    /// Selects the newest CRL of each issuer from a file. Every CA of the bundle must have one.
+    ///
+    /// # Errors
+    /// Those of [`RevocationSet::newest_of`], or the reason for setting aside the CRL that seems to be meant.
+    pub fn newest_read(read: &ReadCrls, bundle: &TrustBundle) -> Result<Self, CrlError> {
+        Self::newest_of(&read.trusted, bundle).map_err(|error| {
+            let meant = meant_for(&error, &read.set_aside).and_then(|index| read.set_aside.get(index));
+            meant.cloned().unwrap_or(error)
+        })
     }
 
     /// Selects the newest CRL of each issuer. Every CA of the bundle must have one, unless it is revoked.
@@ -526,5 +537,41 @@ mod tests {
         for authority in [&upper, &lower] {
             assert!(set.is_issuer_revoked(&authority.certificate().subject_key_identifier.unwrap()));
         }
+    }
+
+    fn text(crls: &[&[u8]]) -> Vec<u8> {
+        crls.iter()
+            .map(|der| crate::x509::pem::pem(crate::x509::pem::ObjectKind::Crl.label(), der))
+            .collect::<String>()
+            .into()
+    }
+
+    #[test]
+    fn the_crl_of_a_removed_root_is_set_aside_beside_one_of_each_trusted_root() {
+        let (kept, removed) = (Root::new("kept"), Root::new("removed"));
+        let file = text(&[&kept.crl(1, &[7], now()), &removed.crl(1, &[8], now())]);
+        let read = ReadCrls::read(&file, &kept.bundle(), now()).unwrap();
+        assert_eq!((read.trusted.len(), read.set_aside.len()), (1, 1));
+        assert!(
+            RevocationSet::newest_read(&read, &kept.bundle())
+                .unwrap()
+                .crls()
+                .all(|crl| crl.contains(&"7".parse().unwrap()))
+        );
+    }
+
+    #[test]
+    fn a_crl_of_another_key_is_named_where_the_right_one_is_missing() {
+        let (root, impostor) = (Root::new("root"), Root::new("root"));
+        let read = ReadCrls::read(&text(&[&impostor.crl(1, &[], now())]), &root.bundle(), now()).unwrap();
+        assert_eq!(
+            RevocationSet::newest_read(&read, &root.bundle()).unwrap_err().code(),
+            "crl.unknown_issuer"
+        );
+        let none = ReadCrls::default();
+        assert_eq!(
+            RevocationSet::newest_read(&none, &root.bundle()).unwrap_err().code(),
+            "crl.missing_for_issuer"
+        );
     }
 }

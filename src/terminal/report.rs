@@ -72,6 +72,14 @@ pub(crate) fn typed(path: &Path) -> String {
     }
 }
 
+/// Count with its noun, such as `1 revocation` or `2 revocations`.
+pub(crate) fn counted(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -291,7 +299,8 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
             Ok(code) => Ok(code),
             Err(Interruption::Source(failure)) => Err(failure),
             Err(Interruption::Limit) => Ok(0),
-            Err(Interruption::Output(error)) => not_written(error, 0),
+            Err(Interruption::Output(error)) => not_written(error, 0)
+                .map_err(|failure| failure.with_hint("the output is incomplete; write it to another place")),
         };
     }
     let written = match (outcome.raw(), format) {
@@ -314,7 +323,29 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
     };
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(outcome.exit_code()),
-        Err(error) => not_written(error, outcome.exit_code()),
+        Err(error) => not_written(error, outcome.exit_code()).map_err(|failure| match outcome.raw() {
+            Some(_) => failure.with_hint("the output is incomplete; write it to another place"),
+            None => {
+                repeat_on_stderr(format, outcome);
+                failure.with_hint("the command was carried out; do not repeat it. Its report is above")
+            }
+        }),
+    }
+}
+
+/// Prints a report on stderr that stdout did not take: it may name a key that was made, or a revocation.
+fn repeat_on_stderr(format: Format, outcome: &dyn CommandOutcome) {
+    match (format, outcome.json()) {
+        (Format::Json, Ok(result)) => {
+            let envelope = Envelope { ok: outcome.exit_code() == 0, result: Some(result), error: None };
+            let mut text = serde_json::to_string(&envelope).unwrap_or_default();
+            text.push('\n');
+            let _ = EscapingWriter::new(io::stderr(), EscapeForm::Json).write_all(text.as_bytes());
+        }
+        _ => {
+            let _ =
+                EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(outcome.to_string().as_bytes());
+        }
     }
 }
 
@@ -322,17 +353,12 @@ fn print(format: Format, outcome: &dyn CommandOutcome) -> Result<u8, Failure> {
 fn not_written(error: io::Error, exit_code: u8) -> Result<u8, Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(exit_code),
-        _ => Err(Failure::caused(Code::environment("file.stdout"), &error)),
+        _ => Err(Failure::caused(Code::environment("file.stdout"), &error).at("cannot write to stdout")),
     }
 }
 
 fn print_failure(format: Format, failure: &Failure) {
-    // A failing write of the failure itself cannot be reported.
-    if format == Format::Json {
-        let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
-        if let Ok(text) = serde_json::to_string(&envelope) {
-            let _ = writeln!(EscapingWriter::new(io::stdout(), EscapeForm::Json), "{text}");
-        }
+    if format == Format::Json && print_failure_as_json(failure) {
         return;
     }
     // A message may contain several lines.
@@ -347,5 +373,18 @@ fn print_failure(format: Format, failure: &Failure) {
     if let Some(hint) = failure.hint() {
         text.push_str(&format!("hint: {hint}\n"));
     }
+    // A failing write of the failure itself cannot be reported.
     let _ = EscapingWriter::new(io::stderr(), EscapeForm::Text).write_all(text.as_bytes());
+}
+
+/// Prints the envelope of a failure. False if stdout does not take it.
+fn print_failure_as_json(failure: &Failure) -> bool {
+    let envelope = Envelope { ok: false, result: None, error: Some(failure.into()) };
+    let Ok(text) = serde_json::to_string(&envelope) else { return false };
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(EscapingWriter::new(&mut stdout, EscapeForm::Json), "{text}");
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::BrokenPipe,
+    }
 }

@@ -54,6 +54,12 @@ impl Vault {
         self.run(home, &[&["restore", file], more].concat())
     }
 
+    fn run_as_text(&self, home: &Home, arguments: &[&str]) -> Finished {
+        let password = self.password();
+        let arguments = arguments.iter().copied().chain(password.iter().map(String::as_str));
+        home.run(&arguments.collect::<Vec<_>>())
+    }
+
     fn refused(&self, home: &Home, arguments: &[&str]) -> Refusal {
         self.run(home, arguments).refusal()
     }
@@ -229,6 +235,7 @@ fn another_password_opens_nothing_and_a_weak_one_seals_nothing() {
     let weak = vault.write_password("weak", "short");
     let refused = home.refused(&["backup", &vault.path("weak.age"), "--password-file", &weak]);
     assert_eq!(refused.code, "sealed.weak_passphrase");
+    assert!(refused.message.contains("cannot be created"), "{refused:?}");
     assert!(!Path::new(&vault.path("weak.age")).exists());
     assert_eq!(home.refused(&["backup", &vault.path("none.age")]).code, "usage.password", "nobody to ask");
 }
@@ -674,4 +681,33 @@ fn a_backup_without_the_roots_key_is_none() {
     let refusal = vault.refused(&home, &["backup", &file]);
     assert_eq!(refusal.code, "file.missing", "{refusal:?}");
     assert!(refusal.message.contains("cluster.key") && !Path::new(&file).exists(), "{refusal:?}");
+}
+
+#[test]
+fn a_restore_reports_the_crl_that_it_signed_and_the_operator_that_it_lacks() {
+    let (vault, home) = (Vault::new(), lived_in());
+    home.ok(&["create-api-user", "admin"]);
+    home.write("gateways.yaml", "operator: api-user/admin\ngateways:\n  - address: 127.0.0.1:1\n");
+    let file = vault.back_up(&home, "whole.age", &[]);
+    home.ok(&["revoke", "api-user/alice"]);
+    let crl = home.path("cluster.crl").to_str().expect("text").to_owned();
+    let restored = Home::empty();
+    let told = vault.run_as_text(&restored, &["restore", &file, "--reconcile", "--crl", &crl]);
+    assert_eq!(told.exit, Some(0), "{told:?}");
+    let number = restored.ok(&["crl", "show"])["crl_number"].as_str().expect("a number").to_owned();
+    assert!(
+        told.stdout.contains(&format!("  signed        CRL {number}, which is in force now\n")),
+        "{told:?}"
+    );
+    assert!(told.stdout.contains("0 certificates and 1 revocation newer than the backup"), "{told:?}");
+    assert!(!told.stderr.contains("interrupted"), "{told:?}");
+    assert!(told.stdout.contains("\nNext: cluster-ca rekey api-user/admin "), "{told:?}");
+
+    let findings = restored.run(&["--json", "doctor"]).json()["result"]["findings"].clone();
+    let missing = &findings[0];
+    assert_eq!(missing["code"], "doctor.operator_missing", "{findings}");
+    assert!(missing["remedy"].as_str().expect("a remedy").contains("cluster-ca rekey"), "{findings}");
+    restored.ok(&["rekey", "api-user/admin"]);
+    let findings = restored.run(&["--json", "doctor"]).json()["result"]["findings"].to_string();
+    assert!(!findings.contains("doctor.operator_missing"), "{findings}");
 }

@@ -65,7 +65,8 @@ pub fn create(
 
     let target = EncryptedFile::create(file, context)?;
     let sink = target.sink.try_clone().map_err(|source| io_error("write", file, source))?;
-    let mut tar = tar::Builder::new(Encryptor::new(sink, passphrase, context.entropy.as_ref())?);
+    let encryptor = Encryptor::new(sink, passphrase, context.entropy.as_ref());
+    let mut tar = tar::Builder::new(encryptor.map_err(BackupError::NotEncrypted)?);
     let files = Writer { target: file, tar: &mut tar, manifest: &manifest, files: Vec::new() }.write_all(
         cluster,
         &snapshot,

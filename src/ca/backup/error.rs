@@ -105,6 +105,9 @@ pub enum BackupError {
         /// Creation time of the backup.
         made_at: OffsetDateTime,
     },
+    /// The backup cannot be encrypted, such as with a weak passphrase.
+    #[error("the backup cannot be created")]
+    NotEncrypted(#[source] AgeError),
     /// The home belongs to another cluster.
     #[error("{} is the home of another cluster", home.display())]
     OtherCluster {
@@ -181,7 +184,7 @@ impl Coded for BackupError {
             Self::NewestCrlUnknown { .. } => Code::refused("restore.newest_crl_unknown"),
             Self::OtherCluster { .. } => Code::refused("restore.other_cluster"),
             Self::RevokedUnknown { .. } => Code::refused("restore.revoked_unknown"),
-            Self::Seal(error) => error.coded(),
+            Self::NotEncrypted(error) | Self::Seal(error) => error.coded(),
             Self::Store(error) => error.coded(),
             Self::Trust(error) => error.coded(),
             Self::UnknownPart { .. } => Code::environment("backup.unknown_part"),

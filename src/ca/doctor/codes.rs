@@ -58,6 +58,8 @@ doctor_codes! {
     LeftoverOfIssued => "doctor.leftover_of_issued",
     /// An endpoint ends the handshake without presenting a chain.
     NoCertificateServed => "doctor.no_certificate_served",
+    /// The operator of `gateways.yaml` has no certificate or no private key in the home.
+    OperatorMissing => "doctor.operator_missing",
     /// Certificate and private key of one name have different public keys.
     PairMismatch => "doctor.pair_mismatch",
     /// The profile differs from the one that a certificate was issued by.

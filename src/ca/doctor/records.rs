@@ -19,7 +19,7 @@ use crate::error::Coded;
 use crate::files;
 use crate::identity::Role;
 use crate::profile::ProfileSet;
-use crate::revocation::{Crl, CrlError, RevocationReason, RevocationSet};
+use crate::revocation::{Crl, CrlError, ReadCrls, RevocationReason, RevocationSet};
 use crate::store::{Filter, Inventory, IssuerRecord, RecordStatus, Reservation, ScannedRecord, StoreError};
 use crate::x509::trust::{Purpose, TrustBundle};
 
@@ -53,11 +53,19 @@ impl MissingFiles {
 impl Examiner<'_> {
     /// Checks the CRL file: valid, current, and consistent with the inventory.
     pub(super) fn check_crl_file(&mut self, cluster: &Cluster, bundle: &TrustBundle) -> Result<(), CaError> {
-        let read = files::read(&self.home.crl(), files::CRL_FILE)
-            .map_err(CaError::from)
-            .and_then(|bytes| Ok(RevocationSet::from_pem(&bytes, bundle, self.now)?));
+        let read = files::read(&self.home.crl(), files::CRL_FILE).map_err(CaError::from).and_then(|bytes| {
+            let read = ReadCrls::read(&bytes, bundle, self.now)?;
+            Ok((RevocationSet::newest_read(&read, bundle)?, read.set_aside))
+        });
         let crls = match read {
-            Ok(crls) => crls,
+            Ok((crls, set_aside)) => {
+                let file = self.home.crl();
+                for reason in set_aside {
+                    let message = format!("{}: {reason}", file.display());
+                    self.found.add(Severity::Warning, reason.code(), &message, Some(Repair::PublishCrl));
+                }
+                crls
+            }
             Err(error) => {
                 let file = self.home.crl();
                 // Only a regular file is replaced: anything else was put there on purpose. The CRL of another root is

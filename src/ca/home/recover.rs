@@ -57,6 +57,7 @@ impl Authority {
         if let Some(because) = because {
             let crl = self.publish_crl(None, Some(&because.to_string()))?;
             found.push(RecoveryOutcome::CrlPublished { number: crl.crl_number, because });
+            found.extend(crl.left_out.into_iter().map(|issuer| RecoveryOutcome::CrlLeftOut { issuer }));
         }
         Ok(found)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::ca::revocation::republish_reason::RepublishReason;
 use crate::identity::{Name, Role};
-use crate::x509::SerialNumber;
+use crate::x509::{KeyIdentifier, SerialNumber};
 
 /// One piece of work that an interrupted process left, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub enum RecoveryOutcome {
         serial_number: SerialNumber,
         /// Path of the other file.
         path: PathBuf,
+    },
+    /// The CRL file has no CRL of this issuer any more, because the trust bundle no longer has the issuer.
+    CrlLeftOut {
+        /// Key of the issuer.
+        issuer: KeyIdentifier,
     },
     /// A new CRL was published.
     CrlPublished {
@@ -59,6 +64,17 @@ pub enum RecoveryOutcome {
     },
 }
 
+impl RecoveryOutcome {
+    /// Number of the CRL that was published because an earlier process had reserved it.
+    #[must_use]
+    pub fn pending_crl(&self) -> Option<u64> {
+        match self {
+            Self::CrlPublished { number, because: RepublishReason::Owed } => Some(*number),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for RecoveryOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +87,9 @@ impl fmt::Display for RecoveryOutcome {
                 "an earlier run could not place the files of certificate {serial_number}: {} already exists; move it and run any issuing command",
                 path.display()
             ),
+            Self::CrlLeftOut { issuer } => {
+                write!(f, "cluster.crl no longer has the CRL of key {issuer}, which is not in cluster.crt")
+            }
             Self::CrlPublished { number, because } => {
                 write!(f, "{because}; published CRL {number}")
             }

@@ -15,7 +15,7 @@ use super::audit_anchor::AuditAnchor;
 use super::crl_encoder::{CrlEntries, CrlHead};
 use super::crl_statement::{CrlStatement, SHORT_CRL};
 use super::republish_reason::RepublishReason;
-use super::signed_crl::{CrlDifference, SignedCrl};
+use super::signed_crl::{CrlDifference, OtherCrl, SignedCrl};
 use crate::audit::{Head, Provenance};
 use crate::ca::authority::Authority;
 use crate::ca::cluster::Cluster;
@@ -55,6 +55,9 @@ pub struct PublishedCrl {
     /// The CRL's `nextUpdate`.
     #[serde(with = "time::serde::rfc3339")]
     pub next_update: OffsetDateTime,
+    /// Keys of roots that are no longer in the trust bundle. The file had their CRLs until now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<KeyIdentifier>,
 }
 
 impl Authority {
@@ -110,6 +113,8 @@ impl Authority {
         let cluster = &mut self.cluster;
         let path = cluster.home.crl();
         let file = self.evidence.file.get_or_insert_default();
+        let left_out = file.untrusted(&cluster.home.certificate());
+        file.others.retain(|other| !left_out.contains(&other.issuer));
         write(&path, &signed.der, &file.others)
             .map_err(|source| CaError::CrlNotWritten { number, source })?;
         cluster.inventory.begin(provenance)?.record_crl(&cluster.issuer, &current)?.commit()?;
@@ -123,7 +128,7 @@ impl Authority {
             _ => CrlStatement::remove(&cluster.home),
         }
         file.signed = Some(signed);
-        Ok(self.cluster.published(&current))
+        Ok(PublishedCrl { left_out, ..self.cluster.published(&current) })
     }
 
     /// Refuses a CRL that lacks an entry of the last one, unless its certificate has expired or was released by this
@@ -161,18 +166,24 @@ impl Authority {
         })
     }
 
-    /// The current CRL. Publishes a new one if its file is not the one recorded.
+    /// The current CRL. Publishes a new one if its file is not the one recorded, or has the CRL of a root that is no
+    /// longer in the trust bundle.
     ///
     /// # Errors
     /// The errors of [`Authority::publish_crl`].
     pub fn ensure_crl(&mut self) -> Result<PublishedCrl, CaError> {
-        let recorded = self.cluster.inventory.active_issuer()?.crl;
-        match recorded {
-            Some(recorded) if file_holds(&self.cluster.home.crl(), &recorded.sha256) => {
-                Ok(self.cluster.published(&recorded))
+        self.cluster.check_revocations(&mut self.evidence)?;
+        let (crl, certificate) = (self.cluster.home.crl(), self.cluster.home.certificate());
+        let untrusted = self.evidence.file.as_ref().map(|file| file.untrusted(&certificate));
+        let because = match self.cluster.inventory.active_issuer()?.crl {
+            Some(recorded) if !file_holds(&crl, &recorded.sha256) => "the file was not the recorded CRL",
+            Some(recorded) if untrusted.is_none_or(|untrusted| untrusted.is_empty()) => {
+                return Ok(self.cluster.published(&recorded));
             }
-            _ => self.publish_crl(None, Some("the file was not the recorded CRL")),
-        }
+            Some(_) => "the file had the CRL of a root that is not trusted",
+            None => "the file was not the recorded CRL",
+        };
+        self.publish_crl(None, Some(because))
     }
 }
 
@@ -206,6 +217,7 @@ impl Cluster {
             crl_number: crl.number,
             this_update: crl.this_update,
             next_update: crl.next_update,
+            left_out: Vec::new(),
         }
     }
 }
@@ -272,10 +284,10 @@ fn revoked_entries(
 }
 
 /// Writes the CRL, followed by those of other issuers.
-fn write(path: &Path, der: &[u8], others: &[Vec<u8>]) -> Result<(), files::FileError> {
+fn write(path: &Path, der: &[u8], others: &[OtherCrl]) -> Result<(), files::FileError> {
     files::write_with(path, Access::Public, Placement::Replace, |out| {
         pem::write(pem::ObjectKind::Crl, der, out)?;
-        others.iter().try_for_each(|other| pem::write(pem::ObjectKind::Crl, other, out))
+        others.iter().try_for_each(|other| pem::write(pem::ObjectKind::Crl, &other.der, out))
     })
 }
 

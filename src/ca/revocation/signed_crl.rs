@@ -11,7 +11,7 @@ use crate::files;
 use crate::revocation::Crl;
 use crate::x509::crl::UnverifiedCrl;
 use crate::x509::trust::TrustBundle;
-use crate::x509::{Certificate, SerialNumber, pem};
+use crate::x509::{Certificate, KeyIdentifier, SerialNumber, pem};
 
 /// CRL that the root has signed.
 #[derive(Debug)]
@@ -26,8 +26,15 @@ pub(in crate::ca) struct SignedCrl {
 pub(in crate::ca) struct CrlFile {
     /// Newest CRL of the root. `None` if the file is missing, unreadable, or has none.
     pub(in crate::ca) signed: Option<SignedCrl>,
-    /// CRLs of other issuers (DER), which this root does not replace.
-    pub(in crate::ca) others: Vec<Vec<u8>>,
+    /// CRLs of other issuers, which this root does not replace.
+    pub(in crate::ca) others: Vec<OtherCrl>,
+}
+
+/// CRL of another issuer, as the file has it.
+#[derive(Debug)]
+pub(in crate::ca) struct OtherCrl {
+    pub(in crate::ca) issuer: KeyIdentifier,
+    pub(in crate::ca) der: Vec<u8>,
 }
 
 impl CrlFile {
@@ -40,7 +47,8 @@ impl CrlFile {
         for block in blocks {
             let Ok(crl) = UnverifiedCrl::from_der(block.der()) else { continue };
             if Some(&crl.authority_key_identifier) != root.subject_key_identifier.as_ref() {
-                found.others.push(block.der().to_vec());
+                let issuer = crl.authority_key_identifier.clone();
+                found.others.push(OtherCrl { issuer, der: block.der().to_vec() });
                 continue;
             }
             let number = crl.number;
@@ -50,6 +58,17 @@ impl CrlFile {
             }
         }
         found
+    }
+
+    /// Issuers of the other CRLs that are not in the trust bundle at `path`. None if the bundle cannot be read.
+    pub(in crate::ca) fn untrusted(&self, path: &Path) -> Vec<KeyIdentifier> {
+        let bytes = if self.others.is_empty() { None } else { files::read(path, files::SMALL_FILE).ok() };
+        let Some(bundle) = bytes.and_then(|bytes| pem::certificates(&bytes).ok()) else { return Vec::new() };
+        let is_trusted = |issuer: &KeyIdentifier| {
+            bundle.iter().any(|root| root.subject_key_identifier.as_ref() == Some(issuer))
+        };
+        let issuers = self.others.iter().map(|other| &other.issuer);
+        issuers.filter(|issuer| !is_trusted(issuer)).cloned().collect()
     }
 }
 

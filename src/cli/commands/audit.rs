@@ -14,6 +14,7 @@ use crate::clock::{parse_time, rfc3339};
 use crate::error::Code;
 use crate::identity::UserReference;
 use crate::store::AuditFilter;
+use crate::x509::Sha256;
 
 use crate::api_client::ApiSession;
 use crate::cli::group::GroupedCommand;
@@ -298,8 +299,9 @@ fn contains(cluster: &Cluster, earlier: &str) -> Result<(), Failure> {
         || Failure::new(Code::usage("usage.head"), "--head takes NUMBER:HASH, as `audit verify` prints it");
     let (seq, hash) = earlier.split_once(':').ok_or_else(unreadable)?;
     let seq: u64 = seq.parse().map_err(|_| unreadable())?;
+    let hash: Sha256 = hash.parse().map_err(|_| unreadable())?;
     let entry = cluster.inventory().audit_entry(seq)?;
-    if entry.is_some_and(|entry| entry.hash.to_string() == hash) {
+    if entry.is_some_and(|entry| entry.hash == hash) {
         return Ok(());
     }
     Err(Failure::new(

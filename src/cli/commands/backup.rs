@@ -7,14 +7,14 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::ca::backup::{self, CreatedBackup, Manifest, Restored};
-use crate::ca::{Authority, Cluster};
+use crate::ca::{Authority, Cluster, RecoveryOutcome};
 use crate::clock::rfc3339;
 
-use super::gateways::{GatewayTargets, is_listed};
+use super::gateways::{GatewayTargets, is_listed, missing_operator};
 use crate::cli::input::output_path;
 use crate::cli::password::PasswordSource;
 use crate::cli::session::CommandSession;
-use crate::terminal::report::{CommandOutcome, CommandResult, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, counted, typed};
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
@@ -110,15 +110,22 @@ impl Restore {
             no_newer_crl: self.no_newer_crl,
         };
         let restored = backup::restore(&home, &wanted, &session.context)?;
+        let mut signed_crl = None;
         // Opening it signs a pending CRL; the home is complete without that, too.
         match Authority::open(&home, &session.context) {
-            Ok(authority) => session.report_opened(&authority),
+            Ok(authority) => {
+                signed_crl = authority.recovered().iter().find_map(RecoveryOutcome::pending_crl);
+                let is_other = |outcome: &&RecoveryOutcome| outcome.pending_crl().is_none();
+                session.report_recovered(authority.recovered().iter().filter(is_other));
+            }
             Err(error) => session.note(format_args!(
                 "the home is restored, but could not be opened yet ({error}); the next issuing command \
                  signs the pending CRL"
             )),
         }
-        Ok(Box::new(BackupResult(RestoreReport { restored, listed: is_listed(session) })))
+        let operator = missing_operator(session).map(|(role, name)| format!("{role}/{name}"));
+        let listed = is_listed(session);
+        Ok(Box::new(BackupResult(RestoreReport { restored, signed_crl, listed, missing_operator: operator })))
     }
 }
 
@@ -134,8 +141,10 @@ impl<T: fmt::Display> fmt::Display for BackupResult<T> {
 impl<T: fmt::Display + Serialize> CommandOutcome for BackupResult<T> {
     fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
         let mut json = serde_json::to_value(&self.0)?;
-        if let Some(number) = json.get_mut("crl_number") {
-            *number = serde_json::Value::String(number.to_string());
+        for key in ["crl_number", "signed_crl_number"] {
+            if let Some(number) = json.get_mut(key) {
+                *number = serde_json::Value::String(number.to_string());
+            }
         }
         Ok(json)
     }
@@ -180,6 +189,12 @@ impl fmt::Display for VerifiedBackup {
 struct RestoreReport {
     #[serde(flatten)]
     restored: Restored,
+    /// Number of the CRL that the restore signed, such as for imported revocations.
+    #[serde(rename = "signed_crl_number", skip_serializing_if = "Option::is_none")]
+    signed_crl: Option<u64>,
+    /// Operator of `gateways.yaml` whose certificate is not in the home.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_operator: Option<String>,
     /// True if the home has a `gateways.yaml`.
     #[serde(skip)]
     listed: bool,
@@ -203,11 +218,21 @@ impl fmt::Display for RestoreReport {
         if restored.adopted + restored.revocations > 0 {
             writeln!(
                 f,
-                "  imported      {} certificates and {} revocations newer than the backup",
-                restored.adopted, restored.revocations
+                "  imported      {} and {} newer than the backup",
+                counted(restored.adopted, "certificate"),
+                counted(restored.revocations, "revocation")
             )?;
         }
+        if let Some(number) = self.signed_crl {
+            writeln!(f, "  signed        CRL {number}, which is in force now")?;
+        }
         writeln!(f)?;
+        if let Some(operator) = &self.missing_operator {
+            return writeln!(
+                f,
+                "Next: cluster-ca rekey {operator}    (the operator's key is not in the backup; then cluster-ca crl push)"
+            );
+        }
         let then = if self.listed { "cluster-ca crl push" } else { "copy cluster.crl to every gateway" };
         writeln!(f, "Next: cluster-ca doctor    (then {then})")
     }

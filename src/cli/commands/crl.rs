@@ -160,6 +160,7 @@ impl Publish {
             None if is_fresh => authority.ensure_crl()?,
             validity => authority.publish_crl(validity, self.reason.as_deref())?,
         };
+        session.report_left_out(&published);
         if self.der.is_some() {
             let (_, der) = authority.cluster().read_crl(&published.crl, published.this_update)?;
             write_der(self.der.as_deref(), &der)?;

@@ -87,7 +87,12 @@ fn check_gateway_list(home: &Home, context: &Context, found: &mut Examination) {
     match leaf {
         Ok(leaf) if leaf.key_pem.is_none() => {
             let message = format!("{who} has no private key here, so that no gateway can be called");
-            found.add(Severity::Error, "store.no_key", message);
+            found.add(Severity::Error, DoctorCode::OperatorMissing.name(), message);
+        }
+        // A backup made without --with-issued has no certificates.
+        Err(error) if error.code() == "file.missing" => {
+            let message = format!("{who} cannot call any gateway: {error}");
+            found.add(Severity::Error, DoctorCode::OperatorMissing.name(), message);
         }
         Ok(_) => {}
         Err(error) => found.add(Severity::Error, error.code(), format!("{who}: {error}")),

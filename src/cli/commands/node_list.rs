@@ -166,7 +166,7 @@ impl NodeListError {
 
 impl Coded for NodeListError {
     fn coded(&self) -> Code {
-        Code::usage("input.nodes")
+        Code::refused("input.nodes")
     }
 }
 

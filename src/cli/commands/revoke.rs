@@ -17,8 +17,8 @@ use crate::error::Code;
 use crate::identity::{Name, Role};
 use crate::revocation::RevocationReason;
 use crate::store::{Record, RecordStatus};
-use crate::x509::SerialNumber;
 use crate::x509::crl::CrlNumber;
+use crate::x509::{KeyIdentifier, SerialNumber};
 
 use super::gateways::{FollowUp, PushedBody, Wait};
 use super::list::Listing;
@@ -129,9 +129,10 @@ impl Revoke {
             records.retain(|record| confirmed.contains(&serial_number(record)));
         }
         if let Some(plan) = &plan {
-            plan.refuse_among(&records)?;
+            plan.refuse_among(&records, "revoked")?;
         }
         let (certificates, crl) = authority.revoke(&records, self.reason, self.comment.as_deref())?;
+        session.report_left_out(&crl);
         self.note_reasons_kept(session, &certificates);
         self.note_same_key(session, authority.cluster(), &records)?;
         // Releases the home: another command need not wait for the gateways.
@@ -372,12 +373,15 @@ struct ReportedCrl {
     this_update: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     next_update: OffsetDateTime,
+    /// Roots whose CRLs the file no longer has; a server gives none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<KeyIdentifier>,
 }
 
 impl From<PublishedCrl> for ReportedCrl {
     fn from(published: PublishedCrl) -> Self {
-        let PublishedCrl { crl, crl_number, this_update, next_update } = published;
-        Self { crl: Some(crl), crl_number: crl_number.into(), this_update, next_update }
+        let PublishedCrl { crl, crl_number, this_update, next_update, left_out } = published;
+        Self { crl: Some(crl), crl_number: crl_number.into(), this_update, next_update, left_out }
     }
 }
 
@@ -452,7 +456,7 @@ fn change_served(
     let answer = api.post(&path, body).map_err(failure)?;
     let ServedChange { certificate, already, crl } = answer;
     let ServedCrlDates { number, this_update, next_update } = crl;
-    let crl = ReportedCrl { crl: None, crl_number: number, this_update, next_update };
+    let crl = ReportedCrl { crl: None, crl_number: number, this_update, next_update, left_out: Vec::new() };
     Ok((ChangedCertificate { certificate, already }, crl))
 }
 
@@ -505,10 +509,11 @@ impl Hold {
             None => vec![holdable(to_revoke(cluster, &input::target(&self.target)?)?)?],
         };
         if let Some(plan) = &plan {
-            plan.refuse_among(&records)?;
+            plan.refuse_among(&records, "suspended")?;
         }
         let hold = RevocationReason::CertificateHold;
         let (certificates, crl) = authority.revoke(&records, hold, self.comment.as_deref())?;
+        session.report_left_out(&crl);
         drop(authority);
         let (crl, follow_up) = (crl.into(), Some(FollowUp::of(session, plan.as_ref())));
         Ok(Box::new(RevokeReport { certificates, crl, many: self.all_generations, hold: true, follow_up }))
@@ -533,6 +538,7 @@ impl Hold {
             ],
         };
         let (certificates, crl) = authority.release(&records, self.comment.as_deref())?;
+        session.report_left_out(&crl);
         drop(authority);
         let (crl, follow_up) = (crl.into(), Some(FollowUp::of(session, plan.as_ref())));
         Ok(Box::new(ReleaseReport { certificates, crl, many: self.all_generations, follow_up }))

@@ -13,7 +13,7 @@ use super::error::CrlLoadError;
 use super::in_force::CrlsInForce;
 use crate::error::Coded;
 use crate::files::{self, CRL_FILE};
-use crate::revocation::{Crl, CrlError, CrlVersion, RevocationSet};
+use crate::revocation::{Crl, CrlError, CrlVersion, ReadCrls, RevocationSet, meant_for};
 use crate::x509::pem::{ObjectKind, blocks_of};
 use crate::x509::trust::TrustBundle;
 use crate::x509::{KeyIdentifier, Sha256};
@@ -49,19 +49,10 @@ impl<'a> CrlFiles<'a> {
     pub fn read(paths: &'a [PathBuf], trust: &TrustBundle, at: OffsetDateTime) -> Result<Self, CrlLoadError> {
         let mut read = Self { paths, crls: Vec::new(), set_aside: Vec::new() };
         for path in paths {
-            let blocks = blocks_of(ObjectKind::Crl, &files::read(path, CRL_FILE)?);
-            for block in blocks.map_err(|source| refused(path, CrlError::Unreadable(source)))? {
-                match Crl::verify(block.der(), trust, at) {
-                    Ok(crl) => read.crls.push((Arc::new(crl), path)),
-                    // If its key is trusted, it may carry revocations that must not be passed over.
-                    Err(CrlError::UnknownIssuer { issuer, key_identifier })
-                        if trust.authorities().all(|(known, _)| *known != key_identifier) =>
-                    {
-                        read.set_aside.push((CrlError::UnknownIssuer { issuer, key_identifier }, path));
-                    }
-                    Err(error) => return Err(refused(path, error)),
-                }
-            }
+            let file = ReadCrls::read(&files::read(path, CRL_FILE)?, trust, at);
+            let ReadCrls { trusted, set_aside } = file.map_err(|error| refused(path, error))?;
+            read.crls.extend(trusted.into_iter().map(|crl| (crl, path.as_path())));
+            read.set_aside.extend(set_aside.into_iter().map(|reason| (reason, path.as_path())));
         }
         Ok(read)
     }
@@ -127,18 +118,12 @@ impl<'a> CrlFiles<'a> {
         Ok(seen)
     }
 
-    /// The better reason for a missing CRL, if there is one: a CRL that was set aside and seems to be meant, since
-    /// its issuer has the same name and another key, or since it is the only one.
+    /// The better reason for a missing CRL, if there is one: a CRL that was set aside and seems to be meant.
     fn explained(&self, error: CrlError) -> CrlLoadError {
         let refused_all =
             |error| CrlLoadError::Refused { paths: self.paths.to_vec(), source: Box::new(error) };
-        let CrlError::MissingForIssuer { subject, .. } = &error else { return refused_all(error) };
-        let namesake = |(reason, _): &&(CrlError, &Path)| matches!(reason, CrlError::UnknownIssuer { issuer, .. } if issuer == subject);
-        let instead = match self.set_aside.as_slice() {
-            [only] => Some(only),
-            several => several.iter().find(namesake),
-        };
-        match instead {
+        let meant = meant_for(&error, self.set_aside.iter().map(|(reason, _)| reason));
+        match meant.and_then(|index| self.set_aside.get(index)) {
             Some((reason, path)) => refused(path, reason.clone()),
             None => refused_all(error),
         }

@@ -18,7 +18,8 @@ use super::idempotent::once;
 use super::precondition::{check, etag, if_match};
 use super::problem::Problem;
 use crate::ca::{
-    Authority, Cluster, IssueRequest, PublishedCrl, Renewal, RenewedKey, SubjectKey, Target, random_uuid,
+    Authority, Cluster, IssueRequest, PublishedCrl, RecoveryOutcome, Renewal, RenewedKey, SubjectKey, Target,
+    random_uuid,
 };
 use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Host, Name, NameSyntax, Role};
@@ -341,6 +342,9 @@ impl RevocationChange {
                 check(self.if_match.as_deref(), &record)?;
                 let id = record.id();
                 let (already, crl) = change(authority, record, self.comment.as_deref())?;
+                for issuer in &crl.left_out {
+                    tracing::info!("{}", RecoveryOutcome::CrlLeftOut { issuer: issuer.clone() });
+                }
                 let cluster = authority.cluster();
                 let record = cluster.find(&Target::Serial(id.serial_number))?;
                 let certificate = CertificateBody::new(&record, cluster, now);

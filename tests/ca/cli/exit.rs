@@ -1,6 +1,7 @@
 //! The exit codes are those of the README's table, and `ok` is exactly exit code 0.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -275,6 +276,62 @@ fn a_message_that_cannot_be_written_takes_no_result_with_it() {
             assert!(!is_json || told.contains(&format!("\"ok\":{}", exit == 0)), "{arguments:?}: {told}");
         }
     }
+}
+
+#[test]
+fn a_report_that_stdout_does_not_take_is_on_stderr() {
+    let home = lived_in();
+    for arguments in [
+        &["create-api-user", "bob"][..],
+        &["--json", "create-api-user", "carol"],
+        &["list"],
+        &["--json", "list"],
+        &["--json", "show", "api-user/nobody"],
+    ] {
+        let full = Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
+        let output = home.command(arguments).stdout(full).output().expect("it starts");
+        let told = String::from_utf8(output.stderr).expect("text");
+        if arguments.contains(&"show") {
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+            assert!(told.contains("error: ") && told.contains("[ca.unknown_certificate]"), "{told}");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {told}");
+        assert!(told.contains("error: cannot write to stdout") && told.contains("hint: "), "{told}");
+        if arguments.contains(&"create-api-user") {
+            let name = arguments.last().expect("a name");
+            assert!(told.contains(&format!("issued/user-{name}.crt")), "{told}");
+            assert!(told.contains("the command was carried out; do not repeat it"), "{told}");
+            home.ok(&["show", &format!("api-user/{name}")]);
+        }
+    }
+}
+
+#[test]
+fn initialize_reports_the_directory_that_it_closes_and_leaves_none_behind() {
+    let open =
+        |home: &Home| fs::set_permissions(home.path(""), Permissions::from_mode(0o755)).expect("a mode");
+    let mode = |home: &Home| fs::metadata(home.path("")).expect("a directory").permissions().mode() & 0o777;
+    let home = Home::empty();
+    open(&home);
+    let told = home.run(&["initialize", "prod"]);
+    assert!(told.stderr.contains("was 0755 and is 0700 now"), "{told:?}");
+    assert_eq!(mode(&home), 0o700);
+
+    let signer = "pkcs11:token=prod;object=root?module-path=/nonexistent/module.so";
+    let (outer, closed) = (Home::empty(), Home::empty());
+    open(&closed);
+    let new = Home::at(outer.path("new"));
+    fs::remove_dir(new.path("")).expect("removed");
+    for home in [&new, &closed] {
+        let pin = outer.write("pin", "1234\n");
+        fs::set_permissions(&pin, Permissions::from_mode(0o600)).expect("a mode");
+        let pin = pin.to_str().expect("text");
+        let refused = home.run(&["initialize", "prod", "--signer", signer, "--pin-file", pin]);
+        assert_ne!(refused.exit, Some(0), "{refused:?}");
+    }
+    assert!(!new.path("").exists(), "the directory stays behind");
+    assert_eq!(mode(&closed), 0o755, "the mode is as it was");
 }
 
 #[test]

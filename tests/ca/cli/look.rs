@@ -168,6 +168,10 @@ fn a_chain_that_was_rewritten_is_found() {
     let (number, hash) = head.split_once(':').expect("NUMBER:HASH");
     let forged = format!("{number}:{}", hash.chars().rev().collect::<String>());
     assert_eq!(home.refused(&["audit", "verify", "--head", &forged]).code, "audit.rewritten");
+    for mistyped in ["5:00", "5", &format!("x:{hash}"), &format!("{number}:{hash}0")] {
+        let refusal = home.refused(&["audit", "verify", "--head", mistyped]);
+        assert_eq!((refusal.code.as_str(), refusal.exit), ("usage.head", 2), "{mistyped}: {refusal:?}");
+    }
 
     let inventory = rusqlite::Connection::open(home.path("ca.db")).expect("the inventory");
     let changed =

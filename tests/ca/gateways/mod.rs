@@ -5,6 +5,7 @@
 mod fake;
 mod refused;
 mod restore;
+mod roots;
 mod states;
 
 use std::fs;
@@ -262,7 +263,7 @@ fn invalid_settings_are_reported_before_a_revocation() {
         1,
     );
     home.write("gateways.yaml", "operator: nobody\ngateways: []\n");
-    refused(&revoke(&["--wait"]), "input.gateways", 2);
+    refused(&revoke(&["--wait"]), "input.gateways", 1);
     let refusal = home.refused(&["crl", "push"]);
     assert!(refusal.message.contains("gateways.yaml:1: operator: "), "{refusal:?}");
     assert!(refusal.message.contains("gateways.yaml:2: gateways: no gateway is listed"), "{refusal:?}");
@@ -276,6 +277,8 @@ fn an_operator_cannot_revoke_the_certificate_it_calls_with() {
     for command in ["revoke", "hold"] {
         let refusal = home.refused(&[command, "api-user/admin", "--wait"]);
         assert_eq!((refusal.code.as_str(), refusal.exit), ("gateways.operator_revoked", 1), "{refusal:?}");
+        let unchanged = if command == "hold" { "nothing was suspended" } else { "nothing was revoked" };
+        assert!(refusal.message.contains(unchanged), "{refusal:?}");
     }
     assert_eq!(home.ok(&["show", "api-user/admin"])["status"], "valid");
     // With a new certificate, the former one can be revoked.

@@ -21,4 +21,4 @@ mod target_args;
 pub(crate) use command::Gateways;
 pub(crate) use push::{FollowUp, Push, PushedBody, Wait};
 pub(crate) use push_statement::{StatementPushReport, StatementWait, push_statement};
-pub(crate) use target_args::{GatewayTargets, is_listed, listed};
+pub(crate) use target_args::{GatewayTargets, is_listed, listed, missing_operator};

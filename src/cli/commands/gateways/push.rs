@@ -18,7 +18,7 @@ use super::target_args::{GatewayCalls, GatewayTargets, NewestCrl};
 use crate::cli::session::CommandSession;
 use crate::terminal::hints::{Audience, hint};
 use crate::terminal::progress;
-use crate::terminal::report::{CommandOutcome, CommandResult, Failure};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, counted};
 
 /// Longest wait for another command to release the home.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -270,10 +270,6 @@ impl PushReport {
 impl fmt::Display for PushReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { crl_number, enforced, connections_closed, elapsed_ms, gateways } = self;
-        let one = |count: u64, what: &str| match count {
-            1 => format!("1 {what}"),
-            count => format!("{count} {what}s"),
-        };
         writeln!(
             f,
             "{enforced}/{} gateway{} enforce{} CRL {crl_number} after {}.{} s, {} closed",
@@ -282,7 +278,7 @@ impl fmt::Display for PushReport {
             if gateways.len() == 1 { "s" } else { "" },
             elapsed_ms / 1_000,
             elapsed_ms % 1_000 / 100,
-            one(*connections_closed, "connection"),
+            counted(*connections_closed, "connection"),
         )?;
         for result in gateways {
             let Some(failure) = &result.error else { continue };

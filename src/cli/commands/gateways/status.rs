@@ -153,6 +153,9 @@ struct ServedCertificate {
     fingerprint: Sha256,
     /// True if the inventory of this home contains it.
     known: bool,
+    /// True if another root of the trust bundle issued it, as during a change of roots.
+    #[serde(skip)]
+    of_other_root: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     superseded_by: Option<SerialNumber>,
 }
@@ -161,6 +164,12 @@ impl ServedCertificate {
     fn new(served: &Certificate, newest: &NewestCrl) -> Result<Self, Failure> {
         let records = newest.cluster.candidates(&Target::Certificate(Box::new(served.clone())))?;
         let identity = Identity::of_certificate(served, newest.cluster.trust_domain());
+        let issuer =
+            served.authority_key_identifier.as_ref().and_then(|issuer| issuer.key_identifier.as_ref());
+        let root = newest.cluster.root().subject_key_identifier.as_ref();
+        let anchors = newest.trust.bundle().anchors();
+        let of_other_root =
+            issuer != root && anchors.iter().any(|anchor| Some(&anchor.key_identifier) == issuer);
         let newer = |record: &Record| record.superseded_by.as_ref().map(|newer| newer.serial_number);
         Ok(Self {
             serial_number: served.serial_number,
@@ -168,6 +177,7 @@ impl ServedCertificate {
             not_after: served.not_after,
             fingerprint: served.fingerprint(),
             known: !records.is_empty(),
+            of_other_root,
             superseded_by: records.iter().find_map(newer),
         })
     }
@@ -176,7 +186,7 @@ impl ServedCertificate {
         let mut problems = Vec::new();
         let mut add = |code, message| problems.push(Failure::new(code, message));
         let serial_number = self.serial_number;
-        if !self.known {
+        if !self.known && !self.of_other_root {
             let message =
                 format!("its certificate {serial_number} is signed by the root, but is not in the inventory");
             add(Code::refused("verify.not_in_inventory"), message);

@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Authority, Cluster, Target};
 use crate::clock::parse_duration;
-use crate::error::Code;
+use crate::error::{Code, Coded};
 use crate::files;
 use crate::gateway_client::{CallContext, CrlToPush, GatewayEntry, GatewayList, GatewayTrust};
 use crate::identity::{Name, Role, role_and_name};
 use crate::keys::PrivateKey;
 use crate::mtls::tls::ClientCredentials;
 use crate::probe::Endpoint;
-use crate::revocation::RevocationSet;
+use crate::revocation::{Crl, ReadCrls, RevocationSet};
 use crate::store::{Record, StoreError};
 use crate::x509::pem;
+use crate::x509::trust::TrustBundle;
 
 use crate::cli::session::CommandSession;
 use crate::terminal::report::{Failure, typed};
@@ -173,6 +174,16 @@ pub(crate) fn is_listed(session: &CommandSession) -> bool {
     files::occupied(&session.home().directory().join(GatewayList::FILE))
 }
 
+/// Operator of `gateways.yaml` whose certificate or key is not where the inventory records it.
+pub(crate) fn missing_operator(session: &CommandSession) -> Option<(Role, Name)> {
+    let (role, name) = listed(session).ok().flatten()?.operator?;
+    let cluster = Cluster::open(&session.home(), &session.context).ok()?;
+    match cluster.export(&Target::Identity(role, name.clone())) {
+        Ok(pair) => pair.key_pem.is_none().then_some((role, name)),
+        Err(error) => (error.code() == "file.missing").then_some((role, name)),
+    }
+}
+
 fn credentials_from_files(
     session: &CommandSession,
     certificate: &Path,
@@ -195,15 +206,15 @@ pub(crate) struct GatewayCalls {
 }
 
 impl GatewayCalls {
-    /// Refuses to revoke the certificate that the gateways are called with: they would reject it, and the
-    /// push could not be confirmed.
-    pub(crate) fn refuse_among(&self, records: &[Record]) -> Result<(), Failure> {
+    /// Refuses to revoke or suspend the certificate that the gateways are called with: they would reject it, and the
+    /// push could not be confirmed. `changed` is the participle of the command.
+    pub(crate) fn refuse_among(&self, records: &[Record], changed: &str) -> Result<(), Failure> {
         let own = self.credentials.chain.first().map(|leaf| leaf.serial_number);
         match records.iter().map(|record| record.reservation.serial_number).find(|one| Some(*one) == own) {
             Some(serial_number) => Err(Failure::new(
                 Code::refused("gateways.operator_revoked"),
                 format!(
-                    "certificate {serial_number} is the one used to call the gateways; nothing was revoked"
+                    "certificate {serial_number} is the one used to call the gateways; nothing was {changed}"
                 ),
             )),
             None => Ok(()),
@@ -236,7 +247,7 @@ impl NewestCrl {
             None => {
                 let mut authority = Authority::open(&session.home(), &session.context)?;
                 session.report_opened(&authority);
-                authority.ensure_crl()?;
+                session.report_left_out(&authority.ensure_crl()?);
                 drop(authority);
                 cluster = Cluster::open(&session.home(), &session.context)?;
                 cluster.verify_crl(&session.home().crl(), session.context.clock.now())?
@@ -245,8 +256,7 @@ impl NewestCrl {
         let at = session.context.clock.now();
         let bundle = cluster.trust_bundle(at)?;
         let list = CrlToPush::new(&crl, der);
-        let crls =
-            RevocationSet::newest_of(&[Arc::new(crl)], &bundle).map_err(|error| Failure::of(&error))?;
+        let crls = crls_of_home(session, crl, &bundle, at)?;
         let trust = GatewayTrust::new(bundle, Some(crls), cluster.trust_domain().clone(), at);
         let number = cluster.inventory().active_issuer()?.crl.map(|crl| crl.number).unwrap_or_default();
         Ok(Self { list, cluster, number, trust })
@@ -257,4 +267,21 @@ impl NewestCrl {
         let cluster = Cluster::open(&session.home(), &session.context)?;
         Ok(cluster.inventory().active_issuer()?.crl.is_some_and(|crl| crl.number > self.number))
     }
+}
+
+/// CRLs that the gateways' certificates are verified with: `own`, and those of other roots from `cluster.crl`. During a
+/// change of roots, a gateway has a certificate of either.
+fn crls_of_home(
+    session: &CommandSession,
+    own: Crl,
+    bundle: &TrustBundle,
+    at: OffsetDateTime,
+) -> Result<RevocationSet, Failure> {
+    let path = session.home().crl();
+    let of_file = |error| Failure::of(&error).about(&path);
+    let mut read = ReadCrls::read(&files::read(&path, files::CRL_FILE)?, bundle, at).map_err(of_file)?;
+    // The file may have been replaced since `own` was read.
+    read.trusted.retain(|crl| crl.issuer != own.issuer);
+    read.trusted.push(Arc::new(own));
+    RevocationSet::newest_read(&read, bundle).map_err(of_file)
 }
