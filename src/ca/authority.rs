@@ -16,7 +16,8 @@ use super::root_key::RootKey;
 use super::signing::signing_failed;
 use crate::files::{self, DirectoryLock};
 use crate::keys::PrivateKey;
-use crate::x509::{Certificate, pem};
+use crate::store::EarlierRequest;
+use crate::x509::{Certificate, Sha256, pem};
 
 /// Exclusive write access to a home, with the root key. Holds the lock of the home until dropped.
 pub struct Authority {
@@ -44,6 +45,29 @@ impl Authority {
     /// As [`Authority::open`]; [`CaError::KeyMismatch`] if the home has another root now.
     pub fn open_with_key(home: &Home, context: &Context, root_key: &RootKey) -> Result<Self, CaError> {
         Self::open_with(home, context, |cluster| root_key.of(cluster))
+    }
+
+    /// Looks for an earlier request with this key, and records this one as begun if there was none.
+    ///
+    /// # Errors
+    /// Errors of the inventory.
+    pub fn begin_request(&mut self, request: &Sha256, body: &Sha256) -> Result<EarlierRequest, CaError> {
+        let provenance = self.cluster.context.provenance(None);
+        let transaction = self.cluster.inventory.begin(&provenance)?;
+        let (transaction, earlier) = transaction.begin_request(request, body)?;
+        transaction.commit()?;
+        Ok(earlier)
+    }
+
+    /// Records the result of a request that was begun; without one, it can be repeated.
+    ///
+    /// # Errors
+    /// Errors of the inventory.
+    pub fn finish_request(&mut self, request: &Sha256, result: Option<&str>) -> Result<(), CaError> {
+        let provenance = self.cluster.context.provenance(None);
+        let transaction = self.cluster.inventory.begin(&provenance)?;
+        transaction.finish_request(request, result)?.commit()?;
+        Ok(())
     }
 
     fn open_with(

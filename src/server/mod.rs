@@ -11,7 +11,6 @@
 //! | `shared` | state shared by all connections |
 //! | `telemetry` | access log and metrics |
 //! | `state` | everything that a reload replaces |
-//! | `idempotency` | results of requests that were sent twice |
 //! | `accounts` | tokens of callers, logins in their turn |
 //! | `home` | the opened home: queries and changes on threads of their own |
 //! | [`config`] | configuration file |
@@ -24,7 +23,6 @@ pub mod config;
 mod downstream;
 mod error;
 mod home;
-mod idempotency;
 mod process;
 mod shared;
 mod state;

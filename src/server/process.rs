@@ -23,7 +23,6 @@ use super::config::ServerConfig;
 use super::downstream;
 use super::error::ServerError;
 use super::home::OpenedHome;
-use super::idempotency::IdempotencyStore;
 use super::shared::ServerShared;
 use super::state::ServerState;
 use super::telemetry::ServerTelemetry;
@@ -113,7 +112,6 @@ pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Re
         addresses: Arc::new(PerAddressLimits::new(config.limits.per_address, clock.monotonic())),
         limits: config.limits,
         request_ids: RequestIds::new(Arc::clone(&home.context().entropy)),
-        idempotency: Arc::new(IdempotencyStore::default()),
         home: Arc::new(home),
         draining: watch::Sender::new(false),
         clock,

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use super::accounts::AccountService;
 use super::config::ServerLimits;
 use super::home::OpenedHome;
-use super::idempotency::IdempotencyStore;
 use super::state::ServerState;
 use super::telemetry::ServerTelemetry;
 use crate::clock::Clock;
@@ -38,8 +37,6 @@ pub(super) struct ServerShared {
     pub(super) addresses: Arc<PerAddressLimits>,
     /// Generator of request IDs.
     pub(super) request_ids: RequestIds,
-    /// Results of requests with an `Idempotency-Key`.
-    pub(super) idempotency: Arc<IdempotencyStore>,
     /// Wall and monotonic clock.
     pub(super) clock: Arc<dyn Clock>,
     /// True once the server drains.

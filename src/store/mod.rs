@@ -24,6 +24,7 @@
 //! | `ldap` | directories of organizations |
 //! | `account_rows`, `account_check` | queries of accounts, and their comparison with the audit chain |
 //! | `token_events` | audit entries that revoke tokens |
+//! | `requests` | requests that were sent twice |
 //! | `account`, `cluster`, `issuer`, `record`, `status` | the types of what is recorded |
 //! | `row` | columns to types |
 //! | `lookup`, `details` | rows by key, and audit entries of rows |
@@ -51,6 +52,7 @@ mod parallel;
 mod query;
 mod record;
 mod record_check;
+mod requests;
 mod row;
 mod scan;
 mod schema;
@@ -75,6 +77,7 @@ pub use inventory::Inventory;
 pub use issuer::{CurrentCrl, IssuerRecord, IssuerState};
 pub use ldap::{LdapRecord, LdapServerType, LdapSettings};
 pub use record::{CertificateId, Issuance, Record, Reservation, RevocationRecord, RevokedCertificate};
+pub use requests::{EarlierRequest, REQUESTS_KEPT};
 pub use scan::ScannedRecord;
 pub use status::{RecordCounts, RecordStatus};
 pub use transaction::Transaction;

@@ -12,11 +12,12 @@ use crate::error::excerpt;
 const APPLICATION_ID: i32 = 0x636c_6361;
 
 /// Migration step to each version; the first creates the tables.
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 5] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
+    include_str!("schema-5.sql"),
 ];
 
 /// True if the database has the current version; an older one needs [`migrate`].

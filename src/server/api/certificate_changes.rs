@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::caller::RequestContext;
 use super::certificate_body::CertificateBody;
 use super::extract::{bad_body, body, json, respond, target};
-use super::idempotent::once;
+use super::idempotent::{StoredResult, once};
 use super::precondition::{check, etag, if_match};
 use super::problem::Problem;
 use crate::ca::{
@@ -25,7 +25,6 @@ use crate::clock::{parse_duration, rfc3339};
 use crate::identity::{Host, Name, NameSyntax, Role};
 use crate::profile::ProfileSet;
 use crate::revocation::RevocationReason;
-use crate::server::idempotency::StoredResult;
 use crate::server::shared::ServerShared;
 use crate::store::Record;
 use crate::x509::{Csr, SerialNumber, pem};
@@ -158,9 +157,9 @@ pub(super) async fn issue(
     let validity = validity.as_deref().map(parse_duration).transpose().map_err(bad_body)?;
     let key = SubjectKey::Csr(Box::new(Csr::from_bytes(csr.as_bytes())?));
     let request = IssueRequest { role, name, hosts, key, validity, label };
-    let (actor, now) = (context.actor(), shared.clock.now());
+    let now = shared.clock.now();
     let output = shared.home.home().issued();
-    let work = shared.home.change(actor, move |authority: &mut Authority, profiles: &ProfileSet| {
+    let work = move |authority: &mut Authority, profiles: &ProfileSet| {
         let issued = authority.issue(profiles, &[request], &output, reason.as_deref(), &|_| ())?;
         let one = issued.into_iter().next().ok_or_else(no_result)?;
         let not_granted = one.not_granted.into_iter().map(|mismatch| NotGrantedBody {
@@ -169,7 +168,7 @@ pub(super) async fn issue(
             planned: mismatch.planned,
         });
         created(authority.cluster(), one.serial_number, one.hosts, not_granted.collect(), now)
-    });
+    };
     once(&shared, &context, &headers, "certificates", &bytes, work).await
 }
 
@@ -212,8 +211,8 @@ pub(super) async fn renew(
     let label = label.as_deref().map(str::parse).transpose().map_err(bad_body)?;
     let validity = validity.as_deref().map(parse_duration).transpose().map_err(bad_body)?;
     let renewal = Renewal { key, validity, output: None, hosts: None, label };
-    let (actor, now) = (context.actor(), shared.clock.now());
-    let work = shared.home.change(actor, move |authority: &mut Authority, profiles: &ProfileSet| {
+    let now = shared.clock.now();
+    let work = move |authority: &mut Authority, profiles: &ProfileSet| {
         let record = authority.cluster().find(&target)?;
         check(if_match.as_deref(), &record)?;
         let (renewed, refused) =
@@ -223,7 +222,7 @@ pub(super) async fn renew(
         }
         let one = renewed.into_iter().next().ok_or_else(no_result)?.issued;
         created(authority.cluster(), one.serial_number, one.hosts, Vec::new(), now)
-    });
+    };
     once(&shared, &context, &headers, &format!("renew {text}"), &bytes, work).await
 }
 
@@ -370,7 +369,7 @@ fn created(
         hosts,
         not_granted,
     };
-    let body = serde_json::to_vec(&body).map_err(bad_body)?;
+    let body = serde_json::to_string(&body).map_err(bad_body)?;
     Ok(StoredResult { body, location: format!("/api/v1/certificates/{serial_number}"), etag: etag(&record) })
 }
 

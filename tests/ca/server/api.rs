@@ -138,6 +138,25 @@ fn a_repeated_request_with_its_key_issues_once() {
     let other = json!({ "role": "api-user", "name": "other", "csr": request["csr"] });
     assert_eq!(send("k1", &other).problem(), (422, "server.idempotency_reused".to_owned()));
     assert_eq!(send("", &request).status, 409, "curl sends no empty field, so this is a new request");
+    // A restart forgets nothing.
+    let mut server = server;
+    server.signal("-TERM");
+    assert!(server.ended().success());
+    let server = Server::start_in(server.take_home(), "");
+    let send = |key: &str, body: &Value| {
+        server.post_with("admin", "/api/v1/certificates", body, &[&format!("idempotency-key: {key}")])
+    };
+    let third = send("k1", &request);
+    assert_eq!((third.status, third.body), (201, first.body));
+    assert_eq!(send("k1", &other).problem(), (422, "server.idempotency_reused".to_owned()));
+    // A request whose process has ended before its result.
+    let connection = rusqlite::Connection::open(server.home.path("ca.db")).expect("the inventory");
+    assert_eq!(connection.execute("UPDATE request SET result = NULL", []).expect("changed"), 1);
+    assert_eq!(send("k1", &request).problem(), (409, "server.idempotency_lost".to_owned()));
+    // A refused one can be repeated.
+    let bad = json!({ "role": "api-user", "name": "once", "csr": request["csr"] });
+    assert_eq!(send("k2", &bad).problem(), (409, "file.exists".to_owned()));
+    assert_eq!(send("k2", &bad).problem(), (409, "file.exists".to_owned()));
     // Without the key, a second certificate of the name is refused, and nothing is overwritten.
     assert_eq!(
         server.post("admin", "/api/v1/certificates", &request).problem(),

@@ -103,6 +103,11 @@ impl Server {
         self.child.wait().expect("the process")
     }
 
+    /// The home, for another server.
+    pub(super) fn take_home(&mut self) -> Home {
+        std::mem::replace(&mut self.home, Home::empty())
+    }
+
     /// Lines of the access log, once there are `count`.
     pub(super) fn access_log(&self, count: usize) -> Vec<Value> {
         let file = self.home.path("access.log");
