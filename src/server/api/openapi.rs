@@ -140,13 +140,17 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
     if endpoint.query.is_some() || endpoint.body.is_some() || has_path_value {
         all.push(("400", "The request is not understood"));
     }
-    if endpoint.access != EndpointAccess::Public {
+    let is_login = endpoint.path.starts_with("/api/v1/login");
+    if is_login || endpoint.access != EndpointAccess::Public {
         all.push(("401", "The request has no valid credentials"));
+    }
+    if endpoint.access != EndpointAccess::Public {
         all.push(("403", "The role of the caller may not do this"));
     }
     let names_organization =
         || endpoint.query.is_some_and(|query| query().iter().any(|one| one.name == "org"));
-    if has_path_value || names_organization() {
+    let may_be_unset = endpoint.path.starts_with("/api/v1/security/tls");
+    if has_path_value || names_organization() || may_be_unset {
         all.push(("404", "There is no such certificate, user, organization or directory"));
     }
     if endpoint.verb != Verb::Get || has_path_value {
@@ -165,8 +169,12 @@ fn problems(endpoint: &ApiEndpoint) -> Vec<(&'static str, &'static str)> {
     if matches!(endpoint.answer, AnswerKind::Created(_))
         || endpoint.id.ends_with("password")
         || endpoint.id == "create_user"
+        || endpoint.id == "set_tls"
     {
-        all.push(("422", "A profile does not allow it, or the CSR or the password is not acceptable"));
+        all.push((
+            "422",
+            "A profile does not allow it, or the CSR, the certificate or the password is not acceptable",
+        ));
     }
     all.push(("500", "The server cannot use its files or its database"));
     all.push(("503", "The request took too long, or a key management service does not answer"));

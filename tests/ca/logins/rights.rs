@@ -119,3 +119,57 @@ fn administrators_do_not_remove_themselves() {
     assert_eq!(server.call("DELETE", "/users/zoe", Some(&token), None).status, 200);
     assert_eq!(server.home.refused(&["user", "delete", "alice"]).code, "account.last_cluster_admin");
 }
+
+/// Operations of the API that name an organization in the query: method, path, and names of required members.
+fn operations_of_organizations(server: &Server) -> Vec<(String, String, Vec<String>)> {
+    let document = server.call("GET", "/openapi.json", None, None).body;
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            if !parameters.iter().any(|parameter| parameter["name"] == "org") {
+                continue;
+            }
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            let name = schema.as_str().and_then(|text| text.rsplit('/').next()).unwrap_or_default();
+            let required = &document["components"]["schemas"][name]["required"];
+            let required = required.as_array().cloned().unwrap_or_default();
+            let required = required.iter().map(|name| name.as_str().expect("a name").to_owned()).collect();
+            let path = path.strip_prefix("/api/v1").expect("a path").replace("{name}", "target");
+            found.push((method.to_uppercase(), path, required));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_operation_reaches_the_users_of_another_organization() {
+    let home = home_with_admin();
+    for org in ["research", "sales"] {
+        home.ok(&["org", "create", org]);
+        add_user(&home, "target", org, "regular");
+    }
+    let callers = [("oscar", "org-admin"), ("rita", "read-only"), ("rob", "regular")];
+    for (name, role) in callers {
+        add_user(&home, name, "research", role);
+    }
+    let server = Server::on(home, &[]);
+    let before = server.home.ok(&["user", "list", "--org", "sales"]);
+    let operations = operations_of_organizations(&server);
+    assert!(operations.len() >= 12, "{operations:?}");
+    for (name, role) in callers {
+        let token = server.token("research", name);
+        for (method, path, required) in &operations {
+            let members = required.iter().map(|member| (member.clone(), json!(OTHER)));
+            let body = (method != "GET").then(|| Value::Object(members.collect()));
+            // A name that exists and one that does not get the same answer: neither can be told from the other.
+            let [there, nowhere] = ["sales", "nowhere"].map(|org| {
+                let reply = server.call(method, &format!("{path}?org={org}"), Some(&token), body.clone());
+                assert!(matches!(reply.status, 403 | 404), "{method} {path} by {role}: {reply:?}");
+                (reply.status, reply.code().to_owned(), reply.text("detail").replace(org, "ORG"))
+            });
+            assert_eq!(there, nowhere, "{method} {path} by {role}");
+        }
+    }
+    assert_eq!(server.home.ok(&["user", "list", "--org", "sales"]), before);
+}

@@ -2,6 +2,7 @@
 
 mod api;
 mod attacks;
+mod conformance;
 mod process;
 mod roles;
 mod running;
