@@ -23,6 +23,9 @@ use crate::tokens::RefreshToken;
 /// Time for which a directory that does not answer is left alone: its logins fail at once, and hold up no others.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Longest password that is sent to a directory, in bytes.
+const LONGEST_PASSWORD: usize = 1024;
+
 /// Directories in use.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
@@ -60,7 +63,7 @@ pub(super) enum FoundAgain {
 }
 
 impl Directories {
-    /// Verifies the password of a user. An empty one is refused before anything is sent.
+    /// Verifies the password of a user. An empty or endless one is refused before anything is sent.
     pub(super) fn verify(
         &self,
         accounts: &Accounts,
@@ -69,8 +72,10 @@ impl Directories {
         password: &Secret,
         now: OffsetDateTime,
     ) -> Result<LdapCheck, AccountError> {
-        if password.expose().is_empty() {
-            return Ok(LdapCheck::Refused("empty password"));
+        match password.expose().len() {
+            0 => return Ok(LdapCheck::Refused("empty password")),
+            length if length > LONGEST_PASSWORD => return Ok(LdapCheck::Refused("password too long")),
+            _ => {}
         }
         self.contact(accounts, record, |lookup| {
             let Some(user) = lookup.find(name, now)? else { return Ok(LdapCheck::Unknown) };

@@ -752,3 +752,20 @@ fn only_a_vault_that_says_so_is_sealed() {
         assert_eq!((refusal.exit, refusal.code.as_str()), (4, code), "{body}: {refusal:?}");
     }
 }
+
+#[test]
+fn the_password_for_a_directory_is_wrapped_by_the_service() {
+    let (bao, home, _) = wrapped();
+    let password = secret(&home, "reader", "reader-secret");
+    // Nothing listens on this port.
+    let mut arguments = vec!["ldap", "setup", "ldaps://127.0.0.1:1", "dc=example,dc=test", "cn=reader"];
+    arguments.extend(["--regular-group", "people", "--no-test", "--password-file", &password]);
+    home.ok(&arguments);
+    let key = fs::read_to_string(home.path("ldap.key")).unwrap();
+    assert!(key.contains("cluster_ca_envelope"), "{key}");
+    assert_eq!(home.refused(&["ldap", "test"]).code, "ldap.unavailable", "the password was decrypted");
+    let rewrapped = home.ok(&["kms", "rewrap"]);
+    assert!(rewrapped.to_string().contains("ldap.key"), "{rewrapped}");
+    drop(bao);
+    assert_eq!(home.refused(&["ldap", "test"]).code, "kms.unavailable");
+}

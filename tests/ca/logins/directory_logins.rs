@@ -86,6 +86,9 @@ fn a_user_of_a_directory_logs_in_with_the_role_of_its_groups() {
     assert_eq!(refusal.code, "account.not_local");
     let token = log_in(&server, "dora").text("access_token");
     assert_eq!(server.call("POST", "/tokens", Some(&token), Some(json!({}))).code(), "account.not_local");
+    let body = json!({ "old_password": slapd::PASSWORD, "new_password": OTHER });
+    let reply = server.call("PUT", "/users/dora/password", Some(&token), Some(body));
+    assert_eq!(reply.code(), "account.not_local");
     // Over StartTLS, too.
     server.home.ok(&["ldap", "update", "--server-uri", &slapd.ldap(), "--start-tls"]);
     assert_eq!(log_in(&server, "dora").status, 200);
@@ -180,6 +183,7 @@ fn an_empty_password_is_refused_before_any_bind() {
     let (slapd, server) = start();
     let before = slapd.log();
     assert_eq!(server.log_in("Root", "dora", "").code(), "account.login_refused");
+    assert_eq!(server.log_in("Root", "dora", &"x".repeat(2000)).code(), "account.login_refused");
     assert_eq!(slapd.log(), before, "nothing was asked");
     let empty = secret_file(&server.home, "empty", "");
     assert_eq!(server.home.refused(&["ldap", "update", "--password-file", &empty]).code, "input.password");
