@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::Duration;
 
-use crate::ca::CaError;
+use crate::ca::{CaError, TlsPairError};
 use crate::clock::{EntropyError, format_duration};
 use crate::error::{Code, Coded};
 use crate::identity::{AccountRole, IdentityError};
@@ -180,6 +180,9 @@ pub enum AccountError {
         /// The setting, its range and the given value.
         range: SettingRange,
     },
+    /// The certificate of the server cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsPairError),
     /// The token is malformed, expired, of another cluster, or bound to another certificate.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -345,6 +348,7 @@ impl Coded for AccountError {
             Self::RoleOutsideRoot { .. } => Code::refused("account.role_outside_root"),
             Self::Setting { .. } => Code::usage("input.setting"),
             Self::Statement(error) => error.coded(),
+            Self::Tls(error) => error.coded(),
             Self::Token(error) => error.coded(),
             Self::TokenCertificate => Code::environment("tokens.no_certificate"),
             Self::TokenRevoked => Code::refused("account.token_revoked"),

@@ -386,6 +386,9 @@ impl LoginService {
             let operation = "change the password of another user by the present one";
             return Err(AccountError::NotAllowed { role: caller.principal.role(), operation });
         }
+        if caller.user.source != AccountSource::Local.as_str() {
+            return Err(AccountError::NotLocal { user: name.to_string() });
+        }
         check_password(new, name)?;
         let names = Some((of.clone(), name.clone()));
         let (attempt, found) =
@@ -405,7 +408,7 @@ impl LoginService {
         let Some((_, user)) = &found else { return Err(AccountError::LoginRefused) };
         refuse_present_password(user, new)?;
         let hash = password_hash::hash(new, &*accounts.context.entropy)?;
-        accounts.change(|transaction| {
+        let view = accounts.change(|transaction| {
             let (organization, mut user) = owner(transaction.accounts(), user.id)?;
             user.facts.password = Some((hash, now));
             user.facts.must_change_password = false;
@@ -415,7 +418,9 @@ impl LoginService {
                 .end_sessions(user.id)?
                 .set_lockout(organization.id, &user.facts.name, Default::default())?;
             Ok((transaction, UserView::new(&organization, &user, Default::default(), now)))
-        })
+        })?;
+        accounts.forget_first_password(user)?;
+        Ok(view)
     }
 
     pub(super) fn tokens(

@@ -12,13 +12,16 @@
 //! | `ldap_settings`, `ldap_lookup` | the directory of an organization, and searches in it |
 //! | `ldap_check`, `ldap_login` | logins that a directory verifies |
 //! | `login`, `lockout` | [`LoginService`]: passwords against tokens, and the lock after failures |
+//! | `first_administrator` | the user `admin` of a home without users |
 //! | `password_rules`, `password_hash` | rules for new passwords, and Argon2id |
 //! | `statement`, `token_key` | statement by which gateways judge tokens, and its key |
+//! | `server_certificate` | the certificate that the server presents |
 //! | `views` | results, as people and programs see them |
 //! | `error` | [`AccountError`] |
 
 mod directory;
 mod error;
+mod first_administrator;
 mod ldap_check;
 mod ldap_login;
 mod ldap_lookup;
@@ -30,6 +33,7 @@ mod password_hash;
 mod password_rules;
 mod principal;
 mod security;
+mod server_certificate;
 mod statement;
 mod token_key;
 mod users;
@@ -51,6 +55,7 @@ pub use security::{
     LifetimeChange, LockoutChange, MAXIMUM_BANNER, MAXIMUM_FAILED_ATTEMPTS, MAXIMUM_LOCKOUT,
     MINIMUM_FAILED_ATTEMPTS, MINIMUM_LOCKOUT,
 };
+pub use server_certificate::{TlsCertificateView, TlsView};
 pub use statement::PublishedStatement;
 pub use token_key::TokenKeyHolder;
 pub use users::{CertificateLink, NewUser, UserChange};

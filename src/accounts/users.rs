@@ -198,7 +198,7 @@ impl Accounts {
         of: &OrganizationName,
         name: &Name,
     ) -> Result<UserView, AccountError> {
-        self.change(|transaction| {
+        let deleted = self.change(|transaction| {
             let rows = transaction.accounts();
             let organization = organization(rows, by, of)?;
             let user = any_user(rows, by, &organization, name)?;
@@ -208,8 +208,11 @@ impl Accounts {
             }
             refuse_last_cluster_admin(rows, &user)?;
             let view = self.view(rows, &organization, &user)?;
-            Ok((transaction.delete_user(&organization, &user)?, view))
-        })
+            Ok((transaction.delete_user(&organization, &user)?, (view, user)))
+        });
+        let (view, user) = deleted?;
+        self.forget_first_password(&user)?;
+        Ok(view)
     }
 
     /// Sets the password of another user, and revokes the tokens of that user. `must_change` has it changed at the
@@ -234,7 +237,7 @@ impl Accounts {
         refuse_present_password(&current, password)?;
         let hash = password_hash::hash(password, &*self.context.entropy)?;
         let now = self.now();
-        self.change(|transaction| {
+        let view = self.change(|transaction| {
             let rows = transaction.accounts();
             let organization = organization(rows, by, of)?;
             let mut user = user(rows, by, &organization, name)?;
@@ -248,7 +251,9 @@ impl Accounts {
                 .end_sessions(user.id)?
                 .set_lockout(organization.id, name, LockoutState::default())?;
             Ok((transaction, UserView::new(&organization, &user, LockoutState::default(), now)))
-        })
+        })?;
+        self.forget_first_password(&current)?;
+        Ok(view)
     }
 
     /// Clears the failed logins of a user, which ends a lock.

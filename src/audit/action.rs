@@ -62,6 +62,10 @@ pub enum Action {
     OrganizationRename,
     /// A setting of logins or tokens was changed.
     SecuritySet,
+    /// A certificate was set for the server.
+    TlsSet,
+    /// The certificate that was set for the server was removed.
+    TlsUnset,
     /// A long-lived access token was generated.
     TokenGenerate,
     /// The private key that signs access tokens was created.
@@ -92,7 +96,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::CertificateBundle,
         Self::CertificateDeliver,
         Self::CertificateHold,
@@ -119,6 +123,8 @@ impl Action {
         Self::OrganizationDelete,
         Self::OrganizationRename,
         Self::SecuritySet,
+        Self::TlsSet,
+        Self::TlsUnset,
         Self::TokenGenerate,
         Self::TokenKey,
         Self::TokenReuse,
@@ -164,6 +170,8 @@ impl Action {
             Self::OrganizationDelete => "organization.delete",
             Self::OrganizationRename => "organization.rename",
             Self::SecuritySet => "security.set",
+            Self::TlsSet => "tls.set",
+            Self::TlsUnset => "tls.unset",
             Self::TokenGenerate => "token.generate",
             Self::TokenKey => "token.key",
             Self::TokenReuse => "token.reuse",

@@ -64,6 +64,7 @@ pub use keys::kms::{
     OwnServiceKeys, ReplacementProtection, RewrapOutcome, Rewrapped, SecretStorage, ServiceCa,
 };
 pub use keys::protection::{KeyProtection, ProtectionChange};
+pub use keys::tls_pair::{TlsPair, TlsPairError};
 pub use listing::{CertificateDetails, CertificateStatus, ListSelection, RecordPage, UnknownStatus};
 pub use revocation::crl::PublishedCrl;
 pub use revocation::republish_reason::RepublishReason;

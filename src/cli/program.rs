@@ -201,7 +201,7 @@ command_tree! {
     Ldap(CommandGroup<ldap::Ldap>) uses [HOME, SECRETS],
 
     /// Change settings of logins and tokens: lockout, login banner, lifetimes
-    Security(security::Security) uses [HOME],
+    Security(security::Security) uses [HOME, SECRETS],
 
     /// List, show or check certificate profiles
     Profiles(CommandGroup<profiles::Profiles>) uses [TEMPLATES],

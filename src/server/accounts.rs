@@ -1,6 +1,7 @@
 //! Accounts of the home: callers with a token, and operations that hash a password in their turn.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,11 @@ impl AccountService {
     /// Signs the statement about tokens, unless it is current. It blocks this thread.
     pub(super) fn publish_statement(&self) -> Result<Option<PublishedStatement>, AccountError> {
         self.logins.accounts().publish_statement()
+    }
+
+    /// Creates the first administrator if there are no users. It blocks this thread.
+    pub(super) fn create_first_administrator(&self) -> Result<Option<PathBuf>, AccountError> {
+        self.logins.accounts().create_first_administrator()
     }
 
     /// Identifies the caller by an access token. A caller whose password must be changed is not refused yet.

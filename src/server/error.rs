@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::accounts::AccountError;
-use crate::ca::{CaError, ServiceCertificateError};
+use crate::ca::{CaError, ServiceCertificateError, TlsPairError};
 use crate::error::{Code, Coded};
 use crate::files::FileError;
 use crate::keys::KeyError;
@@ -69,6 +69,9 @@ pub enum ServerError {
     /// The server certificate cannot be issued, renewed or used.
     #[error(transparent)]
     ServiceCertificate(#[from] ServiceCertificateError),
+    /// The certificate that was set for the server cannot be read.
+    #[error(transparent)]
+    TlsPair(#[from] TlsPairError),
     /// rustls refuses the configuration.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -88,6 +91,7 @@ impl Coded for ServerError {
             Self::Key(error) => error.coded(),
             Self::OwnCertificate(error) => error.coded(),
             Self::ServiceCertificate(error) => error.coded(),
+            Self::TlsPair(error) => error.coded(),
             Self::Tls(error) => error.coded(),
         }
     }

@@ -28,7 +28,7 @@ use super::state::ServerState;
 use super::telemetry::ServerTelemetry;
 use crate::ca::{Cluster, RootKey, ServiceCertificate};
 use crate::error::{Coded, with_causes};
-use crate::identity::{Name, Role};
+use crate::identity::{AccountRole, Name, Role};
 use crate::keys::Protection;
 use crate::secret::{MemoryLock, lock_memory};
 use crate::serving::access_log::AccessLog;
@@ -48,6 +48,10 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Interval between two looks at the server certificate and the age of the CRL.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Remaining validity of the presented certificate below which each look logs a warning. One that was issued here is
+/// renewed long before.
+const EXPIRY_WARNING: time::Duration = time::Duration::days(7);
 
 /// Checked configuration and home.
 pub(super) struct CheckedServer {
@@ -93,6 +97,10 @@ pub(super) fn run(request: ServeRequest, started: impl FnOnce(SocketAddr)) -> Re
     lock_memory(MemoryLock::Present);
     let accounts = Arc::new(AccountService::open(home.home(), home.context())?);
     ensure_statement(&home, &accounts)?;
+    let has_operator = config.operators.iter().any(|one| one.role == AccountRole::ClusterAdmin);
+    if !has_operator && let Some(file) = accounts.create_first_administrator()? {
+        tracing::warn!(file = %file.display(), "created the user admin: its one-time password is in the file; the first login must change it");
+    }
     let service = ensure_certificate(&home, &config)?;
     let sessions = Arc::default();
     let state = ServerState::load(&home, config.clone(), service, &sessions, None)?;
@@ -238,6 +246,10 @@ impl Server {
                 false => replace(&shared, before.config().clone(), service, &before),
             }
         });
+        let left = self.shared.state.load().not_after - self.shared.clock.now();
+        if left < EXPIRY_WARNING {
+            tracing::warn!("the certificate of the server expires in {} hours", left.whole_hours());
+        }
         if let Ok(Err(error)) = result.await {
             tracing::error!(code = error.code(), "housekeeping failed: {}", with_causes(&error));
         }
@@ -263,7 +275,7 @@ impl Server {
     }
 
     /// Versions of the files whose change leads to a reload.
-    fn versions(&self) -> [Option<(u64, u64, i64, i64)>; 3] {
+    fn versions(&self) -> [Option<(u64, u64, i64, i64)>; 4] {
         let files = ServerState::files(&self.shared.home, self.shared.state.load().service());
         files.map(|file| {
             let metadata = fs::metadata(file).ok()?;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::config::ServerConfig;
 use super::error::ServerError;
 use super::home::OpenedHome;
-use crate::ca::{Cluster, ServiceCertificate};
+use crate::ca::{Cluster, ServiceCertificate, TlsPair};
 use crate::identity::{AccountRole, Identity};
 use crate::keys::PrivateKey;
 use crate::keys::Protection;
@@ -54,8 +54,9 @@ impl ServerState {
     ) -> Result<Self, ServerError> {
         let clock = &home.context().clock;
         let at = clock.now();
-        let (trust, trust_domain) = home.query_now(|cluster: &Cluster, _| {
-            Ok::<_, ServerError>((cluster.trust_bundle(at)?, cluster.trust_domain().clone()))
+        let (trust, trust_domain, pair) = home.query_now(|cluster: &Cluster, _| {
+            let trust = cluster.trust_bundle(at)?;
+            Ok::<_, ServerError>((trust, cluster.trust_domain().clone(), cluster.tls_pair()?))
         })?;
         let crl = [home.home().crl()];
         let before = previous.map(|previous| previous.last_seen.clone()).unwrap_or_default();
@@ -68,8 +69,15 @@ impl ServerState {
             client_certificate: ClientCertificate::Optional,
             identity_form: IdentityForm::Spiffe,
         };
-        let own = server_certificate(home, &service)?;
-        own.check(&verifier, &[listener], at)?;
+        let own = match &pair {
+            // It was checked when it was set, and its CA is not this one.
+            Some(TlsPair { certificate, key, .. }) => server_certificate(home, certificate, key)?,
+            None => {
+                let own = server_certificate(home, &service.certificate, &service.key)?;
+                own.check(&verifier, &[listener], at)?;
+                own
+            }
+        };
         let certified = own.key.as_ref().map(|key| Arc::clone(&key.certified));
         let certified = certified.ok_or(crate::mtls::tls::TlsError::KeyUnreadable)?;
         let names = Arc::new(ServerNames::new(certified, &own.leaf));
@@ -108,18 +116,20 @@ impl ServerState {
     }
 
     /// Files whose change leads to a reload.
-    pub(super) fn files(home: &OpenedHome, service: &ServiceCertificate) -> [Box<Path>; 3] {
+    pub(super) fn files(home: &OpenedHome, service: &ServiceCertificate) -> [Box<Path>; 4] {
         let home = home.home();
-        [home.crl(), home.certificate(), service.certificate.clone()].map(Into::into)
+        let service = service.certificate.clone();
+        [home.crl(), home.certificate(), home.server_certificate(), service].map(Into::into)
     }
 }
 
 fn server_certificate(
     home: &OpenedHome,
-    service: &ServiceCertificate,
+    certificate: &Path,
+    key: &Path,
 ) -> Result<ServerCertificate, ServerError> {
-    let key = PrivateKey::unlock(&service.key, home.context().unlock.as_ref())?;
+    let key = PrivateKey::unlock(key, home.context().unlock.as_ref())?;
     let fingerprint = Sha256::of(&key.public_key_info());
     let key = LoadedKey::Opened { key: Box::new(key), fingerprint, protection: Protection::None };
-    Ok(ServerCertificate::load(&service.certificate, key, None)?)
+    Ok(ServerCertificate::load(certificate, key, None)?)
 }

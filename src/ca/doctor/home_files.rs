@@ -30,7 +30,7 @@ impl Examiner<'_> {
         if files::occupied(&self.home.key()) || !files::occupied(&self.home.kms()) {
             self.found.check_mode(&self.home.key(), 0o600, "file.exposed");
         }
-        for key in [self.home.token_key(), self.home.ldap_key()] {
+        for key in [self.home.token_key(), self.home.ldap_key(), self.home.first_password()] {
             if files::occupied(&key) {
                 self.found.check_mode(&key, 0o600, "file.exposed");
             }

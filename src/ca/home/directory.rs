@@ -4,6 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::x509::Sha256;
+
+/// Start of the name of a key that was set for the server.
+const SERVER_KEY: &str = "server-";
+
+/// End of the names of keys.
+const KEY_SUFFIX: &str = ".key";
+
 /// A CA home: the directory that holds the files of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
@@ -59,6 +67,33 @@ impl Home {
     #[must_use]
     pub fn token_statement(&self) -> PathBuf {
         self.directory.join("cluster.tokens")
+    }
+
+    /// Path of the certificate that was set for the server.
+    #[must_use]
+    pub fn server_certificate(&self) -> PathBuf {
+        self.directory.join("server.crt")
+    }
+
+    /// Path of the private key of a certificate that was set for the server, by the digest of its public key.
+    #[must_use]
+    pub fn server_key(&self, key_id: &Sha256) -> PathBuf {
+        let digits: String = key_id.to_string().chars().take(16).collect();
+        self.directory.join(format!("{SERVER_KEY}{digits}{KEY_SUFFIX}"))
+    }
+
+    /// True for a path that [`Home::server_key`] returns.
+    #[must_use]
+    pub fn is_server_key(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let digits = name.strip_prefix(SERVER_KEY).and_then(|rest| rest.strip_suffix(KEY_SUFFIX));
+        digits.is_some_and(|digits| digits.len() == 16 && digits.chars().all(|c| c.is_ascii_hexdigit()))
+    }
+
+    /// Path of the one-time password of the first administrator.
+    #[must_use]
+    pub fn first_password(&self) -> PathBuf {
+        self.directory.join("first-password")
     }
 
     /// Path of the current CRL.

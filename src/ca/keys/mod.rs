@@ -3,3 +3,4 @@
 pub(super) mod kms;
 pub(super) mod protection;
 pub(in crate::ca) mod server_keys;
+pub(super) mod tls_pair;

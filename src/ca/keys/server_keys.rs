@@ -38,17 +38,27 @@ impl KeyProtection {
             return Ok(PrivateKey::unlock(path, self.cluster.context.unlock.as_ref())?);
         }
         let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256)?;
-        let sealed = self.seal_like_root(&key, path)?;
-        drop(Staged::adopt(path, TAG));
-        remove_leftover(path)?;
-        let protection = sealed.protection();
-        let staged = Staged::create(path, TAG, Access::Private, sealed.into_contents()?.expose())?;
-        staged.sync()?;
+        let (staged, protection) = self.stage_server_key(&key, path)?;
         let details = serde_json::json!({ "key_id": key.key_id(), "protection": protection });
         self.record(created, path.display().to_string(), details)?;
         staged.place(Placement::New)?;
         files::sync_directory(files::parent(path))?;
         Ok(key)
+    }
+
+    /// Writes a key under a temporary name, protected as the root key is.
+    pub(super) fn stage_server_key(
+        &self,
+        key: &PrivateKey,
+        path: &Path,
+    ) -> Result<(Staged, Protection), CaError> {
+        let sealed = self.seal_like_root(key, path)?;
+        drop(Staged::adopt(path, TAG));
+        remove_leftover(path)?;
+        let protection = sealed.protection();
+        let staged = Staged::create(path, TAG, Access::Private, sealed.into_contents()?.expose())?;
+        staged.sync()?;
+        Ok((staged, protection))
     }
 
     fn seal_like_root(&self, key: &PrivateKey, path: &Path) -> Result<KeyFile, CaError> {

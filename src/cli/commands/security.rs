@@ -1,17 +1,23 @@
-//! `security lockout-config|login-banner|token-lifetimes`: settings of logins and tokens.
+//! `security lockout-config|login-banner|token-lifetimes|tls|ca-cert`: settings of logins, tokens and the server.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use time::Duration;
 
 use crate::accounts::{
-    Accounts, BannerView, LifetimeChange, LockoutChange, LockoutView, Principal, TokenLifetimesView,
+    Accounts, BannerView, LifetimeChange, LockoutChange, LockoutView, Principal, TlsCertificateView, TlsView,
+    TokenLifetimesView,
 };
+use crate::cli::commands::ca_cert::CaCert;
+use crate::cli::group::CommandGroup;
+use crate::cli::input::output_path;
 use crate::cli::session::CommandSession;
 use crate::clock::{format_duration, parse_duration};
-use crate::terminal::report::{CommandResult, Shown};
+use crate::files::{self, Access, Placement};
+use crate::terminal::report::{CommandResult, Failure, Shown, typed};
 
 /// Groups of settings.
 #[derive(Debug, Args)]
@@ -37,6 +43,45 @@ enum Setting {
         #[command(subcommand)]
         command: Option<Lifetimes>,
     },
+    /// Certificate that the server presents
+    Tls {
+        #[command(subcommand)]
+        command: Option<Tls>,
+    },
+    /// CA that is trusted for external services, as cluster-ca ca-cert
+    CaCert(CommandGroup<CaCert>),
+}
+
+#[derive(Debug, Default, Subcommand)]
+enum Tls {
+    /// Present this certificate; connections stay open
+    Set(SetTls),
+    /// Present the server's own certificate again
+    Unset,
+    /// Show the certificate that was set (default)
+    #[default]
+    Status,
+    /// Write the certificate chain that was set to a file
+    Download {
+        /// File to create
+        #[arg(value_parser = output_path())]
+        path: PathBuf,
+    },
+}
+
+/// The arguments of `security tls set`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key is stored as the root key is: wrapped by the key management service, with the passphrase, or by its mode.
+Clients need the CA of this certificate: cluster-ca login --ca FILE.")]
+struct SetTls {
+    /// Certificate chain in PEM, the server's own first
+    #[arg(long, value_name = "FILE")]
+    certificate: PathBuf,
+
+    /// Private key in PEM, not encrypted (0600)
+    #[arg(long, value_name = "FILE")]
+    private_key: PathBuf,
 }
 
 #[derive(Debug, Default, Subcommand)]
@@ -122,6 +167,7 @@ impl Security {
                 lockout_config: LockoutReport(accounts.lockout(by)?),
                 login_banner: BannerReport(accounts.banner()?),
                 token_lifetimes: LifetimesReport(accounts.token_lifetimes(by)?),
+                tls: TlsReport(accounts.tls(by)?),
             })));
         };
         match setting {
@@ -153,7 +199,29 @@ impl Security {
                 };
                 Ok(Box::new(Shown(LifetimesReport(view))))
             }
+            Setting::Tls { command } => {
+                let view = match command.unwrap_or_default() {
+                    Tls::Set(set) => set.run(&accounts)?,
+                    Tls::Unset => accounts.unset_tls(by)?,
+                    Tls::Status => accounts.tls(by)?,
+                    Tls::Download { path } => {
+                        let chain = accounts.tls_chain(by)?;
+                        files::write(&path, Access::Public, Placement::New, chain.as_bytes())?;
+                        return Ok(Box::new(Shown(DownloadedChain { certificate: files::absolute(&path)? })));
+                    }
+                };
+                Ok(Box::new(Shown(TlsReport(view))))
+            }
+            Setting::CaCert(command) => command.run(session),
         }
+    }
+}
+
+impl SetTls {
+    fn run(self, accounts: &Accounts) -> Result<TlsView, Failure> {
+        let chain = files::read(&self.certificate, files::SMALL_FILE)?;
+        let key = files::read_private(&self.private_key)?;
+        Ok(accounts.set_tls(Principal::Operator, &chain, &key)?)
     }
 }
 
@@ -178,11 +246,12 @@ struct SecurityReport {
     lockout_config: LockoutReport,
     login_banner: BannerReport,
     token_lifetimes: LifetimesReport,
+    tls: TlsReport,
 }
 
 impl fmt::Display for SecurityReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.lockout_config, self.token_lifetimes, self.login_banner)
+        write!(f, "{}{}{}{}", self.lockout_config, self.token_lifetimes, self.tls, self.login_banner)
     }
 }
 
@@ -234,5 +303,39 @@ impl fmt::Display for LifetimesReport {
             seconds(view.refresh_token),
             seconds(view.refresh_token_maximum)
         )
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct TlsReport(TlsView);
+
+impl fmt::Display for TlsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(TlsCertificateView { subject, issuer, names, not_after, fingerprint, chain }) =
+            &self.0.certificate
+        else {
+            return writeln!(f, "The server presents its own certificate, which it renews by itself");
+        };
+        writeln!(f, "The server presents a certificate that was set")?;
+        writeln!(f, "  subject      {subject}")?;
+        writeln!(f, "  issuer       {issuer}")?;
+        writeln!(f, "  names        {}", names.join(", "))?;
+        writeln!(f, "  valid until  {not_after}")?;
+        writeln!(f, "  SHA-256      {fingerprint}")?;
+        writeln!(f, "  chain        {chain} certificate{}", if *chain == 1 { "" } else { "s" })
+    }
+}
+
+/// Result of `security tls download PATH`.
+#[derive(Serialize)]
+struct DownloadedChain {
+    #[serde(serialize_with = "crate::files::as_text")]
+    certificate: PathBuf,
+}
+
+impl fmt::Display for DownloadedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Wrote the certificate of the server\n  certificate  {}", typed(&self.certificate))
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::accounts::{BannerView, LockoutView, OrganizationView, TokenLifetimesView, UserView};
+use crate::accounts::{BannerView, LockoutView, OrganizationView, TlsView, TokenLifetimesView, UserView};
 
 /// Organization of a user in a query.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -237,6 +237,53 @@ pub(super) struct BannerBody {
 impl From<BannerView> for BannerBody {
     fn from(view: BannerView) -> Self {
         Self { text: view.text, enabled: view.enabled }
+    }
+}
+
+/// Certificate for the server.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsChangeBody {
+    /// Certificate chain in PEM, the server's own first.
+    pub(super) certificate: String,
+    /// Private key in PEM, not encrypted.
+    pub(super) private_key: String,
+}
+
+/// Certificate that the server presents.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TlsBody {
+    /// True if a certificate was set; otherwise the server presents its own.
+    user_defined: bool,
+    certificate: Option<TlsCertificateBody>,
+}
+
+/// Facts about a certificate that was set for the server.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TlsCertificateBody {
+    subject: String,
+    issuer: String,
+    /// DNS names and IP addresses.
+    names: Vec<String>,
+    #[schema(format = DateTime)]
+    not_after: String,
+    /// SHA-256 of the certificate.
+    fingerprint: String,
+    /// Certificates in the chain.
+    chain: usize,
+}
+
+impl From<TlsView> for TlsBody {
+    fn from(view: TlsView) -> Self {
+        let certificate = view.certificate.map(|certificate| TlsCertificateBody {
+            subject: certificate.subject,
+            issuer: certificate.issuer,
+            names: certificate.names,
+            not_after: certificate.not_after,
+            fingerprint: certificate.fingerprint.to_string(),
+            chain: certificate.chain,
+        });
+        Self { user_defined: view.user_defined, certificate }
     }
 }
 

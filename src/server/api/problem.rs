@@ -24,6 +24,7 @@ const NOT_FOUND: &[&str] = &[
     "ca.unknown_certificate",
     "ca.unknown_key",
     "store.unknown_serial",
+    "tls.not_set",
 ];
 
 /// Codes of callers that have no credentials, or none that are accepted.
@@ -34,7 +35,7 @@ const FORBIDDEN: &[&str] =
     &["account.not_allowed", "account.own_account", "account.password_change_required"];
 
 /// Areas of errors in the contents of a request that is well-formed.
-const UNPROCESSABLE: &[&str] = &["policy.", "profile.", "csr.", "x509."];
+const UNPROCESSABLE: &[&str] = &["policy.", "profile.", "csr.", "x509.", "tls."];
 
 /// Refused or failed request.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! `security`: lockout, login banner and lifetimes of tokens.
+//! `security`: lockout, login banner, lifetimes of tokens, certificate of the server.
 
 use std::sync::Arc;
 
@@ -11,13 +11,18 @@ use time::Duration;
 
 use super::account_body::{
     BannerBody, BannerChangeBody, LifetimesBody, LifetimesChangeBody, LockoutBody, LockoutChangeBody,
+    TlsBody, TlsChangeBody,
 };
 use super::account_call::{private_json, run};
 use super::caller::RequestContext;
-use super::extract::respond;
+use super::extract::{respond, with_type};
 use super::problem::Problem;
 use crate::accounts::{Accounts, LifetimeChange, LockoutChange};
+use crate::secret::Secret;
 use crate::server::shared::ServerShared;
+
+/// Media type of a certificate chain in PEM (RFC 8555, section 9.1).
+pub(super) const PEM_CHAIN: &str = "application/pem-certificate-chain";
 
 /// Failed logins that lock an account, and for how long.
 pub(super) async fn show_lockout(
@@ -116,4 +121,43 @@ pub(super) async fn reset_lifetimes(
 ) -> Result<Response, Problem> {
     let view = run(&shared, &context, Accounts::reset_token_lifetimes).await?;
     respond(StatusCode::OK, &LifetimesBody::from(view))
+}
+
+/// Shows the certificate that was set for the server.
+pub(super) async fn show_tls(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &TlsBody::from(run(&shared, &context, Accounts::tls).await?))
+}
+
+/// Downloads the chain that was set for the server.
+pub(super) async fn download_tls(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    let chain = run(&shared, &context, Accounts::tls_chain).await?;
+    Ok(with_type(StatusCode::OK, PEM_CHAIN, chain))
+}
+
+/// Sets the certificate and key of the server.
+pub(super) async fn set_tls(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let body: TlsChangeBody = private_json(&shared, &headers, content).await?;
+    let key = Secret::new(body.private_key.into_bytes());
+    let view =
+        run(&shared, &context, move |accounts, by| accounts.set_tls(by, body.certificate.as_bytes(), &key));
+    respond(StatusCode::OK, &TlsBody::from(view.await?))
+}
+
+/// Has the server present its own certificate again.
+pub(super) async fn unset_tls(
+    State(shared): State<Arc<ServerShared>>,
+    Extension(context): Extension<RequestContext>,
+) -> Result<Response, Problem> {
+    respond(StatusCode::OK, &TlsBody::from(run(&shared, &context, Accounts::unset_tls).await?))
 }

@@ -8,7 +8,7 @@ use super::account_body::{
     AccountBody, AccountsBody, BannerBody, BannerChangeBody, EmptyBody, GenerateTokenBody,
     GeneratedTokenBody, LifetimesBody, LifetimesChangeBody, LockoutBody, LockoutChangeBody, LoginBody,
     NewUserBody, OrganizationBody, OrganizationNameBody, OrganizationQuery, OrganizationsBody, PasswordBody,
-    RefreshBody, TokensBody, UserChangeBody,
+    RefreshBody, TlsBody, TlsChangeBody, TokensBody, UserChangeBody,
 };
 use super::audit::{self, AuditPage, AuditQuery};
 use super::certificate_body::{CertificateDetailsBody, CertificatePage};
@@ -306,6 +306,33 @@ pub(super) static ENDPOINTS: &[ApiEndpoint] = &[
         access: EndpointAccess::CHANGE,
         answer: AnswerKind::Json(BodySchema::of::<LifetimesBody>()),
         ..changes("/api/v1/security/token-lifetimes", "reset_lifetimes", || delete(security::reset_lifetimes))
+    },
+    ApiEndpoint {
+        summary: "Show the certificate that was set for the server",
+        access: EndpointAccess::READ_ACCOUNTS,
+        answer: AnswerKind::Json(BodySchema::of::<TlsBody>()),
+        ..reads("/api/v1/security/tls", "show_tls", || get(security::show_tls))
+    },
+    ApiEndpoint {
+        summary: "Set certificate and key of the server; connections stay open",
+        verb: Verb::Put,
+        access: EndpointAccess::CHANGE,
+        body: Some(BodySchema::of::<TlsChangeBody>()),
+        answer: AnswerKind::Json(BodySchema::of::<TlsBody>()),
+        ..changes("/api/v1/security/tls", "set_tls", || put(security::set_tls))
+    },
+    ApiEndpoint {
+        summary: "Have the server present its own certificate again",
+        verb: Verb::Delete,
+        access: EndpointAccess::CHANGE,
+        answer: AnswerKind::Json(BodySchema::of::<TlsBody>()),
+        ..changes("/api/v1/security/tls", "unset_tls", || delete(security::unset_tls))
+    },
+    ApiEndpoint {
+        summary: "Download the certificate chain that was set for the server",
+        access: EndpointAccess::READ_ACCOUNTS,
+        answer: AnswerKind::File(security::PEM_CHAIN),
+        ..reads("/api/v1/security/tls/certificate", "download_tls", || get(security::download_tls))
     },
     ApiEndpoint {
         summary: "Show the directory of an organization",

@@ -9,5 +9,6 @@ mod gateways;
 mod harness;
 mod remote;
 mod rights;
+mod server_certificate;
 mod sessions;
 mod slapd;
