@@ -71,8 +71,8 @@ impl TokenJudge {
         Ok(SignedToken { claims, key: key.id.clone() })
     }
 
-    /// Refuses a token outside of its validity, a revoked one, one whose user must change the password first, and all
-    /// after the end of the statement.
+    /// Refuses a token outside of its validity, a revoked one, and one whose user must change the password first. After
+    /// the end of the statement, all are refused.
     ///
     /// # Errors
     /// [`TokenError`] with the violated rule.

@@ -1,4 +1,4 @@
-//! Resources of the gateway itself: identity of the caller, status, JWK Set, and CRL push.
+//! Resources of the gateway itself: identity of the caller, status, JWK Set, and pushes of CRLs and statements.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
