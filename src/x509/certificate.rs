@@ -6,6 +6,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
+use super::encoded_time;
 use super::error::X509Error;
 use super::extensions::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, Extensions, KeyUsage, PolicyConstraints,
@@ -76,6 +77,8 @@ impl Certificate {
             return Err(malformed("there is trailing data".to_owned()));
         }
         let extensions = Extensions::read(parsed.extensions()).map_err(malformed)?;
+        let (not_before, not_after) = encoded_time::validity(parsed.tbs_certificate.as_ref())
+            .map_err(|error| malformed(error.as_str().to_owned()))?;
         Ok(Self {
             der: CertificateDer::from(der.to_vec()),
             version: match parsed.version() {
@@ -91,8 +94,8 @@ impl Certificate {
             },
             issuer: DistinguishedName::read(parsed.issuer()),
             subject: DistinguishedName::read(parsed.subject()),
-            not_before: parsed.validity().not_before.to_datetime(),
-            not_after: parsed.validity().not_after.to_datetime(),
+            not_before,
+            not_after,
             public_key_info: parsed.public_key().raw.to_vec(),
             key_algorithm: key_algorithm(parsed.public_key()),
             subject_alt_names: extensions.subject_alt_names,

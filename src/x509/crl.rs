@@ -14,6 +14,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use super::der::{DerElement, DerError, Reader, tag};
+use super::encoded_time;
 use super::hex::{hex, unhex};
 use super::key_identifier::KeyIdentifier;
 use super::name::DistinguishedName;
@@ -66,10 +67,10 @@ impl<'a> UnverifiedCrl<'a> {
             return Err(CrlFormatError::AlgorithmMismatch);
         }
         let issuer = read_name(body.element()?)?;
-        let this_update = read_time(body.element()?)?;
+        let this_update = encoded_time::read(body.element()?)?;
         let next_update =
             body.optional(&[tag::UTC_TIME, tag::GENERALIZED_TIME])?.ok_or(CrlFormatError::NoNextUpdate)?;
-        let next_update = read_time(next_update)?;
+        let next_update = encoded_time::read(next_update)?;
         let entries = body.optional(&[tag::SEQUENCE])?.map_or(&[][..], |list| list.content);
         let extensions = match body.optional(&[tag::CONTEXT_0])? {
             Some(tagged) => Reader::whole(tagged.content, tag::SEQUENCE)?,
@@ -121,13 +122,6 @@ fn read_name(element: DerElement<'_>) -> Result<DistinguishedName, CrlFormatErro
     match X509Name::from_der(element.raw) {
         Ok(([], name)) => Ok(DistinguishedName::read(&name)),
         _ => Err(CrlFormatError::Malformed { why: "a name is malformed" }),
-    }
-}
-
-fn read_time(element: DerElement<'_>) -> Result<OffsetDateTime, CrlFormatError> {
-    match ASN1Time::from_der(element.raw) {
-        Ok(([], time)) => Ok(time.to_datetime()),
-        _ => Err(CrlFormatError::Malformed { why: "a time is malformed" }),
     }
 }
 
@@ -288,7 +282,10 @@ impl<'a> CrlEntry<'a> {
     /// # Errors
     /// [`CrlFormatError::Malformed`] for a malformed time.
     pub fn revoked_at(&self) -> Result<OffsetDateTime, CrlFormatError> {
-        read_time(self.revocation_date)
+        match ASN1Time::from_der(self.revocation_date.raw) {
+            Ok(([], time)) => Ok(time.to_datetime()),
+            _ => Err(CrlFormatError::Malformed { why: "a time is malformed" }),
+        }
     }
 }
 

@@ -160,6 +160,8 @@ pub(crate) enum DerError {
     Length,
     /// Element of an unexpected type.
     Tag,
+    /// Time that is not valid, or not of the form of RFC 5280, section 4.1.2.5.
+    Time,
     /// Trailing data.
     Trailing,
     /// Truncated data.
@@ -171,6 +173,7 @@ impl DerError {
         match self {
             Self::Length => "a length is not valid DER",
             Self::Tag => "an element has an unexpected type",
+            Self::Time => "a time is not valid, or does not have whole seconds and the zone `Z`",
             Self::Trailing => "there is trailing data",
             Self::Truncated => "it is truncated",
         }

@@ -9,6 +9,7 @@
 //! | `crl` | Parsed CRLs (RFC 5280, section 5) |
 //! | `csr` | Certificate signing requests (PKCS#10, RFC 2986) |
 //! | `der` | Streaming DER reader and writer (X.690) without allocations, which `x509_parser` doesn't offer |
+//! | `encoded_time` | Times in certificates and CRLs, in the only forms of RFC 5280, section 4.1.2.5 |
 //! | `error` | Errors of parsing X.509 objects |
 //! | `extensions` | Extensions of certificates (RFC 5280, section 4.2) and CSRs |
 //! | `general_name` | General names and distinguished names in the form that name constraints compare |
@@ -30,6 +31,7 @@ mod certificate;
 pub mod crl;
 mod csr;
 pub(crate) mod der;
+mod encoded_time;
 mod error;
 mod extensions;
 mod general_name;
