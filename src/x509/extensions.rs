@@ -11,6 +11,10 @@ use super::key_identifier::KeyIdentifier;
 use super::name::{DistinguishedName, escape};
 use super::name_constraints::NameConstraints;
 
+/// Qualifiers of a certificate policy.
+const CPS_POINTER: &str = "1.3.6.1.5.5.7.2.1";
+const USER_NOTICE: &str = "1.3.6.1.5.5.7.2.2";
+
 /// All extensions of one certificate or CSR; none occurs twice.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
@@ -31,7 +35,17 @@ pub(super) struct Extensions {
 #[derive(Debug)]
 pub(super) struct OtherExtension {
     pub(super) oid: String,
+    /// Set if the certificate must not be used, since no code processes the extension.
     pub(super) critical: bool,
+}
+
+/// Tests whether a critical extension is processed. Paths are held to certificate policies; their qualifiers are for
+/// people (RFC 5280, section 4.2.1.4).
+fn is_processed(extension: &ParsedExtension<'_>) -> bool {
+    let ParsedExtension::CertificatePolicies(policies) = extension else { return false };
+    let qualifiers = policies.iter().filter_map(|policy| policy.policy_qualifiers.as_ref()).flatten();
+    let mut ids = qualifiers.map(|qualifier| qualifier.policy_qualifier_id.to_id_string());
+    ids.all(|id| matches!(id.as_str(), CPS_POINTER | USER_NOTICE))
 }
 
 impl Extensions {
@@ -93,9 +107,10 @@ impl Extensions {
                     policy.inhibit_any = Some(inhibit.skip_certs);
                     policy.not_critical |= !extension.critical;
                 }
-                _ => extensions
-                    .others
-                    .push(OtherExtension { oid: extension.oid.to_id_string(), critical: extension.critical }),
+                other => {
+                    let critical = extension.critical && !is_processed(other);
+                    extensions.others.push(OtherExtension { oid: extension.oid.to_id_string(), critical });
+                }
             }
         }
         Ok(extensions)

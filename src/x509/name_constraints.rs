@@ -127,13 +127,16 @@ fn fault_of(base: &GeneralName) -> Option<&'static str> {
             Some("a DNS name in them is not valid")
         }
         GeneralName::Email(base) => {
-            let host = base.rsplit_once('@').map_or(base.as_str(), |(_, host)| host);
-            let host = if base.contains('@') { host } else { host.strip_prefix('.').unwrap_or(host) };
-            (!is_host(host)).then_some("an e-mail address in them is not valid")
+            let is_valid = match base.rsplit_once('@') {
+                Some((local, host)) => is_local_part(local) && is_host(host),
+                None => is_host(base.strip_prefix('.').unwrap_or(base)),
+            };
+            (!is_valid).then_some("an e-mail address in them is not valid")
         }
         GeneralName::Uri(base) => {
             let host = base.strip_prefix('.').unwrap_or(base);
-            (!is_host(host)).then_some("a URI host in them is not valid")
+            let is_address = host.parse::<std::net::IpAddr>().is_ok();
+            (!is_host(host) || is_address).then_some("a URI host in them is not valid")
         }
         GeneralName::Ip(octets) => {
             let (_, mask) = octets.split_at(octets.len() / 2);

@@ -553,3 +553,57 @@ fn a_required_policy_is_one_that_all_certificates_have() {
         assert_eq!(code(&root.bundle(), &leaf, &[changed]), *expected, "{of_issuer:x?} {of_leaf:x?}");
     }
 }
+
+#[test]
+fn a_critical_policy_is_processed_unless_its_qualifiers_are_unknown() {
+    /// Critical `certificatePolicies` with one policy, which has a qualifier below 1.3.6.1.5.5.7.2.
+    fn qualified(arc: u8) -> Vec<u8> {
+        let id = encode(6, &[0x2b, 6, 1, 5, 5, 7, 2, arc]);
+        let qualifier = encode(0x30, &[id, encode(0x16, b"https://cps.example")].concat());
+        let policy = encode(0x30, &[encode(6, &[0x2a, 3, 1]), encode(0x30, &qualifier)].concat());
+        extension(POLICIES, true, &encode(0x30, &policy))
+    }
+    let bare = extension(POLICIES, true, &encode(0x30, &encode(0x30, &encode(6, &[0x2a, 3, 1]))));
+    let root = Root::new("root");
+    let issuer = root.below("issuer", |_| {});
+    for (expected, policies) in [
+        ("verified", bare),
+        ("verified", qualified(1)),
+        ("verified", qualified(2)),
+        ("chain.unsupported_extension", qualified(9)),
+    ] {
+        let with = |extensions: &mut Vec<Vec<u8>>| extensions.push(policies.clone());
+        let leaf = issuer.with_extensions(&issuer.issue(&client(7)), with);
+        assert_eq!(code(&root.bundle(), &leaf, &[issuer.0.der().clone()]), expected, "leaf");
+        let changed = root.with_extensions(issuer.0.der(), with);
+        let leaf = issuer.issue(&client(7));
+        assert_eq!(code(&root.bundle(), &leaf, std::slice::from_ref(&changed)), expected, "issuer");
+    }
+}
+
+#[test]
+fn constraints_of_no_name_at_all_make_a_ca_unfit() {
+    let root = Root::new("root");
+    let issuer = root.below("issuer", |_| {});
+    for (form, base) in [
+        (0x81, "a@b@c.example"),
+        (0x81, "@a.example"),
+        (0x81, "a b@a.example"),
+        (0x81, "a..b@a.example"),
+        (0x81, ""),
+        (0x82, "*.a.example"),
+        (0x86, "spiffe://prod"),
+        (0x86, "prod:443"),
+        (0x86, "10.0.0.1"),
+    ] {
+        for value in
+            [constraints(&[(form, base.as_bytes())], &[]), constraints(&[], &[(form, base.as_bytes())])]
+        {
+            let changed = root.with_extensions(issuer.0.der(), |extensions| {
+                extensions.push(extension(NAME_CONSTRAINTS, true, &value));
+            });
+            let leaf = issuer.issue(&client(7));
+            assert_eq!(code(&root.bundle(), &leaf, &[changed]), "chain.name_constraints", "{base}");
+        }
+    }
+}
