@@ -157,10 +157,10 @@ impl Coded for TrustError {
 #[non_exhaustive]
 pub enum AnchorError {
     /// Same subject and key as another trust anchor.
-    #[error("it has the subject and key of trust anchor {earlier}")]
+    #[error("it has the subject and key of trust anchor {other}")]
     Duplicate {
-        /// Position of the other one, from 1.
-        earlier: usize,
+        /// Position of the other one, which expires later or comes first, from 1.
+        other: usize,
     },
     /// Same certificate as another intermediate CA.
     #[error("it is the same certificate as intermediate CA {earlier}")]

@@ -55,24 +55,17 @@ impl TrustBundle {
     /// [`TrustError`] for an unreadable file, or for the first unfit anchor if none is fit.
     pub fn from_pem_excluding(bytes: &[u8], at: OffsetDateTime) -> Result<Self, TrustError> {
         let blocks = pem::blocks_of(ObjectKind::Certificate, bytes).map_err(TrustError::Unreadable)?;
-        let (mut anchors, mut excluded) = (Vec::with_capacity(blocks.len()), Vec::new());
+        let (mut fit, mut excluded) = (Vec::with_capacity(blocks.len()), Vec::new());
         for (index, block) in (1..).zip(&blocks) {
             match Certificate::from_der(block.der()) {
-                Ok(certificate) => match fit(&certificate, &anchors, at) {
-                    Ok(key_identifier) => anchors.push(TrustAnchor { certificate, key_identifier }),
-                    Err(fault) => excluded.push(TrustError::Anchor {
-                        index,
-                        subject: certificate.subject.to_string(),
-                        fingerprint: certificate.fingerprint(),
-                        fault,
-                    }),
-                },
+                Ok(certificate) => excluded.extend(add(index, certificate, &mut fit, at)),
                 Err(source) => excluded.push(TrustError::AnchorUnreadable { index, source }),
             }
         }
         match excluded.first() {
-            Some(first) if anchors.is_empty() => Err(first.clone()),
+            Some(first) if fit.is_empty() => Err(first.clone()),
             _ => {
+                let anchors = fit.into_iter().map(|(_, anchor)| anchor).collect();
                 let trusted = Arc::new(Anchors::new(anchors));
                 Ok(Self { trusted, intermediates: Arc::new([]), excluded: excluded.into() })
             }
@@ -255,23 +248,51 @@ impl TrustBundle {
     }
 }
 
-/// Checks that a certificate is fit as an anchor beside the `earlier` ones, and returns its key identifier.
-fn fit(
-    certificate: &Certificate,
-    earlier: &[TrustAnchor],
+/// Fit trust anchor, and its position in the file.
+type NumberedAnchor = (usize, TrustAnchor);
+
+/// Adds a certificate to the `fit` anchors. Returns the one that is refused.
+///
+/// Of two certificates of one key, such as a root and its renewal, the one that expires later stays.
+fn add(
+    index: usize,
+    certificate: Certificate,
+    fit: &mut Vec<NumberedAnchor>,
     at: OffsetDateTime,
-) -> Result<KeyIdentifier, AnchorError> {
-    let key_identifier = lint(certificate, at)?;
-    for (earlier, anchor) in (1..).zip(earlier) {
-        if anchor.certificate.public_key_info == certificate.public_key_info
-            && anchor.certificate.subject.der == certificate.subject.der
-        {
-            return Err(AnchorError::Duplicate { earlier });
+) -> Option<TrustError> {
+    let refused = |index, certificate: &Certificate, fault| TrustError::Anchor {
+        index,
+        subject: certificate.subject.to_string(),
+        fingerprint: certificate.fingerprint(),
+        fault,
+    };
+    let key_identifier = match check_anchor(&certificate, at) {
+        Ok(key_identifier) => key_identifier,
+        Err(fault) => return Some(refused(index, &certificate, fault)),
+    };
+    for (earlier, anchor) in &mut *fit {
+        let known = &anchor.certificate;
+        let same_key = known.public_key_info == certificate.public_key_info;
+        let same_identifier = anchor.key_identifier == key_identifier;
+        if same_key && known.subject.der == certificate.subject.der {
+            if !same_identifier || known.not_after >= certificate.not_after {
+                return Some(refused(index, &certificate, AnchorError::Duplicate { other: *earlier }));
+            }
+            let error = refused(*earlier, known, AnchorError::Duplicate { other: index });
+            (*earlier, anchor.certificate) = (index, certificate);
+            return Some(error);
         }
-        if anchor.key_identifier == key_identifier {
-            return Err(AnchorError::KeyIdentifierTaken { earlier });
+        if same_identifier {
+            return Some(refused(index, &certificate, AnchorError::KeyIdentifierTaken { earlier: *earlier }));
         }
     }
+    fit.push((index, TrustAnchor { certificate, key_identifier }));
+    None
+}
+
+/// Checks that a certificate is fit as an anchor, and returns its key identifier.
+fn check_anchor(certificate: &Certificate, at: OffsetDateTime) -> Result<KeyIdentifier, AnchorError> {
+    let key_identifier = lint(certificate, at)?;
     // The parser of webpki is stricter.
     webpki::anchor_from_trusted_cert(&certificate.der)
         .map_err(|error| AnchorError::Unreadable { why: error.to_string() })?;
@@ -292,7 +313,8 @@ pub fn verify_host(leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<(
 mod tests {
     use super::*;
     use crate::error::Coded;
-    use crate::x509::testing::{Root, authority, client, now, unknown_critical};
+    use crate::x509::der::tag;
+    use crate::x509::testing::{Root, authority, client, encode, now, unknown_critical};
     use crate::x509::trust::ChainLink;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
@@ -339,6 +361,31 @@ mod tests {
             assert_eq!(verify_code(&both, &leaf, Purpose::Client), "chain.unknown_issuer");
         }
         assert!(narrowed(of(&[&a]), of(&[&b])).anchors().is_empty());
+    }
+
+    #[test]
+    fn a_renewed_root_takes_the_place_of_the_one_that_expires_earlier() {
+        let old = Root::new("root");
+        let renewed = |not_after| {
+            let late = old.resign(old.der(), |fields| {
+                let start = encode(tag::UTC_TIME, b"290101000000Z");
+                fields[4] = encode(tag::SEQUENCE, &[start, encode(tag::UTC_TIME, not_after)].concat());
+            });
+            pem::pem("CERTIFICATE", &late)
+        };
+        let unfit = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".to_owned();
+        for (text, other, refused) in [
+            (unfit.clone() + &old.pem() + &renewed(b"330101000000Z"), 3, 2),
+            (unfit + &renewed(b"330101000000Z") + &old.pem(), 2, 3),
+        ] {
+            let bundle = TrustBundle::from_pem_excluding(text.as_bytes(), now()).unwrap();
+            assert_eq!(bundle.anchors().len(), 1);
+            assert_eq!(bundle.anchors()[0].certificate.not_after.year(), 2033);
+            let fault = AnchorError::Duplicate { other };
+            let named = |error: &TrustError| matches!(error, TrustError::Anchor { index, fault: found, .. } if *index == refused && *found == fault);
+            assert!(bundle.excluded().iter().any(named), "{:?}", bundle.excluded());
+            assert_eq!(verify_code(&bundle, &old.issue(&client(7)), Purpose::Client), "verified");
+        }
     }
 
     #[test]
