@@ -8,6 +8,7 @@
 //! | root | its own signature, the trust bundle, and the key |
 //! | cluster, trust domain | subject of the root, and audit entry 1, whose hash is in each signed CRL |
 //! | audit chain | the head in that CRL |
+//! | number of the next CRL | the last signed CRL: above its number, by a million at most |
 //! | identity, hosts and dates of a certificate | the certificate, whose signature is verified, and its audit entry |
 //! | revocation of a certificate, or of its key | the last signed CRL |
 //! | all revocations | the last signed CRL, before another one is signed; what is new or altered, its audit entry |
@@ -32,6 +33,10 @@ use crate::identity::Identity;
 use crate::revocation::Crl;
 use crate::store::{IssuerRecord, Record, StoreError};
 use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
+
+/// Most numbers that the next CRL may skip, as interrupted processes and restores do. Once a high number is signed, every
+/// gateway refuses lower ones: a program that writes the inventory must not use the numbers up.
+const MAX_SKIPPED_NUMBERS: u64 = 1_000_000;
 
 /// Signed record that the inventory agrees with.
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl Cluster {
     /// Reads the last CRL, and compares the inventory with it.
     fn check_crl(&self, evidence: &mut Evidence, issuer: &IssuerRecord) -> Result<(), CaError> {
         let file = CrlFile::read(&self.home.crl(), &self.root);
+        self.refuse_skipped_numbers(file.signed.as_ref(), issuer)?;
         let mut is_covered = false;
         if let Some(signed) = &file.signed {
             self.refuse_outdated(signed, issuer)?;
@@ -135,6 +141,23 @@ impl Cluster {
             number,
             last: next.saturating_sub(1),
         })
+    }
+
+    /// Refuses an inventory whose next CRL number is far above that of the last CRL. Without the file, the number in the
+    /// inventory counts, which the audit chain is compared with.
+    fn refuse_skipped_numbers(
+        &self,
+        signed: Option<&SignedCrl>,
+        issuer: &IssuerRecord,
+    ) -> Result<(), CaError> {
+        let recorded = || issuer.crl.map(|crl| crl.number);
+        let number =
+            signed.and_then(|signed| signed.crl.number.to_u64()).or_else(recorded).unwrap_or_default();
+        let next = issuer.next_crl_number;
+        if next.saturating_sub(number) <= MAX_SKIPPED_NUMBERS {
+            return Ok(());
+        }
+        Err(CaError::InventoryAhead { inventory: self.home.database(), number, next })
     }
 
     /// True if the signature of the CRL covers the inventory up to its newest CRL, whose dates rule the next one.

@@ -179,6 +179,16 @@ pub enum CaError {
         /// Time of revocation.
         at: OffsetDateTime,
     },
+    /// The inventory numbers the next CRL far above the last one.
+    #[error("{} numbers the next CRL {next}, although the last one is CRL {number}", inventory.display())]
+    InventoryAhead {
+        /// Path of the inventory.
+        inventory: PathBuf,
+        /// Number of the last CRL.
+        number: u64,
+        /// Number that the next CRL would have.
+        next: u64,
+    },
     /// The inventory is older than the CRL in the home.
     #[error("{} is older than {}: its last CRL is {last}, but the file is CRL {number}", inventory.display(), crl.display())]
     InventoryBehind {
@@ -455,6 +465,7 @@ impl Coded for CaError {
             Self::IdentityRevoked { .. } => Code::refused("ca.identity_revoked"),
             Self::InFile { error, .. } => error.coded(),
             Self::InitializeResumed { .. } => Code::refused("home.initialize_resumed"),
+            Self::InventoryAhead { .. } => Code::refused("home.inventory_ahead"),
             Self::InventoryBehind { .. } => Code::refused("home.inventory_behind"),
             Self::Key(error) => error.coded(),
             Self::ExternalKey { .. } => Code::refused("ca.key_elsewhere"),

@@ -198,6 +198,7 @@ const HINTS: &[(&str, Audience, &str)] = &[
     ("home.clock_behind", Ca, "set the clock of this machine and run the command again; the root is not the cause, and nothing was changed"),
     ("home.exposed_directory", Ca, "choose an empty or new directory with --home DIR, or close this one: chmod 0700"),
     ("home.held_key_mismatch", Ca, "put back the kms.json and cluster.crt that belong together, or the key that the root was made with; nothing was signed"),
+    ("home.inventory_ahead", Ca, "find out who changed ca.db, then restore a backup: cluster-ca restore FILE --reconcile; nothing was signed"),
     ("home.inventory_behind", Ca, "an old copy of ca.db was put back, without the later certificates and revocations; put back the newest"),
     ("home.inventory_missing", Ca, "put ca.db back, or restore a backup into this home: cluster-ca restore FILE --reconcile adds the records that are still here"),
     ("home.key_mismatch", Ca, "put back the cluster.key and cluster.crt that belong together; nothing was signed"),

@@ -230,6 +230,24 @@ fn the_dates_of_the_next_crl_do_not_come_from_the_inventory_alone() {
 }
 
 #[test]
+fn the_numbers_of_crls_are_not_used_up_by_a_row() {
+    const SIGNING: [&[&str]; 4] =
+        [&["crl", "publish"], &["revoke", "api-user/carol"], &["hold", "api-user/carol"], &ISSUE];
+    for next in [9_000_000_000, i64::MAX - 1, i64::MAX] {
+        let home = lived_in();
+        tamper(&home, &format!("UPDATE issuer SET next_crl_number = {next}"));
+        assert_refused(&home, &SIGNING, "home.inventory_ahead");
+        fs::remove_file(home.path("cluster.crl")).expect("removed");
+        let refusal = home.refused(&["crl", "publish"]);
+        assert_eq!(refusal.code, "home.inventory_ahead", "without the last CRL: {refusal:?}");
+    }
+    // Interrupted processes leave numbers out.
+    let home = lived_in();
+    tamper(&home, "UPDATE issuer SET next_crl_number = 1000");
+    assert_eq!(home.ok(&["crl", "publish"])["crl_number"], "1000");
+}
+
+#[test]
 fn a_compromised_key_is_not_certified_again_under_another_reason() {
     let home = lived_in();
     let key = fs::read_to_string(home.path("issued/user-alice.key")).expect("a key");
