@@ -184,18 +184,25 @@ async fn an_older_crl_file_is_not_taken_after_a_restart_either() {
     assert!(said.contains("hint: a newer CRL"), "{said}");
     assert_eq!(refused_start(gateway), "crl.rollback");
 
-    // Nor is another one of the same number, nor the record passed over that cannot be read.
-    for (harm, code) in [(false, "crl.number_reused"), (true, "crl.record_damaged")] {
+    // Nor is another one of the same number, nor the record passed over that cannot be read, or that any user can write.
+    for (harm, code) in [
+        (None, "crl.number_reused"),
+        (Some("damaged"), "crl.record_damaged"),
+        (Some("writable"), "file.writable_by_all"),
+    ] {
         let gateway = start();
         gateway.replace("cluster.crl", gateway.cluster.crl(13, &[&gateway.user()]));
         gateway.wait_for_crl(13);
         let record = kept(&gateway, "newest");
         let is_noted = || std::fs::read_to_string(&record).unwrap().starts_with("13 ").then_some(());
         crate::eventually::eventually("it is noted", is_noted);
-        if harm {
-            std::fs::write(record, "13").unwrap();
-        } else {
-            gateway.replace("cluster.crl", gateway.cluster.crl(13, &[]));
+        match harm {
+            Some("damaged") => std::fs::write(record, "13").unwrap(),
+            Some(_) => {
+                let anyone = std::os::unix::fs::PermissionsExt::from_mode(0o646);
+                std::fs::set_permissions(record, anyone).unwrap();
+            }
+            None => gateway.replace("cluster.crl", gateway.cluster.crl(13, &[])),
         }
         assert_eq!(refused_start(gateway), code);
     }

@@ -118,7 +118,8 @@ impl CrlStore {
     /// Version of the newest CRL of `issuer` that has been in force.
     fn newest(&self, issuer: &KeyIdentifier) -> Result<Option<CrlVersion>, CrlLoadError> {
         let path = self.record_of(issuer);
-        let bytes = match files::read(&path, SMALL_FILE) {
+        // A user who could lower the number would bring an older CRL back.
+        let bytes = match files::read_write_protected(&path, SMALL_FILE) {
             Err(error) if error.is_missing() => return Ok(None),
             read => read?,
         };
