@@ -65,18 +65,19 @@ impl Global {
 /// Options and context of one run of a command.
 pub(crate) struct CommandSession {
     global: Global,
+    home: Home,
     pub(crate) context: Context,
     server: ServerFunctions,
 }
 
 impl CommandSession {
     /// Creates a session. The home becomes absolute, so that paths in results are valid in any directory.
-    pub(crate) fn new(mut global: Global, context: Context, server: ServerFunctions) -> Self {
+    pub(crate) fn new(global: Global, context: Context, server: ServerFunctions) -> Self {
         let given = if global.home.as_os_str().is_empty() { Path::new(".") } else { &global.home };
-        global.home = files::absolute(given).unwrap_or_else(|_| given.to_owned());
+        let home = Home::new(files::absolute(given).unwrap_or_else(|_| given.to_owned())).given_as(given);
         let (passphrase, pin) = (global.passphrase.clone(), global.pin.clone());
-        let keyring = Keyring::new(passphrase, pin, Home::new(&global.home).kms(), global.quiet);
-        Self { context: Context { unlock: Arc::new(keyring), ..context }, global, server }
+        let keyring = Keyring::new(passphrase, pin, home.kms(), global.quiet);
+        Self { context: Context { unlock: Arc::new(keyring), ..context }, global, home, server }
     }
 
     /// Output format of results and errors.
@@ -95,7 +96,7 @@ impl CommandSession {
     }
 
     pub(crate) fn home(&self) -> Home {
-        Home::new(&self.global.home)
+        self.home.clone()
     }
 
     pub(crate) fn passphrase(&self) -> &PassphraseSource {
@@ -147,7 +148,7 @@ impl CommandSession {
     /// Reports the opened cluster, and the recovery of changes that an earlier run left incomplete.
     pub(crate) fn report_opened(&self, authority: &Authority) {
         let cluster = authority.cluster();
-        self.detail(format_args!("opened {} in {}", cluster.facts().name, self.global.home.display()));
+        self.detail(format_args!("opened {} in {}", cluster.facts().name, self.home.directory().display()));
         self.report_recovered(authority.recovered());
     }
 

@@ -22,7 +22,7 @@ impl Examiner<'_> {
     /// Checks owner and permissions of the home's files.
     pub(super) fn check_modes(&mut self) {
         self.found.check_mode(self.home.directory(), 0o700, "file.exposed");
-        if let Err(error) = files::check_path(self.home.directory()) {
+        if let Err(error) = files::check_path(self.home.given()) {
             self.found.add_error(error.code(), None, &error);
         }
         self.found.check_mode(&self.home.database(), 0o600, "file.exposed");

@@ -44,7 +44,7 @@ impl Home {
         match fs::metadata(&database) {
             Ok(metadata) if metadata.is_file() => {
                 files::check_private_directory(self.directory())?;
-                Ok(files::check_path(self.directory())?)
+                Ok(files::check_path(self.given())?)
             }
             Err(source) if !is_absent(&source) => {
                 Err(FileError::Io { doing: "open", path: database, source }.into())
@@ -70,7 +70,7 @@ impl Home {
     pub(in crate::ca) fn prepare(&self) -> Result<PreparedDirectory, CaError> {
         let is_new = !files::occupied(self.directory());
         files::make_private_directory(self.directory())?;
-        files::check_path(self.directory())?;
+        files::check_path(self.given())?;
         if files::check_private_directory(self.directory()).is_ok() {
             return Ok(if is_new { PreparedDirectory::Created } else { PreparedDirectory::Unchanged });
         }

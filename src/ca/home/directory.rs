@@ -16,6 +16,7 @@ const KEY_SUFFIX: &str = ".key";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     directory: PathBuf,
+    given: PathBuf,
 }
 
 impl Home {
@@ -24,7 +25,20 @@ impl Home {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
         // An empty path means the current directory, as in other tools.
-        Self { directory: if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory } }
+        let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
+        Self { given: directory.clone(), directory }
+    }
+
+    /// Records the path that the user gave, before its symbolic links were resolved.
+    #[must_use]
+    pub fn given_as(self, given: impl Into<PathBuf>) -> Self {
+        Self { given: given.into(), ..self }
+    }
+
+    /// Path that the user gave. A user who can replace a link on it chooses the home.
+    #[must_use]
+    pub fn given(&self) -> &Path {
+        &self.given
     }
 
     /// Path of the directory.

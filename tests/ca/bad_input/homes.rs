@@ -228,6 +228,26 @@ fn a_home_that_any_user_could_replace_is_not_opened() {
 }
 
 #[test]
+fn a_home_is_not_opened_through_a_link_that_any_user_could_replace() {
+    let parent = Home::initialized();
+    fs::create_dir(parent.path("open")).expect("a directory");
+    symlink(parent.path("."), parent.path("open/home")).expect("a link");
+    let run = |arguments: &[&str]| {
+        let at = parent.path("open/home");
+        let output = crate::home::cluster_ca().arg("--home").arg(&at).arg("--json").args(arguments).output();
+        crate::home::Finished::from(output.expect("cluster-ca starts"))
+    };
+    run(&["list"]).result();
+    fs::set_permissions(parent.path("open"), Permissions::from_mode(0o777)).expect("chmod");
+    for arguments in [&ISSUE[..], &["list"], &["revoke", "api-user/bob"], &["initialize", "prod"]] {
+        let refusal = run(arguments).refusal();
+        assert_eq!((refusal.exit, refusal.code.as_str()), (1, "file.writable_by_all"), "{refusal:?}");
+    }
+    let found = run(&["doctor"]).json()["result"]["findings"].to_string();
+    assert!(found.contains("file.writable_by_all"), "{found}");
+}
+
+#[test]
 fn files_that_say_whom_to_reach_may_not_be_open_to_all() {
     let home = Home::initialized();
     home.ok(&["create-api-user", "alice"]);
