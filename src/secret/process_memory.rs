@@ -19,6 +19,9 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
+/// Part of the limit on locked memory that is left to a locked stack, whose growth beyond the limit ends the process.
+const STACK_GROWTH: u64 = 16 << 20;
+
 /// Extent of the memory that [`lock_memory`] locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLock {
@@ -28,17 +31,23 @@ pub enum MemoryLock {
     Present,
 }
 
-/// Locks memory, so that it is never swapped, if the limit on locked memory (`LimitMEMLOCK=infinity`) permits all of it; true if so.
+/// Locks memory, so that it is never swapped, if the limit on locked memory (`LimitMEMLOCK`) permits it; true if so.
 ///
-/// Below the limit, a part could be locked, and an allocation beyond it would fail.
+/// The system locks all present memory or none. Later memory is locked without a limit only: an allocation beyond the
+/// limit would fail. A privileged process (`CAP_IPC_LOCK`) has no limit for its present memory.
 pub fn lock_memory(extent: MemoryLock) -> bool {
-    let is_unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let limit = getrlimit(Resource::Memlock);
     let extent = match extent {
-        MemoryLock::Everything => MlockAllFlags::CURRENT | MlockAllFlags::FUTURE,
-        MemoryLock::Present => MlockAllFlags::CURRENT,
+        MemoryLock::Everything if limit.current.is_none() => MlockAllFlags::CURRENT | MlockAllFlags::FUTURE,
+        MemoryLock::Everything | MemoryLock::Present => MlockAllFlags::CURRENT,
     };
+    let lowered = Rlimit { current: limit.current.map(|most| most.saturating_sub(STACK_GROWTH)), ..limit };
+    if setrlimit(Resource::Memlock, lowered).is_err() {
+        return false;
+    }
     // Pages are locked once they are used, not read in for the lock.
-    is_unlimited && mlockall(extent | MlockAllFlags::ONFAULT).is_ok()
+    let is_locked = mlockall(extent | MlockAllFlags::ONFAULT).is_ok();
+    setrlimit(Resource::Memlock, limit).is_ok() && is_locked
 }
 
 #[cfg(test)]

@@ -582,6 +582,32 @@ fn it_leaves_no_core_file_with_its_key() {
 }
 
 #[test]
+fn it_locks_the_memory_with_its_key_where_the_limit_permits() {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let directory = tempfile::tempdir().unwrap();
+    Setup { upstream: Some("127.0.0.1:1".parse().unwrap()), ..Setup::new() }.write(directory.path());
+    let (mut child, ..) = start(directory.path(), &["run", "--config", "gateway.yaml", "--demo-upstream"]);
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
+    let status = read("status");
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let kibibytes = |name| field(name).trim_end_matches(" kB").parse::<u64>().unwrap();
+    let limits = read("limits");
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max locked memory")).unwrap();
+    let limit = limit.split_whitespace().next().unwrap();
+    let is_privileged = u64::from_str_radix(&field("CapEff:"), 16).unwrap() & CAP_IPC_LOCK != 0;
+    let is_within = match limit.parse::<u64>() {
+        // 16 MiB are left to the growth of the stack.
+        Ok(limit) => limit / 1024 > kibibytes("VmPeak:") + (16 << 10),
+        Err(_) => limit == "unlimited",
+    };
+    let permitted = is_privileged || is_within;
+    assert_eq!(kibibytes("VmLck:") > 0, permitted, "{limit} of {status}");
+    terminate(&child);
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_state_directory_or_admin_socket_that_any_user_could_replace_is_refused() {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let directory = tempfile::tempdir().unwrap();
