@@ -37,7 +37,7 @@ pub(crate) fn file(
     base: &Path,
     check: impl FnOnce(&Path) -> Result<(), FileError>,
 ) -> Option<PathBuf> {
-    checked(item, base, check, |path| files::parent(path))
+    checked(item, base, check, files::parent)
 }
 
 /// Reads the path of a directory that passes `check`.
@@ -61,10 +61,11 @@ fn checked(
         return None;
     }
     let path = base.join(item.text()?);
+    let directory = directory_of(&path).to_owned();
     match check(&path) {
         Ok(()) => Some(path),
         Err(FileError::Io { path: missing, source, .. })
-            if source.kind() == ErrorKind::NotFound && missing == directory_of(&path) =>
+            if source.kind() == ErrorKind::NotFound && missing == directory =>
         {
             item.report_missing_directory(&missing);
             None

@@ -57,6 +57,7 @@ fn a_refusal_of_the_server_keeps_its_code() {
     let ca = other.path("cluster.crt").display().to_string();
     let refusal = server.command(&["login", "alice", "--ca", &ca, "--password-file", &wrong]).refusal();
     assert_eq!((refusal.exit, refusal.code.as_str()), (4, "api.untrusted"));
+    assert!(refusal.message.contains("no trusted CA issued it"), "{refusal:?}");
 }
 
 #[test]

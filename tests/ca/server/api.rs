@@ -253,6 +253,9 @@ fn pages_hold_every_certificate_once_in_each_order() {
     ] {
         let answer = server.get("reader", &format!("/api/v1/certificates?{query}"));
         assert_eq!(answer.problem(), (400, "server.query".to_owned()), "{query}");
+        let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+        assert!(!detail.contains("deserialize"), "{detail}");
+        assert!(query != "odd=1" || detail.starts_with("unknown parameter `odd`"), "{detail}");
     }
     let entries = server.get("reader", "/api/v1/audit?limit=3").json();
     assert_eq!((entries["items"].as_array().map(Vec::len), &entries["next"]), (Some(3), &json!("3")));
