@@ -1,5 +1,6 @@
 //! Metrics listener: plain HTTP on its own address, GET only. It serves no identities and changes nothing.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 /// Content type of plain answers.
@@ -47,9 +48,8 @@ pub(crate) async fn serve(
 ) -> io::Result<Infallible> {
     let answer = Arc::new(answer);
     let listener = TcpListener::from_std(listener)?;
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = OpenConnections::default();
     loop {
-        let permit = Arc::clone(&connections).acquire_owned().await.ok();
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -70,12 +70,31 @@ pub(crate) async fn serve(
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
+        connections.make_room();
+        let connection = tokio::spawn(async move {
             if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
                 tracing::debug!(%error, "a connection to the metrics listener failed");
             }
-            drop(permit);
         });
+        connections.0.push_back(connection.abort_handle());
+    }
+}
+
+/// Connections in the order of their arrival.
+///
+/// At the limit the oldest one ends, so that silent clients never keep a scrape waiting. A scrape takes
+/// milliseconds, and a collector that loses an idle connection opens another.
+#[derive(Default)]
+struct OpenConnections(VecDeque<AbortHandle>);
+
+impl OpenConnections {
+    fn make_room(&mut self) {
+        self.0.retain(|connection| !connection.is_finished());
+        while self.0.len() >= MAX_CONNECTIONS {
+            if let Some(oldest) = self.0.pop_front() {
+                oldest.abort();
+            }
+        }
     }
 }
 

@@ -55,6 +55,25 @@ fn reaches(gateway: &TestGateway, name: &str, wanted: &str) {
     });
 }
 
+#[test]
+fn silent_connections_keep_no_scrape_waiting() {
+    let gateway = measured();
+    let address = gateway.running().metrics().unwrap();
+    let mut silent: Vec<_> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert_eq!(fetch(&gateway, "/metrics").0, 200);
+    // The youngest one keeps its place: the oldest made room, and no header timeout had to pass.
+    let mut youngest = silent.pop().unwrap();
+    youngest.set_read_timeout(Some(PATIENCE)).unwrap();
+    youngest.write_all(b"GET /healthz HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    youngest.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // The oldest one has been closed: an orderly end or a reset.
+    let mut oldest = silent.swap_remove(0);
+    oldest.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(oldest.read(&mut [0]), Ok(0) | Err(_)));
+}
+
 #[tokio::test]
 async fn a_look_at_the_open_port_is_counted_and_hides_nobody() {
     let gateway = measured();
