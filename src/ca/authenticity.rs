@@ -14,12 +14,18 @@
 //! | all revocations | the last signed CRL, before another one is signed; what is new or altered, its audit entry |
 //!
 //! The comparison of all revocations takes a second for a million of them. A command that signs certificates only
-//! makes it if the CRL is short. It takes the anchor of a long CRL from the root's statement about it. Otherwise it compares the revocations of the certificates that it uses: those of the
-//! identities and keys that it signs for.
+//! makes it if the CRL is short. It takes the anchor of a long CRL from the root's statement about it, and compares the
+//! revocations of the certificates that it uses: those of the identities and keys that it signs for.
+//!
+//! A command that revokes more than a thousand certificates compares them with the audit chain, not with their
+//! signatures.
 //!
 //! Without the last CRL, the whole audit chain is verified instead, with all rows and indexes. Such a home cannot
 //! detect that another program removed the CRL and rewrote the chain as a whole. The CRLs of gateways, a backup, and
 //! a head recorded elsewhere can.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
@@ -38,6 +44,9 @@ use crate::x509::{Certificate, KeyIdentifier, SerialNumber, Sha256, pem};
 /// gateway refuses lower ones: a program that writes the inventory must not use the numbers up.
 const MAX_SKIPPED_NUMBERS: u64 = 1_000_000;
 
+/// Maximum number of certificates of one command whose signatures are verified.
+const MOST_VERIFIED: usize = 1_000;
+
 /// Signed record that the inventory agrees with.
 #[derive(Debug)]
 pub(in crate::ca) struct Evidence {
@@ -50,6 +59,10 @@ pub(in crate::ca) struct Evidence {
     /// Holds whose release was recorded by an interrupted process, and never signed. `None` before all revocations
     /// were compared.
     pub(in crate::ca) unsigned_releases: Option<Vec<(SerialNumber, OffsetDateTime)>>,
+    /// True if the whole inventory was compared with the audit chain.
+    pub(in crate::ca) is_whole: bool,
+    /// Certificates of this issuer that this process changed after that comparison.
+    pub(in crate::ca) own_changes: HashSet<SerialNumber>,
 }
 
 impl Evidence {
@@ -70,7 +83,14 @@ impl Cluster {
         let origin = self.inventory.check_origin()?;
         let head = self.inventory.check_head()?;
         let issuer = self.inventory.active_issuer()?;
-        let mut evidence = Evidence { file: None, head, origin, unsigned_releases: None };
+        let mut evidence = Evidence {
+            file: None,
+            head,
+            origin,
+            unsigned_releases: None,
+            is_whole: false,
+            own_changes: HashSet::new(),
+        };
         if !self.is_covered_by_statement(&issuer, origin) {
             self.check_crl(&mut evidence, &issuer)?;
         }
@@ -105,6 +125,10 @@ impl Cluster {
         if !is_covered {
             self.inventory.check_against_audit()?;
             self.inventory.check_indexes()?;
+        }
+        if let Some(last) = &self.last_crl {
+            // Read before, if another check of this process needed it first.
+            let _ = last.set(evidence.signed().map(|signed| Arc::clone(&signed.crl)));
         }
         Ok(())
     }
@@ -316,10 +340,30 @@ impl Cluster {
         Ok(certificate)
     }
 
-    /// Refuses the first record that its certificate or the audit chain contradicts.
-    pub(in crate::ca) fn check_genuine(&self, records: &[Record]) -> Result<(), CaError> {
+    /// Refuses the first record that its certificate or the audit chain contradicts. Returns true if the whole inventory
+    /// was compared with the chain.
+    ///
+    /// Many records are compared with the chain only, since verifying their signatures would take longer than the
+    /// command itself. If they are a large part of the inventory, all of it is compared. That also finds a certificate
+    /// which a changed row keeps out of a bulk revocation.
+    pub(in crate::ca) fn check_genuine(&self, records: &[Record]) -> Result<bool, CaError> {
         let mut issued = records.iter().filter(|record| record.issue.is_some());
-        issued.try_for_each(|record| self.genuine_certificate(record).map(drop))
+        if records.len() <= MOST_VERIFIED {
+            issued.try_for_each(|record| self.genuine_certificate(record).map(drop))?;
+            return Ok(false);
+        }
+        let entries = self.inventory.audit_head()?.seq;
+        let is_large_part = u64::try_from(records.len()).is_ok_and(|records| records > entries / 8);
+        if is_large_part {
+            self.inventory.check_against_audit()?;
+        }
+        issued.try_for_each(|record| {
+            if !is_large_part {
+                self.inventory.check_record(record)?;
+            }
+            self.refuse_lost_revocation(record)
+        })?;
+        Ok(is_large_part)
     }
 
     /// Public key of an issuer. An issuer besides the active root must be in the trust bundle.

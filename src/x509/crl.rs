@@ -208,6 +208,18 @@ impl<'a> SeenExtensions<'a> {
 #[derive(Clone, Debug)]
 pub struct CrlEntryIter<'a>(Reader<'a>);
 
+impl CrlEntryIter<'_> {
+    /// Passes over the next entries while both lists have the same ones, byte for byte.
+    pub fn pass_equal(&mut self, other: &mut CrlEntryIter<'_>) {
+        let (mut one, mut another) = (self.0, other.0);
+        while let (Ok(first), Ok(second)) = (one.element(), another.element())
+            && first.raw == second.raw
+        {
+            (self.0, other.0) = (one, another);
+        }
+    }
+}
+
 impl<'a> Iterator for CrlEntryIter<'a> {
     type Item = Result<CrlEntry<'a>, CrlFormatError>;
 
@@ -233,14 +245,12 @@ pub struct CrlEntry<'a> {
     /// Reason code of the standard; `None` means unspecified.
     pub reason_code: Option<u8>,
     revocation_date: DerElement<'a>,
-    content: &'a [u8],
 }
 
 impl<'a> CrlEntry<'a> {
     /// Next entry; `None` for one whose serial number no accepted certificate can have.
     fn read(list: &mut Reader<'a>) -> Result<Option<Self>, CrlFormatError> {
-        let content = list.expect(tag::SEQUENCE)?;
-        let mut fields = Reader::new(content);
+        let mut fields = Reader::new(list.expect(tag::SEQUENCE)?);
         let serial_number = match fields.expect(tag::INTEGER)? {
             [] => return Err(CrlFormatError::Malformed { why: "a serial number is empty" }),
             [0x80..=0xff, ..] => None,
@@ -268,13 +278,7 @@ impl<'a> CrlEntry<'a> {
             }
         }
         fields.end()?;
-        Ok(serial_number.map(|serial_number| Self { serial_number, reason_code, revocation_date, content }))
-    }
-
-    /// Tests whether both entries say the same, byte for byte.
-    #[must_use]
-    pub fn is_same_as(&self, other: &CrlEntry<'_>) -> bool {
-        self.content == other.content
+        Ok(serial_number.map(|serial_number| Self { serial_number, reason_code, revocation_date }))
     }
 
     /// Time of revocation, parsed on request only, because no decision depends on it.

@@ -528,3 +528,17 @@ fn target_of(home: &Home, id: &str) -> String {
         .expect("targets");
     targets.into_iter().find(|target| plain(target) == plain(id)).expect("the target")
 }
+
+#[test]
+fn a_bulk_revocation_finds_the_certificate_that_a_changed_row_keeps_out_of_it() {
+    let home = lived_in();
+    assert_eq!(home.run(&["create-node", "--count", "1002"]).exit, Some(0));
+    tamper(
+        &home,
+        "UPDATE certificate SET role = 'api-user', name = 'kept-out'
+             WHERE id = (SELECT max(id) FROM certificate WHERE role = 'node-agent')",
+    );
+    assert_refused(&home, &[&["revoke", "--role", "node-agent", "--yes"]], "store.inconsistent");
+    let revoked = home.run(&["--json", "list", "--role", "node-agent", "--status", "revoked"]).json();
+    assert_eq!(revoked["result"], serde_json::json!([]), "nothing was recorded");
+}

@@ -180,7 +180,7 @@ impl Authority {
         comment: Option<&str>,
     ) -> Result<(Vec<Revoked>, PublishedCrl), CaError> {
         let at = self.cluster.context.now();
-        self.cluster.check_genuine(records)?;
+        self.check_records(records)?;
         let mut revoked = Vec::with_capacity(records.len());
         let mut changes = Vec::new();
         for record in records {
@@ -215,7 +215,7 @@ impl Authority {
         records: &[Record],
         comment: Option<&str>,
     ) -> Result<(Vec<Released>, PublishedCrl), CaError> {
-        self.cluster.check_genuine(records)?;
+        self.check_records(records)?;
         let mut released = Vec::with_capacity(records.len());
         let mut changes = Vec::new();
         for record in records {
@@ -235,6 +235,13 @@ impl Authority {
         Ok((released, crl))
     }
 
+    /// Compares the records with what was signed. All revocations come first: both need the last CRL, read once.
+    fn check_records(&mut self, records: &[Record]) -> Result<(), CaError> {
+        self.cluster.check_revocations(&mut self.evidence)?;
+        self.evidence.is_whole |= self.cluster.check_genuine(records)?;
+        Ok(())
+    }
+
     /// Records changes in one transaction and publishes a CRL. Without changes, ensures that the current
     /// CRL is published.
     fn change(
@@ -249,7 +256,6 @@ impl Authority {
         }
         // An expired root cannot sign a CRL, so refuse before recording anything.
         self.check_root_is_valid()?;
-        self.cluster.check_revocations(&mut self.evidence)?;
         let provenance = self.cluster.context.provenance(comment);
         let mut transaction = self.cluster.inventory.begin(&provenance)?;
         for id in changes {
@@ -258,9 +264,12 @@ impl Authority {
         // Reserved in the same transaction: from now on, recovery publishes the CRL if this process does not.
         let (transaction, number) = transaction.reserve_crl_number(&self.cluster.issuer)?;
         let head = transaction.commit()?;
+        let issuer = self.cluster.issuer.clone();
+        let changed = changes.iter().filter(|id| id.issuer == issuer).map(|id| id.serial_number);
+        if self.evidence.is_whole {
+            self.evidence.own_changes.extend(changed.clone());
+        }
         let crl = self.write_crl(number, head, None, &provenance)?;
-        let issuer = &self.cluster.issuer;
-        let changed = changes.iter().filter(|id| id.issuer == *issuer).map(|id| id.serial_number);
         self.check_published(&crl, changed, revokes)?;
         Ok(crl)
     }

@@ -101,37 +101,34 @@ impl SignedCrl {
     ) -> Result<(), CaError> {
         let unfit = |error| CaError::Crl(crate::revocation::CrlError::Unfit(error));
         let mut olds = UnverifiedCrl::from_der(&last.der).map_err(unfit)?.entries();
-        let mut old = olds.next().transpose().map_err(unfit)?;
-        let mut removed = |serial_number: SerialNumber| {
-            if self.crl.contains(&serial_number) {
-                each(CrlDifference::Changed(serial_number))
-            } else if last.crl.contains(&serial_number) {
-                each(CrlDifference::Removed(serial_number))
-            } else {
-                // The entry took a certificate off the CRL.
-                Ok(())
-            }
-        };
+        let mut news = UnverifiedCrl::from_der(&self.der).map_err(unfit)?.entries();
         let mut changed = Vec::new();
-        for new in UnverifiedCrl::from_der(&self.der).map_err(unfit)?.entries() {
-            let new = new.map_err(unfit)?;
-            while let Some(passed) = old.filter(|old| old.serial_number < new.serial_number) {
-                removed(passed.serial_number)?;
-                old = olds.next().transpose().map_err(unfit)?;
-            }
-            match old.filter(|old| old.serial_number == new.serial_number) {
-                Some(same) => {
-                    old = olds.next().transpose().map_err(unfit)?;
-                    if !same.is_same_as(&new) {
-                        changed.push(new.serial_number);
-                    }
+        loop {
+            news.pass_equal(&mut olds);
+            let (mut later_olds, mut later_news) = (olds.clone(), news.clone());
+            let old = later_olds.next().transpose().map_err(unfit)?.map(|old| old.serial_number);
+            let new = later_news.next().transpose().map_err(unfit)?.map(|new| new.serial_number);
+            match (old, new) {
+                (None, None) => break,
+                (Some(old), Some(new)) if old == new => {
+                    changed.push(new);
+                    (olds, news) = (later_olds, later_news);
                 }
-                None => changed.push(new.serial_number),
+                (Some(old), new) if new.is_none_or(|new| old < new) => {
+                    if self.crl.contains(&old) {
+                        each(CrlDifference::Changed(old))?;
+                    } else if last.crl.contains(&old) {
+                        each(CrlDifference::Removed(old))?;
+                    }
+                    // Otherwise the entry took a certificate off the list.
+                    olds = later_olds;
+                }
+                (_, Some(new)) => {
+                    changed.push(new);
+                    news = later_news;
+                }
+                (Some(_), None) => break,
             }
-        }
-        while let Some(passed) = old {
-            removed(passed.serial_number)?;
-            old = olds.next().transpose().map_err(unfit)?;
         }
         changed.into_iter().map(CrlDifference::Changed).try_for_each(each)
     }
