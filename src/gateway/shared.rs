@@ -7,7 +7,7 @@ use std::thread;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Entropy};
-use crate::gateway::config::Limits;
+use crate::gateway::config::{Limits, StartupOptions};
 use crate::gateway::sessions::command::Command;
 use crate::gateway::sessions::registry::Registry;
 use crate::gateway::sessions::session::Session;
@@ -30,8 +30,8 @@ pub struct Shared {
     pub entropy: Arc<dyn Entropy>,
     /// Limits in force.
     pub limits: Limits,
-    /// True to write field names to HTTP/1.1 clients as `Content-Type`.
-    pub http1_title_case: bool,
+    /// Options as they were at the start.
+    pub options: StartupOptions,
     /// Number of workers.
     pub workers: usize,
     /// Number of open connections, including those in their handshake.

@@ -11,11 +11,13 @@ use super::identity::{IdentityFiles, identity};
 use super::limits::Limits;
 use super::routes::{self, MAX_FILE_BYTES, RouteContext};
 use super::shadow::{self, ShadowPolicy};
+use super::startup::StartupOptions;
 use super::tokens::TokenSettings;
 use super::trust::{Resumption, TrustSettings};
 use super::upstream::{UpstreamSettings, upstream};
 use super::{listen, schema};
 use crate::files::{self, FileError};
+use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::message::reserved_headers::{HeaderPattern, ReservedHeaders};
 use crate::gateway::message::via::Via;
 use crate::gateway::policy::{Caller, Policy, Route};
@@ -54,10 +56,8 @@ pub struct Config {
     pub tokens: Option<TokenSettings>,
     /// Identities that may push CRLs and read the status. An empty list permits none.
     pub operators: Vec<Caller>,
-    /// Header fields that are removed from requests and responses.
-    pub reserved_headers: ReservedHeaders,
-    /// `Via` of forwarded messages; `None` for no such field.
-    pub via: Option<Via>,
+    /// Rules for the header fields of forwarded messages.
+    pub forwarding: ForwardingRules,
     /// Directory for pushed CRLs and the numbers of the newest CRLs.
     pub state_directory: Option<PathBuf>,
     /// Upstreams; an [`UpstreamId`](crate::gateway::policy::UpstreamId) is an index into this list.
@@ -76,8 +76,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Path of the admin socket of `cluster-gateway status` and others, if any.
     pub admin: Option<PathBuf>,
-    /// True to write field names to HTTP/1.1 clients as `Content-Type`.
-    pub http1_title_case: bool,
+    /// Options that take effect only at the start.
+    pub options: StartupOptions,
     /// Number of worker threads; `None` for one per processor.
     pub threads: Option<NonZeroUsize>,
 }
@@ -269,12 +269,12 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     {
         item.report(ConfigError::NothingForAnyone);
     }
+    let reserved = reserved_headers(fields.optional("remove_headers").as_ref());
     if let (Some(item), Some(policy)) = (&tokens_item, &policy)
         && !policy.routes().any(Route::is_for_users)
     {
         item.report(ConfigError::TokensUnused);
     }
-    let reserved_headers = reserved_headers(fields.optional("remove_headers").as_ref());
     let via = match fields.optional("via") {
         Some(item) => item.read(|name| match name {
             "off" => Ok(None),
@@ -297,10 +297,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
     }
     let admin = fields.optional("admin").and_then(|item| file(&item, base, in_directory));
     let threads = fields.optional("threads").and_then(|item| count(&item)).and_then(NonZeroUsize::new);
-    let http1_title_case = match fields.optional("http1_title_case") {
-        Some(item) => item.flag(),
-        None => Some(false),
-    };
+    let options = StartupOptions::read(&mut fields);
     fields.finish();
     Some(Config {
         path: None,
@@ -312,8 +309,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         resumption: resumption?,
         tokens: tokens?,
         operators,
-        reserved_headers,
-        via: via?,
+        forwarding: ForwardingRules { reserved, via: via? },
         state_directory,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         policy: policy?,
@@ -323,7 +319,7 @@ fn read(root: &Item<'_>, base: &Path) -> Option<Config> {
         access_log: access_log?,
         metrics,
         admin,
-        http1_title_case: http1_title_case?,
+        options: options?,
         threads,
     })
 }

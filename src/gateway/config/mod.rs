@@ -18,6 +18,7 @@
 //! | `routes` | Policy from the `groups` and `routes` of the configuration |
 //! | `schema` | Keys of `cluster-gateway.yaml` |
 //! | `shadow` | Shadow policy: `routes` and `groups` in a file of their own, evaluated beside those in force |
+//! | `startup` | Options of the process that take effect only at the start |
 //! | `tokens` | Settings of access tokens |
 //! | `trust` | Settings of certificate verification |
 //! | `upstream` | Settings of upstreams |
@@ -34,6 +35,7 @@ mod listen;
 mod routes;
 pub mod schema;
 mod shadow;
+mod startup;
 mod tokens;
 mod trust;
 mod upstream;
@@ -44,9 +46,10 @@ pub use http2::Http2Windows;
 pub use identity::IdentityFiles;
 pub use limits::Limits;
 pub use shadow::ShadowPolicy;
+pub use startup::StartupOptions;
 pub use tokens::{TokenClients, TokenSettings};
 pub use trust::{Resumption, Revocation, TrustSettings, UnfitAnchors};
-pub use upstream::UpstreamSettings;
+pub use upstream::{UpstreamLimits, UpstreamSettings};
 
 #[cfg(test)]
 mod manual_tests;

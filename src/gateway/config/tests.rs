@@ -74,10 +74,12 @@ fn the_example_is_read_with_its_defaults() {
             name: "api".to_owned(),
             host: "127.0.0.1".to_owned(),
             port: 8080,
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
-            body_timeout: None,
-            response_fields: 100,
+            limits: UpstreamLimits {
+                connect: Duration::from_secs(5),
+                response: Duration::from_secs(60),
+                body: None,
+                response_fields: 100,
+            },
         }]
     );
     assert_eq!(config.limits, Limits::default());
@@ -197,11 +199,11 @@ threads: 2
     let body = changed("upstream: api }\n  -", "upstream: api, body: allowed }\n  -").unwrap();
     assert_eq!(body.policy.routes().map(|route| route.content).collect::<Vec<_>>(), [true, false]);
     assert_eq!((config.upstreams[0].host.as_str(), config.upstreams[0].port), ("::1", 8080));
-    assert_eq!(config.upstreams[0].response_timeout, Duration::from_secs(300));
-    assert_eq!(config.upstreams[0].body_timeout, Some(Duration::from_secs(120)));
-    assert_eq!(config.upstreams[0].response_fields, 300);
-    assert!(!config.http1_title_case);
-    assert!(changed("listen:", "http1_title_case: true\nlisten:").unwrap().http1_title_case);
+    assert_eq!(config.upstreams[0].limits.response, Duration::from_secs(300));
+    assert_eq!(config.upstreams[0].limits.body, Some(Duration::from_secs(120)));
+    assert_eq!(config.upstreams[0].limits.response_fields, 300);
+    assert!(!config.options.http1_title_case);
+    assert!(changed("listen:", "http1_title_case: true\nlisten:").unwrap().options.http1_title_case);
     assert_eq!((config.upstreams[1].host.as_str(), config.upstreams[1].port), ("web.internal", 80));
     assert_eq!(
         config.limits,

@@ -19,22 +19,29 @@ pub struct UpstreamSettings {
     pub host: String,
     /// TCP port, 80 by default.
     pub port: u16,
-    /// Time for connecting.
-    pub connect_timeout: Duration,
-    /// Time from the end of a request to the header of its response.
-    pub response_timeout: Duration,
+    /// Timeouts, and limits of responses.
+    pub limits: UpstreamLimits,
+}
+
+/// Timeouts for connecting and for the response, and the limit of its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Time to establish a connection.
+    pub connect: Duration,
+    /// Time from the last byte of the request to the start of the response.
+    pub response: Duration,
     /// Longest silence in the body of a response; `None` for no limit.
-    pub body_timeout: Option<Duration>,
+    pub body: Option<Duration>,
     /// Most header fields of a response.
     pub response_fields: usize,
 }
 
-impl UpstreamSettings {
-    /// Default of [`UpstreamSettings::connect_timeout`].
+impl UpstreamLimits {
+    /// Default of [`UpstreamLimits::connect`].
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// Default of [`UpstreamSettings::response_timeout`].
+    /// Default of [`UpstreamLimits::response`].
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-    /// Default of [`UpstreamSettings::response_fields`].
+    /// Default of [`UpstreamLimits::response_fields`].
     pub const RESPONSE_FIELDS: usize = 100;
 }
 
@@ -49,15 +56,15 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettin
         Some(item) => duration(&item),
         None => Some(default),
     };
-    let connect_timeout = timeout("connect_timeout", UpstreamSettings::CONNECT_TIMEOUT);
-    let response_timeout = timeout("response_timeout", UpstreamSettings::RESPONSE_TIMEOUT);
+    let connect_timeout = timeout("connect_timeout", UpstreamLimits::CONNECT_TIMEOUT);
+    let response_timeout = timeout("response_timeout", UpstreamLimits::RESPONSE_TIMEOUT);
     let body_timeout = match fields.optional("body_timeout") {
         Some(item) => duration(&item).map(Some),
         None => Some(None),
     };
     let response_fields = match fields.optional("response_fields") {
         Some(item) => response_fields(&item),
-        None => Some(UpstreamSettings::RESPONSE_FIELDS),
+        None => Some(UpstreamLimits::RESPONSE_FIELDS),
     };
     fields.finish();
     let (host, port) = url?;
@@ -65,10 +72,12 @@ pub(super) fn upstream((name, item): &(&str, Item<'_>)) -> Option<UpstreamSettin
         name: (*name).to_owned(),
         host,
         port,
-        connect_timeout: connect_timeout?,
-        response_timeout: response_timeout?,
-        body_timeout: body_timeout?,
-        response_fields: response_fields?,
+        limits: UpstreamLimits {
+            connect: connect_timeout?,
+            response: response_timeout?,
+            body: body_timeout?,
+            response_fields: response_fields?,
+        },
     })
 }
 

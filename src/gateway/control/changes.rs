@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::clock::rfc3339;
 use crate::error::{Code, Coded, with_causes};
-use crate::gateway::config::{Config, Limits};
+use crate::gateway::config::{Config, Limits, StartupOptions};
 use crate::gateway::state::Loader;
 use crate::mtls::Listener;
 use crate::mtls::keys::{KeyOpener, KeyProgress};
@@ -255,7 +255,7 @@ struct StartupSettings {
     access_log: AccessLog,
     metrics: Option<SocketAddr>,
     admin: Option<PathBuf>,
-    http1_title_case: bool,
+    options: StartupOptions,
 }
 
 impl StartupSettings {
@@ -267,7 +267,7 @@ impl StartupSettings {
             access_log: config.access_log.clone(),
             metrics: config.metrics,
             admin: config.admin.clone(),
-            http1_title_case: config.http1_title_case,
+            options: config.options.clone(),
         }
     }
 
@@ -280,9 +280,9 @@ impl StartupSettings {
             ("access_log", self.access_log != config.access_log),
             ("metrics", self.metrics != config.metrics),
             ("admin", self.admin != config.admin),
-            ("http1_title_case", self.http1_title_case != config.http1_title_case),
         ];
-        differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+        let differs = differs.into_iter().filter_map(|(key, differs)| differs.then_some(key));
+        differs.chain(self.options.differences(&config.options)).collect()
     }
 }
 

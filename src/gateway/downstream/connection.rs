@@ -58,7 +58,7 @@ impl HttpServer {
             .header_read_timeout(None)
             // The stream notices a client that is gone; one that only ends its side waits for its response.
             .half_close(true)
-            .title_case_headers(gateway.http1_title_case)
+            .title_case_headers(gateway.options.http1_title_case)
             .max_header_size(limits.header_bytes)
             .max_buf_size(limits.header_bytes.max(64 << 10));
         let mut http2 = http2::Builder::new(H2Executor::new(limits.stall_timeout, Arc::clone(clock)));

@@ -83,7 +83,7 @@ impl Gateway {
             telemetry: Arc::new(Telemetry::new(log, Arc::clone(&options.clock), workers)),
             entropy: options.entropy,
             limits: limits.clone(),
-            http1_title_case: config.http1_title_case,
+            options: config.options.clone(),
             workers,
             connections: Arc::new(AtomicUsize::new(0)),
             addresses: Arc::new(PerAddressLimits::new(limits.per_address(), options.clock.monotonic())),

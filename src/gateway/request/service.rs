@@ -194,7 +194,8 @@ async fn answer(
         // HTTP/1.0 has no interim responses (RFC 9110, section 15.2), and hyper has no way to send one on HTTP/2.
         _ if version != Version::HTTP_11 => {}
         _ => {
-            let message = interim.to_client(connection.worker.gateway.http1_title_case, upload.reserved());
+            let message =
+                interim.to_client(connection.worker.gateway.options.http1_title_case, upload.reserved());
             connection.session.queue_interim(&message);
         }
     };

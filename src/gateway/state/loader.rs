@@ -15,10 +15,8 @@ use crate::clock::Clock;
 use crate::error::{Coded, with_causes};
 use crate::files::{self, SMALL_FILE};
 use crate::gateway::config::{self, Config, Resumption, Revocation, TokenClients, TrustSettings};
-use crate::gateway::message::forwarding_rules::ForwardingRules;
 use crate::gateway::tokens::{NewestStatements, StatementStore, TokenLoadError, TokensInForce};
 use crate::gateway::upstream::assertion::Assertions;
-use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::pool::UpstreamPool;
 use crate::mtls::crl::{
     CrlFiles, CrlLoadError, CrlStore, CrlsInForce, LastSeenCrls, NewestCrls, newer_in_files,
@@ -251,10 +249,7 @@ impl Loader {
             policy: Arc::new(config.policy.clone()),
             shadow: config.shadow.as_ref().map(|shadow| Arc::new(shadow.policy.clone())),
             upstreams: self.upstreams(config, previous),
-            forwarding: Arc::new(ForwardingRules {
-                reserved: config.reserved_headers.clone(),
-                via: config.via.clone(),
-            }),
+            forwarding: Arc::new(config.forwarding.clone()),
             operators: config.operators.clone(),
             files: config.files(),
             keys: config.keys().cloned().collect(),
@@ -377,17 +372,11 @@ impl Loader {
                 Some(address) => (address.ip().to_string(), address.port()),
                 None => (configured.host.clone(), configured.port),
             };
-            let limits = UpstreamLimits {
-                connect: configured.connect_timeout,
-                response: configured.response_timeout,
-                body: configured.body_timeout,
-                response_fields: configured.response_fields,
-            };
             let next = UpstreamPool::new(
                 &configured.name,
                 &host,
                 port,
-                limits,
+                configured.limits,
                 self.workers,
                 Arc::clone(&self.clock),
             );

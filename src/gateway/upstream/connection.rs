@@ -17,10 +17,10 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock::{Clock, turn_time};
+use crate::gateway::config::UpstreamLimits;
 use crate::gateway::message::interim::Interim;
 use crate::gateway::message::request_body::{RequestBodyError, Upload};
 use crate::gateway::upstream::error::ForwardError;
-use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::request_writer::{RequestWriter, UpstreamRequest};
 use crate::gateway::upstream::response_error::ResponseError;
 use crate::gateway::upstream::response_head::{HeadReader, ReceivedHead, ResponseContext, ResponseHead};

@@ -9,7 +9,6 @@
 //! | `connection` | HTTP/1.1 connection to an upstream, and one exchange of a request and the head of its response on it |
 //! | `error` | Errors of forwarding a request to an upstream |
 //! | `idle` | Idle connections of an upstream, one queue per worker, longest idle first |
-//! | `limits` | Timeouts and limits of an upstream |
 //! | `pool` | Connection pool of an upstream |
 //! | `request_writer` | Writer of requests |
 //! | `response_error` | Errors of reading an upstream's response |
@@ -23,7 +22,6 @@ mod connect;
 pub mod connection;
 pub mod error;
 mod idle;
-pub mod limits;
 pub mod pool;
 pub mod request_writer;
 pub mod response_error;

@@ -18,6 +18,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::gateway::config::UpstreamLimits;
 use crate::gateway::message::request_body::RequestBody;
 use crate::gateway::message::upgrade::is_websocket;
 use crate::gateway::policy::Grant;
@@ -27,7 +28,6 @@ use crate::gateway::upstream::connect::connect;
 use crate::gateway::upstream::connection::{ExchangeFailure, ExchangeStart, PassInterim, UpstreamConnection};
 use crate::gateway::upstream::error::ForwardError;
 use crate::gateway::upstream::idle::IdleConnections;
-use crate::gateway::upstream::limits::UpstreamLimits;
 use crate::gateway::upstream::request_writer::{RequestFraming, UpstreamRequest};
 use crate::gateway::upstream::upgraded::UpgradedStream;
 use crate::serving::in_flight::InFlight;
