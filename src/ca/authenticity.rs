@@ -345,7 +345,7 @@ impl Cluster {
     ///
     /// Many records are compared with the chain only, since verifying their signatures would take longer than the
     /// command itself. If they are a large part of the inventory, all of it is compared. That also finds a certificate
-    /// which a changed row keeps out of a bulk revocation.
+    /// that a changed row hides from a bulk revocation.
     pub(in crate::ca) fn check_genuine(&self, records: &[Record]) -> Result<bool, CaError> {
         let mut issued = records.iter().filter(|record| record.issue.is_some());
         if records.len() <= MOST_VERIFIED {
