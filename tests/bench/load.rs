@@ -138,7 +138,7 @@ impl Measured {
 /// Client of one connection after the other, or of one that stays open.
 enum OneClient {
     Connecting(Arc<ClientConfig>),
-    H1(Caller),
+    H1(Box<Caller>),
     H2(H2Caller),
 }
 
@@ -171,7 +171,7 @@ impl Client<'_> {
             Mode::H1 | Mode::Down(_) | Mode::Up(_) | Mode::Rate => {
                 let mut caller = Caller::connect_with(self.address, Arc::new(config)).await;
                 caller.fetch(SMALL).await;
-                OneClient::H1(caller)
+                OneClient::H1(Box::new(caller))
             }
         }
     }
