@@ -5,11 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::ca::{Authority, CaError, Cluster, NotRenewed, PlannedRenewal, Renewal, Renewed, RenewedKey};
-use crate::clock::{parse_duration, rfc3339};
+use crate::clock::{format_duration, parse_duration, rfc3339};
 use crate::error::Coded;
 use crate::identity::{Host, MachineLabel, Name, Role};
 use crate::profile::{ProfileSet, RenewalKey};
@@ -18,10 +18,13 @@ use crate::store::Record;
 use crate::x509::{KeyAlgorithm, SerialNumber};
 
 use super::create::{write_machine, write_next};
+use super::served::{ServedCertificate, path_of};
+use crate::api_client::ApiSession;
 use crate::cli::input;
+use crate::cli::server_args::{ServerChoice, failure, refuse_on_server};
 use crate::cli::session::CommandSession;
 use crate::terminal::progress;
-use crate::terminal::report::{CommandOutcome, CommandResult, Failure, typed};
+use crate::terminal::report::{CommandOutcome, CommandResult, Failure, Shown, typed};
 
 /// Options of both commands.
 #[derive(Debug, Args)]
@@ -89,6 +92,9 @@ pub(crate) fn usage(command: &str) -> String {
 pub(crate) struct Renew {
     #[command(flatten)]
     options: RenewOptions,
+
+    #[command(flatten)]
+    server: ServerChoice,
 }
 
 /// `rekey`.
@@ -109,6 +115,9 @@ pub(crate) struct Rekey {
 
 impl Renew {
     pub(crate) fn run(self, session: &CommandSession) -> CommandResult {
+        if let Some(api) = self.server.open(session)? {
+            return self.options.run_on(&api);
+        }
         let key = if self.options.due { RenewedKey::ByProfile } else { RenewedKey::Same };
         self.options.run(session, key)
     }
@@ -125,6 +134,28 @@ impl Rekey {
 }
 
 impl RenewOptions {
+    /// Renews one certificate on a server, whose home has its files.
+    fn run_on(self, api: &ApiSession) -> CommandResult {
+        refuse_on_server(&[
+            ("--due", self.due),
+            ("--expires-within", self.expires_within.is_some()),
+            ("--role", self.role.is_some()),
+            ("--san", !self.san.is_empty()),
+            ("--no-san", self.no_san),
+            ("--output", self.output.is_some()),
+            ("--dry-run", self.dry_run),
+        ])?;
+        let target = input::target(self.target.as_deref().unwrap_or_default())?;
+        let body = ServedRenewal {
+            label: self.label.as_ref(),
+            validity: self.validity.map(format_duration),
+            reason: self.reason.as_deref(),
+        };
+        let IssuedOnServer { certificate } =
+            api.post(&format!("{}/renew", path_of(&target)), &body).map_err(failure)?;
+        Ok(Box::new(Shown(RenewedOnServer::from(certificate))))
+    }
+
     fn run(self, session: &CommandSession, key: RenewedKey) -> CommandResult {
         let profiles = session.profiles()?;
         let many = self.target.is_none();
@@ -182,6 +213,65 @@ fn note_advice(records: &[Record], profiles: &ProfileSet, session: &CommandSessi
                 "the profile of {role} advises a new key at each renewal; `cluster-ca rekey` makes one"
             ));
         }
+    }
+}
+
+/// Body of a renewal on a server.
+#[derive(Serialize)]
+struct ServedRenewal<'a> {
+    label: Option<&'a MachineLabel>,
+    validity: Option<String>,
+    reason: Option<&'a str>,
+}
+
+/// Answer of a server to a renewal.
+#[derive(Deserialize)]
+struct IssuedOnServer {
+    certificate: ServedCertificate,
+}
+
+/// Certificate that a server has renewed.
+#[derive(Serialize)]
+struct RenewedOnServer {
+    supersedes: Option<SerialNumber>,
+    role: Role,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<MachineLabel>,
+    serial_number: SerialNumber,
+    spiffe_id: String,
+    not_before: Option<String>,
+    not_after: Option<String>,
+}
+
+impl From<ServedCertificate> for RenewedOnServer {
+    fn from(served: ServedCertificate) -> Self {
+        Self {
+            supersedes: served.supersedes,
+            role: served.role,
+            name: served.name,
+            label: served.label,
+            serial_number: served.serial_number,
+            spiffe_id: served.spiffe_id,
+            not_before: served.not_before,
+            not_after: served.not_after,
+        }
+    }
+}
+
+impl fmt::Display for RenewedOnServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Renewed {}/{}", self.role, self.name)?;
+        match &self.supersedes {
+            Some(old) => writeln!(f, "  serial       {}  (replaces {old})", self.serial_number)?,
+            None => writeln!(f, "  serial       {}", self.serial_number)?,
+        }
+        if let Some(label) = &self.label {
+            writeln!(f, "  label        {label}")?;
+        }
+        writeln!(f, "  valid until  {}", self.not_after.as_deref().unwrap_or_default())?;
+        writeln!(f, "  the old one  stays valid until it expires or is revoked")?;
+        writeln!(f, "\nThe new certificate is in the home of the CA, which distributes it.")
     }
 }
 

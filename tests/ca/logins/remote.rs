@@ -166,6 +166,40 @@ fn a_certificate_is_suspended_released_and_revoked_on_a_server() {
 }
 
 #[test]
+fn a_certificate_is_renewed_on_a_server_and_its_files_stay_there() {
+    let server = lived_in();
+    let machine = logged_in(&server, "alice");
+    let node = format!("node-agent/{NODE}");
+    let old = server.home.ok(&["show", &node])["serial_number"].clone();
+    let renewed =
+        ok(&machine, &["renew", &node, "--validity", "30d", "--label", "web-7", "--reason", "moved"]);
+    assert_eq!((&renewed["supersedes"], &renewed["label"]), (&old, &json!("web-7")), "{renewed}");
+    let here = server.home.ok(&["show", &node]);
+    for field in ["serial_number", "role", "name", "label", "spiffe_id", "not_before", "not_after"] {
+        assert_eq!(renewed[field], here[field], "{field}");
+    }
+    assert_eq!(here["why"], "moved");
+    server.home.ok(&["verify", here["certificate"].as_str().expect("a path")]);
+    let text = run(&machine, &["renew", &node]).stdout;
+    assert!(
+        text.starts_with(&format!("Renewed {node}\n")) && text.contains("  label        web-7\n"),
+        "{text}"
+    );
+    for (command, code, exit) in [
+        (&["renew", "--due"][..], "usage.on_server", 2),
+        (&["renew", &node, "--output", "new"], "usage.on_server", 2),
+        (&["renew", "api-user/carol"], "ca.identity_revoked", 1),
+        (&["renew", "api-user/bob", "--label", "web-1"], "ca.label_without_machine", 1),
+        (&["renew", "api-user/bob", "--validity", "50y"], "policy.validity", 1),
+        (&["rekey", "api-user/bob"], "home.missing", 3),
+    ] {
+        let refusal = run(&machine, &[&["--json"], command].concat()).refusal();
+        assert_eq!((refusal.code.as_str(), refusal.exit), (code, exit), "{command:?}: {refusal:?}");
+    }
+    assert!(!machine.path("new").exists());
+}
+
+#[test]
 fn a_listing_of_a_server_has_all_its_pages() {
     let server = Server::start();
     server.home.ok(&["create-node", "--count", "1100"]);
