@@ -142,7 +142,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("socket2", &["gateway", "serving"]),
     ("tar", &["ca/backup", "distribute/archive"]),
     ("thiserror", ANYWHERE),
-    ("tikv-jemallocator", &["bin/cluster-gateway"]),
+    ("tikv-jemallocator", &["bin/cluster-ca", "bin/cluster-gateway"]),
     ("time", ANYWHERE),
     ("tokio", &["gateway", "mtls", "server", "serving", "gateway_client/fan_out", "gateway_client/session"]),
     (

@@ -76,7 +76,10 @@ impl Found {
                         segments.push(next.to_string());
                         at += 3;
                     }
-                    self.mention(line, segments, is_foreign);
+                    // Alone, it stands in `pub(crate)`.
+                    if segments != ["crate"] {
+                        self.mention(line, segments, is_foreign);
+                    }
                 }
                 _ => {}
             }
