@@ -84,14 +84,13 @@ impl Authority {
 }
 
 /// Sizes of the batches of `count` jobs. They grow from a small one, so that signing starts early, and shrink to a small
-/// one, so that little is left to record when signing ends. Neighbours are of similar size, since one is recorded while
-/// the next one is signed, and neither should wait for the other.
+/// one, so that little is left to record when signing ends.
 fn batch_sizes(count: usize) -> impl Iterator<Item = usize> {
     let (mut left, mut largest) = (count, SMALLEST_BATCH);
     std::iter::from_fn(move || {
-        let size = largest.min(left / 3).max(SMALLEST_BATCH).min(left);
+        let size = largest.min(left / 2).max(SMALLEST_BATCH).min(left);
         left -= size;
-        largest = LARGEST_BATCH.min(size * 2);
+        largest = LARGEST_BATCH.min(size * 4);
         (size > 0).then_some(size)
     })
 }

@@ -39,15 +39,15 @@ pub enum HandshakeFailure {
     /// FIN or reset before a whole ClientHello: a TCP check by a balancer or kubelet.
     #[error("the client closed the connection before the handshake began")]
     NotBegun,
-    /// Alert `unknown_ca` or `bad_certificate`: the client does not trust the certificate of the server.
-    #[error("the client does not accept the server's certificate")]
-    ServerCertificateRefused,
     /// HTTP without TLS.
     #[error("the client speaks plain HTTP")]
     PlainHttp,
     /// Signature of the client that its certificate does not verify.
     #[error("the client does not prove that it has the key of its certificate")]
     Proof,
+    /// Alert `unknown_ca` or `bad_certificate`: the client does not trust the certificate of the server.
+    #[error("the client does not accept the server's certificate")]
+    ServerCertificateRefused,
     /// `limits.handshake_timeout` is over.
     #[error("the handshake took too long")]
     Timeout,
@@ -69,8 +69,8 @@ impl HandshakeFailure {
         Self::Malformed,
         Self::Misbehaved,
         Self::NotBegun,
-        Self::ServerCertificateRefused,
         Self::PlainHttp,
+        Self::ServerCertificateRefused,
         Self::Timeout,
         Self::UnknownServerName,
     ];
@@ -92,8 +92,8 @@ impl Coded for HandshakeFailure {
             Self::Malformed => Code::refused("tls.malformed"),
             Self::Misbehaved => Code::refused("tls.misbehaved"),
             Self::NotBegun => Code::refused("tls.not_begun"),
-            Self::ServerCertificateRefused => Code::refused("tls.server_certificate_refused"),
             Self::PlainHttp => Code::refused("tls.plain_http"),
+            Self::ServerCertificateRefused => Code::refused("tls.server_certificate_refused"),
             Self::Proof => Code::refused("certificate.proof"),
             Self::Timeout => Code::unavailable("tls.timeout"),
             Self::UnknownServerName => Code::refused("tls.unknown_server_name"),
